@@ -1,0 +1,29 @@
+"""Diverse dialog responses from a conditional VAE."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dialog_cvae.types import Conversation, Profile, Utterance
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dialog_cvae.respond import Responder
+
+__all__ = ["Conversation", "Profile", "Utterance", "load"]
+
+
+def load(path: str | Path, *, device: str = "cpu") -> Responder:
+    """Open a checkpoint folder for generating responses.
+
+    Args:
+        path: a folder such as `runs/mine/best`.
+        device: where the model runs, "cpu" or a CUDA device.
+
+    Raises:
+        CheckpointError: a part is missing, truncated or does not fit; the message names it.
+    """
+    from dialog_cvae.respond import Responder
+
+    return Responder.load(path, device=device)

@@ -1,0 +1,69 @@
+"""Configuration of model, data and tokenizer: frozen, validated, every field documented with its unit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Size = Annotated[int, Field(ge=1, le=65_536)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class Config(BaseModel):
+    """Base of all configuration: unknown fields are refused and nothing changes after construction."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataConfig(Config):
+    """Where conversations come from and how their text reads."""
+
+    name: str = Field(
+        "auto",
+        description="corpus: swda, zhao2017, sample (synthetic), or the path of a .jsonl file of your own; "
+        "auto is swda where its file is found, else sample",
+    )
+    dir: Path | None = Field(
+        None, description="folder with the corpora; default: $DIALOG_CVAE_DATA, then the download cache"
+    )
+    style: Literal["zhao", "fluent", "verbatim"] = Field(
+        "zhao",
+        description="text of swda: zhao (lower case, no punctuation, no uh/um, turns merged), fluent (no false "
+        "starts, with punctuation), verbatim (every word as it was said)",
+    )
+    valid_share: Share = Field(0.1, description="share of a .jsonl file's conversations held out for validation")
+    test_share: Share = Field(0.1, description="share of a .jsonl file's conversations held out for testing")
+
+
+class TokenizerConfig(Config):
+    """How text becomes token ids."""
+
+    mode: Literal["word", "unigram"] = Field(
+        "word", description="word: lower-cased words as in the paper; unigram: SentencePiece pieces with byte fallback"
+    )
+    vocab_size: int = Field(10_000, ge=16, le=1_000_000, description="tokens beside the special ones, at most")
+
+
+class ModelConfig(Config):
+    """Sizes of the conditional VAE; the defaults are the paper's (units: neurons, unless a field says otherwise)."""
+
+    embedding_size: Size = Field(200, description="word embedding, shared by encoders and decoder")
+    utterance_size: Size = Field(300, description="utterance encoder, per direction of the bidirectional GRU")
+    context_size: Size = Field(600, description="context GRU")
+    latent_size: Size = Field(200, description="dimensions of z")
+    decoder_size: Size = Field(400, description="decoder GRU")
+    topic_size: Size = Field(30, description="topic embedding")
+    prior_size: Size = Field(400, description="hidden layer of the prior network")
+    bow_size: Size = Field(400, description="hidden layer of the bag-of-words head")
+    bow: bool = Field(False, description="add the bag-of-words head and its loss (CVAE+BoW)")
+    max_context: int = Field(9, ge=1, le=64, description="context utterances a response sees, at most")
+    max_utterance_tokens: int = Field(
+        40, ge=4, le=1024, description="tokens of an utterance with <s> and </s>; longer ones keep the first and the last"
+    )
+    initialisation: Literal["uniform", "torch"] = Field(
+        "uniform",
+        description="uniform: the official code's U(-0.08, 0.08) for embeddings, recurrences and output, Xavier "
+        "elsewhere; torch: the framework's own",
+    )

@@ -1,0 +1,1 @@
+"""Corpora: one reader a file, all returning `dialog_cvae.types.Corpus`."""

@@ -1,0 +1,145 @@
+"""The values that travel through the system.
+
+A corpus and a request are both made of `Conversation`; `dialog_cvae.data.batches` turns conversations into
+`DialogBatch`; the model turns a batch into `ElboTerms`. Nothing here imports torch at run time.
+
+Shape legend: U distinct utterances in a batch, L tokens of the longest of them, B windows (a context and its
+response), K context slots, Z latent dimensions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+Sex = Literal["female", "male"]
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What is known of a speaker; None where it is not.
+
+    Attributes:
+        sex: "female" or "male".
+        age: years, at the time of the conversation.
+        education: Switchboard's code: 0 less than high school, 1 less than college, 2 college, 3 more than college.
+    """
+
+    sex: Sex | None = None
+    age: int | None = None
+    education: int | None = None
+
+
+UNKNOWN_PROFILE = Profile()
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """One thing said by one speaker, as text for people; `dialog_act` is a class name or None."""
+
+    speaker: str
+    text: str
+    dialog_act: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """Utterances in the order in which they were said.
+
+    Attributes:
+        id: unique within its corpus.
+        utterances: at least one, unless it is the empty context of a request.
+        topic: a topic's name, or None when unknown.
+        prompt: the instruction that the speakers were given, if any.
+        speakers: profiles by speaker name; a speaker without an entry is unknown.
+    """
+
+    id: str
+    utterances: tuple[Utterance, ...]
+    topic: str | None = None
+    prompt: str | None = None
+    speakers: Mapping[str, Profile] = field(default_factory=lambda: MappingProxyType({}))
+
+    def profile(self, speaker: str) -> Profile:
+        """The speaker's profile, or the unknown profile."""
+        return self.speakers.get(speaker, UNKNOWN_PROFILE)
+
+
+class Corpus(NamedTuple):
+    """A corpus split by conversation, as a reader returns it.
+
+    Attributes:
+        name: what tables and model cards call it; a synthetic corpus says so here.
+        train, valid, test: conversations; no conversation is in two splits; each split is non-empty unless a reader
+            documents otherwise.
+        notes: one line for each kind of thing that was skipped or repaired, with its count.
+        licence: licence of the text, which weights fitted on it carry; None when it is the user's own.
+    """
+
+    name: str
+    train: Sequence[Conversation]
+    valid: Sequence[Conversation]
+    test: Sequence[Conversation]
+    notes: tuple[str, ...] = ()
+    licence: str | None = None
+
+
+class DialogBatch(NamedTuple):
+    """Windows over shared utterances: each utterance stands once, windows point to it. Arrays are NumPy's.
+
+    Attributes:
+        tokens: (U, L) int64, `<s> ... </s>` then padding.
+        lengths: (U,) int64, tokens with `<s>` and `</s>`.
+        context: (B, K) int64, rows of `tokens`, oldest first, unused slots at the end are 0.
+        context_lengths: (B,) int64, 1..K.
+        floors: (B, K) float32, 1 where the context utterance's speaker is the response's, else 0.
+        response: (B,) int64, the row of `tokens` to generate.
+        topic: (B,) int64, 0 is `<unknown>`.
+        profiles: (B, 2, 4) float32, responder and other: age / 100, education / 3, female, male; 0 where unknown.
+        profiles_known: (B, 2, 4) float32, 1 where the feature is known.
+    """
+
+    tokens: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+    context: NDArray[np.int64]
+    context_lengths: NDArray[np.int64]
+    floors: NDArray[np.float32]
+    response: NDArray[np.int64]
+    topic: NDArray[np.int64]
+    profiles: NDArray[np.float32]
+    profiles_known: NDArray[np.float32]
+
+    @property
+    def size(self) -> int:
+        """B, the number of windows."""
+        return int(self.response.shape[0])
+
+
+class Gaussian(NamedTuple):
+    """A diagonal Gaussian: mean and log variance, both (..., Z)."""
+
+    mean: Tensor
+    logvar: Tensor
+
+
+class ElboTerms(NamedTuple):
+    """The parts of the objective for each example, in nats and unweighted.
+
+    Attributes:
+        reconstruction: (B,) -log p(x | z, c), summed over the response's tokens and `</s>`.
+        kl: (B,) KL(q(z | x, c) || p(z | c)), summed over latent dimensions.
+        bag_of_words: (B,) -log of the bag-of-words head, summed over the same tokens; None without that head.
+        tokens: (B,) int64, target tokens of the response with `</s>`.
+    """
+
+    reconstruction: Tensor
+    kl: Tensor
+    bag_of_words: Tensor | None
+    tokens: Tensor
