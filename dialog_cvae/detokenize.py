@@ -1,0 +1,104 @@
+"""From WordPunct tokens back to text as a person writes it: `i ' m fine .` becomes `i'm fine.`
+
+WordPunct splits at every change between word and punctuation characters and forgets the spaces, so spacing is
+restored by rule. Each punctuation token either glues to the word before it, to the word after it, to both or to
+neither; what stands around an apostrophe, a dot or a colon decides where the sign alone does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+_APOSTROPHES = frozenset("'’")
+_CLITICS = frozenset({"s", "t", "m", "re", "ve", "ll", "d"})  # it's, don't, i'm, we're, i've, you'll, he'd
+_CLIPPED = frozenset({"cause", "em", "til", "till", "bout", "round", "cuz", "tis", "twas"})  # get 'em, 'cause
+_OPENING = frozenset("([{$£€#@¿¡“‘«")
+_CLOSING = frozenset(".,;:!?)]}%…”»。，、！？")
+_JOINING = frozenset("-/_")
+
+
+class _Glue(NamedTuple):
+    """Whether a token touches its left and its right neighbour."""
+
+    left: bool
+    right: bool
+
+
+def detokenize(tokens: Sequence[str]) -> str:
+    """Join tokens with a space wherever a person would put one.
+
+    Args:
+        tokens: WordPunct tokens; a special name such as `<unk>` counts as a word.
+
+    Returns:
+        One line of text without leading or trailing space.
+    """
+    parts: list[str] = []
+    open_quote = False
+    touching = True
+    for i, token in enumerate(tokens):
+        if _is_word(token):
+            glue = _Glue(left=False, right=False)
+        elif '"' in token:
+            glue = _quote(token, opens=not open_quote)
+            open_quote ^= token.count('"') % 2 == 1
+        else:
+            glue = _punctuation(tokens, i)
+        if not (touching or glue.left):
+            parts.append(" ")
+        parts.append(token)
+        touching = glue.right
+    return "".join(parts)
+
+
+def _is_word(token: str) -> bool:
+    return any(c.isalnum() for c in token)
+
+
+def _quote(token: str, *, opens: bool) -> _Glue:
+    """A run with double quotes: `"` and `("` lean on what follows, `."` and `",` on what precedes."""
+    return _Glue(left=token[0] in _CLOSING or not opens, right=opens and token[-1] not in _CLOSING)
+
+
+def _punctuation(tokens: Sequence[str], i: int) -> _Glue:
+    """How the run of punctuation at i leans on its neighbours."""
+    token = tokens[i]
+    before = tokens[i - 1] if i and _is_word(tokens[i - 1]) else ""
+    after = tokens[i + 1] if i + 1 < len(tokens) and _is_word(tokens[i + 1]) else ""
+    if token in _APOSTROPHES:
+        return _apostrophe(before, after)
+    if token in _JOINING:
+        return _Glue(left=bool(before), right=bool(after))
+    if token in {".", ",", ":"} and _inside_number(token, before, after):
+        return _Glue(left=True, right=True)
+    if token == "." and _inside_initialism(tokens, i):
+        return _Glue(left=True, right=True)
+    return _Glue(left=token[0] in _CLOSING, right=token[-1] in _OPENING)
+
+
+def _apostrophe(before: str, after: str) -> _Glue:
+    """Inside a word by default (o'clock, ma'am); before a clipped word or year; after a possessive or a dropped g."""
+    if not (before and after):
+        return _Glue(left=bool(before), right=bool(after))
+    if after in _CLITICS:
+        return _Glue(left=True, right=True)
+    if after in _CLIPPED or after[0].isdigit():
+        return _Glue(left=False, right=True)
+    if len(before) > 1 and before.endswith(("s", "in")):
+        return _Glue(left=True, right=False)
+    return _Glue(left=True, right=True)
+
+
+def _inside_number(mark: str, before: str, after: str) -> bool:
+    """Whether the mark belongs to a number such as 3.5, 1,000 or 7:30."""
+    if not (before.isdecimal() and after.isdecimal()):
+        return False
+    return mark == "." or (mark == "," and len(before) <= 3 == len(after)) or (mark == ":" and len(after) == 2)
+
+
+def _inside_initialism(tokens: Sequence[str], i: int) -> bool:
+    """Whether the dot at i is an inner one of `u . s .`: single letters around it and another dot behind."""
+    around = [*tokens[max(i - 1, 0) : i], *tokens[i + 1 : i + 2]]
+    single = len(around) == 2 and all(len(t) == 1 and t.isalpha() for t in around)
+    return single and i + 2 < len(tokens) and tokens[i + 2].startswith(".")
