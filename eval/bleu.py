@@ -1,0 +1,241 @@
+"""Sentence BLEU after the exact formulas that published dialog results used, and its multi-reference protocol.
+
+The metric of Zhao et al. (2017) and Fu et al. (2019) is NLTK's `sentence_bleu(..., smoothing_function=method7)` inside
+an `except` that scores every error 0. NLTK changed that smoothing twice, so a number means nothing without its
+version: one partial match may score .324, .487 or .115. Two versions are written out here, the one behind the
+published tables and today's, together with the smoothing that self-BLEU uses.
+
+With p_n the clipped n-gram precision of a hypothesis of `l` tokens (its denominator at least 1), N the highest order
+that has a weight, and BP = 1 if l > r else exp(1 - r/l) the brevity penalty for a reference of `r` tokens::
+
+    BLEU = BP * exp(sum_n w_n * log s_n),   0 when no unigram matches
+
+where s_n is p_n smoothed, and a zero p_n is first replaced by
+
+    method1        0.1 / denominator_n                            (Chen and Cherry 2014, method 1; then s_n = p_n)
+    method7-3.4    1 / (n - 1 + 5 / ln l)                         (NLTK up to 3.4.5)
+    method7-3.6    (ln l / (5 * 2**k)) / denominator_n            (NLTK from 3.6 on; k-th zero, k = 1, 2, ...; l > 1)
+
+before both variants of method 7 average neighbours, with s_0 = p_1 + 1 and p_(N+1) the unsmoothed 5-gram precision::
+
+    s_n = (s_(n-1) + p_n + p_(n+1)) / 3
+
+Because s_0 exceeds 1, method 7 can: a perfect match of 4 tokens has BLEU-1 = 4/3. For a one-token hypothesis ln l = 0
+and method7-3.4 divides by zero; the published protocol scores that 0, and so does this module.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eval.matching import Context, PrecisionRecall, Tokens, best_matches, mean_over_contexts
+
+Smoothing = Literal["method7-3.4", "method7-3.6", "method1"]
+
+PUBLISHED: Smoothing = "method7-3.4"
+"""The version behind the tables of Zhao et al. (2017) and Fu et al. (2019)."""
+
+PROTOCOL: tuple[Smoothing, ...] = (PUBLISHED, "method7-3.6")
+"""What a table shows side by side: the published metric and today's NLTK."""
+
+BLEU_WEIGHTS: tuple[tuple[float, ...], ...] = (
+    (1.0, 0.0, 0.0, 0.0),
+    (0.5, 0.5, 0.0, 0.0),
+    (1 / 3, 1 / 3, 1 / 3, 0.0),
+    (0.25, 0.25, 0.25, 0.25),
+)
+"""BLEU-1..4 of the protocol. The zeros matter: they keep higher orders in method 7's averages."""
+
+_SMOOTHING_ORDER = 5  # method 7 looks at 5-grams whatever the weights are
+_CHEN_CHERRY_K = 5.0
+_EPSILON = 0.1
+
+
+class NgramCounts(NamedTuple):
+    """One sentence, counted once for all its comparisons.
+
+    Attributes:
+        length: number of tokens.
+        counts: occurrences of each n-gram; index n - 1 holds order n.
+    """
+
+    length: int
+    counts: tuple[Counter[tuple[str, ...]], ...]
+
+
+class Overlap(NamedTuple):
+    """What BLEU needs to know of a hypothesis and its references.
+
+    Attributes:
+        matches: clipped n-gram matches; index n - 1 holds order n.
+        hypothesis_length: number of tokens.
+        reference_length: number of tokens of the reference that is closest in length.
+    """
+
+    matches: tuple[int, ...]
+    hypothesis_length: int
+    reference_length: int
+
+    def total(self, order: int) -> int:
+        """The number of n-grams in the hypothesis, at least 1 so that precision is defined."""
+        return max(1, self.hypothesis_length - order + 1)
+
+    def precision(self, order: int) -> float:
+        """The clipped n-gram precision."""
+        return self.matches[order - 1] / self.total(order)
+
+    @property
+    def brevity_penalty(self) -> float:
+        """1 for a hypothesis longer than the reference, less for a shorter one."""
+        if self.hypothesis_length > self.reference_length:
+            return 1.0
+        return math.exp(1.0 - self.reference_length / self.hypothesis_length) if self.hypothesis_length else 0.0
+
+
+def sentence_bleu(
+    hypothesis: Tokens,
+    references: Sequence[Tokens],
+    weights: Sequence[float] = BLEU_WEIGHTS[3],
+    smoothing: Smoothing = PUBLISHED,
+) -> float:
+    """Sentence BLEU of one hypothesis; n-gram counts are clipped by the reference that has most of them.
+
+    Args:
+        hypothesis: tokens of the sampled reply.
+        references: token sequences; the published protocol gives one at a time.
+        weights: one for each order, from unigrams on. Orders that are left out do not take part in the smoothing,
+            which makes (1/3, 1/3, 1/3), as in DialogWAE, another metric than (1/3, 1/3, 1/3, 0).
+        smoothing: the formula; see the module's documentation.
+
+    Returns:
+        The score: at least 0, and at most 1 with method1 only.
+
+    Raises:
+        ValueError: no reference or no weight.
+        TypeError: a sentence is one string instead of a sequence of tokens.
+    """
+    if not references or not weights:
+        raise ValueError(
+            f"BLEU needs at least 1 reference and 1 weight, got {len(references)} references and {len(weights)} weights"
+        )
+    orders = max(_SMOOTHING_ORDER, len(weights))
+    counted = [count_ngrams(reference, orders) for reference in references]
+    overlap = _overlap(count_ngrams(hypothesis, orders), counted)
+    precisions = _smoothed_precisions(overlap, len(weights), smoothing)
+    return _bleu(overlap, precisions, weights)
+
+
+def pairwise_bleu(
+    hypotheses: Sequence[Tokens], references: Sequence[Tokens], smoothings: Sequence[Smoothing] = PROTOCOL
+) -> NDArray[np.float64]:
+    """BLEU-1..4 of every hypothesis against every single reference of one context.
+
+    Each sentence is counted once and each pair is compared once, whatever the number of orders and smoothings.
+
+    Returns:
+        (S, 4, H, R) for S smoothings, BLEU-1..4, H hypotheses and R references.
+    """
+    counted = [count_ngrams(reference) for reference in references]
+    scores = np.zeros((len(smoothings), len(BLEU_WEIGHTS), len(hypotheses), len(references)))
+    for h, hypothesis in enumerate(map(count_ngrams, hypotheses)):
+        for r, reference in enumerate(counted):
+            overlap = _overlap(hypothesis, [reference])
+            if overlap.matches[0] == 0:
+                continue
+            for s, smoothing in enumerate(smoothings):
+                precisions = _smoothed_precisions(overlap, len(BLEU_WEIGHTS), smoothing)
+                scores[s, :, h, r] = [_bleu(overlap, precisions, weights) for weights in BLEU_WEIGHTS]
+    return scores
+
+
+def context_bleu(
+    hypotheses: Sequence[Tokens], references: Sequence[Tokens], smoothings: Sequence[Smoothing] = PROTOCOL
+) -> dict[Smoothing, tuple[PrecisionRecall, ...]]:
+    """Multi-reference precision and recall of BLEU-1..4 (index n - 1) for one context.
+
+    Raises:
+        ValueError: there is no hypothesis or no reference.
+    """
+    scores = pairwise_bleu(hypotheses, references, smoothings)
+    return {s: tuple(best_matches(pairs) for pairs in scores[i]) for i, s in enumerate(smoothings)}
+
+
+def bleu_precision_recall(
+    contexts: Iterable[Context], smoothings: Sequence[Smoothing] = PROTOCOL
+) -> dict[Smoothing, tuple[PrecisionRecall, ...]]:
+    """The corpus value: means over contexts of `context_bleu`, BLEU-1..4 at index n - 1.
+
+    Raises:
+        ValueError: there are no contexts, or one has no hypothesis or no reference.
+    """
+    scored = [context_bleu(hypotheses, references, smoothings) for hypotheses, references in contexts]
+    return {
+        smoothing: tuple(mean_over_contexts(context[smoothing][n] for context in scored) for n in range(4))
+        for smoothing in smoothings
+    }
+
+
+def count_ngrams(tokens: Tokens, orders: int = _SMOOTHING_ORDER) -> NgramCounts:
+    """Count the n-grams of orders 1..`orders`.
+
+    Raises:
+        TypeError: `tokens` is one string, whose characters would silently be taken for words.
+    """
+    if isinstance(tokens, str):
+        raise TypeError(f"a sentence must be a sequence of tokens, got the string {tokens!r}")
+    # zip over shifted copies stops at the shortest: orders beyond the length count nothing
+    counts = tuple(Counter(zip(*(tokens[i:] for i in range(n)), strict=False)) for n in range(1, orders + 1))
+    return NgramCounts(len(tokens), counts)
+
+
+def _overlap(hypothesis: NgramCounts, references: Sequence[NgramCounts]) -> Overlap:
+    matches = []
+    for order, counts in enumerate(hypothesis.counts):
+        most = references[0].counts[order]
+        for reference in references[1:]:
+            most = most | reference.counts[order]
+        matches.append(sum(min(counts[gram], most[gram]) for gram in counts.keys() & most.keys()))
+    lengths = (reference.length for reference in references)
+    # of two references equally far in length the shorter counts
+    closest = min(lengths, key=lambda length: (abs(length - hypothesis.length), length))
+    return Overlap(tuple(matches), hypothesis.length, closest)
+
+
+def _smoothed_precisions(overlap: Overlap, orders: int, smoothing: Smoothing) -> list[float]:
+    """s_1..s_orders of the module's formula; empty where the published code fails and scores 0."""
+    if overlap.matches[0] == 0:
+        return []
+    precisions = [overlap.precision(order) for order in range(1, orders + 1)]
+    log_length = math.log(overlap.hypothesis_length)
+    zeros = [order for order in range(1, orders + 1) if overlap.matches[order - 1] == 0]
+    for k, order in enumerate(zeros, start=1):
+        if smoothing == "method1":
+            precisions[order - 1] = _EPSILON / overlap.total(order)
+        elif smoothing == "method7-3.6":
+            precisions[order - 1] = log_length / (_CHEN_CHERRY_K * 2**k) / overlap.total(order)
+        elif log_length == 0.0:
+            return []
+        else:
+            precisions[order - 1] = 1.0 / (order - 1 + _CHEN_CHERRY_K / log_length)
+    return precisions if smoothing == "method1" else _neighbour_average(precisions, overlap.precision(_SMOOTHING_ORDER))
+
+
+def _neighbour_average(precisions: list[float], last: float) -> list[float]:
+    """Method 5 of Chen and Cherry: each order is averaged with the smoothed one below and the raw one above."""
+    smoothed = [precisions[0] + 1.0]
+    for current, above in zip(precisions, [*precisions[1:], last], strict=True):
+        smoothed.append((smoothed[-1] + current + above) / 3.0)
+    return smoothed[1:]
+
+
+def _bleu(overlap: Overlap, precisions: Sequence[float], weights: Sequence[float]) -> float:
+    if not precisions:
+        return 0.0
+    log_mean = math.fsum(weight * math.log(precision) for weight, precision in zip(weights, precisions, strict=True))
+    return overlap.brevity_penalty * math.exp(log_mean)
