@@ -1,1 +1,1 @@
-
+"""The web service."""

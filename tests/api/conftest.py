@@ -1,0 +1,85 @@
+"""A service in process around a stub model: deterministic, instant, and able to pause."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from api.app import create_app
+from api.settings import Settings
+from dialog_cvae.respond import Decoding, Responder, Response
+from dialog_cvae.types import Conversation
+
+
+class StubResponder(Responder):
+    """Replies are digests of everything the request asks for, so that any input that is lost on the way shows."""
+
+    def __init__(self, distinct: int = 1000, topics: tuple[str, ...] = ("MUSIC", "PETS", "Air Pollution")) -> None:
+        self.name, self.topics, self.max_context = "stub", topics, 9
+        self.distinct = distinct
+        self.calls: list[tuple[Conversation, dict[str, Any]]] = []
+        self.threads: set[str] = set()
+        self.active = 0
+        self.gate = threading.Event()
+        self.gate.set()
+        self.entered = threading.Event()
+
+    def respond(
+        self,
+        conversation: Conversation,
+        *,
+        respond_as: str,
+        n: int = 5,
+        seed: int = 0,
+        decoding: Decoding | None = None,
+    ) -> list[Response]:
+        self.active += 1
+        assert self.active == 1, "two requests are in the model at once"
+        self.threads.add(threading.current_thread().name)
+        self.entered.set()
+        assert self.gate.wait(10)
+        asked = {"respond_as": respond_as, "n": n, "seed": seed, "decoding": decoding}
+        self.calls.append((conversation, asked))
+        key = repr((conversation.utterances, conversation.topic, respond_as, seed, decoding))
+        digest = hashlib.sha256(key.encode()).hexdigest()
+        self.active -= 1
+        return [Response(f"{digest[:8]} {i}", -1.5 - i, 2) for i in range(min(n, self.distinct))]
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"DIALOG_CVAE_{name.upper()}", raising=False)
+
+
+@pytest.fixture
+def make_stub() -> type[StubResponder]:
+    return StubResponder
+
+
+@pytest.fixture
+def stub() -> StubResponder:
+    return StubResponder()
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., TestClient]]:
+    """Start a service: `serve(responder, **settings)`; a server error becomes a 500 as a client would see it."""
+    with ExitStack() as stack:
+
+        def start(responder: Responder, **settings: Any) -> TestClient:
+            app = create_app(lambda _: responder, lambda: Settings(checkpoint="none", **settings))
+            return stack.enter_context(TestClient(app, raise_server_exceptions=False))
+
+        yield start
+
+
+@pytest.fixture
+def client(serve: Callable[..., TestClient], stub: StubResponder) -> TestClient:
+    return serve(stub)

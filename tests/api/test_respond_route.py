@@ -1,0 +1,134 @@
+"""What a well-formed request gets."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from dialog_cvae.respond import Decoding
+from dialog_cvae.types import Utterance
+
+QUESTION = {"speaker": "A", "text": "do you have pets ?"}
+
+
+def test_answers_with_ranked_texts_and_the_request_reaches_the_model(client, stub):
+    body = {
+        "context": [QUESTION, {"speaker": "B", "text": "two\n  cats"}],
+        "topic": "air pollution ",
+        "num_responses": 2,
+        "seed": 7,
+        "temperature": 0.5,
+        "top_p": 0.9,
+        "max_tokens": 12,
+        "respond_as": "C",
+    }
+    answer = client.post("/respond", json=body)
+    assert answer.status_code == 200
+    reply = answer.json()
+    assert [set(each) for each in reply.pop("responses")] == [{"text", "log_prob"}] * 2
+    assert reply == {"topic": "Air Pollution", "seed": 7, "model": "stub"}
+    ((conversation, asked),) = stub.calls
+    assert conversation.utterances == (Utterance("A", "do you have pets ?"), Utterance("B", "two cats"))
+    assert conversation.topic == "Air Pollution"
+    assert asked == {"respond_as": "C", "n": 2, "seed": 7, "decoding": Decoding(0.5, 0.9, 12)}
+
+
+def test_defaults_come_from_the_settings(serve, stub):
+    client = serve(stub, temperature=0.7, top_p=0.8, max_tokens=9, max_responses=3)
+    assert len(client.post("/respond", json={"context": ["hello"]}).json()["responses"]) == 3
+    client.post("/respond", json={"context": ["hello"], "temperature": 0, "top_p": 1, "max_tokens": 1})
+    (_, first), (_, second) = stub.calls
+    assert first["decoding"] == Decoding(0.7, 0.8, 9)
+    assert second["decoding"] == Decoding(0.0, 1.0, 1)
+
+
+def test_strings_alternate_and_objects_say_the_same(client, stub):
+    answers = [
+        client.post("/respond", json={"context": context, "seed": 1}).json()
+        for context in (
+            ["hi", "hello", "how are you ?"],
+            [{"speaker": s, "text": t} for s, t in zip("ABA", ["hi", "hello", "how are you ?"], strict=True)],
+        )
+    ]
+    assert answers[0] == answers[1]
+    assert [turn.speaker for turn in stub.calls[0][0].utterances] == ["A", "B", "A"]
+
+
+@pytest.mark.parametrize(
+    ("speakers", "responder"),
+    [
+        (["A"], "B"),
+        (["B"], "A"),
+        (["Ann"], "B"),
+        (["A", "B"], "A"),
+        (["A", "B", "A"], "B"),
+        (["A", "B", "B"], "A"),
+        (["x", "y", "z", "y"], "z"),
+        (["x", "y", "z", "z"], "y"),
+        ([" B ", "B"], "A"),
+    ],
+)
+def test_the_most_recent_other_speaker_answers(client, stub, speakers, responder):
+    context = [{"speaker": speaker, "text": "well"} for speaker in speakers]
+    assert client.post("/respond", json={"context": context}).status_code == 200
+    assert stub.calls[0][1]["respond_as"] == responder
+
+
+@pytest.mark.parametrize(
+    ("sent", "known"), [("MUSIC", "MUSIC"), ("music", "MUSIC"), ("  mUsIc\n", "MUSIC"), (None, None)]
+)
+def test_topics_match_in_any_case(client, sent, known):
+    assert client.post("/respond", json={"context": ["hi"], "topic": sent}).json()["topic"] == known
+
+
+def test_of_topics_that_differ_in_case_alone_the_exact_one_is_meant(serve, make_stub):
+    client = serve(make_stub(topics=("Pets", "PETS")))
+    names = {
+        sent: client.post("/respond", json={"context": ["hi"], "topic": sent}).json()["topic"]
+        for sent in ("PETS", "pets")
+    }
+    assert names == {"PETS": "PETS", "pets": "Pets"}
+
+
+def test_a_drawn_seed_reproduces_its_answer_and_is_exact_as_a_double(client):
+    answers = [client.post("/respond", json={"context": ["hi"]}).json() for _ in range(2)]
+    assert answers[0]["seed"] != answers[1]["seed"]
+    for answer in answers:
+        assert int(float(answer["seed"])) == answer["seed"]
+        assert client.post("/respond", json={"context": ["hi"], "seed": answer["seed"]}).json() == answer
+
+
+@pytest.mark.parametrize("seed", [0, 2**53 + 1, 2**63 - 1])
+def test_seeds_come_back_as_they_were(client, stub, seed):
+    assert client.post("/respond", json={"context": ["hi"], "seed": seed}).json()["seed"] == seed
+    assert stub.calls[0][1]["seed"] == seed
+
+
+@pytest.mark.parametrize(("distinct", "note"), [(2, "2 of 5 responses"), (0, "0 of 5 responses"), (5, None)])
+def test_fewer_responses_are_said_so(serve, make_stub, distinct, note):
+    answer = serve(make_stub(distinct=distinct)).post("/respond", json={"context": ["hi"]}).json()
+    assert len(answer["responses"]) == distinct
+    assert answer["note"].startswith(note) if note else "note" not in answer
+
+
+def test_concurrent_requests_answer_as_single_ones_do(client, stub):
+    bodies = [{"context": [f"hello {i % 5}"], "seed": i % 5} for i in range(40)]
+    alone = [client.post("/respond", json=body).json() for body in bodies[:5]]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda body: client.post("/respond", json=body).json(), bodies))
+    assert together == alone * 8
+    assert len(stub.threads) == 1
+
+
+def test_a_context_at_every_limit_is_accepted(serve, stub):
+    client = serve(stub, max_context=3, max_text_chars=10)
+    text = "\U0001f600" * 10  # four bytes each, twelve as an escape
+    context = [{"speaker": "s" * 64, "text": text}] * 3
+    answer = client.post("/respond", json={"context": context, "num_responses": 20, "max_tokens": 40})
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("text", ["🙂", "ну да", "naïve café", 'it\'s "fine"\t\\', "¿qué?", "\U000e0041a", "."])
+def test_any_visible_text_is_accepted(client, text):
+    assert client.post("/respond", json={"context": [text]}).status_code == 200

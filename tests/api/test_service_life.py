@@ -1,0 +1,184 @@
+"""Starting, health, waiting, and the service's description of itself."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from api.app import create_app, load_responder
+from api.settings import Settings, read_settings
+from api.worker import Busy, ModelThread
+from dialog_cvae.errors import CheckpointError, ConfigError
+
+
+def test_health_and_topics(client):
+    assert client.get("/health/live").json() == {"status": "live"}
+    assert client.get("/health/ready").json() == {"status": "ready"}
+    assert client.get("/topics").json() == {"topics": ["MUSIC", "PETS", "Air Pollution"]}
+    assert client.get("/", follow_redirects=False).headers["location"] == "/docs"
+    assert "swagger" in client.get("/docs").text
+
+
+def test_before_the_model_is_loaded_only_the_process_is_healthy(stub):
+    client = TestClient(create_app(lambda _: stub, lambda: Settings(checkpoint="none")))  # not started
+    assert client.get("/health/live").status_code == 200
+    for answer in (
+        client.get("/health/ready"),
+        client.get("/topics"),
+        client.post("/respond", json={"context": ["hi"]}),
+    ):
+        assert answer.status_code == 503
+        assert answer.json() == {"detail": "the model is not loaded yet"}
+        assert answer.headers["retry-after"] == "1"
+
+
+def test_health_answers_while_the_model_works_and_a_full_queue_is_said_so(serve, stub):
+    client = serve(stub, max_waiting=1)
+    stub.gate.clear()
+    with ThreadPoolExecutor(1) as pool:
+        working = pool.submit(client.post, "/respond", json={"context": ["hi"]})
+        try:
+            assert stub.entered.wait(10)
+            refused = client.post("/respond", json={"context": ["hi"]})
+            assert refused.status_code == 503
+            assert "at most 1 request" in refused.json()["detail"]
+            assert refused.headers["retry-after"] == "1"
+            assert client.get("/health/live").status_code == 200
+            assert client.get("/health/ready").status_code == 200
+        finally:
+            stub.gate.set()
+        assert working.result().status_code == 200
+
+
+def test_an_answer_that_takes_too_long_is_given_up(serve, stub):
+    client = serve(stub, timeout_s=0.05)
+    stub.gate.clear()
+    try:
+        late = client.post("/respond", json={"context": ["hi"]})
+    finally:
+        stub.gate.set()
+    assert late.status_code == 503
+    assert "0.05 seconds" in late.json()["detail"]
+
+
+def test_the_thread_frees_the_places_of_those_who_gave_up():
+    async def scenario() -> None:
+        gate = threading.Event()
+        with ModelThread(max_waiting=2) as thread:
+            working = asyncio.ensure_future(thread.run(lambda: gate.wait(10)))
+            await asyncio.sleep(0)
+            with pytest.raises(Busy, match=r"0\.01 seconds"):
+                await thread.run(lambda: pytest.fail("given up, yet run"), timeout_s=0.01)
+            second = asyncio.ensure_future(thread.run(lambda: "second"))
+            await asyncio.sleep(0)
+            with pytest.raises(Busy, match="at most 2 request"):
+                await thread.run(lambda: "third")
+            gate.set()
+            assert await working
+            assert await second == "second"
+
+    asyncio.run(scenario())
+
+
+def test_errors_of_the_model_pass_through_the_thread():
+    async def scenario() -> None:
+        with ModelThread(max_waiting=1) as thread:
+            for _ in range(3):
+                with pytest.raises(ZeroDivisionError):
+                    await thread.run(lambda: 1 / 0)
+
+    asyncio.run(scenario())
+
+
+def test_settings_come_from_the_environment(monkeypatch):
+    monkeypatch.setenv("DIALOG_CVAE_CHECKPOINT", "some/folder")
+    monkeypatch.setenv("DIALOG_CVAE_MAX_RESPONSES", "3")
+    monkeypatch.setenv("DIALOG_CVAE_TEMPERATURE", "")
+    settings = read_settings()
+    assert (settings.checkpoint, settings.max_responses, settings.temperature) == (Path("some/folder"), 3, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("CHECKPOINT", "", "is not set"),
+        ("MAX_RESPONSES", "many", "integer"),
+        ("MAX_RESPONSES", "0", "greater than or equal to 1"),
+        ("TEMPERATURE", "nan", "finite"),
+        ("TEMPERATURE", "0.001", "at least 0.01"),
+        ("TOP_P", "2", "less than or equal to 1"),
+        ("DEVICE", "gpu", "pattern"),
+        ("TIMEOUT_S", "-1", "greater than 0"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_that_names_variable_and_value(monkeypatch, name, value, words):
+    monkeypatch.setenv("DIALOG_CVAE_CHECKPOINT", "x")
+    monkeypatch.setenv(f"DIALOG_CVAE_{name}", value)
+    with pytest.raises(ConfigError) as error:
+        read_settings()
+    message = str(error.value)
+    assert f"DIALOG_CVAE_{name}" in message
+    assert words in message
+    assert value in message
+    assert "\n" not in message
+
+
+def start(**env: str) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("DIALOG_CVAE_")}
+    command = [sys.executable, "-m", "uvicorn", "api.app:app", "--port", "0"]
+    return subprocess.run(
+        command, env=clean | env, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_a_server_that_cannot_start_says_why_in_one_line_and_ends(tmp_path):
+    missing = start()
+    assert missing.returncode != 0
+    assert "error: DIALOG_CVAE_CHECKPOINT is not set" in missing.stderr
+    assert "Traceback" not in missing.stderr
+    broken = start(DIALOG_CVAE_CHECKPOINT=str(tmp_path / "nothing"))
+    assert broken.returncode != 0
+    assert str(tmp_path / "nothing") in broken.stderr
+    assert "Traceback" not in broken.stderr
+
+
+def test_a_missing_checkpoint_and_a_missing_device_are_told_apart(tmp_path, monkeypatch):
+    with pytest.raises(CheckpointError, match="nothing"):
+        load_responder(Settings(checkpoint=tmp_path / "nothing"))
+
+    def no_driver(*_args, **_kwargs):
+        raise RuntimeError("Found no NVIDIA driver\nand a page of advice")
+
+    monkeypatch.setattr("dialog_cvae.respond.Responder.load", no_driver)
+    with pytest.raises(ConfigError, match=r"^DIALOG_CVAE_DEVICE: cuda can't be used: Found no NVIDIA driver$"):
+        load_responder(Settings(checkpoint=tmp_path, device="cuda"))
+
+
+def test_importing_the_application_loads_no_framework():
+    code = "import sys, api.app; api.app.app; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=False).returncode == 0
+
+
+def test_the_openapi_document_is_complete_and_its_examples_work(client):
+    document = client.get("/openapi.json").json()
+    assert set(document["paths"]) == {"/respond", "/topics", "/health/live", "/health/ready"}
+    respond = document["paths"]["/respond"]["post"]
+    assert set(respond["responses"]) == {"200", "422", "503"}
+    for answer in respond["responses"].values():
+        assert answer["content"]["application/json"]["schema"]
+    media = respond["requestBody"]["content"]["application/json"]
+    for example in media["examples"].values():
+        assert client.post("/respond", json=example["value"]).status_code == 200
+    fields = document["components"]["schemas"]["RespondRequest"]["properties"]
+    assert all("description" in field for field in fields.values())
+    forms = fields["context"]["anyOf"]
+    assert [form["items"] for form in forms] == [{"$ref": "#/components/schemas/Turn"}, {"type": "string"}]
+    assert "HTTPValidationError" not in document["components"]["schemas"]
