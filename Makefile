@@ -1,0 +1,75 @@
+# Set-up, demo and checks. Every target can be repeated; each sets up what it needs.
+
+VENV := .venv
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready
+PORT ?= 8000
+DEMO := runs/demo
+
+# The first interpreter that is new enough, unless PYTHON names one.
+PYTHON_TEST := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for p in python3 python python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c '$(PYTHON_TEST)' 2>/dev/null && echo $$p && break; done)
+
+TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
+PIP := $(PY) -m pip install --constraint constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_USER := 0
+
+# A stamp without a working interpreter is worth nothing (Python was upgraded, the folder was moved).
+$(shell $(PY) -c '' 2>/dev/null || rm -f $(READY))
+
+.PHONY: help env demo test test-all check clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+
+env: $(READY) ## create .venv with everything
+
+# Without an NVIDIA GPU torch comes from PyTorch's CPU index, which spares gigabytes of CUDA; --no-deps keeps that
+# index from being asked for anything else. Where it cannot be reached, the ordinary index has the same version.
+# The stamp goes first, so that an interrupted set-up is taken up again.
+$(READY): pyproject.toml constraints.txt
+	@rm -f $(READY)
+	@"$(PYTHON)" -c '$(PYTHON_TEST)' 2>/dev/null || \
+		{ echo 'Python 3.11 or newer is needed, but "$(PYTHON)" is not: install it, or name it with PYTHON=...' >&2; exit 1; }
+	@$(PY) -c 'import pip; $(PYTHON_TEST)' 2>/dev/null || "$(PYTHON)" -m venv --clear $(VENV)
+	@nvidia-smi -L >/dev/null 2>&1 || [ "$$(uname)" = Darwin ] || \
+		$(PIP) --index-url $(TORCH_CPU_INDEX) --no-deps --timeout 10 --retries 1 torch || \
+		echo "PyTorch's CPU index gave no torch: taking it from the ordinary index"
+	@$(PIP) --editable '.[dev]'
+	@touch $(READY)
+
+demo: env ## fit a small model on the synthetic sample corpus (once) and serve it; PORT=8000
+	@if [ ! -f $(DEMO)/.fitted ] || [ ! -f $(DEMO)/best/config.json ]; then \
+		rm -rf $(DEMO) && \
+		$(PY) -m training.fit --data sample --recipe sample --out $(DEMO) && \
+		touch $(DEMO)/.fitted; \
+	fi
+	@(while kill -0 $$$$ 2>/dev/null; do \
+		if $(PY) -c 'import urllib.request as u; u.urlopen("http://127.0.0.1:$(PORT)/health/ready", timeout=2)' \
+			2>/dev/null; then \
+			echo; echo "Ready; Ctrl-C stops. Ask it from another terminal:"; echo; \
+			echo "  curl -s http://127.0.0.1:$(PORT)/respond -H 'Content-Type: application/json'" \
+				"-d '{\"context\": [\"do you have any pets ?\"], \"num_responses\": 3, \"seed\": 7}'"; echo; \
+			break; \
+		fi; \
+		sleep 1; \
+	done) & \
+	exec env DIALOG_CVAE_CHECKPOINT=$(DEMO)/best $(PY) -m uvicorn api.app:app --port $(PORT)
+
+test: env ## run the tests, but for the slow ones
+	@$(PY) -m pytest -m "not slow"
+
+test-all: env ## run all tests
+	@$(PY) -m pytest
+
+check: env ## ruff's format and lint, mypy, import layers
+	@$(PY) -m ruff format --check .
+	@$(PY) -m ruff check .
+	@$(PY) -m mypy
+	@$(PY) -m pytest tests/test_imports.py
+
+clean: ## remove .venv and caches; what was fitted stays in runs
+	@rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
