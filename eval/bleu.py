@@ -34,7 +34,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.matching import Context, PrecisionRecall, Tokens, best_matches, mean_over_contexts
+from eval.matching import Context, PrecisionRecall, best_matches, mean_over_contexts
+from eval.tokens import Tokens, ngrams
 
 Smoothing = Literal["method7-3.4", "method7-3.6", "method1"]
 
@@ -187,10 +188,7 @@ def count_ngrams(tokens: Tokens, orders: int = _SMOOTHING_ORDER) -> NgramCounts:
     Raises:
         TypeError: `tokens` is one string, whose characters would silently be taken for words.
     """
-    if isinstance(tokens, str):
-        raise TypeError(f"a sentence must be a sequence of tokens, got the string {tokens!r}")
-    # zip over shifted copies stops at the shortest: orders beyond the length count nothing
-    counts = tuple(Counter(zip(*(tokens[i:] for i in range(n)), strict=False)) for n in range(1, orders + 1))
+    counts = tuple(Counter(ngrams(tokens, n)) for n in range(1, orders + 1))
     return NgramCounts(len(tokens), counts)
 
 

@@ -15,7 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Tokens = Sequence[str]
+from eval.tokens import Tokens
+
 Context = tuple[Sequence[Tokens], Sequence[Tokens]]
 """The hypotheses and the references of one context."""
 
@@ -33,6 +34,19 @@ class PrecisionRecall(NamedTuple):
         return 2.0 * self.precision * self.recall / total if total > 0.0 else 0.0
 
 
+def require_pairs(hypotheses: int, references: int) -> None:
+    """Refuse a context that has nothing to compare.
+
+    Raises:
+        ValueError: there is no hypothesis or no reference.
+    """
+    if not hypotheses or not references:
+        raise ValueError(
+            f"a context needs at least 1 hypothesis and 1 reference, got {hypotheses} hypotheses "
+            f"and {references} references"
+        )
+
+
 def best_matches(scores: NDArray[np.float64]) -> PrecisionRecall:
     """Reduce the scores of all pairs of one context.
 
@@ -46,12 +60,7 @@ def best_matches(scores: NDArray[np.float64]) -> PrecisionRecall:
     Raises:
         ValueError: there is no hypothesis or no reference.
     """
-    if 0 in scores.shape:
-        hypotheses, references = scores.shape
-        raise ValueError(
-            f"a context needs at least 1 hypothesis and 1 reference, got {hypotheses} hypotheses "
-            f"and {references} references"
-        )
+    require_pairs(*scores.shape)
     return PrecisionRecall(float(scores.max(axis=1).mean()), float(scores.max(axis=0).mean()))
 
 

@@ -1,8 +1,11 @@
-"""Reply text as the tokens that the metrics compare."""
+"""Reply text as the tokens that the metrics compare, and their n-grams."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
+
+Tokens = Sequence[str]
 
 _MARKS = re.compile(r"</?s>|<pad>")
 # Words, or runs of punctuation, as NLTK's WordPunctTokenizer splits them; the unknown word stays whole, because the
@@ -17,3 +20,14 @@ def metric_tokens(text: str) -> list[str]:
     ['uh', '-', 'huh', ',', 'i', "'", 'm', 'sure', '.']
     """
     return _TOKEN.findall(_MARKS.sub(" ", text.lower()))
+
+
+def ngrams(tokens: Tokens, n: int) -> Iterator[tuple[str, ...]]:
+    """The n-grams of a sentence in order; none when it has fewer than n tokens.
+
+    Raises:
+        TypeError: `tokens` is one string, whose characters would silently be taken for words.
+    """
+    if isinstance(tokens, str):
+        raise TypeError(f"a sentence must be a sequence of tokens, got the string {tokens!r}")
+    return zip(*(tokens[i:] for i in range(n)), strict=False)  # stops at the shortest, that is after the last n-gram
