@@ -1,0 +1,198 @@
+"""One line of a user's own data file, from bytes to a `Conversation`, and what is wrong with it in a few words.
+
+    {"id": "17",                                  optional, unique; default "line-<number>"
+     "topic": "pets",                             optional
+     "prompt": "talk about your pets",            optional
+     "split": "train",                            optional; train, valid or test, on every line or on none
+     "utterances": [{"speaker": "A", "text": "do you have a dog?", "dialog_act": "yes-no-question"},
+                    {"speaker": "B", "text": "yes, two"}],              dialog_act is optional
+     "speakers": {"A": {"sex": "female", "age": 34, "education": 2}}}   optional, each field too
+
+Any number of speakers. Fields may be null where they are optional; unknown ones are refused, so that a misspelt name
+is not silently without effect. Education is Switchboard's code, 0 to 3 (see `dialog_cvae.types.Profile`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, NamedTuple, NoReturn
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from dialog_cvae.types import Conversation, Profile, Sex, Utterance
+
+MAX_LINE_BYTES = 16 * 2**20
+MAX_REASONS = 5  # problems named for one line
+
+Split = Literal["train", "valid", "test"]
+SPLITS: tuple[Split, ...] = ("train", "valid", "test")
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class _Utterance(_Strict):
+    speaker: Text
+    text: Text
+    dialog_act: Text | None = None
+
+
+class _Profile(_Strict):
+    sex: Sex | None = None
+    age: int | None = Field(None, ge=0, le=130)
+    education: int | None = Field(None, ge=0, le=3)
+
+
+class _Line(_Strict):
+    id: Text | None = None
+    topic: Text | None = None
+    prompt: Text | None = None
+    split: Split | None = None
+    utterances: Annotated[list[_Utterance], Field(min_length=1)]
+    speakers: dict[Text, _Profile] | None = None
+
+
+_PARTS: Mapping[str, type[_Strict]] = MappingProxyType({"utterances": _Utterance, "speakers": _Profile})
+
+# What a pydantic error type means to someone who looks at the line; the braces are the error's own context.
+_REASONS: Mapping[str, str] = MappingProxyType(
+    {
+        "missing": "is missing",
+        "string_too_short": "is blank",
+        "too_short": "is empty",
+        "string_unicode": "is not valid Unicode (half of a surrogate pair)",
+        "string_type": "must be text, is {value}",
+        "int_type": "must be a whole number, is {value}",
+        "list_type": "must be a list, is {value}",
+        "dict_type": "must be an object, is {value}",
+        "model_type": "must be an object, is {value}",
+        "literal_error": "must be {expected}, is {value}",
+        "greater_than_equal": "must be at least {ge}, is {value}",
+        "less_than_equal": "must be at most {le}, is {value}",
+    }
+)
+
+
+class LineError(ValueError):
+    """A line that is no conversation; `reasons` has one short sentence for each problem."""
+
+    def __init__(self, *reasons: str) -> None:
+        super().__init__("; ".join(reasons))
+        self.reasons = reasons
+
+
+class Record(NamedTuple):
+    """A conversation, its 1-based line and the split that the line asks for."""
+
+    line: int
+    conversation: Conversation
+    split: Split | None
+
+
+def parse_line(raw: bytes, number: int) -> Record:
+    """Turn one line into a conversation.
+
+    Args:
+        raw: the line's bytes, with or without line end and byte order mark.
+        number: its 1-based number, which makes up a missing id.
+
+    Raises:
+        LineError: the line is malformed.
+    """
+    line = _validated(_json(raw))
+    utterances = tuple(Utterance(u.speaker, u.text, u.dialog_act) for u in line.utterances)
+    speakers = {name: Profile(p.sex, p.age, p.education) for name, p in (line.speakers or {}).items()}
+    conversation = Conversation(
+        id=f"line-{number}" if line.id is None else line.id,
+        utterances=utterances,
+        topic=line.topic,
+        prompt=line.prompt,
+        speakers=MappingProxyType(speakers),
+    )
+    return Record(number, conversation, line.split)
+
+
+def _json(raw: bytes) -> object:
+    if len(raw) > MAX_LINE_BYTES:
+        raise LineError(f"the line is longer than {MAX_LINE_BYTES:,} bytes; each conversation has a line of its own")
+    try:
+        return json.loads(raw.decode("utf-8-sig"), object_pairs_hook=_object, parse_constant=_refuse_constant)
+    except UnicodeDecodeError as error:
+        raise LineError(f"not UTF-8 at byte {error.start + 1} (0x{raw[error.start]:02x})") from error
+    except json.JSONDecodeError as error:
+        raise LineError(f"not a JSON object in one line: {error.msg} at character {error.pos + 1}") from error
+    except RecursionError as error:
+        raise LineError("nested too deeply") from error
+    except LineError:
+        raise
+    except ValueError as error:  # an integer of more digits than Python converts
+        raise LineError("a number has too many digits") from error
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    try:
+        "".join(names).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise LineError("a key is not valid Unicode (half of a surrogate pair)") from error
+    known = dict(pairs)
+    if len(known) < len(pairs):
+        raise LineError(f"key {show(Counter(names).most_common(1)[0][0])} stands twice in an object")
+    return known
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise LineError(f"{name} is not JSON")
+
+
+def _validated(value: object) -> _Line:
+    if not isinstance(value, dict):
+        raise LineError(f"must be an object with utterances, is {show(value)}")
+    try:
+        return _Line.model_validate(value)
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+    reasons = [_reason(detail) for detail in details[:MAX_REASONS]]
+    if len(details) > MAX_REASONS:
+        reasons[-1] += f" (and {len(details) - MAX_REASONS + 1} more problems on this line)"
+    raise LineError(*reasons)
+
+
+def _reason(detail: Any) -> str:
+    """One of pydantic's error details as a short sentence."""
+    *parents, last = detail["loc"]
+    if detail["type"] == "extra_forbidden":
+        model = _PARTS.get(parents[0] if parents else "", _Line)
+        near = get_close_matches(str(last), model.model_fields, n=1)
+        hint = f'did you mean "{near[0]}"?' if near else f"known are {', '.join(model.model_fields)}"
+        return f"{_path(parents)}{': ' if parents else ''}unknown field {show(last)} ({hint})"
+    if last == "[key]" and len(parents) == 2:  # pydantic's mark of an error in a key of `speakers`
+        return f"{_path(parents[:-1])}: a name is blank"
+    template = _REASONS.get(detail["type"], "{message}, is {value}")
+    context = {**detail.get("ctx", {}), "message": detail["msg"], "value": show(detail["input"])}
+    return f"{_path(detail['loc'])} {template.format(**context)}"
+
+
+def _path(location: Sequence[str | int]) -> str:
+    """`("utterances", 3, "text")` as `utterances[3].text`, counting from 0 as JSON paths do."""
+    steps = (f"[{step}]" if isinstance(step, int) else f".{_printable(step)}" for step in location)
+    return "".join(steps).removeprefix(".")
+
+
+def show(value: object) -> str:
+    """A value in a message: short, on one line, and safe to print."""
+    if isinstance(value, dict | list):
+        return "an object" if isinstance(value, dict) else "a list"
+    return _printable(json.dumps(value, ensure_ascii=False))
+
+
+def _printable(text: str, limit: int = 60) -> str:
+    """Terminal control sequences and lone surrogates may stand in a file, but not in a message."""
+    short = text if len(text) <= limit else f"{text[: limit - 1]}…"
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in short)
