@@ -1,0 +1,42 @@
+# One image for serving and for training: the first start without a checkpoint fits the embedded sample corpus, which
+# needs the training extra. The second stage takes the finished environment only, so pip's leavings stay behind.
+FROM python:3.11-slim AS build
+
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+RUN python -m venv /opt/venv
+ENV PATH=/opt/venv/bin:$PATH
+WORKDIR /src
+
+COPY constraints.txt ./
+# PyTorch's own index has a CPU build without gigabytes of CUDA. Where that index can't be reached, the installation
+# below takes the ordinary build of the same version.
+RUN pip install --no-deps --index-url "$TORCH_INDEX" --retries 1 --timeout 20 --constraint constraints.txt torch \
+    || echo "PyTorch's CPU index can't be reached: taking the ordinary build"
+
+COPY pyproject.toml README.md LICENSE ./
+COPY dialog_cvae dialog_cvae
+COPY training training
+COPY eval eval
+COPY api api
+RUN pip install --constraint constraints.txt '.[serve,train]' && pip uninstall --yes pip
+
+
+FROM python:3.11-slim
+
+RUN useradd --system --uid 10001 --create-home app && install --directory --owner app /models
+COPY --from=build /opt/venv /opt/venv
+COPY --chmod=755 docker/entrypoint.sh /usr/local/bin/entrypoint
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    MPLCONFIGDIR=/tmp/matplotlib \
+    DIALOG_CVAE_CHECKPOINT=/models/sample/best
+USER app
+WORKDIR /home/app
+VOLUME /models
+EXPOSE 8000
+# The start period is the time that fitting the sample corpus may take.
+HEALTHCHECK --start-period=180s --interval=10s --timeout=5s --retries=3 \
+    CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8000/health/ready', timeout=4)"]
+ENTRYPOINT ["entrypoint"]
+CMD ["uvicorn", "api.app:app", "--host", "0.0.0.0", "--port", "8000"]
