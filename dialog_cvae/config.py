@@ -60,7 +60,10 @@ class ModelConfig(Config):
     bow: bool = Field(False, description="add the bag-of-words head and its loss (CVAE+BoW)")
     max_context: int = Field(9, ge=1, le=64, description="context utterances a response sees, at most")
     max_utterance_tokens: int = Field(
-        40, ge=4, le=1024, description="tokens of an utterance with <s> and </s>; longer ones keep the first and the last"
+        40,
+        ge=4,
+        le=1024,
+        description="tokens of an utterance with <s> and </s>; a longer one keeps its first and its last",
     )
     initialisation: Literal["uniform", "torch"] = Field(
         "uniform",

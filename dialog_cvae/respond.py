@@ -1,46 +1,159 @@
-"""From a conversation to ranked, distinct candidate replies (placeholder contract while the model is being written)."""
+"""From a conversation to ranked, distinct candidate replies.
+
+z ~ p(z | c) and the draws within the decoder come from NumPy generators that are seeded by the caller, so that a reply
+depends on its request and seed alone, whichever engine computes it.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from dialog_cvae.types import Conversation
+import numpy as np
+
+from dialog_cvae.checkpoint import Checkpoint, CheckpointConfig
+from dialog_cvae.data.batches import EncodedCorpus, collate, encode_corpus
+from dialog_cvae.decoding import Decoding, Draw, decode, special_ids
+from dialog_cvae.runtime.base import Engine, Floats
+from dialog_cvae.tokenizer import Tokenizer
+from dialog_cvae.types import Conversation, Utterance
+
+ROUND = 16  # candidates drawn at a time; a multiple of the decoder's rows wastes none
+MAX_ROUNDS = 8  # then no more distinct replies are expected
+
+__all__ = ["Decoding", "Responder", "Response"]
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A candidate: its text, log p(x | z, c) in nats of the drawn z, and its token count with `</s>`."""
+    """A candidate reply.
+
+    Attributes:
+        text: as a person would write it.
+        log_prob: log p(x | z, c) of the drawn z, in nats.
+        tokens: the tokens that `log_prob` sums over, `</s>` included if it was reached.
+    """
 
     text: str
     log_prob: float
     tokens: int
 
 
-@dataclass(frozen=True, slots=True)
-class Decoding:
-    """How candidates are drawn. temperature 0 is greedy decoding of each z; top_p is nucleus sampling."""
-
-    temperature: float = 0.0
-    top_p: float = 1.0
-    max_tokens: int = 40
+def normalised(text: str) -> str:
+    """What makes two replies the same: their words, without case, punctuation and spacing."""
+    return " ".join(re.findall(r"\w+", text.casefold())) or text.strip()
 
 
 class Responder:
-    """A loaded checkpoint that answers."""
+    """A loaded checkpoint that answers.
 
-    name: str
-    topics: tuple[str, ...]
-    max_context: int
+    Attributes:
+        name: what the model was fitted on, for people.
+        config: the checkpoint's configuration.
+        topics: the topics it knows.
+        max_context: utterances it looks back, at most.
+    """
+
+    def __init__(self, engine: Engine, tokenizer: Tokenizer, config: CheckpointConfig, name: str) -> None:
+        self.engine, self.tokenizer, self.config, self.name = engine, tokenizer, config, name
+        self.topics: tuple[str, ...] = config.topics
+        self.max_context: int = config.model.max_context
 
     @classmethod
     def load(cls, path: str | Path, *, device: str = "cpu") -> Responder:
-        """Open a checkpoint folder."""
-        raise NotImplementedError
+        """Open a checkpoint folder.
+
+        Raises:
+            CheckpointError: a part is missing, truncated or does not fit; the message names it.
+        """
+        from dialog_cvae.runtime.torch_engine import TorchEngine, build_model
+
+        checkpoint = Checkpoint.load(path)
+        name = f"{checkpoint.config.provenance.data}, step {checkpoint.config.provenance.step}"
+        engine = TorchEngine(build_model(checkpoint, f"{path}/model.safetensors"), device)
+        return cls(engine, checkpoint.tokenizer, checkpoint.config, name)
+
+    def encode(self, conversations: Sequence[Conversation]) -> EncodedCorpus:
+        """Conversations as the model reads them."""
+        return encode_corpus(conversations, self.tokenizer, self.topics, self.config.model.max_utterance_tokens)
 
     def respond(
-        self, conversation: Conversation, *, respond_as: str, n: int, seed: int, decoding: Decoding
+        self,
+        conversation: Conversation,
+        *,
+        respond_as: str,
+        n: int = 5,
+        seed: int = 0,
+        decoding: Decoding | None = None,
     ) -> list[Response]:
-        """At most n distinct replies of `respond_as`, best per token first; fewer when no more exist."""
-        raise NotImplementedError
+        """At most `n` distinct replies, best log probability per token first.
+
+        They are the first `n` distinct draws, not the likeliest of many: a fair sample of what the model would say.
+        Fewer come back when `ROUND * MAX_ROUNDS` draws held no more.
+
+        Args:
+            conversation: what was said so far; profiles and topic are used if given.
+            respond_as: the speaker who answers.
+            n: replies wanted.
+            seed: equal seeds give equal replies.
+            decoding: how tokens are drawn; greedy by default.
+        """
+        decoding = decoding or Decoding()
+        ending = Utterance(respond_as, "")
+        encoded = self.encode([_extended(conversation, ending)])
+        found: dict[str, Response] = {}
+        for attempt in range(MAX_ROUNDS):
+            rng = np.random.default_rng((seed, attempt))
+            (draws,) = self.draw(encoded, np.array([len(encoded.speaker) - 1]), [rng], ROUND, decoding)
+            for reply in map(self._response, draws):
+                if reply.text:
+                    found.setdefault(normalised(reply.text), reply)
+            if len(found) >= n:
+                break
+        replies = list(found.values())[:n]
+        return sorted(replies, key=lambda reply: reply.log_prob / reply.tokens, reverse=True)
+
+    def draw(
+        self,
+        corpus: EncodedCorpus,
+        responses: np.ndarray[tuple[int], np.dtype[np.int64]],
+        rngs: Sequence[np.random.Generator],
+        samples: int,
+        decoding: Decoding,
+    ) -> Iterator[list[Draw]]:
+        """Draw `samples` replies for each of the windows that end in `responses`, each z from the prior.
+
+        Args:
+            corpus: encoded conversations.
+            responses: (B,) indices of utterances to answer in place of.
+            rngs: one generator a window; what it yields is all that decides the window's draws.
+            samples: draws for each window.
+            decoding: how tokens are drawn.
+        """
+        condition = self.engine.condition(collate(corpus, responses, self.max_context))
+        latent = condition.prior_mean.shape[1]
+        noise = np.stack([rng.standard_normal((samples, latent), dtype=np.float32) for rng in rngs])  # (B, S, Z)
+        uniforms = np.concatenate([rng.random((samples, decoding.max_tokens), dtype=np.float32) for rng in rngs])
+        std = np.exp(0.5 * condition.prior_logvar)[:, None]
+        z: Floats = (condition.prior_mean[:, None] + std * noise).reshape(-1, latent)
+        tokenizer = self.tokenizer
+        special = special_ids(tokenizer.bos_id, tokenizer.eos_id, tokenizer.never_generated, tokenizer.unk_id, decoding)
+        vectors = np.repeat(condition.vector, samples, axis=0)
+        draws = decode(self.engine, vectors, z, uniforms, decoding, special)
+        for begin in range(0, len(draws), samples):
+            yield draws[begin : begin + samples]
+
+    def _response(self, draw: Draw) -> Response:
+        return Response(self.tokenizer.decode(draw.tokens), draw.log_prob, draw.length)
+
+
+def _extended(conversation: Conversation, utterance: Utterance) -> Conversation:
+    return Conversation(
+        conversation.id,
+        (*conversation.utterances, utterance),
+        conversation.topic,
+        conversation.prompt,
+        conversation.speakers,
+    )

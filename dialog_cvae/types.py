@@ -38,6 +38,7 @@ class Profile:
 
 
 UNKNOWN_PROFILE = Profile()
+PROFILE_FEATURES = 4  # age / 100, education / 3, female, male
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,166 @@
+"""The conditional VAE of Zhao et al. (2017) and Fu et al. (2019): prior, recognition and generation networks.
+
+Generation: z ~ p(z | c), x ~ p(x | z, c), with the condition c = [topic; responder's profile; other's profile;
+context]. Recognition: q(z | x, c). The official code's recipe is followed but for two things: the GRU is PyTorch's (see
+`encoders`), and topic and profile features may be unknown, in which case learnt vectors stand for them.
+
+Shape legend: U utterances, L tokens, B windows, K context slots, Z latent, C the condition, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from dialog_cvae import distributions
+from dialog_cvae.config import ModelConfig
+from dialog_cvae.decoder import Decoder
+from dialog_cvae.encoders import ContextEncoder, UtteranceEncoder
+from dialog_cvae.types import PROFILE_FEATURES, DialogBatch, ElboTerms, Gaussian
+
+UNIFORM_RANGE = 0.08
+
+
+class TensorBatch(NamedTuple):
+    """`DialogBatch` as tensors, field by field; both kinds of length stay on the CPU, where packing needs them.
+
+    `target_lengths` (B,) counts the tokens to predict for each window: the response's, with `</s>`.
+    """
+
+    tokens: Tensor
+    lengths: Tensor
+    context: Tensor
+    context_lengths: Tensor
+    floors: Tensor
+    response: Tensor
+    topic: Tensor
+    profiles: Tensor
+    profiles_known: Tensor
+    target_lengths: Tensor
+
+    @classmethod
+    def from_arrays(cls, batch: DialogBatch, device: torch.device | str = "cpu") -> TensorBatch:
+        """Move a batch to a device."""
+        moved = {name: torch.from_numpy(array).to(device) for name, array in batch._asdict().items()}
+        moved["lengths"] = torch.from_numpy(batch.lengths)
+        return cls(**moved, target_lengths=torch.from_numpy(batch.lengths[batch.response] - 1))
+
+    @property
+    def targets(self) -> Tensor:
+        """(B, T) ids of `x_1 ... x_n </s>`, then padding."""
+        return self.tokens[self.response, 1 : int(self.target_lengths.max()) + 1]
+
+
+class Encoded(NamedTuple):
+    """What the encoders know of a batch: the condition (B, C) and each response's vector (B, 2H)."""
+
+    condition: Tensor
+    response: Tensor
+
+
+class CVAE(nn.Module):
+    """The model; noise is an argument, so that outputs are a function of parameters and inputs alone.
+
+    Args:
+        config: sizes.
+        vocab_size: V, with the special tokens.
+        topics: known topics; one more row stands for `<unknown>`.
+    """
+
+    def __init__(self, config: ModelConfig, vocab_size: int, topics: int) -> None:
+        super().__init__()
+        self.config = config
+        condition_size = config.topic_size + 2 * PROFILE_FEATURES + config.context_size
+        self.embedding = nn.Embedding(vocab_size, config.embedding_size, padding_idx=0)
+        self.topic = nn.Embedding(topics + 1, config.topic_size)
+        self.unknown_profile = nn.Parameter(torch.zeros(PROFILE_FEATURES))
+        self.utterance_encoder = UtteranceEncoder(config.embedding_size, config.utterance_size)
+        self.context_encoder = ContextEncoder(2 * config.utterance_size, config.context_size)
+        self.prior_network = nn.Sequential(
+            nn.Linear(condition_size, config.prior_size),
+            nn.Tanh(),
+            nn.Linear(config.prior_size, 2 * config.latent_size),
+        )
+        self.recognition_network = nn.Linear(condition_size + 2 * config.utterance_size, 2 * config.latent_size)
+        start_size = condition_size + config.latent_size
+        self.decoder = Decoder(config.embedding_size, config.decoder_size, start_size, vocab_size)
+        self.bow_head = (
+            nn.Sequential(nn.Linear(start_size, config.bow_size), nn.Tanh(), nn.Linear(config.bow_size, vocab_size))
+            if config.bow
+            else None
+        )
+        if config.initialisation == "uniform":
+            self.initialise_uniform()
+
+    @torch.no_grad()
+    def initialise_uniform(self) -> None:
+        """The official code's start: U(-0.08, 0.08) for embeddings, recurrent kernels and the output projection, GRU
+        gate biases 1; Xavier and zero biases for the fully connected layers.
+        """
+        for module in self.modules():
+            if isinstance(module, nn.Embedding):
+                module.weight.uniform_(-UNIFORM_RANGE, UNIFORM_RANGE)
+            elif isinstance(module, nn.GRU | nn.GRUCell):
+                for name, parameter in module.named_parameters():
+                    if name.startswith("weight"):
+                        parameter.uniform_(-UNIFORM_RANGE, UNIFORM_RANGE)
+                    else:
+                        parameter.zero_()
+                        if name.startswith("bias_ih"):
+                            parameter[: 2 * module.hidden_size] = 1.0  # reset and update gates
+            elif isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+        self.decoder.output.weight.uniform_(-UNIFORM_RANGE, UNIFORM_RANGE)
+        self.embedding.weight[0] = 0.0
+
+    def encode(self, batch: TensorBatch) -> Encoded:
+        """Encode every utterance of the batch once, then every window from those vectors."""
+        utterances = self.utterance_encoder(self.embedding(batch.tokens), batch.lengths)
+        context = self.context_encoder(utterances, batch.context, batch.context_lengths, batch.floors)
+        profiles = torch.where(batch.profiles_known > 0, batch.profiles, self.unknown_profile)  # (B, 2, 4)
+        condition = torch.cat((self.topic(batch.topic), profiles.flatten(1), context), dim=-1)
+        return Encoded(condition, utterances[batch.response])
+
+    def prior(self, condition: Tensor) -> Gaussian:
+        """p(z | c): (B, C) -> Gaussian of (B, Z)."""
+        return Gaussian(*self.prior_network(condition).chunk(2, dim=-1))
+
+    def posterior(self, encoded: Encoded) -> Gaussian:
+        """q(z | x, c) by the recognition network: Gaussian of (B, Z)."""
+        return Gaussian(*self.recognition_network(torch.cat(encoded, dim=-1)).chunk(2, dim=-1))
+
+    def reconstruction(self, batch: TensorBatch, condition: Tensor, z: Tensor) -> Tensor:
+        """(B,) -log p(x | z, c) in nats, summed over the response's tokens and `</s>`."""
+        targets = batch.targets
+        state = self.decoder.initial_state(condition, z)
+        inputs = batch.tokens[batch.response, : targets.shape[1]]
+        losses = self.decoder.teacher_forced(self.embedding(inputs), targets, batch.target_lengths, state)
+        return losses.per_example(len(z))
+
+    def bag_of_words(self, batch: TensorBatch, condition: Tensor, z: Tensor) -> Tensor | None:
+        """(B,) -log of the bag-of-words head, summed over the response's tokens and `</s>`; None without the head.
+
+        Zhao et al. (2017), section 3.3: the words of x are predicted from z and c without their order.
+        """
+        if self.bow_head is None:
+            return None
+        targets = batch.targets
+        log_probs = torch.log_softmax(self.bow_head(torch.cat((condition, z), dim=-1)), dim=-1)  # (B, V)
+        positions = torch.arange(targets.shape[1], device=targets.device)
+        real = positions < batch.target_lengths.to(targets.device)[:, None]
+        return -(log_probs.gather(1, targets) * real).sum(-1)
+
+    def forward(self, batch: TensorBatch, noise: Tensor) -> ElboTerms:
+        """The terms of the ELBO with z = mean + std * noise from the posterior; noise is (B, Z)."""
+        encoded = self.encode(batch)
+        posterior, prior = self.posterior(encoded), self.prior(encoded.condition)
+        z = distributions.sample(posterior, noise)
+        return ElboTerms(
+            reconstruction=self.reconstruction(batch, encoded.condition, z),
+            kl=distributions.kl(posterior, prior).sum(-1),
+            bag_of_words=self.bag_of_words(batch, encoded.condition, z),
+            tokens=batch.target_lengths.to(z.device),
+        )

@@ -1,0 +1,86 @@
+"""From a name or a path to a corpus: where files are looked for, and which reader reads them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from dialog_cvae.config import DataConfig
+from dialog_cvae.data import download, jsonl, sample, swda, zhao2017
+from dialog_cvae.errors import DataError
+from dialog_cvae.types import Corpus
+
+DATA_VARIABLE = "DIALOG_CVAE_DATA"
+NAMES = ("swda", "zhao2017", "sample")
+_PLACES = {
+    "swda": ("swda/swda.zip", "swda.zip", "swda", "."),
+    "zhao2017": ("zhao2017", "."),
+}
+_EVIDENCE = {
+    "swda": ("*.zip", "swda-metadata.csv", "*/swda-metadata.csv"),
+    "zhao2017": ("train.jsonl", "valid.jsonl", "test.jsonl", "*.p"),
+}
+
+
+def resolve(config: DataConfig) -> DataConfig:
+    """Replace the name `auto` by `swda` where its file is found, else by `sample`."""
+    if config.name != "auto":
+        return config
+    return config.model_copy(update={"name": "sample" if find("swda", config.dir) is None else "swda"})
+
+
+def load_corpus(config: DataConfig) -> Corpus:
+    """Read the corpus that a configuration names; `swda` is downloaded if it is nowhere to be found.
+
+    Raises:
+        DataError: the file is missing or malformed, or the name is unknown.
+    """
+    config = resolve(config)
+    if config.name == "sample":
+        return sample.read()
+    if config.name.endswith(".jsonl"):
+        return jsonl.read(Path(config.name), valid_share=config.valid_share, test_share=config.test_share)
+    if config.name == "swda":
+        return swda.read(find("swda", config.dir) or download.fetch(download.SWDA), config.style)
+    if config.name == "zhao2017":
+        if (path := find("zhao2017", config.dir)) is None:
+            raise DataError(
+                "zhao2017",
+                f"not found; put train.jsonl, valid.jsonl and test.jsonl in a folder zhao2017 below --data-dir or "
+                f"${DATA_VARIABLE}",
+            )
+        return zhao2017.read(path)
+    raise DataError(config.name, f"unknown corpus; known are {', '.join(NAMES)} and the path of a .jsonl file")
+
+
+def find(name: str, folder: Path | None) -> Path | None:
+    """Where a corpus is: below `folder`, else below $DIALOG_CVAE_DATA, else in the download cache.
+
+    Raises:
+        DataError: a folder was named but does not exist.
+    """
+    for root in _roots(folder):
+        for place in _PLACES[name]:
+            path = root / place
+            if path.is_file() or (path.is_dir() and any(any(path.glob(pattern)) for pattern in _EVIDENCE[name])):
+                return path
+    return None
+
+
+def find_vectors(name: str, folder: Path | None) -> Path | None:
+    """A word vector file in a folder `glove` beside the corpora, for a published name such as `glove.6B.100d`."""
+    for root in _roots(folder):
+        if found := sorted(root.glob(f"glove/{name}*")):
+            return found[0]
+    return None
+
+
+def _roots(folder: Path | None) -> list[Path]:
+    if folder is not None and not folder.is_dir():
+        raise DataError(folder, "no such folder (--data-dir)")
+    if folder is not None:
+        return [folder]
+    variable = os.environ.get(DATA_VARIABLE)
+    if variable and not Path(variable).is_dir():
+        raise DataError(variable, f"no such folder (${DATA_VARIABLE})")
+    return [*([Path(variable)] if variable else []), download.cache_dir()]

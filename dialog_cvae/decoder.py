@@ -1,0 +1,65 @@
+"""The response decoder: a GRU language model that starts from [condition; z].
+
+Shape legend: B windows, R rows being decoded, T target tokens of a response with `</s>`, N = sum of T over the batch,
+E embedding, D decoder GRU, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
+
+
+class TokenLoss(NamedTuple):
+    """Negative log likelihood of real tokens only.
+
+    Attributes:
+        nll: (N,) nats.
+        example: (N,) the window each token belongs to.
+    """
+
+    nll: Tensor
+    example: Tensor
+
+    def per_example(self, size: int) -> Tensor:
+        """(B,) sums over each window's tokens."""
+        return self.nll.new_zeros(size).index_add(0, self.example, self.nll)
+
+
+class Decoder(nn.Module):
+    """p(x | z, c) by teacher forcing over whole batches, or one step at a time."""
+
+    def __init__(self, embedding_size: int, hidden_size: int, start_size: int, vocab_size: int) -> None:
+        super().__init__()
+        self.start = nn.Linear(start_size, hidden_size)
+        self.gru = nn.GRU(embedding_size, hidden_size, batch_first=True)
+        self.output = nn.Linear(hidden_size, vocab_size)
+
+    def initial_state(self, condition: Tensor, z: Tensor) -> Tensor:
+        """(B, D) from the condition (B, *) and the latent code (B, Z)."""
+        return self.start(torch.cat((condition, z), dim=-1))  # type: ignore[no-any-return]
+
+    def teacher_forced(self, embedded: Tensor, targets: Tensor, lengths: Tensor, state: Tensor) -> TokenLoss:
+        """Likelihood of given responses; the projection to the vocabulary runs on real tokens only.
+
+        Args:
+            embedded: (B, T, E) embedded inputs `<s> x_1 ... x_n`.
+            targets: (B, T) ids of `x_1 ... x_n </s>`, then anything.
+            lengths: (B,) real targets, on the CPU, at least 1.
+            state: (B, D).
+        """
+        inputs = pack_padded_sequence(embedded, lengths, batch_first=True, enforce_sorted=False)
+        rows = torch.arange(targets.shape[0], device=targets.device)[:, None].expand_as(targets)
+        labels = pack_padded_sequence(torch.stack((targets, rows), dim=-1), lengths, True, enforce_sorted=False)
+        hidden: PackedSequence
+        hidden, _ = self.gru(inputs, state[None])
+        nll = nn.functional.cross_entropy(self.output(hidden.data), labels.data[:, 0], reduction="none")
+        return TokenLoss(nll, labels.data[:, 1])
+
+    def step(self, embedded: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """One token: (R, E), (R, D) -> logits (R, V), state (R, D)."""
+        hidden, _ = self.gru(embedded[:, None], state[None])
+        return self.output(hidden[:, 0]), hidden[:, 0]

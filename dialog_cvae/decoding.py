@@ -1,0 +1,169 @@
+"""From latent codes to token sequences: greedy or nucleus decoding in buckets of a fixed number of rows.
+
+A matrix product's rounding depends on its shape. Rows are therefore always decoded `ROWS` at a time, padded where there
+are fewer, so that what else is decoded with a row never changes its tokens.
+
+Shape legend: R rows, C condition, Z latent, D decoder state, V vocabulary, T steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dialog_cvae.runtime.base import Engine, Floats, Ints
+
+ROWS = 16
+NUCLEUS_HEAD = 256  # tokens sorted at first; nearly every nucleus is smaller
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """How tokens are drawn once z is.
+
+    Attributes:
+        temperature: 0 takes the likeliest token, as the paper does; 1 samples from the model's distribution.
+        top_p: nucleus sampling: only the likeliest tokens that together have this probability (Holtzman et al., 2020).
+        max_tokens: tokens at most, `</s>` included.
+        allow_unknown: whether the unknown word may be generated.
+    """
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    max_tokens: int = 40
+    allow_unknown: bool = False
+
+
+class SpecialIds(NamedTuple):
+    """Token ids that decoding treats apart: where to begin and end, and which may never be generated."""
+
+    begin: int
+    end: int
+    forbidden: tuple[int, ...]
+
+
+class Draw(NamedTuple):
+    """A decoded response.
+
+    Attributes:
+        tokens: ids without `<s>` and `</s>`.
+        log_prob: log p(x | z, c) in nats of these tokens and, if it was reached, `</s>`; always under the model's own
+            distribution, whatever temperature, nucleus or forbidden tokens did to the draw.
+        length: the tokens that `log_prob` sums over.
+    """
+
+    tokens: tuple[int, ...]
+    log_prob: float
+    length: int
+
+
+def decode(
+    engine: Engine, condition: Floats, z: Floats, uniforms: Floats, decoding: Decoding, special: SpecialIds
+) -> list[Draw]:
+    """Decode one response per row.
+
+    Args:
+        engine: the model.
+        condition: (R, C).
+        z: (R, Z).
+        uniforms: (R, T) numbers in [0, 1), T >= decoding.max_tokens; each step of a row uses one, unless temperature is 0.
+        decoding: how to draw.
+        special: ids of the tokenizer.
+
+    Returns:
+        R draws, each a function of its own row alone.
+    """
+    draws: list[Draw] = []
+    for begin in range(0, len(z), ROWS):
+        rows = slice(begin, begin + ROWS)
+        parts = [_fill(array[rows]) for array in (condition, z, uniforms)]
+        draws += _decode_bucket(engine, *parts, decoding, special, real=len(z[rows]))
+    return draws
+
+
+def _fill(array: Floats) -> Floats:
+    """Pad to `ROWS` rows with copies of the first."""
+    missing = ROWS - len(array)
+    return array if missing == 0 else np.concatenate((array, np.repeat(array[:1], missing, axis=0)))
+
+
+def _decode_bucket(
+    engine: Engine, condition: Floats, z: Floats, uniforms: Floats, decoding: Decoding, special: SpecialIds, real: int
+) -> list[Draw]:
+    state = engine.start(condition, z)
+    tokens: Ints = np.full(ROWS, special.begin, dtype=np.int64)
+    written = np.full((ROWS, decoding.max_tokens), special.end, dtype=np.int64)
+    log_prob = np.zeros(ROWS)
+    length = np.zeros(ROWS, dtype=np.int64)
+    running = np.arange(ROWS) < real
+    for step in range(decoding.max_tokens):
+        logits, state = engine.step(tokens, state)
+        allowed = logits.copy()
+        # An empty reply is no reply: the first token may not end it.
+        allowed[:, [*special.forbidden, special.end] if step == 0 else list(special.forbidden)] = -np.inf
+        tokens = choose(allowed, decoding.temperature, decoding.top_p, uniforms[:, step])
+        log_prob += np.where(running, token_log_probs(logits, tokens), 0.0)
+        length += running
+        written[running, step] = tokens[running]
+        running &= tokens != special.end
+        if not running.any():
+            break
+    return [_draw(written[row], log_prob[row], length[row], special.end) for row in range(real)]
+
+
+def _draw(written: Ints, log_prob: float, length: int, end: int) -> Draw:
+    ids = written[:length].tolist()
+    return Draw(tuple(ids[:-1] if ids[-1] == end else ids), float(log_prob), int(length))
+
+
+def token_log_probs(logits: Floats, tokens: Ints) -> NDArray[np.float64]:
+    """Log softmax of `logits` (R, V) at `tokens` (R,), in nats."""
+    peak = logits.max(axis=1)
+    normaliser = np.log(np.exp(logits - peak[:, None]).sum(axis=1, dtype=np.float64)) + peak
+    chosen: NDArray[np.float64] = logits[np.arange(len(tokens)), tokens] - normaliser
+    return chosen
+
+
+def choose(logits: Floats, temperature: float, top_p: float, uniforms: Floats) -> Ints:
+    """The next tokens (R,): the likeliest at temperature 0, else by inversion of the (nucleus) distribution.
+
+    Args:
+        logits: (R, V), -inf where a token may not be drawn.
+        temperature: divides the logits; 0 is greedy.
+        top_p: share of probability kept.
+        uniforms: (R,) in [0, 1).
+    """
+    if temperature == 0:
+        return logits.argmax(axis=1)
+    scaled = (logits - logits.max(axis=1, keepdims=True)).astype(np.float64) / temperature
+    probs = np.exp(scaled)
+    probs /= probs.sum(axis=1, keepdims=True)
+    draw = _invert if top_p >= 1 else lambda p, u: _invert_nucleus(p, top_p, u)
+    return np.array([draw(p, u) for p, u in zip(probs, uniforms, strict=True)], dtype=np.int64)
+
+
+def _invert(probs: NDArray[np.float64], uniform: float) -> int:
+    """Inverse of the cumulative distribution; never a token of probability 0."""
+    cumulative = np.cumsum(probs)
+    return int(np.searchsorted(cumulative, uniform * cumulative[-1], side="right"))
+
+
+def _invert_nucleus(probs: NDArray[np.float64], top_p: float, uniform: float) -> int:
+    """Draw from the smallest set of likeliest tokens whose probability reaches `top_p`."""
+    head = np.argpartition(probs, -NUCLEUS_HEAD)[-NUCLEUS_HEAD:] if len(probs) > NUCLEUS_HEAD else np.arange(len(probs))
+    if probs[head].sum() < top_p:
+        head = np.arange(len(probs))
+    order = head[np.argsort(-probs[head], kind="stable")]
+    cumulative = np.cumsum(probs[order])
+    size = int(np.searchsorted(cumulative, top_p, side="left")) + 1
+    return int(order[_invert(probs[order[:size]], uniform)])
+
+
+def special_ids(begin: int, end: int, never_generated: Sequence[int], unknown: int, decoding: Decoding) -> SpecialIds:
+    """The ids for one way of decoding: `unknown` is let through if that allows it."""
+    forbidden = (i for i in never_generated if not (decoding.allow_unknown and i == unknown))
+    return SpecialIds(begin, end, tuple(forbidden))

@@ -1,0 +1,123 @@
+"""The ELBO over a whole corpus, and how much of it the latent code carries.
+
+Shape legend: B windows of a batch, Z latent dimensions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dialog_cvae import distributions
+from dialog_cvae.cvae import CVAE, TensorBatch
+from dialog_cvae.data.batches import EncodedCorpus, batches
+
+ACTIVE_VARIANCE = 0.01  # Burda et al. (2016): a unit is active when its mean varies more than this over the data
+
+
+class ElboReport(NamedTuple):
+    """Means over all windows, in nats for each response, unless a line says otherwise.
+
+    Attributes:
+        windows: responses scored.
+        tokens: target tokens scored, `</s>` included.
+        reconstruction: -log p(x | z, c) with one z from the posterior.
+        kl: KL(q(z | x, c) || p(z | c)).
+        elbo: -(reconstruction + kl), beta 1 and no bag of words.
+        rec_perplexity: exp(total reconstruction / tokens), over the corpus and not a mean over batches.
+        perplexity_bound: exp(-total ELBO / tokens), an upper bound of the model's perplexity.
+        active_units: dimensions in which mean(q) - mean(p) varies by more than 0.01 over the windows.
+        nats_from_z: reconstruction lost when z comes from the prior instead of the posterior.
+        nats_shuffled: reconstruction lost when z comes from another window's posterior.
+        bag_of_words: loss of the bag-of-words head, None without it.
+    """
+
+    windows: int
+    tokens: int
+    reconstruction: float
+    kl: float
+    elbo: float
+    rec_perplexity: float
+    perplexity_bound: float
+    active_units: int
+    nats_from_z: float
+    nats_shuffled: float
+    bag_of_words: float | None
+
+
+@torch.inference_mode()
+def evaluate_elbo(
+    model: CVAE,
+    corpus: EncodedCorpus,
+    *,
+    seed: int = 0,
+    batch_size: int = 64,
+    advance: Callable[[int], object] | None = None,
+) -> ElboReport:
+    """Score every window of a corpus once.
+
+    Args:
+        model: left in the mode it was in; it has no dropout.
+        corpus: encoded for this model.
+        seed: of the noise, which does not depend on the batch size.
+        batch_size: windows at a time.
+        advance: told after each batch how many windows it had, for a progress bar.
+    """
+    device = next(model.parameters()).device
+    rng = np.random.default_rng(seed)
+    latent = model.config.latent_size
+    sums = {"reconstruction": 0.0, "kl": 0.0, "prior": 0.0, "shuffled": 0.0, "bag_of_words": 0.0}
+    shift, shift_squared = torch.zeros(2, latent, dtype=torch.float64)
+    windows = tokens = 0
+    for responses, arrays in batches(corpus, batch_size, model.config.max_context):
+        batch = TensorBatch.from_arrays(arrays, device)
+        noise = torch.from_numpy(rng.standard_normal((len(responses), 2, latent), dtype=np.float32)).to(device)
+        terms, difference = _score(model, batch, noise)
+        for name, values in terms.items():
+            sums[name] += float(values.double().sum())
+        shift += difference.sum(0)
+        shift_squared += difference.square().sum(0)
+        windows += len(responses)
+        tokens += int(batch.target_lengths.sum())
+        if advance is not None:
+            advance(len(responses))
+    mean = {name: total / windows for name, total in sums.items()}
+    variance = shift_squared / windows - (shift / windows).square()
+    negative_elbo = mean["reconstruction"] + mean["kl"]
+    return ElboReport(
+        windows=windows,
+        tokens=tokens,
+        reconstruction=mean["reconstruction"],
+        kl=mean["kl"],
+        elbo=-negative_elbo,
+        rec_perplexity=_exp(mean["reconstruction"] * windows / tokens),
+        perplexity_bound=_exp(negative_elbo * windows / tokens),
+        active_units=int((variance > ACTIVE_VARIANCE).sum()),
+        nats_from_z=mean["prior"] - mean["reconstruction"],
+        nats_shuffled=mean["shuffled"] - mean["reconstruction"],
+        bag_of_words=mean["bag_of_words"] if model.bow_head is not None else None,
+    )
+
+
+def _score(model: CVAE, batch: TensorBatch, noise: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    """Terms (B,) by name, and mean(q) - mean(p) (B, Z) in double precision on the CPU; noise is (B, 2, Z)."""
+    encoded = model.encode(batch)
+    posterior, prior = model.posterior(encoded), model.prior(encoded.condition)
+    z = distributions.sample(posterior, noise[:, 0])
+    elsewhere = torch.roll(z, max(1, len(z) // 2), dims=0)  # far away in the corpus's order, so seldom a neighbour
+    codes = {"reconstruction": z, "prior": distributions.sample(prior, noise[:, 1]), "shuffled": elsewhere}
+    terms = {name: model.reconstruction(batch, encoded.condition, code) for name, code in codes.items()}
+    terms["kl"] = distributions.kl(posterior, prior).sum(-1)
+    if (bag_of_words := model.bag_of_words(batch, encoded.condition, z)) is not None:
+        terms["bag_of_words"] = bag_of_words
+    return terms, (posterior.mean - prior.mean).double().cpu()
+
+
+def _exp(nats: float) -> float:
+    """Perplexity; infinite rather than an overflow for a model that is far off."""
+    return math.exp(nats) if nats < 700 else math.inf

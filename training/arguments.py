@@ -1,0 +1,172 @@
+"""The command line of `training.fit`: every field of the configuration is an option, the common ones by a short name.
+
+Layers, later ones win: defaults, recipe, configuration file, command line.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from argparse import RawDescriptionHelpFormatter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, CliSettingsSource, SettingsConfigDict
+
+from dialog_cvae.config import Config
+from dialog_cvae.errors import ConfigError
+from training.config import FitConfig
+from training.recipes import RECIPES
+
+SHORT_NAMES = {
+    "corpus.name": "data",
+    "corpus.dir": "data-dir",
+    "corpus.style": "style",
+    "beta.kind": "schedule",
+    "model.bow": "bow",
+    "train.seed": "seed",
+    "train.epochs": "epochs",
+    "train.max-steps": "max-steps",
+    "train.vectors": "vectors",
+    "train.threads": "threads",
+}
+
+
+class RunOptions(Config):
+    """What a run is started with beside its configuration: none of it changes the result."""
+
+    recipe: Literal["paper", "released", "small", "glove100", "sample"] = Field(
+        "paper", description="configuration to start from"
+    )
+    config: Path | None = Field(None, description="JSON or TOML file with fields of the configuration, over the recipe")
+    out: Path | None = Field(None, description="folder of the run; default runs/DATA-MODEL-SCHEDULE-seedN")
+    resume: bool = Field(False, description="go on with the run in OUT, exactly where it stopped")
+    init: Path | None = Field(None, description="checkpoint to start from; its tokenizer is kept, new topics are added")
+    device: str = Field("auto", description="auto, cpu or cuda")
+
+
+class FitArguments(RunOptions, FitConfig, BaseSettings):
+    """Fit a conditional VAE to conversations and write its best checkpoint to OUT/best.
+
+    First steps:
+      python -m training.fit --data sample --recipe sample        two minutes, synthetic conversations
+      python -m training.fit --schedule cyclical                  Switchboard, the paper's model and schedule
+      python -m training.fit --schedule cyclical --bow            CVAE+BoW
+      python -m training.fit --data mine.jsonl --recipe small     your own conversations
+      python -m training.fit --out runs/mine --resume             go on after a stop
+
+    Later layers win: defaults, --recipe, --config, options. Stop with Ctrl-C: the state is saved first.
+    """
+
+    model_config = SettingsConfigDict(
+        cli_prog_name="python -m training.fit",
+        cli_shortcuts=SHORT_NAMES,
+        cli_implicit_flags=True,
+        cli_kebab_case=True,
+        cli_avoid_json=True,
+        cli_hide_none_type=True,
+        frozen=True,
+        extra="forbid",
+    )
+
+
+def parse(argv: Sequence[str] | None) -> dict[str, Any]:
+    """The options that were given, nested as the configuration is; exits with status 2 on an unknown one."""
+    source: CliSettingsSource[Any] = CliSettingsSource(
+        FitArguments,
+        cli_parse_args=True if argv is None else list(argv),
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    return dict(source())
+
+
+def run_options(given: Mapping[str, Any]) -> RunOptions:
+    """The options beside the configuration, validated."""
+    try:
+        return RunOptions.model_validate(
+            {name: value for name, value in given.items() if name in RunOptions.model_fields}
+        )
+    except ValidationError as error:
+        raise ConfigError("; ".join(_explained(detail) for detail in error.errors(include_url=False))) from None
+
+
+def layered(base: FitConfig, *layers: Mapping[str, Any]) -> FitConfig:
+    """A configuration with fields replaced, the last layer's last.
+
+    Raises:
+        ConfigError: a field is unknown or out of range, or fields contradict each other; the message gives the field,
+            the limit and the value.
+    """
+    merged = base.model_dump(mode="json")
+    for layer in layers:
+        durations = [name for name in ("epochs", "max_steps") if dict(layer.get("train") or {}).get(name) is not None]
+        if durations:  # one duration in a later layer replaces the other in an earlier one
+            merged["train"] |= {"epochs": None, "max_steps": None}
+        merged = merge(merged, layer)
+    return validated(merged)
+
+
+def validated(content: Mapping[str, Any]) -> FitConfig:
+    """A configuration from plain values; see `layered` for the errors."""
+    try:
+        return FitConfig.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError("; ".join(_explained(detail) for detail in error.errors(include_url=False))) from None
+
+
+def read_config_file(path: Path) -> dict[str, Any]:
+    """The fields in a JSON or TOML file.
+
+    Raises:
+        ConfigError: the file is missing or not of the format that its suffix promises.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValueError as error:
+        raise ConfigError(f"{path}: not valid {'TOML' if path.suffix == '.toml' else 'JSON'} ({error})") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: must hold an object of configuration fields, not {type(content).__name__}")
+    return content
+
+
+def recipe(name: str) -> FitConfig:
+    """A recipe by name."""
+    return RECIPES[name]()
+
+
+def differences(old: FitConfig, new: FitConfig) -> dict[str, tuple[Any, Any]]:
+    """Fields, by dotted name, whose values differ."""
+    before, after = _flat(old.model_dump(mode="json")), _flat(new.model_dump(mode="json"))
+    return {name: (before[name], after[name]) for name in before if before[name] != after[name]}
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested values, those of `over` in the place of those of `base`."""
+    merged = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = merge(merged[key], value) if both else value
+    return merged
+
+
+def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in content.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def _explained(detail: Any) -> str:
+    place = ".".join(str(part) for part in detail["loc"])
+    message = detail["msg"].removeprefix("Value error, ")
+    given = detail["input"]
+    shown = "" if isinstance(given, Mapping) else f", but is {given!r}"
+    return f"{place}: {message}{shown}"

@@ -1,0 +1,70 @@
+"""The configuration of a fit: everything that decides its result."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from dialog_cvae.config import Config, DataConfig, ModelConfig, Share, TokenizerConfig
+from training.schedules import BetaSchedule, LearningRateSchedule
+
+DEFAULT_EPOCHS = 15
+Steps = Annotated[int, Field(ge=1)]
+
+
+class TrainConfig(Config):
+    """How long to train, on what batches, and when to look."""
+
+    seed: int = Field(0, ge=0, lt=2**63, description="of initialisation, batch order and noise")
+    epochs: Steps | None = Field(
+        None, description=f"passes over the training windows; default {DEFAULT_EPOCHS}, unless max_steps is given"
+    )
+    max_steps: Steps | None = Field(None, description="optimiser updates, in place of epochs")
+    batch_size: Steps = Field(30, description="windows in an update")
+    segment: Steps = Field(
+        5, description="neighbouring windows of a conversation that stay together in a batch and share their encoding"
+    )
+    clip_norm: float = Field(5.0, gt=0, description="limit of the gradient's global norm")
+    condition_dropout: Share = Field(
+        0.1, description="share of windows whose topic or a profile is replaced by the unknown one, which trains it"
+    )
+    bow_weight: float = Field(1.0, ge=0, description="weight of the bag-of-words loss, never annealed")
+    vectors: str | None = Field(
+        None, description="word vectors to start from: a GloVe or word2vec text file, or a gensim downloader name"
+    )
+    validate_every: Steps | None = Field(None, description="steps between validations; default a quarter of a pass")
+    early_stopping: bool = Field(True, description="stop by the released code's patience rule on the validation ELBO")
+    patience: Steps = Field(10, description="validations to wait at least before stopping early")
+    save_every: Steps = Field(500, description="steps between saved states, the most that a killed run loses")
+    log_every: Steps = Field(50, description="steps between logged training metrics, which are means over them")
+    threads: Steps | None = Field(None, description="CPU threads; default PyTorch's choice")
+
+    @model_validator(mode="after")
+    def _one_duration(self) -> Self:
+        if self.epochs is not None and self.max_steps is not None:
+            raise ValueError(f"give epochs ({self.epochs}) or max_steps ({self.max_steps}), not both")
+        return self
+
+    def total_steps(self, windows: int) -> int:
+        """T, fixed at the start of a run."""
+        return self.max_steps or (self.epochs or DEFAULT_EPOCHS) * self.steps_per_epoch(windows)
+
+    def steps_per_epoch(self, windows: int) -> int:
+        """Updates in one pass over the training windows."""
+        return -(-windows // self.batch_size)
+
+    def validation_interval(self, windows: int) -> int:
+        """Steps between validations."""
+        return self.validate_every or max(1, self.steps_per_epoch(windows) // 4)
+
+
+class FitConfig(Config):
+    """A whole experiment; a recipe returns one and a variant changes a field of it."""
+
+    corpus: DataConfig = DataConfig()
+    tokenizer: TokenizerConfig = TokenizerConfig()
+    model: ModelConfig = ModelConfig()
+    beta: BetaSchedule = BetaSchedule()
+    learning_rate: LearningRateSchedule = LearningRateSchedule()
+    train: TrainConfig = TrainConfig()

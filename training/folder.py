@@ -1,0 +1,136 @@
+"""The folder of a run: what it was started with, so that it can be gone on with.
+
+OUT/config.json      the configuration, every field
+OUT/tokenizer.model  the tokenizer
+OUT/topics.json      topics in the order of their embedding
+OUT/metrics.jsonl    metrics; OUT/tensorboard the same for TensorBoard; OUT/learning_curves.png at the end
+OUT/state/           weights, optimiser and position, to resume from
+OUT/best/            the best checkpoint
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dialog_cvae.checkpoint import Checkpoint, write_atomically
+from dialog_cvae.data.corpora import DATA_VARIABLE, resolve
+from dialog_cvae.errors import CheckpointError, ConfigError
+from dialog_cvae.tokenizer import Tokenizer
+from training import arguments
+from training.config import FitConfig
+from training.setup import Vocabulary
+from training.state import STATE_FILE
+
+CONFIG_FILE, TOKENIZER_FILE, TOPICS_FILE = "config.json", "tokenizer.model", "topics.json"
+# Fields that a resumed run may change, because they do not change its result.
+FREE_ON_RESUME = {"corpus.dir", "train.save_every", "train.log_every", "train.threads"}
+
+
+def decide_corpus(config: FitConfig) -> FitConfig:
+    """Decide the corpus `auto`, and say so where the answer is not Switchboard."""
+    corpus = resolve(config.corpus)
+    if config.corpus.name == "auto" and corpus.name == "sample":
+        print(
+            f"Switchboard was not found (--data-dir, ${DATA_VARIABLE}): using the synthetic sample corpus. "
+            "`--data swda` downloads it.",
+            flush=True,
+        )
+    return config.model_copy(update={"corpus": corpus})
+
+
+def default_out(config: FitConfig) -> Path:
+    """A folder that names corpus, model, schedule and seed."""
+    model = "cvae-bow" if config.model.bow else "cvae"
+    return Path("runs") / f"{Path(config.corpus.name).stem}-{model}-{config.beta.kind}-seed{config.train.seed}"
+
+
+def new_out(out: Path | None, config: FitConfig) -> Path:
+    """The folder of a new run.
+
+    Raises:
+        ConfigError: it holds a run already, or is a file.
+    """
+    out = out or default_out(config)
+    if (out / STATE_FILE).exists():
+        raise ConfigError(f"out: {out} already holds a run; go on with it by --resume, or choose another --out")
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"out: {out} is not a folder")
+    return out
+
+
+def like_checkpoint(config: FitConfig, checkpoint: Checkpoint, asked: Mapping[str, Any]) -> FitConfig:
+    """The configuration with the sizes and the tokenizer of the checkpoint to start from.
+
+    Args:
+        config: of the new run.
+        checkpoint: of `--init`.
+        asked: fields that were asked for, nested; a recipe's do not count.
+
+    Raises:
+        ConfigError: a field of the model or the tokenizer was asked for with another value than the checkpoint's.
+    """
+    fixed: dict[str, Any] = {"model": checkpoint.config.model.model_dump()}
+    if "tokenizer" in checkpoint.config.provenance.fit:
+        fixed["tokenizer"] = checkpoint.config.provenance.fit["tokenizer"]
+    for section, values in fixed.items():
+        for name in dict(asked.get(section) or {}):
+            value = getattr(getattr(config, section), name)
+            if value != values[name]:
+                raise ConfigError(
+                    f"{section}.{name}: the checkpoint of --init has {values[name]!r}, but {value!r} was asked for"
+                )
+    return arguments.layered(config, fixed)
+
+
+def stored_run(out: Path, asked: FitConfig | None, fields: Mapping[str, Any]) -> FitConfig:
+    """The configuration of a run to go on with.
+
+    Args:
+        out: its folder.
+        asked: the whole configuration now asked for, where the command names a recipe or a file.
+        fields: the fields now asked for by themselves.
+
+    Raises:
+        CheckpointError: there is no run, or its configuration is broken.
+        ConfigError: a field that decides the result was asked for with another value.
+    """
+    path = out / CONFIG_FILE
+    if not (out / STATE_FILE).is_file() or not path.is_file():
+        raise CheckpointError(f"{out}: no saved run there to resume (no {STATE_FILE} or no {CONFIG_FILE})")
+    try:
+        stored = arguments.validated(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, ConfigError) as error:
+        raise CheckpointError(f"{path}: broken ({error})") from None
+    wanted = asked or arguments.layered(stored, fields)
+    if wanted.corpus.name == "auto":
+        wanted = arguments.layered(wanted, {"corpus": {"name": stored.corpus.name}})
+    for name, (old, new) in arguments.differences(stored, wanted).items():
+        if name not in FREE_ON_RESUME:
+            raise ConfigError(
+                f"{name}: the run in {out} has {old!r}, but {new!r} was asked for; a resumed run keeps it"
+            )
+    return wanted
+
+
+def write_start(out: Path, config: FitConfig, vocabulary: Vocabulary) -> None:
+    """Write what the run is started with."""
+    write_atomically(out / CONFIG_FILE, (config.model_dump_json(indent=2) + "\n").encode())
+    write_atomically(out / TOKENIZER_FILE, vocabulary.tokenizer.to_bytes())
+    write_atomically(out / TOPICS_FILE, (json.dumps(vocabulary.topics, indent=2) + "\n").encode())
+
+
+def stored_vocabulary(out: Path) -> Vocabulary:
+    """The vocabulary that the run was started with.
+
+    Raises:
+        CheckpointError: a part is missing or broken.
+    """
+    path = out / TOPICS_FILE
+    try:
+        topics = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: missing or broken ({error})") from None
+    return Vocabulary(Tokenizer.load(out / TOKENIZER_FILE), tuple(topics))

@@ -1,0 +1,141 @@
+"""What a run says while it trains: metrics as JSONL and TensorBoard, a progress bar or plain lines, and warnings."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Self
+
+from tqdm import tqdm
+
+from dialog_cvae.checkpoint import write_atomically
+from dialog_cvae.elbo import ElboReport
+from training.objectives import Objective
+from training.state import Progress
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard.writer import SummaryWriter
+
+METRICS_FILE = "metrics.jsonl"
+LINE_SECONDS = 10.0  # between plain lines where stdout is no terminal
+COLLAPSED_KL = 0.5  # nats
+COLLAPSED_GAIN = 0.1  # nats
+ADVICE = (
+    "the posterior has collapsed: the decoder ignores z. What helps: --schedule cyclical, --bow, a smaller --beta.stop, "
+    "or more --beta.cycles"
+)
+
+
+class Journal:
+    """Observes a run; see `training.loop.Observer`. Use it as a context manager, which closes its files.
+
+    Args:
+        out: folder of the run.
+        progress: where the run starts; metrics from after that step, left by a killed run, are dropped.
+        log_every: steps between records, which hold means over them.
+        batch_size: windows in an update, for the speed shown.
+    """
+
+    def __init__(self, out: Path, progress: Progress, log_every: int, batch_size: int) -> None:
+        from torch.utils.tensorboard.writer import SummaryWriter
+
+        self._log_every, self._batch_size = log_every, batch_size
+        self._start, self._began = progress.step, time.monotonic()
+        self._spoke = self._began
+        self._beta = 0.0
+        self._sums: dict[str, float] = {}
+        self._count = 0
+        path = out / METRICS_FILE
+        write_atomically(path, _until(path, progress.step))
+        self._file: IO[str] = path.open("a", encoding="utf-8")
+        self._board: SummaryWriter = SummaryWriter(str(out / "tensorboard"), purge_step=progress.step + 1)  # type: ignore[no-untyped-call]
+        self._terminal = sys.stdout.isatty()
+        self._bar = tqdm(
+            total=progress.total_steps,
+            initial=progress.step,
+            unit="step",
+            disable=not self._terminal,
+            file=sys.stdout,
+            dynamic_ncols=True,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+        self._file.close()
+        self._board.close()  # type: ignore[no-untyped-call]
+
+    def say(self, line: str) -> None:
+        """Print a line without breaking the progress bar."""
+        if self._terminal:
+            self._bar.write(line)
+        else:
+            print(line, flush=True)
+
+    def trained(self, step: int, objective: Objective, beta: float, learning_rate: float, gradient_norm: float) -> None:
+        """See `Observer.trained`."""
+        self._beta = beta
+        values = {"loss": objective.loss, **objective.parts, "gradient_norm": gradient_norm}
+        for name, value in values.items():
+            self._sums[name] = self._sums.get(name, 0.0) + float(value)
+        self._count += 1
+        self._bar.update()
+        if step % self._log_every == 0 or step == self._bar.total:
+            means = {name: total / self._count for name, total in self._sums.items()}
+            self._sums, self._count = {}, 0
+            self._record("train", step, means | {"beta": beta, "learning_rate": learning_rate})
+            self._show(step, means)
+
+    def validated(self, step: int, report: ElboReport, best: bool) -> None:
+        """See `Observer.validated`."""
+        self._record("valid", step, {k: v for k, v in report._asdict().items() if v is not None} | {"beta": self._beta})
+        self.say(
+            f"step {step}: valid ELBO {report.elbo:.3f}, KL {report.kl:.3f}, reconstruction perplexity "
+            f"{report.rec_perplexity:.2f}, active units {report.active_units}, nats gained by z {report.nats_from_z:.2f}"
+            f"{' (best so far)' if best else ''}"
+        )
+        if self._beta > 0.5 and (report.kl < COLLAPSED_KL or report.nats_from_z < COLLAPSED_GAIN):
+            self.say(
+                f"warning: step {step}: KL {report.kl:.3f} nats, nats gained by z {report.nats_from_z:.3f}: {ADVICE}"
+            )
+
+    def _record(self, kind: str, step: int, values: dict[str, float]) -> None:
+        record: dict[str, Any] = {"kind": kind, "step": step} | values
+        self._file.write(json.dumps(record) + "\n")
+        self._file.flush()
+        for name, value in values.items():
+            self._board.add_scalar(f"{kind}/{name}", value, step)  # type: ignore[no-untyped-call]
+
+    def _show(self, step: int, means: dict[str, float]) -> None:
+        terms = {"rec": means["reconstruction"], "kl": means["kl"], "beta": self._beta}
+        if "bag_of_words" in means:
+            terms["bow"] = means["bag_of_words"]
+        shown = {name: f"{value:.3g}" for name, value in terms.items()}
+        self._bar.set_postfix(shown)
+        now = time.monotonic()
+        if not self._terminal and (now - self._spoke >= LINE_SECONDS or step == self._bar.total):
+            self._spoke = now
+            speed = (step - self._start) * self._batch_size / (now - self._began)
+            listed = ", ".join(f"{name} {value}" for name, value in shown.items())
+            self.say(f"step {step}/{self._bar.total}: {listed} ({speed:.0f} examples/s)")
+
+
+def read_metrics(out: Path) -> list[dict[str, Any]]:
+    """The records of a run, oldest first; a half-written last line is left out."""
+    return [json.loads(line) for line in _lines(out / METRICS_FILE)]
+
+
+def _until(path: Path, step: int) -> bytes:
+    kept = (line for line in _lines(path) if json.loads(line)["step"] <= step)
+    return "".join(f"{line}\n" for line in kept).encode()
+
+
+def _lines(path: Path) -> list[str]:
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").split("\n")
+    return [line for line in lines[:-1] if line]

@@ -1,0 +1,16 @@
+"""Recipes: each is a function that returns a full configuration; a variant changes a field of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from training.config import FitConfig
+from training.recipes import dialog
+
+RECIPES: Mapping[str, Callable[[], FitConfig]] = {
+    "paper": dialog.paper,
+    "released": dialog.released,
+    "small": dialog.small,
+    "glove100": dialog.glove100,
+    "sample": dialog.sample,
+}

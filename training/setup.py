@@ -1,0 +1,119 @@
+"""From a configuration to the parts of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dialog_cvae.checkpoint import Checkpoint
+from dialog_cvae.config import ModelConfig, TokenizerConfig
+from dialog_cvae.cvae import CVAE
+from dialog_cvae.data.batches import EncodedCorpus, encode_corpus
+from dialog_cvae.data.corpora import find_vectors
+from dialog_cvae.data.vectors import load_vectors
+from dialog_cvae.errors import ConfigError
+from dialog_cvae.runtime.torch_engine import build_model
+from dialog_cvae.tokenizer import Tokenizer
+from dialog_cvae.types import Conversation, Corpus
+from training.config import FitConfig
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """What turns text into ids: the tokenizer, and the topics in the order of their embedding."""
+
+    tokenizer: Tokenizer
+    topics: tuple[str, ...]
+
+    def encode(self, conversations: Sequence[Conversation], model: ModelConfig) -> EncodedCorpus:
+        """Conversations as a model of this vocabulary reads them."""
+        return encode_corpus(conversations, self.tokenizer, self.topics, model.max_utterance_tokens)
+
+
+def topics_of(corpus: Corpus) -> tuple[str, ...]:
+    """The topics of the training conversations, in alphabetical order."""
+    return tuple(sorted({conversation.topic for conversation in corpus.train if conversation.topic is not None}))
+
+
+def new_vocabulary(corpus: Corpus, config: TokenizerConfig) -> Vocabulary:
+    """A tokenizer and topics from the training conversations."""
+    texts = (utterance.text for conversation in corpus.train for utterance in conversation.utterances)
+    return Vocabulary(Tokenizer.train(texts, config), topics_of(corpus))
+
+
+def extended_vocabulary(corpus: Corpus, checkpoint: Checkpoint) -> Vocabulary:
+    """A checkpoint's tokenizer, and its topics followed by the corpus's new ones."""
+    known = checkpoint.config.topics
+    return Vocabulary(checkpoint.tokenizer, (*known, *(topic for topic in topics_of(corpus) if topic not in known)))
+
+
+def unknown_share(corpus: EncodedCorpus) -> float:
+    """Share of tokens that are the unknown word."""
+    return float((corpus.tokens == Tokenizer.unk_id).mean())
+
+
+def new_model(config: FitConfig, vocabulary: Vocabulary) -> CVAE:
+    """A model with fresh weights, which are a function of `train.seed`."""
+    torch.manual_seed(config.train.seed)
+    return CVAE(config.model, len(vocabulary.tokenizer), len(vocabulary.topics))
+
+
+def fine_tuned_model(checkpoint: Checkpoint, vocabulary: Vocabulary) -> CVAE:
+    """A checkpoint's model; each new topic starts as the `<unknown>` one."""
+    weights = dict(checkpoint.weights)
+    rows = weights["topic.weight"]
+    added = len(vocabulary.topics) - len(checkpoint.config.topics)
+    weights["topic.weight"] = np.concatenate((rows, np.repeat(rows[:1], added, axis=0)))
+    config = checkpoint.config.model_copy(update={"topics": vocabulary.topics})
+    model = build_model(Checkpoint(config, weights, checkpoint.tokenizer), "the checkpoint of --init")
+    return model.train()
+
+
+@torch.no_grad()
+def put_vectors(model: CVAE, vocabulary: Vocabulary, source: str, folder: Path | None) -> float:
+    """Start the embeddings of known words from word vectors; returns the share of words that have one.
+
+    Args:
+        model: whose embedding is changed.
+        vocabulary: its words.
+        source: a file, a published name found in a folder `glove` beside the corpora, or a gensim downloader name.
+        folder: where corpora are looked for.
+
+    Raises:
+        ConfigError: the vectors' width is not the embedding's.
+        DataError: there are no such vectors, or they are malformed.
+    """
+    pieces = vocabulary.tokenizer.pieces
+    path = None if Path(source).exists() else find_vectors(source, folder)
+    vectors = load_vectors(path or source, set(pieces))
+    width = model.embedding.embedding_dim
+    if vectors.dimension != width:
+        raise ConfigError(
+            f"train.vectors: {source} has {vectors.dimension} dimensions, but model.embedding_size is {width}"
+        )
+    rows = {index: vectors.rows[word] for index, word in enumerate(pieces) if word in vectors.rows}
+    model.embedding.weight[list(rows)] = torch.from_numpy(vectors.matrix[list(rows.values())])
+    return len(rows) / len(pieces)
+
+
+def device_of(name: str) -> torch.device:
+    """`auto` is a CUDA device where there is one.
+
+    Raises:
+        ConfigError: the device is unknown or absent.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ConfigError(f"device: must be auto, cpu or cuda, but is {name!r}") from None
+    if device.type not in ("cpu", "cuda"):
+        raise ConfigError(f"device: must be auto, cpu or cuda, but is {name!r}")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device: cuda was asked for, but PyTorch sees no CUDA device here")
+    return device

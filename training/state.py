@@ -1,0 +1,111 @@
+"""What a run needs to go on exactly where it was: one safetensors file, replaced atomically.
+
+Batches and noise are functions of the seed and the step, so the position in the data and the random state are the step
+itself; with the weights and the optimiser's moments that is everything.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as serialise
+from torch import Tensor, nn
+
+from dialog_cvae.checkpoint import write_atomically
+from dialog_cvae.errors import CheckpointError
+from training.stopping import Stopping
+
+STATE_FILE = Path("state") / "training.safetensors"
+FORMAT = "1"
+_MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is.
+
+    Attributes:
+        step: updates done.
+        total_steps: T, which the schedules depend on and which never changes.
+        data: fingerprint of the training windows.
+        seed: of batch order and noise.
+        threads: CPU threads used; results repeat bit for bit at an equal number.
+        stopping: the early-stopping rule's state.
+        finished: whether the run reached its end.
+    """
+
+    step: int
+    total_steps: int
+    data: str
+    seed: int
+    threads: int
+    stopping: Stopping
+    finished: bool = False
+
+
+def save_state(out: Path, model: nn.Module, optimiser: torch.optim.Adam, progress: Progress) -> None:
+    """Write `OUT/state/training.safetensors`; a reader sees the old file or the new one."""
+    tensors = {f"model.{name}": tensor.detach().cpu().contiguous() for name, tensor in model.named_parameters()}
+    for name, parameter in model.named_parameters():
+        for moment in _MOMENTS:
+            if parameter in optimiser.state:
+                tensors[f"{moment}.{name}"] = optimiser.state[parameter][moment].cpu().contiguous()
+    metadata = {"format": FORMAT, "progress": json.dumps(asdict(progress))}
+    write_atomically(out / STATE_FILE, serialise(tensors, metadata))
+
+
+def load_progress(out: Path) -> Progress:
+    """How far the run in `out` is, without loading its weights.
+
+    Raises:
+        CheckpointError: there is no state, or it is broken; the message names the file.
+    """
+    return _read(out)[0]
+
+
+def load_state(out: Path, model: nn.Module, optimiser: torch.optim.Adam) -> Progress:
+    """Put weights and moments back.
+
+    Raises:
+        CheckpointError: the state is missing, broken or of another model; the message names the file.
+    """
+    progress, tensors = _read(out)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(_take(tensors, f"model.{name}", parameter, out))
+            if progress.step:
+                moments = {moment: _take(tensors, f"{moment}.{name}", parameter, out) for moment in _MOMENTS}
+                optimiser.state[parameter] = {
+                    "step": torch.tensor(float(progress.step), device=parameter.device),
+                    **{moment: tensor.to(parameter.device) for moment, tensor in moments.items()},
+                }
+    return progress
+
+
+def _read(out: Path) -> tuple[Progress, dict[str, Tensor]]:
+    path = out / STATE_FILE
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no saved state there to resume from")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        if metadata.get("format") != FORMAT:
+            raise CheckpointError(f"{path}: format {metadata.get('format')!r}; this version reads format {FORMAT!r}")
+        content: dict[str, Any] = json.loads(metadata["progress"])
+        return Progress(**content | {"stopping": Stopping(**content["stopping"])}), tensors
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: truncated or broken ({error})") from None
+
+
+def _take(tensors: dict[str, Tensor], name: str, like: Tensor, out: Path) -> Tensor:
+    tensor = tensors.get(name)
+    if tensor is None or tensor.shape != like.shape:
+        found = "missing" if tensor is None else f"of shape {tuple(tensor.shape)}"
+        raise CheckpointError(f"{out / STATE_FILE}: {name} is {found}, the model asks for {tuple(like.shape)}")
+    return tensor
