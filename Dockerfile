@@ -4,8 +4,8 @@ FROM python:3.11-slim AS build
 
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
-RUN python -m venv /opt/venv
-ENV PATH=/opt/venv/bin:$PATH
+RUN python -m venv /app/venv
+ENV PATH=/app/venv/bin:$PATH
 WORKDIR /src
 
 COPY constraints.txt ./
@@ -24,10 +24,10 @@ RUN pip install --constraint constraints.txt '.[serve,train]' && pip uninstall -
 
 FROM python:3.11-slim
 
-RUN useradd --system --uid 10001 --create-home app && install --directory --owner app /models
-COPY --from=build /opt/venv /opt/venv
+RUN useradd --uid 10001 --create-home app && install --directory --owner app /models
+COPY --from=build /app/venv /app/venv
 COPY --chmod=755 docker/entrypoint.sh /usr/local/bin/entrypoint
-ENV PATH=/opt/venv/bin:$PATH \
+ENV PATH=/app/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     MPLCONFIGDIR=/tmp/matplotlib \
     DIALOG_CVAE_CHECKPOINT=/models/sample/best
