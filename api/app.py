@@ -10,6 +10,7 @@ import os
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from importlib.metadata import version
 from typing import Annotated, Any, TypedDict
 
 from fastapi import APIRouter, Body, Depends, FastAPI, HTTPException, Request
@@ -226,7 +227,7 @@ def create_app(
     application = FastAPI(
         title="Dialog responses",
         summary="Diverse responses to a conversation, drawn from a conditional VAE",
-        version="0.1.0",
+        version=version("dialog-cvae"),
         lifespan=lifespan,
     )
     application.include_router(router)
