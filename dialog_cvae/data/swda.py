@@ -9,8 +9,9 @@ From rows to utterances:
 2.  A continuation (act `+`) joins its speaker's latest utterance if that is unfinished (has no `/` yet); what the
     other speaker said in between comes after the joined utterance.
 3.  Markup becomes text in one of three styles, utterance by utterance; what is then empty goes.
-4.  `zhao`: all consecutive utterances of a speaker become one. `fluent`: likewise as long as the result has at most
-    `FLUENT_WORDS` words, so that a model which reads 40 tokens sees it whole. `verbatim`: nothing is merged.
+4.  `zhao`: the utterances of a turn (a speaker's consecutive rows) become one. `fluent`: likewise as long as the
+    result has at most `FLUENT_WORDS` words, so that a model which reads 40 tokens sees it whole. `verbatim`: nothing
+    is merged.
 5.  A merged utterance has the dialog act of the part with most words (the first of equals), which of the simple rules
     agrees best with the acts of Zhao et al.'s turns.
 """
@@ -22,7 +23,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from itertools import groupby
+from math import inf
 from pathlib import Path
 from types import MappingProxyType
 
@@ -36,7 +37,8 @@ from dialog_cvae.types import Conversation, Corpus, Utterance
 FLUENT_WORDS = 25
 """Words of a `fluent` utterance beyond which no further sentence of its speaker is added to it."""
 
-STYLES = ("zhao", "fluent", "verbatim")
+_WORD_LIMITS = MappingProxyType({"zhao": inf, "fluent": FLUENT_WORDS, "verbatim": 0})
+STYLES = tuple(_WORD_LIMITS)
 LICENCE = "CC BY-NC-SA 3.0"
 
 _NOTES = MappingProxyType(
@@ -115,22 +117,25 @@ def _conversations(path: Path, style: str, counts: Counter[str]) -> Iterator[tup
 
 @dataclass
 class _Unit:
-    """An utterance as the annotators cut it: its rows' markup, and their class."""
+    """An utterance as the annotators cut it: its rows' markup and class, and the turn in which it begins."""
 
     caller: str
     dialog_act: str | None
     markup: str
+    turn: int
 
 
 def _units(rows: Sequence[Row], counts: Counter[str]) -> list[_Unit]:
     """Steps 1 and 2: rows without words dropped, continuations joined."""
     units: list[_Unit] = []
     latest: dict[str, _Unit] = {}
+    turn, speaker = 0, None
     for row in rows:
         if dialog_acts.is_nonverbal(row.act_tag):
             counts["nonverbal"] += 1
             continue
-        unit = _Unit(row.caller, dialog_acts.class_name(row.act_tag), row.text)
+        turn, speaker = turn + (row.caller != speaker), row.caller
+        unit = _Unit(row.caller, dialog_acts.class_name(row.act_tag), row.text, turn)
         if dialog_acts.is_continuation(row.act_tag):
             unfinished = latest.get(row.caller)
             if unfinished is not None and not is_finished(unfinished.markup):
@@ -147,21 +152,14 @@ def _units(rows: Sequence[Row], counts: Counter[str]) -> list[_Unit]:
 
 def _utterances(rows: Sequence[Row], style: str, counts: Counter[str]) -> tuple[Utterance, ...]:
     """Steps 1 to 5."""
-    parts: list[Utterance] = []
+    turns: dict[int, list[Utterance]] = {}
     for unit in _units(rows, counts):
         text = _text(unit, style)
         if text:
-            parts.append(Utterance(unit.caller, text, unit.dialog_act))
+            turns.setdefault(unit.turn, []).append(Utterance(unit.caller, text, unit.dialog_act))
         else:
             counts["empty"] += 1
-    if style == "verbatim":
-        return tuple(parts)
-    limit = FLUENT_WORDS if style == "fluent" else None
-    return tuple(
-        _merged(group)
-        for _, same_speaker in groupby(parts, key=lambda part: part.speaker)
-        for group in _groups(list(same_speaker), limit)
-    )
+    return tuple(_merged(group) for parts in turns.values() for group in _groups(parts, _WORD_LIMITS[style]))
 
 
 def _text(unit: _Unit, style: str) -> str:
@@ -170,13 +168,13 @@ def _text(unit: _Unit, style: str) -> str:
     return zhao(unit.markup) if style == "zhao" else verbatim(unit.markup)
 
 
-def _groups(parts: Sequence[Utterance], limit: int | None) -> Iterator[Sequence[Utterance]]:
+def _groups(parts: Sequence[Utterance], limit: float) -> Iterator[Sequence[Utterance]]:
     """Neighbours of at most `limit` words together; a part that is longer by itself stays whole."""
     group: list[Utterance] = []
     words = 0
     for part in parts:
         length = _length(part)
-        if group and limit is not None and words + length > limit:
+        if group and words + length > limit:
             yield group
             group, words = [], 0
         group.append(part)

@@ -27,14 +27,13 @@ _ENDS = (".", "?", "!")
 
 # The comma before a dropped "uh" is usually the uh's own ("who, uh, moved"), but after these it is theirs.
 _COMMA_OF_ITS_OWN = frozenset({"yes", "no", "yeah", "yep", "well", "okay", "oh", "right", "sure", "uh-huh", "exactly"})
-_NO_COMMA_AFTER = frozenset({"a", "an", "the", "my", "your", "our", "their"})
-_DANGLING = frozenset({"and", "or", "but"}) | _NO_COMMA_AFTER
+_ARTICLES = frozenset({"a", "an", "the"})
+_DANGLING = frozenset({"and", "or", "but"}) | _ARTICLES
 _CONJUNCTIONS = frozenset({"and", "but", "so", "or", "because", "cause", "then", "plus", "an"})
 # Said twice in a row without markup, these are slips; "very, very" and "that that" may be meant.
-_REPEATED = re.compile(
-    r"\b(i|i'm|a|an|the|and|but|to|of|in|on|at|it|it's|we|they|he|she|you|my|is|was|if|or|with)"
-    r"(?:,? \1\b(?!['-]| know| see))+",
-    re.IGNORECASE,
+_SLIPS = frozenset(
+    {"i", "i'm", "we", "you", "he", "she", "they", "it", "it's", "a", "an", "the", "my", "and", "but", "or", "if"}
+    | {"to", "of", "in", "on", "at", "with", "is", "was"}
 )
 _TITLE_WORD = r"[A-Z][A-Z']*[A-Z]"
 _TITLE = re.compile(rf"\b{_TITLE_WORD}\b(?: (?:{_TITLE_WORD}|A)\b)*")
@@ -83,55 +82,64 @@ class _Span:
 def _resolve_structure(text: str) -> list[_Word]:
     """Braces to roles and brackets to repairs; signs without a counterpart end where their surroundings do."""
     stack = [_Span("")]
-
-    def close_until(depth: int) -> None:
-        while len(stack) > depth:
-            words = stack.pop().close(matched=len(stack) == depth and matched)
-            stack[-1].words.extend(words)
-
     for token in _TOKEN.findall(text):
-        matched = token in "]}"
-        if token == "[" or token[0] == "{":
+        if token[0] not in "{}[]+":
+            stack[-1].words.append(_Word(token, ""))
+        elif token[0] in "{[":
             stack.append(_Span(token.lstrip("{")))
-        elif matched:
-            depths = [i for i, span in enumerate(stack) if i > 0 and (span.opener == "[") == (token == "]")]
-            if depths:
-                close_until(depths[-1])
-        elif token == "+":
-            depths = [i for i, span in enumerate(stack) if span.opener == "["]
-            if depths:
-                close_until(depths[-1] + 1)
+        else:
+            in_brackets = token != "}"
+            depths = [i for i, span in enumerate(stack) if i > 0 and (span.opener == "[") == in_brackets]
+            if not depths:
+                continue
+            _close_unmatched(stack, depths[-1] + 1)
+            if token == "+":
                 stack[-1].words.clear()
                 stack[-1].repaired = True
-        else:
-            stack[-1].words.append(_Word(token, ""))
-    matched = False
-    close_until(1)
+            else:
+                words = stack.pop().close(matched=True)
+                stack[-1].words.extend(words)
+    _close_unmatched(stack, 1)
     return stack[0].words
 
 
+def _close_unmatched(stack: list[_Span], depth: int) -> None:
+    while len(stack) > depth:
+        words = stack.pop().close(matched=False)
+        stack[-1].words.extend(words)
+
+
 def _without_disfluencies(words: list[_Word]) -> list[_Word]:
-    """Drop hesitations, broken words and editing terms, and give their punctuation to the words around them."""
+    """Drop hesitations, broken words, editing terms and slips, and give their punctuation to the words around them."""
     only_editing = all(word.role == "E" for word in words)
     kept: list[_Word] = []
     gap = False  # whether something was dropped since the last kept word
     for word in words:
-        dropped = word.bare in HESITATIONS or is_broken(word.text) or (word.role == "E" and not only_editing)
-        if word.bare and not dropped:
-            if kept:
-                kept[-1] = _before_next(kept[-1], word, gap=gap)
+        bare = word.bare
+        dropped = bare in HESITATIONS or is_broken(word.text) or (word.role == "E" and not only_editing)
+        if bare and not dropped:
+            previous = kept.pop() if kept else None
+            if previous is not None and not (bare in _SLIPS and _is_repeated(previous, word)):
+                kept.append(_before_next(previous, word, gap=gap))
             kept.append(_after_previous(word, kept[-1] if kept else None))
         elif kept and not kept[-1].ends_sentence and (word.ends_sentence or not dropped):
             mark = word.text[-1]  # of the dropped word, or all that a removed sound left behind
             kept[-1] = _Word(kept[-1].text.rstrip(_MARKS) + mark, kept[-1].role)
-        gap = dropped or (gap and not word.bare)
+        gap = dropped or (gap and not bare)
     return kept
+
+
+def _is_repeated(word: _Word, following: _Word) -> bool:
+    """Whether a word is said again in its sentence: "the, the", but not "give you, {D you know, }"."""
+    return word.bare == following.bare and word.role == following.role and not word.ends_sentence
 
 
 def _before_next(word: _Word, following: _Word, *, gap: bool) -> _Word:
     """A word without the comma that belonged to the hesitation after it, or that no comma can follow."""
+    if not word.text.endswith(","):
+        return word
     has_own_comma = word.role == "D" or following.role == "D" or word.bare in _COMMA_OF_ITS_OWN
-    if (gap and not has_own_comma) or word.role == "C" or word.bare in _NO_COMMA_AFTER:
+    if (gap and not has_own_comma) or word.role == "C" or word.bare in _ARTICLES:
         return _Word(word.text.rstrip(","), word.role)
     return word
 
@@ -148,9 +156,15 @@ def _complete_part(words: list[_Word], *, incomplete: bool) -> list[_Word]:
     if incomplete:
         while words and not words[-1].ends_sentence:
             words = words[:-1]
-    while words and words[-1].bare in (_DANGLING | _CONJUNCTIONS if words[-1].role == "C" else _DANGLING):
+    while words and _is_dangling(words[-1]):
         words = words[:-1]
     return words
+
+
+def _is_dangling(word: _Word) -> bool:
+    if word.role == "C" and word.bare in _CONJUNCTIONS:
+        return True
+    return word.text.strip(_MARKS) in _DANGLING  # as written: "vitamin A" ends well
 
 
 def _title_case(match: re.Match[str]) -> str:
@@ -175,10 +189,10 @@ def fluent(raw: str, *, question: bool = False) -> str:
     """
     clean = without_comments(raw)
     words = _without_disfluencies(_resolve_structure(without_breaks(clean).replace('"', " ")))
-    words = _complete_part(words, incomplete=is_incomplete(raw))
+    words = _complete_part(words, incomplete=is_incomplete(clean))
     text = _TITLE.sub(_title_case, " ".join(word.text for word in words))
-    text = tidy_marks(_REPEATED.sub(r"\1", join_spelled(text)))
-    text = _LEADING_HYPHEN.sub("", text).rstrip(" ,-'")
+    text = tidy_marks(join_spelled(text))
+    text = _LEADING_HYPHEN.sub("", text).rstrip(" ,-")
     if not any(character.isalnum() for character in text):
         return ""
     text = _SENTENCE_START.sub(lambda match: match.group().upper(), _PRONOUN_I.sub("I", text))

@@ -31,12 +31,11 @@ _STRAY = re.compile(r"[<>#*^=@~|\\()_]")
 _ACCENT = re.compile(r"(?<=[a-z])3(?=e)")
 _END = re.compile(r"/[\s.,]*$")
 _INCOMPLETE_END = re.compile(r"(?<!-)-\s*/[\s.,]*$")
-_SLASH = re.compile(r"(?:(?<![\w-])-+\s*)?/")
-_BREAK = re.compile(r"-{2,}|(?<!\S)-(?!\S)")
+_BREAK = re.compile(r"-{2,}|(?<!\w)-(?!\w)")
 _STRUCTURE = re.compile(r"\{[A-Z](?![\w'])|[{}\[\]+]")
-_SPACES = re.compile(r"\s+")
 
 _SPELLED = re.compile(r"\b(?:[A-Z] )+[A-Z](?=(?:'?s)?\b)")
+_PLURAL_OF_SPELLED = re.compile(r"(?<=\b[A-Z]) -(?='?s\b)")
 # Before these a final " I" is the pronoun; after other letters (T I, F B I, M C I) it is part of the abbreviation.
 _WHOLE_BEFORE_PRONOUN = frozenset({"TV", "PC", "CD", "VCR", "US", "PBS", "CNN", "NRA", "KCB"})
 
@@ -45,15 +44,16 @@ _NUMBER_COMPOUND = re.compile(
     r"\b(twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)-(?=(?:one|two|three|four|five|six|seven|eight|nine)\b)"
 )
 
-_SPACE_BEFORE_MARK = re.compile(r"\s+(?=[,.?!])")
+_SPACE_BEFORE_MARK = re.compile(r" (?=[,.?!])")
 _REPEATED_MARKS = re.compile(r"[,.?!]{2,}")
 _LEADING_MARKS = re.compile(r"^[\s,.?!]+")
 
 
 def without_comments(raw: str) -> str:
     """The row without annotators' comments, sounds, overlap and uncertainty marks; structure and slashes stay."""
-    text = _SOUND.sub(" ", _COMMENT.sub(" ", raw.replace("\u2019", "'")))
-    return _ACCENT.sub("é", _STRAY.sub(" ", text))
+    text = _COMMENT.sub(" ", raw.replace("\u2019", "'"))
+    text = _STRAY.sub(" ", _SOUND.sub(" ", text))
+    return _ACCENT.sub("é", text) if "3" in text else text
 
 
 def is_finished(raw: str) -> bool:
@@ -61,18 +61,18 @@ def is_finished(raw: str) -> bool:
     return _END.search(without_comments(raw)) is not None
 
 
-def is_incomplete(raw: str) -> bool:
-    """Whether a row ends an utterance that its speaker gave up (`-/`)."""
-    return _INCOMPLETE_END.search(without_comments(raw)) is not None
+def is_incomplete(text: str) -> bool:
+    """Whether a text without comments ends an utterance that its speaker gave up (`-/`)."""
+    return _INCOMPLETE_END.search(text) is not None
 
 
 def without_breaks(text: str) -> str:
     """Text without slashes and breaks; broken words (`th-`) and hyphens inside words stay."""
-    return _BREAK.sub(" ", _SLASH.sub(" ", text))
+    return _BREAK.sub(" ", text.replace("/", " "))
 
 
 def join_spelled(text: str) -> str:
-    """Write spelled abbreviations as one word: `T V` -> `TV`, `C D's` -> `CD's`."""
+    """Write spelled abbreviations as one word: `T V` -> `TV`, `C D's` -> `CD's`, `P C -s` -> `PCs`."""
 
     def join(match: re.Match[str]) -> str:
         letters = match.group().replace(" ", "")
@@ -80,7 +80,7 @@ def join_spelled(text: str) -> str:
             return f"{letters[:-1]} I"
         return letters
 
-    return _SPELLED.sub(join, text)
+    return _SPELLED.sub(join, _PLURAL_OF_SPELLED.sub("", text))
 
 
 def is_broken(word: str) -> bool:
@@ -90,7 +90,7 @@ def is_broken(word: str) -> bool:
 
 def tidy_marks(text: str) -> str:
     """Single spaces, punctuation at the word before it, one mark at a time (the strongest), none in front."""
-    text = _SPACE_BEFORE_MARK.sub("", _SPACES.sub(" ", text))
+    text = _SPACE_BEFORE_MARK.sub("", " ".join(text.split()))
     text = _REPEATED_MARKS.sub(lambda match: max(match.group(), key=",.!?".index), text)
     return _LEADING_MARKS.sub("", text).strip()
 
@@ -98,7 +98,7 @@ def tidy_marks(text: str) -> str:
 def verbatim(raw: str) -> str:
     """Every word as it was said, fillers, repetitions and broken words included, with the transcript's punctuation."""
     words = _STRUCTURE.sub(" ", without_breaks(without_comments(raw)))
-    return tidy_marks(join_spelled(_SPACES.sub(" ", words)))
+    return join_spelled(tidy_marks(words))
 
 
 def zhao(raw: str) -> str:
@@ -107,5 +107,7 @@ def zhao(raw: str) -> str:
     Repetitions, reparanda and discourse markers stay, apostrophes and hyphens inside words too, except in numbers
     ("twenty two"). Their text comes from another transcription of the same speech, so that some words differ.
     """
-    text = _NUMBER_COMPOUND.sub(r"\1 ", verbatim(raw).lower())
+    text = verbatim(raw).lower()
+    if "ty-" in text:
+        text = _NUMBER_COMPOUND.sub(r"\1 ", text)
     return " ".join(word for word in _WORD.findall(text) if not (word in HESITATIONS or word.endswith("-")))
