@@ -2,8 +2,8 @@
 
 The metric of Zhao et al. (2017) and Fu et al. (2019) is NLTK's `sentence_bleu(..., smoothing_function=method7)` inside
 an `except` that scores every error 0. NLTK changed that smoothing twice, so a number means nothing without its
-version: one partial match may score .324, .487 or .115. Two versions are written out here, the one behind the
-published tables and today's, together with the smoothing that self-BLEU uses.
+version: 3 common words among 11 score BLEU-4 .324, .487 or .115. The versions are written out here, with the smoothing
+that self-BLEU uses beside them.
 
 With p_n the clipped n-gram precision of a hypothesis of `l` tokens (its denominator at least 1), N the highest order
 that has a weight, and BP = 1 if l > r else exp(1 - r/l) the brevity penalty for a reference of `r` tokens::
@@ -14,14 +14,15 @@ where s_n is p_n smoothed, and a zero p_n is first replaced by
 
     method1        0.1 / denominator_n                            (Chen and Cherry 2014, method 1; then s_n = p_n)
     method7-3.4    1 / (n - 1 + 5 / ln l)                         (NLTK up to 3.4.5)
+    method7-3.5    (n - 1 + 5 / ln l) / denominator_n             (NLTK 3.5 only)
     method7-3.6    (ln l / (5 * 2**k)) / denominator_n            (NLTK from 3.6 on; k-th zero, k = 1, 2, ...; l > 1)
 
-before both variants of method 7 average neighbours, with s_0 = p_1 + 1 and p_(N+1) the unsmoothed 5-gram precision::
+before all variants of method 7 average neighbours, with s_0 = p_1 + 1 and p_(N+1) the unsmoothed 5-gram precision::
 
     s_n = (s_(n-1) + p_n + p_(n+1)) / 3
 
 Because s_0 exceeds 1, method 7 can: a perfect match of 4 tokens has BLEU-1 = 4/3. For a one-token hypothesis ln l = 0
-and method7-3.4 divides by zero; the published protocol scores that 0, and so does this module.
+and the versions up to 3.5 divide by zero; the published protocol scores that 0, and so does this module.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from numpy.typing import NDArray
 from eval.matching import Context, PrecisionRecall, best_matches, mean_over_contexts
 from eval.tokens import Tokens, ngrams
 
-Smoothing = Literal["method7-3.4", "method7-3.6", "method1"]
+Smoothing = Literal["method7-3.4", "method7-3.5", "method7-3.6", "method1"]
 
 PUBLISHED: Smoothing = "method7-3.4"
 """The version behind the tables of Zhao et al. (2017) and Fu et al. (2019)."""
@@ -214,13 +215,15 @@ def _smoothed_precisions(overlap: Overlap, orders: int, smoothing: Smoothing) ->
     zeros = [order for order in range(1, orders + 1) if overlap.matches[order - 1] == 0]
     for k, order in enumerate(zeros, start=1):
         if smoothing == "method1":
-            precisions[order - 1] = _EPSILON / overlap.total(order)
+            smoothed = _EPSILON / overlap.total(order)
         elif smoothing == "method7-3.6":
-            precisions[order - 1] = log_length / (_CHEN_CHERRY_K * 2**k) / overlap.total(order)
+            smoothed = log_length / (_CHEN_CHERRY_K * 2**k) / overlap.total(order)
         elif log_length == 0.0:
             return []
         else:
-            precisions[order - 1] = 1.0 / (order - 1 + _CHEN_CHERRY_K / log_length)
+            damping = order - 1 + _CHEN_CHERRY_K / log_length
+            smoothed = 1.0 / damping if smoothing == "method7-3.4" else damping / overlap.total(order)
+        precisions[order - 1] = smoothed
     return precisions if smoothing == "method1" else _neighbour_average(precisions, overlap.precision(_SMOOTHING_ORDER))
 
 

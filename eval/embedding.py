@@ -87,12 +87,16 @@ def cosine(left: Array, right: Array) -> Array:
     return cosines
 
 
-def greedy(left: Array, right: Array) -> float:
-    """Greedy matching of two sentences' words, (T, D) each: the mean cosine of each word's best match, averaged over
-    the two directions, in [-1, 1].
+def greedy(left: Sequence[Array], right: Sequence[Array]) -> Array:
+    """Greedy matching of every pair of sentences, given as (T, D) each with T at least 1.
+
+    The mean cosine of each word's best match in the other sentence, averaged over the two directions: (H, R), in
+    [-1, 1].
     """
-    similarity = cosine(left, right)
-    return float(similarity.max(axis=1).mean() + similarity.max(axis=0).mean()) / 2.0
+    words = cosine(np.concatenate(left), np.concatenate(right))  # (all words of the left, all words of the right)
+    forward = _mean_per_sentence(np.maximum.reduceat(words, _starts(right), axis=1), left)  # (H, R)
+    backward = _mean_per_sentence(np.maximum.reduceat(words, _starts(left), axis=0).T, right)  # (R, H)
+    return (forward + backward.T) / 2.0
 
 
 def context_embedding(
@@ -121,7 +125,7 @@ def context_embedding(
     matrices = (
         cosine(_pool(average, left), _pool(average, right)),
         cosine(_pool(extrema, left), _pool(extrema, right)),
-        np.array([[greedy(hypothesis, reference) for reference in right] for hypothesis in left]),
+        greedy(left, right),
     )  # (H, R) each
     return EmbeddingScores(*(best_matches((matrix + 1.0) / 2.0 if mapped else matrix) for matrix in matrices))
 
@@ -153,6 +157,18 @@ def _known_sentences(sentences: Sequence[Tokens], vectors: Vectors) -> list[Arra
 
 def _pool(pool: Callable[[Array], Array], sentences: Sequence[Array]) -> Array:
     return np.stack([pool(words) for words in sentences])
+
+
+def _starts(sentences: Sequence[Array]) -> NDArray[np.intp]:
+    """The row of each sentence's first word among the words of all."""
+    return np.cumsum([0, *(len(words) for words in sentences[:-1])])
+
+
+def _mean_per_sentence(rows: Array, sentences: Sequence[Array]) -> Array:
+    """Average the rows of each sentence's words, (all words, N) -> (sentences, N)."""
+    lengths = np.array([len(words) for words in sentences])
+    means: Array = np.add.reduceat(rows, _starts(sentences), axis=0) / lengths[:, None]
+    return means
 
 
 def _unit_rows(rows: Array) -> Array:

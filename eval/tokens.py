@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
+
+import regex
 
 Tokens = Sequence[str]
 
-_MARKS = re.compile(r"</?s>|<pad>")
-# Words, or runs of punctuation, as NLTK's WordPunctTokenizer splits them; the unknown word stays whole, because the
-# published metric compares tokens of the model's vocabulary, where `<unk>` is one token.
-_TOKEN = re.compile(r"<unk>|\w+|(?:(?!<unk>)[^\w\s])+")
+_MARKS = regex.compile(r"</?s>|<pad>")
+# Words, or runs of punctuation, as NLTK's WordPunctTokenizer splits them with `regex` (to `re` a combining mark is
+# punctuation). The unknown word stays whole: the published metric compares tokens of the model's vocabulary.
+_TOKEN = regex.compile(r"<unk>|\w+|(?:(?!<unk>)[^\w\s])+")
 
 
 def metric_tokens(text: str) -> list[str]:
@@ -19,7 +20,8 @@ def metric_tokens(text: str) -> list[str]:
     >>> metric_tokens("Uh-huh, I'm sure. </s> <pad>")
     ['uh', '-', 'huh', ',', 'i', "'", 'm', 'sure', '.']
     """
-    return _TOKEN.findall(_MARKS.sub(" ", text.lower()))
+    tokens: list[str] = _TOKEN.findall(_MARKS.sub(" ", text.lower()))
+    return tokens
 
 
 def ngrams(tokens: Tokens, n: int) -> Iterator[tuple[str, ...]]:
