@@ -102,6 +102,7 @@ def update(
     optimiser.zero_grad(set_to_none=True)
     objective = weighted(model(batch, eps), beta_now, config.bow_weight)
     objective.loss.backward()  # type: ignore[no-untyped-call]
+    objective = objective.detached()
     norm = float(torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm, foreach=True))
     if not np.isfinite(norm) or not bool(torch.isfinite(objective.loss)):
         parts = ", ".join(f"{name} {float(value):.4g}" for name, value in objective.parts.items())

@@ -20,6 +20,10 @@ class Objective(NamedTuple):
     loss: Tensor
     parts: dict[str, Tensor]
 
+    def detached(self) -> Objective:
+        """The same values without the graph that led to them."""
+        return Objective(self.loss.detach(), {name: value.detach() for name, value in self.parts.items()})
+
 
 def weighted(terms: ElboTerms, beta: float, bow_weight: float) -> Objective:
     """Fu et al. (2019), equation 3, with Zhao et al. (2017)'s bag-of-words loss: L_E + beta L_R + w L_bow.

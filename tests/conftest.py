@@ -1,0 +1,86 @@
+"""What several tests share: tiny conversations, a tiny model of them, and where real data is."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dialog_cvae.config import ModelConfig, TokenizerConfig
+from dialog_cvae.cvae import CVAE
+from dialog_cvae.data.batches import EncodedCorpus, encode_corpus
+from dialog_cvae.tokenizer import Tokenizer
+from dialog_cvae.types import Conversation, Profile, Utterance
+
+WORDS = "you me we they like hate see hear cats dogs birds trees music rain sun snow now then here there".split()
+TOPICS = ("PETS", "WEATHER")
+
+
+def make_conversations(count: int = 6, seed: int = 0) -> list[Conversation]:
+    """Random conversations of two or three speakers, some without topic or profiles."""
+    rng = np.random.default_rng(seed)
+    conversations = []
+    for index in range(count):
+        names = "AB" if index % 3 else "ABC"
+        utterances = tuple(
+            Utterance(names[rng.integers(len(names))], " ".join(rng.choice(WORDS, rng.integers(1, 9))))
+            for _ in range(int(rng.integers(2, 16)))
+        )
+        profiles = {"A": Profile("female", 34, 2), "B": Profile("male", None, 3)} if index % 2 else {}
+        conversations.append(Conversation(f"c{index}", utterances, (*TOPICS, None)[index % 3], None, profiles))
+    return conversations
+
+
+@pytest.fixture(scope="session")
+def conversations() -> list[Conversation]:
+    return make_conversations()
+
+
+@pytest.fixture(scope="session")
+def tokenizer(conversations: list[Conversation]) -> Tokenizer:
+    return Tokenizer.train((u.text for c in conversations for u in c.utterances), TokenizerConfig())
+
+
+@pytest.fixture(scope="session")
+def encoded(conversations: list[Conversation], tokenizer: Tokenizer) -> EncodedCorpus:
+    return encode_corpus(conversations, tokenizer, TOPICS, max_tokens=8)
+
+
+@pytest.fixture
+def tiny_config() -> ModelConfig:
+    return ModelConfig(
+        embedding_size=5,
+        utterance_size=4,
+        context_size=6,
+        latent_size=3,
+        decoder_size=7,
+        topic_size=2,
+        prior_size=5,
+        bow_size=6,
+        bow=True,
+        max_context=4,
+        max_utterance_tokens=8,
+    )
+
+
+@pytest.fixture
+def tiny_model(tiny_config: ModelConfig, tokenizer: Tokenizer) -> CVAE:
+    """Weights large enough that a mistake shows."""
+    torch.manual_seed(0)
+    model = CVAE(tiny_config, len(tokenizer), len(TOPICS))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(0, 0.4)
+    return model
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The folder of real corpora; skips where there is none."""
+    folder = os.environ.get("DIALOG_CVAE_DATA")
+    if not folder:
+        pytest.skip("needs real corpora: set DIALOG_CVAE_DATA to their folder")
+    return Path(folder)
