@@ -39,7 +39,7 @@ def read(seed: int = 0, conversations: int = 400) -> Corpus:
     held_out = conversations // 10
     train, valid = conversations - 2 * held_out, conversations - held_out
     notes = (f"synthetic: {conversations} conversations made by a grammar with seed {seed}, said by nobody",)
-    return Corpus(NAME, made[:train], made[train:valid], made[valid:], notes)
+    return Corpus(NAME, made[:train], made[train:valid], made[valid:], notes, licence="MIT")
 
 
 def _conversation(seed: int, index: int) -> Conversation:

@@ -1,0 +1,138 @@
+"""The checker of own data: counts, problems by line, exit status."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dialog_cvae.data import jsonl, sample
+from dialog_cvae.data.jsonl_line import parse_line
+from dialog_cvae.errors import DataError
+from training.check import FORMAT, main
+
+
+def line(text: str, **fields: object) -> str:
+    return (
+        json.dumps({"utterances": [{"speaker": "A", "text": text}, {"speaker": "B", "text": "yes"}], **fields}) + "\n"
+    )
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    path = tmp_path / "own.jsonl"
+    with path.open("w", encoding="utf-8") as file:
+        for conversation in sample.read(conversations=20).train:
+            utterances = [{"speaker": u.speaker, "text": u.text} for u in conversation.utterances]
+            file.write(json.dumps({"topic": conversation.topic, "utterances": utterances}) + "\n")
+    return path
+
+
+def test_a_fine_file(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    corpus = jsonl.read(own, valid_share=0.1, test_share=0.1)
+    conversations = [*corpus.train, *corpus.valid, *corpus.test]
+    utterances = sum(len(c.utterances) for c in conversations)
+    assert main([str(own)]) == 0
+    out = capsys.readouterr().out
+    assert "conversations 16\n" in out
+    assert f"utterances    {utterances:,};" in out
+    assert "speakers      2: A 16, B 16" in out
+    assert "topics        10: pets 2" in out
+    assert "dialog acts   none given" in out
+    assert "sex known of 0%" in out
+    assert f"train {len(corpus.train)}, valid {len(corpus.valid)}, test {len(corpus.test)}" in out
+    assert "100.0% of the words of train" in out
+    assert out.endswith("no problems found\n")
+
+
+def test_counts_are_those_of_a_small_file_by_hand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "own.jsonl"
+    long = " ".join(["word"] * 39)
+    profiles = {"A": {"sex": "male", "age": 3}, "C": {"age": 4}}
+    path.write_text(line("i'm here", topic="x", speakers=profiles) + line("a") + line("b") + line(long))
+    assert main([str(path), "--valid-share", "0.25"]) == 0
+    out = capsys.readouterr().out
+    assert "words         49\n" in out  # i ' m here, a, b, 39 times word, and 4 times yes
+    assert "least 3, 25% 3, median 3, 75% 3, 95% 41, most 41" in out
+    assert "1 (12.5%) exceed the model's 40" in out
+    assert "topics        1: x 1, (none given) 3" in out
+    assert "sex known of 12%, age known of 12%, education known of 0%" in out
+    assert "1 are of speakers who say nothing" in out
+    assert "train 2, valid 1, test 1" in out
+
+
+def test_every_problem_by_line(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with own.open("ab") as file:
+        file.write(b'{"utterances": [{"speaker": "A", "text": ""}], "mood": 1}\n\n\xff\n{\n')
+        file.write(b'{"utterances": [{"speaker": "A", "text": "alone"}]}\n')
+    assert main([str(own)]) == 1
+    out = capsys.readouterr().out
+    assert "4 problems:" in out
+    assert "line 17: utterances[0].text is blank\n" in out
+    assert 'line 17: unknown field "mood"' in out
+    assert "line 19: not UTF-8 at byte 1 (0xff)\n" in out
+    assert "line 20: not a JSON object" in out
+    assert "1 with a single utterance (lines 21)" in out
+    assert main([str(own), "--max-problems", "1"]) == 1
+    out = capsys.readouterr().out
+    assert out.count("\nline ") == 1
+    assert "... and 3 more; --max-problems 4 lists all" in out
+
+
+@pytest.mark.parametrize("extra", ["", '{"utterances": 3}\n', line("new", id="line-1"), line("new", split="test")])
+def test_check_and_read_agree(extra: str, own: Path) -> None:
+    with own.open("a") as file:
+        file.write(extra)
+    try:
+        jsonl.read(own, valid_share=0.1, test_share=0.1)
+        fine = True
+    except DataError:
+        fine = False
+    assert (main([str(own)]) == 0) is fine is (not extra)
+
+
+def test_too_few_conversations_is_a_problem(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "own.jsonl"
+    path.write_text("")
+    assert main([str(path)]) == 1
+    assert "needs at least 3 different conversations" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("gone.jsonl", "cannot be read (No such file"),
+        ("sample", "only .jsonl files need a check"),
+        (".", "only .jsonl"),
+    ],
+)
+def test_what_cannot_be_read(name: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path / name)]) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.err.startswith("error: ")
+    assert captured.err.count("\n") == 1
+
+
+def test_shares_are_checked(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(own), "--valid-share", "0.9", "--test-share", "0.2"]) == 2
+    assert "are 0.9 + 0.2" in capsys.readouterr().err
+
+
+def test_the_format_shown_is_the_format_read() -> None:
+    example = next(text for text in FORMAT.splitlines() if text.startswith("  {"))
+    assert parse_line(example.encode(), 1).conversation.topic == "pets"
+
+
+def test_as_a_command_with_little_encoding_and_a_closed_pipe(tmp_path: Path) -> None:
+    path = tmp_path / "own.jsonl"
+    path.write_text("".join(line(str(i), topic="école\u001b[31m") for i in range(4)), encoding="utf-8")
+    command = [sys.executable, "-m", "training.check", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, env={"PYTHONIOENCODING": "ascii"}, check=True)
+    assert "\\xe9cole\\u001b[31m 4" in done.stdout
+    assert done.stderr == ""
+    piped = subprocess.run(
+        ["bash", "-c", 'set -o pipefail; "$@" | true', "bash", *command], capture_output=True, text=True, check=False
+    )
+    assert piped.stderr == ""
