@@ -12,6 +12,7 @@ PYTHON ?= $(shell for p in python3 python python3.14 python3.13 python3.12 pytho
 	$$p -c '$(PYTHON_TEST)' 2>/dev/null && echo $$p && break; done)
 
 TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
+TORCH_CPU := --index-url $(TORCH_CPU_INDEX) --timeout 10 --retries 1
 PIP := $(PY) -m pip install --constraint constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_USER := 0
@@ -31,12 +32,14 @@ env: $(READY) ## create .venv with everything
 # The stamp goes first, so that an interrupted set-up is taken up again.
 $(READY): pyproject.toml constraints.txt
 	@rm -f $(READY)
-	@"$(PYTHON)" -c '$(PYTHON_TEST)' 2>/dev/null || \
-		{ echo 'Python 3.11 or newer is needed, but "$(PYTHON)" is not: install it, or name it with PYTHON=...' >&2; exit 1; }
-	@$(PY) -c 'import pip; $(PYTHON_TEST)' 2>/dev/null || "$(PYTHON)" -m venv --clear $(VENV)
-	@nvidia-smi -L >/dev/null 2>&1 || [ "$$(uname)" = Darwin ] || \
-		$(PIP) --index-url $(TORCH_CPU_INDEX) --no-deps --timeout 10 --retries 1 torch || \
-		echo "PyTorch's CPU index gave no torch: taking it from the ordinary index"
+	@$(PY) -c 'import pip; $(PYTHON_TEST)' 2>/dev/null || \
+		if "$(PYTHON)" -c '$(PYTHON_TEST)' 2>/dev/null; then "$(PYTHON)" -m venv --clear $(VENV); else \
+			echo 'Python 3.11 or newer was not found: install it, or name it, as in make env PYTHON=python3.11' >&2; \
+			exit 1; \
+		fi
+	@nvidia-smi -L >/dev/null 2>&1 || [ "$$(uname)" = Darwin ] || { \
+		$(PY) -m pip index versions torch $(TORCH_CPU) >/dev/null 2>&1 && $(PIP) $(TORCH_CPU) --no-deps torch; } || \
+		echo "PyTorch's CPU index cannot be reached: taking torch from the ordinary index"
 	@$(PIP) --editable '.[dev]'
 	@touch $(READY)
 
