@@ -55,8 +55,6 @@ _NOTES = MappingProxyType(
     }
 )
 
-find = swda_files.find
-
 
 def read(path: Path, style: str) -> Corpus:
     """Read the corpus.

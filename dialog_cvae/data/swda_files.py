@@ -62,7 +62,7 @@ class Call(NamedTuple):
 UNKNOWN_CALL = Call(None, None, MappingProxyType({}))
 
 
-def find(path: Path) -> Path | None:
+def _find(path: Path) -> Path | None:
     """The folder or zip file that holds the corpus: `path`, or where people put it below `path`; None if nowhere."""
     if path.is_file():
         return path
@@ -79,7 +79,7 @@ def open_files(path: Path) -> Iterator[Mapping[str, File]]:
     Raises:
         DataError: there is no such corpus, the zip file is damaged, or two files have the same name.
     """
-    root = find(path)
+    root = _find(path)
     if root is None:
         raise DataError(path, f"holds neither {ZIP_NAME} nor the extracted folder swda with {METADATA_NAME}")
     if root.is_dir():
