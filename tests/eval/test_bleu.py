@@ -156,6 +156,15 @@ def test_no_common_word_and_nothing_said_score_zero():
             assert sentence_bleu(hypothesis, [reference], BLEU_WEIGHTS[3], smoothing) == 0.0
 
 
+def test_of_two_references_equally_far_in_length_the_shorter_counts():
+    # no brevity penalty against two tokens, one of exp(-1/3) against four
+    hypothesis, longer, shorter = ["a", "b", "c"], ["a", "b", "c", "d"], ["x", "y"]
+    expected = nltk_bleu(hypothesis, [longer, shorter], (1.0,), "method1")
+    assert expected == 1.0
+    for references in ([longer, shorter], [shorter, longer]):
+        assert sentence_bleu(hypothesis, references, (1.0,), "method1") == expected
+
+
 def test_weights_of_fewer_orders_are_another_metric():
     hypothesis, reference = ["i", "do", "not", "know"], ["i", "do", "not", "know", "yet"]
     protocol = sentence_bleu(hypothesis, [reference], BLEU_WEIGHTS[2])

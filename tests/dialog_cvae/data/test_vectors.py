@@ -163,6 +163,12 @@ def test_malformed_files_are_named_with_the_line(write, content, line, reason, w
     assert caught.value.line == line
 
 
+@pytest.mark.parametrize("ragged", ["b 1 2", "b 1 2 3 4"])
+def test_ragged_lines_of_other_words_are_named_too(write, ragged):
+    with pytest.raises(DataError, match=r"line 2: expected 3 numbers"):
+        load_vectors(write(f"a 1 2 3\n{ragged}\n"), ["a"])
+
+
 def test_a_damaged_middle_of_a_gzip_is_refused(write):
     data = bytearray(gzip.compress("".join(f"w{i} {i} {i * 7919 % 1000}\n" for i in range(40_000)).encode()))
     data[len(data) // 2] ^= 0xFF
