@@ -74,7 +74,8 @@ def _punctuation(tokens: Sequence[str], i: int) -> _Glue:
         return _Glue(left=True, right=True)
     if token == "." and _inside_initialism(tokens, i):
         return _Glue(left=True, right=True)
-    return _Glue(left=token[0] in _CLOSING, right=token[-1] in _OPENING)
+    cut_off = len(token) > 1 and token[0] == "-" != token[1]  # wor-, as transcripts have it
+    return _Glue(left=cut_off or token[0] in _CLOSING, right=token[-1] in _OPENING)
 
 
 def _apostrophe(before: str, after: str) -> _Glue:

@@ -25,6 +25,7 @@ WRITTEN = (
     "$5 and 10% off; e-mail me: a/b",
     "wait... what",
     "well, --",
+    "so she wor-, you know, goes in",
     "<unk>'s house is a <unk>-house, <unk>.",
     "",
 )
