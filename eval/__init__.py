@@ -1,1 +1,1 @@
-
+"""Evaluation: pure metrics over tokens and arrays, and the command lines that report them."""

@@ -1,1 +1,1 @@
-
+"""Training: schedules, objectives, the loop, and the command lines."""

@@ -23,8 +23,8 @@ LINE_SECONDS = 10.0  # between plain lines where stdout is no terminal
 COLLAPSED_KL = 0.5  # nats
 COLLAPSED_GAIN = 0.1  # nats
 ADVICE = (
-    "the posterior has collapsed: the decoder ignores z. What helps: --schedule cyclical, --bow, a smaller --beta.stop, "
-    "or more --beta.cycles"
+    "the posterior has collapsed: the decoder ignores z. What helps: --schedule cyclical, --bow, "
+    "a smaller --beta.stop, or more --beta.cycles"
 )
 
 

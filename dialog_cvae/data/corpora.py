@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from dialog_cvae.config import DataConfig
 from dialog_cvae.data import download, jsonl, sample, swda, zhao2017
 from dialog_cvae.errors import DataError
-from dialog_cvae.types import Corpus
+from dialog_cvae.types import Conversation, Corpus
+
+Split = Literal["train", "valid", "test"]
 
 DATA_VARIABLE = "DIALOG_CVAE_DATA"
 NAMES = ("swda", "zhao2017", "sample")
@@ -43,14 +47,20 @@ def load_corpus(config: DataConfig) -> Corpus:
     if config.name == "swda":
         return swda.read(find("swda", config.dir) or download.fetch(download.SWDA), config.style)
     if config.name == "zhao2017":
-        if (path := find("zhao2017", config.dir)) is None:
-            raise DataError(
-                "zhao2017",
-                f"not found; put train.jsonl, valid.jsonl and test.jsonl in a folder zhao2017 below --data-dir or "
-                f"${DATA_VARIABLE}",
-            )
-        return zhao2017.read(path)
+        return zhao2017.read(_zhao2017(config))
     raise DataError(config.name, f"unknown corpus; known are {', '.join(NAMES)} and the path of a .jsonl file")
+
+
+def load_split(config: DataConfig, split: Split) -> tuple[str, Sequence[Conversation]]:
+    """The corpus's name and the conversations of one split; of `zhao2017` only that split's file need be there.
+
+    Raises:
+        DataError: as `load_corpus`.
+    """
+    one_file = config.name == "zhao2017"
+    corpus = zhao2017.read(_zhao2017(config), splits=(split,)) if one_file else load_corpus(config)
+    conversations: Sequence[Conversation] = getattr(corpus, split)
+    return corpus.name, conversations
 
 
 def find(name: str, folder: Path | None) -> Path | None:
@@ -73,6 +83,16 @@ def find_vectors(name: str, folder: Path | None) -> Path | None:
         if found := sorted(root.glob(f"glove/{name}*")):
             return found[0]
     return None
+
+
+def _zhao2017(config: DataConfig) -> Path:
+    if (path := find("zhao2017", config.dir)) is None:
+        raise DataError(
+            "zhao2017",
+            "not found; put train.jsonl, valid.jsonl and test.jsonl in a folder zhao2017 below --data-dir or "
+            f"${DATA_VARIABLE}",
+        )
+    return path
 
 
 def _roots(folder: Path | None) -> list[Path]:

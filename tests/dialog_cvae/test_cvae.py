@@ -48,7 +48,9 @@ def naive_terms(model: CVAE, corpus: EncodedCorpus, responses: list[int], noise:
             x = torch.cat((encode(previous), torch.tensor([same, 1 - same])))
             state = gru_step(x, state, cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh)
         features = [
-            torch.tensor(corpus.profiles[index][party][i]) if corpus.known[index][party][i] else model.unknown_profile[i]
+            torch.tensor(corpus.profiles[index][party][i])
+            if corpus.known[index][party][i]
+            else model.unknown_profile[i]
             for party in range(2)
             for i in range(4)
         ]
@@ -76,7 +78,9 @@ def noise(encoded: EncodedCorpus, tiny_config: ModelConfig) -> Tensor:
     return torch.randn(len(encoded.responses), tiny_config.latent_size, generator=generator)
 
 
-def test_terms_and_gradients_agree_with_the_naive_model(tiny_model: CVAE, encoded: EncodedCorpus, noise: Tensor) -> None:
+def test_terms_and_gradients_agree_with_the_naive_model(
+    tiny_model: CVAE, encoded: EncodedCorpus, noise: Tensor
+) -> None:
     model, responses = tiny_model.double(), encoded.responses
     batch = TensorBatch.from_arrays(collate(encoded, responses, model.config.max_context))
     batch = batch._replace(**{name: getattr(batch, name).double() for name in ("floors", "profiles", "profiles_known")})
