@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_weights
 from safetensors.numpy import save as serialise_weights
 
 from dialog_cvae.config import Config, ModelConfig
@@ -106,8 +107,8 @@ class Checkpoint:
             raise CheckpointError(f"{folder / CONFIG}: field {place}: {first['msg']}") from None
         parts = {name: _read_verified(folder / name, hashes.get(name)) for name in (WEIGHTS, TOKENIZER)}
         try:
-            weights = {name: _array(info) for name, info in safetensors.deserialize(parts[WEIGHTS])}
-        except (safetensors.SafetensorError, KeyError) as error:
+            weights: dict[str, NDArray[Any]] = load_weights(parts[WEIGHTS])
+        except (SafetensorError, KeyError) as error:
             raise CheckpointError(f"{folder / WEIGHTS}: not a readable safetensors file ({error})") from None
         try:
             tokenizer = Tokenizer.from_bytes(parts[TOKENIZER])
@@ -219,8 +220,3 @@ def _read_metrics(path: Path) -> dict[str, Any]:
     if not isinstance(metrics, dict):
         raise CheckpointError(f"{path}: must hold a JSON object, not {type(metrics).__name__}")
     return metrics
-
-
-def _array(info: Mapping[str, Any]) -> NDArray[Any]:
-    dtype = {"F32": np.float32, "F16": np.float16}[info["dtype"]]
-    return np.frombuffer(info["data"], dtype=dtype).reshape(info["shape"]).copy()

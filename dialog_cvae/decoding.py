@@ -70,7 +70,7 @@ def decode(
         engine: the model.
         condition: (R, C).
         z: (R, Z).
-        uniforms: (R, T) numbers in [0, 1), T >= decoding.max_tokens; each step of a row uses one, unless temperature is 0.
+        uniforms: (R, T) numbers in [0, 1), T >= decoding.max_tokens; at a temperature above 0 each step uses one.
         decoding: how to draw.
         special: ids of the tokenizer.
 
@@ -80,8 +80,8 @@ def decode(
     draws: list[Draw] = []
     for begin in range(0, len(z), ROWS):
         rows = slice(begin, begin + ROWS)
-        parts = [_fill(array[rows]) for array in (condition, z, uniforms)]
-        draws += _decode_bucket(engine, *parts, decoding, special, real=len(z[rows]))
+        vectors, codes, numbers = (_fill(array[rows]) for array in (condition, z, uniforms))
+        draws += _decode_bucket(engine, vectors, codes, numbers, decoding, special, real=len(z[rows]))
     return draws
 
 
@@ -138,7 +138,8 @@ def choose(logits: Floats, temperature: float, top_p: float, uniforms: Floats) -
         uniforms: (R,) in [0, 1).
     """
     if temperature == 0:
-        return logits.argmax(axis=1)
+        likeliest: Ints = logits.argmax(axis=1)
+        return likeliest
     scaled = (logits - logits.max(axis=1, keepdims=True)).astype(np.float64) / temperature
     probs = np.exp(scaled)
     probs /= probs.sum(axis=1, keepdims=True)

@@ -78,8 +78,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--allow-unknown", action="store_true", help="let the unknown word be generated")
     parser.add_argument(
         "--vectors",
-        help="word vectors: a GloVe or word2vec text file (.gz too) or a gensim downloader name; default: a file in the "
-        "folder glove beside the corpora; without any, embedding scores are left out",
+        help="word vectors: a GloVe or word2vec text file (.gz too) or a gensim downloader name; default: a file in "
+        "the folder glove beside the corpora; without any, embedding scores are left out",
     )
     parser.add_argument("--limit", type=_count, help="only the first N conversations of the split")
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")

@@ -15,7 +15,23 @@ from dialog_cvae.data.batches import EncodedCorpus, encode_corpus
 from dialog_cvae.tokenizer import Tokenizer
 from dialog_cvae.types import Conversation, Profile, Utterance
 
-WORDS = "you me we they like hate see hear cats dogs birds trees music rain sun snow now then here there".split()
+WORDS = [
+    "you",
+    "me",
+    "we",
+    "they",
+    "like",
+    "hate",
+    "see",
+    "hear",
+    "cats",
+    "dogs",
+    "birds",
+    "rain",
+    "sun",
+    "now",
+    "here",
+]
 TOPICS = ("PETS", "WEATHER")
 
 

@@ -171,8 +171,9 @@ def _run(
         progress = Progress(0, total, windows.fingerprint, config.train.seed, torch.get_num_threads(), stopping)
     print(
         f"model: {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, vocabulary "
-        f"{len(vocabulary.tokenizer)}, {len(vocabulary.topics)} topics, unknown words {setup.unknown_share(encoded):.2%}; "
-        f"{len(encoded.responses)} windows, {total} steps, {torch.get_num_threads()} threads; writing to {out}",
+        f"{len(vocabulary.tokenizer)}, {len(vocabulary.topics)} topics, unknown words "
+        f"{setup.unknown_share(encoded):.2%}; {len(encoded.responses)} windows, {total} steps, "
+        f"{torch.get_num_threads()} threads; writing to {out}",
         flush=True,
     )
     with StopRequest() as stop, Journal(out, progress, config.train.log_every, config.train.batch_size) as journal:
@@ -211,7 +212,8 @@ def _finish(out: Path, progress: Progress, stop: StopRequest) -> int:
         draw_learning_curves(records, out / CURVES_FILE, str(out))
     if not progress.finished:
         print(
-            f"stopped after step {progress.step}; go on with: python -m training.fit --out {shlex.quote(str(out))} --resume"
+            f"stopped after step {progress.step}; "
+            f"go on with: python -m training.fit --out {shlex.quote(str(out))} --resume"
         )
         return 128 + (stop.signal or 0)
     if not (out / "best").is_dir():

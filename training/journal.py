@@ -50,7 +50,7 @@ class Journal:
         path = out / METRICS_FILE
         write_atomically(path, _until(path, progress.step))
         self._file: IO[str] = path.open("a", encoding="utf-8")
-        self._board: SummaryWriter = SummaryWriter(str(out / "tensorboard"), purge_step=progress.step + 1)  # type: ignore[no-untyped-call]
+        self._board: SummaryWriter = SummaryWriter(str(out / "tensorboard"), purge_step=progress.step + 1)
         self._terminal = sys.stdout.isatty()
         self._bar = tqdm(
             total=progress.total_steps,
@@ -67,7 +67,7 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         self._bar.close()
         self._file.close()
-        self._board.close()  # type: ignore[no-untyped-call]
+        self._board.close()
 
     def say(self, line: str) -> None:
         """Print a line without breaking the progress bar."""
@@ -79,9 +79,10 @@ class Journal:
     def trained(self, step: int, objective: Objective, beta: float, learning_rate: float, gradient_norm: float) -> None:
         """See `Observer.trained`."""
         self._beta = beta
-        values = {"loss": objective.loss, **objective.parts, "gradient_norm": gradient_norm}
+        values = {"loss": float(objective.loss), "gradient_norm": gradient_norm}
+        values |= {name: float(value) for name, value in objective.parts.items()}
         for name, value in values.items():
-            self._sums[name] = self._sums.get(name, 0.0) + float(value)
+            self._sums[name] = self._sums.get(name, 0.0) + value
         self._count += 1
         self._bar.update()
         if step % self._log_every == 0 or step == self._bar.total:
@@ -95,8 +96,8 @@ class Journal:
         self._record("valid", step, {k: v for k, v in report._asdict().items() if v is not None} | {"beta": self._beta})
         self.say(
             f"step {step}: valid ELBO {report.elbo:.3f}, KL {report.kl:.3f}, reconstruction perplexity "
-            f"{report.rec_perplexity:.2f}, active units {report.active_units}, nats gained by z {report.nats_from_z:.2f}"
-            f"{' (best so far)' if best else ''}"
+            f"{report.rec_perplexity:.2f}, active units {report.active_units}, nats gained by z "
+            f"{report.nats_from_z:.2f}{' (best so far)' if best else ''}"
         )
         if self._beta > 0.5 and (report.kl < COLLAPSED_KL or report.nats_from_z < COLLAPSED_GAIN):
             self.say(
@@ -108,7 +109,7 @@ class Journal:
         self._file.write(json.dumps(record) + "\n")
         self._file.flush()
         for name, value in values.items():
-            self._board.add_scalar(f"{kind}/{name}", value, step)  # type: ignore[no-untyped-call]
+            self._board.add_scalar(f"{kind}/{name}", value, step)
 
     def _show(self, step: int, means: dict[str, float]) -> None:
         terms = {"rec": means["reconstruction"], "kl": means["kl"], "beta": self._beta}

@@ -1,5 +1,7 @@
 """The encode-once model against a naive one that pads, re-encodes every window's utterances and loops over tokens."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -64,7 +66,7 @@ def naive_terms(model: CVAE, corpus: EncodedCorpus, responses: list[int], noise:
         bow = torch.log_softmax(model.bow_head(torch.cat((c, z))), -1)
         x = tokens(index)
         hidden, nll, bag = model.decoder.start(torch.cat((c, z))), torch.zeros(()), torch.zeros(())
-        for given, target in zip(x[:-1], x[1:], strict=True):
+        for given, target in pairwise(x):
             hidden = run_gru(model.decoder.gru, model.embedding(given)[None], hidden)
             nll = nll - torch.log_softmax(model.decoder.output(hidden), -1)[target]
             bag = bag - bow[target]
