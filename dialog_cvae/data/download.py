@@ -88,10 +88,11 @@ def _download(url: str, part: Path, target: Path) -> None:
     try:
         pooch.HTTPDownloader(progressbar=True, timeout=TIMEOUT, chunk_size=2**16)(url, str(part), None)
     except (requests.RequestException, OSError) as error:
-        reason = _reason(error)
+        if isinstance(error, requests.HTTPError) and error.response is not None:
+            error.response.close()  # pooch leaves the connection of a refused request open
         raise DataError(
             target,
-            f"cannot download {url} ({reason}); download it by hand, and put it there under this name or below "
+            f"cannot download {url} ({_reason(error)}); download it by hand, and put it there under this name or below "
             "the folder of --data-dir",
         ) from error
 

@@ -24,7 +24,7 @@ File: TypeAlias = Path | zipfile.Path
 
 ZIP_NAME = "swda.zip"
 METADATA_NAME = "swda-metadata.csv"
-_TRANSCRIPT_NAME = re.compile(r"sw_\d+_\d+\.utt\.csv")
+_TRANSCRIPT_END = ".utt.csv"
 _UNREADABLE = (OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError)
 
 CALLERS = ("A", "B")
@@ -63,13 +63,13 @@ UNKNOWN_CALL = Call(None, None, MappingProxyType({}))
 
 
 def _find(path: Path) -> Path | None:
-    """The folder or zip file that holds the corpus: `path`, or where people put it below `path`; None if nowhere."""
+    """The folder or zip file that holds the corpus: `path`, or at most two folders below it; None if nowhere."""
     if path.is_file():
         return path
-    for folder in (path, path / "swda", path / "swda" / "swda"):
-        if (folder / METADATA_NAME).is_file() or any(folder.glob("sw*utt")):
-            return folder
-    return next((file for file in (path / ZIP_NAME, path / "swda" / ZIP_NAME) if file.is_file()), None)
+    for depth in ("", "*/", "*/*/"):
+        for metadata in sorted(path.glob(depth + METADATA_NAME)):
+            return metadata.parent
+    return next(iter(sorted([*path.glob(ZIP_NAME), *path.glob(f"*/{ZIP_NAME}")])), None)
 
 
 @contextmanager
@@ -81,7 +81,7 @@ def open_files(path: Path) -> Iterator[Mapping[str, File]]:
     """
     root = _find(path)
     if root is None:
-        raise DataError(path, f"holds neither {ZIP_NAME} nor the extracted folder swda with {METADATA_NAME}")
+        raise DataError(path, f"holds neither {ZIP_NAME} nor the extracted folder with {METADATA_NAME}")
     if root.is_dir():
         yield _by_name(root, list(root.rglob("*.csv")))
         return
@@ -96,8 +96,10 @@ def open_files(path: Path) -> Iterator[Mapping[str, File]]:
 def _by_name(root: Path, files: Sequence[File]) -> Mapping[str, File]:
     named: dict[str, File] = {}
     for file in sorted(files, key=lambda file: file.name):
-        if file.name != METADATA_NAME and not _TRANSCRIPT_NAME.fullmatch(file.name):
-            continue  # Python sources, and the resource forks that macOS adds
+        if file.name != METADATA_NAME and not file.name.endswith(_TRANSCRIPT_END):
+            continue
+        if file.name.startswith("."):  # the resource forks that macOS adds
+            continue
         if file.name in named:
             raise DataError(str(file), f"the same file is also {named[file.name]}")
         named[file.name] = file

@@ -156,6 +156,8 @@ def _complete_part(words: list[_Word], *, incomplete: bool) -> list[_Word]:
     if incomplete:
         while words and not words[-1].ends_sentence:
             words = words[:-1]
+        if all(word.role for word in words):  # "So." before what was given up says nothing
+            return []
     while words and _is_dangling(words[-1]):
         words = words[:-1]
     return words
@@ -188,10 +190,11 @@ def fluent(raw: str, *, question: bool = False) -> str:
         question: its dialog act is a question, which transcribers often end with a full stop.
     """
     clean = without_comments(raw)
-    words = _without_disfluencies(_resolve_structure(without_breaks(clean).replace('"', " ")))
+    markup = " ".join(without_breaks(clean).replace('"', " ").split())
+    markup = join_spelled(_TITLE.sub(_title_case, markup))  # in this order, or else a "TV" is a title
+    words = _without_disfluencies(_resolve_structure(markup))
     words = _complete_part(words, incomplete=is_incomplete(clean))
-    text = _TITLE.sub(_title_case, " ".join(word.text for word in words))
-    text = tidy_marks(join_spelled(text))
+    text = tidy_marks(" ".join(word.text for word in words))
     text = _LEADING_HYPHEN.sub("", text).rstrip(" ,-")
     if not any(character.isalnum() for character in text):
         return ""

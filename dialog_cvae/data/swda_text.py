@@ -28,16 +28,16 @@ _SOUND = re.compile(
     r"|\{(?![A-Z][\s{\[(#,])[^{}\[\]]*\}"  # {pause}, {Very faint}: no one-letter class
 )
 _STRAY = re.compile(r"[<>#*^=@~|\\()_]")
-_ACCENT = re.compile(r"(?<=[a-z])3(?=e)")
+_ACCENT = re.compile(r"(?<=[a-z])3e")
 _END = re.compile(r"/[\s.,]*$")
 _INCOMPLETE_END = re.compile(r"(?<!-)-\s*/[\s.,]*$")
 _BREAK = re.compile(r"-{2,}|(?<!\w)-(?!\w)")
 _STRUCTURE = re.compile(r"\{[A-Z](?![\w'])|[{}\[\]+]")
 
-_SPELLED = re.compile(r"\b(?:[A-Z] )+[A-Z](?=(?:'?s)?\b)")
+_SPELLED = re.compile(r"(?<!\{)\b(?:[A-Z] )+[A-Z](?=(?:'?s)?\b)")
 _PLURAL_OF_SPELLED = re.compile(r"(?<=\b[A-Z]) -(?='?s\b)")
-# Before these a final " I" is the pronoun; after other letters (T I, F B I, M C I) it is part of the abbreviation.
-_WHOLE_BEFORE_PRONOUN = frozenset({"TV", "PC", "CD", "VCR", "US", "PBS", "CNN", "NRA", "KCB"})
+# In these a final " I" is a letter; after others ("T V I watch") it is the pronoun.
+_ENDING_IN_I = frozenset({"TI", "GI", "DI", "SI", "FBI", "MCI", "MRI", "RBI", "BWI", "BVI", "VPI", "GSI", "HOI"})
 
 _WORD = re.compile(r"[^\W_]+(?:['-][^\W_]+)*(?:(?<=s)'|-)?")
 _NUMBER_COMPOUND = re.compile(
@@ -76,9 +76,10 @@ def join_spelled(text: str) -> str:
 
     def join(match: re.Match[str]) -> str:
         letters = match.group().replace(" ", "")
-        if letters[-1] == "I" and letters[:-1] in _WHOLE_BEFORE_PRONOUN:
-            return f"{letters[:-1]} I"
-        return letters
+        pronouns = ""
+        while letters.endswith("I") and letters not in _ENDING_IN_I:
+            letters, pronouns = letters[:-1], f"{pronouns} I"
+        return f"{letters}{pronouns}".lstrip()
 
     return _SPELLED.sub(join, _PLURAL_OF_SPELLED.sub("", text))
 
