@@ -49,5 +49,10 @@ def glove100() -> FitConfig:
 
 def sample() -> FitConfig:
     """A tiny model for the synthetic corpus: a minute or two on two cores, to see the whole way work."""
-    train = TrainConfig(epochs=14, validate_every=100, save_every=200, log_every=20)
-    return small().model_copy(update={"corpus": DataConfig(name="sample"), "train": train})
+    return small().model_copy(
+        update={
+            "corpus": DataConfig(name="sample"),
+            "learning_rate": LearningRateSchedule(peak=3e-3),
+            "train": TrainConfig(epochs=14, validate_every=100, save_every=200, log_every=20),
+        }
+    )
