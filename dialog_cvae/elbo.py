@@ -33,7 +33,7 @@ class ElboReport(NamedTuple):
         perplexity_bound: exp(-total ELBO / tokens), an upper bound of the model's perplexity.
         active_units: dimensions in which mean(q) - mean(p) varies by more than 0.01 over the windows.
         nats_from_z: reconstruction lost when z comes from the prior instead of the posterior.
-        nats_shuffled: reconstruction lost when z comes from another window's posterior.
+        nats_shuffled: reconstruction lost when z comes from the posterior of another window of its batch.
         bag_of_words: loss of the bag-of-words head, None without it.
     """
 
@@ -48,6 +48,11 @@ class ElboReport(NamedTuple):
     nats_from_z: float
     nats_shuffled: float
     bag_of_words: float | None
+
+    def figures(self) -> dict[str, float | None]:
+        """What was measured, by name, for JSON: a figure that is not finite is None there."""
+        present = ((name, value) for name, value in self._asdict().items() if value is not None)
+        return {name: value if math.isfinite(value) else None for name, value in present}
 
 
 @torch.inference_mode()

@@ -20,6 +20,7 @@ from dialog_cvae.errors import ConfigError
 from training.config import FitConfig
 from training.recipes import RECIPES
 
+DURATIONS = ("epochs", "max_steps")
 SHORT_NAMES = {
     "corpus.name": "data",
     "corpus.dir": "data-dir",
@@ -101,9 +102,12 @@ def layered(base: FitConfig, *layers: Mapping[str, Any]) -> FitConfig:
     """
     merged = base.model_dump(mode="json")
     for layer in layers:
-        durations = [name for name in ("epochs", "max_steps") if dict(layer.get("train") or {}).get(name) is not None]
-        if durations:  # one duration in a later layer replaces the other in an earlier one
-            merged["train"] |= {"epochs": None, "max_steps": None}
+        for name, value in layer.items():
+            if name in FitConfig.model_fields and not isinstance(value, Mapping):
+                raise ConfigError(f"{name}: must hold fields, but is {value!r}")
+        asked = section(layer, "train")
+        if any(asked.get(name) is not None for name in DURATIONS):  # in the place of an earlier layer's, of either kind
+            merged = merge(merged, {"train": dict.fromkeys(DURATIONS)})
         merged = merge(merged, layer)
     return validated(merged)
 
@@ -114,6 +118,12 @@ def validated(content: Mapping[str, Any]) -> FitConfig:
         return FitConfig.model_validate(content)
     except ValidationError as error:
         raise ConfigError("; ".join(_explained(detail) for detail in error.errors(include_url=False))) from None
+
+
+def section(layer: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """The fields that a layer gives within a section; none where it gives no section of fields."""
+    fields = layer.get(name)
+    return fields if isinstance(fields, Mapping) else {}
 
 
 def read_config_file(path: Path) -> dict[str, Any]:
@@ -166,6 +176,8 @@ def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _explained(detail: Any) -> str:
     place = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        return f"{place}: there is no such field"
     message = detail["msg"].removeprefix("Value error, ")
     given = detail["input"]
     shown = "" if isinstance(given, Mapping) else f", but is {given!r}"

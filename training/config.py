@@ -10,7 +10,8 @@ from dialog_cvae.config import Config, DataConfig, ModelConfig, Share, Tokenizer
 from training.schedules import BetaSchedule, LearningRateSchedule
 
 DEFAULT_EPOCHS = 15
-Steps = Annotated[int, Field(ge=1)]
+Steps = Annotated[int, Field(ge=1, le=10**12)]
+MAX_THREADS = 1024
 
 
 class TrainConfig(Config):
@@ -25,11 +26,13 @@ class TrainConfig(Config):
     segment: Steps = Field(
         5, description="neighbouring windows of a conversation that stay together in a batch and share their encoding"
     )
-    clip_norm: float = Field(5.0, gt=0, description="limit of the gradient's global norm")
+    clip_norm: float = Field(5.0, gt=0, allow_inf_nan=False, description="limit of the gradient's global norm")
     condition_dropout: Share = Field(
         0.1, description="share of windows whose topic or a profile is replaced by the unknown one, which trains it"
     )
-    bow_weight: float = Field(1.0, ge=0, description="weight of the bag-of-words loss, never annealed")
+    bow_weight: float = Field(
+        1.0, ge=0, allow_inf_nan=False, description="weight of the bag-of-words loss, never annealed"
+    )
     vectors: str | None = Field(
         None, description="word vectors to start from: a GloVe or word2vec text file, or a gensim downloader name"
     )
@@ -38,7 +41,7 @@ class TrainConfig(Config):
     patience: Steps = Field(10, description="validations to wait at least before stopping early")
     save_every: Steps = Field(500, description="steps between saved states, the most that a killed run loses")
     log_every: Steps = Field(50, description="steps between logged training metrics, which are means over them")
-    threads: Steps | None = Field(None, description="CPU threads; default PyTorch's choice")
+    threads: int | None = Field(None, ge=1, le=MAX_THREADS, description="CPU threads; default PyTorch's choice")
 
     @model_validator(mode="after")
     def _one_duration(self) -> Self:

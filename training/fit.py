@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import signal
 import sys
@@ -24,11 +25,12 @@ from training import arguments, folder, setup
 from training.arguments import RunOptions
 from training.card import model_card
 from training.config import FitConfig
+from training.folder import BEST_FOLDER, Start
 from training.journal import Journal, read_metrics
-from training.loop import Run, TrainingError, Windows, train
+from training.loop import Run, Windows, fingerprint, train
 from training.plots import CURVES_FILE, draw_learning_curves
 from training.setup import Vocabulary
-from training.state import Progress, load_state
+from training.state import Progress, load_state, save_state
 from training.stopping import Stopping
 
 
@@ -65,65 +67,80 @@ class BestCheckpoint:
     vocabulary: Vocabulary
     corpus: Corpus
     config: FitConfig
-    command: str
+    start: Start
 
     def __call__(self, model: CVAE, step: int, report: ElboReport) -> None:
         """Save the model with its metrics and card."""
         fitted = self.config.model_dump(mode="json", exclude={"corpus": {"dir"}})
         fitted["corpus"]["name"] = Path(fitted["corpus"]["name"]).name  # a user's folders are nobody else's business
+        origin = self.start.origin
+        licences = dict.fromkeys((self.corpus.licence, None if origin is None else origin.licence))
         provenance = Provenance(
-            data=self.corpus.name,
+            data=self.corpus.name if origin is None else f"{self.corpus.name}, after {origin.data}",
             style=self.config.corpus.style if self.config.corpus.name == "swda" else None,
-            licence=self.corpus.licence,
+            licence="; ".join(licence for licence in licences if licence is not None) or None,
             step=step,
             fit=fitted,
         )
         tokenizer, topics = self.vocabulary.tokenizer, self.vocabulary.topics
         config = CheckpointConfig(model=model.config, vocab_size=len(tokenizer), topics=topics, provenance=provenance)
-        metrics = {"split": "valid", "step": step} | report._asdict()
-        card = model_card(provenance, model.config, len(topics), metrics, self.command)
+        metrics = {"split": "valid", "step": step} | report.figures()
+        card = model_card(provenance, model.config, len(topics), metrics, self.start.command)
         Checkpoint(config, weights_of(model), tokenizer, metrics, card).save(self.path)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns its exit status: 0 done, 2 refused, 128 + signal when interrupted."""
+    """Run the command line; returns its exit status: 0 done, 2 refused or failed, 128 + signal when interrupted."""
     try:
         return _fit(argv)
-    except DialogCvaeError as error:
+    except (DialogCvaeError, torch.OutOfMemoryError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:  # a full disk, a folder without permission, a closed pipe
+        place = "" if error.filename is None else f"{error.filename}: "
+        print(f"error: {place}{error.strerror or error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted at once: only what was saved before is kept", file=sys.stderr)
+        return 128 + signal.SIGINT
 
 
 def _fit(argv: Sequence[str] | None) -> int:
     given = arguments.parse(argv)
     options = arguments.run_options(given)
-    fields: dict[str, Any] = {name: value for name, value in given.items() if name not in RunOptions.model_fields}
+    layers = [{name: value for name, value in given.items() if name not in RunOptions.model_fields}]
     if options.config is not None:
-        fields = arguments.merge(arguments.read_config_file(options.config), fields)
-    config = arguments.layered(arguments.recipe(options.recipe), fields)
+        layers.insert(0, arguments.read_config_file(options.config))
+    config = arguments.layered(arguments.recipe(options.recipe), *layers)
     device = setup.device_of(options.device)
     init = None
+    if options.init is not None:
+        init = Checkpoint.load(options.init)
+        config = folder.like_checkpoint(config, init, layers)
     if options.resume:
         out = options.out or folder.default_out(folder.decide_corpus(config))
-        config = folder.stored_run(out, config if "recipe" in given else None, fields)
+        config = folder.stored_run(out, config if "recipe" in given else None, layers)
     else:
         config = folder.decide_corpus(config)
-        if options.init is not None:
-            init = Checkpoint.load(options.init)
-            config = folder.like_checkpoint(config, init, fields)
         out = folder.new_out(options.out, config)
     if config.train.threads is not None:
         torch.set_num_threads(config.train.threads)
     corpus = load_corpus(config.corpus)
     _describe(corpus)
-    command = shlex.join(["python", "-m", "training.fit", *(sys.argv[1:] if argv is None else argv)])
     if options.resume:
-        vocabulary = folder.stored_vocabulary(out)
+        vocabulary, start = folder.stored_vocabulary(out), folder.stored_start(out)
         model = setup.new_model(config, vocabulary)
     else:
         vocabulary, model = _fresh_parts(config, corpus, init)
-    keep_best = BestCheckpoint(out / "best", vocabulary, corpus, config, command)
+        command = _shown_command(sys.argv[1:] if argv is None else argv)
+        start = Start(command=command, origin=None if init is None else init.config.provenance)
+    keep_best = BestCheckpoint(out / BEST_FOLDER, vocabulary, corpus, config, start)
     return _run(config, out, vocabulary, corpus, model.to(device), keep_best, options.resume)
+
+
+def _shown_command(argv: Sequence[str]) -> str:
+    """The command line for a model card: of an absolute path only the last part."""
+    return shlex.join(["python", "-m", "training.fit", *(re.sub(r"(^|=)/.*/(?=.)", r"\1", word) for word in argv)])
 
 
 def _describe(corpus: Corpus) -> None:
@@ -163,12 +180,13 @@ def _run(
     total = config.train.total_steps(len(encoded.responses))
     _check_schedules(config, total)
     optimiser = torch.optim.Adam(model.parameters(), lr=config.learning_rate.peak, fused=True)
+    stopping = Stopping(config.train.patience)
+    progress = Progress(0, total, fingerprint(encoded, valid), config.train.seed, torch.get_num_threads(), stopping)
     if resume:
-        progress = _resumed(out, model, optimiser, windows, total)
+        progress = _resumed(out, model, optimiser, progress)
     else:
-        folder.write_start(out, config, vocabulary)
-        stopping = Stopping(config.train.patience)
-        progress = Progress(0, total, windows.fingerprint, config.train.seed, torch.get_num_threads(), stopping)
+        folder.write_start(out, config, vocabulary, keep_best.start)
+        save_state(out, model, optimiser, progress)
     print(
         f"model: {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, vocabulary "
         f"{len(vocabulary.tokenizer)}, {len(vocabulary.topics)} topics, unknown words "
@@ -176,10 +194,10 @@ def _run(
         f"{torch.get_num_threads()} threads; writing to {out}",
         flush=True,
     )
-    with StopRequest() as stop, Journal(out, progress, config.train.log_every, config.train.batch_size) as journal:
-        progress = train(
-            Run(config, out, model, optimiser, windows, valid, journal, keep_best, interrupted=stop), progress
-        )
+    log_every, batch_size, full_beta = config.train.log_every, config.train.batch_size, config.beta.stop
+    with StopRequest() as stop, Journal(out, progress, log_every, batch_size, full_beta) as journal:
+        run = Run(config, out, model, optimiser, windows, valid, journal, keep_best, interrupted=stop)
+        progress = train(run, progress)
     return _finish(out, progress, stop)
 
 
@@ -191,16 +209,20 @@ def _check_schedules(config: FitConfig, total: int) -> None:
             raise ConfigError(f"{name}: {error}") from None
 
 
-def _resumed(out: Path, model: CVAE, optimiser: torch.optim.Adam, windows: Windows, total: int) -> Progress:
-    """Put the saved state back, having checked that it belongs to this data and duration."""
+def _resumed(out: Path, model: CVAE, optimiser: torch.optim.Adam, start: Progress) -> Progress:
+    """Put the saved state back, having checked that it belongs to this data, duration and seed."""
     progress = load_state(out, model, optimiser)
-    if progress.data != windows.fingerprint:
-        raise CheckpointError(f"{out}: the training conversations are not those that this run was started on")
-    if progress.total_steps != total:
-        raise ConfigError(f"{out}: the run was started for {progress.total_steps} steps, but {total} were asked for")
-    if progress.threads != torch.get_num_threads():
+    if progress.data != start.data:
+        raise CheckpointError(f"{out}: the conversations are not those that this run was started on")
+    if progress.total_steps != start.total_steps:
+        raise CheckpointError(
+            f"{out}: the run was started for {progress.total_steps} steps, but {start.total_steps} were asked for"
+        )
+    if progress.seed != start.seed:
+        raise CheckpointError(f"{out}: the run was started with seed {progress.seed}, but {start.seed} was asked for")
+    if progress.threads != start.threads:
         print(
-            f"note: the run used {progress.threads} CPU threads and now uses {torch.get_num_threads()}: "
+            f"note: the run used {progress.threads} CPU threads and now uses {start.threads}: "
             "rounding will differ from an uninterrupted run's (--threads)"
         )
     return progress
@@ -216,12 +238,12 @@ def _finish(out: Path, progress: Progress, stop: StopRequest) -> int:
             f"go on with: python -m training.fit --out {shlex.quote(str(out))} --resume"
         )
         return 128 + (stop.signal or 0)
-    if not (out / "best").is_dir():
-        raise TrainingError(f"{out}: no validation gave a finite ELBO, so there is no checkpoint")
+    if not (out / BEST_FOLDER).is_dir():
+        raise CheckpointError(f"{out / BEST_FOLDER}: the best checkpoint was written and is missing now")
     early = "" if progress.step == progress.total_steps else " (stopped early: the validation ELBO no longer improves)"
     print(
         f"done after step {progress.step}{early}; validation ELBO {-progress.stopping.best:.3f}\n"
-        f"checkpoint: {out}/best\nlearning curves: {out}/{CURVES_FILE}\n"
+        f"checkpoint: {out / BEST_FOLDER}\nlearning curves: {out}/{CURVES_FILE}\n"
         f"serve it: DIALOG_CVAE_CHECKPOINT={shlex.quote(str(out))}/best uvicorn api.app:app"
     )
     return 0

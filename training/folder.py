@@ -3,6 +3,7 @@
 OUT/config.json      the configuration, every field
 OUT/tokenizer.model  the tokenizer
 OUT/topics.json      topics in the order of their embedding
+OUT/start.json       the command, and what the checkpoint of --init was fitted on
 OUT/metrics.jsonl    metrics; OUT/tensorboard the same for TensorBoard; OUT/learning_curves.png at the end
 OUT/state/           weights, optimiser and position, to resume from
 OUT/best/            the best checkpoint
@@ -11,11 +12,14 @@ OUT/best/            the best checkpoint
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dialog_cvae.checkpoint import Checkpoint, write_atomically
+from pydantic import TypeAdapter
+
+from dialog_cvae.checkpoint import Checkpoint, Provenance, write_atomically
+from dialog_cvae.config import Config
 from dialog_cvae.data.corpora import DATA_VARIABLE, resolve
 from dialog_cvae.errors import CheckpointError, ConfigError
 from dialog_cvae.tokenizer import Tokenizer
@@ -24,9 +28,22 @@ from training.config import FitConfig
 from training.setup import Vocabulary
 from training.state import STATE_FILE
 
-CONFIG_FILE, TOKENIZER_FILE, TOPICS_FILE = "config.json", "tokenizer.model", "topics.json"
+CONFIG_FILE, TOKENIZER_FILE, TOPICS_FILE, START_FILE = "config.json", "tokenizer.model", "topics.json", "start.json"
+BEST_FOLDER = "best"
 # Fields that a resumed run may change, because they do not change its result.
 FREE_ON_RESUME = {"corpus.dir", "train.save_every", "train.log_every", "train.threads"}
+
+
+class Start(Config):
+    """What a run was started with beside its configuration.
+
+    Attributes:
+        command: for people, without their folders.
+        origin: of the checkpoint of `--init`.
+    """
+
+    command: str
+    origin: Provenance | None = None
 
 
 def decide_corpus(config: FitConfig) -> FitConfig:
@@ -54,29 +71,36 @@ def new_out(out: Path | None, config: FitConfig) -> Path:
         ConfigError: it holds a run already, or is a file.
     """
     out = out or default_out(config)
-    if (out / STATE_FILE).exists():
+    if (out / STATE_FILE).exists() or (out / BEST_FOLDER).exists():
         raise ConfigError(f"out: {out} already holds a run; go on with it by --resume, or choose another --out")
     if out.exists() and not out.is_dir():
         raise ConfigError(f"out: {out} is not a folder")
     return out
 
 
-def like_checkpoint(config: FitConfig, checkpoint: Checkpoint, asked: Mapping[str, Any]) -> FitConfig:
+def like_checkpoint(config: FitConfig, checkpoint: Checkpoint, asked: Sequence[Mapping[str, Any]]) -> FitConfig:
     """The configuration with the sizes and the tokenizer of the checkpoint to start from.
 
     Args:
         config: of the new run.
         checkpoint: of `--init`.
-        asked: fields that were asked for, nested; a recipe's do not count.
+        asked: layers of fields that were asked for; a recipe's do not count.
 
     Raises:
-        ConfigError: a field of the model or the tokenizer was asked for with another value than the checkpoint's.
+        ConfigError: a field of the model or the tokenizer was asked for with another value than the checkpoint's, or
+            word vectors, in whose place the checkpoint has embeddings of its own.
     """
-    fixed: dict[str, Any] = {"model": checkpoint.config.model.model_dump()}
+    for layer in asked:
+        if (vectors := arguments.section(layer, "train").get("vectors")) is not None:
+            raise ConfigError(
+                f"train.vectors: the checkpoint of --init has its own embeddings, but {vectors!r} is given"
+            )
+    fixed: dict[str, Any] = {"model": checkpoint.config.model.model_dump(), "train": {"vectors": None}}
     if "tokenizer" in checkpoint.config.provenance.fit:
         fixed["tokenizer"] = checkpoint.config.provenance.fit["tokenizer"]
-    for section, values in fixed.items():
-        for name in dict(asked.get(section) or {}):
+    for section in ("model", "tokenizer"):
+        values = fixed.get(section, {})
+        for name in {name for layer in asked for name in arguments.section(layer, section)} & values.keys():
             value = getattr(getattr(config, section), name)
             if value != values[name]:
                 raise ConfigError(
@@ -85,13 +109,13 @@ def like_checkpoint(config: FitConfig, checkpoint: Checkpoint, asked: Mapping[st
     return arguments.layered(config, fixed)
 
 
-def stored_run(out: Path, asked: FitConfig | None, fields: Mapping[str, Any]) -> FitConfig:
+def stored_run(out: Path, asked: FitConfig | None, layers: Sequence[Mapping[str, Any]]) -> FitConfig:
     """The configuration of a run to go on with.
 
     Args:
         out: its folder.
-        asked: the whole configuration now asked for, where the command names a recipe or a file.
-        fields: the fields now asked for by themselves.
+        asked: the whole configuration now asked for, where the command names a recipe.
+        layers: the fields now asked for by themselves.
 
     Raises:
         CheckpointError: there is no run, or its configuration is broken.
@@ -104,7 +128,7 @@ def stored_run(out: Path, asked: FitConfig | None, fields: Mapping[str, Any]) ->
         stored = arguments.validated(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, ConfigError) as error:
         raise CheckpointError(f"{path}: broken ({error})") from None
-    wanted = asked or arguments.layered(stored, fields)
+    wanted = asked or arguments.layered(stored, *layers)
     if wanted.corpus.name == "auto":
         wanted = arguments.layered(wanted, {"corpus": {"name": stored.corpus.name}})
     for name, (old, new) in arguments.differences(stored, wanted).items():
@@ -115,11 +139,12 @@ def stored_run(out: Path, asked: FitConfig | None, fields: Mapping[str, Any]) ->
     return wanted
 
 
-def write_start(out: Path, config: FitConfig, vocabulary: Vocabulary) -> None:
+def write_start(out: Path, config: FitConfig, vocabulary: Vocabulary, start: Start) -> None:
     """Write what the run is started with."""
     write_atomically(out / CONFIG_FILE, (config.model_dump_json(indent=2) + "\n").encode())
     write_atomically(out / TOKENIZER_FILE, vocabulary.tokenizer.to_bytes())
     write_atomically(out / TOPICS_FILE, (json.dumps(vocabulary.topics, indent=2) + "\n").encode())
+    write_atomically(out / START_FILE, (start.model_dump_json(indent=2) + "\n").encode())
 
 
 def stored_vocabulary(out: Path) -> Vocabulary:
@@ -130,7 +155,20 @@ def stored_vocabulary(out: Path) -> Vocabulary:
     """
     path = out / TOPICS_FILE
     try:
-        topics = json.loads(path.read_text(encoding="utf-8"))
+        topics = TypeAdapter(tuple[str, ...]).validate_json(path.read_bytes())
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: missing or broken ({error})") from None
-    return Vocabulary(Tokenizer.load(out / TOKENIZER_FILE), tuple(topics))
+    return Vocabulary(Tokenizer.load(out / TOKENIZER_FILE), topics)
+
+
+def stored_start(out: Path) -> Start:
+    """What the run was started from.
+
+    Raises:
+        CheckpointError: the file is missing or broken.
+    """
+    path = out / START_FILE
+    try:
+        return Start.model_validate_json(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: missing or broken ({error})") from None

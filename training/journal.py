@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
@@ -12,6 +13,7 @@ from tqdm import tqdm
 
 from dialog_cvae.checkpoint import write_atomically
 from dialog_cvae.elbo import ElboReport
+from dialog_cvae.errors import DataError
 from training.objectives import Objective
 from training.state import Progress
 
@@ -19,11 +21,13 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard.writer import SummaryWriter
 
 METRICS_FILE = "metrics.jsonl"
+KINDS = ("train", "valid")
+STEPS = "steps"  # name, among the sums, of how many steps they are over
 LINE_SECONDS = 10.0  # between plain lines where stdout is no terminal
 COLLAPSED_KL = 0.5  # nats
 COLLAPSED_GAIN = 0.1  # nats
 ADVICE = (
-    "the posterior has collapsed: the decoder ignores z. What helps: --schedule cyclical, --bow, "
+    "the posterior is collapsing: the decoder hardly uses z. What helps: --schedule cyclical, --bow, "
     "a smaller --beta.stop, or more --beta.cycles"
 )
 
@@ -36,17 +40,18 @@ class Journal:
         progress: where the run starts; metrics from after that step, left by a killed run, are dropped.
         log_every: steps between records, which hold means over them.
         batch_size: windows in an update, for the speed shown.
+        full_beta: highest beta of the schedule; below half of it a small KL is no collapse yet.
     """
 
-    def __init__(self, out: Path, progress: Progress, log_every: int, batch_size: int) -> None:
+    def __init__(self, out: Path, progress: Progress, log_every: int, batch_size: int, full_beta: float) -> None:
         from torch.utils.tensorboard.writer import SummaryWriter
 
-        self._log_every, self._batch_size = log_every, batch_size
+        self._log_every, self._batch_size, self._full_beta = log_every, batch_size, full_beta
         self._start, self._began = progress.step, time.monotonic()
         self._spoke = self._began
         self._beta = 0.0
-        self._sums: dict[str, float] = {}
-        self._count = 0
+        self._collapsed = False  # at the last validation; the warning comes once each time it begins
+        self._sums = dict(progress.unlogged)
         path = out / METRICS_FILE
         write_atomically(path, _until(path, progress.step))
         self._file: IO[str] = path.open("a", encoding="utf-8")
@@ -79,37 +84,45 @@ class Journal:
     def trained(self, step: int, objective: Objective, beta: float, learning_rate: float, gradient_norm: float) -> None:
         """See `Observer.trained`."""
         self._beta = beta
-        values = {"loss": float(objective.loss), "gradient_norm": gradient_norm}
+        values = {STEPS: 1.0, "loss": float(objective.loss), "gradient_norm": gradient_norm}
         values |= {name: float(value) for name, value in objective.parts.items()}
         for name, value in values.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
-        self._count += 1
         self._bar.update()
         if step % self._log_every == 0 or step == self._bar.total:
-            means = {name: total / self._count for name, total in self._sums.items()}
-            self._sums, self._count = {}, 0
+            steps = self._sums.pop(STEPS)
+            means = {name: total / steps for name, total in self._sums.items()}
+            self._sums = {}
             self._record("train", step, means | {"beta": beta, "learning_rate": learning_rate})
             self._show(step, means)
 
+    @property
+    def unlogged(self) -> dict[str, float]:
+        """See `Observer.unlogged`."""
+        return dict(self._sums)
+
     def validated(self, step: int, report: ElboReport, best: bool) -> None:
         """See `Observer.validated`."""
-        self._record("valid", step, {k: v for k, v in report._asdict().items() if v is not None} | {"beta": self._beta})
+        self._record("valid", step, report.figures() | {"beta": self._beta})
         self.say(
             f"step {step}: valid ELBO {report.elbo:.3f}, KL {report.kl:.3f}, reconstruction perplexity "
             f"{report.rec_perplexity:.2f}, active units {report.active_units}, nats gained by z "
             f"{report.nats_from_z:.2f}{' (best so far)' if best else ''}"
         )
-        if self._beta > 0.5 and (report.kl < COLLAPSED_KL or report.nats_from_z < COLLAPSED_GAIN):
+        unused = report.kl < COLLAPSED_KL or report.nats_from_z < COLLAPSED_GAIN
+        collapsed = unused and self._beta > 0.5 * self._full_beta
+        if collapsed and not self._collapsed:
             self.say(
                 f"warning: step {step}: KL {report.kl:.3f} nats, nats gained by z {report.nats_from_z:.3f}: {ADVICE}"
             )
+        self._collapsed = collapsed
 
-    def _record(self, kind: str, step: int, values: dict[str, float]) -> None:
-        record: dict[str, Any] = {"kind": kind, "step": step} | values
-        self._file.write(json.dumps(record) + "\n")
+    def _record(self, kind: str, step: int, values: Mapping[str, float | None]) -> None:
+        self._file.write(json.dumps({"kind": kind, "step": step} | dict(values), allow_nan=False) + "\n")
         self._file.flush()
         for name, value in values.items():
-            self._board.add_scalar(f"{kind}/{name}", value, step)
+            if value is not None:
+                self._board.add_scalar(f"{kind}/{name}", value, step)
 
     def _show(self, step: int, means: dict[str, float]) -> None:
         terms = {"rec": means["reconstruction"], "kl": means["kl"], "beta": self._beta}
@@ -126,17 +139,30 @@ class Journal:
 
 
 def read_metrics(out: Path) -> list[dict[str, Any]]:
-    """The records of a run, oldest first; a half-written last line is left out."""
-    return [json.loads(line) for line in _lines(out / METRICS_FILE)]
+    """The records of a run, oldest first; a half-written last line is left out.
+
+    Raises:
+        DataError: another line is broken.
+    """
+    path = out / METRICS_FILE
+    return [_parsed(path, number, line) for number, line in enumerate(_lines(path), start=1)]
 
 
 def _until(path: Path, step: int) -> bytes:
-    kept = (line for line in _lines(path) if json.loads(line)["step"] <= step)
-    return "".join(f"{line}\n" for line in kept).encode()
+    """The content of a metrics file without what comes after `step`."""
+    kept = (line for number, line in enumerate(_lines(path), start=1) if _parsed(path, number, line)["step"] <= step)
+    return b"".join(line + b"\n" for line in kept)
 
 
-def _lines(path: Path) -> list[str]:
-    if not path.exists():
-        return []
-    lines = path.read_text(encoding="utf-8").split("\n")
-    return [line for line in lines[:-1] if line]
+def _lines(path: Path) -> list[bytes]:
+    return path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+
+
+def _parsed(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        record = None
+    if not isinstance(record, dict) or record.get("kind") not in KINDS or not isinstance(record.get("step"), int):
+        raise DataError(path, f"not a record of metrics: {line[:60]!r}", number)
+    return record

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -23,6 +23,9 @@ from training.schedules import beta, learning_rate
 from training.state import Progress, save_state
 
 NOISE, FORGETTING = 0, 1  # streams of randomness within a step
+ADVICE = (
+    "Going on would end the same way: start anew, or by --init from the best checkpoint, with a lower learning rate"
+)
 
 
 class TrainingError(DialogCvaeError):
@@ -40,6 +43,11 @@ class Observer(Protocol):
         """After each validation; `best` if it is the lowest loss so far."""
         ...
 
+    @property
+    def unlogged(self) -> Mapping[str, float]:
+        """Sums over the steps since the last record, with which a resumed run's next record begins."""
+        ...
+
 
 class BestKeeper(Protocol):
     """Who keeps the best model."""
@@ -54,7 +62,7 @@ class Windows:
     """The training windows: a batch is a function of the step.
 
     Attributes:
-        corpus: encoded training conversations.
+        corpus: encoded training conversations, at least one window.
         config: batch size, segment, condition dropout and seed.
         max_context: context utterances at most.
     """
@@ -76,13 +84,15 @@ class Windows:
                 yield forget_conditions(collate(self.corpus, chosen, self.max_context), config.condition_dropout, rng)
             epoch, position = epoch + 1, 0
 
-    @property
-    def fingerprint(self) -> str:
-        """Changes with the text, its order, the tokenizer and the topics."""
-        digest = hashlib.sha256()
-        for array in (self.corpus.tokens, self.corpus.offsets, self.corpus.start, self.corpus.topic):
+
+def fingerprint(*corpora: EncodedCorpus) -> str:
+    """Changes with the conversations, their order and split, the tokenizer and the topics."""
+    digest = hashlib.sha256()
+    for corpus in corpora:
+        for name, array in corpus._asdict().items():
+            digest.update(f"{name} {array.dtype} {array.shape}".encode())
             digest.update(np.ascontiguousarray(array).tobytes())
-        return digest.hexdigest()
+    return digest.hexdigest()
 
 
 def noise(seed: int, step: int, shape: tuple[int, int]) -> Tensor:
@@ -148,47 +158,81 @@ class Run:
 def train(run: Run, progress: Progress) -> Progress:
     """Train from `progress` to the end, or until stopped early or interrupted; the state is saved whichever it is.
 
+    Args:
+        run: its parts.
+        progress: how far it is; that state is on disk.
+
     Raises:
-        TrainingError: on a loss that is not finite, after saving the state from before that step.
+        TrainingError: on a loss, gradient or validation that is not finite; the message says which state is on disk.
     """
-    config, model = run.config.train, run.model
-    device = next(model.parameters()).device
+    config, total = run.config.train, progress.total_steps
     interval = config.validation_interval(len(run.windows.corpus.responses))
     batches = run.windows.from_step(progress.step)
-    while progress.step < progress.total_steps and not run.interrupted:
-        step = progress.step + 1
-        batch = TensorBatch.from_arrays(next(batches), device)
-        beta_now = beta(run.config.beta, step, progress.total_steps)
-        rate = learning_rate(run.config.learning_rate, step, progress.total_steps)
-        for group in run.optimiser.param_groups:
-            group["lr"] = rate
-        eps = noise(config.seed, step, (len(batch.response), model.config.latent_size)).to(device)
-        try:
-            objective, norm = update(model, run.optimiser, batch, eps, config, beta_now)
-        except TrainingError as error:
-            save_state(run.out, model, run.optimiser, progress)
-            raise TrainingError(
-                f"step {step}: {error}; the state after step {progress.step} is in {run.out}/state"
-            ) from None
-        progress = replace(progress, step=step)
-        run.observer.trained(step, objective, beta_now, rate, norm)
-        at_end = step == progress.total_steps
-        if step % interval == 0 or at_end:
-            progress = validate(run, progress)
-            if config.early_stopping and progress.stopping.exhausted:
-                progress = replace(progress, finished=True)
-                break
-        if step % config.save_every == 0 and not at_end:
-            save_state(run.out, model, run.optimiser, progress)
-    progress = replace(progress, finished=progress.finished or progress.step == progress.total_steps)
-    save_state(run.out, model, run.optimiser, progress)
+    saved = progress.step
+    try:
+        while not progress.finished and not run.interrupted:
+            try:
+                advance(run, next(batches), progress.step + 1, total)
+            except TrainingError:
+                saved = save(run, progress)
+                raise
+            progress = replace(progress, step=progress.step + 1)
+            at_end = progress.step == total
+            if progress.step % interval == 0 or at_end:
+                progress = validate(run, progress)
+            progress = replace(progress, finished=at_end or (config.early_stopping and progress.stopping.exhausted))
+            if progress.step % config.save_every == 0 and not progress.finished:
+                saved = save(run, progress)
+        save(run, progress)
+    except TrainingError as error:
+        raise TrainingError(f"{error}; the state after step {saved} is in {run.out}/state. {ADVICE}") from None
     return progress
 
 
+def advance(run: Run, arrays: DialogBatch, step: int, total: int) -> None:
+    """One update, by the schedules of beta and of the learning rate.
+
+    Raises:
+        TrainingError: see `update`.
+    """
+    config = run.config
+    device = next(run.model.parameters()).device
+    batch = TensorBatch.from_arrays(arrays, device)
+    beta_now = beta(config.beta, step, total)
+    rate = learning_rate(config.learning_rate, step, total)
+    for group in run.optimiser.param_groups:
+        group["lr"] = rate
+    eps = noise(config.train.seed, step, (arrays.size, config.model.latent_size)).to(device)
+    try:
+        objective, norm = update(run.model, run.optimiser, batch, eps, config.train, beta_now)
+    except TrainingError as error:
+        raise TrainingError(f"step {step}: {error}") from None
+    run.observer.trained(step, objective, beta_now, rate, norm)
+
+
+def save(run: Run, progress: Progress) -> int:
+    """Save the state, and return its step.
+
+    Raises:
+        TrainingError: a weight is not finite; the state that was saved before is kept.
+    """
+    for name, parameter in run.model.named_parameters():
+        if not bool(torch.isfinite(parameter).all()):
+            raise TrainingError(f"step {progress.step}: weight {name} is not finite")
+    save_state(run.out, run.model, run.optimiser, replace(progress, unlogged=run.observer.unlogged))
+    return progress.step
+
+
 def validate(run: Run, progress: Progress) -> Progress:
-    """Score the validation split and keep the model if it is the best so far."""
+    """Score the validation split and keep the model if it is the best so far.
+
+    Raises:
+        TrainingError: the ELBO is not finite.
+    """
     report = evaluate_elbo(run.model, run.valid, seed=run.config.train.seed)
     loss = -report.elbo
+    if not np.isfinite(loss):
+        raise TrainingError(f"step {progress.step}: the validation ELBO is not finite ({report.elbo})")
     best = loss < progress.stopping.best
     if best:
         run.keep_best(run.model, progress.step, report)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -52,4 +53,5 @@ def draw_learning_curves(records: list[dict[str, Any]], path: Path, title: str) 
 
 
 def _curve(records: list[dict[str, Any]], name: str) -> tuple[list[int], list[float]]:
-    return [record["step"] for record in records], [record[name] for record in records]
+    """Steps and values; a value that was not finite leaves a gap."""
+    return [record["step"] for record in records], [nan if record[name] is None else record[name] for record in records]

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
+from torch import nn
 
 from dialog_cvae.checkpoint import Checkpoint
 from dialog_cvae.config import ModelConfig, TokenizerConfig
@@ -64,12 +64,11 @@ def new_model(config: FitConfig, vocabulary: Vocabulary) -> CVAE:
 
 def fine_tuned_model(checkpoint: Checkpoint, vocabulary: Vocabulary) -> CVAE:
     """A checkpoint's model; each new topic starts as the `<unknown>` one."""
-    weights = dict(checkpoint.weights)
-    rows = weights["topic.weight"]
+    model = build_model(checkpoint, "the checkpoint of --init")
+    rows = model.topic.weight.detach()
     added = len(vocabulary.topics) - len(checkpoint.config.topics)
-    weights["topic.weight"] = np.concatenate((rows, np.repeat(rows[:1], added, axis=0)))
-    config = checkpoint.config.model_copy(update={"topics": vocabulary.topics})
-    model = build_model(Checkpoint(config, weights, checkpoint.tokenizer), "the checkpoint of --init")
+    model.topic = nn.Embedding(len(rows) + added, rows.shape[1])
+    model.topic.weight = nn.Parameter(torch.cat((rows, rows[:1].expand(added, -1))))
     return model.train()
 
 
@@ -115,5 +114,7 @@ def device_of(name: str) -> torch.device:
     if device.type not in ("cpu", "cuda"):
         raise ConfigError(f"device: must be auto, cpu or cuda, but is {name!r}")
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device: cuda was asked for, but PyTorch sees no CUDA device here")
+        raise ConfigError(f"device: {name} was asked for, but PyTorch sees no CUDA device here")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(f"device: {name} was asked for, but there are {torch.cuda.device_count()} CUDA devices")
     return device

@@ -6,8 +6,10 @@ itself; with the weights and the optimiser's moments that is everything.
 
 from __future__ import annotations
 
+import hashlib
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from dialog_cvae.errors import CheckpointError
 from training.stopping import Stopping
 
 STATE_FILE = Path("state") / "training.safetensors"
-FORMAT = "1"
+FORMAT = "2"
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
@@ -32,11 +34,12 @@ class Progress:
     Attributes:
         step: updates done.
         total_steps: T, which the schedules depend on and which never changes.
-        data: fingerprint of the training windows.
+        data: fingerprint of the training and validation conversations.
         seed: of batch order and noise.
         threads: CPU threads used; results repeat bit for bit at an equal number.
         stopping: the early-stopping rule's state.
         finished: whether the run reached its end.
+        unlogged: sums of metrics over the steps since they were last recorded; see `training.loop.Observer`.
     """
 
     step: int
@@ -46,6 +49,7 @@ class Progress:
     threads: int
     stopping: Stopping
     finished: bool = False
+    unlogged: Mapping[str, float] = field(default_factory=dict)
 
 
 def save_state(out: Path, model: nn.Module, optimiser: torch.optim.Adam, progress: Progress) -> None:
@@ -55,7 +59,8 @@ def save_state(out: Path, model: nn.Module, optimiser: torch.optim.Adam, progres
         for moment in _MOMENTS:
             if parameter in optimiser.state:
                 tensors[f"{moment}.{name}"] = optimiser.state[parameter][moment].cpu().contiguous()
-    metadata = {"format": FORMAT, "progress": json.dumps(asdict(progress))}
+    position = json.dumps(asdict(progress))
+    metadata = {"format": FORMAT, "progress": position, "checksum": _checksum(position, tensors)}
     write_atomically(out / STATE_FILE, serialise(tensors, metadata))
 
 
@@ -97,10 +102,21 @@ def _read(out: Path) -> tuple[Progress, dict[str, Tensor]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
         if metadata.get("format") != FORMAT:
             raise CheckpointError(f"{path}: format {metadata.get('format')!r}; this version reads format {FORMAT!r}")
+        if metadata["checksum"] != _checksum(metadata["progress"], tensors):
+            raise CheckpointError(f"{path}: changed since it was written (its checksum does not fit)")
         content: dict[str, Any] = json.loads(metadata["progress"])
         return Progress(**content | {"stopping": Stopping(**content["stopping"])}), tensors
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: truncated or broken ({error})") from None
+
+
+def _checksum(position: str, tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of everything that a run goes on from."""
+    digest = hashlib.sha256(position.encode())
+    for name in sorted(tensors):
+        digest.update(f"{name} {tuple(tensors[name].shape)}".encode())
+        digest.update(tensors[name].numpy().data)
+    return digest.hexdigest()
 
 
 def _take(tensors: dict[str, Tensor], name: str, like: Tensor, out: Path) -> Tensor:
