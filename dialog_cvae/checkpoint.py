@@ -6,17 +6,19 @@
     metrics.json       what was measured
     README.md          the model card
 
-`config.json` carries a checksum of its own, so that no single changed byte goes unnoticed. The folder is written beside
-its place and then renamed into it; readers never see half of one.
+All five are parts: a checkpoint that lacks one is refused. `config.json` carries a checksum of its own, so that no
+single changed byte goes unnoticed. The folder is written beside its place and then renamed into it; readers never see
+half of one.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,7 +31,7 @@ from safetensors.numpy import load as load_weights
 from safetensors.numpy import save as serialise_weights
 
 from dialog_cvae.config import Config, ModelConfig
-from dialog_cvae.errors import CheckpointError
+from dialog_cvae.errors import CheckpointError, DialogCvaeError
 from dialog_cvae.tokenizer import Tokenizer
 
 FORMAT = 1
@@ -40,6 +42,7 @@ WEIGHTS, TOKENIZER, CONFIG, METRICS, CARD = (
     "metrics.json",
     "README.md",
 )
+_READS = 8  # attempts to read a folder that is being replaced meanwhile
 
 
 class Provenance(Config):
@@ -73,17 +76,20 @@ class Checkpoint:
     card: str = ""
 
     def save(self, path: Path) -> None:
-        """Write the folder `path`, replacing what is there only once the new one is complete."""
+        """Write the folder `path`, replacing what is there only once the new one is complete.
+
+        Raises:
+            DialogCvaeError: it cannot be written; what was there is untouched.
+        """
         parts: dict[str, bytes] = {
             WEIGHTS: serialise_weights({name: np.ascontiguousarray(w) for name, w in self.weights.items()}),
             TOKENIZER: self.tokenizer.to_bytes(),
+            METRICS: _json_bytes(self.metrics),
+            CARD: self.card.encode(errors="replace"),
         }
         content = self.config.model_dump(mode="json") | {"files": {name: _sha256(data) for name, data in parts.items()}}
         content["checksum"] = _checksum(content)
-        parts[CONFIG] = _json_bytes(content)
-        parts[METRICS] = _json_bytes(dict(self.metrics))
-        parts[CARD] = self.card.encode()
-        replace_folder(path, parts)
+        replace_folder(path, parts | {CONFIG: _json_bytes(content)})
 
     @classmethod
     def load(cls, path: str | Path) -> Checkpoint:
@@ -92,33 +98,39 @@ class Checkpoint:
         Raises:
             CheckpointError: naming the part that is missing, truncated, changed or of another format.
         """
-        folder = Path(path)
-        if not folder.is_dir():
-            folder = _previous(folder)
-        if not folder.is_dir():
-            raise CheckpointError(f"{path}: no checkpoint folder there")
-        content = _read_config(folder / CONFIG)
-        hashes = content.pop("files")
-        try:
-            config = CheckpointConfig.model_validate(content)
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            place = ".".join(str(part) for part in first["loc"])
-            raise CheckpointError(f"{folder / CONFIG}: field {place}: {first['msg']}") from None
-        parts = {name: _read_verified(folder / name, hashes.get(name)) for name in (WEIGHTS, TOKENIZER)}
-        try:
-            weights: dict[str, NDArray[Any]] = load_weights(parts[WEIGHTS])
-        except (SafetensorError, KeyError) as error:
-            raise CheckpointError(f"{folder / WEIGHTS}: not a readable safetensors file ({error})") from None
-        try:
-            tokenizer = Tokenizer.from_bytes(parts[TOKENIZER])
-        except CheckpointError as error:
-            raise CheckpointError(f"{folder / TOKENIZER}: {error}") from None
-        if len(tokenizer) != config.vocab_size:
-            raise CheckpointError(
-                f"{folder / TOKENIZER}: has {len(tokenizer)} pieces, but {CONFIG} says vocab_size {config.vocab_size}"
-            )
-        return cls(config, weights, tokenizer, _read_metrics(folder / METRICS), _read_text(folder / CARD))
+        for _ in range(_READS - 1):
+            before = _identity(path)
+            try:
+                return _load(_folder(path))
+            except CheckpointError:
+                if before is not None and before == _identity(path):
+                    raise
+        return _load(_folder(path))
+
+
+def _load(folder: Path) -> Checkpoint:
+    content = _read_config(folder / CONFIG)
+    parts = _verified_parts(folder, content.pop("files"))
+    try:
+        config = CheckpointConfig.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise CheckpointError(f"{folder / CONFIG}: field {place}: {first['msg']}") from None
+    try:
+        weights: dict[str, NDArray[Any]] = load_weights(parts[WEIGHTS])
+    except (SafetensorError, KeyError) as error:
+        raise CheckpointError(f"{folder / WEIGHTS}: not a readable safetensors file ({error})") from None
+    try:
+        tokenizer = Tokenizer.from_bytes(parts[TOKENIZER])
+    except CheckpointError as error:
+        raise CheckpointError(f"{folder / TOKENIZER}: {error}") from None
+    if len(tokenizer) != config.vocab_size:
+        raise CheckpointError(
+            f"{folder / TOKENIZER}: has {len(tokenizer)} pieces, but {CONFIG} says vocab_size {config.vocab_size}"
+        )
+    metrics = _json_object(folder / METRICS, parts[METRICS])
+    return Checkpoint(config, weights, tokenizer, metrics, parts[CARD].decode(errors="replace"))
 
 
 def replace_folder(path: Path, parts: Mapping[str, bytes]) -> None:
@@ -126,32 +138,83 @@ def replace_folder(path: Path, parts: Mapping[str, bytes]) -> None:
 
     The old folder steps aside for the moment between two renames; if the process dies there, `Checkpoint.load` finds it
     under its side name.
+
+    Raises:
+        DialogCvaeError: the folder cannot be written; what was there is untouched.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     fresh, previous = path.with_name(f".{path.name}.new"), _previous(path)
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir()
-    for name, data in parts.items():
-        with (fresh / name).open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    if path.exists():
+    with _written(path):
+        if path.exists() and not path.is_dir():
+            raise CheckpointError(f"{path}: is a file, and a checkpoint is a folder")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(fresh, ignore_errors=True)
+        try:
+            fresh.mkdir()
+            for name, data in parts.items():
+                _write(fresh / name, data)
+            if path.exists():
+                shutil.rmtree(previous, ignore_errors=True)
+                path.rename(previous)
+            fresh.rename(path)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
         shutil.rmtree(previous, ignore_errors=True)
-        path.rename(previous)
-    fresh.rename(path)
-    shutil.rmtree(previous, ignore_errors=True)
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that readers see either the old or the new content."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a file so that readers see either the old or the new content.
+
+    Raises:
+        DialogCvaeError: the file cannot be written; what was there is untouched.
+    """
     fresh = path.with_name(f".{path.name}.new")
-    with fresh.open("wb") as file:
+    with _written(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            _write(fresh, data)
+            fresh.replace(path)
+        finally:
+            fresh.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _written(path: Path) -> Iterator[None]:
+    """Say what the operating system refuses as an error of ours."""
+    try:
+        yield
+    except OSError as error:
+        raise DialogCvaeError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def _write(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-    fresh.replace(path)
+
+
+def _folder(path: str | Path) -> Path:
+    """Where the checkpoint is: at `path`, or at its side name when writing it anew was cut short."""
+    folder = Path(path)
+    try:
+        if folder.is_dir():
+            return folder
+        if folder.exists():
+            raise CheckpointError(f"{path}: is a file, and a checkpoint is a folder")
+        if _previous(folder).is_dir():
+            return _previous(folder)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
+    raise CheckpointError(f"{path}: no checkpoint folder there")
+
+
+def _identity(path: str | Path) -> tuple[int, int] | None:
+    """Which folder is at `path` just now; another one once it was replaced. None when there is none."""
+    try:
+        status = Path(path).stat()
+    except (OSError, ValueError):
+        return None
+    return status.st_ino, status.st_ctime_ns
 
 
 def _previous(path: Path) -> Path:
@@ -181,42 +244,36 @@ def _read_bytes(path: Path) -> bytes:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def _read_verified(path: Path, expected: object) -> bytes:
-    data = _read_bytes(path)
-    if (found := _sha256(data)) != expected:
-        raise CheckpointError(
-            f"{path}: truncated or changed: its SHA-256 is {found[:12]}..., {CONFIG} says {str(expected)[:12]}..."
-        )
-    return data
+def _verified_parts(folder: Path, hashes: Mapping[str, str]) -> dict[str, bytes]:
+    """The parts beside `config.json`, each held against the hash that it lists."""
+    parts = {name: _read_bytes(folder / name) for name in (WEIGHTS, TOKENIZER, METRICS, CARD)}
+    for name, expected in hashes.items():
+        if name in parts and (found := _sha256(parts[name])) != expected:
+            raise CheckpointError(
+                f"{folder / name}: truncated or changed: its SHA-256 is {found[:12]}..., "
+                f"{CONFIG} says {str(expected)[:12]}..."
+            )
+    return parts
 
 
 def _read_config(path: Path) -> dict[str, Any]:
     """The verified content of `config.json`, without its checksum."""
-    try:
-        content = json.loads(_read_bytes(path))
-    except ValueError as error:
-        raise CheckpointError(f"{path}: not valid JSON ({error})") from None
-    if not isinstance(content, dict) or not isinstance(content.get("files"), dict):
+    content = _json_object(path, _read_bytes(path))
+    if content.get("format", FORMAT) != FORMAT:
+        raise CheckpointError(f"{path}: format {content['format']!r}; this version reads format {FORMAT}")
+    if not isinstance(content.get("files"), dict):
         raise CheckpointError(f"{path}: not a checkpoint's configuration (no field `files`)")
-    if content.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: format {content.get('format')!r}; this version reads format {FORMAT}")
     if content.pop("checksum", None) != _checksum(content):
         raise CheckpointError(f"{path}: changed since it was written (its checksum does not fit)")
     return content
 
 
-def _read_text(path: Path) -> str:
+def _json_object(path: Path, data: bytes) -> dict[str, Any]:
+    """The JSON object in a file."""
     try:
-        return _read_bytes(path).decode()
-    except UnicodeDecodeError:
-        raise CheckpointError(f"{path}: not UTF-8 text") from None
-
-
-def _read_metrics(path: Path) -> dict[str, Any]:
-    try:
-        metrics = json.loads(_read_text(path))
-    except ValueError as error:
+        content = json.loads(data)
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: not valid JSON ({error})") from None
-    if not isinstance(metrics, dict):
-        raise CheckpointError(f"{path}: must hold a JSON object, not {type(metrics).__name__}")
-    return metrics
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path}: must hold a JSON object, not {type(content).__name__}")
+    return content

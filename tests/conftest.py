@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from dialog_cvae.checkpoint import Checkpoint, CheckpointConfig, Provenance
 from dialog_cvae.config import ModelConfig, TokenizerConfig
 from dialog_cvae.cvae import CVAE
 from dialog_cvae.data.batches import EncodedCorpus, encode_corpus
+from dialog_cvae.runtime.torch_engine import weights_of
 from dialog_cvae.tokenizer import Tokenizer
 from dialog_cvae.types import Conversation, Profile, Utterance
 
@@ -91,6 +93,18 @@ def tiny_model(tiny_config: ModelConfig, tokenizer: Tokenizer) -> CVAE:
         for parameter in model.parameters():
             parameter.normal_(0, 0.4)
     return model
+
+
+@pytest.fixture
+def tiny_checkpoint(tiny_model: CVAE, tokenizer: Tokenizer) -> Checkpoint:
+    """The tiny model as training would keep it."""
+    config = CheckpointConfig(
+        model=tiny_model.config,
+        vocab_size=len(tokenizer),
+        topics=TOPICS,
+        provenance=Provenance(data="tiny", step=3, fit={"corpus": {"name": "sample"}}),
+    )
+    return Checkpoint(config, weights_of(tiny_model), tokenizer, {"kl": 1.5}, "# Tiny\n")
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from dialog_cvae.checkpoint import WEIGHTS, Checkpoint
 from dialog_cvae.cvae import CVAE, TensorBatch
-from dialog_cvae.errors import CheckpointError
+from dialog_cvae.errors import CheckpointError, ConfigError
 from dialog_cvae.runtime.base import Condition, Floats, Ints
 from dialog_cvae.types import DialogBatch
 
@@ -18,13 +18,15 @@ def build_model(checkpoint: Checkpoint, source: str = WEIGHTS) -> CVAE:
 
     Raises:
         CheckpointError: a weight is missing, unexpected, of another shape than the sizes in config.json ask for, or
-            not finite; the message names it, prefixed by `source`.
+            not finite in single precision, in which all weights are held; the message names it, prefixed by `source`.
     """
     config = checkpoint.config
     with torch.device("meta"):
         model = CVAE(config.model, config.vocab_size, len(config.topics))
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    found = {name: array.shape for name, array in checkpoint.weights.items()}
+    with np.errstate(over="ignore"):
+        arrays = {name: array.astype(np.float32) for name, array in checkpoint.weights.items()}
+    found = {name: array.shape for name, array in arrays.items()}
     for name in sorted(expected.keys() | found.keys()):
         if name not in found:
             raise CheckpointError(f"{source}: weight {name} is missing")
@@ -32,10 +34,9 @@ def build_model(checkpoint: Checkpoint, source: str = WEIGHTS) -> CVAE:
             raise CheckpointError(f"{source}: weight {name} is not part of this model")
         if expected[name] != found[name]:
             raise CheckpointError(f"{source}: weight {name} has shape {found[name]}, config.json asks {expected[name]}")
-        if not np.isfinite(checkpoint.weights[name]).all():
+        if not np.isfinite(arrays[name]).all():
             raise CheckpointError(f"{source}: weight {name} has values that are not finite")
-    weights = {name: torch.from_numpy(array.astype(np.float32)) for name, array in checkpoint.weights.items()}
-    model.load_state_dict(weights, assign=True)
+    model.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()}, assign=True)
     return model.eval()
 
 
@@ -44,12 +45,29 @@ def weights_of(model: CVAE) -> dict[str, NDArray[np.float32]]:
     return {name: tensor.detach().cpu().numpy().copy() for name, tensor in model.state_dict().items()}
 
 
+DEVICES = ("cpu", "cuda", "mps")
+
+
 class TorchEngine:
-    """`Engine` over a `CVAE`."""
+    """`Engine` over a `CVAE`.
+
+    Args:
+        model: moved to the device.
+        device: such as "cpu" or "cuda".
+
+    Raises:
+        ConfigError: there is no such device, or not here.
+    """
 
     def __init__(self, model: CVAE, device: str | torch.device = "cpu") -> None:
-        self.model = model.to(device).eval()
-        self.device = torch.device(device)
+        try:
+            self.device = torch.device(device)
+            if self.device.type not in DEVICES:
+                raise ConfigError(f"device must be one of {', '.join(DEVICES)}, but is {device}")
+            self.model = model.to(self.device).eval()
+        except (AssertionError, RuntimeError, NotImplementedError) as error:  # what PyTorch raises for an absent device
+            reason = str(error).partition("\n")[0]
+            raise ConfigError(f"device {device} can't be used here: {reason}") from None
 
     @torch.inference_mode()
     def condition(self, batch: DialogBatch) -> Condition:
