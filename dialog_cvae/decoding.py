@@ -15,10 +15,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from dialog_cvae.errors import ConfigError
 from dialog_cvae.runtime.base import Engine, Floats, Ints
 
 ROWS = 16
 NUCLEUS_HEAD = 256  # tokens sorted at first; nearly every nucleus is smaller
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 10.0  # beside 0; outside, sampling is greedy or uniform in all but name
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,16 +28,30 @@ class Decoding:
     """How tokens are drawn once z is.
 
     Attributes:
-        temperature: 0 takes the likeliest token, as the paper does; 1 samples from the model's distribution.
+        temperature: 0 takes the likeliest token, as the paper does; 1 samples from the model's distribution; from 0.01
+            to 10 otherwise.
         top_p: nucleus sampling: only the likeliest tokens that together have this probability (Holtzman et al., 2020).
         max_tokens: tokens at most, `</s>` included.
         allow_unknown: whether the unknown word may be generated.
+
+    Raises:
+        ConfigError: a field is out of its range.
     """
 
     temperature: float = 0.0
     top_p: float = 1.0
     max_tokens: int = 40
     allow_unknown: bool = False
+
+    def __post_init__(self) -> None:
+        if self.temperature != 0 and not MIN_TEMPERATURE <= self.temperature <= MAX_TEMPERATURE:
+            raise ConfigError(
+                f"temperature must be 0 or from {MIN_TEMPERATURE:g} to {MAX_TEMPERATURE:g}, but is {self.temperature}"
+            )
+        if not 0 < self.top_p <= 1:
+            raise ConfigError(f"top_p must be above 0 and at most 1, but is {self.top_p}")
+        if self.max_tokens < 1:
+            raise ConfigError(f"max_tokens must be at least 1, but is {self.max_tokens}")
 
 
 class SpecialIds(NamedTuple):
@@ -154,14 +170,21 @@ def _invert(probs: NDArray[np.float64], uniform: float) -> int:
 
 
 def _invert_nucleus(probs: NDArray[np.float64], top_p: float, uniform: float) -> int:
-    """Draw from the smallest set of likeliest tokens whose probability reaches `top_p`."""
-    head = np.argpartition(probs, -NUCLEUS_HEAD)[-NUCLEUS_HEAD:] if len(probs) > NUCLEUS_HEAD else np.arange(len(probs))
-    if probs[head].sum() < top_p:
-        head = np.arange(len(probs))
-    order = head[np.argsort(-probs[head], kind="stable")]
+    """Draw from the smallest set of likeliest tokens whose probability reaches `top_p`; of equals the first counts."""
+    order = _likeliest(probs, NUCLEUS_HEAD)
     cumulative = np.cumsum(probs[order])
+    if cumulative[-1] < top_p:
+        order = _likeliest(probs, len(probs))
+        cumulative = np.cumsum(probs[order])
     size = int(np.searchsorted(cumulative, top_p, side="left")) + 1
     return int(order[_invert(probs[order[:size]], uniform)])
+
+
+def _likeliest(probs: NDArray[np.float64], count: int) -> NDArray[np.intp]:
+    """The `count` likeliest tokens and all that equal the last of them, likeliest first and equals by their id."""
+    least = np.partition(probs, -count)[-count] if count < len(probs) else 0.0
+    head = np.flatnonzero(probs >= least)
+    return head[np.argsort(-probs[head], kind="stable")]
 
 
 def special_ids(begin: int, end: int, never_generated: Sequence[int], unknown: int, decoding: Decoding) -> SpecialIds:

@@ -6,6 +6,7 @@ depends on its request and seed alone, whichever engine computes it.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,12 +17,14 @@ import numpy as np
 from dialog_cvae.checkpoint import Checkpoint, CheckpointConfig
 from dialog_cvae.data.batches import EncodedCorpus, collate, encode_corpus
 from dialog_cvae.decoding import Decoding, Draw, decode, special_ids
+from dialog_cvae.errors import ConfigError
 from dialog_cvae.runtime.base import Engine, Floats
 from dialog_cvae.tokenizer import Tokenizer
 from dialog_cvae.types import Conversation, Utterance
 
 ROUND = 16  # candidates drawn at a time; a multiple of the decoder's rows wastes none
-MAX_ROUNDS = 8  # then no more distinct replies are expected
+MIN_ROUNDS = 8  # made, if need be, however few replies are wanted
+DRAWS_PER_REPLY = 4  # made, if need be, for each reply wanted; then no more distinct ones are expected
 
 __all__ = ["Decoding", "Responder", "Response"]
 
@@ -91,20 +94,26 @@ class Responder:
         """At most `n` distinct replies, best log probability per token first.
 
         They are the first `n` distinct draws, not the likeliest of many: a fair sample of what the model would say.
-        Fewer come back when `ROUND * MAX_ROUNDS` draws held no more.
+        Fewer come back when `max(ROUND * MIN_ROUNDS, n * DRAWS_PER_REPLY)` draws held no more.
 
         Args:
             conversation: what was said so far; profiles and topic are used if given.
             respond_as: the speaker who answers.
-            n: replies wanted.
-            seed: equal seeds give equal replies.
+            n: replies wanted, at least 1.
+            seed: at least 0; equal seeds give equal replies.
             decoding: how tokens are drawn; greedy by default.
+
+        Raises:
+            ConfigError: `n` or `seed` is out of its range.
         """
+        for name, value, least in (("n", n, 1), ("seed", seed, 0)):
+            if value < least:
+                raise ConfigError(f"{name} must be at least {least}, but is {value}")
         decoding = decoding or Decoding()
         ending = Utterance(respond_as, "")
         encoded = self.encode([_extended(conversation, ending)])
         found: dict[str, Response] = {}
-        for attempt in range(MAX_ROUNDS):
+        for attempt in range(max(MIN_ROUNDS, math.ceil(n * DRAWS_PER_REPLY / ROUND))):
             rng = np.random.default_rng((seed, attempt))
             (draws,) = self.draw(encoded, np.array([len(encoded.speaker) - 1]), [rng], ROUND, decoding)
             for reply in map(self._response, draws):
