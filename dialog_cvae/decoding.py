@@ -1,7 +1,9 @@
 """From latent codes to token sequences: greedy or nucleus decoding in buckets of a fixed number of rows.
 
 A matrix product's rounding depends on its shape. Rows are therefore always decoded `ROWS` at a time, padded where there
-are fewer, so that what else is decoded with a row never changes its tokens.
+are fewer, so that a row's draw never depends on what stands beside it, nor on how much does. At another place in its
+bucket a row of unlucky width is rounded otherwise in the last bit, which decides between tokens only where two are as
+good as equal.
 
 Shape legend: R rows, C condition, Z latent, D decoder state, V vocabulary, T steps.
 """
@@ -91,7 +93,7 @@ def decode(
         special: ids of the tokenizer.
 
     Returns:
-        R draws, each a function of its own row alone.
+        R draws, each a function of its own row and its place among `ROWS`.
     """
     draws: list[Draw] = []
     for begin in range(0, len(z), ROWS):
@@ -156,8 +158,8 @@ def choose(logits: Floats, temperature: float, top_p: float, uniforms: Floats) -
     if temperature == 0:
         likeliest: Ints = logits.argmax(axis=1)
         return likeliest
-    scaled = (logits - logits.max(axis=1, keepdims=True)).astype(np.float64) / temperature
-    probs = np.exp(scaled)
+    wide = logits.astype(np.float64)
+    probs = np.exp((wide - wide.max(axis=1, keepdims=True)) / temperature)
     probs /= probs.sum(axis=1, keepdims=True)
     draw = _invert if top_p >= 1 else lambda p, u: _invert_nucleus(p, top_p, u)
     return np.array([draw(p, u) for p, u in zip(probs, uniforms, strict=True)], dtype=np.int64)

@@ -1,0 +1,332 @@
+"""Decoding, held against a naive loop over the model itself."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from dialog_cvae.checkpoint import Checkpoint
+from dialog_cvae.cvae import CVAE, TensorBatch
+from dialog_cvae.data.batches import EncodedCorpus, collate
+from dialog_cvae.decoding import (
+    NUCLEUS_HEAD,
+    ROWS,
+    Decoding,
+    Draw,
+    SpecialIds,
+    choose,
+    decode,
+    special_ids,
+    token_log_probs,
+)
+from dialog_cvae.errors import ConfigError
+from dialog_cvae.respond import Responder
+from dialog_cvae.runtime.torch_engine import TorchEngine
+from dialog_cvae.tokenizer import Tokenizer
+
+WAYS = [Decoding(max_tokens=12), Decoding(1.0, max_tokens=12), Decoding(2.0, 0.7, max_tokens=12)]
+
+
+class Inputs:
+    """A tiny model with random conditions, codes and uniforms for 40 rows."""
+
+    def __init__(self, model: CVAE, tokenizer: Tokenizer) -> None:
+        self.model, self.engine, self.tokenizer = model.eval(), TorchEngine(model), tokenizer
+        rng = np.random.default_rng(5)
+        size = model.prior_network[0].in_features
+        self.condition = rng.standard_normal((40, size), dtype=np.float32)
+        self.z = rng.standard_normal((40, model.config.latent_size), dtype=np.float32)
+        self.uniforms = rng.random((40, 12), dtype=np.float32)
+
+    def special(self, decoding: Decoding) -> SpecialIds:
+        t = self.tokenizer
+        return special_ids(t.bos_id, t.eos_id, t.never_generated, t.unk_id, decoding)
+
+    def decode(self, decoding: Decoding, rows: NDArray[np.int64] | slice = slice(None)) -> list[Draw]:
+        return decode(
+            self.engine, self.condition[rows], self.z[rows], self.uniforms[rows], decoding, self.special(decoding)
+        )
+
+
+@pytest.fixture
+def inputs(tiny_model: CVAE, tokenizer: Tokenizer) -> Inputs:
+    return Inputs(tiny_model, tokenizer)
+
+
+def naive_greedy(inputs: Inputs, row: int, limit: int, allowed: list[int]) -> list[int]:
+    """Argmax, one row and one token at a time, over the whole prefix anew."""
+    model, tokenizer = inputs.model, inputs.tokenizer
+    ids = [tokenizer.bos_id]
+    state = model.decoder.initial_state(*(torch.from_numpy(a[row : row + 1]) for a in (inputs.condition, inputs.z)))
+    while len(ids) <= limit:
+        hidden, _ = model.decoder.gru(model.embedding(torch.tensor([ids])), state[None])
+        logits = model.decoder.output(hidden[0, -1])
+        options = [i for i in allowed if i != tokenizer.eos_id or len(ids) > 1]
+        ids.append(max(options, key=lambda i: (float(logits[i]), -i)))
+        if ids[-1] == tokenizer.eos_id:
+            break
+    return [i for i in ids[1:] if i != tokenizer.eos_id]
+
+
+@torch.no_grad()
+def test_greedy_is_the_naive_argmax(inputs):
+    allowed = [i for i in range(len(inputs.tokenizer)) if i not in inputs.tokenizer.never_generated]
+    draws = inputs.decode(WAYS[0])
+    assert len({draw.tokens for draw in draws}) > 5
+    for row, draw in enumerate(draws):
+        assert list(draw.tokens) == naive_greedy(inputs, row, 12, allowed)
+
+
+@pytest.mark.parametrize("decoding", [*WAYS, Decoding(1.0, allow_unknown=True, max_tokens=12)])
+@torch.no_grad()
+def test_log_prob_is_the_models_own_reconstruction(inputs, encoded, decoding):
+    draws = inputs.decode(decoding)
+    assert {draw.length - len(draw.tokens) for draw in draws} == {0, 1}  # cut off, and ended by </s>
+    for row, draw in enumerate(draws):
+        expected = -reconstruction(inputs, encoded, row, draw)
+        assert draw.log_prob == pytest.approx(expected, abs=1e-4)
+        assert draw.length <= decoding.max_tokens
+
+
+def reconstruction(inputs: Inputs, encoded: EncodedCorpus, row: int, draw: Draw) -> float:
+    """-log p(x | z, c) by teacher forcing through `CVAE.reconstruction`."""
+    tokenizer = inputs.tokenizer
+    targets = [*draw.tokens, *([tokenizer.eos_id] if draw.length > len(draw.tokens) else [])]
+    tokens = np.array([[tokenizer.bos_id, *targets]])
+    any_window = collate(encoded, encoded.responses[:1], 1)
+    batch = any_window._replace(tokens=tokens, lengths=np.array([tokens.size]), response=np.array([0]))
+    condition, z = (torch.from_numpy(array[row : row + 1]) for array in (inputs.condition, inputs.z))
+    return float(inputs.model.reconstruction(TensorBatch.from_arrays(batch), condition, z))
+
+
+@pytest.mark.parametrize("decoding", WAYS)
+def test_forbidden_tokens_never_appear_and_no_reply_is_empty(inputs, decoding):
+    for draw in inputs.decode(decoding):
+        assert not set(draw.tokens) & {*inputs.tokenizer.never_generated, inputs.tokenizer.eos_id}
+        assert draw.tokens
+        assert draw.log_prob < 0
+
+
+def test_the_unknown_word_appears_only_if_allowed(inputs):
+    unknown = inputs.tokenizer.unk_id
+    with torch.no_grad():
+        inputs.model.decoder.output.bias[unknown] += 5.0
+    assert not any(unknown in draw.tokens for draw in inputs.decode(Decoding(1.0, max_tokens=12)))
+    allowed = inputs.decode(Decoding(1.0, allow_unknown=True, max_tokens=12))
+    assert sum(unknown in draw.tokens for draw in allowed) > 20
+    others = set(inputs.tokenizer.never_generated) - {unknown}
+    assert not any(others & set(draw.tokens) for draw in allowed)
+
+
+def test_the_first_token_never_ends_a_reply(inputs):
+    with torch.no_grad():
+        inputs.model.decoder.output.bias[inputs.tokenizer.eos_id] += 50.0
+    for decoding in WAYS:
+        assert {(len(draw.tokens), draw.length) for draw in inputs.decode(decoding)} == {(1, 2)}
+
+
+@pytest.mark.parametrize("limit", [1, 2, 5])
+def test_a_reply_is_cut_at_max_tokens(inputs, limit):
+    whole = inputs.decode(Decoding(max_tokens=12))
+    for cut, draw in zip(inputs.decode(Decoding(max_tokens=limit)), whole, strict=True):
+        assert cut.tokens == draw.tokens[:limit]
+        assert cut.length == min(limit, draw.length)
+
+
+@pytest.mark.parametrize("decoding", WAYS)
+def test_a_row_is_decoded_alike_whatever_stands_beside_it(inputs, decoding):
+    together = inputs.decode(decoding)
+    for count in (1, 2, ROWS - 1, ROWS, ROWS + 1, 2 * ROWS + 1, 40):
+        assert inputs.decode(decoding, slice(count)) == together[:count]
+    assert inputs.decode(decoding, slice(0, 0)) == []
+    order = np.random.default_rng(0).permutation(40)
+    for draw, row in zip(inputs.decode(decoding, order), order, strict=True):
+        assert draw.tokens == together[row].tokens
+        assert draw.log_prob == pytest.approx(together[row].log_prob, abs=1e-4)
+
+
+@pytest.mark.parametrize("decoding", WAYS)
+def test_what_stands_beside_a_row_changes_not_a_bit_of_it(inputs, decoding):
+    (before, *_) = inputs.decode(decoding)
+    inputs.condition[1:] *= 3
+    inputs.z[1:] = 0
+    (after, *others) = inputs.decode(decoding)
+    assert after == before
+    assert len(others) == 39
+
+
+def test_a_full_size_row_is_decoded_alike_whatever_stands_beside_it():
+    """At the paper's width, where matrix products take other ways through the processor."""
+    from dialog_cvae.config import ModelConfig
+
+    torch.manual_seed(0)
+    model = CVAE(ModelConfig(initialisation="torch"), 3000, 2)
+    engine, rng = TorchEngine(model), np.random.default_rng(0)
+    condition = rng.standard_normal((20, model.prior_network[0].in_features), dtype=np.float32)
+    z = 3 * rng.standard_normal((20, 200), dtype=np.float32)
+    uniforms = rng.random((20, 6), dtype=np.float32)
+    decoding, special = Decoding(1.0, max_tokens=6), SpecialIds(2, 3, (0, 1, 2, 4))
+    together = decode(engine, condition, z, uniforms, decoding, special)
+    for row in range(0, 20, 3):
+        (alone,) = decode(engine, condition[[row]], z[[row]], uniforms[[row]], decoding, special)
+        assert alone.tokens == together[row].tokens
+        assert alone.log_prob == pytest.approx(together[row].log_prob, abs=1e-4)
+
+
+def test_a_temperature_near_zero_is_greedy_and_a_high_one_is_not(inputs):
+    greedy, cold, hot = (inputs.decode(Decoding(t, max_tokens=12)) for t in (0.0, 0.01, 10.0))
+    assert sum(a.tokens[0] == b.tokens[0] for a, b in zip(greedy, cold, strict=True)) >= 36
+    assert sum(a.tokens == b.tokens for a, b in zip(greedy, hot, strict=True)) == 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"temperature": -1.0}, r"^temperature must be 0 or from 0.01 to 10, but is -1.0$"),
+        ({"temperature": 1e-9}, "temperature must be"),
+        ({"temperature": float("inf")}, "but is inf"),
+        ({"temperature": float("nan")}, "but is nan"),
+        ({"top_p": 0.0}, r"^top_p must be above 0 and at most 1, but is 0.0$"),
+        ({"top_p": 1.1}, "but is 1.1"),
+        ({"top_p": float("nan")}, "but is nan"),
+        ({"max_tokens": 0}, r"^max_tokens must be at least 1, but is 0$"),
+    ],
+)
+def test_impossible_ways_of_decoding_are_refused(fields, message):
+    with pytest.raises(ConfigError, match=message):
+        Decoding(**fields)
+
+
+# The choice of one token.
+
+
+def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    exponentials = np.exp(logits - logits.max())
+    return exponentials / exponentials.sum()
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
+@pytest.mark.parametrize("top_p", [1.0, 0.75])
+def test_draws_follow_the_distribution(temperature, top_p):
+    logits = np.array([0.3, -np.inf, 1.9, -0.4, 1.2, 1.2, -6.0], dtype=np.float32)
+    probs = softmax(logits.astype(np.float64) / temperature)
+    kept = naive_nucleus(probs, top_p)
+    expected = np.where(np.isin(np.arange(7), kept), probs, 0.0)
+    expected /= expected.sum()
+    count = 40_000
+    drawn = choose(np.tile(logits, (count, 1)), temperature, top_p, np.random.default_rng(1).random(count, np.float32))
+    observed = np.bincount(drawn, minlength=7)
+    possible = expected > 0
+    assert observed[~possible].sum() == 0
+    chi_squared = ((observed - count * expected)[possible] ** 2 / (count * expected[possible])).sum()
+    assert chi_squared < 25  # the 99.9th percentile of 5 degrees of freedom is 20.5
+
+
+def naive_nucleus(probs: NDArray[np.float64], top_p: float) -> list[int]:
+    kept: list[int] = []
+    total = 0.0
+    for token in sorted(range(len(probs)), key=lambda i: (-probs[i], i)):
+        if total >= top_p:
+            break
+        kept.append(token)
+        total += probs[token]
+    return kept
+
+
+def naive_choice(logits: NDArray[np.float32], temperature: float, top_p: float, uniform: float) -> int:
+    """Walk along the nucleus (or, without one, along the vocabulary) until the uniform is used up."""
+    probs = softmax(logits.astype(np.float64) / temperature)
+    order = naive_nucleus(probs, top_p) if top_p < 1 else range(len(probs))
+    remaining = uniform * sum(probs[i] for i in order)
+    for token in order:
+        remaining -= probs[token]
+        if remaining < 0:
+            return token
+    raise AssertionError("the uniform is below 1")
+
+
+SCORES = st.one_of(st.integers(-3, 3).map(float), st.floats(-30, 30, width=32), st.just(-np.inf))
+
+
+@settings(deadline=None, derandomize=True, max_examples=300)
+@given(
+    scores=st.lists(SCORES, min_size=1, max_size=40).filter(lambda s: max(s) > -np.inf),
+    copies=st.sampled_from([1, 1, 1, 20]),
+    temperature=st.sampled_from([0.05, 0.5, 1.0, 10.0]),
+    top_p=st.one_of(st.floats(1e-9, 1.0), st.sampled_from([1e-300, 0.25, 0.5, 0.9, 1.0])),
+    uniform=st.floats(0, 1, exclude_max=True, width=32),
+)
+def test_the_choice_is_the_naive_one(scores, copies, temperature, top_p, uniform):
+    logits = np.tile(np.array(scores, dtype=np.float32), copies)
+    token = int(choose(logits[None], temperature, top_p, np.array([uniform], np.float32))[0])
+    assert logits[token] > -np.inf
+    expected = naive_choice(logits, temperature, top_p, float(uniform))
+    if token != expected:  # only rounding at a border between two tokens may decide otherwise
+        shifted = {naive_choice(logits, temperature, p, u) for p, u in borders(top_p, float(uniform))}
+        assert token in shifted
+
+
+def borders(top_p: float, uniform: float) -> list[tuple[float, float]]:
+    error = 1e-12
+    uniforms = [max(0.0, uniform - error), uniform, min(1 - error, uniform + error)]
+    return [(p, u) for p in (top_p - error, top_p, min(1.0, top_p + error)) for u in uniforms if p > 0]
+
+
+def test_of_equally_likely_tokens_those_with_the_lowest_ids_are_the_nucleus():
+    size = 4 * NUCLEUS_HEAD
+    logits = np.zeros((1000, size), dtype=np.float32)
+    uniforms = np.linspace(0, 1, 1000, endpoint=False, dtype=np.float32)
+    for top_p in (0.1, 0.5):
+        drawn = choose(logits, 1.0, top_p, uniforms)
+        assert drawn.min() == 0
+        assert drawn.max() == math.ceil(top_p * size) - 1
+        assert (np.diff(drawn) >= 0).all()
+
+
+def test_a_tiny_nucleus_is_greedy_even_among_ties():
+    rng = np.random.default_rng(0)
+    logits = rng.integers(-2, 3, (50, 1000)).astype(np.float32)
+    uniforms = rng.random(50, dtype=np.float32)
+    np.testing.assert_array_equal(choose(logits, 1.0, 1e-300, uniforms), logits.argmax(axis=1))
+    np.testing.assert_array_equal(choose(logits, 0.0, 1.0, uniforms), logits.argmax(axis=1))
+
+
+@pytest.mark.parametrize("uniform", [0.0, np.nextafter(np.float32(1), np.float32(0))])
+@pytest.mark.parametrize("top_p", [0.5, 0.999999, 1.0])
+def test_the_extreme_uniforms_draw_possible_tokens(uniform, top_p):
+    logits = np.full((1, 600), -np.inf, dtype=np.float32)
+    logits[0, [3, 5, 300, 590]] = [0.0, 1.0, 2.0, -60.0]
+    (token,) = choose(logits, 1.0, top_p, np.array([uniform], np.float32))
+    assert token in (3, 5, 300, 590)
+
+
+def test_extreme_logits_do_not_overflow():
+    logits = np.array([[3e38, -3e38, 0.0], [-3e38, -3e38, -np.inf]], dtype=np.float32)
+    for temperature in (0.0, 0.01, 10.0):
+        first, second = choose(logits, temperature, 0.9, np.array([0.5, 0.9], np.float32))
+        assert first == 0
+        assert second in (0, 1)
+
+
+@settings(deadline=None, derandomize=True, max_examples=100)
+@given(st.lists(st.floats(-80, 80, width=32), min_size=1, max_size=30), st.data())
+def test_token_log_probs_are_a_log_softmax(scores, data):
+    token = data.draw(st.integers(0, len(scores) - 1))
+    logits = np.array([scores], dtype=np.float32)
+    expected = torch.log_softmax(torch.tensor([scores], dtype=torch.float64), -1)[0, token]
+    assert token_log_probs(logits, np.array([token]))[0] == pytest.approx(float(expected), abs=1e-4)
+
+
+def test_the_same_from_the_checkpoint(tiny_checkpoint: Checkpoint, tmp_path, inputs):
+    """Saving and loading changes no draw."""
+    tiny_checkpoint.save(tmp_path / "best")
+    loaded = Responder.load(tmp_path / "best")
+    before = inputs.decode(WAYS[1])
+    inputs.engine = loaded.engine
+    assert inputs.decode(WAYS[1]) == before
