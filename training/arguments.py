@@ -10,7 +10,7 @@ import tomllib
 from argparse import RawDescriptionHelpFormatter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, CliSettingsSource, SettingsConfigDict
@@ -20,6 +20,7 @@ from dialog_cvae.errors import ConfigError
 from training.config import FitConfig
 from training.recipes import RECIPES
 
+C = TypeVar("C", bound=Config)
 DURATIONS = ("epochs", "max_steps")
 SHORT_NAMES = {
     "corpus.name": "data",
@@ -85,12 +86,7 @@ def parse(argv: Sequence[str] | None) -> dict[str, Any]:
 
 def run_options(given: Mapping[str, Any]) -> RunOptions:
     """The options beside the configuration, validated."""
-    try:
-        return RunOptions.model_validate(
-            {name: value for name, value in given.items() if name in RunOptions.model_fields}
-        )
-    except ValidationError as error:
-        raise ConfigError("; ".join(_explained(detail) for detail in error.errors(include_url=False))) from None
+    return _valid(RunOptions, {name: value for name, value in given.items() if name in RunOptions.model_fields})
 
 
 def layered(base: FitConfig, *layers: Mapping[str, Any]) -> FitConfig:
@@ -109,15 +105,7 @@ def layered(base: FitConfig, *layers: Mapping[str, Any]) -> FitConfig:
         if any(asked.get(name) is not None for name in DURATIONS):  # in the place of an earlier layer's, of either kind
             merged = merge(merged, {"train": dict.fromkeys(DURATIONS)})
         merged = merge(merged, layer)
-    return validated(merged)
-
-
-def validated(content: Mapping[str, Any]) -> FitConfig:
-    """A configuration from plain values; see `layered` for the errors."""
-    try:
-        return FitConfig.model_validate(content)
-    except ValidationError as error:
-        raise ConfigError("; ".join(_explained(detail) for detail in error.errors(include_url=False))) from None
+    return _valid(FitConfig, merged)
 
 
 def section(layer: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -172,6 +160,13 @@ def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + key] = value
     return flat
+
+
+def _valid(kind: type[C], content: Mapping[str, Any]) -> C:
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError("; ".join(_explained(detail) for detail in error.errors(include_url=False))) from None
 
 
 def _explained(detail: Any) -> str:

@@ -14,9 +14,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from dialog_cvae.checkpoint import Checkpoint, Provenance, write_atomically
 from dialog_cvae.config import Config
@@ -30,6 +30,7 @@ from training.state import STATE_FILE
 
 CONFIG_FILE, TOKENIZER_FILE, TOPICS_FILE, START_FILE = "config.json", "tokenizer.model", "topics.json", "start.json"
 BEST_FOLDER = "best"
+T = TypeVar("T")
 # Fields that a resumed run may change, because they do not change its result.
 FREE_ON_RESUME = {"corpus.dir", "train.save_every", "train.log_every", "train.threads"}
 
@@ -124,10 +125,7 @@ def stored_run(out: Path, asked: FitConfig | None, layers: Sequence[Mapping[str,
     path = out / CONFIG_FILE
     if not (out / STATE_FILE).is_file() or not path.is_file():
         raise CheckpointError(f"{out}: no saved run there to resume (no {STATE_FILE} or no {CONFIG_FILE})")
-    try:
-        stored = arguments.validated(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, ConfigError) as error:
-        raise CheckpointError(f"{path}: broken ({error})") from None
+    stored = _read(path, TypeAdapter(FitConfig))
     wanted = asked or arguments.layered(stored, *layers)
     if wanted.corpus.name == "auto":
         wanted = arguments.layered(wanted, {"corpus": {"name": stored.corpus.name}})
@@ -153,12 +151,7 @@ def stored_vocabulary(out: Path) -> Vocabulary:
     Raises:
         CheckpointError: a part is missing or broken.
     """
-    path = out / TOPICS_FILE
-    try:
-        topics = TypeAdapter(tuple[str, ...]).validate_json(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: missing or broken ({error})") from None
-    return Vocabulary(Tokenizer.load(out / TOKENIZER_FILE), topics)
+    return Vocabulary(Tokenizer.load(out / TOKENIZER_FILE), _read(out / TOPICS_FILE, TypeAdapter(tuple[str, ...])))
 
 
 def stored_start(out: Path) -> Start:
@@ -167,8 +160,15 @@ def stored_start(out: Path) -> Start:
     Raises:
         CheckpointError: the file is missing or broken.
     """
-    path = out / START_FILE
+    return _read(out / START_FILE, TypeAdapter(Start))
+
+
+def _read(path: Path, kind: TypeAdapter[T]) -> T:
     try:
-        return Start.model_validate_json(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: missing or broken ({error})") from None
+        return kind.validate_json(path.read_bytes())
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = "".join(f"{part}: " for part in first["loc"])
+        raise CheckpointError(f"{path}: broken ({place}{first['msg']})") from None

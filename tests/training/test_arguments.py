@@ -1,0 +1,218 @@
+"""One system of configuration: recipe, then file, then options; what is wrong is named with its limit and its value."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from dialog_cvae.errors import ConfigError
+from tests.training.tiny_runs import Fit
+from training import arguments, fit
+from training.config import FitConfig
+from training.recipes import RECIPES
+
+
+def _options(model: type[BaseModel], prefix: str = "") -> dict[str, str]:
+    """The long option of every field, with its description."""
+    found: dict[str, str] = {}
+    for name, field in model.model_fields.items():
+        option = prefix + name.replace("_", "-")
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            found |= _options(field.annotation, f"{option}.")
+        else:
+            found[option] = field.description or ""
+    return found
+
+
+OPTIONS = _options(FitConfig) | _options(arguments.RunOptions)
+
+
+def test_help_teaches_every_field(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "1000")
+    with pytest.raises(SystemExit) as stopped:
+        fit.main(["--help"])
+    text = capsys.readouterr().out
+    assert stopped.value.code == 0
+    assert len(OPTIONS) > 40
+    for option, description in OPTIONS.items():
+        assert f"--{option}" in text, option
+        assert description, f"{option} has no description"
+        assert " ".join(description.split()) in " ".join(text.split()), option
+    for example in ("--schedule cyclical --bow", "--data mine.jsonl", "--resume"):
+        assert example in text
+
+
+@pytest.mark.parametrize(
+    ("given", "field", "value"),
+    [
+        (["--schedule", "monotonic"], "beta.kind", "monotonic"),
+        (["--bow"], "model.bow", True),
+        (["--no-bow"], "model.bow", False),
+        (["--data", "mine.jsonl"], "corpus.name", "mine.jsonl"),
+        (["--data-dir", "corpora"], "corpus.dir", "corpora"),
+        (["--style", "fluent"], "corpus.style", "fluent"),
+        (["--seed", "7"], "train.seed", 7),
+        (["--epochs", "3"], "train.epochs", 3),
+        (["--max-steps", "50"], "train.max_steps", 50),
+        (["--vectors", "glove.6B.100d"], "train.vectors", "glove.6B.100d"),
+        (["--threads", "2"], "train.threads", 2),
+        (["--no-train.early-stopping"], "train.early_stopping", False),
+        (["--model.latent-size=3"], "model.latent_size", 3),
+        (["--learning-rate.peak", "2e-4"], "learning_rate.peak", 2e-4),
+        (["--seed", "7", "--seed", "8"], "train.seed", 8),
+    ],
+)
+def test_options_reach_their_fields_and_no_other(given: list[str], field: str, value: object) -> None:
+    default = FitConfig()
+    config = arguments.layered(default, arguments.parse(given))
+    assert _at(config, field) == value
+    assert set(arguments.differences(default, config)) <= {field}
+
+
+def _at(config: FitConfig, field: str) -> object:
+    found: Any = config.model_dump(mode="json")
+    for name in field.split("."):
+        found = found[name]
+    return found
+
+
+def test_later_layers_win(raw_fit: Fit, tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('[train]\nmax_steps = 40\nseed = 5\n[beta]\nkind = "monotonic"\n')
+    config = arguments.layered(
+        RECIPES["small"](), arguments.read_config_file(path), arguments.parse(["--seed", "6", "--epochs", "2"])
+    )
+    assert (config.train.seed, config.beta.kind) == (6, "monotonic")  # option over file; file over recipe
+    assert config.model.embedding_size == 100  # of the recipe
+    assert (config.train.epochs, config.train.max_steps) == (2, None)  # a duration replaces one of the other kind
+
+
+def test_json_and_toml_say_the_same(tmp_path: Path) -> None:
+    fields = {"train": {"epochs": 2}, "model": {"bow": True}, "learning_rate": {"peak": 0.5}}
+    (tmp_path / "a.json").write_text(json.dumps(fields))
+    (tmp_path / "a.toml").write_text("[train]\nepochs = 2\n[model]\nbow = true\n[learning_rate]\npeak = 0.5\n")
+    assert arguments.read_config_file(tmp_path / "a.json") == arguments.read_config_file(tmp_path / "a.toml") == fields
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        (["--epochs", "0"], "train.epochs: Input should be greater than or equal to 1, but is '0'"),
+        (["--epochs", "2", "--max-steps", "9"], "train: give epochs (2) or max_steps (9), not both"),
+        (["--train.batch-size", "many"], "train.batch_size: Input should be a valid integer"),
+        (["--train.condition-dropout", "1.5"], "train.condition_dropout: Input should be less than or equal to 1, but"),
+        (["--train.clip-norm", "inf"], "train.clip_norm: Input should be a finite number, but is 'inf'"),
+        (["--train.bow-weight", "nan"], "train.bow_weight: Input should be a finite number, but is 'nan'"),
+        (["--threads", "100000"], "train.threads: Input should be less than or equal to 1024, but is '100000'"),
+        (["--train.segment", "9" * 30], "train.segment: Input should be less than or equal to 1000000000000"),
+        (["--seed", "-1"], "train.seed: Input should be greater than or equal to 0, but is '-1'"),
+        (["--schedule", "wavy"], "beta.kind: Input should be 'constant', 'monotonic' or 'cyclical', but is 'wavy'"),
+        (["--beta.start", "2"], "beta: start must be at most stop, 1, but is 2"),
+        (["--model.max-context", "0"], "model.max_context: Input should be greater than or equal to 1, but is '0'"),
+        (["--recipe", "mine"], "recipe: Input should be 'paper', 'released'"),
+        (["--device", "tpu"], "device: must be auto, cpu or cuda, but is 'tpu'"),
+        (["--config", "nowhere.json"], "nowhere.json: cannot be read (No such file or directory)"),
+        (["--config", "."], ".: cannot be read (Is a directory)"),
+        (["--data", "swdaa"], "swdaa: unknown corpus; known are swda, zhao2017, sample and the path of a .jsonl file"),
+        (["--data", "sample", "--max-steps", "3"], "beta: cycles must be at most the total number of steps, 3, but is"),
+    ],
+)
+def test_refused_options(raw_fit: Fit, given: list[str], complaint: str) -> None:
+    assert raw_fit(*given, "--out", "run").complaint.startswith(complaint)
+    assert not Path("run").exists()
+
+
+@pytest.mark.parametrize("given", [["--bogus", "1"], ["stray"], ["--seed"]])
+def test_unknown_options_exit_with_2(capsys: pytest.CaptureFixture[str], given: list[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        fit.main(given)
+    assert stopped.value.code == 2
+    assert given[0] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("[1]", "f.json: must hold an object of configuration fields, not list"),
+        ("{nearly", "f.json: not valid JSON (Expecting property name"),
+        ('{"train": 5}', "train: must hold fields, but is 5"),
+        ('{"corpus": "swda"}', "corpus: must hold fields, but is 'swda'"),
+        ('{"train": {"epoch": 3}}', "train.epoch: there is no such field"),
+        ('{"trian": {"epochs": 3}}', "trian: there is no such field"),
+        ('{"out": "elsewhere"}', "out: there is no such field"),
+        ('{"train": {"epochs": 3, "max_steps": 4}}', "train: give epochs (3) or max_steps (4), not both"),
+        ('{"beta": {"stop": NaN}}', "beta.stop: Input should be a finite number, but is nan"),
+        ('{"model": {"bow": "perhaps"}, "train": {"seed": 0.5}}', "model.bow: Input should be a valid boolean"),
+    ],
+)
+def test_refused_files(raw_fit: Fit, content: str, complaint: str) -> None:
+    Path("f.json").write_text(content)
+    assert raw_fit("--config", "f.json", "--data", "sample", "--out", "run").complaint.startswith(complaint)
+
+
+def test_every_problem_of_a_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^model\.bow: .*; train\.seed: ") as refused:
+        arguments.layered(FitConfig(), {"model": {"bow": "perhaps"}, "train": {"seed": -5}})
+    assert "-5" in str(refused.value)
+
+
+def test_text_that_is_not_toml_or_utf8_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "f.toml").write_text("train = ")
+    (tmp_path / "f.json").write_bytes(b"\xff\xfe")
+    for name, form in (("f.toml", "TOML"), ("f.json", "JSON")):
+        with pytest.raises(ConfigError, match=rf"{name}: not valid {form} \("):
+            arguments.read_config_file(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes_are_whole_and_survive_json(name: str) -> None:
+    config = arguments.recipe(name)
+    assert FitConfig.model_validate_json(config.model_dump_json()) == config
+    assert FitConfig.model_validate(config.model_dump(mode="json")) == config
+    assert arguments.differences(config, config) == {}
+    total = config.train.total_steps(200_000)
+    config.beta.check(total)
+    config.learning_rate.check(total)
+
+
+def test_recipes_are_the_choices_of_the_option() -> None:
+    assert sorted(RECIPES) == sorted(name for name in RECIPES if arguments.run_options({"recipe": name}).recipe == name)
+    with pytest.raises(ConfigError, match="recipe: "):
+        arguments.run_options({"recipe": "unheard of"})
+
+
+def test_the_papers_recipe_is_the_default_and_the_papers() -> None:
+    paper = arguments.recipe("paper")
+    assert paper == FitConfig()
+    assert (paper.beta.kind, paper.beta.cycles, paper.beta.ratio) == ("cyclical", 4, 0.5)
+    assert paper.learning_rate.kind == "constant"
+    sizes = paper.model.model_dump()
+    assert {name: sizes[f"{name}_size"] for name in ("embedding", "utterance", "context", "latent", "decoder")} == {
+        "embedding": 200,
+        "utterance": 300,
+        "context": 600,
+        "latent": 200,
+        "decoder": 400,
+    }
+    assert (paper.train.batch_size, paper.train.clip_norm, paper.train.patience) == (30, 5.0, 10)
+
+
+@pytest.mark.parametrize(
+    ("train", "windows", "total", "interval"),
+    [
+        ({}, 100, 15 * 4, 1),
+        ({"epochs": 2}, 91, 8, 1),
+        ({"epochs": 2}, 90, 6, 1),
+        ({"max_steps": 7}, 100_000, 7, 833),
+        ({"max_steps": 7, "validate_every": 5}, 100_000, 7, 5),
+        ({"epochs": 1, "batch_size": 1}, 1, 1, 1),
+    ],
+)
+def test_durations(train: dict[str, int], windows: int, total: int, interval: int) -> None:
+    config = arguments.layered(FitConfig(), {"train": train}).train
+    assert config.total_steps(windows) == total
+    assert config.validation_interval(windows) == interval

@@ -1,0 +1,260 @@
+"""The command line from outside: what is learnt, what is applied at each step, and what a run leaves behind."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import shutil
+import signal
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+import dialog_cvae
+from dialog_cvae.checkpoint import Checkpoint
+from dialog_cvae.types import Conversation, Utterance
+from tests.training.tiny_runs import CONFIG, Fit, conversation, metrics, state, write_corpus
+from training import fit as command_line
+from training import loop
+from training.schedules import BetaSchedule, LearningRateSchedule, beta, learning_rate
+from training.state import load_progress
+
+KillAt = Callable[..., None]
+
+
+def _memorable() -> list[dict[str, object]]:
+    """The same three conversations for training and for validation: topic and context decide what is said."""
+    scripts = [("hello", "who are you", "a cat", "bye"), ("rain again", "no sun", "so cold"), ("dogs", "i like dogs")]
+    spoken = [[{"speaker": "AB"[i % 2], "text": text} for i, text in enumerate(script)] for script in scripts]
+    return [
+        {"topic": f"T{number}", "utterances": said, "split": split}
+        for split in ("train", "valid", "test")
+        for number, said in enumerate(spoken)
+    ]
+
+
+@pytest.mark.parametrize("bow", ["--bow", "--no-bow"])
+def test_a_tiny_set_is_memorised(raw_fit: Fit, bow: str) -> None:
+    sizes = {name.replace("_size", ""): 24 for name in CONFIG["model"]}
+    config = {
+        "model": {f"{name}_size": size for name, size in sizes.items()},
+        "train": CONFIG["train"] | {"max_steps": 150, "batch_size": 9, "validate_every": 50, "condition_dropout": 0},
+        "learning_rate": {"peak": 0.03},
+    }
+    Path("config.json").write_text(json.dumps(config))
+    corpus = write_corpus(Path("mine.jsonl"), _memorable())
+    assert raw_fit("--data", corpus, "--config", "config.json", bow, "--out", "run").status == 0
+    first, last = metrics(Path("run"), "train")[0], metrics(Path("run"), "train")[-1]
+    assert first["reconstruction"] > 5
+    assert last["reconstruction"] < 0.1
+    assert ("bag_of_words" in last) == (bow == "--bow")
+    if bow == "--bow":
+        assert last["bag_of_words"] < 0.5 * first["bag_of_words"]
+    assert metrics(Path("run"), "valid")[-1]["reconstruction"] < 0.1
+    reply = dialog_cvae.load("run/best").respond(
+        Conversation("c", (Utterance("A", "hello"), Utterance("B", "who are you")), "T0"), respond_as="A", n=1
+    )
+    assert reply[0].text.lower().rstrip(".") == "a cat"
+
+
+def test_schedules_are_applied_at_each_step(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
+    rates: list[float] = []
+    original = loop.update
+
+    def update(model: object, optimiser: torch.optim.Adam, *args: object) -> object:
+        rates.extend(group["lr"] for group in optimiser.param_groups)
+        return original(model, optimiser, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(loop, "update", update)
+    options = ("--beta.shape", "cosine", "--beta.cycles", 2, "--learning-rate.kind", "cosine_restarts")
+    assert fit("--out", "run", *options, "--learning-rate.cycles", 3).status == 0
+    rise = BetaSchedule(shape="cosine", cycles=2)
+    restarts = LearningRateSchedule(kind="cosine_restarts", cycles=3)
+    records = metrics(Path("run"), "train")
+    assert [record["step"] for record in records] == list(range(1, 13))
+    assert [record["beta"] for record in records] == [beta(rise, t, 12) for t in range(1, 13)]
+    assert rates == [learning_rate(restarts, t, 12) for t in range(1, 13)] == [r["learning_rate"] for r in records]
+    for record in records:
+        assert record["loss"] == pytest.approx(record["reconstruction"] + record["beta"] * record["kl"], rel=1e-6)
+
+
+def test_bag_of_words_loss_is_weighted_and_never_annealed(fit: Fit) -> None:
+    assert fit("--out", "run", "--bow", "--train.bow-weight", 0.25).status == 0
+    for record in metrics(Path("run"), "train"):
+        expected = record["reconstruction"] + record["beta"] * record["kl"] + 0.25 * record["bag_of_words"]
+        assert record["loss"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_early_stopping_never_rescales_the_schedule(fit: Fit, whole_run: Path) -> None:
+    stopped = fit("--out", "run", "--train.early-stopping", "--train.patience", 2)
+    assert "stopped early" in stopped.out
+    ours, theirs = metrics(Path("run"), "train"), metrics(whole_run, "train")
+    assert len(ours) < len(theirs)
+    assert ours == theirs[: len(ours)]
+    progress = load_progress(Path("run"))
+    assert (progress.step, progress.total_steps, progress.finished) == (6, 12, True)
+
+
+def test_the_best_checkpoint_is_that_of_the_best_validation(fit: Fit, whole_run: Path) -> None:
+    records = metrics(whole_run, "valid")
+    assert [record["step"] for record in records] == [3, 6, 9, 12]
+    assert all(r["elbo"] == pytest.approx(-(r["reconstruction"] + r["kl"]), rel=1e-9) for r in records)
+    best = max(records, key=lambda record: record["elbo"])
+    kept = Checkpoint.load(whole_run / "best")
+    assert kept.metrics["step"] == best["step"] == kept.config.provenance.step
+    assert kept.metrics["elbo"] == best["elbo"]
+    assert kept.config.provenance.fit["train"]["max_steps"] == 12
+    assert "mine" in kept.config.provenance.data
+
+
+def test_nothing_left_behind_names_the_users_folders(whole_run: Path, corpus_file: Path) -> None:
+    folder = str(corpus_file.parent)
+    for part in ("README.md", "config.json", "metrics.json"):
+        assert folder not in (whole_run / "best" / part).read_text(), part
+    assert "--data mine.jsonl" in (whole_run / "best" / "README.md").read_text()
+
+
+def test_learning_curves_are_drawn(corpus_file: Path, config_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    assert command_line.main(["--data", str(corpus_file), "--config", str(config_file), "--out", str(out)]) == 0
+    assert (out / "learning_curves.png").read_bytes().startswith(b"\x89PNG\r\n")
+
+
+def test_a_run_is_a_function_of_its_seed(fit: Fit, whole_run: Path) -> None:
+    assert fit("--out", "same").status == 0
+    assert fit("--out", "other", "--seed", 1).status == 0
+    assert metrics(Path("same"), "train") == metrics(whole_run, "train")
+    assert metrics(Path("other"), "train")[0]["loss"] != metrics(whole_run, "train")[0]["loss"]
+
+
+def test_durations_in_epochs(fit: Fit) -> None:
+    assert fit("--out", "run", "--epochs", 2).status == 0
+    windows = 43  # utterances of the ten training conversations; a batch holds 7
+    assert load_progress(Path("run")).total_steps == 2 * math.ceil(windows / 7)
+
+
+def test_word_vectors_are_where_training_starts(fit: Fit, kill_at: KillAt) -> None:
+    rows = {"cats": [0.5 + i for i in range(8)], "rain": [-1.0] * 8, "unseen": [9.0] * 8}
+    text = "".join(f"{word} {' '.join(map(str, values))}\n" for word, values in rows.items())
+    Path("vectors.txt").write_text(text)
+    kill_at(1, "--out", "plain")
+    kill_at(1, "--out", "run", "--vectors", "vectors.txt")
+    plain, ours = (state(Path(out))["model.embedding.weight"] for out in ("plain", "run"))
+    pieces = dialog_cvae.tokenizer.Tokenizer.load(Path("run/tokenizer.model")).pieces
+    for index, word in enumerate(pieces):
+        expected = torch.tensor(rows[word]) if word in rows else plain[index]
+        assert torch.equal(ours[index], expected), word
+    shutil.rmtree("run")
+    assert fit("--out", "run", "--vectors", "vectors.txt", "--learning-rate.peak", 1e-9).status == 0
+    assert "word vectors vectors.txt: " in fit("--out", "again", "--vectors", "vectors.txt").out
+    trained = Checkpoint.load("run/best").weights["embedding.weight"]
+    assert trained[pieces.index("cats")] == pytest.approx(rows["cats"], abs=1e-6)
+
+
+def test_vectors_of_another_width_are_refused_with_both_numbers(fit: Fit) -> None:
+    Path("vectors.txt").write_text("cats 1 2 3\nrain 3 2 1\n")
+    complaint = fit("--out", "run", "--vectors", "vectors.txt").complaint
+    assert complaint == "train.vectors: vectors.txt has 3 dimensions, but model.embedding_size is 8"
+    assert not Path("run").exists()
+
+
+def test_fine_tuning_keeps_what_is_known_and_adds_topics(
+    raw_fit: Fit, config_file: Path, whole_run: Path, kill_at: KillAt
+) -> None:
+    base = whole_run / "best"
+    old = Checkpoint.load(base)
+    lines = [conversation(20 + i, ("WEATHER", "CARS", "ART")) for i in range(12)]
+    lines[0]["utterances"][0]["text"] = "entirely new words"
+    more = write_corpus(Path("more.jsonl"), lines)
+    common = ("--init", base, "--config", config_file)
+    kill_at(1, "--init", base, "--data", more, "--out", "start")
+    assert raw_fit("--data", more, *common, "--recipe", "small", "--out", "run").status == 0
+    new = Checkpoint.load("run/best")
+    assert new.config.topics == ("PETS", "WEATHER", "ART", "CARS")
+    assert new.tokenizer.to_bytes() == old.tokenizer.to_bytes()
+    begun, before = state(Path("start")), old.weights
+    assert begun["model.topic.weight"][:3].tolist() == before["topic.weight"].tolist()
+    assert begun["model.topic.weight"][3:].tolist() == before["topic.weight"][[0, 0]].tolist()
+    for name in before.keys() - {"topic.weight"}:
+        assert begun[f"model.{name}"].numpy().tobytes() == before[name].tobytes(), name
+    assert raw_fit("--data", more, *common, "--recipe", "small", "--out", "run", "--resume").status == 0
+
+
+def test_a_fine_tuned_model_carries_the_licence_of_what_it_started_from(fit: Fit, whole_run: Path) -> None:
+    base = Checkpoint.load(whole_run / "best")
+    provenance = base.config.provenance.model_copy(update={"data": "Phone calls", "licence": "CC BY-NC-SA 3.0"})
+    dataclasses.replace(base, config=base.config.model_copy(update={"provenance": provenance})).save(Path("base"))
+    assert fit("--init", "base", "--out", "run").status == 0
+    tuned = Checkpoint.load("run/best")
+    assert tuned.config.provenance.licence == "CC BY-NC-SA 3.0"
+    assert "Phone calls" in tuned.config.provenance.data
+    assert "CC BY-NC-SA 3.0" in tuned.card
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (("--bow",), "model.bow: the checkpoint of --init has False, but True was asked for"),
+        (("--model.latent-size", 9), "model.latent_size: the checkpoint of --init has 4, but 9 was asked for"),
+        (("--tokenizer.mode", "unigram"), "tokenizer.mode: the checkpoint of --init has 'word', but 'unigram' was"),
+        (("--vectors", "v.txt"), "train.vectors: the checkpoint of --init has its own embeddings, but 'v.txt'"),
+    ],
+)
+def test_what_the_checkpoint_decides_cannot_be_asked_for(
+    fit: Fit, whole_run: Path, options: tuple[object, ...], complaint: str
+) -> None:
+    assert fit("--init", whole_run / "best", "--out", "run", *options).complaint.startswith(complaint)
+
+
+def test_vectors_of_a_recipe_give_way_to_a_checkpoint(fit: Fit, whole_run: Path) -> None:
+    assert fit("--init", whole_run / "best", "--recipe", "glove100", "--out", "run").status == 0
+    assert json.loads(Path("run/config.json").read_text())["train"]["vectors"] is None
+
+
+@pytest.mark.parametrize("part", ["config.json", "model.safetensors", "tokenizer.model"])
+def test_a_broken_checkpoint_to_start_from_is_refused_by_path(fit: Fit, whole_run: Path, part: str) -> None:
+    shutil.copytree(whole_run / "best", "base")
+    content = (Path("base") / part).read_bytes()
+    (Path("base") / part).write_bytes(content[: len(content) // 2])
+    assert f"base/{part}: " in fit("--init", "base", "--out", "run").complaint
+    assert "nowhere: no checkpoint folder there" in fit("--init", "nowhere", "--out", "run").complaint
+    assert not Path("run").exists()
+
+
+def test_unknown_topics_and_profiles_are_trained(fit: Fit) -> None:
+    assert fit("--out", "never", "--train.condition-dropout", 0, "--learning-rate.peak", 0.01).status == 0
+    assert fit("--out", "half", "--train.condition-dropout", 0.5, "--learning-rate.peak", 0.01).status == 0
+    never, half = (state(Path(out))["model.unknown_profile"] for out in ("never", "half"))
+    assert half.abs().min() > 0  # even the features that every speaker of the corpus lacks or has
+    assert not torch.equal(never, half)
+
+
+def test_tensorboard_files_hold_each_step_once(fit: Fit, at_step: Callable[..., None]) -> None:
+    at_step(5, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    assert fit("--out", "run").status == 143
+    assert fit("--out", "run", "--resume").status == 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of TensorBoard's own making
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+        events = EventAccumulator("run/tensorboard").Reload()
+    assert {"train/loss", "train/beta", "train/learning_rate", "valid/kl", "valid/active_units"} <= set(
+        events.Tags()["scalars"]
+    )
+    losses = [(event.step, event.value) for event in events.Scalars("train/loss")]
+    assert losses == [(r["step"], pytest.approx(r["loss"], rel=1e-6)) for r in metrics(Path("run"), "train")]
+
+
+def test_progress_is_plain_lines_where_there_is_no_terminal(fit: Fit) -> None:
+    out = fit("--out", "run").out
+    assert "\r" not in out
+    assert "\x1b" not in out
+    assert "step 12/12: rec " in out
+    assert "examples/s" in out
+    assert "step 3: valid ELBO " in out
+    assert out.endswith("serve it: DIALOG_CVAE_CHECKPOINT=run/best uvicorn api.app:app\n")

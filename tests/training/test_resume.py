@@ -1,0 +1,331 @@
+"""A run that was killed or interrupted goes on exactly as if nothing had happened; what does not fit is refused."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.training.tiny_runs import Fit, assert_same_run, conversation, metrics, state, write_corpus
+from training import loop
+from training.objectives import Objective, weighted
+from training.state import STATE_FILE, load_progress
+
+AtStep = Callable[[int, Callable[[], object]], None]
+KillAt = Callable[..., None]
+
+
+@pytest.mark.parametrize(("step", "saved"), [(1, 0), (4, 0), (6, 4), (9, 8), (12, 8)])
+def test_killed_run_loses_the_steps_since_the_last_save_and_nothing_else(
+    fit: Fit, kill_at: KillAt, whole_run: Path, step: int, saved: int
+) -> None:
+    kill_at(step, "--out", "run")
+    assert load_progress(Path("run")).step == saved
+    assert fit("--out", "run", "--resume").status == 0
+    assert_same_run(Path("run"), whole_run)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_run_saves_and_says_how_to_go_on(
+    fit: Fit, at_step: AtStep, whole_run: Path, number: signal.Signals, status: int
+) -> None:
+    before = signal.getsignal(number)
+    at_step(6, lambda: os.kill(os.getpid(), number))
+    stopped = fit("--out", "my run")
+    assert stopped.status == status
+    assert stopped.out.endswith("stopped after step 6; go on with: python -m training.fit --out 'my run' --resume\n")
+    assert load_progress(Path("my run")).step == 6
+    assert signal.getsignal(number) is before
+    assert fit("--out", "my run", "--resume").status == 0
+    assert_same_run(Path("my run"), whole_run)
+
+
+def test_records_go_on_in_the_middle_of_their_mean(fit: Fit, at_step: AtStep) -> None:
+    often = ("--train.log-every", 5, "--train.save-every", 1000)
+    assert fit("--out", "whole", *often).status == 0
+    for step in (2, 3, 9):
+        at_step(step, lambda: os.kill(os.getpid(), signal.SIGINT))
+        assert fit("--out", "parts", *often, *(["--resume"] if step > 2 else [])).status == 130
+    assert fit("--out", "parts", *often, "--resume").status == 0
+    assert [record["step"] for record in metrics(Path("parts"), "train")] == [5, 10, 12]
+    assert_same_run(Path("parts"), Path("whole"))
+
+
+def test_second_interrupt_stops_at_once_without_a_traceback(fit: Fit, at_step: AtStep) -> None:
+    def twice() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    at_step(6, twice)
+    stopped = fit("--out", "run")
+    assert (stopped.status, stopped.error.count("\n")) == (130, 1)
+    assert load_progress(Path("run")).step == 4
+
+
+def test_real_kill_9_of_a_real_process(fit: Fit, corpus_file: Path, config_file: Path, whole_run: Path) -> None:
+    script = (
+        "import os, signal, sys; from training import fit; from training.journal import Journal; "
+        "trained = Journal.trained; "
+        "Journal.trained = lambda self, step, *rest: "
+        "(trained(self, step, *rest), step == 10 and os.kill(os.getpid(), signal.SIGKILL)); "
+        "sys.exit(fit.main())"
+    )
+    options = ["--data", corpus_file, "--config", config_file, "--out", "run"]
+    environment = os.environ | {"PYTHONPATH": str(Path(loop.__file__).parents[1])}
+    process = subprocess.run(
+        [sys.executable, "-c", script, *options], env=environment, capture_output=True, check=False
+    )
+    assert process.returncode == -signal.SIGKILL, process.stderr.decode()
+    assert load_progress(Path("run")).step == 8
+    assert fit("--out", "run", "--resume").status == 0
+    assert_same_run(Path("run"), whole_run)
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_resuming_a_finished_run_changes_nothing(fit: Fit, early: bool) -> None:
+    options = ("--train.early-stopping", "--train.patience", 1) if early else ()
+    first = fit("--out", "run", *options)
+    assert ("stopped early" in first.out) == early
+    step = load_progress(Path("run")).step
+    assert (step < 12) == early
+    shutil.copytree("run", "before")
+    again = fit("--out", "run", *options, "--resume")
+    assert again.status == 0
+    assert f"done after step {step}" in again.out
+    assert_same_run(Path("run"), Path("before"))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        ("--recipe", "released", "--learning-rate.cycle-steps", 5, "--beta.cycle-steps", 5),
+        ("--bow", "--schedule", "constant", "--seed", 3, "--epochs", 2),
+        ("--tokenizer.mode", "unigram", "--threads", 1, "--device", "cpu"),
+    ],
+)
+def test_the_first_command_again_with_resume_goes_on(fit: Fit, kill_at: KillAt, options: tuple[object, ...]) -> None:
+    assert fit(*options, "--out", "whole").status == 0
+    kill_at(5, *options)
+    (out,) = Path("runs").iterdir()  # named by data, model, schedule and seed
+    assert fit(*options, "--resume").status == 0
+    assert_same_run(out, Path("whole"))
+
+
+def test_auto_corpus_is_decided_once(
+    raw_fit: Fit, config_file: Path, at_step: AtStep, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("DIALOG_CVAE_DATA", raising=False)
+    options = ("--config", config_file, "--schedule", "monotonic")
+    at_step(2, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    started = raw_fit(*options)
+    assert started.status == 143
+    assert started.out.startswith("Switchboard was not found (--data-dir, $DIALOG_CVAE_DATA)")
+    assert load_progress(Path("runs/sample-cvae-monotonic-seed0")).step == 2
+    assert raw_fit(*options, "--resume", "--max-steps", 12).status == 0
+
+
+def test_fields_without_influence_may_change(fit: Fit, at_step: AtStep, whole_run: Path) -> None:
+    at_step(11, lambda: os.kill(os.getpid(), signal.SIGINT))
+    assert fit("--out", "run").status == 130
+    free = ("--train.save-every", 3, "--train.log-every", 1, "--threads", 2, "--data-dir", ".")
+    assert fit("--out", "run", "--resume", *free, "--device", "cpu").status == 0
+    assert load_progress(Path("run")).step == 12
+    assert metrics(Path("run"), "valid")[-1]["step"] == metrics(whole_run, "valid")[-1]["step"]
+
+
+@pytest.mark.parametrize(
+    ("options", "field", "old", "new"),
+    [
+        (("--max-steps", 13), "train.max_steps", "12", "13"),
+        (("--epochs", 3), "train.epochs", "None", "3"),
+        (("--seed", 1), "train.seed", "0", "1"),
+        (("--bow",), "model.bow", "False", "True"),
+        (("--model.latent-size", 5), "model.latent_size", "4", "5"),
+        (("--schedule", "constant"), "beta.kind", "'cyclical'", "'constant'"),
+        (("--learning-rate.peak", 0.5), "learning_rate.peak", "0.001", "0.5"),
+        (("--train.batch-size", 3), "train.batch_size", "7", "3"),
+        (("--tokenizer.vocab-size", 99), "tokenizer.vocab_size", "10000", "99"),
+        (("--data", "other.jsonl"), "corpus.name", "mine.jsonl'", "'other.jsonl'"),
+        (("--recipe", "small"), "tokenizer.vocab_size", "10000", "5000"),
+    ],
+)
+def test_fields_that_decide_the_result_may_not_change(
+    fit: Fit, whole_run: Path, options: tuple[object, ...], field: str, old: str, new: str
+) -> None:
+    complaint = fit("--out", whole_run, "--resume", *options).complaint
+    assert complaint.startswith(f"{field}: the run in {whole_run} has ")
+    assert f"{old}, but {new} was asked for; a resumed run keeps it" in complaint
+
+
+@pytest.mark.parametrize("change", ["text", "order", "profile", "speaker", "fewer"])
+def test_changed_conversations_are_refused(raw_fit: Fit, config_file: Path, change: str) -> None:
+    lines = [conversation(i) | {"split": ("train", "valid", "test")[max(0, i - 9)]} for i in range(12)]
+    path = write_corpus(Path("mine.jsonl"), lines)
+    assert raw_fit("--data", path, "--config", config_file, "--out", "run").status == 0
+    if change == "text":
+        lines[10]["utterances"][0]["text"] = "sun rain"  # validation decides which checkpoint is the best
+    elif change == "order":
+        lines[0], lines[1] = lines[1], lines[0]
+    elif change == "profile":
+        lines[1]["speakers"]["A"]["age"] = 77
+    elif change == "speaker":
+        lines[0]["utterances"][1]["speaker"] = "A"
+    else:
+        del lines[3]
+    write_corpus(path, lines)
+    complaint = raw_fit("--out", "run", "--resume").complaint
+    assert complaint == "run: the conversations are not those that this run was started on"
+
+
+def test_a_folder_that_holds_a_run_is_not_started_in(fit: Fit, whole_run: Path) -> None:
+    before = {path: path.read_bytes() for path in whole_run.rglob("*") if path.is_file()}
+    complaint = fit("--out", whole_run).complaint
+    assert complaint == f"out: {whole_run} already holds a run; go on with it by --resume, or choose another --out"
+    assert {path: path.read_bytes() for path in whole_run.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("name", ["run", "run/deep/er"])
+def test_a_folder_without_a_run_is_not_resumed(fit: Fit, name: str) -> None:
+    assert fit("--out", name, "--resume").complaint.startswith(f"{name}: no saved run there to resume")
+
+
+def _truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-40] ^= 0x10
+    path.write_bytes(content)
+
+
+def _empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def _noise(path: Path) -> None:
+    path.write_bytes(b"\xff\xfe{]" * 40)
+
+
+def _later(path: Path) -> None:
+    content = path.read_bytes()
+    assert content.count(b'\\"step\\": 12') == 1
+    path.write_bytes(content.replace(b'\\"step\\": 12', b'\\"step\\": 11'))
+
+
+@pytest.mark.parametrize(
+    ("part", "harm"),
+    [(STATE_FILE, harm) for harm in (_truncate, _flip, _empty, _noise, _later, Path.unlink)]
+    + [(name, harm) for name in ("topics.json", "tokenizer.model", "start.json") for harm in (_truncate, Path.unlink)]
+    + [("config.json", harm) for harm in (_truncate, _noise, Path.unlink)]
+    + [("metrics.jsonl", _noise_line := lambda path: path.write_bytes(b"{}\n" + path.read_bytes()))],
+)
+def test_harmed_parts_are_refused_by_path(
+    fit: Fit, whole_run: Path, part: str | Path, harm: Callable[[Path], object]
+) -> None:
+    shutil.copytree(whole_run, "run")
+    harm(Path("run") / part)
+    complaint = fit("--out", "run", "--resume").complaint
+    assert complaint.startswith("run")
+    assert str(part) in complaint
+
+
+def test_a_state_of_another_model_is_refused(fit: Fit, whole_run: Path) -> None:
+    shutil.copytree(whole_run, "run")
+    stored = json.loads(Path("run/config.json").read_text())
+    stored["model"]["context_size"] = 9
+    Path("run/config.json").write_text(json.dumps(stored))
+    complaint = fit("--out", "run", "--resume", "--model.context-size", 9).complaint
+    assert complaint.startswith(f"run/{STATE_FILE}: ")
+    assert "the model asks for" in complaint
+
+
+def test_a_state_of_another_seed_is_refused(fit: Fit, whole_run: Path) -> None:
+    shutil.copytree(whole_run, "run")
+    stored = json.loads(Path("run/config.json").read_text())
+    stored["train"]["seed"] = 9
+    Path("run/config.json").write_text(json.dumps(stored))
+    assert "seed 0, but 9" in fit("--out", "run", "--resume", "--seed", 9).complaint
+
+
+def test_half_a_line_of_metrics_is_dropped(fit: Fit, kill_at: KillAt, whole_run: Path) -> None:
+    kill_at(6, "--out", "run")
+    with Path("run/metrics.jsonl").open("a") as file:
+        file.write('{"kind": "train", "step": 7, "lo')
+    assert fit("--out", "run", "--resume").status == 0
+    assert_same_run(Path("run"), whole_run)
+
+
+def _not_finite_at(monkeypatch: pytest.MonkeyPatch, wanted: int) -> None:
+    calls = iter(range(1, 1000))
+
+    def poisoned(*args: object) -> Objective:
+        objective = weighted(*args)  # type: ignore[arg-type]
+        return objective._replace(loss=objective.loss * (float("nan") if next(calls) == wanted else 1.0))
+
+    monkeypatch.setattr(loop, "weighted", poisoned)
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_last_good_state(
+    fit: Fit, whole_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        _not_finite_at(patch, 7)
+        complaint = fit("--out", "run").complaint
+    assert complaint.startswith("step 7: loss or gradient is not finite (loss nan: reconstruction ")
+    assert "the state after step 6 is in run/state" in complaint
+    assert load_progress(Path("run")).step == 6
+    assert all(bool(torch.isfinite(tensor).all()) for tensor in state(Path("run")).values())
+    assert fit("--out", "run", "--resume").status == 0
+    assert_same_run(Path("run"), whole_run)
+
+
+@pytest.mark.parametrize("peak", ["1e18", "1e30", "1e39"])
+def test_a_learning_rate_that_explodes_is_said_so_and_leaves_a_finite_state(fit: Fit, peak: str) -> None:
+    complaint = fit("--out", "run", "--learning-rate.peak", peak, "--train.validate-every", 12).complaint
+    assert "not finite" in complaint
+    step = load_progress(Path("run")).step
+    assert f"the state after step {step} is in run/state" in complaint
+    assert "at a lower learning rate" in complaint or "with a lower learning rate" in complaint
+    assert all(bool(torch.isfinite(tensor).all()) for tensor in state(Path("run")).values())
+
+
+def test_a_full_disk_is_one_line_and_the_run_can_go_on(
+    fit: Fit, whole_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+
+        def full(_: int) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        original = loop.save_state
+
+        def save(out: Path, *args: object) -> None:
+            patch.setattr(os, "fsync", full)
+            original(out, *args)  # type: ignore[arg-type]
+
+        patch.setattr(loop, "save_state", save)
+        complaint = fit("--out", "run").complaint
+    assert complaint.startswith(f"run/{STATE_FILE}: ")
+    assert os.strerror(errno.ENOSPC) in complaint
+    assert load_progress(Path("run")).step == 0
+    assert fit("--out", "run", "--resume").status == 0
+    assert_same_run(Path("run"), whole_run)
+
+
+@pytest.mark.parametrize("out", ["file", "file/below"])
+def test_an_impossible_folder_is_one_line(fit: Fit, out: str) -> None:
+    Path("file").write_text("mine")
+    assert fit("--out", out).complaint
+    assert Path("file").read_text() == "mine"
