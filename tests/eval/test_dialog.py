@@ -1,0 +1,406 @@
+"""`python -m eval.dialog` from end to end on the synthetic corpus and an untrained model."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from dialog_cvae.checkpoint import Checkpoint, CheckpointConfig, Provenance
+from dialog_cvae.config import ModelConfig, TokenizerConfig
+from dialog_cvae.cvae import CVAE, TensorBatch
+from dialog_cvae.data import sample
+from dialog_cvae.data.batches import collate, encode_corpus
+from dialog_cvae.data.vectors import load_vectors
+from dialog_cvae.runtime.torch_engine import build_model, weights_of
+from dialog_cvae.tokenizer import Tokenizer
+from eval import generation
+from eval.bleu import bleu_precision_recall
+from eval.dialog import main
+from eval.diversity import distinct
+from eval.embedding import embedding_precision_recall
+from eval.tokens import metric_tokens
+
+FIELDS = {"conversation", "position", "topic", "context", "reference", "speaker", "responses"}
+CORPUS = sample.read()
+
+
+@pytest.fixture(autouse=True)
+def _no_data_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("DIALOG_CVAE_DATA", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture(scope="module")
+def checkpoint() -> Checkpoint:
+    texts = [utterance.text for conversation in CORPUS.train for utterance in conversation.utterances]
+    tokenizer = Tokenizer.train(texts, TokenizerConfig())
+    topics = tuple(sorted({str(conversation.topic) for conversation in CORPUS.train}))
+    sizes = dict.fromkeys(("embedding", "utterance", "context", "latent", "decoder", "topic", "prior", "bow"), 8)
+    model = ModelConfig(**{f"{name}_size": size for name, size in sizes.items()}, bow=True)
+    torch.manual_seed(0)
+    network = CVAE(model, len(tokenizer), len(topics))
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.normal_(0, 0.4)
+    provenance = Provenance(data=CORPUS.name, step=3, fit={"corpus": {"name": "sample"}})
+    config = CheckpointConfig(model=model, vocab_size=len(tokenizer), topics=topics, provenance=provenance)
+    return Checkpoint(config, weights_of(network), tokenizer)
+
+
+@pytest.fixture(scope="module")
+def folder(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("run") / "best"
+    checkpoint.save(path)
+    return path
+
+
+@pytest.fixture
+def evaluate(folder: Path, tmp_path: Path) -> Callable[..., tuple[list[dict[str, Any]], dict[str, Any]]]:
+    """Run the command line; returns the lines of responses.jsonl and metrics.json."""
+
+    def run(*arguments: str, out: str = "out") -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        target = tmp_path / out
+        assert main([str(folder), "--max-tokens", "8", "--out", str(target), *arguments]) == 0
+        lines = (target / "responses.jsonl").read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines], json.loads((target / "metrics.json").read_text())
+
+    return run
+
+
+def test_one_line_a_context(evaluate, checkpoint):
+    lines, metrics = evaluate("--limit", "6")
+    window = checkpoint.config.model.max_context
+    expected = [
+        {
+            "conversation": conversation.id,
+            "position": position,
+            "topic": conversation.topic,
+            "context": [
+                {"speaker": u.speaker, "text": u.text}
+                for u in conversation.utterances[max(0, position - window) : position]
+            ],
+            "reference": conversation.utterances[position].text,
+            "speaker": conversation.utterances[position].speaker,
+        }
+        for conversation in CORPUS.test[:6]
+        for position in range(1, len(conversation.utterances))
+    ]
+    assert [{name: line[name] for name in line if name != "responses"} for line in lines] == expected
+    assert all(line.keys() == FIELDS and len(line["responses"]) == 5 and all(line["responses"]) for line in lines)
+    assert metrics["contexts"] == len(lines)
+    assert metrics["windows"] == sum(len(conversation.utterances) for conversation in CORPUS.test[:6])
+    assert (metrics["data"], metrics["split"], metrics["conversations"]) == ("sample (synthetic)", "test", 6)
+    assert (metrics["samples"], metrics["seed"], metrics["temperature"], metrics["top_p"]) == (5, 0, 0.0, 1.0)
+    assert (metrics["step"], metrics["max_tokens"], metrics["allow_unknown"]) == (3, 8, False)
+
+
+@pytest.fixture
+def vectors(tmp_path: Path) -> Path:
+    """A small GloVe file of two thirds of the words."""
+    words = sorted({token for c in CORPUS.test for u in c.utterances for token in metric_tokens(u.text)})
+    rng = np.random.default_rng(0)
+    rows = (f"{word} {' '.join(f'{x:.4f}' for x in rng.standard_normal(6))}\n" for i, word in enumerate(words) if i % 3)
+    path = tmp_path / "glove.tiny.6d.txt"
+    path.write_text("".join(rows), encoding="utf-8")
+    return path
+
+
+def test_the_metrics_follow_from_the_responses(evaluate, vectors):
+    lines, metrics = evaluate("--limit", "8", "--samples", "3", "--temperature", "1", "--vectors", str(vectors))
+    contexts = [([metric_tokens(t) for t in line["responses"]], [metric_tokens(line["reference"])]) for line in lines]
+    for smoothing, name in (("method7-3.4", "bleu_nltk_3.4.5"), ("method7-3.6", "bleu_nltk_3.6")):
+        for n, score in enumerate(bleu_precision_recall(contexts)[smoothing], start=1):
+            assert metrics[f"{name}_{n}"] == {"precision": score.precision, "recall": score.recall, "f1": score.f1}
+    report = embedding_precision_recall(contexts, load_vectors(vectors))
+    for name, score in zip(("a_bow", "e_bow", "g_bow"), report.scores, strict=True):
+        assert metrics[name] == {"precision": score.precision, "recall": score.recall, "f1": score.f1}
+    assert metrics["contexts_without_word_vectors"] == report.skipped
+    replies = [reply for hypotheses, _ in contexts for reply in hypotheses]
+    for n in (1, 2):
+        assert metrics[f"distinct_{n}"] == distinct(replies, n).ratio
+    assert metrics["mean_reply_tokens"] == pytest.approx(np.mean([len(reply) for reply in replies]))
+    assert metrics["vectors"] == "glove.tiny.6d.txt"
+
+
+@torch.no_grad()
+def test_perplexity_is_that_of_all_pairs_together(evaluate, checkpoint):
+    """One window at a time, with the noise of a generator of the same seed."""
+    _, metrics = evaluate("--limit", "4", "--seed", "11")
+    model = build_model(checkpoint)
+    config = checkpoint.config
+    corpus = encode_corpus(CORPUS.test[:4], checkpoint.tokenizer, config.topics, config.model.max_utterance_tokens)
+    rng = np.random.default_rng(11)
+    reconstruction = kl = 0.0
+    tokens = 0
+    for response in corpus.responses:
+        batch = TensorBatch.from_arrays(collate(corpus, np.array([response]), config.model.max_context))
+        noise = torch.from_numpy(rng.standard_normal((1, 2, config.model.latent_size), dtype=np.float32))
+        encoded = model.encode(batch)
+        q, p = model.posterior(encoded), model.prior(encoded.condition)
+        z = q.mean + (0.5 * q.logvar).exp() * noise[:, 0]
+        reconstruction += float(model.reconstruction(batch, encoded.condition, z))
+        spread = [torch.distributions.Normal(g.mean, (0.5 * g.logvar).exp()) for g in (q, p)]
+        kl += float(torch.distributions.kl_divergence(*spread).sum())
+        tokens += int(batch.target_lengths.sum())
+    count = len(corpus.responses)
+    assert (metrics["tokens"], metrics["windows"]) == (tokens, count)
+    assert metrics["rec_perplexity"] == pytest.approx(math.exp(reconstruction / tokens), rel=1e-5)
+    assert metrics["kl"] == pytest.approx(kl / count, rel=1e-5)
+    assert metrics["elbo"] == pytest.approx(-(reconstruction + kl) / count, rel=1e-5)
+    assert metrics["perplexity_bound"] == pytest.approx(math.exp((reconstruction + kl) / tokens), rel=1e-5)
+
+
+def test_equal_seeds_write_equal_bytes(evaluate, tmp_path):
+    common = ("--limit", "5", "--temperature", "1", "--top-p", "0.9")
+    for out, seed in (("a", "4"), ("b", "4"), ("c", "5")):
+        evaluate(*common, "--seed", seed, out=out)
+    first, again, other = ([tmp_path / out / f for f in ("responses.jsonl", "metrics.json")] for out in "abc")
+    for one, two, three in zip(first, again, other, strict=True):
+        assert one.read_bytes() == two.read_bytes() != three.read_bytes()
+
+
+@pytest.mark.parametrize("temperature", ["0", "1"])
+def test_the_size_of_a_batch_changes_no_reply(evaluate, temperature, monkeypatch):
+    arguments = ("--limit", "6", "--temperature", temperature)
+    expected, _ = evaluate(*arguments)
+    monkeypatch.setattr(generation, "BATCH", 7)
+    found, _ = evaluate(*arguments, out="other")
+    assert found == expected
+
+
+def test_a_limit_is_a_beginning(evaluate):
+    few, _ = evaluate("--limit", "2")
+    more, _ = evaluate("--limit", "4", out="more")
+    assert more[: len(few)] == few
+    assert {line["conversation"] for line in few} == {conversation.id for conversation in CORPUS.test[:2]}
+
+
+def test_other_splits(evaluate):
+    for split in ("train", "valid"):
+        lines, metrics = evaluate("--limit", "1", "--split", split, out=split)
+        assert {line["conversation"] for line in lines} == {getattr(CORPUS, split)[0].id}
+        assert metrics["split"] == split
+
+
+def test_without_vectors_the_embedding_scores_are_left_out(evaluate, capsys):
+    _, metrics = evaluate("--limit", "1")
+    assert not {"a_bow", "e_bow", "g_bow"} & metrics.keys()
+    assert metrics["vectors"] is None
+    assert "no word vectors (--vectors): A-bow, E-bow and G-bow are left out" in capsys.readouterr().out
+
+
+def test_vectors_beside_the_corpora_are_found(evaluate, vectors, tmp_path):
+    (tmp_path / "data" / "glove").mkdir(parents=True)
+    with gzip.open(tmp_path / "data" / "glove" / "glove.tiny.6d.txt.gz", "wb") as file:
+        file.write(vectors.read_bytes())
+    (tmp_path / "data" / "glove" / "README.md").write_text("Where these come from.")
+    expected = evaluate("--limit", "2", "--vectors", str(vectors))[1]["a_bow"]
+    data = ("--data-dir", str(tmp_path / "data"))
+    assert evaluate("--limit", "2", *data)[1]["a_bow"] == expected
+    assert evaluate("--limit", "2", *data, "--vectors", "glove.tiny.6d")[1]["a_bow"] == expected
+
+
+def test_vectors_of_none_of_the_words_leave_the_scores_out(evaluate, tmp_path):
+    (tmp_path / "strange.txt").write_text("zzz 1 2\nyyy 3 4\n")
+    lines, metrics = evaluate("--limit", "2", "--vectors", str(tmp_path / "strange.txt"))
+    assert "a_bow" not in metrics
+    assert metrics["contexts_without_word_vectors"] == len(lines)
+
+
+# Other data.
+
+
+def own_conversations(path: Path, count: int = 12) -> Path:
+    """A file of three speakers, without topics."""
+    lines = (
+        {
+            "utterances": [
+                {"speaker": "ABC"[(i + j) % 3], "text": f"tell me more about {i} and {j} 😀"} for j in range(4)
+            ]
+        }
+        for i in range(count)
+    )
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def test_conversations_of_ones_own(evaluate, tmp_path):
+    lines, metrics = evaluate("--data", str(own_conversations(tmp_path / "mine.jsonl", 30)))
+    assert metrics["data"] == "mine"
+    assert metrics["conversations"] == 3  # a tenth
+    assert {(line["topic"], len(line["responses"])) for line in lines} == {(None, 5)}
+    assert "😀" in lines[0]["reference"]
+
+
+def test_a_checkpoint_of_ones_own_file(checkpoint, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    config = checkpoint.config.model_copy(
+        update={"provenance": Provenance(data="mine", fit={"corpus": {"name": "mine.jsonl", "test_share": 0.5}})}
+    )
+    replace(checkpoint, config=config).save(tmp_path / "best")
+    assert main(["best", "--out", "out", "--max-tokens", "4"]) == 2
+    assert_refusal(capsys, "error: --data: best was fitted on a file mine.jsonl, which is not in this folder; give its")
+    own_conversations(tmp_path / "mine.jsonl", 10)
+    assert main(["best", "--out", "out", "--max-tokens", "4"]) == 0
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["conversations"] == 5
+
+
+def test_a_checkpoint_that_does_not_say_what_it_was_fitted_on(checkpoint, tmp_path, capsys):
+    unsaid = checkpoint.config.model_copy(update={"provenance": Provenance(data="x")})
+    replace(checkpoint, config=unsaid).save(tmp_path / "unsaid")
+    assert main([str(tmp_path / "unsaid"), "--out", str(tmp_path / "out")]) == 2
+    assert_refusal(capsys, "does not say what it was fitted on; name a corpus")
+    broken = unsaid.model_copy(update={"provenance": Provenance(data="x", fit={"corpus": {"name": ["sample"]}})})
+    replace(checkpoint, config=broken).save(tmp_path / "broken")
+    assert main([str(tmp_path / "broken"), "--out", str(tmp_path / "out")]) == 2
+    assert_refusal(capsys, "config.json: field provenance.fit.corpus is broken")
+
+
+def test_zhao2017_of_which_only_one_split_is_there(evaluate, data_folder_variable, tmp_path, folder, capsys):
+    original = data_folder_variable / "zhao2017" / "valid.jsonl"
+    if not original.is_file():
+        pytest.skip("DIALOG_CVAE_DATA has no zhao2017/valid.jsonl")
+    (tmp_path / "data" / "zhao2017").mkdir(parents=True)
+    shutil.copy(original, tmp_path / "data" / "zhao2017")
+    data = ("--data", "zhao2017", "--data-dir", str(tmp_path / "data"))
+    lines, metrics = evaluate(*data, "--split", "valid", "--limit", "1", "--samples", "1")
+    assert metrics["conversations"] == 1
+    assert len(lines) > 10
+    assert main([str(folder), *data, "--out", str(tmp_path / "test")]) == 2
+    assert_refusal(capsys, "test.jsonl")
+
+
+@pytest.fixture(scope="session")
+def data_folder_variable(data_folder: Path) -> Path:
+    """The folder of real corpora, asked for before a test hides its variable."""
+    return data_folder
+
+
+# Refusals.
+
+
+def assert_refusal(capsys: pytest.CaptureFixture[str], message: str) -> None:
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1, error
+    assert message in error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data", "nothing"], "nothing: unknown corpus; known are swda, zhao2017, sample"),
+        (["--data", "nothing.jsonl"], "nothing.jsonl: cannot be read"),
+        (["--data", "zhao2017"], "zhao2017: not found"),
+        (["--data-dir", "nowhere"], "nowhere: no such folder (--data-dir)"),
+        (["--vectors", "nothing.txt"], "nothing.txt: no such file"),
+        (["--device", "gpu"], "device"),
+        (["--out", "taken"], "--out: taken can't be made a folder (File exists)"),
+        (["--out", "taken/out"], "--out: taken/out can't be made a folder (Not a directory)"),
+        (["--samples", "0"], "argument --samples: must be a whole number from 1 to 1000, but is 0"),
+        (["--samples", "2.5"], "argument --samples: must be a whole number from 1 to 1000, but is 2.5"),
+        (["--samples", "many"], "but is many"),
+        (["--seed", "-1"], "argument --seed: must be a whole number from 0"),
+        (["--seed", "9" * 5000], "argument --seed: must be a whole number from 0"),
+        (["--temperature", "-1"], "argument --temperature: must be 0 or from 0.01 to 10, but is -1"),
+        (["--temperature", "0.001"], "argument --temperature: must be 0 or from 0.01 to 10, but is 0.001"),
+        (["--temperature", "warm"], "argument --temperature: must be 0 or from 0.01 to 10, but is warm"),
+        (["--temperature", "nan"], "but is nan"),
+        (["--top-p", "0"], "argument --top-p: must be from 0.001 to 1, but is 0"),
+        (["--top-p", "1.5"], "argument --top-p: must be from 0.001 to 1, but is 1.5"),
+        (["--max-tokens", "0"], "argument --max-tokens: must be a whole number from 1 to 1000, but is 0"),
+        (["--limit", "0"], "argument --limit: must be a whole number"),
+        (["--split", "dev"], "argument --split: invalid choice: 'dev'"),
+        (["--style", "loud"], "argument --style: invalid choice: 'loud'"),
+        (["--colour", "red"], "unrecognized arguments: --colour red"),
+    ],
+)
+def test_a_bad_argument_is_refused_in_one_line(folder, tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "taken").touch()
+    assert status([str(folder), "--out", "out", *arguments]) == 2
+    assert_refusal(capsys, message)
+    assert not (tmp_path / "out" / "responses.jsonl").exists()
+
+
+def status(argv: list[str]) -> int:
+    """The exit status, whether it is returned or raised."""
+    try:
+        return main(argv)
+    except SystemExit as stop:
+        return int(stop.code or 0)
+
+
+def test_a_missing_checkpoint_and_a_missing_out_are_refused(tmp_path, folder, capsys):
+    assert status([str(tmp_path / "nothing"), "--out", str(tmp_path / "out")]) == 2
+    assert_refusal(capsys, "nothing: no checkpoint folder there")
+    assert status([str(folder)]) == 2
+    assert_refusal(capsys, "the following arguments are required: --out")
+    assert status([]) == 2
+    assert_refusal(capsys, "the following arguments are required: checkpoint, --out")
+
+
+def test_the_checkpoint_is_not_written_over(folder, capsys):
+    before = (folder / "metrics.json").read_bytes()
+    assert status([str(folder), "--out", f"{folder}/../best"]) == 2
+    assert_refusal(capsys, "is the checkpoint itself, whose metrics.json would be overwritten")
+    assert (folder / "metrics.json").read_bytes() == before
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
+def test_cuda_without_a_gpu_is_refused(folder, tmp_path, capsys):
+    assert status([str(folder), "--device", "cuda", "--out", str(tmp_path / "out")]) == 2
+    assert_refusal(capsys, "error: device cuda can't be used here: ")
+
+
+def test_a_folder_that_may_not_be_written_to_is_refused(folder, tmp_path, monkeypatch, capsys):
+    # root may write anywhere, so the permission is refused here
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert status([str(folder), "--out", str(tmp_path / "out")]) == 2
+    assert_refusal(capsys, "out can't be written to")
+
+
+def test_a_full_disk_is_told_in_one_line(folder, tmp_path, monkeypatch, capsys):
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert status([str(folder), "--limit", "1", "--out", str(tmp_path / "out")]) == 2
+    assert_refusal(capsys, "responses.jsonl: cannot be written (No space left on device)")
+
+
+def test_broken_vectors_are_refused_before_the_sampling(folder, tmp_path, monkeypatch, capsys):
+    (tmp_path / "broken.txt").write_text("a 1 2\nb 1 2 3\nc 1 2\n")
+    monkeypatch.setattr("eval.dialog.sample_responses", lambda *_: pytest.fail("sampled"))
+    assert status([str(folder), "--vectors", str(tmp_path / "broken.txt"), "--out", str(tmp_path / "out")]) == 2
+    assert_refusal(capsys, "broken.txt, line 2: expected 2 numbers after the word, got 3")
+
+
+def test_an_interruption_is_no_traceback(folder, tmp_path, monkeypatch, capsys):
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("eval.dialog.sample_responses", interrupt)
+    assert status([str(folder), "--limit", "1", "--out", str(tmp_path / "out")]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_help_teaches():
+    run = subprocess.run([sys.executable, "-m", "eval.dialog", "--help"], capture_output=True, text=True, check=True)
+    for word in ("python -m eval.dialog runs/mine/best", "--temperature", "precision", "Departures", "NLTK", "default"):
+        assert word in run.stdout
+    assert run.stderr == ""

@@ -1,0 +1,99 @@
+"""Sampling for a whole corpus: which contexts, in which order, and independence of how they are batched."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dialog_cvae.checkpoint import Checkpoint
+from dialog_cvae.decoding import Decoding
+from dialog_cvae.respond import Responder
+from dialog_cvae.runtime.torch_engine import TorchEngine, build_model
+from dialog_cvae.types import Conversation, Utterance
+from eval import generation
+from eval.generation import Sampled, count_contexts, sample_responses
+
+GREEDY, SAMPLED = Decoding(max_tokens=10), Decoding(1.0, 0.9, 10)
+
+
+@pytest.fixture
+def responder(tiny_checkpoint: Checkpoint) -> Responder:
+    engine = TorchEngine(build_model(tiny_checkpoint))
+    return Responder(engine, tiny_checkpoint.tokenizer, tiny_checkpoint.config, "tiny")
+
+
+def sample(responder: Responder, conversations: list[Conversation], decoding: Decoding = GREEDY, seed: int = 0):
+    return list(sample_responses(responder, conversations, 3, seed, decoding))
+
+
+def test_every_context_of_at_least_one_utterance_once_in_order(responder, conversations):
+    sampled = sample(responder, conversations)
+    expected = [
+        Sampled(c.id, i, c.topic, c.utterances[max(0, i - 4) : i], c.utterances[i], ())
+        for c in conversations
+        for i in range(1, len(c.utterances))
+    ]
+    assert [one._replace(responses=()) for one in sampled] == expected
+    assert len(sampled) == count_contexts(conversations)
+    assert all(len(one.responses) == 3 and all(one.responses) for one in sampled)
+
+
+@pytest.mark.parametrize("decoding", [GREEDY, SAMPLED])
+@pytest.mark.parametrize("batch", [1, 5, 1000])
+def test_the_size_of_a_batch_changes_nothing(responder, conversations, decoding, batch, monkeypatch):
+    expected = sample(responder, conversations, decoding)
+    monkeypatch.setattr(generation, "BATCH", batch)
+    assert sample(responder, conversations, decoding) == expected
+
+
+def test_later_conversations_change_nothing(responder, conversations):
+    first = sample(responder, conversations[:2], SAMPLED)
+    assert sample(responder, conversations, SAMPLED)[: len(first)] == first
+
+
+def test_the_seed_decides(responder, conversations):
+    first = sample(responder, conversations, SAMPLED, seed=1)
+    assert sample(responder, conversations, SAMPLED, seed=1) == first
+    second = sample(responder, conversations, SAMPLED, seed=2)
+    same = sum(a.responses == b.responses for a, b in zip(first, second, strict=True))
+    assert same < len(first) / 4
+
+
+def test_equal_contexts_of_two_conversations_get_draws_of_their_own(responder, conversations):
+    twice = sample(responder, [conversations[0], conversations[0]], SAMPLED)
+    half = len(twice) // 2
+    assert [one.responses for one in twice[:half]] != [one.responses for one in twice[half:]]
+
+
+def test_a_reply_is_drawn_from_the_prior_of_its_own_context(responder, conversations):
+    """The corpus's batches and a conversation of its own give the same replies, drawn from the same numbers."""
+    for one in sample(responder, conversations)[:12]:
+        index = next(i for i, c in enumerate(conversations) if c.id == one.conversation)
+        conversation = conversations[index]
+        until = Conversation("x", conversation.utterances[: one.position + 1], conversation.topic, None)
+        alone = responder.encode([Conversation(**(_fields(until) | {"speakers": conversation.speakers}))])
+        rng = np.random.default_rng((0, index, one.position))
+        (draws,) = responder.draw(alone, np.array([one.position + 1]), [rng], 3, GREEDY)
+        assert tuple(responder.tokenizer.decode(draw.tokens) for draw in draws) == one.responses
+
+
+def _fields(conversation: Conversation) -> dict[str, object]:
+    return {name: getattr(conversation, name) for name in ("id", "utterances", "topic", "prompt", "speakers")}
+
+
+def test_conversations_without_a_reply_are_passed_over(responder, conversations):
+    lonely = Conversation("lonely", (Utterance("A", "rain"),))
+    assert count_contexts([lonely]) == 0
+    assert sample(responder, [lonely]) == []
+    kept = sample(responder, [lonely, conversations[0], lonely])
+    assert [one.conversation for one in kept] == ["c0"] * (len(conversations[0].utterances) - 1)
+
+
+def test_the_text_of_the_reference_is_not_seen(responder, conversations):
+    """Only who answers is known of the response."""
+    conversation = conversations[1]
+    last = conversation.utterances[-1]
+    changed = (*conversation.utterances[:-1], Utterance(last.speaker, "quite another text"))
+    before = sample(responder, [conversation])[-1]
+    after = sample(responder, [Conversation("c1", changed, conversation.topic, None, conversation.speakers)])[-1]
+    assert after.responses == before.responses
