@@ -30,14 +30,16 @@ from eval.diversity import distinct, distinct_replies
 from eval.embedding import context_embedding, embedding_precision_recall
 from eval.generation import Sampled, count_contexts, sample_responses
 from eval.matching import Context, PrecisionRecall
+from eval.report import sample_table
 from eval.tokens import metric_tokens
 
 BLEU_NAMES = {"method7-3.4": "bleu_nltk_3.4.5", "method7-3.6": "bleu_nltk_3.6"}
-RESPONSES_FILE, METRICS_FILE = "responses.jsonl", "metrics.json"
+RESPONSES_FILE, METRICS_FILE, SAMPLES_FILE = "responses.jsonl", "metrics.json", "samples.md"
 
 EXPLANATION = """\
 Samples replies to every context of a split, scores them, and writes DIR/responses.jsonl (one object a context:
-conversation, position, topic, context, reference and its speaker, responses) and DIR/metrics.json.
+conversation, position, topic, context, reference and its speaker, responses), DIR/metrics.json and, to read,
+DIR/samples.md with ten contexts chosen by a rule.
 
   python -m eval.dialog runs/mine/best --data swda --split test --samples 5 --out runs/mine/test
   python -m eval.dialog runs/mine/best --data mine.jsonl --temperature 0.8 --top-p 0.9 --out runs/mine/test
@@ -126,6 +128,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         sampled = [_counted(bar, reply) for reply in replies]
     lines = "".join(json.dumps(_line(one), ensure_ascii=False) + "\n" for one in sampled)
     write_atomically(arguments.out / RESPONSES_FILE, lines.encode())
+    write_atomically(arguments.out / SAMPLES_FILE, sample_table(sampled).encode())
     metrics: dict[str, Any] = {
         "checkpoint": str(arguments.checkpoint),
         "step": checkpoint.config.provenance.step,
@@ -141,7 +144,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     }
     write_atomically(arguments.out / METRICS_FILE, (json.dumps(metrics, indent=2) + "\n").encode())
     print(summary(metrics))
-    print(f"wrote {arguments.out / RESPONSES_FILE} and {arguments.out / METRICS_FILE}")
+    print(f"wrote {RESPONSES_FILE}, {METRICS_FILE} and {SAMPLES_FILE} to {arguments.out}")
     return 0
 
 
