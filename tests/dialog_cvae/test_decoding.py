@@ -278,6 +278,15 @@ def borders(top_p: float, uniform: float) -> list[tuple[float, float]]:
     return [(p, u) for p in (top_p - error, top_p, min(1.0, top_p + error)) for u in uniforms if p > 0]
 
 
+def test_a_nucleus_may_be_larger_than_what_is_sorted_at_first():
+    rng = np.random.default_rng(0)
+    logits = rng.standard_normal((8, 4 * NUCLEUS_HEAD), dtype=np.float32)
+    uniforms = np.linspace(0.05, 0.999, 8, dtype=np.float32)
+    for top_p in (0.2, 0.9, 0.999):
+        expected = [naive_choice(row, 1.5, top_p, float(u)) for row, u in zip(logits, uniforms, strict=True)]
+        assert choose(logits, 1.5, top_p, uniforms).tolist() == expected
+
+
 def test_of_equally_likely_tokens_those_with_the_lowest_ids_are_the_nucleus():
     size = 4 * NUCLEUS_HEAD
     logits = np.zeros((1000, size), dtype=np.float32)

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 import dialog_cvae
 from dialog_cvae.checkpoint import Checkpoint, CheckpointConfig, Provenance
 from dialog_cvae.config import ModelConfig, TokenizerConfig
-from dialog_cvae.cvae import CVAE
+from dialog_cvae.cvae import CVAE, TensorBatch
+from dialog_cvae.data.batches import collate
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.respond import Decoding, Responder, Response, normalised
 from dialog_cvae.runtime.torch_engine import TorchEngine, build_model, weights_of
@@ -122,6 +123,27 @@ def test_as_many_replies_as_a_server_may_ask_for(responder):
 def test_impossible_wishes_are_refused(responder, field, value, least):
     with pytest.raises(ConfigError, match=f"^{field} must be at least {least}, but is {value}$"):
         responder.respond(talk(), respond_as="B", **{field: value})
+
+
+def test_z_is_drawn_from_the_prior_of_the_context(responder, encoded, monkeypatch):
+    drawn: list[np.ndarray] = []
+
+    def note(engine: object, condition: object, z: np.ndarray, *_: object) -> list[None]:
+        drawn.append(z)
+        return [None] * len(z)
+
+    monkeypatch.setattr("dialog_cvae.respond.decode", note)
+    windows = encoded.responses[[2, 9]]
+    rngs = [np.random.default_rng(seed) for seed in (0, 1)]
+    list(responder.draw(encoded, windows, rngs, 20_000, Decoding(max_tokens=1)))
+    batch = TensorBatch.from_arrays(collate(encoded, windows, responder.max_context))
+    with torch.no_grad():
+        mean, logvar = responder.engine.model.prior(responder.engine.model.encode(batch).condition)
+    std = (0.5 * logvar).exp().numpy()
+    for row, z in enumerate(drawn[0].reshape(2, 20_000, -1)):
+        np.testing.assert_array_less(np.abs(z.mean(axis=0) - mean[row].numpy()), 0.03 * std[row])
+        np.testing.assert_allclose(z.std(axis=0), std[row], rtol=0.03)
+        assert abs(np.corrcoef(z.T)[0, 1]) < 0.03
 
 
 # What decides a reply.
