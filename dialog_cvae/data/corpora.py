@@ -21,7 +21,7 @@ _PLACES = {
     "zhao2017": ("zhao2017", "."),
 }
 _EVIDENCE = {
-    "swda": ("*.zip", "swda-metadata.csv", "*/swda-metadata.csv"),
+    "swda": ("swda.zip", "*/swda.zip", "swda-metadata.csv", "*/swda-metadata.csv", "*/*/swda-metadata.csv"),
     "zhao2017": ("train.jsonl", "valid.jsonl", "test.jsonl", "*.p"),
 }
 
@@ -78,10 +78,14 @@ def find(name: str, folder: Path | None) -> Path | None:
 
 
 def find_vectors(name: str, folder: Path | None) -> Path | None:
-    """A word vector file in a folder `glove` beside the corpora, for a published name such as `glove.6B.100d`."""
+    """A word vector file in a folder `glove` beside the corpora, for a published name such as `glove.6B.100d`.
+
+    `glove.6B.100d.txt` has that name, and so does `glove.6B.100d.subset.txt.gz`.
+    """
     for root in _roots(folder):
-        if found := sorted(root.glob(f"glove/{name}*")):
-            return found[0]
+        for path in sorted(root.glob("glove/*")):
+            if path.is_file() and (path.name == name or (name and path.name.startswith(f"{name}."))):
+                return path
     return None
 
 

@@ -1,0 +1,225 @@
+"""Windows by index against windows built by hand, one at a time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import islice, pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dialog_cvae.config import TokenizerConfig
+from dialog_cvae.data.batches import (
+    NOBODY,
+    EncodedCorpus,
+    addressee,
+    batches,
+    collate,
+    encode_corpus,
+    epoch_order,
+    forget_conditions,
+    truncate,
+)
+from dialog_cvae.tokenizer import Tokenizer
+from dialog_cvae.types import Conversation, DialogBatch, Profile, Utterance
+from training.config import TrainConfig
+from training.loop import Windows
+
+TOKENIZER = Tokenizer.train(["a b c d e f g h"] * 3, TokenizerConfig())
+TOPICS = ("PETS", "WEATHER")
+OPENING = [TOKENIZER.bos_id, TOKENIZER.dialog_start_id, TOKENIZER.eos_id]
+MAX_TOKENS = 6
+
+texts = st.lists(st.sampled_from("abcdefghz"), min_size=1, max_size=9).map(" ".join)
+utterances = st.lists(st.builds(Utterance, st.sampled_from("ABC"), texts), min_size=1, max_size=7).map(tuple)
+profiles = st.builds(
+    Profile,
+    st.sampled_from([None, "female", "male"]),
+    st.none() | st.integers(0, 99),
+    st.none() | st.integers(0, 3),
+)
+conversations = st.builds(
+    Conversation,
+    st.just("id"),
+    utterances,
+    st.sampled_from([None, "PETS", "WEATHER", "NEW"]),
+    speakers=st.dictionaries(st.sampled_from("ABCD"), profiles),
+)
+
+
+def _encode(spoken: list[Conversation]) -> EncodedCorpus:
+    return encode_corpus(spoken, TOKENIZER, TOPICS, MAX_TOKENS)
+
+
+def _ids(text: str) -> list[int]:
+    ids = [TOKENIZER.bos_id, *TOKENIZER.encode(text), TOKENIZER.eos_id]
+    return ids if len(ids) <= MAX_TOKENS else ids[: MAX_TOKENS - 1] + ids[-1:]
+
+
+def _features(profile: Profile) -> list[float | None]:
+    """Age, education, female, male; None where not known."""
+    sex = [None, None] if profile.sex is None else [float(profile.sex == "female"), float(profile.sex == "male")]
+    education = None if profile.education is None else profile.education / 3
+    return [None if profile.age is None else profile.age / 100, education, *sex]
+
+
+def _naive_windows(spoken: list[Conversation], max_context: int) -> list[dict[str, object]]:
+    """Every response with its own copy of its context."""
+    windows = []
+    for conversation in spoken:
+        before: list[tuple[str | None, list[int]]] = [(None, OPENING)]
+        for position, (speaker, text) in enumerate((u.speaker, u.text) for u in conversation.utterances):
+            context = before[-max_context:]
+            other = addressee(conversation, position, speaker)
+            windows.append(
+                {
+                    "context": [ids for _, ids in context],
+                    "floors": [float(name == speaker) for name, _ in context],
+                    "response": _ids(text),
+                    "topic": 1 + TOPICS.index(conversation.topic) if conversation.topic in TOPICS else 0,
+                    "mine": _features(conversation.profile(speaker)),
+                    "theirs": [None] * 4 if other is None else _features(conversation.profile(other)),
+                }
+            )
+            before.append((speaker, _ids(text)))
+    return windows
+
+
+def _window(batch: DialogBatch, row: int) -> dict[str, object]:
+    """One window of a batch, in the naive form."""
+
+    def tokens(index: int) -> list[int]:
+        assert not batch.tokens[index, batch.lengths[index] :].any()
+        return batch.tokens[index, : batch.lengths[index]].tolist()
+
+    def known(party: int) -> list[float | None]:
+        pairs = zip(batch.profiles[row, party], batch.profiles_known[row, party], strict=True)
+        return [pytest.approx(float(value)) if flag else None for value, flag in pairs]
+
+    length = batch.context_lengths[row]
+    assert not batch.context[row, length:].any()
+    assert not batch.floors[row, length:].any()
+    return {
+        "context": [tokens(index) for index in batch.context[row, :length]],
+        "floors": batch.floors[row, :length].tolist(),
+        "response": tokens(batch.response[row]),
+        "topic": int(batch.topic[row]),
+        "mine": known(0),
+        "theirs": known(1),
+    }
+
+
+@given(st.lists(conversations, min_size=1, max_size=5), st.integers(1, 5), st.randoms(use_true_random=False))
+@settings(deadline=None, derandomize=True, max_examples=60)
+def test_collate_equals_windows_built_one_at_a_time(
+    spoken: list[Conversation], max_context: int, random: object
+) -> None:
+    corpus, naive = _encode(spoken), _naive_windows(spoken, max_context)
+    chosen = [random.randrange(len(naive)) for _ in range(7)]
+    batch = collate(corpus, corpus.responses[chosen], max_context)
+    assert batch.size == len(chosen)
+    assert [_window(batch, row) for row in range(batch.size)] == [naive[index] for index in chosen]
+
+
+@given(st.lists(conversations, min_size=1, max_size=5))
+@settings(deadline=None, derandomize=True, max_examples=40)
+def test_each_utterance_stands_once_in_a_batch(spoken: list[Conversation]) -> None:
+    corpus = _encode(spoken)
+    batch = collate(corpus, corpus.responses, 9)
+    assert len(batch.tokens) == len(corpus.speaker)  # all windows of whole conversations: each utterance, and <d>
+    used = {*batch.context[batch.context_lengths[:, None] > np.arange(batch.context.shape[1])], *batch.response}
+    assert used == set(range(len(batch.tokens)))
+
+
+@given(st.lists(conversations, min_size=1, max_size=6), st.integers(1, 9), st.integers(0, 99), st.integers(0, 9))
+@settings(deadline=None, derandomize=True, max_examples=60)
+def test_an_epoch_has_every_window_once_in_segments(
+    spoken: list[Conversation], segment: int, seed: int, epoch: int
+) -> None:
+    corpus = _encode(spoken)
+    order = epoch_order(corpus.responses, corpus.start, segment, seed, epoch)
+    assert sorted(order) == corpus.responses.tolist()
+    assert order.tolist() == epoch_order(corpus.responses, corpus.start, segment, seed, epoch).tolist()
+    joined = 0  # windows that follow their neighbour; at least those that segments of this length must join
+    for before, after in pairwise(order):
+        joined += bool(after == before + 1 and corpus.start[after] == corpus.start[before])
+    lengths = Counter(corpus.start[corpus.responses].tolist()).values()
+    assert joined >= sum(length - (2 + (length - 2) // segment if length > 1 else 1) for length in lengths)
+
+
+def test_segments_begin_elsewhere_in_another_epoch() -> None:
+    corpus = _encode([Conversation("c", tuple(Utterance("AB"[i % 2], "a") for i in range(40)))])
+    orders = [epoch_order(corpus.responses, corpus.start, 5, 0, epoch).tolist() for epoch in range(8)]
+    cuts = {tuple(sorted(b for a, b in pairwise(order) if b != a + 1)) for order in orders}
+    assert len(cuts) > 4
+    assert orders != [epoch_order(corpus.responses, corpus.start, 5, 1, epoch).tolist() for epoch in range(8)]
+
+
+@pytest.mark.parametrize("size", [1, 4, 7, 1000])
+def test_the_batch_of_a_step_does_not_depend_on_where_training_began(encoded: EncodedCorpus, size: int) -> None:
+    windows = Windows(encoded, TrainConfig(batch_size=size, condition_dropout=0.3, segment=3), max_context=4)
+    per_epoch = -(-len(encoded.responses) // size)
+    total = min(3 * per_epoch, 30)
+    whole = list(islice(windows.from_step(0), total))
+    assert sum(batch.size for batch in whole[:per_epoch]) in (len(encoded.responses), total * size)
+    for step in {0, 1, per_epoch - 1, per_epoch, per_epoch + 1, total - 1} & set(range(total)):
+        batch = next(windows.from_step(step))
+        for name, array in batch._asdict().items():
+            assert np.array_equal(array, getattr(whole[step], name)), (step, name)
+
+
+def test_evaluation_sees_every_window_once_in_order(encoded: EncodedCorpus) -> None:
+    chunks = [responses for responses, _ in batches(encoded, 7, 4)]
+    assert np.concatenate(chunks).tolist() == encoded.responses.tolist()
+    assert {len(chunk) for chunk in chunks[:-1]} == {7}
+
+
+def test_the_first_window_sees_the_start_of_the_dialog() -> None:
+    corpus = _encode([Conversation("c", (Utterance("A", "a"), Utterance("A", "b")))])
+    batch = collate(corpus, corpus.responses, 9)
+    assert corpus.speaker.tolist() == [NOBODY, 0, 0]
+    assert _window(batch, 0)["context"] == [OPENING]
+    assert _window(batch, 0)["floors"] == [0.0]
+    assert _window(batch, 1)["context"] == [OPENING, _ids("a")]
+    assert _window(batch, 1)["floors"] == [0.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("length", "limit", "kept"), [(4, 4, [0, 1, 2, 3]), (5, 4, [0, 1, 2, 4]), (9, 4, [0, 1, 2, 8]), (1, 4, [0])]
+)
+def test_truncation_keeps_the_first_and_the_last(length: int, limit: int, kept: list[int]) -> None:
+    assert truncate(range(length), limit) == kept
+
+
+def test_whom_a_speaker_talks_to() -> None:
+    said = tuple(Utterance(name, "a") for name in "ABCAAC")
+    three = Conversation("c", said)
+    assert [addressee(three, i, u.speaker) for i, u in enumerate(said)] == [None, "A", "B", "C", "C", "A"]
+    two = Conversation("c", (Utterance("A", "a"),), speakers={"B": Profile("male")})
+    assert addressee(two, 0, "A") == "B"
+    assert addressee(Conversation("c", ()), 0, "A") is None
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_conditions_are_forgotten_independently_in_that_share(share: float) -> None:
+    spoken = [
+        Conversation("c", (Utterance("A", "a"), Utterance("B", "b")) * 400, "PETS", speakers=dict.fromkeys("AB", p))
+        for p in [Profile("female", 30, 1)]
+    ]
+    batch = collate(_encode(spoken), _encode(spoken).responses, 2)
+    forgotten = forget_conditions(batch, share, np.random.default_rng(0))
+    gone = np.column_stack((forgotten.topic == 0, ~forgotten.profiles_known.any(-1)))  # topic, mine, theirs
+    assert np.allclose(gone.mean(0), share, atol=0.05)
+    assert np.allclose((gone[:, 0] & gone[:, 1]).mean(), share**2, atol=0.05)
+    assert (forgotten.profiles_known.all(-1) | ~forgotten.profiles_known.any(-1)).all()
+    assert batch.topic.all()  # the batch itself is unchanged
+    assert np.array_equal(forgotten.tokens, batch.tokens)
+
+
+def test_no_conversations_encode_to_empty_arrays() -> None:
+    corpus = _encode([])
+    assert corpus.profiles.shape == (0, 2, 4)
+    assert len(corpus.responses) == 0
+    assert corpus.offsets.tolist() == [0]
