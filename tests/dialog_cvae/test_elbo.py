@@ -61,21 +61,22 @@ def test_noise_is_the_seeds(tiny_model: CVAE, encoded: EncodedCorpus) -> None:
 
 @torch.no_grad()
 def _recognise(model: CVAE, active: int) -> None:
-    """A posterior whose mean follows the response in the first `active` dimensions and is the prior's in the others."""
+    """A posterior whose mean follows the response in the first `active` dimensions; in the others it is far from the
+    prior's, but the same for every response.
+    """
     for parameter in (*model.prior_network.parameters(), model.recognition_network.bias):
         parameter.zero_()
     weight = model.recognition_network.weight
     weight[active : model.config.latent_size] = 0.0
     weight[model.config.latent_size :] = 0.0  # log variances
     model.recognition_network.weight[:active] *= 10
+    model.recognition_network.bias[: model.config.latent_size] = 2.0
 
 
 @pytest.mark.parametrize("active", [0, 1, 2, 3])
 def test_active_units_made_by_hand(tiny_model: CVAE, encoded: EncodedCorpus, active: int) -> None:
     _recognise(tiny_model, active)
-    report = evaluate_elbo(tiny_model, encoded)
-    assert report.active_units == active
-    assert (report.kl == 0) == (active == 0)
+    assert evaluate_elbo(tiny_model, encoded).active_units == active
 
 
 @torch.no_grad()
