@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -154,8 +155,13 @@ class Responder:
         for begin in range(0, len(draws), samples):
             yield draws[begin : begin + samples]
 
+    def text(self, draw: Draw) -> str:
+        """What a draw reads; control characters, which byte pieces can spell, are no part of a reply."""
+        read = "".join(c for c in self.tokenizer.decode(draw.tokens) if unicodedata.category(c) != "Cc")
+        return " ".join(read.split())
+
     def _response(self, draw: Draw) -> Response:
-        return Response(self.tokenizer.decode(draw.tokens), draw.log_prob, draw.length)
+        return Response(self.text(draw), draw.log_prob, draw.length)
 
 
 def _extended(conversation: Conversation, utterance: Utterance) -> Conversation:

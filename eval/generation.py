@@ -70,5 +70,5 @@ def sample_responses(
                 conversation.topic,
                 conversation.utterances[max(0, position - responder.max_context) : position],
                 conversation.utterances[position],
-                tuple(responder.tokenizer.decode(draw.tokens) for draw in draws),
+                tuple(map(responder.text, draws)),
             )

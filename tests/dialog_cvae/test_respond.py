@@ -19,6 +19,7 @@ from dialog_cvae.checkpoint import Checkpoint, CheckpointConfig, Provenance
 from dialog_cvae.config import ModelConfig, TokenizerConfig
 from dialog_cvae.cvae import CVAE, TensorBatch
 from dialog_cvae.data.batches import collate
+from dialog_cvae.decoding import Draw
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.respond import Decoding, Responder, Response, normalised
 from dialog_cvae.runtime.torch_engine import TorchEngine, build_model, weights_of
@@ -261,6 +262,14 @@ def test_pieces_never_make_broken_text(pieces, text, seed, hot):
             broken in reply.text for broken in ("\ufffd", "▁", "<0x", "<s>", "</s>", "<pad>", "<d>", "<unk>")
         )
         assert reply.text == " ".join(reply.text.split())
+
+
+def test_bytes_never_spell_control_characters(pieces):
+    byte = {value: i for i, value in pieces.tokenizer._bytes.items()}
+    word = pieces.tokenizer.encode("sure")
+    tokens = (*word, byte[0xC2], byte[0x8A], *word)  # U+008A between two words
+    assert "\x8a" in pieces.tokenizer.decode(tokens)
+    assert pieces.text(Draw(tokens, -1.0, len(tokens))) == "sure sure"
 
 
 def test_replies_of_nothing_but_broken_bytes_are_left_out(pieces, monkeypatch):
