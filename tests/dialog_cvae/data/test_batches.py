@@ -170,12 +170,6 @@ def test_the_batch_of_a_step_does_not_depend_on_where_training_began(encoded: En
             assert np.array_equal(array, getattr(whole[step], name)), (step, name)
 
 
-def test_conditions_are_forgotten_anew_in_each_epoch(encoded: EncodedCorpus) -> None:
-    windows = Windows(encoded, TrainConfig(batch_size=len(encoded.responses), condition_dropout=0.5), max_context=4)
-    kept = [batch.profiles_known[np.argsort(batch.response)].tobytes() for batch in islice(windows.from_step(0), 5)]
-    assert len(set(kept)) == 5
-
-
 def test_evaluation_sees_every_window_once_in_order(encoded: EncodedCorpus) -> None:
     chunks = [responses for responses, _ in batches(encoded, 7, 4)]
     assert np.concatenate(chunks).tolist() == encoded.responses.tolist()
