@@ -169,6 +169,15 @@ class Tokenizer:
         """Number of ids, special ones included."""
         return len(self.pieces)
 
+    @property
+    def whole_words(self) -> dict[int, str]:
+        """The ids that can stand for a whole word, each with the word in lower case, as word vectors spell it."""
+        first = range(len(SPECIALS), len(self.pieces))
+        if self.mode == "word":
+            return {i: self.pieces[i] for i in first}
+        begin = ((i, self._raw[i]) for i in first if i not in self._bytes)
+        return {i: raw[len(_SPACE) :].lower() for i, raw in begin if raw.startswith(_SPACE) and len(raw) > len(_SPACE)}
+
     def encode(self, text: str) -> list[int]:
         """Token ids of a text, without `<s>` and `</s>`; a text without a word gives an empty list.
 

@@ -31,6 +31,8 @@ SHORT_NAMES = {
     "train.seed": "seed",
     "train.epochs": "epochs",
     "train.max-steps": "max-steps",
+    "train.batch-size": "batch-size",
+    "train.early-stopping": "early-stopping",
     "train.vectors": "vectors",
     "train.threads": "threads",
 }

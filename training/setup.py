@@ -78,7 +78,7 @@ def put_vectors(model: CVAE, vocabulary: Vocabulary, source: str, folder: Path |
 
     Args:
         model: whose embedding is changed.
-        vocabulary: its words.
+        vocabulary: its words; of a unigram vocabulary, the pieces that begin a word, lower-cased.
         source: a file, a published name found in a folder `glove` beside the corpora, or a gensim downloader name.
         folder: where corpora are looked for.
 
@@ -86,17 +86,17 @@ def put_vectors(model: CVAE, vocabulary: Vocabulary, source: str, folder: Path |
         ConfigError: the vectors' width is not the embedding's.
         DataError: there are no such vectors, or they are malformed.
     """
-    pieces = vocabulary.tokenizer.pieces
+    words = vocabulary.tokenizer.whole_words
     path = None if Path(source).exists() else find_vectors(source, folder)
-    vectors = load_vectors(path or source, set(pieces))
+    vectors = load_vectors(path or source, set(words.values()))
     width = model.embedding.embedding_dim
     if vectors.dimension != width:
         raise ConfigError(
             f"train.vectors: {source} has {vectors.dimension} dimensions, but model.embedding_size is {width}"
         )
-    rows = {index: vectors.rows[word] for index, word in enumerate(pieces) if word in vectors.rows}
+    rows = {index: vectors.rows[word] for index, word in words.items() if word in vectors.rows}
     model.embedding.weight[list(rows)] = torch.from_numpy(vectors.matrix[list(rows.values())])
-    return len(rows) / len(pieces)
+    return len(rows) / len(words)
 
 
 def device_of(name: str) -> torch.device:

@@ -293,3 +293,13 @@ def test_encoding_is_fast() -> None:
     encoded = [tokenizer.encode(text) for text in utterances]
     assert time.process_time() - start < 3
     assert all(len(ids) == 12 for ids in encoded)
+
+
+def test_whole_words_are_what_word_vectors_know() -> None:
+    word = Tokenizer.train(["Cats like cats ."], WORD)
+    assert sorted(word.whole_words.values()) == [".", "cats", "like"]
+    assert all(word.pieces[i] == text for i, text in word.whole_words.items())
+    unigram = Tokenizer.train(["The cats saw the other cats there"] * 20, TokenizerConfig(mode="unigram"))
+    whole = unigram.whole_words
+    assert {"the", "there"} <= set(whole.values())
+    assert all(unigram.decode([i]).lower() == text for i, text in whole.items())

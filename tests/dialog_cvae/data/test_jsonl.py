@@ -205,7 +205,7 @@ def test_splits_on_some_lines_or_without_test_are_refused(tmp_path: Path) -> Non
 @pytest.mark.parametrize(("valid", "test"), [(0.6, 0.4), (-0.1, 0.2), (1.0, 1.0), (float("nan"), 0.1)])
 def test_shares_must_leave_something_to_train_on(valid: float, test: float, tmp_path: Path) -> None:
     path = write(tmp_path / "own.jsonl", *(talk(i) for i in range(5)))
-    with pytest.raises(ConfigError, match=r"valid_share \+ data\.test_share must be below 1"):
+    with pytest.raises(ConfigError, match=r"valid_share \+ corpus\.test_share must be below 1"):
         read(path, valid_share=valid, test_share=test)
 
 
