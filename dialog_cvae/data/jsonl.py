@@ -136,7 +136,8 @@ def _draw_splits(path: Path, found: Scan, valid_share: float, test_share: float,
     """A split for each record, by the order of the hashes of what is said."""
     if not (valid_share >= 0 and test_share >= 0 and valid_share + test_share < 1):
         raise ConfigError(
-            f"corpus.valid_share + corpus.test_share must be below 1 and neither negative, are {valid_share} + {test_share}"
+            "corpus.valid_share + corpus.test_share must be below 1 and neither negative, "
+            f"are {valid_share} + {test_share}"
         )
     keys = [_fingerprint(record.conversation, seed) for record in found.records]
     distinct = sorted(set(keys))
