@@ -1,9 +1,9 @@
 """From latent codes to token sequences: greedy or nucleus decoding in buckets of a fixed number of rows.
 
-A matrix product's rounding depends on its shape. Rows are therefore always decoded `ROWS` at a time, padded where there
-are fewer, so that a row's draw never depends on what stands beside it, nor on how much does. At another place in its
-bucket a row of unlucky width is rounded otherwise in the last bit, which decides between tokens only where two are as
-good as equal.
+A matrix product's rounding depends on its shape. Rows are therefore always decoded `ROWS` at a time: a finished row
+makes room for the next, and where there are too few, some stand twice. So a row's draw never depends on what stands
+beside it, nor on how much does. At another place among the `ROWS` a row of unlucky width is rounded otherwise in the
+last bit, which decides between tokens only where two are as good as equal.
 
 Shape legend: R rows, C condition, Z latent, D decoder state, V vocabulary, T steps.
 """
@@ -93,44 +93,49 @@ def decode(
         special: ids of the tokenizer.
 
     Returns:
-        R draws, each a function of its own row and its place among `ROWS`.
+        R draws, each a function of its own row and, in the last bit, of its place among `ROWS`.
     """
-    draws: list[Draw] = []
-    for begin in range(0, len(z), ROWS):
-        rows = slice(begin, begin + ROWS)
-        vectors, codes, numbers = (_fill(array[rows]) for array in (condition, z, uniforms))
-        draws += _decode_bucket(engine, vectors, codes, numbers, decoding, special, real=len(z[rows]))
-    return draws
-
-
-def _fill(array: Floats) -> Floats:
-    """Pad to `ROWS` rows with copies of the first."""
-    missing = ROWS - len(array)
-    return array if missing == 0 else np.concatenate((array, np.repeat(array[:1], missing, axis=0)))
-
-
-def _decode_bucket(
-    engine: Engine, condition: Floats, z: Floats, uniforms: Floats, decoding: Decoding, special: SpecialIds, real: int
-) -> list[Draw]:
-    state = engine.start(condition, z)
-    tokens: Ints = np.full(ROWS, special.begin, dtype=np.int64)
-    written = np.full((ROWS, decoding.max_tokens), special.end, dtype=np.int64)
-    log_prob = np.zeros(ROWS)
-    length = np.zeros(ROWS, dtype=np.int64)
-    running = np.arange(ROWS) < real
-    for step in range(decoding.max_tokens):
+    total, limit = len(z), decoding.max_tokens
+    if total == 0:
+        return []
+    starts = np.concatenate([_start(engine, condition[i : i + ROWS], z[i : i + ROWS]) for i in range(0, total, ROWS)])
+    written = np.full((total, limit), special.end, dtype=np.int64)
+    log_prob, length = np.zeros(total), np.zeros(total, dtype=np.int64)
+    waiting = iter(range(ROWS, total))
+    row = np.arange(ROWS) % total  # the row in each slot; slots without one of their own follow another's
+    running = np.arange(ROWS) < total
+    state, tokens = starts[row], np.full(ROWS, special.begin, dtype=np.int64)
+    while running.any():
         logits, state = engine.step(tokens, state)
-        allowed = logits.copy()
-        # An empty reply is no reply: the first token may not end it.
-        allowed[:, [*special.forbidden, special.end] if step == 0 else list(special.forbidden)] = -np.inf
-        tokens = choose(allowed, decoding.temperature, decoding.top_p, uniforms[:, step])
-        log_prob += np.where(running, token_log_probs(logits, tokens), 0.0)
-        length += running
-        written[running, step] = tokens[running]
-        running &= tokens != special.end
-        if not running.any():
-            break
-    return [_draw(written[row], log_prob[row], length[row], special.end) for row in range(real)]
+        step = np.minimum(length[row], limit - 1)
+        tokens = choose(_allowed(logits, step, special), decoding.temperature, decoding.top_p, uniforms[row, step])
+        active = row[running]
+        written[active, step[running]] = tokens[running]
+        log_prob[active] += token_log_probs(logits, tokens)[running]
+        length[active] += 1
+        finished = running & ((tokens == special.end) | (length[row] == limit))
+        for slot in np.flatnonzero(finished):
+            following = next(waiting, None)
+            if following is None:
+                running[slot] = False
+            else:
+                row[slot], tokens[slot], state[slot] = following, special.begin, starts[following]
+    return [_draw(written[r], log_prob[r], length[r], special.end) for r in range(total)]
+
+
+def _start(engine: Engine, condition: Floats, z: Floats) -> Floats:
+    """The decoder's first states, of `ROWS` rows at a time: fewer are padded with copies of the first."""
+    missing = ROWS - len(z)
+    padded = (np.concatenate((array, np.repeat(array[:1], missing, axis=0))) for array in (condition, z))
+    return engine.start(*padded)[: len(z)]
+
+
+def _allowed(logits: Floats, step: Ints, special: SpecialIds) -> Floats:
+    """Logits with -inf where a token may not be drawn; `step` (R,) counts each row's tokens so far."""
+    allowed = logits.copy()
+    allowed[:, list(special.forbidden)] = -np.inf
+    allowed[step == 0, special.end] = -np.inf  # an empty reply is no reply
+    return allowed
 
 
 def _draw(written: Ints, log_prob: float, length: int, end: int) -> Draw:
