@@ -119,7 +119,7 @@ def _fit(argv: Sequence[str] | None) -> int:
         config = folder.like_checkpoint(config, init, layers)
     if options.resume:
         out = options.out or folder.default_out(folder.decide_corpus(config))
-        config = folder.stored_run(out, config if "recipe" in given else None, layers)
+        config = folder.stored_run(out, config if "recipe" in given else None, layers, options.init)
     else:
         config = folder.decide_corpus(config)
         out = folder.new_out(options.out, config)

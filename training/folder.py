@@ -110,21 +110,30 @@ def like_checkpoint(config: FitConfig, checkpoint: Checkpoint, asked: Sequence[M
     return arguments.layered(config, fixed)
 
 
-def stored_run(out: Path, asked: FitConfig | None, layers: Sequence[Mapping[str, Any]]) -> FitConfig:
+def stored_run(
+    out: Path, asked: FitConfig | None, layers: Sequence[Mapping[str, Any]], init: Path | None = None
+) -> FitConfig:
     """The configuration of a run to go on with.
 
     Args:
         out: its folder.
         asked: the whole configuration now asked for, where the command names a recipe.
         layers: the fields now asked for by themselves.
+        init: `--init` of the command, which may repeat what the run was started with.
 
     Raises:
         CheckpointError: there is no run, or its configuration is broken.
-        ConfigError: a field that decides the result was asked for with another value.
+        ConfigError: a field that decides the result was asked for with another value, or a checkpoint to start from
+            although the run was started without one.
     """
     path = out / CONFIG_FILE
     if not (out / STATE_FILE).is_file() or not path.is_file():
         raise CheckpointError(f"{out}: no saved run there to resume (no {STATE_FILE} or no {CONFIG_FILE})")
+    if init is not None and stored_start(out).origin is None:
+        raise ConfigError(
+            f"resume, init: the run in {out} was started without --init, but goes on with --init {init}; "
+            "leave out one of --resume and --init"
+        )
     stored = _read(path, TypeAdapter(FitConfig))
     wanted = asked or arguments.layered(stored, *layers)
     if wanted.corpus.name == "auto":

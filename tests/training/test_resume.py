@@ -188,6 +188,15 @@ def test_changed_conversations_are_refused(raw_fit: Fit, config_file: Path, chan
     assert complaint == "run: the conversations are not those that this run was started on"
 
 
+def test_a_run_started_without_a_checkpoint_does_not_take_one_later(fit: Fit, whole_run: Path) -> None:
+    best = whole_run / "best"
+    complaint = fit("--out", whole_run, "--resume", "--init", best).complaint
+    assert complaint.startswith(f"resume, init: the run in {whole_run} was started without --init, but goes on with")
+    assert fit("--out", "none", "--resume", "--init", best).complaint.startswith("none: no saved run there to resume")
+    assert fit("--out", "tuned", "--init", best).status == 0
+    assert fit("--out", "tuned", "--init", best, "--resume").status == 0
+
+
 def test_a_folder_that_holds_a_run_is_not_started_in(fit: Fit, whole_run: Path) -> None:
     before = {path: path.read_bytes() for path in whole_run.rglob("*") if path.is_file()}
     complaint = fit("--out", whole_run).complaint
