@@ -126,7 +126,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     replies = sample_responses(responder, conversations, arguments.samples, arguments.seed, decoding)
     with _progress(count_contexts(conversations), "sampling") as bar:
         sampled = [_counted(bar, reply) for reply in replies]
-    lines = "".join(json.dumps(_line(one), ensure_ascii=False) + "\n" for one in sampled)
+    lines = "".join(json.dumps(_line(one), ensure_ascii=False, allow_nan=False) + "\n" for one in sampled)
     write_atomically(arguments.out / RESPONSES_FILE, lines.encode())
     write_atomically(arguments.out / SAMPLES_FILE, sample_table(sampled).encode())
     metrics: dict[str, Any] = {
@@ -139,10 +139,10 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         "seed": arguments.seed,
         **asdict(decoding),
         "vectors": None if source is None else Path(source).name,
-        **elbo._asdict(),
+        **elbo.figures(),
         **reply_metrics(sampled, _vectors(source, sampled)),
     }
-    write_atomically(arguments.out / METRICS_FILE, (json.dumps(metrics, indent=2) + "\n").encode())
+    write_atomically(arguments.out / METRICS_FILE, (json.dumps(metrics, indent=2, allow_nan=False) + "\n").encode())
     print(summary(metrics))
     print(f"wrote {RESPONSES_FILE}, {METRICS_FILE} and {SAMPLES_FILE} to {arguments.out}")
     return 0

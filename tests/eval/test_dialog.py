@@ -24,6 +24,7 @@ from dialog_cvae.cvae import CVAE, TensorBatch
 from dialog_cvae.data import sample
 from dialog_cvae.data.batches import collate, encode_corpus
 from dialog_cvae.data.vectors import load_vectors
+from dialog_cvae.elbo import evaluate_elbo
 from dialog_cvae.runtime.torch_engine import build_model, weights_of
 from dialog_cvae.tokenizer import Tokenizer
 from eval import generation
@@ -162,6 +163,15 @@ def test_perplexity_is_that_of_all_pairs_together(evaluate, checkpoint):
     assert metrics["kl"] == pytest.approx(kl / count, rel=1e-5)
     assert metrics["elbo"] == pytest.approx(-(reconstruction + kl) / count, rel=1e-5)
     assert metrics["perplexity_bound"] == pytest.approx(math.exp((reconstruction + kl) / tokens), rel=1e-5)
+
+
+def test_a_figure_that_is_not_finite_is_null(evaluate, monkeypatch):
+    def overflowing(*args, **kwargs):
+        return evaluate_elbo(*args, **kwargs)._replace(rec_perplexity=math.inf, kl=math.nan)
+
+    monkeypatch.setattr("eval.dialog.evaluate_elbo", overflowing)
+    _, metrics = evaluate("--limit", "2")
+    assert (metrics["rec_perplexity"], metrics["kl"]) == (None, None)
 
 
 def test_equal_seeds_write_equal_bytes(evaluate, tmp_path):
