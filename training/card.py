@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dialog_cvae.checkpoint import Provenance
 from dialog_cvae.config import ModelConfig
+
+OWN_LICENCE = "that of the user's own conversations"
+_AND_OWN = f" and {OWN_LICENCE}"
+
+
+def joint_licence(licences: Sequence[str | None]) -> str | None:
+    """The licence of weights that were fitted on several texts, one after the other.
+
+    Args:
+        licences: of each text, None for a user's own; one may itself be the answer of an earlier call.
+
+    Returns:
+        Every licence once; None where all texts are the user's own.
+    """
+    published = [licence.removesuffix(_AND_OWN).split("; ") for licence in licences if licence is not None]
+    if not published:
+        return None
+    own = any(licence is None or licence.endswith(_AND_OWN) for licence in licences)
+    return "; ".join(dict.fromkeys(name for names in published for name in names)) + (_AND_OWN if own else "")
 
 
 def model_card(
@@ -14,7 +33,7 @@ def model_card(
 ) -> str:
     """Markdown for people: what the model is, what it saw, what was measured, what it must not be used for."""
     kind = "CVAE with bag-of-words loss" if model.bow else "CVAE"
-    licence = provenance.licence or "that of the conversations it was fitted on, which are its user's own"
+    licence = provenance.licence or OWN_LICENCE
     style = f", text style `{provenance.style}`" if provenance.style else ""
     figures = "\n".join(f"| {name} | {_shown(value)} |" for name, value in metrics.items())
     return f"""# {kind} fitted on {provenance.data}

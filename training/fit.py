@@ -23,7 +23,7 @@ from dialog_cvae.runtime.torch_engine import weights_of
 from dialog_cvae.types import Corpus
 from training import arguments, folder, setup
 from training.arguments import RunOptions
-from training.card import model_card
+from training.card import joint_licence, model_card
 from training.config import FitConfig
 from training.folder import BEST_FOLDER, Start
 from training.journal import Journal, read_metrics
@@ -73,12 +73,14 @@ class BestCheckpoint:
         """Save the model with its metrics and card."""
         fitted = self.config.model_dump(mode="json", exclude={"corpus": {"dir"}})
         fitted["corpus"]["name"] = Path(fitted["corpus"]["name"]).name  # a user's folders are nobody else's business
+        if (vectors := fitted["train"]["vectors"]) is not None:
+            fitted["train"]["vectors"] = Path(vectors).name
         origin = self.start.origin
-        licences = dict.fromkeys((self.corpus.licence, None if origin is None else origin.licence))
+        licences = [self.corpus.licence] if origin is None else [self.corpus.licence, origin.licence]
         provenance = Provenance(
             data=self.corpus.name if origin is None else f"{self.corpus.name}, after {origin.data}",
             style=self.config.corpus.style if self.config.corpus.name == "swda" else None,
-            licence="; ".join(licence for licence in licences if licence is not None) or None,
+            licence=joint_licence(licences),
             step=step,
             fit=fitted,
         )

@@ -21,6 +21,7 @@ from dialog_cvae.types import Conversation, Utterance
 from tests.training.tiny_runs import CONFIG, Fit, conversation, metrics, state, write_corpus
 from training import fit as command_line
 from training import loop
+from training.card import OWN_LICENCE, joint_licence
 from training.schedules import BetaSchedule, LearningRateSchedule, beta, learning_rate
 from training.state import load_progress
 
@@ -150,9 +151,11 @@ def test_word_vectors_are_where_training_starts(fit: Fit, kill_at: KillAt) -> No
         expected = torch.tensor(rows[word]) if word in rows else plain[index]
         assert torch.equal(ours[index], expected), word
     shutil.rmtree("run")
-    assert fit("--out", "run", "--vectors", "vectors.txt", "--learning-rate.peak", 1e-9).status == 0
+    here = Path("vectors.txt").resolve()
+    assert fit("--out", "run", "--vectors", here, "--learning-rate.peak", 1e-9).status == 0
     assert "word vectors vectors.txt: " in fit("--out", "again", "--vectors", "vectors.txt").out
     trained = Checkpoint.load("run/best").weights["embedding.weight"]
+    assert Checkpoint.load("run/best").config.provenance.fit["train"]["vectors"] == "vectors.txt"
     assert trained[pieces.index("cats")] == pytest.approx(rows["cats"], abs=1e-6)
 
 
@@ -191,9 +194,27 @@ def test_a_fine_tuned_model_carries_the_licence_of_what_it_started_from(fit: Fit
     dataclasses.replace(base, config=base.config.model_copy(update={"provenance": provenance})).save(Path("base"))
     assert fit("--init", "base", "--out", "run").status == 0
     tuned = Checkpoint.load("run/best")
-    assert tuned.config.provenance.licence == "CC BY-NC-SA 3.0"
+    assert tuned.config.provenance.licence == "CC BY-NC-SA 3.0 and that of the user's own conversations"
     assert "Phone calls" in tuned.config.provenance.data
-    assert "CC BY-NC-SA 3.0" in tuned.card
+    assert f"Licence of the weights: {tuned.config.provenance.licence}." in tuned.card
+
+
+@pytest.mark.parametrize(
+    ("licences", "joint"),
+    [
+        ([None], None),
+        ([None, None], None),
+        (["MIT"], "MIT"),
+        (["MIT", "MIT"], "MIT"),
+        (["MIT", "CC BY 4.0"], "MIT; CC BY 4.0"),
+        ([None, "MIT"], f"MIT and {OWN_LICENCE}"),
+        (["MIT", None], f"MIT and {OWN_LICENCE}"),
+        (["MIT", f"CC BY 4.0; MIT and {OWN_LICENCE}"], f"MIT; CC BY 4.0 and {OWN_LICENCE}"),
+        ([None, f"MIT and {OWN_LICENCE}"], f"MIT and {OWN_LICENCE}"),
+    ],
+)
+def test_no_source_of_the_weights_loses_its_licence(licences: list[str | None], joint: str | None) -> None:
+    assert joint_licence(licences) == joint
 
 
 @pytest.mark.parametrize(
