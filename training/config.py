@@ -34,7 +34,9 @@ class TrainConfig(Config):
         1.0, ge=0, allow_inf_nan=False, description="weight of the bag-of-words loss, never annealed"
     )
     vectors: str | None = Field(
-        None, description="word vectors to start from: a GloVe or word2vec text file, or a gensim downloader name"
+        None,
+        description="word vectors to start from: a GloVe or word2vec text file, a name such as glove.6B.100d of a file "
+        "in a folder glove beside the corpora, or a gensim downloader name",
     )
     validate_every: Steps | None = Field(None, description="steps between validations; default a quarter of a pass")
     early_stopping: bool = Field(True, description="stop by the released code's patience rule on the validation ELBO")

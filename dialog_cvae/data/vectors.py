@@ -20,11 +20,13 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dialog_cvae.data.corpora import DATA_VARIABLE
 from dialog_cvae.errors import DataError
 
 _SAMPLE_BYTES = 1 << 16
@@ -32,6 +34,12 @@ _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 _DOWNLOADER_NAME = re.compile(r"[\w-]+")
 _MOST_DIMENSIONS = 1 << 14
 _LONGEST_WORD = 1 << 12  # bytes; beyond it a binary file is out of step
+# Published names of GloVe and the names under which gensim's downloader has the same vectors.
+_DOWNLOADER_NAMES: Mapping[str, str] = MappingProxyType(
+    {f"glove.6B.{width}d": f"glove-wiki-gigaword-{width}" for width in (50, 100, 200, 300)}
+    | {f"glove.twitter.27B.{width}d": f"glove-twitter-{width}" for width in (25, 50, 100, 200)}
+)
+_PLAIN_NAME = re.compile(r"\w[\w.-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +68,9 @@ def load_vectors(source: str | Path, words: Collection[str] | None = None) -> Wo
     """Load word vectors.
 
     Args:
-        source: a GloVe or word2vec file (text or word2vec's binary, plain or gzip), or a name that gensim's downloader
-            knows, such as "glove-twitter-200", which is fetched once into gensim's own folder.
+        source: a GloVe or word2vec file (text or word2vec's binary, plain or gzip), a name that gensim's downloader
+            knows, such as "glove-twitter-200", or a published one of the same vectors, such as "glove.twitter.27B.200d";
+            what a name means is fetched once into gensim's own folder.
         words: keep these only, which also bounds memory; all when None. Words that the file lacks are left out.
 
     Returns:
@@ -94,12 +103,28 @@ def _resolve(source: str | Path) -> Path:
     with _readable(path):
         if path.is_file():
             return path
+    if isinstance(source, str) and source in _DOWNLOADER_NAMES:
+        try:
+            return _download(_DOWNLOADER_NAMES[source])
+        except DataError as error:
+            raise DataError(source, f"not found; {_where_to_put(source)}; downloading: {error}") from error
     if isinstance(source, str) and _DOWNLOADER_NAME.fullmatch(source):
         return _download(source)
+    if isinstance(source, str) and _PLAIN_NAME.fullmatch(source) and not path.exists():
+        raise DataError(
+            source,
+            f"no such file; {_where_to_put(source)}, or give the path of a GloVe or word2vec file or a name of gensim's "
+            "downloader, for example glove-wiki-gigaword-100 (the vectors of glove.6B.100d)",
+        )
     kind = "is a folder" if path.is_dir() else "no such file"
     raise DataError(
         path, f"{kind}; word vectors come from a GloVe or word2vec file or by name, for example glove-twitter-200"
     )
+
+
+def _where_to_put(name: str) -> str:
+    stem = name.removesuffix(".gz").removesuffix(".txt")
+    return f"put {stem}.txt (or .txt.gz) in a folder glove below --data-dir or ${DATA_VARIABLE}"
 
 
 def _open(path: Path) -> BufferedReader:

@@ -176,7 +176,7 @@ def test_a_damaged_middle_of_a_gzip_is_refused(write):
         load_vectors(write(bytes(data)))
 
 
-@pytest.mark.parametrize("source", ["missing/vectors.txt", "glove.6B.100d", Path("glove-twitter-200"), ""])
+@pytest.mark.parametrize("source", ["missing/vectors.txt", Path("glove-twitter-200"), ""])
 def test_missing_files_are_named(tmp_path, monkeypatch, source):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError, match=r"(no such file|is a folder); word vectors come from") as caught:
@@ -225,6 +225,32 @@ def test_offline_says_what_to_do_without_a_traceback(downloader, monkeypatch, ca
     with pytest.raises(DataError, match=r"tiny-words: cannot be downloaded .*give the path .*tiny-words\.gz"):
         load_vectors("tiny-words")
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "same"), [("glove.6B.100d", "glove-wiki-gigaword-100"), ("glove.twitter.27B.25d", "glove-twitter-25")]
+)
+def test_a_published_name_is_downloaded_as_what_gensim_calls_it(downloader, monkeypatch, name, same):
+    asked = []
+    monkeypatch.setattr(downloader, "load", lambda known, return_path: asked.append(known) or refuse())
+    monkeypatch.setattr(downloader, "info", lambda name_only: {"models": [same]})
+    put = rf"put {re.escape(name)}\.txt \(or \.txt\.gz\) in a folder glove below --data-dir or \$DIALOG_CVAE_DATA"
+    with pytest.raises(DataError, match=rf"^{re.escape(name)}: not found; {put}; downloading: {same}: cannot be downl"):
+        load_vectors(name)
+    assert asked == [same]
+    cached = Path(downloader.BASE_DIR) / same / f"{same}.gz"
+    cached.parent.mkdir(parents=True)
+    cached.write_bytes(gzip.compress(("3 3\n" + GLOVE).encode()))
+    assert load_vectors(name).dimension == 3
+
+
+@pytest.mark.parametrize("name", ["glove.840B.300d", "glove.6B.10d.txt"])
+def test_a_name_that_no_downloader_has_says_where_to_put_the_file(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        DataError, match=rf"^{name}: no such file; put {name.removesuffix('.txt')}\.txt \(or .*gigaword-100"
+    ):
+        load_vectors(name)
 
 
 def test_a_wrong_checksum_is_refused(downloader, monkeypatch):
