@@ -26,7 +26,7 @@ class DataConfig(Config):
         "auto is swda where its file is found, else sample",
     )
     dir: Path | None = Field(
-        None, description="folder with the corpora; default: $DIALOG_CVAE_DATA, then the download cache"
+        None, description="folder with the corpora, looked into before $DIALOG_CVAE_DATA and the download cache"
     )
     style: Literal["zhao", "fluent", "verbatim"] = Field(
         "zhao",

@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
         "--data", help="swda, zhao2017, sample or PATH.jsonl; default: what the checkpoint was fitted on"
     )
     parser.add_argument(
-        "--data-dir", type=Path, help="folder with the corpora; default: $DIALOG_CVAE_DATA, then the cache"
+        "--data-dir", type=Path, help="folder with the corpora, looked into before $DIALOG_CVAE_DATA and the cache"
     )
     parser.add_argument("--style", choices=("zhao", "fluent", "verbatim"), help="of swda; default: the checkpoint's")
     parser.add_argument("--split", choices=("train", "valid", "test"), default="test", help="default: test")

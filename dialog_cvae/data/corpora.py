@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -67,7 +67,7 @@ def find(name: str, folder: Path | None) -> Path | None:
     """Where a corpus is: below `folder`, else below $DIALOG_CVAE_DATA, else in the download cache.
 
     Raises:
-        DataError: a folder was named but does not exist.
+        DataError: a folder was named but does not exist; that of the environment matters only once it is looked into.
     """
     for root in _roots(folder):
         for place in _PLACES[name]:
@@ -99,12 +99,16 @@ def _zhao2017(config: DataConfig) -> Path:
     return path
 
 
-def _roots(folder: Path | None) -> list[Path]:
-    if folder is not None and not folder.is_dir():
-        raise DataError(folder, "no such folder (--data-dir)")
+def _roots(folder: Path | None) -> Iterator[Path]:
+    """The folders to look into, one after the other."""
     if folder is not None:
-        return [folder]
-    variable = os.environ.get(DATA_VARIABLE)
-    if variable and not Path(variable).is_dir():
-        raise DataError(variable, f"no such folder (${DATA_VARIABLE})")
-    return [*([Path(variable)] if variable else []), download.cache_dir()]
+        yield _existing(folder, "--data-dir")
+    if variable := os.environ.get(DATA_VARIABLE):
+        yield _existing(Path(variable), f"${DATA_VARIABLE}")
+    yield download.cache_dir()
+
+
+def _existing(folder: Path, named_by: str) -> Path:
+    if not folder.is_dir():
+        raise DataError(folder, f"no such folder ({named_by})")
+    return folder

@@ -48,11 +48,14 @@ def test_the_environment_comes_before_the_cache(places: dict[str, Path]) -> None
     assert find("swda", None) == ours
 
 
-def test_a_named_folder_is_the_only_place(places: dict[str, Path]) -> None:
-    _put(places["cache"])
-    _put(places["environment"])
+def test_a_named_folder_is_the_first_place(places: dict[str, Path]) -> None:
     assert find("swda", places["named"]) is None
-    assert find("swda", places["cache"]) is not None
+    cached = _put(places["cache"])
+    assert find("swda", places["named"]) == cached
+    ours = _put(places["environment"])
+    assert find("swda", places["named"]) == ours
+    named = _put(places["named"], "swda/swda.zip")
+    assert find("swda", places["named"]) == named
 
 
 @pytest.mark.parametrize("place", ["swda/swda.zip", "swda.zip", "swda/swda-metadata.csv", "swda-metadata.csv"])
@@ -73,16 +76,17 @@ def test_missing_folders_are_named(places: dict[str, Path], monkeypatch: pytest.
     monkeypatch.setenv(DATA_VARIABLE, "gone")
     with pytest.raises(DataError, match=rf"gone: no such folder \(\${DATA_VARIABLE}\)"):
         find("swda", None)
+    assert find("swda", _put(places["named"]).parent) is not None  # what is found there needs no other place
     monkeypatch.setenv(DATA_VARIABLE, "")
     assert find("swda", None) is None
 
 
 def test_auto_is_swda_where_its_file_is_and_else_sample(places: dict[str, Path]) -> None:
-    assert resolve(DataConfig()).name == "sample"
+    assert resolve(DataConfig()).name == resolve(DataConfig(dir=places["named"])).name == "sample"
     _put(places["cache"])
     assert resolve(DataConfig()).name == "swda"
     assert resolve(DataConfig(name="zhao2017")).name == "zhao2017"
-    assert resolve(DataConfig(dir=places["named"])).name == "sample"
+    assert resolve(DataConfig(dir=places["named"])).name == "swda"
 
 
 def test_swda_is_read_from_where_it_is_in_the_style_asked_for(
@@ -145,7 +149,9 @@ def test_vectors_beside_the_corpora(places: dict[str, Path]) -> None:
     ours = _put(places["environment"], "glove/glove.6B.100d.subset.txt.gz")
     assert find_vectors("glove.6B.100d", None) == ours
     assert find_vectors("glove.6B.10", None) is None  # the name of a wider file only begins so
-    assert find_vectors("glove.6B.100d", places["named"]) is None
+    assert find_vectors("glove.6B.100d", places["named"]) == ours
+    named = _put(places["named"], "glove/glove.6B.100d.txt")
+    assert find_vectors("glove.6B.100d", places["named"]) == named
 
 
 @pytest.mark.parametrize("name", ["", "*", "/etc", "../..", "a/b", "[", "**"])
