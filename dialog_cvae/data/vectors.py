@@ -69,8 +69,8 @@ def load_vectors(source: str | Path, words: Collection[str] | None = None) -> Wo
 
     Args:
         source: a GloVe or word2vec file (text or word2vec's binary, plain or gzip), a name that gensim's downloader
-            knows, such as "glove-twitter-200", or a published one of the same vectors, such as "glove.twitter.27B.200d";
-            what a name means is fetched once into gensim's own folder.
+            knows, such as "glove-twitter-200", or the published one of the same vectors, "glove.twitter.27B.200d"; what
+            a name means is fetched once into gensim's own folder.
         words: keep these only, which also bounds memory; all when None. Words that the file lacks are left out.
 
     Returns:
@@ -113,8 +113,8 @@ def _resolve(source: str | Path) -> Path:
     if isinstance(source, str) and _PLAIN_NAME.fullmatch(source) and not path.exists():
         raise DataError(
             source,
-            f"no such file; {_where_to_put(source)}, or give the path of a GloVe or word2vec file or a name of gensim's "
-            "downloader, for example glove-wiki-gigaword-100 (the vectors of glove.6B.100d)",
+            f"no such file; {_where_to_put(source)}, or give the path of a GloVe or word2vec file or a name of "
+            "gensim's downloader, for example glove-wiki-gigaword-100 (the vectors of glove.6B.100d)",
         )
     kind = "is a folder" if path.is_dir() else "no such file"
     raise DataError(
