@@ -196,8 +196,7 @@ def _run(
         f"{torch.get_num_threads()} threads; writing to {out}",
         flush=True,
     )
-    log_every, batch_size, full_beta = config.train.log_every, config.train.batch_size, config.beta.stop
-    with StopRequest() as stop, Journal(out, progress, log_every, batch_size, full_beta) as journal:
+    with StopRequest() as stop, Journal(out, progress, config) as journal:
         run = Run(config, out, model, optimiser, windows, valid, journal, keep_best, interrupted=stop)
         progress = train(run, progress)
     return _finish(out, progress, stop)

@@ -12,8 +12,10 @@ from typing import IO, TYPE_CHECKING, Any, Self
 from tqdm import tqdm
 
 from dialog_cvae.checkpoint import write_atomically
+from dialog_cvae.config import ModelConfig
 from dialog_cvae.elbo import ElboReport
 from dialog_cvae.errors import DataError
+from training.config import FitConfig
 from training.objectives import Objective
 from training.state import Progress
 
@@ -26,10 +28,7 @@ STEPS = "steps"  # name, among the sums, of how many steps they are over
 LINE_SECONDS = 10.0  # between plain lines where stdout is no terminal
 COLLAPSED_KL = 0.5  # nats
 COLLAPSED_GAIN = 0.1  # nats
-ADVICE = (
-    "the posterior is collapsing: the decoder hardly uses z. What helps: --schedule cyclical, --bow, "
-    "a smaller --beta.stop, or more --beta.cycles"
-)
+COLLAPSED_SHARE = 0.02  # of the latent dimensions
 
 
 class Journal:
@@ -38,15 +37,13 @@ class Journal:
     Args:
         out: folder of the run.
         progress: where the run starts; metrics from after that step, left by a killed run, are dropped.
-        log_every: steps between records, which hold means over them.
-        batch_size: windows in an update, for the speed shown.
-        full_beta: highest beta of the schedule; below half of it a small KL is no collapse yet.
+        config: of the run.
     """
 
-    def __init__(self, out: Path, progress: Progress, log_every: int, batch_size: int, full_beta: float) -> None:
+    def __init__(self, out: Path, progress: Progress, config: FitConfig) -> None:
         from torch.utils.tensorboard.writer import SummaryWriter
 
-        self._log_every, self._batch_size, self._full_beta = log_every, batch_size, full_beta
+        self._config = config
         self._start, self._began = progress.step, time.monotonic()
         self._spoke = self._began
         self._beta = 0.0
@@ -89,7 +86,7 @@ class Journal:
         for name, value in values.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
         self._bar.update()
-        if step % self._log_every == 0 or step == self._bar.total:
+        if step % self._config.train.log_every == 0 or step == self._bar.total:
             steps = self._sums.pop(STEPS)
             means = {name: total / steps for name, total in self._sums.items()}
             self._sums = {}
@@ -109,11 +106,13 @@ class Journal:
             f"{report.rec_perplexity:.2f}, active units {report.active_units}, nats gained by z "
             f"{report.nats_from_z:.2f}{' (best so far)' if best else ''}"
         )
-        unused = report.kl < COLLAPSED_KL or report.nats_from_z < COLLAPSED_GAIN
-        collapsed = unused and self._beta > 0.5 * self._full_beta
+        # Below half of the schedule's highest beta, a code that is not yet in use is no collapse.
+        collapsed = hardly_uses_z(report, self._config.model) and self._beta > 0.5 * self._config.beta.stop
         if collapsed and not self._collapsed:
             self.say(
-                f"warning: step {step}: KL {report.kl:.3f} nats, nats gained by z {report.nats_from_z:.3f}: {ADVICE}"
+                f"warning: step {step}: KL {report.kl:.3f} nats, nats gained by z {report.nats_from_z:.3f}, "
+                f"active units {report.active_units} of {self._config.model.latent_size}: the posterior is collapsing: "
+                f"the decoder hardly uses z. What helps: {' or '.join(remedies(self._config))}"
             )
         self._collapsed = collapsed
 
@@ -133,9 +132,26 @@ class Journal:
         now = time.monotonic()
         if not self._terminal and (now - self._spoke >= LINE_SECONDS or step == self._bar.total):
             self._spoke = now
-            speed = (step - self._start) * self._batch_size / (now - self._began)
+            speed = (step - self._start) * self._config.train.batch_size / (now - self._began)
             listed = ", ".join(f"{name} {value}" for name, value in shown.items())
             self.say(f"step {step}/{self._bar.total}: {listed} ({speed:.0f} examples/s)")
+
+
+def hardly_uses_z(report: ElboReport, model: ModelConfig) -> bool:
+    """Whether z tells the decoder next to nothing, or carries few nats in next to no dimension."""
+    few_units = report.active_units < max(1, COLLAPSED_SHARE * model.latent_size)
+    return report.nats_from_z < COLLAPSED_GAIN or (report.kl < COLLAPSED_KL and few_units)
+
+
+def remedies(config: FitConfig) -> list[str]:
+    """Options against a collapse, less what the run does already."""
+    cyclical = config.beta.kind == "cyclical"
+    shorter = "more --beta.cycles" if config.beta.cycle_steps is None else "a smaller --beta.cycle-steps"
+    return [
+        shorter if cyclical else "--schedule cyclical",
+        *([] if config.model.bow else ["--bow"]),
+        "a smaller --beta.stop",
+    ]
 
 
 def read_metrics(out: Path) -> list[dict[str, Any]]:

@@ -6,16 +6,20 @@ import io
 import math
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from dialog_cvae.config import ModelConfig
 from dialog_cvae.elbo import ElboReport
 from dialog_cvae.errors import DataError
 from tests.training.tiny_runs import metrics
-from training.journal import Journal, read_metrics
+from training.config import FitConfig, TrainConfig
+from training.journal import Journal, hardly_uses_z, read_metrics, remedies
 from training.objectives import Objective
 from training.plots import draw_learning_curves
+from training.schedules import BetaSchedule
 from training.state import Progress
 from training.stopping import Stopping
 
@@ -25,6 +29,10 @@ COLLAPSED = HEALTHY._replace(kl=0.02, nats_from_z=0.01, active_units=0)
 
 def _progress(step: int = 0, unlogged: dict[str, float] | None = None) -> Progress:
     return Progress(step, 100, "data", 0, 1, Stopping(10), unlogged=unlogged or {})
+
+
+def _config(*, log_every: int = 1, stop: float = 1.0, **beta: Any) -> FitConfig:
+    return FitConfig(train=TrainConfig(log_every=log_every), beta=BetaSchedule(stop=stop, **beta))
 
 
 def _objective(loss: float) -> Objective:
@@ -37,10 +45,10 @@ def _train(journal: Journal, first: int, last: int, beta: float = 1.0) -> None:
 
 
 def test_records_are_means_since_the_last_one(tmp_path: Path) -> None:
-    with Journal(tmp_path, _progress(), 4, 30, 1.0) as journal:
+    with Journal(tmp_path, _progress(), _config(log_every=4)) as journal:
         _train(journal, 1, 6)
         assert journal.unlogged == {"steps": 2, "loss": 11, "gradient_norm": 22, "reconstruction": 11, "kl": 1}
-    with Journal(tmp_path, _progress(6, journal.unlogged), 4, 30, 1.0) as journal:
+    with Journal(tmp_path, _progress(6, journal.unlogged), _config(log_every=4)) as journal:
         _train(journal, 7, 8)
         assert journal.unlogged == {}
     records = metrics(tmp_path, "train")
@@ -51,10 +59,10 @@ def test_records_are_means_since_the_last_one(tmp_path: Path) -> None:
 
 
 def test_records_after_the_state_are_dropped(tmp_path: Path) -> None:
-    with Journal(tmp_path, _progress(), 1, 30, 1.0) as journal:
+    with Journal(tmp_path, _progress(), _config()) as journal:
         _train(journal, 1, 5)
         journal.validated(5, HEALTHY, True)
-    with Journal(tmp_path, _progress(3), 1, 30, 1.0):
+    with Journal(tmp_path, _progress(3), _config()):
         assert [record["step"] for record in read_metrics(tmp_path)] == [1, 2, 3]
 
 
@@ -77,7 +85,10 @@ def test_a_half_written_record_at_the_end_is_left_out(tmp_path: Path) -> None:
     [
         (COLLAPSED, 1.0, 1.0, True),
         (COLLAPSED._replace(nats_from_z=2.0), 1.0, 1.0, True),
-        (COLLAPSED._replace(kl=4.0), 1.0, 1.0, True),
+        (COLLAPSED._replace(nats_from_z=2.0, active_units=3), 1.0, 1.0, True),  # 2 % of 200 are 4
+        (COLLAPSED._replace(nats_from_z=2.0, active_units=4), 1.0, 1.0, False),
+        (COLLAPSED._replace(kl=4.0, nats_from_z=2.0), 1.0, 1.0, False),
+        (COLLAPSED._replace(kl=4.0, active_units=4), 1.0, 1.0, True),
         (COLLAPSED, 0.3, 0.4, True),  # a schedule whose full beta is small
         (COLLAPSED, 0.1, 1.0, False),  # early in a rise the code is not yet in use
         (HEALTHY, 1.0, 1.0, False),
@@ -86,7 +97,7 @@ def test_a_half_written_record_at_the_end_is_left_out(tmp_path: Path) -> None:
 def test_collapse_is_warned_of_with_advice(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], report: ElboReport, beta: float, full_beta: float, warned: bool
 ) -> None:
-    with Journal(tmp_path, _progress(), 1, 30, full_beta) as journal:
+    with Journal(tmp_path, _progress(), _config(stop=full_beta)) as journal:
         _train(journal, 1, 1, beta)
         journal.validated(1, report, False)
         _train(journal, 2, 2, beta)
@@ -95,12 +106,31 @@ def test_collapse_is_warned_of_with_advice(
     assert len(lines) == warned  # once, not at each validation
     for line in lines:
         assert f"step 1: KL {report.kl:.3f} nats" in line
-        assert "--schedule cyclical" in line
-        assert "--bow" in line
+        assert f"active units {report.active_units} of 200" in line
+        assert line.endswith("What helps: more --beta.cycles or --bow or a smaller --beta.stop")
+
+
+def test_few_dimensions_may_all_be_needed() -> None:
+    quiet, few = HEALTHY._replace(kl=0.4), ModelConfig(latent_size=4)
+    assert not hardly_uses_z(quiet._replace(active_units=1), few)
+    assert hardly_uses_z(quiet._replace(active_units=0), few)
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (_config(kind="monotonic"), ["--schedule cyclical", "--bow"]),
+        (_config(kind="monotonic", cycle_steps=9), ["--schedule cyclical", "--bow"]),
+        (_config(cycle_steps=9), ["a smaller --beta.cycle-steps", "--bow"]),
+        (_config().model_copy(update={"model": ModelConfig(bow=True)}), ["more --beta.cycles"]),
+    ],
+)
+def test_advice_is_what_the_run_does_not_do_yet(config: FitConfig, expected: list[str]) -> None:
+    assert remedies(config) == [*expected, "a smaller --beta.stop"]
 
 
 def test_a_collapse_that_comes_back_is_warned_of_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with Journal(tmp_path, _progress(), 1, 30, 1.0) as journal:
+    with Journal(tmp_path, _progress(), _config()) as journal:
         for step, report in enumerate((COLLAPSED, HEALTHY, COLLAPSED), start=1):
             _train(journal, step, step)
             journal.validated(step, report, False)
@@ -108,7 +138,7 @@ def test_a_collapse_that_comes_back_is_warned_of_again(tmp_path: Path, capsys: p
 
 
 def test_figures_that_are_not_finite_are_null_and_a_gap_in_the_curves(tmp_path: Path) -> None:
-    with Journal(tmp_path, _progress(), 1, 30, 1.0) as journal:
+    with Journal(tmp_path, _progress(), _config()) as journal:
         _train(journal, 1, 1)
         journal.validated(1, HEALTHY._replace(rec_perplexity=math.inf, kl=math.nan), True)
     (record,) = metrics(tmp_path, "valid")
@@ -122,7 +152,7 @@ def test_a_terminal_gets_a_bar_with_terms_and_beta(tmp_path: Path, monkeypatch: 
     terminal = io.StringIO()
     monkeypatch.setattr(terminal, "isatty", lambda: True)
     monkeypatch.setattr(sys, "stdout", terminal)
-    with Journal(tmp_path, _progress(), 1, 30, 1.0) as journal:
+    with Journal(tmp_path, _progress(), _config()) as journal:
         _train(journal, 1, 3, beta=0.25)
         journal.validated(3, HEALTHY, True)
     shown = terminal.getvalue()
