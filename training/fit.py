@@ -157,6 +157,7 @@ def _describe(corpus: Corpus) -> None:
 def _fresh_parts(config: FitConfig, corpus: Corpus, init: Checkpoint | None) -> tuple[Vocabulary, CVAE]:
     """Vocabulary and model of a new run, from nothing or from a checkpoint."""
     if init is not None:
+        print(f"starting from {init.config.provenance.data}: its sizes and its tokenizer are kept", flush=True)
         vocabulary = setup.extended_vocabulary(corpus, init)
         return vocabulary, setup.fine_tuned_model(init, vocabulary)
     vocabulary = setup.new_vocabulary(corpus, config.tokenizer)
@@ -207,7 +208,7 @@ def _check_schedules(config: FitConfig, total: int) -> None:
         try:
             schedule.check(total)
         except ValueError as error:
-            raise ConfigError(f"{name}: {error}") from None
+            raise ConfigError(f"{name}: {error} (give --beta.cycles, --learning-rate.cycles or more steps)") from None
 
 
 def _resumed(out: Path, model: CVAE, optimiser: torch.optim.Adam, start: Progress) -> Progress:

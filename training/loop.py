@@ -18,14 +18,12 @@ from dialog_cvae.elbo import ElboReport, evaluate_elbo
 from dialog_cvae.errors import DialogCvaeError
 from dialog_cvae.types import DialogBatch
 from training.config import FitConfig, TrainConfig
+from training.folder import BEST_FOLDER
 from training.objectives import Objective, weighted
 from training.schedules import beta, learning_rate
 from training.state import Progress, save_state
 
 NOISE, FORGETTING = 0, 1  # streams of randomness within a step
-ADVICE = (
-    "Going on would end the same way: start anew, or by --init from the best checkpoint, with a lower learning rate"
-)
 
 
 class TrainingError(DialogCvaeError):
@@ -185,7 +183,12 @@ def train(run: Run, progress: Progress) -> Progress:
                 saved = save(run, progress)
         save(run, progress)
     except TrainingError as error:
-        raise TrainingError(f"{error}; the state after step {saved} is in {run.out}/state. {ADVICE}") from None
+        best = run.out / BEST_FOLDER
+        start = f"start anew, or by --init {best}," if best.is_dir() else "start anew"
+        raise TrainingError(
+            f"{error}; the state after step {saved} is in {run.out}/state. Going on would end the same way: {start} "
+            "with a lower learning rate"
+        ) from None
     return progress
 
 

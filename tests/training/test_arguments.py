@@ -118,7 +118,11 @@ def test_json_and_toml_say_the_same(tmp_path: Path) -> None:
         (["--config", "nowhere.json"], "nowhere.json: cannot be read (No such file or directory)"),
         (["--config", "."], ".: cannot be read (Is a directory)"),
         (["--data", "swdaa"], "swdaa: unknown corpus; known are swda, zhao2017, sample and the path of a .jsonl file"),
-        (["--data", "sample", "--max-steps", "3"], "beta: cycles must be at most the total number of steps, 3, but is"),
+        (
+            ["--data", "sample", "--max-steps", "3"],
+            "beta: cycles must be at most the total number of steps, 3, but is 4 "
+            "(give --beta.cycles, --learning-rate.cycles or more steps)",
+        ),
     ],
 )
 def test_refused_options(raw_fit: Fit, given: list[str], complaint: str) -> None:

@@ -192,7 +192,8 @@ def test_a_fine_tuned_model_carries_the_licence_of_what_it_started_from(fit: Fit
     base = Checkpoint.load(whole_run / "best")
     provenance = base.config.provenance.model_copy(update={"data": "Phone calls", "licence": "CC BY-NC-SA 3.0"})
     dataclasses.replace(base, config=base.config.model_copy(update={"provenance": provenance})).save(Path("base"))
-    assert fit("--init", "base", "--out", "run").status == 0
+    out = fit("--init", "base", "--out", "run").out
+    assert out.count("starting from Phone calls: its sizes and its tokenizer are kept\n") == 1
     tuned = Checkpoint.load("run/best")
     assert tuned.config.provenance.licence == "CC BY-NC-SA 3.0 and that of the user's own conversations"
     assert "Phone calls" in tuned.config.provenance.data
