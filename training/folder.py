@@ -139,7 +139,9 @@ def stored_run(
     if wanted.corpus.name == "auto":
         wanted = arguments.layered(wanted, {"corpus": {"name": stored.corpus.name}})
     for name, (old, new) in arguments.differences(stored, wanted).items():
-        if name not in FREE_ON_RESUME:
+        # A file may have moved: the fingerprint of its conversations decides whether they are the run's.
+        moved = name == "corpus.name" and old.endswith(".jsonl") and new.endswith(".jsonl")
+        if name not in FREE_ON_RESUME and not moved:
             raise ConfigError(
                 f"{name}: the run in {out} has {old!r}, but {new!r} was asked for; a resumed run keeps it"
             )

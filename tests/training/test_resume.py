@@ -156,7 +156,7 @@ def test_fields_without_influence_may_change(fit: Fit, at_step: AtStep, whole_ru
         (("--learning-rate.peak", 0.5), "learning_rate.peak", "0.001", "0.5"),
         (("--train.batch-size", 3), "train.batch_size", "7", "3"),
         (("--tokenizer.vocab-size", 99), "tokenizer.vocab_size", "10000", "99"),
-        (("--data", "other.jsonl"), "corpus.name", "mine.jsonl'", "'other.jsonl'"),
+        (("--data", "sample"), "corpus.name", "mine.jsonl'", "'sample'"),
         (("--recipe", "small"), "tokenizer.vocab_size", "10000", "5000"),
     ],
 )
@@ -166,6 +166,19 @@ def test_fields_that_decide_the_result_may_not_change(
     complaint = fit("--out", whole_run, "--resume", *options).complaint
     assert complaint.startswith(f"{field}: the run in {whole_run} has ")
     assert f"{old}, but {new} was asked for; a resumed run keeps it" in complaint
+
+
+def test_a_file_may_move_but_not_be_another(
+    raw_fit: Fit, kill_at: KillAt, corpus_file: Path, config_file: Path, whole_run: Path
+) -> None:
+    kill_at(6, "--out", "run")
+    shutil.copy(corpus_file, "moved.jsonl")
+    other = write_corpus(Path("other.jsonl"), [conversation(i) for i in range(20, 32)])
+    common = ("--config", config_file, "--out", "run", "--resume")
+    assert raw_fit("--data", other, *common).complaint.startswith("run: the conversations are not those")
+    assert raw_fit("--data", "gone.jsonl", *common).complaint.startswith("gone.jsonl: cannot be read")
+    assert raw_fit("--data", "moved.jsonl", *common).status == 0
+    assert_same_run(Path("run"), whole_run)
 
 
 @pytest.mark.parametrize("change", ["text", "order", "profile", "speaker", "fewer"])
@@ -294,6 +307,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_last_good_state(
         complaint = fit("--out", "run").complaint
     assert complaint.startswith("step 7: loss or gradient is not finite (loss nan: reconstruction ")
     assert "the state after step 6 is in run/state" in complaint
+    assert complaint.endswith("start anew, or by --init run/best, with a lower learning rate")
     assert load_progress(Path("run")).step == 6
     assert all(bool(torch.isfinite(tensor).all()) for tensor in state(Path("run")).values())
     assert fit("--out", "run", "--resume").status == 0
@@ -306,7 +320,8 @@ def test_a_learning_rate_that_explodes_is_said_so_and_leaves_a_finite_state(fit:
     assert "not finite" in complaint
     step = load_progress(Path("run")).step
     assert f"the state after step {step} is in run/state" in complaint
-    assert "at a lower learning rate" in complaint or "with a lower learning rate" in complaint
+    assert not Path("run/best").exists()
+    assert complaint.endswith("start anew with a lower learning rate")
     assert all(bool(torch.isfinite(tensor).all()) for tensor in state(Path("run")).values())
 
 
