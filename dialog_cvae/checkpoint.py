@@ -1,14 +1,14 @@
 """The one checkpoint format: a folder that holds everything a reply needs.
 
-    config.json        sizes, topics, what it was fitted on, and the SHA-256 of the files beside it
+    config.json        sizes, topics, what it was fitted on, and the SHA-256 of the next three
     model.safetensors  the weights
     tokenizer.model    the SentencePiece model
     metrics.json       what was measured
     README.md          the model card
 
 All five are parts: a checkpoint that lacks one is refused. `config.json` carries a checksum of its own, so that no
-single changed byte goes unnoticed. The folder is written beside its place and then renamed into it; readers never see
-half of one.
+single changed byte goes unnoticed, but in the card: it is for people, who may write into it. The folder is written
+beside its place and then renamed into it; readers never see half of one.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +26,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_weights
 from safetensors.numpy import save as serialise_weights
@@ -64,6 +65,13 @@ class CheckpointConfig(Config):
     topics: tuple[str, ...] = Field(description="known topics, in the order of their embedding after `<unknown>`")
     provenance: Provenance
 
+    @field_validator("topics")
+    @classmethod
+    def _distinct(cls, topics: tuple[str, ...]) -> tuple[str, ...]:
+        if twice := [topic for topic, count in Counter(topics).items() if count > 1]:
+            raise ValueError(f"a topic stands there once, but {twice[0]!r} more often")
+        return topics
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -85,11 +93,10 @@ class Checkpoint:
             WEIGHTS: serialise_weights({name: np.ascontiguousarray(w) for name, w in self.weights.items()}),
             TOKENIZER: self.tokenizer.to_bytes(),
             METRICS: _json_bytes(self.metrics),
-            CARD: self.card.encode(errors="replace"),
         }
         content = self.config.model_dump(mode="json") | {"files": {name: _sha256(data) for name, data in parts.items()}}
         content["checksum"] = _checksum(content)
-        replace_folder(path, parts | {CONFIG: _json_bytes(content)})
+        replace_folder(path, parts | {CARD: self.card.encode(errors="replace"), CONFIG: _json_bytes(content)})
 
     @classmethod
     def load(cls, path: str | Path) -> Checkpoint:
@@ -116,7 +123,9 @@ def _load(folder: Path) -> Checkpoint:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise CheckpointError(f"{folder / CONFIG}: field {place}: {first['msg']}") from None
+        raise CheckpointError(
+            f"{folder / CONFIG}: field {place}: {first['msg'].removeprefix('Value error, ')}"
+        ) from None
     try:
         weights: dict[str, NDArray[Any]] = load_weights(parts[WEIGHTS])
     except (SafetensorError, KeyError) as error:
@@ -196,6 +205,8 @@ def _write(path: Path, data: bytes) -> None:
 def _folder(path: str | Path) -> Path:
     """Where the checkpoint is: at `path`, or at its side name when writing it anew was cut short."""
     folder = Path(path)
+    if not str(path) or "\0" in str(path):  # neither names a folder, though Path("") is the one we are in
+        raise CheckpointError(f"{str(path)!r}: no checkpoint folder there")
     try:
         if folder.is_dir():
             return folder
@@ -245,10 +256,12 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def _verified_parts(folder: Path, hashes: Mapping[str, str]) -> dict[str, bytes]:
-    """The parts beside `config.json`, each held against the hash that it lists."""
+    """The parts beside `config.json`, each but the card held against the hash that it lists."""
+    if missing := [name for name in (WEIGHTS, TOKENIZER) if name not in hashes]:
+        raise CheckpointError(f"{folder / CONFIG}: field files: no SHA-256 of {' and '.join(missing)}")
     parts = {name: _read_bytes(folder / name) for name in (WEIGHTS, TOKENIZER, METRICS, CARD)}
     for name, expected in hashes.items():
-        if name in parts and (found := _sha256(parts[name])) != expected:
+        if name in parts and name != CARD and (found := _sha256(parts[name])) != expected:
             raise CheckpointError(
                 f"{folder / name}: truncated or changed: its SHA-256 is {found[:12]}..., "
                 f"{CONFIG} says {str(expected)[:12]}..."
