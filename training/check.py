@@ -13,7 +13,7 @@ from dialog_cvae.config import DataConfig, ModelConfig, TokenizerConfig
 from dialog_cvae.data import jsonl
 from dialog_cvae.data.jsonl_line import show
 from dialog_cvae.errors import DataError, DialogCvaeError
-from dialog_cvae.tokenizer import words
+from dialog_cvae.tokenizer import UNK, words
 from dialog_cvae.types import Conversation, Corpus
 
 FINE, PROBLEMS, UNREADABLE = 0, 1, 2
@@ -38,6 +38,7 @@ The file is UTF-8 text with one conversation a line, each a JSON object:
               education is 0 less than high school, 1 less than college, 2 college, 3 more than college
 
 Blank lines are skipped. A conversation of one utterance is counted and left out, since nothing responds in it.
+Control characters other than tabs and line ends are a problem.
 Exit status: 0 the file is fine, 1 it has problems, 2 it cannot be read at all.
 """
 
@@ -98,6 +99,8 @@ def _check(path: Path, valid_share: float, test_share: float, max_problems: int)
         corpus = jsonl.assemble(path, found, valid_share=valid_share, test_share=test_share)
     except DataError as error:
         problems.append(error.reason)
+    if corpus is not None and not _word_counts(corpus.train):
+        problems.append("the training conversations contain no word")
     lines = [f"{path}", *_describe([record.conversation for record in found.records]), *_describe_splits(corpus)]
     if skipped := len(found.one_utterance):
         numbers = ", ".join(map(str, found.one_utterance[:NAMES_SHOWN])) + ("…" if skipped > NAMES_SHOWN else "")
@@ -116,7 +119,8 @@ def _describe(conversations: Sequence[Conversation]) -> list[str]:
     if not conversations:
         return [_row("conversations", "0 usable")]
     utterances = [utterance for conversation in conversations for utterance in conversation.utterances]
-    lengths = [len(words(utterance.text)) + 2 for utterance in utterances]  # <s> and </s> count
+    cut = [words(utterance.text) for utterance in utterances]
+    lengths = [len(tokens) + 2 for tokens in cut]  # <s> and </s> count
     limit = ModelConfig().max_utterance_tokens
     too_long = sum(length > limit for length in lengths)
     pairs = {(c.id, u.speaker): c.profile(u.speaker) for c in conversations for u in c.utterances}
@@ -129,7 +133,7 @@ def _describe(conversations: Sequence[Conversation]) -> list[str]:
     return [
         _row("conversations", f"{len(conversations):,}"),
         _row("utterances", f"{len(utterances):,}; in a conversation: {turns}"),
-        _row("words", f"{sum(lengths) - 2 * len(lengths):,}"),
+        _row("words", f"{sum(len(tokens) - tokens.count(UNK) for tokens in cut):,}"),
         _row("tokens", f"in an utterance, with <s> and </s>: {_quantiles(lengths)}"),
         _row("", f"{too_long:,} ({too_long / len(lengths):.1%}) exceed the model's {limit} and lose their middle"),
         _row("speakers", _names(speaker for _, speaker in pairs)),
@@ -157,7 +161,9 @@ def _describe_splits(corpus: Corpus | None) -> list[str]:
 
 
 def _word_counts(conversations: Iterable[Conversation]) -> Counter[str]:
-    return Counter(word for c in conversations for utterance in c.utterances for word in words(utterance.text))
+    counts = Counter(word for c in conversations for utterance in c.utterances for word in words(utterance.text))
+    del counts[UNK]  # the place of a word that somebody left out
+    return counts
 
 
 def _quantiles(values: Sequence[int]) -> str:

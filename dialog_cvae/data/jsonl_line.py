@@ -9,19 +9,22 @@
      "speakers": {"A": {"sex": "female", "age": 34, "education": 2}}}   optional, each field too
 
 Any number of speakers. Fields may be null where they are optional; unknown ones are refused, so that a misspelt name
-is not silently without effect. Education is Switchboard's code, 0 to 3 (see `dialog_cvae.types.Profile`).
+is not silently without effect. Control characters other than tabs and line ends are refused.
+Education is Switchboard's code, 0 to 3 (see `dialog_cvae.types.Profile`).
 """
 
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, NamedTuple, NoReturn
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic_core import PydanticCustomError
 
 from dialog_cvae.types import Conversation, Profile, Sex, Utterance
 
@@ -30,7 +33,19 @@ MAX_REASONS = 5  # problems named for one line
 
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
-Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+
+
+def _without_control_characters(text: str) -> str:
+    """Refuse what the service refuses too: no person says it, and in a reply it would steer a terminal."""
+    for char in text:
+        if unicodedata.category(char) == "Cc" and char not in "\t\n\r":
+            raise PydanticCustomError("control_character", "has a control character", {"code": f"{ord(char):04X}"})
+    return text
+
+
+Text = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1), AfterValidator(_without_control_characters)
+]
 
 
 class _Strict(BaseModel):
@@ -64,6 +79,7 @@ _PARTS: Mapping[str, type[_Strict]] = MappingProxyType({"utterances": _Utterance
 _REASONS: Mapping[str, str] = MappingProxyType(
     {
         "missing": "is missing",
+        "control_character": "has a control character (U+{code})",
         "string_too_short": "is blank",
         "too_short": "is empty",
         "string_unicode": "is not valid Unicode (half of a surrogate pair)",
@@ -173,10 +189,14 @@ def _reason(detail: Any) -> str:
         hint = f'did you mean "{near[0]}"?' if near else f"known are {', '.join(model.model_fields)}"
         return f"{_path(parents)}{': ' if parents else ''}unknown field {show(last)} ({hint})"
     if last == "[key]" and len(parents) == 2:  # pydantic's mark of an error in a key of `speakers`
-        return f"{_path(parents[:-1])}: a name is blank"
+        return f"{_path(parents[:-1])}: a name {_what(detail)}"
+    return f"{_path(detail['loc'])} {_what(detail)}"
+
+
+def _what(detail: Any) -> str:
     template = _REASONS.get(detail["type"], "{message}, is {value}")
     context = {**detail.get("ctx", {}), "message": detail["msg"], "value": show(detail["input"])}
-    return f"{_path(detail['loc'])} {template.format(**context)}"
+    return template.format(**context)
 
 
 def _path(location: Sequence[str | int]) -> str:

@@ -80,7 +80,9 @@ def test_every_problem_by_line(own: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "... and 3 more; --max-problems 4 lists all" in out
 
 
-@pytest.mark.parametrize("extra", ["", '{"utterances": 3}\n', line("new", id="line-1"), line("new", split="test")])
+@pytest.mark.parametrize(
+    "extra", ["", '{"utterances": 3}\n', line("new", id="line-1"), line("new", split="test"), line("\x07")]
+)
 def test_check_and_read_agree(extra: str, own: Path) -> None:
     with own.open("a") as file:
         file.write(extra)
@@ -97,6 +99,19 @@ def test_too_few_conversations_is_a_problem(tmp_path: Path, capsys: pytest.Captu
     path.write_text("")
     assert main([str(path)]) == 1
     assert "needs at least 3 different conversations" in capsys.readouterr().out
+
+
+def test_the_unknown_word_is_no_word(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "own.jsonl"
+    said = [[{"speaker": "A", "text": "<unk> " * (i + 1)}, {"speaker": "B", "text": "<unk>"}] for i in range(4)]
+    path.write_text("".join(json.dumps({"utterances": utterances}) + "\n" for utterances in said))
+    assert main([str(path)]) == 1
+    out = capsys.readouterr().out
+    assert "words         0\n" in out
+    assert "1 problem:\nthe training conversations contain no word\n" in out
+    path.write_text(path.read_text() + "".join(line(f"hello <unk> {i}") for i in range(40)))
+    assert main([str(path)]) == 0
+    assert "words         120\n" in capsys.readouterr().out  # hello, a number and yes, 40 times each
 
 
 @pytest.mark.parametrize(
@@ -127,10 +142,10 @@ def test_the_format_shown_is_the_format_read() -> None:
 
 def test_as_a_command_with_little_encoding_and_a_closed_pipe(tmp_path: Path) -> None:
     path = tmp_path / "own.jsonl"
-    path.write_text("".join(line(str(i), topic="école\u001b[31m") for i in range(4)), encoding="utf-8")
+    path.write_text("".join(line(str(i), topic="école\u202e") for i in range(4)), encoding="utf-8")
     command = [sys.executable, "-m", "training.check", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, env={"PYTHONIOENCODING": "ascii"}, check=True)
-    assert "\\xe9cole\\u001b[31m 4" in done.stdout
+    assert "\\xe9cole\\u202e 4" in done.stdout
     assert done.stderr == ""
     piped = subprocess.run(
         ["bash", "-c", 'set -o pipefail; "$@" | true', "bash", *command], capture_output=True, text=True, check=False

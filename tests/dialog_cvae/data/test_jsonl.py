@@ -99,6 +99,19 @@ REFUSED = {
     "latin 1": ('{"topic": "café"}'.encode("latin-1"), r"not UTF-8 at byte 15 \(0xe9\)"),
     "utf 16": ("{}".encode("utf-16"), r"not UTF-8 at byte 1 \(0xff\)"),
     "surrogate": (b'{"utterances": [{"speaker": "A", "text": "\\ud800"}]}', "text is not valid Unicode"),
+    "bell": (
+        b'{"utterances": [{"speaker": "A", "text": "a\\u0007b"}]}',
+        r"\[0\]\.text has a control character \(U\+0007\)",
+    ),
+    "C1": ('{"utterances": [{"speaker": "A", "text": "it\x92s"}]}'.encode(), r"control character \(U\+0092\)"),
+    "escape in a name": (
+        b'{"utterances": [{"speaker": "\\u001b[2J", "text": "a"}]}',
+        r"speaker has a control character",
+    ),
+    "escape in a profile": (
+        b'{"utterances": [], "speakers": {"\\u001b": {}}}',
+        r"speakers: a name has a control charact",
+    ),
     "surrogate key": (b'{"\\ud800": 1}', "a key is not valid Unicode"),
     "deep": (b"[" * 100_000, "nested too deeply"),
     "many digits": (b'{"topic": ' + b"9" * 5000 + b"}", "a number has too many digits"),
@@ -107,6 +120,11 @@ REFUSED = {
         r"speakers\.\\x1b\[31m must be an object, is 1",
     ),
 }
+
+
+def test_white_space_is_no_control_character() -> None:
+    record = parse_line(b'{"utterances": [{"speaker": "A", "text": "a\\tb\\r\\nc"}]}', 1)
+    assert record.conversation.utterances[0].text == "a\tb\r\nc"
 
 
 @pytest.mark.parametrize("case", REFUSED)
