@@ -1,4 +1,4 @@
-"""What the command lines of this package share: arguments with limits, and refusals of one line."""
+"""What the command lines of this package share: arguments with limits."""
 
 from __future__ import annotations
 
@@ -6,15 +6,6 @@ import argparse
 import math
 import re
 from collections.abc import Callable
-from typing import NoReturn
-
-
-class Parser(argparse.ArgumentParser):
-    """Refuses in one line, as every other error is told; exits with status 2."""
-
-    def error(self, message: str) -> NoReturn:
-        """Say what is wrong with the arguments, without the usage."""
-        self.exit(2, f"error: {message} (see --help)\n")
 
 
 def whole(low: int, high: int) -> Callable[[str], int]:

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from tqdm import tqdm
 
 from dialog_cvae.checkpoint import CONFIG, WEIGHTS, Checkpoint, write_atomically
+from dialog_cvae.cli import Parser
 from dialog_cvae.config import DataConfig
 from dialog_cvae.data.corpora import find_vectors, load_split
 from dialog_cvae.data.vectors import WordVectors, load_vectors
@@ -24,7 +25,7 @@ from dialog_cvae.elbo import evaluate_elbo
 from dialog_cvae.errors import CheckpointError, ConfigError, DialogCvaeError
 from dialog_cvae.respond import Responder
 from dialog_cvae.runtime.torch_engine import TorchEngine, build_model
-from eval.arguments import Parser, real, whole
+from eval.arguments import real, whole
 from eval.bleu import bleu_precision_recall
 from eval.diversity import distinct, distinct_replies
 from eval.embedding import context_embedding, embedding_precision_recall

@@ -5,6 +5,7 @@ Layers, later ones win: defaults, recipe, configuration file, command line.
 
 from __future__ import annotations
 
+import inspect
 import json
 import tomllib
 from argparse import RawDescriptionHelpFormatter
@@ -15,6 +16,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, CliSettingsSource, SettingsConfigDict
 
+from dialog_cvae.cli import Parser
 from dialog_cvae.config import Config
 from dialog_cvae.errors import ConfigError
 from training.config import FitConfig
@@ -78,9 +80,16 @@ class FitArguments(RunOptions, FitConfig, BaseSettings):
 
 def parse(argv: Sequence[str] | None) -> dict[str, Any]:
     """The options that were given, nested as the configuration is; exits with status 2 on an unknown one."""
+    parser = Parser(
+        prog=FitArguments.model_config.get("cli_prog_name"),
+        description=inspect.getdoc(FitArguments),
+        formatter_class=RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
     source: CliSettingsSource[Any] = CliSettingsSource(
         FitArguments,
         cli_parse_args=True if argv is None else list(argv),
+        root_parser=parser,
         formatter_class=RawDescriptionHelpFormatter,
     )
     return dict(source())

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from dialog_cvae.cli import Parser
 from dialog_cvae.config import DataConfig, ModelConfig, TokenizerConfig
 from dialog_cvae.data import jsonl
 from dialog_cvae.data.jsonl_line import show
@@ -62,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m training.check",
         description="Check a file of your own conversations before training on it.",
         epilog=FORMAT,

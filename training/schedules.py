@@ -258,7 +258,9 @@ def _save(figure: Figure, path: Path) -> None:
 
 
 def _arguments() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    from dialog_cvae.cli import Parser  # here, since its package loads NumPy, which the schedules do without
+
+    parser = Parser(
         prog="python -m training.schedules",
         description="Draw the schedules of beta and of the learning rate as in Figures 2 and 7 of Fu et al. 2019.",
         epilog="The defaults are the paper's figure: 40,000 steps, four cycles, beta rising in the first half of each; "
@@ -304,11 +306,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         ]
         draw(panels, rates, args.steps, args.out)
     except ModuleNotFoundError as error:
-        parser.exit(2, f"{parser.prog}: drawing needs {error.name}: pip install 'dialog-cvae[train]'\n")
+        parser.exit(2, f"error: drawing needs {error.name}: pip install 'dialog-cvae[train]'\n")
     except ValidationError as error:
-        parser.exit(2, f"{parser.prog}: {'; '.join(map(_problem, error.errors()))}\n")
+        parser.exit(2, f"error: {'; '.join(map(_problem, error.errors()))}\n")
     except (ValueError, OSError) as error:
-        parser.exit(2, f"{parser.prog}: {error}\n")
+        parser.exit(2, f"error: {error}\n")
     print(f"wrote {args.out}")
 
 

@@ -134,8 +134,12 @@ def test_refused_options(raw_fit: Fit, given: list[str], complaint: str) -> None
 def test_unknown_options_exit_with_2(capsys: pytest.CaptureFixture[str], given: list[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         fit.main(given)
+    error = capsys.readouterr().err
     assert stopped.value.code == 2
-    assert given[0] in capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.endswith(" (see --help)\n")
+    assert error.count("\n") == 1
+    assert given[0] in error
 
 
 @pytest.mark.parametrize(

@@ -130,6 +130,15 @@ def test_what_cannot_be_read(name: str, message: str, tmp_path: Path, capsys: py
     assert captured.err.count("\n") == 1
 
 
+@pytest.mark.parametrize("given", [[], ["own.jsonl", "--max-problems", "many"], ["own.jsonl", "--bogus"]])
+def test_bad_arguments_end_in_one_line(given: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(given)
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+
+
 def test_shares_are_checked(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(own), "--valid-share", "0.9", "--test-share", "0.2"]) == 2
     assert "are 0.9 + 0.2" in capsys.readouterr().err

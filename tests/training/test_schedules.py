@@ -274,6 +274,8 @@ def test_draws_the_figures(tmp_path, capsys):
         (["--ratio", "1.5"], "ratio: Input should be less than or equal to 1, but is 1.5"),
         (["--start", "2"], "start must be at most stop, 1, but is 2"),
         (["--out", "figure.doc"], "'doc' is not supported"),
+        (["--steps", "many"], "argument --steps: invalid int value: 'many' (see --help)"),
+        (["--bogus"], "unrecognized arguments: --bogus (see --help)"),
     ],
 )
 def test_bad_arguments_end_in_one_line(arguments, message, capsys, tmp_path, monkeypatch):
@@ -282,6 +284,7 @@ def test_bad_arguments_end_in_one_line(arguments, message, capsys, tmp_path, mon
         main(arguments)
     error = capsys.readouterr().err
     assert stop.value.code == 2
+    assert error.startswith("error: ")
     assert message in error
     assert error.count("\n") == 1
     assert not list(tmp_path.rglob("*.*"))
