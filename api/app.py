@@ -19,6 +19,7 @@ from fastapi.responses import RedirectResponse
 
 from api import errors
 from api.schemas import (
+    DEFAULT_RESPONSES,
     PROBLEMS_EXAMPLE,
     REQUEST_EXAMPLES,
     RESPONSE_EXAMPLE,
@@ -80,7 +81,7 @@ class Service:
         for field in ("num_responses", "max_tokens"):
             value = getattr(request, field)
             limit = {"num_responses": limits.max_responses, "max_tokens": limits.max_tokens}[field]
-            if field in request.model_fields_set and value is not None and value > limit:
+            if value is not None and value > limit:
                 message = f"should be at most {limit}, got {errors.quoted(value)}"
                 problems.append(errors.problem((field,), "less_than_equal", message))
         if problems:
@@ -96,7 +97,7 @@ class Service:
         self.check(request)
         topic = self.topic(request.topic)
         seed = secrets.randbelow(DRAWN_SEEDS) if request.seed is None else request.seed
-        wanted = min(request.num_responses, self.settings.max_responses)
+        wanted = request.num_responses or min(DEFAULT_RESPONSES, self.settings.max_responses)
         decoding = Decoding(
             temperature=self.settings.temperature if request.temperature is None else request.temperature,
             top_p=self.settings.top_p if request.top_p is None else request.top_p,
@@ -125,7 +126,11 @@ class State(TypedDict):
 
 
 def ready_service(request: Request) -> Service:
-    """The service; 503 while there is none."""
+    """The service; 503 while there is none.
+
+    uvicorn runs the application's startup, which loads the model, before it opens its port, so that its clients meet a
+    refused connection instead; the 503 is for a server that takes requests earlier.
+    """
     service: Service | None = getattr(request.state, "service", None)
     if service is None:
         raise HTTPException(503, "the model is not loaded yet", headers={"Retry-After": "1"})
@@ -133,14 +138,15 @@ def ready_service(request: Request) -> Service:
 
 
 Ready = Annotated[Service, Depends(ready_service)]
-UNREADY: dict[int | str, dict[str, Any]] = {503: {"model": Problem, "description": "The model is not loaded yet"}}
+NOT_LOADED = "The model is not loaded yet (not under uvicorn, which loads it before it opens the port)"
+UNREADY: dict[int | str, dict[str, Any]] = {503: {"model": Problem, "description": NOT_LOADED}}
 REFUSALS: dict[int | str, dict[str, Any]] = {
     422: {
         "model": ValidationProblems,
         "description": "A field is missing, unknown or out of its limits",
         "content": {"application/json": {"example": PROBLEMS_EXAMPLE}},
     },
-    503: {"model": Problem, "description": "The model is not loaded yet, or too many requests are waiting"},
+    503: {"model": Problem, "description": f"Too many requests are waiting, or the answer took too long. {NOT_LOADED}"},
 }
 
 
@@ -172,13 +178,16 @@ async def topics(service: Ready) -> Topics:
 
 @router.get("/health/live", summary="Is the process alive?")
 async def live() -> Health:
-    """Answers whenever the process does, whatever the model is doing."""
+    """Answers as long as the process does, whatever the model is doing.
+
+    Under uvicorn the port opens once the model is loaded: until then a connection is refused.
+    """
     return Health(status="live")
 
 
 @router.get("/health/ready", summary="Is the model loaded?", responses=UNREADY)
 async def ready(service: Ready) -> Health:
-    """200 once requests can be answered."""
+    """200 once requests can be answered; under uvicorn that is as soon as the port is open."""
     return Health(status="ready")
 
 

@@ -12,6 +12,7 @@ from api.settings import MAX_NAME_CHARS, MAX_TOPIC_CHARS, Temperature, TopP
 from dialog_cvae.types import Conversation, Utterance
 
 MAX_SEED = 2**63 - 1
+DEFAULT_RESPONSES = 5
 INVISIBLE = {"Cc", "Cf", "Zl", "Zp", "Zs"}  # Unicode categories: control, format, separators
 
 
@@ -77,8 +78,10 @@ class RespondRequest(Schema):
     topic: Annotated[str, Field(max_length=MAX_TOPIC_CHARS)] | None = Field(
         None, description="one of GET /topics, in any case; null when unknown"
     )
-    num_responses: int = Field(
-        5, ge=1, description="distinct responses wanted; at most 20 unless the server is set otherwise"
+    num_responses: Annotated[int, Field(ge=1)] | None = Field(
+        None,
+        description="distinct responses wanted; at most 20 unless the server is set otherwise; null: "
+        f"{DEFAULT_RESPONSES}, or the server's limit where that is lower",
     )
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] | None = Field(
         None, description="the same request with the same seed gets the same answer; drawn and returned when null"

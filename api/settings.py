@@ -74,4 +74,4 @@ def _line(item: Mapping[str, Any]) -> str:
         return (
             f"{variable} is not set: it names the folder of a checkpoint, such as the folder best that training writes"
         )
-    return f"{variable}: {item['msg']}, got {item['input']!r}"
+    return f"{variable}: {item['msg'].removeprefix('Value error, ')}, got {item['input']!r}"

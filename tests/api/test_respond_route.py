@@ -43,6 +43,19 @@ def test_defaults_come_from_the_settings(serve, stub):
     assert second["decoding"] == Decoding(0.0, 1.0, 1)
 
 
+OPTIONAL = ("topic", "num_responses", "seed", "temperature", "top_p", "max_tokens", "respond_as")
+
+
+@pytest.mark.parametrize("limit", [3, 20])
+def test_null_means_the_default(serve, stub, limit):
+    client = serve(stub, max_responses=limit)
+    absent = client.post("/respond", json={"context": ["hello"]}).json()
+    null = client.post("/respond", json={"context": ["hello"]} | dict.fromkeys(OPTIONAL)).json()
+    assert len(null["responses"]) == len(absent["responses"]) == min(5, limit)
+    (_, first), (_, second) = stub.calls
+    assert first | {"seed": None} == second | {"seed": None}
+
+
 def test_strings_alternate_and_objects_say_the_same(client, stub):
     answers = [
         client.post("/respond", json={"context": context, "seed": 1}).json()

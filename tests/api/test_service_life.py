@@ -128,6 +128,7 @@ def test_a_wrong_setting_is_one_line_that_names_variable_and_value(monkeypatch, 
     assert f"DIALOG_CVAE_{name}" in message
     assert words in message
     assert value in message
+    assert "Value error" not in message
     assert "\n" not in message
 
 
