@@ -233,7 +233,7 @@ def _resumed(out: Path, model: CVAE, optimiser: torch.optim.Adam, start: Progres
 def _finish(out: Path, progress: Progress, stop: StopRequest) -> int:
     records = read_metrics(out)
     if any(record["kind"] == "valid" for record in records):
-        draw_learning_curves(records, out / CURVES_FILE, str(out))
+        draw_learning_curves(records, out / CURVES_FILE, out.name)
     if not progress.finished:
         print(
             f"stopped after step {progress.step}; "
