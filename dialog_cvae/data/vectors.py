@@ -7,39 +7,26 @@ a malformed line is named. gensim, an optional package, downloads.
 
 from __future__ import annotations
 
-import contextlib
-import difflib
 import gzip
-import logging
 import re
-import sys
-import zlib
 from array import array
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
-from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dialog_cvae.data.corpora import DATA_VARIABLE
+from dialog_cvae.data.vector_names import locate, readable
 from dialog_cvae.errors import DataError
 
 _SAMPLE_BYTES = 1 << 16
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
-_DOWNLOADER_NAME = re.compile(r"[\w-]+")
 _MOST_DIMENSIONS = 1 << 14
 _LONGEST_WORD = 1 << 12  # bytes; beyond it a binary file is out of step
-# Published names of GloVe and the names under which gensim's downloader has the same vectors.
-_DOWNLOADER_NAMES: Mapping[str, str] = MappingProxyType(
-    {f"glove.6B.{width}d": f"glove-wiki-gigaword-{width}" for width in (50, 100, 200, 300)}
-    | {f"glove.twitter.27B.{width}d": f"glove-twitter-{width}" for width in (25, 50, 100, 200)}
-)
-_PLAIN_NAME = re.compile(r"\w[\w.-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +67,9 @@ def load_vectors(source: str | Path, words: Collection[str] | None = None) -> Wo
         DataError: the file is missing, empty, of another format or malformed (with the line), or the name is unknown or
             cannot be downloaded.
     """
-    path = _resolve(source)
+    path = locate(source)
     wanted = None if words is None else frozenset(words)
-    with _readable(path), _open(path) as stream:
+    with readable(path), _open(path) as stream:
         sample = stream.read(_SAMPLE_BYTES)
     _refuse_other_formats(path, sample)
     layout = _layout(path, sample)
@@ -98,49 +85,10 @@ class _Layout(NamedTuple):
     text: bool
 
 
-def _resolve(source: str | Path) -> Path:
-    path = Path(source)
-    with _readable(path):
-        if path.is_file():
-            return path
-    if isinstance(source, str) and source in _DOWNLOADER_NAMES:
-        try:
-            return _download(_DOWNLOADER_NAMES[source])
-        except DataError as error:
-            raise DataError(source, f"not found; {_where_to_put(source)}; downloading: {error}") from error
-    if isinstance(source, str) and _DOWNLOADER_NAME.fullmatch(source):
-        return _download(source)
-    if isinstance(source, str) and _PLAIN_NAME.fullmatch(source) and not path.exists():
-        raise DataError(
-            source,
-            f"no such file; {_where_to_put(source)}, or give the path of a GloVe or word2vec file or a name of "
-            "gensim's downloader, for example glove-wiki-gigaword-100 (the vectors of glove.6B.100d)",
-        )
-    kind = "is a folder" if path.is_dir() else "no such file"
-    raise DataError(
-        path, f"{kind}; word vectors come from a GloVe or word2vec file or by name, for example glove-twitter-200"
-    )
-
-
-def _where_to_put(name: str) -> str:
-    stem = name.removesuffix(".gz").removesuffix(".txt")
-    return f"put {stem}.txt (or .txt.gz) in a folder glove below --data-dir or ${DATA_VARIABLE}"
-
-
 def _open(path: Path) -> BufferedReader:
     with path.open("rb") as stream:
         compressed = stream.read(2) == b"\x1f\x8b"
     return BufferedReader(gzip.open(path, "rb")) if compressed else path.open("rb")
-
-
-@contextlib.contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except EOFError as error:
-        raise DataError(path, "the compressed data ends too early; the file is truncated") from error
-    except (OSError, zlib.error) as error:
-        raise DataError(path, f"cannot be read: {error}") from error
 
 
 def _refuse_other_formats(path: Path, sample: bytes) -> None:
@@ -225,7 +173,7 @@ def _read_text(path: Path, layout: _Layout, wanted: Collection[str] | None) -> W
 
 def _lines(path: Path, *, has_header: bool) -> Iterator[tuple[int, bytes]]:
     """Numbered lines with something on them, without the header and the end of line."""
-    with _readable(path), _open(path) as stream:
+    with readable(path), _open(path) as stream:
         for number, line in enumerate(stream, start=1):
             text = _strip(line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line)
             if text and not (has_header and number == 1):
@@ -245,7 +193,7 @@ def _read_binary(path: Path, layout: _Layout, wanted: Collection[str] | None) ->
     rows: dict[str, int] = {}
     numbers = bytearray()
     size = layout.dimension * np.dtype("<f4").itemsize
-    with _readable(path), _open(path) as stream:
+    with readable(path), _open(path) as stream:
         stream.readline()
         for index in range(1, layout.announced + 1):
             word = _binary_word(stream)
@@ -291,34 +239,3 @@ def _is_number(field: bytes) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _download(name: str) -> Path:
-    """The file behind a name of gensim's downloader; without network once it is there."""
-    try:
-        from gensim import downloader
-    except ImportError as error:
-        raise DataError(
-            name, "no such file, and downloading by name needs gensim: pip install 'dialog-cvae[train]'"
-        ) from error
-    cached = Path(downloader.BASE_DIR) / name / f"{name}.gz"
-    if cached.is_file():
-        return cached
-    logger = logging.getLogger(downloader.__name__)
-    level = logger.level
-    # without a network gensim logs a traceback, and its progress bar would mix with a command's output
-    logger.setLevel(logging.CRITICAL + 1)
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            models = downloader.info(name_only=True)["models"]
-            if name in models:
-                # with return_path nothing that was downloaded is run
-                return Path(downloader.load(name, return_path=True))
-    except Exception as error:  # a failed checksum is a plain Exception
-        raise DataError(
-            name, f"cannot be downloaded ({error}); give the path of a GloVe or word2vec file, or put it at {cached}"
-        ) from error
-    finally:
-        logger.setLevel(level)
-    closest = difflib.get_close_matches(name, models, n=3, cutoff=0.0)
-    raise DataError(name, f"no such file, and gensim's downloader has no such vectors; closest: {', '.join(closest)}")
