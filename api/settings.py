@@ -9,12 +9,12 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from dialog_cvae.decoding import MAX_TEMPERATURE, MIN_TEMPERATURE
 from dialog_cvae.errors import ConfigError
 
 PREFIX = "DIALOG_CVAE_"
 MAX_NAME_CHARS = 64
 MAX_TOPIC_CHARS = 200
-MIN_TEMPERATURE = 0.01
 
 
 def _representable(temperature: float) -> float:
@@ -24,7 +24,7 @@ def _representable(temperature: float) -> float:
     return temperature
 
 
-Temperature = Annotated[float, Field(ge=0.0, le=10.0, allow_inf_nan=False), AfterValidator(_representable)]
+Temperature = Annotated[float, Field(ge=0.0, le=MAX_TEMPERATURE, allow_inf_nan=False), AfterValidator(_representable)]
 TopP = Annotated[float, Field(gt=0.0, le=1.0, allow_inf_nan=False)]
 
 

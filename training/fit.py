@@ -137,7 +137,7 @@ def _fit(argv: Sequence[str] | None) -> int:
         command = _shown_command(sys.argv[1:] if argv is None else argv)
         start = Start(command=command, origin=None if init is None else init.config.provenance)
     keep_best = BestCheckpoint(out / BEST_FOLDER, vocabulary, corpus, config, start)
-    return _run(config, out, vocabulary, corpus, model.to(device), keep_best, options.resume)
+    return _run(out, model.to(device), keep_best, options.resume)
 
 
 def _shown_command(argv: Sequence[str]) -> str:
@@ -168,15 +168,8 @@ def _fresh_parts(config: FitConfig, corpus: Corpus, init: Checkpoint | None) -> 
     return vocabulary, model
 
 
-def _run(
-    config: FitConfig,
-    out: Path,
-    vocabulary: Vocabulary,
-    corpus: Corpus,
-    model: CVAE,
-    keep_best: BestCheckpoint,
-    resume: bool,
-) -> int:
+def _run(out: Path, model: CVAE, keep_best: BestCheckpoint, resume: bool) -> int:
+    config, vocabulary, corpus = keep_best.config, keep_best.vocabulary, keep_best.corpus
     encoded = vocabulary.encode(corpus.train, config.model)
     valid = vocabulary.encode(corpus.valid, config.model)
     windows = Windows(encoded, config.train, config.model.max_context)
