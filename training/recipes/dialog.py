@@ -53,7 +53,7 @@ def sample() -> FitConfig:
         update={
             "corpus": DataConfig(name="sample"),
             "learning_rate": LearningRateSchedule(peak=3e-3),
-            # One thread: products this small gain little from two, and lose tenfold where the cores are shared.
+            # One thread: products this small gain little from two, and lose much where the cores are shared.
             "train": TrainConfig(epochs=14, validate_every=100, save_every=200, log_every=20, threads=1),
         }
     )
