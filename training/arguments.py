@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import json
 import tomllib
-from argparse import RawDescriptionHelpFormatter
+from argparse import Namespace, RawDescriptionHelpFormatter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -86,13 +86,22 @@ def parse(argv: Sequence[str] | None) -> dict[str, Any]:
         formatter_class=RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    return parse_with(parser, FitArguments, argv)[1]
+
+
+def parse_with(
+    parser: Parser, settings: type[BaseSettings], argv: Sequence[str] | None
+) -> tuple[Namespace, dict[str, Any]]:
+    """Parse a command line whose options are those of the parser and, added to them, those of the settings.
+
+    Returns:
+        All that was parsed, and the settings' options that were given, nested as the settings are.
+    """
     source: CliSettingsSource[Any] = CliSettingsSource(
-        FitArguments,
-        cli_parse_args=True if argv is None else list(argv),
-        root_parser=parser,
-        formatter_class=RawDescriptionHelpFormatter,
+        settings, root_parser=parser, formatter_class=RawDescriptionHelpFormatter
     )
-    return dict(source())
+    parsed = parser.parse_args(argv)
+    return parsed, dict(source(parsed_args=parsed)())
 
 
 def run_options(given: Mapping[str, Any]) -> RunOptions:
@@ -150,7 +159,7 @@ def recipe(name: str) -> FitConfig:
 
 def differences(old: FitConfig, new: FitConfig) -> dict[str, tuple[Any, Any]]:
     """Fields, by dotted name, whose values differ."""
-    before, after = _flat(old.model_dump(mode="json")), _flat(new.model_dump(mode="json"))
+    before, after = flat(old.model_dump(mode="json")), flat(new.model_dump(mode="json"))
     return {name: (before[name], after[name]) for name in before if before[name] != after[name]}
 
 
@@ -163,14 +172,15 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Values by dotted name."""
+    found: dict[str, Any] = {}
     for key, value in content.items():
         if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
+            found |= flat(value, f"{prefix}{key}.")
         else:
-            flat[prefix + key] = value
-    return flat
+            found[prefix + key] = value
+    return found
 
 
 def _valid(kind: type[C], content: Mapping[str, Any]) -> C:
