@@ -6,9 +6,10 @@ itself; with the weights and the optimiser's moments that is everything.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -65,12 +66,13 @@ def save_state(out: Path, model: nn.Module, optimiser: torch.optim.Adam, progres
 
 
 def load_progress(out: Path) -> Progress:
-    """How far the run in `out` is, without loading its weights.
+    """How far the run in `out` is, by the file's header alone: at once, and without verifying the weights.
 
     Raises:
         CheckpointError: there is no state, or it is broken; the message names the file.
     """
-    return _read(out)[0]
+    with _opened(out / STATE_FILE) as file:
+        return _progress(_metadata(file, out / STATE_FILE))
 
 
 def load_state(out: Path, model: nn.Module, optimiser: torch.optim.Adam) -> Progress:
@@ -94,20 +96,36 @@ def load_state(out: Path, model: nn.Module, optimiser: torch.optim.Adam) -> Prog
 
 def _read(out: Path) -> tuple[Progress, dict[str, Tensor]]:
     path = out / STATE_FILE
+    with _opened(path) as file:
+        metadata = _metadata(file, path)
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        if metadata["checksum"] != _checksum(metadata["progress"], tensors):
+            raise CheckpointError(f"{path}: changed since it was written (its checksum does not fit)")
+        return _progress(metadata), tensors
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """The file of a state; whatever is wrong with its content is a `CheckpointError` that names it."""
     if not path.is_file():
         raise CheckpointError(f"{path}: no saved state there to resume from")
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        if metadata.get("format") != FORMAT:
-            raise CheckpointError(f"{path}: format {metadata.get('format')!r}; this version reads format {FORMAT!r}")
-        if metadata["checksum"] != _checksum(metadata["progress"], tensors):
-            raise CheckpointError(f"{path}: changed since it was written (its checksum does not fit)")
-        content: dict[str, Any] = json.loads(metadata["progress"])
-        return Progress(**content | {"stopping": Stopping(**content["stopping"])}), tensors
+            yield file
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: truncated or broken ({error})") from None
+
+
+def _metadata(file: Any, path: Path) -> dict[str, str]:
+    metadata: dict[str, str] = file.metadata() or {}
+    if metadata.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: format {metadata.get('format')!r}; this version reads format {FORMAT!r}")
+    return metadata
+
+
+def _progress(metadata: Mapping[str, str]) -> Progress:
+    content: dict[str, Any] = json.loads(metadata["progress"])
+    return Progress(**content | {"stopping": Stopping(**content["stopping"])})
 
 
 def _checksum(position: str, tensors: Mapping[str, Tensor]) -> str:
