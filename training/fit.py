@@ -173,7 +173,7 @@ def _run(out: Path, model: CVAE, keep_best: BestCheckpoint, resume: bool) -> int
     encoded = vocabulary.encode(corpus.train, config.model)
     valid = vocabulary.encode(corpus.valid, config.model)
     windows = Windows(encoded, config.train, config.model.max_context)
-    total = config.train.total_steps(len(encoded.responses))
+    total = config.train.total_steps(encoded.windows)
     _check_schedules(config, total)
     optimiser = torch.optim.Adam(model.parameters(), lr=config.learning_rate.peak, fused=True)
     stopping = Stopping(config.train.patience)
@@ -186,7 +186,7 @@ def _run(out: Path, model: CVAE, keep_best: BestCheckpoint, resume: bool) -> int
     print(
         f"model: {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, vocabulary "
         f"{len(vocabulary.tokenizer)}, {len(vocabulary.topics)} topics, unknown words "
-        f"{setup.unknown_share(encoded):.2%}; {len(encoded.responses)} windows, {total} steps, "
+        f"{setup.unknown_share(encoded):.2%}; {encoded.windows} windows, {total} steps, "
         f"{torch.get_num_threads()} threads; writing to {out}",
         flush=True,
     )

@@ -3,38 +3,65 @@
 from __future__ import annotations
 
 import hashlib
+import math
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from dialog_cvae.cvae import CVAE, TensorBatch
-from dialog_cvae.data.batches import EncodedCorpus, collate, epoch_order, forget_conditions
+from dialog_cvae.cvae import CVAE
+from dialog_cvae.data.batches import EncodedCorpus
 from dialog_cvae.elbo import ElboReport, evaluate_elbo
 from dialog_cvae.errors import DialogCvaeError
-from dialog_cvae.types import DialogBatch
+from training.adam import GuardedAdam
+from training.ahead import Ahead
 from training.config import FitConfig, TrainConfig
+from training.distributed import ALONE, World
 from training.folder import BEST_FOLDER
-from training.objectives import Objective, weighted
+from training.objectives import part_names, weighted
 from training.schedules import beta, learning_rate
 from training.state import Progress, save_state
+from training.windows import Batch, Windows
 
-NOISE, FORGETTING = 0, 1  # streams of randomness within a step
+UNREAD_AT_MOST = 50  # updates on a GPU before the host waits for their figures
+BATCHES_AHEAD = {"cpu": 2, "cuda": 8}
 
 
 class TrainingError(DialogCvaeError):
     """Training cannot go on; the last good state is saved."""
 
 
+class NotFiniteError(TrainingError):
+    """The loss or the gradient of an update is not finite; the weights are those from before it.
+
+    Args:
+        step: of that update.
+        figures: of that update.
+    """
+
+    def __init__(self, step: int, figures: Mapping[str, float]) -> None:
+        self.step = step
+        parts = ", ".join(f"{name} {figures[name]:.4g}" for name in part_names(bow=True) if name in figures)
+        super().__init__(
+            f"step {step}: loss or gradient is not finite (loss {figures['loss']:.4g}: {parts}; "
+            f"norm {figures['gradient_norm']:.4g})"
+        )
+
+
 class Observer(Protocol):
     """Who is told what happens."""
 
-    def trained(self, step: int, objective: Objective, beta: float, learning_rate: float, gradient_norm: float) -> None:
-        """After each update."""
+    def trained(self, step: int, figures: Mapping[str, float], beta: float, learning_rate: float) -> None:
+        """After each update: its loss, the loss's parts and the gradient's norm before clipping."""
+        ...
+
+    def paced(self, step: int, seconds: float, waited: float) -> None:
+        """After one or more updates, the last of which is `step`: seconds they took, and waited for batches of that."""
         ...
 
     def validated(self, step: int, report: ElboReport, best: bool) -> None:
@@ -55,34 +82,6 @@ class BestKeeper(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Windows:
-    """The training windows: a batch is a function of the step.
-
-    Attributes:
-        corpus: encoded training conversations, at least one window.
-        config: batch size, segment, condition dropout and seed.
-        max_context: context utterances at most.
-    """
-
-    corpus: EncodedCorpus
-    config: TrainConfig
-    max_context: int
-
-    def from_step(self, step: int) -> Iterator[DialogBatch]:
-        """The batches of the updates after `step`, without end."""
-        config, responses = self.config, self.corpus.responses
-        per_epoch = config.steps_per_epoch(len(responses))
-        epoch, position = divmod(step, per_epoch)
-        while True:
-            order = epoch_order(responses, self.corpus.start, config.segment, config.seed, epoch)
-            for index in range(position, per_epoch):
-                chosen = order[index * config.batch_size : (index + 1) * config.batch_size]
-                rng = np.random.default_rng((config.seed, epoch * per_epoch + index + 1, FORGETTING))
-                yield forget_conditions(collate(self.corpus, chosen, self.max_context), config.condition_dropout, rng)
-            epoch, position = epoch + 1, 0
-
-
 def fingerprint(*corpora: EncodedCorpus) -> str:
     """Changes with the conversations, their order and split, the tokenizer and the topics."""
     digest = hashlib.sha256()
@@ -93,32 +92,54 @@ def fingerprint(*corpora: EncodedCorpus) -> str:
     return digest.hexdigest()
 
 
-def noise(seed: int, step: int, shape: tuple[int, int]) -> Tensor:
-    """Standard normal noise of a step, a function of seed and step."""
-    rng = np.random.default_rng((seed, step, NOISE))
-    return torch.from_numpy(rng.standard_normal(shape, dtype=np.float32))
+def figure_names(bow: bool) -> tuple[str, ...]:
+    """What `update` returns, in order."""
+    return ("loss", *part_names(bow), "interrupted", "gradient_norm")
 
 
 def update(
-    model: CVAE, optimiser: torch.optim.Adam, batch: TensorBatch, eps: Tensor, config: TrainConfig, beta_now: float
-) -> tuple[Objective, float]:
-    """One step of gradient descent on the weighted objective; returns it and the gradient's norm before clipping.
+    model: CVAE,
+    optimiser: GuardedAdam,
+    batch: Batch,
+    config: TrainConfig,
+    beta_now: float,
+    world: World = ALONE,
+    interrupted: bool = False,
+) -> Tensor:
+    """One step of gradient descent on the weighted objective; nothing is read back from the device.
 
-    Raises:
-        TrainingError: the loss or the gradient is not finite; the weights are still those from before the step.
+    Args:
+        model, optimiser: are changed, unless the loss or the gradient of this or an earlier update is not finite.
+        batch: this process's part.
+        config: clip norm and weight of the bag-of-words loss.
+        beta_now: weight of the KL term.
+        world: the processes that share the batch.
+        interrupted: whether this process was asked to stop, for the others to know.
+
+    Returns:
+        (F,) what `figure_names` names: of the whole batch; `interrupted` counts processes, the norm is the gradient's
+        before clipping.
     """
     optimiser.zero_grad(set_to_none=True)
-    objective = weighted(model(batch, eps), beta_now, config.bow_weight)
-    objective.loss.backward()  # type: ignore[no-untyped-call]
-    objective = objective.detached()
-    norm = float(torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm, foreach=True))
-    if not np.isfinite(norm) or not bool(torch.isfinite(objective.loss)):
-        parts = ", ".join(f"{name} {float(value):.4g}" for name, value in objective.parts.items())
-        raise TrainingError(
-            f"loss or gradient is not finite (loss {float(objective.loss):.4g}: {parts}; norm {norm:.4g})"
-        )
+    parameters = list(model.parameters())
+    figures = torch.zeros(len(figure_names(model.config.bow)) - 1, device=parameters[0].device)
+    figures[-1] = float(interrupted)
+    for windows, noise in batch.parts:
+        objective = weighted(model(windows, noise), beta_now, config.bow_weight, batch.size)
+        objective.loss.backward()  # type: ignore[no-untyped-call]
+        figures[:-1] += torch.stack((objective.loss.detach(), *(part.detach() for part in objective.parts.values())))
+    if world.size > 1:
+        # One sum of everything after the backward pass, not DistributedDataParallel's of buckets during it: a process
+        # without windows, and parts of a batch, then need no special care, and the figures travel along.
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+        summed = world.sum(torch.cat((figures, *(gradient.flatten() for gradient in gradients))))
+        figures, *flat = summed.split((len(figures), *(p.numel() for p in parameters)))
+        for parameter, gradient in zip(parameters, flat, strict=True):
+            parameter.grad = gradient.view_as(parameter)
+    norm = torch.nn.utils.clip_grad_norm_(parameters, config.clip_norm, foreach=True)
+    optimiser.forbid_unless(torch.isfinite(norm) & torch.isfinite(figures[0]))
     optimiser.step()
-    return objective, norm
+    return torch.cat((figures, norm[None]))
 
 
 class Interruption(Protocol):
@@ -138,19 +159,85 @@ class Run:
         windows: what it is trained on.
         valid: encoded validation conversations.
         observer: is told of steps and validations.
-        keep_best: saves the best model.
+        keep_best: saves the best model; called in the first process only.
         interrupted: true once somebody asked to stop.
+        world: the processes of the run.
     """
 
     config: FitConfig
     out: Path
     model: CVAE
-    optimiser: torch.optim.Adam
+    optimiser: GuardedAdam
     windows: Windows
     valid: EncodedCorpus
     observer: Observer
     keep_best: BestKeeper
     interrupted: Interruption
+    world: World = ALONE
+
+    @property
+    def stops(self) -> bool:
+        """Whether to stop now; several processes agree by the figures of an update instead."""
+        return self.world.size == 1 and bool(self.interrupted)
+
+
+class Update(NamedTuple):
+    """An update whose figures are still on the device; see `update`."""
+
+    step: int
+    beta: float
+    learning_rate: float
+    figures: Tensor
+
+
+class Ledger:
+    """Updates whose figures nobody has read yet, and the time they took.
+
+    Args:
+        run: whose observer is told.
+        batches: what the updates wait for.
+    """
+
+    def __init__(self, run: Run, batches: Ahead[Batch]) -> None:
+        self._run, self._batches = run, batches
+        self._names = figure_names(run.model.config.bow)
+        self._updates: list[Update] = []
+        self.start_clock()
+
+    def __len__(self) -> int:
+        return len(self._updates)
+
+    def start_clock(self) -> None:
+        """The next update begins now."""
+        self._began, self._waited = time.perf_counter(), self._batches.waited
+
+    def add(self, update: Update) -> None:
+        """Take note of an update."""
+        self._updates.append(update)
+
+    def read(self) -> bool:
+        """Read the figures, for which the device must have come that far, and tell the observer.
+
+        Returns:
+            Whether a process was asked to stop.
+
+        Raises:
+            NotFiniteError: of the first update of which this is true.
+        """
+        if not self._updates:
+            return False
+        updates, self._updates = self._updates, []
+        stop = False
+        for update, row in zip(updates, torch.stack([update.figures for update in updates]).tolist(), strict=True):
+            figures = dict(zip(self._names, row, strict=True))
+            stop |= figures.pop("interrupted") > 0
+            if not (math.isfinite(figures["loss"]) and math.isfinite(figures["gradient_norm"])):
+                raise NotFiniteError(update.step, figures)
+            self._run.observer.trained(update.step, figures, update.beta, update.learning_rate)
+        seconds, waited = time.perf_counter() - self._began, self._batches.waited - self._waited
+        self._run.observer.paced(updates[-1].step, seconds, waited)
+        self.start_clock()
+        return stop
 
 
 def train(run: Run, progress: Progress) -> Progress:
@@ -163,58 +250,64 @@ def train(run: Run, progress: Progress) -> Progress:
     Raises:
         TrainingError: on a loss, gradient or validation that is not finite; the message says which state is on disk.
     """
-    config, total = run.config.train, progress.total_steps
-    interval = config.validation_interval(len(run.windows.corpus.responses))
-    batches = run.windows.from_step(progress.step)
-    saved = progress.step
+    saved = progress
     try:
-        while not progress.finished and not run.interrupted:
-            try:
-                advance(run, next(batches), progress.step + 1, total)
-            except TrainingError:
-                saved = save(run, progress)
-                raise
-            progress = replace(progress, step=progress.step + 1)
-            at_end = progress.step == total
-            if progress.step % interval == 0 or at_end:
-                progress = validate(run, progress)
-            progress = replace(progress, finished=at_end or (config.early_stopping and progress.stopping.exhausted))
-            if progress.step % config.save_every == 0 and not progress.finished:
-                saved = save(run, progress)
-        save(run, progress)
+        for saved in _saved(run, progress):
+            pass
     except TrainingError as error:
         best = run.out / BEST_FOLDER
         start = f"start anew, or by --init {best}," if best.is_dir() else "start anew"
         raise TrainingError(
-            f"{error}; the state after step {saved} is in {run.out}/state. Going on would end the same way: {start} "
-            "with a lower learning rate"
+            f"{error}; the state after step {saved.step} is in {run.out}/state. Going on would end the same way: "
+            f"{start} with a lower learning rate"
         ) from None
-    return progress
+    return saved
 
 
-def advance(run: Run, arrays: DialogBatch, step: int, total: int) -> None:
-    """One update, by the schedules of beta and of the learning rate.
+def _saved(run: Run, progress: Progress) -> Iterator[Progress]:
+    """Train, and give how far it is each time that the state was saved, the last time at the end."""
+    config, total = run.config.train, progress.total_steps
+    interval = config.validation_interval(run.windows.corpus.windows)
+    device, stop = run.windows.device.type, False
+    with Ahead(run.windows.from_step(progress.step), BATCHES_AHEAD[device]) as batches:
+        ledger = Ledger(run, batches)
+        try:
+            while not (progress.finished or stop or run.stops):
+                step = progress.step + 1
+                ledger.add(advance(run, next(batches), step, total))
+                progress = replace(progress, step=step)
+                validates, saves = step % interval == 0 or step == total, step % config.save_every == 0
+                logs = step % config.log_every == 0 or len(ledger) == UNREAD_AT_MOST
+                if device == "cpu" or validates or saves or logs:
+                    stop = ledger.read()
+                if validates:
+                    progress = validate(run, progress)
+                exhausted = config.early_stopping and progress.stopping.exhausted
+                progress = replace(progress, finished=step == total or exhausted)
+                if saves and not progress.finished:
+                    yield save(run, progress)
+                if validates or saves:
+                    ledger.start_clock()
+            ledger.read()
+        except NotFiniteError as error:
+            yield save(run, replace(progress, step=error.step - 1))
+            raise
+    yield save(run, progress)
 
-    Raises:
-        TrainingError: see `update`.
-    """
+
+def advance(run: Run, batch: Batch, step: int, total: int) -> Update:
+    """One update, by the schedules of beta and of the learning rate."""
     config = run.config
-    device = next(run.model.parameters()).device
-    batch = TensorBatch.from_arrays(arrays, device)
     beta_now = beta(config.beta, step, total)
     rate = learning_rate(config.learning_rate, step, total)
     for group in run.optimiser.param_groups:
         group["lr"] = rate
-    eps = noise(config.train.seed, step, (arrays.size, config.model.latent_size)).to(device)
-    try:
-        objective, norm = update(run.model, run.optimiser, batch, eps, config.train, beta_now)
-    except TrainingError as error:
-        raise TrainingError(f"step {step}: {error}") from None
-    run.observer.trained(step, objective, beta_now, rate, norm)
+    figures = update(run.model, run.optimiser, batch, config.train, beta_now, run.world, bool(run.interrupted))
+    return Update(step, beta_now, rate, figures)
 
 
-def save(run: Run, progress: Progress) -> int:
-    """Save the state, and return its step.
+def save(run: Run, progress: Progress) -> Progress:
+    """Save the state, which the first process does for all, and return how far it is.
 
     Raises:
         TrainingError: a weight is not finite; the state that was saved before is kept.
@@ -222,22 +315,25 @@ def save(run: Run, progress: Progress) -> int:
     for name, parameter in run.model.named_parameters():
         if not bool(torch.isfinite(parameter).all()):
             raise TrainingError(f"step {progress.step}: weight {name} is not finite")
-    save_state(run.out, run.model, run.optimiser, replace(progress, unlogged=run.observer.unlogged))
-    return progress.step
+    progress = replace(progress, unlogged=run.observer.unlogged)
+    run.world.lead(lambda: save_state(run.out, run.model, run.optimiser, progress))
+    return progress
 
 
 def validate(run: Run, progress: Progress) -> Progress:
-    """Score the validation split and keep the model if it is the best so far.
+    """Score the validation split, its batches shared out, and keep the model if it is the best so far.
 
     Raises:
         TrainingError: the ELBO is not finite.
     """
-    report = evaluate_elbo(run.model, run.valid, seed=run.config.train.seed)
+    world = run.world
+    part = (world.rank, world.size)
+    report = evaluate_elbo(run.model, run.valid, seed=run.config.train.seed, part=part, total=world.sum)
     loss = -report.elbo
-    if not np.isfinite(loss):
+    if not math.isfinite(loss):
         raise TrainingError(f"step {progress.step}: the validation ELBO is not finite ({report.elbo})")
     best = loss < progress.stopping.best
     if best:
-        run.keep_best(run.model, progress.step, report)
+        world.lead(lambda: run.keep_best(run.model, progress.step, report))
     run.observer.validated(progress.step, report, best)
     return replace(progress, stopping=progress.stopping.after(loss))

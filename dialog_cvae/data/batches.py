@@ -8,48 +8,62 @@ all windows of its segment.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dialog_cvae.types import PROFILE_FEATURES, UNKNOWN_PROFILE, Conversation, DialogBatch, Profile
+from dialog_cvae.types import UNKNOWN_PROFILE, Conversation, DialogBatch, Profile
 
 if TYPE_CHECKING:
     from dialog_cvae.tokenizer import Tokenizer
 
 UNKNOWN_TOPIC = 0
 NOBODY = -1  # the speaker of the pseudo-utterance
+Integers = NDArray[np.integer[Any]]  # of the smallest type that holds them
 
 
 class EncodedCorpus(NamedTuple):
-    """Conversations as flat arrays. N utterances (pseudo-utterances included), S = sum of their tokens.
+    """Conversations as flat arrays, which may lie in a file: beside its token ids an utterance takes some 10 bytes.
+
+    N utterances (pseudo-utterances included), S = sum of their tokens, C conversations, P distinct profiles.
 
     Attributes:
-        tokens: (S,) int32, every utterance as `<s> ... </s>`.
-        offsets: (N + 1,) int64, where each utterance's tokens begin.
-        start: (N,) int64, the first utterance (the pseudo-utterance) of each utterance's conversation.
-        speaker: (N,) int32, speakers numbered within their conversation; NOBODY for the pseudo-utterance.
-        topic: (N,) int32, 0 is `<unknown>`.
-        profiles: (N, 2, 4) float32 features of the utterance's speaker and of the one it is said to.
-        known: (N, 2, 4) float32, 1 where the feature is known.
-        conversation: (N,) int32, index of the conversation.
+        tokens: (S,) unsigned, every utterance as `<s> ... </s>`.
+        offsets: (N + 1,) unsigned, where each utterance's tokens begin.
+        speaker: (N,) signed, speakers numbered within their conversation; NOBODY for the pseudo-utterance.
+        parties: (N, 2) unsigned, rows of `profiles`: of the utterance's speaker and of the one it is said to.
+        starts: (C + 1,) int64, the first utterance (the pseudo-utterance) of each conversation, and N.
+        topic: (C,) int32, 0 is `<unknown>`.
+        profiles: (P, 4) float32, distinct profiles; the first is the unknown one.
+        known: (P, 4) float32, 1 where the feature is known.
     """
 
-    tokens: NDArray[np.int32]
-    offsets: NDArray[np.int64]
-    start: NDArray[np.int64]
-    speaker: NDArray[np.int32]
+    tokens: Integers
+    offsets: Integers
+    speaker: Integers
+    parties: Integers
+    starts: NDArray[np.int64]
     topic: NDArray[np.int32]
     profiles: NDArray[np.float32]
     known: NDArray[np.float32]
-    conversation: NDArray[np.int32]
 
     @property
     def responses(self) -> NDArray[np.int64]:
         """Every real utterance: each is the response of one window."""
         return np.flatnonzero(self.speaker != NOBODY)
+
+    @property
+    def windows(self) -> int:
+        """How many responses there are."""
+        return len(self.speaker) - len(self.topic)
+
+    def places(self, utterances: Integers) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The conversation of each utterance, and its position there: 0 is the pseudo-utterance's."""
+        conversations = np.searchsorted(self.starts, utterances, side="right") - 1
+        return conversations, utterances - self.starts[conversations]
 
 
 def truncate(tokens: Sequence[int], limit: int) -> list[int]:
@@ -57,13 +71,21 @@ def truncate(tokens: Sequence[int], limit: int) -> list[int]:
     return list(tokens) if len(tokens) <= limit else [*tokens[: limit - 1], tokens[-1]]
 
 
-def addressee(conversation: Conversation, position: int, speaker: str) -> str | None:
-    """Whom `speaker` talks to at `position`: the other of two, else the latest different speaker, else nobody known."""
-    names = {u.speaker for u in conversation.utterances} | set(conversation.speakers) | {speaker}
+def addressees(conversation: Conversation) -> list[str | None]:
+    """Whom each utterance is said to: the other of two, else the latest different speaker, else nobody known."""
+    speakers = [utterance.speaker for utterance in conversation.utterances]
+    names = {*speakers, *conversation.speakers}
     if len(names) == 2:
-        return (names - {speaker}).pop()
-    before = (u.speaker for u in reversed(conversation.utterances[:position]))
-    return next((name for name in before if name != speaker), None)
+        one, two = names
+        return [two if speaker == one else one for speaker in speakers]
+    found: list[str | None] = []
+    latest: str | None = None
+    before_latest: str | None = None  # the latest speaker who is not `latest`
+    for speaker in speakers:
+        if speaker != latest:
+            latest, before_latest = speaker, latest
+        found.append(before_latest)
+    return found
 
 
 def profile_features(profile: Profile) -> tuple[list[float], list[float]]:
@@ -77,7 +99,7 @@ def profile_features(profile: Profile) -> tuple[list[float], list[float]]:
 def encode_corpus(
     conversations: Iterable[Conversation], tokenizer: Tokenizer, topics: Sequence[str], max_tokens: int
 ) -> EncodedCorpus:
-    """Turn text into ids, once.
+    """Turn text into ids, once; a conversation is let go of before the next one is asked for.
 
     Args:
         conversations: in any order, which `EncodedCorpus` keeps.
@@ -87,41 +109,54 @@ def encode_corpus(
     """
     topic_ids = {name: i for i, name in enumerate(topics, start=1)}
     opening = [tokenizer.bos_id, tokenizer.dialog_start_id, tokenizer.eos_id]
-    unknown = profile_features(UNKNOWN_PROFILE)
-    tokens: list[int] = []
-    lengths: list[int] = []
-    rows: list[tuple[int, int, int, int]] = []  # start, speaker, topic, conversation
-    features: list[tuple[tuple[list[float], list[float]], tuple[list[float], list[float]]]] = []
-    for index, conversation in enumerate(conversations):
-        topic = topic_ids.get(conversation.topic or "", UNKNOWN_TOPIC)
-        start, speakers = len(rows), dict[str, int]()
-        tokens += opening
+    rows = {UNKNOWN_PROFILE: 0}
+    tokens = array("H" if len(tokenizer) <= 2**16 else "I")
+    lengths, parties, speaker_ids = array("I"), array("I"), array("i")
+    starts, conversation_topics = array("q"), array("i")
+    for conversation in conversations:
+        conversation_topics.append(topic_ids.get(conversation.topic or "", UNKNOWN_TOPIC))
+        starts.append(len(lengths))
+        tokens.extend(opening)
         lengths.append(len(opening))
-        rows.append((start, NOBODY, topic, index))
-        features.append((unknown, unknown))
-        for position, utterance in enumerate(conversation.utterances):
+        speaker_ids.append(NOBODY)
+        parties.extend((0, 0))
+        names: dict[str, int] = {}
+        profile_rows = {name: rows.setdefault(profile, len(rows)) for name, profile in conversation.speakers.items()}
+        for utterance, other in zip(conversation.utterances, addressees(conversation), strict=True):
             ids = truncate([tokenizer.bos_id, *tokenizer.encode(utterance.text), tokenizer.eos_id], max_tokens)
-            tokens += ids
+            tokens.extend(ids)
             lengths.append(len(ids))
-            rows.append((start, speakers.setdefault(utterance.speaker, len(speakers)), topic, index))
-            other = addressee(conversation, position, utterance.speaker)
-            mine = profile_features(conversation.profile(utterance.speaker))
-            features.append((mine, unknown if other is None else profile_features(conversation.profile(other))))
-    table = np.array(rows, dtype=np.int64).reshape(-1, 4)
-    stacked = np.array(features, dtype=np.float32).reshape(-1, 2, 2, PROFILE_FEATURES)  # (N, party, value or known, 4)
+            speaker_ids.append(names.setdefault(utterance.speaker, len(names)))
+            parties.extend((profile_rows.get(utterance.speaker, 0), 0 if other is None else profile_rows.get(other, 0)))
+    starts.append(len(lengths))
+    features = np.array([profile_features(profile) for profile in rows], dtype=np.float32)  # (P, value or known, 4)
     return EncodedCorpus(
-        tokens=np.array(tokens, dtype=np.int32),
-        offsets=np.concatenate(([0], np.cumsum(lengths, dtype=np.int64))).astype(np.int64),
-        start=table[:, 0].copy(),
-        speaker=table[:, 1].astype(np.int32),
-        topic=table[:, 2].astype(np.int32),
-        profiles=np.ascontiguousarray(stacked[:, :, 0]),
-        known=np.ascontiguousarray(stacked[:, :, 1]),
-        conversation=table[:, 3].astype(np.int32),
+        tokens=np.array(tokens),
+        offsets=_offsets(lengths),
+        speaker=_smallest(np.asarray(speaker_ids)),
+        parties=_smallest(np.asarray(parties).reshape(-1, 2)),
+        starts=np.array(starts, dtype=np.int64),
+        topic=np.array(conversation_topics, dtype=np.int32),
+        profiles=features[:, 0].copy(),
+        known=features[:, 1].copy(),
     )
 
 
-def collate(corpus: EncodedCorpus, responses: NDArray[np.int64], max_context: int) -> DialogBatch:
+def _offsets(lengths: array[int]) -> Integers:
+    offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return _smallest(offsets)
+
+
+def _smallest(values: Integers) -> Integers:
+    """A copy in the smallest integer type, unsigned unless a value is negative."""
+    kinds = [np.min_scalar_type(int(limit)) for limit in (values.min(initial=0), values.max(initial=0))]
+    if kinds[0].kind == "i":  # the type of the highest value is to be signed too
+        kinds[1] = np.min_scalar_type(-1 - int(values.max()))
+    return values.astype(np.result_type(*kinds))
+
+
+def collate(corpus: EncodedCorpus, responses: Integers, max_context: int) -> DialogBatch:
     """The batch of the windows that end in `responses` (B,), each utterance in it once.
 
     Args:
@@ -129,13 +164,16 @@ def collate(corpus: EncodedCorpus, responses: NDArray[np.int64], max_context: in
         responses: indices of utterances, repeats allowed.
         max_context: K, context utterances at most.
     """
-    lengths = np.minimum(responses - corpus.start[responses], max_context)  # (B,)
+    responses = responses.astype(np.int64)
+    conversations, positions = corpus.places(responses)  # (B,) each
+    lengths = np.minimum(positions, max_context)  # (B,)
     slots = np.arange(int(lengths.max(initial=1)))
     used = slots < lengths[:, None]  # (B, K)
     context = np.where(used, responses[:, None] - lengths[:, None] + slots, responses[:, None])
     distinct, rows = np.unique(np.concatenate((context.ravel(), responses)), return_inverse=True)
     floors = used & (corpus.speaker[context] == corpus.speaker[responses][:, None])
     tokens, token_counts = _padded(corpus, distinct)
+    parties = corpus.parties[responses]  # (B, 2)
     return DialogBatch(
         tokens=tokens,
         lengths=token_counts,
@@ -143,15 +181,15 @@ def collate(corpus: EncodedCorpus, responses: NDArray[np.int64], max_context: in
         context_lengths=lengths,
         floors=floors.astype(np.float32),
         response=rows[context.size :],
-        topic=corpus.topic[responses].astype(np.int64),
-        profiles=corpus.profiles[responses],
-        profiles_known=corpus.known[responses],
+        topic=corpus.topic[conversations].astype(np.int64),
+        profiles=corpus.profiles[parties],
+        profiles_known=corpus.known[parties],
     )
 
 
 def _padded(corpus: EncodedCorpus, utterances: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Tokens of utterances side by side, (U, L) padded with 0, and their lengths (U,)."""
-    begin = corpus.offsets[utterances]
+    begin = corpus.offsets[utterances].astype(np.int64)
     lengths = corpus.offsets[utterances + 1] - begin
     positions = np.arange(int(lengths.max(initial=1)))
     real = positions < lengths[:, None]
@@ -159,27 +197,37 @@ def _padded(corpus: EncodedCorpus, utterances: NDArray[np.int64]) -> tuple[NDArr
     return np.where(real, corpus.tokens[flat], 0).astype(np.int64), lengths
 
 
-def epoch_order(
-    responses: NDArray[np.int64], start: NDArray[np.int64], segment: int, seed: int, epoch: int
-) -> NDArray[np.int64]:
+def epoch_order(corpus: EncodedCorpus, segment: int, seed: int, epoch: int) -> Integers:
     """All windows of one pass in training order: shuffled segments of at most `segment` neighbours.
 
     Where segments begin moves with the epoch, so that windows meet different neighbours. A function of seed and epoch
     alone, which is all that a resumed run needs to go on.
 
     Args:
-        responses: (W,) ascending indices of utterances.
-        start: (N,) each utterance's conversation, as in `EncodedCorpus`.
+        corpus: whose windows.
         segment: windows of one conversation that stay together, at least 1.
         seed: of the run.
         epoch: number of the pass.
+
+    Returns:
+        (W,) indices of utterances.
     """
     rng = np.random.default_rng((seed, epoch))
-    conversation = start[responses]
-    block = (responses - conversation + int(rng.integers(segment))) // segment
-    cuts = np.flatnonzero((np.diff(conversation) != 0) | (np.diff(block) != 0)) + 1
-    pieces = np.split(responses, cuts)
-    return np.concatenate([pieces[i] for i in rng.permutation(len(pieces))])
+    shift = int(rng.integers(segment))
+    last = np.diff(corpus.starts) - 1  # (C,) position of the last response; the first is at 1
+    # A segment is the responses of a conversation whose positions are equal in (position + shift) // segment.
+    first_block = (1 + shift) // segment
+    counts = np.where(last > 0, (last + shift) // segment - first_block + 1, 0)  # (C,) segments
+    conversation = np.repeat(np.arange(len(last)), counts)
+    block = np.arange(len(conversation)) - np.repeat(np.cumsum(counts) - counts, counts) + first_block
+    begin = np.maximum(block * segment - shift, 1)
+    end = np.minimum((block + 1) * segment - shift, last[conversation] + 1)
+    shuffled = rng.permutation(len(conversation))
+    begin, lengths = (corpus.starts[conversation] + begin)[shuffled], (end - begin)[shuffled]
+    # Between segments the index jumps, within one it counts on.
+    kind = np.min_scalar_type(-len(corpus.speaker))
+    jumps = (begin - np.cumsum(lengths) + lengths).astype(kind)
+    return np.repeat(jumps, lengths) + np.arange(corpus.windows, dtype=kind)
 
 
 def batches(corpus: EncodedCorpus, size: int, max_context: int) -> Iterator[tuple[NDArray[np.int64], DialogBatch]]:
@@ -190,13 +238,16 @@ def batches(corpus: EncodedCorpus, size: int, max_context: int) -> Iterator[tupl
         yield chosen, collate(corpus, chosen, max_context)
 
 
-def forget_conditions(batch: DialogBatch, share: float, rng: np.random.Generator) -> DialogBatch:
+def forget_conditions(batch: DialogBatch, share: float, draws: NDArray[np.float64]) -> DialogBatch:
     """Replace topics, and profiles of each party, by the unknown ones in a random share of windows.
 
     This is what trains the `<unknown>` topic and profile on corpora in which everything is known.
+
+    Args:
+        batch: is not changed.
+        share: of windows, for each of topic, responder's and other's profile.
+        draws: (B, 3) uniform in [0, 1).
     """
-    if share == 0:
-        return batch
-    kept = rng.random((batch.size, 3)) >= share
+    kept = draws >= share
     known = batch.profiles_known * kept[:, 1:, None].astype(np.float32)
     return batch._replace(topic=np.where(kept[:, 0], batch.topic, UNKNOWN_TOPIC), profiles_known=known)

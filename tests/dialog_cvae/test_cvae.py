@@ -45,18 +45,19 @@ def naive_terms(model: CVAE, corpus: EncodedCorpus, responses: list[int], noise:
     rows = []
     for index, eps in zip(responses, noise, strict=True):
         cell, state = model.context_encoder.cell, torch.zeros(config.context_size)
-        for previous in range(max(corpus.start[index], index - config.max_context), index):
+        conversation, position = (int(place) for place in corpus.places(np.array(index)))
+        for previous in range(max(index - position, index - config.max_context), index):
             same = float(corpus.speaker[previous] == corpus.speaker[index])
             x = torch.cat((encode(previous), torch.tensor([same, 1 - same])))
             state = gru_step(x, state, cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh)
         features = [
-            torch.tensor(corpus.profiles[index][party][i])
-            if corpus.known[index][party][i]
+            torch.tensor(corpus.profiles[corpus.parties[index, party], i])
+            if corpus.known[corpus.parties[index, party], i]
             else model.unknown_profile[i]
             for party in range(2)
             for i in range(4)
         ]
-        c = torch.cat((model.topic.weight[corpus.topic[index]], torch.stack(features), state))
+        c = torch.cat((model.topic.weight[corpus.topic[conversation]], torch.stack(features), state))
         prior_mean, prior_logvar = model.prior_network(c).chunk(2)
         mean, logvar = model.recognition_network(torch.cat((c, encode(index)))).chunk(2)
         q = torch.distributions.Normal(mean, (0.5 * logvar).exp())

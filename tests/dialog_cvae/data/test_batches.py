@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dialog_cvae.config import TokenizerConfig
+from dialog_cvae.config import ModelConfig, TokenizerConfig
 from dialog_cvae.data.batches import (
     NOBODY,
     EncodedCorpus,
-    addressee,
+    addressees,
     batches,
     collate,
     encode_corpus,
@@ -25,7 +25,7 @@ from dialog_cvae.data.batches import (
 from dialog_cvae.tokenizer import Tokenizer
 from dialog_cvae.types import Conversation, DialogBatch, Profile, Utterance
 from training.config import TrainConfig
-from training.loop import Windows
+from training.windows import Windows
 
 TOKENIZER = Tokenizer.train(["a b c d e f g h"] * 3, TokenizerConfig())
 TOPICS = ("PETS", "WEATHER")
@@ -65,6 +65,27 @@ def _features(profile: Profile) -> list[float | None]:
     return [None if profile.age is None else profile.age / 100, education, *sex]
 
 
+def _addressee(conversation: Conversation, position: int, speaker: str) -> str | None:
+    """Whom a speaker talks to, looked up for one utterance by itself."""
+    names = {u.speaker for u in conversation.utterances} | set(conversation.speakers)
+    if len(names) == 2:
+        return (names - {speaker}).pop()
+    before = (u.speaker for u in reversed(conversation.utterances[:position]))
+    return next((name for name in before if name != speaker), None)
+
+
+def _naive_order(corpus: EncodedCorpus, segment: int, seed: int, epoch: int) -> list[int]:
+    """The order of a pass, window by window: cut where the conversation or the block changes, and shuffled."""
+    rng = np.random.default_rng((seed, epoch))
+    shift = int(rng.integers(segment))
+    pieces: dict[tuple[int, int], list[int]] = {}
+    for conversation, (begin, end) in enumerate(pairwise(corpus.starts.tolist())):
+        for utterance in range(begin + 1, end):
+            pieces.setdefault((conversation, (utterance - begin + shift) // segment), []).append(utterance)
+    segments = list(pieces.values())
+    return [utterance for index in rng.permutation(len(segments)) for utterance in segments[index]]
+
+
 def _naive_windows(spoken: list[Conversation], max_context: int) -> list[dict[str, object]]:
     """Every response with its own copy of its context."""
     windows = []
@@ -72,7 +93,7 @@ def _naive_windows(spoken: list[Conversation], max_context: int) -> list[dict[st
         before: list[tuple[str | None, list[int]]] = [(None, OPENING)]
         for position, (speaker, text) in enumerate((u.speaker, u.text) for u in conversation.utterances):
             context = before[-max_context:]
-            other = addressee(conversation, position, speaker)
+            other = _addressee(conversation, position, speaker)
             windows.append(
                 {
                     "context": [ids for _, ids in context],
@@ -139,35 +160,40 @@ def test_an_epoch_has_every_window_once_in_segments(
     spoken: list[Conversation], segment: int, seed: int, epoch: int
 ) -> None:
     corpus = _encode(spoken)
-    order = epoch_order(corpus.responses, corpus.start, segment, seed, epoch)
+    order = epoch_order(corpus, segment, seed, epoch)
+    assert order.tolist() == _naive_order(corpus, segment, seed, epoch)
     assert sorted(order) == corpus.responses.tolist()
-    assert order.tolist() == epoch_order(corpus.responses, corpus.start, segment, seed, epoch).tolist()
+    assert len(order) == corpus.windows
     joined = 0  # windows that follow their neighbour; at least those that segments of this length must join
-    for before, after in pairwise(order):
-        joined += bool(after == before + 1 and corpus.start[after] == corpus.start[before])
-    lengths = Counter(corpus.start[corpus.responses].tolist()).values()
+    conversation, _ = corpus.places(order)
+    for index, (before, after) in enumerate(pairwise(order)):
+        joined += bool(after == before + 1 and conversation[index] == conversation[index + 1])
+    lengths = Counter(corpus.places(corpus.responses)[0].tolist()).values()
     assert joined >= sum(length - (2 + (length - 2) // segment if length > 1 else 1) for length in lengths)
 
 
 def test_segments_begin_elsewhere_in_another_epoch() -> None:
     corpus = _encode([Conversation("c", tuple(Utterance("AB"[i % 2], "a") for i in range(40)))])
-    orders = [epoch_order(corpus.responses, corpus.start, 5, 0, epoch).tolist() for epoch in range(8)]
+    orders = [epoch_order(corpus, 5, 0, epoch).tolist() for epoch in range(8)]
     cuts = {tuple(sorted(b for a, b in pairwise(order) if b != a + 1)) for order in orders}
     assert len(cuts) > 4
-    assert orders != [epoch_order(corpus.responses, corpus.start, 5, 1, epoch).tolist() for epoch in range(8)]
+    assert orders != [epoch_order(corpus, 5, 1, epoch).tolist() for epoch in range(8)]
 
 
 @pytest.mark.parametrize("size", [1, 4, 7, 1000])
 def test_the_batch_of_a_step_does_not_depend_on_where_training_began(encoded: EncodedCorpus, size: int) -> None:
-    windows = Windows(encoded, TrainConfig(batch_size=size, condition_dropout=0.3, segment=3), max_context=4)
+    config = TrainConfig(batch_size=size, condition_dropout=0.3, segment=3)
+    windows = Windows(encoded, config, ModelConfig(max_context=4, latent_size=2))
     per_epoch = -(-len(encoded.responses) // size)
     total = min(3 * per_epoch, 30)
     whole = list(islice(windows.from_step(0), total))
     assert sum(batch.size for batch in whole[:per_epoch]) in (len(encoded.responses), total * size)
+    assert all(batch.size == len(batch.parts[0].noise) for batch in whole)
     for step in {0, 1, per_epoch - 1, per_epoch, per_epoch + 1, total - 1} & set(range(total)):
-        batch = next(windows.from_step(step))
-        for name, array in batch._asdict().items():
-            assert np.array_equal(array, getattr(whole[step], name)), (step, name)
+        (ours,), (expected,) = next(windows.from_step(step)).parts, whole[step].parts
+        assert torch.equal(ours.noise, expected.noise)
+        for name, tensor in ours.windows._asdict().items():
+            assert torch.equal(tensor, getattr(expected.windows, name)), (step, name)
 
 
 def test_evaluation_sees_every_window_once_in_order(encoded: EncodedCorpus) -> None:
@@ -195,11 +221,18 @@ def test_truncation_keeps_the_first_and_the_last(length: int, limit: int, kept: 
 
 def test_whom_a_speaker_talks_to() -> None:
     said = tuple(Utterance(name, "a") for name in "ABCAAC")
-    three = Conversation("c", said)
-    assert [addressee(three, i, u.speaker) for i, u in enumerate(said)] == [None, "A", "B", "C", "C", "A"]
-    two = Conversation("c", (Utterance("A", "a"),), speakers={"B": Profile("male")})
-    assert addressee(two, 0, "A") == "B"
-    assert addressee(Conversation("c", ()), 0, "A") is None
+    assert addressees(Conversation("c", said)) == [None, "A", "B", "C", "C", "A"]
+    alone = (Utterance("A", "a"),)
+    assert addressees(Conversation("c", alone)) == [None]
+    assert addressees(Conversation("c", alone, speakers={"B": Profile("male")})) == ["B"]
+    assert addressees(Conversation("c", ())) == []
+
+
+@given(conversations)
+@settings(deadline=None, derandomize=True)
+def test_addressees_are_those_found_one_at_a_time(spoken: Conversation) -> None:
+    speakers = [u.speaker for u in spoken.utterances]
+    assert addressees(spoken) == [_addressee(spoken, i, speaker) for i, speaker in enumerate(speakers)]
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
@@ -209,7 +242,7 @@ def test_conditions_are_forgotten_independently_in_that_share(share: float) -> N
         for p in [Profile("female", 30, 1)]
     ]
     batch = collate(_encode(spoken), _encode(spoken).responses, 2)
-    forgotten = forget_conditions(batch, share, np.random.default_rng(0))
+    forgotten = forget_conditions(batch, share, np.random.default_rng(0).random((batch.size, 3)))
     gone = np.column_stack((forgotten.topic == 0, ~forgotten.profiles_known.any(-1)))  # topic, mine, theirs
     assert np.allclose(gone.mean(0), share, atol=0.05)
     assert np.allclose((gone[:, 0] & gone[:, 1]).mean(), share**2, atol=0.05)
@@ -220,6 +253,34 @@ def test_conditions_are_forgotten_independently_in_that_share(share: float) -> N
 
 def test_no_conversations_encode_to_empty_arrays() -> None:
     corpus = _encode([])
-    assert corpus.profiles.shape == (0, 2, 4)
-    assert len(corpus.responses) == 0
-    assert corpus.offsets.tolist() == [0]
+    assert corpus.parties.shape == (0, 2)
+    assert corpus.profiles.shape == (1, 4)
+    assert corpus.windows == len(corpus.responses) == 0
+    assert corpus.starts.tolist() == corpus.offsets.tolist() == [0]
+    assert epoch_order(corpus, 5, 0, 0).tolist() == []
+
+
+def test_a_conversation_without_utterances_has_no_window() -> None:
+    corpus = _encode([Conversation("c", ()), Conversation("d", (Utterance("A", "a"),)), Conversation("e", ())])
+    assert epoch_order(corpus, 5, 0, 0).tolist() == corpus.responses.tolist() == [2]
+    assert corpus.windows == 1
+    assert [array.tolist() for array in corpus.places(np.arange(4))] == [[0, 1, 1, 2], [0, 0, 1, 0]]
+
+
+@pytest.mark.parametrize("speakers", [2, 127, 128, 129, 300])
+def test_numbers_fit_their_types(speakers: int) -> None:
+    names = [f"speaker {index}" for index in range(speakers)]
+    profiles = {name: Profile(age=index) for index, name in enumerate(names)}
+    corpus = _encode([Conversation("c", tuple(Utterance(name, "a") for name in names), speakers=profiles)])
+    assert corpus.speaker.tolist() == [NOBODY, *range(speakers)]
+    ages = 100 * corpus.profiles[corpus.parties[:, 0], 0]
+    assert ages.round().tolist() == [0, *range(speakers)]
+    assert corpus.known[corpus.parties[:, 0], 0].tolist() == [0] + [1] * speakers
+
+
+def test_beside_its_tokens_an_utterance_takes_little() -> None:
+    said = tuple(Utterance("AB"[index % 2], "a b c") for index in range(1000))
+    profiles = {name: Profile("female", age) for name, age in zip("AB", (31, 32), strict=True)}
+    corpus = _encode([Conversation("c", said, speakers=profiles)] * 100)
+    assert corpus.tokens.itemsize == 2
+    assert sum(array.nbytes for array in corpus) - corpus.tokens.nbytes < 8 * corpus.windows
