@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate, chain
 from pathlib import Path
 
 from dialog_cvae.cli import Parser
@@ -19,6 +22,7 @@ from dialog_cvae.types import Conversation, Corpus
 
 FINE, PROBLEMS, UNREADABLE = 0, 1, 2
 NAMES_SHOWN = 12  # of topics and dialog acts
+PROFILE_PARTS = ("sex", "age", "education")
 QUANTILES = {0: "least", 25: "25%", 50: "median", 75: "75%", 95: "95%", 100: "most"}  # percent, label
 
 FORMAT = """\
@@ -100,9 +104,10 @@ def _check(path: Path, valid_share: float, test_share: float, max_problems: int)
         corpus = jsonl.assemble(path, found, valid_share=valid_share, test_share=test_share)
     except DataError as error:
         problems.append(error.reason)
-    if corpus is not None and not _word_counts(corpus.train):
+    train = _word_counts(corpus.train) if corpus is not None else None
+    if train is not None and not train:
         problems.append("the training conversations contain no word")
-    lines = [f"{path}", *_describe([record.conversation for record in found.records]), *_describe_splits(corpus)]
+    lines = [f"{path}", *_describe(found.conversations), *_describe_splits(corpus, train)]
     if skipped := len(found.one_utterance):
         numbers = ", ".join(map(str, found.one_utterance[:NAMES_SHOWN])) + ("…" if skipped > NAMES_SHOWN else "")
         lines.append(_row("left out", f"{skipped:,} with a single utterance (lines {numbers})"))
@@ -115,42 +120,66 @@ def _check(path: Path, valid_share: float, test_share: float, max_problems: int)
     return lines, PROBLEMS
 
 
-def _describe(conversations: Sequence[Conversation]) -> list[str]:
+@dataclass
+class _Tally:
+    """Counts over conversations, which are seen one at a time: a corpus need not fit into memory."""
+
+    turns: Counter[int] = field(default_factory=Counter)
+    tokens: Counter[int] = field(default_factory=Counter)
+    words: int = 0
+    speakers: Counter[str | None] = field(default_factory=Counter)
+    topics: Counter[str | None] = field(default_factory=Counter)
+    acts: Counter[str | None] = field(default_factory=Counter)
+    known: Counter[str] = field(default_factory=Counter)
+    silent: int = 0
+
+    def add(self, conversation: Conversation) -> None:
+        self.turns[len(conversation.utterances)] += 1
+        self.topics[conversation.topic] += 1
+        for utterance in conversation.utterances:
+            cut = words(utterance.text)
+            self.tokens[len(cut) + 2] += 1  # <s> and </s> count
+            self.words += len(cut) - cut.count(UNK)
+            self.acts[utterance.dialog_act] += 1
+        names = dict.fromkeys(utterance.speaker for utterance in conversation.utterances)
+        self.speakers.update(list(names))
+        for name in names:
+            profile = conversation.profile(name)
+            self.known.update(part for part in PROFILE_PARTS if getattr(profile, part) is not None)
+        self.silent += len(conversation.speakers.keys() - names)
+
+
+def _describe(conversations: Iterable[Conversation]) -> list[str]:
     """Counts over conversations without problems and with something to respond to."""
-    if not conversations:
+    tally = _Tally()
+    for conversation in conversations:
+        tally.add(conversation)
+    if not tally.turns:
         return [_row("conversations", "0 usable")]
-    utterances = [utterance for conversation in conversations for utterance in conversation.utterances]
-    cut = [words(utterance.text) for utterance in utterances]
-    lengths = [len(tokens) + 2 for tokens in cut]  # <s> and </s> count
     limit = ModelConfig().max_utterance_tokens
-    too_long = sum(length > limit for length in lengths)
-    pairs = {(c.id, u.speaker): c.profile(u.speaker) for c in conversations for u in c.utterances}
-    known = {
-        field: sum(getattr(profile, field) is not None for profile in pairs.values())
-        for field in ("sex", "age", "education")
-    }
-    silent = sum(name not in {u.speaker for u in c.utterances} for c in conversations for name in c.speakers)
-    turns = _quantiles([len(conversation.utterances) for conversation in conversations])
+    utterances, speakers = tally.tokens.total(), tally.speakers.total()
+    too_long = sum(count for length, count in tally.tokens.items() if length > limit)
+    known = ", ".join(f"{part} known of {tally.known[part] / speakers:.0%}" for part in PROFILE_PARTS)
+    silent = tally.silent
     return [
-        _row("conversations", f"{len(conversations):,}"),
-        _row("utterances", f"{len(utterances):,}; in a conversation: {turns}"),
-        _row("words", f"{sum(len(tokens) - tokens.count(UNK) for tokens in cut):,}"),
-        _row("tokens", f"in an utterance, with <s> and </s>: {_quantiles(lengths)}"),
-        _row("", f"{too_long:,} ({too_long / len(lengths):.1%}) exceed the model's {limit} and lose their middle"),
-        _row("speakers", _names(speaker for _, speaker in pairs)),
-        _row("topics", _names(conversation.topic for conversation in conversations)),
-        _row("dialog acts", _names(utterance.dialog_act for utterance in utterances)),
-        _row("profiles", ", ".join(f"{field} known of {n / len(pairs):.0%}" for field, n in known.items())),
+        _row("conversations", f"{tally.turns.total():,}"),
+        _row("utterances", f"{utterances:,}; in a conversation: {_quantiles(tally.turns)}"),
+        _row("words", f"{tally.words:,}"),
+        _row("tokens", f"in an utterance, with <s> and </s>: {_quantiles(tally.tokens)}"),
+        _row("", f"{too_long:,} ({too_long / utterances:.1%}) exceed the model's {limit} and lose their middle"),
+        _row("speakers", _names(tally.speakers)),
+        _row("topics", _names(tally.topics)),
+        _row("dialog acts", _names(tally.acts)),
+        _row("profiles", known),
         *([_row("", f"{silent:,} are of speakers who say nothing: check their names")] if silent else []),
     ]
 
 
-def _describe_splits(corpus: Corpus | None) -> list[str]:
-    if corpus is None:
+def _describe_splits(corpus: Corpus | None, train: Counter[str] | None) -> list[str]:
+    if corpus is None or train is None:
         return []
     size = TokenizerConfig().vocab_size
-    train = _word_counts(corpus.train)
-    held_out = _word_counts([*corpus.valid, *corpus.test])
+    held_out = _word_counts(chain(corpus.valid, corpus.test))
     vocabulary = {word for word, _ in train.most_common(size)}
     share = sum(count for word, count in held_out.items() if word in vocabulary) / max(1, held_out.total())
     covered = sum(train[word] for word in vocabulary) / max(1, train.total())
@@ -167,24 +196,24 @@ def _word_counts(conversations: Iterable[Conversation]) -> Counter[str]:
     return counts
 
 
-def _quantiles(values: Sequence[int]) -> str:
-    """Nearest-rank quantiles of at least one value."""
-    ordered = sorted(values)
-    ranks = ((percent * len(ordered) + 99) // 100 for percent in QUANTILES)
-    chosen = (ordered[max(1, rank) - 1] for rank in ranks)
+def _quantiles(counts: Counter[int]) -> str:
+    """Nearest-rank quantiles of at least one value, which are given by how often each comes."""
+    values = sorted(counts)
+    ranks = list(accumulate(counts[value] for value in values))
+    wanted = ((percent * ranks[-1] + 99) // 100 for percent in QUANTILES)
+    chosen = (values[bisect_left(ranks, max(1, rank))] for rank in wanted)
     return ", ".join(f"{label} {value}" for label, value in zip(QUANTILES.values(), chosen, strict=True))
 
 
-def _names(values: Iterable[str | None]) -> str:
+def _names(counts: Counter[str | None]) -> str:
     """The commonest names with their counts, and how often there is none."""
-    counts = Counter(values)
-    absent = counts.pop(None, 0)
-    shown = [f"{show(name)[1:-1]} {count:,}" for name, count in counts.most_common(NAMES_SHOWN)]
-    if len(counts) > NAMES_SHOWN:
-        shown.append(f"{len(counts) - NAMES_SHOWN:,} more")
-    if absent:
+    named = Counter({name: count for name, count in counts.items() if name is not None})
+    shown = [f"{show(name)[1:-1]} {count:,}" for name, count in named.most_common(NAMES_SHOWN)]
+    if len(named) > NAMES_SHOWN:
+        shown.append(f"{len(named) - NAMES_SHOWN:,} more")
+    if absent := counts[None]:
         shown.append(f"(none given) {absent:,}")
-    return f"{len(counts):,}: {', '.join(shown)}" if counts else "none given"
+    return f"{len(named):,}: {', '.join(shown)}" if named else "none given"
 
 
 def _row(label: str, value: str) -> str:

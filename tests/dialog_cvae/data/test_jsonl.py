@@ -1,8 +1,10 @@
 """A user's own data: what is accepted, what is refused and in which words, and how it is split."""
 
 import json
+import os
 import re
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -171,7 +173,7 @@ def test_a_huge_line_is_refused_without_reading_it_whole(tmp_path: Path) -> None
     assert [(p.line, p.reason.split(";")[0]) for p in found.problems] == [
         (2, "the line is longer than 16,777,216 bytes")
     ]
-    assert [record.line for record in found.records] == [1, 3]
+    assert [conversation.id for conversation in found.conversations] == ["line-1", "line-3"]
 
 
 @pytest.mark.parametrize(
@@ -186,6 +188,56 @@ def test_a_huge_line_is_refused_without_reading_it_whole(tmp_path: Path) -> None
 def test_too_few_conversations(objects: list[object], message: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=message):
         read(write(tmp_path / "own.jsonl", *objects))
+
+
+def test_conversations_are_read_from_the_file_when_they_are_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "own.jsonl"
+    lines = [json.dumps(talk(i, split="train")).encode() for i in range(5)]
+    held_out = b"".join(json.dumps(talk(9, split=split)).encode() + b"\n" for split in ("valid", "test"))
+    path.write_bytes(b"\xef\xbb\xbf" + lines[0] + b"\r\n\n" + b"\n".join(lines[1:]) + b"\n" + held_out)
+    train = read(path).train
+    expected = [parse_line(line, i + 1 + (i > 0)).conversation for i, line in enumerate(lines)]
+    assert list(train) == list(train) == expected
+    assert list(reversed(train)) == expected[::-1]
+    assert [train[0], train[4], train[-1]] == [expected[0], expected[4], expected[4]]
+    assert [list(train[1:3]), list(train[::-2]), list(train[9:])] == [expected[1:3], expected[::-2], []]
+    for index in (5, -6):
+        with pytest.raises(IndexError):
+            train[index]
+
+
+@pytest.mark.parametrize("change", ["grown", "rewritten", "other line", "gone"])
+def test_a_file_that_changes_while_it_is_used_is_refused(change: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "own.jsonl", *(talk(i, split=("train", "valid", "test")[i % 3]) for i in range(9)))
+    train, content = read(path).train, path.read_bytes()
+    if change == "grown":
+        path.write_bytes(content + b"\n")
+    elif change == "other line":
+        path.write_bytes(content.replace(b"number", b"NUMBER"))
+        os.utime(path, ns=(0, 0))
+    else:
+        path.unlink()
+    if change == "rewritten":
+        path.write_bytes(content)
+        os.utime(path, ns=(0, 0))
+    with pytest.raises(DataError, match=r"own\.jsonl: (was changed while it was being used|cannot be read \(No such)"):
+        list(train)
+
+
+def test_a_change_while_the_conversations_go_by_is_noticed(tmp_path: Path) -> None:
+    path = write(tmp_path / "own.jsonl", *(talk(i, split=("train", "valid", "test")[i % 3]) for i in range(3000)))
+    train = iter(read(path).train)
+    next(train)
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size // 2)
+    with pytest.raises(DataError, match="was changed while it was being used"):
+        list(train)
+
+
+def test_what_can_be_read_only_once_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "own.jsonl").symlink_to("/dev/null")
+    with pytest.raises(DataError, match=r"own\.jsonl: is no regular file"):
+        read(tmp_path / "own.jsonl")
 
 
 def test_unreadable_files_are_named(tmp_path: Path) -> None:
@@ -233,12 +285,11 @@ derandomized = settings(derandomize=True, deadline=None, max_examples=60)
 @derandomized
 @given(n=st.integers(3, 60), valid=st.floats(0, 0.49), test=st.floats(0, 0.49), seed=st.integers(0, 99))
 def test_splits_are_a_partition_of_the_asked_sizes(n: int, valid: float, test: float, seed: int) -> None:
-    records = [parse_line(json.dumps(talk(i)).encode(), i + 1) for i in range(n)]
-    corpus = jsonl.assemble(
-        Path("own.jsonl"), jsonl.Scan(records, [], []), valid_share=valid, test_share=test, seed=seed
-    )
-    parts = ids(corpus)
-    assert sorted(all_ids(corpus)) == sorted(f"line-{i + 1}" for i in range(n))
+    with TemporaryDirectory() as folder:
+        path = write(Path(folder) / "own.jsonl", *(talk(i) for i in range(n)))
+        corpus = jsonl.read(path, valid_share=valid, test_share=test, seed=seed)
+        parts = ids(corpus)
+    assert sorted(name for part in parts for name in part) == sorted(f"line-{i + 1}" for i in range(n))
     assert all(parts)
     assert abs(len(parts[1]) - valid * n) <= 1
     assert abs(len(parts[2]) - test * n) <= 1 + (n == 3)
