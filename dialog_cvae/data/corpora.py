@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
 from dialog_cvae.config import DataConfig
-from dialog_cvae.data import download, jsonl, sample, swda, zhao2017
+from dialog_cvae.data import download, jsonl, sample, swda, swda_files, zhao2017
 from dialog_cvae.errors import DataError
 from dialog_cvae.types import Conversation, Corpus
 
@@ -40,26 +41,45 @@ def load_corpus(config: DataConfig) -> Corpus:
         DataError: the file is missing or malformed, or the name is unknown.
     """
     config = resolve(config)
-    if config.name == "sample":
+    path = locate(config)
+    if path is None:
         return sample.read()
-    if config.name.endswith(".jsonl"):
-        return jsonl.read(Path(config.name), valid_share=config.valid_share, test_share=config.test_share)
     if config.name == "swda":
-        return swda.read(find("swda", config.dir) or download.fetch(download.SWDA), config.style)
+        return swda.read(path, config.style)
     if config.name == "zhao2017":
-        return zhao2017.read(_zhao2017(config))
-    raise DataError(config.name, f"unknown corpus; known are {', '.join(NAMES)} and the path of a .jsonl file")
+        return zhao2017.read(path)
+    return jsonl.read(path, valid_share=config.valid_share, test_share=config.test_share)
+
+
+def locate(config: DataConfig) -> Path | None:
+    """Where the corpus of a decided name is, None for `sample`; `swda` is downloaded if it is nowhere to be found.
+
+    Raises:
+        DataError: it is not there, or the name is unknown.
+    """
+    if config.name == "sample":
+        return None
+    if config.name == "swda":
+        return find("swda", config.dir) or download.fetch(download.SWDA)
+    if config.name == "zhao2017":
+        return _zhao2017(config)
+    if not config.name.endswith(".jsonl"):
+        raise DataError(config.name, f"unknown corpus; known are {', '.join(NAMES)} and the path of a .jsonl file")
+    path = Path(config.name)
+    if not path.exists():
+        raise DataError(path, f"cannot be read ({os.strerror(errno.ENOENT)})")
+    return path
 
 
 def load_split(config: DataConfig, split: Split) -> tuple[str, Sequence[Conversation]]:
-    """The corpus's name and the conversations of one split; of `zhao2017` only that split's file need be there.
+    """The corpus's name and the conversations of one split, in memory; of `zhao2017` only that split's file need be there.
 
     Raises:
         DataError: as `load_corpus`.
     """
     one_file = config.name == "zhao2017"
     corpus = zhao2017.read(_zhao2017(config), splits=(split,)) if one_file else load_corpus(config)
-    conversations: Sequence[Conversation] = getattr(corpus, split)
+    conversations: Sequence[Conversation] = list(getattr(corpus, split))
     return corpus.name, conversations
 
 
@@ -87,6 +107,10 @@ def find_vectors(name: str, folder: Path | None) -> Path | None:
             if path.is_file() and (path.name == name or (name and path.name.startswith(f"{name}."))):
                 return path
     return None
+
+
+def _swda(config: DataConfig) -> Path:
+    return find("swda", config.dir) or download.fetch(download.SWDA)
 
 
 def _zhao2017(config: DataConfig) -> Path:
