@@ -2,8 +2,7 @@
 
 A matrix product's rounding depends on its shape. Rows are therefore always decoded `ROWS` at a time: a finished row
 makes room for the next, and where there are too few, some stand twice. So a row's draw never depends on what stands
-beside it, nor on how much does. At another place among the `ROWS` a row of unlucky width is rounded otherwise in the
-last bit, which decides between tokens only where two are as good as equal.
+beside it, nor on how much does, as long as the engine treats all places among the `ROWS` alike.
 
 Shape legend: R rows, C condition, Z latent, D decoder state, V vocabulary, T steps.
 """
@@ -18,10 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dialog_cvae.errors import ConfigError
-from dialog_cvae.runtime.base import Engine, Floats, Ints
+from dialog_cvae.runtime.base import ROWS, Engine, Floats, Ints
 
-ROWS = 16
-NUCLEUS_HEAD = 256  # tokens sorted at first; nearly every nucleus is smaller
+NUCLEUS_BOUND = 256  # tokens below this part of what a nucleus leaves out are seldom in it
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 10.0  # beside 0; outside, sampling is greedy or uniform in all but name
 
 
@@ -93,7 +91,7 @@ def decode(
         special: ids of the tokenizer.
 
     Returns:
-        R draws, each a function of its own row and, in the last bit, of its place among `ROWS`.
+        R draws, each a function of its own row.
     """
     total, limit = len(z), decoding.max_tokens
     if total == 0:
@@ -108,10 +106,13 @@ def decode(
     while running.any():
         logits, state = engine.step(tokens, state)
         step = np.minimum(length[row], limit - 1)
-        tokens = choose(_allowed(logits, step, special), decoding.temperature, decoding.top_p, uniforms[row, step])
+        normaliser = log_normaliser(logits)  # before some tokens are ruled out: log_prob is the model's own
+        _forbid(logits, step, special)
+        tokens = choose(logits, decoding.temperature, decoding.top_p, uniforms[row, step])
+        chosen = np.take_along_axis(logits, tokens[:, None], axis=1)[:, 0] - normaliser
         active = row[running]
         written[active, step[running]] = tokens[running]
-        log_prob[active] += token_log_probs(logits, tokens)[running]
+        log_prob[active] += chosen[running]
         length[active] += 1
         finished = running & ((tokens == special.end) | (length[row] == limit))
         for slot in np.flatnonzero(finished):
@@ -130,12 +131,10 @@ def _start(engine: Engine, condition: Floats, z: Floats) -> Floats:
     return engine.start(*padded)[: len(z)]
 
 
-def _allowed(logits: Floats, step: Ints, special: SpecialIds) -> Floats:
-    """Logits with -inf where a token may not be drawn; `step` (R,) counts each row's tokens so far."""
-    allowed = logits.copy()
-    allowed[:, list(special.forbidden)] = -np.inf
-    allowed[step == 0, special.end] = -np.inf  # an empty reply is no reply
-    return allowed
+def _forbid(logits: Floats, step: Ints, special: SpecialIds) -> None:
+    """Set logits to -inf where a token may not be drawn; `step` (R,) counts each row's tokens so far."""
+    logits[:, special.forbidden] = -np.inf
+    logits[step == 0, special.end] = -np.inf  # an empty reply is no reply
 
 
 def _draw(written: Ints, log_prob: float, length: int, end: int) -> Draw:
@@ -143,12 +142,12 @@ def _draw(written: Ints, log_prob: float, length: int, end: int) -> Draw:
     return Draw(tuple(ids[:-1] if ids[-1] == end else ids), float(log_prob), int(length))
 
 
-def token_log_probs(logits: Floats, tokens: Ints) -> NDArray[np.float64]:
-    """Log softmax of `logits` (R, V) at `tokens` (R,), in nats."""
+def log_normaliser(logits: Floats) -> NDArray[np.float64]:
+    """Log of the sum of exp(logits), (R, V) -> (R,) nats."""
     peak = logits.max(axis=1)
-    normaliser = np.log(np.exp(logits - peak[:, None]).sum(axis=1, dtype=np.float64)) + peak
-    chosen: NDArray[np.float64] = logits[np.arange(len(tokens)), tokens] - normaliser
-    return chosen
+    shifted = logits - peak[:, None]
+    normaliser: NDArray[np.float64] = np.log(np.exp(shifted, out=shifted).sum(axis=1, dtype=np.float64)) + peak
+    return normaliser
 
 
 def choose(logits: Floats, temperature: float, top_p: float, uniforms: Floats) -> Ints:
@@ -163,35 +162,37 @@ def choose(logits: Floats, temperature: float, top_p: float, uniforms: Floats) -
     if temperature == 0:
         likeliest: Ints = logits.argmax(axis=1)
         return likeliest
-    wide = logits.astype(np.float64)
-    probs = np.exp((wide - wide.max(axis=1, keepdims=True)) / temperature)
-    probs /= probs.sum(axis=1, keepdims=True)
-    draw = _invert if top_p >= 1 else lambda p, u: _invert_nucleus(p, top_p, u)
-    return np.array([draw(p, u) for p, u in zip(probs, uniforms, strict=True)], dtype=np.int64)
+    weights = logits.astype(np.float64)
+    weights -= weights.max(axis=1, keepdims=True)
+    weights /= temperature
+    np.exp(weights, out=weights)
+    if top_p < 1:
+        return np.array([_draw_nucleus(w, top_p, u) for w, u in zip(weights, uniforms, strict=True)], dtype=np.int64)
+    cumulative = weights.cumsum(axis=1, out=weights)
+    drawn: Ints = (cumulative <= uniforms[:, None] * cumulative[:, -1:]).sum(axis=1)
+    return drawn
 
 
-def _invert(probs: NDArray[np.float64], uniform: float) -> int:
-    """Inverse of the cumulative distribution; never a token of probability 0."""
-    cumulative = np.cumsum(probs)
-    return int(np.searchsorted(cumulative, uniform * cumulative[-1], side="right"))
-
-
-def _invert_nucleus(probs: NDArray[np.float64], top_p: float, uniform: float) -> int:
+def _draw_nucleus(weights: NDArray[np.float64], top_p: float, uniform: float) -> int:
     """Draw from the smallest set of likeliest tokens whose probability reaches `top_p`; of equals the first counts."""
-    order = _likeliest(probs, NUCLEUS_HEAD)
-    cumulative = np.cumsum(probs[order])
-    if cumulative[-1] < top_p:
-        order = _likeliest(probs, len(probs))
-        cumulative = np.cumsum(probs[order])
-    size = int(np.searchsorted(cumulative, top_p, side="left")) + 1
-    return int(order[_invert(probs[order[:size]], uniform)])
+    candidates = _candidates(weights, top_p)
+    order = candidates[np.argsort(-weights[candidates], kind="stable")]
+    cumulative = weights[order].cumsum()
+    nucleus = cumulative[: int(cumulative.searchsorted(top_p * weights.sum())) + 1]
+    return int(order[nucleus.searchsorted(uniform * nucleus[-1], side="right")])
 
 
-def _likeliest(probs: NDArray[np.float64], count: int) -> NDArray[np.intp]:
-    """The `count` likeliest tokens and all that equal the last of them, likeliest first and equals by their id."""
-    least = np.partition(probs, -count)[-count] if count < len(probs) else 0.0
-    head = np.flatnonzero(probs >= least)
-    return head[np.argsort(-probs[head], kind="stable")]
+def _candidates(weights: NDArray[np.float64], top_p: float) -> NDArray[np.intp]:
+    """Tokens among which the nucleus is: all above a weight, so few that sorting them is cheap.
+
+    The V tokens below (1 - top_p) / V hold less than what a nucleus leaves out; mostly a higher bound will do.
+    """
+    total, bound = weights.sum(), NUCLEUS_BOUND
+    while True:
+        candidates = np.flatnonzero(weights >= (1 - top_p) * total / bound)
+        if bound >= len(weights) or weights[candidates].sum() >= top_p * total:
+            return candidates
+        bound *= 4
 
 
 def special_ids(begin: int, end: int, never_generated: Sequence[int], unknown: int, decoding: Decoding) -> SpecialIds:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from dialog_cvae.data.batches import NOBODY
 from dialog_cvae.decoding import Decoding
 from dialog_cvae.respond import Responder
 from dialog_cvae.types import Conversation, Utterance
 
-BATCH = 48  # contexts encoded together; what is decoded with a context never changes its replies
+BATCH = 96  # contexts encoded together; what is encoded and decoded with a context never changes its replies
+AHEAD = 8  # batches begun before the first of them is waited for
 
 
 class Sampled(NamedTuple):
@@ -55,20 +58,31 @@ def sample_responses(
         decoding: how tokens are drawn.
     """
     corpus = responder.encode(conversations)
-    positions = np.arange(len(corpus.start)) - corpus.start - 1  # -1 for the pseudo-utterance
-    chosen = np.flatnonzero((corpus.speaker != NOBODY) & (positions > 0))
-    for begin in range(0, len(chosen), BATCH):
-        batch = chosen[begin : begin + BATCH]
-        places = [(int(corpus.conversation[i]), int(positions[i])) for i in batch]
+    chosen = corpus.responses
+    chosen = chosen[corpus.places(chosen)[1] > 1]  # at 0 stands the pseudo-utterance, at 1 what answers nobody
+
+    def answer(batch: NDArray[np.int64]) -> list[Sampled]:
+        places = [(int(index), int(place) - 1) for index, place in zip(*corpus.places(batch), strict=True)]
         rngs = [np.random.default_rng((seed, *place)) for place in places]
         drawn = responder.draw(corpus, batch, rngs, samples, decoding)
-        for (index, position), draws in zip(places, drawn, strict=True):
-            conversation = conversations[index]
-            yield Sampled(
-                conversation.id,
-                position,
-                conversation.topic,
-                conversation.utterances[max(0, position - responder.max_context) : position],
-                conversation.utterances[position],
-                tuple(map(responder.text, draws)),
-            )
+        texts = (tuple(map(responder.text, draws)) for draws in drawn)
+        return [_sampled(responder, conversations, *place, said) for place, said in zip(places, texts, strict=True)]
+
+    batches = (chosen[begin : begin + BATCH] for begin in range(0, len(chosen), BATCH))
+    with responder.engine.side_by_side() as threads:
+        ahead: deque[Future[list[Sampled]]] = deque()
+        for batch in batches:
+            ahead.append(threads.submit(answer, batch))
+            if len(ahead) > AHEAD:
+                yield from ahead.popleft().result()
+        while ahead:
+            yield from ahead.popleft().result()
+
+
+def _sampled(
+    responder: Responder, conversations: Sequence[Conversation], index: int, position: int, responses: tuple[str, ...]
+) -> Sampled:
+    conversation = conversations[index]
+    context = conversation.utterances[max(0, position - responder.max_context) : position]
+    reference = conversation.utterances[position]
+    return Sampled(conversation.id, position, conversation.topic, context, reference, responses)

@@ -5,6 +5,8 @@ Shape legend: B windows, R rows being decoded, C condition, Z latent, D decoder 
 
 from __future__ import annotations
 
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -14,6 +16,8 @@ from dialog_cvae.types import DialogBatch
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
+
+ROWS = 16  # computed together, always: a matrix product of another shape may round differently
 
 
 class Condition(NamedTuple):
@@ -25,7 +29,7 @@ class Condition(NamedTuple):
 
 
 class Engine(Protocol):
-    """A loaded model. Deterministic: equal inputs give equal outputs."""
+    """A loaded model. Deterministic, and every row of a result is a function of its own row of the arguments."""
 
     def condition(self, batch: DialogBatch) -> Condition:
         """Encode the contexts of a batch; its responses may be anything and change nothing."""
@@ -36,5 +40,15 @@ class Engine(Protocol):
         ...
 
     def step(self, tokens: Ints, state: Floats) -> tuple[Floats, Floats]:
-        """Logits (R, V) of the next token and the next state (R, D), from the last tokens (R,) and state."""
+        """Logits (R, V) of the next token and the next state (R, D), from the last tokens (R,) and state.
+
+        Both are the caller's, to change as it likes.
+        """
+        ...
+
+    def side_by_side(self) -> AbstractContextManager[Executor]:
+        """Threads that may use the engine at once, as many as its cores, each computing on one.
+
+        What was not begun when the block is left is not done.
+        """
         ...

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from dialog_cvae.checkpoint import WEIGHTS, Checkpoint
-from dialog_cvae.cvae import CVAE, TensorBatch
+from dialog_cvae.cvae import CVAE
 from dialog_cvae.errors import CheckpointError, ConfigError
 from dialog_cvae.runtime.base import Condition, Floats, Ints
+from dialog_cvae.runtime.rows import RowGRU, RowProduct, by_rows
 from dialog_cvae.types import DialogBatch
 
 
@@ -49,7 +56,10 @@ DEVICES = ("cpu", "cuda", "mps")
 
 
 class TorchEngine:
-    """`Engine` over a `CVAE`.
+    """`Engine` over a `CVAE`, of which it makes its own copy of most weights.
+
+    The encoders are computed anew here, from the same parameters: in training their products take the shape of the
+    batch, and with it their rounding, which may decide between two tokens that are as good as equal.
 
     Args:
         model: moved to the device.
@@ -64,33 +74,111 @@ class TorchEngine:
             self.device = torch.device(device)
             if self.device.type not in DEVICES:
                 raise ConfigError(f"device must be one of {', '.join(DEVICES)}, but is {device}")
-            self.model = model.to(self.device).eval()
+            weights = model.to(self.device).eval().state_dict()
         except (AssertionError, RuntimeError, NotImplementedError) as error:  # what PyTorch raises for an absent device
             reason = str(error).partition("\n")[0]
             raise ConfigError(f"device {device} can't be used here: {reason}") from None
+        self._embedding, self._topic = weights["embedding.weight"], weights["topic.weight"]
+        self._unknown_profile = weights["unknown_profile"]
+        self._utterances = [_Recurrence(weights, "utterance_encoder.gru.", s) for s in ("_l0", "_l0_reverse")]
+        self._context = _Recurrence(weights, "context_encoder.cell.", "", inputs=slice(-2))
+        self._floors = weights["context_encoder.cell.weight_ih"][:, -2:].T  # (2, 3C): responder, other
+        self._prior = [_linear(weights, f"prior_network.{layer}.") for layer in (0, 2)]
+        self._start = _linear(weights, "decoder.start.")
+        self._decoder = _Recurrence(weights, "decoder.gru.", "_l0")
+        self._output = _linear(weights, "decoder.output.")
 
     @torch.inference_mode()
     def condition(self, batch: DialogBatch) -> Condition:
         """See `Engine.condition`."""
-        vector = self.model.encode(TensorBatch.from_arrays(batch, self.device)).condition
-        prior = self.model.prior(vector)
-        return Condition(_array(vector), _array(prior.mean), _array(prior.logvar))
+        utterances = self._encode_utterances(self._tensor(batch.tokens), self._tensor(batch.lengths))
+        from_utterance = by_rows(self._context.inputs, utterances)  # (U, 3C)
+
+        def encode(slots: Tensor, lengths: Tensor, floors: Tensor, topic: Tensor, *profile: Tensor) -> Tensor:
+            def gates(slot: int) -> Tensor:
+                floor = torch.where(floors[:, slot, None] > 0, self._floors[0], self._floors[1])
+                return from_utterance[slots[:, slot]].add_(floor)
+
+            profiles = torch.where(profile[1] > 0, profile[0], self._unknown_profile).flatten(1)
+            vector = torch.cat((self._topic[topic], profiles, self._context.gru.last(gates, lengths)), dim=-1)
+            return torch.cat((vector, self._prior[1](self._prior[0](vector).tanh_())), dim=-1)
+
+        fields: tuple[NDArray[Any], ...] = (batch.context, batch.context_lengths, batch.floors, batch.topic)
+        fields += (batch.profiles, batch.profiles_known)
+        encoded = _array(by_rows(encode, *map(self._tensor, fields)))  # (B, C + 2Z)
+        latent = self._prior[1].bias.shape[0] // 2
+        return Condition(*np.split(encoded, [-2 * latent, -latent], axis=1))
+
+    def _encode_utterances(self, tokens: Tensor, lengths: Tensor) -> Tensor:
+        """(U, 2H) from (U, L) and (U,): each direction's last state, utterances of like length together."""
+        words, index = torch.unique(tokens, return_inverse=True)
+        vectors = self._embedding[words]
+        tables = [by_rows(direction.inputs, vectors) for direction in self._utterances]  # (words, 3H) each
+
+        def encode(index: Tensor, lengths: Tensor) -> Tensor:
+            def gates(table: Tensor, positions: Tensor) -> Tensor:
+                return table[index.gather(1, positions.clamp(min=0)[:, None])[:, 0]]
+
+            forward, backward = self._utterances
+            ahead = forward.gru.last(lambda step: gates(tables[0], torch.full_like(lengths, step)), lengths)
+            back = backward.gru.last(lambda step: gates(tables[1], lengths - 1 - step), lengths)
+            return torch.cat((ahead, back), dim=-1)
+
+        order = lengths.argsort()
+        encoded = by_rows(encode, index[order], lengths[order])
+        return torch.empty_like(encoded).index_copy_(0, order, encoded)
 
     @torch.inference_mode()
     def start(self, condition: Floats, z: Floats) -> Floats:
         """See `Engine.start`."""
-        return _array(self.model.decoder.initial_state(self._tensor(condition), self._tensor(z)))
+        return _array(by_rows(self._start, torch.cat((self._tensor(condition), self._tensor(z)), dim=-1)))
 
     @torch.inference_mode()
     def step(self, tokens: Ints, state: Floats) -> tuple[Floats, Floats]:
         """See `Engine.step`."""
-        embedded = self.model.embedding(torch.from_numpy(tokens).to(self.device))
-        logits, state_out = self.model.decoder.step(embedded, self._tensor(state))
-        return _array(logits), _array(state_out)
 
-    def _tensor(self, array: Floats) -> torch.Tensor:
+        def next_state(tokens: Tensor, state: Tensor) -> Tensor:
+            return self._decoder.gru.step(self._decoder.inputs(self._embedding[tokens]), state)
+
+        following = by_rows(next_state, self._tensor(tokens), self._tensor(state))
+        return _array(by_rows(self._output, following)), _array(following)
+
+    @contextmanager
+    def side_by_side(self) -> Iterator[Executor]:
+        """See `Engine.side_by_side`; a GPU is given one thread."""
+        threads = torch.get_num_threads()
+        workers = threads if self.device.type == "cpu" else 1
+        pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
+        try:
+            yield pool
+        finally:
+            pool.shutdown(cancel_futures=True)
+            torch.set_num_threads(threads)  # else threads that begin later would inherit the number set last
+
+    def _tensor(self, array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(array).to(self.device)
 
 
-def _array(tensor: torch.Tensor) -> Floats:
-    return tensor.float().cpu().numpy()
+class _Recurrence:
+    """A GRU of the checkpoint: its input product and its recurrence.
+
+    Args:
+        weights: by name.
+        prefix: of the names.
+        suffix: of the names.
+        inputs: the input columns that the product takes.
+    """
+
+    def __init__(self, weights: dict[str, Tensor], prefix: str, suffix: str, inputs: slice = slice(None)) -> None:
+        kinds = ("weight_ih", "bias_ih", "weight_hh", "bias_hh")
+        weight, bias, recurrent, recurrent_bias = (weights[f"{prefix}{kind}{suffix}"] for kind in kinds)
+        self.inputs = RowProduct(weight[:, inputs], bias)
+        self.gru = RowGRU(recurrent, recurrent_bias)
+
+
+def _linear(weights: dict[str, Tensor], prefix: str) -> RowProduct:
+    return RowProduct(weights[f"{prefix}weight"], weights[f"{prefix}bias"])
+
+
+def _array(tensor: Tensor) -> Floats:
+    return tensor.cpu().numpy()

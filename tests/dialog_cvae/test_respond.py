@@ -126,7 +126,7 @@ def test_impossible_wishes_are_refused(responder, field, value, least):
         responder.respond(talk(), respond_as="B", **{field: value})
 
 
-def test_z_is_drawn_from_the_prior_of_the_context(responder, encoded, monkeypatch):
+def test_z_is_drawn_from_the_prior_of_the_context(responder, tiny_model, encoded, monkeypatch):
     drawn: list[np.ndarray] = []
 
     def note(engine: object, condition: object, z: np.ndarray, *_: object) -> list[None]:
@@ -139,7 +139,7 @@ def test_z_is_drawn_from_the_prior_of_the_context(responder, encoded, monkeypatc
     list(responder.draw(encoded, windows, rngs, 20_000, Decoding(max_tokens=1)))
     batch = TensorBatch.from_arrays(collate(encoded, windows, responder.max_context))
     with torch.no_grad():
-        mean, logvar = responder.engine.model.prior(responder.engine.model.encode(batch).condition)
+        mean, logvar = tiny_model.prior(tiny_model.encode(batch).condition)
     std = (0.5 * logvar).exp().numpy()
     for row, z in enumerate(drawn[0].reshape(2, 20_000, -1)):
         np.testing.assert_array_less(np.abs(z.mean(axis=0) - mean[row].numpy()), 0.03 * std[row])

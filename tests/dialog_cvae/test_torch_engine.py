@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from threading import Event, Timer
+
 import numpy as np
 import pytest
 import torch
 
+from dialog_cvae.config import ModelConfig
 from dialog_cvae.cvae import CVAE, TensorBatch
 from dialog_cvae.data.batches import EncodedCorpus, collate
 from dialog_cvae.errors import ConfigError
+from dialog_cvae.runtime.base import Condition
 from dialog_cvae.runtime.torch_engine import TorchEngine, build_model, weights_of
 
 
@@ -20,7 +27,7 @@ def test_condition_is_the_models(tiny_model: CVAE, encoded: EncodedCorpus):
         prior = tiny_model.prior(expected)
     for found, tensor in zip(condition, (expected, prior.mean, prior.logvar), strict=True):
         assert found.dtype == np.float32
-        np.testing.assert_array_equal(found, tensor.numpy())
+        np.testing.assert_allclose(found, tensor.numpy(), atol=1e-6)
 
 
 def test_the_response_of_a_batch_changes_nothing(tiny_model: CVAE, encoded: EncodedCorpus):
@@ -34,10 +41,62 @@ def test_the_response_of_a_batch_changes_nothing(tiny_model: CVAE, encoded: Enco
 def test_a_context_is_encoded_alike_in_any_batch(tiny_model: CVAE, encoded: EncodedCorpus):
     engine = TorchEngine(tiny_model)
     together = engine.condition(collate(encoded, encoded.responses, 4))
-    for row, response in enumerate(encoded.responses):
-        alone = engine.condition(collate(encoded, np.array([response]), 4))
-        np.testing.assert_allclose(alone.vector[0], together.vector[row], atol=1e-6)
-        np.testing.assert_allclose(alone.prior_mean[0], together.prior_mean[row], atol=1e-5)
+    assert_encoded_alike(engine, encoded, together)
+
+
+def assert_encoded_alike(engine: TorchEngine, corpus: EncodedCorpus, together: Condition) -> None:
+    """To the bit: alone, all in another order, and on two threads."""
+    for row, response in enumerate(corpus.responses):
+        alone = engine.condition(collate(corpus, np.array([response]), 4))
+        for one, all_ in zip(alone, together, strict=True):
+            np.testing.assert_array_equal(one[0], all_[row])
+    order = np.random.default_rng(0).permutation(len(corpus.responses))
+    with threads(2):
+        shuffled = engine.condition(collate(corpus, corpus.responses[order], 4))
+    for one, all_ in zip(shuffled, together, strict=True):
+        np.testing.assert_array_equal(one, all_[order])
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("odd", [0, 1])
+def test_a_context_is_encoded_alike_in_any_batch_at_larger_widths(encoded: EncodedCorpus, odd: int):
+    torch.manual_seed(0)
+    sizes = {"embedding_size": 100, "utterance_size": 150, "context_size": 200, "latent_size": 50, "prior_size": 80}
+    config = ModelConfig(**{name: size + odd for name, size in sizes.items()}, initialisation="torch")
+    engine = TorchEngine(CVAE(config, 20, 2))
+    assert_encoded_alike(engine, encoded, engine.condition(collate(encoded, encoded.responses, 4)))
+
+
+def test_engines_side_by_side_compute_the_same_and_leave_the_threads_as_they_were(tiny_model: CVAE, encoded):
+    engine = TorchEngine(tiny_model)
+    windows = [encoded.responses[i : i + 5] for i in range(0, 20, 5)]
+    expected = [engine.condition(collate(encoded, some, 4)) for some in windows]
+    with threads(2):
+        with engine.side_by_side() as pool:
+            found = list(pool.map(lambda some: engine.condition(collate(encoded, some, 4)), windows))
+            assert set(pool.map(lambda _: torch.get_num_threads(), range(20))) == {1}
+        with ThreadPoolExecutor(1) as other:
+            assert (torch.get_num_threads(), other.submit(torch.get_num_threads).result()) == (2, 2)
+    for one, another in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one.vector, another.vector)
+
+
+def test_what_was_not_begun_side_by_side_is_not_done(tiny_model: CVAE):
+    begun: list[int] = []
+    go_on = Event()
+    with threads(1), TorchEngine(tiny_model).side_by_side() as pool:
+        pool.submit(lambda: (begun.append(0), go_on.wait(10)))
+        for number in range(1, 5):
+            pool.submit(begun.append, number)
+        Timer(0.1, go_on.set).start()
+    assert begun in ([0], [])
 
 
 def test_steps_are_teacher_forcing(tiny_model: CVAE):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
+import torch
 
 from dialog_cvae.checkpoint import Checkpoint
 from dialog_cvae.decoding import Decoding
@@ -39,11 +42,43 @@ def test_every_context_of_at_least_one_utterance_once_in_order(responder, conver
 
 
 @pytest.mark.parametrize("decoding", [GREEDY, SAMPLED])
-@pytest.mark.parametrize("batch", [1, 5, 1000])
-def test_the_size_of_a_batch_changes_nothing(responder, conversations, decoding, batch, monkeypatch):
+@pytest.mark.parametrize(("batch", "ahead", "threads"), [(1, 0, 1), (1, 3, 2), (5, 1, 2), (1000, 8, 1), (7, 100, 3)])
+def test_batches_and_threads_change_nothing(responder, conversations, decoding, batch, ahead, threads, monkeypatch):
     expected = sample(responder, conversations, decoding)
     monkeypatch.setattr(generation, "BATCH", batch)
+    monkeypatch.setattr(generation, "AHEAD", ahead)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
     assert sample(responder, conversations, decoding) == expected
+    torch.set_num_threads(before)
+
+
+def test_a_sampling_that_is_given_up_stops(responder, conversations, monkeypatch):
+    monkeypatch.setattr(generation, "BATCH", 1)
+    calls: list[int] = []
+    draw = responder.draw
+
+    def counted(*arguments: object) -> object:
+        calls.append(1)
+        return draw(*arguments)
+
+    monkeypatch.setattr(responder, "draw", counted)
+    replies = sample_responses(responder, conversations, 1, 0, GREEDY)
+    next(replies)
+    replies.close()
+    begun = len(calls)
+    assert begun <= generation.AHEAD + 1 < count_contexts(conversations)
+    time.sleep(0.1)
+    assert len(calls) == begun
+
+
+def test_an_error_of_the_model_comes_out(responder, conversations, monkeypatch):
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(responder.engine, "step", broken)
+    with pytest.raises(ZeroDivisionError):
+        sample(responder, conversations)
 
 
 def test_later_conversations_change_nothing(responder, conversations):
