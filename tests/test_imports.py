@@ -65,6 +65,7 @@ LAYERS = {
         (
             "training.fit",
             "training.sweep",
+            "training.sweep_process",
             "training.experiments",
             "training.check",
             "eval.dialog",

@@ -1,0 +1,110 @@
+"""One cell of a sweep at work: an ordinary `training.fit` in a process of its own.
+
+A process for each cell, because whatever ends it (the out-of-memory killer, a crash of a driver) then ends nothing
+else, and because threads and the GPU's state are its own. `work` waits for it and holds its life line, a pipe: when
+that is closed, by wish or because the waiting process died, the fit saves its state and stops (see `sweep_process`).
+
+FOLDER/fit.log  what the fit said, each start below its command
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import IO, Literal, NamedTuple, cast
+
+LOG_FILE = "fit.log"
+POLL_SECONDS = 0.2  # between looks at whether the sweep is to stop
+_PROCESS = "training.sweep_process"
+_SIGNALLED = 128  # an exit status above it is that of a fit that a signal asked to stop
+
+
+class Task(NamedTuple):
+    """What a cell's process is started with.
+
+    Attributes:
+        folder: of the cell's run.
+        options: of `training.fit`, less --out, --resume and --device.
+        stop: a file that comes into being when the sweep is to stop; all machines see it.
+        cwd: folder that relative paths are read from.
+    """
+
+    folder: Path
+    options: tuple[str, ...]
+    stop: Path
+    cwd: Path
+
+
+class Ending(NamedTuple):
+    """How a cell ended, and why if it failed."""
+
+    status: Literal["done", "failed", "stopped"]
+    reason: str = ""
+
+
+def work(task: Task, device: str) -> Ending:
+    """Fit a cell to its end, starting it again whenever it was cut off and had got further since its last start.
+
+    Args:
+        task: the cell's.
+        device: `--device` of the fit.
+    """
+    try:
+        return _work(task, device)
+    except OSError as error:  # a full disk, a folder without permission
+        return Ending("failed", f"{error.filename or task.folder}: {error.strerror}")
+
+
+def _work(task: Task, device: str) -> Ending:
+    folder = task.cwd / task.folder
+    reached: int | None = None
+    while not task.stop.exists():
+        status = _fit(task, device)
+        if status == 0:
+            return Ending("done")
+        if 0 < status < _SIGNALLED:
+            return Ending("failed", _last_error(folder / LOG_FILE))
+        step = _saved_step(folder)
+        if reached is not None and step <= reached and not task.stop.exists():
+            name = signal.Signals(-status if status < 0 else status - _SIGNALLED).name
+            return Ending("failed", f"cut off by {name} twice without getting further than step {step}")
+        reached = step
+    return Ending("stopped")
+
+
+def _fit(task: Task, device: str) -> int:
+    """Run the process; its exit status, negative where a signal killed it."""
+    folder = task.cwd / task.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", _PROCESS, str(task.folder), *task.options, f"--device={device}"]
+    with (folder / LOG_FILE).open("ab") as log:
+        # In a session of its own: Ctrl-C in a terminal reaches the sweep alone, which stops its cells once.
+        process = subprocess.Popen(
+            command, cwd=task.cwd, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        with cast(IO[bytes], process.stdin) as life_line:
+            while True:
+                try:
+                    return process.wait(POLL_SECONDS)
+                except subprocess.TimeoutExpired:
+                    if task.stop.exists():
+                        life_line.close()
+
+
+def _saved_step(folder: Path) -> int:
+    # Imported here: where a cell waits, and nothing was cut off, nothing needs torch.
+    from dialog_cvae.errors import CheckpointError
+    from training.state import load_progress
+
+    try:
+        return load_progress(folder).step
+    except CheckpointError:  # cut off before it had saved anything
+        return 0
+
+
+def _last_error(log: Path) -> str:
+    """The message that the fit ended with."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return lines[-1].removeprefix("error: ") if lines else "it said nothing"
