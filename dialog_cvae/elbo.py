@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from dialog_cvae import distributions
-from dialog_cvae.cvae import CVAE, TensorBatch
-from dialog_cvae.data.batches import EncodedCorpus, batches
+from dialog_cvae.cvae import CVAE, TensorBatch, moved
+from dialog_cvae.data.batches import EncodedCorpus, collate
 
 ACTIVE_VARIANCE = 0.01  # Burda et al. (2016): a unit is active when its mean varies more than this over the data
+_TERMS = ("reconstruction", "prior", "shuffled", "kl", "bag_of_words")
 
 
 class ElboReport(NamedTuple):
@@ -63,6 +64,8 @@ def evaluate_elbo(
     seed: int = 0,
     batch_size: int = 64,
     advance: Callable[[int], object] | None = None,
+    part: tuple[int, int] = (0, 1),
+    total: Callable[[Tensor], Tensor] | None = None,
 ) -> ElboReport:
     """Score every window of a corpus once.
 
@@ -72,26 +75,31 @@ def evaluate_elbo(
         seed: of the noise, which does not depend on the batch size.
         batch_size: windows at a time.
         advance: told after each batch how many windows it had, for a progress bar.
+        part: (i, n): score batches i, i + n, ... only, as one of n processes.
+        total: from this process's sums to those of all n.
     """
     device = next(model.parameters()).device
     rng = np.random.default_rng(seed)
     latent = model.config.latent_size
-    sums = {"reconstruction": 0.0, "kl": 0.0, "prior": 0.0, "shuffled": 0.0, "bag_of_words": 0.0}
-    shift, shift_squared = torch.zeros(2, latent, dtype=torch.float64)
-    windows = tokens = 0
-    for responses, arrays in batches(corpus, batch_size, model.config.max_context):
-        batch = TensorBatch.from_arrays(arrays, device)
-        noise = torch.from_numpy(rng.standard_normal((len(responses), 2, latent), dtype=np.float32)).to(device)
-        terms, difference = _score(model, batch, noise)
-        for name, values in terms.items():
-            sums[name] += float(values.double().sum())
-        shift += difference.sum(0)
-        shift_squared += difference.square().sum(0)
-        windows += len(responses)
-        tokens += int(batch.target_lengths.sum())
-        if advance is not None:
-            advance(len(responses))
-    mean = {name: total / windows for name, total in sums.items()}
+    responses = corpus.responses
+    sums = torch.zeros(len(_TERMS) + 2 + 2 * latent, dtype=torch.float64, device=device)
+    for index, begin in enumerate(range(0, len(responses), batch_size)):
+        chosen = responses[begin : begin + batch_size]
+        drawn = rng.standard_normal((len(chosen), 2, latent), dtype=np.float32)  # for all, that all may share it out
+        if index % part[1] == part[0]:
+            batch = TensorBatch.from_arrays(collate(corpus, chosen, model.config.max_context), device)
+            sums += _sums(model, batch, moved(torch.from_numpy(drawn), device))
+            if advance is not None:
+                advance(len(chosen))
+    return _report((sums if total is None else total(sums)).cpu(), model.bow_head is not None)
+
+
+def _report(sums: Tensor, bow: bool) -> ElboReport:
+    """The means from the sums over all windows; see `_sums`."""
+    terms, counts, shifts = sums.tensor_split((len(_TERMS), len(_TERMS) + 2))
+    windows, tokens = (int(count) for count in counts)
+    mean = {name: float(term) / windows for name, term in zip(_TERMS, terms, strict=True)}
+    shift, shift_squared = shifts.chunk(2)
     variance = shift_squared / windows - (shift / windows).square()
     negative_elbo = mean["reconstruction"] + mean["kl"]
     return ElboReport(
@@ -105,22 +113,28 @@ def evaluate_elbo(
         active_units=int((variance > ACTIVE_VARIANCE).sum()),
         nats_from_z=mean["prior"] - mean["reconstruction"],
         nats_shuffled=mean["shuffled"] - mean["reconstruction"],
-        bag_of_words=mean["bag_of_words"] if model.bow_head is not None else None,
+        bag_of_words=mean["bag_of_words"] if bow else None,
     )
 
 
-def _score(model: CVAE, batch: TensorBatch, noise: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-    """Terms (B,) by name, and mean(q) - mean(p) (B, Z) in double precision on the CPU; noise is (B, 2, Z)."""
+def _sums(model: CVAE, batch: TensorBatch, noise: Tensor) -> Tensor:
+    """Sums over a batch in double precision: `_TERMS`, windows, tokens, mean(q) - mean(p) (Z), its square (Z).
+
+    They stay on the model's device, which is asked for the sums of all batches at once. Noise is (B, 2, Z).
+    """
     encoded = model.encode(batch)
     posterior, prior = model.posterior(encoded), model.prior(encoded.condition)
     z = distributions.sample(posterior, noise[:, 0])
     elsewhere = torch.roll(z, max(1, len(z) // 2), dims=0)  # far away in the corpus's order, so seldom a neighbour
-    codes = {"reconstruction": z, "prior": distributions.sample(prior, noise[:, 1]), "shuffled": elsewhere}
-    terms = {name: model.reconstruction(batch, encoded.condition, code) for name, code in codes.items()}
-    terms["kl"] = distributions.kl(posterior, prior).sum(-1)
-    if (bag_of_words := model.bag_of_words(batch, encoded.condition, z)) is not None:
-        terms["bag_of_words"] = bag_of_words
-    return terms, (posterior.mean - prior.mean).double().cpu()
+    codes = (z, distributions.sample(prior, noise[:, 1]), elsewhere)
+    losses = [model.reconstruction(batch, encoded.condition, code) for code in codes]
+    losses.append(distributions.kl(posterior, prior).sum(-1))
+    bag_of_words = model.bag_of_words(batch, encoded.condition, z)
+    losses.append(torch.zeros_like(losses[0]) if bag_of_words is None else bag_of_words)
+    difference = (posterior.mean - prior.mean).double()
+    counts = moved(torch.tensor([len(z), int(batch.target_lengths.sum())], dtype=torch.float64), noise.device)
+    terms = torch.stack([loss.double().sum() for loss in losses])
+    return torch.cat((terms, counts, difference.sum(0), difference.square().sum(0)))
 
 
 def _exp(nats: float) -> float:

@@ -22,7 +22,12 @@ class TrainConfig(Config):
         None, description=f"passes over the training windows; default {DEFAULT_EPOCHS}, unless max_steps is given"
     )
     max_steps: Steps | None = Field(None, description="optimiser updates, in place of epochs")
-    batch_size: Steps = Field(30, description="windows in an update")
+    batch_size: Steps = Field(30, description="windows in an update, over all processes")
+    accumulation: Steps = Field(
+        1,
+        description="parts that a process's share of a batch goes through the model in, one after the other, for less "
+        "memory; the update is the same but for rounding",
+    )
     segment: Steps = Field(
         5, description="neighbouring windows of a conversation that stay together in a batch and share their encoding"
     )
@@ -43,7 +48,9 @@ class TrainConfig(Config):
     patience: Steps = Field(10, description="validations to wait at least before stopping early")
     save_every: Steps = Field(500, description="steps between saved states, the most that a killed run loses")
     log_every: Steps = Field(50, description="steps between logged training metrics, which are means over them")
-    threads: int | None = Field(None, ge=1, le=MAX_THREADS, description="CPU threads; default PyTorch's choice")
+    threads: int | None = Field(
+        None, ge=1, le=MAX_THREADS, description="CPU threads of each process; default PyTorch's choice"
+    )
 
     @model_validator(mode="after")
     def _one_duration(self) -> Self:

@@ -22,16 +22,18 @@ from dialog_cvae.errors import CheckpointError, ConfigError, DialogCvaeError
 from dialog_cvae.runtime.torch_engine import weights_of
 from dialog_cvae.types import Corpus
 from training import arguments, folder, setup
+from training.adam import GuardedAdam
 from training.arguments import RunOptions
 from training.card import joint_licence, model_card
 from training.config import FitConfig
 from training.folder import BEST_FOLDER, Start
 from training.journal import Journal, read_metrics
-from training.loop import Run, Windows, fingerprint, train
+from training.loop import Run, fingerprint, train
 from training.plots import CURVES_FILE, draw_learning_curves
 from training.setup import Vocabulary
 from training.state import Progress, load_state, save_state
 from training.stopping import Stopping
+from training.windows import Windows
 
 
 class StopRequest:
@@ -172,10 +174,10 @@ def _run(out: Path, model: CVAE, keep_best: BestCheckpoint, resume: bool) -> int
     config, vocabulary, corpus = keep_best.config, keep_best.vocabulary, keep_best.corpus
     encoded = vocabulary.encode(corpus.train, config.model)
     valid = vocabulary.encode(corpus.valid, config.model)
-    windows = Windows(encoded, config.train, config.model.max_context)
+    windows = Windows(encoded, config.train, config.model, device=next(model.parameters()).device)
     total = config.train.total_steps(encoded.windows)
     _check_schedules(config, total)
-    optimiser = torch.optim.Adam(model.parameters(), lr=config.learning_rate.peak, fused=True)
+    optimiser = GuardedAdam(model.parameters(), lr=config.learning_rate.peak)
     stopping = Stopping(config.train.patience)
     progress = Progress(0, total, fingerprint(encoded, valid), config.train.seed, torch.get_num_threads(), stopping)
     if resume:

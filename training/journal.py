@@ -16,14 +16,14 @@ from dialog_cvae.config import ModelConfig
 from dialog_cvae.elbo import ElboReport
 from dialog_cvae.errors import DataError
 from training.config import FitConfig
-from training.objectives import Objective
 from training.state import Progress
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard.writer import SummaryWriter
 
 METRICS_FILE = "metrics.jsonl"
-KINDS = ("train", "valid")
+SPEED_FILE = "speed.jsonl"  # apart from the metrics, which are a function of the configuration
+KINDS = ("train", "valid", "speed")
 STEPS = "steps"  # name, among the sums, of how many steps they are over
 LINE_SECONDS = 10.0  # between plain lines where stdout is no terminal
 COLLAPSED_KL = 0.5  # nats
@@ -49,9 +49,8 @@ class Journal:
         self._beta = 0.0
         self._collapsed = False  # at the last validation; the warning comes once each time it begins
         self._sums = dict(progress.unlogged)
-        path = out / METRICS_FILE
-        write_atomically(path, _until(path, progress.step))
-        self._file: IO[str] = path.open("a", encoding="utf-8")
+        self._paced, self._seconds, self._waited = progress.step, 0.0, 0.0
+        self._metrics, self._speeds = (_opened(out / name, progress.step) for name in (METRICS_FILE, SPEED_FILE))
         self._board: SummaryWriter = SummaryWriter(str(out / "tensorboard"), purge_step=progress.step + 1)
         self._terminal = sys.stdout.isatty()
         self._bar = tqdm(
@@ -68,7 +67,8 @@ class Journal:
 
     def __exit__(self, *_: object) -> None:
         self._bar.close()
-        self._file.close()
+        self._metrics.close()
+        self._speeds.close()
         self._board.close()
 
     def say(self, line: str) -> None:
@@ -78,20 +78,31 @@ class Journal:
         else:
             print(line, flush=True)
 
-    def trained(self, step: int, objective: Objective, beta: float, learning_rate: float, gradient_norm: float) -> None:
+    def trained(self, step: int, figures: Mapping[str, float], beta: float, learning_rate: float) -> None:
         """See `Observer.trained`."""
         self._beta = beta
-        values = {STEPS: 1.0, "loss": float(objective.loss), "gradient_norm": gradient_norm}
-        values |= {name: float(value) for name, value in objective.parts.items()}
-        for name, value in values.items():
+        for name, value in {STEPS: 1.0, **figures}.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
         self._bar.update()
-        if step % self._config.train.log_every == 0 or step == self._bar.total:
+        if self._records(step):
             steps = self._sums.pop(STEPS)
             means = {name: total / steps for name, total in self._sums.items()}
             self._sums = {}
-            self._record("train", step, means | {"beta": beta, "learning_rate": learning_rate})
+            self._record(self._metrics, "train", step, means | {"beta": beta, "learning_rate": learning_rate})
             self._show(step, means)
+
+    def paced(self, step: int, seconds: float, waited: float) -> None:
+        """See `Observer.paced`."""
+        self._seconds += seconds
+        self._waited += waited
+        if self._records(step):
+            updates = step - self._paced
+            figures = {"seconds_per_update": self._seconds / updates, "data_wait": self._waited / self._seconds}
+            self._record(self._speeds, "speed", step, figures)
+            self._paced, self._seconds, self._waited = step, 0.0, 0.0
+
+    def _records(self, step: int) -> bool:
+        return step % self._config.train.log_every == 0 or step == self._bar.total
 
     @property
     def unlogged(self) -> dict[str, float]:
@@ -100,7 +111,7 @@ class Journal:
 
     def validated(self, step: int, report: ElboReport, best: bool) -> None:
         """See `Observer.validated`."""
-        self._record("valid", step, report.figures() | {"beta": self._beta})
+        self._record(self._metrics, "valid", step, report.figures() | {"beta": self._beta})
         self.say(
             f"step {step}: valid ELBO {report.elbo:.3f}, KL {report.kl:.3f}, reconstruction perplexity "
             f"{report.rec_perplexity:.2f}, active units {report.active_units}, nats gained by z "
@@ -116,9 +127,9 @@ class Journal:
             )
         self._collapsed = collapsed
 
-    def _record(self, kind: str, step: int, values: Mapping[str, float | None]) -> None:
-        self._file.write(json.dumps({"kind": kind, "step": step} | dict(values), allow_nan=False) + "\n")
-        self._file.flush()
+    def _record(self, file: IO[str], kind: str, step: int, values: Mapping[str, float | None]) -> None:
+        file.write(json.dumps({"kind": kind, "step": step} | dict(values), allow_nan=False) + "\n")
+        file.flush()
         for name, value in values.items():
             if value is not None:
                 self._board.add_scalar(f"{kind}/{name}", value, step)
@@ -162,6 +173,12 @@ def read_metrics(out: Path) -> list[dict[str, Any]]:
     """
     path = out / METRICS_FILE
     return [_parsed(path, number, line) for number, line in enumerate(_lines(path), start=1)]
+
+
+def _opened(path: Path, step: int) -> IO[str]:
+    """A file of records to go on with after `step`."""
+    write_atomically(path, _until(path, step))
+    return path.open("a", encoding="utf-8")
 
 
 def _until(path: Path, step: int) -> bytes:

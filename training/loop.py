@@ -109,7 +109,8 @@ def update(
     """One step of gradient descent on the weighted objective; nothing is read back from the device.
 
     Args:
-        model, optimiser: are changed, unless the loss or the gradient of this or an earlier update is not finite.
+        model: its weights are changed, unless the loss or the gradient of this or an earlier update is not finite.
+        optimiser: of its weights, with the learning rate of this update.
         batch: this process's part.
         config: clip norm and weight of the bag-of-words loss.
         beta_now: weight of the KL term.
@@ -133,7 +134,7 @@ def update(
         # without windows, and parts of a batch, then need no special care, and the figures travel along.
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
         summed = world.sum(torch.cat((figures, *(gradient.flatten() for gradient in gradients))))
-        figures, *flat = summed.split((len(figures), *(p.numel() for p in parameters)))
+        figures, *flat = torch.split(summed, [len(figures), *(p.numel() for p in parameters)])
         for parameter, gradient in zip(parameters, flat, strict=True):
             parameter.grad = gradient.view_as(parameter)
     norm = torch.nn.utils.clip_grad_norm_(parameters, config.clip_norm, foreach=True)
@@ -252,8 +253,8 @@ def train(run: Run, progress: Progress) -> Progress:
     """
     saved = progress
     try:
-        for saved in _saved(run, progress):
-            pass
+        for state in _saved(run, progress):
+            saved = state
     except TrainingError as error:
         best = run.out / BEST_FOLDER
         start = f"start anew, or by --init {best}," if best.is_dir() else "start anew"
@@ -268,7 +269,7 @@ def _saved(run: Run, progress: Progress) -> Iterator[Progress]:
     """Train, and give how far it is each time that the state was saved, the last time at the end."""
     config, total = run.config.train, progress.total_steps
     interval = config.validation_interval(run.windows.corpus.windows)
-    device, stop = run.windows.device.type, False
+    device, stop = torch.device(run.windows.device).type, False
     with Ahead(run.windows.from_step(progress.step), BATCHES_AHEAD[device]) as batches:
         ledger = Ledger(run, batches)
         try:

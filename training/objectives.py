@@ -20,22 +20,25 @@ class Objective(NamedTuple):
     loss: Tensor
     parts: dict[str, Tensor]
 
-    def detached(self) -> Objective:
-        """The same values without the graph that led to them."""
-        return Objective(self.loss.detach(), {name: value.detach() for name, value in self.parts.items()})
+
+def part_names(bow: bool) -> tuple[str, ...]:
+    """The names of an objective's parts, of a model with or without a bag-of-words head."""
+    return ("reconstruction", "kl", "bag_of_words") if bow else ("reconstruction", "kl")
 
 
-def weighted(terms: ElboTerms, beta: float, bow_weight: float) -> Objective:
+def weighted(terms: ElboTerms, beta: float, bow_weight: float, windows: int) -> Objective:
     """Fu et al. (2019), equation 3, with Zhao et al. (2017)'s bag-of-words loss: L_E + beta L_R + w L_bow.
 
     Args:
         terms: of each example.
         beta: weight of the KL term.
         bow_weight: w; without effect on a model that has no bag-of-words head.
+        windows: of the whole batch. Where `terms` are those of a part of it, the objective is that part's share: the
+            sum over all parts, and of their gradients, is the whole batch's.
     """
-    parts = {"reconstruction": terms.reconstruction.mean(), "kl": terms.kl.mean()}
+    parts = {"reconstruction": terms.reconstruction.sum() / windows, "kl": terms.kl.sum() / windows}
     loss = parts["reconstruction"] + beta * parts["kl"]
     if terms.bag_of_words is not None:
-        parts["bag_of_words"] = terms.bag_of_words.mean()
+        parts["bag_of_words"] = terms.bag_of_words.sum() / windows
         loss = loss + bow_weight * parts["bag_of_words"]
     return Objective(loss, parts)

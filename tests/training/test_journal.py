@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from dialog_cvae.config import ModelConfig
 from dialog_cvae.elbo import ElboReport
@@ -17,7 +16,6 @@ from dialog_cvae.errors import DataError
 from tests.training.tiny_runs import metrics
 from training.config import FitConfig, TrainConfig
 from training.journal import Journal, hardly_uses_z, read_metrics, remedies
-from training.objectives import Objective
 from training.plots import draw_learning_curves
 from training.schedules import BetaSchedule
 from training.state import Progress
@@ -35,13 +33,10 @@ def _config(*, log_every: int = 1, stop: float = 1.0, **beta: Any) -> FitConfig:
     return FitConfig(train=TrainConfig(log_every=log_every), beta=BetaSchedule(stop=stop, **beta))
 
 
-def _objective(loss: float) -> Objective:
-    return Objective(torch.tensor(loss), {"reconstruction": torch.tensor(loss), "kl": torch.tensor(0.5)})
-
-
 def _train(journal: Journal, first: int, last: int, beta: float = 1.0) -> None:
     for step in range(first, last + 1):
-        journal.trained(step, _objective(float(step)), beta, 1e-3, 2.0 * step)
+        figures = {"loss": float(step), "reconstruction": float(step), "kl": 0.5, "gradient_norm": 2.0 * step}
+        journal.trained(step, figures, beta, 1e-3)
 
 
 def test_records_are_means_since_the_last_one(tmp_path: Path) -> None:

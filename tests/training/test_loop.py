@@ -2,70 +2,162 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
-from dialog_cvae.cvae import CVAE, TensorBatch
-from dialog_cvae.data.batches import EncodedCorpus, collate
+from dialog_cvae.cvae import CVAE
+from dialog_cvae.data.batches import EncodedCorpus
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.types import ElboTerms
+from training.adam import GuardedAdam
 from training.config import TrainConfig
-from training.loop import TrainingError, fingerprint, noise, update
-from training.objectives import weighted
+from training.loop import figure_names, fingerprint, update
+from training.objectives import part_names, weighted
 from training.setup import device_of
 from training.state import STATE_FILE, Progress, load_progress, load_state, save_state
 from training.stopping import Stopping
+from training.windows import Batch, Windows, noise
 
 
-def _batch(encoded: EncodedCorpus) -> TensorBatch:
-    return TensorBatch.from_arrays(collate(encoded, encoded.responses[:5], 4))
-
-
-def _update(model: CVAE, optimiser: torch.optim.Adam, encoded: EncodedCorpus, **fields: float) -> float:
-    config = TrainConfig.model_validate(fields)
-    return update(model, optimiser, _batch(encoded), noise(0, 1, (5, model.config.latent_size)), config, 0.5)[1]
+def _update(model: CVAE, optimiser: GuardedAdam, encoded: EncodedCorpus, **fields: float) -> dict[str, float]:
+    config = TrainConfig.model_validate({"batch_size": 5} | fields)
+    batch = next(Windows(encoded, config, model.config).from_step(0))
+    return dict(zip(figure_names(model.config.bow), update(model, optimiser, batch, config, 0.5).tolist(), strict=True))
 
 
 def test_the_objective_is_the_weighted_sum_of_means() -> None:
     terms = ElboTerms(
         torch.tensor([10.0, 20.0]), torch.tensor([1.0, 4.0]), torch.tensor([8.0, 6.0]), torch.tensor([3, 4])
     )
-    objective = weighted(terms, 0.5, 2.0)
+    objective = weighted(terms, 0.5, 2.0, 2)
     assert float(objective.loss) == 15 + 0.5 * 2.5 + 2 * 7
-    assert {name: float(value) for name, value in objective.parts.items()} == {
-        "reconstruction": 15,
-        "kl": 2.5,
-        "bag_of_words": 7,
-    }
-    without = weighted(terms._replace(bag_of_words=None), 0.0, 2.0)
+    parts = {name: float(value) for name, value in objective.parts.items()}
+    assert parts == {"reconstruction": 15, "kl": 2.5, "bag_of_words": 7}
+    assert tuple(parts) == part_names(bow=True)
+    without = weighted(terms._replace(bag_of_words=None), 0.0, 2.0, 2)
     assert float(without.loss) == 15
-    assert without.parts.keys() == {"reconstruction", "kl"}
+    assert tuple(without.parts) == part_names(bow=False)
+    share = weighted(ElboTerms(*(term[:1] for term in terms)), 0.5, 2.0, 2)  # of the first window in a batch of two
+    assert float(share.loss) == (10 + 0.5 * 1 + 2 * 8) / 2
 
 
 def test_the_gradient_is_clipped_to_its_norm(tiny_model: CVAE, encoded: EncodedCorpus) -> None:
-    optimiser = torch.optim.Adam(tiny_model.parameters(), lr=0.0)
-    norm = _update(tiny_model, optimiser, encoded, clip_norm=1e9)
+    optimiser = GuardedAdam(tiny_model.parameters(), lr=0.0)
+    norm = _update(tiny_model, optimiser, encoded, clip_norm=1e9)["gradient_norm"]
     free = [parameter.grad.clone() for parameter in tiny_model.parameters() if parameter.grad is not None]
     assert norm == pytest.approx(float(torch.cat([grad.flatten() for grad in free]).norm()), rel=1e-5)
-    assert _update(tiny_model, optimiser, encoded, clip_norm=norm / 4) == pytest.approx(norm, rel=1e-5)
+    assert _update(tiny_model, optimiser, encoded, clip_norm=norm / 4)["gradient_norm"] == pytest.approx(norm, rel=1e-5)
     clipped = [parameter.grad for parameter in tiny_model.parameters() if parameter.grad is not None]
     for one, other in zip(free, clipped, strict=True):
         torch.testing.assert_close(one / 4, other, rtol=1e-4, atol=1e-7)
 
 
-def test_a_step_that_is_not_finite_changes_no_weight(tiny_model: CVAE, encoded: EncodedCorpus) -> None:
-    optimiser = torch.optim.Adam(tiny_model.parameters(), lr=1.0)
+def test_an_update_in_parts_is_that_of_the_whole_batch(tiny_model: CVAE, encoded: EncodedCorpus) -> None:
+    whole, gradients = None, list[Tensor]()
+    optimiser = GuardedAdam(tiny_model.parameters(), lr=0.0)
+    for parts in (1, 2, 5, 7, 90):  # more parts than the 7 windows too
+        figures = _update(tiny_model, optimiser, encoded, batch_size=7, accumulation=parts, clip_norm=1e9)
+        found = [parameter.grad for parameter in tiny_model.parameters() if parameter.grad is not None]
+        whole, gradients = whole or figures, gradients or [gradient.clone() for gradient in found]
+        assert figures == pytest.approx(whole, rel=1e-5)
+        for one, other in zip(found, gradients, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_from_an_update_that_is_not_finite_on_nothing_changes(tiny_model: CVAE, encoded: EncodedCorpus) -> None:
+    optimiser = GuardedAdam(tiny_model.parameters(), lr=0.1)
+    _update(tiny_model, optimiser, encoded)
+    bias = tiny_model.decoder.output.bias
+    good = float(bias.detach()[3])
     with torch.no_grad():
-        tiny_model.decoder.output.bias[3] = float("nan")
-    before = {name: tensor.clone() for name, tensor in tiny_model.state_dict().items()}
-    with pytest.raises(TrainingError, match=r"loss or gradient is not finite \(loss nan: reconstruction nan, kl "):
-        _update(tiny_model, optimiser, encoded)
-    for name, tensor in tiny_model.state_dict().items():
-        assert torch.equal(tensor.nan_to_num(), before[name].nan_to_num()), name
-    assert not optimiser.state
+        bias[3] = float("nan")
+    before = {name: tensor.clone() for name, tensor in tiny_model.named_parameters()}
+    moments = {name: dict(optimiser.state[tensor]) for name, tensor in tiny_model.named_parameters()}
+    moments = {name: {key: value.clone() for key, value in moment.items()} for name, moment in moments.items()}
+    assert math.isnan(_update(tiny_model, optimiser, encoded)["loss"])
+    with torch.no_grad():
+        bias[3] = good
+        before["decoder.output.bias"][3] = good
+    assert math.isfinite(_update(tiny_model, optimiser, encoded)["loss"])  # too late
+    for name, tensor in tiny_model.named_parameters():
+        assert torch.equal(tensor, before[name]), name
+        for key, value in moments[name].items():
+            assert torch.equal(optimiser.state[tensor][key], value), (name, key)
+
+
+def _place(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr() if tensor.layout is torch.strided else id(tensor)
+
+
+class _NothingReadBack(TorchDispatchMode):
+    """Refuses to look at the values of given tensors and of all that is computed from them.
+
+    On a GPU these are on the device, and lengths, which are on the host, may be looked at; here all are on the CPU.
+    """
+
+    def __init__(self, tensors: Iterable[Tensor]) -> None:
+        super().__init__()
+        self._kept = list(tensors)  # so that no memory is used twice
+        self._places = {_place(tensor) for tensor in self._kept}
+
+    def _is_device(self, value: Any) -> bool:
+        return isinstance(value, Tensor) and _place(value) in self._places
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if any(self._is_device(value) for value in tree_leaves((args, kwargs))):
+            assert torch.Tag.data_dependent_output not in func.tags, f"{func} reads a tensor back"
+            outputs = [value for value in tree_leaves(result) if isinstance(value, Tensor)]
+            self._kept += outputs
+            self._places |= {_place(tensor) for tensor in outputs}
+        return result
+
+
+def _on_device(model: CVAE, optimiser: GuardedAdam, batch: Batch) -> Iterator[Tensor]:
+    yield from model.parameters()
+    yield optimiser.found_inf
+    yield from (value for state in optimiser.state.values() for value in state.values())
+    for part in batch.parts:
+        yield part.noise
+        yield from (tensor for name, tensor in part.windows._asdict().items() if not name.endswith("lengths"))
+
+
+def test_nothing_is_read_back_in_an_update(tiny_model: CVAE, encoded: EncodedCorpus) -> None:
+    optimiser = GuardedAdam(tiny_model.parameters(), lr=0.1)
+    config = TrainConfig(batch_size=5, accumulation=2)
+    first, second = islice(Windows(encoded, config, tiny_model.config).from_step(0), 2)
+    update(tiny_model, optimiser, first, config, 0.5)  # creates the moments
+    with _NothingReadBack(_on_device(tiny_model, optimiser, second)):
+        figures = update(tiny_model, optimiser, second, config, 0.5)
+        for read in (float, bool, lambda tensor: tensor[:1].item()):
+            with pytest.raises(AssertionError, match="reads a tensor back"):
+                read(figures.sum())  # type: ignore[operator]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_a_gpu_is_never_waited_for_in_an_update(tiny_model: CVAE, encoded: EncodedCorpus, accumulation: int) -> None:
+    model = tiny_model.to("cuda")
+    optimiser = GuardedAdam(model.parameters(), lr=0.1)
+    config = TrainConfig(batch_size=5, accumulation=accumulation)
+    batches = Windows(encoded, config, model.config, device=torch.device("cuda")).from_step(0)
+    update(model, optimiser, next(batches), config, 0.5)  # creates the moments, loads kernels
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        figures = update(model, optimiser, next(batches), config, 0.5)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert bool(torch.isfinite(figures).all())
 
 
 def test_noise_is_standard_normal_and_a_function_of_seed_and_step() -> None:
@@ -88,7 +180,7 @@ def test_the_fingerprint_changes_with_every_array(encoded: EncodedCorpus, name: 
 
 
 def test_a_state_comes_back_bit_for_bit(tiny_model: CVAE, encoded: EncodedCorpus, tmp_path: Path) -> None:
-    optimiser = torch.optim.Adam(tiny_model.parameters(), lr=0.01, fused=True)
+    optimiser = GuardedAdam(tiny_model.parameters(), lr=0.01)
     for _ in range(3):
         _update(tiny_model, optimiser, encoded)
     stopping = Stopping(10).after(1 / 3).after(float(np.float32(0.1)))
@@ -97,7 +189,7 @@ def test_a_state_comes_back_bit_for_bit(tiny_model: CVAE, encoded: EncodedCorpus
     expected = {name: tensor.clone() for name, tensor in tiny_model.state_dict().items()}
     _update(tiny_model, optimiser, encoded)
     after = {name: tensor.clone() for name, tensor in tiny_model.state_dict().items()}
-    fresh = torch.optim.Adam(tiny_model.parameters(), lr=0.01, fused=True)
+    fresh = GuardedAdam(tiny_model.parameters(), lr=0.01)
     assert load_state(tmp_path, tiny_model, fresh) == progress == load_progress(tmp_path)
     assert all(torch.equal(tensor, expected[name]) for name, tensor in tiny_model.state_dict().items())
     _update(tiny_model, fresh, encoded)

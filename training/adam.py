@@ -1,0 +1,25 @@
+"""Adam that stops by itself where an update is not finite."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+
+class GuardedAdam(torch.optim.Adam):
+    """PyTorch's fused Adam, which from the first forbidden update on changes nothing any more.
+
+    The decision stays on the device (the fused kernels read `found_inf`, as they do for `torch.amp.GradScaler`), so
+    that nobody has to wait for it: the host may learn of it many updates later, and weights, moments and their count
+    are still those from before.
+    """
+
+    def __init__(self, parameters: Iterable[nn.Parameter], lr: float) -> None:
+        super().__init__(parameters, lr=lr, fused=True)
+        self.found_inf = torch.zeros((), device=self.param_groups[0]["params"][0].device)
+
+    def forbid_unless(self, allowed: Tensor) -> None:
+        """Forbid the next update and all after it unless a scalar truth value on the device is true."""
+        self.found_inf = torch.maximum(self.found_inf, (~allowed).to(self.found_inf.dtype))

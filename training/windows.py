@@ -1,0 +1,90 @@
+"""What an update is made from: windows in training order and their noise, both functions of seed and step.
+
+Shape legend: B windows of the whole batch, Z latent dimensions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dialog_cvae.config import ModelConfig
+from dialog_cvae.cvae import TensorBatch, moved
+from dialog_cvae.data.batches import EncodedCorpus, Integers, collate, epoch_order, forget_conditions
+from training.config import TrainConfig
+from training.distributed import ALONE, World
+
+NOISE, FORGETTING = 0, 1  # streams of randomness within a step
+
+
+class MicroBatch(NamedTuple):
+    """Windows that go through the model together, and their rows of the batch's noise."""
+
+    windows: TensorBatch
+    noise: Tensor
+
+
+class Batch(NamedTuple):
+    """This process's part of the batch of an update.
+
+    Attributes:
+        size: B, over all processes.
+        parts: none where there are more processes than windows.
+    """
+
+    size: int
+    parts: tuple[MicroBatch, ...]
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The training windows: a batch is a function of the step, and each process makes its own part of it.
+
+    Attributes:
+        corpus: encoded training conversations, at least one window.
+        config: batch size, accumulation, segment, condition dropout and seed.
+        model: context utterances at most, and Z.
+        world: the processes that share each batch.
+        device: where batches are put.
+    """
+
+    corpus: EncodedCorpus
+    config: TrainConfig
+    model: ModelConfig
+    world: World = ALONE
+    device: torch.device | str = "cpu"
+
+    def from_step(self, step: int) -> Iterator[Batch]:
+        """The batches of the updates after `step`, without end."""
+        config = self.config
+        per_epoch = config.steps_per_epoch(self.corpus.windows)
+        epoch, position = divmod(step, per_epoch)
+        while True:
+            order = epoch_order(self.corpus, config.segment, config.seed, epoch)
+            for index in range(position, per_epoch):
+                chosen = order[index * config.batch_size : (index + 1) * config.batch_size]
+                yield self._batch(chosen, epoch * per_epoch + index + 1)
+            epoch, position = epoch + 1, 0
+
+    def _batch(self, responses: Integers, step: int) -> Batch:
+        """This process's part of the windows that end in `responses` (B,); what is random is drawn for all of them."""
+        config, size = self.config, len(responses)
+        eps = noise(config.seed, step, (size, self.model.latent_size))
+        draws = np.random.default_rng((config.seed, step, FORGETTING)).random((size, 3))
+        parts = []
+        for rows in self.world.shares(size, config.accumulation):
+            arrays = collate(self.corpus, responses[rows], self.model.max_context)
+            arrays = forget_conditions(arrays, config.condition_dropout, draws[rows])
+            parts.append(MicroBatch(TensorBatch.from_arrays(arrays, self.device), moved(eps[rows], self.device)))
+        return Batch(size, tuple(parts))
+
+
+def noise(seed: int, step: int, shape: tuple[int, int]) -> Tensor:
+    """Standard normal noise of a step, a function of seed and step."""
+    rng = np.random.default_rng((seed, step, NOISE))
+    return torch.from_numpy(rng.standard_normal(shape, dtype=np.float32))
