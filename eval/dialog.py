@@ -108,12 +108,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _evaluate(arguments: argparse.Namespace) -> int:
     checkpoint = Checkpoint.load(arguments.checkpoint)
-    data = _data_config(arguments, checkpoint)
+    data = data_config(arguments, checkpoint)
     name, conversations = load_split(data, arguments.split)
     conversations = conversations[: arguments.limit]
     if count_contexts(conversations) == 0:
         raise ConfigError(f"split {arguments.split} of {name} has no context with a reply to score")
-    source = _vectors_source(arguments)
+    source = vectors_source(arguments)
     if source is not None:
         load_vectors(source, ())  # a broken file is told of now, not after the sampling
     _make_folder(arguments.out, arguments.checkpoint)
@@ -149,7 +149,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _data_config(arguments: argparse.Namespace, checkpoint: Checkpoint) -> DataConfig:
+def data_config(arguments: argparse.Namespace, checkpoint: Checkpoint) -> DataConfig:
     """The corpus asked for, in the checkpoint's own split shares and text style."""
     stored = checkpoint.config.provenance.fit.get("corpus", {})
     try:
@@ -237,7 +237,7 @@ def _line(one: Sampled) -> dict[str, Any]:
     }
 
 
-def _vectors_source(arguments: argparse.Namespace) -> Path | str | None:
+def vectors_source(arguments: argparse.Namespace) -> Path | str | None:
     """Which word vectors: those asked for, or those that lie beside the corpora."""
     if arguments.vectors is None:
         return find_vectors("glove", arguments.data_dir)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from dialog_cvae.checkpoint import WEIGHTS, Checkpoint
 from dialog_cvae.cvae import CVAE
@@ -28,7 +29,7 @@ def build_model(checkpoint: Checkpoint, source: str = WEIGHTS) -> CVAE:
             not finite in single precision, in which all weights are held; the message names it, prefixed by `source`.
     """
     config = checkpoint.config
-    with torch.device("meta"):
+    with torch.device("meta"), _NoNormal():
         model = CVAE(config.model, config.vocab_size, len(config.topics))
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     with np.errstate(over="ignore"):
@@ -45,6 +46,19 @@ def build_model(checkpoint: Checkpoint, source: str = WEIGHTS) -> CVAE:
             raise CheckpointError(f"{source}: weight {name} has values that are not finite")
     model.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()}, assign=True)
     return model.eval()
+
+
+class _NoNormal(TorchFunctionMode):
+    """Draws no normal numbers for weights that a checkpoint will replace.
+
+    The first such draw on the meta device makes PyTorch import its compiler, which takes seconds.
+    """
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        return kwargs["tensor"] if func is torch.nn.init.normal_ else func(*args, **kwargs)
 
 
 def weights_of(model: CVAE) -> dict[str, NDArray[np.float32]]:

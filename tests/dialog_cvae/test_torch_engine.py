@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -147,3 +149,15 @@ def test_cuda_without_a_gpu_is_refused(tiny_checkpoint, tmp_path):
     tiny_checkpoint.save(tmp_path / "best")
     with pytest.raises(ConfigError, match=r"^device cuda can't be used here: "):
         dialog_cvae.load(tmp_path / "best", device="cuda")
+
+
+def test_building_a_model_does_not_load_pytorchs_compiler(tiny_checkpoint, tmp_path):
+    """It would take longer than everything else."""
+    tiny_checkpoint.save(tmp_path / "best")
+    code = (
+        "import dialog_cvae, sys; dialog_cvae.load(sys.argv[1]); "
+        "print([name for name in ('torch._dynamo', 'sympy') if name in sys.modules])"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "best")]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == "[]"
