@@ -5,7 +5,7 @@ say: NCCL between GPUs, gloo between CPUs and for everything about the run itsel
 every method then does nothing or the obvious.
 
 A failure of one is a failure of all: what may fail in one process only (reading and writing files, finding a device)
-goes through `World.each`, `World.lead` or `World.from_lead`, after which every process knows how it went.
+goes through `World.each`, or what is made of it, after which every process knows how it went.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class World:
         """What `make` gives in this process, once it went well in all.
 
         Raises:
-            DialogCvaeError: it failed in another process; where it failed, its own error is raised.
+            DialogCvaeError: it failed in a process; in the first, its own error is raised where it failed there.
         """
         if self.size == 1:
             return make()
@@ -115,28 +115,37 @@ class World:
         except FAILURES as error:
             failure = error
         told = self.gather("" if failure is None else str(failure) or type(failure).__name__)
-        if failure is not None:
+        rank = next((rank for rank, message in enumerate(told) if message), None)
+        if rank is None:
+            return made
+        if failure is not None and rank == self.rank == 0:
             raise failure
-        for rank, message in enumerate(told):
-            if message:
-                raise DialogCvaeError(f"process {rank} of {self.size}: {message}")
-        return made
+        raise DialogCvaeError(f"process {rank} of {self.size}: {told[rank]}")
 
-    def lead(self, act: Callable[[], object]) -> None:
-        """Let the first process do something, and wait until it is done.
+    def lead(self, act: Callable[[], T]) -> T | None:
+        """What `act` gives in the first process, and None in all others, once it is done there.
 
         Raises:
             DialogCvaeError: it failed there.
         """
-        self.each(act if self.leads else lambda: None)
+        return self.each(act if self.leads else lambda: None)
 
-    def from_lead(self, make: Callable[[], str]) -> str:
+    def share(self, make: Callable[[], T], pack: Callable[[T], str], unpack: Callable[[str], T]) -> T:
         """What `make` gives in the first process, in all of them.
 
+        Args:
+            make: called in the first process only.
+            pack: from what it gives to text.
+            unpack: and back, in the others.
+
         Raises:
             DialogCvaeError: it failed there.
         """
-        return self.gather(self.each(make if self.leads else lambda: ""))[0]
+        if self.size == 1:
+            return make()
+        made = self.lead(lambda: (make(),))
+        text = self.gather("" if made is None else pack(made[0]))[0]
+        return unpack(text) if made is None else made[0]
 
     def machine_by_turns(self, make: Callable[[], T]) -> T:
         """What `make` gives in this process; the first of each machine does it before the others, who find its files.

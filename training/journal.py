@@ -32,7 +32,7 @@ COLLAPSED_SHARE = 0.02  # of the latent dimensions
 
 
 class Journal:
-    """Observes a run; see `training.loop.Observer`. Use it as a context manager, which closes its files.
+    """Observes a run; see `training.observer.Observer`. Use it as a context manager, which closes its files.
 
     Args:
         out: folder of the run.

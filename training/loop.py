@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from dialog_cvae.cvae import CVAE
 from dialog_cvae.data.batches import EncodedCorpus
-from dialog_cvae.elbo import ElboReport, evaluate_elbo
+from dialog_cvae.elbo import evaluate_elbo
 from dialog_cvae.errors import DialogCvaeError
 from training.adam import GuardedAdam
 from training.ahead import Ahead
@@ -24,6 +22,7 @@ from training.config import FitConfig, TrainConfig
 from training.distributed import ALONE, World
 from training.folder import BEST_FOLDER
 from training.objectives import part_names, weighted
+from training.observer import BestKeeper, Interruption, Observer
 from training.schedules import beta, learning_rate
 from training.state import Progress, save_state
 from training.windows import Batch, Windows
@@ -51,45 +50,6 @@ class NotFiniteError(TrainingError):
             f"step {step}: loss or gradient is not finite (loss {figures['loss']:.4g}: {parts}; "
             f"norm {figures['gradient_norm']:.4g})"
         )
-
-
-class Observer(Protocol):
-    """Who is told what happens."""
-
-    def trained(self, step: int, figures: Mapping[str, float], beta: float, learning_rate: float) -> None:
-        """After each update: its loss, the loss's parts and the gradient's norm before clipping."""
-        ...
-
-    def paced(self, step: int, seconds: float, waited: float) -> None:
-        """After one or more updates, the last of which is `step`: seconds they took, and waited for batches of that."""
-        ...
-
-    def validated(self, step: int, report: ElboReport, best: bool) -> None:
-        """After each validation; `best` if it is the lowest loss so far."""
-        ...
-
-    @property
-    def unlogged(self) -> Mapping[str, float]:
-        """Sums over the steps since the last record, with which a resumed run's next record begins."""
-        ...
-
-
-class BestKeeper(Protocol):
-    """Who keeps the best model."""
-
-    def __call__(self, model: CVAE, step: int, report: ElboReport) -> None:
-        """Save the model, which has just had its best validation."""
-        ...
-
-
-def fingerprint(*corpora: EncodedCorpus) -> str:
-    """Changes with the conversations, their order and split, the tokenizer and the topics."""
-    digest = hashlib.sha256()
-    for corpus in corpora:
-        for name, array in corpus._asdict().items():
-            digest.update(f"{name} {array.dtype} {array.shape}".encode())
-            digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
 
 
 def figure_names(bow: bool) -> tuple[str, ...]:
@@ -141,12 +101,6 @@ def update(
     optimiser.forbid_unless(torch.isfinite(norm) & torch.isfinite(figures[0]))
     optimiser.step()
     return torch.cat((figures, norm[None]))
-
-
-class Interruption(Protocol):
-    """Says whether somebody asked the run to stop."""
-
-    def __bool__(self) -> bool: ...
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from base64 import b64decode, b64encode
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,15 +11,13 @@ import torch
 from torch import nn
 
 from dialog_cvae.checkpoint import Checkpoint
-from dialog_cvae.config import ModelConfig, TokenizerConfig
 from dialog_cvae.cvae import CVAE
-from dialog_cvae.data.batches import EncodedCorpus, encode_corpus
+from dialog_cvae.data.batches import EncodedCorpus
 from dialog_cvae.data.corpora import find_vectors
 from dialog_cvae.data.vectors import load_vectors
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.runtime.torch_engine import build_model
 from dialog_cvae.tokenizer import Tokenizer
-from dialog_cvae.types import Conversation, Corpus
 from training.config import FitConfig
 
 
@@ -29,26 +28,15 @@ class Vocabulary:
     tokenizer: Tokenizer
     topics: tuple[str, ...]
 
-    def encode(self, conversations: Sequence[Conversation], model: ModelConfig) -> EncodedCorpus:
-        """Conversations as a model of this vocabulary reads them."""
-        return encode_corpus(conversations, self.tokenizer, self.topics, model.max_utterance_tokens)
+    def to_json(self) -> str:
+        """As text."""
+        return json.dumps({"tokenizer": b64encode(self.tokenizer.to_bytes()).decode(), "topics": self.topics})
 
-
-def topics_of(corpus: Corpus) -> tuple[str, ...]:
-    """The topics of the training conversations, in alphabetical order."""
-    return tuple(sorted({conversation.topic for conversation in corpus.train if conversation.topic is not None}))
-
-
-def new_vocabulary(corpus: Corpus, config: TokenizerConfig) -> Vocabulary:
-    """A tokenizer and topics from the training conversations."""
-    texts = (utterance.text for conversation in corpus.train for utterance in conversation.utterances)
-    return Vocabulary(Tokenizer.train(texts, config), topics_of(corpus))
-
-
-def extended_vocabulary(corpus: Corpus, checkpoint: Checkpoint) -> Vocabulary:
-    """A checkpoint's tokenizer, and its topics followed by the corpus's new ones."""
-    known = checkpoint.config.topics
-    return Vocabulary(checkpoint.tokenizer, (*known, *(topic for topic in topics_of(corpus) if topic not in known)))
+    @classmethod
+    def from_json(cls, text: str) -> Vocabulary:
+        """The reverse of `to_json`."""
+        content = json.loads(text)
+        return cls(Tokenizer.from_bytes(b64decode(content["tokenizer"])), tuple(content["topics"]))
 
 
 def unknown_share(corpus: EncodedCorpus) -> float:

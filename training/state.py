@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from dialog_cvae.checkpoint import write_atomically
 from dialog_cvae.errors import CheckpointError
+from training.distributed import World
 from training.stopping import Stopping
 
 STATE_FILE = Path("state") / "training.safetensors"
@@ -40,7 +41,8 @@ class Progress:
         threads: CPU threads used; results repeat bit for bit at an equal number.
         stopping: the early-stopping rule's state.
         finished: whether the run reached its end.
-        unlogged: sums of metrics over the steps since they were last recorded; see `training.loop.Observer`.
+        processes: that the batches are shared by; another number changes rounding too.
+        unlogged: sums of metrics over the steps since they were last recorded; see `training.observer.Observer`.
     """
 
     step: int
@@ -50,7 +52,22 @@ class Progress:
     threads: int
     stopping: Stopping
     finished: bool = False
+    processes: int = 1
     unlogged: Mapping[str, float] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """As text."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Progress:
+        """The reverse of `to_json`.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is something else.
+        """
+        content: dict[str, Any] = json.loads(text)
+        return cls(**content | {"stopping": Stopping(**content["stopping"])})
 
 
 def save_state(out: Path, model: nn.Module, optimiser: torch.optim.Adam, progress: Progress) -> None:
@@ -60,7 +77,7 @@ def save_state(out: Path, model: nn.Module, optimiser: torch.optim.Adam, progres
         for moment in _MOMENTS:
             if parameter in optimiser.state:
                 tensors[f"{moment}.{name}"] = optimiser.state[parameter][moment].cpu().contiguous()
-    position = json.dumps(asdict(progress))
+    position = progress.to_json()
     metadata = {"format": FORMAT, "progress": position, "checksum": _checksum(position, tensors)}
     write_atomically(out / STATE_FILE, serialise(tensors, metadata))
 
@@ -72,7 +89,7 @@ def load_progress(out: Path) -> Progress:
         CheckpointError: there is no state, or it is broken; the message names the file.
     """
     with _opened(out / STATE_FILE) as file:
-        return _progress(_metadata(file, out / STATE_FILE))
+        return Progress.from_json(_metadata(file, out / STATE_FILE)["progress"])
 
 
 def load_state(out: Path, model: nn.Module, optimiser: torch.optim.Adam) -> Progress:
@@ -94,6 +111,18 @@ def load_state(out: Path, model: nn.Module, optimiser: torch.optim.Adam) -> Prog
     return progress
 
 
+def share_state(world: World, model: nn.Module, optimiser: torch.optim.Adam, step: int) -> None:
+    """Give every process the first one's weights and, after `step` updates, moments."""
+    world.copy_from_lead(model.parameters())
+    for parameter in model.parameters() if step else ():
+        if not world.leads:
+            optimiser.state[parameter] = {
+                "step": torch.tensor(float(step), device=parameter.device),
+                **{moment: torch.zeros_like(parameter) for moment in _MOMENTS},
+            }
+        world.copy_from_lead(optimiser.state[parameter][moment] for moment in _MOMENTS)
+
+
 def _read(out: Path) -> tuple[Progress, dict[str, Tensor]]:
     path = out / STATE_FILE
     with _opened(path) as file:
@@ -101,7 +130,7 @@ def _read(out: Path) -> tuple[Progress, dict[str, Tensor]]:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
         if metadata["checksum"] != _checksum(metadata["progress"], tensors):
             raise CheckpointError(f"{path}: changed since it was written (its checksum does not fit)")
-        return _progress(metadata), tensors
+        return Progress.from_json(metadata["progress"]), tensors
 
 
 @contextlib.contextmanager
@@ -121,11 +150,6 @@ def _metadata(file: Any, path: Path) -> dict[str, str]:
     if metadata.get("format") != FORMAT:
         raise CheckpointError(f"{path}: format {metadata.get('format')!r}; this version reads format {FORMAT!r}")
     return metadata
-
-
-def _progress(metadata: Mapping[str, str]) -> Progress:
-    content: dict[str, Any] = json.loads(metadata["progress"])
-    return Progress(**content | {"stopping": Stopping(**content["stopping"])})
 
 
 def _checksum(position: str, tensors: Mapping[str, Tensor]) -> str:

@@ -1,0 +1,62 @@
+"""Who is told what happens in a run, who keeps its best model, and who may ask it to stop."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from dialog_cvae.cvae import CVAE
+from dialog_cvae.elbo import ElboReport
+
+
+class Observer(Protocol):
+    """Who is told what happens."""
+
+    def trained(self, step: int, figures: Mapping[str, float], beta: float, learning_rate: float) -> None:
+        """After each update: its loss, the loss's parts and the gradient's norm before clipping."""
+        ...
+
+    def paced(self, step: int, seconds: float, waited: float) -> None:
+        """After one or more updates, the last of which is `step`: seconds they took, and waited for batches of that."""
+        ...
+
+    def validated(self, step: int, report: ElboReport, best: bool) -> None:
+        """After each validation; `best` if it is the lowest loss so far."""
+        ...
+
+    @property
+    def unlogged(self) -> Mapping[str, float]:
+        """Sums over the steps since the last record, with which a resumed run's next record begins."""
+        ...
+
+
+class Bystander:
+    """The observer of a process that leaves the word to the first."""
+
+    def trained(self, step: int, figures: Mapping[str, float], beta: float, learning_rate: float) -> None:
+        """Say nothing."""
+
+    def paced(self, step: int, seconds: float, waited: float) -> None:
+        """Say nothing."""
+
+    def validated(self, step: int, report: ElboReport, best: bool) -> None:
+        """Say nothing."""
+
+    @property
+    def unlogged(self) -> Mapping[str, float]:
+        """No sums: the first process has them."""
+        return {}
+
+
+class BestKeeper(Protocol):
+    """Who keeps the best model."""
+
+    def __call__(self, model: CVAE, step: int, report: ElboReport) -> None:
+        """Save the model, which has just had its best validation."""
+        ...
+
+
+class Interruption(Protocol):
+    """Says whether somebody asked the run to stop."""
+
+    def __bool__(self) -> bool: ...
