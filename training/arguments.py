@@ -51,6 +51,11 @@ class RunOptions(Config):
     resume: bool = Field(False, description="go on with the run in OUT, exactly where it stopped")
     init: Path | None = Field(None, description="checkpoint to start from; its tokenizer is kept, new topics are added")
     device: str = Field("auto", description="auto, cpu or cuda")
+    cache: str | None = Field(
+        None,
+        description="folder that keeps encoded corpora from run to run; default $DIALOG_CVAE_CACHE, else the user's "
+        "cache folder; off for none",
+    )
 
 
 class FitArguments(RunOptions, FitConfig, BaseSettings):

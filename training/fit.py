@@ -2,36 +2,42 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shlex
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import torch
 
 from dialog_cvae.checkpoint import Checkpoint, CheckpointConfig, Provenance
 from dialog_cvae.cvae import CVAE
-from dialog_cvae.data.corpora import load_corpus
+from dialog_cvae.data.batches import EncodedCorpus
+from dialog_cvae.data.cache import open_cache
 from dialog_cvae.elbo import ElboReport
 from dialog_cvae.errors import CheckpointError, ConfigError, DialogCvaeError
 from dialog_cvae.runtime.torch_engine import weights_of
-from dialog_cvae.types import Corpus
 from training import arguments, folder, setup
 from training.adam import GuardedAdam
 from training.arguments import RunOptions
 from training.card import joint_licence, model_card
 from training.config import FitConfig
+from training.corpus import SPLITS, Summary, TrainingCorpus, fingerprint
+from training.distributed import ALONE, World, joined, who
 from training.folder import BEST_FOLDER, Start
 from training.journal import Journal, read_metrics
-from training.loop import Run, fingerprint, train
+from training.loop import Run, train
+from training.observer import Bystander
 from training.plots import CURVES_FILE, draw_learning_curves
 from training.setup import Vocabulary
-from training.state import Progress, load_state, save_state
+from training.state import Progress, load_state, save_state, share_state
 from training.stopping import Stopping
 from training.windows import Windows
 
@@ -63,11 +69,11 @@ class StopRequest:
 
 @dataclass(frozen=True)
 class BestCheckpoint:
-    """Writes `OUT/best`; see `training.loop.BestKeeper`."""
+    """Writes `OUT/best`; see `training.observer.BestKeeper`."""
 
     path: Path
     vocabulary: Vocabulary
-    corpus: Corpus
+    corpus: Summary
     config: FitConfig
     start: Start
 
@@ -93,53 +99,111 @@ class BestCheckpoint:
         Checkpoint(config, weights_of(model), tokenizer, metrics, card).save(self.path)
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What is fitted, and where it goes.
+
+    Attributes:
+        config: of the experiment.
+        out: folder of the run.
+    """
+
+    config: FitConfig
+    out: Path
+
+    def to_json(self) -> str:
+        """As text."""
+        return json.dumps({"config": self.config.model_dump(mode="json"), "out": str(self.out)})
+
+    @classmethod
+    def from_json(cls, text: str) -> Plan:
+        """The reverse of `to_json`."""
+        content = json.loads(text)
+        return cls(FitConfig.model_validate(content["config"]), Path(content["out"]))
+
+
+class Parts(NamedTuple):
+    """What is fitted, and to what."""
+
+    summary: Summary
+    vocabulary: Vocabulary
+    model: CVAE
+    train: EncodedCorpus
+    valid: EncodedCorpus
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns its exit status: 0 done, 2 refused or failed, 128 + signal when interrupted."""
+    """Run the command line; returns its exit status: 0 done, 2 refused or failed, 128 + signal when interrupted.
+
+    Of several processes the first speaks for all; the others tell only what happened to them alone.
+    """
+    world = ALONE
     try:
-        return _fit(argv)
-    except (DialogCvaeError, torch.OutOfMemoryError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        world = who()
+        with _quiet(not world.leads):
+            given = arguments.parse(argv)
+            with joined(world):
+                return _fit(given, sys.argv[1:] if argv is None else argv, world)
+    except DialogCvaeError as error:
+        if world.leads:
+            print(f"error: {error}", file=sys.stderr)
+        return 2
+    except torch.OutOfMemoryError as error:
+        print(f"error: {_whose(world)}{error}", file=sys.stderr)
         return 2
     except OSError as error:  # a full disk, a folder without permission, a closed pipe
         place = "" if error.filename is None else f"{error.filename}: "
-        print(f"error: {place}{error.strerror or error}", file=sys.stderr)
+        print(f"error: {_whose(world)}{place}{error.strerror or error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted at once: only what was saved before is kept", file=sys.stderr)
+        if world.leads:
+            print("interrupted at once: only what was saved before is kept", file=sys.stderr)
         return 128 + signal.SIGINT
 
 
-def _fit(argv: Sequence[str] | None) -> int:
-    given = arguments.parse(argv)
+@contextmanager
+def _quiet(needed: bool) -> Iterator[None]:
+    if not needed:
+        yield
+        return
+    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        yield
+
+
+def _whose(world: World) -> str:
+    return "" if world.leads else f"process {world.rank} of {world.size}: "
+
+
+def _fit(given: Mapping[str, Any], argv: Sequence[str], world: World) -> int:
     options = arguments.run_options(given)
+    init = world.lead(lambda: None if options.init is None else Checkpoint.load(options.init))
+    plan = world.share(lambda: _plan(given, options, init), Plan.to_json, Plan.from_json)
+    config, out = plan.config, plan.out
+    device = world.each(lambda: setup.device_of(world.device_name(options.device)))
+    world.agree("device", device.type)
+    if config.train.threads is not None:
+        torch.set_num_threads(config.train.threads)
+    parts = _parts(config, options, init, out, world)
+    command, origin = _shown_command(argv), None if init is None else init.config.provenance
+    start = world.lead(lambda: folder.stored_start(out) if options.resume else Start(command=command, origin=origin))
+    start = start or Start(command=command)
+    keep_best = BestCheckpoint(out / BEST_FOLDER, parts.vocabulary, parts.summary, config, start)
+    return _run(out, parts, device, keep_best, options.resume, world)
+
+
+def _plan(given: Mapping[str, Any], options: RunOptions, init: Checkpoint | None) -> Plan:
+    """What is fitted, from options, configuration files, the checkpoint to start from and the run to go on with."""
     layers = [{name: value for name, value in given.items() if name not in RunOptions.model_fields}]
     if options.config is not None:
         layers.insert(0, arguments.read_config_file(options.config))
     config = arguments.layered(arguments.recipe(options.recipe), *layers)
-    device = setup.device_of(options.device)
-    init = None
-    if options.init is not None:
-        init = Checkpoint.load(options.init)
+    if init is not None:
         config = folder.like_checkpoint(config, init, layers)
     if options.resume:
         out = options.out or folder.default_out(folder.decide_corpus(config))
-        config = folder.stored_run(out, config if "recipe" in given else None, layers, options.init)
-    else:
-        config = folder.decide_corpus(config)
-        out = folder.new_out(options.out, config)
-    if config.train.threads is not None:
-        torch.set_num_threads(config.train.threads)
-    corpus = load_corpus(config.corpus)
-    _describe(corpus)
-    if options.resume:
-        vocabulary, start = folder.stored_vocabulary(out), folder.stored_start(out)
-        model = setup.new_model(config, vocabulary)
-    else:
-        vocabulary, model = _fresh_parts(config, corpus, init)
-        command = _shown_command(sys.argv[1:] if argv is None else argv)
-        start = Start(command=command, origin=None if init is None else init.config.provenance)
-    keep_best = BestCheckpoint(out / BEST_FOLDER, vocabulary, corpus, config, start)
-    return _run(out, model.to(device), keep_best, options.resume)
+        return Plan(folder.stored_run(out, config if "recipe" in given else None, layers, options.init), out)
+    config = folder.decide_corpus(config)
+    return Plan(config, folder.new_out(options.out, config))
 
 
 def _shown_command(argv: Sequence[str]) -> str:
@@ -147,22 +211,47 @@ def _shown_command(argv: Sequence[str]) -> str:
     return shlex.join(["python", "-m", "training.fit", *(re.sub(r"(^|=)/.*/(?=.)", r"\1", word) for word in argv)])
 
 
-def _describe(corpus: Corpus) -> None:
-    sizes = ", ".join(
-        f"{name} {len(split)} conversations, {sum(len(conversation.utterances) for conversation in split)} utterances"
-        for name, split in (("train", corpus.train), ("valid", corpus.valid), ("test", corpus.test))
+def _parts(config: FitConfig, options: RunOptions, init: Checkpoint | None, out: Path, world: World) -> Parts:
+    """What is fitted and to what; if the corpus's text had to be read, it is let go of here."""
+    corpus = world.machine_by_turns(lambda: _described(config, options.cache))
+    vocabulary, fresh = world.share(
+        lambda: (folder.stored_vocabulary(out), None) if options.resume else _fresh_parts(config, corpus, init),
+        lambda parts: parts[0].to_json(),
+        lambda text: (Vocabulary.from_json(text), None),
     )
-    for line in (f"corpus {corpus.name}: {sizes}", *(f"  {note}" for note in corpus.notes)):
+    model = setup.new_model(config, vocabulary) if fresh is None else fresh
+    limit = config.model.max_utterance_tokens
+    encoded, valid = world.machine_by_turns(
+        lambda: [corpus.encoded(split, vocabulary, limit) for split in ("train", "valid")]
+    )
+    return Parts(corpus.summary, vocabulary, model, encoded, valid)
+
+
+def _described(config: FitConfig, cache: str | None) -> TrainingCorpus:
+    """The corpus, after it was told what it is."""
+
+    def say(line: str) -> None:
         print(line, flush=True)
 
+    corpus = TrainingCorpus(config.corpus, open_cache(cache, say), say)
+    summary = corpus.summary
+    sizes = ", ".join(
+        f"{split} {summary.sizes[split].conversations} conversations, {summary.sizes[split].utterances} utterances"
+        for split in SPLITS
+    )
+    for line in (f"corpus {summary.name}: {sizes}", *(f"  {note}" for note in summary.notes)):
+        say(line)
+    return corpus
 
-def _fresh_parts(config: FitConfig, corpus: Corpus, init: Checkpoint | None) -> tuple[Vocabulary, CVAE]:
+
+def _fresh_parts(config: FitConfig, corpus: TrainingCorpus, init: Checkpoint | None) -> tuple[Vocabulary, CVAE]:
     """Vocabulary and model of a new run, from nothing or from a checkpoint."""
     if init is not None:
         print(f"starting from {init.config.provenance.data}: its sizes and its tokenizer are kept", flush=True)
-        vocabulary = setup.extended_vocabulary(corpus, init)
+        known, found = init.config.topics, corpus.summary.topics
+        vocabulary = Vocabulary(init.tokenizer, (*known, *(topic for topic in found if topic not in known)))
         return vocabulary, setup.fine_tuned_model(init, vocabulary)
-    vocabulary = setup.new_vocabulary(corpus, config.tokenizer)
+    vocabulary = Vocabulary(corpus.tokenizer(config.tokenizer), corpus.summary.topics)
     model = setup.new_model(config, vocabulary)
     if (source := config.train.vectors) is not None:
         share = setup.put_vectors(model, vocabulary, source, config.corpus.dir)
@@ -170,32 +259,46 @@ def _fresh_parts(config: FitConfig, corpus: Corpus, init: Checkpoint | None) -> 
     return vocabulary, model
 
 
-def _run(out: Path, model: CVAE, keep_best: BestCheckpoint, resume: bool) -> int:
-    config, vocabulary, corpus = keep_best.config, keep_best.vocabulary, keep_best.corpus
-    encoded = vocabulary.encode(corpus.train, config.model)
-    valid = vocabulary.encode(corpus.valid, config.model)
-    windows = Windows(encoded, config.train, config.model, device=next(model.parameters()).device)
+def _run(out: Path, parts: Parts, device: torch.device, keep_best: BestCheckpoint, resume: bool, world: World) -> int:
+    config, vocabulary, encoded, valid = keep_best.config, parts.vocabulary, parts.train, parts.valid
+    model = parts.model.to(device)
+    windows = Windows(encoded, config.train, config.model, world, device)
     total = config.train.total_steps(encoded.windows)
     _check_schedules(config, total)
     optimiser = GuardedAdam(model.parameters(), lr=config.learning_rate.peak)
-    stopping = Stopping(config.train.patience)
-    progress = Progress(0, total, fingerprint(encoded, valid), config.train.seed, torch.get_num_threads(), stopping)
-    if resume:
-        progress = _resumed(out, model, optimiser, progress)
-    else:
+    progress = Progress(
+        step=0,
+        total_steps=total,
+        data=fingerprint(encoded, valid),
+        seed=config.train.seed,
+        threads=torch.get_num_threads(),
+        stopping=Stopping(config.train.patience),
+        processes=world.size,
+    )
+    world.agree("fingerprint of the conversations", progress.data)
+
+    def begin() -> Progress:
+        if resume:
+            return _resumed(out, model, optimiser, progress)
         folder.write_start(out, config, vocabulary, keep_best.start)
         save_state(out, model, optimiser, progress)
+        return progress
+
+    progress = world.share(begin, Progress.to_json, Progress.from_json)
+    share_state(world, model, optimiser, progress.step)
     print(
         f"model: {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, vocabulary "
         f"{len(vocabulary.tokenizer)}, {len(vocabulary.topics)} topics, unknown words "
         f"{setup.unknown_share(encoded):.2%}; {encoded.windows} windows, {total} steps, "
-        f"{torch.get_num_threads()} threads; writing to {out}",
+        f"{f'{world.size} processes of ' if world.size > 1 else ''}{torch.get_num_threads()} threads; writing to {out}",
         flush=True,
     )
-    with StopRequest() as stop, Journal(out, progress, config) as journal:
-        run = Run(config, out, model, optimiser, windows, valid, journal, keep_best, interrupted=stop)
+    with StopRequest() as stop, ExitStack() as stack:
+        observer = world.lead(lambda: stack.enter_context(Journal(out, progress, config))) or Bystander()
+        run = Run(config, out, model, optimiser, windows, valid, observer, keep_best, interrupted=stop, world=world)
         progress = train(run, progress)
-    return _finish(out, progress, stop)
+    number = max(int(each) for each in world.gather(str(int(stop.signal or 0))))
+    return world.share(lambda: _finish(out, progress, number), str, int)
 
 
 def _check_schedules(config: FitConfig, total: int) -> None:
@@ -222,10 +325,16 @@ def _resumed(out: Path, model: CVAE, optimiser: torch.optim.Adam, start: Progres
             f"note: the run used {progress.threads} CPU threads and now uses {start.threads}: "
             "rounding will differ from an uninterrupted run's (--threads)"
         )
+    if progress.processes != start.processes:
+        print(
+            f"note: the run used {progress.processes} processes and now uses {start.processes}: "
+            "rounding will differ from an uninterrupted run's"
+        )
     return progress
 
 
-def _finish(out: Path, progress: Progress, stop: StopRequest) -> int:
+def _finish(out: Path, progress: Progress, number: int) -> int:
+    """Draw what was learnt, say how it ended, and return the exit status; `number` is the signal's that stopped it."""
     records = read_metrics(out)
     if any(record["kind"] == "valid" for record in records):
         draw_learning_curves(records, out / CURVES_FILE, out.name)
@@ -234,7 +343,7 @@ def _finish(out: Path, progress: Progress, stop: StopRequest) -> int:
             f"stopped after step {progress.step}; "
             f"go on with: python -m training.fit --out {shlex.quote(str(out))} --resume"
         )
-        return 128 + (stop.signal or 0)
+        return 128 + number
     if not (out / BEST_FOLDER).is_dir():
         raise CheckpointError(f"{out / BEST_FOLDER}: the best checkpoint was written and is missing now")
     early = "" if progress.step == progress.total_steps else " (stopped early: the validation ELBO no longer improves)"

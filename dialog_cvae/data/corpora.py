@@ -71,8 +71,23 @@ def locate(config: DataConfig) -> Path | None:
     return path
 
 
+def source_files(config: DataConfig) -> Sequence[Path]:
+    """The files that `load_corpus` reads; of the synthetic corpus, those which make it.
+
+    Raises:
+        DataError: as `locate`.
+    """
+    config = resolve(config)
+    path = locate(config)
+    if path is None:
+        return sample.SOURCE_FILES
+    if config.name == "swda":
+        return swda_files.source_files(path)
+    return zhao2017.source_files(path) if config.name == "zhao2017" else [path]
+
+
 def load_split(config: DataConfig, split: Split) -> tuple[str, Sequence[Conversation]]:
-    """The corpus's name and the conversations of one split, in memory; of `zhao2017` only that split's file need be there.
+    """The corpus's name and, in memory, the conversations of one split; of `zhao2017` only its file need be there.
 
     Raises:
         DataError: as `load_corpus`.
@@ -107,10 +122,6 @@ def find_vectors(name: str, folder: Path | None) -> Path | None:
             if path.is_file() and (path.name == name or (name and path.name.startswith(f"{name}."))):
                 return path
     return None
-
-
-def _swda(config: DataConfig) -> Path:
-    return find("swda", config.dir) or download.fetch(download.SWDA)
 
 
 def _zhao2017(config: DataConfig) -> Path:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from random import Random
 from types import MappingProxyType
 
+from dialog_cvae.data import sample_tables
 from dialog_cvae.data.sample_tables import MOVES, OFTEN, OPENINGS, PEOPLE, TOPICS, WHEN, Topic
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.types import Conversation, Corpus, Profile, Utterance
@@ -19,6 +21,7 @@ from dialog_cvae.types import Conversation, Corpus, Profile, Utterance
 NAME = "sample (synthetic)"
 SPEAKERS = ("A", "B")
 MIN_CONVERSATIONS = 10
+SOURCE_FILES = (Path(__file__), Path(sample_tables.__file__))
 
 _SENTENCE_START = re.compile(r"(?:^|[.?!] )[a-z]")
 

@@ -93,6 +93,14 @@ def open_files(path: Path) -> Iterator[Mapping[str, File]]:
         yield _by_name(root, [zipfile.Path(archive, name) for name in archive.namelist()])
 
 
+def source_files(path: Path) -> list[Path]:
+    """The zip file, or the files of the extracted folder, that `open_files` reads; none where there is no corpus."""
+    root = _find(path)
+    if root is None or root.is_file():
+        return [] if root is None else [root]
+    return [file for file in _by_name(root, list(root.rglob("*.csv"))).values() if isinstance(file, Path)]
+
+
 def _by_name(root: Path, files: Sequence[File]) -> Mapping[str, File]:
     named: dict[str, File] = {}
     for file in sorted(files, key=lambda file: file.name):

@@ -72,6 +72,14 @@ def read(path: Path, splits: Sequence[str] = SPLITS) -> Corpus:
     return Corpus("zhao2017", train, valid, test, notes, LICENCE)
 
 
+def source_files(path: Path) -> list[Path]:
+    """The files that `read` may read, as far as they are there."""
+    files = (
+        [path] if path.is_file() else [path / name for name in (*(f"{split}.jsonl" for split in SPLITS), PICKLE_NAME)]
+    )
+    return [file for file in files if file.is_file()]
+
+
 def read_split(path: Path) -> list[Conversation]:
     """Read one jsonl file, such as `valid.jsonl` alone.
 

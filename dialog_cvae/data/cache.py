@@ -1,0 +1,209 @@
+"""What was made once from a corpus, kept in a folder for as long as what it was made from stays the same.
+
+    KIND-DIGEST/manifest.json   what the entry was made from, and the SHA-256 of each of its files
+    KIND-DIGEST/NAME.npy        arrays, which are opened without being read into memory
+
+An entry that is damaged or of another origin is made anew. A folder that cannot be written to is told of once and done
+without. Processes may share a folder: an entry is written beside its place and renamed into it, and a process goes on
+with the files that it opened whatever becomes of their names. Nothing needs an entry: the folder may be deleted.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dialog_cvae.data.download import cache_dir
+from dialog_cvae.errors import DialogCvaeError
+
+CACHE_VARIABLE = "DIALOG_CVAE_CACHE"
+OFF = "off"
+FORMAT = 1
+MANIFEST = "manifest.json"
+_ABANDONED = 24 * 3600.0  # seconds after which nobody is writing an entry any more
+# What reading a file of any content may fail with.
+_UNUSABLE = (
+    OSError,
+    EOFError,
+    ArithmeticError,
+    LookupError,
+    AttributeError,
+    TypeError,
+    ValueError,
+    RecursionError,
+    DialogCvaeError,
+)
+
+_TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)  # what renaming a folder to a name in use fails with
+
+T = TypeVar("T")
+Arrays = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Kind(Generic[T]):
+    """A kind of entry.
+
+    Attributes:
+        name: begins the entry's name.
+        pack: its arrays by name.
+        unpack: the reverse; raises ValueError or a DialogCvaeError if the arrays are not what `pack` makes.
+    """
+
+    name: str
+    pack: Callable[[T], Arrays]
+    unpack: Callable[[Arrays], T]
+
+
+class Cache:
+    """Entries in a folder.
+
+    Args:
+        folder: it need not exist; None keeps nothing.
+        say: told, in a line, of an entry that is not used and of a folder that cannot be.
+    """
+
+    def __init__(self, folder: Path | None, say: Callable[[str], object]) -> None:
+        self._folder, self._say = folder, say
+        self._writable = folder is not None
+
+    def get(self, kind: Kind[T], origin: Mapping[str, Any], make: Callable[[], T]) -> T:
+        """The entry of this kind and origin; made, and kept, if there is none.
+
+        Args:
+            kind: what it is.
+            origin: everything that decides it, as JSON.
+            make: makes it.
+        """
+        if self._folder is None:
+            return make()
+        spelt = json.dumps(origin, sort_keys=True)
+        path = self._folder / f"{kind.name}-{hashlib.sha256(spelt.encode()).hexdigest()[:32]}"
+        try:
+            if path.exists():
+                return kind.unpack(_open(path, spelt))
+        except _UNUSABLE as error:
+            self._say(f"cache: {path} is not used but made anew ({_reason(error)})")
+        made = make()
+        try:
+            return kind.unpack(self._keep(path, spelt, kind.pack(made))) if self._writable else made
+        except OSError as error:
+            self._writable = False
+            self._say(f"cache: {self._folder} cannot be written to ({_reason(error)}); going on without it")
+            return made
+
+    def _keep(self, path: Path, origin: str, arrays: Arrays) -> Arrays:
+        """Write an entry, and return its arrays as they are on disk."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path.parent)
+        fresh = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        try:
+            hashes = {}
+            for name, values in arrays.items():
+                np.save(fresh / f"{name}.npy", values, allow_pickle=False)
+                hashes[name] = _sha256(fresh / f"{name}.npy")
+            manifest = {"format": FORMAT, "origin": json.loads(origin), "sha256": hashes}
+            (fresh / MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
+            kept = _open(fresh, origin)
+            _publish(fresh, path, origin)
+            return kept
+        finally:
+            _remove(fresh)
+
+
+def open_cache(setting: str | None, say: Callable[[str], object]) -> Cache:
+    """The cache in the folder `setting`, else in $DIALOG_CVAE_CACHE, else the user's; "off" is none.
+
+    Args:
+        setting: what the user asked for, if anything.
+        say: see `Cache`.
+    """
+    asked = setting or os.environ.get(CACHE_VARIABLE)
+    if asked == OFF:
+        return Cache(None, say)
+    try:
+        return Cache(Path(asked) if asked else cache_dir() / "corpora", say)
+    except RuntimeError as error:  # nobody's account, without a home
+        say(f"cache: {error} ({CACHE_VARIABLE} names a folder); going on without it")
+        return Cache(None, say)
+
+
+def _open(path: Path, origin: str) -> dict[str, NDArray[Any]]:
+    """The arrays of an entry, each held against its hash.
+
+    Raises:
+        OSError, LookupError, TypeError, ValueError: it is damaged or of another origin.
+    """
+    manifest = json.loads((path / MANIFEST).read_bytes())
+    if manifest["format"] != FORMAT or json.dumps(manifest["origin"], sort_keys=True) != origin:
+        raise ValueError(f"{MANIFEST} is of another origin")
+    arrays = {}
+    for name, expected in manifest["sha256"].items():
+        file = path / f"{name}.npy"
+        if not name.isidentifier() or _sha256(file) != expected:
+            raise ValueError(f"{file.name} was changed or cut short")
+        arrays[name] = np.load(file, mmap_mode="r", allow_pickle=False)
+    return arrays
+
+
+def _publish(fresh: Path, path: Path, origin: str) -> None:
+    """Put an entry in its place, unless another process has put a good one there meanwhile."""
+    if _renamed(fresh, path):
+        return
+    with suppress(*_UNUSABLE):
+        _open(path, origin)
+        return
+    aside = Path(f"{fresh}.old")
+    with suppress(FileNotFoundError):  # another process has removed it
+        path.rename(aside)
+    _remove(aside)
+    _renamed(fresh, path)
+
+
+def _renamed(old: Path, new: Path) -> bool:
+    """Whether a folder could have the new name; False if there is something of that name."""
+    try:
+        old.rename(new)
+    except OSError as error:
+        if error.errno in _TAKEN:
+            return False
+        raise
+    return True
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what processes that died left half written."""
+    for path in folder.glob(".*-*"):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > _ABANDONED:
+                _remove(path)
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True)
+    with suppress(OSError):
+        path.unlink()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _reason(error: BaseException) -> str:
+    """What went wrong, in one line."""
+    text = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+    return text.splitlines()[0]
