@@ -167,8 +167,14 @@ def _sweep(argv: Sequence[str] | None) -> int:
     if engine is not None:
         print(f"{engine}", flush=True)
     results = run_sweep(cells, out, engine)
+    if any(result.status == "stopped" for result in results):
+        print("stopped; the same command goes on", file=sys.stderr)
+        return 128 + signal.SIGINT
     print(f"\n{sweep_report.write(results, out)}", end="")
-    return _status(results)
+    failed = [result for result in results if result.status == "failed"]
+    for result in failed:
+        print(f"failed: {result.cell.name}: {result.reason} (log: {result.folder / LOG_FILE})", file=sys.stderr)
+    return 1 if failed else 0
 
 
 def _parser() -> Parser:
@@ -241,17 +247,6 @@ def _intention(folder: Path, standing: Standing) -> str:
         return "start"
     progress = load_progress(folder)
     return "done" if standing == "finished" else f"go on after step {progress.step} of {progress.total_steps}"
-
-
-def _status(results: Sequence[CellResult]) -> int:
-    """Say what is missing; the exit status."""
-    for result in results:
-        if result.status == "failed":
-            print(f"failed: {result.cell.name}: {result.reason} (log: {result.folder / LOG_FILE})", file=sys.stderr)
-    if any(result.status == "stopped" for result in results):
-        print("stopped; the same command goes on", file=sys.stderr)
-        return 128 + signal.SIGINT
-    return int(any(result.status == "failed" for result in results))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from training.sweep_task import Ending, Task, work
 
 if TYPE_CHECKING:
     from training.cells import Cell
+
+ANSWER_SECONDS = 10.0  # within which a cluster answers
 
 Ended = Callable[[int, Ending], object]
 
@@ -170,7 +173,19 @@ def _connected(address: str | None) -> Any:
     except ModuleNotFoundError:
         raise ConfigError("engine: Ray is not installed: pip install 'dialog-cvae[ray]'") from None
     try:
+        _knock(address or os.environ.get("RAY_ADDRESS", ""))
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise ConfigError(f"address: no Ray cluster at {address!r} ({str(error).strip().splitlines()[0]})") from None
     return ray
+
+
+def _knock(address: str) -> None:
+    """Refuse an address where nobody answers, which Ray itself would try for many minutes.
+
+    Raises:
+        OSError, ValueError: nobody answers, or it is no address.
+    """
+    host, colon, port = address.rpartition("://")[2].rpartition(":")
+    if colon:  # not a name such as auto
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_SECONDS).close()

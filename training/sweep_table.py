@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
+from rich import box
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -171,8 +172,9 @@ class LiveTable:
         row = self._rows[index]
         with self._lock:
             row.end(ending)
+            again = f", started again {ending.restarts} times" if ending.restarts else ""
             why = f": {ending.reason}" if ending.reason else ""
-            self._say(f"{row.name}: {ending.status} after step {row.step}{why}")
+            self._say(f"{row.name}: {ending.status} after step {row.step}{again}{why}")
 
     def table(self) -> Table:
         """As many rows as the terminal has room for, those first in which something happens."""
@@ -181,7 +183,9 @@ class LiveTable:
         if len(rows) > room:
             rows = sorted(rows, key=lambda row: _ORDER.index(row.state))[:room]
         counts = Counter(row.state for row in self._rows)
-        table = Table(caption=", ".join(f"{counts[state]} {state}" for state in _ORDER if counts[state]))
+        table = Table(
+            box=box.SIMPLE, caption=", ".join(f"{counts[state]} {state}" for state in _ORDER if counts[state])
+        )
         for name in COLUMNS:
             table.add_column(name, justify="left" if name in COLUMNS[:2] else "right", overflow="fold")
         for row in rows:

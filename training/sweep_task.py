@@ -38,10 +38,11 @@ class Task(NamedTuple):
 
 
 class Ending(NamedTuple):
-    """How a cell ended, and why if it failed."""
+    """How a cell ended, why if it failed, and how often it was started again on the way."""
 
     status: Literal["done", "failed", "stopped"]
     reason: str = ""
+    restarts: int = 0
 
 
 def work(task: Task, device: str) -> Ending:
@@ -59,19 +60,20 @@ def work(task: Task, device: str) -> Ending:
 
 def _work(task: Task, device: str) -> Ending:
     folder = task.cwd / task.folder
-    reached: int | None = None
+    reached: list[int] = []  # the saved step whenever it was cut off
     while not task.stop.exists():
         status = _fit(task, device)
         if status == 0:
-            return Ending("done")
+            return Ending("done", restarts=len(reached))
         if 0 < status < _SIGNALLED:
-            return Ending("failed", _last_error(folder / LOG_FILE))
+            return Ending("failed", _last_error(folder / LOG_FILE), len(reached))
         step = _saved_step(folder)
-        if reached is not None and step <= reached and not task.stop.exists():
+        if reached and step <= reached[-1] and not task.stop.exists():
             name = signal.Signals(-status if status < 0 else status - _SIGNALLED).name
-            return Ending("failed", f"cut off by {name} twice without getting further than step {step}")
-        reached = step
-    return Ending("stopped")
+            reason = f"cut off by {name}, and again without having got further than step {step}"
+            return Ending("failed", reason, len(reached))
+        reached.append(step)
+    return Ending("stopped", restarts=max(0, len(reached) - 1))
 
 
 def _fit(task: Task, device: str) -> int:
