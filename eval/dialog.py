@@ -181,7 +181,7 @@ def _make_folder(out: Path, checkpoint: Path) -> None:
 
 def reply_metrics(sampled: Sequence[Sampled], vectors: WordVectors | None) -> dict[str, Any]:
     """Every figure that the texts decide, by name."""
-    contexts = [_context(one) for one in sampled]
+    contexts = [metric_context(one) for one in sampled]
     replies = [reply for hypotheses, _ in contexts for reply in hypotheses]
     metrics: dict[str, Any] = {"contexts": len(contexts)}
     for smoothing, orders in bleu_precision_recall(contexts).items():
@@ -221,7 +221,8 @@ def summary(metrics: dict[str, Any]) -> str:
     return "\n".join(f"{name:<30} {first:>10} {second:>10}".rstrip() for name, first, second in rows)
 
 
-def _context(one: Sampled) -> Context:
+def metric_context(one: Sampled) -> Context:
+    """The replies and the one reference, as the metrics compare them."""
     return [metric_tokens(text) for text in one.responses], [metric_tokens(one.reference.text)]
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from dialog_cvae.data.batches import EncodedCorpus
 from dialog_cvae.decoding import Decoding
 from dialog_cvae.respond import Responder
 from dialog_cvae.types import Conversation, Utterance
@@ -58,15 +59,15 @@ def sample_responses(
         decoding: how tokens are drawn.
     """
     corpus = responder.encode(conversations)
-    chosen = corpus.responses
-    chosen = chosen[corpus.places(chosen)[1] > 1]  # at 0 stands the pseudo-utterance, at 1 what answers nobody
+    chosen = answered(corpus)
 
     def answer(batch: NDArray[np.int64]) -> list[Sampled]:
-        places = [(int(index), int(place) - 1) for index, place in zip(*corpus.places(batch), strict=True)]
-        rngs = [np.random.default_rng((seed, *place)) for place in places]
-        drawn = responder.draw(corpus, batch, rngs, samples, decoding)
+        drawn = responder.draw(corpus, batch, generators(corpus, batch, seed), samples, decoding)
         texts = (tuple(map(responder.text, draws)) for draws in drawn)
-        return [_sampled(responder, conversations, *place, said) for place, said in zip(places, texts, strict=True)]
+        places = zip(*corpus.places(batch), strict=True)
+        return [
+            _sampled(responder, conversations[i], int(p) - 1, said) for (i, p), said in zip(places, texts, strict=True)
+        ]
 
     batches = (chosen[begin : begin + BATCH] for begin in range(0, len(chosen), BATCH))
     with responder.engine.side_by_side() as threads:
@@ -79,10 +80,19 @@ def sample_responses(
             yield from ahead.popleft().result()
 
 
-def _sampled(
-    responder: Responder, conversations: Sequence[Conversation], index: int, position: int, responses: tuple[str, ...]
-) -> Sampled:
-    conversation = conversations[index]
+def answered(corpus: EncodedCorpus) -> NDArray[np.int64]:
+    """The utterances of a corpus that stand in answer to another, in order."""
+    responses = corpus.responses
+    return responses[corpus.places(responses)[1] > 1]  # at 0 stands the pseudo-utterance, at 1 what answers nobody
+
+
+def generators(corpus: EncodedCorpus, responses: NDArray[np.int64], seed: int) -> list[np.random.Generator]:
+    """The randomness of the replies to each context, wherever and with whatever else they are drawn."""
+    places = zip(*corpus.places(responses), strict=True)
+    return [np.random.default_rng((seed, int(conversation), int(place) - 1)) for conversation, place in places]
+
+
+def _sampled(responder: Responder, conversation: Conversation, position: int, responses: tuple[str, ...]) -> Sampled:
     context = conversation.utterances[max(0, position - responder.max_context) : position]
     reference = conversation.utterances[position]
     return Sampled(conversation.id, position, conversation.topic, context, reference, responses)

@@ -1,0 +1,269 @@
+"""Contexts a second of sampling and scoring a test split: `python -m benchmarks.evaluation --help`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock
+from typing import Any, NamedTuple, ParamSpec, TypeVar
+
+import numpy as np
+import torch
+
+from benchmarks.naive_replies import differences, naive_replies
+from dialog_cvae.checkpoint import WEIGHTS, Checkpoint, write_atomically
+from dialog_cvae.cli import Parser
+from dialog_cvae.cvae import CVAE
+from dialog_cvae.data.batches import EncodedCorpus, collate
+from dialog_cvae.data.corpora import load_split
+from dialog_cvae.data.vectors import load_vectors
+from dialog_cvae.decoding import Decoding, special_ids
+from dialog_cvae.elbo import evaluate_elbo
+from dialog_cvae.errors import ConfigError, DialogCvaeError
+from dialog_cvae.respond import Responder
+from dialog_cvae.runtime.base import Condition, Engine, Floats, Ints
+from dialog_cvae.runtime.torch_engine import TorchEngine, build_model
+from dialog_cvae.types import Conversation, DialogBatch
+from eval.arguments import whole
+from eval.dialog import data_config, metric_context, reply_metrics, vectors_source
+from eval.embedding import embedding_precision_recall
+from eval.generation import Sampled, answered, count_contexts, generators, sample_responses
+
+TIE = 1e-3  # logits closer than this are as good as equal to two ways of adding up the same numbers
+
+EXPLANATION = """\
+Samples replies to every context of a split, greedily and with z from the prior, and scores them, as eval.dialog does;
+then answers some of the contexts again one at a time in the structure of the field's PyTorch code: every window encoded
+by itself, its samples decoded step by step with PyTorch's modules until all of them have ended, on one thread or on
+all, whichever is faster. Both take the same noise, so that the replies must be the same but where two tokens are as
+good as equal: anything else is an error.
+"""
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass
+class Clock:
+    """Seconds by part, added up from any thread."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    _lock: Lock = field(default_factory=Lock)
+
+    def timed(self, part: str, function: Callable[P, R], *arguments: P.args, **named: P.kwargs) -> R:
+        """Call the function and add the time that it took to the part."""
+        begin = time.perf_counter()
+        result = function(*arguments, **named)
+        spent = time.perf_counter() - begin
+        with self._lock:
+            self.seconds[part] = self.seconds.get(part, 0.0) + spent
+        return result
+
+
+class TimedEngine:
+    """An `Engine` whose calls are timed; seconds of threads side by side add up."""
+
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        self.engine, self.clock = engine, clock
+
+    def condition(self, batch: DialogBatch) -> Condition:
+        """See `Engine.condition`."""
+        return self.clock.timed("encoding contexts", self.engine.condition, batch)
+
+    def start(self, condition: Floats, z: Floats) -> Floats:
+        """See `Engine.start`."""
+        return self.clock.timed("decoder's first states", self.engine.start, condition, z)
+
+    def step(self, tokens: Ints, state: Floats) -> tuple[Floats, Floats]:
+        """See `Engine.step`."""
+        return self.clock.timed("decoder's steps", self.engine.step, tokens, state)
+
+    def side_by_side(self) -> AbstractContextManager[Executor]:
+        """See `Engine.side_by_side`."""
+        return self.engine.side_by_side()
+
+
+class Naive(NamedTuple):
+    """What the naive way took and found.
+
+    Attributes:
+        contexts: answered.
+        threads: 1 or the number given, whichever was faster.
+        seconds: for all contexts.
+        margins: of the logits, at each reply that differs from ours.
+    """
+
+    contexts: int
+    threads: int
+    seconds: float
+    margins: list[float]
+
+
+def run_naive(
+    model: CVAE, responder: Responder, corpus: EncodedCorpus, sampled: Sequence[Sampled], count: int, seed: int
+) -> Naive:
+    """Answer evenly spaced contexts one at a time, and compare with how we answer them at once and one at a time.
+
+    Args:
+        model: the responder's.
+        responder: ours.
+        corpus: as the responder encodes it.
+        sampled: all our replies.
+        count: contexts to answer, at most.
+        seed: with which our replies were sampled.
+
+    Raises:
+        DialogCvaeError: a reply is not the same, and not for a tie.
+    """
+    windows, samples, decoding, tokenizer = answered(corpus), len(sampled[0].responses), Decoding(), responder.tokenizer
+    special = special_ids(tokenizer.bos_id, tokenizer.eos_id, tokenizer.never_generated, tokenizer.unk_id, decoding)
+    count = min(count, len(windows))
+    times, margins = Clock(), []
+    for index in (number * len(windows) // count for number in range(count)):
+        window = windows[index : index + 1]
+        (draws,) = responder.draw(corpus, window, generators(corpus, window, seed), samples, decoding)
+        if tuple(map(responder.text, draws)) != sampled[index].responses:
+            raise DialogCvaeError(f"context {index} is answered otherwise when it is alone")
+        (rng,) = generators(corpus, window, seed)
+        noise = rng.standard_normal((samples, model.config.latent_size), dtype=np.float32)
+        batch = collate(corpus, window, model.config.max_context)
+        for threads in sorted({1, torch.get_num_threads()}):
+            with _threads(threads):
+                naive = times.timed(str(threads), naive_replies, model, batch, noise, decoding.max_tokens, special)
+        margins += differences(draws, naive, special.end)
+    if max(margins, default=0.0) > TIE:
+        raise DialogCvaeError(f"a reply has a token whose logit is {max(margins):.3g} below that of the naive reply's")
+    fastest = min(times.seconds, key=times.seconds.__getitem__)
+    return Naive(count, int(fastest), times.seconds[fastest], margins)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns its exit status: 0 done, 2 refused, or the two ways differ."""
+    arguments = _parser().parse_args(argv)
+    try:
+        report = measure(arguments)
+        if arguments.json is not None:
+            write_atomically(arguments.json, (json.dumps(report, indent=2) + "\n").encode())
+    except (DialogCvaeError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(summary(report))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser("python -m benchmarks.evaluation", description=EXPLANATION)
+    parser.add_argument("checkpoint", type=Path, help="checkpoint folder, such as runs/mine/best")
+    parser.add_argument("--data", help="as in eval.dialog; default: what the checkpoint was fitted on")
+    parser.add_argument("--data-dir", type=Path, help="as in eval.dialog")
+    parser.add_argument("--style", choices=("zhao", "fluent", "verbatim"), help="of swda; default: the checkpoint's")
+    parser.add_argument("--split", choices=("train", "valid", "test"), default="test", help="default: test")
+    parser.add_argument("--vectors", help="as in eval.dialog")
+    parser.add_argument("--samples", type=whole(1, 1000), default=5, help="replies for each context (default 5)")
+    parser.add_argument("--seed", type=whole(0, 2**63 - 1), default=0, help="of everything drawn (default 0)")
+    parser.add_argument("--limit", type=whole(1, 10**9), help="only the first N conversations of the split")
+    parser.add_argument("--naive-contexts", type=whole(1, 10**6), default=60, help="answered naively (default 60)")
+    parser.add_argument("--threads", type=whole(1, 1024), help="default: one for each core")
+    parser.add_argument("--json", type=Path, help="file for the figures")
+    return parser
+
+
+def measure(arguments: argparse.Namespace) -> dict[str, Any]:
+    """All figures, by name."""
+    if arguments.threads is not None:
+        torch.set_num_threads(arguments.threads)
+    start, clock, parts = Clock(), Clock(), Clock()
+    checkpoint = start.timed("opening the checkpoint", Checkpoint.load, arguments.checkpoint)
+    model = start.timed("building the model", build_model, checkpoint, f"{arguments.checkpoint}/{WEIGHTS}")
+    name, split = start.timed("reading the corpus", load_split, data_config(arguments, checkpoint), arguments.split)
+    conversations = split[: arguments.limit]
+    if count_contexts(conversations) == 0:
+        raise ConfigError(f"split {arguments.split} of {name} has no context with a reply to score")
+    engine = TorchEngine(model)
+    responder = Responder(TimedEngine(engine, parts), checkpoint.tokenizer, checkpoint.config, name)
+    sampled = clock.timed("sampling", _sample, responder, conversations, arguments)
+    lengths = _score(sampled, vectors_source(arguments), start, clock)
+    responder.engine = engine  # what follows is not timed by part
+    corpus = responder.encode(conversations)
+    apart = Clock()
+    apart.timed("likelihood", evaluate_elbo, model, corpus, seed=arguments.seed)
+    naive = run_naive(model, responder, corpus, sampled, arguments.naive_contexts, arguments.seed)
+    threads, per_second = torch.get_num_threads(), len(sampled) / sum(clock.seconds.values())
+    rest = clock.seconds["sampling"] * threads - sum(parts.seconds.values())
+    return {
+        "data": f"{name}, {arguments.split}",
+        "contexts": len(sampled),
+        "samples": arguments.samples,
+        "threads": threads,
+        "mean_reply_tokens": sum(lengths) / len(lengths),
+        "contexts_per_second": per_second,
+        "naive_contexts": naive.contexts,
+        "naive_threads": naive.threads,
+        "naive_contexts_per_second": naive.contexts / naive.seconds,
+        "ratio": per_second * naive.seconds / naive.contexts,
+        "naive_replies_differing_by_a_tie": len(naive.margins),
+        "seconds": clock.seconds,
+        "core_seconds_of_sampling": {**parts.seconds, "choosing tokens, text and waiting": rest},
+        "seconds_of_likelihood": apart.seconds["likelihood"],
+        "seconds_to_start": start.seconds,
+    }
+
+
+def _sample(
+    responder: Responder, conversations: Sequence[Conversation], arguments: argparse.Namespace
+) -> list[Sampled]:
+    return list(sample_responses(responder, conversations, arguments.samples, arguments.seed, Decoding()))
+
+
+def _score(sampled: Sequence[Sampled], source: Path | str | None, start: Clock, clock: Clock) -> list[int]:
+    """Compute every metric of the replies; returns their lengths in tokens."""
+    contexts = clock.timed("words of the replies", lambda: [metric_context(one) for one in sampled])
+    clock.timed("BLEU and diversity", reply_metrics, sampled, None)
+    if source is not None:
+        words = {token for replies, references in contexts for text in (*replies, *references) for token in text}
+        vectors = start.timed("reading word vectors", load_vectors, source, words)
+        clock.timed("embedding scores", embedding_precision_recall, contexts, vectors)
+    return [len(reply) for replies, _ in contexts for reply in replies]
+
+
+def summary(report: dict[str, Any]) -> str:
+    """The figures for people."""
+    lines = [
+        f"{report['data']}: {report['contexts']} contexts, {report['samples']} greedy samples each of "
+        f"{report['mean_reply_tokens']:.1f} tokens on average, {report['threads']} threads",
+        f"sampling and scoring: {report['contexts_per_second']:.1f} contexts/s",
+        f"one at a time, without scoring: {report['naive_contexts_per_second']:.1f} contexts/s "
+        f"({report['naive_contexts']} contexts, {report['naive_threads']} threads; replies that differ by a tie: "
+        f"{report['naive_replies_differing_by_a_tie']})",
+        f"ratio: {report['ratio']:.1f}",
+    ]
+    for title, key in (
+        ("seconds", "seconds"),
+        ("core seconds of sampling", "core_seconds_of_sampling"),
+        ("seconds to start, beside Python's imports", "seconds_to_start"),
+    ):
+        lines.append(f"{title}:")
+        lines += [f"  {part:<40} {seconds:8.2f}" for part, seconds in report[key].items()]
+    lines.append(f"likelihood of the split, which eval.dialog measures too: {report['seconds_of_likelihood']:.2f} s")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

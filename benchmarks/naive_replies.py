@@ -1,0 +1,94 @@
+"""Replies as the field's PyTorch code samples them, to measure ours against: one context at a time, nothing shared.
+
+Shape legend: S samples of the context, U utterances of its window, T steps, C condition, Z latent, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pack_padded_sequence
+
+from dialog_cvae.cvae import CVAE, TensorBatch
+from dialog_cvae.decoding import Draw, SpecialIds
+from dialog_cvae.runtime.base import Floats
+from dialog_cvae.types import DialogBatch
+
+
+class NaiveReplies(NamedTuple):
+    """The replies to one context.
+
+    Attributes:
+        tokens: (S, T), each reply with `</s>`, if it was reached, and then anything.
+        logits: T of (S, V), -inf where a token may not be drawn.
+    """
+
+    tokens: Tensor
+    logits: list[Tensor]
+
+
+@torch.inference_mode()
+def naive_replies(model: CVAE, batch: DialogBatch, noise: Floats, limit: int, special: SpecialIds) -> NaiveReplies:
+    """Encode one window by itself and decode its samples greedily, step by step, until all of them have ended.
+
+    Args:
+        model: on the CPU.
+        batch: of one window.
+        noise: (S, Z), of z from the prior.
+        limit: tokens at most, `</s>` included.
+        special: ids of the tokenizer.
+    """
+    condition = _condition(model, TensorBatch.from_arrays(batch)).expand(len(noise), -1)
+    prior = model.prior(condition)
+    z = prior.mean + (0.5 * prior.logvar).exp() * torch.from_numpy(noise)
+    state = model.decoder.start(torch.cat((condition, z), dim=-1))[None]
+    token = torch.full((len(noise),), special.begin)
+    ended = torch.zeros(len(noise), dtype=torch.bool)
+    tokens: list[Tensor] = []
+    steps: list[Tensor] = []
+    while len(tokens) < limit and not ended.all():
+        hidden, state = model.decoder.gru(model.embedding(token)[:, None], state)
+        logits = model.decoder.output(hidden[:, 0])
+        logits[:, [*special.forbidden, *([] if tokens else [special.end])]] = -torch.inf
+        token = logits.argmax(dim=-1)
+        ended |= token == special.end
+        tokens.append(token)
+        steps.append(logits)
+    return NaiveReplies(torch.stack(tokens, dim=1), steps)
+
+
+def _condition(model: CVAE, batch: TensorBatch) -> Tensor:
+    """(1, C) of the one window of a batch, by PyTorch's own recurrences."""
+    slots = batch.context[0]
+    embedded = model.embedding(batch.tokens[slots])
+    packed = pack_padded_sequence(embedded, batch.lengths[slots], batch_first=True, enforce_sorted=False)
+    _, final = model.utterance_encoder.gru(packed)  # (2, U, H)
+    floors = torch.stack((batch.floors[0], 1 - batch.floors[0]), dim=-1)
+    inputs = torch.cat((final[0], final[1], floors), dim=-1)
+    cell = model.context_encoder.cell
+    state = inputs.new_zeros(1, cell.hidden_size)
+    for utterance in inputs:
+        state = cell(utterance[None], state)
+    profiles = torch.where(batch.profiles_known > 0, batch.profiles, model.unknown_profile).flatten(1)
+    return torch.cat((model.topic(batch.topic), profiles, state), dim=-1)
+
+
+def differences(draws: Sequence[Draw], naive: NaiveReplies, end: int) -> list[float]:
+    """By how much the naive token's logit is above that of ours where a reply first differs; one for each such reply.
+
+    Args:
+        draws: S replies of ours.
+        naive: the same, decoded naively.
+        end: the id of `</s>`.
+    """
+    margins = []
+    for row, draw in enumerate(draws):
+        ours = [*draw.tokens, *([end] if draw.length > len(draw.tokens) else [])]
+        for step, (mine, other) in enumerate(zip(ours, naive.tokens[row].tolist(), strict=False)):
+            if mine != other:
+                margins.append(float(naive.logits[step][row, other] - naive.logits[step][row, mine]))
+                break
+    return margins
