@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from dialog_cvae.checkpoint import Checkpoint, CheckpointConfig, Provenance
 from dialog_cvae.config import ModelConfig, TokenizerConfig
 from dialog_cvae.cvae import CVAE
 from dialog_cvae.data.batches import EncodedCorpus, encode_corpus
+from dialog_cvae.data.cache import CACHE_VARIABLE
 from dialog_cvae.runtime.torch_engine import weights_of
 from dialog_cvae.tokenizer import Tokenizer
 from dialog_cvae.types import Conversation, Profile, Utterance
@@ -50,6 +52,15 @@ def make_conversations(count: int = 6, seed: int = 0) -> list[Conversation]:
         profiles = {"A": Profile("female", 34, 2), "B": Profile("male", None, 3)} if index % 2 else {}
         conversations.append(Conversation(f"c{index}", utterances, (*TOPICS, None)[index % 3], None, profiles))
     return conversations
+
+
+@pytest.fixture(scope="session", autouse=True)
+def corpus_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder for encoded corpora that is not the user's."""
+    folder = tmp_path_factory.mktemp("corpora")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(CACHE_VARIABLE, str(folder))
+        yield folder
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -33,6 +34,7 @@ CACHE_VARIABLE = "DIALOG_CVAE_CACHE"
 OFF = "off"
 FORMAT = 1
 MANIFEST = "manifest.json"
+_HALF_WRITTEN = re.compile(r"\.[a-z]+-[0-9a-f]{32}\.\w{8}(\.old)?")
 _ABANDONED = 24 * 3600.0  # seconds after which nobody is writing an entry any more
 # What reading a file of any content may fail with.
 _UNUSABLE = (
@@ -92,36 +94,24 @@ class Cache:
             return make()
         spelt = json.dumps(origin, sort_keys=True)
         path = self._folder / f"{kind.name}-{hashlib.sha256(spelt.encode()).hexdigest()[:32]}"
+
+        def found(entry: Path) -> T:
+            return kind.unpack(_open(entry, spelt))
+
         try:
             if path.exists():
-                return kind.unpack(_open(path, spelt))
+                return found(path)
         except _UNUSABLE as error:
             self._say(f"cache: {path} is not used but made anew ({_reason(error)})")
         made = make()
+        if not self._writable:
+            return made
         try:
-            return kind.unpack(self._keep(path, spelt, kind.pack(made))) if self._writable else made
+            return _kept(path, spelt, kind.pack(made), found)
         except OSError as error:
             self._writable = False
             self._say(f"cache: {self._folder} cannot be written to ({_reason(error)}); going on without it")
             return made
-
-    def _keep(self, path: Path, origin: str, arrays: Arrays) -> Arrays:
-        """Write an entry, and return its arrays as they are on disk."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(path.parent)
-        fresh = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-        try:
-            hashes = {}
-            for name, values in arrays.items():
-                np.save(fresh / f"{name}.npy", values, allow_pickle=False)
-                hashes[name] = _sha256(fresh / f"{name}.npy")
-            manifest = {"format": FORMAT, "origin": json.loads(origin), "sha256": hashes}
-            (fresh / MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
-            kept = _open(fresh, origin)
-            _publish(fresh, path, origin)
-            return kept
-        finally:
-            _remove(fresh)
 
 
 def open_cache(setting: str | None, say: Callable[[str], object]) -> Cache:
@@ -141,7 +131,26 @@ def open_cache(setting: str | None, say: Callable[[str], object]) -> Cache:
         return Cache(None, say)
 
 
-def _open(path: Path, origin: str) -> dict[str, NDArray[Any]]:
+def _kept(path: Path, origin: str, arrays: Arrays, found: Callable[[Path], T]) -> T:
+    """Write an entry, and return what is found there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(path.parent)
+    fresh = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    try:
+        hashes = {}
+        for name, values in arrays.items():
+            np.save(fresh / f"{name}.npy", values, allow_pickle=False)
+            hashes[name] = _sha256(fresh / f"{name}.npy")
+        manifest = {"format": FORMAT, "origin": json.loads(origin), "sha256": hashes}
+        (fresh / MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
+        kept = found(fresh)
+        _publish(fresh, path, found)
+        return kept
+    finally:
+        _remove(fresh)
+
+
+def _open(path: Path, origin: str) -> Arrays:
     """The arrays of an entry, each held against its hash.
 
     Raises:
@@ -155,16 +164,16 @@ def _open(path: Path, origin: str) -> dict[str, NDArray[Any]]:
         file = path / f"{name}.npy"
         if not name.isidentifier() or _sha256(file) != expected:
             raise ValueError(f"{file.name} was changed or cut short")
-        arrays[name] = np.load(file, mmap_mode="r", allow_pickle=False)
+        arrays[name] = np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
     return arrays
 
 
-def _publish(fresh: Path, path: Path, origin: str) -> None:
+def _publish(fresh: Path, path: Path, found: Callable[[Path], object]) -> None:
     """Put an entry in its place, unless another process has put a good one there meanwhile."""
     if _renamed(fresh, path):
         return
     with suppress(*_UNUSABLE):
-        _open(path, origin)
+        found(path)
         return
     aside = Path(f"{fresh}.old")
     with suppress(FileNotFoundError):  # another process has removed it
@@ -185,10 +194,10 @@ def _renamed(old: Path, new: Path) -> bool:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what processes that died left half written."""
-    for path in folder.glob(".*-*"):
+    """Remove what processes that died left half written, and nothing else: the folder is the user's."""
+    for path in folder.glob(".*"):
         with suppress(OSError):
-            if time.time() - path.stat().st_mtime > _ABANDONED:
+            if _HALF_WRITTEN.fullmatch(path.name) and time.time() - path.stat().st_mtime > _ABANDONED:
                 _remove(path)
 
 
