@@ -27,7 +27,7 @@ from training.schedules import beta, learning_rate
 from training.state import Progress, save_state
 from training.windows import Batch, Windows
 
-UNREAD_AT_MOST = 50  # updates on a GPU before the host waits for their figures
+UNREAD_AT_MOST = {"cpu": 1, "cuda": 50}  # updates before the host waits for their figures
 BATCHES_AHEAD = {"cpu": 2, "cuda": 8}
 
 
@@ -232,8 +232,7 @@ def _saved(run: Run, progress: Progress) -> Iterator[Progress]:
                 ledger.add(advance(run, next(batches), step, total))
                 progress = replace(progress, step=step)
                 validates, saves = step % interval == 0 or step == total, step % config.save_every == 0
-                logs = step % config.log_every == 0 or len(ledger) == UNREAD_AT_MOST
-                if device == "cpu" or validates or saves or logs:
+                if validates or saves or step % config.log_every == 0 or len(ledger) == UNREAD_AT_MOST[device]:
                     stop = ledger.read()
                 if validates:
                     progress = validate(run, progress)

@@ -314,6 +314,26 @@ def test_a_loss_that_is_not_finite_stops_with_the_last_good_state(
     assert_same_run(Path("run"), whole_run)
 
 
+@pytest.mark.parametrize("often", [1, 5, 1000])
+def test_figures_may_be_read_later_without_changing_the_run(
+    fit: Fit, at_step: AtStep, whole_run: Path, monkeypatch: pytest.MonkeyPatch, often: int
+) -> None:
+    monkeypatch.setitem(loop.UNREAD_AT_MOST, "cpu", 1000)  # as on a GPU
+    log_every = ("--train.log-every", often, "--train.validate-every", 12, "--train.save-every", 100)
+    with monkeypatch.context() as patch:
+        _not_finite_at(patch, 7)
+        complaint = fit("--out", "run", *log_every).complaint
+    assert complaint.startswith("step 7: loss or gradient is not finite (loss nan: reconstruction ")
+    assert "the state after step 6 is in run/state" in complaint
+    assert load_progress(Path("run")).step == 6
+    at_step(10, lambda: os.kill(os.getpid(), signal.SIGINT))
+    assert fit("--out", "run", *log_every, "--resume").status in (0, 130)
+    assert fit("--out", "run", *log_every, "--resume").status == 0
+    ours, theirs = state(Path("run")), state(whole_run)
+    assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
+    assert [record["step"] for record in metrics(Path("run"), "train")][-1] == 12
+
+
 @pytest.mark.parametrize("peak", ["1e18", "1e30", "1e39"])
 def test_a_learning_rate_that_explodes_is_said_so_and_leaves_a_finite_state(fit: Fit, peak: str) -> None:
     complaint = fit("--out", "run", "--learning-rate.peak", peak, "--train.validate-every", 12).complaint

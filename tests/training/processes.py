@@ -1,0 +1,92 @@
+"""Several processes that fit one model, as `torchrun` would start them; forked with torch loaded, which is quicker."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import socket
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout, suppress
+from io import StringIO
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from tests.training.tiny_runs import Outcome
+
+TIMEOUT = 120.0  # seconds for a run of some steps; a process that waits for another must not wait for ever
+
+Prepare = Callable[[int], object]
+
+
+def together(
+    size: int, options: Sequence[object], prepare: Prepare | None = None, lost: int | None = None
+) -> list[Outcome]:
+    """`training.fit` in `size` processes; what each gave back and wrote, by rank.
+
+    Args:
+        size: number of processes.
+        options: of each.
+        prepare: called with the rank in each process before it begins; a function of a module.
+        lost: rank of a process that is expected to die.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, "training.fit"])
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    pipes, processes = [], []
+    for rank in range(size):
+        receiver, sender = context.Pipe(duplex=False)
+        environment = {
+            "RANK": rank,
+            "WORLD_SIZE": size,
+            "LOCAL_RANK": rank,
+            "LOCAL_WORLD_SIZE": size,
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": port,
+        }
+        words = [str(option) for option in options]
+        arguments = (Path.cwd(), environment, words, prepare, rank, sender)
+        processes.append(context.Process(target=_fit, args=arguments, daemon=True))
+        processes[-1].start()
+        sender.close()
+        pipes.append(receiver)
+    outcomes = []
+    try:
+        for rank, pipe in enumerate(pipes):
+            assert pipe.poll(TIMEOUT), f"process {rank} said nothing for {TIMEOUT} s"
+            outcome = Outcome(-1, "", "")
+            with suppress(EOFError):
+                outcome = Outcome(*pipe.recv())
+            assert (outcome.status == -1) == (rank == lost), (rank, outcome)
+            outcomes.append(outcome)
+    finally:
+        for process in processes:
+            process.kill()
+            process.join()
+    return outcomes
+
+
+def _fit(
+    folder: Path, environment: dict[str, Any], options: list[str], prepare: Prepare | None, rank: int, pipe: Connection
+) -> None:
+    from training import fit
+
+    os.chdir(folder)
+    os.environ.update({name: str(value) for name, value in environment.items()})
+    fit.draw_learning_curves = lambda *_: None
+    out, error = StringIO(), StringIO()
+    with redirect_stdout(out), redirect_stderr(error):
+        try:
+            if prepare is not None:
+                prepare(rank)
+            status = fit.main(options)
+        except BaseException as raised:
+            traceback.print_exc()
+            status = raised.code if isinstance(raised, SystemExit) and isinstance(raised.code, int) else 1
+    pipe.send((status, out.getvalue(), error.getvalue()))
+    pipe.close()
+    sys.exit(0)

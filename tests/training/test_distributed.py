@@ -1,0 +1,282 @@
+"""Several processes give what one gives, write once, stop together and fail together."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from itertools import count, islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dialog_cvae.config import ModelConfig
+from dialog_cvae.data.batches import EncodedCorpus
+from dialog_cvae.errors import ConfigError
+from tests.training.processes import together
+from tests.training.tiny_runs import Fit, Outcome, metrics, state
+from training import loop
+from training.config import TrainConfig
+from training.distributed import ALONE, World, who
+from training.journal import Journal
+from training.objectives import Objective, weighted
+from training.observer import Bystander
+from training.state import load_progress
+from training.windows import Windows
+
+Start = Callable[..., list[Outcome]]
+
+
+@pytest.fixture
+def start(corpus_file: Path, config_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
+    """`training.fit` on the tiny corpus in several processes, in an empty folder; options come on top."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(size: int, *options: object, **more: Any) -> list[Outcome]:
+        return together(size, ["--data", corpus_file, "--config", config_file, *options], **more)
+
+    return run
+
+
+def _assert_same_curves(one: Path, other: Path) -> None:
+    """Equal but for rounding: every record, and the weights in the end."""
+    for kind in ("train", "valid"):
+        ours, theirs = metrics(one, kind), metrics(other, kind)
+        assert [record["step"] for record in ours] == [record["step"] for record in theirs] != []
+        for mine, their in zip(ours, theirs, strict=True):
+            assert {**mine, "kind": 0} == pytest.approx({**their, "kind": 0}, rel=2e-5, abs=1e-6)
+    weights, expected = state(one), state(other)
+    assert weights.keys() == expected.keys()
+    for name in weights:
+        torch.testing.assert_close(weights[name], expected[name], rtol=1e-3, atol=1e-5)
+
+
+def test_two_processes_learn_what_one_learns_and_write_it_once(start: Start, whole_run: Path) -> None:
+    # 43 windows in batches of 7: the seventh step has one window, and so none for the second process.
+    lead, other = start(2, "--out", "run")
+    assert (lead.status, lead.error) == (0, "")
+    assert other == Outcome(0, "", "")
+    assert "2 processes of 1 threads" in lead.out
+    _assert_same_curves(Path("run"), whole_run)
+    assert _files(Path("run")) == _files(whole_run) - {"learning_curves.png"}
+    assert len(list(Path("run/tensorboard").iterdir())) == 1
+
+
+def _files(out: Path) -> set[str]:
+    return {str(path.relative_to(out)) for path in out.rglob("*") if "events" not in path.name}
+
+
+def _after(step: int, act: Callable[[], object]) -> None:
+    """Do something in this process right after a step."""
+    for observer in (Journal, Bystander):
+
+        def trained(self: Any, now: int, *rest: Any, original: Any = observer.trained) -> None:
+            original(self, now, *rest)
+            if now == step:
+                act()
+
+        observer.trained = trained  # type: ignore[method-assign]
+
+
+def _signalled(rank: int, at: int, step: int, number: signal.Signals) -> None:
+    if rank == at:
+        _after(step, partial(os.kill, os.getpid(), number))
+
+
+@pytest.mark.parametrize(("at", "number", "status"), [(1, signal.SIGINT, 130), (0, signal.SIGTERM, 143)])
+def test_a_signal_to_one_stops_all_and_another_number_of_processes_goes_on(
+    start: Start, fit: Fit, whole_run: Path, at: int, number: signal.Signals, status: int
+) -> None:
+    lead, other = start(2, "--out", "run", prepare=partial(_signalled, at=at, step=5, number=number))
+    assert (lead.status, other) == (status, Outcome(status, "", ""))
+    assert lead.out.endswith("stopped after step 6; go on with: python -m training.fit --out run --resume\n")
+    assert load_progress(Path("run")).step == 6
+    gone_on = fit("--out", "run", "--resume")
+    assert gone_on.status == 0
+    assert "note: the run used 2 processes and now uses 1: rounding will differ" in gone_on.out
+    _assert_same_curves(Path("run"), whole_run)
+
+
+@pytest.mark.slow
+def test_a_run_of_one_process_goes_on_with_three(start: Start, fit: Fit, at_step: Any) -> None:
+    few = ("--train.batch-size", 2, "--train.accumulation", 2)  # the third has one of two windows at each second step
+    assert fit("--out", "whole", *few).status == 0
+    at_step(5, lambda: os.kill(os.getpid(), signal.SIGINT))
+    assert fit("--out", "run", *few).status == 130
+    outcomes = start(3, "--out", "run", *few, "--resume")
+    assert [outcome.status for outcome in outcomes] == [0, 0, 0]
+    assert "note: the run used 1 processes and now uses 3" in outcomes[0].out
+    _assert_same_curves(Path("run"), Path("whole"))
+
+
+def _not_finite(rank: int, at: int, call: int) -> None:
+    calls = count(1)
+
+    def poisoned(*args: Any) -> Objective:
+        objective = weighted(*args)
+        return objective._replace(loss=objective.loss * (float("nan") if next(calls) == call else 1.0))
+
+    if rank == at:
+        loop.weighted = poisoned  # type: ignore[attr-defined]
+
+
+def test_a_loss_that_is_not_finite_in_one_stops_all_in_one_line(start: Start) -> None:
+    lead, other = start(2, "--out", "run", prepare=partial(_not_finite, at=1, call=6))
+    assert lead.complaint.startswith("step 6: loss or gradient is not finite (loss nan: reconstruction ")
+    assert "the state after step 5 is in run/state" in lead.complaint
+    assert other == Outcome(2, "", "")
+    assert load_progress(Path("run")).step == 5
+    assert all(bool(torch.isfinite(tensor).all()) for tensor in state(Path("run")).values())
+
+
+def _full_disk(rank: int) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "run/state")
+
+    loop.save_state = full  # type: ignore[attr-defined]
+
+
+def _data_missing(rank: int, at: int) -> None:
+    if rank == at:
+        os.chdir("elsewhere")
+
+
+def _lost(rank: int, at: int, step: int) -> None:
+    if rank == at:
+        _after(step, partial(os.kill, os.getpid(), signal.SIGKILL))
+
+
+def test_what_fails_in_one_is_told_once(start: Start, whole_run: Path, corpus_file: Path) -> None:
+    lead, other = start(2, "--out", whole_run)
+    assert lead.complaint.startswith(f"out: {whole_run} already holds a run")
+    assert other == Outcome(2, "", "")
+    lead, other = start(2, "--out", "run", "--train.batch-size", 0)
+    assert lead.complaint == "train.batch_size: Input should be greater than or equal to 1, but is '0'"
+    assert other == Outcome(2, "", "")
+    lead, other = start(2, "--out", "full", prepare=_full_disk)
+    assert lead.complaint == f"run/state: {os.strerror(errno.ENOSPC)}"
+    assert other == Outcome(2, "", "")
+    Path("elsewhere").mkdir()
+    Path("mine.jsonl").write_bytes(corpus_file.read_bytes())
+    lead, other = start(2, "--out", "run", "--data", "mine.jsonl", prepare=partial(_data_missing, at=1))
+    assert lead.complaint.startswith("process 1 of 2: mine.jsonl: ")
+    assert other == Outcome(2, "", "")
+    lead, _ = start(2, "--out", "lost", prepare=partial(_lost, at=1, step=6), lost=1)
+    assert lead.complaint.startswith("another process of the run ended, or cannot be reached: ")
+    assert load_progress(Path("lost")).step == 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_torchrun_starts_it_and_passes_signals_on(
+    corpus_file: Path, config_file: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    endless = ["--max-steps", "1000000", "--train.validate-every", "500000", "--train.save-every", "500000"]
+    options = ["--data", str(corpus_file), "--config", str(config_file), "--out", str(tmp_path / "run"), *endless]
+    process = subprocess.Popen(
+        [*torchrun, "-m", "training.fit", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(Path(loop.__file__).parents[1]), "OMP_NUM_THREADS": "1"},
+    )
+    assert process.stdout is not None
+    lines = iter(process.stdout.readline, "")
+    try:
+        assert any(line.startswith("step ") for line in lines)
+        process.send_signal(number)
+        assert any(line.startswith("stopped after step ") for line in lines)
+        _, error = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode != 0
+    assert load_progress(tmp_path / "run").step > 0
+    assert "training/fit.py" not in error  # a traceback of ours
+
+
+@settings(derandomize=True, deadline=None)
+@given(st.integers(0, 99), st.integers(1, 9), st.integers(1, 5))
+def test_parts_are_the_whole_in_order_and_nearly_equal(items: int, size: int, pieces: int) -> None:
+    shares = [part for rank in range(size) for part in World(rank, size).shares(items, pieces)]
+    assert [item for part in shares for item in range(items)[part]] == list(range(items))
+    lengths = [part.stop - part.start for part in shares]
+    assert min(lengths, default=1) > 0
+    assert max(lengths, default=0) - min(lengths, default=0) <= 1
+
+
+@pytest.mark.parametrize(("size", "accumulation"), [(2, 1), (3, 2), (8, 1)])
+def test_processes_share_each_batch_without_overlap(encoded: EncodedCorpus, size: int, accumulation: int) -> None:
+    config = TrainConfig(batch_size=5, accumulation=accumulation, condition_dropout=0.3, segment=3)
+    model = ModelConfig(max_context=4, latent_size=2)
+    steps = config.steps_per_epoch(encoded.windows) + 2  # beyond the last batch, which is smaller
+    whole = islice(Windows(encoded, config.model_copy(update={"accumulation": 1}), model).from_step(0), steps)
+    ranks = [Windows(encoded, config, model, World(rank, size)).from_step(0) for rank in range(size)]
+    for expected, *found in zip(whole, *(islice(batches, steps) for batches in ranks), strict=True):
+        assert {batch.size for batch in found} == {expected.size}
+        parts = [part for batch in found for part in batch.parts]
+        ((all_windows, all_noise),) = expected.parts
+        assert torch.equal(torch.cat([part.noise for part in parts]), all_noise)
+        for name in ("topic", "context_lengths", "target_lengths", "profiles", "profiles_known"):
+            ours = torch.cat([getattr(part.windows, name) for part in parts])
+            assert torch.equal(ours, getattr(all_windows, name)), name
+        responses = [row for part in parts for row in part.windows.tokens[part.windows.response].tolist()]
+        for row, other in zip(responses, all_windows.tokens[all_windows.response].tolist(), strict=True):
+            longest = max(len(row), len(other))
+            assert row + [0] * (longest - len(row)) == other + [0] * (longest - len(other))
+
+
+@pytest.mark.parametrize(
+    ("environment", "world"),
+    [
+        ({}, ALONE),
+        ({"RANK": "3"}, ALONE),
+        ({"RANK": "0", "WORLD_SIZE": "1"}, World(0, 1, 0, 1)),
+        ({"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}, World(3, 4, 1, 2)),
+        ({"RANK": "3", "WORLD_SIZE": "4"}, World(3, 4, 0, 1)),
+    ],
+)
+def test_who_a_process_is(environment: dict[str, str], world: World) -> None:
+    assert who(environment) == world
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "limit"),
+    [
+        ("RANK", "2", "from 0 to 1"),
+        ("RANK", "-1", "from 0 to 1"),
+        ("RANK", "", "from 0 to 1"),
+        ("WORLD_SIZE", "0", "at least 1"),
+        ("WORLD_SIZE", "two", "at least 1"),
+        ("LOCAL_RANK", "1", "from 0 to 0"),
+        ("LOCAL_WORLD_SIZE", "3", "from 1 to 2"),
+    ],
+)
+def test_an_impossible_place_among_the_processes_is_refused(name: str, value: str, limit: str) -> None:
+    environment = {"RANK": "0", "WORLD_SIZE": "2", name: value}
+    with pytest.raises(ConfigError, match=f"^{name}: must be a whole number, {limit}, but is '{value}'$"):
+        who(environment)
+
+
+def test_each_process_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    first, second, third = (World(rank, 3, rank, 3) for rank in range(3))
+    assert [world.device_name("auto") for world in (ALONE, first, second)] == ["auto", "cuda:0", "cuda:1"]
+    assert second.device_name("cuda") == "cuda:1"
+    assert third.device_name("cpu") == "cpu"
+    assert ALONE.device_name("cuda:1") == "cuda:1"
+    with pytest.raises(ConfigError, match=r"^device: 3 processes on a machine of 2 CUDA devices; start at most 2"):
+        third.device_name("auto")
+    with pytest.raises(ConfigError, match=r"^device: cuda:1 is one device for 3 processes; give cuda$"):
+        first.device_name("cuda:1")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    assert second.device_name("auto") == "auto"
