@@ -7,6 +7,7 @@ that repeats it anywhere.
 from __future__ import annotations
 
 import itertools
+import math
 import re
 import shlex
 from collections import Counter
@@ -100,7 +101,7 @@ class Cell:
         folder.stored_run(path, self.config, [], self.init)
         if (origin := folder.stored_start(path).origin) != self.origin:
             raise ConfigError(
-                f"init: the run in {path} was started {_from(origin)}, but one {_from(self.origin)} is asked"
+                f"init: the run in {path} was started {_from(origin)}, but one {_from(self.origin)} was asked for"
             )
         stored = FitConfig.model_validate_json((path / CONFIG_FILE).read_bytes())
         # A file elsewhere may be another: only the resumed fit compares the conversations.
@@ -122,15 +123,15 @@ def grid(
         recipe: a recipe's name.
         axes: what varies, at most once each.
         seeds: distinct.
-        layers: fields over the recipe's, nested as the configuration is, the last layer's last.
+        layers: fields over the recipe's and below what varies, nested as the configuration is, the last layer's last.
         init: checkpoint that every cell starts from.
 
     Raises:
         ConfigError: a field is unknown or out of range, stands twice, or contradicts another; or there are too many
             cells.
     """
-    axes = sorted(axes, key=lambda axis: _short(axis.field))
-    _check_axes(axes, seeds, layers)
+    axes = sorted(axes, key=lambda axis: short_name(axis.field))
+    _check_axes(axes, seeds)
     checkpoint = None if init is None else Checkpoint.load(init)
     variants = [
         _variant(recipe, dict(zip((axis.field for axis in axes), values, strict=True)), layers, init, checkpoint)
@@ -185,14 +186,11 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     return tuple(range(numbers[0]))
 
 
-def _check_axes(axes: Sequence[Axis], seeds: Sequence[int], layers: Sequence[Mapping[str, Any]]) -> None:
-    count = len(seeds)
-    for before, axis in zip((None, *axes), axes, strict=False):
-        if before is not None and before.field == axis.field:
-            raise ConfigError(f"vary: {_short(axis.field)} stands there more than once; give all its values together")
-        if any(axis.field in arguments.flat(layer) for layer in layers):
-            raise ConfigError(f"vary: {_short(axis.field)} varies, but one value of it is given too")
-        count *= len(axis.values)
+def _check_axes(axes: Sequence[Axis], seeds: Sequence[int]) -> None:
+    counts = Counter(axis.field for axis in axes)
+    if twice := next((name for name, count in counts.items() if count > 1), None):
+        raise ConfigError(f"vary: {short_name(twice)} stands there more than once; give all its values together")
+    count = math.prod((len(seeds), *(len(axis.values) for axis in axes)))
     if count > MAX_CELLS:
         raise ConfigError(f"vary, seeds: a sweep has at most {MAX_CELLS} cells, but this one has {count}")
 
@@ -214,7 +212,7 @@ def _variant(
     train = config.train.model_copy(update={"threads": config.train.threads or DEFAULT_THREADS})
     config = config.model_copy(update={"corpus": resolve(config.corpus), "train": train})
     values = arguments.flat(config.model_dump(mode="json"))
-    variation = {_short(name): _text(values[name]) for name in fields}
+    variation = {short_name(name): _text(values[name]) for name in fields}
     return Cell(recipe, config, variation, init, None if checkpoint is None else checkpoint.config.provenance)
 
 
@@ -233,7 +231,7 @@ def _from(origin: Provenance | None) -> str:
     return "without --init" if origin is None else f"from a checkpoint of {origin.data}, step {origin.step}"
 
 
-def _short(name: str) -> str:
+def short_name(name: str) -> str:
     """The option that people use for a dotted field."""
     return _SHORT.get(name, name).replace("_", "-")
 
@@ -245,5 +243,5 @@ def _text(value: object) -> str:
 def _option(name: str, value: object) -> str:
     """The option that gives a field its value."""
     if isinstance(value, bool):
-        return f"--{_short(name)}" if value else f"--no-{_short(name)}"
-    return f"--{_short(name)}={value}"
+        return f"--{short_name(name)}" if value else f"--no-{short_name(name)}"
+    return f"--{short_name(name)}={value}"

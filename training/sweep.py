@@ -18,7 +18,7 @@ from dialog_cvae.cli import Parser
 from dialog_cvae.data.corpora import locate
 from dialog_cvae.errors import CheckpointError, ConfigError, DialogCvaeError
 from training import arguments, sweep_report
-from training.cells import Cell, Standing, grid, parse_axis, parse_seeds
+from training.cells import Cell, Standing, grid, parse_axis, parse_seeds, short_name
 from training.config import FitConfig
 from training.fit import StopRequest
 from training.recipes import RECIPES
@@ -225,7 +225,10 @@ def _cells(args: argparse.Namespace, given: dict[str, Any]) -> list[Cell]:
         seeds = parse_seeds(args.seeds)
     else:
         raise ConfigError(f"seeds: give --seeds ({args.seeds}) or --seed ({seed}), not both")
-    return grid(args.recipe, [parse_axis(text) for text in args.vary], seeds, *layers, init=args.init)
+    axes = [parse_axis(text) for text in args.vary]
+    if both := next((axis.field for axis in axes if axis.field in arguments.flat(given)), None):
+        raise ConfigError(f"vary: {short_name(both)} varies, but one value of it is given too")
+    return grid(args.recipe, axes, seeds, *layers, init=args.init)
 
 
 def _default_out(recipe: str, cell: Cell) -> Path:
