@@ -16,6 +16,7 @@ from dialog_cvae.respond import Responder
 from dialog_cvae.types import Conversation, Utterance
 
 BATCH = 96  # contexts encoded together; what is encoded and decoded with a context never changes its replies
+REPLIES = 480  # decoded together, about, so that memory stays small however many a context has
 AHEAD = 8  # batches begun before the first of them is waited for
 
 
@@ -63,13 +64,12 @@ def sample_responses(
 
     def answer(batch: NDArray[np.int64]) -> list[Sampled]:
         drawn = responder.draw(corpus, batch, generators(corpus, batch, seed), samples, decoding)
-        texts = (tuple(map(responder.text, draws)) for draws in drawn)
-        places = zip(*corpus.places(batch), strict=True)
-        return [
-            _sampled(responder, conversations[i], int(p) - 1, said) for (i, p), said in zip(places, texts, strict=True)
-        ]
+        texts = [tuple(map(responder.text, draws)) for draws in drawn]
+        places = zip(*corpus.places(batch), texts, strict=True)
+        return [_sampled(responder, conversations[index], int(place) - 1, said) for index, place, said in places]
 
-    batches = (chosen[begin : begin + BATCH] for begin in range(0, len(chosen), BATCH))
+    size = max(1, min(BATCH, REPLIES // samples))
+    batches = (chosen[begin : begin + size] for begin in range(0, len(chosen), size))
     with responder.engine.side_by_side() as threads:
         ahead: deque[Future[list[Sampled]]] = deque()
         for batch in batches:

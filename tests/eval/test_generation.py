@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from dialog_cvae.checkpoint import Checkpoint
-from dialog_cvae.decoding import Decoding
+from dialog_cvae.decoding import Decoding, Draw
 from dialog_cvae.respond import Responder
 from dialog_cvae.runtime.torch_engine import TorchEngine, build_model
 from dialog_cvae.types import Conversation, Utterance
@@ -51,6 +51,20 @@ def test_batches_and_threads_change_nothing(responder, conversations, decoding, 
     torch.set_num_threads(threads)
     assert sample(responder, conversations, decoding) == expected
     torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("samples", "largest"), [(1, 96), (5, 96), (50, 9), (1000, 1)])
+def test_many_samples_are_drawn_for_few_contexts_at_a_time(responder, conversations, samples, largest, monkeypatch):
+    sizes: list[int] = []
+
+    def draw(corpus: object, batch: list[int], rngs: object, samples: int, decoding: object) -> list[list[Draw]]:
+        sizes.append(len(batch))
+        return [[Draw((6,), -1.0, 2)] * samples for _ in batch]
+
+    monkeypatch.setattr(responder, "draw", draw)
+    sampled = list(sample_responses(responder, conversations * 4, samples, 0, GREEDY))
+    assert max(sizes) == largest
+    assert sum(sizes) == len(sampled)
 
 
 def test_a_sampling_that_is_given_up_stops(responder, conversations, monkeypatch):
