@@ -27,7 +27,7 @@ from dialog_cvae.data.cache import Arrays, Cache, Kind
 from dialog_cvae.data.corpora import Split, load_corpus, source_files
 from dialog_cvae.errors import DataError
 from dialog_cvae.tokenizer import Tokenizer
-from dialog_cvae.types import Corpus
+from dialog_cvae.types import PROFILE_FEATURES, Corpus
 from training.setup import Vocabulary
 
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
@@ -185,23 +185,25 @@ def _fitting(arrays: Arrays, vocabulary: Vocabulary) -> EncodedCorpus:
     """
     corpus = EncodedCorpus(**arrays)
     utterances, conversations, profiles = len(corpus.speaker), len(corpus.topic), len(corpus.profiles)
-    shapes = {
+    expected = {
         "tokens": ("u", (int(corpus.offsets[-1]),)),
         "offsets": ("u", (utterances + 1,)),
         "speaker": ("i", (utterances,)),
         "parties": ("u", (utterances, 2)),
-        "starts": ("i", (conversations + 1,)),
-        "topic": ("i", (conversations,)),
-        "profiles": ("f", (profiles, 4)),
-        "known": ("f", (profiles, 4)),
+        "starts": ("i8", (conversations + 1,)),
+        "topic": ("i4", (conversations,)),
+        "profiles": ("f4", (profiles, PROFILE_FEATURES)),
+        "known": ("f4", (profiles, PROFILE_FEATURES)),
     }
-    for name, expected in shapes.items():
-        if (found := (arrays[name].dtype.kind, arrays[name].shape)) != expected:
-            raise ValueError(f"{name} is {found}, not {expected}")
+    for name, (kind, shape) in expected.items():
+        array = arrays[name]
+        if not f"{array.dtype.kind}{array.dtype.itemsize}".startswith(kind) or array.shape != shape:
+            raise ValueError(f"{name} is {array.dtype} {array.shape}, not {kind} {shape}")
     openings = np.flatnonzero(corpus.speaker == NOBODY)
     if not (
         (corpus.offsets[1:] >= corpus.offsets[:-1]).all()
         and corpus.tokens.max(initial=0) < len(vocabulary.tokenizer)
+        and corpus.speaker.min(initial=NOBODY) == NOBODY
         and corpus.parties.max(initial=0) < profiles
         and 0 <= corpus.topic.min(initial=0) <= corpus.topic.max(initial=0) <= len(vocabulary.topics)
         and np.array_equal(corpus.starts, [*openings, utterances])
