@@ -115,7 +115,7 @@ def checked(cells: Sequence[Cell], out: Path) -> list[Standing]:
         except (ConfigError, CheckpointError) as error:
             refused.append(error)
     if refused:
-        more = f" (and {len(refused) - 1} more cells cannot go on)" if len(refused) > 1 else ""
+        more = f"; {len(refused) - 1} more cannot go on either" if len(refused) > 1 else ""
         raise type(refused[0])(f"{refused[0]}{more}")
     pending = (cell for cell, standing in zip(cells, standings, strict=True) if standing != "finished")
     for corpus in dict.fromkeys(cell.config.corpus for cell in pending):
@@ -153,19 +153,16 @@ def _sweep(argv: Sequence[str] | None) -> int:
     cells = _cells(args, given)
     out = args.out or _default_out(args.recipe, cells[0])
     standings = checked(cells, out)
-    counts = Counter(standings)
     rest = [cell for cell, standing in zip(cells, standings, strict=True) if standing != "finished"]
-    print(
-        f"{len(cells)} cells in {out}: {counts['finished']} done, {counts['started']} to go on, {counts['new']} new",
-        flush=True,
-    )
+    engine = _engine(args, rest) if rest else None
+    counts = Counter(standings)
+    print(f"{len(cells)} cells in {out}: {counts['finished']} done, {counts['started']} to go on, {counts['new']} new")
+    if engine is not None:
+        print(engine, flush=True)
     if args.dry_run:
         for cell, standing in zip(cells, standings, strict=True):
             print(f"{cell.name}: {_intention(out / cell.name, standing)}")
         return 0
-    engine = _engine(args, rest) if rest else None
-    if engine is not None:
-        print(f"{engine}", flush=True)
     results = run_sweep(cells, out, engine)
     if any(result.status == "stopped" for result in results):
         print("stopped; the same command goes on", file=sys.stderr)
