@@ -69,8 +69,7 @@ def _work(task: Task, device: str) -> Ending:
             return Ending("failed", _last_error(folder / LOG_FILE), len(reached))
         step = _saved_step(folder)
         if reached and step <= reached[-1] and not task.stop.exists():
-            name = signal.Signals(-status if status < 0 else status - _SIGNALLED).name
-            reason = f"cut off by {name}, and again without having got further than step {step}"
+            reason = f"cut off by {_signal_of(status)}, and again without having got further than step {step}"
             return Ending("failed", reason, len(reached))
         reached.append(step)
     return Ending("stopped", restarts=max(0, len(reached) - 1))
@@ -93,6 +92,12 @@ def _fit(task: Task, device: str) -> int:
                 except subprocess.TimeoutExpired:
                     if task.stop.exists():
                         life_line.close()
+
+
+def _signal_of(status: int) -> str:
+    """The name of the signal that an exit status stands for."""
+    number = -status if status < 0 else status - _SIGNALLED
+    return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
 
 
 def _saved_step(folder: Path) -> int:

@@ -33,6 +33,8 @@ if act == "kill" or (act == "kill-once" and start == 0) or (act == "progress" an
     os.kill(os.getpid(), signal.SIGKILL)
 if act == "terminate":
     sys.exit(143)
+if act == "odd":
+    sys.exit(255)
 if act == "fail":
     print("error: no such luck", file=sys.stderr)
     sys.exit(2)
@@ -74,7 +76,7 @@ def test_a_cell_that_was_cut_off_is_started_again(task: Callable[[str], Task]) -
     assert starts(task("kill-once")) == 2
 
 
-@pytest.mark.parametrize(("act", "name"), [("kill", "SIGKILL"), ("terminate", "SIGTERM")])
+@pytest.mark.parametrize(("act", "name"), [("kill", "SIGKILL"), ("terminate", "SIGTERM"), ("odd", "signal 127")])
 def test_a_cell_that_gets_no_further_is_given_up(task: Callable[[str], Task], act: str, name: str) -> None:
     ending = work(task(act), "cpu")
     assert ending == Ending("failed", f"cut off by {name}, and again without having got further than step 0", 1)
