@@ -23,8 +23,15 @@ from dialog_cvae.types import PROFILE_FEATURES, DialogBatch, ElboTerms, Gaussian
 UNIFORM_RANGE = 0.08
 
 
+def moved(tensor: Tensor, device: torch.device | str) -> Tensor:
+    """The tensor on a device; nobody waits for a copy to a GPU, whose later work comes after it by itself."""
+    if torch.device(device).type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
 class TensorBatch(NamedTuple):
-    """`DialogBatch` as tensors, field by field; both kinds of length stay on the CPU, where packing needs them.
+    """`DialogBatch` as tensors, field by field; lengths of every kind stay on the CPU, where packing needs them.
 
     `target_lengths` (B,) counts the tokens to predict for each window: the response's, with `</s>`.
     """
@@ -42,10 +49,11 @@ class TensorBatch(NamedTuple):
 
     @classmethod
     def from_arrays(cls, batch: DialogBatch, device: torch.device | str = "cpu") -> TensorBatch:
-        """Move a batch to a device."""
-        moved = {name: torch.from_numpy(array).to(device) for name, array in batch._asdict().items()}
-        moved["lengths"] = torch.from_numpy(batch.lengths)
-        return cls(**moved, target_lengths=torch.from_numpy(batch.lengths[batch.response] - 1))
+        """Put a batch on a device; see `moved`."""
+        tensors = {name: torch.from_numpy(array) for name, array in batch._asdict().items()}
+        for name in tensors.keys() - {"lengths", "context_lengths"}:
+            tensors[name] = moved(tensors[name], device)
+        return cls(**tensors, target_lengths=torch.from_numpy(batch.lengths[batch.response] - 1))
 
     @property
     def targets(self) -> Tensor:
@@ -118,7 +126,7 @@ class CVAE(nn.Module):
 
     def encode(self, batch: TensorBatch) -> Encoded:
         """Encode every utterance of the batch once, then every window from those vectors."""
-        utterances = self.utterance_encoder(self.embedding(batch.tokens), batch.lengths)
+        utterances = self.utterance_encoder(self.embedding, batch.tokens, batch.lengths)
         context = self.context_encoder(utterances, batch.context, batch.context_lengths, batch.floors)
         profiles = torch.where(batch.profiles_known > 0, batch.profiles, self.unknown_profile)  # (B, 2, 4)
         condition = torch.cat((self.topic(batch.topic), profiles.flatten(1), context), dim=-1)
@@ -130,7 +138,8 @@ class CVAE(nn.Module):
 
     def posterior(self, encoded: Encoded) -> Gaussian:
         """q(z | x, c) by the recognition network: Gaussian of (B, Z)."""
-        return Gaussian(*self.recognition_network(torch.cat(encoded, dim=-1)).chunk(2, dim=-1))
+        with torch.autocast(encoded.condition.device.type, enabled=False):
+            return Gaussian(*self.recognition_network(torch.cat(encoded, dim=-1)).chunk(2, dim=-1))
 
     def reconstruction(self, batch: TensorBatch, condition: Tensor, z: Tensor) -> Tensor:
         """(B,) -log p(x | z, c) in nats, summed over the response's tokens and `</s>`."""

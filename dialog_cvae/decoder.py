@@ -10,7 +10,11 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
+from torch.nn.utils.rnn import pack_padded_sequence
+
+from dialog_cvae.likelihood import token_nll
+from dialog_cvae.products import pad_rows
+from dialog_cvae.recurrence import Packing, gru
 
 
 class TokenLoss(NamedTuple):
@@ -51,13 +55,18 @@ class Decoder(nn.Module):
             lengths: (B,) real targets, on the CPU, at least 1.
             state: (B, D).
         """
-        inputs = pack_padded_sequence(embedded, lengths, batch_first=True, enforce_sorted=False)
-        rows = torch.arange(targets.shape[0], device=targets.device)[:, None].expand_as(targets)
-        labels = pack_padded_sequence(torch.stack((targets, rows), dim=-1), lengths, True, enforce_sorted=False)
-        hidden: PackedSequence
-        hidden, _ = self.gru(inputs, state[None])
-        nll = nn.functional.cross_entropy(self.output(hidden.data), labels.data[:, 0], reduction="none")
-        return TokenLoss(nll, labels.data[:, 1])
+        packing = Packing.of(lengths).to(targets.device)
+        tokens = packing.sequence, packing.position
+        if embedded.is_cuda:
+            packed = pack_padded_sequence(embedded, lengths, batch_first=True, enforce_sorted=False)
+            hidden = self.gru(packed, state[None])[0].data
+        else:
+            ((weight_in, weight, bias_in, bias),) = self.gru.all_weights
+            gates = nn.functional.linear(pad_rows(embedded[tokens]), weight_in, bias_in)[: len(packing.sequence)]
+            first = state[packing.order]
+            hidden = gru(gates[None], weight[None], bias[None], packing.sizes, first[None])[0]
+        nll = token_nll(hidden, self.output.weight, self.output.bias, targets[tokens])
+        return TokenLoss(nll, packing.sequence)
 
     def step(self, embedded: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """One token: (R, E), (R, D) -> logits (R, V), state (R, D)."""

@@ -9,7 +9,11 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 from torch.nn.utils.rnn import pack_padded_sequence
+
+from dialog_cvae.products import padded
+from dialog_cvae.recurrence import Packing, gru
 
 
 class UtteranceEncoder(nn.Module):
@@ -19,26 +23,47 @@ class UtteranceEncoder(nn.Module):
         super().__init__()
         self.gru = nn.GRU(embedding_size, hidden_size, batch_first=True, bidirectional=True)
 
-    def forward(self, embedded: Tensor, lengths: Tensor) -> Tensor:
+    def forward(self, embedding: nn.Embedding, tokens: Tensor, lengths: Tensor) -> Tensor:
         """Encode each utterance once.
 
         Args:
-            embedded: (U, L, E).
+            embedding: of the V words, (V, E).
+            tokens: (U, L) ids, padded.
             lengths: (U,) tokens of each, on the CPU.
 
         Returns:
             (U, 2H).
         """
-        packed = pack_padded_sequence(embedded, lengths, batch_first=True, enforce_sorted=False)
-        _, final = self.gru(packed)  # (2, U, H)
-        return torch.cat((final[0], final[1]), dim=-1)
+        states = self._by_cudnn if tokens.is_cuda else self._by_distinct_words
+        return states(embedding, tokens, lengths).transpose(0, 1).flatten(1)
+
+    def _by_cudnn(self, embedding: nn.Embedding, tokens: Tensor, lengths: Tensor) -> Tensor:
+        """(2, U, H) by PyTorch's own GRU, whose kernels on a GPU are fused."""
+        packed = pack_padded_sequence(embedding(tokens), lengths, batch_first=True, enforce_sorted=False)
+        _, final = self.gru(packed)
+        return final  # type: ignore[no-any-return]
+
+    def _by_distinct_words(self, embedding: nn.Embedding, tokens: Tensor, lengths: Tensor) -> Tensor:
+        """(2, U, H), with the input products taken once for each distinct word of the batch."""
+        packing = Packing.of(lengths).to(tokens.device)
+        places = (packing.position, packing.mirrored)  # of the forward and of the backward direction
+        words, index = tokens.unique(return_inverse=True)
+        vectors = embedding(nn.functional.pad(words, (0, padded(len(words)) - len(words))))
+        gates = []
+        for (weight_in, _, bias_in, _), position in zip(self.gru.all_weights, places, strict=True):
+            by_word = linear(vectors, weight_in, bias_in).to(
+                weight_in.dtype
+            )  # single: repeated words' gradients add up
+            gates.append(nn.functional.embedding(index[packing.sequence, position], by_word))
+        _, weight, _, bias = (torch.stack(parameters) for parameters in zip(*self.gru.all_weights, strict=True))
+        return gru(torch.stack(gates), weight, bias, packing.sizes)[:, packing.last]
 
 
 class ContextEncoder(nn.Module):
     """GRU over a window's utterance vectors, each with a one-hot floor (responder, other).
 
-    Windows share utterances, so the product of input weights and utterance vectors is taken once per utterance, and
-    the floor's part, one of two vectors, is added per slot.
+    Windows share utterances, so the product of input weights and utterance vectors is taken once for each utterance
+    and floor.
     """
 
     def __init__(self, utterance_size: int, hidden_size: int) -> None:
@@ -51,29 +76,16 @@ class ContextEncoder(nn.Module):
         Args:
             utterances: (U, 2H) vectors.
             context: (B, K) rows of `utterances`, oldest first.
-            lengths: (B,) used slots.
+            lengths: (B,) used slots, at least 1, on the CPU.
             floors: (B, K), 1 where the responder speaks.
 
         Returns:
             (B, C), the state after each window's last used slot.
         """
-        cell = self.cell
-        weight_utterance, weight_floor = cell.weight_ih[:, :-2], cell.weight_ih[:, -2:]
-        from_utterance = nn.functional.linear(utterances, weight_utterance, cell.bias_ih)  # (U, 3C)
-        responder, other = weight_floor.unbind(dim=1)  # (3C,) each
-        state = utterances.new_zeros(context.shape[0], cell.hidden_size)
-        for slot in range(context.shape[1]):
-            floor = floors[:, slot, None]
-            inputs = from_utterance[context[:, slot]] + torch.lerp(other, responder, floor)  # (B, 3C)
-            used = (slot < lengths)[:, None]
-            state = torch.where(used, self._step(inputs, state), state)
-        return state
-
-    def _step(self, inputs: Tensor, state: Tensor) -> Tensor:
-        """One GRU step from input gates (B, 3C) and state (B, C); gate order reset, update, new."""
-        recurrent = nn.functional.linear(state, self.cell.weight_hh, self.cell.bias_hh)
-        reset_in, update_in, new_in = inputs.chunk(3, dim=-1)
-        reset_state, update_state, new_state = recurrent.chunk(3, dim=-1)
-        update = torch.sigmoid(update_in + update_state)
-        new = torch.tanh(new_in + torch.sigmoid(reset_in + reset_state) * new_state)
-        return torch.lerp(new, state, update)
+        cell, packing = self.cell, Packing.of(lengths).to(context.device)
+        from_utterance = linear(utterances, cell.weight_ih[:, :-2], cell.bias_ih).to(cell.bias_ih.dtype)  # (U, 3C)
+        from_floor = cell.weight_ih[:, -2:].flip(1).t()  # (2, 3C): other, responder
+        inputs = (from_utterance[:, None] + from_floor).flatten(0, 1)  # (2U, 3C)
+        slots = (2 * context + floors.to(context.dtype))[packing.sequence, packing.position]
+        gates = nn.functional.embedding(slots, inputs)
+        return gru(gates[None], cell.weight_hh[None], cell.bias_hh[None], packing.sizes)[0, packing.last]

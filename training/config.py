@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -27,6 +27,11 @@ class TrainConfig(Config):
         1,
         description="parts that a process's share of a batch goes through the model in, one after the other, for less "
         "memory; the update is the same but for rounding",
+    )
+    precision: Literal["fp32", "bf16"] = Field(
+        "fp32",
+        description="of the matrix products in training; bf16 is faster where the processor multiplies in it, with "
+        "weights, gates, losses and the optimiser kept in fp32",
     )
     segment: Steps = Field(
         5, description="neighbouring windows of a conversation that stay together in a batch and share their encoding"

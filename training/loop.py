@@ -28,7 +28,7 @@ from training.state import Progress, save_state
 from training.windows import Batch, Windows
 
 UNREAD_AT_MOST = {"cpu": 1, "cuda": 50}  # updates before the host waits for their figures
-BATCHES_AHEAD = {"cpu": 2, "cuda": 8}
+BATCHES_AHEAD = {"cpu": 0, "cuda": 8}  # on a CPU a thread takes from the update what it gives to the batches
 
 
 class TrainingError(DialogCvaeError):
@@ -86,7 +86,9 @@ def update(
     figures = torch.zeros(len(figure_names(model.config.bow)) - 1, device=parameters[0].device)
     figures[-1] = float(interrupted)
     for windows, noise in batch.parts:
-        objective = weighted(model(windows, noise), beta_now, config.bow_weight, batch.size)
+        with torch.autocast(noise.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+            terms = model(windows, noise)
+        objective = weighted(terms, beta_now, config.bow_weight, batch.size)
         objective.loss.backward()  # type: ignore[no-untyped-call]
         figures[:-1] += torch.stack((objective.loss.detach(), *(part.detach() for part in objective.parts.values())))
     if world.size > 1:

@@ -1,0 +1,1 @@
+"""Measurements, each one command; every ratio compares two things in one run on one machine."""

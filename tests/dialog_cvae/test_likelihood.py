@@ -1,0 +1,92 @@
+"""The fused cross entropy and the products it is made of, against PyTorch's own."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn.functional import cross_entropy, linear
+
+from dialog_cvae import products
+from dialog_cvae.likelihood import BLOCK, token_nll
+from dialog_cvae.products import ROWS, pad_rows, padded, prepared, product
+
+
+def operands(rows: int, hidden: int, vocabulary: int, scale: float = 1.0) -> tuple[torch.Tensor, ...]:
+    generator = torch.Generator().manual_seed(rows + vocabulary)
+    shapes = ((rows, hidden), (vocabulary, hidden), (vocabulary,))
+    x, weight, bias = (torch.randn(shape, generator=generator) * scale for shape in shapes)
+    targets = torch.randint(vocabulary, (rows,), generator=generator)
+    return x.requires_grad_(), weight.requires_grad_(), bias.requires_grad_(), targets
+
+
+@given(st.integers(1, 2 * BLOCK + 3), st.integers(1, 70))
+@settings(max_examples=20, deadline=None, derandomize=True)
+def test_agrees_with_cross_entropy(rows: int, vocabulary: int) -> None:
+    x, weight, bias, targets = operands(rows, 9, vocabulary)
+    found = token_nll(x, weight, bias, targets)
+    expected = cross_entropy(linear(x, weight, bias), targets, reduction="none")
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    into = torch.rand(rows)  # each token has its own share in the loss
+    ours = torch.autograd.grad((found * into).sum(), (x, weight, bias))
+    theirs = torch.autograd.grad((expected * into).sum(), (x, weight, bias))
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
+def test_is_finite_where_the_softmax_underflows() -> None:
+    x, weight, bias, targets = operands(5, 9, 30, scale=30.0)
+    expected = cross_entropy(linear(x, weight, bias).double(), targets, reduction="none")
+    assert expected.max() > 200  # exp(-200) is 0 in single precision
+    torch.testing.assert_close(token_nll(x, weight, bias, targets).double(), expected, rtol=1e-5, atol=1e-3)
+
+
+def test_half_precision_is_close_and_adds_up_in_single() -> None:
+    x, weight, bias, targets = operands(300, 40, 500, scale=0.3)
+    expected = cross_entropy(linear(x, weight, bias), targets, reduction="none")
+    with torch.autocast("cpu", torch.bfloat16):
+        found = token_nll(x, weight, bias, targets)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, expected, rtol=0.02, atol=0.05)
+    ours = torch.autograd.grad(found.mean(), (x, weight, bias))
+    theirs = torch.autograd.grad(expected.mean(), (x, weight, bias))
+    for one, other in zip(ours, theirs, strict=True):
+        assert one.dtype == torch.float32
+        assert (one - other).norm() < 0.02 * other.norm()
+
+
+def test_needs_no_room_for_a_gradient_that_nobody_wants() -> None:
+    x, weight, bias, targets = operands(40, 9, 30)
+    with torch.no_grad():
+        found = token_nll(x, weight, bias, targets)
+    assert found.grad_fn is None
+    torch.testing.assert_close(found, cross_entropy(linear(x, weight, bias), targets, reduction="none"))
+
+
+@pytest.mark.parametrize("onednn", [True, False])
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("rows", [1, 3, 64, 65])
+def test_products_are_products(onednn: bool, kind: torch.dtype, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not onednn:
+        monkeypatch.setattr(products, "_onednn", lambda: None)
+    x, weight, bias = torch.randn(rows, 20).to(kind), torch.randn(33, 20).to(kind), torch.randn(33)
+    expected = x.float() @ weight.float().t()
+    close = {"rtol": 0.02, "atol": 0.05} if kind == torch.bfloat16 else {"rtol": 1e-4, "atol": 1e-5}
+    torch.testing.assert_close(product(x, weight).float(), expected, **close)
+    torch.testing.assert_close(product(x, weight, bias).float(), expected + bias, **close)
+    torch.testing.assert_close(prepared(weight)(x).float(), expected, **close)
+
+
+def test_onednn_that_multiplies_wrongly_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    products._onednn.cache_clear()
+    monkeypatch.setattr(products._OneDNN, "linear", lambda _, x, weight, bias=None: x @ weight.t() + 1)
+    assert products._onednn() is None
+    products._onednn.cache_clear()
+
+
+def test_rows_are_padded_with_zeros() -> None:
+    assert [padded(rows) for rows in (1, ROWS, ROWS + 1)] == [ROWS, ROWS, 2 * ROWS]
+    x = torch.ones(3, 2)
+    assert pad_rows(x).shape == (ROWS, 2)
+    assert pad_rows(x).sum() == 6
