@@ -9,7 +9,15 @@ import pytest
 
 from dialog_cvae.config import DataConfig
 from dialog_cvae.data import corpora, download, sample, swda, zhao2017
-from dialog_cvae.data.corpora import DATA_VARIABLE, find, find_vectors, load_corpus, load_split, resolve
+from dialog_cvae.data.corpora import (
+    DATA_VARIABLE,
+    find,
+    find_vectors,
+    load_corpus,
+    load_split,
+    resolve,
+    source_files,
+)
 from dialog_cvae.errors import DataError
 from dialog_cvae.types import Conversation, Corpus, Utterance
 
@@ -137,6 +145,31 @@ def test_one_split_of_zhao2017_needs_only_its_file(places: dict[str, Path]) -> N
         load_split(DataConfig(name="zhao2017"), "test")
     with pytest.raises(DataError, match=r"train\.jsonl"):
         load_corpus(DataConfig(name="zhao2017"))
+
+
+def test_source_files_are_those_that_are_read(places: dict[str, Path]) -> None:
+    mine = _put(places["named"], "mine.jsonl")
+    assert source_files(DataConfig(name=str(mine))) == [mine]
+    assert all(path.is_file() for path in source_files(DataConfig(name="sample")))
+    folder = places["environment"] / "swda"
+    for name in ("swda-metadata.csv", "sw00utt/sw_0001_4325.utt.csv", "sw00utt/._sw_0001_4325.utt.csv", "notes.csv"):
+        _put(folder, name)
+    assert sorted(path.name for path in source_files(DataConfig(name="swda"))) == [
+        "sw_0001_4325.utt.csv",
+        "swda-metadata.csv",
+    ]
+    ours = _put(places["named"])
+    assert source_files(DataConfig(name="swda", dir=places["named"])) == [ours]
+    folder = places["environment"] / "zhao2017"
+    for name in ("train.jsonl", "valid.jsonl", "test.jsonl", "notes.txt"):
+        _put(folder, name)
+    assert [path.name for path in source_files(DataConfig(name="zhao2017"))] == [
+        "train.jsonl",
+        "valid.jsonl",
+        "test.jsonl",
+    ]
+    with pytest.raises(DataError, match="unknown corpus"):
+        source_files(DataConfig(name="swdaa"))
 
 
 def test_zhao2017_says_where_to_put_its_files(places: dict[str, Path]) -> None:
