@@ -39,7 +39,7 @@ class World:
         rank: of this process.
         size: number of processes.
         local_rank: of this process among those on its machine.
-        local_size: number of processes on its machine.
+        local_size: number of processes on its machine; at least `local_rank + 1` where it is not known.
     """
 
     rank: int = 0
@@ -204,8 +204,8 @@ def who(environment: Mapping[str, str] = os.environ) -> World:
         return ALONE
     size = _number(environment, "WORLD_SIZE", "1", low=1)
     rank = _number(environment, "RANK", "0", low=0, below=size)
-    local_size = _number(environment, "LOCAL_WORLD_SIZE", "1", low=1, below=size + 1)
-    local_rank = _number(environment, "LOCAL_RANK", "0", low=0, below=local_size)
+    local_rank = _number(environment, "LOCAL_RANK", "0", low=0, below=size)
+    local_size = _number(environment, "LOCAL_WORLD_SIZE", str(local_rank + 1), low=local_rank + 1, below=size + 1)
     return World(rank, size, local_rank, local_size)
 
 

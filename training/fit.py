@@ -181,6 +181,8 @@ def _fit(given: Mapping[str, Any], argv: Sequence[str], world: World) -> int:
     config, out = plan.config, plan.out
     device = world.each(lambda: setup.device_of(world.device_name(options.device)))
     world.agree("device", device.type)
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)
     if config.train.threads is not None:
         torch.set_num_threads(config.train.threads)
     parts = _parts(config, options, init, out, world)

@@ -32,7 +32,7 @@ CONFIG_FILE, TOKENIZER_FILE, TOPICS_FILE, START_FILE = "config.json", "tokenizer
 BEST_FOLDER = "best"
 T = TypeVar("T")
 # Fields that a resumed run may change, because they do not change its result.
-FREE_ON_RESUME = {"corpus.dir", "train.save_every", "train.log_every", "train.threads"}
+FREE_ON_RESUME = {"corpus.dir", "train.accumulation", "train.save_every", "train.log_every", "train.threads"}
 
 
 class Start(Config):

@@ -9,7 +9,7 @@ all windows of its segment.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -228,14 +228,6 @@ def epoch_order(corpus: EncodedCorpus, segment: int, seed: int, epoch: int) -> I
     kind = np.min_scalar_type(-len(corpus.speaker))
     jumps = (begin - np.cumsum(lengths) + lengths).astype(kind)
     return np.repeat(jumps, lengths) + np.arange(corpus.windows, dtype=kind)
-
-
-def batches(corpus: EncodedCorpus, size: int, max_context: int) -> Iterator[tuple[NDArray[np.int64], DialogBatch]]:
-    """Every window once in corpus order, with the indices of its responses: for evaluation."""
-    responses = corpus.responses
-    for begin in range(0, len(responses), size):
-        chosen = responses[begin : begin + size]
-        yield chosen, collate(corpus, chosen, max_context)
 
 
 def forget_conditions(batch: DialogBatch, share: float, draws: NDArray[np.float64]) -> DialogBatch:

@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from dialog_cvae import distributions
 from dialog_cvae.cvae import CVAE, TensorBatch
@@ -86,6 +87,23 @@ def test_a_decoder_that_ignores_z_gains_nothing_by_it(tiny_model: CVAE, encoded:
     report = evaluate_elbo(tiny_model, encoded)
     assert report.nats_from_z == pytest.approx(0.0, abs=1e-6)
     assert report.nats_shuffled == pytest.approx(0.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("processes", [2, 3, 40])  # more than there are batches too
+def test_processes_may_share_the_batches_out(tiny_model: CVAE, encoded: EncodedCorpus, processes: int) -> None:
+    kept: list[Tensor] = []
+
+    def keep(sums: Tensor) -> Tensor:
+        kept.append(sums)
+        return torch.ones_like(sums)
+
+    for rank in range(1, processes):
+        evaluate_elbo(tiny_model, encoded, seed=3, batch_size=10, part=(rank, processes), total=keep)
+    whole = evaluate_elbo(tiny_model, encoded, seed=3, batch_size=10)
+    shared = evaluate_elbo(
+        tiny_model, encoded, seed=3, batch_size=10, part=(0, processes), total=lambda sums: sums + sum(kept)
+    )
+    assert shared._asdict() == pytest.approx(whole._asdict(), rel=1e-12, abs=1e-12)
 
 
 def test_progress_counts_every_window_and_the_mode_is_kept(tiny_model: CVAE, encoded: EncodedCorpus) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from hypothesis import strategies as st
 from dialog_cvae.config import ModelConfig
 from dialog_cvae.data.batches import EncodedCorpus
 from dialog_cvae.errors import ConfigError
-from tests.training.processes import together
+from tests.training.processes import TIMEOUT, together
 from tests.training.tiny_runs import Fit, Outcome, metrics, state
 from training import loop
 from training.config import TrainConfig
@@ -204,6 +205,40 @@ def test_torchrun_starts_it_and_passes_signals_on(
     assert "training/fit.py" not in error  # a traceback of ours
 
 
+@pytest.mark.slow
+def test_two_machines_need_no_folder_in_common(
+    corpus_file: Path, config_file: Path, tmp_path: Path, whole_run: Path
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = ["--data", str(corpus_file), "--config", str(config_file), "--out", "run"]
+    machines = []
+    for rank in range(2):
+        (tmp_path / str(rank)).mkdir()
+        place = ["--nnodes=2", f"--node-rank={rank}", "--master-addr=127.0.0.1", f"--master-port={port}"]
+        machines.append(
+            subprocess.Popen(
+                [sys.executable, "-m", "torch.distributed.run", *place, "-m", "training.fit", *options],
+                cwd=tmp_path / str(rank),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=os.environ | {"PYTHONPATH": str(Path(loop.__file__).parents[1]), "OMP_NUM_THREADS": "1"},
+            )
+        )
+    try:
+        told = [machine.communicate(timeout=TIMEOUT) for machine in machines]
+    finally:
+        for machine in machines:
+            machine.kill()
+            machine.wait()
+    assert [machine.returncode for machine in machines] == [0, 0], told
+    assert [bool(out) for out, _ in told] == [True, False]
+    assert list((tmp_path / "1").iterdir()) == []
+    _assert_same_curves(tmp_path / "0" / "run", whole_run)
+
+
 @settings(derandomize=True, deadline=None)
 @given(st.integers(0, 99), st.integers(1, 9), st.integers(1, 5))
 def test_parts_are_the_whole_in_order_and_nearly_equal(items: int, size: int, pieces: int) -> None:
@@ -243,6 +278,7 @@ def test_processes_share_each_batch_without_overlap(encoded: EncodedCorpus, size
         ({"RANK": "0", "WORLD_SIZE": "1"}, World(0, 1, 0, 1)),
         ({"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}, World(3, 4, 1, 2)),
         ({"RANK": "3", "WORLD_SIZE": "4"}, World(3, 4, 0, 1)),
+        ({"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1"}, World(3, 4, 1, 2)),
     ],
 )
 def test_who_a_process_is(environment: dict[str, str], world: World) -> None:
@@ -257,7 +293,7 @@ def test_who_a_process_is(environment: dict[str, str], world: World) -> None:
         ("RANK", "", "from 0 to 1"),
         ("WORLD_SIZE", "0", "at least 1"),
         ("WORLD_SIZE", "two", "at least 1"),
-        ("LOCAL_RANK", "1", "from 0 to 0"),
+        ("LOCAL_RANK", "2", "from 0 to 1"),
         ("LOCAL_WORLD_SIZE", "3", "from 1 to 2"),
     ],
 )

@@ -138,7 +138,18 @@ def test_auto_corpus_is_decided_once(
 def test_fields_without_influence_may_change(fit: Fit, at_step: AtStep, whole_run: Path) -> None:
     at_step(11, lambda: os.kill(os.getpid(), signal.SIGINT))
     assert fit("--out", "run").status == 130
-    free = ("--train.save-every", 3, "--train.log-every", 1, "--threads", 2, "--data-dir", ".")
+    free = (
+        "--train.save-every",
+        3,
+        "--train.log-every",
+        1,
+        "--threads",
+        2,
+        "--data-dir",
+        ".",
+        "--train.accumulation",
+        2,
+    )
     assert fit("--out", "run", "--resume", *free, "--device", "cpu").status == 0
     assert load_progress(Path("run")).step == 12
     assert metrics(Path("run"), "valid")[-1]["step"] == metrics(whole_run, "valid")[-1]["step"]
@@ -318,7 +329,8 @@ def test_a_loss_that_is_not_finite_stops_with_the_last_good_state(
 def test_figures_may_be_read_later_without_changing_the_run(
     fit: Fit, at_step: AtStep, whole_run: Path, monkeypatch: pytest.MonkeyPatch, often: int
 ) -> None:
-    monkeypatch.setitem(loop.UNREAD_AT_MOST, "cpu", 1000)  # as on a GPU
+    monkeypatch.setitem(loop.UNREAD_AT_MOST, "cpu", 1000)  # both as on a GPU
+    monkeypatch.setitem(loop.BATCHES_AHEAD, "cpu", 3)
     log_every = ("--train.log-every", often, "--train.validate-every", 12, "--train.save-every", 100)
     with monkeypatch.context() as patch:
         _not_finite_at(patch, 7)

@@ -16,7 +16,6 @@ from dialog_cvae.data.batches import (
     NOBODY,
     EncodedCorpus,
     addressees,
-    batches,
     collate,
     encode_corpus,
     epoch_order,
@@ -195,12 +194,6 @@ def test_the_batch_of_a_step_does_not_depend_on_where_training_began(encoded: En
         assert torch.equal(ours.noise, expected.noise)
         for name, tensor in ours.windows._asdict().items():
             assert torch.equal(tensor, getattr(expected.windows, name)), (step, name)
-
-
-def test_evaluation_sees_every_window_once_in_order(encoded: EncodedCorpus) -> None:
-    chunks = [responses for responses, _ in batches(encoded, 7, 4)]
-    assert np.concatenate(chunks).tolist() == encoded.responses.tolist()
-    assert {len(chunk) for chunk in chunks[:-1]} == {7}
 
 
 def test_the_first_window_sees_the_start_of_the_dialog() -> None:
