@@ -11,6 +11,7 @@ goes through `World.each`, or what is made of it, after which every process know
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -105,22 +106,19 @@ class World:
         """What `make` gives in this process, once it went well in all.
 
         Raises:
-            DialogCvaeError: it failed in a process; in the first, its own error is raised where it failed there.
+            DialogCvaeError: it failed in a process; the same in every process. A process alone raises what `make` does.
         """
         if self.size == 1:
             return make()
-        failure: Exception | None = None
+        failure = ""
         try:
             made = make()
         except FAILURES as error:
-            failure = error
-        told = self.gather("" if failure is None else str(failure) or type(failure).__name__)
-        rank = next((rank for rank, message in enumerate(told) if message), None)
-        if rank is None:
-            return made
-        if failure is not None and rank == self.rank == 0:
-            raise failure
-        raise DialogCvaeError(f"process {rank} of {self.size}: {told[rank]}")
+            failure = _told(error)
+        for rank, reason in enumerate(self.gather(failure)):
+            if reason:
+                raise DialogCvaeError(f"process {rank} of {self.size}: {reason}" if rank else reason)
+        return made
 
     def lead(self, act: Callable[[], T]) -> T | None:
         """What `act` gives in the first process, and None in all others, once it is done there.
@@ -211,7 +209,7 @@ def who(environment: Mapping[str, str] = os.environ) -> World:
 
 @contextmanager
 def joined(world: World) -> Iterator[World]:
-    """Let the processes talk; a process alone has nobody to talk to.
+    """Let the processes talk, and leave together; a process alone has nobody to talk to.
 
     Raises:
         ProcessLostError: they do not find each other.
@@ -224,20 +222,20 @@ def joined(world: World) -> Iterator[World]:
     try:
         dist.init_process_group(backend, rank=world.rank, world_size=world.size)
     except (RuntimeError, ValueError) as error:
-        raise ProcessLostError(
-            f"the {world.size} processes of the run do not find each other: {_first_line(error)}"
-        ) from None
+        reason = f"the {world.size} processes of the run do not find each other: {_first_line(error)}"
+        raise ProcessLostError(reason) from None
     together = False
     try:
         yield world
         together = True
-    except ProcessLostError:
-        raise
-    except DialogCvaeError:
+    except SystemExit:  # of an option that is unknown, and so to all
         together = True
         raise
     finally:
-        if together:  # otherwise the group would wait for those that are gone
+        if together:  # after any other error the others may be gone, and are not waited for
+            # The launcher ends all others as soon as one has failed: the first is to have said why.
+            sys.stdout.flush()
+            world.gather("")
             dist.destroy_process_group()
 
 
@@ -249,6 +247,12 @@ def _hearing_from_all() -> Iterator[None]:
         raise ProcessLostError(
             f"another process of the run ended, or cannot be reached: {_first_line(error)}"
         ) from None
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error) or type(error).__name__
 
 
 def _first_line(error: Exception) -> str:

@@ -30,7 +30,7 @@ from training.arguments import RunOptions
 from training.card import joint_licence, model_card
 from training.config import FitConfig
 from training.corpus import SPLITS, Summary, TrainingCorpus, fingerprint
-from training.distributed import ALONE, World, joined, who
+from training.distributed import ALONE, ProcessLostError, World, joined, who
 from training.folder import BEST_FOLDER, Start
 from training.journal import Journal, read_metrics
 from training.loop import Run, train
@@ -140,10 +140,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     world = ALONE
     try:
         world = who()
-        with _quiet(not world.leads):
-            given = arguments.parse(argv)
-            with joined(world):
-                return _fit(given, sys.argv[1:] if argv is None else argv, world)
+        with _quiet(not world.leads), joined(world):
+            return _status(sys.argv[1:] if argv is None else argv, world)
     except DialogCvaeError as error:
         if world.leads:
             print(f"error: {error}", file=sys.stderr)
@@ -161,6 +159,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 128 + signal.SIGINT
 
 
+def _status(argv: Sequence[str], world: World) -> int:
+    """Fit; what is refused is refused by every process, and each comes here."""
+    try:
+        return _fit(argv, world)
+    except ProcessLostError:
+        raise
+    except DialogCvaeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
 @contextmanager
 def _quiet(needed: bool) -> Iterator[None]:
     if not needed:
@@ -174,7 +183,8 @@ def _whose(world: World) -> str:
     return "" if world.leads else f"process {world.rank} of {world.size}: "
 
 
-def _fit(given: Mapping[str, Any], argv: Sequence[str], world: World) -> int:
+def _fit(argv: Sequence[str], world: World) -> int:
+    given = arguments.parse(argv)
     options = arguments.run_options(given)
     init = world.lead(lambda: None if options.init is None else Checkpoint.load(options.init))
     plan = world.share(lambda: _plan(given, options, init), Plan.to_json, Plan.from_json)

@@ -84,9 +84,12 @@ def _fit(
             if prepare is not None:
                 prepare(rank)
             status = fit.main(options)
-        except BaseException as raised:
+        except SystemExit as refusal:
+            assert isinstance(refusal.code, int)
+            status = refusal.code
+        except BaseException:
             traceback.print_exc()
-            status = raised.code if isinstance(raised, SystemExit) and isinstance(raised.code, int) else 1
+            status = 1
     pipe.send((status, out.getvalue(), error.getvalue()))
     pipe.close()
     sys.exit(0)

@@ -92,7 +92,10 @@ def _signalled(rank: int, at: int, step: int, number: signal.Signals) -> None:
         _after(step, partial(os.kill, os.getpid(), number))
 
 
-@pytest.mark.parametrize(("at", "number", "status"), [(1, signal.SIGINT, 130), (0, signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("at", "number", "status"),
+    [(1, signal.SIGINT, 130), pytest.param(0, signal.SIGTERM, 143, marks=pytest.mark.slow)],
+)
 def test_a_signal_to_one_stops_all_and_another_number_of_processes_goes_on(
     start: Start, fit: Fit, whole_run: Path, at: int, number: signal.Signals, status: int
 ) -> None:
@@ -161,6 +164,9 @@ def test_what_fails_in_one_is_told_once(start: Start, whole_run: Path, corpus_fi
     assert other == Outcome(2, "", "")
     lead, other = start(2, "--out", "run", "--train.batch-size", 0)
     assert lead.complaint == "train.batch_size: Input should be greater than or equal to 1, but is '0'"
+    assert other == Outcome(2, "", "")
+    lead, other = start(2, "--bogus")
+    assert lead.complaint.startswith("unrecognized arguments: --bogus")
     assert other == Outcome(2, "", "")
     lead, other = start(2, "--out", "full", prepare=_full_disk)
     assert lead.complaint == f"run/state: {os.strerror(errno.ENOSPC)}"
