@@ -12,91 +12,31 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import torch
 
-from dialog_cvae.checkpoint import Checkpoint, CheckpointConfig, Provenance
+from dialog_cvae.checkpoint import Checkpoint
 from dialog_cvae.cvae import CVAE
 from dialog_cvae.data.batches import EncodedCorpus
 from dialog_cvae.data.cache import open_cache
-from dialog_cvae.elbo import ElboReport
 from dialog_cvae.errors import CheckpointError, ConfigError, DialogCvaeError
-from dialog_cvae.runtime.torch_engine import weights_of
 from training import arguments, folder, setup
 from training.adam import GuardedAdam
 from training.arguments import RunOptions
-from training.card import joint_licence, model_card
+from training.best import BestCheckpoint
 from training.config import FitConfig
 from training.corpus import SPLITS, Summary, TrainingCorpus, fingerprint
 from training.distributed import ALONE, ProcessLostError, World, joined, who
 from training.folder import BEST_FOLDER, Start
 from training.journal import Journal, read_metrics
 from training.loop import Run, train
-from training.observer import Bystander
+from training.observer import Bystander, StopRequest
 from training.plots import CURVES_FILE, draw_learning_curves
 from training.setup import Vocabulary
 from training.state import Progress, load_state, save_state, share_state
 from training.stopping import Stopping
 from training.windows import Windows
-
-
-class StopRequest:
-    """True once Ctrl-C or SIGTERM came; a second one ends the process at once."""
-
-    def __init__(self) -> None:
-        self.signal: signal.Signals | None = None
-        self._previous: dict[signal.Signals, Any] = {}
-
-    def __bool__(self) -> bool:
-        return self.signal is not None
-
-    def __enter__(self) -> Self:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._previous[number] = signal.signal(number, self._handle)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def _handle(self, number: int, _: FrameType | None) -> None:
-        if self.signal is not None:
-            raise KeyboardInterrupt
-        self.signal = signal.Signals(number)
-
-
-@dataclass(frozen=True)
-class BestCheckpoint:
-    """Writes `OUT/best`; see `training.observer.BestKeeper`."""
-
-    path: Path
-    vocabulary: Vocabulary
-    corpus: Summary
-    config: FitConfig
-    start: Start
-
-    def __call__(self, model: CVAE, step: int, report: ElboReport) -> None:
-        """Save the model with its metrics and card."""
-        fitted = self.config.model_dump(mode="json", exclude={"corpus": {"dir"}})
-        fitted["corpus"]["name"] = Path(fitted["corpus"]["name"]).name  # a user's folders are nobody else's business
-        if (vectors := fitted["train"]["vectors"]) is not None:
-            fitted["train"]["vectors"] = Path(vectors).name
-        origin = self.start.origin
-        licences = [self.corpus.licence] if origin is None else [self.corpus.licence, origin.licence]
-        provenance = Provenance(
-            data=self.corpus.name if origin is None else f"{self.corpus.name}, after {origin.data}",
-            style=self.config.corpus.style if self.config.corpus.name == "swda" else None,
-            licence=joint_licence(licences),
-            step=step,
-            fit=fitted,
-        )
-        tokenizer, topics = self.vocabulary.tokenizer, self.vocabulary.topics
-        config = CheckpointConfig(model=model.config, vocab_size=len(tokenizer), topics=topics, provenance=provenance)
-        metrics = {"split": "valid", "step": step} | report.figures()
-        card = model_card(provenance, model.config, len(topics), metrics, self.start.command)
-        Checkpoint(config, weights_of(model), tokenizer, metrics, card).save(self.path)
 
 
 @dataclass(frozen=True)

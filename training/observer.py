@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping
-from typing import Protocol
+from types import FrameType
+from typing import Any, Protocol, Self
 
 from dialog_cvae.cvae import CVAE
 from dialog_cvae.elbo import ElboReport
@@ -60,3 +62,28 @@ class Interruption(Protocol):
     """Says whether somebody asked the run to stop."""
 
     def __bool__(self) -> bool: ...
+
+
+class StopRequest:
+    """True once Ctrl-C or SIGTERM came; a second one ends the process at once."""
+
+    def __init__(self) -> None:
+        self.signal: signal.Signals | None = None
+        self._previous: dict[signal.Signals, Any] = {}
+
+    def __bool__(self) -> bool:
+        return self.signal is not None
+
+    def __enter__(self) -> Self:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._previous[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, _: FrameType | None) -> None:
+        if self.signal is not None:
+            raise KeyboardInterrupt
+        self.signal = signal.Signals(number)

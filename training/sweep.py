@@ -20,7 +20,7 @@ from dialog_cvae.errors import CheckpointError, ConfigError, DialogCvaeError
 from training import arguments, sweep_report
 from training.cells import Cell, Standing, grid, parse_axis, parse_seeds, short_name
 from training.config import FitConfig
-from training.fit import StopRequest
+from training.observer import StopRequest
 from training.recipes import RECIPES
 from training.state import load_progress
 from training.sweep_engines import Engine, OnRay, on_one_machine, threads_of

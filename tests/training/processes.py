@@ -85,8 +85,7 @@ def _fit(
                 prepare(rank)
             status = fit.main(options)
         except SystemExit as refusal:
-            assert isinstance(refusal.code, int)
-            status = refusal.code
+            status = int(refusal.code or 0)
         except BaseException:
             traceback.print_exc()
             status = 1

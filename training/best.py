@@ -1,0 +1,48 @@
+"""The best checkpoint of a run: weights, provenance, metrics and card in `OUT/best`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from dialog_cvae.checkpoint import Checkpoint, CheckpointConfig, Provenance
+from dialog_cvae.cvae import CVAE
+from dialog_cvae.elbo import ElboReport
+from dialog_cvae.runtime.torch_engine import weights_of
+from training.card import joint_licence, model_card
+from training.config import FitConfig
+from training.corpus import Summary
+from training.folder import Start
+from training.setup import Vocabulary
+
+
+@dataclass(frozen=True)
+class BestCheckpoint:
+    """Writes `OUT/best`; see `training.observer.BestKeeper`."""
+
+    path: Path
+    vocabulary: Vocabulary
+    corpus: Summary
+    config: FitConfig
+    start: Start
+
+    def __call__(self, model: CVAE, step: int, report: ElboReport) -> None:
+        """Save the model with its metrics and card."""
+        fitted = self.config.model_dump(mode="json", exclude={"corpus": {"dir"}})
+        fitted["corpus"]["name"] = Path(fitted["corpus"]["name"]).name  # a user's folders are nobody else's business
+        if (vectors := fitted["train"]["vectors"]) is not None:
+            fitted["train"]["vectors"] = Path(vectors).name
+        origin = self.start.origin
+        licences = [self.corpus.licence] if origin is None else [self.corpus.licence, origin.licence]
+        provenance = Provenance(
+            data=self.corpus.name if origin is None else f"{self.corpus.name}, after {origin.data}",
+            style=self.config.corpus.style if self.config.corpus.name == "swda" else None,
+            licence=joint_licence(licences),
+            step=step,
+            fit=fitted,
+        )
+        tokenizer, topics = self.vocabulary.tokenizer, self.vocabulary.topics
+        config = CheckpointConfig(model=model.config, vocab_size=len(tokenizer), topics=topics, provenance=provenance)
+        metrics = {"split": "valid", "step": step} | report.figures()
+        card = model_card(provenance, model.config, len(topics), metrics, self.start.command)
+        Checkpoint(config, weights_of(model), tokenizer, metrics, card).save(self.path)
