@@ -20,9 +20,12 @@ from typing import BinaryIO, NamedTuple, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from dialog_cvae.data.jsonl_line import MAX_LINE_BYTES, SPLITS, LineError, Record, Split, parse_line, show
+from dialog_cvae.data.jsonl_line import MAX_LINE_BYTES, SPLITS, LineError, Record, parse_line, show
 from dialog_cvae.errors import ConfigError, DataError
 from dialog_cvae.types import Conversation, Corpus
+
+NO_SPLIT = -1
+KEY_BYTES = 16
 
 
 class Problem(NamedTuple):
@@ -87,15 +90,15 @@ class Scan(NamedTuple):
 
     Attributes:
         conversations: those with something to respond to, in the file's order.
-        splits: the split that the line of each asks for.
-        keys: what is said in each and the seed of the split, as a hash.
+        asked: (C,) the split that the line of each asks for, by its place in SPLITS, or NO_SPLIT.
+        keys: (C,) 16 bytes, a hash of what is said in each and of the seed of the split.
         problems: everything wrong, in the file's order.
         one_utterance: lines with a single utterance, to which nothing responds; left out of `conversations`.
     """
 
     conversations: Lines
-    splits: Sequence[Split | None]
-    keys: Sequence[bytes]
+    asked: NDArray[np.int8]
+    keys: NDArray[np.bytes_]
     problems: Sequence[Problem]
     one_utterance: Sequence[int]
 
@@ -131,12 +134,10 @@ def scan(path: Path, *, seed: int = 0) -> Scan:
     Raises:
         DataError: the file cannot be read.
     """
-    numbers, offsets = array("q"), array("q")
-    splits: list[Split | None] = []
-    keys: list[bytes] = []
+    every, several = _Places(), _Places()  # all conversations, and those of several utterances
+    asked, keys = array("b"), bytearray()
     problems: list[Problem] = []
     one_utterance: list[int] = []
-    line_of_id: dict[str, int] = {}
     first: Record | None = None
     with _opened(path) as file:
         version = _version(file)
@@ -147,26 +148,50 @@ def scan(path: Path, *, seed: int = 0) -> Scan:
                 problems += [Problem(number, reason) for reason in error.reasons]
                 continue
             first = first or record
-            problems += _conflicts(record, first, line_of_id)
+            if (record.split is None) != (first.split is None):
+                state = ("has none", "has one") if record.split is None else ("has one", "has none")
+                problems.append(Problem(number, f"split: this line {state[0]}, but line {first.line} {state[1]}"))
+            every.add(record, offset)
             if len(record.conversation.utterances) == 1:
                 one_utterance.append(number)
                 continue
-            numbers.append(number)
-            offsets.append(offset)
-            splits.append(record.split)
-            keys.append(_key(record.conversation, seed))
-    lines = Lines(path, version, np.array(numbers), np.array(offsets))
-    return Scan(lines, splits, keys, problems, one_utterance)
+            several.add(record, offset)
+            asked.append(NO_SPLIT if record.split is None else SPLITS.index(record.split))
+            keys += _key(record.conversation, seed)
+    problems = sorted([*_repeated_ids(path, version, every), *problems], key=lambda problem: problem.line)
+    return Scan(
+        several.lines(path, version),
+        np.array(asked, dtype=np.int8),
+        np.frombuffer(keys, dtype=f"S{KEY_BYTES}"),
+        problems,
+        one_utterance,
+    )
 
 
-def _conflicts(record: Record, first: Record, line_of_id: dict[str, int]) -> Iterator[Problem]:
-    """What is wrong with a line beside earlier ones; its id is added to those seen."""
-    number, name = record.line, record.conversation.id
-    if (earlier := line_of_id.setdefault(name, number)) != number:
-        yield Problem(number, f"id {show(name)} is already that of line {earlier}")
-    if (record.split is None) != (first.split is None):
-        state = ("has none", "has one") if record.split is None else ("has one", "has none")
-        yield Problem(number, f"split: this line {state[0]}, but line {first.line} {state[1]}")
+class _Places:
+    """Where conversations are, and a hash of the id of each."""
+
+    def __init__(self) -> None:
+        self.numbers, self.offsets, self.id_hashes = array("q"), array("q"), array("q")
+
+    def add(self, record: Record, offset: int) -> None:
+        self.numbers.append(record.line)
+        self.offsets.append(offset)
+        self.id_hashes.append(hash(record.conversation.id))
+
+    def lines(self, path: Path, version: tuple[int, ...]) -> Lines:
+        return Lines(path, version, np.array(self.numbers), np.array(self.offsets))
+
+
+def _repeated_ids(path: Path, version: tuple[int, ...], places: _Places) -> Iterator[Problem]:
+    """Ids that an earlier line has; only lines whose hashes are equal are looked at again."""
+    _, inverse, counts = np.unique(places.id_hashes, return_inverse=True, return_counts=True)
+    suspects = np.flatnonzero(counts[inverse] > 1)
+    line_of_id: dict[str, int] = {}
+    for index, conversation in zip(suspects, places.lines(path, version).take(suspects), strict=True):
+        number = places.numbers[index]
+        if (earlier := line_of_id.setdefault(conversation.id, number)) != number:
+            yield Problem(number, f"id {show(conversation.id)} is already that of line {earlier}")
 
 
 def assemble(path: Path, found: Scan, *, valid_share: float, test_share: float) -> Corpus:
@@ -179,12 +204,9 @@ def assemble(path: Path, found: Scan, *, valid_share: float, test_share: float) 
         DataError: a split would be empty.
         ConfigError: the shares leave nothing to train on.
     """
-    named = bool(found.splits) and found.splits[0] is not None
-    chosen = found.splits if named else _draw_splits(path, found, valid_share, test_share)
-    parts = {
-        name: found.conversations.take(np.array([i for i, split in enumerate(chosen) if split == name], dtype=np.int64))
-        for name in SPLITS
-    }
+    named = len(found.asked) > 0 and found.asked[0] != NO_SPLIT
+    chosen = found.asked if named else _draw_splits(path, found, valid_share, test_share)
+    parts = {name: found.conversations.take(np.flatnonzero(chosen == i)) for i, name in enumerate(SPLITS)}
     if missing := [name for name in SPLITS if not len(parts[name])]:
         raise DataError(path, f"no conversation of two or more utterances has split {' or '.join(missing)}")
     count = len(found.one_utterance)
@@ -223,14 +245,14 @@ def _lines(file: BinaryIO) -> Iterator[tuple[int, int, bytes]]:
             yield number, begin, raw
 
 
-def _draw_splits(path: Path, found: Scan, valid_share: float, test_share: float) -> list[Split]:
+def _draw_splits(path: Path, found: Scan, valid_share: float, test_share: float) -> NDArray[np.int8]:
     """A split for each conversation, by the order of the hashes of what is said."""
     if not (valid_share >= 0 and test_share >= 0 and valid_share + test_share < 1):
         raise ConfigError(
             "corpus.valid_share + corpus.test_share must be below 1 and neither negative, "
             f"are {valid_share} + {test_share}"
         )
-    distinct = sorted(set(found.keys))
+    distinct, rank = np.unique(found.keys, return_inverse=True)
     n = len(distinct)
     if n < len(SPLITS):
         skipped = f" ({len(found.one_utterance)} with one utterance do not count)" if found.one_utterance else ""
@@ -239,11 +261,12 @@ def _draw_splits(path: Path, found: Scan, valid_share: float, test_share: float)
         )
     valid = min(max(1, round(valid_share * n)), n - 2)
     test = min(max(1, round(test_share * n)), n - 1 - valid)
-    held_out: dict[bytes, Split] = dict.fromkeys(distinct[:valid], "valid")
-    held_out |= dict.fromkeys(distinct[valid : valid + test], "test")
-    return [held_out.get(key, "train") for key in found.keys]
+    of_rank = np.full(n, SPLITS.index("train"), dtype=np.int8)
+    of_rank[:valid] = SPLITS.index("valid")
+    of_rank[valid : valid + test] = SPLITS.index("test")
+    return of_rank[rank]
 
 
 def _key(conversation: Conversation, seed: int) -> bytes:
     said = json.dumps([seed, *((u.speaker, u.text) for u in conversation.utterances)])
-    return hashlib.blake2b(said.encode(), digest_size=16).digest()
+    return hashlib.blake2b(said.encode(), digest_size=KEY_BYTES).digest()
