@@ -243,6 +243,8 @@ def joined(world: World) -> Iterator[World]:
 def _hearing_from_all() -> Iterator[None]:
     try:
         yield
+    except torch.OutOfMemoryError:
+        raise
     except RuntimeError as error:
         raise ProcessLostError(
             f"another process of the run ended, or cannot be reached: {_first_line(error)}"

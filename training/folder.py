@@ -5,6 +5,7 @@ OUT/tokenizer.model  the tokenizer
 OUT/topics.json      topics in the order of their embedding
 OUT/start.json       the command, and what the checkpoint of --init was fitted on
 OUT/metrics.jsonl    metrics; OUT/tensorboard the same for TensorBoard; OUT/learning_curves.png at the end
+OUT/speed.jsonl      seconds an update took, and the share of them spent waiting for its batch
 OUT/state/           weights, optimiser and position, to resume from
 OUT/best/            the best checkpoint
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import math
 import sys
 from pathlib import Path
@@ -51,6 +52,25 @@ def test_records_are_means_since_the_last_one(tmp_path: Path) -> None:
         (4, 2.5, 5, 0.5),
         (8, 6.5, 13, 0.5),
     ]
+
+
+def test_speed_is_recorded_apart_from_the_metrics(tmp_path: Path) -> None:
+    with Journal(tmp_path, _progress(), _config(log_every=4)) as journal:
+        _train(journal, 1, 2)
+        journal.paced(2, 1.0, 0.25)
+        _train(journal, 3, 4)
+        journal.paced(4, 3.0, 0.75)
+        _train(journal, 5, 8)
+        journal.paced(8, 2.0, 0.0)
+    lines = (tmp_path / "speed.jsonl").read_text().splitlines()
+    expected = {"kind": "speed", "step": 4, "seconds_per_update": 1.0, "data_wait": 0.25}
+    assert [json.loads(line) for line in lines] == [
+        expected,
+        expected | {"step": 8, "seconds_per_update": 0.5, "data_wait": 0.0},
+    ]
+    assert {record["kind"] for record in read_metrics(tmp_path)} == {"train"}
+    with Journal(tmp_path, _progress(6), _config(log_every=4)):
+        assert (tmp_path / "speed.jsonl").read_text().splitlines() == lines[:1]
 
 
 def test_records_after_the_state_are_dropped(tmp_path: Path) -> None:
