@@ -47,7 +47,7 @@ class UtteranceEncoder(nn.Module):
         """(2, U, H), with the input products taken once for each distinct word of the batch."""
         packing = Packing.of(lengths).to(tokens.device)
         places = (packing.position, packing.mirrored)  # of the forward and of the backward direction
-        words, index = tokens.unique(return_inverse=True)
+        words, index = torch.unique(tokens, return_inverse=True)
         vectors = embedding(nn.functional.pad(words, (0, padded(len(words)) - len(words))))
         gates = []
         for (weight_in, _, bias_in, _), position in zip(self.gru.all_weights, places, strict=True):

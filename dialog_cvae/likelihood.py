@@ -30,7 +30,9 @@ def token_nll(hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> 
     Returns:
         (N,) nats, in single precision; under autocast only the products are in its precision.
     """
-    nll: Tensor = _TokenNLL.apply(hidden, weight, bias, targets, product_type(weight), torch.is_grad_enabled())
+    nll: Tensor = _TokenNLL.apply(  # type: ignore[no-untyped-call]
+        hidden, weight, bias, targets, product_type(weight), torch.is_grad_enabled()
+    )
     return nll
 
 

@@ -60,14 +60,17 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return multiplied if bias is None else multiplied + bias
 
 
-def prepared(weight: Tensor) -> Product:
-    """The function x -> x W^T for many x (M, K) and one weight (N, K), whose layout is changed once."""
+def prepared(weight: Tensor, bias: Tensor | None = None) -> Product:
+    """The function x -> x W^T + b for many x (M, K) and one weight (N, K), whose layout is changed once.
+
+    Later changes of the weight may or may not have an effect, those of the bias have.
+    """
     operations = _onednn() if weight.device.type == "cpu" and weight.dtype in KINDS else None
     if operations is None:
         transposed = weight.t().contiguous()
-        return lambda x: torch.mm(x, transposed)
+        return lambda x: torch.mm(x, transposed) if bias is None else torch.addmm(bias, x, transposed)
     packed = operations.packed(weight.contiguous())
-    return lambda x: operations.linear(x, packed)
+    return lambda x: operations.linear(x, packed, bias)
 
 
 class _OneDNN:
@@ -88,7 +91,7 @@ class _OneDNN:
 @cache
 def _onednn() -> _OneDNN | None:
     """The operations, if they are there and multiply as they should."""
-    if not torch.backends.mkldnn.is_available():
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return None
     try:
         operations = _OneDNN(torch.ops.mkldnn)

@@ -72,7 +72,9 @@ def gru(gates: Tensor, weight: Tensor, bias: Tensor, sizes: tuple[int, ...], ini
     Returns:
         (D, N, H), packed.
     """
-    states: Tensor = _GRU.apply(gates, weight, bias, initial, sizes, product_type(weight))
+    states: Tensor = _GRU.apply(  # type: ignore[no-untyped-call]
+        gates, weight, bias, initial, sizes, product_type(weight)
+    )
     return states
 
 
@@ -125,7 +127,7 @@ class _GRU(torch.autograd.Function):
         active, inner, states, weight, initial = ctx.saved_tensors
         sizes, kind, hidden = ctx.sizes, ctx.kind, weight.shape[2]
         first = torch.zeros_like(states[:, : sizes[0]]) if initial is None else initial.to(states.dtype)
-        earlier = (state[:, :size] for state, size in zip(states.split(sizes, 1), sizes[1:], strict=False))
+        earlier = (state[:, :size] for state, size in zip(torch.split(states, list(sizes), 1), sizes[1:], strict=False))
         tokens = states.shape[1]
         spare = states.new_zeros(len(states), padded(tokens) - tokens, hidden)
         before = torch.cat((first, *earlier, spare), dim=1)  # (D, padded N, H): each token's state before it
@@ -173,7 +175,7 @@ def _back_through_time(
         (D, n_0, H), the gradient of the first states, if wanted.
     """
     multiply = [prepared(each.t()) for each in weight]  # g -> g W, for each direction
-    products = grad_products.unflatten(2, (3, -1))
+    products = grad_products.unflatten(2, (3, -1))  # type: ignore[no-untyped-call]
     steps = list(_by_step(sizes, grad_states, grad_products, products, factors, update))
     carried: list[Tensor] = []
     for step, (grad, flat, product, factor, kept) in reversed(list(enumerate(steps))):
@@ -190,7 +192,7 @@ def _back_through_time(
 
 def _by_step(sizes: tuple[int, ...], *packed: Tensor) -> Iterator[tuple[Tensor, ...]]:
     """Views of packed tensors (D, N, ...), for each step those of its n_t sequences."""
-    return zip(*(tensor.split(sizes, 1) for tensor in packed), strict=True)
+    return zip(*(torch.split(tensor, list(sizes), 1) for tensor in packed), strict=True)
 
 
 def _tanh_(x: Tensor) -> Tensor:

@@ -31,6 +31,7 @@ from training.distributed import ALONE, ProcessLostError, World, joined, who
 from training.folder import BEST_FOLDER, Start
 from training.journal import Journal, read_metrics
 from training.loop import Run, train
+from training.memory import keep_freed_memory
 from training.observer import Bystander, StopRequest
 from training.plots import CURVES_FILE, draw_learning_curves
 from training.setup import Vocabulary
@@ -136,6 +137,7 @@ def _fit(argv: Sequence[str], world: World) -> int:
     if config.train.threads is not None:
         torch.set_num_threads(config.train.threads)
     parts = _parts(config, options, init, out, world)
+    keep_freed_memory()
     command, origin = _shown_command(argv), None if init is None else init.config.provenance
     start = world.lead(lambda: folder.stored_start(out) if options.resume else Start(command=command, origin=origin))
     start = start or Start(command=command)

@@ -16,6 +16,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from dialog_cvae.products import prepared
 from dialog_cvae.runtime.base import ROWS
 
 
@@ -46,18 +47,12 @@ class RowProduct:
     """
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
-        self.bias = bias.detach()
-        onednn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-        self.packed = onednn and weight.device.type == "cpu"
-        weight = weight.detach().contiguous()
-        self.weight = torch.ops.mkldnn._reorder_linear_weight(weight, ROWS) if self.packed else weight
+        self.outputs = len(weight)
+        self._apply = prepared(weight.detach(), bias.detach())
 
     def __call__(self, rows: Tensor) -> Tensor:
         """(R, I) -> (R, O), an array of its own."""
-        if not self.packed:
-            return torch.nn.functional.linear(rows, self.weight, self.bias)
-        product: Tensor = torch.ops.mkldnn._linear_pointwise(rows, self.weight, self.bias, "none", [], "")
-        return product
+        return self._apply(rows)
 
 
 class RowGRU:

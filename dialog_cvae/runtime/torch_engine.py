@@ -120,7 +120,7 @@ class TorchEngine:
         fields: tuple[NDArray[Any], ...] = (batch.context, batch.context_lengths, batch.floors, batch.topic)
         fields += (batch.profiles, batch.profiles_known)
         encoded = _array(by_rows(encode, *map(self._tensor, fields)))  # (B, C + 2Z)
-        latent = self._prior[1].bias.shape[0] // 2
+        latent = self._prior[1].outputs // 2
         return Condition(*np.split(encoded, [-2 * latent, -latent], axis=1))
 
     def _encode_utterances(self, tokens: Tensor, lengths: Tensor) -> Tensor:

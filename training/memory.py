@@ -1,0 +1,27 @@
+"""How a training process deals with memory that it frees and soon asks for again."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+LARGEST = 2**30
+
+
+def keep_freed_memory() -> bool:
+    """Keep freed memory for the next request instead of handing it back to the system.
+
+    A training step frees and asks for the same hundreds of megabytes again and again. By default glibc returns every
+    large block at once, and the system clears each of its pages anew when it is next touched.
+
+    Returns:
+        Whether the C library took the setting; others than glibc have none.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError):
+        return False
+    return bool(mallopt(M_MMAP_THRESHOLD, LARGEST)) and bool(mallopt(M_TRIM_THRESHOLD, LARGEST))
