@@ -17,17 +17,11 @@ from torch import Tensor, nn
 from dialog_cvae import distributions
 from dialog_cvae.config import ModelConfig
 from dialog_cvae.decoder import Decoder
+from dialog_cvae.devices import moved
 from dialog_cvae.encoders import ContextEncoder, UtteranceEncoder
 from dialog_cvae.types import PROFILE_FEATURES, DialogBatch, ElboTerms, Gaussian
 
 UNIFORM_RANGE = 0.08
-
-
-def moved(tensor: Tensor, device: torch.device | str) -> Tensor:
-    """The tensor on a device; nobody waits for a copy to a GPU, whose later work comes after it by itself."""
-    if torch.device(device).type == "cuda":
-        return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor.to(device)
 
 
 class TensorBatch(NamedTuple):

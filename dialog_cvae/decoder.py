@@ -1,6 +1,6 @@
 """The response decoder: a GRU language model that starts from [condition; z].
 
-Shape legend: B windows, R rows being decoded, T target tokens of a response with `</s>`, N = sum of T over the batch,
+Shape legend: B windows, T target tokens of a response with `</s>`, N = sum of T over the batch,
 E embedding, D decoder GRU, V vocabulary.
 """
 
@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 from dialog_cvae.likelihood import token_nll
 from dialog_cvae.products import pad_rows
-from dialog_cvae.recurrence import Packing, gru
+from dialog_cvae.recurrence import Packing, fused, gru
 
 
 class TokenLoss(NamedTuple):
@@ -34,7 +34,7 @@ class TokenLoss(NamedTuple):
 
 
 class Decoder(nn.Module):
-    """p(x | z, c) by teacher forcing over whole batches, or one step at a time."""
+    """p(x | z, c) by teacher forcing over whole batches; engines take the steps of decoding from its parameters."""
 
     def __init__(self, embedding_size: int, hidden_size: int, start_size: int, vocab_size: int) -> None:
         super().__init__()
@@ -57,9 +57,9 @@ class Decoder(nn.Module):
         """
         packing = Packing.of(lengths).to(targets.device)
         tokens = packing.sequence, packing.position
-        if embedded.is_cuda:
-            packed = pack_padded_sequence(embedded, lengths, batch_first=True, enforce_sorted=False)
-            hidden = self.gru(packed, state[None])[0].data
+        if fused(embedded.device):
+            packed = pack_padded_sequence(embedded[packing.order], lengths.sort(descending=True)[0], True)
+            hidden = self.gru(packed, state[packing.order][None])[0].data
         else:
             ((weight_in, weight, bias_in, bias),) = self.gru.all_weights
             gates = nn.functional.linear(pad_rows(embedded[tokens]), weight_in, bias_in)[: len(packing.sequence)]
@@ -67,8 +67,3 @@ class Decoder(nn.Module):
             hidden = gru(gates[None], weight[None], bias[None], packing.sizes, first[None])[0]
         nll = token_nll(hidden, self.output.weight, self.output.bias, targets[tokens])
         return TokenLoss(nll, packing.sequence)
-
-    def step(self, embedded: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """One token: (R, E), (R, D) -> logits (R, V), state (R, D)."""
-        hidden, _ = self.gru(embedded[:, None], state[None])
-        return self.output(hidden[:, 0]), hidden[:, 0]

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from dialog_cvae import distributions
-from dialog_cvae.cvae import CVAE, TensorBatch, moved
+from dialog_cvae.cvae import CVAE, TensorBatch
 from dialog_cvae.data.batches import EncodedCorpus, collate
+from dialog_cvae.devices import moved
 
 ACTIVE_VARIANCE = 0.01  # Burda et al. (2016): a unit is active when its mean varies more than this over the data
 _TERMS = ("reconstruction", "prior", "shuffled", "kl", "bag_of_words")

@@ -13,7 +13,7 @@ from torch.nn.functional import linear
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from dialog_cvae.products import padded
-from dialog_cvae.recurrence import Packing, gru
+from dialog_cvae.recurrence import Packing, fused, gru
 
 
 class UtteranceEncoder(nn.Module):
@@ -34,26 +34,23 @@ class UtteranceEncoder(nn.Module):
         Returns:
             (U, 2H).
         """
-        states = self._by_cudnn if tokens.is_cuda else self._by_distinct_words
-        return states(embedding, tokens, lengths).transpose(0, 1).flatten(1)
-
-    def _by_cudnn(self, embedding: nn.Embedding, tokens: Tensor, lengths: Tensor) -> Tensor:
-        """(2, U, H) by PyTorch's own GRU, whose kernels on a GPU are fused."""
-        packed = pack_padded_sequence(embedding(tokens), lengths, batch_first=True, enforce_sorted=False)
-        _, final = self.gru(packed)
-        return final  # type: ignore[no-any-return]
-
-    def _by_distinct_words(self, embedding: nn.Embedding, tokens: Tensor, lengths: Tensor) -> Tensor:
-        """(2, U, H), with the input products taken once for each distinct word of the batch."""
         packing = Packing.of(lengths).to(tokens.device)
+        final: Tensor  # (2, U, H)
+        if fused(tokens.device):
+            packed = pack_padded_sequence(embedding(tokens[packing.order]), lengths.sort(descending=True)[0], True)
+            final = self.gru(packed)[1][:, packing.rank]
+        else:
+            final = self._by_distinct_words(embedding, tokens, packing)
+        return final.transpose(0, 1).flatten(1)
+
+    def _by_distinct_words(self, embedding: nn.Embedding, tokens: Tensor, packing: Packing) -> Tensor:
+        """(2, U, H), with the input products taken once for each distinct word of the batch."""
         places = (packing.position, packing.mirrored)  # of the forward and of the backward direction
         words, index = torch.unique(tokens, return_inverse=True)
         vectors = embedding(nn.functional.pad(words, (0, padded(len(words)) - len(words))))
         gates = []
         for (weight_in, _, bias_in, _), position in zip(self.gru.all_weights, places, strict=True):
-            by_word = linear(vectors, weight_in, bias_in).to(
-                weight_in.dtype
-            )  # single: repeated words' gradients add up
+            by_word = linear(vectors, weight_in, bias_in).to(bias_in.dtype)  # repeated words' gradients add up in it
             gates.append(nn.functional.embedding(index[packing.sequence, position], by_word))
         _, weight, _, bias = (torch.stack(parameters) for parameters in zip(*self.gru.all_weights, strict=True))
         return gru(torch.stack(gates), weight, bias, packing.sizes)[:, packing.last]

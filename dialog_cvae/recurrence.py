@@ -4,7 +4,7 @@ PyTorch's GRU on a CPU accumulates its weight gradients step by step and differe
 step. Here the recurrent product is the only matrix product within the loop, both directions of a bidirectional
 recurrence share it, the first step (from a zero state) needs none, what the backward loop multiplies by is computed for
 all tokens at once, and each weight gradient is one product at the end. On a GPU PyTorch's fused kernels are the better
-choice; `GRU` computes either way from the same parameters.
+choice (`fused`), where the whole input is known beforehand; both compute the same from the same parameters.
 
 Under autocast the products run in its precision, while states, gates and accumulated gradients stay in single.
 
@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from dialog_cvae.devices import moved
 from dialog_cvae.products import padded, prepared, product_type
 
 
@@ -31,7 +32,8 @@ class Packing(NamedTuple):
         position: (N,) where in it.
         mirrored: (N,) where in it the backward direction is at that token: length - 1 - position.
         last: (S,) the packed index of each sequence's last token.
-        order: (n_0,) the sequences, longest first.
+        order: (S,) the sequences, longest first.
+        rank: (S,) where in `order` each sequence stands.
     """
 
     sizes: tuple[int, ...]
@@ -40,6 +42,7 @@ class Packing(NamedTuple):
     mirrored: Tensor
     last: Tensor
     order: Tensor
+    rank: Tensor
 
     @classmethod
     def of(cls, lengths: Tensor) -> Packing:
@@ -50,13 +53,19 @@ class Packing(NamedTuple):
         position, rank = alive.nonzero(as_tuple=True)
         sizes = alive.sum(1)
         begins = sizes.cumsum(0) - sizes
-        last = torch.empty_like(lengths)
-        last[order] = begins[ordered - 1] + torch.arange(len(lengths))
-        return cls(tuple(sizes.tolist()), order[rank], position, ordered[rank] - 1 - position, last, order)
+        ranks = torch.empty_like(order)
+        ranks[order] = torch.arange(len(order))
+        last = begins[lengths - 1] + ranks
+        return cls(tuple(sizes.tolist()), order[rank], position, ordered[rank] - 1 - position, last, order, ranks)
 
     def to(self, device: torch.device) -> Packing:
         """The same on another device."""
-        return Packing(self.sizes, *(tensor.to(device, non_blocking=True) for tensor in self[1:]))
+        return Packing(self.sizes, *(moved(tensor, device) for tensor in self[1:]))
+
+
+def fused(device: torch.device) -> bool:
+    """Whether PyTorch's own GRU is the faster one on a device: it has a kernel for all steps there."""
+    return device.type == "cuda"
 
 
 def gru(gates: Tensor, weight: Tensor, bias: Tensor, sizes: tuple[int, ...], initial: Tensor | None = None) -> Tensor:

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from dialog_cvae.config import ModelConfig
-from dialog_cvae.cvae import TensorBatch, moved
+from dialog_cvae.cvae import TensorBatch
 from dialog_cvae.data.batches import EncodedCorpus, Integers, collate, epoch_order, forget_conditions
+from dialog_cvae.devices import moved
 from training.config import TrainConfig
 from training.distributed import ALONE, World
 

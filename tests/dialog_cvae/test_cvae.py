@@ -81,9 +81,12 @@ def noise(encoded: EncodedCorpus, tiny_config: ModelConfig) -> Tensor:
     return torch.randn(len(encoded.responses), tiny_config.latent_size, generator=generator)
 
 
+@pytest.mark.parametrize("fused", [False, True], ids=["steps", "fused"])
 def test_terms_and_gradients_agree_with_the_naive_model(
-    tiny_model: CVAE, encoded: EncodedCorpus, noise: Tensor
+    tiny_model: CVAE, encoded: EncodedCorpus, noise: Tensor, fused: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for module in ("encoders", "decoder"):  # as on a GPU, where PyTorch's own GRU computes most
+        monkeypatch.setattr(f"dialog_cvae.{module}.fused", lambda _: fused)
     model, responses = tiny_model.double(), encoded.responses
     batch = TensorBatch.from_arrays(collate(encoded, responses, model.config.max_context))
     batch = batch._replace(**{name: getattr(batch, name).double() for name in ("floors", "profiles", "profiles_known")})
@@ -126,10 +129,11 @@ def test_steps_equal_teacher_forcing(tiny_model: CVAE, encoded: EncodedCorpus) -
     z = torch.randn(len(responses), 3, generator=torch.Generator().manual_seed(2))
     condition = tiny_model.encode(batch).condition
     expected = tiny_model.reconstruction(batch, condition, z)
-    state, total = tiny_model.decoder.initial_state(condition, z), torch.zeros(len(responses))
+    state, total = tiny_model.decoder.initial_state(condition, z)[None], torch.zeros(len(responses))
     tokens = batch.tokens[batch.response]
     for position in range(int(batch.target_lengths.max())):
-        logits, state = tiny_model.decoder.step(tiny_model.embedding(tokens[:, position]), state)
+        hidden, state = tiny_model.decoder.gru(tiny_model.embedding(tokens[:, position])[:, None], state)
+        logits = tiny_model.decoder.output(hidden[:, 0])
         log_probs = torch.log_softmax(logits, -1).gather(1, tokens[:, position + 1, None])[:, 0]
         total -= torch.where(position < batch.target_lengths, log_probs, 0.0)
     torch.testing.assert_close(total, expected)
