@@ -6,13 +6,18 @@ import json
 import re
 import shlex
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+from torch.distributed.run import get_args_parser
 
 from api.schemas import RespondRequest
+from benchmarks import corpus as corpus_benchmark
+from benchmarks import evaluation as evaluation_benchmark
+from benchmarks import training as training_benchmark
 from dialog_cvae.data.jsonl_line import parse_line
 from eval.dialog import _parser
-from training import arguments, check, schedules
+from training import arguments, check, schedules, sweep
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -40,9 +45,35 @@ def test_evaluation_accepts(options: list[str]) -> None:
     assert _parser().parse_args(options).out
 
 
+@pytest.mark.parametrize("options", commands("training.sweep"), ids=" ".join)
+def test_sweep_accepts(options: list[str]) -> None:
+    assert len(sweep._cells(*arguments.parse_with(sweep._parser(), sweep.FitFields, options))) == 10
+
+
+BENCHMARKS = (training_benchmark, evaluation_benchmark, corpus_benchmark)
+
+
+@pytest.mark.parametrize("module", BENCHMARKS, ids=lambda module: module.__name__)
+def test_benchmarks_accept(module: ModuleType) -> None:
+    for options in commands(module.__name__):
+        assert module._parser().parse_args(options)
+
+
+def test_several_processes_run_what_fit_accepts() -> None:
+    lines = [shlex.split(line.split("#")[0]) for line in README.splitlines() if line.startswith("torchrun ")]
+    assert len(lines) == 3
+    for words in lines:
+        place = words.index("-m")
+        assert words[place + 1] == "training.fit"
+        torch_arguments, _ = get_args_parser().parse_known_args([*words[1:place], "script"])
+        assert int(torch_arguments.nproc_per_node) in (2, 4)
+        arguments.run_options(arguments.parse(words[place + 2 :]))
+
+
 def test_no_other_command_is_shown() -> None:
     shown = {words[2] for words in COMMANDS}
-    assert shown == {"training.fit", "eval.dialog", check.__name__, schedules.__name__}
+    expected = {"training.fit", "eval.dialog", check.__name__, schedules.__name__, sweep.__name__}
+    assert shown == expected | {module.__name__ for module in BENCHMARKS}
 
 
 def test_the_conversation_shown_is_valid() -> None:
