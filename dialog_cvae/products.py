@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 ROWS = 64
+STEP = 8
 KINDS = (torch.float32, torch.bfloat16)  # that oneDNN is asked to multiply
 
 Product = Callable[[Tensor], Tensor]
@@ -35,6 +36,15 @@ def padded(rows: int) -> int:
     Products over as many rows as a batch happens to have tokens are therefore taken over so many.
     """
     return -(-rows // ROWS) * ROWS
+
+
+def few_shapes(rows: int, there: int) -> int:
+    """How many of the rows that are there to multiply where only the first `rows` are wanted.
+
+    A recurrence takes its products with every number of rows from the largest down to 1; multiples of `STEP` let oneDNN
+    keep the kernels of all of them.
+    """
+    return min(-(-rows // STEP) * STEP, there)
 
 
 def pad_rows(x: Tensor) -> Tensor:

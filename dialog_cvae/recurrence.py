@@ -14,13 +14,14 @@ Shape legend: D directions, S sequences, N tokens of all sequences, n_t sequence
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from dialog_cvae.devices import moved
-from dialog_cvae.products import padded, prepared, product_type
+from dialog_cvae.products import few_shapes, padded, prepared, product_type
 
 
 class Packing(NamedTuple):
@@ -116,12 +117,14 @@ class _GRU(torch.autograd.Function):
             inner,
             states,
         ):
+            size = state.shape[1]
             if previous is None:
                 previous = torch.zeros_like(state)
             else:
-                previous = previous[:, : state.shape[1]]
-                for rows, times, to_sigmoid, to_new in zip(previous.to(kind), multiply, sigmoid, within, strict=True):
-                    product = times(rows).to(states.dtype)  # (n, 3H)
+                wide = previous[:, : few_shapes(size, previous.shape[1])].to(kind)
+                previous = previous[:, :size]
+                for rows, times, to_sigmoid, to_new in zip(wide, multiply, sigmoid, within, strict=True):
+                    product = times(rows)[:size].to(states.dtype)  # (n, 3H)
                     to_sigmoid += product[:, : 2 * hidden]
                     to_new += product[:, 2 * hidden :]
             sigmoid.sigmoid_()
@@ -151,7 +154,7 @@ class _GRU(torch.autograd.Function):
         room[:, tokens:] = 0
         grad_products = room[:, :tokens]  # (D, N, 3H)
         carried = _back_through_time(
-            grad_states, grad_products, factors, update, weight.to(kind), sizes, to_start=initial is not None
+            grad_states, room, factors, update, weight.to(kind), sizes, to_start=initial is not None
         )
         grad_weight = torch.bmm(room.transpose(1, 2), before.to(kind)).to(weight.dtype)
         grad_bias = grad_products.sum(1, dtype=weight.dtype)
@@ -161,7 +164,7 @@ class _GRU(torch.autograd.Function):
 
 def _back_through_time(
     grad_states: Tensor,
-    grad_products: Tensor,
+    room: Tensor,
     factors: Tensor,
     update: Tensor,
     weight: Tensor,
@@ -173,7 +176,7 @@ def _back_through_time(
 
     Args:
         grad_states: (D, N, H), the loss's own gradient of each state; what flows back from later ones is added to it.
-        grad_products: (D, N, 3H), written.
+        room: (D, at least N, 3H), of which the first N are written.
         factors: (D, N, 3, H) from a state to its three recurrent products.
         update: (D, N, H), z.
         weight: (D, 3H, H) in the precision of the products.
@@ -184,17 +187,20 @@ def _back_through_time(
         (D, n_0, H), the gradient of the first states, if wanted.
     """
     multiply = [prepared(each.t()) for each in weight]  # g -> g W, for each direction
-    products = grad_products.unflatten(2, (3, -1))  # type: ignore[no-untyped-call]
-    steps = list(_by_step(sizes, grad_states, grad_products, products, factors, update))
+    products = room[:, : sum(sizes)].unflatten(2, (3, -1))  # type: ignore[no-untyped-call]
+    begins = accumulate(sizes, initial=0)
+    steps = list(zip(begins, _by_step(sizes, grad_states, products, factors, update), strict=False))
     carried: list[Tensor] = []
-    for step, (grad, flat, product, factor, kept) in reversed(list(enumerate(steps))):
+    for begin, (grad, product, factor, kept) in reversed(steps):
         for rows, later in zip(grad, carried, strict=bool(carried)):
             rows[: len(later)] += later
         torch.mul(factor, grad[:, :, None], out=product)
-        if step or to_start:
+        if begin or to_start:
+            size = grad.shape[1]
+            wide = room[:, begin : begin + few_shapes(size, room.shape[1] - begin)]
             carried = [
-                times(rows).to(own.dtype).addcmul_(own, stays)
-                for times, rows, own, stays in zip(multiply, flat, grad, kept, strict=True)
+                times(rows)[:size].to(own.dtype).addcmul_(own, stays)
+                for times, rows, own, stays in zip(multiply, wide, grad, kept, strict=True)
             ]
     return torch.stack(carried) if to_start else None
 
