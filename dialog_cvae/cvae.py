@@ -128,7 +128,8 @@ class CVAE(nn.Module):
 
     def prior(self, condition: Tensor) -> Gaussian:
         """p(z | c): (B, C) -> Gaussian of (B, Z)."""
-        return Gaussian(*self.prior_network(condition).chunk(2, dim=-1))
+        with torch.autocast(condition.device.type, enabled=False):  # small, and the KL is made of differences
+            return Gaussian(*self.prior_network(condition).chunk(2, dim=-1))
 
     def posterior(self, encoded: Encoded) -> Gaussian:
         """q(z | x, c) by the recognition network: Gaussian of (B, Z)."""
@@ -151,9 +152,9 @@ class CVAE(nn.Module):
         if self.bow_head is None:
             return None
         targets = batch.targets
-        log_probs = torch.log_softmax(self.bow_head(torch.cat((condition, z), dim=-1)), dim=-1)  # (B, V)
+        log_probs = torch.log_softmax(self.bow_head(torch.cat((condition, z), dim=-1)).to(z.dtype), dim=-1)  # (B, V)
         positions = torch.arange(targets.shape[1], device=targets.device)
-        real = positions < batch.target_lengths.to(targets.device)[:, None]
+        real = positions < moved(batch.target_lengths, targets.device)[:, None]
         return -(log_probs.gather(1, targets) * real).sum(-1)
 
     def forward(self, batch: TensorBatch, noise: Tensor) -> ElboTerms:
@@ -165,5 +166,5 @@ class CVAE(nn.Module):
             reconstruction=self.reconstruction(batch, encoded.condition, z),
             kl=distributions.kl(posterior, prior).sum(-1),
             bag_of_words=self.bag_of_words(batch, encoded.condition, z),
-            tokens=batch.target_lengths.to(z.device),
+            tokens=moved(batch.target_lengths, z.device),
         )

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from dialog_cvae.products import pad_rows, product, product_type
 
@@ -30,8 +31,9 @@ def token_nll(hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> 
     Returns:
         (N,) nats, in single precision; under autocast only the products are in its precision.
     """
+    learning = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (hidden, weight, bias))
     nll: Tensor = _TokenNLL.apply(  # type: ignore[no-untyped-call]
-        hidden, weight, bias, targets, product_type(weight), torch.is_grad_enabled()
+        hidden, weight, bias, targets, product_type(weight), learning
     )
     return nll
 
@@ -47,6 +49,7 @@ class _TokenNLL(torch.autograd.Function):
         labels = torch.nn.functional.pad(targets, (0, len(rows) - count))
         nll = torch.empty(len(rows), dtype=weight.dtype, device=rows.device)
         residual = torch.empty(len(rows) if learning else 0, len(low), dtype=kind, device=rows.device)
+        minus_one = torch.full((BLOCK, 1), -1.0, dtype=weight.dtype, device=rows.device)
         for begin in range(0, len(rows), BLOCK):
             block = slice(begin, begin + BLOCK)
             logits = product(rows[block], low, bias)  # single precision
@@ -54,21 +57,27 @@ class _TokenNLL(torch.autograd.Function):
             normaliser = logits.amax(dim=-1) - probs.amax(dim=-1).log()
             nll[block] = normaliser - logits.gather(1, labels[block, None])[:, 0]
             if learning:
+                probs.scatter_add_(1, labels[block, None], minus_one[: len(probs)])  # before it is rounded to `kind`
                 residual[block] = probs
         if learning:
-            residual[torch.arange(count, device=rows.device), targets] -= 1
             residual[count:] = 0
         ctx.save_for_backward(rows, low, residual)
         ctx.types = hidden.dtype, weight.dtype
         return nll[:count]
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         rows, low, residual = ctx.saved_tensors
         hidden_type, weight_type = ctx.types
         count = len(grads[0])
         scale = torch.nn.functional.pad(grads[0], (0, len(rows) - count))
-        grad_hidden = product(residual, low.t())[:count].to(hidden_type) * grads[0][:, None]
-        grad_weight = torch.mm(residual.t(), rows * scale[:, None].to(rows.dtype)).to(weight_type)
-        grad_bias = torch.mm(scale[None].to(residual.dtype), residual)[0].to(weight_type)
+        wanted = ctx.needs_input_grad
+        grad_hidden = grad_weight = grad_bias = None
+        if wanted[0]:
+            grad_hidden = product(residual, low.t())[:count].to(hidden_type) * grads[0][:, None]
+        if wanted[1]:
+            grad_weight = torch.mm(residual.t(), rows * scale[:, None].to(rows.dtype)).to(weight_type)
+        if wanted[2]:
+            grad_bias = torch.mm(scale[None].to(residual.dtype), residual)[0].to(weight_type)
         return grad_hidden, grad_weight, grad_bias, None, None, None

@@ -63,7 +63,7 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     Returns:
         (M, N).
     """
-    operations = _onednn() if x.device.type == "cpu" and x.dtype == torch.float32 else None
+    operations = _onednn(x.dtype) if x.device.type == "cpu" and x.dtype == torch.float32 else None
     if operations is not None:
         return operations.linear(x, weight, bias)
     multiplied = torch.mm(x, weight.t())
@@ -75,7 +75,7 @@ def prepared(weight: Tensor, bias: Tensor | None = None) -> Product:
 
     Later changes of the weight may or may not have an effect, those of the bias have.
     """
-    operations = _onednn() if weight.device.type == "cpu" and weight.dtype in KINDS else None
+    operations = _onednn(weight.dtype) if weight.device.type == "cpu" and weight.dtype in KINDS else None
     if operations is None:
         transposed = weight.t().contiguous()
         return lambda x: torch.mm(x, transposed) if bias is None else torch.addmm(bias, x, transposed)
@@ -99,19 +99,23 @@ class _OneDNN:
 
 
 @cache
-def _onednn() -> _OneDNN | None:
-    """The operations, if they are there and multiply as they should."""
+def _onednn(kind: torch.dtype) -> _OneDNN | None:
+    """The operations, if they are there for a type and multiply as they should; processors may lack bfloat16."""
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return None
     try:
         operations = _OneDNN(torch.ops.mkldnn)
         with torch.no_grad():
-            for kind in KINDS:
-                x, weight = torch.arange(12, dtype=kind).view(3, 4), torch.arange(8, dtype=kind).view(2, 4)
-                expected = torch.mm(x, weight.t())
-                found = operations.linear(x, weight), operations.linear(x, operations.packed(weight))
-                if not all(torch.equal(each, expected) for each in found):
-                    return None
+            x, weight = torch.arange(12, dtype=kind).view(3, 4), torch.arange(8, dtype=kind).view(2, 4)
+            expected = torch.mm(x, weight.t())
+            found = operations.linear(x, weight), operations.linear(x, operations.packed(weight))
+            return operations if all(torch.equal(each, expected) for each in found) else None
     except (AttributeError, RuntimeError, TypeError):
         return None
-    return operations
+
+
+def multiplies_fast(kind: torch.dtype, device: torch.device) -> bool:
+    """Whether products of a type are what a device is made for, rather than pieced together."""
+    if device.type == "cuda":
+        return kind != torch.bfloat16 or torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type != "cpu" or _onednn(kind) is not None

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from dialog_cvae.devices import moved
 from dialog_cvae.products import few_shapes, padded, prepared, product_type
@@ -135,6 +136,7 @@ class _GRU(torch.autograd.Function):
         return states
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         active, inner, states, weight, initial = ctx.saved_tensors
         sizes, kind, hidden = ctx.sizes, ctx.kind, weight.shape[2]
@@ -156,8 +158,11 @@ class _GRU(torch.autograd.Function):
         carried = _back_through_time(
             grad_states, room, factors, update, weight.to(kind), sizes, to_start=initial is not None
         )
-        grad_weight = torch.bmm(room.transpose(1, 2), before.to(kind)).to(weight.dtype)
-        grad_bias = grad_products.sum(1, dtype=weight.dtype)
+        grad_weight = grad_bias = None
+        if ctx.needs_input_grad[1]:
+            grad_weight = torch.bmm(room.transpose(1, 2), before.to(kind)).to(weight.dtype)
+        if ctx.needs_input_grad[2]:
+            grad_bias = grad_products.sum(1, dtype=weight.dtype)
         torch.mul(grad_states, to_new, out=grad_products[..., 2 * hidden :])  # the new gate's input is not reset
         return grad_products, grad_weight, grad_bias, carried, None, None
 

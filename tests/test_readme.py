@@ -102,6 +102,7 @@ def test_the_map_of_the_code_names_what_is_there() -> None:
 def test_pages_are_finished_and_their_links_lead_somewhere(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     assert "{{" not in text
+    assert "@@" not in text
     assert "TODO" not in text
     for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
         assert (ROOT / target).exists(), target

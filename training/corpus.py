@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import pydantic
 import regex
 import sentencepiece
 from numpy.typing import NDArray
@@ -243,8 +244,9 @@ def _code() -> str:
     """Changes with the code that turns text into ids, and with what it depends on."""
     package = Path(dialog_cvae.__file__).parent
     files = sorted(path for path in (package / "data").iterdir() if path.suffix in (".py", ".json"))
-    ours = _sha256([*files, package / "tokenizer.py", package / "types.py"])
-    return f"{ours} {sentencepiece.__version__} {regex.__version__} {unicodedata.unidata_version}"
+    ours = _sha256([*files, package / "tokenizer.py", package / "types.py", Path(__file__)])
+    libraries = sentencepiece.__version__, regex.__version__, pydantic.VERSION, unicodedata.unidata_version
+    return " ".join((ours, *libraries))
 
 
 def _sha256(files: Sequence[Path]) -> str:

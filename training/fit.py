@@ -21,6 +21,7 @@ from dialog_cvae.cvae import CVAE
 from dialog_cvae.data.batches import EncodedCorpus
 from dialog_cvae.data.cache import open_cache
 from dialog_cvae.errors import CheckpointError, ConfigError, DialogCvaeError
+from dialog_cvae.products import multiplies_fast
 from training import arguments, folder, setup
 from training.adam import GuardedAdam
 from training.arguments import RunOptions
@@ -136,6 +137,8 @@ def _fit(argv: Sequence[str], world: World) -> int:
         torch.cuda.set_device(device)
     if config.train.threads is not None:
         torch.set_num_threads(config.train.threads)
+    if config.train.precision == "bf16" and not multiplies_fast(torch.bfloat16, device):
+        print("note: this processor has no bfloat16 products, and pieces them together: fp32 is faster", flush=True)
     parts = _parts(config, options, init, out, world)
     keep_freed_memory()
     command, origin = _shown_command(argv), None if init is None else init.config.provenance

@@ -9,6 +9,7 @@ FOLDER/fit.log  what the fit said, each start below its command
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -83,7 +84,13 @@ def _fit(task: Task, device: str) -> int:
     with (folder / LOG_FILE).open("ab") as log:
         # In a session of its own: Ctrl-C in a terminal reaches the sweep alone, which stops its cells once.
         process = subprocess.Popen(
-            command, cwd=task.cwd, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            command,
+            cwd=task.cwd,
+            env=_environment(),
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
         with cast(IO[bytes], process.stdin) as life_line:
             while True:
@@ -92,6 +99,16 @@ def _fit(task: Task, device: str) -> int:
                 except subprocess.TimeoutExpired:
                     if task.stop.exists():
                         life_line.close()
+
+
+def _environment() -> dict[str, str]:
+    """This process's, without what would make a cell wait for others: it trains alone, wherever the sweep runs."""
+    shared = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "ROLE_RANK", "ROLE_WORLD_SIZE")
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name not in shared and not name.startswith(("MASTER_", "TORCHELASTIC_"))
+    }
 
 
 def _signal_of(status: int) -> str:

@@ -177,3 +177,15 @@ def test_the_papers_sizes_are_the_default() -> None:
     assert shapes["decoder.start.weight"] == (400, 30 + 8 + 600 + 200)
     assert shapes["decoder.output.weight"] == (10_005, 400)
     assert shapes["bow_head.2.weight"] == (10_005, 400)
+
+
+def test_half_precision_keeps_every_term_in_single(tiny_model: CVAE, encoded: EncodedCorpus, noise: Tensor) -> None:
+    batch = TensorBatch.from_arrays(collate(encoded, encoded.responses, tiny_model.config.max_context))
+    exact = tiny_model(batch, noise)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = tiny_model(batch, noise)
+        prior = tiny_model.prior(tiny_model.encode(batch).condition)
+    assert {prior.mean.dtype, prior.logvar.dtype} == {torch.float32}
+    for name in ("reconstruction", "kl", "bag_of_words"):
+        assert getattr(rough, name).dtype == torch.float32
+        torch.testing.assert_close(getattr(rough, name), getattr(exact, name), rtol=0.02, atol=0.02)

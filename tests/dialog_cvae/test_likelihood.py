@@ -69,7 +69,7 @@ def test_needs_no_room_for_a_gradient_that_nobody_wants() -> None:
 @pytest.mark.parametrize("rows", [1, 3, 64, 65])
 def test_products_are_products(onednn: bool, kind: torch.dtype, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     if not onednn:
-        monkeypatch.setattr(products, "_onednn", lambda: None)
+        monkeypatch.setattr(products, "_onednn", lambda _: None)
     x, weight, bias = torch.randn(rows, 20).to(kind), torch.randn(33, 20).to(kind), torch.randn(33)
     expected = x.float() @ weight.float().t()
     close = {"rtol": 0.02, "atol": 0.05} if kind == torch.bfloat16 else {"rtol": 1e-4, "atol": 1e-5}
@@ -81,7 +81,7 @@ def test_products_are_products(onednn: bool, kind: torch.dtype, rows: int, monke
 def test_onednn_that_multiplies_wrongly_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     products._onednn.cache_clear()
     monkeypatch.setattr(products._OneDNN, "linear", lambda _, x, weight, bias=None: x @ weight.t() + 1)
-    assert products._onednn() is None
+    assert products._onednn(torch.float32) is None
     products._onednn.cache_clear()
 
 
@@ -90,3 +90,42 @@ def test_rows_are_padded_with_zeros() -> None:
     x = torch.ones(3, 2)
     assert pad_rows(x).shape == (ROWS, 2)
     assert pad_rows(x).sum() == 6
+
+
+def test_a_sure_token_still_has_its_gradient_in_half_precision() -> None:
+    weight = torch.tensor([[6.5], [0.0]], requires_grad=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = token_nll(torch.ones(1, 1), weight, torch.zeros(2), torch.tensor([0]))
+    loss.sum().backward()
+    torch.testing.assert_close(weight.grad, torch.tensor([[-0.0015], [0.0015]]), rtol=0.01, atol=0)
+
+
+def test_second_derivatives_are_refused() -> None:
+    x, weight, bias, targets = operands(4, 3, 7)
+    (first,) = torch.autograd.grad(token_nll(x, weight, bias, targets).square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        first.square().sum().backward()
+
+
+def test_what_is_frozen_costs_nothing() -> None:
+    x, weight, bias, targets = operands(40, 9, 30)
+    expected = torch.autograd.grad(token_nll(x, weight, bias, targets).sum(), x)[0]
+    found = torch.autograd.grad(token_nll(x, weight.detach(), bias.detach(), targets).sum(), x)[0]
+    torch.testing.assert_close(found, expected)
+
+
+def test_a_processor_without_bfloat16_keeps_onednn_for_single(monkeypatch: pytest.MonkeyPatch) -> None:
+    products._onednn.cache_clear()
+    linear = products._OneDNN.linear
+
+    def without(self: products._OneDNN, x: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:
+        if x.dtype == torch.bfloat16:
+            raise RuntimeError("bf16 path needs the cpu support avx512")
+        return linear(self, x, *rest)
+
+    monkeypatch.setattr(products._OneDNN, "linear", without)
+    available = torch.backends.mkldnn.is_available()
+    assert (products._onednn(torch.float32) is not None) == available
+    assert products._onednn(torch.bfloat16) is None
+    assert not products.multiplies_fast(torch.bfloat16, torch.device("cpu"))
+    products._onednn.cache_clear()

@@ -110,7 +110,7 @@ def test_a_function_is_given_its_rows_16_at_a_time():
 
 def test_a_product_without_onednn_is_the_same_but_for_rounding(monkeypatch):
     product, weight, bias = a_product(40, 50)
-    monkeypatch.setattr("dialog_cvae.products._onednn", lambda: None)
+    monkeypatch.setattr("dialog_cvae.products._onednn", lambda _: None)
     plain = RowProduct(weight, bias)
     x = random(ROWS, 40)
     torch.testing.assert_close(plain(x), product(x))
