@@ -14,7 +14,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dialog_cvae.checkpoint import write_atomically
+from benchmarks.command import tell
 from dialog_cvae.cli import Parser
 from dialog_cvae.config import DataConfig
 from dialog_cvae.data.corpora import load_split
@@ -65,19 +65,12 @@ class Watched(NamedTuple):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns its exit status: 0 done, 2 refused or failed, 130 interrupted."""
     arguments = _parser().parse_args(argv)
-    try:
+
+    def figures() -> dict[str, Any]:
         with tempfile.TemporaryDirectory(dir=arguments.folder, prefix="corpus-benchmark-") as folder:
-            figures = measured(arguments, Path(folder))
-        print(table(figures))
-        if arguments.json is not None:
-            write_atomically(arguments.json, (json.dumps(figures, indent=2) + "\n").encode())
-    except (DialogCvaeError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    return 0
+            return measured(arguments, Path(folder))
+
+    return tell(figures, table, arguments.json)
 
 
 def _parser() -> argparse.ArgumentParser:

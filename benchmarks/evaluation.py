@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,8 +16,9 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 import numpy as np
 import torch
 
+from benchmarks.command import tell
 from benchmarks.naive_replies import differences, naive_replies
-from dialog_cvae.checkpoint import WEIGHTS, Checkpoint, write_atomically
+from dialog_cvae.checkpoint import WEIGHTS, Checkpoint
 from dialog_cvae.cli import Parser
 from dialog_cvae.cvae import CVAE
 from dialog_cvae.data.batches import EncodedCorpus, collate
@@ -155,17 +155,9 @@ def _threads(count: int) -> Iterator[None]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns its exit status: 0 done, 2 refused, or the two ways differ."""
+    """Run the command line; returns its exit status: 0 done, 2 refused, or the two ways differ, 130 interrupted."""
     arguments = _parser().parse_args(argv)
-    try:
-        report = measure(arguments)
-        if arguments.json is not None:
-            write_atomically(arguments.json, (json.dumps(report, indent=2) + "\n").encode())
-    except (DialogCvaeError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(summary(report))
-    return 0
+    return tell(lambda: measure(arguments), summary, arguments.json)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 import time
@@ -18,16 +17,16 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode, register_flop_formula
 
+from benchmarks.command import tell
 from benchmarks.machine import forget_peak, matrix_rate, peak_bytes, synchronise
 from benchmarks.naive import naive_terms
-from dialog_cvae.checkpoint import write_atomically
 from dialog_cvae.cli import Parser
 from dialog_cvae.config import DataConfig
 from dialog_cvae.cvae import CVAE, TensorBatch
 from dialog_cvae.data.batches import EncodedCorpus
 from dialog_cvae.data.cache import open_cache
 from dialog_cvae.data.corpora import resolve
-from dialog_cvae.errors import ConfigError, DialogCvaeError
+from dialog_cvae.errors import ConfigError
 from dialog_cvae.types import ElboTerms
 from eval.arguments import whole
 from training.adam import GuardedAdam
@@ -122,19 +121,8 @@ class Measured:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns its exit status: 0 done, 2 refused or failed, 130 interrupted."""
     arguments = _parser().parse_args(argv)
-    try:
-        keep_freed_memory()
-        figures = measured(arguments)
-        print(table(figures))
-        if arguments.json is not None:
-            write_atomically(arguments.json, (json.dumps(figures, indent=2) + "\n").encode())
-    except (DialogCvaeError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    return 0
+    keep_freed_memory()
+    return tell(lambda: measured(arguments), table, arguments.json)
 
 
 def _parser() -> argparse.ArgumentParser:
