@@ -3,8 +3,9 @@
 PyTorch's GRU on a CPU accumulates its weight gradients step by step and differentiates every small operation of every
 step. Here the recurrent product is the only matrix product within the loop, both directions of a bidirectional
 recurrence take their steps together, the first step (from a zero state) needs no product, what the backward loop
-multiplies by is computed for all tokens at once, and each weight gradient is one product at the end. On a GPU PyTorch's fused kernels are the better
-choice (`fused`), where the whole input is known beforehand; both compute the same from the same parameters.
+multiplies by is computed for all tokens at once, and each weight gradient is one product at the end. On a GPU PyTorch's
+fused kernels are the better choice (`fused`), where the whole input is known beforehand; both compute the same from the
+same parameters.
 
 Under autocast the products run in its precision, while states, gates and accumulated gradients stay in single.
 
