@@ -25,7 +25,7 @@ MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 10.0  # beside 0; outside, sampling is 
 
 @dataclass(frozen=True, slots=True)
 class Decoding:
-    """How tokens are drawn once z is.
+    """How replies are drawn: z from the prior, then its tokens.
 
     Attributes:
         temperature: 0 takes the likeliest token, as the paper does; 1 samples from the model's distribution; from 0.01
@@ -33,6 +33,8 @@ class Decoding:
         top_p: nucleus sampling: only the likeliest tokens that together have this probability (Holtzman et al., 2020).
         max_tokens: tokens at most, `</s>` included.
         allow_unknown: whether the unknown word may be generated.
+        prior_temperature: what the prior's standard deviations are multiplied by, from 0 (z is its mean, and at
+            temperature 0 all replies are equal) to 10; 1 is the model's own prior.
 
     Raises:
         ConfigError: a field is out of its range.
@@ -42,6 +44,7 @@ class Decoding:
     top_p: float = 1.0
     max_tokens: int = 40
     allow_unknown: bool = False
+    prior_temperature: float = 1.0
 
     def __post_init__(self) -> None:
         if self.temperature != 0 and not MIN_TEMPERATURE <= self.temperature <= MAX_TEMPERATURE:
@@ -52,6 +55,10 @@ class Decoding:
             raise ConfigError(f"top_p must be above 0 and at most 1, but is {self.top_p}")
         if self.max_tokens < 1:
             raise ConfigError(f"max_tokens must be at least 1, but is {self.max_tokens}")
+        if not 0 <= self.prior_temperature <= MAX_TEMPERATURE:
+            raise ConfigError(
+                f"prior_temperature must be from 0 to {MAX_TEMPERATURE:g}, but is {self.prior_temperature}"
+            )
 
 
 class SpecialIds(NamedTuple):

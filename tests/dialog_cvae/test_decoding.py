@@ -202,6 +202,9 @@ def test_a_temperature_near_zero_is_greedy_and_a_high_one_is_not(inputs):
         ({"top_p": 0.0}, r"^top_p must be above 0 and at most 1, but is 0.0$"),
         ({"top_p": 1.1}, "but is 1.1"),
         ({"top_p": float("nan")}, "but is nan"),
+        ({"prior_temperature": -0.1}, r"^prior_temperature must be from 0 to 10, but is -0.1$"),
+        ({"prior_temperature": 10.5}, "but is 10.5"),
+        ({"prior_temperature": float("nan")}, "but is nan"),
         ({"max_tokens": 0}, r"^max_tokens must be at least 1, but is 0$"),
     ],
 )

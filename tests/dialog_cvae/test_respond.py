@@ -72,6 +72,20 @@ def test_the_replies_to_fewer_are_among_those_to_more(responder):
     assert {reply.text for reply in five} < {reply.text for reply in nine}
 
 
+def test_the_prior_temperature_scales_the_spread_of_z(responder, monkeypatch):
+    drawn: dict[float, np.ndarray] = {}
+    encoded = responder.encode([talk()])
+    for scale in (0.0, 0.5, 1.0):
+        monkeypatch.setattr(
+            "dialog_cvae.respond.decode", lambda *args, scale=scale: drawn.update({scale: args[2]}) or []
+        )
+        decoding = Decoding(prior_temperature=scale)
+        list(responder.draw(encoded, np.array([2]), [np.random.default_rng(1)], 6, decoding))
+    np.testing.assert_array_equal(drawn[0.0], np.tile(drawn[0.0][0], (6, 1)))
+    assert np.ptp(drawn[1.0], axis=0).min() > 0
+    np.testing.assert_allclose(drawn[0.5] - drawn[0.0], (drawn[1.0] - drawn[0.0]) / 2, atol=1e-6)
+
+
 def test_the_seed_decides(responder, tiny_checkpoint):
     first = responder.respond(talk(), respond_as="B", seed=1, decoding=SAMPLED)
     assert responder.respond(talk(), respond_as="B", seed=1, decoding=SAMPLED) == first
