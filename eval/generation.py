@@ -66,7 +66,10 @@ def sample_responses(
         drawn = responder.draw(corpus, batch, generators(corpus, batch, seed), samples, decoding)
         texts = [tuple(map(responder.text, draws)) for draws in drawn]
         places = zip(*corpus.places(batch), texts, strict=True)
-        return [_sampled(responder, conversations[index], int(place) - 1, said) for index, place, said in places]
+        return [
+            answered_at(conversations[index], int(place) - 1, responder.max_context, said)
+            for index, place, said in places
+        ]
 
     size = max(1, min(BATCH, REPLIES // samples))
     batches = (chosen[begin : begin + size] for begin in range(0, len(chosen), size))
@@ -92,7 +95,7 @@ def generators(corpus: EncodedCorpus, responses: NDArray[np.int64], seed: int) -
     return [np.random.default_rng((seed, int(conversation), int(place) - 1)) for conversation, place in places]
 
 
-def _sampled(responder: Responder, conversation: Conversation, position: int, responses: tuple[str, ...]) -> Sampled:
-    context = conversation.utterances[max(0, position - responder.max_context) : position]
-    reference = conversation.utterances[position]
-    return Sampled(conversation.id, position, conversation.topic, context, reference, responses)
+def answered_at(conversation: Conversation, position: int, max_context: int, responses: tuple[str, ...]) -> Sampled:
+    """The record of replies to the context of the utterance at `position`, of at most `max_context` utterances."""
+    context = conversation.utterances[max(0, position - max_context) : position]
+    return Sampled(conversation.id, position, conversation.topic, context, conversation.utterances[position], responses)
