@@ -52,7 +52,13 @@ class ModelConfig(Config):
     embedding_size: Size = Field(200, description="word embedding, shared by encoders and decoder")
     utterance_size: Size = Field(300, description="utterance encoder, per direction of the bidirectional GRU")
     context_size: Size = Field(600, description="context GRU")
-    latent_size: Size = Field(200, description="dimensions of z")
+    latent_size: int = Field(
+        200,
+        ge=0,
+        le=65_536,
+        description="dimensions of z; 0 is the decoder without z, an HRED-type encoder-decoder: its KL is 0, and "
+        "reconstruction and ELBO are the exact log p(x | c)",
+    )
     decoder_size: Size = Field(400, description="decoder GRU")
     topic_size: Size = Field(30, description="topic embedding")
     prior_size: Size = Field(400, description="hidden layer of the prior network")

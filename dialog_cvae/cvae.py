@@ -1,8 +1,9 @@
 """The conditional VAE of Zhao et al. (2017) and Fu et al. (2019): prior, recognition and generation networks.
 
 Generation: z ~ p(z | c), x ~ p(x | z, c), with the condition c = [topic; responder's profile; other's profile;
-context]. Recognition: q(z | x, c). The official code's recipe is followed but for two things: the GRU is PyTorch's (see
-`encoders`), and topic and profile features may be unknown, in which case learnt vectors stand for them.
+context]. Recognition: q(z | x, c). Without latent dimensions p(x | c) is left, an encoder-decoder like HRED (Serban et
+al., 2016) whose likelihood is exact. The official code's recipe is followed but for two things: the GRU is PyTorch's
+(see `encoders`), and topic and profile features may be unknown, in which case learnt vectors stand for them.
 
 Shape legend: U utterances, L tokens, B windows, K context slots, Z latent, C the condition, V vocabulary.
 """
@@ -80,12 +81,15 @@ class CVAE(nn.Module):
         self.unknown_profile = nn.Parameter(torch.zeros(PROFILE_FEATURES))
         self.utterance_encoder = UtteranceEncoder(config.embedding_size, config.utterance_size)
         self.context_encoder = ContextEncoder(2 * config.utterance_size, config.context_size)
-        self.prior_network = nn.Sequential(
-            nn.Linear(condition_size, config.prior_size),
-            nn.Tanh(),
-            nn.Linear(config.prior_size, 2 * config.latent_size),
-        )
-        self.recognition_network = nn.Linear(condition_size + 2 * config.utterance_size, 2 * config.latent_size)
+        self.prior_network: nn.Sequential | None = None
+        self.recognition_network: nn.Linear | None = None
+        if config.latent_size:
+            self.prior_network = nn.Sequential(
+                nn.Linear(condition_size, config.prior_size),
+                nn.Tanh(),
+                nn.Linear(config.prior_size, 2 * config.latent_size),
+            )
+            self.recognition_network = nn.Linear(condition_size + 2 * config.utterance_size, 2 * config.latent_size)
         start_size = condition_size + config.latent_size
         self.decoder = Decoder(config.embedding_size, config.decoder_size, start_size, vocab_size)
         self.bow_head = (
@@ -128,11 +132,15 @@ class CVAE(nn.Module):
 
     def prior(self, condition: Tensor) -> Gaussian:
         """p(z | c): (B, C) -> Gaussian of (B, Z)."""
+        if self.prior_network is None:
+            return _no_code(condition)
         with torch.autocast(condition.device.type, enabled=False):  # small, and the KL is made of differences
             return Gaussian(*self.prior_network(condition).chunk(2, dim=-1))
 
     def posterior(self, encoded: Encoded) -> Gaussian:
         """q(z | x, c) by the recognition network: Gaussian of (B, Z)."""
+        if self.recognition_network is None:
+            return _no_code(encoded.condition)
         with torch.autocast(encoded.condition.device.type, enabled=False):
             return Gaussian(*self.recognition_network(torch.cat(encoded, dim=-1)).chunk(2, dim=-1))
 
@@ -168,3 +176,9 @@ class CVAE(nn.Module):
             bag_of_words=self.bag_of_words(batch, encoded.condition, z),
             tokens=moved(batch.target_lengths, z.device),
         )
+
+
+def _no_code(condition: Tensor) -> Gaussian:
+    """A distribution over no dimensions, (B, 0): every sample of it is the same and every divergence 0."""
+    nothing = condition.new_zeros(len(condition), 0)
+    return Gaussian(nothing, nothing)

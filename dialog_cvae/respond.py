@@ -147,7 +147,7 @@ class Responder:
         noise = np.stack([rng.standard_normal((samples, latent), dtype=np.float32) for rng in rngs])  # (B, S, Z)
         uniforms = np.concatenate([rng.random((samples, decoding.max_tokens), dtype=np.float32) for rng in rngs])
         std = np.float32(decoding.prior_temperature) * np.exp(0.5 * condition.prior_logvar)[:, None]
-        z: Floats = (condition.prior_mean[:, None] + std * noise).reshape(-1, latent)
+        z: Floats = (condition.prior_mean[:, None] + std * noise).reshape(len(rngs) * samples, latent)
         tokenizer = self.tokenizer
         special = special_ids(tokenizer.bos_id, tokenizer.eos_id, tokenizer.never_generated, tokenizer.unk_id, decoding)
         vectors = np.repeat(condition.vector, samples, axis=0)

@@ -32,13 +32,18 @@ def model_card(
     provenance: Provenance, model: ModelConfig, topics: int, metrics: Mapping[str, Any], command: str
 ) -> str:
     """Markdown for people: what the model is, what it saw, what was measured, what it must not be used for."""
-    kind = "CVAE with bag-of-words loss" if model.bow else "CVAE"
+    kind = ("CVAE" if model.latent_size else "Decoder without z") + (" with bag-of-words loss" if model.bow else "")
+    what = (
+        "A conditional variational autoencoder that samples several replies to a conversation."
+        if model.latent_size
+        else "An encoder-decoder without a latent code: replies to a conversation differ by how words are drawn alone."
+    )
     licence = provenance.licence or OWN_LICENCE
     style = f", text style `{provenance.style}`" if provenance.style else ""
     figures = "\n".join(f"| {name} | {_shown(value)} |" for name, value in metrics.items())
     return f"""# {kind} fitted on {provenance.data}
 
-A conditional variational autoencoder that samples several replies to a conversation.
+{what}
 
 - Fitted on: {provenance.data}{style}; {topics} topics; {provenance.step} updates.
 - Licence of the weights: {licence}.

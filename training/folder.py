@@ -62,7 +62,7 @@ def decide_corpus(config: FitConfig) -> FitConfig:
 
 def default_out(config: FitConfig) -> Path:
     """A folder that names corpus, model, schedule and seed."""
-    model = "cvae-bow" if config.model.bow else "cvae"
+    model = ("cvae" if config.model.latent_size else "hred") + ("-bow" if config.model.bow else "")
     return Path("runs") / f"{Path(config.corpus.name).stem}-{model}-{config.beta.kind}-seed{config.train.seed}"
 
 

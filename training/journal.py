@@ -149,7 +149,9 @@ class Journal:
 
 
 def hardly_uses_z(report: ElboReport, model: ModelConfig) -> bool:
-    """Whether z tells the decoder next to nothing, or carries few nats in next to no dimension."""
+    """Whether z tells the decoder next to nothing, or carries few nats in next to no dimension; false without z."""
+    if not model.latent_size:
+        return False
     few_units = report.active_units < max(1, COLLAPSED_SHARE * model.latent_size)
     return report.nats_from_z < COLLAPSED_GAIN or (report.kl < COLLAPSED_KL and few_units)
 

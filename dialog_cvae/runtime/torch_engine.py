@@ -97,7 +97,9 @@ class TorchEngine:
         self._utterances = [_Recurrence(weights, "utterance_encoder.gru.", s) for s in ("_l0", "_l0_reverse")]
         self._context = _Recurrence(weights, "context_encoder.cell.", "", inputs=slice(-2))
         self._floors = weights["context_encoder.cell.weight_ih"][:, -2:].T  # (2, 3C): responder, other
-        self._prior = [_linear(weights, f"prior_network.{layer}.") for layer in (0, 2)]
+        self._latent = model.config.latent_size
+        layers = (0, 2) if self._latent else ()
+        self._prior = [_linear(weights, f"prior_network.{layer}.") for layer in layers]
         self._start = _linear(weights, "decoder.start.")
         self._decoder = _Recurrence(weights, "decoder.gru.", "_l0")
         self._output = _linear(weights, "decoder.output.")
@@ -115,13 +117,17 @@ class TorchEngine:
 
             profiles = torch.where(profile[1] > 0, profile[0], self._unknown_profile).flatten(1)
             vector = torch.cat((self._topic[topic], profiles, self._context.gru.last(gates, lengths)), dim=-1)
-            return torch.cat((vector, self._prior[1](self._prior[0](vector).tanh_())), dim=-1)
+            return torch.cat((vector, *self._prior_of(vector)), dim=-1)
 
         fields: tuple[NDArray[Any], ...] = (batch.context, batch.context_lengths, batch.floors, batch.topic)
         fields += (batch.profiles, batch.profiles_known)
         encoded = _array(by_rows(encode, *map(self._tensor, fields)))  # (B, C + 2Z)
-        latent = self._prior[1].outputs // 2
-        return Condition(*np.split(encoded, [-2 * latent, -latent], axis=1))
+        size = encoded.shape[1] - 2 * self._latent
+        return Condition(*np.split(encoded, [size, size + self._latent], axis=1))
+
+    def _prior_of(self, vector: Tensor) -> list[Tensor]:
+        """Mean and log variance of p(z | c) side by side, (R, 2Z), from (R, C); nothing where Z is 0."""
+        return [self._prior[1](self._prior[0](vector).tanh_())] if self._prior else []
 
     def _encode_utterances(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         """(U, 2H) from (U, L) and (U,): each direction's last state, utterances of like length together."""

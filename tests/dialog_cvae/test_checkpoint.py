@@ -160,7 +160,7 @@ def test_a_newer_format_is_named(saved):
         (lambda c: c["files"].clear(), f"config.json: field files: no SHA-256 of {WEIGHTS} and {TOKENIZER}$"),
         (lambda c: c.update(topics=["PETS", "A", "PETS"]), "field topics: a topic stands there once, but 'PETS' more"),
         (lambda c: c.update(surprise=1), "field surprise: Extra inputs are not permitted"),
-        (lambda c: c["model"].update(latent_size=0), "field model.latent_size: .* greater than or equal to 1"),
+        (lambda c: c["model"].update(latent_size=-1), "field model.latent_size: .* greater than or equal to 0"),
         (lambda c: c.update(topics="PETS"), "field topics: "),
         (lambda c: c.update(vocab_size=7), r"pieces, but config.json says vocab_size 7"),
     ],

@@ -63,6 +63,21 @@ def test_a_tiny_set_is_memorised(raw_fit: Fit, bow: str) -> None:
     assert reply[0].text.lower().rstrip(".") == "a cat"
 
 
+def test_a_decoder_without_z_is_fitted_by_the_same_loop(fit: Fit) -> None:
+    model = ("--model.latent-size", 0, "--bow")
+    done = fit(*model, "--beta.kind", "constant")
+    assert done.status == 0
+    assert "warning" not in done.out
+    (run,) = Path("runs").iterdir()
+    assert run.name == "mine-hred-bow-constant-seed0"
+    kept = Checkpoint.load(run / "best")
+    assert (kept.config.model.latent_size, kept.metrics["kl"], kept.metrics["active_units"]) == (0, 0.0, 0)
+    assert kept.card.startswith("# Decoder without z with bag-of-words loss fitted on mine")
+    assert all(record["kl"] == 0 for record in metrics(run, "train"))
+    assert metrics(run, "train")[-1]["loss"] < metrics(run, "train")[0]["loss"]
+    assert fit(*model, "--init", run / "best", "--out", "again").status == 0
+
+
 def test_schedules_are_applied_at_each_step(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
     rates: list[float] = []
     original = loop.update

@@ -131,6 +131,10 @@ def test_few_dimensions_may_all_be_needed() -> None:
     assert hardly_uses_z(quiet._replace(active_units=0), few)
 
 
+def test_a_model_without_z_does_not_collapse() -> None:
+    assert not hardly_uses_z(COLLAPSED._replace(kl=0.0, nats_from_z=0.0, active_units=0), ModelConfig(latent_size=0))
+
+
 @pytest.mark.parametrize(
     ("config", "expected"),
     [
