@@ -134,25 +134,35 @@ def sentence_bleu(
 
 
 def pairwise_bleu(
-    hypotheses: Sequence[Tokens], references: Sequence[Tokens], smoothings: Sequence[Smoothing] = PROTOCOL
+    hypotheses: Sequence[Tokens],
+    references: Sequence[Tokens],
+    smoothings: Sequence[Smoothing] = PROTOCOL,
+    weightings: Sequence[Sequence[float]] = BLEU_WEIGHTS,
 ) -> NDArray[np.float64]:
-    """BLEU-1..4 of every hypothesis against every single reference of one context.
+    """BLEU of every hypothesis against every single reference of one context.
 
-    Each sentence is counted once and each pair is compared once, whatever the number of orders and smoothings.
+    Each sentence is counted once and each pair is compared once, whatever the number of weightings and smoothings.
+
+    Args:
+        hypotheses: token sequences of the sampled replies.
+        references: token sequences of the reference replies.
+        smoothings: the formulas.
+        weightings: for each BLEU the weights of its orders, equally many and at most 5; see `sentence_bleu`.
 
     Returns:
-        (S, 4, H, R) for S smoothings, BLEU-1..4, H hypotheses and R references.
+        (S, W, H, R) for S smoothings, W weightings (BLEU-1..4 unless told), H hypotheses and R references.
     """
+    orders = len(weightings[0])
     counted = [count_ngrams(reference) for reference in references]
-    scores = np.zeros((len(smoothings), len(BLEU_WEIGHTS), len(hypotheses), len(references)))
+    scores = np.zeros((len(smoothings), len(weightings), len(hypotheses), len(references)))
     for h, hypothesis in enumerate(map(count_ngrams, hypotheses)):
         for r, reference in enumerate(counted):
             overlap = _overlap(hypothesis, [reference])
             if overlap.matches[0] == 0:
                 continue
             for s, smoothing in enumerate(smoothings):
-                precisions = _smoothed_precisions(overlap, len(BLEU_WEIGHTS), smoothing)
-                scores[s, :, h, r] = [_bleu(overlap, precisions, weights) for weights in BLEU_WEIGHTS]
+                precisions = _smoothed_precisions(overlap, orders, smoothing)
+                scores[s, :, h, r] = [_bleu(overlap, precisions, weights) for weights in weightings]
     return scores
 
 
@@ -183,6 +193,51 @@ def bleu_precision_recall(
     }
 
 
+def leave_one_out_bleu(
+    sentences: Sequence[Tokens], weights: Sequence[float], smoothing: Smoothing
+) -> NDArray[np.float64]:
+    """`sentence_bleu` of each sentence with all the others as its references.
+
+    Of each n-gram only the two largest counts are looked at, so that the work grows with the number of sentences and
+    not with its square.
+
+    Returns:
+        (H,) for H sentences.
+
+    Raises:
+        ValueError: fewer than two sentences, or no weight.
+    """
+    if len(sentences) < 2 or not weights:
+        raise ValueError(
+            f"this BLEU needs at least 2 sentences and 1 weight, got {len(sentences)} sentences "
+            f"and {len(weights)} weights"
+        )
+    orders = max(_SMOOTHING_ORDER, len(weights))
+    counted = [count_ngrams(sentence, orders) for sentence in sentences]
+    matches = [_clipped_by_others([sentence.counts[order] for sentence in counted]) for order in range(orders)]
+    lengths = [sentence.length for sentence in counted]
+    scores = np.zeros(len(sentences))
+    for i, length in enumerate(lengths):
+        overlap = Overlap(
+            tuple(order[i] for order in matches), length, _closest(length, lengths[:i] + lengths[i + 1 :])
+        )
+        scores[i] = _bleu(overlap, _smoothed_precisions(overlap, len(weights), smoothing), weights)
+    return scores
+
+
+def _clipped_by_others(counts: Sequence[Counter[tuple[str, ...]]]) -> list[int]:
+    """For each sentence its matches of one order, each n-gram clipped by the other sentence that has most of it."""
+    first: Counter[tuple[str, ...]] = Counter()
+    second: Counter[tuple[str, ...]] = Counter()
+    for sentence in counts:
+        for gram, count in sentence.items():
+            first[gram], second[gram] = max(count, first[gram]), max(second[gram], min(count, first[gram]))
+    # a sentence that alone has most of an n-gram is clipped by the next; where two tie, the next is as large
+    return [
+        sum(second[gram] if count == first[gram] else count for gram, count in sentence.items()) for sentence in counts
+    ]
+
+
 def count_ngrams(tokens: Tokens, orders: int = _SMOOTHING_ORDER) -> NgramCounts:
     """Count the n-grams of orders 1..`orders`.
 
@@ -200,10 +255,13 @@ def _overlap(hypothesis: NgramCounts, references: Sequence[NgramCounts]) -> Over
         for reference in references[1:]:
             most = most | reference.counts[order]
         matches.append(sum(min(counts[gram], most[gram]) for gram in counts.keys() & most.keys()))
-    lengths = (reference.length for reference in references)
-    # of two references equally far in length the shorter counts
-    closest = min(lengths, key=lambda length: (abs(length - hypothesis.length), length))
+    closest = _closest(hypothesis.length, [reference.length for reference in references])
     return Overlap(tuple(matches), hypothesis.length, closest)
+
+
+def _closest(length: int, lengths: Iterable[int]) -> int:
+    """The length that is nearest to `length`; of two equally far ones the shorter."""
+    return min(lengths, key=lambda other: (abs(other - length), other))
 
 
 def _smoothed_precisions(overlap: Overlap, orders: int, smoothing: Smoothing) -> list[float]:

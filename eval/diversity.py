@@ -1,6 +1,6 @@
-"""How much replies differ: distinct n-grams, self-BLEU, distinct replies and the entropy of labels.
+"""How much replies differ: distinct n-grams, n-gram entropy, self-BLEU, distinct replies and the entropy of labels.
 
-Every figure here rises when quality falls; read it beside a quality metric. Replies are token sequences.
+Noise is diverse too: read a figure here beside a quality metric. Replies are token sequences.
 """
 
 from __future__ import annotations
@@ -10,7 +10,10 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from typing import NamedTuple
 
-from eval.bleu import sentence_bleu
+import numpy as np
+
+from eval.bleu import leave_one_out_bleu
+from eval.matching import Context
 from eval.tokens import Tokens, ngrams
 
 
@@ -29,6 +32,73 @@ class Distinct(NamedTuple):
     def ratio(self) -> float:
         """Distinct-n of Li et al. (2016); 0 when no reply has n tokens."""
         return self.distinct / self.total if self.total else 0.0
+
+
+class CorpusDiversity(NamedTuple):
+    """How much the replies to many contexts differ.
+
+    The measures within a context tell whether it gets several answers, those over all replies whether all contexts get
+    the same ones.
+
+    Attributes:
+        distinct_replies: different replies of a context, mean over contexts.
+        self_bleu_2: among the replies of a context, mean over contexts with at least two of them; None without any.
+        self_bleu_3: the same with three orders.
+        distinct_1: unigrams over all replies.
+        distinct_2: bigrams over all replies.
+        entropy_4: in nats, of the 4-grams over all replies.
+        distinct_1_fixed: unigrams of a fixed number of tokens, from shuffled replies; None if there are fewer.
+        distinct_2_fixed: bigrams of the same tokens.
+    """
+
+    distinct_replies: float
+    self_bleu_2: float | None
+    self_bleu_3: float | None
+    distinct_1: Distinct
+    distinct_2: Distinct
+    entropy_4: float
+    distinct_1_fixed: Distinct | None
+    distinct_2_fixed: Distinct | None
+
+    def figures(self) -> dict[str, float]:
+        """By name, of n-grams the ratio; what is None is left out."""
+        values = {name: value.ratio if isinstance(value, Distinct) else value for name, value in self._asdict().items()}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+def corpus_diversity(contexts: Sequence[Context], *, tokens: int = 10_000, seed: int = 0) -> CorpusDiversity:
+    """Diversity of the hypotheses of all contexts, within a context and over all.
+
+    Args:
+        contexts: hypotheses and references; the references take no part.
+        tokens: how many of them `distinct_1_fixed` and `distinct_2_fixed` are taken at.
+        seed: of the order in which replies give those tokens; in a corpus those of one conversation stand together.
+
+    Raises:
+        ValueError: there are no contexts, one has no replies, or `tokens` is below 1.
+    """
+    if not contexts or tokens < 1:
+        raise ValueError(
+            f"diversity needs at least 1 context and 1 token, got {len(contexts)} contexts, {tokens} tokens"
+        )
+    by_context = [hypotheses for hypotheses, _ in contexts]
+    empty = next((index for index, hypotheses in enumerate(by_context) if not hypotheses), None)
+    if empty is not None:
+        raise ValueError(f"context {empty} of {len(contexts)} (from 0) has no replies")
+    replies = [reply for hypotheses in by_context for reply in hypotheses]
+    shuffled = [replies[i] for i in np.random.default_rng(seed).permutation(len(replies))]
+    unigrams = distinct(replies, 1)
+    enough = unigrams.total >= tokens
+    return CorpusDiversity(
+        distinct_replies=sum(map(distinct_replies, by_context)) / len(contexts),
+        self_bleu_2=_mean_self_bleu(by_context, 2),
+        self_bleu_3=_mean_self_bleu(by_context, 3),
+        distinct_1=unigrams,
+        distinct_2=distinct(replies, 2),
+        entropy_4=ngram_entropy(replies, 4),
+        distinct_1_fixed=distinct_at(shuffled, 1, tokens) if enough else None,
+        distinct_2_fixed=distinct_at(shuffled, 2, tokens) if enough else None,
+    )
 
 
 def distinct(replies: Sequence[Tokens], n: int) -> Distinct:
@@ -75,6 +145,20 @@ def intra_distinct(replies: Sequence[Tokens], n: int) -> float:
     return math.fsum(distinct([reply], n).ratio for reply in replies) / len(replies)
 
 
+def ngram_entropy(replies: Sequence[Tokens], n: int) -> float:
+    """Ent-n of Zhang et al. (2018): the entropy in nats of how often each n-gram of the replies occurs.
+
+    Unlike distinct-n it sees whether a few n-grams make up most of what is said. It grows with the number of tokens, up
+    to the logarithm of the number of n-grams; 0 when no reply has n tokens.
+
+    Raises:
+        ValueError: no replies, or n below 1.
+    """
+    _require_replies(replies, n, at_least=1)
+    grams = [gram for reply in replies for gram in ngrams(reply, n)]
+    return label_entropy(grams) if grams else 0.0
+
+
 def self_bleu(replies: Sequence[Tokens], n: int) -> float:
     """Self-BLEU-n of Zhu et al. (2018): the mean BLEU-n of each reply with all the others as its references.
 
@@ -85,11 +169,7 @@ def self_bleu(replies: Sequence[Tokens], n: int) -> float:
         ValueError: fewer than two replies, or n below 1.
     """
     _require_replies(replies, n, at_least=2)
-    weights = [1.0 / n] * n
-    scores = (
-        sentence_bleu(reply, [*replies[:i], *replies[i + 1 :]], weights, "method1") for i, reply in enumerate(replies)
-    )
-    return math.fsum(scores) / len(replies)
+    return float(leave_one_out_bleu(replies, [1.0 / n] * n, "method1").mean())
 
 
 def distinct_replies(replies: Iterable[Tokens]) -> int:
@@ -108,6 +188,11 @@ def label_entropy(labels: Iterable[Hashable]) -> float:
     if total == 0:
         raise ValueError("the entropy of labels needs at least 1 label, got 0")
     return -math.fsum(count / total * math.log(count / total) for count in counts.values()) + 0.0
+
+
+def _mean_self_bleu(by_context: Sequence[Sequence[Tokens]], n: int) -> float | None:
+    scores = [self_bleu(replies, n) for replies in by_context if len(replies) > 1]
+    return math.fsum(scores) / len(scores) if scores else None
 
 
 def _require_replies(replies: Sequence[Tokens], n: int, at_least: int) -> None:

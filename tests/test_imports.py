@@ -29,7 +29,16 @@ LAYERS = {
         imports=("command line basics",),
     ),
     "metrics": Layer(
-        ("eval.bleu", "eval.embedding", "eval.diversity", "eval.latent", "eval.matching", "eval.tokens"),
+        (
+            "eval.bleu",
+            "eval.diversity",
+            "eval.embedding",
+            "eval.latent",
+            "eval.matching",
+            "eval.significance",
+            "eval.single_reference",
+            "eval.tokens",
+        ),
         imports=("metrics",),
     ),
     "parts": Layer(
@@ -244,7 +253,7 @@ def test_a_violation_is_seen(module, source):
         ("dialog_cvae.cvae", "from dialog_cvae import distributions\nfrom .decoder import Decoder\nimport torch"),
         ("eval.diversity", "from eval.bleu import sentence_bleu"),
         ("training.fit", "from eval.references import read\nfrom training.loop import train"),
-        ("training.loop", "from training.schedules import beta\nfrom eval.latent import active_units"),
+        ("training.loop", "from training.schedules import beta\nfrom eval.diversity import distinct"),
         ("api.app", "from dialog_cvae import load\nfrom api.settings import Settings"),
     ],
 )

@@ -1,0 +1,129 @@
+"""Whether a difference between two models is more than chance: paired bootstrap over clusters, and Holm's correction.
+
+The contexts of a conversation resemble each other and both models answer the same ones, so conversations are resampled,
+not contexts, and the difference at each context, not the two models (Efron and Tibshirani, 1993, section 8.3; for the
+use in this field Koehn, 2004, "Statistical Significance Tests for Machine Translation Evaluation").
+
+Shape legend: N contexts, C clusters (conversations), M columns (metrics), R resamples.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+
+_LEVEL = 0.95
+_DRAWN_AT_ONCE = 1 << 21  # clusters, so that memory stays small however many there are
+
+
+class Difference(NamedTuple):
+    """A mean difference, its 95% interval and its p-value: numbers for one column, (M,) for several.
+
+    Attributes:
+        mean: over contexts, in the units of the metric.
+        low: where the interval begins.
+        high: where it ends.
+        p: two-sided, for no difference; at least 2 / (R + 1), and below .05 about where the interval leaves out 0.
+    """
+
+    mean: float | Array
+    low: float | Array
+    high: float | Array
+    p: float | Array
+
+
+def paired_bootstrap(
+    differences: ArrayLike, clusters: Sequence[Hashable], *, resamples: int = 10_000, seed: int = 0
+) -> Difference:
+    """Test mean differences by resampling clusters with replacement.
+
+    The statistic of a resample is the mean over all contexts of the drawn clusters, the interval that of the
+    percentiles, and with t of them at or below 0 and u at or above::
+
+        p = min(1, 2 * (min(t, u) + 1) / (R + 1))
+
+    All columns share the resamples. With few clusters the interval is somewhat too narrow: of 95%, it holds about 93%
+    with 28.
+
+    Args:
+        differences: (N,) or (N, M), model minus model at each context.
+        clusters: (N,), the conversation of each context.
+        resamples: R.
+        seed: of the resamples.
+
+    Raises:
+        ValueError: no contexts or columns, fewer than 2 clusters, no resamples, lengths that differ, or a difference
+            that is not finite.
+    """
+    values = np.asarray(differences, dtype=np.float64)
+    _check(values, clusters, resamples)
+    order = {cluster: index for index, cluster in enumerate(dict.fromkeys(clusters))}
+    members = np.array([order[cluster] for cluster in clusters])
+    columns = values.reshape(len(values), -1)  # (N, M)
+    sums = np.zeros((len(order), columns.shape[1]))  # (C, M)
+    np.add.at(sums, members, columns)
+    means = _resampled_means(sums, np.bincount(members), resamples, seed)  # (R, M)
+    # what is 0 but for rounding must not count as a side
+    rounding = len(values) * np.finfo(np.float64).eps * np.abs(columns).max(axis=0)
+    means[np.abs(means) <= rounding] = 0.0
+    low, high = np.quantile(means, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2], axis=0)
+    tail = np.minimum((means <= 0.0).sum(axis=0), (means >= 0.0).sum(axis=0))
+    p = np.minimum(1.0, 2.0 * (tail + 1) / (resamples + 1))
+    figures = (columns.mean(axis=0), low, high, p)
+    return Difference(*(float(figure[0]) if values.ndim == 1 else figure for figure in figures))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjust p-values for their number by Holm's (1979) step-down method, in the order given.
+
+    The i-th smallest of m becomes the largest of (m - j + 1) * p_(j) over j <= i, at most 1. What stays below a level
+    may be called significant together, with at most that chance of any false one, however the tests depend.
+
+    Raises:
+        ValueError: a p-value is not in [0, 1].
+    """
+    for index, p in enumerate(p_values):
+        if not 0.0 <= p <= 1.0:
+            raise ValueError(f"p-value {index} must be from 0 to 1, but is {p}")
+    adjusted = [math.nan] * len(p_values)
+    largest = 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda index: p_values[index])):
+        largest = max(largest, (len(p_values) - rank) * p_values[index])
+        adjusted[index] = min(1.0, largest)
+    return adjusted
+
+
+def _resampled_means(sums: Array, sizes: NDArray[np.int64], resamples: int, seed: int) -> Array:
+    """The means over contexts of resampled clusters, from each cluster's (C, M) sums and (C,) sizes: (R, M)."""
+    generator = np.random.default_rng(seed)
+    clusters = len(sizes)
+    means = np.empty((resamples, sums.shape[1]))
+    most = max(1, _DRAWN_AT_ONCE // clusters)
+    for begin in range(0, resamples, most):
+        rows = min(most, resamples - begin)
+        drawn = generator.integers(clusters, size=(rows, clusters)) + clusters * np.arange(rows)[:, None]
+        times = np.bincount(drawn.ravel(), minlength=rows * clusters).reshape(rows, clusters)  # each cluster is drawn
+        means[begin : begin + rows] = (times @ sums) / (times @ sizes)[:, None]
+    return means
+
+
+def _check(values: Array, clusters: Sequence[Hashable], resamples: int) -> None:
+    if values.ndim not in (1, 2) or values.size == 0:
+        raise ValueError(f"differences must be (N,) or (N, M) with at least 1 context and column, got {values.shape}")
+    if len(values) != len(clusters):
+        raise ValueError(
+            f"every difference needs its cluster, got {len(values)} differences and {len(clusters)} clusters"
+        )
+    if len(set(clusters)) < 2:
+        raise ValueError("a bootstrap over clusters needs at least 2 of them, got 1")
+    if resamples < 1:
+        raise ValueError(f"a bootstrap needs at least 1 resample, got {resamples}")
+    if not np.isfinite(values).all():
+        place = tuple(np.argwhere(~np.isfinite(values))[0].tolist())
+        raise ValueError(f"differences must be finite, but {place} is {values[place]}")
