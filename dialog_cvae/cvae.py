@@ -28,7 +28,8 @@ UNIFORM_RANGE = 0.08
 class TensorBatch(NamedTuple):
     """`DialogBatch` as tensors, field by field; lengths of every kind stay on the CPU, where packing needs them.
 
-    `target_lengths` (B,) counts the tokens to predict for each window: the response's, with `</s>`.
+    `target_lengths` (B,) counts the tokens to predict for each window: the response's, with `</s>`. `dropped` (B, T) is
+    true where the decoder does not see its input word (word dropout), None where it sees all.
     """
 
     tokens: Tensor
@@ -41,6 +42,7 @@ class TensorBatch(NamedTuple):
     profiles: Tensor
     profiles_known: Tensor
     target_lengths: Tensor
+    dropped: Tensor | None = None
 
     @classmethod
     def from_arrays(cls, batch: DialogBatch, device: torch.device | str = "cpu") -> TensorBatch:
@@ -54,6 +56,12 @@ class TensorBatch(NamedTuple):
     def targets(self) -> Tensor:
         """(B, T) ids of `x_1 ... x_n </s>`, then padding."""
         return self.tokens[self.response, 1 : int(self.target_lengths.max()) + 1]
+
+    @property
+    def inputs(self) -> Tensor:
+        """(B, T) ids of `<s> x_1 ... x_n`, then padding; dropped words are padding too, whose embedding is zero."""
+        inputs = self.tokens[self.response, : int(self.target_lengths.max())]
+        return inputs if self.dropped is None else inputs.masked_fill(self.dropped, 0)
 
 
 class Encoded(NamedTuple):
@@ -146,10 +154,9 @@ class CVAE(nn.Module):
 
     def reconstruction(self, batch: TensorBatch, condition: Tensor, z: Tensor) -> Tensor:
         """(B,) -log p(x | z, c) in nats, summed over the response's tokens and `</s>`."""
-        targets = batch.targets
         state = self.decoder.initial_state(condition, z)
-        inputs = batch.tokens[batch.response, : targets.shape[1]]
-        losses = self.decoder.teacher_forced(self.embedding(inputs), targets, batch.target_lengths, state)
+        embedded = self.embedding(batch.inputs)
+        losses = self.decoder.teacher_forced(embedded, batch.targets, batch.target_lengths, state)
         return losses.per_example(len(z))
 
     def bag_of_words(self, batch: TensorBatch, condition: Tensor, z: Tensor) -> Tensor | None:

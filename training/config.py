@@ -40,6 +40,11 @@ class TrainConfig(Config):
     condition_dropout: Share = Field(
         0.1, description="share of windows whose topic or a profile is replaced by the unknown one, which trains it"
     )
+    word_dropout: Share = Field(
+        0.0,
+        description="share of the decoder's input words whose embedding is replaced by zeros, so that z has to say "
+        "more (Bowman et al., 2016)",
+    )
     bow_weight: float = Field(
         1.0, ge=0, allow_inf_nan=False, description="weight of the bag-of-words loss, never annealed"
     )

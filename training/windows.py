@@ -20,7 +20,7 @@ from dialog_cvae.devices import moved
 from training.config import TrainConfig
 from training.distributed import ALONE, World
 
-NOISE, FORGETTING = 0, 1  # streams of randomness within a step
+NOISE, FORGETTING, WORDS = 0, 1, 2  # streams of randomness within a step
 
 
 class MicroBatch(NamedTuple):
@@ -48,7 +48,7 @@ class Windows:
 
     Attributes:
         corpus: encoded training conversations, at least one window.
-        config: batch size, accumulation, segment, condition dropout and seed.
+        config: batch size, accumulation, segment, dropout of conditions and words, and seed.
         model: context utterances at most, and Z.
         world: the processes that share each batch.
         device: where batches are put.
@@ -77,12 +77,27 @@ class Windows:
         config, size = self.config, len(responses)
         eps = noise(config.seed, step, (size, self.model.latent_size))
         draws = np.random.default_rng((config.seed, step, FORGETTING)).random((size, 3))
+        dropped = self._dropped_words(size, step)
         parts = []
         for rows in self.world.shares(size, config.accumulation):
             arrays = collate(self.corpus, responses[rows], self.model.max_context)
             arrays = forget_conditions(arrays, config.condition_dropout, draws[rows])
-            parts.append(MicroBatch(TensorBatch.from_arrays(arrays, self.device), moved(eps[rows], self.device)))
+            windows = TensorBatch.from_arrays(arrays, self.device)
+            if dropped is not None:
+                windows = windows._replace(
+                    dropped=moved(dropped[rows, : int(windows.target_lengths.max())], self.device)
+                )
+            parts.append(MicroBatch(windows, moved(eps[rows], self.device)))
         return Batch(size, tuple(parts))
+
+    def _dropped_words(self, size: int, step: int) -> Tensor | None:
+        """(B, tokens at most) where the decoder does not see its input; it always sees `<s>`. None without dropout."""
+        if self.config.word_dropout == 0:
+            return None
+        rng = np.random.default_rng((self.config.seed, step, WORDS))
+        dropped = rng.random((size, self.model.max_utterance_tokens - 1), dtype=np.float32) < self.config.word_dropout
+        dropped[:, 0] = False
+        return torch.from_numpy(dropped)
 
 
 def noise(seed: int, step: int, shape: tuple[int, int]) -> Tensor:

@@ -257,7 +257,7 @@ def test_parts_are_the_whole_in_order_and_nearly_equal(items: int, size: int, pi
 
 @pytest.mark.parametrize(("size", "accumulation"), [(2, 1), (3, 2), (8, 1)])
 def test_processes_share_each_batch_without_overlap(encoded: EncodedCorpus, size: int, accumulation: int) -> None:
-    config = TrainConfig(batch_size=5, accumulation=accumulation, condition_dropout=0.3, segment=3)
+    config = TrainConfig(batch_size=5, accumulation=accumulation, condition_dropout=0.3, word_dropout=0.4, segment=3)
     model = ModelConfig(max_context=4, latent_size=2)
     steps = config.steps_per_epoch(encoded.windows) + 2  # beyond the last batch, which is smaller
     whole = islice(Windows(encoded, config.model_copy(update={"accumulation": 1}), model).from_step(0), steps)
@@ -270,6 +270,8 @@ def test_processes_share_each_batch_without_overlap(encoded: EncodedCorpus, size
         for name in ("topic", "context_lengths", "target_lengths", "profiles", "profiles_known"):
             ours = torch.cat([getattr(part.windows, name) for part in parts])
             assert torch.equal(ours, getattr(all_windows, name)), name
+        hidden = [row for part in parts for row in part.windows.dropped.tolist()]
+        assert hidden == [row[: len(part)] for part, row in zip(hidden, all_windows.dropped.tolist(), strict=True)]
         responses = [row for part in parts for row in part.windows.tokens[part.windows.response].tolist()]
         for row, other in zip(responses, all_windows.tokens[all_windows.response].tolist(), strict=True):
             longest = max(len(row), len(other))

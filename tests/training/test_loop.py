@@ -15,8 +15,10 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from dialog_cvae.config import ModelConfig
 from dialog_cvae.cvae import CVAE
 from dialog_cvae.data.batches import EncodedCorpus
+from dialog_cvae.distributions import sample
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.types import ElboTerms
 from training.adam import GuardedAdam
@@ -129,12 +131,13 @@ def _on_device(model: CVAE, optimiser: GuardedAdam, batch: Batch) -> Iterator[Te
     yield from (value for state in optimiser.state.values() for value in state.values())
     for part in batch.parts:
         yield part.noise
-        yield from (tensor for name, tensor in part.windows._asdict().items() if not name.endswith("lengths"))
+        tensors = part.windows._asdict().items()
+        yield from (tensor for name, tensor in tensors if tensor is not None and not name.endswith("lengths"))
 
 
 def test_nothing_is_read_back_in_an_update(tiny_model: CVAE, encoded: EncodedCorpus) -> None:
     optimiser = GuardedAdam(tiny_model.parameters(), lr=0.1)
-    config = TrainConfig(batch_size=5, accumulation=2)
+    config = TrainConfig(batch_size=5, accumulation=2, word_dropout=0.3)
     first, second = islice(Windows(encoded, config, tiny_model.config).from_step(0), 2)
     update(tiny_model, optimiser, first, config, 0.5)  # creates the moments
     with _NothingReadBack(_on_device(tiny_model, optimiser, second)):
@@ -158,6 +161,38 @@ def test_a_gpu_is_never_waited_for_in_an_update(tiny_model: CVAE, encoded: Encod
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert bool(torch.isfinite(figures).all())
+
+
+def test_word_dropout_hides_a_share_of_the_decoders_inputs_and_nothing_else(encoded: EncodedCorpus) -> None:
+    model = ModelConfig(latent_size=2)
+    config = TrainConfig(batch_size=500, word_dropout=0.25)
+    seen, dropped = (
+        next(Windows(encoded, c, model).from_step(0)).parts[0].windows for c in (TrainConfig(batch_size=500), config)
+    )
+    assert seen.dropped is None
+    assert dropped.dropped is not None
+    assert all(torch.equal(a, b) for a, b in zip(seen[:-1], dropped[:-1], strict=True))  # encoders and targets see all
+    assert torch.equal(dropped.inputs, torch.where(dropped.dropped, 0, seen.inputs))
+    assert torch.equal(dropped.inputs[:, 0], seen.inputs[:, 0])  # <s> is no word
+    assert float(dropped.dropped[:, 1:].float().mean()) == pytest.approx(0.25, abs=0.08)
+    again = Windows(encoded, config, model).from_step(0)
+    assert torch.equal(next(again).parts[0].windows.dropped, dropped.dropped)
+    assert not torch.equal(next(again).parts[0].windows.dropped, dropped.dropped)
+
+
+@torch.no_grad()
+def test_a_dropped_word_is_a_zero_vector_to_the_decoder(tiny_model: CVAE, encoded: EncodedCorpus) -> None:
+    (part,) = next(Windows(encoded, TrainConfig(batch_size=4, word_dropout=1.0), tiny_model.config).from_step(0)).parts
+    found = tiny_model(part.windows, part.noise).reconstruction
+    terms = tiny_model.encode(part.windows._replace(dropped=None))
+    z = sample(tiny_model.posterior(terms), part.noise)
+    for row, length in enumerate(part.windows.target_lengths.tolist()):
+        state = tiny_model.decoder.initial_state(terms.condition[row : row + 1], z[row : row + 1])
+        vectors = torch.zeros(1, length, tiny_model.config.embedding_size)
+        vectors[0, 0] = tiny_model.embedding(part.windows.inputs[row, 0])
+        logits = tiny_model.decoder.output(tiny_model.decoder.gru(vectors, state[None])[0][0])
+        expected = torch.nn.functional.cross_entropy(logits, part.windows.targets[row, :length], reduction="sum")
+        assert float(found[row]) == pytest.approx(float(expected), rel=1e-4)
 
 
 def test_noise_is_standard_normal_and_a_function_of_seed_and_step() -> None:
