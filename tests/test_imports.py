@@ -33,7 +33,6 @@ LAYERS = {
             "eval.bleu",
             "eval.diversity",
             "eval.embedding",
-            "eval.latent",
             "eval.matching",
             "eval.significance",
             "eval.single_reference",

@@ -1,0 +1,159 @@
+"""What latent codes know: KL by dimension, active units, and the parts of the KL in section 3.3 of Fu et al. (2019).
+
+Shape legend: N windows, Z latent dimensions.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import logsumexp
+
+from dialog_cvae.elbo import ACTIVE_VARIANCE
+
+Floats = NDArray[np.floating]
+Doubles = NDArray[np.float64]
+LOGVAR_LIMIT = 600.0  # beyond it a variance, or its inverse, has no finite square in double precision
+ENTRIES = 2**20  # of the (N, N) densities that are held at a time: 8 MiB
+EXPANDABLE = 1e8  # squared distance in standard deviations; above it, expanded squares would lose 1e-8 nats
+
+
+class Posteriors(NamedTuple):
+    """Parameters of q(z | x, c) and p(z | c) of the same windows, in one order; all (N, Z)."""
+
+    posterior_mean: Floats
+    posterior_logvar: Floats
+    prior_mean: Floats
+    prior_logvar: Floats
+
+
+class MutualInformation(NamedTuple):
+    """Estimates of the paper's section 3.3 for N windows, in nats.
+
+    With n uniform on the windows, q(z | n) = q(z | x_n, c_n), the aggregated posterior q(z) = sum of q(z | n) / N and,
+    likewise, p(z) = sum of p(z | c_n) / N. Everything here is marginal: nothing is conditional on the context. I(z; n)
+    counts what z knows of response and context together, even what the prior has told it; I(z; x | c) cannot be
+    estimated from one response to each context, and the mean KL is an upper bound of it.
+
+    The paper's equation 8 holds for a prior that is the same for all windows. In general
+    mean KL(q(z | n) || p(z | c_n)) = I(z; n) + KL(q(z) || p(z)) - E[log p(z | c_n) / p(z)].
+
+    Attributes:
+        plug_in: I(z; n) = E[log q(z | n) / q(z)] with all N components in q(z): exact for these windows but for the
+            sampling of z, and at most log N. Of the population of windows it is a lower bound.
+        leave_one_out: the same without the window's own component in its q(z). No cap holds; of the population it is an
+            upper bound (Poole et al., 2019, section 2.2). Where the two agree, N is large enough.
+        marginal_kl: KL(q(z) || p(z)), all components in both mixtures.
+        from_context: E[log p(z | c_n) / p(z)], z from q(z | n): what the prior tells of z by the context; 0 for a prior
+            that is the same for all windows.
+        n: N.
+        cap: log N.
+    """
+
+    plug_in: float
+    leave_one_out: float
+    marginal_kl: float
+    from_context: float
+    n: int
+    cap: float
+
+
+def kl_per_dimension(posteriors: Posteriors) -> Doubles:
+    """Mean over the windows of KL(q(z_d | x, c) || p(z_d | c)) in nats, (Z,).
+
+    Raises:
+        ValueError: see `mutual_information`.
+    """
+    mean, logvar, prior_mean, prior_logvar = _checked(posteriors)
+    shift = (mean - prior_mean) ** 2 * np.exp(-prior_logvar)
+    kl = 0.5 * (prior_logvar - logvar + np.exp(logvar - prior_logvar) + shift - 1.0)
+    by_dimension: Doubles = kl.mean(axis=0)
+    return by_dimension
+
+
+def active_units(posteriors: Posteriors) -> int:
+    """Dimensions in which mean(q) - mean(p) varies over the windows, as `dialog_cvae.elbo.ElboReport` counts them.
+
+    Raises:
+        ValueError: see `mutual_information`.
+    """
+    mean, _, prior_mean, _ = _checked(posteriors)
+    return int(((mean - prior_mean).var(axis=0) > ACTIVE_VARIANCE).sum())
+
+
+def mutual_information(posteriors: Posteriors, *, seed: int = 0, samples: int = 1) -> MutualInformation:
+    """Estimate the mutual information and the marginal KL; takes N^2 Z operations for each sample.
+
+    log q(z | n) is taken at the drawn z too, though its mean is known: its errors and those of log q(z) then cancel.
+
+    Args:
+        posteriors: of N windows.
+        seed: of the draws of z.
+        samples: draws of z from each window's posterior.
+
+    Raises:
+        ValueError: the arrays are not of one shape (N, Z), N is below 2, a value is not finite or a log variance is
+            beyond 600, or `samples` is below 1.
+    """
+    mean, logvar, prior_mean, prior_logvar = _checked(posteriors)
+    n = len(mean)
+    if n < 2 or samples < 1:
+        raise ValueError(f"mutual information needs at least 2 windows and 1 sample, got {n} and {samples}")
+    rng = np.random.default_rng(seed)
+    sums = np.zeros(4)
+    for _ in range(samples):
+        z = mean + np.exp(0.5 * logvar) * rng.standard_normal(mean.shape)
+        own, all_, others = _log_densities(z, mean, logvar)
+        prior_own, prior_all, _ = _log_densities(z, prior_mean, prior_logvar)
+        sums += [(a - b).mean() for a, b in ((own, all_), (own, others), (all_, prior_all), (prior_own, prior_all))]
+    plug_in, leave_one_out, marginal_kl, from_context = (sums / samples).tolist()
+    return MutualInformation(plug_in, leave_one_out, marginal_kl, from_context, n, math.log(n))
+
+
+def _checked(posteriors: Posteriors) -> tuple[Doubles, ...]:
+    arrays = tuple(np.asarray(array, dtype=np.float64) for array in posteriors)
+    shapes = {array.shape for array in arrays}
+    if len(shapes) > 1 or arrays[0].ndim != 2 or not len(arrays[0]):
+        raise ValueError(f"posteriors need arrays of one shape (N, Z), N at least 1, got {sorted(shapes)}")
+    for name, array in zip(Posteriors._fields, arrays, strict=True):
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name} has values that are not finite")
+        if name.endswith("logvar") and (extreme := np.abs(array).max(initial=0)) > LOGVAR_LIMIT:
+            raise ValueError(f"{name} must be within -{LOGVAR_LIMIT:g} and {LOGVAR_LIMIT:g}, but reaches {extreme:g}")
+    return arrays
+
+
+def _log_densities(z: Doubles, mean: Doubles, logvar: Doubles) -> tuple[Doubles, Doubles, Doubles]:
+    """Log densities of point i (Z) under component i, under the mixture of all N and under that of the other N - 1.
+
+    The squares of all differences are expanded into one matrix product, around the centre of the means so that little
+    cancels. Dimensions in which too much still would are taken by their differences; so is a point's own component.
+
+    Returns:
+        Three arrays (N,).
+    """
+    n, latent = mean.shape
+    centre = mean.mean(axis=0)
+    z, mean, precision = z - centre, mean - centre, np.exp(-logvar)
+    log_volume = logvar.sum(axis=1) + latent * math.log(2 * math.pi)  # (N,)
+    own = -0.5 * (((z - mean) ** 2 * precision).sum(axis=1) + log_volume)
+    reach = np.maximum(np.abs(z), np.abs(mean)).max(axis=0) ** 2 * precision.max(axis=0)  # (Z,)
+    near, far = np.flatnonzero(reach <= EXPANDABLE), np.flatnonzero(reach > EXPANDABLE)
+    scaled = (mean * precision)[:, near]
+    factors = np.concatenate((precision[:, near], -2.0 * scaled), axis=1).T  # (2Z, N)
+    constant = log_volume + (mean[:, near] * scaled).sum(axis=1)
+    powers = np.concatenate((z[:, near] ** 2, z[:, near]), axis=1)  # (N, 2Z)
+    others = np.empty(n)
+    rows = max(1, ENTRIES // n)
+    for begin in range(0, n, rows):
+        block = np.arange(begin, min(begin + rows, n))
+        squares = powers[block] @ factors  # (R, N)
+        for dimension in far:
+            squares += (z[block, dimension, None] - mean[:, dimension]) ** 2 * precision[:, dimension]
+        densities = -0.5 * (squares + constant)
+        densities[np.arange(len(block)), block] = -np.inf
+        others[block] = logsumexp(densities, axis=1)
+    return own, np.logaddexp(others, own) - math.log(n), others - math.log(n - 1)
