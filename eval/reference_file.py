@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from dialog_cvae.errors import DataError
 from eval.contexts import Place
@@ -71,14 +71,26 @@ def read_items(path: Path) -> list[Item]:
     return items
 
 
+def _encodable(text: str) -> str:
+    """Refuse what no file can be written of again."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("is not valid Unicode (half of a surrogate pair)") from None
+    return text
+
+
+_Text = Annotated[str, AfterValidator(_encodable)]
+
+
 class _Published(BaseModel):
     """An item of the published file or, with its last two fields, of ours."""
 
     model_config = ConfigDict(strict=True, frozen=True)
 
-    responses: Annotated[list[str], Field(min_length=1)]
-    resp_dialog_acts: list[str | None] | None = None
-    conversation: str | None = None
+    responses: Annotated[list[_Text], Field(min_length=1)]
+    resp_dialog_acts: list[_Text | None] | None = None
+    conversation: _Text | None = None
     position: Annotated[int, Field(ge=0)] | None = None
 
     def item(self, number: int, line: int | None) -> Item:
@@ -97,7 +109,7 @@ class _Cotk(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True)
 
     utts: list[Annotated[list[Any], Field(min_length=2)]]
-    responses: Annotated[list[Annotated[list[str], Field(min_length=2, max_length=2)]], Field(min_length=1)]
+    responses: Annotated[list[Annotated[list[_Text], Field(min_length=2, max_length=2)]], Field(min_length=1)]
 
     def item(self, number: int, line: int | None) -> Item:
         texts = [text for _, text, *_ in self.utts]
@@ -143,7 +155,7 @@ def _item(path: Path, kind: type[_Cotk | _Published], number: int, line: int | N
     except ValidationError as error:
         detail = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in detail["loc"])
-        reason = f"{place}: {detail['msg']}" if place else "must be a JSON object"
+        reason = f"{place}: {detail['msg'].removeprefix('Value error, ')}" if place else "must be a JSON object"
     except ValueError as error:
         reason = str(error)
     raise DataError(path, f"item {number:,}: {reason}", line)
