@@ -109,8 +109,8 @@ def _report(sums: Tensor, bow: bool) -> ElboReport:
         reconstruction=mean["reconstruction"],
         kl=mean["kl"],
         elbo=-negative_elbo,
-        rec_perplexity=_exp(mean["reconstruction"] * windows / tokens),
-        perplexity_bound=_exp(negative_elbo * windows / tokens),
+        rec_perplexity=perplexity(mean["reconstruction"] * windows, tokens),
+        perplexity_bound=perplexity(negative_elbo * windows, tokens),
         active_units=int((variance > ACTIVE_VARIANCE).sum()),
         nats_from_z=mean["prior"] - mean["reconstruction"],
         nats_shuffled=mean["shuffled"] - mean["reconstruction"],
@@ -138,6 +138,6 @@ def _sums(model: CVAE, batch: TensorBatch, noise: Tensor) -> Tensor:
     return torch.cat((terms, counts, difference.sum(0), difference.square().sum(0)))
 
 
-def _exp(nats: float) -> float:
-    """Perplexity; infinite rather than an overflow for a model that is far off."""
-    return math.exp(nats) if nats < 700 else math.inf
+def perplexity(nats: float, tokens: int) -> float:
+    """exp(nats / tokens); infinite rather than an overflow for a model that is far off."""
+    return math.exp(nats / tokens) if nats / tokens < 700 else math.inf

@@ -156,13 +156,13 @@ def _smallest(values: Integers) -> Integers:
     return values.astype(np.result_type(*kinds))
 
 
-def collate(corpus: EncodedCorpus, responses: Integers, max_context: int) -> DialogBatch:
+def collate(corpus: EncodedCorpus, responses: Integers, max_context: int | Integers) -> DialogBatch:
     """The batch of the windows that end in `responses` (B,), each utterance in it once.
 
     Args:
         corpus: where the responses are.
         responses: indices of utterances, repeats allowed.
-        max_context: K, context utterances at most.
+        max_context: K, context utterances at most; (B,) for each response its own.
     """
     responses = responses.astype(np.int64)
     conversations, positions = corpus.places(responses)  # (B,) each
