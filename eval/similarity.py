@@ -18,7 +18,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
 
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.types import Conversation
@@ -49,6 +48,9 @@ class ContextIndex:
         Raises:
             ConfigError: they have no window or no word.
         """
+        # Here, because it takes seconds to load and whoever has the baselines at hand may not call them.
+        from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
+
         self.windows = windows(conversations)
         texts, spans = _spans(self.windows)
         self._counter = CountVectorizer(analyzer=metric_tokens, dtype=np.float64)
