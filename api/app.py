@@ -102,6 +102,8 @@ class Service:
             temperature=self.settings.temperature if request.temperature is None else request.temperature,
             top_p=self.settings.top_p if request.top_p is None else request.top_p,
             max_tokens=request.max_tokens or self.settings.max_tokens,
+            prior_temperature=self.settings.prior_temperature,
+            candidates=self.settings.candidates,
         )
         found = await self.thread.run(
             lambda: self.responder.respond(
@@ -160,7 +162,8 @@ async def respond(
     service: Ready,
     request: Annotated[RespondRequest, Body(openapi_examples=REQUEST_EXAMPLES)],
 ) -> RespondResponse:
-    """Draw a latent variable for each response, decode it, and return the distinct texts, likeliest per token first.
+    """Draw a latent variable for each response, decode it, and return the distinct texts, likeliest per token first
+    (or the most typical first, where the server selects them from more candidates).
 
     The same request with the same seed gets the same answer.
     """

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from dialog_cvae.decoding import MAX_TEMPERATURE, MIN_TEMPERATURE
+from dialog_cvae.decoding import MAX_CANDIDATES, MAX_TEMPERATURE, MIN_TEMPERATURE
 from dialog_cvae.errors import ConfigError
 
 PREFIX = "DIALOG_CVAE_"
@@ -46,6 +46,16 @@ class Settings(BaseSettings):
     )
     temperature: Temperature = Field(0.0, description="default sampling temperature; 0 decodes each z greedily")
     top_p: TopP = Field(1.0, description="default nucleus: the share of probability sampled from")
+    prior_temperature: float = Field(
+        1.0, ge=0.0, le=MAX_TEMPERATURE, allow_inf_nan=False, description="how far z strays from the prior's mean"
+    )
+    candidates: int = Field(
+        0,
+        ge=0,
+        le=MAX_CANDIDATES,
+        description="draws from which the responses of a request are selected, most typical first; 0: the first "
+        "distinct draws, likeliest per token first",
+    )
     max_waiting: int = Field(64, ge=1, le=100_000, description="requests in work or waiting; more get 503")
     timeout_s: float = Field(30.0, gt=0.0, le=3600.0, description="seconds a request waits for its answer, at most")
 

@@ -20,6 +20,7 @@ from dialog_cvae.errors import ConfigError
 from dialog_cvae.runtime.base import ROWS, Engine, Floats, Ints
 
 NUCLEUS_BOUND = 256  # tokens below this part of what a nucleus leaves out are seldom in it
+MAX_CANDIDATES = 4096
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 10.0  # beside 0; outside, sampling is greedy or uniform in all but name
 
 
@@ -35,6 +36,8 @@ class Decoding:
         allow_unknown: whether the unknown word may be generated.
         prior_temperature: what the prior's standard deviations are multiplied by, from 0 (z is its mean, and at
             temperature 0 all replies are equal) to 10; 1 is the model's own prior.
+        candidates: draws from which the replies to a context are selected (see `selection`), at most 4096; 0 takes the
+            first draws instead.
 
     Raises:
         ConfigError: a field is out of its range.
@@ -45,6 +48,7 @@ class Decoding:
     max_tokens: int = 40
     allow_unknown: bool = False
     prior_temperature: float = 1.0
+    candidates: int = 0
 
     def __post_init__(self) -> None:
         if self.temperature != 0 and not MIN_TEMPERATURE <= self.temperature <= MAX_TEMPERATURE:
@@ -59,6 +63,8 @@ class Decoding:
             raise ConfigError(
                 f"prior_temperature must be from 0 to {MAX_TEMPERATURE:g}, but is {self.prior_temperature}"
             )
+        if not 0 <= self.candidates <= MAX_CANDIDATES:
+            raise ConfigError(f"candidates must be from 0 to {MAX_CANDIDATES}, but is {self.candidates}")
 
 
 class SpecialIds(NamedTuple):
@@ -82,6 +88,11 @@ class Draw(NamedTuple):
     tokens: tuple[int, ...]
     log_prob: float
     length: int
+
+    @property
+    def finished(self) -> bool:
+        """Whether `</s>` was reached."""
+        return self.length > len(self.tokens)
 
 
 def decode(

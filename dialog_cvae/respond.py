@@ -7,9 +7,8 @@ depends on its request and seed alone, whichever engine computes it.
 from __future__ import annotations
 
 import math
-import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from dialog_cvae.data.batches import EncodedCorpus, collate, encode_corpus
 from dialog_cvae.decoding import Decoding, Draw, decode, special_ids
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.runtime.base import Engine, Floats
+from dialog_cvae.selection import normalised, select
 from dialog_cvae.tokenizer import Tokenizer
 from dialog_cvae.types import Conversation, Utterance
 
@@ -27,7 +27,7 @@ ROUND = 16  # candidates drawn at a time; a multiple of the decoder's rows waste
 MIN_ROUNDS = 8  # made, if need be, however few replies are wanted
 DRAWS_PER_REPLY = 4  # made, if need be, for each reply wanted; then no more distinct ones are expected
 
-__all__ = ["Decoding", "Responder", "Response"]
+__all__ = ["Decoding", "Responder", "Response", "normalised"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +38,13 @@ class Response:
         text: as a person would write it.
         log_prob: log p(x | z, c) of the drawn z, in nats.
         tokens: the tokens that `log_prob` sums over, `</s>` included if it was reached.
+        finished: whether it was reached; else the reply is cut off.
     """
 
     text: str
     log_prob: float
     tokens: int
-
-
-def normalised(text: str) -> str:
-    """What makes two replies the same: their words, without case, punctuation and spacing."""
-    return " ".join(re.findall(r"\w+", text.casefold())) or text.strip()
+    finished: bool
 
 
 class Responder:
@@ -92,10 +89,12 @@ class Responder:
         seed: int = 0,
         decoding: Decoding | None = None,
     ) -> list[Response]:
-        """At most `n` distinct replies, best log probability per token first.
+        """At most `n` distinct replies.
 
-        They are the first `n` distinct draws, not the likeliest of many: a fair sample of what the model would say.
-        Fewer come back when `max(ROUND * MIN_ROUNDS, n * DRAWS_PER_REPLY)` draws held no more.
+        Without `decoding.candidates` they are the first `n` distinct draws, not the likeliest of many: a fair sample of
+        what the model would say, best log probability per token first. With it they are selected from so many draws,
+        the most typical first; see `selection`. Fewer than `n` come back when `max(ROUND * MIN_ROUNDS,
+        n * DRAWS_PER_REPLY)` draws held no more.
 
         Args:
             conversation: what was said so far; profiles and topic are used if given.
@@ -113,17 +112,20 @@ class Responder:
         decoding = decoding or Decoding()
         ending = Utterance(respond_as, "")
         encoded = self.encode([_extended(conversation, ending)])
+        drawn: list[Response] = []
         found: dict[str, Response] = {}
-        for attempt in range(max(MIN_ROUNDS, math.ceil(n * DRAWS_PER_REPLY / ROUND))):
+        rounds = max(MIN_ROUNDS, math.ceil(n * DRAWS_PER_REPLY / ROUND), math.ceil(decoding.candidates / ROUND))
+        for attempt in range(rounds):
             rng = np.random.default_rng((seed, attempt))
             (draws,) = self.draw(encoded, np.array([len(encoded.speaker) - 1]), [rng], ROUND, decoding)
-            for reply in map(self._response, draws):
-                if reply.text:
-                    found.setdefault(normalised(reply.text), reply)
-            if len(found) >= n:
+            for reply in self.readable(draws):
+                drawn.append(reply)
+                found.setdefault(normalised(reply.text), reply)
+            if len(found) >= n and (attempt + 1) * ROUND >= decoding.candidates:
                 break
-        replies = list(found.values())[:n]
-        return sorted(replies, key=lambda reply: reply.log_prob / reply.tokens, reverse=True)
+        if decoding.candidates:
+            return selected(drawn, n)
+        return sorted(list(found.values())[:n], key=lambda reply: reply.log_prob / reply.tokens, reverse=True)
 
     def draw(
         self,
@@ -155,13 +157,21 @@ class Responder:
         for begin in range(0, len(draws), samples):
             yield draws[begin : begin + samples]
 
+    def readable(self, draws: Iterable[Draw]) -> list[Response]:
+        """The draws that are replies: byte pieces may also spell nothing."""
+        replies = (Response(self.text(draw), draw.log_prob, draw.length, draw.finished) for draw in draws)
+        return [reply for reply in replies if reply.text]
+
     def text(self, draw: Draw) -> str:
         """What a draw reads; control characters, which byte pieces can spell, are no part of a reply."""
         read = "".join(c for c in self.tokenizer.decode(draw.tokens) if unicodedata.category(c) != "Cc")
         return " ".join(read.split())
 
-    def _response(self, draw: Draw) -> Response:
-        return Response(self.text(draw), draw.log_prob, draw.length)
+
+def selected(replies: Sequence[Response], n: int) -> list[Response]:
+    """At most `n` of the replies drawn for one context, distinct and standing for all; see `selection`."""
+    chosen = select([reply.text for reply in replies], [reply.finished for reply in replies], n)
+    return [replies[index] for index in chosen]
 
 
 def _extended(conversation: Conversation, utterance: Utterance) -> Conversation:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dialog_cvae.data.batches import EncodedCorpus
 from dialog_cvae.decoding import Decoding
-from dialog_cvae.respond import Responder
+from dialog_cvae.respond import Responder, selected
 from dialog_cvae.types import Conversation, Utterance
 
 BATCH = 96  # contexts encoded together; what is encoded and decoded with a context never changes its replies
@@ -50,6 +50,8 @@ def sample_responses(
 ) -> Iterator[Sampled]:
     """Draw `samples` replies for every context of at least one utterance, in order.
 
+    Where they are selected from candidates, fewer come where fewer are distinct.
+
     The official code skips first utterances too (it scores 5,419 of 5,481 test pairs for that reason).
 
     Args:
@@ -61,17 +63,23 @@ def sample_responses(
     """
     corpus = responder.encode(conversations)
     chosen = answered(corpus)
+    count = max(samples, decoding.candidates)
 
     def answer(batch: NDArray[np.int64]) -> list[Sampled]:
-        drawn = responder.draw(corpus, batch, generators(corpus, batch, seed), samples, decoding)
-        texts = [tuple(map(responder.text, draws)) for draws in drawn]
+        drawn = responder.draw(corpus, batch, generators(corpus, batch, seed), count, decoding)
+        texts = [
+            tuple(reply.text for reply in selected(responder.readable(draws), samples))
+            if decoding.candidates
+            else tuple(map(responder.text, draws))
+            for draws in drawn
+        ]
         places = zip(*corpus.places(batch), texts, strict=True)
         return [
             answered_at(conversations[index], int(place) - 1, responder.max_context, said)
             for index, place, said in places
         ]
 
-    size = max(1, min(BATCH, REPLIES // samples))
+    size = max(1, min(BATCH, REPLIES // count))
     batches = (chosen[begin : begin + size] for begin in range(0, len(chosen), size))
     with responder.engine.side_by_side() as threads:
         ahead: deque[Future[list[Sampled]]] = deque()

@@ -49,7 +49,7 @@ class StubResponder(Responder):
         key = repr((conversation.utterances, conversation.topic, respond_as, seed, decoding))
         digest = hashlib.sha256(key.encode()).hexdigest()
         self.active -= 1
-        return [Response(f"{digest[:8]} {i}", -1.5 - i, 2) for i in range(min(n, self.distinct))]
+        return [Response(f"{digest[:8]} {i}", -1.5 - i, 2, True) for i in range(min(n, self.distinct))]
 
 
 @pytest.fixture(autouse=True)

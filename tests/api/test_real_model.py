@@ -49,6 +49,17 @@ def real(checkpoint: Path) -> Iterator[TestClient]:
         yield client
 
 
+def test_a_server_may_select_from_candidates(checkpoint, real):
+    body = {"context": ["ab bc ?"], "seed": 3, "num_responses": 4, "temperature": 1.0}
+    plain = real.post("/respond", json=body).json()["responses"]
+    settings = Settings(checkpoint=checkpoint, candidates=48, prior_temperature=0.5)
+    with TestClient(create_app(settings=lambda: settings)) as client:
+        chosen = client.post("/respond", json=body).json()["responses"]
+        assert client.post("/respond", json=body).json()["responses"] == chosen
+    assert len({each["text"] for each in chosen}) == len(plain) == 4
+    assert chosen != plain
+
+
 @pytest.mark.parametrize("sampling", [{}, {"temperature": 1.0}, {"temperature": 0.01, "top_p": 1e-300}])
 def test_the_same_seed_gives_the_same_distinct_ranked_responses(real, sampling):
     body = {

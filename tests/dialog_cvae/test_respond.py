@@ -72,6 +72,19 @@ def test_the_replies_to_fewer_are_among_those_to_more(responder):
     assert {reply.text for reply in five} < {reply.text for reply in nine}
 
 
+@pytest.mark.parametrize(("n", "candidates"), [(1, 1), (5, 40), (5, 3), (20, 20)])
+def test_selected_replies_are_distinct_draws(responder, n, candidates):
+    decoding = replace(SAMPLED, candidates=candidates)
+    replies = responder.respond(talk(), respond_as="B", n=n, seed=3, decoding=decoding)
+    assert len(replies) == len({normalised(reply.text) for reply in replies}) == n
+    every = responder.respond(talk(), respond_as="B", n=64, seed=3, decoding=SAMPLED)
+    assert {reply.text for reply in replies} <= {reply.text for reply in every}
+    assert responder.respond(talk(), respond_as="B", n=n, seed=3, decoding=decoding) == replies
+    if candidates > n:
+        more = responder.respond(talk(), respond_as="B", n=n + 2, seed=3, decoding=decoding)
+        assert more[:n] == replies  # the order is that of choice
+
+
 def test_the_prior_temperature_scales_the_spread_of_z(responder, monkeypatch):
     drawn: dict[float, np.ndarray] = {}
     encoded = responder.encode([talk()])

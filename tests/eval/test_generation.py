@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -41,7 +42,14 @@ def test_every_context_of_at_least_one_utterance_once_in_order(responder, conver
     assert all(len(one.responses) == 3 and all(one.responses) for one in sampled)
 
 
-@pytest.mark.parametrize("decoding", [GREEDY, SAMPLED])
+def test_replies_selected_from_candidates_are_distinct_draws(responder, conversations):
+    every = list(sample_responses(responder, conversations, 12, 0, SAMPLED))
+    for one, drawn in zip(sample(responder, conversations, replace(SAMPLED, candidates=12)), every, strict=True):
+        assert len(one.responses) == len(set(one.responses)) == min(3, len(set(drawn.responses)))
+        assert set(one.responses) <= set(drawn.responses)
+
+
+@pytest.mark.parametrize("decoding", [GREEDY, SAMPLED, replace(SAMPLED, candidates=6)])
 @pytest.mark.parametrize(("batch", "ahead", "threads"), [(1, 0, 1), (1, 3, 2), (5, 1, 2), (1000, 8, 1), (7, 100, 3)])
 def test_batches_and_threads_change_nothing(responder, conversations, decoding, batch, ahead, threads, monkeypatch):
     expected = sample(responder, conversations, decoding)
