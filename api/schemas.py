@@ -126,7 +126,7 @@ class Candidate(Schema):
 
 
 class RespondResponse(Schema):
-    """Distinct responses, the likeliest per token first; the most typical, where the server selects among candidates."""
+    """Distinct responses, the likeliest per token first (the most typical, where they are selected from candidates)."""
 
     responses: list[Candidate]
     topic: str | None = Field(description="the topic's name as the model knows it; null when none was given")
