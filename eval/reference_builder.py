@@ -32,7 +32,7 @@ class Built(NamedTuple):
 
     Attributes:
         references: of every utterance, conversations by length as in the published file.
-        threshold: log odds from which the filter kept a candidate; None without a filter.
+        threshold: log odds from which the filter kept a candidate; None without a filter or candidates.
     """
 
     references: References
@@ -65,7 +65,7 @@ def build(
     neighbours = index.nearest(queries, candidates, advance=advance)
     pairs = [[Pair(query, one.window.reply) for one in found] for query, found in zip(queries, neighbours, strict=True)]
     threshold = None
-    if reply_filter is not None:
+    if reply_filter is not None and any(pairs):
         pairs, threshold = _filtered(pairs, reply_filter, keep_share)
     extras = {query.place: [pair.reply for pair in kept] for query, kept in zip(queries, pairs, strict=True)}
     every = (Window(c, position) for c in ordered for position in range(len(c.utterances)))
