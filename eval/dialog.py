@@ -3,53 +3,59 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 from tqdm import tqdm
 
-from dialog_cvae.checkpoint import CONFIG, WEIGHTS, Checkpoint, write_atomically
+from dialog_cvae.checkpoint import CONFIG, Checkpoint
 from dialog_cvae.cli import Parser
 from dialog_cvae.config import DataConfig
-from dialog_cvae.data.corpora import find_vectors, load_split
-from dialog_cvae.data.vectors import WordVectors, load_vectors
+from dialog_cvae.data.cache import Cache
+from dialog_cvae.data.corpora import Split, find_vectors, load_corpus, load_split
+from dialog_cvae.data.vectors import load_vectors
 from dialog_cvae.decoding import MAX_TEMPERATURE, MIN_TEMPERATURE, Decoding
-from dialog_cvae.elbo import evaluate_elbo
 from dialog_cvae.errors import CheckpointError, ConfigError, DialogCvaeError
-from dialog_cvae.respond import Responder
-from dialog_cvae.runtime.torch_engine import TorchEngine, build_model
+from dialog_cvae.types import Conversation
+from eval import multi_reference
 from eval.arguments import real, whole
-from eval.bleu import bleu_precision_recall
-from eval.diversity import distinct, distinct_replies
-from eval.embedding import context_embedding, embedding_precision_recall
-from eval.generation import Sampled, count_contexts, sample_responses
-from eval.matching import Context, PrecisionRecall
-from eval.report import sample_table
+from eval.evaluation import HeldOut, Settings, Yardstick, combined, modelled, scored
+from eval.generation import Sampled, count_contexts
+from eval.honest_rows import PEOPLE, honest_replies
+from eval.likelihood import MAX_DRAWS
+from eval.model_scores import FEW, ON_ALL
+from eval.report import CONTEXTS_FILE, METRICS_FILE, RESPONSES_FILE, SAMPLES_FILE, summary, write
 from eval.tokens import metric_tokens
 
-BLEU_NAMES = {"method7-3.4": "bleu_nltk_3.4.5", "method7-3.6": "bleu_nltk_3.6"}
-RESPONSES_FILE, METRICS_FILE, SAMPLES_FILE = "responses.jsonl", "metrics.json", "samples.md"
+CACHE = "cache"  # folder below --out
+NONE = "none"  # no references
 
 EXPLANATION = """\
 Samples replies to every context of a split, scores them, and writes DIR/responses.jsonl (one object a context:
-conversation, position, topic, context, reference and its speaker, responses), DIR/metrics.json and, to read,
-DIR/samples.md with ten contexts chosen by a rule.
+conversation, position, topic, context, reference and its speaker, responses), DIR/metrics.json, DIR/contexts.npz (every
+score of every context, for tests of a difference) and, to read, DIR/samples.md with ten contexts chosen by a rule.
 
   python -m eval.dialog runs/mine/best --data swda --split test --samples 5 --out runs/mine/test
   python -m eval.dialog runs/mine/best --data mine.jsonl --temperature 0.8 --top-p 0.9 --out runs/mine/test
+  python -m eval.dialog runs/mine/best --references refs.json --single-reference --baselines --out runs/mine/test
 
-ELBO, KL and reconstruction perplexity are over all responses of the split, with one latent sample from the posterior.
+ELBO, KL and reconstruction perplexity are over all responses of the split, with one latent sample from the posterior;
+the figures that begin with paper_ are over the windows that the official loader keeps, perplexity a mean over its
+batches. The importance-weighted likelihood (iw_nll, nats a response) is a tighter bound than the ELBO.
 BLEU-1..4, A-bow, E-bow and G-bow precision and recall are those of Zhao et al. (2017) over all contexts of at least one
-utterance, against the one reference that the corpus has: precision is the mean over samples of their best match, recall
-the best sample for the reference. BLEU stands twice: by the smoothing of NLTK up to 3.4.5, behind the published tables,
-and by that of NLTK from 3.6 on. The embedding scores need word vectors that are not the model's.
+utterance, against the one reference that the corpus has, or against those of --references: precision is the mean over
+samples of their best match, recall the mean over references of their best sample. BLEU stands twice: by the smoothing
+of NLTK up to 3.4.5, behind the published tables, and by that of NLTK from 3.6 on. The embedding scores need word
+vectors that are not the model's.
+
+What was found is kept in DIR/cache under everything that decides it: the same command again takes it from there.
 
 Departures from the official code: every response counts, where its loader leaves out the last one of each conversation
 and, for perplexity and KL, most of the rest; texts are compared and not token ids, so that a reference keeps its rare
@@ -93,12 +99,44 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--top-p", type=real(0.001, 1), default=1.0, help="nucleus sampling (default 1: off)")
     parser.add_argument("--max-tokens", type=whole(1, 1000), default=40, help="of a reply, </s> included (default 40)")
+    parser.add_argument(
+        "--prior-temperature",
+        type=real(0, MAX_TEMPERATURE),
+        default=1.0,
+        help="what the standard deviations of z are multiplied by (default 1; 0 takes the prior's mean)",
+    )
     parser.add_argument("--allow-unknown", action="store_true", help="let the unknown word be generated")
     parser.add_argument(
         "--vectors",
         help="word vectors: a GloVe or word2vec text file (.gz too), a name such as glove.6B.100d of a file in the "
         "folder glove beside the corpora, or a gensim downloader name; default: the first file glove* in that folder; "
         "without any, embedding scores are left out",
+    )
+    parser.add_argument(
+        "--references",
+        metavar="FILE",
+        help="several references for each context, as `python -m eval.references build` writes or Zhao et al. "
+        "published; none (default): the one that the corpus has",
+    )
+    parser.add_argument(
+        "--importance-samples",
+        type=whole(0, MAX_DRAWS),
+        default=5,
+        metavar="K",
+        help=f"draws of z for the importance-weighted likelihood: at most {ON_ALL} for every response and, where K is "
+        f"more, all K for {FEW} of them (default 5; 0: none)",
+    )
+    parser.add_argument(
+        "--single-reference",
+        action="store_true",
+        help="score ten replies to each context by DialogWAE's protocol too, against what was said",
+    )
+    parser.add_argument(
+        "--baselines",
+        action="store_true",
+        help="score replies without a model beside it: random utterances, one reply, fixed replies, nearest "
+        "neighbours, people where there are several references; and of all the entropy of dialog acts, where the "
+        "corpus has them, and the share of replies that are training utterances word by word",
     )
     parser.add_argument("--limit", type=whole(1, 10**9), help="only the first N conversations of the split")
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
@@ -108,45 +146,83 @@ def _parser() -> argparse.ArgumentParser:
 
 def _evaluate(arguments: argparse.Namespace) -> int:
     checkpoint = Checkpoint.load(arguments.checkpoint)
-    data = data_config(arguments, checkpoint)
-    name, conversations = load_split(data, arguments.split)
-    conversations = conversations[: arguments.limit]
-    if count_contexts(conversations) == 0:
-        raise ConfigError(f"split {arguments.split} of {name} has no context with a reply to score")
-    source = vectors_source(arguments)
-    if source is not None:
-        load_vectors(source, ())  # a broken file is told of now, not after the sampling
+    held_out = _held_out(arguments, data_config(arguments, checkpoint))
+    if held_out.vectors is None:
+        print("no word vectors (--vectors): A-bow, E-bow and G-bow are left out")
+    else:
+        load_vectors(held_out.vectors, ())  # a broken file is told of now, not after the sampling
     _make_folder(arguments.out, arguments.checkpoint)
-    model = build_model(checkpoint, f"{arguments.checkpoint}/{WEIGHTS}")
-    engine = TorchEngine(model, arguments.device)
-    responder = Responder(engine, checkpoint.tokenizer, checkpoint.config, checkpoint.config.provenance.data)
-    encoded = responder.encode(conversations)
-    with _progress(len(encoded.responses), "scoring") as bar:
-        elbo = evaluate_elbo(model, encoded, seed=arguments.seed, advance=bar.update)
-    decoding = Decoding(arguments.temperature, arguments.top_p, arguments.max_tokens, arguments.allow_unknown)
-    replies = sample_responses(responder, conversations, arguments.samples, arguments.seed, decoding)
-    with _progress(count_contexts(conversations), "sampling") as bar:
-        sampled = [_counted(bar, reply) for reply in replies]
-    lines = "".join(json.dumps(_line(one), ensure_ascii=False, allow_nan=False) + "\n" for one in sampled)
-    write_atomically(arguments.out / RESPONSES_FILE, lines.encode())
-    write_atomically(arguments.out / SAMPLES_FILE, sample_table(sampled).encode())
+    settings = _settings(arguments)
+    kept = Cache(arguments.out / CACHE, lambda line: print(line, file=sys.stderr))
+    model, replies = modelled(
+        checkpoint, arguments.checkpoint, arguments.device, held_out, settings, kept, progress_bar
+    )
+    honest = honest_replies(held_out, settings, kept) if arguments.baselines else {}
+    texts = [one for row in (replies, *honest.values()) for part in row if part is not None for one in part]
+    yardstick = cache(lambda: _told(held_out, texts))
+    scores = scored(replies, held_out, settings, yardstick, kept, progress_bar)
+    evaluation = combined(held_out, model, replies, scores)
     metrics: dict[str, Any] = {
         "checkpoint": str(arguments.checkpoint),
         "step": checkpoint.config.provenance.step,
-        "data": name,
-        "split": arguments.split,
-        "conversations": len(conversations),
-        "samples": arguments.samples,
-        "seed": arguments.seed,
-        **asdict(decoding),
-        "vectors": None if source is None else Path(source).name,
-        **elbo.figures(),
-        **reply_metrics(sampled, _vectors(source, sampled)),
+        "data": held_out.name,
+        "split": held_out.split,
+        "conversations": len(held_out.conversations),
+        "samples": settings.samples,
+        "seed": settings.seed,
+        **asdict(settings.decoding),
+        "vectors": None if held_out.vectors is None else Path(held_out.vectors).name,
+        "references": None if held_out.references is None else Path(arguments.references).name,
+        **evaluation.figures,
     }
-    write_atomically(arguments.out / METRICS_FILE, (json.dumps(metrics, indent=2, allow_nan=False) + "\n").encode())
+    for name, row in honest.items():
+        found = scored(row, held_out, settings, yardstick, kept, progress_bar, people=name == PEOPLE)
+        metrics.setdefault("baselines", {})[name] = found.figures
+    write(arguments.out, evaluation, metrics)
     print(summary(metrics))
-    print(f"wrote {RESPONSES_FILE}, {METRICS_FILE} and {SAMPLES_FILE} to {arguments.out}")
+    print(f"wrote {RESPONSES_FILE}, {METRICS_FILE}, {CONTEXTS_FILE} and {SAMPLES_FILE} to {arguments.out}")
     return 0
+
+
+def _held_out(arguments: argparse.Namespace, data: DataConfig) -> HeldOut:
+    """What is evaluated on.
+
+    Raises:
+        ConfigError: there is no context in it.
+        DataError: the corpus or the references are missing or malformed.
+    """
+    split: Split = arguments.split
+    train: Sequence[Conversation] | None = None
+    if arguments.baselines:
+        corpus = load_corpus(data)
+        name, train = corpus.name, list(corpus.train)
+        conversations: Sequence[Conversation] = list(getattr(corpus, split))
+    else:
+        name, conversations = load_split(data, split)
+    references = None
+    if arguments.references not in (None, NONE):
+        references = multi_reference.load(Path(arguments.references), conversations)
+    conversations = conversations[: arguments.limit]
+    if count_contexts(conversations) == 0:
+        raise ConfigError(f"split {split} of {name} has no context with a reply to score")
+    return HeldOut(name, split, conversations, references, vectors_source(arguments.vectors, arguments.data_dir), train)
+
+
+def _settings(arguments: argparse.Namespace) -> Settings:
+    decoding = Decoding(
+        temperature=arguments.temperature,
+        top_p=arguments.top_p,
+        max_tokens=arguments.max_tokens,
+        allow_unknown=arguments.allow_unknown,
+        prior_temperature=arguments.prior_temperature,
+    )
+    return Settings(
+        samples=arguments.samples,
+        seed=arguments.seed,
+        decoding=decoding,
+        importance_samples=arguments.importance_samples,
+        single_reference=arguments.single_reference,
+    )
 
 
 def data_config(arguments: argparse.Namespace, checkpoint: Checkpoint) -> DataConfig:
@@ -179,94 +255,27 @@ def _make_folder(out: Path, checkpoint: Path) -> None:
         raise ConfigError(f"--out: {out} can't be written to")
 
 
-def reply_metrics(sampled: Sequence[Sampled], vectors: WordVectors | None) -> dict[str, Any]:
-    """Every figure that the texts decide, by name."""
-    contexts = [metric_context(one) for one in sampled]
-    replies = [reply for hypotheses, _ in contexts for reply in hypotheses]
-    metrics: dict[str, Any] = {"contexts": len(contexts)}
-    for smoothing, orders in bleu_precision_recall(contexts).items():
-        metrics |= {f"{BLEU_NAMES[smoothing]}_{n}": _shown(score) for n, score in enumerate(orders, start=1)}
-    if vectors is not None:
-        metrics |= _embedding_metrics(contexts, vectors)
-    metrics |= {f"distinct_{n}": distinct(replies, n).ratio for n in (1, 2)}
-    metrics["distinct_replies_per_context"] = sum(distinct_replies(h) for h, _ in contexts) / len(contexts)
-    metrics["mean_reply_tokens"] = sum(map(len, replies)) / len(replies)
-    metrics["mean_reference_tokens"] = sum(len(references[0]) for _, references in contexts) / len(contexts)
-    return metrics
-
-
-def _embedding_metrics(contexts: Sequence[Context], vectors: WordVectors) -> dict[str, Any]:
-    """A-bow, E-bow and G-bow; only the count of what was left out where no context can be scored."""
-    if all(context_embedding(*context, vectors) is None for context in contexts):
-        return {"contexts_without_word_vectors": len(contexts)}
-    report = embedding_precision_recall(contexts, vectors)
-    return {
-        "a_bow": _shown(report.scores.average),
-        "e_bow": _shown(report.scores.extrema),
-        "g_bow": _shown(report.scores.greedy),
-        "contexts_without_word_vectors": report.skipped,
-    }
-
-
-def summary(metrics: dict[str, Any]) -> str:
-    """A table for people."""
-    rows = [("measure", "precision", "recall")]
-    for name, value in metrics.items():
-        if isinstance(value, dict):
-            rows.append((name, f"{value['precision']:.3f}", f"{value['recall']:.3f}"))
-        elif isinstance(value, float):
-            rows.append((name, f"{value:.3f}", ""))
-        elif value is not None:
-            rows.append((name, str(value), ""))
-    return "\n".join(f"{name:<30} {first:>10} {second:>10}".rstrip() for name, first, second in rows)
-
-
-def metric_context(one: Sampled) -> Context:
-    """The replies and the one reference, as the metrics compare them."""
-    return [metric_tokens(text) for text in one.responses], [metric_tokens(one.reference.text)]
-
-
-def _line(one: Sampled) -> dict[str, Any]:
-    return {
-        "conversation": one.conversation,
-        "position": one.position,
-        "topic": one.topic,
-        "context": [{"speaker": u.speaker, "text": u.text} for u in one.context],
-        "reference": one.reference.text,
-        "speaker": one.reference.speaker,
-        "responses": list(one.responses),
-    }
-
-
-def vectors_source(arguments: argparse.Namespace) -> Path | str | None:
+def vectors_source(asked: str | None, data_dir: Path | None) -> Path | str | None:
     """Which word vectors: those asked for, or those that lie beside the corpora."""
-    if arguments.vectors is None:
-        return find_vectors("glove", arguments.data_dir)
-    plain_name = re.fullmatch(r"[\w.-]+", arguments.vectors) and not Path(arguments.vectors).exists()
-    return (find_vectors(arguments.vectors, arguments.data_dir) if plain_name else None) or str(arguments.vectors)
+    if asked is None:
+        return find_vectors("glove", data_dir)
+    plain_name = re.fullmatch(r"[\w.-]+", asked) and not Path(asked).exists()
+    return (find_vectors(asked, data_dir) if plain_name else None) or asked
 
 
-def _vectors(source: Path | str | None, sampled: Iterable[Sampled]) -> WordVectors | None:
-    if source is None:
-        print("no word vectors (--vectors): A-bow, E-bow and G-bow are left out")
-        return None
-    words = {token for one in sampled for text in (*one.responses, one.reference.text) for token in metric_tokens(text)}
-    vectors = load_vectors(source, words)
-    print(f"word vectors {source}: {vectors.dimension} dimensions, {vectors.coverage(words):.1%} of the words")
-    return vectors
+def _told(held_out: HeldOut, sampled: Sequence[Sampled]) -> Yardstick:
+    """The yardstick, having said how much of the words it knows."""
+    yardstick = held_out.yardstick(sampled)
+    if yardstick.vectors is not None:
+        words = {t for one in sampled for text in (*one.responses, one.reference.text) for t in metric_tokens(text)}
+        dimension, share = yardstick.vectors.dimension, yardstick.vectors.coverage(words)
+        print(f"word vectors {held_out.vectors}: {dimension} dimensions, {share:.1%} of the words")
+    return yardstick
 
 
-def _shown(score: PrecisionRecall) -> dict[str, float]:
-    return {"precision": score.precision, "recall": score.recall, "f1": score.f1}
-
-
-def _progress(total: int, what: str) -> tqdm[Any]:
+def progress_bar(total: int, what: str) -> tqdm[Any]:
+    """A bar on stderr, if that is a terminal."""
     return tqdm(total=total, desc=what, unit="reply", disable=None, file=sys.stderr)
-
-
-def _counted(bar: tqdm[Any], reply: Sampled) -> Sampled:
-    bar.update()
-    return reply
 
 
 if __name__ == "__main__":

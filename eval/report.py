@@ -1,18 +1,82 @@
-"""Tables for people, in Markdown, from what an evaluation sampled."""
+"""What an evaluation leaves behind: its files, and tables for people."""
 
 from __future__ import annotations
 
+import io
+import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from dialog_cvae.checkpoint import write_atomically
+from eval.evaluation import Evaluation
 from eval.generation import Sampled
 
-SHOWN_CONTEXT = 3  # utterances before the reference that the table shows; the model saw more
+CONTEXTS_FILE, RESPONSES_FILE = "contexts.npz", "responses.jsonl"
+METRICS_FILE, SAMPLES_FILE = "metrics.json", "samples.md"
+SHOWN_CONTEXT = 3  # utterances before the reference that a table shows; the model saw more
 
 RULE = (
     "The rule by which they were chosen: of the conversations that have a context, {count} evenly spaced ones in the "
     "corpus's order, and of each the context in its middle. Replies are unedited, in the order in which they came."
 )
+
+
+def write(out: Path, evaluation: Evaluation, metrics: Mapping[str, Any]) -> None:
+    """Write what was found into a folder.
+
+    Args:
+        out: the folder.
+        evaluation: what was found.
+        metrics: all of metrics.json.
+
+    Raises:
+        DialogCvaeError: a file cannot be written.
+    """
+    lines = (json.dumps(_line(one), ensure_ascii=False, allow_nan=False) + "\n" for one in evaluation.sampled)
+    write_atomically(out / RESPONSES_FILE, "".join(lines).encode())
+    write_atomically(out / SAMPLES_FILE, sample_table(evaluation.sampled).encode())
+    places = {
+        "conversation": np.array([one.conversation for one in evaluation.sampled]),
+        "position": np.array([one.position for one in evaluation.sampled]),
+    }
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **places, **evaluation.columns)
+    write_atomically(out / CONTEXTS_FILE, buffer.getvalue())
+    write_atomically(out / METRICS_FILE, (json.dumps(metrics, indent=2, allow_nan=False) + "\n").encode())
+
+
+def _line(one: Sampled) -> dict[str, Any]:
+    return {
+        "conversation": one.conversation,
+        "position": one.position,
+        "topic": one.topic,
+        "context": [{"speaker": u.speaker, "text": u.text} for u in one.context],
+        "reference": one.reference.text,
+        "speaker": one.reference.speaker,
+        "responses": list(one.responses),
+    }
+
+
+def summary(metrics: Mapping[str, Any]) -> str:
+    """A table of figures for people."""
+    rows = [("measure", "precision", "recall"), *_rows(metrics)]
+    return "\n".join(f"{name:<46} {first:>10} {second:>10}".rstrip() for name, first, second in rows)
+
+
+def _rows(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str, str]]:
+    for name, value in metrics.items():
+        if isinstance(value, Mapping) and "precision" in value:
+            yield prefix + name, f"{value['precision']:.3f}", f"{value['recall']:.3f}"
+        elif isinstance(value, Mapping):
+            yield from _rows(value, f"{prefix}{name}: ")
+        elif isinstance(value, float):
+            yield prefix + name, f"{value:.3f}", ""
+        elif isinstance(value, str | int):
+            yield prefix + name, str(value), ""
 
 
 def chosen_contexts(sampled: Sequence[Sampled], count: int) -> list[Sampled]:
@@ -31,9 +95,43 @@ def sample_table(sampled: Sequence[Sampled], count: int = 10) -> str:
     chosen = chosen_contexts(sampled, count)
     parts = ["# Sampled replies\n", RULE.format(count=len(chosen)) + "\n"]
     for number, one in enumerate(chosen, start=1):
-        lines = [f"## {number}. {one.conversation}, utterance {one.position}, topic {one.topic or 'unknown'}\n"]
-        lines += [f"> **{turn.speaker}:** {turn.text}  " for turn in one.context[-SHOWN_CONTEXT:]]
-        lines += ["", f"What {one.reference.speaker} said: {one.reference.text}\n"]
+        lines = _opening(number, one)
         lines += [f"{index}. {reply}" for index, reply in enumerate(one.responses, start=1)]
         parts.append("\n".join(lines) + "\n")
     return "\n".join(parts)
+
+
+def comparison_table(models: Mapping[str, Sequence[Sampled]], count: int = 10) -> str:
+    """The same contexts with the replies of several models side by side, chosen by the same rule.
+
+    Args:
+        models: replies to the same contexts in the same order, by the models' names.
+        count: contexts to show.
+    """
+    replies = {
+        (one.conversation, one.position, name): one.responses for name, sampled in models.items() for one in sampled
+    }
+    chosen = chosen_contexts(next(iter(models.values())), count)
+    parts = [RULE.format(count=len(chosen)) + "\n"]
+    for number, one in enumerate(chosen, start=1):
+        columns = [replies[one.conversation, one.position, name] for name in models]
+        lines = [*_opening(number, one), *markdown_table(("", *models), _numbered(columns))]
+        parts.append("\n".join(lines) + "\n")
+    return "\n".join(parts)
+
+
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table in Markdown; what a cell holds cannot break it."""
+    lines = [head, ["---"] * len(head), *rows]
+    return [f"| {' | '.join(part.replace('|', chr(92) + '|') for part in line)} |" for line in lines]
+
+
+def _numbered(columns: Sequence[Sequence[str]]) -> list[list[str]]:
+    return [[f"{index}", *row] for index, row in enumerate(zip(*columns, strict=True), start=1)]
+
+
+def _opening(number: int, one: Sampled) -> list[str]:
+    """A context and what was said in it."""
+    heading = f"## {number}. {one.conversation}, utterance {one.position}, topic {one.topic or 'unknown'}\n"
+    turns = [f"> **{turn.speaker}:** {turn.text}  " for turn in one.context[-SHOWN_CONTEXT:]]
+    return [heading, *turns, "", f"What {one.reference.speaker} said: {one.reference.text}\n"]

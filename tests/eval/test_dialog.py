@@ -169,7 +169,7 @@ def test_a_figure_that_is_not_finite_is_null(evaluate, monkeypatch):
     def overflowing(*args, **kwargs):
         return evaluate_elbo(*args, **kwargs)._replace(rec_perplexity=math.inf, kl=math.nan)
 
-    monkeypatch.setattr("eval.dialog.evaluate_elbo", overflowing)
+    monkeypatch.setattr("eval.model_scores.evaluate_elbo", overflowing)
     _, metrics = evaluate("--limit", "2")
     assert (metrics["rec_perplexity"], metrics["kl"]) == (None, None)
 
@@ -395,7 +395,7 @@ def test_a_full_disk_is_told_in_one_line(folder, tmp_path, monkeypatch, capsys):
 
 def test_broken_vectors_are_refused_before_the_sampling(folder, tmp_path, monkeypatch, capsys):
     (tmp_path / "broken.txt").write_text("a 1 2\nb 1 2 3\nc 1 2\n")
-    monkeypatch.setattr("eval.dialog.sample_responses", lambda *_: pytest.fail("sampled"))
+    monkeypatch.setattr("eval.evaluation.sample_responses", lambda *_: pytest.fail("sampled"))
     assert status([str(folder), "--vectors", str(tmp_path / "broken.txt"), "--out", str(tmp_path / "out")]) == 2
     assert_refusal(capsys, "broken.txt, line 2: expected 2 numbers after the word, got 3")
 
@@ -404,7 +404,7 @@ def test_an_interruption_is_no_traceback(folder, tmp_path, monkeypatch, capsys):
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("eval.dialog.sample_responses", interrupt)
+    monkeypatch.setattr("eval.evaluation.sample_responses", interrupt)
     assert status([str(folder), "--limit", "1", "--out", str(tmp_path / "out")]) == 130
     assert capsys.readouterr().err == "interrupted\n"
 

@@ -1,0 +1,279 @@
+"""Everything that is measured about one checkpoint, or about one way to reply, on one split.
+
+It comes in three parts, each kept in a folder under everything that decides it, code included: what a checkpoint makes
+of the responses that were given (`model_scores`), what it replies itself (`sample_responses`), and what the replies are
+worth (`reply_scores`). A second evaluation takes what still holds and makes the rest anew.
+
+Shape legend: N contexts, W windows (the contexts, and the first utterance of each conversation, which answers nobody).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from dialog_cvae.checkpoint import WEIGHTS, Checkpoint
+from dialog_cvae.config import Config
+from dialog_cvae.data.cache import Cache
+from dialog_cvae.data.vectors import WordVectors, load_vectors
+from dialog_cvae.decoding import Decoding
+from dialog_cvae.respond import Responder
+from dialog_cvae.runtime.torch_engine import TorchEngine, build_model
+from dialog_cvae.types import Conversation
+from eval import kept as keeping
+from eval.baselines import verbatim
+from eval.contexts import windows
+from eval.generation import Sampled, answered_at, sample_responses
+from eval.human import leave_one_out
+from eval.model_scores import ModelScores, model_scores
+from eval.multi_reference import References
+from eval.reply_scores import Columns, ReplyScores, metric_context, reply_scores
+from eval.single_reference import per_context, summarize
+from eval.tokens import metric_tokens
+
+if TYPE_CHECKING:
+    from eval.acts import ActTagger
+
+SINGLE_REFERENCE_SAMPLES = 10  # of DialogWAE's protocol
+
+Progress = Callable[[int, str], "tqdm[Any]"]
+"""A progress bar of so many units of work of such a name; it is used as a context manager."""
+
+
+class Settings(Config):
+    """How a checkpoint is evaluated.
+
+    Attributes:
+        samples: replies to each context.
+        seed: of everything that is drawn.
+        decoding: how replies are drawn.
+        importance_samples: draws of z for the importance-weighted likelihood, 0 for none; see `model_scores`.
+        single_reference: score ten replies to each context by DialogWAE's protocol too.
+    """
+
+    samples: int = 5
+    seed: int = 0
+    decoding: Decoding = Decoding()
+    importance_samples: int = 5
+    single_reference: bool = False
+
+
+class Yardstick(NamedTuple):
+    """What replies are held against; what needs a part that is None is left out."""
+
+    references: References | None
+    vectors: WordVectors | None
+    tagger: ActTagger | None
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What models are evaluated on.
+
+    Attributes:
+        name: the corpus's.
+        split: of it.
+        conversations: that have at least one context together.
+        references: what else fits a context; None where what was said is the one reference.
+        vectors: file or name of the word vectors for the embedding scores; None leaves these out.
+        train: the training conversations, to tell what a reply was remembered from and which dialog act it is; None
+            leaves that out.
+    """
+
+    name: str
+    split: str
+    conversations: Sequence[Conversation]
+    references: References | None = None
+    vectors: Path | str | None = None
+    train: Sequence[Conversation] | None = None
+
+    @cached_property
+    def digest(self) -> str:
+        """Of the conversations."""
+        return keeping.digest(self.conversations)
+
+    @cached_property
+    def yardstick_digest(self) -> dict[str, str | None]:
+        """Of all that replies are held against."""
+        return {
+            "references": None if self.references is None else keeping.digest(self.references.items()),
+            "vectors": None if self.vectors is None else keeping.source_digest(self.vectors),
+            "train": None if self.train is None else keeping.digest(self.train),
+        }
+
+    def yardstick(self, sampled: Iterable[Sampled]) -> Yardstick:
+        """Load what these replies are to be held against."""
+        vectors = None
+        if self.vectors is not None:
+            texts = {text for one in sampled for text in (*one.responses, one.reference.text)}
+            texts.update(text for row in (self.references or {}).values() for text in row.responses)
+            vectors = load_vectors(self.vectors, {token for text in texts for token in metric_tokens(text)})
+        return Yardstick(self.references, vectors, self._tagger())
+
+    def _tagger(self) -> ActTagger | None:
+        if self.train is None or all(u.dialog_act is None for c in self.train for u in c.utterances):
+            return None
+        from eval.acts import ActTagger  # scikit-learn takes a while to load, and this is seldom asked for
+
+        return ActTagger.fit(self.train)
+
+
+class Replies(NamedTuple):
+    """What was replied to the N contexts: as often as was asked for and, if asked for, by DialogWAE's protocol."""
+
+    sampled: list[Sampled]
+    single_reference: list[Sampled] | None = None
+
+
+class Evaluation(NamedTuple):
+    """What was found.
+
+    Attributes:
+        figures: of the split, by name, as JSON.
+        columns: (N,) the scores of each context, by name.
+        sampled: the contexts, with their replies.
+        model: what only a checkpoint has; None for another way to reply.
+    """
+
+    figures: dict[str, Any]
+    columns: Columns
+    sampled: list[Sampled]
+    model: ModelScores | None = None
+
+
+def modelled(
+    checkpoint: Checkpoint, place: Path, device: str, held_out: HeldOut, settings: Settings, kept: Cache, bar: Progress
+) -> tuple[ModelScores, Replies]:
+    """What a checkpoint makes of the responses that were given, and what it replies itself.
+
+    Args:
+        checkpoint: the model.
+        place: where it is, for messages.
+        device: that computes.
+        held_out: what it is evaluated on.
+        settings: how.
+        kept: where what was found before is.
+        bar: makes progress bars.
+
+    Raises:
+        ConfigError: there is no such device.
+        CheckpointError: the weights do not fit.
+    """
+    model = build_model(checkpoint, f"{place}/{WEIGHTS}")
+    engine = TorchEngine(model, device)
+    responder = Responder(engine, checkpoint.tokenizer, checkpoint.config, checkpoint.config.provenance.data)
+    origin = {
+        "checkpoint": keeping.checkpoint_digest(checkpoint),
+        "conversations": held_out.digest,
+        "seed": settings.seed,
+    }
+
+    def score() -> ModelScores:
+        encoded = responder.encode(held_out.conversations)
+        return model_scores(model, encoded, seed=settings.seed, importance_samples=settings.importance_samples, bar=bar)
+
+    asked = {"importance_samples": settings.importance_samples, "code": keeping.model_code(*keeping.MODEL_CODE)}
+    scores = kept.get(keeping.MODEL, origin | asked, score)
+    return scores, _replies(responder, held_out, settings, kept, origin, bar)
+
+
+def _replies(
+    responder: Responder, held_out: HeldOut, settings: Settings, kept: Cache, origin: dict[str, Any], bar: Progress
+) -> Replies:
+    conversations, decoding = held_out.conversations, settings.decoding
+    places = windows(conversations)
+
+    def drawn(samples: int) -> list[tuple[str, ...]]:
+        def draw() -> list[tuple[str, ...]]:
+            found = []
+            with bar(len(places), "sampling") as shown:
+                for one in sample_responses(responder, conversations, samples, settings.seed, decoding):
+                    found.append(one.responses)
+                    shown.update()
+            return found
+
+        asked = {"decoding": asdict(decoding), "samples": samples, "code": keeping.model_code(*keeping.REPLIES_CODE)}
+        return kept.get(keeping.REPLIES, origin | asked, draw)
+
+    counts = [settings.samples, *([SINGLE_REFERENCE_SAMPLES] if settings.single_reference else [])]
+    # Greedy decoding draws nothing but z, one after the other: the first of many replies are what few would be.
+    texts = {most: drawn(most) for most in ({max(counts)} if decoding.temperature == 0 else set(counts))}
+
+    def sampled(count: int) -> list[Sampled]:
+        return [
+            answered_at(place.conversation, place.position, responder.max_context, said[:count])
+            for place, said in zip(places, texts.get(count, texts[max(texts)]), strict=True)
+        ]
+
+    return Replies(*map(sampled, counts))
+
+
+def scored(
+    replies: Replies,
+    held_out: HeldOut,
+    settings: Settings,
+    yardstick: Callable[[], Yardstick],
+    kept: Cache,
+    bar: Progress,
+    *,
+    people: bool = False,
+) -> ReplyScores:
+    """What replies are worth.
+
+    Args:
+        replies: to the contexts of `held_out`.
+        held_out: says, before it is loaded, what the yardstick is.
+        settings: how.
+        yardstick: what they are held against; called only if the scores are not known yet.
+        kept: where what was found before is.
+        bar: makes progress bars.
+        people: the replies are references, and are matched with the others; see `eval.human`.
+    """
+
+    def score() -> ReplyScores:
+        references, vectors, tagger = yardstick()
+        left_out = None
+        if people and references is not None:
+            left_out = leave_one_out(references, held_out.conversations, settings.samples, settings.seed)
+        with bar(len(replies.sampled), "scoring replies") as shown:
+            scores = reply_scores(
+                replies.sampled,
+                references=references,
+                vectors=vectors,
+                tag=None if tagger is None else tagger.tag,
+                left_out=left_out,
+                seed=settings.seed,
+                advance=shown.update,
+            )
+        if replies.single_reference is not None:
+            columns = per_context([metric_context(one) for one in replies.single_reference], vectors)
+            scores.figures["single_reference"] = summarize(columns).figures()
+            scores.columns.update({f"single_reference.{name}": column for name, column in columns.items()})
+        if held_out.train is not None:
+            texts = (utterance.text for conversation in held_out.train for utterance in conversation.utterances)
+            scores.figures["verbatim_from_training"] = verbatim(replies.sampled, texts)
+        return scores
+
+    origin = {
+        "replies": keeping.digest(replies),
+        "yardstick": held_out.yardstick_digest,
+        "people": settings.samples if people else None,
+        "seed": settings.seed,
+        "code": keeping.code(*keeping.SCORES_CODE),
+    }
+    return kept.get(keeping.SCORES, origin, score)
+
+
+def combined(held_out: HeldOut, model: ModelScores | None, replies: Replies, scores: ReplyScores) -> Evaluation:
+    """One evaluation from its parts; of the W windows only the N contexts are among its columns."""
+    if model is None:
+        return Evaluation(scores.figures, scores.columns, replies.sampled)
+    answers = np.concatenate([np.arange(len(c.utterances)) > 0 for c in held_out.conversations])  # (W,)
+    columns = {name: column[answers] for name, column in model.columns.items()} | scores.columns
+    return Evaluation(model.figures | scores.figures, columns, replies.sampled, model)

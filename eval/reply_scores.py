@@ -1,0 +1,171 @@
+"""What replies say of a model: the scores of every context, and the figures of a corpus that follow from them.
+
+Shape legend: N contexts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eval.bleu import context_bleu
+from eval.contexts import Place
+from eval.diversity import corpus_diversity, distinct_replies, label_entropy
+from eval.embedding import Vectors, context_embedding
+from eval.generation import Sampled
+from eval.human import LeftOut, human_scores
+from eval.matching import Context, PrecisionRecall, mean_over_contexts
+from eval.multi_reference import References
+from eval.tokens import metric_tokens
+
+BLEU_NAMES = {"method7-3.4": "bleu_nltk_3.4.5", "method7-3.6": "bleu_nltk_3.6"}
+GOLD = "gold"
+_PARTS = PrecisionRecall._fields
+EMBEDDING_NAMES = ("a_bow", "e_bow", "g_bow")  # as `EmbeddingScores` has them
+
+Array = NDArray[np.float64]
+Columns = dict[str, Array]
+"""(N,) the scores of each context, by name."""
+
+
+class ReplyScores(NamedTuple):
+    """How replies score.
+
+    Attributes:
+        figures: of the corpus, by name; of some precision, recall and F1.
+        columns: (N,) the scores of each context, by name, NaN where it has none: without references, or without a
+            word vector. `NAME.precision` and `NAME.recall` are the parts of a figure, `floor_change` is 1 where the
+            reply is not by the speaker of the utterance before.
+    """
+
+    figures: dict[str, Any]
+    columns: Columns
+
+
+def reply_scores(
+    sampled: Sequence[Sampled],
+    *,
+    references: References | None = None,
+    vectors: Vectors | None = None,
+    tag: Callable[[Sequence[str]], Sequence[str]] | None = None,
+    left_out: Mapping[Place, LeftOut] | None = None,
+    seed: int = 0,
+    advance: Callable[[], object] = lambda: None,
+) -> ReplyScores:
+    """Score the replies to N contexts.
+
+    Args:
+        sampled: contexts with their replies, at least one.
+        references: what was said in each context and what else fits. A context that is not among them is scored
+            against what was said alone, as all are, under names that begin with `gold.`; without them the reference is
+            what was said.
+        vectors: for the embedding scores, which are left out without.
+        tag: from texts to their dialog acts, for the entropy of these, which is left out without.
+        left_out: where the replies are the references themselves, what is matched in their place.
+        seed: of the order in which replies give distinct n-grams at a fixed number of tokens.
+        advance: told after each context, for a progress bar.
+    """
+    contexts = [metric_context(one, references) for one in sampled]
+    parts: dict[str, Array] = {}
+    for index, (one, context) in enumerate(zip(sampled, contexts, strict=True)):
+        _note(parts, index, len(sampled), _matches(one, context, vectors, left_out))
+        if references is not None:
+            gold = _scores((context[0], [metric_tokens(one.reference.text)]), vectors) if left_out is None else {}
+            _note(parts, index, len(sampled), {f"{GOLD}.{name}": score for name, score in gold.items()})
+        advance()
+    changes = np.array([one.context[-1].speaker != one.reference.speaker for one in sampled])
+    columns = {f"{name}.{part}": table[:, i] for name, table in parts.items() for i, part in enumerate(_PARTS)}
+    columns["distinct_replies"] = np.array([distinct_replies(replies) for replies, _ in contexts], dtype=np.float64)
+    columns["floor_change"] = changes.astype(np.float64)
+    figures: dict[str, Any] = {"contexts": len(contexts)} | _matched(contexts, parts, vectors, references)
+    figures |= _diversity(contexts, seed)
+    figures["mean_reference_tokens"] = float(np.mean([len(metric_tokens(one.reference.text)) for one in sampled]))
+    if tag is not None:
+        figures["act_entropy"] = label_entropy(tag([text for one in sampled for text in one.responses]))
+    strata = {"floor_change": changes, "continuation": ~changes}
+    figures |= {name: {"contexts": int(there.sum()), **_means(parts, there)} for name, there in strata.items()}
+    return ReplyScores(figures, columns)
+
+
+def metric_context(one: Sampled, references: References | None = None) -> Context:
+    """The replies to a context and its references, as the metrics compare them.
+
+    Args:
+        one: the context.
+        references: see `reply_scores`; of a context that they lack no reference comes back.
+    """
+    if references is None:
+        targets: Sequence[str] = (one.reference.text,)
+    else:
+        row = references.get((one.conversation, one.position))
+        targets = () if row is None else row.responses
+    return [metric_tokens(text) for text in one.responses], [metric_tokens(text) for text in targets]
+
+
+def _note(parts: dict[str, Array], index: int, count: int, scores: Mapping[str, PrecisionRecall]) -> None:
+    """Put the scores of a context into the tables (N, 2) of all."""
+    for name, score in scores.items():
+        parts.setdefault(name, np.full((count, 2), np.nan))[index] = score
+
+
+def _matches(
+    one: Sampled, context: Context, vectors: Vectors | None, left_out: Mapping[Place, LeftOut] | None
+) -> dict[str, PrecisionRecall]:
+    """Precision and recall of one context by name; none without references."""
+    if left_out is None:
+        return _scores(context, vectors) if context[1] else {}
+    parts = left_out.get((one.conversation, one.position))
+    return {} if parts is None else human_scores(parts, partial(_scores, vectors=vectors))
+
+
+def _scores(context: Context, vectors: Vectors | None) -> dict[str, PrecisionRecall]:
+    found: dict[str, PrecisionRecall] = {}
+    for smoothing, orders in context_bleu(*context).items():
+        found |= {f"{BLEU_NAMES[smoothing]}_{n}": score for n, score in enumerate(orders, start=1)}
+    if vectors is not None and (scores := context_embedding(*context, vectors)) is not None:
+        found |= zip(EMBEDDING_NAMES, scores, strict=True)
+    return found
+
+
+def _matched(
+    contexts: Sequence[Context],
+    parts: Mapping[str, Array],
+    vectors: Vectors | None,
+    references: References | None,
+) -> dict[str, Any]:
+    """Means of what needs references, and over how many contexts they are."""
+    figures: dict[str, Any] = {}
+    counts = [len(targets) for _, targets in contexts]
+    matched = sum(map(bool, counts))
+    if references is not None:
+        figures |= {"contexts_with_references": matched, "references_per_context": sum(counts) / max(1, matched)}
+    figures |= _means(parts, np.ones(len(contexts), dtype=np.bool_))
+    if vectors is not None:
+        compared = parts.get(EMBEDDING_NAMES[0], np.empty((0, 2)))[:, 0]
+        figures["contexts_without_word_vectors"] = matched - int((~np.isnan(compared)).sum())
+    return figures
+
+
+def _means(parts: Mapping[str, Array], chosen: NDArray[np.bool_]) -> dict[str, Any]:
+    """Corpus values over the chosen contexts that have a score."""
+    figures = {}
+    for name, table in parts.items():
+        scored = table[chosen & ~np.isnan(table[:, 0])]
+        if len(scored):
+            mean = mean_over_contexts(map(PrecisionRecall._make, scored))
+            figures[name] = {"precision": mean.precision, "recall": mean.recall, "f1": mean.f1}
+    return figures
+
+
+def _diversity(contexts: Sequence[Context], seed: int) -> dict[str, Any]:
+    figures: dict[str, Any] = dict(corpus_diversity(contexts, seed=seed).figures())
+    lengths = [len(reply) for replies, _ in contexts for reply in replies]
+    return {
+        "distinct_replies_per_context": figures.pop("distinct_replies"),
+        **figures,
+        "mean_reply_tokens": sum(lengths) / len(lengths),
+    }
