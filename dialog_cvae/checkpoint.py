@@ -1,7 +1,7 @@
 """The one checkpoint format: a folder that holds everything a reply needs.
 
     config.json        sizes, topics, what it was fitted on, and the SHA-256 of the next three
-    model.safetensors  the weights
+    model.safetensors  the weights, in single precision or, to be shipped, in half
     tokenizer.model    the SentencePiece model
     metrics.json       what was measured
     README.md          the model card
@@ -54,6 +54,7 @@ class Provenance(Config):
     licence: str | None = Field(None, description="licence that the text puts on the weights")
     step: int = Field(0, ge=0, description="optimiser updates")
     fit: dict[str, Any] = Field(default_factory=dict, description="the full training configuration")
+    changes: tuple[str, ...] = Field((), description="what was done to the weights since then, such as rounding")
 
 
 class CheckpointConfig(Config):
@@ -75,7 +76,10 @@ class CheckpointConfig(Config):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint in memory; `weights` maps parameter names to arrays."""
+    """A checkpoint in memory.
+
+    `weights` maps parameter names to arrays of any floating type; models compute in single precision.
+    """
 
     config: CheckpointConfig
     weights: Mapping[str, NDArray[Any]]

@@ -81,6 +81,7 @@ LAYERS = {
             "training.sweep_process",
             "training.experiments",
             "training.check",
+            "training.export",
             "eval.dialog",
             "eval.table3",
             "eval.report",

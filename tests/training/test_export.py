@@ -1,0 +1,219 @@
+"""What is shipped: half the size, the same model, and it says what was changed."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import dialog_cvae
+from dialog_cvae.checkpoint import CONFIG, WEIGHTS, Checkpoint
+from dialog_cvae.config import ModelConfig
+from dialog_cvae.cvae import CVAE
+from dialog_cvae.data.batches import EncodedCorpus
+from dialog_cvae.elbo import evaluate_elbo
+from dialog_cvae.runtime.torch_engine import build_model, weights_of
+from dialog_cvae.types import Conversation, Utterance
+from eval import dialog
+from tests.training.tiny_runs import Fit, Outcome
+from training import export
+from training.state import STATE_FILE
+
+ROUNDED, HEADLESS = "weights rounded to fp16", "bag-of-words head left out"
+Export = Callable[..., Outcome]
+
+
+@pytest.fixture
+def run_export(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Export:
+    """`training.export` in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*options: object) -> Outcome:
+        capsys.readouterr()
+        status = export.main([str(option) for option in options])
+        return Outcome(status, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def best(tiny_checkpoint: Checkpoint, tmp_path: Path) -> Path:
+    fit = {"corpus": {"name": "sample"}, "model": {"bow": True}}
+    provenance = tiny_checkpoint.config.provenance.model_copy(update={"fit": fit})
+    config = tiny_checkpoint.config.model_copy(update={"provenance": provenance})
+    replace(tiny_checkpoint, config=config).save(tmp_path / "run" / "best")
+    return tmp_path / "run" / "best"
+
+
+def changed(folder: Path, name: str, change: Callable[[np.ndarray], np.ndarray]) -> None:
+    checkpoint = Checkpoint.load(folder)
+    weights = {**checkpoint.weights, name: change(checkpoint.weights[name])}
+    replace(checkpoint, weights=weights).save(folder)
+
+
+@pytest.mark.parametrize("source", ["run", "run/best"])
+def test_half_precision(run_export: Export, best: Path, source: str) -> None:
+    done = run_export(source, "models/tiny")
+    assert (done.status, done.error) == (0, "")
+    before, after = Checkpoint.load(best), Checkpoint.load("models/tiny")
+    assert {weight.dtype for weight in after.weights.values()} == {np.dtype(np.float16)}
+    for name, weight in before.weights.items():
+        np.testing.assert_array_equal(after.weights[name], weight.astype(np.float16))
+    assert after.config.provenance.changes == (ROUNDED,)
+    assert after.config.model == before.config.model
+    assert (after.metrics, after.card) == (before.metrics, before.card)
+    errors = {
+        name: np.linalg.norm(weight - after.weights[name].astype(np.float64)) / np.linalg.norm(weight)
+        for name, weight in before.weights.items()
+    }
+    worst = max(errors, key=errors.__getitem__)
+    weights = sum(weight.size for weight in before.weights.values())
+    assert f"{weights:,} weights in fp16" in done.out
+    assert f"largest relative change {errors[worst]:.2g} (weight {worst})" in done.out
+
+
+def test_it_takes_half_the_room(run_export: Export, best: Path, tiny_checkpoint: Checkpoint) -> None:
+    config = ModelConfig(latent_size=20)
+    network = CVAE(config, tiny_checkpoint.config.vocab_size, 2)
+    sized = tiny_checkpoint.config.model_copy(update={"model": config})
+    replace(tiny_checkpoint, config=sized, weights=weights_of(network)).save(best)
+    assert run_export(best, "out").status == 0
+    sizes = [(folder / WEIGHTS).stat().st_size for folder in (best, Path("out"))]
+    assert sizes[1] == pytest.approx(sizes[0] / 2, rel=0.01)
+
+
+def test_dropping_the_head_changes_no_likelihood_and_no_reply(
+    run_export: Export, best: Path, encoded: EncodedCorpus
+) -> None:
+    done = run_export(best, "out", "--drop-bow", "--precision", "fp32")
+    assert "largest relative change 0\n" in done.out
+    before, after = Checkpoint.load(best), Checkpoint.load("out")
+    assert before.config.model.bow
+    assert not after.config.model.bow
+    assert after.config.provenance.changes == (HEADLESS,)
+    assert after.config.provenance.fit["model"]["bow"]  # how it was fitted
+    assert before.weights.keys() - after.weights.keys() == {n for n in before.weights if n.startswith("bow_head.")}
+    reports = [evaluate_elbo(build_model(checkpoint), encoded) for checkpoint in (before, after)]
+    assert reports[0].bag_of_words is not None
+    assert reports[0]._replace(bag_of_words=None) == reports[1]
+    talk = Conversation("talk", (Utterance("A", "we like cats"),))
+    replies = [dialog_cvae.load(folder).respond(talk, respond_as="B") for folder in (best, "out")]
+    assert replies[0] == replies[1]
+
+
+def test_both_at_once_and_once_more(run_export: Export, best: Path) -> None:
+    assert run_export(best, "first", "--drop-bow").status == 0
+    assert Checkpoint.load("first").config.provenance.changes == (HEADLESS, ROUNDED)
+    again = run_export("first", "second")
+    assert "largest relative change 0\n" in again.out
+    assert (Path("first") / WEIGHTS).read_bytes() == (Path("second") / WEIGHTS).read_bytes()
+    assert (Path("first") / CONFIG).read_bytes() == (Path("second") / CONFIG).read_bytes()
+    assert run_export("first", "single", "--precision", "fp32").status == 0
+    assert {weight.dtype for weight in Checkpoint.load("single").weights.values()} == {np.dtype(np.float32)}
+
+
+def test_it_evaluates_as_before(run_export: Export, best: Path) -> None:
+    assert run_export(best, "half", "--drop-bow").status == 0
+    figures = []
+    for folder in (best, Path("half")):
+        options = ("--limit", 3, "--samples", 2, "--max-tokens", 6, "--out", f"of-{folder.name}")
+        assert dialog.main([str(option) for option in (folder, *options)]) == 0
+        figures.append(json.loads(Path(f"of-{folder.name}/metrics.json").read_text()))
+    for name in ("elbo", "kl", "reconstruction", "rec_perplexity"):
+        assert figures[1][name] == pytest.approx(figures[0][name], rel=2e-3), name
+        assert figures[1][name] != figures[0][name]
+
+
+def test_training_goes_on_from_it(run_export: Export, fit: Fit, whole_run: Path) -> None:
+    assert run_export(whole_run, "half").status == 0
+    assert fit("--init", "half", "--out", "more").status == 0
+    assert Checkpoint.load("more/best").weights["decoder.output.weight"].dtype == np.float32
+
+
+def test_a_decoder_without_z_is_shipped_too(run_export: Export, best: Path, tiny_checkpoint: Checkpoint) -> None:
+    config = tiny_checkpoint.config.model.model_copy(update={"latent_size": 0})
+    torch.manual_seed(0)
+    weights = weights_of(CVAE(config, tiny_checkpoint.config.vocab_size, 2))
+    replace(tiny_checkpoint, config=tiny_checkpoint.config.model_copy(update={"model": config}), weights=weights).save(
+        best
+    )
+    assert run_export(best, "out", "--drop-bow").status == 0
+    assert build_model(Checkpoint.load("out")).config.latent_size == 0
+
+
+def test_card_and_metrics_are_replaced(run_export: Export, best: Path) -> None:
+    Path("card.md").write_text("# Shipped\n")
+    Path("measured.json").write_text('{"bleu": 0.5}')
+    assert run_export(best, "out", "--card", "card.md", "--metrics", "measured.json").status == 0
+    after = Checkpoint.load("out")
+    assert (after.card, after.metrics) == ("# Shipped\n", {"bleu": 0.5})
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda w: w * 1e6, r"weight decoder\.start\.bias reaches [\d.e+]+, but fp16 ends at 65504"),
+        (lambda w: np.where(np.arange(len(w)) == 2, -7e4, w), "reaches 70000, but fp16 ends at 65504"),
+        (lambda w: w * 1e-6, r"fp16 would change weight decoder\.start\.bias by [\d.]+ of its norm, and 0\.001 is"),
+        (lambda w: w * 1e-12, r"fp16 would change weight decoder\.start\.bias by 1 of its norm"),
+    ],
+)
+def test_what_half_precision_cannot_hold_is_refused(
+    run_export: Export, best: Path, change: Callable[[np.ndarray], np.ndarray], complaint: str
+) -> None:
+    changed(best, "decoder.start.bias", lambda w: change(w).astype(np.float32))
+    refused = run_export(best, "out").complaint
+    assert re.search(complaint, refused)
+    assert refused.endswith("(--precision fp32 keeps it)")
+    assert not Path("out").exists()
+    assert run_export(best, "out", "--precision", "fp32").status == 0
+
+
+def test_weights_of_zeros_and_a_few_tiny_ones_are_fine(run_export: Export, best: Path) -> None:
+    changed(best, "unknown_profile", np.zeros_like)
+    changed(best, "decoder.start.bias", lambda w: np.where(np.arange(len(w)) == 0, 1e-9, w).astype(np.float32))
+    assert run_export(best, "out").status == 0
+
+
+def test_what_is_there_is_not_touched(run_export: Export, best: Path) -> None:
+    Path("full").mkdir()
+    (Path("full") / "mine").write_text("mine")
+    Path("file").write_text("mine")
+    for out in ("full", "file", best):
+        assert run_export(best, out).complaint == f"OUT: {out} is there already; remove it or name another folder"
+    assert (Path("full") / "mine").read_text() == Path("file").read_text() == "mine"
+    Path("empty").mkdir()
+    assert run_export(best, "empty").status == 0
+
+
+def test_what_cannot_be_read_is_refused_by_name(run_export: Export, best: Path) -> None:
+    assert "nowhere: no checkpoint folder there" in run_export("nowhere", "out").complaint
+    (Path("begun") / STATE_FILE).parent.mkdir(parents=True)
+    (Path("begun") / STATE_FILE).write_bytes(b"")
+    assert "begun/best: no checkpoint folder there" in run_export("begun", "out").complaint
+    assert (
+        "card.md: cannot be read (No such file or directory)" in run_export(best, "out", "--card", "card.md").complaint
+    )
+    Path("latin.md").write_bytes(b"\xe9")
+    assert "latin.md: not UTF-8 text" in run_export(best, "out", "--card", "latin.md").complaint
+    for text, reason in (
+        ("{", "not valid JSON"),
+        ("[]", "must hold a JSON object"),
+        ('{"a": NaN}', "NaN is no number"),
+    ):
+        Path("bad.json").write_text(text)
+        assert reason in run_export(best, "out", "--metrics", "bad.json").complaint
+    assert not Path("out").exists()
+
+
+def test_a_model_without_the_head_has_none_to_drop(run_export: Export, best: Path) -> None:
+    assert run_export(best, "first", "--drop-bow").status == 0
+    assert run_export("first", "second", "--drop-bow").complaint == (
+        "--drop-bow: the checkpoint has no bag-of-words head"
+    )
