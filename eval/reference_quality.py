@@ -17,6 +17,7 @@ from eval.multi_reference import ReferenceRow, References
 
 STRATA = ("all", "speaker changes", "speaker goes on")
 ACTS_SHOWN = 6
+LABEL_WIDTH = 48
 ARTEFACT = ") "  # a remnant of Switchboard's markup, with which texts of the published file begin
 
 PUBLISHED: Mapping[str, Mapping[str, float]] = MappingProxyType(
@@ -157,10 +158,10 @@ def as_json(strata: Mapping[str, Stratum]) -> dict[str, Any]:
 def as_text(strata: Mapping[str, Stratum]) -> str:
     """A table for people."""
     lines = ["in brackets: the published file, of Switchboard, as far as it is known", ""]
-    lines += [f"{'':<45}" + "".join(f"{name:>20}" for name in strata)]
+    lines += [f"{'':<{LABEL_WIDTH}}" + "".join(f"{name:>20}" for name in strata)]
     for name, label in LABELS.items():
         cells = (_cell(stratum.figures[name], PUBLISHED.get(key, {}).get(name)) for key, stratum in strata.items())
-        lines.append(f"{label:<45}" + "".join(f"{cell:>20}" for cell in cells))
+        lines.append(f"{label:<{LABEL_WIDTH}}" + "".join(f"{cell:>20}" for cell in cells))
     lines += ["", "contexts by their number of references"]
     for name, stratum in strata.items():
         lines.append(f"  {name}: " + ", ".join(f"{number}: {count:,}" for number, count in stratum.references.items()))

@@ -1,0 +1,83 @@
+"""The report on a file of references, counted by hand."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from dialog_cvae.types import Utterance
+from eval.multi_reference import ReferenceRow
+from eval.reference_quality import LABELS, PUBLISHED, STRATA, as_json, as_text, quality
+
+HI, YES, DOGS = Utterance("A", "hi"), Utterance("B", "yes"), Utterance("A", "i have dogs")
+ROWS = {
+    ("c", 0): ReferenceRow((), "A", ("hi", "hello", "hello"), ("o", "o", "o")),  # not scored
+    ("c", 1): ReferenceRow((HI,), "B", ("yes", "uh-huh", ") Uh huh", "i see it"), ("y", "b", "b", None)),
+    ("c", 2): ReferenceRow((HI, YES), "A", ("i have dogs", "uh-huh", "I have dogs."), ("s", "b", "s")),
+    ("c", 3): ReferenceRow((HI, YES, DOGS), "A", ("and two cats",), (None,)),
+    ("d", 2): ReferenceRow((HI, HI), "A", ("oh", "uh-huh"), ("b", "b")),
+}
+
+
+def test_every_figure():
+    strata = quality(ROWS)
+    assert tuple(strata) == STRATA
+    assert strata["speaker changes"].figures == {
+        "contexts": 2,
+        "mean_references": 3.5,
+        "least_references": 3,
+        "most_references": 4,
+        "contexts_without_extras": 0.0,
+        "mean_dialog_acts": 2.0,
+        "rows_with_duplicates": 1.0,
+        "rows_with_gold_again": 0.5,
+        "one_word_extras": 2 / 5,  # uh-huh twice; `) Uh huh` has two
+        "mean_words_of_extras": (1 + 2 + 3 + 1 + 3) / 5,
+        "mean_words_of_gold": 2.0,
+        "extras_of_the_row_before": 0.5,  # of the second row's; nothing scored stands before the first
+        "extras_with_artefact": 0.2,
+    }
+    assert strata["speaker goes on"].figures == {
+        "contexts": 2,
+        "mean_references": 1.5,
+        "least_references": 1,
+        "most_references": 2,
+        "contexts_without_extras": 0.5,
+        "mean_dialog_acts": 1.0,
+        "rows_with_duplicates": 0.0,
+        "rows_with_gold_again": 0.0,
+        "one_word_extras": 1.0,
+        "mean_words_of_extras": 1.0,
+        "mean_words_of_gold": 2.0,
+        "extras_of_the_row_before": None,  # one row has no extras, the other no row before it
+        "extras_with_artefact": 0.0,
+    }
+    every = strata["all"]
+    assert every.figures["contexts"] == 4
+    assert every.figures["mean_references"] == 2.5
+    assert every.figures["mean_dialog_acts"] == pytest.approx(5 / 3)
+    assert every.references == {1: 1, 2: 1, 3: 1, 4: 1}
+    assert every.extra_acts == {"b": 0.8, "s": 0.2}
+    assert every.gold_acts == {"y": 1 / 3, "s": 1 / 3, "b": 1 / 3}
+
+
+def test_nothing_to_count():
+    strata = quality({("c", 0): ROWS["c", 0]})
+    assert {name: value for name, value in strata["all"].figures.items() if value is not None} == {"contexts": 0}
+    assert "-" in as_text(strata)
+    json.dumps(as_json(strata), allow_nan=False)
+
+
+def test_the_report_shows_each_figure_beside_the_published_one():
+    strata = quality(ROWS)
+    lines = as_text(strata).splitlines()
+    (means,) = (line for line in lines if line.startswith("references, mean"))
+    assert means.split() == ["references,", "mean", "2.50", "[7.69]", "3.50", "[9]", "1.50"]
+    assert all(any(line.startswith(f"{label} ") for line in lines) for label in LABELS.values())
+    assert "  all: 1: 1, 2: 1, 3: 1, 4: 1" in as_text(strata)
+    assert "b 80% (33%), s 20% (33%)" in as_text(strata)
+    content = json.loads(json.dumps(as_json(strata)))
+    assert content["all"]["figures"] == strata["all"].figures
+    assert content["speaker changes"]["published"] == dict(PUBLISHED["speaker changes"])
+    assert all(set(published) <= set(LABELS) for published in PUBLISHED.values())
