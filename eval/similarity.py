@@ -25,7 +25,7 @@ from eval.contexts import Window, windows
 from eval.tokens import metric_tokens
 
 ANY_TOPIC = -1
-QUERIES_AT_ONCE = 64  # their similarities to all training windows take some 50 MB for Switchboard
+CELLS = 2**22  # cosines computed at a time, of 8 bytes, whatever the size of the corpus
 
 
 class Neighbour(NamedTuple):
@@ -91,6 +91,8 @@ class ContextIndex:
             by_topic: False compares with windows of all topics.
             advance: told how many queries were answered, for a progress bar.
         """
+        if not queries:
+            return []
         found: dict[int, list[Neighbour]] = {}
         groups: defaultdict[tuple[int, bool], list[int]] = defaultdict(list)
         for number, query in enumerate(queries):
@@ -99,8 +101,9 @@ class ContextIndex:
         for group, numbers in groups.items():
             members = self._members(group)
             columns = self._vectors[members].T.tocsr()  # (V, members)
-            for begin in range(0, len(numbers), QUERIES_AT_ONCE):
-                chosen = numbers[begin : begin + QUERIES_AT_ONCE]
+            size = max(1, CELLS // max(1, len(members)))
+            for begin in range(0, len(numbers), size):
+                chosen = numbers[begin : begin + size]
                 for number, cosines in zip(chosen, (vectors[chosen] @ columns).toarray(), strict=True):
                     best = _largest(cosines, n)
                     found[number] = [Neighbour(self.windows[members[i]], float(cosines[i])) for i in best]

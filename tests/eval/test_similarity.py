@@ -54,9 +54,9 @@ def test_windows_are_places_in_conversations():
 
 
 @pytest.mark.parametrize("by_topic", [True, False])
-@pytest.mark.parametrize("at_once", [1, 5, 1000])
-def test_the_index_agrees_with_a_search_one_by_one(by_topic, at_once, monkeypatch):
-    monkeypatch.setattr(similarity, "QUERIES_AT_ONCE", at_once)
+@pytest.mark.parametrize("cells", [1, 500, 10**6])
+def test_the_index_agrees_with_a_search_one_by_one(by_topic, cells, monkeypatch):
+    monkeypatch.setattr(similarity, "CELLS", cells)
     index, queries = ContextIndex(TRAIN), windows(TEST)
     joined = [" ".join(u.text for u in w.context) for w in (*index.windows, *queries)]
     vectorizer = TfidfVectorizer(analyzer=metric_tokens)
@@ -80,6 +80,10 @@ def test_the_index_agrees_with_a_search_one_by_one(by_topic, at_once, monkeypatc
         for neighbour in neighbours:
             there = of_window[id(neighbour.window.conversation)][neighbour.window.position]
             assert neighbour.similarity == pytest.approx(there, abs=1e-12)
+
+
+def test_no_queries_have_no_neighbours():
+    assert ContextIndex(TRAIN).nearest([], 3) == []
 
 
 def test_topic_and_floor_must_be_equal():
