@@ -47,8 +47,8 @@ class MutualInformation(NamedTuple):
         leave_one_out: the same without the window's own component in its q(z). No cap holds; of the population it is an
             upper bound (Poole et al., 2019, section 2.2). Where the two agree, N is large enough.
         marginal_kl: KL(q(z) || p(z)), all components in both mixtures.
-        from_context: E[log p(z | c_n) / p(z)], z from q(z | n): what the prior tells of z by the context; 0 for a prior
-            that is the same for all windows.
+        from_context: E[log p(z | c_n) / p(z)], z from q(z | n): what the prior rightly tells of z by the context;
+            negative where it misleads, 0 where it is the same for all windows.
         n: N.
         cap: log N.
     """

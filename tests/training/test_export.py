@@ -145,6 +145,11 @@ def test_a_decoder_without_z_is_shipped_too(run_export: Export, best: Path, tiny
     )
     assert run_export(best, "out", "--drop-bow").status == 0
     assert build_model(Checkpoint.load("out")).config.latent_size == 0
+    options = ("--limit", "3", "--samples", "2", "--max-tokens", "6", "--temperature", "1", "--out", "scores")
+    assert dialog.main(["out", *options]) == 0
+    figures = json.loads(Path("scores/metrics.json").read_text())
+    assert (figures["kl"], figures["active_units"], figures["paper_kl"]) == (0.0, 0, 0.0)
+    assert figures["iw_nll"] == pytest.approx(-figures["elbo"], rel=1e-6)
 
 
 def test_card_and_metrics_are_replaced(run_export: Export, best: Path) -> None:
