@@ -9,9 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dialog_cvae.data import zhao2017
 from dialog_cvae.errors import DataError, DialogCvaeError
+from dialog_cvae.respond import normalised
 from dialog_cvae.types import Conversation, Utterance
 from eval.contexts import MAX_CONTEXT
 from eval.multi_reference import References, load, save
@@ -171,6 +174,23 @@ def test_what_is_saved_is_read_again_whatever_the_order(tmp_path):
     assert load(written(tmp_path, shuffled), TALKS) == rows
     part = load(written(tmp_path, shuffled[3:5]), TALKS)
     assert part == {place: rows[place] for place in part}
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).map(lambda text: " ".join(text.split()) or "x")
+
+
+@settings(derandomize=True, deadline=None, max_examples=60)
+@given(st.lists(st.lists(TEXT, min_size=2, max_size=12), min_size=1, max_size=4))
+def test_any_text_comes_back_by_place_and_by_order(tmp_path_factory, texts):
+    conversations = [talk(f"c{index}", *said) for index, said in enumerate(texts)]
+    folder = tmp_path_factory.mktemp("texts")
+    ordered = sorted(conversations, key=lambda conversation: len(conversation.utterances))
+    rows = load(written(folder, published(ordered)), conversations)
+    for (name, position), row in rows.items():
+        spoken = conversations[int(name[1:])].utterances[position]
+        assert normalised(row.responses[0]) == normalised(spoken.text)
+    save(folder / "own.json", rows)
+    assert load(folder / "own.json", conversations) == rows
 
 
 def test_a_saved_file_has_the_published_fields(tmp_path):

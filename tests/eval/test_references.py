@@ -51,12 +51,27 @@ def test_a_file_and_its_report(built, capsys):
     assert counted["all"] == report["all"]
 
 
+@pytest.mark.slow
 def test_the_same_bytes_in_another_process(built, tmp_path):
     """Whatever the order in which Python's sets are gone through."""
     out = tmp_path / "sample.json"
     command = [sys.executable, "-m", "eval.references", "build", "--data", "sample", "--out", str(out)]
     subprocess.run(command, cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": "7"}, check=True, capture_output=True)
     assert out.read_bytes() == built.read_bytes()
+
+
+@pytest.mark.slow
+def test_switchboard_comes_close_to_what_is_published(data_folder, tmp_path):
+    if not any((data_folder / "swda").glob("*")):
+        pytest.skip("needs the Switchboard Dialog Act Corpus in swda/")
+    out = tmp_path / "swda.json"
+    assert main(["build", "--data", "swda", "--data-dir", str(data_folder), "--out", str(out)]) == 0
+    report = json.loads(out.with_suffix(".report.json").read_text())
+    assert report["all"]["figures"]["contexts"] == 2662
+    changes = report["speaker changes"]
+    for name, tolerance in (("mean_references", 0.01), ("mean_dialog_acts", 0.3)):
+        assert changes["figures"][name] == pytest.approx(changes["published"][name], abs=tolerance)
+    assert report["filter_accuracy"] > 0.65
 
 
 @pytest.mark.parametrize("topics", [True, False])
