@@ -10,6 +10,7 @@ import os
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Annotated, Any, TypedDict
 
@@ -87,6 +88,14 @@ class Service:
         if problems:
             raise RequestValidationError(problems)
 
+    def _decoding(self, request: RespondRequest) -> Decoding:
+        """How to draw: as the request says, else as the settings say, else as the checkpoint says."""
+        fields = ("temperature", "top_p", "max_tokens", "prior_temperature", "candidates")
+        set_here = {name: getattr(self.settings, name) for name in fields}
+        asked = {name: getattr(request, name, None) for name in fields}
+        given = {name: value for source in (set_here, asked) for name, value in source.items() if value is not None}
+        return replace(self.responder.decoding, **given)
+
     async def respond(self, request: RespondRequest) -> RespondResponse:
         """Answer a request.
 
@@ -98,13 +107,7 @@ class Service:
         topic = self.topic(request.topic)
         seed = secrets.randbelow(DRAWN_SEEDS) if request.seed is None else request.seed
         wanted = request.num_responses or min(DEFAULT_RESPONSES, self.settings.max_responses)
-        decoding = Decoding(
-            temperature=self.settings.temperature if request.temperature is None else request.temperature,
-            top_p=self.settings.top_p if request.top_p is None else request.top_p,
-            max_tokens=request.max_tokens or self.settings.max_tokens,
-            prior_temperature=self.settings.prior_temperature,
-            candidates=self.settings.candidates,
-        )
+        decoding = self._decoding(request)
         found = await self.thread.run(
             lambda: self.responder.respond(
                 request.conversation(topic), respond_as=request.responder(), n=wanted, seed=seed, decoding=decoding

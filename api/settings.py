@@ -44,17 +44,25 @@ class Settings(BaseSettings):
     max_tokens: int = Field(
         40, ge=1, le=1000, description="tokens of a response: the default, and the most a request may ask for"
     )
-    temperature: Temperature = Field(0.0, description="default sampling temperature; 0 decodes each z greedily")
-    top_p: TopP = Field(1.0, description="default nucleus: the share of probability sampled from")
-    prior_temperature: float = Field(
-        1.0, ge=0.0, le=MAX_TEMPERATURE, allow_inf_nan=False, description="how far z strays from the prior's mean"
+    temperature: Temperature | None = Field(
+        None, description="default sampling temperature, 0 decodes each z greedily; default: the checkpoint's"
     )
-    candidates: int = Field(
-        0,
+    top_p: TopP | None = Field(
+        None, description="default nucleus: the share of probability sampled from; default: the checkpoint's"
+    )
+    prior_temperature: float | None = Field(
+        None,
+        ge=0.0,
+        le=MAX_TEMPERATURE,
+        allow_inf_nan=False,
+        description="what the prior's standard deviations are multiplied by; default: the checkpoint's",
+    )
+    candidates: int | None = Field(
+        None,
         ge=0,
         le=MAX_CANDIDATES,
         description="draws from which the responses of a request are selected, most typical first; 0: the first "
-        "distinct draws, likeliest per token first",
+        "distinct draws, likeliest per token first; default: the checkpoint's",
     )
     max_waiting: int = Field(64, ge=1, le=100_000, description="requests in work or waiting; more get 503")
     timeout_s: float = Field(30.0, gt=0.0, le=3600.0, description="seconds a request waits for its answer, at most")

@@ -26,13 +26,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, field_validator
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_weights
 from safetensors.numpy import save as serialise_weights
 
 from dialog_cvae.config import Config, ModelConfig
-from dialog_cvae.errors import CheckpointError, DialogCvaeError
+from dialog_cvae.decoding import Decoding
+from dialog_cvae.errors import CheckpointError, ConfigError, DialogCvaeError
 from dialog_cvae.tokenizer import Tokenizer
 
 FORMAT = 1
@@ -64,7 +65,17 @@ class CheckpointConfig(Config):
     model: ModelConfig
     vocab_size: int = Field(ge=1, description="rows of the embedding, special tokens included")
     topics: tuple[str, ...] = Field(description="known topics, in the order of their embedding after `<unknown>`")
+    decoding: Decoding = Field(Decoding(), description="how its replies are drawn, unless whoever asks says otherwise")
     provenance: Provenance
+
+    @field_validator("decoding", mode="wrap")
+    @classmethod
+    def _drawable(cls, value: object, validate: ValidatorFunctionWrapHandler) -> Decoding:
+        try:
+            decoding: Decoding = validate(value)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        return decoding
 
     @field_validator("topics")
     @classmethod

@@ -55,12 +55,14 @@ class Responder:
         config: the checkpoint's configuration.
         topics: the topics it knows.
         max_context: utterances it looks back, at most.
+        decoding: how replies are drawn by default.
     """
 
     def __init__(self, engine: Engine, tokenizer: Tokenizer, config: CheckpointConfig, name: str) -> None:
         self.engine, self.tokenizer, self.config, self.name = engine, tokenizer, config, name
         self.topics: tuple[str, ...] = config.topics
         self.max_context: int = config.model.max_context
+        self.decoding: Decoding = config.decoding
 
     @classmethod
     def load(cls, path: str | Path, *, device: str = "cpu") -> Responder:
@@ -101,7 +103,7 @@ class Responder:
             respond_as: the speaker who answers.
             n: replies wanted, at least 1.
             seed: at least 0; equal seeds give equal replies.
-            decoding: how tokens are drawn; greedy by default.
+            decoding: how they are drawn; default the checkpoint's.
 
         Raises:
             ConfigError: `n` or `seed` is out of its range.
@@ -109,7 +111,7 @@ class Responder:
         for name, value, least in (("n", n, 1), ("seed", seed, 0)):
             if value < least:
                 raise ConfigError(f"{name} must be at least {least}, but is {value}")
-        decoding = decoding or Decoding()
+        decoding = decoding or self.decoding
         ending = Utterance(respond_as, "")
         encoded = self.encode([_extended(conversation, ending)])
         drawn: list[Response] = []

@@ -12,9 +12,11 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
 
 from dialog_cvae.checkpoint import WEIGHTS, Checkpoint
 from dialog_cvae.cli import Parser
+from dialog_cvae.decoding import Decoding
 from dialog_cvae.errors import CheckpointError, ConfigError, DataError, DialogCvaeError
 from dialog_cvae.runtime.torch_engine import build_model
 from training.folder import BEST_FOLDER
@@ -67,6 +69,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--precision", choices=PRECISIONS, default="fp16", help="of the weights (default fp16)")
     parser.add_argument("--drop-bow", action="store_true", help="leave out the bag-of-words head")
     parser.add_argument("--card", type=Path, metavar="FILE", help="Markdown to take the model card's place")
+    parser.add_argument(
+        "--decoding",
+        metavar="JSON",
+        help='how its replies are drawn by default, such as {"temperature": 0.7, "top_p": 0.9, "candidates": 32}; see '
+        "dialog_cvae.decoding.Decoding",
+    )
     parser.add_argument("--metrics", type=Path, metavar="FILE", help="JSON object to take the place of metrics.json")
     return parser
 
@@ -83,6 +91,9 @@ def _export(arguments: argparse.Namespace) -> int:
         checkpoint = replace(checkpoint, card=_read(arguments.card))
     if arguments.metrics is not None:
         checkpoint = replace(checkpoint, metrics=_json_object(arguments.metrics))
+    if arguments.decoding is not None:
+        config = checkpoint.config.model_copy(update={"decoding": _decoding(arguments.decoding)})
+        checkpoint = replace(checkpoint, config=config)
     if arguments.drop_bow:
         checkpoint = without_bow(checkpoint)
     checkpoint, rounding = rounded(checkpoint, arguments.precision)
@@ -156,6 +167,15 @@ def _changed(checkpoint: Checkpoint, change: str) -> Checkpoint:
     provenance = checkpoint.config.provenance
     provenance = provenance.model_copy(update={"changes": (*provenance.changes, change)})
     return replace(checkpoint, config=checkpoint.config.model_copy(update={"provenance": provenance}))
+
+
+def _decoding(text: str) -> Decoding:
+    try:
+        return TypeAdapter(Decoding).validate_json(text, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = "".join(f" {part}:" for part in first["loc"])
+        raise ConfigError(f"--decoding:{place} {first['msg']}, got {text}") from None
 
 
 def _read(path: Path) -> str:

@@ -22,6 +22,7 @@ class StubResponder(Responder):
 
     def __init__(self, distinct: int = 1000, topics: tuple[str, ...] = ("MUSIC", "PETS", "Air Pollution")) -> None:
         self.name, self.topics, self.max_context = "stub", topics, 9
+        self.decoding = Decoding()
         self.distinct = distinct
         self.calls: list[tuple[Conversation, dict[str, Any]]] = []
         self.threads: set[str] = set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from api.app import create_app
 from api.settings import Settings
+from dialog_cvae.decoding import Decoding
 
 TOPICS = ("PETS", "MUSIC")
 
@@ -47,6 +49,20 @@ def real(checkpoint: Path) -> Iterator[TestClient]:
     app = create_app(settings=lambda: Settings(checkpoint=checkpoint))
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client
+
+
+def test_a_checkpoint_says_how_its_replies_are_drawn(checkpoint, tmp_path):
+    from dialog_cvae.checkpoint import Checkpoint
+
+    stored = Checkpoint.load(checkpoint)
+    config = stored.config.model_copy(update={"decoding": Decoding(1.0, candidates=32)})
+    replace(stored, config=config).save(tmp_path / "warm")
+    body = {"context": ["ab bc ?"], "seed": 3}
+    with TestClient(create_app(settings=lambda: Settings(checkpoint=tmp_path / "warm"))) as client:
+        warm, cold = (client.post("/respond", json=body | asked).json() for asked in ({}, {"temperature": 0}))
+    spelled_out = Settings(checkpoint=checkpoint, temperature=1.0, candidates=32)
+    with TestClient(create_app(settings=lambda: spelled_out)) as client:
+        assert client.post("/respond", json=body).json()["responses"] == warm["responses"] != cold["responses"]
 
 
 def test_a_server_may_select_from_candidates(checkpoint, real):

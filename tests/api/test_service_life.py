@@ -103,7 +103,7 @@ def test_settings_come_from_the_environment(monkeypatch):
     monkeypatch.setenv("DIALOG_CVAE_MAX_RESPONSES", "3")
     monkeypatch.setenv("DIALOG_CVAE_TEMPERATURE", "")
     settings = read_settings()
-    assert (settings.checkpoint, settings.max_responses, settings.temperature) == (Path("some/folder"), 3, 0.0)
+    assert (settings.checkpoint, settings.max_responses, settings.temperature) == (Path("some/folder"), 3, None)
 
 
 @pytest.mark.parametrize(

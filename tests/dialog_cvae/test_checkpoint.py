@@ -162,6 +162,8 @@ def test_a_newer_format_is_named(saved):
         (lambda c: c.update(surprise=1), "field surprise: Extra inputs are not permitted"),
         (lambda c: c["model"].update(latent_size=-1), "field model.latent_size: .* greater than or equal to 0"),
         (lambda c: c.update(topics="PETS"), "field topics: "),
+        (lambda c: c["decoding"].update(top_p=2.0), "field decoding: top_p must be above 0 and at most 1, but is 2.0"),
+        (lambda c: c["decoding"].update(heat=1), "field decoding.heat: "),
         (lambda c: c.update(vocab_size=7), r"pieces, but config.json says vocab_size 7"),
     ],
 )

@@ -17,6 +17,7 @@ from dialog_cvae.checkpoint import CONFIG, WEIGHTS, Checkpoint
 from dialog_cvae.config import ModelConfig
 from dialog_cvae.cvae import CVAE
 from dialog_cvae.data.batches import EncodedCorpus
+from dialog_cvae.decoding import Decoding
 from dialog_cvae.elbo import evaluate_elbo
 from dialog_cvae.runtime.torch_engine import build_model, weights_of
 from dialog_cvae.types import Conversation, Utterance
@@ -222,3 +223,31 @@ def test_a_model_without_the_head_has_none_to_drop(run_export: Export, best: Pat
     assert run_export("first", "second", "--drop-bow").complaint == (
         "--drop-bow: the checkpoint has no bag-of-words head"
     )
+
+
+def test_the_copy_says_how_its_replies_are_drawn(run_export, best):
+    told = '{"temperature": 0.7, "top_p": 0.9, "prior_temperature": 0.8, "candidates": 24}'
+    assert run_export(best, "shipped", "--decoding", told).status == 0
+    responder = dialog_cvae.load("shipped")
+    assert responder.decoding == Decoding(0.7, 0.9, prior_temperature=0.8, candidates=24)
+    talk = Conversation("talk", (Utterance("A", "we like cats"),))
+    told_again = responder.respond(talk, respond_as="B", decoding=responder.decoding)
+    assert responder.respond(talk, respond_as="B") == told_again
+    assert dialog_cvae.load(best).decoding == Decoding()
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ('{"temperature": 11}', "temperature must be 0 or from 0.01 to 10, but is 11"),
+        ('{"heat": 1}', "heat"),
+        ('{"top_p": "0.9"}', "top_p"),
+        ("[1", "JSON"),
+    ],
+)
+def test_a_way_of_drawing_that_there_is_not_is_refused(run_export, best, told, words):
+    outcome = run_export(best, "shipped", "--decoding", told)
+    assert outcome.status == 2
+    assert outcome.error.startswith("error: ")
+    assert words in outcome.error
+    assert not Path("shipped").exists()

@@ -182,7 +182,7 @@ def test_segments_begin_elsewhere_in_another_epoch() -> None:
 
 @pytest.mark.parametrize("size", [1, 4, 7, 1000])
 def test_the_batch_of_a_step_does_not_depend_on_where_training_began(encoded: EncodedCorpus, size: int) -> None:
-    config = TrainConfig(batch_size=size, condition_dropout=0.3, segment=3)
+    config = TrainConfig(batch_size=size, condition_dropout=0.3, word_dropout=0.2, segment=3)
     windows = Windows(encoded, config, ModelConfig(max_context=4, latent_size=2))
     per_epoch = -(-len(encoded.responses) // size)
     total = min(3 * per_epoch, 30)
