@@ -212,7 +212,7 @@ def leave_one_out_bleu(
             f"this BLEU needs at least 2 sentences and 1 weight, got {len(sentences)} sentences "
             f"and {len(weights)} weights"
         )
-    orders = max(_SMOOTHING_ORDER, len(weights))
+    orders = len(weights) if smoothing == "method1" else max(_SMOOTHING_ORDER, len(weights))
     counted = [count_ngrams(sentence, orders) for sentence in sentences]
     matches = [_clipped_by_others([sentence.counts[order] for sentence in counted]) for order in range(orders)]
     lengths = [sentence.length for sentence in counted]
@@ -227,11 +227,15 @@ def leave_one_out_bleu(
 
 def _clipped_by_others(counts: Sequence[Counter[tuple[str, ...]]]) -> list[int]:
     """For each sentence its matches of one order, each n-gram clipped by the other sentence that has most of it."""
-    first: Counter[tuple[str, ...]] = Counter()
-    second: Counter[tuple[str, ...]] = Counter()
+    first: dict[tuple[str, ...], int] = {}
+    second: dict[tuple[str, ...], int] = {}
     for sentence in counts:
         for gram, count in sentence.items():
-            first[gram], second[gram] = max(count, first[gram]), max(second[gram], min(count, first[gram]))
+            most = first.get(gram, 0)
+            if count > most:
+                first[gram], second[gram] = count, most
+            elif count > second[gram]:
+                second[gram] = count
     # a sentence that alone has most of an n-gram is clipped by the next; where two tie, the next is as large
     return [
         sum(second[gram] if count == first[gram] else count for gram, count in sentence.items()) for sentence in counts

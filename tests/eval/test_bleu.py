@@ -13,6 +13,7 @@ from eval.bleu import (
     Smoothing,
     bleu_precision_recall,
     context_bleu,
+    leave_one_out_bleu,
     pairwise_bleu,
     sentence_bleu,
 )
@@ -135,6 +136,29 @@ def test_counting_once_changes_nothing(hypotheses, references):
             assert scored[smoothing][n] == precision_recall(hypotheses, references, score)
 
 
+@given(hypotheses=st.lists(WORDS, min_size=1, max_size=3), references=st.lists(WORDS, min_size=1, max_size=3))
+@settings(derandomize=True, deadline=None, max_examples=60)
+def test_other_weightings_of_a_pair_equal_the_plain_definition(hypotheses, references):
+    weightings = ((1 / 3, 1 / 3, 1 / 3), (0.0, 0.5, 0.5))
+    scores = pairwise_bleu(hypotheses, references, PROTOCOL, weightings)
+    for (s, w, h, r), score in np.ndenumerate(scores):
+        assert score == sentence_bleu(hypotheses[h], [references[r]], weightings[w], PROTOCOL[s])
+
+
+@given(
+    sentences=st.lists(WORDS, min_size=2, max_size=5),
+    weights=WEIGHTS,
+    smoothing=st.sampled_from(["method1", *PROTOCOL]),
+)
+@settings(derandomize=True, deadline=None)
+def test_leaving_one_out_equals_the_plain_definition(sentences, weights, smoothing):
+    expected = [
+        sentence_bleu(sentence, sentences[:i] + sentences[i + 1 :], weights, smoothing)
+        for i, sentence in enumerate(sentences)
+    ]
+    assert leave_one_out_bleu(sentences, weights, smoothing).tolist() == expected
+
+
 def test_corpus_value_is_the_mean_over_contexts():
     right, wrong = ["i", "do", "not", "know"], ["no", "way"]
     contexts = [([right], [right]), ([wrong], [right]), ([right, wrong], [right, right])]
@@ -184,3 +208,5 @@ def test_refusals_name_what_is_missing():
         sentence_bleu("yeah", [["yeah"]])
     with pytest.raises(TypeError, match="got the string 'yeah'"):
         sentence_bleu(["yeah"], ["yeah"])
+    with pytest.raises(ValueError, match="at least 2 sentences and 1 weight, got 1 sentences"):
+        leave_one_out_bleu([["a"]], (1.0,), "method1")
