@@ -7,8 +7,8 @@ contexts.
 BLEU is BLEU-3 with the weights (1/3, 1/3, 1/3) and smoothing method 7: recall is the best sample, precision the mean of
 the samples, F1 their harmonic mean after averaging over contexts. The code leaves `</s>` at the end of samples and
 reference, so that every pair has a token in common; this alone more than doubles the score of random replies without
-final punctuation. NLTK's version matters as well (see `eval.bleu`). All four combinations are given; only
-`bleu3_end_nltk_3_4_5` is what the published tables hold.
+final punctuation. NLTK's version matters as well (see `eval.bleu`). All four combinations are given;
+`bleu3_end_nltk_3_4_5` is that of the code with the NLTK of its time, and so the one to hold against published tables.
 
 The embedding scores are the best sample's cosine, not mapped to [0, 1] as Zhao et al. (2017) do. Departures from the
 code: a word without a vector takes no part, where the code gives it a random one; and greedy matching compares the
