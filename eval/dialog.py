@@ -26,8 +26,9 @@ from dialog_cvae.errors import CheckpointError, ConfigError, DialogCvaeError
 from dialog_cvae.types import Conversation
 from eval import multi_reference
 from eval.arguments import real, whole
-from eval.evaluation import HeldOut, Settings, Yardstick, combined, modelled, scored
+from eval.evaluation import Settings, combined, modelled, scored
 from eval.generation import Sampled, count_contexts
+from eval.held_out import HeldOut, Yardstick
 from eval.honest_rows import PEOPLE, honest_replies
 from eval.likelihood import MAX_DRAWS
 from eval.model_scores import FEW, ON_ALL

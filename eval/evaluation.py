@@ -9,11 +9,10 @@ Shape legend: N contexts, W windows (the contexts, and the first utterance of ea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -21,24 +20,18 @@ from tqdm import tqdm
 from dialog_cvae.checkpoint import WEIGHTS, Checkpoint
 from dialog_cvae.config import Config
 from dialog_cvae.data.cache import Cache
-from dialog_cvae.data.vectors import WordVectors, load_vectors
 from dialog_cvae.decoding import Decoding
 from dialog_cvae.respond import Responder
 from dialog_cvae.runtime.torch_engine import TorchEngine, build_model
-from dialog_cvae.types import Conversation
 from eval import kept as keeping
 from eval.baselines import verbatim
 from eval.contexts import windows
 from eval.generation import Sampled, answered_at, sample_responses
+from eval.held_out import HeldOut, Yardstick
 from eval.human import leave_one_out
 from eval.model_scores import ModelScores, model_scores
-from eval.multi_reference import References
 from eval.reply_scores import Columns, ReplyScores, metric_context, reply_scores
 from eval.single_reference import per_context, summarize
-from eval.tokens import metric_tokens
-
-if TYPE_CHECKING:
-    from eval.acts import ActTagger
 
 SINGLE_REFERENCE_SAMPLES = 10  # of DialogWAE's protocol
 
@@ -62,66 +55,6 @@ class Settings(Config):
     decoding: Decoding = Decoding()
     importance_samples: int = 5
     single_reference: bool = False
-
-
-class Yardstick(NamedTuple):
-    """What replies are held against; what needs a part that is None is left out."""
-
-    references: References | None
-    vectors: WordVectors | None
-    tagger: ActTagger | None
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """What models are evaluated on.
-
-    Attributes:
-        name: the corpus's.
-        split: of it.
-        conversations: that have at least one context together.
-        references: what else fits a context; None where what was said is the one reference.
-        vectors: file or name of the word vectors for the embedding scores; None leaves these out.
-        train: the training conversations, to tell what a reply was remembered from and which dialog act it is; None
-            leaves that out.
-    """
-
-    name: str
-    split: str
-    conversations: Sequence[Conversation]
-    references: References | None = None
-    vectors: Path | str | None = None
-    train: Sequence[Conversation] | None = None
-
-    @cached_property
-    def digest(self) -> str:
-        """Of the conversations."""
-        return keeping.digest(self.conversations)
-
-    @cached_property
-    def yardstick_digest(self) -> dict[str, str | None]:
-        """Of all that replies are held against."""
-        return {
-            "references": None if self.references is None else keeping.digest(self.references.items()),
-            "vectors": None if self.vectors is None else keeping.source_digest(self.vectors),
-            "train": None if self.train is None else keeping.digest(self.train),
-        }
-
-    def yardstick(self, sampled: Iterable[Sampled]) -> Yardstick:
-        """Load what these replies are to be held against."""
-        vectors = None
-        if self.vectors is not None:
-            texts = {text for one in sampled for text in (*one.responses, one.reference.text)}
-            texts.update(text for row in (self.references or {}).values() for text in row.responses)
-            vectors = load_vectors(self.vectors, {token for text in texts for token in metric_tokens(text)})
-        return Yardstick(self.references, vectors, self._tagger())
-
-    def _tagger(self) -> ActTagger | None:
-        if self.train is None or all(u.dialog_act is None for c in self.train for u in c.utterances):
-            return None
-        from eval.acts import ActTagger  # scikit-learn takes a while to load, and this is seldom asked for
-
-        return ActTagger.fit(self.train)
 
 
 class Replies(NamedTuple):
@@ -224,50 +157,56 @@ def scored(
     *,
     people: bool = False,
 ) -> ReplyScores:
-    """What replies are worth.
+    """What replies are worth, as it was found before or is found now.
 
     Args:
         replies: to the contexts of `held_out`.
-        held_out: says, before it is loaded, what the yardstick is.
+        held_out: says what the yardstick is before it is loaded.
         settings: how.
-        yardstick: what they are held against; called only if the scores are not known yet.
+        yardstick: asked only if the scores are not known yet.
         kept: where what was found before is.
         bar: makes progress bars.
         people: the replies are references, and are matched with the others; see `eval.human`.
     """
+    origin = scores_origin(replies, held_out, settings, people)
+    return kept.get(keeping.SCORES, origin, lambda: score(replies, yardstick(), settings, bar, people=people))
 
-    def score() -> ReplyScores:
-        references, vectors, tagger = yardstick()
-        left_out = None
-        if people and references is not None:
-            left_out = leave_one_out(references, held_out.conversations, settings.samples, settings.seed)
-        with bar(len(replies.sampled), "scoring replies") as shown:
-            scores = reply_scores(
-                replies.sampled,
-                references=references,
-                vectors=vectors,
-                tag=None if tagger is None else tagger.tag,
-                left_out=left_out,
-                seed=settings.seed,
-                advance=shown.update,
-            )
-        if replies.single_reference is not None:
-            columns = per_context([metric_context(one) for one in replies.single_reference], vectors)
-            scores.figures["single_reference"] = summarize(columns).figures()
-            scores.columns.update({f"single_reference.{name}": column for name, column in columns.items()})
-        if held_out.train is not None:
-            texts = (utterance.text for conversation in held_out.train for utterance in conversation.utterances)
-            scores.figures["verbatim_from_training"] = verbatim(replies.sampled, texts)
-        return scores
 
-    origin = {
+def scores_origin(replies: Replies, held_out: HeldOut, settings: Settings, people: bool) -> dict[str, Any]:
+    """Everything that decides what replies are worth."""
+    return {
         "replies": keeping.digest(replies),
         "yardstick": held_out.yardstick_digest,
         "people": settings.samples if people else None,
         "seed": settings.seed,
         "code": keeping.code(*keeping.SCORES_CODE),
     }
-    return kept.get(keeping.SCORES, origin, score)
+
+
+def score(
+    replies: Replies, yardstick: Yardstick, settings: Settings, bar: Progress, *, people: bool = False
+) -> ReplyScores:
+    """What replies are worth; see `scored`."""
+    left_out = None
+    if people and yardstick.references is not None:
+        left_out = leave_one_out(yardstick.references, yardstick.conversations, settings.samples, settings.seed)
+    with bar(len(replies.sampled), "scoring replies") as shown:
+        scores = reply_scores(
+            replies.sampled,
+            references=yardstick.references,
+            vectors=yardstick.vectors,
+            tag=None if yardstick.tagger is None else yardstick.tagger.tag,
+            left_out=left_out,
+            seed=settings.seed,
+            advance=shown.update,
+        )
+    if replies.single_reference is not None:
+        columns = per_context([metric_context(one) for one in replies.single_reference], yardstick.vectors)
+        scores.figures["single_reference"] = summarize(columns).figures()
+        scores.columns.update({f"single_reference.{name}": column for name, column in columns.items()})
+    if yardstick.training_texts is not None:
+        scores.figures["verbatim_from_training"] = verbatim(replies.sampled, yardstick.training_texts)
+    return scores
 
 
 def combined(held_out: HeldOut, model: ModelScores | None, replies: Replies, scores: ReplyScores) -> Evaluation:

@@ -11,8 +11,9 @@ from dialog_cvae.data.cache import Cache
 from eval import kept as keeping
 from eval.baselines import BASELINES, Baseline
 from eval.contexts import MAX_CONTEXT, windows
-from eval.evaluation import SINGLE_REFERENCE_SAMPLES, HeldOut, Replies, Settings
+from eval.evaluation import SINGLE_REFERENCE_SAMPLES, Replies, Settings
 from eval.generation import Sampled, answered_at
+from eval.held_out import HeldOut
 from eval.human import human_replies
 
 PEOPLE = "people (the other references)"
@@ -36,7 +37,7 @@ def honest_replies(held_out: HeldOut, settings: Settings, kept: Cache) -> Mappin
         origin = {
             "row": name,
             "conversations": held_out.digest,
-            "train": held_out.yardstick_digest["train"],
+            "train": held_out.train_digest,
             "samples": samples,
             "seed": settings.seed,
             "code": keeping.code(*keeping.BASELINES_CODE),

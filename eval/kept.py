@@ -26,6 +26,10 @@ Texts = list[tuple[str, ...]]
 MODEL_CODE = ("model_scores", "likelihood", "latent")
 REPLIES_CODE = ("generation", "contexts")
 BASELINES_CODE = ("baselines", "similarity", "contexts", "generation", "tokens")
+REFERENCES_CODE = (
+    *("built_references", "reference_builder", "reply_filter", "similarity"),
+    *("multi_reference", "reference_file", "contexts", "tokens"),
+)
 SCORES_CODE = (
     *("reply_scores", "single_reference", "multi_reference", "baselines", "contexts", "acts", "human"),
     *("bleu", "embedding", "matching", "diversity", "tokens"),
@@ -83,18 +87,23 @@ def _content(array: NDArray[Any]) -> Any:
     return json.loads(array.tobytes())
 
 
+def _own(array: NDArray[Any]) -> NDArray[Any]:
+    """In memory: what lies in a file of an entry cannot be sent to another process once the entry has its place."""
+    return np.array(array)
+
+
 def _packed(figures: Mapping[str, Any], columns: Mapping[str, NDArray[np.float64]]) -> Arrays:
     return {"figures": _json(figures), "names": _json(list(columns)), "columns": np.array(list(columns.values()))}
 
 
 def _columns(arrays: Arrays) -> dict[str, NDArray[np.float64]]:
-    return dict(zip(_content(arrays["names"]), arrays["columns"], strict=True))
+    return dict(zip(_content(arrays["names"]), _own(arrays["columns"]), strict=True))
 
 
 MODEL = Kind(
     "model",
     lambda scores: {**_packed(scores.figures, scores.columns), "posterior_mean": scores.posterior_mean},
-    lambda arrays: ModelScores(_content(arrays["figures"]), _columns(arrays), arrays["posterior_mean"]),
+    lambda arrays: ModelScores(_content(arrays["figures"]), _columns(arrays), _own(arrays["posterior_mean"])),
 )
 REPLIES: Kind[Texts] = Kind(
     "replies",

@@ -83,7 +83,7 @@ LAYERS = {
             "training.check",
             "training.export",
             "eval.dialog",
-            "eval.table3",
+            "eval.table3*",
             "eval.report",
         ),
         imports=(

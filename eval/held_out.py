@@ -1,0 +1,101 @@
+"""What models are evaluated on, and what their replies are held against."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from dialog_cvae.data.vectors import WordVectors, load_vectors
+from dialog_cvae.errors import ConfigError
+from dialog_cvae.types import Conversation
+from eval import kept
+from eval.generation import Sampled
+from eval.multi_reference import References
+from eval.tokens import metric_tokens
+
+if TYPE_CHECKING:
+    from eval.acts import ActTagger
+
+
+class Yardstick(NamedTuple):
+    """What replies are held against; what needs a part that is None is left out.
+
+    Attributes:
+        conversations: whose contexts were answered.
+        references: what else fits a context; None where what was said is the one reference.
+        vectors: of the words of replies and references.
+        tagger: of dialog acts.
+        training_texts: what was said in training.
+    """
+
+    conversations: Sequence[Conversation]
+    references: References | None = None
+    vectors: WordVectors | None = None
+    tagger: ActTagger | None = None
+    training_texts: frozenset[str] | None = None
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What models are evaluated on.
+
+    Attributes:
+        name: the corpus's.
+        split: of it.
+        conversations: that have at least one context together.
+        references: see `Yardstick`.
+        vectors: file or name of the word vectors for the embedding scores; None leaves these out.
+        train: the training conversations, to tell what a reply was remembered from and which dialog act it is; None
+            leaves that out.
+    """
+
+    name: str
+    split: str
+    conversations: Sequence[Conversation]
+    references: References | None = None
+    vectors: Path | str | None = None
+    train: Sequence[Conversation] | None = None
+
+    @cached_property
+    def digest(self) -> str:
+        """Of the conversations."""
+        return kept.digest(self.conversations)
+
+    @cached_property
+    def train_digest(self) -> str | None:
+        """Of the training conversations."""
+        return None if self.train is None else kept.digest(self.train)
+
+    @cached_property
+    def yardstick_digest(self) -> dict[str, str | None]:
+        """Of all that replies are held against."""
+        return {
+            "conversations": self.digest,
+            "references": None if self.references is None else kept.digest(self.references.items()),
+            "vectors": None if self.vectors is None else kept.source_digest(self.vectors),
+            "train": self.train_digest,
+        }
+
+    def yardstick(self, sampled: Iterable[Sampled]) -> Yardstick:
+        """Load what these replies are to be held against."""
+        vectors = None
+        if self.vectors is not None:
+            texts = {text for one in sampled for text in (*one.responses, one.reference.text)}
+            texts.update(text for row in (self.references or {}).values() for text in row.responses)
+            vectors = load_vectors(self.vectors, {token for text in texts for token in metric_tokens(text)})
+        said = None if self.train is None else frozenset(u.text for c in self.train for u in c.utterances)
+        return Yardstick(self.conversations, self.references, vectors, self._tagger(), said)
+
+    def _tagger(self) -> ActTagger | None:
+        """None where there is nothing to learn from."""
+        if self.train is None:
+            return None
+        from eval.acts import ActTagger  # scikit-learn takes seconds to load, and this is seldom asked for
+
+        try:
+            return ActTagger.fit(self.train)
+        except ConfigError:
+            return None
