@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from dialog_cvae.config import DataConfig
 from dialog_cvae.data.cache import Cache
 from dialog_cvae.data.corpora import Split, find_vectors, load_corpus, load_split
 from dialog_cvae.data.vectors import load_vectors
-from dialog_cvae.decoding import MAX_TEMPERATURE, MIN_TEMPERATURE, Decoding
+from dialog_cvae.decoding import MAX_CANDIDATES, MAX_TEMPERATURE, MIN_TEMPERATURE, Decoding
 from dialog_cvae.errors import CheckpointError, ConfigError, DialogCvaeError
 from dialog_cvae.types import Conversation
 from eval import multi_reference
@@ -32,7 +32,7 @@ from eval.held_out import HeldOut, Yardstick
 from eval.honest_rows import PEOPLE, honest_replies
 from eval.likelihood import MAX_DRAWS
 from eval.model_scores import FEW, ON_ALL
-from eval.report import CONTEXTS_FILE, METRICS_FILE, RESPONSES_FILE, SAMPLES_FILE, summary, write
+from eval.report import CONTEXTS_FILE, METRICS_FILE, RESPONSES_FILE, SAMPLES_FILE, compared, summary, write
 from eval.tokens import metric_tokens
 
 CACHE = "cache"  # folder below --out
@@ -92,21 +92,30 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--split", choices=("train", "valid", "test"), default="test", help="default: test")
     parser.add_argument("--samples", type=whole(1, 1000), default=5, help="replies for each context (default 5)")
     parser.add_argument("--seed", type=whole(0, 2**63 - 1), default=0, help="of everything drawn (default 0)")
-    parser.add_argument(
+    drawing = parser.add_argument_group("drawing of replies")
+    drawing.add_argument(
+        "--own-decoding",
+        action="store_true",
+        help="draw replies as the checkpoint says, where the options below say nothing, and not as the paper does",
+    )
+    drawing.add_argument(
         "--temperature",
         type=real(MIN_TEMPERATURE, MAX_TEMPERATURE, or_zero=True),
-        default=0.0,
         help="0 is greedy decoding (default), as in the paper; 1 samples from the model's distribution",
     )
-    parser.add_argument("--top-p", type=real(0.001, 1), default=1.0, help="nucleus sampling (default 1: off)")
-    parser.add_argument("--max-tokens", type=whole(1, 1000), default=40, help="of a reply, </s> included (default 40)")
-    parser.add_argument(
+    drawing.add_argument("--top-p", type=real(0.001, 1), help="nucleus sampling (default 1: off)")
+    drawing.add_argument("--max-tokens", type=whole(1, 1000), help="of a reply, </s> included (default 40)")
+    drawing.add_argument("--allow-unknown", action="store_true", default=None, help="let the unknown word be generated")
+    drawing.add_argument(
         "--prior-temperature",
         type=real(0, MAX_TEMPERATURE),
-        default=1.0,
         help="what the standard deviations of z are multiplied by (default 1; 0 takes the prior's mean)",
     )
-    parser.add_argument("--allow-unknown", action="store_true", help="let the unknown word be generated")
+    drawing.add_argument(
+        "--candidates",
+        type=whole(0, MAX_CANDIDATES),
+        help="draws from which the replies are selected (default 0: replies are the draws themselves)",
+    )
     parser.add_argument(
         "--vectors",
         help="word vectors: a GloVe or word2vec text file (.gz too), a name such as glove.6B.100d of a file in the "
@@ -153,7 +162,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     else:
         load_vectors(held_out.vectors, ())  # a broken file is told of now, not after the sampling
     _make_folder(arguments.out, arguments.checkpoint)
-    settings = _settings(arguments)
+    settings = _settings(arguments, checkpoint)
     kept = Cache(arguments.out / CACHE, lambda line: print(line, file=sys.stderr))
     model, replies = modelled(
         checkpoint, arguments.checkpoint, arguments.device, held_out, settings, kept, progress_bar
@@ -181,6 +190,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         metrics.setdefault("baselines", {})[name] = found.figures
     write(arguments.out, evaluation, metrics)
     print(summary(metrics))
+    if honest:
+        print("\n".join(("", *compared({"the model": evaluation.figures, **metrics["baselines"]}))))
     print(f"wrote {RESPONSES_FILE}, {METRICS_FILE}, {CONTEXTS_FILE} and {SAMPLES_FILE} to {arguments.out}")
     return 0
 
@@ -209,13 +220,11 @@ def _held_out(arguments: argparse.Namespace, data: DataConfig) -> HeldOut:
     return HeldOut(name, split, conversations, references, vectors_source(arguments.vectors, arguments.data_dir), train)
 
 
-def _settings(arguments: argparse.Namespace) -> Settings:
-    decoding = Decoding(
-        temperature=arguments.temperature,
-        top_p=arguments.top_p,
-        max_tokens=arguments.max_tokens,
-        allow_unknown=arguments.allow_unknown,
-        prior_temperature=arguments.prior_temperature,
+def _settings(arguments: argparse.Namespace, checkpoint: Checkpoint) -> Settings:
+    asked = {field.name: getattr(arguments, field.name) for field in fields(Decoding)}
+    decoding = replace(
+        checkpoint.config.decoding if arguments.own_decoding else Decoding(),
+        **{name: value for name, value in asked.items() if value is not None},
     )
     return Settings(
         samples=arguments.samples,

@@ -105,6 +105,7 @@ def modelled(
         "checkpoint": keeping.checkpoint_digest(checkpoint),
         "conversations": held_out.digest,
         "seed": settings.seed,
+        "device": engine.device.type,
     }
 
     def score() -> ModelScores:
@@ -135,8 +136,10 @@ def _replies(
         return kept.get(keeping.REPLIES, origin | asked, draw)
 
     counts = [settings.samples, *([SINGLE_REFERENCE_SAMPLES] if settings.single_reference else [])]
-    # Greedy decoding draws nothing but z, one after the other: the first of many replies are what few would be.
-    texts = {most: drawn(most) for most in ({max(counts)} if decoding.temperature == 0 else set(counts))}
+    # The first of many replies are what few would be where nothing but z is drawn, and where all are selected from the
+    # same candidates.
+    nested = decoding.candidates >= max(counts) if decoding.candidates else decoding.temperature == 0
+    texts = {count: drawn(count) for count in ({max(counts)} if nested else set(counts))}
 
     def sampled(count: int) -> list[Sampled]:
         return [

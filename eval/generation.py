@@ -50,7 +50,7 @@ def sample_responses(
 ) -> Iterator[Sampled]:
     """Draw `samples` replies for every context of at least one utterance, in order.
 
-    Where they are selected from candidates, fewer come where fewer are distinct.
+    Where they are selected from candidates, fewer come where fewer are distinct, at least one, which may be empty.
 
     The official code skips first utterances too (it scores 5,419 of 5,481 test pairs for that reason).
 
@@ -68,7 +68,7 @@ def sample_responses(
     def answer(batch: NDArray[np.int64]) -> list[Sampled]:
         drawn = responder.draw(corpus, batch, generators(corpus, batch, seed), count, decoding)
         texts = [
-            tuple(reply.text for reply in selected(responder.readable(draws), samples))
+            tuple(reply.text for reply in selected(responder.readable(draws), samples)) or ("",)
             if decoding.candidates
             else tuple(map(responder.text, draws))
             for draws in drawn

@@ -97,7 +97,7 @@ def draw_latents(means: Mapping[str, Array], labels: Sequence[str | None], path:
 
     chosen = np.sort(np.random.default_rng(seed).permutation(len(labels))[:POINTS])
     shown = _shown_labels([labels[index] for index in chosen])
-    figure = _figure(1 + 5.5 * len(means), 5.5)
+    figure = _figure(3.5 + 4.5 * len(means), 5)
     panels = np.atleast_1d(figure.subplots(1, len(means), sharex=True, sharey=True))
     for axes, (name, values) in zip(panels, means.items(), strict=True):
         pca = PCA(2, svd_solver="full")
@@ -107,7 +107,7 @@ def draw_latents(means: Mapping[str, Array], labels: Sequence[str | None], path:
             axes.scatter(*points[here].T, s=6, alpha=0.6, label=label, color="lightgray" if label == _OTHER else None)
         explained = pca.explained_variance_ratio_.sum() if pca.explained_variance_.sum() > 0 else 1.0
         axes.set(title=f"{name}\n{explained:.0%} of the variance", xlabel="first component", ylabel="second component")
-    panels[-1].legend(markerscale=2, fontsize="small")
+    figure.legend(*panels[-1].get_legend_handles_labels(), loc="outside right upper", markerscale=2)
     _save(figure, path)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from dialog_cvae.checkpoint import write_atomically
 from eval.evaluation import Evaluation
 from eval.generation import Sampled
+from eval.table3_measures import DIVERSITY, MAIN, flat
 
 CONTEXTS_FILE, RESPONSES_FILE = "contexts.npz", "responses.jsonl"
 METRICS_FILE, SAMPLES_FILE = "metrics.json", "samples.md"
@@ -61,6 +62,10 @@ def _line(one: Sampled) -> dict[str, Any]:
     }
 
 
+HIDDEN = ("floor_change", "continuation", "baselines", "iw_few")
+"""Parts of metrics.json that are left to its readers."""
+
+
 def summary(metrics: Mapping[str, Any]) -> str:
     """A table of figures for people."""
     rows = [("measure", "precision", "recall"), *_rows(metrics)]
@@ -71,12 +76,23 @@ def _rows(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, s
     for name, value in metrics.items():
         if isinstance(value, Mapping) and "precision" in value:
             yield prefix + name, f"{value['precision']:.3f}", f"{value['recall']:.3f}"
-        elif isinstance(value, Mapping):
+        elif isinstance(value, Mapping) and name not in HIDDEN:
             yield from _rows(value, f"{prefix}{name}: ")
         elif isinstance(value, float):
             yield prefix + name, f"{value:.3f}", ""
         elif isinstance(value, str | int):
             yield prefix + name, str(value), ""
+
+
+def compared(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The lines of a table of a model beside rows without one."""
+    found = {name: flat(figures) for name, figures in rows.items()}
+    measures = [one for one in (*MAIN, *DIVERSITY) if any(one.name in figures for figures in found.values())]
+    lines = [
+        [name, *(f"{figures[one.name]:.{one.digits}f}" if one.name in figures else "" for one in measures)]
+        for name, figures in found.items()
+    ]
+    return markdown_table(["", *(one.label for one in measures)], lines)
 
 
 def chosen_contexts(sampled: Sequence[Sampled], count: int) -> list[Sampled]:
@@ -95,7 +111,7 @@ def sample_table(sampled: Sequence[Sampled], count: int = 10) -> str:
     chosen = chosen_contexts(sampled, count)
     parts = ["# Sampled replies\n", RULE.format(count=len(chosen)) + "\n"]
     for number, one in enumerate(chosen, start=1):
-        lines = _opening(number, one)
+        lines = _opening(number, one, "##")
         lines += [f"{index}. {reply}" for index, reply in enumerate(one.responses, start=1)]
         parts.append("\n".join(lines) + "\n")
     return "\n".join(parts)
@@ -115,7 +131,7 @@ def comparison_table(models: Mapping[str, Sequence[Sampled]], count: int = 10) -
     parts = [RULE.format(count=len(chosen)) + "\n"]
     for number, one in enumerate(chosen, start=1):
         columns = [replies[one.conversation, one.position, name] for name in models]
-        lines = [*_opening(number, one), *markdown_table(("", *models), _numbered(columns))]
+        lines = [*_opening(number, one, "###"), *markdown_table(("", *models), _numbered(columns))]
         parts.append("\n".join(lines) + "\n")
     return "\n".join(parts)
 
@@ -130,8 +146,8 @@ def _numbered(columns: Sequence[Sequence[str]]) -> list[list[str]]:
     return [[f"{index}", *row] for index, row in enumerate(zip(*columns, strict=True), start=1)]
 
 
-def _opening(number: int, one: Sampled) -> list[str]:
+def _opening(number: int, one: Sampled, level: str) -> list[str]:
     """A context and what was said in it."""
-    heading = f"## {number}. {one.conversation}, utterance {one.position}, topic {one.topic or 'unknown'}\n"
+    heading = f"{level} {number}. {one.conversation}, utterance {one.position}, topic {one.topic or 'unknown'}\n"
     turns = [f"> **{turn.speaker}:** {turn.text}  " for turn in one.context[-SHOWN_CONTEXT:]]
     return [heading, *turns, "", f"What {one.reference.speaker} said: {one.reference.text}\n"]

@@ -28,7 +28,7 @@ from eval.likelihood import MAX_DRAWS
 from eval.report import write as write_evaluation
 from eval.table3_cells import Found, Planned, look, plan
 from eval.table3_page import Results, assembled
-from eval.table3_report import write
+from eval.table3_report import JSON_FILE, MARKDOWN_FILE, main_table, write
 from eval.table3_rows import Bench, Failure, evaluate_rows
 from training import arguments, capacity, setup
 from training.cells import Cell, parse_seeds
@@ -107,8 +107,13 @@ def _table(argv: Sequence[str] | None) -> int:
     for one in finished:
         if isinstance(evaluation := evaluations[one.name], Evaluation):
             write_evaluation(args.out / EVALUATIONS / one.name, evaluation, evaluation.figures)
-    page = assembled(Results(fitted.found, fitted.failures, evaluations, held_out, references, settings), args.out)
-    print(f"\n{write(page, args.out)}", end="")
+    built = args.references == BUILD
+    page = assembled(
+        Results(fitted.found, fitted.failures, evaluations, held_out, references, built, settings), args.out
+    )
+    write(page, args.out)
+    print("\n".join(("", *main_table(page.rows), "", *page.notes)))
+    print(f"wrote {args.out / MARKDOWN_FILE} and {args.out / JSON_FILE}")
     broken = {name: one.reason for name, one in evaluations.items() if isinstance(one, Failure)}
     for name, reason in (failed := {**fitted.failures, **broken}).items():
         print(f"failed: {name}: {reason}", file=sys.stderr)

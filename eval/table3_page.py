@@ -27,6 +27,10 @@ DIVERSITY = {
     "distinct_2_fixed": "distinct-2 of 10,000 tokens",
     "act_entropy": "entropy of dialog acts (nats)",
 }
+RETRIEVED = (
+    "The references were built from the replies to similar training contexts, which are what the rows of nearest "
+    "neighbours reply: those two rows are scored against themselves. Judge them by what was said alone, below."
+)
 WITHOUT_Z = "decoder without z"
 
 
@@ -40,6 +44,7 @@ class Results:
         evaluations: by the names of rows: cells that are finished, and rows without a model.
         held_out: what was evaluated on.
         references: what the references are, for people.
+        built: whether they were built from training contexts.
         settings: of the evaluations.
     """
 
@@ -48,6 +53,7 @@ class Results:
     evaluations: Mapping[str, Evaluation | Failure]
     held_out: HeldOut
     references: str
+    built: bool
     settings: Settings
 
     @property
@@ -64,6 +70,7 @@ def assembled(results: Results, out: Path) -> Page:
         rows=rows,
         effects=_effects(rows, results),
         notes=_notes(results),
+        about_models=_about_models(results),
         samples=_samples(rows),
         plots=_plots(rows, results, out),
         settings=results.settings.model_dump(mode="json"),
@@ -129,9 +136,31 @@ def _facts(results: Results) -> list[str]:
     return [*facts, f"References: {results.references}.", f"Word vectors: {vectors}."]
 
 
+def _about_models(results: Results) -> str:
+    """How what the models know was measured, with the sizes that decide what a figure means."""
+    figures = [found.figures for found in results.evaluations.values() if isinstance(found, Evaluation)]
+    mixture = next((one for one in figures if "mutual_information_cap" in one), None)
+    weighted = next((one for one in figures if "iw_samples" in one), None)
+    parts = ["Over all responses, in nats for each. Nats from z: reconstruction lost when z comes from the prior."]
+    if mixture is not None:
+        windows, cap = mixture["mutual_information_windows"], mixture["mutual_information_cap"]
+        parts.append(
+            f"MI: I(z; window) with the aggregate posterior as a mixture over {windows:,} windows, plug-in (at most "
+            f"{cap:.2f}) and with each window's own part left out; it counts what z knows of response and context "
+            "together, and may exceed the KL, of which the prior's knowledge of the context is no part. Marginal KL: "
+            "of the aggregate posterior and the aggregate prior."
+        )
+    if weighted is not None:
+        parts.append(f"IW-NLL: importance-weighted, {weighted['iw_samples']} draws, a tighter bound than the ELBO.")
+    few = next((one["iw_few"] for one in figures if "iw_few" in one), None)
+    if few is not None:
+        parts.append(f"With {few['samples']} draws: {few['responses']} responses, by seed, in table3.json (iw_few).")
+    return " ".join(parts)
+
+
 def _notes(results: Results) -> list[str]:
     """What is missing or failed, and what makes rows hard to compare."""
-    notes = []
+    notes = [RETRIEVED] if results.built else []
     for one in results.found:
         name, outcome = one.planned.name, results.evaluations.get(one.planned.name)
         if name in results.failures:

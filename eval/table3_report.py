@@ -29,13 +29,13 @@ class Row:
         name: for people.
         variant: of a cell; None for all other rows.
         evaluations: by seed.
-        asked: seeds that were asked for.
+        asked: seeds that were asked for; 0 of a row that no seed belongs to.
     """
 
     name: str
     variant: Variant | None
     evaluations: Mapping[int, Evaluation]
-    asked: int = 1
+    asked: int = 0
 
     def estimates(self) -> dict[str, Estimate]:
         """Mean and interval over the seeds of every figure that all of them have."""
@@ -56,6 +56,7 @@ class Page:
         rows: cells first.
         effects: of each contrast.
         notes: what is missing, failed, or makes rows hard to compare.
+        about_models: how what the models know was measured.
         samples: a table of replies in Markdown; empty without models to compare.
         plots: titles by file.
         settings: as JSON.
@@ -65,6 +66,7 @@ class Page:
     rows: Sequence[Row]
     effects: Sequence[tuple[Contrast, Sequence[Effect]]]
     notes: Sequence[str]
+    about_models: str
     samples: str
     plots: Mapping[str, str]
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -104,7 +106,7 @@ def markdown(page: Page) -> str:
     parts += ["\n".join(main_table(page.rows)), ABOUT_MAIN]
     if page.notes:
         parts += ["\n".join(f"- {note}" for note in page.notes)]
-    parts += ["## What the models know", "\n".join(table(page.rows, FURTHER))]
+    parts += ["## What the models know", "\n".join(table(page.rows, FURTHER)), page.about_models]
     parts += ["## How replies differ", "\n".join(table(page.rows, DIVERSITY))]
     parts += ["## Where replies match", "\n".join(table(page.rows, STRATA))]
     if page.effects:
@@ -201,9 +203,8 @@ def as_json(page: Page) -> dict[str, Any]:
 
 
 def _seeds(row: Row) -> str:
-    if row.variant is None and row.asked == 1:
-        return ""
-    return str(len(row.evaluations)) if len(row.evaluations) == row.asked else f"{len(row.evaluations)} of {row.asked}"
+    done = len(row.evaluations)
+    return "" if not row.asked else str(done) if done == row.asked else f"{done} of {row.asked}"
 
 
 def _shown(value: Estimate | None, measure: Measure) -> str:
