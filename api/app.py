@@ -90,11 +90,12 @@ class Service:
 
     def _decoding(self, request: RespondRequest) -> Decoding:
         """How to draw: as the request says, else as the settings say, else as the checkpoint says."""
-        fields = ("temperature", "top_p", "max_tokens", "prior_temperature", "candidates")
-        set_here = {name: getattr(self.settings, name) for name in fields}
-        asked = {name: getattr(request, name, None) for name in fields}
-        given = {name: value for source in (set_here, asked) for name, value in source.items() if value is not None}
-        return replace(self.responder.decoding, **given)
+        stored = self.responder.decoding
+        names = ("temperature", "top_p", "prior_temperature", "candidates")
+        given = {name: value for name in names if (value := getattr(self.settings, name)) is not None}
+        given["max_tokens"] = min(self.settings.max_tokens, stored.max_tokens)
+        asked = {"temperature": request.temperature, "top_p": request.top_p, "max_tokens": request.max_tokens}
+        return replace(stored, **given | {name: value for name, value in asked.items() if value is not None})
 
     async def respond(self, request: RespondRequest) -> RespondResponse:
         """Answer a request.

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from dialog_cvae.decoding import MAX_CANDIDATES, MAX_TEMPERATURE, MIN_TEMPERATURE
+from dialog_cvae.decoding import MAX_CANDIDATES, MAX_TEMPERATURE, MAX_TOKENS, MIN_TEMPERATURE
 from dialog_cvae.errors import ConfigError
 
 PREFIX = "DIALOG_CVAE_"
@@ -42,7 +42,10 @@ class Settings(BaseSettings):
     max_context: int = Field(200, ge=1, le=10_000, description="utterances of a request; the model reads the last ones")
     max_text_chars: int = Field(2000, ge=1, le=100_000, description="characters of an utterance")
     max_tokens: int = Field(
-        40, ge=1, le=1000, description="tokens of a response: the default, and the most a request may ask for"
+        40,
+        ge=1,
+        le=MAX_TOKENS,
+        description="tokens of a response that a request may ask for, and the default, unless the checkpoint's is less",
     )
     temperature: Temperature | None = Field(
         None, description="default sampling temperature, 0 decodes each z greedily; default: the checkpoint's"

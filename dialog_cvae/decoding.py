@@ -20,7 +20,8 @@ from dialog_cvae.errors import ConfigError
 from dialog_cvae.runtime.base import ROWS, Engine, Floats, Ints
 
 NUCLEUS_BOUND = 256  # tokens below this part of what a nucleus leaves out are seldom in it
-MAX_CANDIDATES = 4096
+MAX_TOKENS = 1000
+MAX_CANDIDATES = 256  # selecting among them takes a fraction of the time that drawing them does
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 10.0  # beside 0; outside, sampling is greedy or uniform in all but name
 
 
@@ -32,12 +33,12 @@ class Decoding:
         temperature: 0 takes the likeliest token, as the paper does; 1 samples from the model's distribution; from 0.01
             to 10 otherwise.
         top_p: nucleus sampling: only the likeliest tokens that together have this probability (Holtzman et al., 2020).
-        max_tokens: tokens at most, `</s>` included.
+        max_tokens: tokens at most, `</s>` included; up to 1000.
         allow_unknown: whether the unknown word may be generated.
         prior_temperature: what the prior's standard deviations are multiplied by, from 0 (z is its mean, and at
             temperature 0 all replies are equal) to 10; 1 is the model's own prior.
-        candidates: draws from which the replies to a context are selected (see `selection`), at most 4096; 0 takes the
-            first draws instead.
+        candidates: draws from which the replies to a context are selected (see `selection`), at most 256, and never
+            fewer than the replies wanted; 0 takes the first draws instead.
 
     Raises:
         ConfigError: a field is out of its range.
@@ -59,8 +60,8 @@ class Decoding:
             )
         if not 0 < self.top_p <= 1:
             raise ConfigError(f"top_p must be above 0 and at most 1, but is {self.top_p}")
-        if self.max_tokens < 1:
-            raise ConfigError(f"max_tokens must be at least 1, but is {self.max_tokens}")
+        if not 1 <= self.max_tokens <= MAX_TOKENS:
+            raise ConfigError(f"max_tokens must be from 1 to {MAX_TOKENS}, but is {self.max_tokens}")
         if not 0 <= self.prior_temperature <= MAX_TEMPERATURE:
             raise ConfigError(
                 f"prior_temperature must be from 0 to {MAX_TEMPERATURE:g}, but is {self.prior_temperature}"

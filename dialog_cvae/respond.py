@@ -94,9 +94,9 @@ class Responder:
         """At most `n` distinct replies.
 
         Without `decoding.candidates` they are the first `n` distinct draws, not the likeliest of many: a fair sample of
-        what the model would say, best log probability per token first. With it they are selected from so many draws,
-        the most typical first; see `selection`. Fewer than `n` come back when `max(ROUND * MIN_ROUNDS,
-        n * DRAWS_PER_REPLY)` draws held no more.
+        what the model would say, best log probability per token first; fewer come back when `max(ROUND * MIN_ROUNDS,
+        n * DRAWS_PER_REPLY)` draws held no more. With it they are selected from exactly so many draws, the most
+        typical first (see `selection`), and fewer come back when fewer of those are distinct.
 
         Args:
             conversation: what was said so far; profiles and topic are used if given.
@@ -114,20 +114,21 @@ class Responder:
         decoding = decoding or self.decoding
         ending = Utterance(respond_as, "")
         encoded = self.encode([_extended(conversation, ending)])
-        drawn: list[Response] = []
-        found: dict[str, Response] = {}
-        rounds = max(MIN_ROUNDS, math.ceil(n * DRAWS_PER_REPLY / ROUND), math.ceil(decoding.candidates / ROUND))
-        for attempt in range(rounds):
-            rng = np.random.default_rng((seed, attempt))
-            (draws,) = self.draw(encoded, np.array([len(encoded.speaker) - 1]), [rng], ROUND, decoding)
-            for reply in self.readable(draws):
-                drawn.append(reply)
-                found.setdefault(normalised(reply.text), reply)
-            if len(found) >= n and (attempt + 1) * ROUND >= decoding.candidates:
-                break
         if decoding.candidates:
-            return selected(drawn, n)
+            return selected(self._drawn(encoded, max(n, decoding.candidates), (seed,), decoding), n)
+        found: dict[str, Response] = {}
+        for attempt in range(max(MIN_ROUNDS, math.ceil(n * DRAWS_PER_REPLY / ROUND))):
+            for reply in self._drawn(encoded, ROUND, (seed, attempt), decoding):
+                found.setdefault(normalised(reply.text), reply)
+            if len(found) >= n:
+                break
         return sorted(list(found.values())[:n], key=lambda reply: reply.log_prob / reply.tokens, reverse=True)
+
+    def _drawn(self, encoded: EncodedCorpus, count: int, seed: tuple[int, ...], decoding: Decoding) -> list[Response]:
+        """The readable ones of `count` draws in place of the last utterance."""
+        place, rng = np.array([len(encoded.speaker) - 1]), np.random.default_rng(seed)
+        (draws,) = self.draw(encoded, place, [rng], count, decoding)
+        return self.readable(draws)
 
     def draw(
         self,

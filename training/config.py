@@ -43,7 +43,7 @@ class TrainConfig(Config):
     word_dropout: Share = Field(
         0.0,
         description="share of the decoder's input words whose embedding is replaced by zeros, so that z has to say "
-        "more (Bowman et al., 2016)",
+        "more; after Bowman et al. (2016), who put the unknown word in their place",
     )
     bow_weight: float = Field(
         1.0, ge=0, allow_inf_nan=False, description="weight of the bag-of-words loss, never annealed"

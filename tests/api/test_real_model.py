@@ -55,12 +55,14 @@ def test_a_checkpoint_says_how_its_replies_are_drawn(checkpoint, tmp_path):
     from dialog_cvae.checkpoint import Checkpoint
 
     stored = Checkpoint.load(checkpoint)
-    config = stored.config.model_copy(update={"decoding": Decoding(1.0, candidates=32)})
+    config = stored.config.model_copy(update={"decoding": Decoding(1.0, candidates=32, max_tokens=1)})
     replace(stored, config=config).save(tmp_path / "warm")
     body = {"context": ["ab bc ?"], "seed": 3}
     with TestClient(create_app(settings=lambda: Settings(checkpoint=tmp_path / "warm"))) as client:
-        warm, cold = (client.post("/respond", json=body | asked).json() for asked in ({}, {"temperature": 0}))
-    spelled_out = Settings(checkpoint=checkpoint, temperature=1.0, candidates=32)
+        asked = ({}, {"temperature": 0}, {"max_tokens": 9})
+        warm, cold, longer = (client.post("/respond", json=body | each).json() for each in asked)
+    assert warm["responses"] != longer["responses"]
+    spelled_out = Settings(checkpoint=checkpoint, temperature=1.0, candidates=32, max_tokens=1)
     with TestClient(create_app(settings=lambda: spelled_out)) as client:
         assert client.post("/respond", json=body).json()["responses"] == warm["responses"] != cold["responses"]
 

@@ -205,9 +205,10 @@ def test_a_temperature_near_zero_is_greedy_and_a_high_one_is_not(inputs):
         ({"prior_temperature": -0.1}, r"^prior_temperature must be from 0 to 10, but is -0.1$"),
         ({"prior_temperature": 10.5}, "but is 10.5"),
         ({"prior_temperature": float("nan")}, "but is nan"),
-        ({"candidates": -1}, r"^candidates must be from 0 to 4096, but is -1$"),
-        ({"candidates": 4097}, "but is 4097"),
-        ({"max_tokens": 0}, r"^max_tokens must be at least 1, but is 0$"),
+        ({"candidates": -1}, r"^candidates must be from 0 to 256, but is -1$"),
+        ({"candidates": 257}, "but is 257"),
+        ({"max_tokens": 0}, r"^max_tokens must be from 1 to 1000, but is 0$"),
+        ({"max_tokens": 10**30}, "^max_tokens must be from 1 to 1000, but is 1000"),
     ],
 )
 def test_impossible_ways_of_decoding_are_refused(fields, message):

@@ -72,17 +72,31 @@ def test_the_replies_to_fewer_are_among_those_to_more(responder):
     assert {reply.text for reply in five} < {reply.text for reply in nine}
 
 
-@pytest.mark.parametrize(("n", "candidates"), [(1, 1), (5, 40), (5, 3), (20, 20)])
-def test_selected_replies_are_distinct_draws(responder, n, candidates):
+@pytest.mark.parametrize(("n", "candidates", "draws"), [(1, 1, 1), (5, 40, 40), (5, 3, 5), (20, 20, 20)])
+def test_replies_are_selected_from_exactly_the_candidates(responder, n, candidates, draws, monkeypatch):
+    counts, pool = [], []
+    readable = responder.readable
+
+    def spied(drawn: list[Draw]) -> list[Response]:
+        counts.append(len(drawn))
+        pool.extend(readable(drawn))
+        return readable(drawn)
+
+    monkeypatch.setattr(responder, "readable", spied)
     decoding = replace(SAMPLED, candidates=candidates)
     replies = responder.respond(talk(), respond_as="B", n=n, seed=3, decoding=decoding)
-    assert len(replies) == len({normalised(reply.text) for reply in replies}) == n
-    every = responder.respond(talk(), respond_as="B", n=64, seed=3, decoding=SAMPLED)
-    assert {reply.text for reply in replies} <= {reply.text for reply in every}
+    assert counts == [draws]
+    assert {reply.text for reply in replies} <= {reply.text for reply in pool}
+    distinct = {normalised(reply.text) for reply in pool}
+    assert len(replies) == len({normalised(reply.text) for reply in replies}) == min(n, len(distinct))
     assert responder.respond(talk(), respond_as="B", n=n, seed=3, decoding=decoding) == replies
     if candidates > n:
-        more = responder.respond(talk(), respond_as="B", n=n + 2, seed=3, decoding=decoding)
-        assert more[:n] == replies  # the order is that of choice
+        assert responder.respond(talk(), respond_as="B", n=n + 2, seed=3, decoding=decoding)[:n] == replies
+
+
+def test_no_reply_is_selected_where_none_can_be_read(responder, monkeypatch):
+    monkeypatch.setattr(responder.tokenizer, "decode", lambda ids: "")
+    assert responder.respond(talk(), respond_as="B", decoding=replace(SAMPLED, candidates=8)) == []
 
 
 def test_the_prior_temperature_scales_the_spread_of_z(responder, monkeypatch):

@@ -60,16 +60,26 @@ def covered(likeness: np.ndarray, chosen: tuple[int, ...]) -> float:
     return float(likeness[:, chosen].max(axis=1).sum())
 
 
+def all_representatives(likeness: np.ndarray, weights: np.ndarray, n: int) -> list[int]:
+    return representatives(likeness, weights, np.ones(len(weights), dtype=bool), n)
+
+
 @settings(derandomize=True, deadline=None)
-@given(TEXTS, st.integers(1, 4))
-def test_the_choice_is_nearly_the_best_there_is(texts: list[str], n: int) -> None:
+@given(st.lists(TEXT, min_size=1, max_size=7, unique=True), st.integers(1, 4), st.data())
+def test_the_choice_is_nearly_the_best_there_is(texts: list[str], n: int, data: st.DataObject) -> None:
+    size = len(texts)
     likeness = similarity(list(map(words, texts)))
-    chosen = representatives(likeness, range(len(texts)), n)
-    assert len(chosen) == len(set(chosen)) == min(n, len(texts))
-    best = max(covered(likeness, some) for some in combinations(range(len(texts)), len(chosen)))
-    assert covered(likeness, tuple(chosen)) >= (1 - 1 / math.e) * best - 1e-9
-    assert covered(likeness, (chosen[0],)) == pytest.approx(max(covered(likeness, (i,)) for i in range(len(texts))))
-    assert chosen[:-1] == representatives(likeness, range(len(texts)), n)[: len(chosen) - 1]
+    weights = np.array(data.draw(st.lists(st.integers(1, 9), min_size=size, max_size=size)), dtype=np.float64)
+
+    def covered(chosen: tuple[int, ...]) -> float:
+        return float(likeness[:, chosen].max(axis=1) @ weights)
+
+    chosen = all_representatives(likeness, weights, n)
+    assert len(chosen) == len(set(chosen)) == min(n, size)
+    best = max(map(covered, combinations(range(size), len(chosen))))
+    assert covered(tuple(chosen)) >= (1 - 1 / math.e) * best - 1e-9
+    assert covered((chosen[0],)) == pytest.approx(max(covered((i,)) for i in range(size)))
+    assert all_representatives(likeness, weights, n + 1)[: len(chosen)] == chosen
 
 
 def test_the_most_typical_comes_first_and_then_what_is_different():
@@ -84,13 +94,24 @@ def test_what_is_cut_off_or_circles_comes_last():
     assert set(select(texts, [True, True, False, True], 4)[2:]) == {0, 2}
 
 
+def test_what_comes_last_is_different_too():
+    """Of what was cut off, "no" says something that the reply already chosen does not."""
+    texts = ["yes we like cats", *["yes we like cats a lot"] * 6, *["no"] * 3]
+    chosen = select(texts, [True] + [False] * 9, 3)
+    assert [texts[i] for i in chosen] == ["yes we like cats", "no", "yes we like cats a lot"]
+
+
+def test_of_equal_draws_one_that_came_to_its_end_is_shown():
+    assert select(["so we", "So we."], [False, True], 1) == [1]
+
+
+def test_of_nothing_nothing_is_chosen():
+    assert select([], [], 5) == []
+
+
 @settings(derandomize=True, deadline=None)
 @given(st.lists(st.one_of(TEXT, st.sampled_from(["!", "Yes.", "¿?", "…"])), min_size=1, max_size=9), st.integers(1, 9))
 def test_replies_are_distinct_and_as_many_as_there_are(texts: list[str], n: int) -> None:
     chosen = select(texts, [len(text) % 2 == 0 for text in texts], n)
     distinct = {normalised(text) for text in texts}
     assert len({normalised(texts[i]) for i in chosen}) == len(chosen) == min(n, len(distinct))
-    first = {}
-    for index, text in enumerate(texts):
-        first.setdefault(normalised(text), index)
-    assert set(chosen) <= set(first.values())
