@@ -166,7 +166,7 @@ def replace_folder(path: Path, parts: Mapping[str, bytes]) -> None:
     Raises:
         DialogCvaeError: the folder cannot be written; what was there is untouched.
     """
-    fresh, previous = path.with_name(f".{path.name}.new"), _previous(path)
+    fresh, previous = _beside(path, "new"), _previous(path)
     with _written(path):
         if path.exists() and not path.is_dir():
             raise CheckpointError(f"{path}: is a file, and a checkpoint is a folder")
@@ -191,7 +191,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     Raises:
         DialogCvaeError: the file cannot be written; what was there is untouched.
     """
-    fresh = path.with_name(f".{path.name}.new")
+    fresh = _beside(path, "new")
     with _written(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -203,11 +203,12 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 @contextlib.contextmanager
 def _written(path: Path) -> Iterator[None]:
-    """Say what the operating system refuses as an error of ours."""
+    """Say what the operating system refuses as an error of ours, and so what no path can hold, such as a null byte."""
     try:
         yield
-    except OSError as error:
-        raise DialogCvaeError(f"{path}: cannot be written ({error.strerror})") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DialogCvaeError(f"{path}: cannot be written ({reason})") from None
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -244,7 +245,18 @@ def _identity(path: str | Path) -> tuple[int, int] | None:
 
 
 def _previous(path: Path) -> Path:
-    return path.with_name(f".{path.name}.previous")
+    return _beside(path, "previous")
+
+
+def _beside(path: Path, role: str) -> Path:
+    """A side name of what is, or is to be, at `path`.
+
+    Raises:
+        DialogCvaeError: it has no name in its folder, as `.` and `/` have none.
+    """
+    if not path.name:
+        raise DialogCvaeError(f"{path}: cannot be written (it names a folder to be in, but nothing in it)")
+    return path.with_name(f".{path.name}.{role}")
 
 
 def _sha256(data: bytes) -> str:
@@ -252,7 +264,8 @@ def _sha256(data: bytes) -> str:
 
 
 def _json_bytes(content: Mapping[str, Any]) -> bytes:
-    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
+    """The content as UTF-8; half of a surrogate pair, which that has no bytes for, stays the escape it came from."""
+    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode(errors="backslashreplace")
 
 
 def _checksum(content: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -34,20 +35,21 @@ network too: the copy can be served, evaluated (python -m eval.dialog) and train
 
   python -m training.export runs/mine models/mine --drop-bow --card CARD.md
 
-A weight is refused that half precision can't hold, or that rounding would change by more than a thousandth of its norm.
+A weight is refused that half precision can't hold, or of which rounding would change a row by more than a thousandth of
+the row's norm: the embedding of a rare word is not to vanish among those of the others. A bias counts as one row.
 """
 
 
 class Rounding(NamedTuple):
-    """What rounding did to the weight that it changed most.
+    """What rounding did to the row that it changed most; a vector counts as one row.
 
     Attributes:
-        change: norm of the difference / norm of the weight; 0 where nothing was changed.
-        weight: its name.
+        change: norm of the difference / norm of the row; 0 where nothing was changed.
+        row: which it is, in words.
     """
 
     change: float
-    weight: str
+    row: str
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -102,7 +104,7 @@ def _export(arguments: argparse.Namespace) -> int:
     print(
         f"wrote {out}: {sum(weight.size for weight in checkpoint.weights.values()):,} weights in "
         f"{arguments.precision}, {size / 1e6:.1f} MB; largest relative change {rounding.change:.2g}"
-        + (f" (weight {rounding.weight})" if rounding.change else "")
+        + (f" ({rounding.row})" if rounding.change else "")
     )
     return 0
 
@@ -129,7 +131,7 @@ def rounded(checkpoint: Checkpoint, precision: str) -> tuple[Checkpoint, Roundin
         precision: fp16 or fp32.
 
     Raises:
-        CheckpointError: a weight has values beyond that precision's range, or loses more than `MOST_CHANGE`.
+        CheckpointError: a weight has values beyond that precision's range, or a row that loses more than `MOST_CHANGE`.
     """
     kind = PRECISIONS[precision]
     with np.errstate(over="ignore"):
@@ -139,23 +141,28 @@ def rounded(checkpoint: Checkpoint, precision: str) -> tuple[Checkpoint, Roundin
         if not np.isfinite(weights[name]).all():
             limit, value = np.finfo(kind).max, np.abs(weight).max()
             _refuse(f"weight {name} reaches {value:g}, but {precision} ends at {limit:g}", precision)
-        roundings.append(Rounding(_change(weight, weights[name]), name))
+        roundings.append(_rounding(name, weight, weights[name]))
     worst = max(roundings)
     if worst.change > MOST_CHANGE:
         _refuse(
-            f"{precision} would change weight {worst.weight} by {worst.change:.2g} of its norm, "
-            f"and {MOST_CHANGE:g} is the limit",
+            f"{precision} would change {worst.row} by {worst.change:.2g} of its norm, and {MOST_CHANGE:g} is the limit",
             precision,
         )
     checkpoint = replace(checkpoint, weights=weights)
     return (_changed(checkpoint, f"weights rounded to {precision}") if worst.change else checkpoint), worst
 
 
-def _change(before: NDArray[Any], after: NDArray[Any]) -> float:
-    """Norm of the difference / norm of what was there before."""
+def _rounding(name: str, before: NDArray[Any], after: NDArray[Any]) -> Rounding:
+    """What was done to one weight; rows of zeros stay what they are."""
     exact = np.asarray(before, np.float64)
-    difference = float(np.linalg.norm(exact - after))
-    return difference / float(np.linalg.norm(exact)) if difference else 0.0
+    if not exact.size:
+        return Rounding(0.0, f"weight {name}")
+    rows = exact.reshape(len(exact) if exact.ndim > 1 else 1, -1)
+    differences = np.linalg.norm(rows - after.reshape(rows.shape), axis=1)
+    changes = np.divide(differences, np.linalg.norm(rows, axis=1), out=np.zeros(len(rows)), where=differences > 0)
+    worst = int(changes.argmax())
+    row = f"row {worst} of weight {name}" if exact.ndim > 1 else f"weight {name}"
+    return Rounding(float(changes[worst]), row)
 
 
 def _refuse(reason: str, precision: str) -> NoReturn:
@@ -191,8 +198,17 @@ def _json_object(path: Path) -> Mapping[str, Any]:
     def refuse(constant: str) -> NoReturn:
         raise ValueError(f"{constant} is no number of JSON")
 
+    def finite(number: str) -> float:
+        if math.isinf(value := float(number)):
+            raise ValueError(f"{number:.40} is beyond {sys.float_info.max:.2g}, the largest number")
+        return value
+
     try:
-        content = json.loads(_read(path), parse_constant=refuse)
+        content = json.loads(_read(path), parse_constant=refuse, parse_float=finite)
+        json.dumps(content, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        half = error.object[error.start]
+        raise DataError(path, f"not valid JSON ({half!r} is half of a surrogate pair, and no character)") from None
     except (ValueError, RecursionError) as error:
         raise DataError(path, f"not valid JSON ({error})") from None
     if not isinstance(content, dict):

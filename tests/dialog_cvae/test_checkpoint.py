@@ -303,6 +303,32 @@ def test_a_file_is_not_replaced_by_a_checkpoint(tiny_checkpoint, tmp_path):
     assert (tmp_path / "notes").read_text() == "mine"
 
 
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        (".", "it names a folder to be in, but nothing in it"),
+        ("/", "it names a folder to be in, but nothing in it"),
+        ("..", "busy"),
+        ("a\0b", "null byte"),
+    ],
+)
+def test_what_names_nothing_is_not_written(tiny_checkpoint, tmp_path, monkeypatch, path, reason):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for write in (tiny_checkpoint.save, lambda place: write_atomically(place, b"x")):
+        with pytest.raises(DialogCvaeError) as refused:
+            write(Path(path))
+        assert str(refused.value).startswith(f"{path}: cannot be written (")
+        assert reason in str(refused.value)
+    assert [p.name for p in tmp_path.rglob("*")] == ["here"]
+
+
+def test_half_of_a_surrogate_pair_stays_what_it_is(tiny_checkpoint, tmp_path):
+    odd = replace(tiny_checkpoint, metrics={"a\udfff": ["\ud800", "\\ud800", "🐈"]})
+    odd.save(tmp_path / "odd")
+    assert_same(Checkpoint.load(tmp_path / "odd"), odd)
+
+
 def test_readers_meet_a_whole_checkpoint_while_it_is_replaced(saved, tiny_checkpoint):
     versions = [
         replace(

@@ -69,14 +69,19 @@ def test_half_precision(run_export: Export, best: Path, source: str) -> None:
     assert after.config.provenance.changes == (ROUNDED,)
     assert after.config.model == before.config.model
     assert (after.metrics, after.card) == (before.metrics, before.card)
-    errors = {
-        name: np.linalg.norm(weight - after.weights[name].astype(np.float64)) / np.linalg.norm(weight)
-        for name, weight in before.weights.items()
-    }
+    errors: dict[str, float] = {}
+    for name, weight in before.weights.items():
+        matrix = weight.ndim > 1
+        exact, half = (
+            w.astype(np.float64) if matrix else w.astype(np.float64)[None] for w in (weight, after.weights[name])
+        )
+        for i, (row, rounded) in enumerate(zip(exact, half, strict=True)):
+            label = f"row {i} of weight {name}" if matrix else f"weight {name}"
+            errors[label] = float(np.linalg.norm(row - rounded) / np.linalg.norm(row))
     worst = max(errors, key=errors.__getitem__)
     weights = sum(weight.size for weight in before.weights.values())
     assert f"{weights:,} weights in fp16" in done.out
-    assert f"largest relative change {errors[worst]:.2g} (weight {worst})" in done.out
+    assert f"largest relative change {errors[worst]:.2g} ({worst})" in done.out
 
 
 def test_it_takes_half_the_room(run_export: Export, best: Path, tiny_checkpoint: Checkpoint) -> None:
@@ -181,6 +186,18 @@ def test_what_half_precision_cannot_hold_is_refused(
     assert run_export(best, "out", "--precision", "fp32").status == 0
 
 
+@pytest.mark.parametrize(("scale", "change"), [(1e-9, "1"), (1e-5, "0.00")])
+def test_a_row_that_would_vanish_is_refused_though_the_others_outweigh_it(
+    run_export: Export, best: Path, scale: float, change: str
+) -> None:
+    changed(best, "embedding.weight", lambda w: np.where(np.arange(len(w))[:, None] == 7, w * np.float32(scale), w))
+    refused = run_export(best, "out").complaint
+    assert refused.startswith(f"fp16 would change row 7 of weight embedding.weight by {change}")
+    assert not Path("out").exists()
+    changed(best, "embedding.weight", lambda w: np.where(np.arange(len(w))[:, None] == 7, np.float32(0), w))
+    assert run_export(best, "out").status == 0
+
+
 def test_weights_of_zeros_and_a_few_tiny_ones_are_fine(run_export: Export, best: Path) -> None:
     changed(best, "unknown_profile", np.zeros_like)
     changed(best, "decoder.start.bias", lambda w: np.where(np.arange(len(w)) == 0, 1e-9, w).astype(np.float32))
@@ -212,6 +229,11 @@ def test_what_cannot_be_read_is_refused_by_name(run_export: Export, best: Path) 
         ("{", "not valid JSON"),
         ("[]", "must hold a JSON object"),
         ('{"a": NaN}', "NaN is no number"),
+        ('{"a": [-1e999]}', "-1e999 is beyond 1.8e+308, the largest number"),
+        ('{"a": "\\ud800"}', r"'\ud800' is half of a surrogate pair"),
+        ('{"\\udfff": 1}', r"'\udfff' is half of a surrogate pair"),
+        ('{"a": ' + "9" * 5000 + "}", "not valid JSON"),
+        ('{"a": ' + "[" * 5000 + "]" * 5000 + "}", "not valid JSON"),
     ):
         Path("bad.json").write_text(text)
         assert reason in run_export(best, "out", "--metrics", "bad.json").complaint
