@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 from tqdm import tqdm
@@ -120,6 +121,9 @@ def _add_corpus(parser: argparse.ArgumentParser) -> None:
 def _build(arguments: argparse.Namespace) -> int:
     if arguments.out.suffix != ".json":
         raise ConfigError(f"--out: must be a file whose name ends with .json, but is {arguments.out}")
+    report = arguments.out.with_suffix(".report.json")
+    _require_writable(arguments.out)
+    _require_writable(report)
     train_name, train, name, conversations = _corpora(arguments)
     if count_contexts(conversations) == 0:
         raise ConfigError(f"split {arguments.split} of {name} has no context with a reply")
@@ -157,7 +161,6 @@ def _build(arguments: argparse.Namespace) -> int:
         )
     strata = quality(built.references)
     save(arguments.out, built.references)
-    report = arguments.out.with_suffix(".report.json")
     _write(report, {**settings, **as_json(strata)})
     print(as_text(strata))
     print(f"wrote {arguments.out} and {report}")
@@ -188,12 +191,34 @@ def _config(arguments: argparse.Namespace) -> DataConfig:
 
 
 def _report(arguments: argparse.Namespace) -> int:
+    if arguments.out is not None:
+        _require_other(arguments.out, arguments.file, Path(arguments.data))
+        _require_writable(arguments.out)
     name, conversations = load_split(_config(arguments), arguments.split)
     strata = quality(load(arguments.file, conversations))
     if arguments.out is not None:
         _write(arguments.out, {"data": name, "split": arguments.split, **as_json(strata)})
     print(as_text(strata))
     return 0
+
+
+def _require_other(out: Path, *inputs: Path) -> None:
+    """Refuse to put a report in the place of what it is about."""
+    for path in inputs:
+        if out.exists() and path.exists() and out.samefile(path):
+            raise ConfigError(f"--out: {out} is {path}, which is read and would be lost")
+
+
+def _require_writable(out: Path) -> None:
+    """Refuse now what could not be written after the long work."""
+    try:
+        if out.is_dir():
+            raise ConfigError(f"--out: {out} is a folder")
+        folder = next(folder for folder in out.absolute().parents if folder.exists())
+        with NamedTemporaryFile(prefix=f".{out.name}.", dir=folder):
+            pass
+    except OSError as error:
+        raise ConfigError(f"--out: {out} cannot be written ({error.strerror})") from None
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from dialog_cvae.config import DataConfig
 from dialog_cvae.data.corpora import load_split
+from eval import references
 from eval.multi_reference import load
 from eval.references import main
 
@@ -119,6 +120,52 @@ def test_refusals(arguments, message, capsys, tmp_path, monkeypatch):
     assert len(printed) == 1
     assert message in printed[0]
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        ("file/x.json", "file/x.json cannot be written (Not a directory)"),
+        ("file/new/x.json", "file/new/x.json cannot be written (Not a directory)"),
+        ("folder.json", "folder.json is a folder"),
+        ("refs.json", "refs.report.json is a folder"),
+        ("x" * 247 + ".json", "cannot be written (File name too long)"),
+        ("y" * 300 + "/x.json", "cannot be written (File name too long)"),
+    ],
+)
+def test_what_cannot_be_written_is_told_before_the_work(out, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_text("mine")
+    Path("folder.json").mkdir()
+    Path("refs.report.json").mkdir()
+    before = sorted(tmp_path.iterdir())
+    monkeypatch.setattr(references, "load_corpus", lambda *_: pytest.fail("the work has begun"))
+    assert main(["build", "--data", "sample", "--out", out]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: --out: ")
+    assert error.endswith(f"{message}\n")
+    assert sorted(tmp_path.iterdir()) == before
+    assert Path("file").read_text() == "mine"
+
+
+def test_a_folder_is_made_where_there_is_none(built, tmp_path):
+    out = tmp_path / "one" / "two" / "report.json"
+    assert main(["report", str(built), "--data", "sample", "--out", str(out)]) == 0
+    assert [path.name for path in out.parent.iterdir()] == ["report.json"]
+
+
+def test_a_report_never_takes_the_place_of_what_it_is_about(built, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data, refs = tmp_path / "mine.jsonl", tmp_path / "refs.json"
+    data.write_text(lines(40))
+    assert main(["build", "--data", "mine.jsonl", "--no-filter", "--out", "refs.json"]) == 0
+    kept = [data.read_bytes(), refs.read_bytes()]
+    (tmp_path / "link.json").symlink_to(refs)
+    for out in ("refs.json", str(refs), "./refs.json", "link.json", "mine.jsonl"):
+        capsys.readouterr()
+        assert main(["report", "refs.json", "--data", "mine.jsonl", "--out", out]) == 2
+        assert f"--out: {Path(out)} is " in capsys.readouterr().err
+    assert [data.read_bytes(), refs.read_bytes()] == kept
 
 
 @pytest.mark.parametrize(
