@@ -62,7 +62,8 @@ def test_the_same_bytes_in_another_process(built, tmp_path):
 
 
 @pytest.mark.slow
-def test_switchboard_comes_close_to_what_is_published(data_folder, tmp_path):
+def test_references_for_switchboard_have_as_many_acts_as_the_published_ones(data_folder, tmp_path):
+    """The mean of references is no evidence: the filter's threshold sets it."""
     if not any((data_folder / "swda").glob("*")):
         pytest.skip("needs the Switchboard Dialog Act Corpus in swda/")
     out = tmp_path / "swda.json"
@@ -70,8 +71,7 @@ def test_switchboard_comes_close_to_what_is_published(data_folder, tmp_path):
     report = json.loads(out.with_suffix(".report.json").read_text())
     assert report["all"]["figures"]["contexts"] == 2662
     changes = report["speaker changes"]
-    for name, tolerance in (("mean_references", 0.01), ("mean_dialog_acts", 0.3)):
-        assert changes["figures"][name] == pytest.approx(changes["published"][name], abs=tolerance)
+    assert changes["figures"]["mean_dialog_acts"] == pytest.approx(changes["published"]["mean_dialog_acts"], abs=0.3)
     assert report["filter_accuracy"] > 0.65
 
 
