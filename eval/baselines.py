@@ -2,7 +2,8 @@
 
 The published metrics tell a model from random utterances by little, so every model is shown beside
 
-    random utterances       drawn evenly from all training utterances, none twice for a context
+    random utterances       drawn evenly from all training utterances, none twice for a context; but different ones may
+                            read the same, and a text comes as often as it was said
     one reply               the commonest training utterance, n times
     i'm not sure            these words, n times
     fixed backchannels      the n commonest training utterances, for every context the same; in Switchboard backchannels
@@ -15,7 +16,7 @@ this row is scored against itself; judge it by the reply that was said, or again
 
 None of them sees the conversations that it answers. Utterances that differ in case, punctuation and spacing alone
 count as one, in the form in which they are commonest. The randomness of a context follows from the seed, the index of
-its conversation and its position, as for a model (`eval.generation`).
+its conversation and its position, as for a model (`eval.contexts.generator`).
 
 People are one more row where contexts have several references: `eval.human`.
 """
@@ -23,16 +24,16 @@ People are one more row where contexts have several references: `eval.human`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import cycle, islice
 from types import MappingProxyType
 from typing import TypeAlias, TypeVar
 
 import numpy as np
 
-from dialog_cvae.respond import normalised
+from dialog_cvae.selection import normalised
 from dialog_cvae.types import Conversation
-from eval.contexts import MAX_CONTEXT, Window, windows
+from eval.contexts import MAX_CONTEXT, Window, seeded_windows, windows
 from eval.generation import Sampled, answered_at
 from eval.similarity import ContextIndex
 
@@ -48,10 +49,7 @@ def random_utterances(
 ) -> list[Sampled]:
     """Training utterances, each as likely as it is frequent."""
     texts = _texts(train)
-    return [
-        replied(window, _random(texts, n, rng))
-        for window, rng in zip(windows(conversations), generators(conversations, seed), strict=True)
-    ]
+    return [replied(window, _random(texts, n, rng)) for window, rng in seeded_windows(conversations, seed)]
 
 
 def commonest_utterance(
@@ -126,13 +124,6 @@ def shuffled(items: Sequence[T], n: int, rng: np.random.Generator) -> list[T]:
     return [items[index] for index in rng.choice(len(items), min(n, len(items)), replace=False)]
 
 
-def generators(conversations: Sequence[Conversation], seed: int) -> Iterator[np.random.Generator]:
-    """The randomness of each context, in order."""
-    for index, conversation in enumerate(conversations):
-        for position in range(1, len(conversation.utterances)):
-            yield np.random.default_rng((seed, index, position))
-
-
 def replied(window: Window, responses: Iterable[str]) -> Sampled:
     """The record of replies to the context of a window."""
     return answered_at(window.conversation, window.position, MAX_CONTEXT, tuple(responses))
@@ -141,17 +132,17 @@ def replied(window: Window, responses: Iterable[str]) -> Sampled:
 def _retrieved(
     train: Sequence[Conversation], conversations: Sequence[Conversation], n: int, seed: int, *, by_topic: bool
 ) -> list[Sampled]:
-    texts, queries = _texts(train), windows(conversations)
-    neighbours = ContextIndex(train).nearest(queries, n, by_topic=by_topic)
+    texts = _texts(train)
+    neighbours = ContextIndex(train).nearest(windows(conversations), n, by_topic=by_topic)
     found = []
-    for query, near, rng in zip(queries, neighbours, generators(conversations, seed), strict=True):
+    for (query, rng), near in zip(seeded_windows(conversations, seed), neighbours, strict=True):
         replies = [one.window.reply.text for one in near]
         found.append(replied(query, [*replies, *_random(texts, n - len(replies), rng)]))
     return found
 
 
 def _random(texts: Sequence[str], n: int, rng: np.random.Generator) -> list[str]:
-    """Exactly n texts, each once unless there are fewer."""
+    """Exactly n of the texts, none drawn twice unless there are fewer; equal ones among them are several."""
     return list(islice(cycle(shuffled(texts, n, rng)), n))
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple, TypeAlias
+
+import numpy as np
 
 from dialog_cvae.config import ModelConfig
 from dialog_cvae.types import Conversation, Utterance
@@ -50,3 +52,21 @@ class Window(NamedTuple):
 def windows(conversations: Iterable[Conversation]) -> list[Window]:
     """The windows that have a context, in order."""
     return [Window(c, position) for c in conversations for position in range(1, len(c.utterances))]
+
+
+def generator(seed: int, conversation: int, position: int) -> np.random.Generator:
+    """The randomness of one context, wherever and with whatever else it is answered.
+
+    Args:
+        seed: of the whole corpus.
+        conversation: index in its corpus.
+        position: of the reply among the conversation's utterances, from 0.
+    """
+    return np.random.default_rng((seed, conversation, position))
+
+
+def seeded_windows(conversations: Iterable[Conversation], seed: int) -> Iterator[tuple[Window, np.random.Generator]]:
+    """The windows that have a context, in order, each with its randomness."""
+    for index, conversation in enumerate(conversations):
+        for window in windows([conversation]):
+            yield window, generator(seed, index, window.position)

@@ -14,6 +14,7 @@ from dialog_cvae.data.batches import EncodedCorpus
 from dialog_cvae.decoding import Decoding
 from dialog_cvae.respond import Responder, selected
 from dialog_cvae.types import Conversation, Utterance
+from eval.contexts import generator
 
 BATCH = 96  # contexts encoded together; what is encoded and decoded with a context never changes its replies
 REPLIES = 480  # decoded together, about, so that memory stays small however many a context has
@@ -100,7 +101,7 @@ def answered(corpus: EncodedCorpus) -> NDArray[np.int64]:
 def generators(corpus: EncodedCorpus, responses: NDArray[np.int64], seed: int) -> list[np.random.Generator]:
     """The randomness of the replies to each context, wherever and with whatever else they are drawn."""
     places = zip(*corpus.places(responses), strict=True)
-    return [np.random.default_rng((seed, int(conversation), int(place) - 1)) for conversation, place in places]
+    return [generator(seed, int(conversation), int(place) - 1) for conversation, place in places]
 
 
 def answered_at(conversation: Conversation, position: int, max_context: int, responses: tuple[str, ...]) -> Sampled:

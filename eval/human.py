@@ -8,6 +8,12 @@ With R references of a context and s(h, r) the score of a hypothesis against a r
 where H_j are n of the references without r_j, drawn anew for each j. A reference never meets itself, but may meet a
 copy: the published file has a reply twice in many contexts. Against a model's row each hypothesis has one reference
 less to match, so that the figures are a little low.
+
+Only the first reference was said in the context. The others are what people said in similar training contexts, in the
+published file picked by a classifier that learnt from people's judgements. Where `eval.reference_builder` made them
+without any such judgement, the row says how well replies that were retrieved match others retrieved for the same
+context, and what was said: it is neither a ceiling nor a measure of people, and near to the retrieval rows of
+`eval.baselines`, whose replies are among these references.
 """
 
 from __future__ import annotations
@@ -16,8 +22,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from dialog_cvae.types import Conversation
-from eval.baselines import generators, replied, shuffled
-from eval.contexts import Place, windows
+from eval.baselines import replied, shuffled
+from eval.contexts import Place, seeded_windows
 from eval.generation import Sampled
 from eval.matching import Context, PrecisionRecall
 from eval.multi_reference import References
@@ -48,7 +54,7 @@ def leave_one_out(
         seed: of the draws.
     """
     found = {}
-    for window, rng in zip(windows(conversations), generators(conversations, seed), strict=True):
+    for window, rng in seeded_windows(conversations, seed):
         row = references.get(window.place)
         if row is None or len(row.responses) < 2:
             continue
@@ -87,7 +93,7 @@ def human_replies(references: References, conversations: Sequence[Conversation],
     references has the reply that was said.
     """
     found = []
-    for window, rng in zip(windows(conversations), generators(conversations, seed), strict=True):
+    for window, rng in seeded_windows(conversations, seed):
         row = references.get(window.place)
         said = (window.reply.text,) if row is None else row.responses
         found.append(replied(window, shuffled(said, n, rng)))

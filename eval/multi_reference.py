@@ -27,7 +27,7 @@ from typing import NamedTuple, TypeAlias
 
 from dialog_cvae.checkpoint import write_atomically
 from dialog_cvae.errors import DataError
-from dialog_cvae.respond import normalised
+from dialog_cvae.selection import normalised
 from dialog_cvae.types import Conversation, Utterance
 from eval.contexts import MAX_CONTEXT, Place, Window
 from eval.reference_file import DIALOG_START, Item, read_items

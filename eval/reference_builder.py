@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dialog_cvae.respond import normalised
+from dialog_cvae.selection import normalised
 from dialog_cvae.types import Conversation, Utterance
 from eval.contexts import Window, windows
 from eval.multi_reference import ReferenceRow, References

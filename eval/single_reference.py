@@ -10,11 +10,15 @@ reference, so that every pair has a token in common; this alone more than double
 final punctuation. NLTK's version matters as well (see `eval.bleu`). All four combinations are given;
 `bleu3_end_nltk_3_4_5` is that of the code with the NLTK of its time, and so the one to hold against published tables.
 
-The embedding scores are the best sample's cosine, not mapped to [0, 1] as Zhao et al. (2017) do. Departures from the
-code: a word without a vector takes no part, where the code gives it a random one; and greedy matching compares the
-words of the reply, where the code also takes in `</s>` and whatever its decoder goes on to say after it, up to 40
-tokens, which no text holds. Greedy scores are therefore not comparable with published ones; average and extrema are, as
-far as the vectors are the same.
+The embedding scores are the best sample's cosine, not mapped to [0, 1] as Zhao et al. (2017) do.
+
+Departures from the code:
+
+-   Every sample ends with `</s>`, also one that was cut off at the token limit, which has none in the code.
+-   A word without a vector takes no part, where the code gives it a random one.
+-   Greedy matching compares the words of the reply, where the code also takes in `</s>` and whatever its decoder goes
+    on to say after it, up to 40 tokens, which no text holds. Greedy scores are therefore not comparable with published
+    ones; average and extrema are, as far as the vectors are the same.
 
 Diversity: intra-distinct within each sample, inter-distinct over the samples of a context. Inter-distinct falls with
 their number and length.

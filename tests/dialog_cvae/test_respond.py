@@ -21,8 +21,9 @@ from dialog_cvae.cvae import CVAE, TensorBatch
 from dialog_cvae.data.batches import collate
 from dialog_cvae.decoding import Draw
 from dialog_cvae.errors import ConfigError
-from dialog_cvae.respond import Decoding, Responder, Response, normalised
+from dialog_cvae.respond import Decoding, Responder, Response
 from dialog_cvae.runtime.torch_engine import TorchEngine, build_model, weights_of
+from dialog_cvae.selection import normalised
 from dialog_cvae.tokenizer import Tokenizer
 from dialog_cvae.types import Conversation, Profile, Utterance
 

@@ -51,6 +51,18 @@ def test_random_utterances_are_drawn_evenly_and_follow_from_the_seed():
     assert all(Counter(row.responses).most_common(1)[0][1] == 2 for row in draw(few, TEST, 6, 0))  # in turn
 
 
+def test_random_utterances_recur_as_often_as_they_were_said():
+    """Of three utterances of a word two are drawn for one context: no utterance twice, its text all the same."""
+    train = [Conversation("x", tuple(Utterance("A", text) for text in ("yeah", "yeah", "yeah", "no")))]
+    rows = BASELINES["random utterances"](train, TEST * 30, 2, 0)
+    both = sum(row.responses == ("yeah", "yeah") for row in rows) / len(rows)
+    assert both == pytest.approx(3 / 4 * 2 / 3, abs=0.03)
+    assert all(row.responses.count("no") <= 1 for row in rows)
+    assert all(
+        sorted(row.responses) == ["no", *["yeah"] * 3] for row in BASELINES["random utterances"](train, TEST, 4, 0)
+    )
+
+
 def test_frequent_utterances():
     said = ["Yeah.", "no", "yeah", "yeah", "hm", "No", "hm!", "hm", "well"]
     train = [Conversation("x", tuple(Utterance("A", text) for text in said))]

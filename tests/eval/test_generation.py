@@ -15,6 +15,7 @@ from dialog_cvae.respond import Responder
 from dialog_cvae.runtime.torch_engine import TorchEngine, build_model
 from dialog_cvae.types import Conversation, Utterance
 from eval import generation
+from eval.contexts import seeded_windows
 from eval.generation import Sampled, count_contexts, sample_responses
 
 GREEDY, SAMPLED = Decoding(max_tokens=10), Decoding(1.0, 0.9, 10)
@@ -40,6 +41,15 @@ def test_every_context_of_at_least_one_utterance_once_in_order(responder, conver
     assert [one._replace(responses=()) for one in sampled] == expected
     assert len(sampled) == count_contexts(conversations)
     assert all(len(one.responses) == 3 and all(one.responses) for one in sampled)
+
+
+def test_a_context_has_the_same_randomness_for_models_and_for_rows_without_one(responder, conversations):
+    corpus = responder.encode(conversations)
+    of_models = generation.generators(corpus, generation.answered(corpus), 5)
+    of_rows = [rng for _, rng in seeded_windows(conversations, 5)]
+    drawn = [[rng.integers(2**63) for rng in rngs] for rngs in (of_models, of_rows)]
+    assert drawn[0] == drawn[1]
+    assert len(set(drawn[0])) == len(drawn[0]) == count_contexts(conversations)
 
 
 def test_replies_selected_from_candidates_are_distinct_draws(responder, conversations):

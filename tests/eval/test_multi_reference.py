@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from dialog_cvae.data import zhao2017
 from dialog_cvae.errors import DataError, DialogCvaeError
-from dialog_cvae.respond import normalised
+from dialog_cvae.selection import normalised
 from dialog_cvae.types import Conversation, Utterance
 from eval.contexts import MAX_CONTEXT
 from eval.multi_reference import References, load, save

@@ -7,7 +7,7 @@ import pytest
 
 from dialog_cvae.data import sample
 from dialog_cvae.errors import ConfigError
-from dialog_cvae.respond import normalised
+from dialog_cvae.selection import normalised
 from dialog_cvae.types import Conversation, Utterance
 from eval import reply_filter
 from eval.contexts import Window, windows
