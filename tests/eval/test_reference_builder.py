@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.linear_model import LogisticRegression
 
 from dialog_cvae.data import sample
 from dialog_cvae.errors import ConfigError
@@ -55,6 +57,22 @@ def test_the_filter_tells_what_was_said(index, fitted):
     real = fitted.scores([Pair(w, w.reply) for w, _ in rotated])
     other = fitted.scores([Pair(w, o.reply) for w, o in rotated])
     assert (real > other).mean() > 0.75
+
+
+def test_the_accuracy_is_that_on_conversations_that_the_filter_did_not_learn_from(index, fitted):
+    """Against a model that is fitted to the other nine tenths here."""
+    pairs, real = reply_filter._training_pairs(index, np.random.default_rng(0))
+    names = list(dict.fromkeys(pair.window.conversation.id for pair in pairs))
+    unseen = np.isin([pair.window.conversation.id for pair in pairs], names[::10])
+    seen_pairs, unseen_pairs = (
+        [pair for pair, is_in in zip(pairs, which, strict=True) if is_in] for which in (~unseen, unseen)
+    )
+    vectorizer = CountVectorizer(analyzer=reply_filter._features, min_df=20, binary=True)
+    refitted = LogisticRegression(C=0.03, solver="liblinear").fit(vectorizer.fit_transform(seen_pairs), real[~unseen])
+    told = refitted.predict(vectorizer.transform(unseen_pairs))
+    assert fitted.accuracy == (told == real[unseen]).mean()
+    assert fitted.pairs == len(seen_pairs)
+    assert fitted.accuracy < refitted.score(vectorizer.transform(seen_pairs), real[~unseen])
 
 
 def test_the_filter_follows_from_the_seed(index, fitted):
@@ -128,6 +146,25 @@ def test_the_filter_keeps_the_share_that_was_asked_for(index, fitted, share):
         assert row.responses[0] == whole.references[place].responses[0]
         assert all(text in rest for text in row.responses)  # in the same order
     assert all(len(kept.references[c.id, 0].responses) == 1 for c in CORPUS.test)
+
+
+@pytest.mark.parametrize("offset", [-1.0, 1.0])
+def test_the_share_is_that_at_changes_of_speaker_whatever_the_others_score(index, offset):
+    """Where a speaker goes on, every candidate scores below, or above, all at changes."""
+
+    class Offset:
+        def scores(self, pairs: list[Pair]) -> np.ndarray:
+            shifted = [offset * pair.window.continues for pair in pairs]
+            return np.linspace(0, 0.5, len(pairs)) + shifted
+
+    whole, kept = build(index, CORPUS.test), build(index, CORPUS.test, reply_filter=Offset(), keep_share=0.5)
+    extras = {True: [0, 0], False: [0, 0]}
+    for i, built in enumerate((kept, whole)):
+        for row in built.references.values():
+            extras[row.continues][i] += len(row.responses) - 1
+    assert extras[False][0] / extras[False][1] == pytest.approx(0.5, abs=1e-3)
+    assert extras[True][1] > 0
+    assert extras[True][0] == (extras[True][1] if offset > 0 else 0)
 
 
 def test_the_filter_keeps_the_best(index, fitted):
