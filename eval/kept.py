@@ -23,7 +23,7 @@ Texts = list[tuple[str, ...]]
 """The replies to each context."""
 
 # Modules beside this one that decide a part.
-MODEL_CODE = ("model_scores", "likelihood", "latent")
+MODEL_CODE = ("model_scores", "likelihood", "latent", "generation", "contexts")
 REPLIES_CODE = ("generation", "contexts")
 BASELINES_CODE = ("baselines", "similarity", "contexts", "generation", "tokens")
 REFERENCES_CODE = (
@@ -32,6 +32,7 @@ REFERENCES_CODE = (
 )
 SCORES_CODE = (
     *("reply_scores", "single_reference", "multi_reference", "baselines", "contexts", "acts", "human"),
+    *("reference_file", "similarity", "generation"),
     *("bleu", "embedding", "matching", "diversity", "tokens"),
 )
 

@@ -101,11 +101,12 @@ def draw_latents(means: Mapping[str, Array], labels: Sequence[str | None], path:
     panels = np.atleast_1d(figure.subplots(1, len(means), sharex=True, sharey=True))
     for axes, (name, values) in zip(panels, means.items(), strict=True):
         pca = PCA(2, svd_solver="full")
-        points = pca.fit_transform(values[chosen].astype(np.float64))  # (P, 2)
+        with np.errstate(invalid="ignore"):  # where all posteriors are one, there is no variance to share
+            points = pca.fit_transform(values[chosen].astype(np.float64))  # (P, 2)
         for label in sorted(set(shown), key=lambda label: (label == _OTHER, label)):
             here = np.array([one == label for one in shown])
             axes.scatter(*points[here].T, s=6, alpha=0.6, label=label, color="lightgray" if label == _OTHER else None)
-        explained = pca.explained_variance_ratio_.sum() if pca.explained_variance_.sum() > 0 else 1.0
+        explained = np.nan_to_num(pca.explained_variance_ratio_).sum()
         axes.set(title=f"{name}\n{explained:.0%} of the variance", xlabel="first component", ylabel="second component")
     figure.legend(*panels[-1].get_legend_handles_labels(), loc="outside right upper", markerscale=2)
     _save(figure, path)

@@ -152,12 +152,13 @@ def _matched(
 
 def _means(parts: Mapping[str, Array], chosen: NDArray[np.bool_]) -> dict[str, Any]:
     """Corpus values over the chosen contexts that have a score."""
-    figures = {}
+    figures: dict[str, Any] = {}
     for name, table in parts.items():
         scored = table[chosen & ~np.isnan(table[:, 0])]
         if len(scored):
             mean = mean_over_contexts(map(PrecisionRecall._make, scored))
-            figures[name] = {"precision": mean.precision, "recall": mean.recall, "f1": mean.f1}
+            target = figures.setdefault(GOLD, {}) if name.startswith(f"{GOLD}.") else figures
+            target[name.removeprefix(f"{GOLD}.")] = {"precision": mean.precision, "recall": mean.recall, "f1": mean.f1}
     return figures
 
 

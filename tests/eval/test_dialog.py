@@ -24,6 +24,7 @@ from dialog_cvae.cvae import CVAE, TensorBatch
 from dialog_cvae.data import sample
 from dialog_cvae.data.batches import collate, encode_corpus
 from dialog_cvae.data.vectors import load_vectors
+from dialog_cvae.decoding import MAX_CANDIDATES, Decoding
 from dialog_cvae.elbo import evaluate_elbo
 from dialog_cvae.runtime.torch_engine import build_model, weights_of
 from dialog_cvae.tokenizer import Tokenizer
@@ -231,6 +232,121 @@ def test_vectors_of_none_of_the_words_leave_the_scores_out(evaluate, tmp_path):
     assert metrics["contexts_without_word_vectors"] == len(lines)
 
 
+def load_columns(path: Path) -> dict[str, Any]:
+    with np.load(path, allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+def test_every_score_of_every_context_is_written(evaluate, vectors, tmp_path):
+    lines, metrics = evaluate("--limit", "6", "--samples", "2", "--vectors", str(vectors))
+    columns = load_columns(tmp_path / "out" / "contexts.npz")
+    places = [(line["conversation"], line["position"]) for line in lines]
+    assert list(zip(columns["conversation"].tolist(), columns["position"].tolist(), strict=True)) == places
+    assert {column.shape for column in columns.values()} == {(len(lines),)}
+    for name in ("bleu_nltk_3.4.5_4", "bleu_nltk_3.6_1", "a_bow", "g_bow"):
+        for part in ("precision", "recall"):
+            assert np.nanmean(columns[f"{name}.{part}"]) == pytest.approx(metrics[name][part])
+    assert columns["distinct_replies"].mean() == metrics["distinct_replies_per_context"]
+    assert {"kl", "iw_nll", "floor_change"} <= columns.keys()
+
+
+def references_file(path: Path, count: int = 6) -> Path:
+    """Two more references for the contexts of the first conversations, in the project's form."""
+    items = [
+        {
+            "conversation": conversation.id,
+            "position": position,
+            "responses": [conversation.utterances[position].text, "yes , i do", "i don't know"],
+            "resp_dialog_acts": [None] * 3,
+        }
+        for conversation in CORPUS.test[:count]
+        for position in range(1, len(conversation.utterances))
+    ]
+    path.write_text(json.dumps(items), encoding="utf-8")
+    return path
+
+
+def test_several_references(evaluate, tmp_path):
+    file = references_file(tmp_path / "refs.json")
+    lines, metrics = evaluate("--limit", "7", "--references", str(file))
+    said = [([metric_tokens(t) for t in line["responses"]], metric_tokens(line["reference"])) for line in lines]
+    covered = {conversation.id for conversation in CORPUS.test[:6]}
+    more = [metric_tokens("yes , i do"), metric_tokens("i don't know")]
+    contexts = [(h, [r, *more]) for (h, r), line in zip(said, lines, strict=True) if line["conversation"] in covered]
+    expected = bleu_precision_recall(contexts)["method7-3.4"][3]
+    assert metrics["bleu_nltk_3.4.5_4"] == {
+        "precision": expected.precision,
+        "recall": expected.recall,
+        "f1": expected.f1,
+    }
+    assert (metrics["references"], metrics["references_per_context"]) == ("refs.json", 3.0)
+    assert metrics["contexts_with_references"] == len(contexts) < len(lines) == metrics["contexts"]
+    _, plain = evaluate("--limit", "7", "--references", "none", out="plain")
+    assert metrics["gold"]["bleu_nltk_3.4.5_4"] == plain["bleu_nltk_3.4.5_4"]
+    assert plain["references"] is None
+
+
+def test_references_of_other_conversations_are_refused(folder, tmp_path, capsys):
+    file = references_file(tmp_path / "refs.json")
+    arguments = ["--split", "valid", "--references", str(file), "--out", str(tmp_path / "out")]
+    assert status([str(folder), *arguments]) == 2
+    assert_refusal(capsys, "refs.json: item 1: conversation is")
+    assert not (tmp_path / "out").exists()
+
+
+def test_rows_without_a_model_stand_beside_it(evaluate, tmp_path, capsys):
+    file = references_file(tmp_path / "refs.json", len(CORPUS.test))
+    _, metrics = evaluate("--limit", "3", "--samples", "2", "--baselines", "--references", str(file))
+    assert {"random utterances", "one reply", "nearest neighbours"} < metrics["baselines"].keys()
+    assert sum(name.startswith("people") for name in metrics["baselines"]) == 1
+    for figures in (metrics, *metrics["baselines"].values()):
+        assert {"bleu_nltk_3.4.5_4", "distinct_replies_per_context", "verbatim_from_training"} <= figures.keys()
+    assert metrics["baselines"]["one reply"]["distinct_replies_per_context"] == 1.0
+    assert metrics["baselines"]["random utterances"]["verbatim_from_training"] == 1.0
+    printed = capsys.readouterr().out
+    assert "| the model |" in printed
+    assert "| one reply |" in printed
+
+
+def test_ten_replies_by_dialogwaes_protocol(evaluate):
+    lines, metrics = evaluate("--limit", "2", "--samples", "2", "--single-reference")
+    assert {len(line["responses"]) for line in lines} == {2}
+    assert metrics["single_reference"]["contexts"] == len(lines)
+    assert "bleu3_end_nltk_3_4_5_f1" in metrics["single_reference"]
+
+
+def test_importance_samples_may_be_left_out(evaluate):
+    _, some = evaluate("--limit", "2", "--importance-samples", "3")
+    _, none = evaluate("--limit", "2", "--importance-samples", "0", out="none")
+    assert (some["iw_samples"], none.get("iw_samples")) == (3, None)
+    assert some["iw_nll"] < -some["elbo"] + 0.5
+    assert {name: some[name] for name in none if name != "iw_nll"} == none
+
+
+def test_the_same_command_again_computes_nothing(evaluate, tmp_path, monkeypatch):
+    first = evaluate("--limit", "3", "--samples", "2")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir() if path.is_file()}
+    for name in ("model_scores", "sample_responses", "reply_scores"):
+        monkeypatch.setattr(f"eval.evaluation.{name}", lambda *_, **__: pytest.fail("computed again"))
+    assert evaluate("--limit", "3", "--samples", "2") == first
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir() if path.is_file()} == before
+
+
+def test_a_checkpoints_own_way_to_draw(checkpoint, tmp_path):
+    own = checkpoint.config.model_copy(update={"decoding": Decoding(temperature=0.7, candidates=6, max_tokens=7)})
+    replace(checkpoint, config=own).save(tmp_path / "best")
+
+    def drawn(*options: str) -> dict[str, Any]:
+        assert main([str(tmp_path / "best"), "--limit", "1", "--out", str(tmp_path / "out"), *options]) == 0
+        metrics: dict[str, Any] = json.loads((tmp_path / "out" / "metrics.json").read_text())
+        return {name: metrics[name] for name in ("temperature", "candidates", "max_tokens", "top_p")}
+
+    assert drawn() == {"temperature": 0.0, "candidates": 0, "max_tokens": 40, "top_p": 1.0}
+    assert drawn("--own-decoding") == {"temperature": 0.7, "candidates": 6, "max_tokens": 7, "top_p": 1.0}
+    over = drawn("--own-decoding", "--temperature", "0", "--top-p", "0.5")
+    assert over == {"temperature": 0.0, "candidates": 6, "max_tokens": 7, "top_p": 0.5}
+
+
 # Other data.
 
 
@@ -333,6 +449,13 @@ def assert_refusal(capsys: pytest.CaptureFixture[str], message: str) -> None:
         (["--top-p", "0"], "argument --top-p: must be from 0.001 to 1, but is 0"),
         (["--top-p", "1.5"], "argument --top-p: must be from 0.001 to 1, but is 1.5"),
         (["--max-tokens", "0"], "argument --max-tokens: must be a whole number from 1 to 1000, but is 0"),
+        (["--importance-samples", "-1"], "argument --importance-samples: must be a whole number from 0"),
+        (["--prior-temperature", "11"], "argument --prior-temperature: must be from 0 to 10, but is 11"),
+        (
+            ["--candidates", "5000"],
+            f"argument --candidates: must be a whole number from 0 to {MAX_CANDIDATES}, but is 5000",
+        ),
+        (["--references", "nothing.json"], "nothing.json: cannot be read"),
         (["--limit", "0"], "argument --limit: must be a whole number"),
         (["--split", "dev"], "argument --split: invalid choice: 'dev'"),
         (["--style", "loud"], "argument --style: invalid choice: 'loud'"),
