@@ -33,11 +33,9 @@ class ActTagger:
 
     Attributes:
         pipeline: from texts to acts.
-        majority: the most frequent act among the utterances that it was given to learn from.
     """
 
     pipeline: Pipeline
-    majority: str
 
     @classmethod
     def fit(cls, conversations: Sequence[Conversation], seed: int = 0) -> ActTagger:
@@ -67,7 +65,7 @@ class ActTagger:
             ),
         )
         pipeline.fit([texts[i] for i in chosen], [acts[i] for i in chosen])
-        return cls(pipeline, counts[0][0])
+        return cls(pipeline)
 
     def tag(self, texts: Sequence[str]) -> list[str]:
         """The act of each text."""
@@ -79,17 +77,13 @@ class ActTagger:
         Raises:
             ConfigError: no utterance has an act.
         """
-        texts, acts = _held_out(conversations)
+        texts, acts = _labelled(conversations)
+        if not acts:
+            raise ConfigError(
+                f"the accuracy of dialog acts needs at least 1 utterance with an act, got 0 of "
+                f"{sum(len(c.utterances) for c in conversations):,} utterances"
+            )
         return sum(tag == act for tag, act in zip(self.tag(texts), acts, strict=True)) / len(acts)
-
-    def majority_share(self, conversations: Sequence[Conversation]) -> float:
-        """The accuracy of always saying the `majority` act, to read `accuracy` beside.
-
-        Raises:
-            ConfigError: no utterance has an act.
-        """
-        _, acts = _held_out(conversations)
-        return acts.count(self.majority) / len(acts)
 
 
 def _features(text: str) -> list[str]:
@@ -109,13 +103,3 @@ def _labelled(conversations: Sequence[Conversation]) -> tuple[list[str], list[st
     """Texts and acts of the utterances that have one."""
     pairs = [(u.text, u.dialog_act) for c in conversations for u in c.utterances if u.dialog_act is not None]
     return [text for text, _ in pairs], [act for _, act in pairs]
-
-
-def _held_out(conversations: Sequence[Conversation]) -> tuple[list[str], list[str]]:
-    texts, acts = _labelled(conversations)
-    if not acts:
-        raise ConfigError(
-            f"the accuracy of dialog acts needs at least 1 utterance with an act, got 0 of "
-            f"{sum(len(c.utterances) for c in conversations):,} utterances"
-        )
-    return texts, acts

@@ -208,19 +208,15 @@ def leave_one_out_bleu(
         ValueError: fewer than two sentences, or no weight.
     """
     if len(sentences) < 2 or not weights:
-        raise ValueError(
-            f"this BLEU needs at least 2 sentences and 1 weight, got {len(sentences)} sentences "
-            f"and {len(weights)} weights"
-        )
+        raise ValueError(f"BLEU needs at least 2 sentences and 1 weight, got {len(sentences)} and {len(weights)}")
     orders = len(weights) if smoothing == "method1" else max(_SMOOTHING_ORDER, len(weights))
     counted = [count_ngrams(sentence, orders) for sentence in sentences]
     matches = [_clipped_by_others([sentence.counts[order] for sentence in counted]) for order in range(orders)]
     lengths = [sentence.length for sentence in counted]
     scores = np.zeros(len(sentences))
     for i, length in enumerate(lengths):
-        overlap = Overlap(
-            tuple(order[i] for order in matches), length, _closest(length, lengths[:i] + lengths[i + 1 :])
-        )
+        closest = _closest(length, lengths[:i] + lengths[i + 1 :])
+        overlap = Overlap(tuple(order[i] for order in matches), length, closest)
         scores[i] = _bleu(overlap, _smoothed_precisions(overlap, len(weights), smoothing), weights)
     return scores
 
@@ -248,8 +244,7 @@ def count_ngrams(tokens: Tokens, orders: int = _SMOOTHING_ORDER) -> NgramCounts:
     Raises:
         TypeError: `tokens` is one string, whose characters would silently be taken for words.
     """
-    counts = tuple(Counter(ngrams(tokens, n)) for n in range(1, orders + 1))
-    return NgramCounts(len(tokens), counts)
+    return NgramCounts(len(tokens), tuple(Counter(ngrams(tokens, n)) for n in range(1, orders + 1)))
 
 
 def _overlap(hypothesis: NgramCounts, references: Sequence[NgramCounts]) -> Overlap:

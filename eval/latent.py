@@ -1,4 +1,4 @@
-"""What latent codes know: KL by dimension, active units, and the parts of the KL in section 3.3 of Fu et al. (2019).
+"""What latent codes know: KL by dimension, and the parts of the KL in section 3.3 of Fu et al. (2019).
 
 Shape legend: N windows, Z latent dimensions.
 """
@@ -12,13 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from dialog_cvae.elbo import ACTIVE_VARIANCE
-
 Floats = NDArray[np.floating]
 Doubles = NDArray[np.float64]
-LOGVAR_LIMIT = 600.0  # beyond it a variance, or its inverse, has no finite square in double precision
-ENTRIES = 2**20  # of the (N, N) densities that are held at a time: 8 MiB
-EXPANDABLE = 1e8  # squared distance in standard deviations; above it, expanded squares would lose 1e-8 nats
+_LOGVAR_LIMIT = 600.0  # beyond it a variance, or its inverse, has no finite square in double precision
+_ENTRIES = 2**20  # of the (N, N) densities that are held at a time: 8 MiB
+# Squared distance in standard deviations from which a dimension's expanded squares would lose more than 2e-8 nats.
+_EXPANDABLE = 1e8
 
 
 class Posteriors(NamedTuple):
@@ -74,16 +73,6 @@ def kl_per_dimension(posteriors: Posteriors) -> Doubles:
     return by_dimension
 
 
-def active_units(posteriors: Posteriors) -> int:
-    """Dimensions in which mean(q) - mean(p) varies over the windows, as `dialog_cvae.elbo.ElboReport` counts them.
-
-    Raises:
-        ValueError: see `mutual_information`.
-    """
-    mean, _, prior_mean, _ = _checked(posteriors)
-    return int(((mean - prior_mean).var(axis=0) > ACTIVE_VARIANCE).sum())
-
-
 def mutual_information(posteriors: Posteriors, *, seed: int = 0, samples: int = 1) -> MutualInformation:
     """Estimate the mutual information and the marginal KL; takes N^2 Z operations for each sample.
 
@@ -121,8 +110,8 @@ def _checked(posteriors: Posteriors) -> tuple[Doubles, ...]:
     for name, array in zip(Posteriors._fields, arrays, strict=True):
         if not np.isfinite(array).all():
             raise ValueError(f"{name} has values that are not finite")
-        if name.endswith("logvar") and (extreme := np.abs(array).max(initial=0)) > LOGVAR_LIMIT:
-            raise ValueError(f"{name} must be within -{LOGVAR_LIMIT:g} and {LOGVAR_LIMIT:g}, but reaches {extreme:g}")
+        if name.endswith("logvar") and (extreme := np.abs(array).max(initial=0)) > _LOGVAR_LIMIT:
+            raise ValueError(f"{name} must be within -{_LOGVAR_LIMIT:g} and {_LOGVAR_LIMIT:g}, but reaches {extreme:g}")
     return arrays
 
 
@@ -141,13 +130,13 @@ def _log_densities(z: Doubles, mean: Doubles, logvar: Doubles) -> tuple[Doubles,
     log_volume = logvar.sum(axis=1) + latent * math.log(2 * math.pi)  # (N,)
     own = -0.5 * (((z - mean) ** 2 * precision).sum(axis=1) + log_volume)
     reach = np.maximum(np.abs(z), np.abs(mean)).max(axis=0) ** 2 * precision.max(axis=0)  # (Z,)
-    near, far = np.flatnonzero(reach <= EXPANDABLE), np.flatnonzero(reach > EXPANDABLE)
+    near, far = np.flatnonzero(reach <= _EXPANDABLE), np.flatnonzero(reach > _EXPANDABLE)
     scaled = (mean * precision)[:, near]
     factors = np.concatenate((precision[:, near], -2.0 * scaled), axis=1).T  # (2Z, N)
     constant = log_volume + (mean[:, near] * scaled).sum(axis=1)
     powers = np.concatenate((z[:, near] ** 2, z[:, near]), axis=1)  # (N, 2Z)
     others = np.empty(n)
-    rows = max(1, ENTRIES // n)
+    rows = max(1, _ENTRIES // n)
     for begin in range(0, n, rows):
         block = np.arange(begin, min(begin + rows, n))
         squares = powers[block] @ factors  # (R, N)

@@ -9,7 +9,7 @@ Shape legend: H hypotheses (sampled replies) and R references of one context.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -62,18 +62,6 @@ def best_matches(scores: NDArray[np.float64]) -> PrecisionRecall:
     """
     require_pairs(*scores.shape)
     return PrecisionRecall(float(scores.max(axis=1).mean()), float(scores.max(axis=0).mean()))
-
-
-def precision_recall(
-    hypotheses: Sequence[Tokens], references: Sequence[Tokens], score: Callable[[Tokens, Tokens], float]
-) -> PrecisionRecall:
-    """Precision and recall of one context under any score of a (hypothesis, reference) pair.
-
-    Raises:
-        ValueError: there is no hypothesis or no reference.
-    """
-    scores = [[score(hypothesis, reference) for reference in references] for hypothesis in hypotheses]
-    return best_matches(np.array(scores, dtype=np.float64).reshape(len(hypotheses), len(references)))
 
 
 def mean_over_contexts(scores: Iterable[PrecisionRecall]) -> PrecisionRecall:

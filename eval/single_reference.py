@@ -95,21 +95,12 @@ class SingleReference(NamedTuple):
         return figures
 
 
-def single_reference(contexts: Sequence[Context], vectors: Vectors | None) -> SingleReference:
-    """The corpus values of the protocol.
+def per_context(contexts: Sequence[Context], vectors: Vectors | None) -> dict[str, NDArray[np.float64]]:
+    """The scores of each context, which corpus values are means of and differences of models are tested by.
 
     Args:
         contexts: samples and references; of the references the first counts, which is what was really said.
         vectors: word vectors, not those of the model under evaluation; without any the embedding scores are left out.
-
-    Raises:
-        ValueError: there are no contexts, or one has no sample or no reference.
-    """
-    return summarize(per_context(contexts, vectors))
-
-
-def per_context(contexts: Sequence[Context], vectors: Vectors | None) -> dict[str, NDArray[np.float64]]:
-    """What the corpus values are means of, for tests of the difference between two models.
 
     Returns:
         (N,) by name, as `SingleReference.figures` but for F1 and counts. The embedding scores are there with vectors
@@ -125,7 +116,7 @@ def per_context(contexts: Sequence[Context], vectors: Vectors | None) -> dict[st
 
 
 def summarize(scores: Mapping[str, NDArray[np.float64]]) -> SingleReference:
-    """Corpus values from the columns of `per_context`."""
+    """The corpus values of the protocol, from the columns of `per_context`."""
 
     def mean(name: str) -> float:
         return float(scores[name].mean())

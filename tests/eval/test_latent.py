@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from eval.latent import Posteriors, active_units, kl_per_dimension, mutual_information
+from eval.latent import Posteriors, kl_per_dimension, mutual_information
 
 
 def posteriors_of(n: int = 9, latent: int = 3, seed: int = 0, scale: float = 1.0) -> Posteriors:
@@ -82,7 +82,7 @@ def test_blocks_change_nothing_and_keep_memory_small(monkeypatch: pytest.MonkeyP
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 60 * 2**20  # two matrices of all pairs would take 36 MiB, and there are several temporaries of each
-    monkeypatch.setattr("eval.latent.ENTRIES", 7 * 1500)
+    monkeypatch.setattr("eval.latent._ENTRIES", 7 * 1500)
     assert mutual_information(posteriors) == pytest.approx(found, rel=1e-12)
 
 
@@ -184,13 +184,6 @@ def test_kl_by_dimension() -> None:
     np.testing.assert_allclose(by_hand, [2.5, 0.0])
 
 
-def test_active_units_by_hand() -> None:
-    mean = np.array([[0.0, 5.0, 0.0], [0.21, 5.0, 0.19]])  # variances 0.0110, 0, 0.0090
-    assert active_units(shared_prior(mean, np.zeros_like(mean))) == 1
-    follows = Posteriors(mean, np.zeros_like(mean), mean - 1, np.zeros_like(mean))  # the prior's mean moves along
-    assert active_units(follows) == 0
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -203,7 +196,7 @@ def test_active_units_by_hand() -> None:
     ],
 )
 def test_broken_arrays_are_refused(change: dict[str, np.ndarray], message: str) -> None:
-    for measure in (kl_per_dimension, active_units, mutual_information):
+    for measure in (kl_per_dimension, mutual_information):
         with pytest.raises(ValueError, match=message):
             measure(posteriors_of()._replace(**change))
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval.single_reference import per_context, single_reference
+from eval.matching import Context
+from eval.single_reference import SingleReference, per_context, summarize
 
 
 class Vectors(NamedTuple):
@@ -23,6 +24,10 @@ VECTORS = Vectors({w: i for i, w in enumerate(WORDS)}, np.random.default_rng(0).
 COMPASS = Vectors({"east": 0, "north": 1, "west": 2}, np.array([[2, 0], [0, 1], [-4, 0]], dtype=np.float32))
 REPLY = st.lists(st.sampled_from([*WORDS, "unheard-of"]), max_size=7)
 CONTEXT = st.tuples(st.lists(REPLY, min_size=1, max_size=4), st.lists(REPLY, min_size=1, max_size=2))
+
+
+def single_reference(contexts: list[Context], vectors: Vectors | None) -> SingleReference:
+    return summarize(per_context(contexts, vectors))
 
 
 def test_bleu_by_hand():
