@@ -32,9 +32,9 @@ from dialog_cvae.runtime.base import Condition, Engine, Floats, Ints
 from dialog_cvae.runtime.torch_engine import TorchEngine, build_model
 from dialog_cvae.types import Conversation, DialogBatch
 from eval.arguments import whole
-from eval.dialog import data_config, metric_context, reply_metrics, vectors_source
-from eval.embedding import embedding_precision_recall
+from eval.dialog import data_config, vectors_source
 from eval.generation import Sampled, answered, count_contexts, generators, sample_responses
+from eval.reply_scores import metric_context, reply_scores
 
 TIE = 1e-3  # logits closer than this are as good as equal to two ways of adding up the same numbers
 
@@ -191,7 +191,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     engine = TorchEngine(model)
     responder = Responder(TimedEngine(engine, parts), checkpoint.tokenizer, checkpoint.config, name)
     sampled = clock.timed("sampling", _sample, responder, conversations, arguments)
-    lengths = _score(sampled, vectors_source(arguments), start, clock)
+    lengths = _score(sampled, vectors_source(arguments.vectors, arguments.data_dir), start, clock)
     responder.engine = engine  # what follows is not timed by part
     corpus = responder.encode(conversations)
     apart = Clock()
@@ -226,12 +226,12 @@ def _sample(
 
 def _score(sampled: Sequence[Sampled], source: Path | str | None, start: Clock, clock: Clock) -> list[int]:
     """Compute every metric of the replies; returns their lengths in tokens."""
-    contexts = clock.timed("words of the replies", lambda: [metric_context(one) for one in sampled])
-    clock.timed("BLEU and diversity", reply_metrics, sampled, None)
+    contexts = [metric_context(one) for one in sampled]
+    vectors = None
     if source is not None:
         words = {token for replies, references in contexts for text in (*replies, *references) for token in text}
         vectors = start.timed("reading word vectors", load_vectors, source, words)
-        clock.timed("embedding scores", embedding_precision_recall, contexts, vectors)
+    clock.timed("scoring", reply_scores, sampled, vectors=vectors)
     return [len(reply) for replies, _ in contexts for reply in replies]
 
 
