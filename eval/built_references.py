@@ -16,9 +16,6 @@ from eval import multi_reference
 from eval.generation import count_contexts
 from eval.held_out import HeldOut
 from eval.multi_reference import References
-from eval.reference_builder import CANDIDATES, KEEP_SHARE, build
-from eval.reply_filter import ReplyFilter
-from eval.similarity import ContextIndex
 
 FILE = "references.json"
 _KIND = Kind(
@@ -63,6 +60,12 @@ def built_references(held_out: HeldOut, out: Path, kept: Cache) -> tuple[Referen
 
 
 def _build(held_out: HeldOut, path: Path) -> str:
+    """Build the references into a file; says how."""
+    # Here, because scikit-learn takes seconds to load and a second evaluation builds nothing.
+    from eval.reference_builder import CANDIDATES, KEEP_SHARE, build
+    from eval.reply_filter import ReplyFilter
+    from eval.similarity import ContextIndex
+
     index = ContextIndex(held_out.train or ())
     how = f"of each context the reply that was said and those to the {CANDIDATES} most similar training contexts"
     try:

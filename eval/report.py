@@ -6,6 +6,7 @@ import io
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +144,7 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[s
 
 
 def _numbered(columns: Sequence[Sequence[str]]) -> list[list[str]]:
-    return [[f"{index}", *row] for index, row in enumerate(zip(*columns, strict=True), start=1)]
+    return [[f"{index}", *row] for index, row in enumerate(zip_longest(*columns, fillvalue=""), start=1)]
 
 
 def _opening(number: int, one: Sampled, level: str) -> list[str]:

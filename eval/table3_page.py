@@ -227,7 +227,7 @@ def _plots(rows: Sequence[Row], results: Results, out: Path) -> dict[str, str]:
         }
         plots.draw_kl_by_dimension(kl, out / "kl-by-dimension.png")
         titles["kl-by-dimension.png"] = "KL by latent dimension, sorted"
-    means = {row.name: {name: value.mean for name, value in row.estimates().items()} for row in rows if row.evaluations}
+    means = {row.name: {name: value.mean for name, value in row.estimates.items()} for row in rows if row.evaluations}
     shown = {name: label for name, label in DIVERSITY.items() if any(name in row for row in means.values())}
     plots.draw_diversity(means, shown, out / "diversity.png")
     titles["diversity.png"] = "Diversity of replies"

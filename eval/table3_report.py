@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ class Row:
     evaluations: Mapping[int, Evaluation]
     asked: int = 0
 
+    @cached_property
     def estimates(self) -> dict[str, Estimate]:
         """Mean and interval over the seeds of every figure that all of them have."""
         figures = [flat(evaluation.figures) for evaluation in self.evaluations.values()]
@@ -123,9 +125,9 @@ def markdown(page: Page) -> str:
 def main_table(rows: Sequence[Row]) -> list[str]:
     """The paper's table: below each row that it has, its figures and the differences from them."""
     lines = []
-    measures = [measure for measure in MAIN if any(measure.name in row.estimates() for row in rows)]
+    measures = [measure for measure in MAIN if any(measure.name in row.estimates for row in rows)]
     for row in rows:
-        found = row.estimates()
+        found = row.estimates
         lines.append([row.name, _seeds(row), *(_shown(found.get(measure.name), measure) for measure in measures)])
         paper = PAPER[row.variant.bow, row.variant.schedule] if row.variant and row.variant.on_diagonal else None
         if paper is not None:
@@ -138,7 +140,7 @@ def main_table(rows: Sequence[Row]) -> list[str]:
 
 def table(rows: Sequence[Row], measures: Sequence[Measure]) -> list[str]:
     """Rows that have any of these measures, and measures that any of them has."""
-    found = {row.name: row.estimates() for row in rows}
+    found = {row.name: row.estimates for row in rows}
     columns = [measure for measure in measures if any(measure.name in one for one in found.values())]
     lines = [
         [row.name, *(_shown(found[row.name].get(measure.name), measure) for measure in columns)]
@@ -176,7 +178,7 @@ def as_json(page: Page) -> dict[str, Any]:
                 "paper": PAPER[row.variant.bow, row.variant.schedule]
                 if row.variant is not None and row.variant.on_diagonal
                 else None,
-                "mean": {name: value._asdict() for name, value in row.estimates().items()},
+                "mean": {name: value._asdict() for name, value in row.estimates.items()},
                 "seeds": {str(seed): flat(evaluation.figures) for seed, evaluation in row.evaluations.items()},
             }
             for row in page.rows

@@ -2,7 +2,7 @@
 
 from dialog_cvae.types import Utterance
 from eval.generation import Sampled
-from eval.report import chosen_contexts, sample_table
+from eval.report import RULE, chosen_contexts, comparison_table, sample_table, summary
 
 
 def sampled(conversation: str, position: int) -> Sampled:
@@ -32,3 +32,44 @@ def test_the_table_states_its_rule_and_edits_nothing() -> None:
     assert "> **A:** said 2" in table
     assert "What B said: said 3" in table
     assert "1. yes\n2. no" in table
+
+
+def replying(*replies: str) -> list[Sampled]:
+    return [one._replace(responses=replies) for one in EVERYTHING]
+
+
+def test_models_stand_side_by_side_by_the_same_rule() -> None:
+    text = comparison_table({"M": replying("i'm not sure", "i'm | not sure"), "C": replying("yes", "no, it is")}, 2)
+    assert RULE.format(count=2) in text
+    assert "### 2. c3, utterance 3, topic PETS" in text
+    assert text.count("|  | M | C |") == 2
+    assert "| 1 | i'm not sure | yes |\n| 2 | i'm \\| not sure | no, it is |" in text
+
+
+def test_a_model_with_fewer_replies_leaves_cells_empty() -> None:
+    text = comparison_table({"M": replying("one"), "C": replying("one", "two")}, 1)
+    assert "| 1 | one | one |\n| 2 |  | two |" in text
+
+
+def test_the_summary_shows_numbers_and_nested_figures_but_not_the_long_parts() -> None:
+    metrics = {
+        "data": "swda",
+        "contexts": 3,
+        "kl": 0.25,
+        "vectors": None,
+        "bleu": {"precision": 0.1, "recall": 0.2, "f1": 0.15},
+        "gold": {"bleu": {"precision": 0.3, "recall": 0.4, "f1": 0.35}},
+        "single_reference": {"length": 7.5},
+        "kl_per_dimension": [0.1, 0.2],
+        "floor_change": {"contexts": 2},
+    }
+    lines = [line.split() for line in summary(metrics).splitlines()]
+    assert lines == [
+        ["measure", "precision", "recall"],
+        ["data", "swda"],
+        ["contexts", "3"],
+        ["kl", "0.250"],
+        ["bleu", "0.100", "0.200"],
+        ["gold:", "bleu", "0.300", "0.400"],
+        ["single_reference:", "length", "7.500"],
+    ]
