@@ -1,5 +1,5 @@
-# One image for serving and for training: the first start without a checkpoint fits the embedded sample corpus, which
-# needs the training extra. The second stage takes the finished environment only, so pip's leavings stay behind.
+# One image for serving and for training, with the shipped model. The second stage takes the finished environment only,
+# so pip's leavings stay behind.
 FROM python:3.11-slim AS build
 
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
@@ -26,17 +26,15 @@ FROM python:3.11-slim
 
 RUN useradd --uid 10001 --create-home app && install --directory --owner app /models
 COPY --from=build /app/venv /app/venv
-COPY --chmod=755 docker/entrypoint.sh /usr/local/bin/entrypoint
+COPY models /app/models
 ENV PATH=/app/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     MPLCONFIGDIR=/tmp/matplotlib \
-    DIALOG_CVAE_CHECKPOINT=/models/sample/best
+    DIALOG_CVAE_CHECKPOINT=/app/models/swda
 USER app
 WORKDIR /home/app
 VOLUME /models
 EXPOSE 8000
-# The start period is the time that fitting the sample corpus may take.
-HEALTHCHECK --start-period=180s --interval=10s --timeout=5s --retries=3 \
+HEALTHCHECK --start-period=30s --interval=10s --timeout=5s --retries=3 \
     CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8000/health/ready', timeout=4)"]
-ENTRYPOINT ["entrypoint"]
 CMD ["uvicorn", "api.app:app", "--host", "0.0.0.0", "--port", "8000"]

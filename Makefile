@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 PORT ?= 8000
-DEMO := runs/demo
+MODEL ?= models/swda
 
 # The first interpreter that is new enough, unless PYTHON names one.
 PYTHON_TEST := import sys; sys.exit(sys.version_info < (3, 11))
@@ -43,23 +43,18 @@ $(READY): pyproject.toml constraints.txt
 	@$(PIP) --editable '.[dev]'
 	@touch $(READY)
 
-demo: env ## fit a small model on the synthetic sample corpus (once) and serve it; PORT=8000
-	@if [ ! -f $(DEMO)/.fitted ] || [ ! -f $(DEMO)/best/config.json ]; then \
-		rm -rf $(DEMO) && \
-		$(PY) -m training.fit --data sample --recipe sample --out $(DEMO) && \
-		touch $(DEMO)/.fitted; \
-	fi
+demo: env ## serve the shipped model, or another: make demo MODEL=runs/mine/best PORT=8001
 	@(while kill -0 $$$$ 2>/dev/null; do \
 		if $(PY) -c 'import urllib.request as u; u.urlopen("http://127.0.0.1:$(PORT)/health/ready", timeout=2)' \
 			2>/dev/null; then \
 			echo; echo "Ready; Ctrl-C stops. Ask it from another terminal:"; echo; \
 			echo "  curl -s http://127.0.0.1:$(PORT)/respond -H 'Content-Type: application/json'" \
-				"-d '{\"context\": [\"do you have any pets ?\"], \"num_responses\": 3, \"seed\": 7}'"; echo; \
+				"-d '{\"context\": [\"Do you have any pets?\"], \"topic\": \"PETS\", \"num_responses\": 5, \"seed\": 7}'"; echo; \
 			break; \
 		fi; \
 		sleep 1; \
 	done) & \
-	exec env DIALOG_CVAE_CHECKPOINT=$(DEMO)/best $(PY) -m uvicorn api.app:app --port $(PORT)
+	exec env DIALOG_CVAE_CHECKPOINT="$(MODEL)" $(PY) -m uvicorn api.app:app --port $(PORT)
 
 test: env ## run the tests, but for the slow ones
 	@$(PY) -m pytest -m "not slow"
