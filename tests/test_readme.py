@@ -16,13 +16,14 @@ from benchmarks import corpus as corpus_benchmark
 from benchmarks import evaluation as evaluation_benchmark
 from benchmarks import training as training_benchmark
 from dialog_cvae.data.jsonl_line import parse_line
+from eval import references, table3
 from eval.dialog import _parser
-from training import arguments, check, schedules, sweep
+from training import arguments, check, export, schedules, sweep
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = [
-    shlex.split(line.split("#")[0]) for line in README.splitlines() if re.match(r"python -m [a-z.]+( |$)", line.strip())
+    shlex.split(line.split("#")[0]) for line in README.splitlines() if re.match(r"python -m [a-z0-9.]+( |$)", line.strip())
 ]
 
 
@@ -43,6 +44,18 @@ def test_fit_accepts(options: list[str]) -> None:
 @pytest.mark.parametrize("options", commands("eval.dialog"), ids=" ".join)
 def test_evaluation_accepts(options: list[str]) -> None:
     assert _parser().parse_args(options).out
+
+
+@pytest.mark.parametrize("module", [export, references], ids=lambda module: module.__name__)
+def test_small_commands_accept(module: ModuleType) -> None:
+    for options in commands(module.__name__):
+        assert module._parser().parse_args(options)
+
+
+@pytest.mark.parametrize("options", commands("eval.table3"), ids=" ".join)
+def test_the_table_accepts(options: list[str]) -> None:
+    planned = table3.planned_cells(*arguments.parse_with(table3._parser(), sweep.FitFields, options))
+    assert len(planned) in (45, 15)
 
 
 @pytest.mark.parametrize("options", commands("training.sweep"), ids=" ".join)
@@ -73,6 +86,7 @@ def test_several_processes_run_what_fit_accepts() -> None:
 def test_no_other_command_is_shown() -> None:
     shown = {words[2] for words in COMMANDS}
     expected = {"training.fit", "eval.dialog", check.__name__, schedules.__name__, sweep.__name__}
+    expected |= {export.__name__, references.__name__, table3.__name__}
     assert shown == expected | {module.__name__ for module in BENCHMARKS}
 
 
