@@ -20,7 +20,7 @@ from eval.evaluation import Evaluation, Replies, Settings, combined, modelled, s
 from eval.held_out import HeldOut
 from eval.multi_reference import ReferenceRow
 from eval.reply_scores import metric_context
-from eval.single_reference import single_reference
+from eval.single_reference import per_context, summarize
 from tests.conftest import make_conversations
 
 SHORT = Decoding(max_tokens=6)
@@ -135,7 +135,7 @@ def test_the_single_reference_scores_are_of_ten_replies(evaluate):
     evaluation, replies = evaluate(Settings(samples=2, decoding=SHORT, single_reference=True))
     assert replies.single_reference is not None
     contexts = [metric_context(one) for one in replies.single_reference]
-    assert evaluation.figures["single_reference"] == single_reference(contexts, None).figures()
+    assert evaluation.figures["single_reference"] == summarize(per_context(contexts, None)).figures()
     assert "single_reference.bleu3_end_nltk_3_6_recall" in evaluation.columns
 
 
