@@ -23,7 +23,9 @@ from training import arguments, check, export, schedules, sweep
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = [
-    shlex.split(line.split("#")[0]) for line in README.splitlines() if re.match(r"python -m [a-z0-9.]+( |$)", line.strip())
+    shlex.split(line.split("#")[0])
+    for line in README.splitlines()
+    if re.match(r"python -m [a-z0-9.]+( |$)", line.strip())
 ]
 
 
