@@ -27,7 +27,7 @@ ROUND = 16  # candidates drawn at a time; a multiple of the decoder's rows waste
 MIN_ROUNDS = 8  # made, if need be, however few replies are wanted
 DRAWS_PER_REPLY = 4  # made, if need be, for each reply wanted; then no more distinct ones are expected
 
-__all__ = ["Decoding", "Responder", "Response", "normalised"]
+__all__ = ["Decoding", "Responder", "Response"]
 
 
 @dataclass(frozen=True, slots=True)
