@@ -16,13 +16,13 @@ from pydantic import ValidationError
 from tqdm import tqdm
 
 from dialog_cvae.checkpoint import CONFIG, Checkpoint
-from dialog_cvae.cli import Parser
+from dialog_cvae.cli import Parser, exit_status
 from dialog_cvae.config import DataConfig
 from dialog_cvae.data.cache import Cache
 from dialog_cvae.data.corpora import Split, find_vectors, load_corpus, load_split
 from dialog_cvae.data.vectors import load_vectors
 from dialog_cvae.decoding import MAX_CANDIDATES, MAX_TEMPERATURE, MIN_TEMPERATURE, Decoding
-from dialog_cvae.errors import CheckpointError, ConfigError, DialogCvaeError
+from dialog_cvae.errors import CheckpointError, ConfigError
 from dialog_cvae.types import Conversation
 from eval import multi_reference
 from eval.arguments import real, whole
@@ -67,14 +67,7 @@ words and its full length; a context without a known word vector is left out and
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns its exit status: 0 done, 2 refused, 130 interrupted."""
     arguments = _parser().parse_args(argv)
-    try:
-        return _evaluate(arguments)
-    except (DialogCvaeError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+    return exit_status(lambda: _evaluate(arguments))
 
 
 def _parser() -> argparse.ArgumentParser:

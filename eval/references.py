@@ -13,10 +13,10 @@ from typing import Any
 from tqdm import tqdm
 
 from dialog_cvae.checkpoint import write_atomically
-from dialog_cvae.cli import Parser
+from dialog_cvae.cli import Parser, exit_status
 from dialog_cvae.config import DataConfig
 from dialog_cvae.data.corpora import load_corpus, load_split, resolve
-from dialog_cvae.errors import ConfigError, DialogCvaeError
+from dialog_cvae.errors import ConfigError
 from dialog_cvae.types import Conversation
 from eval.arguments import real, whole
 from eval.generation import count_contexts
@@ -47,14 +47,7 @@ The file has the form of their `test_multi_ref.json`, with the ids of conversati
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns its exit status: 0 done, 2 refused, 130 interrupted."""
     arguments = _parser().parse_args(argv)
-    try:
-        return _build(arguments) if arguments.command == "build" else _report(arguments)
-    except (DialogCvaeError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+    return exit_status(lambda: _build(arguments) if arguments.command == "build" else _report(arguments))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -11,11 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dialog_cvae.cli import Parser
+from dialog_cvae.cli import Parser, exit_status
 from dialog_cvae.data.cache import Cache
 from dialog_cvae.data.corpora import load_corpus
 from dialog_cvae.data.vectors import load_vectors
-from dialog_cvae.errors import ConfigError, DialogCvaeError
+from dialog_cvae.errors import ConfigError
 from dialog_cvae.types import Conversation
 from eval import multi_reference
 from eval.arguments import whole
@@ -74,18 +74,7 @@ class Fitted(NamedTuple):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns its exit status."""
-    try:
-        return _table(argv)
-    except DialogCvaeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        place = "" if error.filename is None else f"{error.filename}: "
-        print(f"error: {place}{error.strerror or error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on", file=sys.stderr)
-        return 128 + signal.SIGINT
+    return exit_status(lambda: _table(argv), "interrupted; the same command goes on")
 
 
 def _table(argv: Sequence[str] | None) -> int:

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from dialog_cvae.checkpoint import WEIGHTS, Checkpoint
-from dialog_cvae.cli import Parser
+from dialog_cvae.cli import Parser, exit_status
 from dialog_cvae.decoding import Decoding
-from dialog_cvae.errors import CheckpointError, ConfigError, DataError, DialogCvaeError
+from dialog_cvae.errors import CheckpointError, ConfigError, DataError
 from dialog_cvae.runtime.torch_engine import build_model
 from training.folder import BEST_FOLDER
 from training.state import STATE_FILE
@@ -53,13 +53,9 @@ class Rounding(NamedTuple):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns its exit status: 0 done, 2 refused."""
+    """Run the command line; returns its exit status: 0 done, 2 refused, 130 interrupted."""
     arguments = _parser().parse_args(argv)
-    try:
-        return _export(arguments)
-    except (DialogCvaeError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return exit_status(lambda: _export(arguments))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic_settings import BaseSettings
 
-from dialog_cvae.cli import Parser
+from dialog_cvae.cli import Parser, exit_status
 from dialog_cvae.data.corpora import locate
 from dialog_cvae.errors import CheckpointError, ConfigError, DialogCvaeError
 from training import arguments, sweep_report
@@ -134,18 +134,7 @@ def _result(cell: Cell, folder: Path, ending: Ending) -> CellResult:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns its exit status."""
-    try:
-        return _sweep(argv)
-    except DialogCvaeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        place = "" if error.filename is None else f"{error.filename}: "
-        print(f"error: {place}{error.strerror or error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted at once: the cells save their state by themselves", file=sys.stderr)
-        return 128 + signal.SIGINT
+    return exit_status(lambda: _sweep(argv), "interrupted at once: the cells save their state by themselves")
 
 
 def _sweep(argv: Sequence[str] | None) -> int:
