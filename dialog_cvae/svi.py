@@ -1,0 +1,202 @@
+"""Semi-amortized variational inference (Kim et al., 2018): q's parameters refined by gradient descent on the ELBO.
+
+The recognition network gives the start. Each of K steps, all on q's mean and log variance x,
+
+    p_k = momentum p_{k-1} - clip(gradient at x_k),    x_{k+1} = x_k + rate p_k,
+
+and encoder and decoder learn through all of them. `refine` does this for any objective, by one of two ways to the
+gradient of the whole: `exact` keeps the graph of the K steps and differentiates it, gradients included, a second time;
+`finite_differences` keeps the K points alone and takes each product of a vector and a second derivative, by
+    H u ~ (gradient at x + r u - gradient at x - r u) / 2r,
+so that the memory is that of one step and no operation need be differentiable twice.
+
+What the released code (harvardnlp/sa-vae, `optim_n2n.py`) does otherwise, or leaves unsaid in the paper:
+- Its objective is the mean over the batch, so a rate of 1 is one of 1 / B for each sentence, and it clips the norm over
+  the batch, of mean and log variance each on its own. That is `scope` "batch" here; with "example" each sentence has
+  its own gradient and norm, and its refinement doesn't depend on what it is batched with.
+- It draws the reparameterisation noise and the dropout masks anew for every step, keeps those of a step for the
+  backward pass, and draws once more for the loss after the last step. Here that is the objective's to decide, which is
+  told the step: it may hold noise for each step or use one for all, but must give the same value whenever it is asked
+  the same. That noise is fixed while it is differentiated is what both have in common.
+- Its finite differences are forward ones at a fixed r = 1e-5, of clipped gradients (with weights and q's parameters in
+  one norm, unlike the forward pass), and what flows back is clipped again at every step. Here they are central, r
+  follows the precision and the size of x and u, the clipping is differentiated exactly, and nothing else is clipped.
+
+Shape legend: B examples, Z latent dimensions, K steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from dialog_cvae.config import Config
+from dialog_cvae.types import Gaussian
+
+Objective = Callable[[Tensor, Tensor, int], Tensor]
+"""(mean, logvar, step) -> (B,): the beta-weighted negative ELBO of each example, by its own row of (B, Z) alone."""
+
+_NORM_FLOOR = 1e-6  # added to a norm before it divides, as PyTorch's clipping does
+
+
+class SviConfig(Config):
+    """The refinement; the defaults are the released code's for the Penn Treebank, of Kim et al. (2018) and of Fu et al.
+    (2019) alike but for the steps, which are 20 in the former.
+    """
+
+    steps: int = Field(10, ge=0, le=1000, description="K; 0 is no refinement")
+    rate: float = Field(1.0, gt=0.0, le=1e6, description="of the descent, for mean and log variance")
+    momentum: float = Field(0.5, ge=0.0, lt=1.0, description="share of the last step that the next one keeps")
+    clip_norm: float | None = Field(5.0, gt=0.0, description="largest norm of a gradient; null for any")
+    scope: Literal["batch", "example"] = Field(
+        "batch",
+        description="batch: descend on the batch's mean and clip the norm over the batch, as released; "
+        "example: on each example's own objective, by its own norm",
+    )
+    gradient: Literal["exact", "finite_differences"] = Field(
+        "exact",
+        description="exact: differentiate the unrolled refinement; finite_differences: its second derivatives by "
+        "central differences, in the memory of one step",
+    )
+
+
+def refine(nelbo: Objective, start: Gaussian, config: SviConfig, given: Sequence[Tensor] = ()) -> Gaussian:
+    """K steps from `start` towards a lower `nelbo`.
+
+    Where gradients are enabled the result can be differentiated: with respect to `start`, and, by `exact`, everything
+    that `nelbo` is made of or, by `finite_differences`, what is `given`. Where they are disabled (`torch.no_grad`; not
+    `inference_mode`, whose tensors autograd refuses), it is computed all the same and is but a value.
+
+    Args:
+        nelbo: called for steps 0 to K - 1, by `finite_differences` several times for each; see `Objective`. By `exact`
+            everything in it must be differentiable twice.
+        start: of the recognition network, (B, Z).
+        config: of the steps.
+        given: the tensors that `nelbo` uses and that shall be learnt through it, such as the decoder's weights and what
+            encoders made of a context; they may have a graph of their own.
+
+    Returns:
+        The refined Gaussian, (B, Z).
+
+    Raises:
+        ValueError: `nelbo` returns something other than (B,).
+    """
+    if torch.is_grad_enabled() and config.gradient == "finite_differences":
+        return Gaussian(*_Refinement.apply(nelbo, config, *start, *given))  # type: ignore[no-untyped-call]
+    learning = torch.is_grad_enabled()
+    with torch.enable_grad():
+        return _Descent(nelbo, config).run(start, learning=learning)[-1].point
+
+
+class _Step(NamedTuple):
+    """Where a step begins, and the gradient there before clipping; both of the last one are (point, None)."""
+
+    point: Gaussian
+    gradient: Gaussian | None
+
+
+class _Descent(NamedTuple):
+    nelbo: Objective
+    config: SviConfig
+
+    def run(self, start: Gaussian, *, learning: bool) -> list[_Step]:
+        """K + 1 points, the first the start; with their graph if `learning`."""
+        point, velocity = start, Gaussian(torch.zeros_like(start.mean), torch.zeros_like(start.logvar))
+        steps = []
+        for step in range(self.config.steps):
+            if not learning:
+                point = Gaussian(*(tensor.detach() for tensor in point))
+            here = Gaussian(*(tensor if tensor.requires_grad else tensor.detach().requires_grad_() for tensor in point))
+            gradient = Gaussian(*torch.autograd.grad(self.loss(here, step), here, create_graph=learning))
+            steps.append(_Step(point, gradient))
+            clipped = self.clipped(gradient)
+            velocity = Gaussian(*(self.config.momentum * p - g for p, g in zip(velocity, clipped, strict=True)))
+            point = Gaussian(*(x + self.config.rate * p for x, p in zip(here, velocity, strict=True)))
+        if not learning:
+            point = Gaussian(*(tensor.detach() for tensor in point))
+        return [*steps, _Step(point, None)]
+
+    def loss(self, point: Gaussian, step: int) -> Tensor:
+        """The scalar to descend on: the batch's mean, or, whose gradients are each example's own, its sum."""
+        values = self.values(point, step)
+        return values.mean() if self.config.scope == "batch" else values.sum()
+
+    def values(self, point: Gaussian, step: int) -> Tensor:
+        """(B,) what `nelbo` says."""
+        values = self.nelbo(point.mean, point.logvar, step)
+        if values.shape != point.mean.shape[:1]:
+            raise ValueError(f"nelbo must return ({len(point.mean)},), but returns {tuple(values.shape)}")
+        return values
+
+    def clipped(self, gradient: Gaussian) -> Gaussian:
+        """Mean's and log variance's gradients, each scaled down where its norm is above the limit."""
+        limit = self.config.clip_norm
+        if limit is None:
+            return gradient
+        axes = (0, 1) if self.config.scope == "batch" else (1,)
+        norms = (torch.linalg.vector_norm(tensor, dim=axes, keepdim=True) for tensor in gradient)
+        factors = ((limit / (norm + _NORM_FLOOR)).clamp(max=1.0) for norm in norms)
+        return Gaussian(*(tensor * factor for tensor, factor in zip(gradient, factors, strict=True)))
+
+    def second_order(self, step: int, point: Gaussian, along: Gaussian, given: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """The gradient, with respect to the point and what is given, of the loss's slope at the point along a vector.
+
+        That slope is taken by central differences, over a distance that is for each example the cube root of the
+        precision, relative to the size of its x: there rounding and curvature err alike.
+        """
+        size = torch.cat(point, dim=1).norm(dim=1) + 1.0
+        norm = torch.cat(along, dim=1).norm(dim=1)
+        radius = torch.finfo(norm.dtype).eps ** (1 / 3) * size / torch.where(norm > 0, norm, 1.0)  # (B,)
+        here = Gaussian(*(tensor.detach().requires_grad_() for tensor in point))
+        ends = []
+        for sign in (1.0, -1.0):
+            moved = (x + sign * radius[:, None] * u for x, u in zip(here, along, strict=True))
+            ends.append(self.values(Gaussian(*moved), step))
+        slopes = (ends[0] - ends[1]) / (2.0 * radius)
+        slope = slopes.mean() if self.config.scope == "batch" else slopes.sum()
+        wanted = (*here, *(tensor for tensor in given if tensor.requires_grad))
+        found = iter(torch.autograd.grad(slope, wanted, allow_unused=True, materialize_grads=True))
+        return (next(found), next(found), *(next(found) if t.requires_grad else torch.zeros_like(t) for t in given))
+
+
+class _Refinement(torch.autograd.Function):
+    """The refinement that remembers its points alone."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, nelbo: Objective, config: SviConfig, mean: Tensor, logvar: Tensor, *given: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        descent = _Descent(nelbo, config)
+        with torch.enable_grad():
+            steps = descent.run(Gaussian(mean.detach(), logvar.detach()), learning=False)
+        ctx.save_for_backward(*given)  # so that autograd sees whether they were changed in the meantime
+        ctx.descent, ctx.steps = descent, steps[:-1]
+        # The start as it is given, or a copy of it: autograd takes no output that is an input.
+        end = steps[-1].point
+        return end.mean.clone(), end.logvar.clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        descent, given = ctx.descent, ctx.saved_tensors
+        to_point = Gaussian(*grads)
+        to_velocity = Gaussian(*(torch.zeros_like(grad) for grad in grads))
+        to_given = [torch.zeros_like(tensor) if tensor.requires_grad else None for tensor in given]
+        for step in reversed(range(len(ctx.steps))):
+            point, gradient = ctx.steps[step]
+            to_velocity = Gaussian(*(p + descent.config.rate * x for p, x in zip(to_velocity, to_point, strict=True)))
+            with torch.enable_grad():
+                free = Gaussian(*(tensor.detach().requires_grad_() for tensor in gradient))
+                to_gradient = Gaussian(*torch.autograd.grad(descent.clipped(free), free, to_velocity))
+                found = descent.second_order(step, point, to_gradient, given)
+            to_point = Gaussian(*(x - h for x, h in zip(to_point, found[:2], strict=True)))
+            for total, part in zip(to_given, found[2:], strict=True):
+                if total is not None:
+                    total -= part
+            to_velocity = Gaussian(*(descent.config.momentum * p for p in to_velocity))
+        return None, None, *to_point, *to_given
