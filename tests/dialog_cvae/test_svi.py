@@ -1,4 +1,4 @@
-"""Semi-amortized inference: the refinement against closed forms, its gradient against finite differences of the whole."""
+"""Semi-amortized inference: closed forms, and the gradient of the whole against its finite differences."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import Tensor
 
 from dialog_cvae import distributions
-from dialog_cvae.config import ModelConfig
 from dialog_cvae.svi import Objective, SviConfig, refine
 from dialog_cvae.types import Gaussian
 
