@@ -9,6 +9,7 @@ Shape legend: N tokens, D hidden units, V vocabulary.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -76,7 +77,8 @@ class _TokenNLL(torch.autograd.Function):
             return (None,) * 6
         hidden, weight, labels, rows, low, residual = ctx.saved_tensors
         hidden_type, weight_type = ctx.types
-        count, multiply = len(hidden), product
+        count = len(hidden)
+        multiply: Callable[[Tensor, Tensor], Tensor] = product
         if torch.is_grad_enabled():  # somebody will differentiate this: by what autograd knows, from what has a graph
             rows, low, multiply = pad_rows(hidden.to(residual.dtype)), weight.to(residual.dtype), _product
         scale = None if grads[0] is None else torch.nn.functional.pad(grads[0], (0, len(rows) - count))

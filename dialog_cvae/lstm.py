@@ -64,8 +64,8 @@ class _LSTM(torch.autograd.Function):
         size = weight.shape[1]
         double = torch.ones(4, 1, dtype=weight.dtype, device=weight.device)
         double[2] = 2.0  # tanh(x) = 2 sigmoid(2x) - 1: one kernel for all gates, and a faster one than the tanh's
-        active = (gates.to(weight.dtype).unflatten(1, (4, size)) * double).flatten(1)
-        times = prepared((weight.unflatten(0, (4, size)) * double[:, None]).flatten(0, 1).to(kind))  # h -> W h
+        active = (_by_gate(gates.to(weight.dtype)) * double).flatten(1)
+        times = prepared((weight.reshape(4, size, size) * double[:, None]).flatten(0, 1).to(kind))  # h -> W h
         states, cells = active.new_empty(len(active), size), active.new_empty(len(active), size)
         before, inner = hidden, cell
         for gate, state, own in _steps(sizes, active, states, cells):
@@ -121,13 +121,13 @@ class _Gradient(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         ctx.set_materialize_grads(False)
         factors = _factors(active, cells, _before(cells, cell, sizes))
-        to_hidden = grad_states.to(active.dtype, copy=True)  # dh, of which so far only what is given
-        to_cell = torch.zeros_like(cells) if grad_cells is None else grad_cells.to(cells.dtype, copy=True)  # dc
+        to_hidden = _copy(grad_states, active)  # dh, of which so far only what is given
+        to_cell = torch.zeros_like(cells) if grad_cells is None else _copy(grad_cells, cells)  # dc
         to_gates = torch.empty_like(active)  # da
         given = None if grad_active is None else _split(grad_active * factors.slopes, sizes)
         times = prepared(weight.t().to(kind))  # da -> da W
         begins = [*accumulate(sizes)]  # of each next step
-        parts = _steps(sizes, to_hidden, to_cell, to_gates.unflatten(1, (4, -1)), *factors[1:])
+        parts = _steps(sizes, to_hidden, to_cell, _by_gate(to_gates), *factors[1:])
         forget = _split(active.chunk(4, dim=1)[1], sizes)
         for t, (dh, dc, da, by_cell, by_hidden, inward) in reversed([*enumerate(parts)]):
             if t + 1 < len(sizes):
@@ -139,7 +139,7 @@ class _Gradient(torch.autograd.Function):
             torch.mul(by_cell, dc[:, None], out=da[:, :3])
             torch.mul(by_hidden, dh, out=da[:, 3])
             if given is not None:
-                da += given[t].unflatten(1, (4, -1))  # type: ignore[no-untyped-call]
+                da += _by_gate(given[t])
         ctx.save_for_backward(grad_active, active, cells, weight, cell, to_hidden, to_cell, to_gates)
         ctx.sizes, ctx.kind = sizes, kind
         first = slice(0, sizes[0])
@@ -156,12 +156,12 @@ class _Gradient(torch.autograd.Function):
         sizes, kind = ctx.sizes, ctx.kind
         earlier = _before(cells, cell, sizes)
         factors = _factors(active, cells, earlier)
-        a = torch.zeros_like(active) if grads[0] is None else grads[0].to(active.dtype, copy=True)
+        a = torch.zeros_like(active) if grads[0] is None else _copy(grads[0], active)
         k, e = torch.empty_like(cells), torch.empty_like(cells)
         hidden_before, cell_before = grads[1], grads[2]
         times = prepared(weight.to(kind))
         forget = active.chunk(4, dim=1)[1]
-        parts = _steps(sizes, a, a.unflatten(1, (4, -1)), k, e, forget, *factors[1:])
+        parts = _steps(sizes, a, _by_gate(a), k, e, forget, *factors[1:])
         for flat, own, to_dc, to_dh, keep, by_cell, by_hidden, inward in parts:
             rows = len(flat)
             if hidden_before is not None:
@@ -247,13 +247,23 @@ def _second(
     if grad_active is not None:
         inner = [one + more for one, more in zip(inner, grad_active.chunk(4, dim=1), strict=True)]
     curve = torch.stack((1 - 2 * i, 1 - 2 * f, -2 * g, 1 - 2 * o), dim=1)
-    to_active = a.unflatten(1, (4, -1)) * torch.stack(inner, dim=1) * curve
+    to_active = _by_gate(a) * torch.stack(inner, dim=1) * curve
     by_i, by_f, by_g, by_o = (a * factors.slopes).chunk(4, dim=1)
     to_active[:, 0] += by_g * to_cell
     to_active[:, 2] += by_i * to_cell
     passed = to_hidden * flat
     to_active[:, 3] += k * passed
     return to_active, (by_o - 2 * k * o * m) * passed, by_f * to_cell
+
+
+def _copy(tensor: Tensor, like: Tensor) -> Tensor:
+    """To write into."""
+    return tensor.to(like.dtype, copy=True, memory_format=torch.contiguous_format)
+
+
+def _by_gate(packed: Tensor) -> Tensor:
+    """(N, 4H) as (N, 4, H)."""
+    return packed.reshape(len(packed), 4, -1)
 
 
 def _split(packed: Tensor, sizes: tuple[int, ...]) -> tuple[Tensor, ...]:

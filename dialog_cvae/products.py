@@ -127,7 +127,7 @@ def asked_for(ctx: Any, index: int) -> bool:
     if not ctx.needs_input_grad[index]:
         return False
     try:
-        answer: bool = torch._C._will_engine_execute_node(ctx.next_functions[index][0])  # type: ignore[attr-defined]
+        answer: bool = torch._C._will_engine_execute_node(ctx.next_functions[index][0])
     except (AttributeError, RuntimeError):  # it isn't there, or the input is a leaf that was asked for by name
         return True
     return answer

@@ -38,8 +38,8 @@ from torch.autograd.function import once_differentiable
 from dialog_cvae.config import Config
 from dialog_cvae.types import Gaussian
 
-Objective = Callable[[Tensor, Tensor, int], Tensor]
-"""(mean, logvar, step) -> (B,): the beta-weighted negative ELBO of each example, by its own row of (B, Z) alone."""
+Objective = Callable[..., Tensor]
+"""(mean, logvar, step, *given) -> (B,): each example's beta-weighted negative ELBO, by its own row of (B, Z) alone."""
 
 _NORM_FLOOR = 1e-6  # added to a norm before it divides, as PyTorch's clipping does
 
@@ -65,32 +65,42 @@ class SviConfig(Config):
     )
 
 
-def refine(nelbo: Objective, start: Gaussian, config: SviConfig, given: Sequence[Tensor] = ()) -> Gaussian:
+def refine(
+    nelbo: Objective,
+    start: Gaussian,
+    config: SviConfig,
+    given: Sequence[Tensor] = (),
+    weights: Sequence[Tensor] = (),
+) -> Gaussian:
     """K steps from `start` towards a lower `nelbo`.
 
-    Where gradients are enabled the result can be differentiated: with respect to `start`, and, by `exact`, everything
-    that `nelbo` is made of or, by `finite_differences`, what is `given`. Where they are disabled (`torch.no_grad`; not
+    Where gradients are enabled the result can be differentiated with respect to `start`, `given` and `weights` (by
+    `exact` anything else that `nelbo` is made of is learnt too). Where they are disabled (`torch.no_grad`; not
     `inference_mode`, whose tensors autograd refuses), it is computed all the same and is but a value.
 
     Args:
         nelbo: called for steps 0 to K - 1, by `finite_differences` several times for each; see `Objective`. By `exact`
-            everything in it must be differentiable twice.
+            everything in it must be differentiable twice: `lstm` and `token_nll` are, `recurrence.gru` is not.
         start: of the recognition network, (B, Z).
         config: of the steps.
-        given: the tensors that `nelbo` uses and that shall be learnt through it, such as the decoder's weights and what
-            encoders made of a context; they may have a graph of their own.
+        given: what `nelbo` is given beside q and the step: tensors that were computed, such as what an encoder made of
+            a context. `nelbo` must take them from its arguments.
+        weights: that `nelbo` uses by itself, such as the decoder's: leaves of the graph.
 
     Returns:
         The refined Gaussian, (B, Z).
 
     Raises:
-        ValueError: `nelbo` returns something other than (B,).
+        ValueError: `nelbo` returns something other than (B,), or one of the weights is none.
     """
-    if torch.is_grad_enabled() and config.gradient == "finite_differences":
-        return Gaussian(*_Refinement.apply(nelbo, config, *start, *given))  # type: ignore[no-untyped-call]
+    if any(not weight.is_leaf for weight in weights):
+        raise ValueError("weights must be leaves of the graph; what was computed is given")
     learning = torch.is_grad_enabled()
+    if learning and config.gradient == "finite_differences":
+        refined = _Refinement.apply(nelbo, config, len(given), *start, *given, *weights)  # type: ignore[no-untyped-call]
+        return Gaussian(*refined)
     with torch.enable_grad():
-        return _Descent(nelbo, config).run(start, learning=learning)[-1].point
+        return _Descent(nelbo, config, tuple(given)).run(start, learning=learning)[-1].point
 
 
 class _Step(NamedTuple):
@@ -101,8 +111,11 @@ class _Step(NamedTuple):
 
 
 class _Descent(NamedTuple):
+    """See `refine`."""
+
     nelbo: Objective
     config: SviConfig
+    given: tuple[Tensor, ...]
 
     def run(self, start: Gaussian, *, learning: bool) -> list[_Step]:
         """K + 1 points, the first the start; with their graph if `learning`."""
@@ -128,7 +141,7 @@ class _Descent(NamedTuple):
 
     def values(self, point: Gaussian, step: int) -> Tensor:
         """(B,) what `nelbo` says."""
-        values = self.nelbo(point.mean, point.logvar, step)
+        values = self.nelbo(point.mean, point.logvar, step, *self.given)
         if values.shape != point.mean.shape[:1]:
             raise ValueError(f"nelbo must return ({len(point.mean)},), but returns {tuple(values.shape)}")
         return values
@@ -143,8 +156,8 @@ class _Descent(NamedTuple):
         factors = ((limit / (norm + _NORM_FLOOR)).clamp(max=1.0) for norm in norms)
         return Gaussian(*(tensor * factor for tensor, factor in zip(gradient, factors, strict=True)))
 
-    def second_order(self, step: int, point: Gaussian, along: Gaussian, given: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """The gradient, with respect to the point and what is given, of the loss's slope at the point along a vector.
+    def second_order(self, step: int, point: Gaussian, along: Gaussian, learnt: Sequence[Tensor]) -> list[Tensor]:
+        """The gradients, of the point and of what is learnt, of the loss's slope at the point along a vector.
 
         That slope is taken by central differences, over a distance that is for each example the cube root of the
         precision, relative to the size of its x: there rounding and curvature err alike.
@@ -159,9 +172,7 @@ class _Descent(NamedTuple):
             ends.append(self.values(Gaussian(*moved), step))
         slopes = (ends[0] - ends[1]) / (2.0 * radius)
         slope = slopes.mean() if self.config.scope == "batch" else slopes.sum()
-        wanted = (*here, *(tensor for tensor in given if tensor.requires_grad))
-        found = iter(torch.autograd.grad(slope, wanted, allow_unused=True, materialize_grads=True))
-        return (next(found), next(found), *(next(found) if t.requires_grad else torch.zeros_like(t) for t in given))
+        return list(torch.autograd.grad(slope, (*here, *learnt), allow_unused=True, materialize_grads=True))
 
 
 class _Refinement(torch.autograd.Function):
@@ -169,34 +180,39 @@ class _Refinement(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, nelbo: Objective, config: SviConfig, mean: Tensor, logvar: Tensor, *given: Tensor
+        ctx: Any, nelbo: Objective, config: SviConfig, count: int, mean: Tensor, logvar: Tensor, *rest: Tensor
     ) -> tuple[Tensor, Tensor]:
-        descent = _Descent(nelbo, config)
+        # What is given is cut from its graph, so that differentiating the objective ends at it.
+        given = tuple(tensor.detach().requires_grad_(tensor.requires_grad) for tensor in rest[:count])
+        descent = _Descent(nelbo, config, given)
         with torch.enable_grad():
             steps = descent.run(Gaussian(mean.detach(), logvar.detach()), learning=False)
-        ctx.save_for_backward(*given)  # so that autograd sees whether they were changed in the meantime
+        ctx.save_for_backward(*rest)  # so that autograd sees whether they were changed in the meantime
         ctx.descent, ctx.steps = descent, steps[:-1]
-        # The start as it is given, or a copy of it: autograd takes no output that is an input.
         end = steps[-1].point
-        return end.mean.clone(), end.logvar.clone()
+        return (
+            end.mean.clone(),
+            end.logvar.clone(),
+        )  # by no steps it is the start, and autograd takes no output for input
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        descent, given = ctx.descent, ctx.saved_tensors
+        descent, rest = ctx.descent, ctx.saved_tensors
+        inner = (*descent.given, *rest[len(descent.given) :])
+        totals = [torch.zeros_like(tensor) if tensor.requires_grad else None for tensor in inner]
+        learnt = [(tensor, total) for tensor, total in zip(inner, totals, strict=True) if total is not None]
         to_point = Gaussian(*grads)
         to_velocity = Gaussian(*(torch.zeros_like(grad) for grad in grads))
-        to_given = [torch.zeros_like(tensor) if tensor.requires_grad else None for tensor in given]
         for step in reversed(range(len(ctx.steps))):
             point, gradient = ctx.steps[step]
             to_velocity = Gaussian(*(p + descent.config.rate * x for p, x in zip(to_velocity, to_point, strict=True)))
             with torch.enable_grad():
                 free = Gaussian(*(tensor.detach().requires_grad_() for tensor in gradient))
                 to_gradient = Gaussian(*torch.autograd.grad(descent.clipped(free), free, to_velocity))
-                found = descent.second_order(step, point, to_gradient, given)
-            to_point = Gaussian(*(x - h for x, h in zip(to_point, found[:2], strict=True)))
-            for total, part in zip(to_given, found[2:], strict=True):
-                if total is not None:
-                    total -= part
+                found = descent.second_order(step, point, to_gradient, [tensor for tensor, _ in learnt])
+            to_point = Gaussian(*(x - h for x, h in zip(to_point, found, strict=False)))
+            for (_, total), part in zip(learnt, found[2:], strict=True):
+                total -= part
             to_velocity = Gaussian(*(descent.config.momentum * p for p in to_velocity))
-        return None, None, *to_point, *to_given
+        return None, None, None, *to_point, *totals

@@ -131,3 +131,19 @@ def test_products_in_half_precision_stay_close(hidden: int) -> None:
         strict=True,
     )
     assert all((rough_one - one).norm() < 0.02 * one.norm() for rough_one, one in pairs)
+
+
+def test_the_layout_of_what_comes_in_does_not_matter() -> None:
+    sizes = (3, 2)
+    shapes = ((5, 4 * HIDDEN), (4 * HIDDEN, HIDDEN), (3, HIDDEN), (3, HIDDEN))
+    generator = torch.Generator().manual_seed(1)
+    straight = [torch.randn(s, generator=generator, dtype=torch.float64, requires_grad=True) for s in shapes]
+    into, found = torch.randn(HIDDEN, 5, dtype=torch.float64), []
+    for flipped in (False, True):
+        gates, weight, *starts = (one.t().contiguous().t() if flipped else one for one in straight)
+        states = lstm(gates, weight, sizes, *starts)
+        upstream = into.t() if flipped else into.t().contiguous()
+        first = torch.autograd.grad(states, straight, upstream, create_graph=True)
+        swapped = [one.detach().t().contiguous().t() if flipped else one.detach() for one in first]
+        found.append((states, first, torch.autograd.grad(first, straight, swapped)))
+    torch.testing.assert_close(*found)

@@ -12,6 +12,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from dialog_cvae import distributions
+from dialog_cvae.cvae import CVAE, TensorBatch
+from dialog_cvae.data.batches import EncodedCorpus, collate
+from dialog_cvae.likelihood import token_nll
+from dialog_cvae.lstm import lstm
 from dialog_cvae.svi import Objective, SviConfig, refine
 from dialog_cvae.types import Gaussian
 
@@ -49,7 +53,7 @@ def unrolled(config: SviConfig, *, noise_steps: int) -> Callable[..., tuple[Tens
     noise = drawn(noise_steps, B, Z, seed=9)
 
     def whole(mean: Tensor, logvar: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
-        return refine(words(weight, bias, counts, noise), Gaussian(mean, logvar), config, (weight, bias))
+        return refine(words(weight, bias, counts, noise), Gaussian(mean, logvar), config, weights=(weight, bias))
 
     return whole
 
@@ -103,10 +107,10 @@ def test_both_ways_give_one_value_and_one_gradient(steps, rate, momentum, clip_n
     torch.testing.assert_close(other_gradient, exact_gradient, rtol=1e-5, atol=1e-6 * max(1.0, scale))
 
 
-def quadratic(a: Tensor, hessian: Tensor) -> Objective:
+def quadratic(hessian: Tensor) -> Objective:
     """(x - a)^T A (x - a) / 2 with x = [mean; logvar]."""
 
-    def nelbo(mean: Tensor, logvar: Tensor, step: int) -> Tensor:
+    def nelbo(mean: Tensor, logvar: Tensor, step: int, a: Tensor) -> Tensor:
         difference = torch.cat((mean, logvar), dim=1) - a
         return 0.5 * ((difference @ hessian) * difference).sum(1)
 
@@ -121,7 +125,7 @@ def test_on_a_quadratic_it_is_a_power_of_a_matrix(scope, gradient):
     hessian, a = root @ root.t(), drawn(B, 2 * Z, seed=5).requires_grad_()
     start = drawn(B, 2 * Z, seed=6).requires_grad_()
     config = SviConfig(steps=steps, rate=rate, momentum=momentum, clip_norm=None, scope=scope, gradient=gradient)
-    refined = torch.cat(refine(quadratic(a, hessian), Gaussian(*start.chunk(2, dim=1)), config, (a,)), dim=1)
+    refined = torch.cat(refine(quadratic(hessian), Gaussian(*start.chunk(2, dim=1)), config, (a,)), dim=1)
     # (x - a, p) -> (x - a + rate p', p') with p' = momentum p - A (x - a)
     step_hessian = hessian / B if scope == "batch" else hessian
     unit = torch.eye(2 * Z, dtype=torch.float64)
@@ -162,9 +166,9 @@ def test_it_lowers_the_objective_and_needs_no_gradient_to_be_enabled(gradient):
     counts, noise = torch.ones(B, V, dtype=torch.float64) * 4, drawn(1, B, Z, seed=9).expand(20, B, Z)
     nelbo = words(weight, bias, counts, noise)
     config = SviConfig(steps=20, rate=0.1, clip_norm=5.0, scope="example", gradient=gradient)
-    learnt = refine(nelbo, Gaussian(mean, logvar), config, (weight, bias))
+    learnt = refine(nelbo, Gaussian(mean, logvar), config, weights=(weight, bias))
     with torch.no_grad():
-        value = refine(nelbo, Gaussian(mean, logvar), config, (weight, bias))
+        value = refine(nelbo, Gaussian(mean, logvar), config, weights=(weight, bias))
         assert (nelbo(*value, 0) < nelbo(mean, logvar, 0)).all()
     assert not value.mean.requires_grad
     torch.testing.assert_close(tuple(value), tuple(tensor.detach() for tensor in learnt))
@@ -190,17 +194,27 @@ def test_no_steps_change_nothing_and_pass_the_gradient_on(gradient):
     assert torch.equal(torch.autograd.grad(end[1].sum(), logvar)[0], torch.ones(B, Z, dtype=torch.float64))
 
 
-def test_what_is_given_may_have_a_graph_of_its_own_and_may_need_no_gradient():
+def test_what_is_given_may_come_from_the_weights_and_may_need_no_gradient():
     mean, logvar, weight, bias = tensors()
     counts, noise = torch.ones(B, V, dtype=torch.float64), drawn(3, B, Z, seed=9)
     gradients = []
     for way in WAYS:
         doubled, fixed = weight.sin() * 2, bias.detach()
         config = SviConfig(steps=3, rate=0.3, gradient=way)
-        nelbo = words(doubled, fixed, counts, noise)
-        end = refine(nelbo, Gaussian(mean, logvar), config, (doubled, fixed))
+
+        def nelbo(mean: Tensor, logvar: Tensor, step: int, one: Tensor, other: Tensor) -> Tensor:
+            return words(one + 0.1 * weight, other, counts, noise)(mean, logvar, step)
+
+        end = refine(nelbo, Gaussian(mean, logvar), config, (doubled, fixed), (weight,))
         gradients.append(torch.autograd.grad(end[0].square().sum() + doubled.sum(), (mean, weight)))
     torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-5, atol=1e-6)
+
+
+def test_a_weight_that_was_computed_is_refused():
+    mean, logvar, weight, bias = tensors()
+    nelbo = words(weight, bias, torch.ones(B, V), drawn(1, B, Z))
+    with pytest.raises(ValueError, match="weights must be leaves"):
+        refine(nelbo, Gaussian(mean, logvar), SviConfig(), weights=(weight * 2,))
 
 
 def test_a_weight_changed_before_the_backward_pass_is_seen():
@@ -231,9 +245,74 @@ def test_single_precision_comes_close():
         mean, logvar, weight, bias = (tensor.detach().to(kind).requires_grad_() for tensor in tensors())
         counts, noise = torch.ones(B, V, dtype=kind) * 4, drawn(5, B, Z, seed=9).to(kind)
         config = SviConfig(steps=5, rate=0.3, gradient=way)
-        end = refine(words(weight, bias, counts, noise), Gaussian(mean, logvar), config, (weight, bias))
+        end = refine(words(weight, bias, counts, noise), Gaussian(mean, logvar), config, weights=(weight, bias))
         loss = end.mean.sum() + end.logvar.square().sum()
         found.append(torch.cat([g.flatten().double() for g in torch.autograd.grad(loss, (mean, logvar, weight, bias))]))
     reference, exact, differences = found
     assert (exact - reference).norm() < 1e-5 * reference.norm()
     assert (differences - reference).norm() < 1e-3 * reference.norm()
+
+
+def sentence_nelbo(mean: Tensor, logvar: Tensor, weights: list[Tensor], noise: Tensor) -> Tensor:
+    """Negative ELBO of three sentences by an LSTM that z starts, in the operations that sentence models are made of."""
+    sizes, sequence = (3, 2, 1), torch.tensor([0, 1, 2, 0, 1, 0])  # lengths 3, 2, 1
+    targets = torch.tensor([1, 4, 2, 0, 3, 3])
+    inputs, weight, start, output, bias = weights
+    q = Gaussian(mean, logvar)
+    hidden = distributions.sample(q, noise) @ start.t()
+    states = lstm(inputs, weight, sizes, hidden)
+    nll = token_nll(states, output, bias, targets)
+    prior = Gaussian(torch.zeros_like(mean), torch.zeros_like(mean))
+    return nll.new_zeros(B).index_add(0, sequence, nll) + distributions.kl(q, prior).sum(-1)
+
+
+@pytest.mark.parametrize("gradient", WAYS)
+def test_through_an_lstm_and_a_softmax_everything_is_learnt(gradient):
+    hidden, vocabulary = 3, 5
+    shapes = [(B, Z), (B, Z), (6, 4 * hidden), (4 * hidden, hidden), (hidden, Z), (vocabulary, hidden), (vocabulary,)]
+    learnt = [drawn(*shape, seed=20 + i).requires_grad_() for i, shape in enumerate(shapes)]
+    config = SviConfig(steps=3, rate=0.5, clip_norm=0.4, scope="example", gradient=gradient)
+    noise = drawn(4, B, Z, seed=8)
+
+    def loss(mean: Tensor, logvar: Tensor, *weights: Tensor) -> Tensor:
+        def nelbo(one: Tensor, other: Tensor, step: int) -> Tensor:
+            return sentence_nelbo(one, other, list(weights), noise[step])
+
+        return sentence_nelbo(
+            *refine(nelbo, Gaussian(mean, logvar), config, weights=weights), list(weights), noise[3]
+        ).mean()
+
+    assert torch.autograd.gradcheck(loss, learnt, atol=1e-6, rtol=1e-4, fast_mode=True)
+
+
+def test_the_dialog_model_learns_through_it(encoded: EncodedCorpus, tiny_model: CVAE):
+    model = tiny_model.double()
+    batch = TensorBatch.from_arrays(collate(encoded, encoded.responses[:4], model.config.max_context))
+    noise = drawn(2, 4, model.config.latent_size)
+    config = SviConfig(steps=3, rate=0.5, clip_norm=0.5, scope="example", gradient="finite_differences")
+
+    def loss() -> Tensor:
+        encoded_batch = model.encode(batch)
+        prior, condition = model.prior(encoded_batch.condition), encoded_batch.condition
+
+        def nelbo(mean: Tensor, logvar: Tensor, step: int, condition: Tensor, *prior: Tensor) -> Tensor:
+            z = distributions.sample(Gaussian(mean, logvar), noise[0])
+            kl = distributions.kl(Gaussian(mean, logvar), Gaussian(*prior)).sum(-1)
+            return model.reconstruction(batch, condition, z) + 0.5 * kl
+
+        weights = (*model.embedding.parameters(), *model.decoder.parameters())
+        refined = refine(nelbo, model.posterior(encoded_batch), config, (condition, *prior), weights)
+        z = distributions.sample(refined, noise[1])
+        return (model.reconstruction(batch, condition, z) + distributions.kl(refined, prior).sum(-1)).mean()
+
+    parameters = list(model.parameters())
+    gradients = torch.autograd.grad(loss(), parameters, allow_unused=True, materialize_grads=True)
+    along = [torch.randn_like(parameter) for parameter in parameters]
+    slope = sum(float((g * d).sum()) for g, d in zip(gradients, along, strict=True))
+    ends = []
+    for step in (1e-5, -2e-5):
+        with torch.no_grad():
+            for parameter, direction in zip(parameters, along, strict=True):
+                parameter += step * direction
+            ends.append(float(loss()))
+    assert (ends[0] - ends[1]) / 2e-5 == pytest.approx(slope, rel=1e-5)
