@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from dialog_cvae import distributions
 from dialog_cvae.config import ModelConfig
-from dialog_cvae.decoder import Decoder
+from dialog_cvae.decoder import Decoder, Dropout
 from dialog_cvae.devices import moved
 from dialog_cvae.encoders import ContextEncoder, UtteranceEncoder
 from dialog_cvae.types import PROFILE_FEATURES, DialogBatch, ElboTerms, Gaussian
@@ -152,11 +152,13 @@ class CVAE(nn.Module):
         with torch.autocast(encoded.condition.device.type, enabled=False):
             return Gaussian(*self.recognition_network(torch.cat(encoded, dim=-1)).chunk(2, dim=-1))
 
-    def reconstruction(self, batch: TensorBatch, condition: Tensor, z: Tensor) -> Tensor:
+    def reconstruction(
+        self, batch: TensorBatch, condition: Tensor, z: Tensor, dropout: Dropout | None = None
+    ) -> Tensor:
         """(B,) -log p(x | z, c) in nats, summed over the response's tokens and `</s>`."""
         state = self.decoder.initial_state(condition, z)
         embedded = self.embedding(batch.inputs)
-        losses = self.decoder.teacher_forced(embedded, batch.targets, batch.target_lengths, state)
+        losses = self.decoder.teacher_forced(embedded, batch.targets, batch.target_lengths, state, dropout)
         return losses.per_example(len(z))
 
     def bag_of_words(self, batch: TensorBatch, condition: Tensor, z: Tensor) -> Tensor | None:
@@ -172,14 +174,23 @@ class CVAE(nn.Module):
         real = positions < moved(batch.target_lengths, targets.device)[:, None]
         return -(log_probs.gather(1, targets) * real).sum(-1)
 
-    def forward(self, batch: TensorBatch, noise: Tensor) -> ElboTerms:
-        """The terms of the ELBO with z = mean + std * noise from the posterior; noise is (B, Z)."""
+    def forward(
+        self, batch: TensorBatch, noise: Tensor, dropout: Dropout | None = None, *, kl_by_dimension: bool = False
+    ) -> ElboTerms:
+        """The terms of the ELBO with z = mean + std * noise from the posterior.
+
+        Args:
+            batch: windows.
+            noise: (B, Z), standard normal.
+            dropout: in the decoder, in training.
+            kl_by_dimension: give the KL of each dimension, (B, Z), in place of their sum.
+        """
         encoded = self.encode(batch)
         posterior, prior = self.posterior(encoded), self.prior(encoded.condition)
-        z = distributions.sample(posterior, noise)
+        z, divergence = distributions.sample(posterior, noise), distributions.kl(posterior, prior)
         return ElboTerms(
-            reconstruction=self.reconstruction(batch, encoded.condition, z),
-            kl=distributions.kl(posterior, prior).sum(-1),
+            reconstruction=self.reconstruction(batch, encoded.condition, z, dropout),
+            kl=divergence if kl_by_dimension else divergence.sum(-1),
             bag_of_words=self.bag_of_words(batch, encoded.condition, z),
             tokens=moved(batch.target_lengths, z.device),
         )

@@ -45,6 +45,22 @@ class TrainConfig(Config):
         description="share of the decoder's input words whose embedding is replaced by zeros, so that z has to say "
         "more; after Bowman et al. (2016), who put the unknown word in their place",
     )
+    dropout: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of the decoder's embedded inputs, and of its states before the softmax, that an update sets "
+        "to 0",
+    )
+    free_bits: float = Field(
+        0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="nats of KL that an example has for nothing: the loss takes max(free_bits, KL)",
+    )
+    free_bits_in: Literal["total", "dimension"] = Field(
+        "total", description="whether free_bits are of an example's whole KL or of each latent dimension's"
+    )
     bow_weight: float = Field(
         1.0, ge=0, allow_inf_nan=False, description="weight of the bag-of-words loss, never annealed"
     )

@@ -85,10 +85,12 @@ def update(
     parameters = list(model.parameters())
     figures = torch.zeros(len(figure_names(model.config.bow)) - 1, device=parameters[0].device)
     figures[-1] = float(interrupted)
-    for windows, noise in batch.parts:
-        with torch.autocast(noise.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-            terms = model(windows, noise)
-        objective = weighted(terms, beta_now, config.bow_weight, batch.size)
+    asked = {"kl_by_dimension": True} if config.free_bits and config.free_bits_in == "dimension" else {}
+    for part in batch.parts:
+        given = (each for each in part if each is not None)
+        with torch.autocast(part.noise.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+            terms = model(*given, **asked)
+        objective = weighted(terms, beta_now, config.bow_weight, batch.size, config.free_bits, config.free_bits_in)
         objective.loss.backward()  # type: ignore[no-untyped-call]
         figures[:-1] += torch.stack((objective.loss.detach(), *(part.detach() for part in objective.parts.values())))
     if world.size > 1:
