@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -25,9 +25,9 @@ NOISE, FORGETTING, WORDS, UNITS = 0, 1, 2, 3  # streams of randomness within a s
 
 
 class MicroBatch(NamedTuple):
-    """Windows that go through the model together, with their rows of the batch's noise and of the decoder's dropout."""
+    """Windows or sentences that go through the model together, with their rows of the noise and the dropout."""
 
-    windows: TensorBatch
+    windows: Any
     noise: Tensor
     dropout: Dropout | None = None
 
@@ -62,10 +62,14 @@ class Windows:
     world: World = ALONE
     device: torch.device | str = "cpu"
 
+    @property
+    def per_epoch(self) -> int:
+        """Updates in one pass."""
+        return self.config.steps_per_epoch(self.corpus.windows)
+
     def from_step(self, step: int) -> Iterator[Batch]:
         """The batches of the updates after `step`, without end."""
-        config = self.config
-        per_epoch = config.steps_per_epoch(self.corpus.windows)
+        config, per_epoch = self.config, self.per_epoch
         epoch, position = divmod(step, per_epoch)
         while True:
             order = epoch_order(self.corpus, config.segment, config.seed, epoch)
