@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from dialog_cvae import distributions
-from dialog_cvae.cvae import CVAE, Encoded, TensorBatch
+from dialog_cvae.cvae import CVAE, TensorBatch
+from dialog_cvae.latent_model import Encoded
 from dialog_cvae.types import ElboTerms
 
 

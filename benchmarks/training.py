@@ -155,6 +155,7 @@ def measured(arguments: argparse.Namespace) -> dict[str, Any]:
     config = base.model_copy(update={"model": base.model.model_copy(update={"bow": True})})
     corpus, vocabulary = _corpus(config, DataConfig(name=arguments.data, dir=arguments.data_dir))
     model = new_model(config, vocabulary).to(device)
+    assert isinstance(model, CVAE)
     naive = NaiveModel(model)
     paper = config.train.batch_size
     ways = [

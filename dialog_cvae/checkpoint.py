@@ -31,7 +31,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_weights
 from safetensors.numpy import save as serialise_weights
 
-from dialog_cvae.config import Config, ModelConfig
+from dialog_cvae.config import Config, ModelConfig, SentenceModelConfig
 from dialog_cvae.decoding import Decoding
 from dialog_cvae.errors import CheckpointError, ConfigError, DialogCvaeError
 from dialog_cvae.tokenizer import Tokenizer
@@ -63,6 +63,9 @@ class CheckpointConfig(Config):
 
     format: int = Field(FORMAT, description="version of this format")
     model: ModelConfig
+    sentence: SentenceModelConfig | None = Field(
+        None, description="sizes of a VAE of sentences, for which `model` says nothing"
+    )
     vocab_size: int = Field(ge=1, description="rows of the embedding, special tokens included")
     topics: tuple[str, ...] = Field(description="known topics, in the order of their embedding after `<unknown>`")
     decoding: Decoding = Field(Decoding(), description="how its replies are drawn, unless whoever asks says otherwise")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 Size = Annotated[int, Field(ge=1, le=65_536)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+SENTENCE_CORPORA = ("ptb", "yelp", "toy")
 
 
 class Config(BaseModel):
@@ -23,7 +24,7 @@ class DataConfig(Config):
     name: str = Field(
         "auto",
         description="corpus: swda, zhao2017, sample (synthetic), or the path of a .jsonl file of your own; "
-        "auto is swda where its file is found, else sample",
+        "auto is swda where its file is found, else sample; ptb, yelp and toy are sentences, for the sentence VAE",
     )
     dir: Path | None = Field(
         None, description="folder with the corpora, looked into before $DIALOG_CVAE_DATA and the download cache"
@@ -36,12 +37,19 @@ class DataConfig(Config):
     valid_share: Share = Field(0.1, description="share of a .jsonl file's conversations held out for validation")
     test_share: Share = Field(0.1, description="share of a .jsonl file's conversations held out for testing")
 
+    @property
+    def of_sentences(self) -> bool:
+        """Whether the corpus is sentences by themselves, which the sentence VAE models, and not conversations."""
+        return self.name in SENTENCE_CORPORA
+
 
 class TokenizerConfig(Config):
     """How text becomes token ids."""
 
-    mode: Literal["word", "unigram"] = Field(
-        "word", description="word: lower-cased words as in the paper; unigram: SentencePiece pieces with byte fallback"
+    mode: Literal["word", "space", "unigram"] = Field(
+        "word",
+        description="word: lower-cased words as in the paper; space: words as they stand between spaces; unigram: "
+        "SentencePiece pieces with byte fallback",
     )
     vocab_size: int = Field(10_000, ge=16, le=1_000_000, description="tokens beside the special ones, at most")
 
@@ -75,4 +83,50 @@ class ModelConfig(Config):
         "uniform",
         description="uniform: the official code's U(-0.08, 0.08) for embeddings, recurrences and output, Xavier "
         "elsewhere; torch: the framework's own",
+    )
+
+
+class SentenceModelConfig(Config):
+    """Sizes of the unconditional VAE of sentences; the defaults are those of the released code for the Penn Treebank
+    (units: neurons, unless a field says otherwise).
+    """
+
+    bow: ClassVar[bool] = False
+    """It has no bag-of-words head."""
+
+    embedding_size: Size = Field(256, description="word embedding")
+    shared_embedding: bool = Field(False, description="one embedding for encoder and decoder, not one for each")
+    encoder: Literal["lstm", "cnn"] = Field("lstm", description="lstm, or the released Yelp code's convolutions")
+    encoder_size: Size = Field(256, description="encoder LSTM; without effect on convolutions")
+    decoder_size: Size = Field(256, description="decoder LSTM")
+    layers: int = Field(1, ge=1, le=16, description="LSTM layers of encoder and decoder")
+    latent_size: int = Field(32, ge=0, le=65_536, description="dimensions of z; 0 is the language model without z")
+    z_to_state: bool = Field(True, description="the decoder's first state is a linear function of z, else 0")
+    z_to_inputs: bool = Field(True, description="z stands beside every input word of the decoder")
+    skip: bool = Field(
+        False,
+        description="z also stands beside the input of every further layer of the decoder and of its softmax (Dieng et "
+        "al., 2018)",
+    )
+    posterior_norm: float = Field(
+        0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="gamma of batch normalisation of the posterior means (BN-VAE, Zhu et al., 2020), which keeps their "
+        "standard deviation over the data at gamma; 0 is without",
+    )
+    tied_output: bool = Field(
+        False, description="the softmax's weights are the decoder's embedding, after a linear map from its state"
+    )
+    initial_range: float = Field(
+        0.1,
+        ge=0,
+        allow_inf_nan=False,
+        description="all weights start from U(-range, range); 0 is the framework's start",
+    )
+    max_tokens: int = Field(
+        128,
+        ge=4,
+        le=1024,
+        description="tokens of a sentence with <s> and </s>; a longer one keeps its first and its last",
     )

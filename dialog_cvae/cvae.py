@@ -10,6 +10,7 @@ Shape legend: U utterances, L tokens, B windows, K context slots, Z latent, C th
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -17,9 +18,11 @@ from torch import Tensor, nn
 
 from dialog_cvae import distributions
 from dialog_cvae.config import ModelConfig
-from dialog_cvae.decoder import Decoder
+from dialog_cvae.data.batches import EncodedCorpus, Integers, collate
+from dialog_cvae.decoder import Decoder, Dropout
 from dialog_cvae.devices import moved
 from dialog_cvae.encoders import ContextEncoder, UtteranceEncoder
+from dialog_cvae.latent_model import Encoded, LatentModel
 from dialog_cvae.types import PROFILE_FEATURES, DialogBatch, ElboTerms, Gaussian
 
 UNIFORM_RANGE = 0.08
@@ -63,15 +66,13 @@ class TensorBatch(NamedTuple):
         inputs = self.tokens[self.response, : int(self.target_lengths.max())]
         return inputs if self.dropped is None else inputs.masked_fill(self.dropped, 0)
 
-
-class Encoded(NamedTuple):
-    """What the encoders know of a batch: the condition (B, C) and each response's vector (B, 2H)."""
-
-    condition: Tensor
-    response: Tensor
+    def repeated(self, rows: Tensor) -> TensorBatch:
+        """The batch with its windows' responses `rows` (R,) to decode, which repeat some of them; on the CPU."""
+        there = moved(rows, self.response.device)
+        return self._replace(response=self.response[there], target_lengths=self.target_lengths[rows])
 
 
-class CVAE(nn.Module):
+class CVAE(LatentModel):
     """The model; noise is an argument, so that outputs are a function of parameters and inputs alone.
 
     Args:
@@ -130,6 +131,10 @@ class CVAE(nn.Module):
         self.decoder.output.weight.uniform_(-UNIFORM_RANGE, UNIFORM_RANGE)
         self.embedding.weight[0] = 0.0
 
+    def batch(self, corpus: EncodedCorpus, chosen: Integers, device: torch.device | str = "cpu") -> TensorBatch:
+        """The windows that end in the utterances `chosen` (B,), on a device."""
+        return TensorBatch.from_arrays(collate(corpus, chosen, self.config.max_context), device)
+
     def encode(self, batch: TensorBatch) -> Encoded:
         """Encode every utterance of the batch once, then every window from those vectors."""
         utterances = self.utterance_encoder(self.embedding, batch.tokens, batch.lengths)
@@ -152,11 +157,13 @@ class CVAE(nn.Module):
         with torch.autocast(encoded.condition.device.type, enabled=False):
             return Gaussian(*self.recognition_network(torch.cat(encoded, dim=-1)).chunk(2, dim=-1))
 
-    def reconstruction(self, batch: TensorBatch, condition: Tensor, z: Tensor) -> Tensor:
+    def reconstruction(
+        self, batch: TensorBatch, condition: Tensor, z: Tensor, dropout: Dropout | None = None
+    ) -> Tensor:
         """(B,) -log p(x | z, c) in nats, summed over the response's tokens and `</s>`."""
         state = self.decoder.initial_state(condition, z)
         embedded = self.embedding(batch.inputs)
-        losses = self.decoder.teacher_forced(embedded, batch.targets, batch.target_lengths, state)
+        losses = self.decoder.teacher_forced(embedded, batch.targets, batch.target_lengths, state, dropout)
         return losses.per_example(len(z))
 
     def bag_of_words(self, batch: TensorBatch, condition: Tensor, z: Tensor) -> Tensor | None:
@@ -172,17 +179,35 @@ class CVAE(nn.Module):
         real = positions < moved(batch.target_lengths, targets.device)[:, None]
         return -(log_probs.gather(1, targets) * real).sum(-1)
 
-    def forward(self, batch: TensorBatch, noise: Tensor) -> ElboTerms:
-        """The terms of the ELBO with z = mean + std * noise from the posterior; noise is (B, Z)."""
+    def forward(
+        self, batch: TensorBatch, noise: Tensor, dropout: Dropout | None = None, *, kl_by_dimension: bool = False
+    ) -> ElboTerms:
+        """The terms of the ELBO with z = mean + std * noise from the posterior.
+
+        Args:
+            batch: windows.
+            noise: (B, Z), standard normal.
+            dropout: in the decoder, in training.
+            kl_by_dimension: give the KL of each dimension, (B, Z), in place of their sum.
+        """
         encoded = self.encode(batch)
         posterior, prior = self.posterior(encoded), self.prior(encoded.condition)
-        z = distributions.sample(posterior, noise)
+        z, divergence = distributions.sample(posterior, noise), distributions.kl(posterior, prior)
         return ElboTerms(
-            reconstruction=self.reconstruction(batch, encoded.condition, z),
-            kl=distributions.kl(posterior, prior).sum(-1),
+            reconstruction=self.reconstruction(batch, encoded.condition, z, dropout),
+            kl=divergence if kl_by_dimension else divergence.sum(-1),
             bag_of_words=self.bag_of_words(batch, encoded.condition, z),
             tokens=moved(batch.target_lengths, z.device),
         )
+
+    def inference_parameters(self) -> Iterator[nn.Parameter]:
+        """phi: the recognition network's; prior and generation use the encoders too."""
+        if self.recognition_network is not None:
+            yield from self.recognition_network.parameters()
+
+    def generation_modules(self) -> Sequence[nn.Module]:
+        """theta: the decoder, and the bag-of-words head where there is one."""
+        return (self.decoder,) if self.bow_head is None else (self.decoder, self.bow_head)
 
 
 def _no_code(condition: Tensor) -> Gaussian:

@@ -17,6 +17,18 @@ from dialog_cvae.products import pad_rows
 from dialog_cvae.recurrence import Packing, fused, gru
 
 
+class Dropout(NamedTuple):
+    """What dropout multiplies by: 0 with probability p, else 1 / (1 - p), so that expectations stay as they are.
+
+    Attributes:
+        inputs: (B, T, E) for the decoder's embedded inputs.
+        outputs: (B, T, D) for its states, before the projection to the vocabulary.
+    """
+
+    inputs: Tensor
+    outputs: Tensor
+
+
 class TokenLoss(NamedTuple):
     """Negative log likelihood of real tokens only.
 
@@ -46,7 +58,9 @@ class Decoder(nn.Module):
         """(B, D) from the condition (B, *) and the latent code (B, Z)."""
         return self.start(torch.cat((condition, z), dim=-1))  # type: ignore[no-any-return]
 
-    def teacher_forced(self, embedded: Tensor, targets: Tensor, lengths: Tensor, state: Tensor) -> TokenLoss:
+    def teacher_forced(
+        self, embedded: Tensor, targets: Tensor, lengths: Tensor, state: Tensor, dropout: Dropout | None = None
+    ) -> TokenLoss:
         """Likelihood of given responses; the projection to the vocabulary runs on real tokens only.
 
         Args:
@@ -54,7 +68,10 @@ class Decoder(nn.Module):
             targets: (B, T) ids of `x_1 ... x_n </s>`, then anything.
             lengths: (B,) real targets, on the CPU, at least 1.
             state: (B, D).
+            dropout: multipliers, in training.
         """
+        if dropout is not None:
+            embedded = embedded * dropout.inputs
         packing = Packing.of(lengths).to(targets.device)
         tokens = packing.sequence, packing.position
         if fused(embedded.device):
@@ -65,5 +82,7 @@ class Decoder(nn.Module):
             gates = nn.functional.linear(pad_rows(embedded[tokens]), weight_in, bias_in)[: len(packing.sequence)]
             first = state[packing.order]
             hidden = gru(gates[None], weight[None], bias[None], packing.sizes, first[None])[0]
+        if dropout is not None:
+            hidden = hidden * dropout.outputs[tokens]
         nll = token_nll(hidden, self.output.weight, self.output.bias, targets[tokens])
         return TokenLoss(nll, packing.sequence)

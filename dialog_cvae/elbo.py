@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from dialog_cvae import distributions
-from dialog_cvae.cvae import CVAE, TensorBatch
-from dialog_cvae.data.batches import EncodedCorpus, collate
+from dialog_cvae.data.batches import EncodedCorpus
+from dialog_cvae.data.sentences import Sentences
 from dialog_cvae.devices import moved
+from dialog_cvae.latent_model import LatentModel
 
 ACTIVE_VARIANCE = 0.01  # Burda et al. (2016): a unit is active when its mean varies more than this over the data
 _TERMS = ("reconstruction", "prior", "shuffled", "kl", "bag_of_words")
@@ -59,8 +60,8 @@ class ElboReport(NamedTuple):
 
 @torch.inference_mode()
 def evaluate_elbo(
-    model: CVAE,
-    corpus: EncodedCorpus,
+    model: LatentModel,
+    corpus: EncodedCorpus | Sentences,
     *,
     seed: int = 0,
     batch_size: int = 64,
@@ -71,7 +72,7 @@ def evaluate_elbo(
     """Score every window of a corpus once.
 
     Args:
-        model: left in the mode it was in; it has no dropout.
+        model: evaluated in evaluation mode, and left in the mode it was in.
         corpus: encoded for this model.
         seed: of the noise, which does not depend on the batch size.
         batch_size: windows at a time.
@@ -82,17 +83,18 @@ def evaluate_elbo(
     device = next(model.parameters()).device
     rng = np.random.default_rng(seed)
     latent = model.config.latent_size
-    responses = corpus.responses
+    training = model.training
+    model.eval()
     sums = torch.zeros(len(_TERMS) + 2 + 2 * latent, dtype=torch.float64, device=device)
-    for index, begin in enumerate(range(0, len(responses), batch_size)):
-        chosen = responses[begin : begin + batch_size]
+    for index, chosen in enumerate(corpus.chunks(corpus.responses, batch_size)):
         drawn = rng.standard_normal((len(chosen), 2, latent), dtype=np.float32)  # for all, that all may share it out
         if index % part[1] == part[0]:
-            batch = TensorBatch.from_arrays(collate(corpus, chosen, model.config.max_context), device)
+            batch = model.batch(corpus, chosen, device)
             sums += _sums(model, batch, moved(torch.from_numpy(drawn), device))
             if advance is not None:
                 advance(len(chosen))
-    return _report((sums if total is None else total(sums)).cpu(), model.bow_head is not None)
+    model.train(training)
+    return _report((sums if total is None else total(sums)).cpu(), model.config.bow)
 
 
 def _report(sums: Tensor, bow: bool) -> ElboReport:
@@ -118,7 +120,7 @@ def _report(sums: Tensor, bow: bool) -> ElboReport:
     )
 
 
-def _sums(model: CVAE, batch: TensorBatch, noise: Tensor) -> Tensor:
+def _sums(model: LatentModel, batch: Any, noise: Tensor) -> Tensor:
     """Sums over a batch in double precision: `_TERMS`, windows, tokens, mean(q) - mean(p) (Z), its square (Z).
 
     They stay on the model's device, which is asked for the sums of all batches at once. Noise is (B, 2, Z).

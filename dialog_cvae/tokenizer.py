@@ -1,7 +1,8 @@
 """Text to token ids and back, over one SentencePiece vocabulary.
 
-Two modes share the class and the special ids. `word` is the paper's: lower-cased text cut by NLTK's WordPunct
-expression, each of the most frequent words a token, the rest `<unk>`. `unigram` is SentencePiece's unigram model with
+Three modes share the class and the special ids. `word` is the paper's: lower-cased text cut by NLTK's WordPunct
+expression, each of the most frequent words a token, the rest `<unk>`. `space` is the same over words as they stand
+between spaces, for corpora whose text is tokenised already. `unigram` is SentencePiece's unigram model with
 byte fallback, which keeps case and can write any text.
 
 Both vocabularies are trained on word counts instead of lines: the result then depends neither on the order of the
@@ -44,6 +45,7 @@ _UNWRITTEN_BYTES = frozenset({*range(0x20), 0x7F, 0xC0, 0xC1, *range(0xF5, 0x100
 # The model file ends in its own SHA-256, as a protocol buffer field (number 1000, 32 bytes) that readers skip, because
 # SentencePiece loads without complaint a file that was cut between two fields.
 _SEAL = b"\xc2\x3e\x20"
+_AT_SPACES = b"\xca\x3e\x05space"  # likewise (number 1001), before it, in space mode
 
 
 def words(text: str) -> list[str]:
@@ -54,11 +56,19 @@ def words(text: str) -> list[str]:
     return found
 
 
+def words_between_spaces(text: str) -> list[str]:
+    """The words of space mode, as they stand; a literal `<unk>` is the unknown word."""
+    return _writable(text).split()
+
+
+_WORDS = {"word": words, "space": words_between_spaces}
+
+
 class Tokenizer:
     """One vocabulary and its rules; immutable, and safe to share between threads.
 
     Attributes:
-        mode: "word" or "unigram".
+        mode: "word", "space" or "unigram".
         pieces: what each id stands for; a word, or a SentencePiece piece in which `▁` is a space.
         never_generated: ids that a reply must not contain; a caller that wants the unknown word allows `unk_id`.
     """
@@ -69,7 +79,7 @@ class Tokenizer:
     eos_id: ClassVar[int] = 3
     dialog_start_id: ClassVar[int] = 4
 
-    mode: Literal["word", "unigram"]
+    mode: Literal["word", "space", "unigram"]
     pieces: tuple[str, ...]
     never_generated: tuple[int, ...]
 
@@ -91,8 +101,9 @@ class Tokenizer:
         ids = range(self._processor.vocab_size())
         raw = [self._processor.id_to_piece(i) for i in ids]
         self._bytes: dict[int, int] = {i: int(raw[i][1:-1], 16) for i in ids if self._processor.is_byte(i)}
-        self.mode = "unigram" if self._bytes else "word"
-        start = len(_SPACE) if self.mode == "word" else 0
+        at_spaces = model[:-sealed].endswith(_AT_SPACES)
+        self.mode = "unigram" if self._bytes else "space" if at_spaces else "word"
+        start = 0 if self.mode == "unigram" else len(_SPACE)
         first = len(SPECIALS)
         self.pieces = (*SPECIALS, *(piece[start:].translate(_UNESCAPE) for piece in raw[first:]))
         self._raw = raw
@@ -104,16 +115,17 @@ class Tokenizer:
     def train(cls, texts: Iterable[str], config: TokenizerConfig) -> Tokenizer:
         """Build a vocabulary; equal texts in any order and on any machine give an equal model.
 
-        In word mode the vocabulary is the most frequent words, of equally frequent ones those first in code-point
-        order; what is longer than 256 characters is no word. In unigram mode a small corpus lowers the size by
-        itself, and characters too rare for the size are left to the byte pieces.
+        In word and space mode the vocabulary is the most frequent words, of equally frequent ones those first in
+        code-point order; what is longer than 256 characters is no word. In unigram mode a small corpus lowers the
+        size by itself, and characters too rare for the size are left to the byte pieces.
 
         Raises:
             ConfigError: `vocab_size` has no room for the byte pieces.
             DialogCvaeError: the texts contain no word.
         """
-        if config.mode == "word":
-            counts = Counter(word for text in texts for word in words(text) if len(word) <= _MAX_WORD_LENGTH)
+        if config.mode != "unigram":
+            cut = _WORDS[config.mode]
+            counts = Counter(word for text in texts for word in cut(text) if len(word) <= _MAX_WORD_LENGTH)
             train = _train_word
         else:
             if config.vocab_size < _MIN_UNIGRAM_SIZE:
@@ -127,7 +139,7 @@ class Tokenizer:
         del counts[UNK]
         if not counts:
             raise DialogCvaeError("tokenizer: the training texts contain no word")
-        model = train(counts, config.vocab_size)
+        model = train(counts, config.vocab_size) + (_AT_SPACES if config.mode == "space" else b"")
         return cls(model + _SEAL + hashlib.sha256(model).digest())
 
     @classmethod
@@ -173,7 +185,7 @@ class Tokenizer:
     def whole_words(self) -> dict[int, str]:
         """The ids that can stand for a whole word, each with the word in lower case, as word vectors spell it."""
         first = range(len(SPECIALS), len(self.pieces))
-        if self.mode == "word":
+        if self.mode != "unigram":
             return {i: self.pieces[i] for i in first}
         begin = ((i, self._raw[i]) for i in first if i not in self._bytes)
         return {i: raw[len(_SPACE) :].lower() for i, raw in begin if raw.startswith(_SPACE) and len(raw) > len(_SPACE)}
@@ -183,9 +195,9 @@ class Tokenizer:
 
         A literal `<unk>` is the unknown word, as corpora use it. Every other special name is ordinary text.
         """
-        if self.mode == "word":
+        if self.mode != "unigram":
             lookup, unknown = self._ids.get, self.unk_id
-            return [lookup(word, unknown) for word in words(text)]
+            return [lookup(word, unknown) for word in _WORDS[self.mode](text)]
         ids: list[int] = []
         for part in _with_unknown(_writable(text)):
             ids += [self.unk_id] if part == UNK else self._processor.encode(" ".join(part.split()).translate(_ESCAPE))
@@ -198,8 +210,9 @@ class Tokenizer:
             ids: any ids in range. Special ones vanish, except that the unknown word reads `<unk>`; byte pieces that
                 do not add up to a character vanish too.
         """
-        if self.mode == "word":
-            return detokenize(self.tokens(ids))
+        if self.mode != "unigram":
+            tokens = self.tokens(ids)
+            return detokenize(tokens) if self.mode == "word" else " ".join(tokens)
         parts: list[str] = []
         pending = bytearray()
         for i in ids:

@@ -135,7 +135,8 @@ class ElboTerms(NamedTuple):
 
     Attributes:
         reconstruction: (B,) -log p(x | z, c), summed over the response's tokens and `</s>`.
-        kl: (B,) KL(q(z | x, c) || p(z | c)), summed over latent dimensions.
+        kl: (B,) KL(q(z | x, c) || p(z | c)), summed over latent dimensions; (B, Z), for each dimension, where the model
+            was asked for that.
         bag_of_words: (B,) -log of the bag-of-words head, summed over the same tokens; None without that head.
         tokens: (B,) int64, target tokens of the response with `</s>`.
     """

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dialog_cvae.data.batches import EncodedCorpus
+from dialog_cvae.data.sentences import Sentences
 from dialog_cvae.decoding import Decoding
 from dialog_cvae.respond import Responder, selected
 from dialog_cvae.types import Conversation, Utterance
@@ -98,7 +99,7 @@ def answered(corpus: EncodedCorpus) -> NDArray[np.int64]:
     return responses[corpus.places(responses)[1] > 1]  # at 0 stands the pseudo-utterance, at 1 what answers nobody
 
 
-def generators(corpus: EncodedCorpus, responses: NDArray[np.int64], seed: int) -> list[np.random.Generator]:
+def generators(corpus: EncodedCorpus | Sentences, responses: NDArray[np.int64], seed: int) -> list[np.random.Generator]:
     """The randomness of the replies to each context, wherever and with whatever else they are drawn."""
     places = zip(*corpus.places(responses), strict=True)
     return [generator(seed, int(conversation), int(place) - 1) for conversation, place in places]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,9 +17,11 @@ from torch import Tensor
 from dialog_cvae import distributions
 from dialog_cvae.cvae import CVAE, TensorBatch
 from dialog_cvae.data.batches import NOBODY, EncodedCorpus, Integers, collate
+from dialog_cvae.data.sentences import Sentences
 from dialog_cvae.devices import moved
 from dialog_cvae.elbo import perplexity
 from dialog_cvae.errors import ConfigError
+from dialog_cvae.latent_model import LatentModel
 from dialog_cvae.types import Gaussian
 from eval.generation import generators
 from eval.latent import Posteriors
@@ -70,7 +72,7 @@ class SubsetPerplexity(NamedTuple):
 
 @torch.inference_mode()
 def posteriors(
-    model: CVAE, corpus: EncodedCorpus, *, batch_size: int = 256, advance: Advance | None = None
+    model: LatentModel, corpus: EncodedCorpus | Sentences, *, batch_size: int = 256, advance: Advance | None = None
 ) -> Posteriors:
     """q(z | x, c) and p(z | c) of every response, in the corpus's order.
 
@@ -81,19 +83,19 @@ def posteriors(
         advance: told after each batch how many windows it had.
     """
     found: list[tuple[NDArray[np.float32], ...]] = []
-    for _, batch in _batches(model, corpus, corpus.responses, batch_size):
+    for chosen, batch in _batches(model, corpus, corpus.responses, batch_size):
         encoded = model.encode(batch)
         parameters = (*model.posterior(encoded), *model.prior(encoded.condition))
         found.append(tuple(tensor.float().cpu().numpy() for tensor in parameters))
         if advance is not None:
-            advance(len(batch.response))
+            advance(len(chosen))
     return Posteriors(*(np.concatenate(arrays) for arrays in zip(*found, strict=True)))
 
 
 @torch.inference_mode()
 def importance_weighted_nll(
-    model: CVAE,
-    corpus: EncodedCorpus,
+    model: LatentModel,
+    corpus: EncodedCorpus | Sentences,
     responses: Integers,
     ks: Sequence[int],
     *,
@@ -210,27 +212,28 @@ def loader_batches(
     return batches
 
 
-def _check(corpus: EncodedCorpus, responses: Integers, ks: Sequence[int]) -> None:
+def _check(corpus: EncodedCorpus | Sentences, responses: Integers, ks: Sequence[int]) -> None:
     if not len(responses):
         raise ConfigError("responses must be at least 1, but are 0")
-    inside = (responses >= 0) & (responses < len(corpus.speaker))
-    if not inside.all() or (corpus.speaker[responses] == NOBODY).any():
-        raise ConfigError(f"responses must be utterances of the corpus, from 1 to {len(corpus.speaker) - 1}")
+    speaker = corpus.speaker if isinstance(corpus, EncodedCorpus) else corpus.responses  # a sentence has an author
+    inside = (responses >= 0) & (responses < len(speaker))
+    if not inside.all() or (speaker[responses] == NOBODY).any():
+        raise ConfigError(f"responses must be utterances of the corpus, from 1 to {len(speaker) - 1}")
     if not ks or not 1 <= min(ks) <= max(ks) <= MAX_DRAWS:
         raise ConfigError(f"ks must be numbers from 1 to {MAX_DRAWS}, but are {list(ks)}")
 
 
 def _batches(
-    model: CVAE, corpus: EncodedCorpus, responses: Integers, size: int
-) -> Iterator[tuple[NDArray[np.int64], TensorBatch]]:
-    """Windows, `size` at a time, where the model is."""
+    model: LatentModel, corpus: EncodedCorpus | Sentences, responses: Integers, size: int
+) -> Iterator[tuple[NDArray[np.int64], Any]]:
+    """Examples, `size` at a time, where the model is."""
     device = next(model.parameters()).device
-    for begin in range(0, len(responses), size):
-        chosen = responses[begin : begin + size].astype(np.int64)
-        yield chosen, TensorBatch.from_arrays(collate(corpus, chosen, model.config.max_context), device)
+    for part in corpus.chunks(responses, size):
+        chosen = part.astype(np.int64)
+        yield chosen, model.batch(corpus, chosen, device)
 
 
-def _log_weights(model: CVAE, batch: TensorBatch, noise: Tensor, rows: int) -> Tensor:
+def _log_weights(model: LatentModel, batch: Any, noise: Tensor, rows: int) -> Tensor:
     """The weights log p(x | z, c) + log p(z | c) - log q(z | x, c) in double precision, (B, K), from noise (B, K, Z).
 
     Windows are encoded once and their responses decoded from all draws, `rows` at a time.
@@ -246,9 +249,8 @@ def _log_weights(model: CVAE, batch: TensorBatch, noise: Tensor, rows: int) -> T
     nll = []
     for part in torch.split(torch.arange(len(codes)), rows):
         window = part // noise.shape[1]
-        there = moved(window, noise.device)
-        repeated = batch._replace(response=batch.response[there], target_lengths=batch.target_lengths[window])
-        nll.append(model.reconstruction(repeated, encoded.condition[there], codes[moved(part, noise.device)]))
+        condition = encoded.condition[moved(window, noise.device)]
+        nll.append(model.reconstruction(batch.repeated(window), condition, codes[moved(part, noise.device)]))
     return ratio - torch.cat(nll).double().view_as(ratio)
 
 

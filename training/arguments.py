@@ -43,7 +43,7 @@ SHORT_NAMES = {
 class RunOptions(Config):
     """What a run is started with beside its configuration: none of it changes the result."""
 
-    recipe: Literal["paper", "released", "small", "glove100", "sample"] = Field(
+    recipe: Literal["paper", "released", "small", "glove100", "sample", "toy", "ptb", "ptb-small"] = Field(
         "paper", description="configuration to start from"
     )
     config: Path | None = Field(None, description="JSON or TOML file with fields of the configuration, over the recipe")

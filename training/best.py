@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dialog_cvae.checkpoint import Checkpoint, CheckpointConfig, Provenance
-from dialog_cvae.cvae import CVAE
 from dialog_cvae.elbo import ElboReport
+from dialog_cvae.latent_model import LatentModel
 from dialog_cvae.runtime.torch_engine import weights_of
 from training.card import joint_licence, model_card
 from training.config import FitConfig
@@ -26,7 +26,7 @@ class BestCheckpoint:
     config: FitConfig
     start: Start
 
-    def __call__(self, model: CVAE, step: int, report: ElboReport) -> None:
+    def __call__(self, model: LatentModel, step: int, report: ElboReport) -> None:
         """Save the model with its metrics and card."""
         fitted = self.config.model_dump(mode="json", exclude={"corpus": {"dir"}})
         fitted["corpus"]["name"] = Path(fitted["corpus"]["name"]).name  # a user's folders are nobody else's business
@@ -42,7 +42,14 @@ class BestCheckpoint:
             fit=fitted,
         )
         tokenizer, topics = self.vocabulary.tokenizer, self.vocabulary.topics
-        config = CheckpointConfig(model=model.config, vocab_size=len(tokenizer), topics=topics, provenance=provenance)
+        of_sentences = self.config.corpus.of_sentences
+        config = CheckpointConfig(
+            model=self.config.model if of_sentences else model.config,
+            sentence=self.config.sentence if of_sentences else None,
+            vocab_size=len(tokenizer),
+            topics=topics,
+            provenance=provenance,
+        )
         metrics = {"split": "valid", "step": step} | report.figures()
-        card = model_card(provenance, model.config, len(topics), metrics, self.start.command)
+        card = model_card(provenance, config, metrics, self.start.command)
         Checkpoint(config, weights_of(model), tokenizer, metrics, card).save(self.path)

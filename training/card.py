@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dialog_cvae.checkpoint import Provenance
-from dialog_cvae.config import ModelConfig
+from dialog_cvae.checkpoint import CheckpointConfig, Provenance
+from dialog_cvae.config import SentenceModelConfig
 
 OWN_LICENCE = "that of the user's own conversations"
 _AND_OWN = f" and {OWN_LICENCE}"
@@ -28,10 +28,11 @@ def joint_licence(licences: Sequence[str | None]) -> str | None:
     return "; ".join(dict.fromkeys(name for names in published for name in names)) + (_AND_OWN if own else "")
 
 
-def model_card(
-    provenance: Provenance, model: ModelConfig, topics: int, metrics: Mapping[str, Any], command: str
-) -> str:
+def model_card(provenance: Provenance, config: CheckpointConfig, metrics: Mapping[str, Any], command: str) -> str:
     """Markdown for people: what the model is, what it saw, what was measured, what it must not be used for."""
+    if config.sentence is not None:
+        return _sentence_card(provenance, config.sentence, metrics, command)
+    model, topics = config.model, len(config.topics)
     kind = ("CVAE" if model.latent_size else "Decoder without z") + (" with bag-of-words loss" if model.bow else "")
     what = (
         "A conditional variational autoencoder that samples several replies to a conversation."
@@ -40,7 +41,6 @@ def model_card(
     )
     licence = provenance.licence or OWN_LICENCE
     style = f", text style `{provenance.style}`" if provenance.style else ""
-    figures = "\n".join(f"| {name} | {_shown(value)} |" for name, value in metrics.items())
     return f"""# {kind} fitted on {provenance.data}
 
 {what}
@@ -51,9 +51,7 @@ def model_card(
 
 ## Validation at this step
 
-| measure | value |
-|---|---|
-{figures}
+{_table(metrics)}
 
 ELBO, reconstruction and KL are nats for each response, with one latent sample; perplexities are over the corpus.
 
@@ -70,6 +68,30 @@ responder = dialog_cvae.load("path/to/this/folder")
 The model imitates the text it was fitted on, with its errors and opinions. It knows no facts, and a reply may be wrong,
 rude or off the point: show its replies as suggestions to a person.
 """
+
+
+def _sentence_card(provenance: Provenance, model: SentenceModelConfig, metrics: Mapping[str, Any], command: str) -> str:
+    kind = "VAE of sentences" if model.latent_size else "Language model of sentences"
+    return f"""# {kind} fitted on {provenance.data}
+
+Made for measurements of posterior collapse, not for writing text.
+
+- Fitted on: {provenance.data}; {provenance.step} updates; z has {model.latent_size} dimensions.
+- Licence of the weights: {provenance.licence or OWN_LICENCE}.
+- Command: `{command}`
+
+## Validation at this step
+
+{_table(metrics)}
+
+ELBO, reconstruction and KL are nats for each sentence, with one latent sample; perplexities are over the corpus.
+"""
+
+
+def _table(metrics: Mapping[str, Any]) -> str:
+    return "\n".join(
+        ("| measure | value |", "|---|---|", *(f"| {name} | {_shown(v)} |" for name, v in metrics.items()))
+    )
 
 
 def _shown(value: object) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from dialog_cvae.config import Config, DataConfig, ModelConfig, Share, TokenizerConfig
+from dialog_cvae.config import Config, DataConfig, ModelConfig, SentenceModelConfig, Share, TokenizerConfig
 from training.schedules import BetaSchedule, LearningRateSchedule
 
 DEFAULT_EPOCHS = 15
@@ -45,6 +45,22 @@ class TrainConfig(Config):
         description="share of the decoder's input words whose embedding is replaced by zeros, so that z has to say "
         "more; after Bowman et al. (2016), who put the unknown word in their place",
     )
+    dropout: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of the decoder's embedded inputs, and of its states before the softmax, that an update sets "
+        "to 0",
+    )
+    free_bits: float = Field(
+        0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="nats of KL that an example has for nothing: the loss takes max(free_bits, KL)",
+    )
+    free_bits_in: Literal["total", "dimension"] = Field(
+        "total", description="whether free_bits are of an example's whole KL or of each latent dimension's"
+    )
     bow_weight: float = Field(
         1.0, ge=0, allow_inf_nan=False, description="weight of the bag-of-words loss, never annealed"
     )
@@ -68,25 +84,40 @@ class TrainConfig(Config):
             raise ValueError(f"give epochs ({self.epochs}) or max_steps ({self.max_steps}), not both")
         return self
 
-    def total_steps(self, windows: int) -> int:
-        """T, fixed at the start of a run."""
-        return self.max_steps or (self.epochs or DEFAULT_EPOCHS) * self.steps_per_epoch(windows)
+    def total_steps(self, windows: int, per_epoch: int | None = None) -> int:
+        """T, fixed at the start of a run; `per_epoch` where a pass is not of full batches."""
+        return self.max_steps or (self.epochs or DEFAULT_EPOCHS) * (per_epoch or self.steps_per_epoch(windows))
 
     def steps_per_epoch(self, windows: int) -> int:
         """Updates in one pass over the training windows."""
         return -(-windows // self.batch_size)
 
-    def validation_interval(self, windows: int) -> int:
-        """Steps between validations."""
-        return self.validate_every or max(1, self.steps_per_epoch(windows) // 4)
+    def validation_interval(self, windows: int, per_epoch: int | None = None) -> int:
+        """Steps between validations; `per_epoch` where a pass is not of full batches."""
+        return self.validate_every or max(1, (per_epoch or self.steps_per_epoch(windows)) // 4)
 
 
 class FitConfig(Config):
-    """A whole experiment; a recipe returns one and a variant changes a field of it."""
+    """A whole experiment; a recipe returns one and a variant changes a field of it.
+
+    A corpus of conversations is modelled by the conditional VAE, whose sizes `model` gives, one of sentences by the
+    unconditional one of `sentence`.
+    """
 
     corpus: DataConfig = DataConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()
     model: ModelConfig = ModelConfig()
+    sentence: SentenceModelConfig = SentenceModelConfig()
     beta: BetaSchedule = BetaSchedule()
     learning_rate: LearningRateSchedule = LearningRateSchedule()
     train: TrainConfig = TrainConfig()
+
+    @property
+    def sizes(self) -> ModelConfig | SentenceModelConfig:
+        """Of the model that is fitted."""
+        return self.sentence if self.corpus.of_sentences else self.model
+
+    @property
+    def max_tokens(self) -> int:
+        """Tokens of an utterance or sentence, at most."""
+        return self.sentence.max_tokens if self.corpus.of_sentences else self.model.max_utterance_tokens

@@ -17,10 +17,11 @@ from typing import Any, NamedTuple
 import torch
 
 from dialog_cvae.checkpoint import Checkpoint
-from dialog_cvae.cvae import CVAE
 from dialog_cvae.data.batches import EncodedCorpus
 from dialog_cvae.data.cache import open_cache
+from dialog_cvae.data.sentences import Sentences
 from dialog_cvae.errors import CheckpointError, ConfigError, DialogCvaeError
+from dialog_cvae.latent_model import LatentModel
 from dialog_cvae.products import multiplies_fast
 from training import arguments, folder, setup
 from training.adam import GuardedAdam
@@ -35,6 +36,7 @@ from training.loop import Run, train
 from training.memory import keep_freed_memory
 from training.observer import Bystander, StopRequest
 from training.plots import CURVES_FILE, draw_learning_curves
+from training.sentences import SentenceBatches
 from training.setup import Vocabulary
 from training.state import Progress, load_state, save_state, share_state
 from training.stopping import Stopping
@@ -69,7 +71,7 @@ class Parts(NamedTuple):
 
     summary: Summary
     vocabulary: Vocabulary
-    model: CVAE
+    model: LatentModel
     train: EncodedCorpus
     valid: EncodedCorpus
 
@@ -177,9 +179,8 @@ def _parts(config: FitConfig, options: RunOptions, init: Checkpoint | None, out:
         lambda text: (Vocabulary.from_json(text), None),
     )
     model = setup.new_model(config, vocabulary) if fresh is None else fresh
-    limit = config.model.max_utterance_tokens
     encoded, valid = world.machine_by_turns(
-        lambda: [corpus.encoded(split, vocabulary, limit) for split in ("train", "valid")]
+        lambda: [corpus.encoded(split, vocabulary, config.max_tokens) for split in ("train", "valid")]
     )
     return Parts(corpus.summary, vocabulary, model, encoded, valid)
 
@@ -201,7 +202,7 @@ def _described(config: FitConfig, cache: str | None) -> TrainingCorpus:
     return corpus
 
 
-def _fresh_parts(config: FitConfig, corpus: TrainingCorpus, init: Checkpoint | None) -> tuple[Vocabulary, CVAE]:
+def _fresh_parts(config: FitConfig, corpus: TrainingCorpus, init: Checkpoint | None) -> tuple[Vocabulary, LatentModel]:
     """Vocabulary and model of a new run, from nothing or from a checkpoint."""
     if init is not None:
         print(f"starting from {init.config.provenance.data}: its sizes and its tokenizer are kept", flush=True)
@@ -219,8 +220,12 @@ def _fresh_parts(config: FitConfig, corpus: TrainingCorpus, init: Checkpoint | N
 def _run(out: Path, parts: Parts, device: torch.device, keep_best: BestCheckpoint, resume: bool, world: World) -> int:
     config, vocabulary, encoded, valid = keep_best.config, parts.vocabulary, parts.train, parts.valid
     model = parts.model.to(device)
-    windows = Windows(encoded, config.train, config.model, world, device)
-    total = config.train.total_steps(encoded.windows)
+    windows: Windows | SentenceBatches = Windows(encoded, config.train, config.model, world, device)
+    judged: EncodedCorpus | Sentences = valid
+    if config.corpus.of_sentences:
+        windows = SentenceBatches(Sentences.of(encoded), config.train, config.sentence, world, device)
+        judged = Sentences.of(valid)
+    total = config.train.total_steps(encoded.windows, windows.per_epoch)
     _check_schedules(config, total)
     optimiser = GuardedAdam(model.parameters(), lr=config.learning_rate.peak)
     progress = Progress(
@@ -252,10 +257,11 @@ def _run(out: Path, parts: Parts, device: torch.device, keep_best: BestCheckpoin
     )
     with StopRequest() as stop, ExitStack() as stack:
         observer = world.lead(lambda: stack.enter_context(Journal(out, progress, config))) or Bystander()
-        run = Run(config, out, model, optimiser, windows, valid, observer, keep_best, interrupted=stop, world=world)
+        run = Run(config, out, model, optimiser, windows, judged, observer, keep_best, interrupted=stop, world=world)
         progress = train(run, progress)
     number = max(int(each) for each in world.gather(str(int(stop.signal or 0))))
-    return world.share(lambda: _finish(out, progress, number), str, int)
+    serves = not config.corpus.of_sentences
+    return world.share(lambda: _finish(out, progress, number, serves), str, int)
 
 
 def _check_schedules(config: FitConfig, total: int) -> None:
@@ -266,7 +272,7 @@ def _check_schedules(config: FitConfig, total: int) -> None:
             raise ConfigError(f"{name}: {error} (give --beta.cycles, --learning-rate.cycles or more steps)") from None
 
 
-def _resumed(out: Path, model: CVAE, optimiser: torch.optim.Adam, start: Progress) -> Progress:
+def _resumed(out: Path, model: LatentModel, optimiser: torch.optim.Adam, start: Progress) -> Progress:
     """Put the saved state back, having checked that it belongs to this data, duration and seed."""
     progress = load_state(out, model, optimiser)
     if progress.data != start.data:
@@ -290,7 +296,7 @@ def _resumed(out: Path, model: CVAE, optimiser: torch.optim.Adam, start: Progres
     return progress
 
 
-def _finish(out: Path, progress: Progress, number: int) -> int:
+def _finish(out: Path, progress: Progress, number: int, serves: bool) -> int:
     """Draw what was learnt, say how it ended, and return the exit status; `number` is the signal's that stopped it."""
     records = read_metrics(out)
     if any(record["kind"] == "valid" for record in records):
@@ -306,9 +312,10 @@ def _finish(out: Path, progress: Progress, number: int) -> int:
     early = "" if progress.step == progress.total_steps else " (stopped early: the validation ELBO no longer improves)"
     print(
         f"done after step {progress.step}{early}; validation ELBO {-progress.stopping.best:.3f}\n"
-        f"checkpoint: {out / BEST_FOLDER}\nlearning curves: {out}/{CURVES_FILE}\n"
-        f"serve it: DIALOG_CVAE_CHECKPOINT={shlex.quote(str(out))}/best uvicorn api.app:app"
+        f"checkpoint: {out / BEST_FOLDER}\nlearning curves: {out}/{CURVES_FILE}"
     )
+    if serves:
+        print(f"serve it: DIALOG_CVAE_CHECKPOINT={shlex.quote(str(out))}/best uvicorn api.app:app")
     return 0
 
 

@@ -63,6 +63,8 @@ def decide_corpus(config: FitConfig) -> FitConfig:
 def default_out(config: FitConfig) -> Path:
     """A folder that names corpus, model, schedule and seed."""
     model = ("cvae" if config.model.latent_size else "hred") + ("-bow" if config.model.bow else "")
+    if config.corpus.of_sentences:
+        model = "vae" if config.sentence.latent_size else "lm"
     return Path("runs") / f"{Path(config.corpus.name).stem}-{model}-{config.beta.kind}-seed{config.train.seed}"
 
 
@@ -97,16 +99,24 @@ def like_checkpoint(config: FitConfig, checkpoint: Checkpoint, asked: Sequence[M
             raise ConfigError(
                 f"train.vectors: the checkpoint of --init has its own embeddings, but {vectors!r} is given"
             )
-    fixed: dict[str, Any] = {"model": checkpoint.config.model.model_dump(), "train": {"vectors": None}}
+    sizes = checkpoint.config.sentence
+    if (sizes is not None) != config.corpus.of_sentences:
+        kinds = ("conversations", "sentences")
+        raise ConfigError(
+            f"init: the checkpoint is of {kinds[sizes is not None]}, but corpus {config.corpus.name} is of "
+            f"{kinds[config.corpus.of_sentences]}"
+        )
+    name, model = ("model", checkpoint.config.model) if sizes is None else ("sentence", sizes)
+    fixed: dict[str, Any] = {name: model.model_dump(), "train": {"vectors": None}}
     if "tokenizer" in checkpoint.config.provenance.fit:
         fixed["tokenizer"] = checkpoint.config.provenance.fit["tokenizer"]
-    for section in ("model", "tokenizer"):
+    for section in (name, "tokenizer"):
         values = fixed.get(section, {})
-        for name in {name for layer in asked for name in arguments.section(layer, section)} & values.keys():
-            value = getattr(getattr(config, section), name)
-            if value != values[name]:
+        for field in {field for layer in asked for field in arguments.section(layer, section)} & values.keys():
+            value = getattr(getattr(config, section), field)
+            if value != values[field]:
                 raise ConfigError(
-                    f"{section}.{name}: the checkpoint of --init has {values[name]!r}, but {value!r} was asked for"
+                    f"{section}.{field}: the checkpoint of --init has {values[field]!r}, but {value!r} was asked for"
                 )
     return arguments.layered(config, fixed)
 

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any, Self
 from tqdm import tqdm
 
 from dialog_cvae.checkpoint import write_atomically
-from dialog_cvae.config import ModelConfig
+from dialog_cvae.config import ModelConfig, SentenceModelConfig
 from dialog_cvae.elbo import ElboReport
 from dialog_cvae.errors import DataError
 from training.config import FitConfig
@@ -118,11 +118,11 @@ class Journal:
             f"{report.nats_from_z:.2f}{' (best so far)' if best else ''}"
         )
         # Below half of the schedule's highest beta, a code that is not yet in use is no collapse.
-        collapsed = hardly_uses_z(report, self._config.model) and self._beta > 0.5 * self._config.beta.stop
+        collapsed = hardly_uses_z(report, self._config.sizes) and self._beta > 0.5 * self._config.beta.stop
         if collapsed and not self._collapsed:
             self.say(
                 f"warning: step {step}: KL {report.kl:.3f} nats, nats gained by z {report.nats_from_z:.3f}, "
-                f"active units {report.active_units} of {self._config.model.latent_size}: the posterior is collapsing: "
+                f"active units {report.active_units} of {self._config.sizes.latent_size}: the posterior is collapsing: "
                 f"the decoder hardly uses z. What helps: {' or '.join(remedies(self._config))}"
             )
         self._collapsed = collapsed
@@ -148,7 +148,7 @@ class Journal:
             self.say(f"step {step}/{self._bar.total}: {listed} ({speed:.0f} examples/s)")
 
 
-def hardly_uses_z(report: ElboReport, model: ModelConfig) -> bool:
+def hardly_uses_z(report: ElboReport, model: ModelConfig | SentenceModelConfig) -> bool:
     """Whether z tells the decoder next to nothing, or carries few nats in next to no dimension; false without z."""
     if not model.latent_size:
         return False
@@ -162,7 +162,7 @@ def remedies(config: FitConfig) -> list[str]:
     shorter = "more --beta.cycles" if config.beta.cycle_steps is None else "a smaller --beta.cycle-steps"
     return [
         shorter if cyclical else "--schedule cyclical",
-        *([] if config.model.bow else ["--bow"]),
+        *([] if config.model.bow or config.corpus.of_sentences else ["--bow"]),
         "a smaller --beta.stop",
     ]
 

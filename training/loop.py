@@ -12,10 +12,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dialog_cvae.cvae import CVAE
 from dialog_cvae.data.batches import EncodedCorpus
+from dialog_cvae.data.sentences import Sentences
 from dialog_cvae.elbo import evaluate_elbo
 from dialog_cvae.errors import DialogCvaeError
+from dialog_cvae.latent_model import LatentModel
 from training.adam import GuardedAdam
 from training.ahead import Ahead
 from training.config import FitConfig, TrainConfig
@@ -24,6 +25,7 @@ from training.folder import BEST_FOLDER
 from training.objectives import part_names, weighted
 from training.observer import BestKeeper, Interruption, Observer
 from training.schedules import beta, learning_rate
+from training.sentences import SentenceBatches
 from training.state import Progress, save_state
 from training.windows import Batch, Windows
 
@@ -58,7 +60,7 @@ def figure_names(bow: bool) -> tuple[str, ...]:
 
 
 def update(
-    model: CVAE,
+    model: LatentModel,
     optimiser: GuardedAdam,
     batch: Batch,
     config: TrainConfig,
@@ -85,10 +87,12 @@ def update(
     parameters = list(model.parameters())
     figures = torch.zeros(len(figure_names(model.config.bow)) - 1, device=parameters[0].device)
     figures[-1] = float(interrupted)
-    for windows, noise in batch.parts:
-        with torch.autocast(noise.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-            terms = model(windows, noise)
-        objective = weighted(terms, beta_now, config.bow_weight, batch.size)
+    asked = {"kl_by_dimension": True} if config.free_bits and config.free_bits_in == "dimension" else {}
+    for part in batch.parts:
+        given = (each for each in part if each is not None)
+        with torch.autocast(part.noise.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+            terms = model(*given, **asked)
+        objective = weighted(terms, beta_now, config.bow_weight, batch.size, config.free_bits, config.free_bits_in)
         objective.loss.backward()  # type: ignore[no-untyped-call]
         figures[:-1] += torch.stack((objective.loss.detach(), *(part.detach() for part in objective.parts.values())))
     if world.size > 1:
@@ -113,8 +117,8 @@ class Run:
         config: of the experiment.
         out: folder of the run.
         model, optimiser: what is trained, on its device.
-        windows: what it is trained on.
-        valid: encoded validation conversations.
+        windows: what it is trained on: windows of conversations, or sentences.
+        valid: encoded validation conversations or sentences.
         observer: is told of steps and validations.
         keep_best: saves the best model; called in the first process only.
         interrupted: true once somebody asked to stop.
@@ -123,10 +127,10 @@ class Run:
 
     config: FitConfig
     out: Path
-    model: CVAE
+    model: LatentModel
     optimiser: GuardedAdam
-    windows: Windows
-    valid: EncodedCorpus
+    windows: Windows | SentenceBatches
+    valid: EncodedCorpus | Sentences
     observer: Observer
     keep_best: BestKeeper
     interrupted: Interruption
@@ -224,7 +228,7 @@ def train(run: Run, progress: Progress) -> Progress:
 def _saved(run: Run, progress: Progress) -> Iterator[Progress]:
     """Train, and give how far it is each time that the state was saved, the last time at the end."""
     config, total = run.config.train, progress.total_steps
-    interval = config.validation_interval(run.windows.corpus.windows)
+    interval = config.validation_interval(run.windows.corpus.windows, run.windows.per_epoch)
     device, stop = torch.device(run.windows.device).type, False
     with Ahead(run.windows.from_step(progress.step), BATCHES_AHEAD[device]) as batches:
         ledger = Ledger(run, batches)
@@ -268,7 +272,7 @@ def save(run: Run, progress: Progress) -> Progress:
     Raises:
         TrainingError: a weight is not finite; the state that was saved before is kept.
     """
-    for name, parameter in run.model.named_parameters():
+    for name, parameter in (*run.model.named_parameters(), *run.model.named_buffers()):
         if not bool(torch.isfinite(parameter).all()):
             raise TrainingError(f"step {progress.step}: weight {name} is not finite")
     progress = replace(progress, unlogged=run.observer.unlogged)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from torch import Tensor
 
@@ -26,7 +26,33 @@ def part_names(bow: bool) -> tuple[str, ...]:
     return ("reconstruction", "kl", "bag_of_words") if bow else ("reconstruction", "kl")
 
 
-def weighted(terms: ElboTerms, beta: float, bow_weight: float, windows: int) -> Objective:
+def hinged(kl: Tensor, free_bits: float) -> Tensor:
+    """The KL as the loss has it, where some of it is for nothing: max(free_bits, KL), which has no gradient below.
+
+    Li et al. (2019, "A Surprisingly Effective Fix for Deep Latent Variable Modeling of Text", equation 3), who take the
+    maximum for each example, after Kingma et al. (2016, "Improved Variational Inference with Inverse Autoregressive
+    Flow", equation 15), who first take the mean over a batch. For each example it does not depend on how a batch is
+    divided.
+
+    Args:
+        kl: (B,) in total, or (B, Z) for each dimension, each of which then has `free_bits` nats.
+        free_bits: nats.
+
+    Returns:
+        (B,).
+    """
+    free = kl.clamp_min(free_bits)
+    return free if free.dim() == 1 else free.sum(-1)
+
+
+def weighted(
+    terms: ElboTerms,
+    beta: float,
+    bow_weight: float,
+    windows: int,
+    free_bits: float = 0.0,
+    free_bits_in: Literal["total", "dimension"] = "total",
+) -> Objective:
     """Fu et al. (2019), equation 3, with Zhao et al. (2017)'s bag-of-words loss: L_E + beta L_R + w L_bow.
 
     Args:
@@ -35,9 +61,14 @@ def weighted(terms: ElboTerms, beta: float, bow_weight: float, windows: int) -> 
         bow_weight: w; without effect on a model that has no bag-of-words head.
         windows: of the whole batch. Where `terms` are those of a part of it, the objective is that part's share: the
             sum over all parts, and of their gradients, is the whole batch's.
+        free_bits: nats that the loss's KL does not fall below; the part `kl` is the KL itself.
+        free_bits_in: of an example's whole KL, or of each dimension's, for which `terms.kl` must be (B, Z).
     """
     parts = {"reconstruction": terms.reconstruction.sum() / windows, "kl": terms.kl.sum() / windows}
     loss = parts["reconstruction"] + beta * parts["kl"]
+    if free_bits:
+        kl = terms.kl.sum(-1) if free_bits_in == "total" and terms.kl.dim() == 2 else terms.kl
+        loss = parts["reconstruction"] + beta * (hinged(kl, free_bits).sum() / windows)
     if terms.bag_of_words is not None:
         parts["bag_of_words"] = terms.bag_of_words.sum() / windows
         loss = loss + bow_weight * parts["bag_of_words"]

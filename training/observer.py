@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from types import FrameType
 from typing import Any, Protocol, Self
 
-from dialog_cvae.cvae import CVAE
 from dialog_cvae.elbo import ElboReport
+from dialog_cvae.latent_model import LatentModel
 
 
 class Observer(Protocol):
@@ -53,7 +53,7 @@ class Bystander:
 class BestKeeper(Protocol):
     """Who keeps the best model."""
 
-    def __call__(self, model: CVAE, step: int, report: ElboReport) -> None:
+    def __call__(self, model: LatentModel, step: int, report: ElboReport) -> None:
         """Save the model, which has just had its best validation."""
         ...
 

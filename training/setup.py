@@ -16,7 +16,9 @@ from dialog_cvae.data.batches import EncodedCorpus
 from dialog_cvae.data.corpora import find_vectors
 from dialog_cvae.data.vectors import load_vectors
 from dialog_cvae.errors import ConfigError
+from dialog_cvae.runtime.sentence_model import build_sentence_model
 from dialog_cvae.runtime.torch_engine import build_model
+from dialog_cvae.sentence_vae import SentenceVAE
 from dialog_cvae.tokenizer import Tokenizer
 from training.config import FitConfig
 
@@ -44,14 +46,18 @@ def unknown_share(corpus: EncodedCorpus) -> float:
     return float((corpus.tokens == Tokenizer.unk_id).mean())
 
 
-def new_model(config: FitConfig, vocabulary: Vocabulary) -> CVAE:
+def new_model(config: FitConfig, vocabulary: Vocabulary) -> CVAE | SentenceVAE:
     """A model with fresh weights, which are a function of `train.seed`."""
     torch.manual_seed(config.train.seed)
+    if config.corpus.of_sentences:
+        return SentenceVAE(config.sentence, len(vocabulary.tokenizer))
     return CVAE(config.model, len(vocabulary.tokenizer), len(vocabulary.topics))
 
 
-def fine_tuned_model(checkpoint: Checkpoint, vocabulary: Vocabulary) -> CVAE:
+def fine_tuned_model(checkpoint: Checkpoint, vocabulary: Vocabulary) -> CVAE | SentenceVAE:
     """A checkpoint's model; each new topic starts as the `<unknown>` one."""
+    if checkpoint.config.sentence is not None:
+        return build_sentence_model(checkpoint, "the checkpoint of --init").train()
     model = build_model(checkpoint, "the checkpoint of --init")
     rows = model.topic.weight.detach()
     added = len(vocabulary.topics) - len(checkpoint.config.topics)
@@ -61,7 +67,7 @@ def fine_tuned_model(checkpoint: Checkpoint, vocabulary: Vocabulary) -> CVAE:
 
 
 @torch.no_grad()
-def put_vectors(model: CVAE, vocabulary: Vocabulary, source: str, folder: Path | None) -> float:
+def put_vectors(model: CVAE | SentenceVAE, vocabulary: Vocabulary, source: str, folder: Path | None) -> float:
     """Start the embeddings of known words from word vectors; returns the share of words that have one.
 
     Args:

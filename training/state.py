@@ -27,6 +27,7 @@ from training.stopping import Stopping
 STATE_FILE = Path("state") / "training.safetensors"
 FORMAT = "2"
 _MOMENTS = ("exp_avg", "exp_avg_sq")
+_COUNT = "count"  # of a weight's updates, where not every update of the run was one of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +73,15 @@ class Progress:
 
 def save_state(out: Path, model: nn.Module, optimiser: torch.optim.Adam, progress: Progress) -> None:
     """Write `OUT/state/training.safetensors`; a reader sees the old file or the new one."""
-    tensors = {f"model.{name}": tensor.detach().cpu().contiguous() for name, tensor in model.named_parameters()}
+    kept = (*model.named_parameters(), *model.named_buffers())
+    tensors = {f"model.{name}": tensor.detach().cpu().contiguous() for name, tensor in kept}
     for name, parameter in model.named_parameters():
+        moments = optimiser.state.get(parameter, {})
         for moment in _MOMENTS:
-            if parameter in optimiser.state:
-                tensors[f"{moment}.{name}"] = optimiser.state[parameter][moment].cpu().contiguous()
+            if moment in moments:
+                tensors[f"{moment}.{name}"] = moments[moment].cpu().contiguous()
+        if progress.step and float(moments.get("step", 0)) != progress.step:
+            tensors[f"{_COUNT}.{name}"] = moments.get("step", torch.zeros(())).cpu()
     position = progress.to_json()
     metadata = {"format": FORMAT, "progress": position, "checksum": _checksum(position, tensors)}
     write_atomically(out / STATE_FILE, serialise(tensors, metadata))
@@ -100,12 +105,15 @@ def load_state(out: Path, model: nn.Module, optimiser: torch.optim.Adam) -> Prog
     """
     progress, tensors = _read(out)
     with torch.no_grad():
+        for name, buffer in model.named_buffers():
+            buffer.copy_(_take(tensors, f"model.{name}", buffer, out))
         for name, parameter in model.named_parameters():
             parameter.copy_(_take(tensors, f"model.{name}", parameter, out))
-            if progress.step:
+            count = float(tensors.get(f"{_COUNT}.{name}", progress.step))
+            if count:
                 moments = {moment: _take(tensors, f"{moment}.{name}", parameter, out) for moment in _MOMENTS}
                 optimiser.state[parameter] = {
-                    "step": torch.tensor(float(progress.step), device=parameter.device),
+                    "step": torch.tensor(count, device=parameter.device),
                     **{moment: tensor.to(parameter.device) for moment, tensor in moments.items()},
                 }
     return progress
@@ -113,14 +121,14 @@ def load_state(out: Path, model: nn.Module, optimiser: torch.optim.Adam) -> Prog
 
 def share_state(world: World, model: nn.Module, optimiser: torch.optim.Adam, step: int) -> None:
     """Give every process the first one's weights and, after `step` updates, moments."""
-    world.copy_from_lead(model.parameters())
+    world.copy_from_lead((*model.parameters(), *model.buffers()))
     for parameter in model.parameters() if step else ():
-        if not world.leads:
+        if parameter not in optimiser.state:  # in another process than the first, or before its first update
             optimiser.state[parameter] = {
-                "step": torch.tensor(float(step), device=parameter.device),
+                "step": torch.zeros((), device=parameter.device),
                 **{moment: torch.zeros_like(parameter) for moment in _MOMENTS},
             }
-        world.copy_from_lead(optimiser.state[parameter][moment] for moment in _MOMENTS)
+        world.copy_from_lead(optimiser.state[parameter][name] for name in ("step", *_MOMENTS))
 
 
 def _read(out: Path) -> tuple[Progress, dict[str, Tensor]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,18 +16,20 @@ from torch import Tensor
 from dialog_cvae.config import ModelConfig
 from dialog_cvae.cvae import TensorBatch
 from dialog_cvae.data.batches import EncodedCorpus, Integers, collate, epoch_order, forget_conditions
+from dialog_cvae.decoder import Dropout
 from dialog_cvae.devices import moved
 from training.config import TrainConfig
 from training.distributed import ALONE, World
 
-NOISE, FORGETTING, WORDS = 0, 1, 2  # streams of randomness within a step
+NOISE, FORGETTING, WORDS, UNITS = 0, 1, 2, 3  # streams of randomness within a step
 
 
 class MicroBatch(NamedTuple):
-    """Windows that go through the model together, and their rows of the batch's noise."""
+    """Windows or sentences that go through the model together, with their rows of the noise and the dropout."""
 
-    windows: TensorBatch
+    windows: Any
     noise: Tensor
+    dropout: Dropout | None = None
 
 
 class Batch(NamedTuple):
@@ -60,10 +62,14 @@ class Windows:
     world: World = ALONE
     device: torch.device | str = "cpu"
 
+    @property
+    def per_epoch(self) -> int:
+        """Updates in one pass."""
+        return self.config.steps_per_epoch(self.corpus.windows)
+
     def from_step(self, step: int) -> Iterator[Batch]:
         """The batches of the updates after `step`, without end."""
-        config = self.config
-        per_epoch = config.steps_per_epoch(self.corpus.windows)
+        config, per_epoch = self.config, self.per_epoch
         epoch, position = divmod(step, per_epoch)
         while True:
             order = epoch_order(self.corpus, config.segment, config.seed, epoch)
@@ -78,6 +84,7 @@ class Windows:
         eps = noise(config.seed, step, (size, self.model.latent_size))
         draws = np.random.default_rng((config.seed, step, FORGETTING)).random((size, 3))
         dropped = self._dropped_words(size, step)
+        dropout = self._dropout(responses, step)
         parts = []
         for rows in self.world.shares(size, config.accumulation):
             arrays = collate(self.corpus, responses[rows], self.model.max_context)
@@ -87,8 +94,18 @@ class Windows:
                 windows = windows._replace(
                     dropped=moved(dropped[rows, : int(windows.target_lengths.max())], self.device)
                 )
-            parts.append(MicroBatch(windows, moved(eps[rows], self.device)))
+            own = None if dropout is None else rows_of(dropout, rows, int(windows.target_lengths.max()), self.device)
+            parts.append(MicroBatch(windows, moved(eps[rows], self.device), own))
         return Batch(size, tuple(parts))
+
+    def _dropout(self, responses: Integers, step: int) -> Dropout | None:
+        if self.config.dropout == 0:
+            return None
+        ends = self.corpus.offsets[responses.astype(np.int64) + 1].astype(np.int64)
+        longest = int((ends - self.corpus.offsets[responses].astype(np.int64)).max()) - 1
+        return dropout_of(
+            self.config, step, (len(responses), longest), (self.model.embedding_size, self.model.decoder_size)
+        )
 
     def _dropped_words(self, size: int, step: int) -> Tensor | None:
         """(B, tokens at most) where the decoder does not see its input; it always sees `<s>`. None without dropout."""
@@ -104,3 +121,25 @@ def noise(seed: int, step: int, shape: tuple[int, int]) -> Tensor:
     """Standard normal noise of a step, a function of seed and step."""
     rng = np.random.default_rng((seed, step, NOISE))
     return torch.from_numpy(rng.standard_normal(shape, dtype=np.float32))
+
+
+def dropout_of(config: TrainConfig, step: int, places: tuple[int, int], widths: tuple[int, int]) -> Dropout:
+    """The decoder's dropout in a step, a function of seed and step.
+
+    Args:
+        config: share and seed.
+        step: of the update.
+        places: B of the whole batch, and T.
+        widths: of the decoder's embedded inputs and of its states.
+    """
+    rng = np.random.default_rng((config.seed, step, UNITS))
+    kept = (
+        (rng.random((*places, width), dtype=np.float32) >= config.dropout) / np.float32(1 - config.dropout)
+        for width in widths
+    )
+    return Dropout(*(torch.from_numpy(each) for each in kept))
+
+
+def rows_of(dropout: Dropout, rows: slice, longest: int, device: torch.device | str) -> Dropout:
+    """A part of a batch's dropout: its rows, as far as its longest response goes, where the model is."""
+    return Dropout(*(moved(each[rows, :longest], device) for each in dropout))

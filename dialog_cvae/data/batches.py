@@ -60,6 +60,10 @@ class EncodedCorpus(NamedTuple):
         """How many responses there are."""
         return len(self.speaker) - len(self.topic)
 
+    def chunks(self, chosen: Integers, size: int) -> list[Integers]:
+        """Responses in the given order, `size` at a time."""
+        return [chosen[begin : begin + size] for begin in range(0, len(chosen), size)]
+
     def places(self, utterances: Integers) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The conversation of each utterance, and its position there: 0 is the pseudo-utterance's."""
         conversations = np.searchsorted(self.starts, utterances, side="right") - 1

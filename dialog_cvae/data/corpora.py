@@ -4,26 +4,36 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 from dialog_cvae.config import DataConfig
-from dialog_cvae.data import download, jsonl, sample, swda, swda_files, zhao2017
+from dialog_cvae.data import download, jsonl, ptb, sample, swda, swda_files, toy, zhao2017
 from dialog_cvae.errors import DataError
 from dialog_cvae.types import Conversation, Corpus
 
 Split = Literal["train", "valid", "test"]
 
 DATA_VARIABLE = "DIALOG_CVAE_DATA"
-NAMES = ("swda", "zhao2017", "sample")
+NAMES = ("swda", "zhao2017", "sample", "ptb", "toy")
+SYNTHETIC: Mapping[str, tuple[Callable[[], Corpus], Sequence[Path]]] = {
+    "sample": (sample.read, sample.SOURCE_FILES),
+    "toy": (toy.read, toy.SOURCE_FILES),
+}
 _PLACES = {
     "swda": ("swda/swda.zip", "swda.zip", "swda", "."),
     "zhao2017": ("zhao2017", "."),
+    "ptb": ("ptb", "."),
 }
 _EVIDENCE = {
     "swda": ("swda.zip", "*/swda.zip", "swda-metadata.csv", "*/swda-metadata.csv", "*/*/swda-metadata.csv"),
     "zhao2017": ("train.jsonl", "valid.jsonl", "test.jsonl", "*.p"),
+    "ptb": tuple(ptb.FILES.values()),
+}
+_WANTED = {
+    "zhao2017": "train.jsonl, valid.jsonl and test.jsonl",
+    "ptb": "ptb.train.txt, ptb.valid.txt and ptb.test.txt",
 }
 
 
@@ -43,26 +53,28 @@ def load_corpus(config: DataConfig) -> Corpus:
     config = resolve(config)
     path = locate(config)
     if path is None:
-        return sample.read()
+        return SYNTHETIC[config.name][0]()
     if config.name == "swda":
         return swda.read(path, config.style)
     if config.name == "zhao2017":
         return zhao2017.read(path)
+    if config.name == "ptb":
+        return ptb.read(path)
     return jsonl.read(path, valid_share=config.valid_share, test_share=config.test_share)
 
 
 def locate(config: DataConfig) -> Path | None:
-    """Where the corpus of a decided name is, None for `sample`; `swda` is downloaded if it is nowhere to be found.
+    """Where the corpus of a decided name is, None for a synthetic one; `swda` is downloaded if need be.
 
     Raises:
         DataError: it is not there, or the name is unknown.
     """
-    if config.name == "sample":
+    if config.name in SYNTHETIC:
         return None
     if config.name == "swda":
         return find("swda", config.dir) or download.fetch(download.SWDA)
-    if config.name == "zhao2017":
-        return _zhao2017(config)
+    if config.name in _WANTED:
+        return _found(config)
     if not config.name.endswith(".jsonl"):
         raise DataError(config.name, f"unknown corpus; known are {', '.join(NAMES)} and the path of a .jsonl file")
     path = Path(config.name)
@@ -80,9 +92,11 @@ def source_files(config: DataConfig) -> Sequence[Path]:
     config = resolve(config)
     path = locate(config)
     if path is None:
-        return sample.SOURCE_FILES
+        return SYNTHETIC[config.name][1]
     if config.name == "swda":
         return swda_files.source_files(path)
+    if config.name == "ptb":
+        return ptb.source_files(path)
     return zhao2017.source_files(path) if config.name == "zhao2017" else [path]
 
 
@@ -93,7 +107,7 @@ def load_split(config: DataConfig, split: Split) -> tuple[str, Sequence[Conversa
         DataError: as `load_corpus`.
     """
     one_file = config.name == "zhao2017"
-    corpus = zhao2017.read(_zhao2017(config), splits=(split,)) if one_file else load_corpus(config)
+    corpus = zhao2017.read(_found(config), splits=(split,)) if one_file else load_corpus(config)
     conversations: Sequence[Conversation] = list(getattr(corpus, split))
     return corpus.name, conversations
 
@@ -124,13 +138,11 @@ def find_vectors(name: str, folder: Path | None) -> Path | None:
     return None
 
 
-def _zhao2017(config: DataConfig) -> Path:
-    if (path := find("zhao2017", config.dir)) is None:
-        raise DataError(
-            "zhao2017",
-            "not found; put train.jsonl, valid.jsonl and test.jsonl in a folder zhao2017 below --data-dir or "
-            f"${DATA_VARIABLE}",
-        )
+def _found(config: DataConfig) -> Path:
+    """Where a corpus is that nobody may download."""
+    name = config.name
+    if (path := find(name, config.dir)) is None:
+        raise DataError(name, f"not found; put {_WANTED[name]} in a folder {name} below --data-dir or ${DATA_VARIABLE}")
     return path
 
 

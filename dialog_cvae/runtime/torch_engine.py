@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 from dialog_cvae.checkpoint import WEIGHTS, Checkpoint
 from dialog_cvae.cvae import CVAE
 from dialog_cvae.errors import CheckpointError, ConfigError
+from dialog_cvae.latent_model import LatentModel
 from dialog_cvae.runtime.base import Condition, Floats, Ints
 from dialog_cvae.runtime.rows import RowGRU, RowProduct, by_rows
 from dialog_cvae.types import DialogBatch
@@ -61,7 +62,7 @@ class _NoNormal(TorchFunctionMode):
         return kwargs["tensor"] if func is torch.nn.init.normal_ else func(*args, **kwargs)
 
 
-def weights_of(model: CVAE) -> dict[str, NDArray[np.float32]]:
+def weights_of(model: LatentModel) -> dict[str, NDArray[np.float32]]:
     """Parameters by name, as arrays of their own for a checkpoint."""
     return {name: tensor.detach().cpu().numpy().copy() for name, tensor in model.state_dict().items()}
 

@@ -1,0 +1,97 @@
+"""Sentences by themselves, sorted by length: a batch is of one length, so that nothing is padded."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dialog_cvae.data.batches import EncodedCorpus, Integers
+
+
+class Sentences(NamedTuple):
+    """S sentences as flat arrays, the shortest first; N = sum of their tokens.
+
+    Attributes:
+        tokens: (N,) unsigned, every sentence as `<s> ... </s>`.
+        offsets: (S + 1,) int64, where each sentence's tokens begin.
+        label: (S,) int32, the class, 0 where there is none.
+        source: (S,) int64, where in the corpus each stood.
+    """
+
+    tokens: Integers
+    offsets: NDArray[np.int64]
+    label: NDArray[np.int32]
+    source: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, corpus: EncodedCorpus) -> Sentences:
+        """The utterances of a corpus whose conversations are one sentence each, and whose topics are classes."""
+        rows = corpus.responses
+        begin = corpus.offsets[rows].astype(np.int64)
+        lengths = corpus.offsets[rows + 1].astype(np.int64) - begin
+        order = np.argsort(lengths, kind="stable")
+        begin, lengths = begin[order], lengths[order]
+        offsets = np.concatenate(([0], np.cumsum(lengths)))
+        places = np.repeat(begin - offsets[:-1], lengths) + np.arange(offsets[-1])
+        label = corpus.topic[corpus.places(rows)[0]][order]
+        return cls(corpus.tokens[places], offsets, label, order)
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """(S,) tokens of each, with `<s>` and `</s>`."""
+        return np.diff(self.offsets)
+
+    @property
+    def windows(self) -> int:
+        """S, the examples."""
+        return len(self.label)
+
+    @property
+    def responses(self) -> NDArray[np.int64]:
+        """(S,) every sentence."""
+        return np.arange(self.windows)
+
+    def groups(self) -> list[NDArray[np.int64]]:
+        """The sentences of each length, the shortest first."""
+        cuts = np.flatnonzero(np.diff(self.lengths)) + 1
+        return np.split(self.responses, cuts) if self.windows else []
+
+    def chunks(self, chosen: Integers, size: int) -> list[Integers]:
+        """Sentences in the given order, cut where a chunk has `size` or the length changes."""
+        cuts = np.flatnonzero(np.diff(self.lengths[chosen])) + 1
+        runs = np.split(chosen, cuts) if len(chosen) else []
+        return [run[begin : begin + size] for run in runs for begin in range(0, len(run), size)]
+
+    def rows(self, chosen: Integers) -> NDArray[np.int64]:
+        """(B, L) token ids of sentences of one length."""
+        begin = self.offsets[chosen]
+        lengths = self.offsets[np.asarray(chosen) + 1] - begin
+        assert (lengths == lengths[0]).all(), "a batch is of one length"
+        return self.tokens[begin[:, None] + np.arange(lengths[0])].astype(np.int64)
+
+    def places(self, chosen: Integers) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Where in the corpus each sentence stood, and 1, its position there; see `EncodedCorpus.places`."""
+        return self.source[chosen], np.ones(len(chosen), dtype=np.int64)
+
+
+def epoch_batches(sentences: Sentences, size: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
+    """All sentences of one pass, shuffled, in batches of at most `size` that are of one length each.
+
+    The released code makes its batches once and shuffles their order; here the sentences of a length meet different
+    neighbours in every pass. A function of seed and epoch alone, which is all that a resumed run needs to go on.
+    """
+    rng = np.random.default_rng((seed, epoch))
+    batches = [
+        shuffled[begin : begin + size]
+        for group in sentences.groups()
+        for shuffled in [rng.permutation(group)]
+        for begin in range(0, len(shuffled), size)
+    ]
+    return [batches[index] for index in rng.permutation(len(batches))]
+
+
+def batches_per_epoch(sentences: Sentences, size: int) -> int:
+    """Batches of one pass."""
+    return sum(-(-len(group) // size) for group in sentences.groups())

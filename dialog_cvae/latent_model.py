@@ -1,0 +1,68 @@
+"""What the loop and the evaluations ask of a model with a latent code, conditional or not.
+
+Shape legend: B examples of a batch, C their condition (which may have no dimension), Z latent dimensions.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from dialog_cvae.data.batches import Integers
+from dialog_cvae.decoder import Dropout
+from dialog_cvae.types import Gaussian
+
+
+class Encoded(NamedTuple):
+    """What the encoders know of a batch: the condition (B, C) and each response's vector (B, 2H)."""
+
+    condition: Tensor
+    response: Tensor
+
+
+class LatentModel(nn.Module, ABC):
+    """z ~ p(z | c), x ~ p(x | z, c), q(z | x, c); batches and corpora are of the model's own kinds.
+
+    Calling it gives the terms of the ELBO; see `CVAE.forward`.
+
+    Attributes:
+        config: sizes, `latent_size` and `bow` among them.
+    """
+
+    config: Any
+
+    @abstractmethod
+    def batch(self, corpus: Any, chosen: Integers, device: torch.device | str = "cpu") -> Any:
+        """The batch of the examples `chosen` (B,) of a corpus, on a device."""
+
+    @abstractmethod
+    def encode(self, batch: Any) -> Encoded:
+        """Condition and response of every example."""
+
+    @abstractmethod
+    def prior(self, condition: Tensor) -> Gaussian:
+        """p(z | c): Gaussian of (B, Z)."""
+
+    @abstractmethod
+    def posterior(self, encoded: Encoded) -> Gaussian:
+        """q(z | x, c): Gaussian of (B, Z)."""
+
+    @abstractmethod
+    def reconstruction(self, batch: Any, condition: Tensor, z: Tensor, dropout: Dropout | None = None) -> Tensor:
+        """(B,) -log p(x | z, c) in nats, summed over tokens and `</s>`."""
+
+    @abstractmethod
+    def bag_of_words(self, batch: Any, condition: Tensor, z: Tensor) -> Tensor | None:
+        """(B,) loss of the bag-of-words head; None without the head."""
+
+    @abstractmethod
+    def inference_parameters(self) -> Iterator[nn.Parameter]:
+        """phi: the weights of q(z | x, c) alone."""
+
+    @abstractmethod
+    def generation_modules(self) -> Sequence[nn.Module]:
+        """theta: what p(x | z, c) has for itself."""

@@ -1,0 +1,132 @@
+"""Each remedy against posterior collapse, against the equation that defines it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from dialog_cvae.cvae import CVAE
+from dialog_cvae.data.batches import EncodedCorpus
+from dialog_cvae.distributions import kl, sample
+from dialog_cvae.types import ElboTerms
+from tests.training.tiny_runs import Fit, assert_same_run
+from training.adam import GuardedAdam
+from training.config import TrainConfig
+from training.loop import update
+from training.objectives import hinged, weighted
+from training.windows import Batch, Windows
+
+
+def _batch(encoded: EncodedCorpus, model: CVAE, **fields: Any) -> tuple[Batch, TrainConfig]:
+    config = TrainConfig.model_validate({"batch_size": 6} | fields)
+    return next(Windows(encoded, config, model.config).from_step(0)), config
+
+
+def test_free_bits_are_the_maximum_by_example_or_by_dimension() -> None:
+    divergence = torch.tensor([[0.5, 3.0], [0.2, 0.1], [2.0, 2.0]], requires_grad=True)
+    assert hinged(divergence, 1.0).tolist() == [1 + 3, 1 + 1, 2 + 2]
+    assert hinged(divergence.sum(-1), 1.0).tolist() == pytest.approx([3.5, 1.0, 4.0])
+    (gradient,) = torch.autograd.grad(hinged(divergence, 1.0).sum(), divergence)
+    assert gradient.tolist() == [[0, 1], [0, 0], [1, 1]]  # what is for nothing pulls nowhere
+    (gradient,) = torch.autograd.grad(hinged(divergence.sum(-1), 1.0).sum(), divergence)
+    assert gradient.tolist() == [[1, 1], [0, 0], [1, 1]]
+
+
+def test_free_bits_stand_in_the_loss_and_the_kl_itself_in_the_records() -> None:
+    nothing = torch.zeros(2)
+    terms = ElboTerms(torch.tensor([10.0, 20.0]), torch.tensor([1.0, 4.0]), None, nothing)
+    objective = weighted(terms, 0.5, 1.0, 2, 2.0)
+    assert float(objective.loss) == 15 + 0.5 * (2 + 4) / 2
+    assert float(objective.parts["kl"]) == 2.5
+    by_dimension = terms._replace(kl=torch.tensor([[0.5, 0.5], [1.0, 3.0]]))
+    objective = weighted(by_dimension, 0.5, 1.0, 2, 2.0, "dimension")
+    assert float(objective.loss) == 15 + 0.5 * (2 + 2 + 2 + 3) / 2
+    assert float(objective.parts["kl"]) == 2.5
+
+
+@pytest.mark.parametrize("kind", ["total", "dimension"])
+def test_an_update_minimises_the_loss_with_free_bits(tiny_model: CVAE, encoded: EncodedCorpus, kind: str) -> None:
+    batch, config = _batch(encoded, tiny_model, free_bits=0.7, free_bits_in=kind, clip_norm=1e9)
+    optimiser = GuardedAdam(tiny_model.parameters(), lr=0.0)
+    loss = float(update(tiny_model, optimiser, batch, config, 0.5)[0])
+    found = {name: each.grad.clone() for name, each in tiny_model.named_parameters() if each.grad is not None}
+    (part,) = batch.parts
+    terms, state = tiny_model(part.windows, part.noise), tiny_model.encode(part.windows)
+    divergence = kl(tiny_model.posterior(state), tiny_model.prior(state.condition))
+    limited = divergence if kind == "dimension" else divergence.sum(-1, keepdim=True)
+    free = torch.where(limited > 0.7, limited, torch.tensor(0.7)).sum(-1)
+    assert terms.bag_of_words is not None
+    expected = (terms.reconstruction + 0.5 * free + terms.bag_of_words).mean()
+    assert loss == pytest.approx(float(expected.detach()), rel=1e-5)
+    tiny_model.zero_grad()
+    expected.backward()  # type: ignore[no-untyped-call]
+    for name, parameter in tiny_model.named_parameters():
+        if parameter.grad is not None:
+            torch.testing.assert_close(found[name], parameter.grad, rtol=1e-4, atol=1e-6)
+
+
+@torch.no_grad()
+def test_dropout_acts_on_the_decoders_inputs_and_before_the_softmax(tiny_model: CVAE, encoded: EncodedCorpus) -> None:
+    batch, _ = _batch(encoded, tiny_model, dropout=0.4)
+    (part,) = batch.parts
+    assert part.dropout is not None
+    found = tiny_model(part.windows, part.noise, part.dropout).reconstruction
+    terms, decoder = tiny_model.encode(part.windows), tiny_model.decoder
+    z = sample(tiny_model.posterior(terms), part.noise)
+    for row, length in enumerate(part.windows.target_lengths.tolist()):
+        state = decoder.initial_state(terms.condition[row : row + 1], z[row : row + 1])[None]
+        loss = 0.0
+        for step in range(length):  # one token at a time
+            word = tiny_model.embedding(part.windows.inputs[row, step]) * part.dropout.inputs[row, step]
+            output, state = decoder.gru(word[None, None], state)
+            logits = decoder.output(output[0, 0] * part.dropout.outputs[row, step])
+            loss -= float(torch.log_softmax(logits, -1)[part.windows.targets[row, step]])
+        assert float(found[row]) == pytest.approx(loss, rel=1e-4)
+
+
+def test_dropout_zeroes_its_share_keeps_the_mean_and_is_a_function_of_seed_and_step(
+    tiny_model: CVAE, encoded: EncodedCorpus
+) -> None:
+    config = TrainConfig(batch_size=30, dropout=0.25)
+    batches = Windows(encoded, config, tiny_model.config).from_step(0)
+    first, second = next(batches).parts[0].dropout, next(batches).parts[0].dropout
+    assert first is not None
+    assert second is not None
+    for multipliers in first:
+        assert sorted(multipliers.unique().tolist()) == pytest.approx([0, 4 / 3])
+        assert float((multipliers == 0).float().mean()) == pytest.approx(0.25, abs=0.06)
+    again = next(Windows(encoded, config, tiny_model.config).from_step(1)).parts[0].dropout
+    assert again is not None
+    assert all(torch.equal(one, other) for one, other in zip(second, again, strict=True))
+    assert not torch.equal(first.inputs[:5, :2], second.inputs[:5, :2])
+
+
+def test_dropout_does_not_depend_on_how_a_batch_is_divided(tiny_model: CVAE, encoded: EncodedCorpus) -> None:
+    losses = []
+    for parts in (1, 3):
+        batch, config = _batch(encoded, tiny_model, dropout=0.5, accumulation=parts)
+        losses.append(float(update(tiny_model, GuardedAdam(tiny_model.parameters(), lr=0.0), batch, config, 1.0)[0]))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_a_run_with_remedies_goes_on_bit_for_bit(fit: Fit, kill_at: Callable[..., None]) -> None:
+    options = ("--train.dropout", 0.3, "--train.free-bits", 0.2, "--train.free-bits-in", "dimension")
+    assert fit("--out", "whole", *options).status == 0
+    kill_at(6, "--out", "run", *options)
+    assert fit("--out", "run", "--resume").status == 0
+    assert_same_run(Path("run"), Path("whole"))
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "complaint"),
+    [
+        ("--train.dropout", 1.0, "train.dropout: Input should be less than 1"),
+        ("--train.free-bits", -1, "train.free_bits: Input should be greater than or equal to 0"),
+    ],
+)
+def test_a_remedy_out_of_its_range_is_refused(fit: Fit, option: str, value: float, complaint: str) -> None:
+    assert fit("--out", "run", option, value).complaint.startswith(complaint)

@@ -1,0 +1,54 @@
+"""Recipes of the experiments with sentences (Fu et al., 2019, sections 4 and 6.1)."""
+
+from __future__ import annotations
+
+from dialog_cvae.config import DataConfig, SentenceModelConfig, TokenizerConfig
+from training.config import FitConfig, TrainConfig
+from training.schedules import BetaSchedule, LearningRateSchedule
+
+WORDS = TokenizerConfig(mode="space")
+
+
+def toy() -> FitConfig:
+    """Section 4: ten one-hot sequences, two-dimensional z, LSTMs of two layers and 64 units, 40,000 updates.
+
+    The paper says nothing of batches, optimiser and rate: here a batch is the whole corpus and Adam's rate 1e-3. Its
+    monotonic schedule rises over the first quarter.
+    """
+    return FitConfig(
+        corpus=DataConfig(name="toy"),
+        tokenizer=WORDS,
+        sentence=SentenceModelConfig(
+            embedding_size=10, encoder_size=64, decoder_size=64, layers=2, latent_size=2, initial_range=0
+        ),
+        beta=BetaSchedule(warmup_steps=10_000),
+        train=TrainConfig(
+            max_steps=40_000, batch_size=10, validate_every=500, save_every=5_000, log_every=100, early_stopping=False
+        ),
+    )
+
+
+def ptb() -> FitConfig:
+    """Section 6.1 as the released code has it: 40 passes in batches of at most 32 sentences of one length, dropout 0.5,
+    every weight from U(-0.1, 0.1). Beta starts at 0.1: cyclical, it reaches 1 after 0.45 of each of 4 cycles;
+    monotonic, after 9 passes. `--learning-rate.kind cosine_restarts` is the released cyclical learning rate.
+    """
+    return FitConfig(
+        corpus=DataConfig(name="ptb"),
+        tokenizer=WORDS,
+        beta=BetaSchedule(ratio=0.45, start=0.1),
+        train=TrainConfig(epochs=40, batch_size=32, dropout=0.5, early_stopping=False),
+    )
+
+
+def ptb_small() -> FitConfig:
+    """About a sixth of `ptb`'s cost for each sentence, and a quarter of its passes, for one core."""
+    config = ptb()
+    return config.model_copy(
+        update={
+            "tokenizer": TokenizerConfig(mode="space", vocab_size=5_000),
+            "sentence": SentenceModelConfig(embedding_size=96, encoder_size=96, decoder_size=96),
+            "learning_rate": LearningRateSchedule(peak=2e-3),
+            "train": config.train.model_copy(update={"epochs": 8, "dropout": 0.2}),
+        }
+    )
