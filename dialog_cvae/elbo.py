@@ -18,6 +18,7 @@ from dialog_cvae.data.batches import EncodedCorpus
 from dialog_cvae.data.sentences import Sentences
 from dialog_cvae.devices import moved
 from dialog_cvae.latent_model import LatentModel
+from dialog_cvae.types import Gaussian
 
 ACTIVE_VARIANCE = 0.01  # Burda et al. (2016): a unit is active when its mean varies more than this over the data
 _TERMS = ("reconstruction", "prior", "shuffled", "kl", "bag_of_words")
@@ -95,6 +96,18 @@ def evaluate_elbo(
                 advance(len(chosen))
     model.train(training)
     return _report((sums if total is None else total(sums)).cpu(), model.config.bow)
+
+
+@torch.inference_mode()
+def first_posteriors(model: LatentModel, corpus: EncodedCorpus | Sentences, count: int) -> Gaussian:
+    """q(z | x, c) of the first `count` examples of a corpus, (N, Z), on the CPU."""
+    training = model.training
+    model.eval()
+    device = next(model.parameters()).device
+    chunks = corpus.chunks(corpus.responses[:count], 64)
+    found = [model.posterior(model.encode(model.batch(corpus, chosen, device))) for chosen in chunks]
+    model.train(training)
+    return Gaussian(*(torch.cat(parts).cpu() for parts in zip(*found, strict=True)))
 
 
 def _report(sums: Tensor, bow: bool) -> ElboReport:

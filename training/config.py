@@ -70,6 +70,12 @@ class TrainConfig(Config):
         "in a folder glove beside the corpora, or a gensim downloader name",
     )
     validate_every: Steps | None = Field(None, description="steps between validations; default a quarter of a pass")
+    keep_posteriors: int = Field(
+        0,
+        ge=0,
+        le=100_000,
+        description="validation examples, the first ones, whose posterior each validation records in OUT/latents.jsonl",
+    )
     early_stopping: bool = Field(True, description="stop by the released code's patience rule on the validation ELBO")
     patience: Steps = Field(10, description="validations to wait at least before stopping early")
     save_every: Steps = Field(500, description="steps between saved states, the most that a killed run loses")

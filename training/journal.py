@@ -15,6 +15,7 @@ from dialog_cvae.checkpoint import write_atomically
 from dialog_cvae.config import ModelConfig, SentenceModelConfig
 from dialog_cvae.elbo import ElboReport
 from dialog_cvae.errors import DataError
+from dialog_cvae.types import Gaussian
 from training.config import FitConfig
 from training.state import Progress
 
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard.writer import SummaryWriter
 
 METRICS_FILE = "metrics.jsonl"
+LATENTS_FILE = "latents.jsonl"
 SPEED_FILE = "speed.jsonl"  # apart from the metrics, which are a function of the configuration
-KINDS = ("train", "valid", "speed")
+KINDS = ("train", "valid", "speed", "latents")
 STEPS = "steps"  # name, among the sums, of how many steps they are over
 LINE_SECONDS = 10.0  # between plain lines where stdout is no terminal
 COLLAPSED_KL = 0.5  # nats
@@ -51,6 +53,7 @@ class Journal:
         self._sums = dict(progress.unlogged)
         self._paced, self._seconds, self._waited = progress.step, 0.0, 0.0
         self._metrics, self._speeds = (_opened(out / name, progress.step) for name in (METRICS_FILE, SPEED_FILE))
+        self._latents = _opened(out / LATENTS_FILE, progress.step) if config.train.keep_posteriors else None
         self._board: SummaryWriter = SummaryWriter(str(out / "tensorboard"), purge_step=progress.step + 1)
         self._terminal = sys.stdout.isatty()
         self._bar = tqdm(
@@ -69,6 +72,8 @@ class Journal:
         self._bar.close()
         self._metrics.close()
         self._speeds.close()
+        if self._latents is not None:
+            self._latents.close()
         self._board.close()
 
     def say(self, line: str) -> None:
@@ -127,6 +132,13 @@ class Journal:
             )
         self._collapsed = collapsed
 
+    def placed(self, step: int, posterior: Gaussian) -> None:
+        """See `Observer.placed`."""
+        if self._latents is not None:
+            rows = {name: values.tolist() for name, values in posterior._asdict().items()}
+            self._latents.write(json.dumps({"kind": "latents", "step": step} | rows) + "\n")
+            self._latents.flush()
+
     def _record(self, file: IO[str], kind: str, step: int, values: Mapping[str, float | None]) -> None:
         file.write(json.dumps({"kind": kind, "step": step} | dict(values), allow_nan=False) + "\n")
         file.flush()
@@ -167,13 +179,13 @@ def remedies(config: FitConfig) -> list[str]:
     ]
 
 
-def read_metrics(out: Path) -> list[dict[str, Any]]:
+def read_metrics(out: Path, name: str = METRICS_FILE) -> list[dict[str, Any]]:
     """The records of a run, oldest first; a half-written last line is left out.
 
     Raises:
         DataError: another line is broken.
     """
-    path = out / METRICS_FILE
+    path = out / name
     return [_parsed(path, number, line) for number, line in enumerate(_lines(path), start=1)]
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dialog_cvae.data.batches import EncodedCorpus
 from dialog_cvae.data.sentences import Sentences
-from dialog_cvae.elbo import evaluate_elbo
+from dialog_cvae.elbo import evaluate_elbo, first_posteriors
 from dialog_cvae.errors import DialogCvaeError
 from dialog_cvae.latent_model import LatentModel
 from training.adam import GuardedAdam
@@ -296,4 +296,6 @@ def validate(run: Run, progress: Progress) -> Progress:
     if best:
         world.lead(lambda: run.keep_best(run.model, progress.step, report))
     run.observer.validated(progress.step, report, best)
+    if count := run.config.train.keep_posteriors:
+        run.observer.placed(progress.step, first_posteriors(run.model, run.valid, count))
     return replace(progress, stopping=progress.stopping.after(loss))

@@ -9,6 +9,7 @@ from typing import Any, Protocol, Self
 
 from dialog_cvae.elbo import ElboReport
 from dialog_cvae.latent_model import LatentModel
+from dialog_cvae.types import Gaussian
 
 
 class Observer(Protocol):
@@ -24,6 +25,10 @@ class Observer(Protocol):
 
     def validated(self, step: int, report: ElboReport, best: bool) -> None:
         """After each validation; `best` if it is the lowest loss so far."""
+        ...
+
+    def placed(self, step: int, posterior: Gaussian) -> None:
+        """After a validation that records posteriors: those of the first validation examples, (N, Z)."""
         ...
 
     @property
@@ -42,6 +47,9 @@ class Bystander:
         """Say nothing."""
 
     def validated(self, step: int, report: ElboReport, best: bool) -> None:
+        """Say nothing."""
+
+    def placed(self, step: int, posterior: Gaussian) -> None:
         """Say nothing."""
 
     @property

@@ -16,7 +16,7 @@ from dialog_cvae.types import Conversation, Corpus
 Split = Literal["train", "valid", "test"]
 
 DATA_VARIABLE = "DIALOG_CVAE_DATA"
-NAMES = ("swda", "zhao2017", "sample", "ptb", "toy")
+NAMES = ("swda", "zhao2017", "sample")  # of conversations; `dialog_cvae.config.SENTENCE_CORPORA` has the others
 SYNTHETIC: Mapping[str, tuple[Callable[[], Corpus], Sequence[Path]]] = {
     "sample": (sample.read, sample.SOURCE_FILES),
     "toy": (toy.read, toy.SOURCE_FILES),

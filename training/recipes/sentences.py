@@ -23,7 +23,13 @@ def toy() -> FitConfig:
         ),
         beta=BetaSchedule(warmup_steps=10_000),
         train=TrainConfig(
-            max_steps=40_000, batch_size=10, validate_every=500, save_every=5_000, log_every=100, early_stopping=False
+            max_steps=40_000,
+            batch_size=10,
+            validate_every=500,
+            save_every=2_500,
+            log_every=100,
+            early_stopping=False,
+            keep_posteriors=10,
         ),
     )
 
