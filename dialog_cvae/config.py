@@ -86,6 +86,35 @@ class ModelConfig(Config):
     )
 
 
+class SviConfig(Config):
+    """Refinement of q(z | x) by gradient descent (Kim et al., 2018); see `dialog_cvae.svi`.
+
+    The defaults but for the steps are what the released code's values for the Penn Treebank (10 steps, rate 1, norm 5,
+    of means over a batch of 32) come to for each sentence: a rate of 1 / 32 and, where sentences are alike, a norm of
+    5 sqrt(32).
+    """
+
+    steps: int = Field(0, ge=0, le=1000, description="steps of descent; 0 is no refinement, the ordinary VAE")
+    rate: float = Field(1 / 32, gt=0.0, le=1e6, description="of the descent, for mean and log variance")
+    momentum: float = Field(0.5, ge=0.0, lt=1.0, description="share of the last step that the next one keeps")
+    clip_norm: float | None = Field(28.0, gt=0.0, description="largest norm of a gradient; null for any")
+    scope: Literal["example", "batch"] = Field(
+        "example",
+        description="example: each example descends on its own objective, clipped by its own norm; batch: on the mean "
+        "over what goes through the model together, clipped over all of it, as released",
+    )
+    noise: Literal["fixed", "fresh"] = Field(
+        "fixed",
+        description="of z in the steps: fixed, one draw for all of them; fresh, one for each, as released. The loss "
+        "after the last step has a draw of its own",
+    )
+    gradient: Literal["exact", "finite_differences"] = Field(
+        "exact",
+        description="exact: differentiate the steps, their gradients included; finite_differences: the second "
+        "derivatives by central differences, in the memory of one step",
+    )
+
+
 class SentenceModelConfig(Config):
     """Sizes of the unconditional VAE of sentences; the defaults are those of the released code for the Penn Treebank
     (units: neurons, unless a field says otherwise).

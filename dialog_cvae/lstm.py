@@ -3,7 +3,7 @@
 cuDNN's LSTM has no second derivative, and PyTorch's own on a CPU takes it operation by operation. Here the gradient is
 an operation of its own with a gradient of its own, all three written out: each is one loop over the steps whose only
 matrix product is the recurrent one, what the loops multiply by is computed for all tokens at once, and each gradient of
-the weight is one product at the end. For the first derivative alone it is the faster one on a CPU as well.
+the weight is one product at the end. For a first derivative alone PyTorch's own is the faster one (`lstm_layer`).
 
 With i, f, o = sigmoid(a) and g = tanh(a) of a_t = x_t + W h_{t-1}, x being given: c_t = f c_{t-1} + i g,
 m_t = tanh(c_t), h_t = o m_t. Gates stand in PyTorch's order, i, f, g, o. Under autocast the products run in its
@@ -19,9 +19,10 @@ from itertools import accumulate
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dialog_cvae.products import asked_for, few_shapes, prepared, product_type
+from dialog_cvae.recurrence import needed_twice
 
 
 def lstm(
@@ -45,6 +46,26 @@ def lstm(
     """
     states: Tensor = _LSTM.apply(gates, weight, hidden, cell, sizes, product_type(weight))[0]  # type: ignore[no-untyped-call]
     return states
+
+
+def lstm_layer(layer: nn.LSTM, inputs: Tensor, hidden: Tensor) -> Tensor:
+    """States of a layer over sequences of one length, from zero cells: PyTorch's, unless `recurrence.needed_twice`.
+
+    Args:
+        layer: one layer of one direction, batch first.
+        inputs: (B, T, I).
+        hidden: (B, H) first states.
+
+    Returns:
+        (B, T, H).
+    """
+    if not needed_twice():
+        states: Tensor = layer(inputs, (hidden[None], torch.zeros_like(hidden)[None]))[0]
+        return states
+    ((weight_in, weight, bias_in, bias),) = layer.all_weights
+    batch, steps = inputs.shape[:2]
+    gates = nn.functional.linear(inputs.transpose(0, 1).flatten(0, 1), weight_in, bias_in + bias)
+    return lstm(gates, weight, (batch,) * steps, hidden).view(steps, batch, -1).transpose(0, 1)
 
 
 class _LSTM(torch.autograd.Function):

@@ -25,8 +25,9 @@ from dialog_cvae.data.batches import Integers
 from dialog_cvae.data.sentences import Sentences
 from dialog_cvae.decoder import Dropout
 from dialog_cvae.devices import moved
-from dialog_cvae.latent_model import Encoded, LatentModel
+from dialog_cvae.latent_model import Encoded, LatentModel, Refine
 from dialog_cvae.likelihood import token_nll
+from dialog_cvae.lstm import lstm_layer
 from dialog_cvae.posterior_norm import PosteriorNorm
 from dialog_cvae.sentence_encoders import LSTMEncoder
 from dialog_cvae.types import ElboTerms, Gaussian
@@ -105,7 +106,8 @@ class SentenceDecoder(nn.Module):
         for number, (layer, state) in enumerate(zip(self.layers, self.states(z), strict=True)):
             joined = config.skip if number else config.z_to_inputs
             hidden = torch.cat((hidden, beside), dim=-1) if joined and config.latent_size else hidden
-            hidden = layer(hidden, (state[None], torch.zeros_like(state)[None]))[0]
+            assert isinstance(layer, nn.LSTM)
+            hidden = lstm_layer(layer, hidden, state)
         hidden = hidden if dropout is None else hidden * dropout.outputs
         return torch.cat((hidden, beside), dim=-1) if config.skip else hidden
 
@@ -172,7 +174,9 @@ class SentenceVAE(LatentModel):
         if self.recognition_network is None:
             return self.prior(encoded.condition)
         with torch.autocast(encoded.response.device.type, enabled=False):
-            mean, logvar = self.recognition_network(encoded.response.float()).chunk(2, dim=-1)
+            mean, logvar = self.recognition_network(encoded.response.to(self.recognition_network.weight.dtype)).chunk(
+                2, dim=-1
+            )
         return Gaussian(mean if self.mean_norm is None else self.mean_norm(mean), logvar)
 
     def reconstruction(
@@ -187,7 +191,13 @@ class SentenceVAE(LatentModel):
         """There is no such head."""
 
     def forward(
-        self, batch: SentenceBatch, noise: Tensor, dropout: Dropout | None = None, *, kl_by_dimension: bool = False
+        self,
+        batch: SentenceBatch,
+        noise: Tensor,
+        dropout: Dropout | None = None,
+        *,
+        kl_by_dimension: bool = False,
+        refine: Refine | None = None,
     ) -> ElboTerms:
         """The terms of the ELBO with z = mean + std * noise from the posterior.
 
@@ -196,9 +206,12 @@ class SentenceVAE(LatentModel):
             noise: (B, Z), standard normal.
             dropout: in the decoder, in training.
             kl_by_dimension: give the KL of each dimension, (B, Z), in place of their sum.
+            refine: from the recognition network's posterior to the one to take.
         """
         encoded = self.encode(batch)
         posterior, prior = self.posterior(encoded), self.prior(encoded.condition)
+        if refine is not None:
+            posterior = refine(encoded, posterior, prior)
         z, divergence = distributions.sample(posterior, noise), distributions.kl(posterior, prior)
         return ElboTerms(
             reconstruction=self.reconstruction(batch, encoded.condition, z, dropout),

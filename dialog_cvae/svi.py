@@ -15,9 +15,8 @@ What the released code (harvardnlp/sa-vae, `optim_n2n.py`) does otherwise, or le
   the batch, of mean and log variance each on its own. That is `scope` "batch" here; with "example" each sentence has
   its own gradient and norm, and its refinement doesn't depend on what it is batched with.
 - It draws the reparameterisation noise and the dropout masks anew for every step, keeps those of a step for the
-  backward pass, and draws once more for the loss after the last step. Here that is the objective's to decide, which is
-  told the step: it may hold noise for each step or use one for all, but must give the same value whenever it is asked
-  the same. That noise is fixed while it is differentiated is what both have in common.
+  backward pass, and draws once more for the loss after the last step. Here the noise of the steps is `fixed` (one draw
+  for all) or `fresh`, dropout is that of the loss, and the loss has noise of its own.
 - Its finite differences are forward ones at a fixed r = 1e-5, of clipped gradients (with weights and q's parameters in
   one norm, unlike the forward pass), and what flows back is clipped again at every step. Here they are central, r
   follows the precision and the size of x and u, the clipping is differentiated exactly, and nothing else is clipped.
@@ -28,41 +27,25 @@ Shape legend: B examples, Z latent dimensions, K steps.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from contextlib import nullcontext
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from dialog_cvae.config import Config
+from dialog_cvae import distributions
+from dialog_cvae.config import SviConfig
+from dialog_cvae.decoder import Dropout
+from dialog_cvae.latent_model import Encoded, LatentModel, Refine
+from dialog_cvae.recurrence import differentiable_twice
 from dialog_cvae.types import Gaussian
 
 Objective = Callable[..., Tensor]
 """(mean, logvar, step, *given) -> (B,): each example's beta-weighted negative ELBO, by its own row of (B, Z) alone."""
 
 _NORM_FLOOR = 1e-6  # added to a norm before it divides, as PyTorch's clipping does
-
-
-class SviConfig(Config):
-    """The refinement; the defaults are the released code's for the Penn Treebank, of Kim et al. (2018) and of Fu et al.
-    (2019) alike but for the steps, which are 20 in the former.
-    """
-
-    steps: int = Field(10, ge=0, le=1000, description="K; 0 is no refinement")
-    rate: float = Field(1.0, gt=0.0, le=1e6, description="of the descent, for mean and log variance")
-    momentum: float = Field(0.5, ge=0.0, lt=1.0, description="share of the last step that the next one keeps")
-    clip_norm: float | None = Field(5.0, gt=0.0, description="largest norm of a gradient; null for any")
-    scope: Literal["batch", "example"] = Field(
-        "batch",
-        description="batch: descend on the batch's mean and clip the norm over the batch, as released; "
-        "example: on each example's own objective, by its own norm",
-    )
-    gradient: Literal["exact", "finite_differences"] = Field(
-        "exact",
-        description="exact: differentiate the unrolled refinement; finite_differences: its second derivatives by "
-        "central differences, in the memory of one step",
-    )
 
 
 def refine(
@@ -101,6 +84,50 @@ def refine(
         return Gaussian(*refined)
     with torch.enable_grad():
         return _Descent(nelbo, config, tuple(given)).run(start, learning=learning)[-1].point
+
+
+def refinement(
+    model: LatentModel,
+    batch: Any,
+    config: SviConfig,
+    noise: Tensor,
+    beta: float,
+    dropout: Dropout | None = None,
+) -> Refine:
+    """The refinement of a model's posteriors of a batch; free bits and bag of words have no part in its objective.
+
+    The loss must have noise of its own: what was refined for a draw of z is no posterior for that draw any more, and
+    the sum of its terms no bound.
+
+    Args:
+        model: whose weights are learnt through it.
+        batch: of the model's kind.
+        config: of the steps.
+        noise: (S, B, Z), S being 1 for all steps together or K; see `noise_of_steps`.
+        beta: weight of the KL.
+        dropout: in the decoder, in training: the same in all steps.
+    """
+    twice = torch.is_grad_enabled() and config.gradient == "exact"
+
+    def nelbo(mean: Tensor, logvar: Tensor, step: int, condition: Tensor, *prior: Tensor) -> Tensor:
+        q = Gaussian(mean, logvar)
+        z = distributions.sample(q, noise[step % len(noise)])
+        with differentiable_twice() if twice else nullcontext():
+            reconstruction = model.reconstruction(batch, condition, z, dropout)
+        return reconstruction + beta * distributions.kl(q, Gaussian(*prior)).sum(-1)
+
+    def refined(encoded: Encoded, posterior: Gaussian, prior: Gaussian) -> Gaussian:
+        weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        return refine(nelbo, posterior, config, (encoded.condition, *prior), weights)
+
+    return refined
+
+
+def noise_of_steps(config: SviConfig, rng: np.random.Generator, size: tuple[int, int]) -> Tensor:
+    """The noise that a refinement takes for (B, Z): (S, B, Z), drawn example by example."""
+    steps = config.steps if config.noise == "fresh" else 1
+    drawn = rng.standard_normal((size[0], steps, size[1]), dtype=np.float32)
+    return torch.from_numpy(drawn).transpose(0, 1)
 
 
 class _Step(NamedTuple):

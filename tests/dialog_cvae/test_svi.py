@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from dialog_cvae import distributions
+from dialog_cvae.config import SviConfig
 from dialog_cvae.cvae import CVAE, TensorBatch
 from dialog_cvae.data.batches import EncodedCorpus, collate
 from dialog_cvae.likelihood import token_nll
 from dialog_cvae.lstm import lstm
-from dialog_cvae.svi import Objective, SviConfig, refine
+from dialog_cvae.svi import Objective, refine
 from dialog_cvae.types import Gaussian
 
 B, Z, V = 3, 2, 4
@@ -149,7 +150,7 @@ def test_a_step_by_hand():
         return (mean * torch.tensor([[3.0], [4.0]])).sum(1) + 0.0 * logvar.sum(1)
 
     start = Gaussian(torch.zeros(2, 1), torch.zeros(2, 1))
-    shared = SviConfig(steps=1, rate=2.0, clip_norm=1.0)
+    shared = SviConfig(steps=1, rate=2.0, clip_norm=1.0, scope="batch")
     found = refine(nelbo, start, shared)
     torch.testing.assert_close(found.mean, -2.0 * torch.tensor([[1.5], [2.0]]) / 2.5, rtol=1e-5, atol=0)
     torch.testing.assert_close(found.logvar, torch.zeros(2, 1))
@@ -214,7 +215,7 @@ def test_a_weight_that_was_computed_is_refused():
     mean, logvar, weight, bias = tensors()
     nelbo = words(weight, bias, torch.ones(B, V), drawn(1, B, Z))
     with pytest.raises(ValueError, match="weights must be leaves"):
-        refine(nelbo, Gaussian(mean, logvar), SviConfig(), weights=(weight * 2,))
+        refine(nelbo, Gaussian(mean, logvar), SviConfig(steps=1), weights=(weight * 2,))
 
 
 def test_a_weight_changed_before_the_backward_pass_is_seen():
@@ -230,7 +231,7 @@ def test_a_weight_changed_before_the_backward_pass_is_seen():
 def test_an_objective_of_another_shape_is_refused():
     start = Gaussian(torch.zeros(3, 2), torch.zeros(3, 2))
     with pytest.raises(ValueError, match=r"nelbo must return \(3,\), but returns \(3, 2\)"):
-        refine(lambda mean, logvar, step: mean + logvar, start, SviConfig())
+        refine(lambda mean, logvar, step: mean + logvar, start, SviConfig(steps=1))
 
 
 @pytest.mark.parametrize(("field", "value"), [("steps", -1), ("rate", 0.0), ("momentum", 1.0), ("clip_norm", 0.0)])
