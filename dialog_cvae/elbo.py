@@ -69,6 +69,7 @@ def evaluate_elbo(
     advance: Callable[[int], object] | None = None,
     part: tuple[int, int] = (0, 1),
     total: Callable[[Tensor], Tensor] | None = None,
+    by_mean: bool = False,
 ) -> ElboReport:
     """Score every window of a corpus once.
 
@@ -80,6 +81,7 @@ def evaluate_elbo(
         advance: told after each batch how many windows it had, for a progress bar.
         part: (i, n): score batches i, i + n, ... only, as one of n processes.
         total: from this process's sums to those of all n.
+        by_mean: reconstruct from the posterior mean, as an autoencoder does; the ELBO is then none.
     """
     device = next(model.parameters()).device
     rng = np.random.default_rng(seed)
@@ -89,6 +91,8 @@ def evaluate_elbo(
     sums = torch.zeros(len(_TERMS) + 2 + 2 * latent, dtype=torch.float64, device=device)
     for index, chosen in enumerate(corpus.chunks(corpus.responses, batch_size)):
         drawn = rng.standard_normal((len(chosen), 2, latent), dtype=np.float32)  # for all, that all may share it out
+        if by_mean:
+            drawn[:, 0] = 0
         if index % part[1] == part[0]:
             batch = model.batch(corpus, chosen, device)
             sums += _sums(model, batch, moved(torch.from_numpy(drawn), device))
