@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Size = Annotated[int, Field(ge=1, le=65_536)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
-SENTENCE_CORPORA = ("ptb", "yelp", "toy")
+SENTENCE_CORPORA = ("ptb", "yelp", "yelp-full", "toy")
 
 
 class Config(BaseModel):

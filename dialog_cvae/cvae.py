@@ -106,15 +106,16 @@ class CVAE(LatentModel):
             if config.bow
             else None
         )
-        if config.initialisation == "uniform":
-            self.initialise_uniform()
+        self.initialise((self,))
 
     @torch.no_grad()
-    def initialise_uniform(self) -> None:
+    def initialise(self, modules: Sequence[nn.Module]) -> None:
         """The official code's start: U(-0.08, 0.08) for embeddings, recurrent kernels and the output projection, GRU
         gate biases 1; Xavier and zero biases for the fully connected layers.
         """
-        for module in self.modules():
+        if self.config.initialisation == "torch":
+            return
+        for module in (each for part in modules for each in part.modules()):
             if isinstance(module, nn.Embedding):
                 module.weight.uniform_(-UNIFORM_RANGE, UNIFORM_RANGE)
             elif isinstance(module, nn.GRU | nn.GRUCell):

@@ -70,6 +70,7 @@ def evaluate_elbo(
     advance: Callable[[int], object] | None = None,
     part: tuple[int, int] = (0, 1),
     total: Callable[[Tensor], Tensor] | None = None,
+    by_mean: bool = False,
     svi: SviConfig | None = None,
 ) -> ElboReport:
     """Score every window of a corpus once.
@@ -82,6 +83,7 @@ def evaluate_elbo(
         advance: told after each batch how many windows it had, for a progress bar.
         part: (i, n): score batches i, i + n, ... only, as one of n processes.
         total: from this process's sums to those of all n.
+        by_mean: reconstruct from the posterior mean, as an autoencoder does; the ELBO is then none.
         svi: how posteriors are refined before they are scored, if at all.
     """
     device = next(model.parameters()).device
@@ -96,6 +98,8 @@ def evaluate_elbo(
         for index, chosen in enumerate(corpus.chunks(corpus.responses, batch_size)):
             # For all, that all may share it out.
             drawn = rng.standard_normal((len(chosen), 2, latent), dtype=np.float32)
+            if by_mean:
+                drawn[:, 0] = 0
             steps = None if svi is None else noise_of_steps(svi, rng_of_steps, (len(chosen), latent))
             if index % part[1] == part[0]:
                 batch = model.batch(corpus, chosen, device)

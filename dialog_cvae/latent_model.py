@@ -70,3 +70,17 @@ class LatentModel(nn.Module, ABC):
     @abstractmethod
     def generation_modules(self) -> Sequence[nn.Module]:
         """theta: what p(x | z, c) has for itself."""
+
+    @abstractmethod
+    def initialise(self, modules: Sequence[nn.Module]) -> None:
+        """Give parts of the model the fresh weights that its configuration asks for."""
+
+    def restart_generation(self) -> list[nn.Parameter]:
+        """Give theta fresh weights; returns them."""
+        parts = self.generation_modules()
+        for part in parts:
+            for module in part.modules():
+                if isinstance(module, nn.Linear | nn.Embedding | nn.RNNBase | nn.RNNCellBase):
+                    module.reset_parameters()
+        self.initialise(parts)
+        return [parameter for part in parts for parameter in part.parameters()]

@@ -139,15 +139,15 @@ class SentenceVAE(LatentModel):
             if config.posterior_norm:
                 self.mean_norm = PosteriorNorm(config.latent_size, config.posterior_norm)
         self.decoder = SentenceDecoder(config, vocab_size)
-        if config.initial_range:
-            self.initialise(config.initial_range)
+        self.initialise((self,))
 
     @torch.no_grad()
-    def initialise(self, limit: float) -> None:
-        """The released code's start: U(-limit, limit) for every weight and bias, but for the zero row of padding."""
-        for parameter in self.parameters():
+    def initialise(self, modules: Sequence[nn.Module]) -> None:
+        """The released code's start: U(-range, range) for every weight and bias, but for the zero row of padding."""
+        limit = self.config.initial_range
+        for parameter in (each for part in modules for each in part.parameters() if limit):
             parameter.uniform_(-limit, limit)
-        for module in self.modules():
+        for module in (each for part in modules for each in part.modules() if limit):
             if isinstance(module, nn.Embedding):
                 module.weight[0] = 0.0
             if isinstance(module, PosteriorNorm):

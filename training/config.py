@@ -71,6 +71,28 @@ class TrainConfig(Config):
         "in a folder glove beside the corpora, or a gensim downloader name",
     )
     validate_every: Steps | None = Field(None, description="steps between validations; default a quarter of a pass")
+    kl_target: float = Field(
+        0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="KL in nats that a PI controller steers to by beta (ControlVAE), which the schedule's beta then "
+        "limits; 0 is without",
+    )
+    control_p: float = Field(0.01, ge=0, allow_inf_nan=False, description="Kp of the controller")
+    control_i: float = Field(1e-4, ge=0, allow_inf_nan=False, description="Ki of the controller, for each update")
+    autoencoder_share: Share = Field(
+        0.0,
+        description="share of the run, at its start, that trains an autoencoder (beta 0, z the posterior mean), after "
+        "which the decoder starts anew and beta's schedule begins; 1 is an autoencoder to the end, which is judged as "
+        "one",
+    )
+    lagging_updates: int = Field(
+        0,
+        ge=0,
+        le=1_000,
+        description="updates of the inference network alone before each of the rest alone (aggressive training)",
+    )
+    lagging_share: Share = Field(0.2, description="share of the run, at its start, that lagging_updates are for")
     keep_posteriors: int = Field(
         0,
         ge=0,

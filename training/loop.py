@@ -26,7 +26,8 @@ from training.distributed import ALONE, World
 from training.folder import BEST_FOLDER
 from training.objectives import part_names, weighted
 from training.observer import BestKeeper, Interruption, Observer
-from training.schedules import beta, learning_rate
+from training.phases import Phase, Trained, autoencoder_steps, phase
+from training.schedules import learning_rate
 from training.sentences import SentenceBatches
 from training.state import Progress, save_state
 from training.windows import Batch, MicroBatch, Windows
@@ -69,6 +70,7 @@ def update(
     beta_now: float,
     world: World = ALONE,
     interrupted: bool = False,
+    trained: Trained = "all",
 ) -> Tensor:
     """One step of gradient descent on the weighted objective; nothing is read back from the device.
 
@@ -80,6 +82,7 @@ def update(
         beta_now: weight of the KL term.
         world: the processes that share the batch.
         interrupted: whether this process was asked to stop, for the others to know.
+        trained: which weights change; the gradient's norm is of these.
 
     Returns:
         (F,) what `figure_names` names: of the whole batch; `interrupted` counts processes, the norm is the gradient's
@@ -103,6 +106,11 @@ def update(
         figures, *flat = torch.split(summed, [len(figures), *(p.numel() for p in parameters)])
         for parameter, gradient in zip(parameters, flat, strict=True):
             parameter.grad = gradient.view_as(parameter)
+    if trained != "all":
+        inference = {id(parameter) for parameter in model.inference_parameters()}
+        for parameter in parameters:
+            if (id(parameter) in inference) != (trained == "inference"):
+                parameter.grad = None
     norm = torch.nn.utils.clip_grad_norm_(parameters, config.clip_norm, foreach=True)
     optimiser.forbid_unless(torch.isfinite(norm) & torch.isfinite(figures[0]))
     optimiser.step()
@@ -169,12 +177,16 @@ class Ledger:
     Args:
         run: whose observer is told.
         batches: what the updates wait for.
+
+    Attributes:
+        kl: of the last update that was read.
     """
 
     def __init__(self, run: Run, batches: Ahead[Batch]) -> None:
         self._run, self._batches = run, batches
         self._names = figure_names(run.model.config.bow)
         self._updates: list[Update] = []
+        self.kl = 0.0
         self.start_clock()
 
     def __len__(self) -> int:
@@ -206,6 +218,7 @@ class Ledger:
             stop |= figures.pop("interrupted") > 0
             if not (math.isfinite(figures["loss"]) and math.isfinite(figures["gradient_norm"])):
                 raise NotFiniteError(update.step, figures)
+            self.kl = figures["kl"]
             self._run.observer.trained(update.step, figures, update.beta, update.learning_rate)
         seconds, waited = time.perf_counter() - self._began, self._batches.waited - self._waited
         self._run.observer.paced(updates[-1].step, seconds, waited)
@@ -242,16 +255,23 @@ def _saved(run: Run, progress: Progress) -> Iterator[Progress]:
     config, total = run.config.train, progress.total_steps
     interval = config.validation_interval(run.windows.corpus.windows, run.windows.per_epoch)
     device, stop = torch.device(run.windows.device).type, False
+    unread = 1 if config.kl_target else UNREAD_AT_MOST[device]  # the controller needs each update's KL for the next
     with Ahead(run.windows.from_step(progress.step), BATCHES_AHEAD[device]) as batches:
         ledger = Ledger(run, batches)
         try:
             while not (progress.finished or stop or run.stops):
                 step = progress.step + 1
-                ledger.add(advance(run, next(batches), step, total))
+                now = phase(config, run.config.beta, step, total)
+                if config.kl_target:
+                    now = now._replace(beta=min(now.beta, progress.control.beta))
+                ledger.add(advance(run, next(batches), step, total, now))
                 progress = replace(progress, step=step)
                 validates, saves = step % interval == 0 or step == total, step % config.save_every == 0
-                if validates or saves or step % config.log_every == 0 or len(ledger) == UNREAD_AT_MOST[device]:
+                if validates or saves or step % config.log_every == 0 or len(ledger) == unread:
                     stop = ledger.read()
+                if config.kl_target:
+                    limit = run.config.beta.stop
+                    progress = replace(progress, control=progress.control.after(ledger.kl, config, limit))
                 if validates:
                     progress = validate(run, progress)
                 exhausted = config.early_stopping and progress.stopping.exhausted
@@ -267,15 +287,28 @@ def _saved(run: Run, progress: Progress) -> Iterator[Progress]:
     yield save(run, progress)
 
 
-def advance(run: Run, batch: Batch, step: int, total: int) -> Update:
-    """One update, by the schedules of beta and of the learning rate."""
+def advance(run: Run, batch: Batch, step: int, total: int, now: Phase) -> Update:
+    """One update, by its phase and by the schedule of the learning rate."""
     config = run.config
-    beta_now = beta(config.beta, step, total)
     rate = learning_rate(config.learning_rate, step, total)
+    if now.restarts:
+        restart(run.model, run.optimiser, config.train.seed)
+    if not now.samples:
+        parts = (part._replace(noise=torch.zeros_like(part.noise), refining=None) for part in batch.parts)
+        batch = batch._replace(parts=tuple(parts))
     for group in run.optimiser.param_groups:
         group["lr"] = rate
-    figures = update(run.model, run.optimiser, batch, config.train, beta_now, run.world, bool(run.interrupted))
-    return Update(step, beta_now, rate, figures)
+    figures = update(
+        run.model, run.optimiser, batch, config.train, now.beta, run.world, bool(run.interrupted), now.trained
+    )
+    return Update(step, now.beta, rate, figures)
+
+
+def restart(model: LatentModel, optimiser: GuardedAdam, seed: int) -> None:
+    """Give the decoder fresh weights, a function of the seed, and forget their moments."""
+    torch.manual_seed(seed + 1)  # not those of the start
+    for parameter in model.restart_generation():
+        optimiser.state.pop(parameter, None)
 
 
 def save(run: Run, progress: Progress) -> Progress:
@@ -301,14 +334,16 @@ def validate(run: Run, progress: Progress) -> Progress:
     world = run.world
     part = (world.rank, world.size)
     config = run.config.train
-    report = evaluate_elbo(run.model, run.valid, seed=config.seed, part=part, total=world.sum, svi=config.svi)
-    loss = -report.elbo
+    by_mean = progress.step <= autoencoder_steps(config, progress.total_steps)
+    svi = None if by_mean else config.svi
+    report = evaluate_elbo(run.model, run.valid, seed=config.seed, part=part, total=world.sum, by_mean=by_mean, svi=svi)
+    loss = report.reconstruction if config.autoencoder_share == 1 else -report.elbo
     if not math.isfinite(loss):
         raise TrainingError(f"step {progress.step}: the validation ELBO is not finite ({report.elbo})")
     best = loss < progress.stopping.best
     if best:
         world.lead(lambda: run.keep_best(run.model, progress.step, report))
     run.observer.validated(progress.step, report, best)
-    if count := run.config.train.keep_posteriors:
+    if count := config.keep_posteriors:
         run.observer.placed(progress.step, first_posteriors(run.model, run.valid, count))
     return replace(progress, stopping=progress.stopping.after(loss))

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from dialog_cvae.checkpoint import write_atomically
 from dialog_cvae.errors import CheckpointError
 from training.distributed import World
+from training.phases import Control
 from training.stopping import Stopping
 
 STATE_FILE = Path("state") / "training.safetensors"
@@ -44,6 +45,7 @@ class Progress:
         finished: whether the run reached its end.
         processes: that the batches are shared by; another number changes rounding too.
         unlogged: sums of metrics over the steps since they were last recorded; see `training.observer.Observer`.
+        control: the state of the controller of beta.
     """
 
     step: int
@@ -55,6 +57,7 @@ class Progress:
     finished: bool = False
     processes: int = 1
     unlogged: Mapping[str, float] = field(default_factory=dict)
+    control: Control = field(default_factory=Control)
 
     def to_json(self) -> str:
         """As text."""
@@ -68,7 +71,8 @@ class Progress:
             KeyError, TypeError, ValueError: it is something else.
         """
         content: dict[str, Any] = json.loads(text)
-        return cls(**content | {"stopping": Stopping(**content["stopping"])})
+        control = Control(*content.get("control", ()))
+        return cls(**content | {"stopping": Stopping(**content["stopping"]), "control": control})
 
 
 def save_state(out: Path, model: nn.Module, optimiser: torch.optim.Adam, progress: Progress) -> None:

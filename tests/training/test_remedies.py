@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,14 @@ from dialog_cvae.cvae import CVAE
 from dialog_cvae.data.batches import EncodedCorpus
 from dialog_cvae.distributions import kl, sample
 from dialog_cvae.types import ElboTerms
-from tests.training.tiny_runs import Fit, assert_same_run
+from tests.training.tiny_runs import Fit, assert_same_run, metrics
 from training.adam import GuardedAdam
 from training.config import TrainConfig
-from training.loop import update
+from training.loop import restart, update
 from training.objectives import hinged, weighted
+from training.phases import Control, Phase, Trained, phase
+from training.schedules import BetaSchedule, beta
+from training.state import load_progress
 from training.windows import Batch, Windows
 
 
@@ -130,3 +134,111 @@ def test_a_run_with_remedies_goes_on_bit_for_bit(fit: Fit, kill_at: Callable[...
 )
 def test_a_remedy_out_of_its_range_is_refused(fit: Fit, option: str, value: float, complaint: str) -> None:
     assert fit("--out", "run", option, value).complaint.startswith(complaint)
+
+
+def test_an_autoencoder_comes_first_then_the_decoder_starts_anew_and_beta_rises() -> None:
+    config, schedule = TrainConfig(autoencoder_share=0.3), BetaSchedule(kind="monotonic", ratio=0.5)
+    found = [phase(config, schedule, step, 20) for step in range(1, 21)]
+    assert found[:6] == [Phase(0.0, samples=False)] * 6
+    assert [each.beta for each in found[6:]] == [beta(schedule, step, 14) for step in range(1, 15)]
+    assert [each.restarts for each in found] == [step == 7 for step in range(1, 21)]
+    assert all(each.samples for each in found[6:])
+    assert not any(phase(TrainConfig(autoencoder_share=1), schedule, step, 20).restarts for step in range(1, 21))
+    assert not any(phase(TrainConfig(), schedule, step, 20).restarts for step in range(1, 21))
+
+
+def test_the_decoder_lags_behind_for_its_share_of_the_run() -> None:
+    config, schedule = TrainConfig(lagging_updates=2, lagging_share=0.5), BetaSchedule()
+    trained = [phase(config, schedule, step, 14).trained for step in range(1, 15)]
+    assert trained == ["inference", "inference", "generation"] * 2 + ["inference"] + ["all"] * 7
+
+
+@pytest.mark.parametrize("trained", ["inference", "generation"])
+def test_an_update_of_some_weights_leaves_the_others_and_their_moments(
+    tiny_model: CVAE, encoded: EncodedCorpus, trained: Trained
+) -> None:
+    batch, config = _batch(encoded, tiny_model)
+    optimiser = GuardedAdam(tiny_model.parameters(), lr=0.1)
+    before = {name: each.clone() for name, each in tiny_model.named_parameters()}
+    update(tiny_model, optimiser, batch, config, 1.0, trained=trained)
+    changed = {name for name, each in tiny_model.named_parameters() if not torch.equal(each, before[name])}
+    phi = {name for name in before if name.startswith("recognition_network")}
+    assert phi
+    assert changed == phi if trained == "inference" else not changed & phi
+    moved = {name for name, each in tiny_model.named_parameters() if each in optimiser.state}
+    assert moved == changed
+
+
+def test_the_controller_is_the_equation_and_stays_within_its_limits() -> None:
+    config = TrainConfig(kl_target=3.0, control_p=0.5, control_i=0.1)
+    first = Control().after(5.0, config, 1.0)  # e = -2: I = 0.2, P = 0.5 / (1 + exp(-2))
+    assert first == pytest.approx((0.2, 0.2 + 0.5 / (1 + math.exp(-2))))
+    second = first.after(3.5, config, 1.0)
+    assert second == pytest.approx((0.25, 0.25 + 0.5 / (1 + math.exp(-0.5))))
+    state = second
+    for _ in range(50):
+        state = state.after(9.0, config, 1.0)
+    assert state.beta == 1.0
+    assert state.integral <= 1.0
+    for _ in range(3):  # having stood at the limit it comes back at once
+        state = state.after(1.0, config, 1.0)
+    assert state.beta < 0.7
+    for _ in range(50):
+        state = state.after(0.0, config, 1.0)
+    assert 0 <= state.beta < 0.03
+    assert Control().after(0.0, TrainConfig(kl_target=1e6), 1.0).beta == 0.0  # no overflow
+
+
+def test_the_controller_brings_the_kl_of_a_plant_to_its_target() -> None:
+    config = TrainConfig(kl_target=4.0, control_p=0.01, control_i=0.002)
+    state, kl = Control(), 10.0
+    for _ in range(5_000):  # a KL that follows beta as a VAE's does: the less, the higher beta
+        kl += 0.05 * (10 * math.exp(-3 * state.beta) - kl)
+        state = state.after(kl, config, 1.0)
+    assert kl == pytest.approx(4.0, abs=0.05)
+
+
+def test_a_restarted_decoder_is_fresh_and_the_rest_as_it_was(tiny_model: CVAE) -> None:
+    optimiser = GuardedAdam(tiny_model.parameters(), lr=0.1)
+    sum(parameter.square().sum() for parameter in tiny_model.parameters()).backward()  # type: ignore[union-attr]
+    optimiser.step()
+    before = {name: each.clone() for name, each in tiny_model.named_parameters()}
+    restart(tiny_model, optimiser, 3)
+    after = {name: each.detach().clone() for name, each in tiny_model.named_parameters()}
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {name for name in before if name.startswith(("decoder.", "bow_head."))}
+    assert float(after["decoder.output.weight"].abs().max()) <= 0.08  # as the configuration starts it
+    assert {name for name, each in tiny_model.named_parameters() if each not in optimiser.state} == changed
+    restart(tiny_model, optimiser, 3)
+    assert all(torch.equal(each, after[name]) for name, each in tiny_model.named_parameters())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--train.kl-target", 0.5, "--train.control-i", 0.1),
+        ("--train.autoencoder-share", 0.4),
+        ("--train.lagging-updates", 2, "--train.lagging-share", 0.7),
+        ("--train.autoencoder-share", 1.0),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("recipe", [(), ("--recipe", "toy", "--data", "toy", "--train.keep-posteriors", 4)], ids=str)
+def test_a_run_whose_course_is_changed_goes_on_bit_for_bit(
+    fit: Fit, kill_at: Callable[..., None], options: tuple[object, ...], recipe: tuple[object, ...]
+) -> None:
+    assert fit(*recipe, *options, "--out", "whole").status == 0
+    kill_at(6, *recipe, *options, "--out", "run")
+    assert fit(*recipe, "--out", "run", "--resume").status == 0
+    assert_same_run(Path("run"), Path("whole"))
+    if recipe:
+        assert Path("run/latents.jsonl").read_bytes() == Path("whole/latents.jsonl").read_bytes()
+        assert len(Path("run/latents.jsonl").read_text().splitlines()) == 4
+
+
+def test_an_autoencoder_has_no_noise_and_is_judged_by_its_reconstruction(fit: Fit) -> None:
+    options = ("--train.autoencoder-share", 1.0, "--out", "run")
+    assert fit(*options).status == 0
+    assert {record["beta"] for record in metrics(Path("run"), "train")} == {0.0}
+    best = min(record["reconstruction"] for record in metrics(Path("run"), "valid"))
+    assert load_progress(Path("run")).stopping.best == pytest.approx(best)

@@ -1,0 +1,94 @@
+"""What an update trains, and by which beta, where a remedy against posterior collapse changes that: pure functions.
+
+Three remedies change the course of a run:
+- an autoencoder first (`autoencoder_share`; Li et al., 2019, "A Surprisingly Effective Fix for Deep Latent Variable
+  Modeling of Text"): beta 0 and z the posterior mean; then the decoder starts anew;
+- a lagging decoder (`lagging_updates`; He et al., 2019, "Lagging Inference Networks and Posterior Collapse in
+  Variational Autoencoders", algorithm 1): so many updates of q(z | x) alone before each of the rest alone.
+  Numbers are fixed here; He et al. go on until the loss stops falling, and give up once the mutual information stops
+  rising;
+- a controller (`kl_target`; Shao et al., 2020, "ControlVAE: Controllable Variational Autoencoder", algorithm 1), which
+  sets beta by the KL that it saw.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, NamedTuple
+
+from training.config import TrainConfig
+from training.schedules import BetaSchedule, beta
+
+Trained = Literal["all", "inference", "generation"]
+
+
+class Phase(NamedTuple):
+    """What an update does.
+
+    Attributes:
+        beta: weight of the KL; with a controller the most that it may be.
+        trained: which weights change: all, phi (inference) or all but phi (generation).
+        samples: whether z is drawn; otherwise it is the posterior mean.
+        restarts: whether the decoder starts anew before this update.
+    """
+
+    beta: float
+    trained: Trained = "all"
+    samples: bool = True
+    restarts: bool = False
+
+
+class Control(NamedTuple):
+    """Where the controller stands.
+
+    Attributes:
+        integral: I, its sum so far.
+        beta: of the next update.
+    """
+
+    integral: float = 0.0
+    beta: float = 0.0
+
+    def after(self, kl: float, config: TrainConfig, limit: float) -> Control:
+        """The state after an update's KL was seen.
+
+        With e = target - KL: beta = Kp / (1 + exp(e)) + I, and I falls by Ki e, kept between 0 and `limit`. Where beta
+        is at one of these, I does not move on beyond it; the published algorithm holds I wherever the last beta was
+        outside, from which it need not come back.
+        """
+        error = config.kl_target - kl
+        proportional = config.control_p / (1 + math.exp(min(error, 700.0)))
+        change = -config.control_i * error
+        moved = self.integral + change
+        if change > 0:
+            integral = max(self.integral, min(moved, limit - proportional))
+        else:
+            integral = min(self.integral, max(moved, -proportional))
+        return Control(integral, min(max(proportional + integral, 0.0), limit))
+
+
+def phase(config: TrainConfig, schedule: BetaSchedule, step: int, total: int) -> Phase:
+    """What update `step` of `total` does.
+
+    Beta's schedule begins after the autoencoder: the rest of the run is its whole.
+
+    Raises:
+        ValueError: as `training.schedules.beta`.
+    """
+    before = autoencoder_steps(config, total)
+    if step <= before:
+        return Phase(0.0, samples=False)
+    now = beta(schedule, step - before, total - before)
+    return Phase(now, _trained(config, step - before, total - before), restarts=0 < before == step - 1)
+
+
+def autoencoder_steps(config: TrainConfig, total: int) -> int:
+    """Updates of the autoencoder."""
+    return round(config.autoencoder_share * total)
+
+
+def _trained(config: TrainConfig, step: int, total: int) -> Trained:
+    ahead = config.lagging_updates
+    if ahead == 0 or step > config.lagging_share * total:
+        return "all"
+    return "generation" if step % (ahead + 1) == 0 else "inference"
