@@ -82,7 +82,7 @@ LAYERS = {
             "training.fit",
             "training.sweep",
             "training.sweep_process",
-            "training.experiments",
+            "training.experiments*",
             "training.check",
             "training.export",
             "eval.dialog",
