@@ -83,7 +83,7 @@ LAYERS = {
             "training.fit",
             "training.sweep",
             "training.sweep_process",
-            "training.experiments",
+            "training.experiments*",
             "training.check",
             "training.export",
             "eval.dialog",

@@ -123,6 +123,28 @@ def load_state(out: Path, model: nn.Module, optimiser: torch.optim.Adam) -> Prog
     return progress
 
 
+def load_weights(out: Path, model: nn.Module) -> None:
+    """Put the weights of a run's last update into a model of its configuration.
+
+    Raises:
+        CheckpointError: the state is missing, broken or of another model; the message names the file.
+    """
+    _, tensors = _read(out)
+    with torch.no_grad():
+        for name, value in (*model.named_parameters(), *model.named_buffers()):
+            value.copy_(_take(tensors, f"model.{name}", value, out))
+
+
+def checksum_of(out: Path) -> str:
+    """What tells the saved state of a run from every other, by its file's header alone.
+
+    Raises:
+        CheckpointError: there is no state, or it is broken; the message names the file.
+    """
+    with _opened(out / STATE_FILE) as file:
+        return _metadata(file, out / STATE_FILE)["checksum"]
+
+
 def share_state(world: World, model: nn.Module, optimiser: torch.optim.Adam, step: int) -> None:
     """Give every process the first one's weights and, after `step` updates, moments."""
     world.copy_from_lead((*model.parameters(), *model.buffers()))

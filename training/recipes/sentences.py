@@ -48,13 +48,13 @@ def ptb() -> FitConfig:
 
 
 def ptb_small() -> FitConfig:
-    """About a sixth of `ptb`'s cost for each sentence, and a quarter of its passes, for one core."""
+    """About a fifth of `ptb`'s cost for each sentence, and 3 passes instead of 40, for one core."""
     config = ptb()
+    train = {"epochs": None, "max_steps": 4_000, "validate_every": 400, "dropout": 0.2}
     return config.model_copy(
         update={
-            "tokenizer": TokenizerConfig(mode="space", vocab_size=5_000),
-            "sentence": SentenceModelConfig(embedding_size=96, encoder_size=96, decoder_size=96),
+            "sentence": SentenceModelConfig(embedding_size=64, encoder_size=64, decoder_size=64),
             "learning_rate": LearningRateSchedule(peak=2e-3),
-            "train": config.train.model_copy(update={"epochs": 8, "dropout": 0.2}),
+            "train": config.train.model_copy(update=train),
         }
     )

@@ -1,0 +1,111 @@
+"""The paper's experiments beside the dialogs: `python -m training.experiments --help`."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dialog_cvae.cli import Parser, exit_status
+from dialog_cvae.errors import ConfigError
+from eval.arguments import whole
+from training import (
+    arguments,
+    experiments_cycles,
+    experiments_ptb,
+    experiments_remedies,
+    experiments_toy,
+)
+from training.cells import parse_seeds
+from training.experiments_page import Page, write
+from training.experiments_plan import SIZES, Asked, Experiment, Fitted, SizeName, fitted
+from training.sweep import FitFields
+
+DESCRIPTION = """\
+The paper's experiments beside the dialogs, and the remedies that it compares with or that came after. Each fits what is
+missing, measures it, prints the paper's figure beside ours and writes OUT/NAME.md, OUT/NAME.json and plots.
+
+  python -m training.experiments toy                 section 4: ten sequences in a latent plane
+  python -m training.experiments ptb                 section 6.1: Table 1, Figure 5; Table 4
+  python -m training.experiments cycles              the supplement's study of M, R and the shape
+  python -m training.experiments remedies            free bits and its like, at one budget
+
+--size paper has the paper's constants, small is for one core, smoke shows in seconds that everything runs. The options
+of training.fit hold for all cells. The same command again goes on; Ctrl-C stops it.
+Exit status: 0 all is done, 1 something failed, 2 refused, 130 interrupted.
+"""
+
+
+class Entry(NamedTuple):
+    """An experiment, how it is reported, and its default size."""
+
+    experiment: Experiment
+    report: Callable[[Experiment, Asked, Sequence[Fitted]], Page]
+    size: SizeName = "small"
+
+
+ENTRIES: Mapping[str, Entry] = {
+    "toy": Entry(experiments_toy.EXPERIMENT, experiments_toy.report, "paper"),
+    "ptb": Entry(experiments_ptb.EXPERIMENT, experiments_ptb.report),
+    "cycles": Entry(experiments_cycles.EXPERIMENT, experiments_cycles.report),
+    "remedies": Entry(experiments_remedies.EXPERIMENT, experiments_remedies.report),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns its exit status."""
+    return exit_status(lambda: _run(argv), "interrupted; the same command goes on")
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    args, given = arguments.parse_with(_parser(), FitFields, argv)
+    entry = ENTRIES[args.experiment]
+    asked = asked_for(args, given, entry)
+    rows, failures, stopped = fitted(entry.experiment, asked)
+    if stopped:
+        print("stopped; the same command goes on", file=sys.stderr)
+        return 128 + signal.SIGINT
+    print(f"\n{write(entry.report(entry.experiment, asked, rows))}")
+    print(f"\nwrote {asked.out / args.experiment}.md and .json")
+    for name, reason in failures.items():
+        print(f"failed: {name}: {reason}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+def asked_for(args: argparse.Namespace, given: Mapping[str, Any], entry: Entry) -> Asked:
+    """What the options ask for.
+
+    Raises:
+        ConfigError: they contradict each other.
+    """
+    if arguments.section(given, "train").get("seed") is not None:
+        raise ConfigError("seed: an experiment has several; give --seeds")
+    size: SizeName = args.size or entry.size
+    seeds = parse_seeds(args.seeds or str(entry.experiment.budgets[size].seeds))
+    out = args.out or Path("runs") / f"{args.experiment}-{size}"
+    return Asked(out, size, seeds, given, args.jobs, args.device, not args.no_fit)
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="python -m training.experiments",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("experiment", choices=ENTRIES, metavar="EXPERIMENT", help=", ".join(ENTRIES))
+    add("--size", choices=SIZES, help="budget (default: small; of toy: paper)")
+    add("--out", type=Path, help="folder of the experiment (default: runs/EXPERIMENT-SIZE)")
+    add("--seeds", metavar="N|S1,S2", help="number of seeds, from 0, or the seeds themselves (default: the size's)")
+    add("--jobs", type=whole(1, 1024), metavar="N", help="cells at a time (default: as many as cores and memory allow)")
+    add("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
+    add("--no-fit", action="store_true", help="report what is finished, and fit nothing")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

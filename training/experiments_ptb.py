@@ -1,0 +1,148 @@
+"""Section 6.1 of the paper: language modelling on the Penn Treebank (Table 1, Figure 5, Table 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from eval.plots import draw_curves
+from eval.report import markdown_table
+from training.experiments_measures import Figures, estimates, measured_rows
+from training.experiments_page import INTERVAL, Column, Page, Section, facts, shown, table
+from training.experiments_plan import Asked, Budget, Experiment, Fitted, Layer, Row, SizeName
+from training.journal import read_metrics
+from training.sweep_report import estimate
+
+COLUMNS: tuple[Column, ...] = (
+    ("reconstruction", "Rec", 2),
+    ("kl", "KL", 3),
+    ("elbo", "ELBO", 2),
+    ("perplexity_bound", "PPL (bound)", 2),
+    ("iw_nll", "IW -log p", 2),
+    ("iw_perplexity", "IW PPL", 2),
+    ("mi", "MI", 2),
+    ("active_units", "active units", 1),
+)
+MONOTONIC: Layer = {"kind": "monotonic", "ratio": 9 / 40}
+CYCLICAL: Layer = {"kind": "cyclical", "cycles": 4, "ratio": 0.45}
+RESTARTS: Layer = {"kind": "cosine_restarts", "cycles": 4}
+HALF: Layer = {"stop": 0.5}
+
+
+def _paper(reconstruction: float, kl: float, elbo: float, perplexity: float | None = None) -> dict[str, float]:
+    figures = {"reconstruction": reconstruction, "kl": kl, "elbo": elbo}
+    return figures if perplexity is None else figures | {"perplexity_bound": perplexity}
+
+
+M, C, MC, CC = "vae-m", "vae-c", "vae-m-cyclical-rate", "vae-c-constant-rate"
+ROWS = (
+    Row("lm", "language model without z (exact)", {"sentence": {"latent_size": 0}}),
+    Row("vae-constant", "VAE, constant beta 1", {"beta": {"kind": "constant"}}),
+    Row(M, "VAE M: monotonic beta, constant rate", {"beta": MONOTONIC}, _paper(101.73, 0.907, -102.63, 108.09)),
+    Row(
+        C,
+        "VAE C: cyclical beta, cyclical rate",
+        {"beta": CYCLICAL, "learning_rate": RESTARTS},
+        _paper(100.51, 1.955, -102.46, 107.25),
+    ),
+    Row(CC, "cyclical beta, constant rate", {"beta": CYCLICAL}, _paper(101.30, 1.457, -102.76)),
+    Row(
+        MC,
+        "monotonic beta, cyclical rate",
+        {"beta": MONOTONIC, "learning_rate": RESTARTS},
+        _paper(101.74, 0.748, -102.49),
+    ),
+    Row(
+        "vae-m-half",
+        "VAE M, beta at most 0.5",
+        {"beta": {**MONOTONIC, **HALF}},
+        _paper(97.36, 9.605, -106.96, 132.57),
+    ),
+    Row(
+        "vae-c-half",
+        "VAE C, beta at most 0.5",
+        {"beta": {**CYCLICAL, **HALF}, "learning_rate": RESTARTS},
+        _paper(95.22, 9.484, -104.70, 118.78),
+    ),
+)
+TINY = {"embedding_size": 8, "encoder_size": 8, "decoder_size": 8, "latent_size": 4}
+SMOKE = Budget(
+    "ptb",
+    {"tokenizer": {"vocab_size": 200}, "sentence": TINY, "train": {"max_steps": 8, "validate_every": 4}},
+    1,
+    3,
+    20,
+    "8 updates of a tiny model, to see that it runs.",
+)
+SMALL = Budget(
+    "ptb-small",
+    {},
+    1,
+    20,
+    400,
+    "LSTMs of 64 where the paper has 256, 4,000 updates (3 passes) where it has 40 passes, dropout 0.2 at rate 2e-3; "
+    "all 10,000 words. Some 4 minutes of one core a cell.",
+)
+PAPER = Budget("ptb", {}, 5, 500, 3_761, "the released code's sizes and 40 passes; meant for a GPU.")
+BUDGETS: Mapping[SizeName, Budget] = {"smoke": SMOKE, "small": SMALL, "paper": PAPER}
+EXPERIMENT = Experiment("ptb", "Penn Treebank (section 6.1: Table 1, Figure 5; section 6.4: Table 4)", ROWS, BUDGETS)
+ABOUT = (
+    "Rec is -log p(x | z) with one z from q, PPL (bound) is exp(-ELBO / tokens) with `</s>`: both as in Table 1. The "
+    "language model's figures are exact, a bound's are not: beside it stands the importance-weighted likelihood "
+    "({draws} draws, {scored} sentences), from which a perplexity should be read. MI is the plug-in estimate on the same "
+    "sentences."
+)
+ABOUT_EFFECTS = (
+    "Main effects of the 2 x 2 of Table 4: half the sum of the two differences, for each seed. The paper calls the "
+    "gain of C over M the schedule's of beta; M and C differ in the learning rate too."
+)
+
+
+def report(experiment: Experiment, asked: Asked, rows: Sequence[Fitted]) -> Page:
+    """Measure and draw."""
+    budget = experiment.budgets[asked.size]
+    found = measured_rows(rows, budget)
+    means = {key: estimates(list(seeds.values())) for key, seeds in found.items()}
+    about = ABOUT.format(draws=budget.draws, scored=f"{budget.scored:,}")
+    sections = [
+        Section("", [*facts(experiment, asked, budget), "", *table(rows, means, COLUMNS), "", INTERVAL, "", about]),
+        Section("Table 4: schedules of beta and of the learning rate", [*effects(found), "", ABOUT_EFFECTS]),
+    ]
+    content = {"figures": found, "estimates": means}
+    return Page(experiment, asked, sections, draw(rows, (M, C, CC, MC, "vae-constant"), asked.out, "ptb"), content)
+
+
+def draw(rows: Sequence[Fitted], keys: Sequence[str], out: Path, name: str) -> dict[str, str]:
+    """Learning curves of some rows, as in Figure 5."""
+    runs = {
+        each.row.name: [read_metrics(run) for run in each.folders.values()]
+        for each in rows
+        if each.row.key in keys and each.folders
+    }
+    if not runs:
+        return {}
+    file = f"{name}-curves.png"
+    draw_curves(runs, out / file)
+    return {file: "Validation curves: mean over seeds, and from the least to the greatest"}
+
+
+def effects(found: Mapping[str, Mapping[int, Figures]]) -> list[str]:
+    """The table of main effects, over the seeds that all four cells have."""
+    seeds = set.intersection(*(set(found.get(key, {})) for key in (M, C, MC, CC)))
+    if not seeds:
+        return ["The four cells are not all there."]
+    lines = []
+    for name, title, digits in (*COLUMNS[:3], COLUMNS[4]):
+        values = {key: [found[key][seed][name] for seed in sorted(seeds)] for key in (M, C, MC, CC)}
+        columns = list(zip(values[M], values[C], values[MC], values[CC], strict=True))
+        of_beta = estimate([(cc + c - m - mc) / 2 for m, c, mc, cc in columns])
+        of_rate = estimate([(mc + c - m - cc) / 2 for m, c, mc, cc in columns])
+        together = estimate([c - m for m, c, _, _ in columns])
+        lines.append([title, *(shown(each, digits) for each in (of_beta, of_rate, together))])
+    head = [
+        "figure (nats)",
+        "cyclical instead of monotonic beta",
+        "cyclical instead of constant rate",
+        "C instead of M",
+    ]
+    return markdown_table(head, lines)
