@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Size = Annotated[int, Field(ge=1, le=65_536)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -127,6 +127,9 @@ class SentenceModelConfig(Config):
     shared_embedding: bool = Field(False, description="one embedding for encoder and decoder, not one for each")
     encoder: Literal["lstm", "cnn"] = Field("lstm", description="lstm, or the released Yelp code's convolutions")
     encoder_size: Size = Field(256, description="encoder LSTM; without effect on convolutions")
+    filters: Size = Field(300, description="of the encoder's first convolution; the next have 2 and 3 times as many")
+    filter_width: int = Field(5, ge=3, le=64, description="words that a filter of the encoder's convolutions spans")
+    unit_embedding: bool = Field(False, description="words' vectors are scaled to length 1 wherever they are used")
     decoder_size: Size = Field(256, description="decoder LSTM")
     layers: int = Field(1, ge=1, le=16, description="LSTM layers of encoder and decoder")
     latent_size: int = Field(32, ge=0, le=65_536, description="dimensions of z; 0 is the language model without z")
@@ -159,3 +162,12 @@ class SentenceModelConfig(Config):
         le=1024,
         description="tokens of a sentence with <s> and </s>; a longer one keeps its first and its last",
     )
+
+    @model_validator(mode="after")
+    def _fits_filters(self) -> Self:
+        if self.encoder == "cnn" and self.max_tokens < self.filter_width:
+            raise ValueError(
+                f"max_tokens must be at least filter_width, {self.filter_width}, for the convolutions, "
+                f"but is {self.max_tokens}"
+            )
+        return self

@@ -29,7 +29,7 @@ from dialog_cvae.latent_model import Encoded, LatentModel, Refine
 from dialog_cvae.likelihood import token_nll
 from dialog_cvae.lstm import lstm_layer
 from dialog_cvae.posterior_norm import PosteriorNorm
-from dialog_cvae.sentence_encoders import LSTMEncoder
+from dialog_cvae.sentence_encoders import CNNEncoder, LSTMEncoder, WordEmbedding, new_encoder
 from dialog_cvae.types import ElboTerms, Gaussian
 
 
@@ -90,13 +90,13 @@ class SentenceDecoder(nn.Module):
             return [z.new_zeros(len(z), self.config.decoder_size)] * self.config.layers
         return list(self.start(z).chunk(self.config.layers, dim=-1))
 
-    def softmax_input(self, hidden: Tensor, embedding: nn.Embedding) -> tuple[Tensor, Tensor, Tensor]:
+    def softmax_input(self, hidden: Tensor, embedding: WordEmbedding) -> tuple[Tensor, Tensor, Tensor]:
         """What the softmax is taken of: (..., H), weights (V, H) and bias (V,)."""
         if self.output is not None:
             return hidden, self.output.weight, self.output.bias
         assert self.map is not None
         assert self.bias is not None
-        return self.map(hidden), embedding.weight, self.bias
+        return self.map(hidden), embedding.vectors, self.bias
 
     def forward(self, embedded: Tensor, z: Tensor, dropout: Dropout | None = None) -> Tensor:
         """(B, T, D), or (B, T, D + Z) with skip connections, from embedded inputs (B, T, E) and z (B, Z)."""
@@ -126,14 +126,14 @@ class SentenceVAE(LatentModel):
         super().__init__()
         self.config = config
         size = config.embedding_size
-        self.embedding = nn.Embedding(vocab_size, size, padding_idx=0)
-        self.encoder_embedding: nn.Embedding | None = None
-        self.encoder: LSTMEncoder | None = None
+        self.embedding = WordEmbedding(vocab_size, size, unit=config.unit_embedding)
+        self.encoder_embedding: WordEmbedding | None = None
+        self.encoder: LSTMEncoder | CNNEncoder | None = None
         self.recognition_network: nn.Linear | None = None
         self.mean_norm: PosteriorNorm | None = None
         if config.latent_size:
             if not config.shared_embedding:
-                self.encoder_embedding = nn.Embedding(vocab_size, size, padding_idx=0)
+                self.encoder_embedding = WordEmbedding(vocab_size, size, unit=config.unit_embedding)
             self.encoder = new_encoder(config)
             self.recognition_network = nn.Linear(self.encoder.output_size, 2 * config.latent_size)
             if config.posterior_norm:
@@ -229,8 +229,3 @@ class SentenceVAE(LatentModel):
     def generation_modules(self) -> Sequence[nn.Module]:
         """theta: the decoder, with its embedding unless the encoder shares it."""
         return (self.decoder,) if self.config.shared_embedding else (self.decoder, self.embedding)
-
-
-def new_encoder(config: SentenceModelConfig) -> LSTMEncoder:
-    """The encoder that a configuration names."""
-    return LSTMEncoder(config.embedding_size, config.encoder_size, config.layers)
