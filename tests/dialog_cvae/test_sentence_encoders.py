@@ -12,7 +12,7 @@ from dialog_cvae.sentence_vae import SentenceBatch, SentenceVAE
 
 
 def config(**fields: object) -> SentenceModelConfig:
-    sizes = {"encoder": "cnn", "embedding_size": 3, "filters": 2, "filter_width": 2, "max_tokens": 6}
+    sizes = {"encoder": "cnn", "embedding_size": 3, "filters": 2, "filter_width": 3, "max_tokens": 6}
     return SentenceModelConfig.model_validate(sizes | fields)
 
 
@@ -25,17 +25,18 @@ def test_sizes_are_the_released_ones() -> None:
 
 
 def test_by_hand() -> None:
-    """One filter of two words, each weight 1, over three words 1, 2, 3 of one dimension, with W = 3 + 2 = 5."""
-    encoder = CNNEncoder(config(embedding_size=1, filters=1, max_tokens=3))
+    """Filters of three places, each weight 1, over two words of one dimension, with W = 4 + 2 * 2 = 8."""
+    encoder = CNNEncoder(config(embedding_size=1, filters=1, max_tokens=4))
     with torch.no_grad():
         for layer in (encoder.first, encoder.second, encoder.third):
             layer.weight.fill_(1.0)
             layer.bias.zero_()
         encoder.first.bias.fill_(-1.0)
         encoder.third.weight[:] = torch.tensor([0.1, -0.1, 0.01])[:, None, None].expand(3, 2, 1)
-    # <s> (9) is left out: 0 | 2 3 0 | 0; sums of two in steps of two, less 1: 1, 2; both filters above: 3
+    # <s> (9) is left out: 0 0 2 3 0 0 0 0; sums of three in steps of two, less 1: 1, 4, -1, of which the last is cut
+    # off at 0; both filters above have their sum, 5, and the third layer's weigh it twice
     found = encoder(torch.tensor([[[9.0], [2.0], [3.0]]]))
-    expected = torch.tanh(torch.tensor([[0.6, -0.6, 0.06]]))
+    expected = torch.tanh(torch.tensor([[1.0, -1.0, 0.1]]))
     torch.testing.assert_close(found, expected)
 
 
@@ -57,7 +58,7 @@ def naive(encoder: CNNEncoder, sentence: Tensor) -> Tensor:
     return found
 
 
-@pytest.mark.parametrize("width", [2, 3, 5])
+@pytest.mark.parametrize("width", [3, 4, 5])
 @pytest.mark.parametrize("length", [2, 3, 6, 9])
 def test_agrees_with_plain_loops_and_sees_no_neighbours(width: int, length: int) -> None:
     torch.manual_seed(0)
@@ -74,16 +75,17 @@ def test_the_width_is_fixed_so_that_zeros_behind_change_nothing() -> None:
     sentence = torch.randn(1, 5, 3, dtype=torch.float64)
     longer = torch.cat((sentence, torch.zeros(1, 4, 3, dtype=torch.float64)), dim=1)
     torch.testing.assert_close(encoder(sentence), encoder(longer))
-    other = CNNEncoder(config(max_tokens=11)).double()
-    assert other.width == encoder.width + 2
-    assert other.third.weight.shape[2] > encoder.third.weight.shape[2]
+    assert encoder.width == 13
 
 
-def test_every_word_counts_and_the_start_does_not() -> None:
-    encoder = CNNEncoder(config(filters=8, max_tokens=9)).double()
-    sentence = torch.randn(1, 9, 3, dtype=torch.float64, requires_grad=True)
+@pytest.mark.parametrize("width", [3, 4, 5])
+@pytest.mark.parametrize("most", range(5, 18))
+def test_every_word_counts_and_the_start_does_not(width: int, most: int) -> None:
+    torch.manual_seed(0)
+    encoder = CNNEncoder(config(filters=16, max_tokens=most, filter_width=width)).double()
+    sentence = torch.randn(1, most, 3, dtype=torch.float64, requires_grad=True)
     (gradient,) = torch.autograd.grad(encoder(sentence).sum(), sentence)
-    assert (gradient[0].norm(dim=1) > 0).tolist() == [False] + [True] * 8
+    assert (gradient[0].norm(dim=1) > 0).tolist() == [False] + [True] * (most - 1)
 
 
 def test_a_sentence_shorter_than_a_filter_is_refused_at_once() -> None:
