@@ -89,8 +89,8 @@ EXPERIMENT = Experiment("ptb", "Penn Treebank (section 6.1: Table 1, Figure 5; s
 ABOUT = (
     "Rec is -log p(x | z) with one z from q, PPL (bound) is exp(-ELBO / tokens) with `</s>`: both as in Table 1. The "
     "language model's figures are exact, a bound's are not: beside it stands the importance-weighted likelihood "
-    "({draws} draws, {scored} sentences), from which a perplexity should be read. MI is the plug-in estimate on the same "
-    "sentences."
+    "({draws} draws, {scored} sentences), from which a perplexity should be read. MI is the plug-in estimate on "
+    "the same sentences."
 )
 ABOUT_EFFECTS = (
     "Main effects of the 2 x 2 of Table 4: half the sum of the two differences, for each seed. The paper calls the "
