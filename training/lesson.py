@@ -146,7 +146,7 @@ def _decomposition() -> list[str]:
             ["deviation of q(z | n)", "mean KL", "mutual information", "KL(q(z), p(z))", "sum of both"], rows
         ),
         "",
-        "The two parts add up to the KL (equation 8), but for the sampling of z. Mutual information ends at ln 10 = 2.303:",
+        "The two parts add up to the KL (equation 8), but for the sampling of z. Mutual information ends at ln 10:",
         "a KL beyond it names no more sequences, and is all paid for holes in q(z). A high KL alone is no merit.",
     ]
 
