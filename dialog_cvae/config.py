@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Size = Annotated[int, Field(ge=1, le=65_536)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
-SENTENCE_CORPORA = ("ptb", "yelp", "toy")
+SENTENCE_CORPORA = ("ptb", "yelp", "yelp-full", "toy")
 
 
 class Config(BaseModel):
@@ -86,6 +86,35 @@ class ModelConfig(Config):
     )
 
 
+class SviConfig(Config):
+    """Refinement of q(z | x) by gradient descent (Kim et al., 2018); see `dialog_cvae.svi`.
+
+    The defaults but for the steps are what the released code's values for the Penn Treebank (10 steps, rate 1, norm 5,
+    of means over a batch of 32) come to for each sentence: a rate of 1 / 32 and, where sentences are alike, a norm of
+    5 sqrt(32).
+    """
+
+    steps: int = Field(0, ge=0, le=1000, description="steps of descent; 0 is no refinement, the ordinary VAE")
+    rate: float = Field(1 / 32, gt=0.0, le=1e6, description="of the descent, for mean and log variance")
+    momentum: float = Field(0.5, ge=0.0, lt=1.0, description="share of the last step that the next one keeps")
+    clip_norm: float | None = Field(28.0, gt=0.0, description="largest norm of a gradient; null for any")
+    scope: Literal["example", "batch"] = Field(
+        "example",
+        description="example: each example descends on its own objective, clipped by its own norm; batch: on the mean "
+        "over what goes through the model together, clipped over all of it, as released",
+    )
+    noise: Literal["fixed", "fresh"] = Field(
+        "fixed",
+        description="of z in the steps: fixed, one draw for all of them; fresh, one for each, as released. The loss "
+        "after the last step has a draw of its own",
+    )
+    gradient: Literal["exact", "finite_differences"] = Field(
+        "exact",
+        description="exact: differentiate the steps, their gradients included; finite_differences: the second "
+        "derivatives by central differences, in the memory of one step",
+    )
+
+
 class SentenceModelConfig(Config):
     """Sizes of the unconditional VAE of sentences; the defaults are those of the released code for the Penn Treebank
     (units: neurons, unless a field says otherwise).
@@ -98,6 +127,9 @@ class SentenceModelConfig(Config):
     shared_embedding: bool = Field(False, description="one embedding for encoder and decoder, not one for each")
     encoder: Literal["lstm", "cnn"] = Field("lstm", description="lstm, or the released Yelp code's convolutions")
     encoder_size: Size = Field(256, description="encoder LSTM; without effect on convolutions")
+    filters: Size = Field(300, description="of the encoder's first convolution; the next have 2 and 3 times as many")
+    filter_width: int = Field(5, ge=3, le=64, description="words that a filter of the encoder's convolutions spans")
+    unit_embedding: bool = Field(False, description="words' vectors are scaled to length 1 wherever they are used")
     decoder_size: Size = Field(256, description="decoder LSTM")
     layers: int = Field(1, ge=1, le=16, description="LSTM layers of encoder and decoder")
     latent_size: int = Field(32, ge=0, le=65_536, description="dimensions of z; 0 is the language model without z")
@@ -130,3 +162,12 @@ class SentenceModelConfig(Config):
         le=1024,
         description="tokens of a sentence with <s> and </s>; a longer one keeps its first and its last",
     )
+
+    @model_validator(mode="after")
+    def _fits_filters(self) -> Self:
+        if self.encoder == "cnn" and self.max_tokens < self.filter_width:
+            raise ValueError(
+                f"max_tokens must be at least filter_width, {self.filter_width}, for the convolutions, "
+                f"but is {self.max_tokens}"
+            )
+        return self

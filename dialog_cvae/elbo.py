@@ -14,10 +14,12 @@ import torch
 from torch import Tensor
 
 from dialog_cvae import distributions
+from dialog_cvae.config import SviConfig
 from dialog_cvae.data.batches import EncodedCorpus
 from dialog_cvae.data.sentences import Sentences
 from dialog_cvae.devices import moved
-from dialog_cvae.latent_model import LatentModel
+from dialog_cvae.latent_model import LatentModel, Refine
+from dialog_cvae.svi import noise_of_steps, refinement
 from dialog_cvae.types import Gaussian
 
 ACTIVE_VARIANCE = 0.01  # Burda et al. (2016): a unit is active when its mean varies more than this over the data
@@ -59,7 +61,6 @@ class ElboReport(NamedTuple):
         return {name: value if math.isfinite(value) else None for name, value in present}
 
 
-@torch.inference_mode()
 def evaluate_elbo(
     model: LatentModel,
     corpus: EncodedCorpus | Sentences,
@@ -70,6 +71,7 @@ def evaluate_elbo(
     part: tuple[int, int] = (0, 1),
     total: Callable[[Tensor], Tensor] | None = None,
     by_mean: bool = False,
+    svi: SviConfig | None = None,
 ) -> ElboReport:
     """Score every window of a corpus once.
 
@@ -82,22 +84,31 @@ def evaluate_elbo(
         part: (i, n): score batches i, i + n, ... only, as one of n processes.
         total: from this process's sums to those of all n.
         by_mean: reconstruct from the posterior mean, as an autoencoder does; the ELBO is then none.
+        svi: how posteriors are refined before they are scored, if at all.
     """
     device = next(model.parameters()).device
-    rng = np.random.default_rng(seed)
+    rng, rng_of_steps = (np.random.default_rng(seeds) for seeds in (seed, (seed, 1)))
     latent = model.config.latent_size
+    svi = svi if svi is not None and svi.steps and latent else None
     training = model.training
     model.eval()
     sums = torch.zeros(len(_TERMS) + 2 + 2 * latent, dtype=torch.float64, device=device)
-    for index, chosen in enumerate(corpus.chunks(corpus.responses, batch_size)):
-        drawn = rng.standard_normal((len(chosen), 2, latent), dtype=np.float32)  # for all, that all may share it out
-        if by_mean:
-            drawn[:, 0] = 0
-        if index % part[1] == part[0]:
-            batch = model.batch(corpus, chosen, device)
-            sums += _sums(model, batch, moved(torch.from_numpy(drawn), device))
-            if advance is not None:
-                advance(len(chosen))
+    # Where gradients are taken of q's parameters, tensors must be ones that autograd accepts.
+    with torch.inference_mode(svi is None), torch.no_grad():
+        for index, chosen in enumerate(corpus.chunks(corpus.responses, batch_size)):
+            # For all, that all may share it out.
+            drawn = rng.standard_normal((len(chosen), 2, latent), dtype=np.float32)
+            if by_mean:
+                drawn[:, 0] = 0
+            steps = None if svi is None else noise_of_steps(svi, rng_of_steps, (len(chosen), latent))
+            if index % part[1] == part[0]:
+                batch = model.batch(corpus, chosen, device)
+                refine = None
+                if svi is not None and steps is not None:
+                    refine = refinement(model, batch, svi, moved(steps, device), beta=1.0)
+                sums += _sums(model, batch, moved(torch.from_numpy(drawn), device), refine)
+                if advance is not None:
+                    advance(len(chosen))
     model.train(training)
     return _report((sums if total is None else total(sums)).cpu(), model.config.bow)
 
@@ -137,13 +148,15 @@ def _report(sums: Tensor, bow: bool) -> ElboReport:
     )
 
 
-def _sums(model: LatentModel, batch: Any, noise: Tensor) -> Tensor:
+def _sums(model: LatentModel, batch: Any, noise: Tensor, refine: Refine | None) -> Tensor:
     """Sums over a batch in double precision: `_TERMS`, windows, tokens, mean(q) - mean(p) (Z), its square (Z).
 
     They stay on the model's device, which is asked for the sums of all batches at once. Noise is (B, 2, Z).
     """
     encoded = model.encode(batch)
     posterior, prior = model.posterior(encoded), model.prior(encoded.condition)
+    if refine is not None:
+        posterior = refine(encoded, posterior, prior)
     z = distributions.sample(posterior, noise[:, 0])
     elsewhere = torch.roll(z, max(1, len(z) // 2), dims=0)  # far away in the corpus's order, so seldom a neighbour
     codes = (z, distributions.sample(prior, noise[:, 1]), elsewhere)

@@ -6,7 +6,7 @@ Shape legend: B examples of a batch, C their condition (which may have no dimens
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -22,6 +22,10 @@ class Encoded(NamedTuple):
 
     condition: Tensor
     response: Tensor
+
+
+Refine = Callable[[Encoded, Gaussian, Gaussian], Gaussian]
+"""What was encoded, posterior and prior -> a better posterior; see `dialog_cvae.svi`."""
 
 
 class LatentModel(nn.Module, ABC):

@@ -114,6 +114,25 @@ def _onednn(kind: torch.dtype) -> _OneDNN | None:
         return None
 
 
+def asked_for(ctx: Any, index: int) -> bool:
+    """Within a custom backward pass, whether anyone wants the gradient of tensor input `index` in this very pass.
+
+    `needs_input_grad` only says that someone may; a refinement of z, for one, passes a weight's gradient by many times.
+    Whoever can't tell says yes.
+
+    Args:
+        ctx: of the function, whose inputs before this one must all be tensors.
+        index: of the input.
+    """
+    if not ctx.needs_input_grad[index]:
+        return False
+    try:
+        answer: bool = torch._C._will_engine_execute_node(ctx.next_functions[index][0])
+    except (AttributeError, RuntimeError):  # it isn't there, or the input is a leaf that was asked for by name
+        return True
+    return answer
+
+
 def multiplies_fast(kind: torch.dtype, device: torch.device) -> bool:
     """Whether products of a type are what a device is made for, rather than pieced together."""
     if device.type == "cuda":

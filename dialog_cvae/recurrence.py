@@ -15,6 +15,8 @@ Shape legend: D directions, S sequences, N tokens of all sequences, n_t sequence
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -66,9 +68,28 @@ class Packing(NamedTuple):
         return Packing(self.sizes, *(moved(tensor, device) for tensor in self[1:]))
 
 
+_TWICE = ContextVar("twice", default=False)
+
+
+@contextmanager
+def differentiable_twice() -> Iterator[None]:
+    """Within it, what is computed by recurrences can be differentiated twice, on every device; it takes longer."""
+    token = _TWICE.set(True)
+    try:
+        with torch.backends.cudnn.flags(enabled=False):  # which has no second derivatives; PyTorch's own kernels have
+            yield
+    finally:
+        _TWICE.reset(token)
+
+
+def needed_twice() -> bool:
+    """Whether the caller is within `differentiable_twice`."""
+    return _TWICE.get()
+
+
 def fused(device: torch.device) -> bool:
-    """Whether PyTorch's own GRU is the faster one on a device: it has a kernel for all steps there."""
-    return device.type == "cuda"
+    """Whether to use PyTorch's own GRU: on a GPU, where it has a kernel for all steps, and for second derivatives."""
+    return device.type == "cuda" or needed_twice()
 
 
 def gru(gates: Tensor, weight: Tensor, bias: Tensor, sizes: tuple[int, ...], initial: Tensor | None = None) -> Tensor:

@@ -1,13 +1,37 @@
-"""Encoders of sentences: from embedded words to one vector.
+"""Encoders of sentences: from words to their vectors, and from these to one vector.
 
-Shape legend: B sentences, L tokens with `<s>` and `</s>`, E embedding, H what an encoder returns.
+Shape legend: B sentences, L tokens with `<s>` and `</s>`, E embedding, H what an encoder returns, V vocabulary,
+K width of a filter, W width that sentences are padded to.
 """
 
 from __future__ import annotations
 
 from typing import Protocol
 
+import torch
 from torch import Tensor, nn
+from torch.nn.functional import embedding, normalize, pad
+
+from dialog_cvae.config import SentenceModelConfig
+
+STRIDE = 2
+
+
+class WordEmbedding(nn.Embedding):
+    """Words' vectors; on request of length 1, as in the released Yelp code. That of padding is zero."""
+
+    def __init__(self, vocab_size: int, size: int, *, unit: bool) -> None:
+        super().__init__(vocab_size, size, padding_idx=0)
+        self.unit = unit
+
+    @property
+    def vectors(self) -> Tensor:
+        """(V, E), to look words up in or to take the softmax with."""
+        return pad(normalize(self.weight[1:], dim=1), (0, 0, 1, 0)) if self.unit else self.weight
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002
+        """(...) ids -> (..., E)."""
+        return embedding(input, self.vectors, padding_idx=0)
 
 
 class SentenceEncoder(Protocol):
@@ -32,3 +56,44 @@ class LSTMEncoder(nn.Module):
         """(B, L, E) -> (B, H)."""
         last: Tensor = self.lstm(embedded)[1][0][-1]
         return last
+
+
+class CNNEncoder(nn.Module):
+    """Three convolutions over time, as in the code that Fu et al. (2019) released for Yelp.
+
+    F filters of K words in steps of 2 with a ReLU, 2F filters of K places in steps of 2 with a ReLU, and 3F filters
+    over all places that are left, with a tanh. `<s>` is left out. Sentences are padded to one width W, with K - 1 zero
+    vectors before them and at least K behind (25 for K = 5 and at most 17 tokens, as there), so that what a sentence is
+    encoded to depends on W but on nothing that it is batched with. The released code pads with a word whose vector is
+    learnt, and its first filters start all alike.
+
+    Args:
+        config: E, F, K and the most tokens that a sentence has.
+    """
+
+    def __init__(self, config: SentenceModelConfig) -> None:
+        super().__init__()
+        size, filters, kernel = config.embedding_size, config.filters, config.filter_width
+        self.margin = kernel - 1
+        self.width = config.max_tokens + 2 * self.margin
+        places = self.width
+        for _ in range(2):
+            places = (places - kernel) // STRIDE + 1
+        self.first = nn.Conv1d(size, filters, kernel, STRIDE)
+        self.second = nn.Conv1d(filters, 2 * filters, kernel, STRIDE)
+        self.third = nn.Conv1d(2 * filters, 3 * filters, places)
+        self.output_size = 3 * filters
+
+    def forward(self, embedded: Tensor) -> Tensor:
+        """(B, L, E) -> (B, 3F)."""
+        words = embedded[:, 1:]
+        padded = pad(words, (0, 0, self.margin, self.width - self.margin - words.shape[1])).transpose(1, 2)  # (B, E, W)
+        hidden = torch.relu(self.second(torch.relu(self.first(padded))))
+        return torch.tanh(self.third(hidden)).squeeze(2)
+
+
+def new_encoder(config: SentenceModelConfig) -> LSTMEncoder | CNNEncoder:
+    """The encoder that a configuration names."""
+    if config.encoder == "cnn":
+        return CNNEncoder(config)
+    return LSTMEncoder(config.embedding_size, config.encoder_size, config.layers)

@@ -25,10 +25,11 @@ from dialog_cvae.data.batches import Integers
 from dialog_cvae.data.sentences import Sentences
 from dialog_cvae.decoder import Dropout
 from dialog_cvae.devices import moved
-from dialog_cvae.latent_model import Encoded, LatentModel
+from dialog_cvae.latent_model import Encoded, LatentModel, Refine
 from dialog_cvae.likelihood import token_nll
+from dialog_cvae.lstm import lstm_layer
 from dialog_cvae.posterior_norm import PosteriorNorm
-from dialog_cvae.sentence_encoders import LSTMEncoder
+from dialog_cvae.sentence_encoders import CNNEncoder, LSTMEncoder, WordEmbedding, new_encoder
 from dialog_cvae.types import ElboTerms, Gaussian
 
 
@@ -89,13 +90,13 @@ class SentenceDecoder(nn.Module):
             return [z.new_zeros(len(z), self.config.decoder_size)] * self.config.layers
         return list(self.start(z).chunk(self.config.layers, dim=-1))
 
-    def softmax_input(self, hidden: Tensor, embedding: nn.Embedding) -> tuple[Tensor, Tensor, Tensor]:
+    def softmax_input(self, hidden: Tensor, embedding: WordEmbedding) -> tuple[Tensor, Tensor, Tensor]:
         """What the softmax is taken of: (..., H), weights (V, H) and bias (V,)."""
         if self.output is not None:
             return hidden, self.output.weight, self.output.bias
         assert self.map is not None
         assert self.bias is not None
-        return self.map(hidden), embedding.weight, self.bias
+        return self.map(hidden), embedding.vectors, self.bias
 
     def forward(self, embedded: Tensor, z: Tensor, dropout: Dropout | None = None) -> Tensor:
         """(B, T, D), or (B, T, D + Z) with skip connections, from embedded inputs (B, T, E) and z (B, Z)."""
@@ -105,7 +106,8 @@ class SentenceDecoder(nn.Module):
         for number, (layer, state) in enumerate(zip(self.layers, self.states(z), strict=True)):
             joined = config.skip if number else config.z_to_inputs
             hidden = torch.cat((hidden, beside), dim=-1) if joined and config.latent_size else hidden
-            hidden = layer(hidden, (state[None], torch.zeros_like(state)[None]))[0]
+            assert isinstance(layer, nn.LSTM)
+            hidden = lstm_layer(layer, hidden, state)
         hidden = hidden if dropout is None else hidden * dropout.outputs
         return torch.cat((hidden, beside), dim=-1) if config.skip else hidden
 
@@ -124,14 +126,14 @@ class SentenceVAE(LatentModel):
         super().__init__()
         self.config = config
         size = config.embedding_size
-        self.embedding = nn.Embedding(vocab_size, size, padding_idx=0)
-        self.encoder_embedding: nn.Embedding | None = None
-        self.encoder: LSTMEncoder | None = None
+        self.embedding = WordEmbedding(vocab_size, size, unit=config.unit_embedding)
+        self.encoder_embedding: WordEmbedding | None = None
+        self.encoder: LSTMEncoder | CNNEncoder | None = None
         self.recognition_network: nn.Linear | None = None
         self.mean_norm: PosteriorNorm | None = None
         if config.latent_size:
             if not config.shared_embedding:
-                self.encoder_embedding = nn.Embedding(vocab_size, size, padding_idx=0)
+                self.encoder_embedding = WordEmbedding(vocab_size, size, unit=config.unit_embedding)
             self.encoder = new_encoder(config)
             self.recognition_network = nn.Linear(self.encoder.output_size, 2 * config.latent_size)
             if config.posterior_norm:
@@ -172,7 +174,9 @@ class SentenceVAE(LatentModel):
         if self.recognition_network is None:
             return self.prior(encoded.condition)
         with torch.autocast(encoded.response.device.type, enabled=False):
-            mean, logvar = self.recognition_network(encoded.response.float()).chunk(2, dim=-1)
+            mean, logvar = self.recognition_network(encoded.response.to(self.recognition_network.weight.dtype)).chunk(
+                2, dim=-1
+            )
         return Gaussian(mean if self.mean_norm is None else self.mean_norm(mean), logvar)
 
     def reconstruction(
@@ -187,7 +191,13 @@ class SentenceVAE(LatentModel):
         """There is no such head."""
 
     def forward(
-        self, batch: SentenceBatch, noise: Tensor, dropout: Dropout | None = None, *, kl_by_dimension: bool = False
+        self,
+        batch: SentenceBatch,
+        noise: Tensor,
+        dropout: Dropout | None = None,
+        *,
+        kl_by_dimension: bool = False,
+        refine: Refine | None = None,
     ) -> ElboTerms:
         """The terms of the ELBO with z = mean + std * noise from the posterior.
 
@@ -196,9 +206,12 @@ class SentenceVAE(LatentModel):
             noise: (B, Z), standard normal.
             dropout: in the decoder, in training.
             kl_by_dimension: give the KL of each dimension, (B, Z), in place of their sum.
+            refine: from the recognition network's posterior to the one to take.
         """
         encoded = self.encode(batch)
         posterior, prior = self.posterior(encoded), self.prior(encoded.condition)
+        if refine is not None:
+            posterior = refine(encoded, posterior, prior)
         z, divergence = distributions.sample(posterior, noise), distributions.kl(posterior, prior)
         return ElboTerms(
             reconstruction=self.reconstruction(batch, encoded.condition, z, dropout),
@@ -216,8 +229,3 @@ class SentenceVAE(LatentModel):
     def generation_modules(self) -> Sequence[nn.Module]:
         """theta: the decoder, with its embedding unless the encoder shares it."""
         return (self.decoder,) if self.config.shared_embedding else (self.decoder, self.embedding)
-
-
-def new_encoder(config: SentenceModelConfig) -> LSTMEncoder:
-    """The encoder that a configuration names."""
-    return LSTMEncoder(config.embedding_size, config.encoder_size, config.layers)

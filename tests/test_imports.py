@@ -51,6 +51,7 @@ LAYERS = {
             "dialog_cvae.products",
             "dialog_cvae.recurrence",
             "dialog_cvae.likelihood",
+            "dialog_cvae.lstm",
             "dialog_cvae.selection",
             "dialog_cvae.encoders",
             "dialog_cvae.decoder",

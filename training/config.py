@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from dialog_cvae.config import Config, DataConfig, ModelConfig, SentenceModelConfig, Share, TokenizerConfig
+from dialog_cvae.config import Config, DataConfig, ModelConfig, SentenceModelConfig, Share, SviConfig, TokenizerConfig
 from training.schedules import BetaSchedule, LearningRateSchedule
 
 DEFAULT_EPOCHS = 15
@@ -61,6 +61,7 @@ class TrainConfig(Config):
     free_bits_in: Literal["total", "dimension"] = Field(
         "total", description="whether free_bits are of an example's whole KL or of each latent dimension's"
     )
+    svi: SviConfig = SviConfig()
     bow_weight: float = Field(
         1.0, ge=0, allow_inf_nan=False, description="weight of the bag-of-words loss, never annealed"
     )

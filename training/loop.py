@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,6 +17,8 @@ from dialog_cvae.data.sentences import Sentences
 from dialog_cvae.elbo import evaluate_elbo, first_posteriors
 from dialog_cvae.errors import DialogCvaeError
 from dialog_cvae.latent_model import LatentModel
+from dialog_cvae.svi import refinement
+from dialog_cvae.types import ElboTerms
 from training.adam import GuardedAdam
 from training.ahead import Ahead
 from training.config import FitConfig, TrainConfig
@@ -28,7 +30,7 @@ from training.phases import Phase, Trained, autoencoder_steps, phase
 from training.schedules import learning_rate
 from training.sentences import SentenceBatches
 from training.state import Progress, save_state
-from training.windows import Batch, Windows
+from training.windows import Batch, MicroBatch, Windows
 
 UNREAD_AT_MOST = {"cpu": 1, "cuda": 50}  # updates before the host waits for their figures
 BATCHES_AHEAD = {"cpu": 0, "cuda": 8}  # on a CPU a thread takes from the update what it gives to the batches
@@ -90,11 +92,9 @@ def update(
     parameters = list(model.parameters())
     figures = torch.zeros(len(figure_names(model.config.bow)) - 1, device=parameters[0].device)
     figures[-1] = float(interrupted)
-    asked = {"kl_by_dimension": True} if config.free_bits and config.free_bits_in == "dimension" else {}
     for part in batch.parts:
-        given = (each for each in part if each is not None)
         with torch.autocast(part.noise.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-            terms = model(*given, **asked)
+            terms = terms_of(model, part, config, beta_now)
         objective = weighted(terms, beta_now, config.bow_weight, batch.size, config.free_bits, config.free_bits_in)
         objective.loss.backward()  # type: ignore[no-untyped-call]
         figures[:-1] += torch.stack((objective.loss.detach(), *(part.detach() for part in objective.parts.values())))
@@ -115,6 +115,18 @@ def update(
     optimiser.forbid_unless(torch.isfinite(norm) & torch.isfinite(figures[0]))
     optimiser.step()
     return torch.cat((figures, norm[None]))
+
+
+def terms_of(model: LatentModel, part: MicroBatch, config: TrainConfig, beta_now: float) -> ElboTerms:
+    """The terms of a part of a batch: by dimension where free bits are, and of refined posteriors where they are."""
+    asked: dict[str, Any] = {}
+    if config.free_bits and config.free_bits_in == "dimension":
+        asked["kl_by_dimension"] = True
+    if part.refining is not None:
+        asked["refine"] = refinement(model, part.windows, config.svi, part.refining, beta_now, part.dropout)
+    dropout = () if part.dropout is None else (part.dropout,)
+    terms: ElboTerms = model(part.windows, part.noise, *dropout, **asked)
+    return terms
 
 
 @dataclass(frozen=True)
@@ -282,7 +294,7 @@ def advance(run: Run, batch: Batch, step: int, total: int, now: Phase) -> Update
     if now.restarts:
         restart(run.model, run.optimiser, config.train.seed)
     if not now.samples:
-        parts = (part._replace(noise=torch.zeros_like(part.noise)) for part in batch.parts)
+        parts = (part._replace(noise=torch.zeros_like(part.noise), refining=None) for part in batch.parts)
         batch = batch._replace(parts=tuple(parts))
     for group in run.optimiser.param_groups:
         group["lr"] = rate
@@ -323,7 +335,8 @@ def validate(run: Run, progress: Progress) -> Progress:
     part = (world.rank, world.size)
     config = run.config.train
     by_mean = progress.step <= autoencoder_steps(config, progress.total_steps)
-    report = evaluate_elbo(run.model, run.valid, seed=config.seed, part=part, total=world.sum, by_mean=by_mean)
+    svi = None if by_mean else config.svi
+    report = evaluate_elbo(run.model, run.valid, seed=config.seed, part=part, total=world.sum, by_mean=by_mean, svi=svi)
     loss = report.reconstruction if config.autoencoder_share == 1 else -report.elbo
     if not math.isfinite(loss):
         raise TrainingError(f"step {progress.step}: the validation ELBO is not finite ({report.elbo})")

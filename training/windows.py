@@ -18,18 +18,27 @@ from dialog_cvae.cvae import TensorBatch
 from dialog_cvae.data.batches import EncodedCorpus, Integers, collate, epoch_order, forget_conditions
 from dialog_cvae.decoder import Dropout
 from dialog_cvae.devices import moved
+from dialog_cvae.svi import noise_of_steps
 from training.config import TrainConfig
 from training.distributed import ALONE, World
 
-NOISE, FORGETTING, WORDS, UNITS = 0, 1, 2, 3  # streams of randomness within a step
+NOISE, FORGETTING, WORDS, UNITS, REFINING = 0, 1, 2, 3, 4  # streams of randomness within a step
 
 
 class MicroBatch(NamedTuple):
-    """Windows or sentences that go through the model together, with their rows of the noise and the dropout."""
+    """Windows or sentences that go through the model together, with their rows of what is random.
+
+    Attributes:
+        windows: of the model's kind.
+        noise: (B, Z) of z.
+        dropout: in the decoder.
+        refining: (S, B, Z), the noise by which posteriors are refined, if they are.
+    """
 
     windows: Any
     noise: Tensor
     dropout: Dropout | None = None
+    refining: Tensor | None = None
 
 
 class Batch(NamedTuple):
@@ -85,6 +94,7 @@ class Windows:
         draws = np.random.default_rng((config.seed, step, FORGETTING)).random((size, 3))
         dropped = self._dropped_words(size, step)
         dropout = self._dropout(responses, step)
+        refining = refining_noise(config, step, (size, self.model.latent_size))
         parts = []
         for rows in self.world.shares(size, config.accumulation):
             arrays = collate(self.corpus, responses[rows], self.model.max_context)
@@ -95,7 +105,8 @@ class Windows:
                     dropped=moved(dropped[rows, : int(windows.target_lengths.max())], self.device)
                 )
             own = None if dropout is None else rows_of(dropout, rows, int(windows.target_lengths.max()), self.device)
-            parts.append(MicroBatch(windows, moved(eps[rows], self.device), own))
+            steps = None if refining is None else moved(refining[:, rows], self.device)
+            parts.append(MicroBatch(windows, moved(eps[rows], self.device), own, steps))
         return Batch(size, tuple(parts))
 
     def _dropout(self, responses: Integers, step: int) -> Dropout | None:
@@ -121,6 +132,13 @@ def noise(seed: int, step: int, shape: tuple[int, int]) -> Tensor:
     """Standard normal noise of a step, a function of seed and step."""
     rng = np.random.default_rng((seed, step, NOISE))
     return torch.from_numpy(rng.standard_normal(shape, dtype=np.float32))
+
+
+def refining_noise(config: TrainConfig, step: int, shape: tuple[int, int]) -> Tensor | None:
+    """(S, B, Z) noise by which the posteriors of an update are refined, a function of seed and step; None if not."""
+    if not (config.svi.steps and shape[1]):
+        return None
+    return noise_of_steps(config.svi, np.random.default_rng((config.seed, step, REFINING)), shape)
 
 
 def dropout_of(config: TrainConfig, step: int, places: tuple[int, int], widths: tuple[int, int]) -> Dropout:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from dialog_cvae.config import DataConfig
-from dialog_cvae.data import download, jsonl, ptb, sample, swda, swda_files, toy, zhao2017
+from dialog_cvae.data import download, jsonl, ptb, sample, swda, swda_files, toy, yelp, zhao2017
 from dialog_cvae.errors import DataError
 from dialog_cvae.types import Conversation, Corpus
 
@@ -25,16 +25,24 @@ _PLACES = {
     "swda": ("swda/swda.zip", "swda.zip", "swda", "."),
     "zhao2017": ("zhao2017", "."),
     "ptb": ("ptb", "."),
+    "yelp": ("yelp", "."),
+    "yelp-full": ("yelp", "."),
 }
+_YELP_FULL = tuple(name for names in yelp.FULL_FILES.values() for name in names)
 _EVIDENCE = {
     "swda": ("swda.zip", "*/swda.zip", "swda-metadata.csv", "*/swda-metadata.csv", "*/*/swda-metadata.csv"),
     "zhao2017": ("train.jsonl", "valid.jsonl", "test.jsonl", "*.p"),
     "ptb": tuple(ptb.FILES.values()),
+    "yelp": (*yelp.SHORT_FILES.values(), *_YELP_FULL),
+    "yelp-full": _YELP_FULL,
 }
 _WANTED = {
     "zhao2017": "train.jsonl, valid.jsonl and test.jsonl",
     "ptb": "ptb.train.txt, ptb.valid.txt and ptb.test.txt",
+    "yelp": "short_s10.train.tsv, short_s10.dev.tsv and short_s10.test.tsv",
+    "yelp-full": ", ".join(_YELP_FULL),
 }
+_YELP: Mapping[str, yelp.Part] = {"yelp": "short", "yelp-full": "full"}
 
 
 def resolve(config: DataConfig) -> DataConfig:
@@ -60,6 +68,8 @@ def load_corpus(config: DataConfig) -> Corpus:
         return zhao2017.read(path)
     if config.name == "ptb":
         return ptb.read(path)
+    if config.name in _YELP:
+        return yelp.read(path, _YELP[config.name])
     return jsonl.read(path, valid_share=config.valid_share, test_share=config.test_share)
 
 
@@ -97,6 +107,8 @@ def source_files(config: DataConfig) -> Sequence[Path]:
         return swda_files.source_files(path)
     if config.name == "ptb":
         return ptb.source_files(path)
+    if config.name in _YELP:
+        return yelp.source_files(path, _YELP[config.name])
     return zhao2017.source_files(path) if config.name == "zhao2017" else [path]
 
 
@@ -142,7 +154,9 @@ def _found(config: DataConfig) -> Path:
     """Where a corpus is that nobody may download."""
     name = config.name
     if (path := find(name, config.dir)) is None:
-        raise DataError(name, f"not found; put {_WANTED[name]} in a folder {name} below --data-dir or ${DATA_VARIABLE}")
+        raise DataError(
+            name, f"not found; put {_WANTED[name]} in a folder {_PLACES[name][0]} below --data-dir or ${DATA_VARIABLE}"
+        )
     return path
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from dialog_cvae.data.text_lines import numbered
 from dialog_cvae.errors import DataError
 from dialog_cvae.types import Conversation, Corpus, Utterance
 
@@ -37,13 +38,7 @@ def sentences(path: Path) -> list[Conversation]:
     Raises:
         DataError: the file is missing, is not UTF-8 or has no sentence.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except OSError as error:
-        raise DataError(path, f"cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError as error:
-        raise DataError(path, f"not UTF-8 (byte {error.start})") from None
-    texts = [(number, text) for number, line in enumerate(lines, start=1) if (text := line.strip())]
+    texts = numbered(path)
     if not texts:
         raise DataError(path, "has no sentence")
     return [sentence(f"{path.stem}:{number}", text) for number, text in texts]

@@ -1,0 +1,133 @@
+"""Semi-amortized training of both models: the gradient of a whole update, and what it must not depend on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from dialog_cvae.config import SentenceModelConfig, TokenizerConfig
+from dialog_cvae.cvae import CVAE
+from dialog_cvae.data.batches import EncodedCorpus, encode_corpus
+from dialog_cvae.data.ptb import sentence
+from dialog_cvae.data.sentences import Sentences
+from dialog_cvae.elbo import evaluate_elbo
+from dialog_cvae.latent_model import LatentModel
+from dialog_cvae.sentence_vae import SentenceVAE
+from dialog_cvae.tokenizer import Tokenizer
+from dialog_cvae.types import Gaussian
+from tests.training.tiny_runs import Fit, assert_same_run
+from training.adam import GuardedAdam
+from training.config import TrainConfig
+from training.loop import terms_of, update
+from training.sentences import SentenceBatches
+from training.windows import Batch, Windows
+
+TEXTS = ["a b", "b c a", "c b", "a c", "b b b", "c a d", "d a", "a b c d", "b a"]
+STEPS = {"steps": 3, "rate": 0.5, "clip_norm": 0.6}
+Made = Callable[..., tuple[LatentModel, Batch, TrainConfig]]
+
+
+@pytest.fixture(params=["dialog", "sentences"])
+def made(request: pytest.FixtureRequest, tiny_model: CVAE, encoded: EncodedCorpus) -> Made:
+    """A model, its first batch, and the configuration that made it."""
+    tokenizer = Tokenizer.train(TEXTS, TokenizerConfig(mode="space", vocab_size=16))
+    corpus = encode_corpus([sentence(str(i), text) for i, text in enumerate(TEXTS)], tokenizer, (), 16)
+
+    def make(**fields: Any) -> tuple[LatentModel, Batch, TrainConfig]:
+        config = TrainConfig.model_validate({"batch_size": 5, "clip_norm": 1e9} | fields)
+        if request.param == "dialog":
+            return tiny_model, next(Windows(encoded, config, tiny_model.config).from_step(0)), config
+        torch.manual_seed(3)
+        sizes = SentenceModelConfig(embedding_size=5, encoder_size=6, decoder_size=7, latent_size=3, initial_range=0.8)
+        batches = SentenceBatches(Sentences.of(corpus), config, sizes)
+        return SentenceVAE(sizes, len(tokenizer)), next(batches.from_step(0)), config
+
+    return make
+
+
+@pytest.mark.parametrize("gradient", ["exact", "finite_differences"])
+@pytest.mark.parametrize("noise", ["fixed", "fresh"])
+def test_an_update_follows_the_gradient_through_the_refinement(made: Made, gradient: str, noise: str) -> None:
+    model, batch, config = made(dropout=0.3, svi=STEPS | {"gradient": gradient, "noise": noise})
+    model.double()
+    (part,) = batch.parts
+    part = part._replace(noise=part.noise.double(), refining=part.refining.double())
+
+    def loss() -> torch.Tensor:
+        terms = terms_of(model, part, config, 0.6)
+        return (terms.reconstruction + 0.6 * terms.kl).mean()
+
+    parameters = list(model.parameters())
+    found = torch.autograd.grad(loss(), parameters, allow_unused=True, materialize_grads=True)
+    along = [torch.randn_like(parameter) for parameter in parameters]
+    slope = sum(float((one * other).sum()) for one, other in zip(found, along, strict=True))
+    ends = []
+    with torch.no_grad():
+        for step in (1e-5, -2e-5):
+            for parameter, direction in zip(parameters, along, strict=True):
+                parameter += step * direction
+            ends.append(float(loss()))
+    assert (ends[0] - ends[1]) / 2e-5 == pytest.approx(slope, rel=2e-5)
+
+
+def test_the_refinement_is_seen_in_the_terms_and_has_noise_of_its_own(made: Made) -> None:
+    model, batch, config = made(svi=STEPS | {"noise": "fresh"})
+    plain_batch = made()[1]
+    (part,), (plain,) = batch.parts, plain_batch.parts
+    assert part.refining is not None
+    assert part.refining.shape == (3, *part.noise.shape)
+    assert torch.equal(part.noise, plain.noise)
+    assert not (part.refining == part.noise).any()
+    assert not torch.equal(part.refining[0], part.refining[1])
+    refined, start = terms_of(model, part, config, 1.0), terms_of(model, plain, config, 1.0)
+    assert not torch.allclose(refined.kl, start.kl)
+
+
+def test_an_update_does_not_depend_on_how_its_batch_is_divided(made: Made) -> None:
+    figures = []
+    for parts in (1, 3):
+        model, batch, config = made(svi=STEPS, accumulation=parts)
+        figures.append(update(model, GuardedAdam(model.parameters(), lr=0.0), batch, config, 0.7))
+    torch.testing.assert_close(figures[0], figures[1], rtol=1e-4, atol=1e-5)
+
+
+def test_the_evaluation_refines_too_and_gains_by_it(encoded: EncodedCorpus, tiny_model: CVAE) -> None:
+    config = TrainConfig(svi={"steps": 6, "rate": 0.2, "noise": "fresh"}).svi
+    plain = evaluate_elbo(tiny_model, encoded, seed=1)
+    refined = evaluate_elbo(tiny_model, encoded, seed=1, svi=config)
+    assert refined.elbo > plain.elbo + 0.1
+    assert refined.tokens == plain.tokens
+    in_small_batches = evaluate_elbo(tiny_model, encoded, seed=1, svi=config, batch_size=5)
+    assert in_small_batches.elbo == pytest.approx(refined.elbo, rel=1e-5)
+    assert evaluate_elbo(tiny_model, encoded, seed=1, svi=config.model_copy(update={"steps": 0})) == plain
+    assert all(parameter.grad is None for parameter in tiny_model.parameters())
+
+
+def test_what_is_refined_is_where_descent_leads(made: Made) -> None:
+    """One step by hand, on the model's own terms."""
+    model, batch, config = made(svi={"steps": 1, "rate": 0.5, "clip_norm": None})
+    (part,) = batch.parts
+    encoded = model.encode(part.windows)
+    start, prior = model.posterior(encoded), model.prior(encoded.condition)
+    leaves = [tensor.detach().requires_grad_() for tensor in start]
+    z = leaves[0] + (0.5 * leaves[1]).exp() * part.refining[0]
+    normal = torch.distributions.Normal
+    q, p = (normal(g.mean, (0.5 * g.logvar).exp()) for g in (Gaussian(*leaves), prior))
+    value = model.reconstruction(part.windows, encoded.condition, z)
+    value = value + 0.7 * torch.distributions.kl_divergence(q, p).sum(-1)
+    moved = [x - 0.5 * g for x, g in zip(leaves, torch.autograd.grad(value.sum(), leaves), strict=True)]
+    q = normal(moved[0], (0.5 * moved[1]).exp())
+    expected = torch.distributions.kl_divergence(q, p).sum(-1)
+    torch.testing.assert_close(terms_of(model, part, config, 0.7).kl, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_refined_run_goes_on_bit_for_bit(fit: Fit, kill_at: Callable[..., None]) -> None:
+    options = ("--train.svi.steps", 2, "--train.svi.gradient", "finite_differences")
+    assert fit("--out", "whole", *options).status == 0
+    kill_at(6, "--out", "run", *options)
+    assert fit("--out", "run", "--resume").status == 0
+    assert_same_run(Path("run"), Path("whole"))
