@@ -34,6 +34,7 @@ LAYERS = {
             "eval.diversity",
             "eval.embedding",
             "eval.matching",
+            "eval.probe",
             "eval.significance",
             "eval.single_reference",
             "eval.tokens",

@@ -294,8 +294,9 @@ def advance(run: Run, batch: Batch, step: int, total: int, now: Phase) -> Update
     if now.restarts:
         restart(run.model, run.optimiser, config.train.seed)
     if not now.samples:
-        parts = (part._replace(noise=torch.zeros_like(part.noise), refining=None) for part in batch.parts)
-        batch = batch._replace(parts=tuple(parts))
+        parts = (part._replace(noise=torch.zeros_like(part.noise)) for part in batch.parts)
+        extras = (each._replace(refining=None) for each in batch.extras)
+        batch = batch._replace(parts=tuple(parts), extras=tuple(extras))
     for group in run.optimiser.param_groups:
         group["lr"] = rate
     figures = update(
