@@ -85,6 +85,7 @@ LAYERS = {
             "training.sweep",
             "training.sweep_process",
             "training.experiments*",
+            "training.lesson",
             "training.check",
             "training.export",
             "eval.dialog",

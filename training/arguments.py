@@ -43,9 +43,9 @@ SHORT_NAMES = {
 class RunOptions(Config):
     """What a run is started with beside its configuration: none of it changes the result."""
 
-    recipe: Literal["paper", "released", "small", "glove100", "sample", "toy", "ptb", "ptb-small"] = Field(
-        "paper", description="configuration to start from"
-    )
+    recipe: Literal[
+        "paper", "released", "small", "glove100", "sample", "toy", "ptb", "ptb-small", "yelp", "yelp-small"
+    ] = Field("paper", description="configuration to start from")
     config: Path | None = Field(None, description="JSON or TOML file with fields of the configuration, over the recipe")
     out: Path | None = Field(None, description="folder of the run; default runs/DATA-MODEL-SCHEDULE-seedN")
     resume: bool = Field(False, description="go on with the run in OUT, exactly where it stopped")

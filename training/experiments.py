@@ -18,6 +18,7 @@ from training import (
     experiments_ptb,
     experiments_remedies,
     experiments_toy,
+    experiments_yelp,
 )
 from training.cells import parse_seeds
 from training.experiments_page import Page, write
@@ -30,6 +31,7 @@ missing, measures it, prints the paper's figure beside ours and writes OUT/NAME.
 
   python -m training.experiments toy                 section 4: ten sequences in a latent plane
   python -m training.experiments ptb                 section 6.1: Table 1, Figure 5; Table 4
+  python -m training.experiments yelp                section 6.3: Figure 6; a map of latent codes
   python -m training.experiments cycles              the supplement's study of M, R and the shape
   python -m training.experiments remedies            free bits and its like, at one budget
 
@@ -50,6 +52,7 @@ class Entry(NamedTuple):
 ENTRIES: Mapping[str, Entry] = {
     "toy": Entry(experiments_toy.EXPERIMENT, experiments_toy.report, "paper"),
     "ptb": Entry(experiments_ptb.EXPERIMENT, experiments_ptb.report),
+    "yelp": Entry(experiments_yelp.EXPERIMENT, experiments_yelp.report),
     "cycles": Entry(experiments_cycles.EXPERIMENT, experiments_cycles.report),
     "remedies": Entry(experiments_remedies.EXPERIMENT, experiments_remedies.report),
 }

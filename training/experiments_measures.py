@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dialog_cvae.checkpoint import write_atomically
+from dialog_cvae.checkpoint import Checkpoint, write_atomically
+from dialog_cvae.config import SviConfig
 from dialog_cvae.data.cache import Cache, open_cache
 from dialog_cvae.data.sentences import Sentences
 from dialog_cvae.elbo import evaluate_elbo
+from dialog_cvae.runtime.sentence_model import build_sentence_model
 from dialog_cvae.sentence_vae import SentenceVAE
 from eval.latent import Posteriors, mutual_information
 from eval.likelihood import importance_weighted_nll, posteriors
@@ -20,11 +23,12 @@ from training import folder, setup
 from training.config import FitConfig
 from training.corpus import TrainingCorpus
 from training.experiments_plan import Budget, Fitted, say
-from training.folder import CONFIG_FILE
+from training.folder import BEST_FOLDER, CONFIG_FILE
+from training.journal import SPEED_FILE, read_metrics
 from training.state import checksum_of, load_weights
 from training.sweep_report import Estimate, estimate
 
-KEPT = "measures.json"
+KEPT, KEPT_OF_BEST = "measures.json", "measures-best.json"
 Figures = Mapping[str, float]
 
 
@@ -42,6 +46,16 @@ def final_model(run: Path) -> SentenceVAE:
     return model
 
 
+def best_model(run: Path) -> SentenceVAE:
+    """The model with the weights of a run's best validation, in evaluation mode."""
+    return build_sentence_model(Checkpoint.load(run / BEST_FOLDER))
+
+
+def pace(run: Path) -> float:
+    """Median seconds of an update of a run, over what it logged."""
+    return float(statistics.median(record["seconds_per_update"] for record in read_metrics(run, SPEED_FILE)))
+
+
 def split_of(run: Path, split: str, cache: Cache | None = None) -> Sentences:
     """A split of the corpus that a run was fitted on, in its vocabulary.
 
@@ -54,28 +68,31 @@ def split_of(run: Path, split: str, cache: Cache | None = None) -> Sentences:
     return Sentences.of(encoded)
 
 
-def measured(run: Path, budget: Budget, split: str = "test", seed: int = 0) -> dict[str, float]:
-    """Figures of a run's last update on a split; what was measured before is read.
+def measured(run: Path, budget: Budget, *, best: bool = False, split: str = "test", seed: int = 0) -> dict[str, float]:
+    """Figures of a run's last update, or of its best validation, on a split; what was measured before is read.
 
     reconstruction, kl, elbo, perplexity_bound, active_units, nats_from_z: see `dialog_cvae.elbo.ElboReport`, of all
     sentences. iw_nll, iw_perplexity: by importance sampling with `budget.draws`, and mi, mi_cap: the plug-in mutual
     information and the log of the number it was measured on, on `budget.scored` sentences drawn at random. nats_by_iw:
-    how far the bound is from the importance-weighted likelihood on those.
+    how far the bound is from the importance-weighted likelihood on those. ELBO and its parts are of refined posteriors
+    where the run refines them; importance weights and mutual information are of the recognition network's.
     """
     origin = {"state": checksum_of(run), "split": split, "draws": budget.draws, "scored": budget.scored, "seed": seed}
-    path = run / KEPT
+    path = run / (KEPT_OF_BEST if best else KEPT)
     if path.is_file():
         content = json.loads(path.read_bytes())
         if content["origin"] == origin:
             return dict(content["figures"])
     say(f"measuring {run.name}")
-    figures = _measure(final_model(run), split_of(run, split), budget, seed)
+    model = best_model(run) if best else final_model(run)
+    svi = config_of(run).train.svi
+    figures = _measure(model, split_of(run, split), budget, seed, svi)
     write_atomically(path, (json.dumps({"origin": origin, "figures": figures}, indent=2) + "\n").encode())
     return figures
 
 
-def _measure(model: SentenceVAE, sentences: Sentences, budget: Budget, seed: int) -> dict[str, float]:
-    report = evaluate_elbo(model, sentences, seed=seed)
+def _measure(model: SentenceVAE, sentences: Sentences, budget: Budget, seed: int, svi: SviConfig) -> dict[str, float]:
+    report = evaluate_elbo(model, sentences, seed=seed, svi=svi)
     count = min(budget.scored, sentences.windows)
     chosen = np.sort(np.random.default_rng(seed).permutation(sentences.windows)[:count])
     weighted = importance_weighted_nll(model, sentences, chosen, [1, budget.draws], seed=seed)
@@ -101,7 +118,9 @@ def estimates(rows: Sequence[Figures]) -> dict[str, Estimate]:
 def measured_rows(rows: Sequence[Fitted], budget: Budget) -> dict[str, dict[int, dict[str, float]]]:
     """The figures of every finished run, by row and seed."""
     return {
-        each.row.key: {seed: measured(run, budget) for seed, run in each.folders.items()} for each in rows if each.cells
+        each.row.key: {seed: measured(run, budget, best=each.row.best) for seed, run in each.folders.items()}
+        for each in rows
+        if each.cells
     }
 
 

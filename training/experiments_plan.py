@@ -33,12 +33,16 @@ class Row(NamedTuple):
         name: for people.
         layer: fields over the recipe's.
         paper: the paper's figures, by the names of ours.
+        of: key of the row whose runs it measures, if not its own.
+        best: whether it measures the best validation's weights, and not those of the last update.
     """
 
     key: str
     name: str
     layer: Layer
     paper: Mapping[str, float] = {}
+    of: str = ""
+    best: bool = False
 
 
 class Budget(NamedTuple):
@@ -51,6 +55,7 @@ class Budget(NamedTuple):
         draws: of z for the importance-weighted likelihood.
         scored: sentences of the test split at most that it, and the mutual information, are measured on.
         about: for people, in a sentence.
+        by_row: fields over a row's own, by its key.
     """
 
     recipe: str
@@ -59,6 +64,7 @@ class Budget(NamedTuple):
     draws: int
     scored: int
     about: str
+    by_row: Mapping[str, Layer] = {}
 
 
 @dataclass(frozen=True)
@@ -127,14 +133,16 @@ def cells_of(experiment: Experiment, asked: Asked) -> dict[tuple[str, int], Cell
     budget = experiment.budgets[asked.size]
     cells = {}
     for seed in asked.seeds:
-        for row in experiment.rows:
+        for row in (each for each in experiment.rows if not each.of):
             config = _config(budget, row, asked.given, seed)
             cells[row.key, seed] = Cell(budget.recipe, config, {"row": row.key})
     return cells
 
 
 def _config(budget: Budget, row: Row, given: Layer, seed: int) -> FitConfig:
-    config = arguments.layered(arguments.recipe(budget.recipe), budget.layer, row.layer, given)
+    config = arguments.layered(
+        arguments.recipe(budget.recipe), budget.layer, row.layer, budget.by_row.get(row.key, {}), given
+    )
     threads = config.train.threads or DEFAULT_THREADS
     return arguments.layered(config, {"train": {"seed": seed, "threads": threads}})
 
@@ -162,7 +170,7 @@ def fitted(experiment: Experiment, asked: Asked) -> tuple[list[Fitted], dict[str
         raise ConfigError(f"out: none of the {len(cells)} cells in {root} is finished{reasons}")
     rows = []
     for row in experiment.rows:
-        own = {seed: cell for (key, seed), cell in done.items() if key == row.key}
+        own = {seed: cell for (key, seed), cell in done.items() if key == (row.of or row.key)}
         rows.append(Fitted(row, own, {seed: root / cell.name for seed, cell in own.items()}, len(asked.seeds)))
     return rows, failures, stopped
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from dialog_cvae.config import SentenceModelConfig
 from eval.plots import draw_curves
 from eval.report import markdown_table
-from training.experiments_measures import Figures, estimates, measured_rows
+from training.experiments_measures import Figures, config_of, estimates, measured_rows, pace
 from training.experiments_page import INTERVAL, Column, Page, Section, facts, shown, table
 from training.experiments_plan import Asked, Budget, Experiment, Fitted, Layer, Row, SizeName
 from training.journal import read_metrics
@@ -34,6 +35,7 @@ def _paper(reconstruction: float, kl: float, elbo: float, perplexity: float | No
     return figures if perplexity is None else figures | {"perplexity_bound": perplexity}
 
 
+SVI: Layer = {"svi": {"steps": 10}}
 M, C, MC, CC = "vae-m", "vae-c", "vae-m-cyclical-rate", "vae-c-constant-rate"
 ROWS = (
     Row("lm", "language model without z (exact)", {"sentence": {"latent_size": 0}}),
@@ -64,7 +66,23 @@ ROWS = (
         {"beta": {**CYCLICAL, **HALF}, "learning_rate": RESTARTS},
         _paper(95.22, 9.484, -104.70, 118.78),
     ),
+    Row(
+        "sa-m-best",
+        "SA-VAE M, best validation",
+        {},
+        _paper(100.75, 1.796, -102.54, 107.64),
+        of="sa-m",
+        best=True,
+    ),
+    Row("sa-m", "SA-VAE M, last update", {"beta": MONOTONIC, "train": SVI}, _paper(101.83, 1.053, -102.89, 109.33)),
+    Row(
+        "sa-c",
+        "SA-VAE C",
+        {"beta": CYCLICAL, "learning_rate": RESTARTS, "train": SVI},
+        _paper(100.50, 2.261, -102.76, 108.71),
+    ),
 )
+PAPER_RATIO = 472 / 30  # seconds of a pass of the paper's SA-VAE and of its VAE
 TINY = {"embedding_size": 8, "encoder_size": 8, "decoder_size": 8, "latent_size": 4}
 SMOKE = Budget(
     "ptb",
@@ -73,6 +91,7 @@ SMOKE = Budget(
     3,
     20,
     "8 updates of a tiny model, to see that it runs.",
+    {key: {"train": {"svi": {"steps": 2}}} for key in ("sa-m", "sa-c")},
 )
 SMALL = Budget(
     "ptb-small",
@@ -81,7 +100,9 @@ SMALL = Budget(
     20,
     400,
     "LSTMs of 64 where the paper has 256, 4,000 updates (3 passes) where it has 40 passes, dropout 0.2 at rate 2e-3; "
-    "all 10,000 words. Some 4 minutes of one core a cell.",
+    "all 10,000 words. Some 4 minutes of one core a cell; SA-VAE has 4 steps of refinement in place of 10, and 1,000 "
+    "updates.",
+    {key: {"train": {"svi": {"steps": 4}, "max_steps": 1_000}} for key in ("sa-m", "sa-c")},
 )
 PAPER = Budget("ptb", {}, 5, 500, 3_761, "the released code's sizes and 40 passes; meant for a GPU.")
 BUDGETS: Mapping[SizeName, Budget] = {"smoke": SMOKE, "small": SMALL, "paper": PAPER}
@@ -89,8 +110,8 @@ EXPERIMENT = Experiment("ptb", "Penn Treebank (section 6.1: Table 1, Figure 5; s
 ABOUT = (
     "Rec is -log p(x | z) with one z from q, PPL (bound) is exp(-ELBO / tokens) with `</s>`: both as in Table 1. The "
     "language model's figures are exact, a bound's are not: beside it stands the importance-weighted likelihood "
-    "({draws} draws, {scored} sentences), from which a perplexity should be read. MI is the plug-in estimate on the same "
-    "sentences."
+    "({draws} draws, {scored} sentences), from which a perplexity should be read. MI is the plug-in estimate on "
+    "the same sentences."
 )
 ABOUT_EFFECTS = (
     "Main effects of the 2 x 2 of Table 4: half the sum of the two differences, for each seed. The paper calls the "
@@ -106,6 +127,7 @@ def report(experiment: Experiment, asked: Asked, rows: Sequence[Fitted]) -> Page
     about = ABOUT.format(draws=budget.draws, scored=f"{budget.scored:,}")
     sections = [
         Section("", [*facts(experiment, asked, budget), "", *table(rows, means, COLUMNS), "", INTERVAL, "", about]),
+        Section("What the refinement costs", cost(rows)),
         Section("Table 4: schedules of beta and of the learning rate", [*effects(found), "", ABOUT_EFFECTS]),
     ]
     content = {"figures": found, "estimates": means}
@@ -124,6 +146,37 @@ def draw(rows: Sequence[Fitted], keys: Sequence[str], out: Path, name: str) -> d
     file = f"{name}-curves.png"
     draw_curves(runs, out / file)
     return {file: "Validation curves: mean over seeds, and from the least to the greatest"}
+
+
+def cost(rows: Sequence[Fitted]) -> list[str]:
+    """How much longer an update of SA-VAE takes than one of the VAE, and how many products it cannot do without.
+
+    Counted are matrix products with the weights of encoder (E) and decoder (D), each of one multiplication a weight and
+    word. An update of the VAE has 3 (E + D): forward, to the inputs, to the weights. A step of refinement goes forward
+    and back to z, 2 D; differentiating it takes each of these products once more to what it was multiplied with and
+    once to the weights, 4 D.
+    """
+    runs = {each.row.key: next(iter(each.folders.values())) for each in rows if each.folders}
+    if not {M, "sa-m"} <= runs.keys():
+        return ["The cells of VAE M and SA-VAE M are not both there."]
+    config = config_of(runs["sa-m"])
+    steps, ratio = config.train.svi.steps, pace(runs["sa-m"]) / pace(runs[M])
+    least, with_ten = (least_products(config.sentence, config.tokenizer.vocab_size, each) for each in (steps, 10))
+    return [
+        f"An update of SA-VAE M with {steps} steps took {ratio:.1f} times as long as one of VAE M (medians); the paper's, "
+        f"with 10, {PAPER_RATIO:.1f} times. By the count of matrix products it is {least:.1f} times the work where the "
+        f"steps are differentiated exactly ({with_ten:.1f} times with 10 steps): a ratio below that is overhead which the "
+        "VAE has too."
+    ]
+
+
+def least_products(sizes: SentenceModelConfig, words: int, steps: int) -> float:
+    """Products of an SA-VAE's update in units of the VAE's; see `cost`."""
+    layers, latent = sizes.layers, sizes.latent_size if sizes.z_to_inputs else 0
+    encoder = 4 * sizes.encoder_size * (sizes.embedding_size + sizes.encoder_size * (2 * layers - 1))
+    decoder = 4 * sizes.decoder_size * (sizes.embedding_size + latent + sizes.decoder_size * (2 * layers - 1))
+    decoder += sizes.decoder_size * words
+    return (3 * encoder + (3 + 6 * steps) * decoder) / (3 * (encoder + decoder))
 
 
 def effects(found: Mapping[str, Mapping[int, Figures]]) -> list[str]:

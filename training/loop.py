@@ -30,7 +30,7 @@ from training.phases import Phase, Trained, autoencoder_steps, phase
 from training.schedules import learning_rate
 from training.sentences import SentenceBatches
 from training.state import Progress, save_state
-from training.windows import Batch, MicroBatch, Windows
+from training.windows import Batch, Extras, MicroBatch, Windows
 
 UNREAD_AT_MOST = {"cpu": 1, "cuda": 50}  # updates before the host waits for their figures
 BATCHES_AHEAD = {"cpu": 0, "cuda": 8}  # on a CPU a thread takes from the update what it gives to the batches
@@ -92,9 +92,9 @@ def update(
     parameters = list(model.parameters())
     figures = torch.zeros(len(figure_names(model.config.bow)) - 1, device=parameters[0].device)
     figures[-1] = float(interrupted)
-    for part in batch.parts:
+    for part, extras in zip(batch.parts, batch.extras, strict=True):
         with torch.autocast(part.noise.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-            terms = terms_of(model, part, config, beta_now)
+            terms = terms_of(model, part, extras, config, beta_now)
         objective = weighted(terms, beta_now, config.bow_weight, batch.size, config.free_bits, config.free_bits_in)
         objective.loss.backward()  # type: ignore[no-untyped-call]
         figures[:-1] += torch.stack((objective.loss.detach(), *(part.detach() for part in objective.parts.values())))
@@ -117,14 +117,14 @@ def update(
     return torch.cat((figures, norm[None]))
 
 
-def terms_of(model: LatentModel, part: MicroBatch, config: TrainConfig, beta_now: float) -> ElboTerms:
+def terms_of(model: LatentModel, part: MicroBatch, extras: Extras, config: TrainConfig, beta_now: float) -> ElboTerms:
     """The terms of a part of a batch: by dimension where free bits are, and of refined posteriors where they are."""
     asked: dict[str, Any] = {}
     if config.free_bits and config.free_bits_in == "dimension":
         asked["kl_by_dimension"] = True
-    if part.refining is not None:
-        asked["refine"] = refinement(model, part.windows, config.svi, part.refining, beta_now, part.dropout)
-    dropout = () if part.dropout is None else (part.dropout,)
+    if extras.refining is not None:
+        asked["refine"] = refinement(model, part.windows, config.svi, extras.refining, beta_now, extras.dropout)
+    dropout = () if extras.dropout is None else (extras.dropout,)
     terms: ElboTerms = model(part.windows, part.noise, *dropout, **asked)
     return terms
 
@@ -294,8 +294,9 @@ def advance(run: Run, batch: Batch, step: int, total: int, now: Phase) -> Update
     if now.restarts:
         restart(run.model, run.optimiser, config.train.seed)
     if not now.samples:
-        parts = (part._replace(noise=torch.zeros_like(part.noise), refining=None) for part in batch.parts)
-        batch = batch._replace(parts=tuple(parts))
+        parts = (part._replace(noise=torch.zeros_like(part.noise)) for part in batch.parts)
+        extras = (each._replace(refining=None) for each in batch.extras)
+        batch = batch._replace(parts=tuple(parts), extras=tuple(extras))
     for group in run.optimiser.param_groups:
         group["lr"] = rate
     figures = update(

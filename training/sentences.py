@@ -19,7 +19,7 @@ from dialog_cvae.devices import moved
 from dialog_cvae.sentence_vae import SentenceBatch
 from training.config import TrainConfig
 from training.distributed import ALONE, World
-from training.windows import WORDS, Batch, MicroBatch, dropout_of, noise, refining_noise, rows_of
+from training.windows import WORDS, Batch, Extras, MicroBatch, dropout_of, noise, refining_noise, rows_of
 
 
 @dataclass(frozen=True)
@@ -67,14 +67,15 @@ class SentenceBatches:
             widths = (self.model.embedding_size, self.model.decoder_size)
             dropout = dropout_of(config, step, (size, targets), widths)
         refining = refining_noise(config, step, (size, self.model.latent_size))
-        parts = []
+        parts, extras = [], []
         for rows in self.world.shares(size, config.accumulation):
             hidden = None if dropped is None else moved(dropped[rows], self.device)
             own = None if dropout is None else rows_of(dropout, rows, targets, self.device)
             sentences = SentenceBatch(moved(tokens[rows], self.device), hidden)
             steps = None if refining is None else moved(refining[:, rows], self.device)
-            parts.append(MicroBatch(sentences, moved(eps[rows], self.device), own, steps))
-        return Batch(size, tuple(parts))
+            parts.append(MicroBatch(sentences, moved(eps[rows], self.device)))
+            extras.append(Extras(own, steps))
+        return Batch(size, tuple(parts), tuple(extras))
 
     def _dropped_words(self, places: tuple[int, int], step: int) -> Tensor | None:
         """(B, T) where the decoder does not see its input; it always sees `<s>`. None without dropout."""

@@ -26,17 +26,20 @@ NOISE, FORGETTING, WORDS, UNITS, REFINING = 0, 1, 2, 3, 4  # streams of randomne
 
 
 class MicroBatch(NamedTuple):
-    """Windows or sentences that go through the model together, with their rows of what is random.
-
-    Attributes:
-        windows: of the model's kind.
-        noise: (B, Z) of z.
-        dropout: in the decoder.
-        refining: (S, B, Z), the noise by which posteriors are refined, if they are.
-    """
+    """Windows or sentences that go through the model together, and their rows of the batch's noise."""
 
     windows: Any
     noise: Tensor
+
+
+class Extras(NamedTuple):
+    """What else is random where a remedy asks for it: a part's rows of it.
+
+    Attributes:
+        dropout: in the decoder.
+        refining: (S, B, Z), the noise by which posteriors are refined.
+    """
+
     dropout: Dropout | None = None
     refining: Tensor | None = None
 
@@ -47,10 +50,12 @@ class Batch(NamedTuple):
     Attributes:
         size: B, over all processes.
         parts: none where there are more processes than windows.
+        extras: of each part.
     """
 
     size: int
     parts: tuple[MicroBatch, ...]
+    extras: tuple[Extras, ...]
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,7 @@ class Windows:
         dropped = self._dropped_words(size, step)
         dropout = self._dropout(responses, step)
         refining = refining_noise(config, step, (size, self.model.latent_size))
-        parts = []
+        parts, extras = [], []
         for rows in self.world.shares(size, config.accumulation):
             arrays = collate(self.corpus, responses[rows], self.model.max_context)
             arrays = forget_conditions(arrays, config.condition_dropout, draws[rows])
@@ -106,8 +111,9 @@ class Windows:
                 )
             own = None if dropout is None else rows_of(dropout, rows, int(windows.target_lengths.max()), self.device)
             steps = None if refining is None else moved(refining[:, rows], self.device)
-            parts.append(MicroBatch(windows, moved(eps[rows], self.device), own, steps))
-        return Batch(size, tuple(parts))
+            parts.append(MicroBatch(windows, moved(eps[rows], self.device)))
+            extras.append(Extras(own, steps))
+        return Batch(size, tuple(parts), tuple(extras))
 
     def _dropout(self, responses: Integers, step: int) -> Dropout | None:
         if self.config.dropout == 0:

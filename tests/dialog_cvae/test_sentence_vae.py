@@ -203,7 +203,7 @@ def test_normalised_means_keep_the_kl_above_its_bound() -> None:
     torch.testing.assert_close(found.mean(0), torch.zeros(4), atol=1e-4, rtol=0)
     torch.testing.assert_close(found[:, 1:].std(0, unbiased=False), torch.full((3,), 0.7), atol=1e-3, rtol=0)
     expected = torch.nn.functional.batch_norm(mean, None, None, training=True) * 0.7
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
     divergence = kl_divergence(Normal(found[:, 1:], 1.0), Normal(0.0, 1.0)).mean(0)  # the variance can only add to it
     assert bool((divergence >= 0.7**2 / 2 - 1e-3).all())
     theirs = nn.BatchNorm1d(4, momentum=0.1, affine=False).train()

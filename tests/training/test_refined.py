@@ -54,11 +54,11 @@ def made(request: pytest.FixtureRequest, tiny_model: CVAE, encoded: EncodedCorpu
 def test_an_update_follows_the_gradient_through_the_refinement(made: Made, gradient: str, noise: str) -> None:
     model, batch, config = made(dropout=0.3, svi=STEPS | {"gradient": gradient, "noise": noise})
     model.double()
-    (part,) = batch.parts
-    part = part._replace(noise=part.noise.double(), refining=part.refining.double())
+    (part,), (extras,) = batch.parts, batch.extras
+    part, extras = part._replace(noise=part.noise.double()), extras._replace(refining=extras.refining.double())
 
     def loss() -> torch.Tensor:
-        terms = terms_of(model, part, config, 0.6)
+        terms = terms_of(model, part, extras, config, 0.6)
         return (terms.reconstruction + 0.6 * terms.kl).mean()
 
     parameters = list(model.parameters())
@@ -77,13 +77,16 @@ def test_an_update_follows_the_gradient_through_the_refinement(made: Made, gradi
 def test_the_refinement_is_seen_in_the_terms_and_has_noise_of_its_own(made: Made) -> None:
     model, batch, config = made(svi=STEPS | {"noise": "fresh"})
     plain_batch = made()[1]
-    (part,), (plain,) = batch.parts, plain_batch.parts
-    assert part.refining is not None
-    assert part.refining.shape == (3, *part.noise.shape)
+    (part,), (plain,), (extras,) = batch.parts, plain_batch.parts, batch.extras
+    assert extras.refining is not None
+    assert extras.refining.shape == (3, *part.noise.shape)
     assert torch.equal(part.noise, plain.noise)
-    assert not (part.refining == part.noise).any()
-    assert not torch.equal(part.refining[0], part.refining[1])
-    refined, start = terms_of(model, part, config, 1.0), terms_of(model, plain, config, 1.0)
+    assert not (extras.refining == part.noise).any()
+    assert not torch.equal(extras.refining[0], extras.refining[1])
+    refined, start = (
+        terms_of(model, part, extras, config, 1.0),
+        terms_of(model, plain, plain_batch.extras[0], config, 1.0),
+    )
     assert not torch.allclose(refined.kl, start.kl)
 
 
@@ -110,11 +113,11 @@ def test_the_evaluation_refines_too_and_gains_by_it(encoded: EncodedCorpus, tiny
 def test_what_is_refined_is_where_descent_leads(made: Made) -> None:
     """One step by hand, on the model's own terms."""
     model, batch, config = made(svi={"steps": 1, "rate": 0.5, "clip_norm": None})
-    (part,) = batch.parts
+    (part,), (extras,) = batch.parts, batch.extras
     encoded = model.encode(part.windows)
     start, prior = model.posterior(encoded), model.prior(encoded.condition)
     leaves = [tensor.detach().requires_grad_() for tensor in start]
-    z = leaves[0] + (0.5 * leaves[1]).exp() * part.refining[0]
+    z = leaves[0] + (0.5 * leaves[1]).exp() * extras.refining[0]
     normal = torch.distributions.Normal
     q, p = (normal(g.mean, (0.5 * g.logvar).exp()) for g in (Gaussian(*leaves), prior))
     value = model.reconstruction(part.windows, encoded.condition, z)
@@ -122,7 +125,7 @@ def test_what_is_refined_is_where_descent_leads(made: Made) -> None:
     moved = [x - 0.5 * g for x, g in zip(leaves, torch.autograd.grad(value.sum(), leaves), strict=True)]
     q = normal(moved[0], (0.5 * moved[1]).exp())
     expected = torch.distributions.kl_divergence(q, p).sum(-1)
-    torch.testing.assert_close(terms_of(model, part, config, 0.7).kl, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(terms_of(model, part, extras, config, 0.7).kl, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_a_refined_run_goes_on_bit_for_bit(fit: Fit, kill_at: Callable[..., None]) -> None:

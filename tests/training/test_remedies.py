@@ -77,17 +77,18 @@ def test_an_update_minimises_the_loss_with_free_bits(tiny_model: CVAE, encoded: 
 def test_dropout_acts_on_the_decoders_inputs_and_before_the_softmax(tiny_model: CVAE, encoded: EncodedCorpus) -> None:
     batch, _ = _batch(encoded, tiny_model, dropout=0.4)
     (part,) = batch.parts
-    assert part.dropout is not None
-    found = tiny_model(part.windows, part.noise, part.dropout).reconstruction
+    dropout = batch.extras[0].dropout
+    assert dropout is not None
+    found = tiny_model(part.windows, part.noise, dropout).reconstruction
     terms, decoder = tiny_model.encode(part.windows), tiny_model.decoder
     z = sample(tiny_model.posterior(terms), part.noise)
     for row, length in enumerate(part.windows.target_lengths.tolist()):
         state = decoder.initial_state(terms.condition[row : row + 1], z[row : row + 1])[None]
         loss = 0.0
         for step in range(length):  # one token at a time
-            word = tiny_model.embedding(part.windows.inputs[row, step]) * part.dropout.inputs[row, step]
+            word = tiny_model.embedding(part.windows.inputs[row, step]) * dropout.inputs[row, step]
             output, state = decoder.gru(word[None, None], state)
-            logits = decoder.output(output[0, 0] * part.dropout.outputs[row, step])
+            logits = decoder.output(output[0, 0] * dropout.outputs[row, step])
             loss -= float(torch.log_softmax(logits, -1)[part.windows.targets[row, step]])
         assert float(found[row]) == pytest.approx(loss, rel=1e-4)
 
@@ -97,13 +98,13 @@ def test_dropout_zeroes_its_share_keeps_the_mean_and_is_a_function_of_seed_and_s
 ) -> None:
     config = TrainConfig(batch_size=30, dropout=0.25)
     batches = Windows(encoded, config, tiny_model.config).from_step(0)
-    first, second = next(batches).parts[0].dropout, next(batches).parts[0].dropout
+    first, second = next(batches).extras[0].dropout, next(batches).extras[0].dropout
     assert first is not None
     assert second is not None
     for multipliers in first:
         assert sorted(multipliers.unique().tolist()) == pytest.approx([0, 4 / 3])
         assert float((multipliers == 0).float().mean()) == pytest.approx(0.25, abs=0.06)
-    again = next(Windows(encoded, config, tiny_model.config).from_step(1)).parts[0].dropout
+    again = next(Windows(encoded, config, tiny_model.config).from_step(1)).extras[0].dropout
     assert again is not None
     assert all(torch.equal(one, other) for one, other in zip(second, again, strict=True))
     assert not torch.equal(first.inputs[:5, :2], second.inputs[:5, :2])

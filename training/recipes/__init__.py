@@ -16,4 +16,6 @@ RECIPES: Mapping[str, Callable[[], FitConfig]] = {
     "toy": sentences.toy,
     "ptb": sentences.ptb,
     "ptb-small": sentences.ptb_small,
+    "yelp": sentences.yelp,
+    "yelp-small": sentences.yelp_small,
 }
