@@ -130,6 +130,26 @@ def noise_of_steps(config: SviConfig, rng: np.random.Generator, size: tuple[int,
     return torch.from_numpy(drawn).transpose(0, 1)
 
 
+_OF_A_STEP = {"exact": 6.0, "finite_differences": 8.0}
+
+
+def work(once: float, each_step: float, config: SviConfig) -> float:
+    """Matrix products of an update that refines, in units of those of one that does not: the least by such steps.
+
+    An ordinary update goes forward, back to the inputs and back to the weights: 3 products of everything. A refined one
+    does that too, at the end. Before, each step goes forward and back to z: 2. Differentiated exactly, either of these
+    is gone back through to what was multiplied and to the weights: 4 more. By finite differences, forward, back to the
+    inputs and to the weights at two places: 6 more.
+
+    Args:
+        once: multiplications with weights in the forward pass of what z has no part in: the encoder and, where they are
+            shared by the steps, the decoder's products with its input words.
+        each_step: those of the rest of the decoder.
+        config: of the steps.
+    """
+    return 1.0 + config.steps * _OF_A_STEP[config.gradient] / 3.0 * each_step / (once + each_step)
+
+
 class _Step(NamedTuple):
     """Where a step begins, and the gradient there before clipping; both of the last one are (point, None)."""
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from dialog_cvae.config import SentenceModelConfig
+from dialog_cvae.config import SentenceModelConfig, SviConfig
+from dialog_cvae.svi import work
 from eval.plots import draw_curves
 from eval.report import markdown_table
 from training.experiments_measures import Figures, config_of, estimates, measured_rows, pace
@@ -176,7 +177,7 @@ def least_products(sizes: SentenceModelConfig, words: int, steps: int) -> float:
     encoder = 4 * sizes.encoder_size * (sizes.embedding_size + sizes.encoder_size * (2 * layers - 1))
     decoder = 4 * sizes.decoder_size * (sizes.embedding_size + latent + sizes.decoder_size * (2 * layers - 1))
     decoder += sizes.decoder_size * words
-    return (3 * encoder + (3 + 6 * steps) * decoder) / (3 * (encoder + decoder))
+    return work(encoder, decoder, SviConfig(steps=steps))
 
 
 def effects(found: Mapping[str, Mapping[int, Figures]]) -> list[str]:

@@ -8,15 +8,18 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
-from dialog_cvae.config import SentenceModelConfig, TokenizerConfig
+from dialog_cvae import products
+from dialog_cvae.config import SentenceModelConfig, SviConfig, TokenizerConfig
 from dialog_cvae.cvae import CVAE
 from dialog_cvae.data.batches import EncodedCorpus, encode_corpus
 from dialog_cvae.data.ptb import sentence
 from dialog_cvae.data.sentences import Sentences
 from dialog_cvae.elbo import evaluate_elbo
 from dialog_cvae.latent_model import LatentModel
-from dialog_cvae.sentence_vae import SentenceVAE
+from dialog_cvae.sentence_vae import SentenceBatch, SentenceVAE
+from dialog_cvae.svi import work
 from dialog_cvae.tokenizer import Tokenizer
 from dialog_cvae.types import Gaussian
 from tests.training.tiny_runs import Fit, assert_same_run
@@ -24,7 +27,7 @@ from training.adam import GuardedAdam
 from training.config import TrainConfig
 from training.loop import terms_of, update
 from training.sentences import SentenceBatches
-from training.windows import Batch, Windows
+from training.windows import Batch, Extras, MicroBatch, Windows
 
 TEXTS = ["a b", "b c a", "c b", "a c", "b b b", "c a d", "d a", "a b c d", "b a"]
 STEPS = {"steps": 3, "rate": 0.5, "clip_norm": 0.6}
@@ -134,3 +137,38 @@ def test_a_refined_run_goes_on_bit_for_bit(fit: Fit, kill_at: Callable[..., None
     kill_at(6, "--out", "run", *options)
     assert fit("--out", "run", "--resume").status == 0
     assert_same_run(Path("run"), Path("whole"))
+
+
+@pytest.mark.filterwarnings("ignore:TF32 acceleration")  # what PyTorch says when oneDNN is switched off
+@pytest.mark.parametrize("gradient", ["exact", "finite_differences"])
+def test_an_update_takes_the_products_that_it_must_and_no_others(
+    gradient: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every product that is taken, counted, against the least number by the formula."""
+    monkeypatch.setattr(products, "_onednn", lambda _: None)  # its products would not be counted
+    monkeypatch.setattr(products, "ROWS", 1)  # nothing is padded
+    monkeypatch.setattr(products, "STEP", 1)
+    size, vocabulary, length, batch = 32, 500, 20, 16
+    sizes = SentenceModelConfig(embedding_size=size, encoder_size=size, decoder_size=size, latent_size=4)
+    model = SentenceVAE(sizes, vocabulary)
+    tokens = torch.randint(4, vocabulary, (batch, length + 1))
+    part = MicroBatch(SentenceBatch(tokens), torch.randn(batch, 4))
+    counts = []
+    config = TrainConfig.model_validate({"svi": {"steps": 5, "gradient": gradient}})
+    for extras in (Extras(), Extras(refining=torch.randn(1, batch, 4))):
+        model.zero_grad()
+        with torch.backends.mkldnn.flags(enabled=False), FlopCounterMode(display=False) as counter:
+            terms = terms_of(model, part, extras, config, 1.0)
+            (terms.reconstruction + terms.kl).mean().backward()
+        counts.append(counter.get_total_flops())
+    encoder = (length + 1) * 8 * size**2
+    decoder = length * (4 * size * (2 * size + 4) + size * vocabulary)
+    assert counts[1] / counts[0] == pytest.approx(work(encoder, decoder, config.svi), rel=0.005)
+
+
+def test_the_least_work_by_hand() -> None:
+    ten = SviConfig(steps=10)
+    assert work(0.0, 1.0, ten) == 21.0  # 3 + 10 * 6 in units of 3
+    assert work(1.0, 1.0, ten) == 11.0
+    assert work(0.0, 3.0, SviConfig(steps=3, gradient="finite_differences")) == 9.0  # 3 + 3 * 8
+    assert work(5.0, 2.0, SviConfig()) == 1.0
