@@ -1,4 +1,6 @@
-"""The figures of Table 3's page: learning curves, KL by dimension, diversity of replies, a map of posterior means."""
+"""Figures of the pages: learning curves, KL by dimension, diversity of replies, maps of posterior means, and the
+accuracy of a classifier on them.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,10 @@ from numpy.typing import NDArray
 from dialog_cvae.checkpoint import write_atomically
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from eval.probe import Probe
 
 Records = Sequence[Mapping[str, Any]]
 Array = NDArray[np.floating[Any]]
@@ -95,7 +100,7 @@ def draw_latents(means: Mapping[str, Array], labels: Sequence[str | None], path:
     """
     from sklearn.decomposition import PCA
 
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(labels))[:POINTS])
+    chosen = _chosen(len(labels), POINTS, seed)
     shown = _shown_labels([labels[index] for index in chosen])
     figure = _figure(3.5 + 4.5 * len(means), 5)
     panels = np.atleast_1d(figure.subplots(1, len(means), sharex=True, sharey=True))
@@ -103,16 +108,79 @@ def draw_latents(means: Mapping[str, Array], labels: Sequence[str | None], path:
         pca = PCA(2, svd_solver="full")
         with np.errstate(invalid="ignore"):  # where all posteriors are one, there is no variance to share
             points = pca.fit_transform(values[chosen].astype(np.float64))  # (P, 2)
-        for label in sorted(set(shown), key=lambda label: (label == _OTHER, label)):
-            here = np.array([one == label for one in shown])
-            axes.scatter(*points[here].T, s=6, alpha=0.6, label=label, color="lightgray" if label == _OTHER else None)
+        _scatter(axes, points, shown)
         explained = np.nan_to_num(pca.explained_variance_ratio_).sum()
         axes.set(title=f"{name}\n{explained:.0%} of the variance", xlabel="first component", ylabel="second component")
     figure.legend(*panels[-1].get_legend_handles_labels(), loc="outside right upper", markerscale=2)
     _save(figure, path)
 
 
+def draw_neighbours(
+    means: Mapping[str, Array], labels: Sequence[str | None], path: Path, *, seed: int = 0, points: int = 5_000
+) -> None:
+    """Posterior means by t-SNE (van der Maaten and Hinton, 2008), coloured by label; a panel a model.
+
+    The paper's supplement, Figure 9, whose code takes 5,000 test sentences and scikit-learn's defaults from a start by
+    principal components. Near points were near; sizes of clusters and distances between them mean nothing.
+
+    Args:
+        means: of each model (W, Z), the same sentences.
+        labels: (W,) of each sentence.
+        path: the PNG.
+        seed: of the choice of sentences and of t-SNE.
+        points: at most, for each model; 3 at least.
+    """
+    from sklearn.manifold import TSNE
+
+    chosen = _chosen(len(labels), points, seed)
+    shown = _shown_labels([labels[index] for index in chosen])
+    figure = _figure(2 + 4.5 * len(means), 5)
+    for axes, (name, values) in zip(np.atleast_1d(figure.subplots(1, len(means))), means.items(), strict=True):
+        codes = values[chosen].astype(np.float64)
+        places = np.zeros((len(codes), 2))
+        if np.ptp(codes, axis=0).any():  # else all codes are one, which nothing sets apart
+            perplexity = min(30.0, (len(codes) - 1) / 3)
+            places = TSNE(2, init="pca", perplexity=perplexity, random_state=seed).fit_transform(codes)
+        _scatter(axes, places, shown)
+        axes.set(title=name, xticks=(), yticks=())
+    figure.legend(*figure.axes[-1].get_legend_handles_labels(), loc="outside right upper", markerscale=2)
+    _save(figure, path)
+
+
+def draw_accuracy(curves: Mapping[str, Sequence[Probe]], path: Path) -> None:
+    """The paper's Figure 6: accuracy of a linear classifier against the labels that it had, with its 95% interval.
+
+    Args:
+        curves: for each model, by number of labels.
+        path: the PNG.
+    """
+    figure = _figure(7, 4.5)
+    axes = figure.subplots()
+    for line, found in curves.items():
+        labels, means = [one.labels for one in found], [one.accuracy for one in found]
+        halves = [one.half or 0.0 for one in found]
+        axes.errorbar(labels, means, yerr=halves, marker="o", markersize=4, capsize=3, label=line)
+    chance = max(one.chance for found in curves.values() for one in found)
+    axes.axhline(chance, color="gray", linestyle=":", label="the most frequent class")
+    axes.set(xscale="log", xlabel="labels", ylabel="test accuracy")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    _save(figure, path)
+
+
 _OTHER = "other"
+
+
+def _chosen(count: int, most: int, seed: int) -> NDArray[np.int64]:
+    """Which of `count` things are shown: all, or `most` at random, in their order."""
+    return np.sort(np.random.default_rng(seed).permutation(count)[:most])
+
+
+def _scatter(axes: Axes, points: Array, shown: Sequence[str]) -> None:
+    """Points (P, 2) in the colours of their labels, all rare labels in grey."""
+    for label in sorted(set(shown), key=lambda label: (label == _OTHER, label)):
+        x, y = points[[one == label for one in shown]].T
+        axes.scatter(x, y, s=6, alpha=0.6, label=label, color="lightgray" if label == _OTHER else None)
 
 
 def _shown_labels(labels: Sequence[str | None]) -> list[str]:

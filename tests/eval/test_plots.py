@@ -11,6 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from eval import plots
+from eval.probe import Probe
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -89,3 +90,44 @@ def test_a_map_of_many_windows_shows_a_seeded_choice(drawn, tmp_path, monkeypatc
 def test_a_collapsed_posterior_can_be_drawn(tmp_path):
     plots.draw_latents({"M": np.ones((5, 2), np.float32)}, ["a"] * 5, tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes().startswith(PNG)
+
+
+def clusters(count: int, seed: int = 0) -> tuple[np.ndarray, list[str]]:
+    rng = np.random.default_rng(seed)
+    classes = np.arange(count) % 2
+    return rng.standard_normal((count, 5)) + 30 * classes[:, None], [
+        "negative" if one else "positive" for one in classes
+    ]
+
+
+def test_neighbours_stay_together_by_label_and_by_seed(drawn, tmp_path):
+    codes, labels = clusters(60)
+    means = {"apart": codes, "one point": np.zeros((60, 5))}
+    for name in ("a.png", "b.png"):
+        plots.draw_neighbours(means, labels, tmp_path / name, points=40)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    apart, collapsed = drawn[0].axes
+    first, second = (np.asarray(each.get_offsets()) for each in apart.collections)
+    assert len(first) + len(second) == 40
+    within = max(np.ptp(first, axis=0).max(), np.ptp(second, axis=0).max())
+    assert np.linalg.norm(first.mean(0) - second.mean(0)) > within / 2
+    assert [each.get_label() for each in apart.collections] == ["negative", "positive"]
+    assert not np.asarray(collapsed.collections[0].get_offsets()).any()
+
+
+def test_neighbours_of_a_handful_of_sentences(tmp_path):
+    codes, labels = clusters(4)
+    plots.draw_neighbours({"few": codes}, labels, tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_bytes().startswith(PNG)
+
+
+def test_accuracy_against_labels_with_intervals(drawn, tmp_path):
+    found = [Probe(100, 5, 0.7, 0.05, 0.65, (0.7,), 0.6), Probe(1_000, 1, 0.9, None, 0.9, (0.9,), 0.6)]
+    plots.draw_accuracy({"AE": found}, tmp_path / "a.png")
+    (axes,) = drawn[0].axes
+    line, *_ = axes.get_lines()
+    assert line.get_xydata().tolist() == [[100, 0.7], [1_000, 0.9]]
+    (bars,) = axes.collections
+    assert bars.get_segments()[0][:, 1].tolist() == pytest.approx([0.65, 0.75])
+    assert bars.get_segments()[1][:, 1].tolist() == pytest.approx([0.9, 0.9])
+    assert axes.get_lines()[-1].get_ydata()[0] == 0.6
