@@ -6,6 +6,7 @@ import argparse
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -66,6 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: Sequence[str] | None) -> int:
     args, given = arguments.parse_with(_parser(), FitFields, argv)
     entry = ENTRIES[args.experiment]
+    entry = entry._replace(experiment=chosen(entry.experiment, args.rows))
     asked = asked_for(args, given, entry)
     rows, failures, stopped = fitted(entry.experiment, asked)
     if stopped:
@@ -76,6 +78,20 @@ def _run(argv: Sequence[str] | None) -> int:
     for name, reason in failures.items():
         print(f"failed: {name}: {reason}", file=sys.stderr)
     return 1 if failures else 0
+
+
+def chosen(experiment: Experiment, keys: str | None) -> Experiment:
+    """The experiment with the rows that the option names, all of them without it.
+
+    Raises:
+        ConfigError: there is no such row.
+    """
+    if keys is None:
+        return experiment
+    wanted, known = keys.split(","), [row.key for row in experiment.rows]
+    if unknown := [key for key in wanted if key not in known]:
+        raise ConfigError(f"rows: {experiment.name} has no row {unknown[0]!r}; it has {', '.join(known)}")
+    return replace(experiment, rows=[row for row in experiment.rows if row.key in wanted])
 
 
 def asked_for(args: argparse.Namespace, given: Mapping[str, Any], entry: Entry) -> Asked:
@@ -104,6 +120,7 @@ def _parser() -> Parser:
     add("--size", choices=SIZES, help="budget (default: small; of toy: paper)")
     add("--out", type=Path, help="folder of the experiment (default: runs/EXPERIMENT-SIZE)")
     add("--seeds", metavar="N|S1,S2", help="number of seeds, from 0, or the seeds themselves (default: the size's)")
+    add("--rows", metavar="KEY,KEY", help="rows of the table to fit and show (default: all; a wrong one lists them)")
     add("--jobs", type=whole(1, 1024), metavar="N", help="cells at a time (default: as many as cores and memory allow)")
     add("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
     add("--no-fit", action="store_true", help="report what is finished, and fit nothing")

@@ -164,30 +164,3 @@ def _save(figure: Figure, path: Path) -> None:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI)
     write_atomically(path, buffer.getvalue())
-
-
-def draw_accuracy(lines: Mapping[str, Mapping[int, Any]], path: Path) -> None:
-    """The paper's Figure 6: accuracy in percent by number of labels, each point an estimate."""
-    figure = _figure(7.5, 5)
-    axes = figure.subplots()
-    for name, points in lines.items():
-        counts = sorted(points)
-        halves = [points[count].half or 0.0 for count in counts]
-        axes.errorbar(counts, [points[count].mean for count in counts], halves, marker="o", capsize=3, label=name)
-    axes.set(xscale="log", xlabel="labels", ylabel="test accuracy (%)")
-    axes.grid(alpha=0.3)
-    axes.legend()
-    _save(figure, path)
-
-
-def draw_map(maps: Mapping[str, Any], labels: Sequence[str], path: Path) -> None:
-    """The paper's Figure 9: points (N, 2) of each model, coloured by label."""
-    figure = _figure(4 * len(maps), 4.3)
-    panels = np.atleast_1d(figure.subplots(1, len(maps)))
-    for axes, (name, points) in zip(panels, maps.items(), strict=True):
-        for label in sorted(set(labels)):
-            here = np.array([each == label for each in labels])
-            axes.scatter(points[here, 0], points[here, 1], s=4, alpha=0.6, label=label)
-        axes.set(title=name, xticks=(), yticks=())
-    panels[-1].legend(markerscale=3)
-    _save(figure, path)

@@ -164,10 +164,10 @@ def cost(rows: Sequence[Fitted]) -> list[str]:
     steps, ratio = config.train.svi.steps, pace(runs["sa-m"]) / pace(runs[M])
     least, with_ten = (least_products(config.sentence, config.tokenizer.vocab_size, each) for each in (steps, 10))
     return [
-        f"An update of SA-VAE M with {steps} steps took {ratio:.1f} times as long as one of VAE M (medians); the paper's, "
-        f"with 10, {PAPER_RATIO:.1f} times. By the count of matrix products it is {least:.1f} times the work where the "
-        f"steps are differentiated exactly ({with_ten:.1f} times with 10 steps): a ratio below that is overhead which the "
-        "VAE has too."
+        f"An update of SA-VAE M with {steps} steps took {ratio:.1f} times as long as one of VAE M (medians); the "
+        f"paper's, with 10, {PAPER_RATIO:.1f} times. By the count of matrix products it is {least:.1f} times the work "
+        f"where the steps are differentiated exactly ({with_ten:.1f} times with 10 steps): a ratio below that is "
+        "overhead which the VAE has too."
     ]
 
 

@@ -52,7 +52,7 @@ ROWS = (
         {"reconstruction": 0.7, "kl": 1.6, "elbo": -2.3},
     ),
 )
-_SMOKE = {"max_steps": 40, "validate_every": 5, "save_every": 40, "log_every": 5}
+_SMOKE = {"max_steps": 40, "validate_every": 10, "save_every": 40, "log_every": 5}
 EXPERIMENT = Experiment(
     "toy",
     "Toy: ten sequences in a latent plane (section 4, Figures 3 and 4)",
