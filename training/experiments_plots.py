@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Records = Sequence[Mapping[str, Any]]
 DPI = 110
+FRAME_DPI = 50
 DOTS = 80  # draws of z for each posterior
 REACH = 4.0  # of the latent plane that is shown, in standard deviations of the prior
 FRAME_SECONDS = 0.12
@@ -65,12 +66,12 @@ def draw_divisions(runs: Mapping[str, Mapping[int, Any]], steps: Sequence[int], 
     """
     figure = _figure(2.1 * len(steps), 2.3 * len(runs))
     grid = np.array(figure.subplots(len(runs), len(steps), sharex=True, sharey=True)).reshape(len(runs), len(steps))
+    for step, axes in zip(steps, grid[0], strict=True):
+        axes.set_title(f"step {step:,}", fontsize="medium")
     for row, (name, places) in zip(grid, runs.items(), strict=True):
         row[0].set_ylabel(name)
         for axes, step in zip(row, steps, strict=True):
             _scatter(axes, places[step])
-            if row is grid[0]:
-                axes.set_title(f"step {step:,}", fontsize="medium")
     _save(figure, path)
 
 
@@ -89,8 +90,8 @@ def animate_divisions(runs: Mapping[str, Mapping[int, Any]], path: Path) -> None
             _scatter(axes, places[step])
             axes.set_title(name, fontsize="medium")
         buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=70)
-        frames.append(Image.open(buffer).convert("P", palette=Image.Palette.ADAPTIVE))
+        figure.savefig(buffer, format="png", dpi=FRAME_DPI)
+        frames.append(Image.open(buffer).convert("P", palette=Image.Palette.ADAPTIVE, colors=32))
     buffer = io.BytesIO()
     frames[0].save(
         buffer, format="GIF", save_all=True, append_images=frames[1:], duration=int(1000 * FRAME_SECONDS), loop=0
