@@ -24,7 +24,7 @@ from dialog_cvae.cvae import CVAE
 from dialog_cvae.data.batches import EncodedCorpus, collate
 from dialog_cvae.data.corpora import load_split
 from dialog_cvae.data.vectors import load_vectors
-from dialog_cvae.decoding import Decoding, special_ids
+from dialog_cvae.decoding import Decoding
 from dialog_cvae.elbo import evaluate_elbo
 from dialog_cvae.errors import ConfigError, DialogCvaeError
 from dialog_cvae.respond import Responder
@@ -122,8 +122,8 @@ def run_naive(
     Raises:
         DialogCvaeError: a reply is not the same, and not for a tie.
     """
-    windows, samples, decoding, tokenizer = answered(corpus), len(sampled[0].responses), Decoding(), responder.tokenizer
-    special = special_ids(tokenizer.bos_id, tokenizer.eos_id, tokenizer.never_generated, tokenizer.unk_id, decoding)
+    windows, samples, decoding = answered(corpus), len(sampled[0].responses), Decoding()
+    special = responder.special
     count = min(count, len(windows))
     times, margins = Clock(), []
     for index in (number * len(windows) // count for number in range(count)):
