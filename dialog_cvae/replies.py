@@ -20,6 +20,7 @@ from dialog_cvae.latent_map import LatentMap
 from dialog_cvae.pool import Start
 from dialog_cvae.runtime.base import Condition, Floats
 from dialog_cvae.selection import normalised, select
+from dialog_cvae.types import Conversation
 
 BLOCK = 16  # draws whose random numbers come from one generator
 LEAST_DRAWS = 8 * BLOCK  # made, if need be, however few replies are wanted
@@ -46,17 +47,21 @@ class Response:
     place: tuple[float, float] | None = None
 
 
-class Asked(NamedTuple):
-    """What is wanted.
+class Question(NamedTuple):
+    """A conversation to answer, and how.
 
     Attributes:
-        n: distinct replies, at least 1.
-        seed: at least 0.
+        conversation: what was said so far; profiles and topic are used if given.
+        respond_as: the speaker who answers.
+        n: distinct replies wanted, at least 1.
+        seed: at least 0; equal seeds give equal replies.
         decoding: how they are drawn.
-        at: the place on the latent map from which all are decoded, if any.
-        places: whether each reply says its place.
+        at: all are decoded from this place of the context's latent map (see `latent_map`).
+        places: whether each reply says where on that map it comes from; with `at` it does in any case.
     """
 
+    conversation: Conversation
+    respond_as: str
     n: int
     seed: int
     decoding: Decoding
@@ -75,7 +80,7 @@ class Replies:
     """The replies to one context.
 
     Args:
-        asked: what is wanted.
+        question: what is wanted.
         condition: of this one context.
         latent_weight: the engine's.
         text: what a draw reads; may be nothing.
@@ -84,16 +89,16 @@ class Replies:
 
     def __init__(
         self,
-        asked: Asked,
+        question: Question,
         condition: Condition,
         latent_weight: Floats,
         text: Callable[[Draw], str],
         accepts: Callable[[str], bool] | None = None,
     ) -> None:
-        self.asked = asked
+        self.question = question
         self._condition, self._text, self._accepts = condition, text, accepts
         self._std: Floats = np.exp(0.5 * condition.prior_logvar[0])
-        self._map = LatentMap.of(latent_weight, self._std) if asked.places and len(self._std) else None
+        self._map = LatentMap.of(latent_weight, self._std) if (question.places or question.at is not None) and len(self._std) else None
         self._found: dict[int, Response | None] = {}
         self._places: dict[int, tuple[float, float]] = {}
         self._begun = 0
@@ -103,7 +108,7 @@ class Replies:
         """How many draws to decode next; 0 while earlier ones are on their way, and at the end."""
         if len(self._found) < self._begun:
             return 0
-        n, candidates = self.asked.n, self.asked.decoding.candidates
+        n, candidates = self.question.n, self.question.decoding.candidates
         if not self._begun:
             return max(n, candidates) if candidates else n
         missing = 0 if candidates else n - len(_distinct(self._drawn()))
@@ -120,15 +125,15 @@ class Replies:
         indices = range(self._begun, self._begun + self.wants)
         self._begun = indices.stop
         noise = self._noise(indices)
-        normal = noise.normal * np.float32(self.asked.decoding.prior_temperature)
+        normal = noise.normal * np.float32(self.question.decoding.prior_temperature)
         if self._map is not None:
-            if self.asked.at is not None:
-                normal = self._map.moved(normal, self.asked.at)
+            if self.question.at is not None:
+                normal = self._map.moved(normal, self.question.at)
             for index, (x, y) in zip(indices, self._map.places(normal).tolist(), strict=True):
                 self._places[index] = (x, y)
         z = self._condition.prior_mean + self._std * normal
         vector = np.repeat(self._condition.vector, len(indices), axis=0)
-        return [(self, index) for index in indices], Start(vector, z, noise.uniform), self.asked.decoding
+        return [(self, index) for index in indices], Start(vector, z, noise.uniform), self.question.decoding
 
     def take(self, index: int, draw: Draw) -> None:
         """Take note of a draw that was decoded."""
@@ -138,9 +143,9 @@ class Replies:
 
     def responses(self) -> list[Response]:
         """The answer: distinct replies, ordered; see `Responder.respond`."""
-        if self.asked.decoding.candidates:
-            return selected(self._drawn(), self.asked.n)
-        first = list(_distinct(self._drawn()).values())[: self.asked.n]
+        if self.question.decoding.candidates:
+            return selected(self._drawn(), self.question.n)
+        first = list(_distinct(self._drawn()).values())[: self.question.n]
         return sorted(first, key=lambda reply: reply.log_prob / reply.tokens, reverse=True)
 
     def _drawn(self) -> list[Response]:
@@ -149,8 +154,8 @@ class Replies:
 
     def _noise(self, indices: range) -> _Noise:
         """The random numbers of some draws."""
-        asked = self.asked
-        size = max(asked.n, asked.decoding.candidates) if asked.decoding.candidates else BLOCK
+        question = self.question
+        size = max(question.n, question.decoding.candidates) if question.decoding.candidates else BLOCK
         first = indices.start // size
         blocks = [self._block(number, size) for number in range(first, -(-indices.stop // size))]
         rows = slice(indices.start - first * size, indices.stop - first * size)
@@ -158,7 +163,7 @@ class Replies:
 
     def _block(self, number: int, size: int) -> _Noise:
         """The random numbers of `size` draws; candidates are one block."""
-        decoding, seed = self.asked.decoding, self.asked.seed
+        decoding, seed = self.question.decoding, self.question.seed
         rng = np.random.default_rng((seed,) if decoding.candidates else (seed, number))
         normal = rng.standard_normal((size, len(self._std)), dtype=np.float32)
         return _Noise(normal, rng.random((size, decoding.max_tokens), dtype=np.float32))

@@ -21,14 +21,14 @@ from dialog_cvae.data.cache import open_cache
 from dialog_cvae.decoding import Decoding, Draw, SpecialIds
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.pool import Pool, Start, decode
-from dialog_cvae.replies import Asked, Replies, Response
-from dialog_cvae.runtime.base import Engine, Floats
+from dialog_cvae.replies import Question, Replies, Response
+from dialog_cvae.runtime.base import Condition, Engine, Floats
 from dialog_cvae.tokenizer import Tokenizer
 from dialog_cvae.types import Conversation, Utterance
 
 EngineName = Literal["auto", "onnx", "onnx-int8", "torch"]
 
-__all__ = ["Decoding", "EngineName", "Responder", "Response"]
+__all__ = ["Decoding", "EngineName", "Question", "Responder", "Response"]
 
 _log = logging.getLogger(__name__)
 
@@ -119,7 +119,8 @@ class Responder:
         Raises:
             ConfigError: `n` or `seed` is out of its range, or the model has no z to choose a place of.
         """
-        replies = self.begin(conversation, respond_as=respond_as, n=n, seed=seed, decoding=decoding, at=at, places=places)
+        decoding = decoding or self.decoding
+        (replies,) = self.begin([Question(conversation, respond_as, n, seed, decoding, at, places)])
         pool = self.pool()
         while not replies.complete:
             if replies.wants:
@@ -128,27 +129,38 @@ class Responder:
                 replies.take(index, draw)
         return replies.responses()
 
-    def begin(
-        self,
-        conversation: Conversation,
-        *,
-        respond_as: str,
-        n: int = 5,
-        seed: int = 0,
-        decoding: Decoding | None = None,
-        at: tuple[float, float] | None = None,
-        places: bool = False,
-    ) -> Replies:
-        """Replies that nobody has decoded yet; arguments and errors are those of `respond`."""
-        for name, value, least in (("n", n, 1), ("seed", seed, 0)):
+    def check(self, question: Question) -> None:
+        """Refuse a question that nobody can answer.
+
+        Raises:
+            ConfigError: `n` or `seed` is out of its range, or the model has no z to choose a place of.
+        """
+        for name, value, least in (("n", question.n, 1), ("seed", question.seed, 0)):
             if value < least:
                 raise ConfigError(f"{name} must be at least {least}, but is {value}")
-        if at is not None and not self.config.model.latent_size:
+        if question.at is not None and not self.config.model.latent_size:
             raise ConfigError("at: this model has no latent variable, and so no map of it")
-        asked = Asked(n, seed, decoding or self.decoding, at, places or at is not None)
-        encoded = self.encode([_extended(conversation, Utterance(respond_as, ""))])
-        condition = self.engine.condition(collate(encoded, np.array([len(encoded.speaker) - 1]), self.max_context))
-        return Replies(asked, condition, self.engine.latent_weight, self.text, self.accepts)
+
+    def begin(self, questions: Sequence[Question]) -> list[Replies]:
+        """The replies to each question, of which nothing is decoded yet; the contexts are encoded together.
+
+        Raises:
+            ConfigError: see `check`.
+        """
+        for question in questions:
+            self.check(question)
+        encoded = self.encode([_extended(each.conversation, Utterance(each.respond_as, "")) for each in questions])
+        condition = self.engine.condition(collate(encoded, encoded.starts[1:] - 1, self.max_context))
+        return [
+            Replies(
+                question,
+                Condition(*(field[index : index + 1] for field in condition)),
+                self.engine.latent_weight,
+                self.text,
+                self.accepts,
+            )
+            for index, question in enumerate(questions)
+        ]
 
     def draw(
         self,

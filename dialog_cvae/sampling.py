@@ -114,12 +114,13 @@ def _drawn(
     without = np.exp((step.logits[:, forbidden.tokens].astype(np.float64) - peak) * sharp)
     total = step.tempered - np.where(ways.forbids, without, 0.0).sum(axis=1)
     cumulative = weights.cumsum(axis=1)
-    reached = (cumulative >= (ways.top_p * total)[:, None]) & (cumulative > 0) & (ways.top_p < 1)[:, None]
+    reached = (cumulative >= (ways.top_p * total)[:, None]) & (cumulative > 0)
     border = np.take_along_axis(cumulative, reached.argmax(axis=1)[:, None], axis=1)[:, 0]
-    inside = reached.any(axis=1)
-    target = ways.uniforms * np.where(inside, border, total)
+    everything = ways.top_p >= 1
+    target = ways.uniforms * np.where(everything, total, border)
     places = np.minimum((cumulative <= target[:, None]).sum(axis=1), values.shape[1] - 1)
-    return places, (target < cumulative[:, -1]) & (total > LEAST_SHARE * step.tempered)
+    inside = np.where(everything, target < cumulative[:, -1], reached.any(axis=1))
+    return places, inside & (total > LEAST_SHARE * step.tempered)
 
 
 def exactly(logits: Floats, temperature: float, top_p: float, uniform: float) -> int:
