@@ -69,6 +69,7 @@ LAYERS = {
             "dialog_cvae.runtime",
             "dialog_cvae.runtime.*",
             "dialog_cvae.decoding",
+            "dialog_cvae.diversity",
             "dialog_cvae.respond",
             "dialog_cvae.checkpoint",
         ),
@@ -105,6 +106,10 @@ LAYERS = {
     "eval library": Layer(
         ("eval", "eval.*"),
         imports=("command line basics", "foundations", "metrics", "parts", "networks", "inference", "eval library"),
+    ),
+    "service command lines": Layer(
+        ("api.chat",),
+        imports=("command line basics", "foundations", "parts", "networks", "inference", "service"),
     ),
     "service": Layer(
         ("api", "api.*"),
