@@ -68,11 +68,11 @@ def local(checkpoint: str, stack: ExitStack) -> Partner:
     from pydantic import ValidationError
 
     from api.app import load_responder
+    from api.batcher import Batcher
     from api.errors import messages
     from api.schemas import RespondRequest
     from api.service import Service
     from api.settings import read_settings
-    from api.worker import Batcher
 
     settings = read_settings(checkpoint=checkpoint)
     responder = load_responder(settings)

@@ -12,6 +12,7 @@ from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.types import Receive, Scope, Send
 
+from api.batcher import Busy
 from api.errors import Refusal
 from api.examples import PROBLEM_EXAMPLES, REQUEST_EXAMPLES, RESPONSE_EXAMPLE
 from api.limits import while_connected
@@ -27,7 +28,6 @@ from api.schemas import (
 )
 from api.service import Service
 from api.tracing import trace_of
-from api.worker import Busy
 
 PAGE = Path(__file__).parent / "page"
 PAGE_HEADERS = {

@@ -1,8 +1,8 @@
 """A map of the latent space of one context, in two dimensions that matter.
 
-The prior p(z | c) has hundreds of dimensions, most of which hardly move a reply. The map's axes are those two directions
-of e = (z - mean) / std along which the decoder's first state moves most: the first right singular vectors of
-W diag(std), where W is the weight by which z enters that state. A place on the map is (v1 . e, v2 . e), in standard
+The prior p(z | c) has hundreds of dimensions, most of which hardly move a reply. The map's axes are those two
+directions of e = (z - mean) / std along which the decoder's first state moves most: the first right singular vectors
+of W diag(std), where W is the weight by which z enters that state. A place on the map is (v1 . e, v2 . e), in standard
 deviations of the prior: whatever is drawn from it lies around (0, 0), two thirds of it within one unit along each axis.
 
 Shape legend: R draws, D decoder state, Z latent.

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -17,7 +16,8 @@ from api.service import WARM_UP
 from api.settings import Settings
 from dialog_cvae.checkpoint import CheckpointConfig, Provenance
 from dialog_cvae.config import ModelConfig
-from dialog_cvae.respond import Decoding, Responder, Response
+from dialog_cvae.decoding import Decoding, Draw
+from dialog_cvae.respond import Question, Responder, Response
 from dialog_cvae.types import Conversation
 
 CONFIG = CheckpointConfig(
@@ -28,13 +28,44 @@ CONFIG = CheckpointConfig(
 )
 
 
-@dataclass(frozen=True)
-class Placed:
-    """A response with its place on the map."""
+class StubReplies:
+    """What a question is answered with, after one draw."""
 
-    text: str
-    log_prob: float
-    place: tuple[float, float] | None
+    def __init__(self, found: list[Response]) -> None:
+        self.found, self.wants, self.complete = found, 1, False
+
+    def wanted(self) -> tuple[list[tuple[StubReplies, int]], None, None]:
+        self.wants = 0
+        return [(self, 0)], None, None
+
+    def take(self, _index: int, _draw: Draw) -> None:
+        self.complete = True
+
+    def responses(self) -> list[Response]:
+        return self.found
+
+
+class StubPool:
+    """Every draw takes one step, for which the gate must be open."""
+
+    def __init__(self, stub: StubResponder) -> None:
+        self.stub, self.keys = stub, list[tuple[StubReplies, int]]()
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def add(self, keys: list[tuple[StubReplies, int]], _start: None, _decoding: None) -> None:
+        self.keys += keys
+
+    def remove(self, leaves: Callable[[tuple[StubReplies, int]], bool]) -> None:
+        self.keys = [key for key in self.keys if not leaves(key)]
+
+    def step(self) -> list[tuple[tuple[StubReplies, int], Draw]]:
+        if self.stub.calls:  # the first conversation is not one
+            self.stub.entered.set()
+            assert self.stub.gate.wait(10)
+        finished, self.keys = [(key, Draw((1,), -1.0, 2)) for key in self.keys], []
+        return finished
 
 
 class StubResponder(Responder):
@@ -47,38 +78,29 @@ class StubResponder(Responder):
         self.distinct = distinct
         self.calls: list[tuple[Conversation, dict[str, Any]]] = []
         self.threads: set[str] = set()
-        self.active = 0
         self.gate = threading.Event()
         self.gate.set()
         self.entered = threading.Event()
 
-    def respond(
-        self,
-        conversation: Conversation,
-        *,
-        respond_as: str,
-        n: int = 5,
-        seed: int = 0,
-        decoding: Decoding | None = None,
-        at: tuple[float, float] | None = None,
-        places: bool = False,
-    ) -> list[Response]:
+    def pool(self) -> StubPool:  # type: ignore[override]
+        return StubPool(self)
+
+    def begin(self, questions: Sequence[Question]) -> list[StubReplies]:  # type: ignore[override]
+        self.threads.add(threading.current_thread().name)
+        return [StubReplies(self.found(question)) for question in questions]
+
+    def found(self, question: Question) -> list[Response]:
+        conversation, respond_as, n, seed, decoding, at, places = question
         if conversation.id == WARM_UP:
             return [Response("fine", -1.0, 2, True)]
-        self.active += 1
-        assert self.active == 1, "two requests are in the model at once"
-        self.threads.add(threading.current_thread().name)
-        self.entered.set()
-        assert self.gate.wait(10)
-        asked = {"respond_as": respond_as, "n": n, "seed": seed, "decoding": decoding}
-        asked |= {"at": at, "places": places} if places else {}
+        asked: dict[str, Any] = {"respond_as": respond_as, "n": n, "seed": seed, "decoding": decoding}
+        asked |= {"at": at, "places": places} if places or at is not None else {}
         self.calls.append((conversation, asked))
         key = repr((conversation.utterances, conversation.topic, respond_as, seed, decoding))
         digest = hashlib.sha256(key.encode()).hexdigest()
-        self.active -= 1
         texts = [f"{digest[:8]} {i}" for i in range(min(n, self.distinct))]
-        if places:
-            return [Placed(text, -1.5, at or (i / 4, -1.0)) for i, text in enumerate(texts)]
+        if places or at is not None:
+            return [Response(text, -1.5, 2, True, at or (i / 4, -1.0)) for i, text in enumerate(texts)]
         return [Response(text, -1.5 - i, 2, True) for i, text in enumerate(texts)]
 
 
