@@ -125,7 +125,7 @@ class Settings(BaseSettings):
         return self
 
     @property
-    def engine_name(self) -> str:
+    def engine_name(self) -> EngineName:
         """The engine that is meant."""
         return self.engine or ("onnx" if self.device == "cpu" else "torch")
 

@@ -40,11 +40,10 @@ class LatentMap(NamedTuple):
 
     def places(self, noise: Floats) -> Floats:
         """(R, 2) where draws e (R, Z) lie."""
-        found = noise @ self.axes
+        found: Floats = noise @ self.axes
         return np.pad(found, ((0, 0), (0, AXES - found.shape[1])))
 
     def moved(self, noise: Floats, place: tuple[float, float]) -> Floats:
         """(R, Z) the draws with this place, all else about them as it was."""
         target = np.array(place[: self.axes.shape[1]], dtype=np.float32)
-        moved: Floats = noise + (target - noise @ self.axes) @ self.axes.T
-        return moved
+        return (noise + (target - noise @ self.axes) @ self.axes.T).astype(np.float32)

@@ -10,6 +10,7 @@ H utterance GRU per direction, G context GRU, D decoder GRU, C condition, Z late
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,11 +49,11 @@ class _Graph:
         self._constants.append(numpy_helper.from_array(np.asarray(array, order="C"), name))
         return name
 
-    def add(self, kind: str, *inputs: str, **attributes: object) -> str:
+    def add(self, kind: str, *inputs: str, **attributes: Any) -> str:
         """A node of one output, whose name comes back."""
         return self.add_many(kind, inputs, 1, **attributes)[0]
 
-    def add_many(self, kind: str, inputs: Sequence[str], count: int, **attributes: object) -> list[str]:
+    def add_many(self, kind: str, inputs: Sequence[str], count: int, **attributes: Any) -> list[str]:
         outputs = [f"value_{len(self._nodes)}_{index}" for index in range(count)]
         self._nodes.append(helper.make_node(kind, list(inputs), outputs, **attributes))
         return outputs
@@ -68,7 +69,8 @@ class _Graph:
     def serialised(self, name: str) -> bytes:
         graph: GraphProto = helper.make_graph(self._nodes, name, self._inputs, self._outputs, self._constants)
         model: ModelProto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR)
-        return model.SerializeToString()
+        serialised: bytes = model.SerializeToString()
+        return serialised
 
 
 def graphs(weights: Weights, config: ModelConfig, *, int8: bool = False) -> dict[str, bytes]:
