@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -26,6 +26,7 @@ def _representable(temperature: float) -> float:
 
 Temperature = Annotated[float, Field(ge=0.0, le=MAX_TEMPERATURE, allow_inf_nan=False), AfterValidator(_representable)]
 TopP = Annotated[float, Field(gt=0.0, le=1.0, allow_inf_nan=False)]
+Diversity = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 
 
 class Settings(BaseSettings):
@@ -36,6 +37,11 @@ class Settings(BaseSettings):
     checkpoint: Path = Field(description="folder of the checkpoint to serve")
     device: str = Field(
         "cpu", pattern=r"^(cpu|mps|cuda(:\d+)?)$", description="where the model runs: cpu, cuda, cuda:1"
+    )
+    engine: Literal["onnx", "onnx-int8", "torch"] | None = Field(
+        None,
+        description="what computes: onnx, onnx-int8 (smaller and less exact) or torch; default: onnx where the device "
+        "is cpu, else torch",
     )
     threads: int | None = Field(None, ge=1, le=1024, description="CPU threads of the model; default: one for each core")
     max_responses: int = Field(20, ge=1, le=1000, description="responses a request may ask for")
@@ -67,8 +73,18 @@ class Settings(BaseSettings):
         description="draws from which the responses of a request are selected, most typical first; 0: the first "
         "distinct draws, likeliest per token first; default: the checkpoint's",
     )
+    diversity: Diversity | None = Field(
+        None, description="default diversity of responses, 0 to 1, in place of the four settings above"
+    )
+    max_rows: int = Field(64, ge=1, le=4096, description="candidates that are decoded together, at most")
+    page: bool = Field(True, description="whether / is a page to try the model on; else it leads to the documentation")
     max_waiting: int = Field(64, ge=1, le=100_000, description="requests in work or waiting; more get 503")
     timeout_s: float = Field(30.0, gt=0.0, le=3600.0, description="seconds a request waits for its answer, at most")
+
+    @property
+    def engine_name(self) -> str:
+        """The engine that is meant."""
+        return self.engine or ("onnx" if self.device == "cpu" else "torch")
 
     @property
     def max_body_bytes(self) -> int:

@@ -5,15 +5,27 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from threading import BoundedSemaphore
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
+
+from dialog_cvae.respond import Decoding, Responder, Response
+from dialog_cvae.types import Conversation
 
 T = TypeVar("T")
 
 
 class Busy(Exception):  # noqa: N818  (a state of the server, not a fault)
-    """The queue is full, or the answer did not come in time; the message says which."""
+    """The queue is full, or the answer did not come in time; the message says which.
+
+    Attributes:
+        retry_after: seconds after which to try again.
+    """
+
+    def __init__(self, message: str, retry_after: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class ModelThread:
@@ -55,3 +67,48 @@ class ModelThread:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+class Batcher:
+    """Answers requests one after another in a model's thread.
+
+    Args:
+        responder: what answers.
+        max_waiting: requests in work or waiting; more raise `Busy` at once.
+    """
+
+    def __init__(self, responder: Responder, *, max_waiting: int, max_rows: int, observer: object) -> None:
+        self._responder, self._thread = responder, ModelThread(max_waiting)
+
+    async def respond(
+        self,
+        conversation: Conversation,
+        *,
+        respond_as: str,
+        n: int,
+        seed: int,
+        decoding: Decoding,
+        at: tuple[float, float] | None = None,
+        places: bool = False,
+        timeout_s: float,
+    ) -> list[Response]:
+        """Replies to a conversation; see `Responder.respond`.
+
+        Raises:
+            Busy: there is no place to wait, or the time is over.
+        """
+        mapped: dict[str, Any] = {"at": at, "places": places} if places or at is not None else {}
+        respond = partial(
+            self._responder.respond, conversation, respond_as=respond_as, n=n, seed=seed, decoding=decoding, **mapped
+        )
+        return await self._thread.run(respond, timeout_s)
+
+    def close(self) -> None:
+        """Finish what was accepted."""
+        self._thread.__exit__(None, None, None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()

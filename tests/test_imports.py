@@ -69,6 +69,7 @@ LAYERS = {
             "dialog_cvae.runtime",
             "dialog_cvae.runtime.*",
             "dialog_cvae.decoding",
+            "dialog_cvae.diversity",
             "dialog_cvae.respond",
             "dialog_cvae.checkpoint",
         ),

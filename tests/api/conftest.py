@@ -6,6 +6,7 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -13,8 +14,26 @@ from fastapi.testclient import TestClient
 
 from api.app import create_app
 from api.settings import Settings
+from dialog_cvae.checkpoint import CheckpointConfig, Provenance
+from dialog_cvae.config import ModelConfig
 from dialog_cvae.respond import Decoding, Responder, Response
 from dialog_cvae.types import Conversation
+
+CONFIG = CheckpointConfig(
+    model=ModelConfig(),
+    vocab_size=16,
+    topics=(),
+    provenance=Provenance(data="stub", licence="CC BY 4.0"),
+)
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A response with its place on the map."""
+
+    text: str
+    log_prob: float
+    place: tuple[float, float] | None
 
 
 class StubResponder(Responder):
@@ -23,6 +42,7 @@ class StubResponder(Responder):
     def __init__(self, distinct: int = 1000, topics: tuple[str, ...] = ("MUSIC", "PETS", "Air Pollution")) -> None:
         self.name, self.topics, self.max_context = "stub", topics, 9
         self.decoding = Decoding()
+        self.config = CONFIG
         self.distinct = distinct
         self.calls: list[tuple[Conversation, dict[str, Any]]] = []
         self.threads: set[str] = set()
@@ -39,6 +59,8 @@ class StubResponder(Responder):
         n: int = 5,
         seed: int = 0,
         decoding: Decoding | None = None,
+        at: tuple[float, float] | None = None,
+        places: bool = False,
     ) -> list[Response]:
         self.active += 1
         assert self.active == 1, "two requests are in the model at once"
@@ -46,11 +68,15 @@ class StubResponder(Responder):
         self.entered.set()
         assert self.gate.wait(10)
         asked = {"respond_as": respond_as, "n": n, "seed": seed, "decoding": decoding}
+        asked |= {"at": at, "places": places} if places else {}
         self.calls.append((conversation, asked))
         key = repr((conversation.utterances, conversation.topic, respond_as, seed, decoding))
         digest = hashlib.sha256(key.encode()).hexdigest()
         self.active -= 1
-        return [Response(f"{digest[:8]} {i}", -1.5 - i, 2, True) for i in range(min(n, self.distinct))]
+        texts = [f"{digest[:8]} {i}" for i in range(min(n, self.distinct))]
+        if places:
+            return [Placed(text, -1.5, at or (i / 4, -1.0)) for i, text in enumerate(texts)]
+        return [Response(text, -1.5 - i, 2, True) for i, text in enumerate(texts)]
 
 
 @pytest.fixture(autouse=True)

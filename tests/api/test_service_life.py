@@ -20,10 +20,10 @@ from dialog_cvae.errors import CheckpointError, ConfigError
 
 
 def test_health_and_topics(client):
-    assert client.get("/health/live").json() == {"status": "live"}
+    assert client.get("/health/live").json() == {"status": "live", "model": "stub", "licence": "CC BY 4.0"}
     assert client.get("/health/ready").json() == {"status": "ready"}
     assert client.get("/topics").json() == {"topics": ["MUSIC", "PETS", "Air Pollution"]}
-    assert client.get("/", follow_redirects=False).headers["location"] == "/docs"
+    assert client.get("/", follow_redirects=False).headers["location"] == "docs"
     assert "swagger" in client.get("/docs").text
 
 
@@ -170,7 +170,7 @@ def test_importing_the_application_loads_no_framework():
 
 def test_the_openapi_document_is_complete_and_its_examples_work(client):
     document = client.get("/openapi.json").json()
-    assert set(document["paths"]) == {"/respond", "/topics", "/health/live", "/health/ready"}
+    assert set(document["paths"]) == {"/respond", "/topics", "/model", "/health/live", "/health/ready"}
     respond = document["paths"]["/respond"]["post"]
     assert set(respond["responses"]) == {"200", "422", "503"}
     for answer in respond["responses"].values():
