@@ -6,6 +6,7 @@ Importing this module reads no setting and opens no checkpoint: both happen when
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -14,10 +15,15 @@ from typing import TypedDict
 
 from fastapi import FastAPI
 
-from api import errors
+from api import errors, logs, openapi
+from api.access import Cors, KeyGuard, Keys, read_keys
+from api.limits import BodyLimit
+from api.metrics import Metrics
+from api.observing import Observer
 from api.routes import mount_page, router
 from api.service import Service
-from api.settings import Settings, read_settings
+from api.settings import Settings, effective, read_settings, unknown_variables
+from api.words import read_filter
 from api.worker import Batcher
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.respond import Responder
@@ -27,6 +33,8 @@ class State(TypedDict):
     """What the lifespan hands to requests."""
 
     service: Service
+    keys: Keys
+    metrics: Metrics
 
 
 def load_responder(settings: Settings) -> Responder:
@@ -59,23 +67,50 @@ def create_app(
     """
 
     @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[State]:
+    async def lifespan(started: FastAPI) -> AsyncIterator[State]:
         chosen = settings()
+        logs.configure(chosen.log_format, chosen.log_text)
+        logs.event("configuration", **effective(chosen))
+        for line in unknown_variables():
+            logs.event(line, logging.WARNING)
+        keys = read_keys(chosen)
+        accepts = None if chosen.blocked_words is None else read_filter(chosen.blocked_words)
         responder = await asyncio.to_thread(load, chosen)
-        batcher = Batcher(responder, max_waiting=chosen.max_waiting, max_rows=chosen.max_rows, observer=None)
-        with batcher:
-            yield {"service": Service(responder, batcher, chosen)}
+        responder.accepts = accepts  # type: ignore[attr-defined]
+        metrics = Metrics(_labels(responder, chosen))
+        with Batcher(responder, max_waiting=chosen.max_waiting, max_rows=chosen.max_rows, observer=metrics) as batcher:
+            service = Service(responder, batcher, chosen)
+            await service.warm_up()
+            started.openapi_schema = openapi.document(started, chosen, responder.topics, bool(keys))
+            logs.event("ready", model=responder.name, licence=service.licence)
+            yield {"service": service, "keys": keys, "metrics": metrics}
+            logs.event("finishing")
+        metrics.close()
 
     application = FastAPI(
         title="Dialog responses",
         summary="Diverse responses to a conversation, drawn from a conditional VAE",
         version=version("dialog-cvae"),
         lifespan=lifespan,
+        redirect_slashes=False,
     )
     application.include_router(router)
     mount_page(application)
     errors.install(application)
+    # The last is the outermost: what refuses a request early is still observed, and may be read by pages.
+    for middleware in (BodyLimit, KeyGuard, Cors, Observer, errors.StartupLine):
+        application.add_middleware(middleware)
     return application
+
+
+def _labels(responder: Responder, settings: Settings) -> dict[str, str]:
+    """What the metrics tell of the model."""
+    return {
+        "model": responder.name,
+        "licence": responder.config.provenance.licence or "",
+        "engine": settings.engine_name,
+        "version": version("dialog-cvae"),
+    }
 
 
 app = create_app()

@@ -2,34 +2,47 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, FastAPI, HTTPException, Request
 from fastapi.responses import FileResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.types import Receive, Scope, Send
 
-from api.examples import PROBLEMS_EXAMPLE, REQUEST_EXAMPLES, RESPONSE_EXAMPLE
+from api.errors import Refusal
+from api.examples import PROBLEM_EXAMPLES, REQUEST_EXAMPLES, RESPONSE_EXAMPLE
+from api.limits import while_connected
 from api.schemas import (
     Health,
+    InvalidRequest,
     Liveness,
     Model,
     Problem,
     RespondRequest,
     RespondResponse,
     Topics,
-    ValidationProblems,
 )
 from api.service import Service
+from api.tracing import trace_of
 from api.worker import Busy
 
 PAGE = Path(__file__).parent / "page"
+PAGE_HEADERS = {
+    "Cache-Control": "no-cache",
+    "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
+    "object-src 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
+}
 
 router = APIRouter()
 
 
 def loaded_service(request: Request) -> Service | None:
-    """The service, as soon as the model is loaded."""
+    """The service, once it has produced a reply."""
     service: Service | None = getattr(request.state, "service", None)
     return service
 
@@ -42,20 +55,31 @@ def ready_service(request: Request) -> Service:
     """
     service = loaded_service(request)
     if service is None:
-        raise HTTPException(503, "the model is not loaded yet", headers={"Retry-After": "1"})
+        raise Refusal(503, "not-loaded", "the model is not loaded yet", {"Retry-After": "1"})
     return service
+
+
+def _declared(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Refusals for the OpenAPI document; `openapi.document` gives them their media type and headers."""
+    return {
+        status: {
+            "model": InvalidRequest if status == 422 else Problem,
+            "description": REFUSALS[status],
+            "content": {"application/json": {"example": PROBLEM_EXAMPLES[status]}},
+        }
+        for status in (*statuses, 500)
+    }
 
 
 Ready = Annotated[Service, Depends(ready_service)]
 NOT_LOADED = "The model is not loaded yet (not under uvicorn, which loads it before it opens the port)"
-UNREADY: dict[int | str, dict[str, Any]] = {503: {"model": Problem, "description": NOT_LOADED}}
-REFUSALS: dict[int | str, dict[str, Any]] = {
-    422: {
-        "model": ValidationProblems,
-        "description": "A field is missing, unknown or out of its limits",
-        "content": {"application/json": {"example": PROBLEMS_EXAMPLE}},
-    },
-    503: {"model": Problem, "description": f"Too many requests are waiting, or the answer took too long. {NOT_LOADED}"},
+REFUSALS = {
+    404: "There is nothing here: the operator has switched it off",
+    408: "The body did not come in time",
+    413: "The body is larger than any request within the other limits",
+    422: "A field is missing, unknown or out of its limits",
+    500: "The server failed; `instance` names what its operator finds the reason under",
+    503: f"Too many requests are waiting, or the answer took too long: try again after so many seconds. {NOT_LOADED}",
 }
 
 
@@ -63,36 +87,47 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     "/respond",
     summary="Answer a conversation",
     response_model_exclude_unset=True,
-    responses={200: {"content": {"application/json": {"example": RESPONSE_EXAMPLE}}}, **REFUSALS},
+    responses={
+        200: {"content": {"application/json": {"example": RESPONSE_EXAMPLE}}},
+        **_declared(408, 413, 422, 503),
+    },
 )
 async def respond(
     service: Ready,
-    request: Annotated[RespondRequest, Body(openapi_examples=REQUEST_EXAMPLES)],
+    asked: Annotated[RespondRequest, Body(openapi_examples=REQUEST_EXAMPLES)],
+    request: Request,
 ) -> RespondResponse:
     """Draw a latent variable for each response, decode it, and return the distinct texts, likeliest per token first
     (or the most typical first, where the server selects them from more candidates).
 
-    The same request with the same seed gets the same answer.
+    The same request with the same seed gets the same answer. Who hangs up gives up the place in the queue.
     """
+    trace, begun = trace_of(request.scope), time.monotonic()
+    trace.rows = service.wanted(asked)
+    trace.text["context"] = [turn.text for turn in asked.context]
     try:
-        return await service.respond(request)
+        answer = await while_connected(request.receive, service.respond(asked))
     except Busy as busy:
-        raise HTTPException(503, str(busy), headers={"Retry-After": str(busy.retry_after)}) from None
+        late = time.monotonic() - begun >= service.settings.timeout_s
+        kind = "answer-too-slow" if late else "queue-full"
+        raise Refusal(503, kind, str(busy), {"Retry-After": str(busy.retry_after)}) from None
+    trace.text["responses"] = [each.text for each in answer.responses]
+    return answer
 
 
-@router.get("/topics", summary="Topics the model knows", responses=UNREADY)
+@router.get("/topics", summary="Topics the model knows", responses=_declared(503))
 async def topics(service: Ready) -> Topics:
     """Names that `topic` in a request may take, in the model's order."""
     return Topics(topics=list(service.responder.topics))
 
 
-@router.get("/model", summary="The model, its limits and defaults", responses=UNREADY)
+@router.get("/model", summary="The model, its limits and defaults", responses=_declared(503))
 async def model(service: Ready) -> Model:
     """What answers here, and what a request may ask of it."""
     return service.model()
 
 
-@router.get("/health/live", summary="Is the process alive?")
+@router.get("/health/live", summary="Is the process alive?", responses=_declared())
 async def live(request: Request) -> Liveness:
     """Answers as long as the process does, whatever the model is doing.
 
@@ -104,22 +139,54 @@ async def live(request: Request) -> Liveness:
     return Liveness(status="live", model=service.responder.name, licence=service.licence)
 
 
-@router.get("/health/ready", summary="Is the model loaded?", responses=UNREADY)
+@router.get("/health/ready", summary="Can requests be answered?", responses=_declared(503))
 async def ready(service: Ready) -> Health:
-    """200 once requests can be answered; under uvicorn that is as soon as the port is open."""
+    """200 once the model has produced a reply; under uvicorn that is as soon as the port is open."""
     return Health(status="ready")
+
+
+@router.get(
+    "/metrics",
+    summary="Figures for Prometheus",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **_declared(404, 503)},
+)
+def metrics(service: Ready, request: Request) -> Response:
+    """Requests, seconds, queue, batches and rejections, in Prometheus' text format."""
+    if service.settings.metrics == "off":
+        raise HTTPException(404, "metrics are switched off")
+    return Response(request.state.metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/", include_in_schema=False)
 async def root(request: Request) -> Response:
     """The page; where there is none, lead a browser to the documentation."""
-    service = loaded_service(request)
-    if service is None or not service.settings.page or not (PAGE / "index.html").is_file():
+    if not _has_page(loaded_service(request)) or not (PAGE / "index.html").is_file():
         return RedirectResponse("docs")
-    return FileResponse(PAGE / "index.html", headers={"Cache-Control": "no-cache"})
+    return FileResponse(PAGE / "index.html", headers=PAGE_HEADERS)
+
+
+def _has_page(service: Service | None) -> bool:
+    return service is not None and service.settings.page
+
+
+class _PageFiles(StaticFiles):
+    """What the page is made of, while the settings have it on."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer with a file."""
+        if not _has_page(scope.get("state", {}).get("service")):
+            raise HTTPException(404)
+        await super().__call__(scope, receive, send)
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        """The file, under the page's policy."""
+        response = super().file_response(*args, **kwargs)
+        response.headers.update(PAGE_HEADERS)
+        return response
 
 
 def mount_page(app: FastAPI) -> None:
     """Serve what the page is made of under `/page`, if it is installed."""
     if PAGE.is_dir():
-        app.mount("/page", StaticFiles(directory=PAGE), name="page")
+        app.mount("/page", _PageFiles(directory=PAGE), name="page")

@@ -14,6 +14,7 @@ from dialog_cvae.types import Conversation, Utterance
 MAX_SEED = 2**63 - 1
 DEFAULT_RESPONSES = 5
 MAP_EDGE = 6.0  # standard deviations of the prior: beyond them the decoder has never been
+READABLE_CONTROLS = "\t\n\r"
 INVISIBLE = {"Cc", "Cf", "Zl", "Zp", "Zs"}  # Unicode categories: control, format, separators
 
 
@@ -21,7 +22,7 @@ def _readable(text: str) -> str:
     """Refuse what no person can read: control characters, lone surrogates, and text without one visible character."""
     categories = {char: unicodedata.category(char) for char in set(text)}
     for char, category in categories.items():
-        if category == "Cs" or (category == "Cc" and char not in "\t\n\r"):
+        if category == "Cs" or (category == "Cc" and char not in READABLE_CONTROLS):
             raise PydanticCustomError(
                 "unreadable_character",
                 "should have no control characters or lone surrogates, has U+{code} at character {position}",
@@ -208,7 +209,17 @@ class Liveness(Health):
     licence: str | None = Field(description="licence of the weights; null where they are the operator's own")
 
 
-class ValidationProblem(Schema):
+class Problem(Schema):
+    """Why the server did not answer, after RFC 9457."""
+
+    type: str = Field(description="kind of problem, for programs: a stable relative URI, or about:blank")
+    title: str = Field(description="the kind in words")
+    status: int = Field(description="the HTTP status")
+    detail: str = Field(description="what is wrong with this request, for people")
+    instance: str = Field(description="this request as a URI: it ends in the X-Request-ID, which the server logs")
+
+
+class FieldProblem(Schema):
     """One thing wrong with a request."""
 
     loc: list[str | int] = Field(description="path to the field, from `body` on")
@@ -216,13 +227,7 @@ class ValidationProblem(Schema):
     type: str = Field(description="kind of problem, for programs")
 
 
-class ValidationProblems(Schema):
+class InvalidRequest(Problem):
     """Everything found wrong with a request (the first 20)."""
 
-    detail: list[ValidationProblem]
-
-
-class Problem(Schema):
-    """Why the server did not answer."""
-
-    detail: str
+    errors: list[FieldProblem]

@@ -11,12 +11,16 @@ from fastapi.exceptions import RequestValidationError
 
 from api import errors
 from api.schemas import DEFAULT_RESPONSES, Candidate, Defaults, Limits, Model, RespondRequest, RespondResponse
-from api.settings import Settings
+from api.settings import SPELLED_OUT, Settings
 from api.worker import Batcher
 from dialog_cvae.diversity import decoding_for
+from dialog_cvae.errors import ConfigError
 from dialog_cvae.respond import Decoding, Responder, Response
+from dialog_cvae.types import Conversation, Utterance
 
 DRAWN_SEEDS = 2**53  # a drawn seed survives clients whose numbers are doubles
+WARM_UP = "warm-up"  # the id of the first conversation
+WARM_UP_S = 600.0
 CHOSEN_BY_DIVERSITY = ("temperature", "top_p")
 
 
@@ -48,7 +52,7 @@ class Service:
                 tokens=limits.max_tokens,
             ),
             defaults=Defaults(
-                num_responses=self._wanted(None),
+                num_responses=self.wanted(None),
                 diversity=limits.diversity,
                 temperature=decoding.temperature,
                 top_p=decoding.top_p,
@@ -110,8 +114,9 @@ class Service:
         base = replace(stored, max_tokens=min(self.settings.max_tokens, stored.max_tokens))
         if diversity is not None:
             return decoding_for(diversity, base)
-        names = ("temperature", "top_p", "prior_temperature", "candidates")
-        return replace(base, **{name: value for name in names if (value := getattr(self.settings, name)) is not None})
+        return replace(
+            base, **{name: value for name in SPELLED_OUT if (value := getattr(self.settings, name)) is not None}
+        )
 
     def _decoding(self, request: RespondRequest) -> Decoding:
         """How to draw: as the request says, else as this server does."""
@@ -122,12 +127,31 @@ class Service:
         diversity = default if request.diversity is None else request.diversity
         return replace(self._defaults(diversity), **given)
 
-    def _wanted(self, request: RespondRequest | None) -> int:
+    def wanted(self, request: RespondRequest | None) -> int:
+        """How many responses a request wants, or one that says nothing."""
         if request is not None and request.num_responses is not None:
             return request.num_responses
         return (
             1 if request is not None and request.at is not None else min(DEFAULT_RESPONSES, self.settings.max_responses)
         )
+
+    async def warm_up(self) -> None:
+        """Answer a first conversation, so that whatever can't work shows before anybody asks.
+
+        Raises:
+            ConfigError: there was no reply.
+        """
+        first = Conversation(WARM_UP, (Utterance("A", "hello , how are you ?"),))
+        found = await self.batcher.respond(
+            first,
+            respond_as="B",
+            n=1,
+            seed=0,
+            decoding=self._defaults(self.settings.diversity),
+            timeout_s=WARM_UP_S,
+        )
+        if not found:
+            raise ConfigError(f"{self.responder.name}: the model gave no reply to a first conversation")
 
     async def respond(self, request: RespondRequest) -> RespondResponse:
         """Answer a request.
@@ -139,7 +163,7 @@ class Service:
         self.check(request)
         topic = self.topic(request.topic)
         seed = secrets.randbelow(DRAWN_SEEDS) if request.seed is None else request.seed
-        wanted = self._wanted(request)
+        wanted = self.wanted(request)
         found = await self.batcher.respond(
             request.conversation(topic),
             respond_as=request.responder(),

@@ -13,6 +13,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.app import create_app
+from api.service import WARM_UP
 from api.settings import Settings
 from dialog_cvae.checkpoint import CheckpointConfig, Provenance
 from dialog_cvae.config import ModelConfig
@@ -62,6 +63,8 @@ class StubResponder(Responder):
         at: tuple[float, float] | None = None,
         places: bool = False,
     ) -> list[Response]:
+        if conversation.id == WARM_UP:
+            return [Response("fine", -1.0, 2, True)]
         self.active += 1
         assert self.active == 1, "two requests are in the model at once"
         self.threads.add(threading.current_thread().name)
