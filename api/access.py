@@ -19,6 +19,7 @@ from dialog_cvae.errors import ConfigError
 # What needs no key: an orchestrator's probes, the page (it asks its user for a key) and the documentation.
 OPEN = {"/", "/health/live", "/health/ready", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"}
 OPEN_BELOW = "/page/"
+FOR_PROXIES = {"basic", "digest", "negotiate"}  # schemes of Authorization that are none of ours
 MIN_KEY_CHARS, MAX_KEY_CHARS = 16, 256
 
 Keys = frozenset[bytes]
@@ -93,13 +94,17 @@ def _path(scope: Scope) -> str:
 
 
 def _brings(scope: Scope, keys: Keys) -> bool:
+    """Whether a key was sent, and no wrong one."""
     headers = Headers(scope=scope)
-    scheme, _, token = headers.get("authorization", "").partition(" ")
-    sent = [token.strip()] if scheme.lower() == "bearer" else []
-    sent += headers.getlist("x-api-key")
+    sent = headers.getlist("x-api-key")
+    for value in headers.getlist("authorization"):
+        scheme, _, token = value.partition(" ")
+        if scheme.lower() not in FOR_PROXIES:
+            sent.append(token.strip() if scheme.lower() == "bearer" else "")  # which no key is
     # Each is compared with all: how long that takes tells nothing of which is right.
     digests = [_digest(key.encode("latin-1", "replace")) for key in sent]
-    return sum(hmac.compare_digest(digest, key) for digest in digests for key in keys) > 0
+    right = [sum(hmac.compare_digest(digest, key) for key in keys) for digest in digests]
+    return bool(right) and all(right)
 
 
 class Cors:

@@ -81,7 +81,7 @@ def create_app(
         with Batcher(responder, max_waiting=chosen.max_waiting, max_rows=chosen.max_rows, observer=metrics) as batcher:
             service = Service(responder, batcher, chosen)
             await service.warm_up()
-            started.openapi_schema = openapi.document(started, chosen, responder.topics, bool(keys))
+            openapi.install(started, chosen, responder.topics, bool(keys))
             logs.event("ready", model=responder.name, licence=service.licence)
             yield {"service": service, "keys": keys, "metrics": metrics}
             logs.event("finishing")
@@ -97,6 +97,7 @@ def create_app(
     application.include_router(router)
     mount_page(application)
     errors.install(application)
+    openapi.install(application, Settings.model_construct())
     # The last is the outermost: what refuses a request early is still observed, and may be read by pages.
     for middleware in (BodyLimit, KeyGuard, Cors, Observer, errors.StartupLine):
         application.add_middleware(middleware)

@@ -13,7 +13,7 @@ import sys
 import traceback
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 
 import uvicorn.logging
 
@@ -40,7 +40,7 @@ def configure(form: str, text: bool) -> None:
         form: "json" or "text".
         text: whether messages of exceptions, which may quote requests, are logged.
     """
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _ToStderr()
     handler.setFormatter(JsonLines(text) if form == "json" else TextLines(text))
     LOGGER.handlers, LOGGER.propagate = [handler], False
     LOGGER.setLevel(logging.INFO)
@@ -48,6 +48,15 @@ def configure(form: str, text: bool) -> None:
         logger = logging.getLogger(name)
         if any(isinstance(old.formatter, uvicorn.logging.ColourizedFormatter) for old in logger.handlers):
             logger.handlers = [] if name == "uvicorn.access" else [handler]
+
+
+class _ToStderr(logging.StreamHandler[TextIO]):
+    """Writes to what standard error is at the time."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record."""
+        self.stream = sys.stderr
+        super().emit(record)
 
 
 class _Lines(logging.Formatter):

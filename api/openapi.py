@@ -6,10 +6,10 @@ is what the server accepts, so that clients can be generated from it and tests a
 
 from __future__ import annotations
 
-import sys
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
+from itertools import chain
 from typing import Any
 
 from fastapi import FastAPI
@@ -18,12 +18,13 @@ from fastapi.openapi.utils import get_openapi
 from api.access import is_open
 from api.errors import MEDIA_TYPE
 from api.examples import PROBLEM_EXAMPLES
-from api.schemas import INVISIBLE, READABLE_CONTROLS
+from api.schemas import INVISIBLE, MAX_SEED, READABLE_CONTROLS
 from api.service import CHOSEN_BY_DIVERSITY
 from api.settings import Settings
 from api.tracing import HEADER
 from dialog_cvae.decoding import MAX_TEMPERATURE, MIN_TEMPERATURE
 
+_PLANES = (range(0x20000), range(0xE0000, 0xE1000))  # that hold all characters which can't be seen
 _SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "one of the server's API keys"},
     "header": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "the same"},
@@ -44,15 +45,20 @@ _HEADERS = {
 }
 
 
-def document(app: FastAPI, settings: Settings, topics: Iterable[str], needs_key: bool) -> dict[str, Any]:
-    """The document of a running server.
+def install(app: FastAPI, settings: Settings, topics: Sequence[str] | None = None, needs_key: bool = False) -> None:
+    """Have an application describe itself exactly.
 
     Args:
-        app: the application.
+        app: the application, with all its routes.
         settings: its limits.
-        topics: what the model knows.
+        topics: what the model knows; None before one is loaded.
         needs_key: whether some routes need an API key.
     """
+    make = cache(lambda: _document(app, settings, topics, needs_key))
+    app.openapi = make  # type: ignore[method-assign]  # as FastAPI's manual has it
+
+
+def _document(app: FastAPI, settings: Settings, topics: Sequence[str] | None, needs_key: bool) -> dict[str, Any]:
     content = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
     for path, operations in content["paths"].items():
         for operation in operations.values():
@@ -65,7 +71,7 @@ def document(app: FastAPI, settings: Settings, topics: Iterable[str], needs_key:
             }
     if needs_key:
         content["components"]["securitySchemes"] = _SCHEMES
-    _tighten(content["components"]["schemas"], settings, list(topics))
+    _tighten(content["components"]["schemas"], settings, topics)
     return content
 
 
@@ -83,7 +89,7 @@ def _answer(status: int, answer: dict[str, Any]) -> dict[str, Any]:
     return answer | {"headers": {HEADER: request_id, **_HEADERS.get(status, {})}}
 
 
-def _tighten(schemas: dict[str, Any], settings: Settings, topics: list[str]) -> None:
+def _tighten(schemas: dict[str, Any], settings: Settings, topics: Sequence[str] | None) -> None:
     """Tell what this server's settings and the validators of `api.schemas` refuse."""
     request, turn = schemas["RespondRequest"], schemas["Turn"]["properties"]
     fields = request["properties"]
@@ -96,10 +102,12 @@ def _tighten(schemas: dict[str, Any], settings: Settings, topics: list[str]) -> 
         form |= {"minItems": 1, "maxItems": settings.max_context}
         if form["items"].get("type") == "string":
             form["items"] |= text
+    _form(fields["seed"], "integer")["maximum"] = MAX_SEED  # FastAPI has rounded it to a double
     _form(fields["num_responses"], "integer")["maximum"] = settings.max_responses
     _form(fields["max_tokens"], "integer")["maximum"] = settings.max_tokens
-    known = [{"type": "string", "enum": topics}] if topics else []
-    fields["topic"]["anyOf"] = [*known, {"type": "null"}]
+    if topics is not None:
+        known = [{"type": "string", "enum": list(topics)}] if topics else []
+        fields["topic"]["anyOf"] = [*known, {"type": "null"}]
     warm = {"type": "number", "minimum": MIN_TEMPERATURE, "maximum": MAX_TEMPERATURE}
     fields["temperature"]["anyOf"] = [{"const": 0}, warm, {"type": "null"}]
     request["not"] = {"anyOf": [_both("diversity", name) for name in CHOSEN_BY_DIVERSITY]}
@@ -124,7 +132,7 @@ def readable_pattern() -> str:
 
 
 def _of(categories: set[str]) -> Iterator[int]:
-    return (code for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code)) in categories)
+    return (code for code in chain(*_PLANES) if unicodedata.category(chr(code)) in categories)
 
 
 def _ranges(codes: Iterable[int]) -> str:

@@ -47,6 +47,12 @@ def _alternate(context: Any) -> Any:
     return [{"speaker": "AB"[position % 2], "text": turn} for position, turn in enumerate(context)]
 
 
+def _whole(number: Any) -> Any:
+    """JSON has one kind of number: 5.0 is the integer 5."""
+    return int(number) if isinstance(number, float) and number.is_integer() else number
+
+
+WHOLE = BeforeValidator(_whole)
 Text = Annotated[str, AfterValidator(_readable)]
 Coordinate = Annotated[float, Field(ge=-MAP_EDGE, le=MAP_EDGE, allow_inf_nan=False)]
 Speaker = Annotated[
@@ -81,12 +87,12 @@ class RespondRequest(Schema):
     topic: Annotated[str, Field(max_length=MAX_TOPIC_CHARS)] | None = Field(
         None, description="one of GET /topics, in any case; null when unknown"
     )
-    num_responses: Annotated[int, Field(ge=1)] | None = Field(
+    num_responses: Annotated[int, Field(ge=1), WHOLE] | None = Field(
         None,
         description="distinct responses wanted; at most 20 unless the server is set otherwise; null: "
         f"{DEFAULT_RESPONSES}, or the server's limit where that is lower; 1 together with `at`",
     )
-    seed: Annotated[int, Field(ge=0, le=MAX_SEED)] | None = Field(
+    seed: Annotated[int, Field(ge=0, le=MAX_SEED), WHOLE] | None = Field(
         None, description="the same request with the same seed gets the same answer; drawn and returned when null"
     )
     diversity: Diversity | None = Field(
@@ -103,7 +109,7 @@ class RespondRequest(Schema):
         None,
         description="share of probability that words are sampled from, above 0 and up to 1; null: the server's default",
     )
-    max_tokens: Annotated[int, Field(ge=1)] | None = Field(
+    max_tokens: Annotated[int, Field(ge=1), WHOLE] | None = Field(
         None, description="tokens of a response, at most; null, and the limit: the server's setting, 40 by default"
     )
     respond_as: Speaker | None = Field(
