@@ -20,10 +20,10 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.schemas import PROBLEM_TYPE
 from api.tracing import trace_of
 from dialog_cvae.errors import DialogCvaeError
 
-MEDIA_TYPE = "application/problem+json"
 CLIENT_GONE = 499  # in logs and metrics, as nginx has it; nobody is left to receive it
 MAX_PROBLEMS = 20
 MAX_ECHO_CHARS = 80
@@ -92,7 +92,7 @@ def document(
     }
     if errors is not None:
         content["errors"] = list(errors)
-    return JSONResponse(content, status_code=status, headers=headers, media_type=MEDIA_TYPE)
+    return JSONResponse(content, status_code=status, headers=headers, media_type=PROBLEM_TYPE)
 
 
 def failure(scope: Scope) -> Response:
@@ -132,6 +132,15 @@ def _describe(item: Mapping[str, Any], content_type: str) -> dict[str, Any]:
         message += f", got {quoted(item['input'])}"
     name = ".".join(str(part) for part in loc[1:]) or "body"
     return {"loc": loc, "msg": f"{name}: {message}", "type": kind}
+
+
+def messages(items: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What is wrong, in words, of errors as pydantic or FastAPI report them."""
+    found = [
+        _describe({**item, "loc": ("body", *item["loc"])}, "") if item["loc"][:1] != ("body",) else _describe(item, "")
+        for item in items
+    ]
+    return [each["msg"] for each in found]
 
 
 def _invalid(scope: Scope, items: Iterable[Mapping[str, Any]]) -> Response:

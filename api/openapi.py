@@ -16,9 +16,8 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from api.access import is_open
-from api.errors import MEDIA_TYPE
 from api.examples import PROBLEM_EXAMPLES
-from api.schemas import INVISIBLE, MAX_SEED, READABLE_CONTROLS
+from api.schemas import INVISIBLE, MAX_SEED, PROBLEM_TYPE, READABLE_CONTROLS
 from api.service import CHOSEN_BY_DIVERSITY
 from api.settings import Settings
 from api.tracing import HEADER
@@ -84,7 +83,7 @@ def _unauthorised() -> dict[str, Any]:
 def _answer(status: int, answer: dict[str, Any]) -> dict[str, Any]:
     """An answer with its headers, and a problem with its media type."""
     if status >= 400:
-        answer["content"] = {MEDIA_TYPE: answer["content"]["application/json"]}
+        answer["content"] = {PROBLEM_TYPE: answer["content"]["application/json"]}
     request_id = {"required": True, **_REQUEST_ID}
     return answer | {"headers": {HEADER: request_id, **_HEADERS.get(status, {})}}
 

@@ -8,9 +8,10 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
-from api.settings import MAX_NAME_CHARS, MAX_TOPIC_CHARS, Diversity, Temperature, TopP
+from api.fields import MAX_NAME_CHARS, MAX_TOPIC_CHARS, Diversity, Temperature, TopP
 from dialog_cvae.types import Conversation, Utterance
 
+PROBLEM_TYPE = "application/problem+json"  # the media type of problem documents
 MAX_SEED = 2**63 - 1
 DEFAULT_RESPONSES = 5
 MAP_EDGE = 6.0  # standard deviations of the prior: beyond them the decoder has never been

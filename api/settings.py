@@ -12,25 +12,17 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from dialog_cvae.decoding import MAX_CANDIDATES, MAX_TEMPERATURE, MAX_TOKENS, MIN_TEMPERATURE
+from api.fields import MAX_NAME_CHARS, Diversity, Temperature, TopP
+from dialog_cvae.decoding import MAX_CANDIDATES, MAX_TEMPERATURE, MAX_TOKENS
 from dialog_cvae.errors import ConfigError
 
 PREFIX = "DIALOG_CVAE_"
-MAX_NAME_CHARS = 64
-MAX_TOPIC_CHARS = 200
 OTHERS = {
     "DIALOG_CVAE_DATA",
     "DIALOG_CVAE_CACHE",
 }  # variables of the same beginning that are no settings of the service
 SPELLED_OUT = ("temperature", "top_p", "prior_temperature", "candidates")  # what a diversity chooses
 _ORIGIN = re.compile(r"https?://[a-z0-9.\-\[\]:]+")
-
-
-def _representable(temperature: float) -> float:
-    """Between greedy and `MIN_TEMPERATURE`, logits divided by the temperature leave float32's range."""
-    if 0.0 < temperature < MIN_TEMPERATURE:
-        raise ValueError(f"should be 0 (greedy) or at least {MIN_TEMPERATURE}")
-    return temperature
 
 
 def _listed(value: object) -> object:
@@ -51,11 +43,6 @@ def _switch(value: object) -> object:
     """The usual words for on and off."""
     words = {"true": "on", "1": "on", "yes": "on", "false": "off", "0": "off", "no": "off"}
     return words.get(value.strip().lower(), value.strip().lower()) if isinstance(value, str) else value
-
-
-Temperature = Annotated[float, Field(ge=0.0, le=MAX_TEMPERATURE, allow_inf_nan=False), AfterValidator(_representable)]
-TopP = Annotated[float, Field(gt=0.0, le=1.0, allow_inf_nan=False)]
-Diversity = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 
 
 class Settings(BaseSettings):
@@ -149,14 +136,17 @@ class Settings(BaseSettings):
         return (self.max_context * (self.max_text_chars + MAX_NAME_CHARS + 8) + 1024) * escaped
 
 
-def read_settings() -> Settings:
+def read_settings(**given: Any) -> Settings:
     """The settings of this process.
+
+    Args:
+        given: settings that come from elsewhere, in place of their variables.
 
     Raises:
         ConfigError: one line that names each variable at fault and its value.
     """
     try:
-        return Settings()
+        return Settings(**given)
     except ValidationError as error:
         raise ConfigError("; ".join(_line(item) for item in error.errors())) from None
 

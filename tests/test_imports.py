@@ -107,6 +107,10 @@ LAYERS = {
         ("eval", "eval.*"),
         imports=("command line basics", "foundations", "metrics", "parts", "networks", "inference", "eval library"),
     ),
+    "service command lines": Layer(
+        ("api.chat",),
+        imports=("command line basics", "foundations", "parts", "networks", "inference", "service"),
+    ),
     "service": Layer(
         ("api", "api.*"),
         imports=("foundations", "parts", "networks", "inference", "service"),
