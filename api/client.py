@@ -250,7 +250,7 @@ def _headers(api_key: str | None) -> dict[str, str]:
 
 
 def _unreachable(url: httpx2.URL, error: httpx2.HTTPError) -> UnreachableError:
-    return UnreachableError(f"{url}: {error or type(error).__name__}")
+    return UnreachableError(f"{url}: {str(error) or type(error).__name__}")
 
 
 def _body(context: Sequence[Said], options: Options) -> dict[str, Any]:
