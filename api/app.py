@@ -17,6 +17,7 @@ from fastapi import FastAPI
 
 from api import errors, logs, openapi
 from api.access import Cors, KeyGuard, Keys, read_keys
+from api.batcher import Batcher
 from api.limits import BodyLimit
 from api.metrics import Metrics
 from api.observing import Observer
@@ -24,7 +25,6 @@ from api.routes import mount_page, router
 from api.service import Service
 from api.settings import Settings, effective, read_settings, unknown_variables
 from api.words import read_filter
-from api.worker import Batcher
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.respond import Responder
 
@@ -45,10 +45,12 @@ def load_responder(settings: Settings) -> Responder:
         ConfigError: the device is not there.
     """
     if settings.threads is not None:
-        # Read once, when the engine is loaded below; set here because OpenMP counts threads anew in each of ours.
+        # PyTorch's, read when it is loaded below; set here because OpenMP counts threads anew in each of ours.
         os.environ["OMP_NUM_THREADS"] = str(settings.threads)
     try:
-        return Responder.load(settings.checkpoint, device=settings.device)
+        return Responder.load(
+            settings.checkpoint, device=settings.device, engine=settings.engine_name, threads=settings.threads
+        )
     except (AssertionError, RuntimeError) as error:  # what PyTorch raises for a device that it lacks
         if settings.device == "cpu":
             raise
@@ -76,7 +78,7 @@ def create_app(
         keys = read_keys(chosen)
         accepts = None if chosen.blocked_words is None else read_filter(chosen.blocked_words)
         responder = await asyncio.to_thread(load, chosen)
-        responder.accepts = accepts  # type: ignore[attr-defined]
+        responder.accepts = accepts
         metrics = Metrics(_labels(responder, chosen))
         with Batcher(responder, max_waiting=chosen.max_waiting, max_rows=chosen.max_rows, observer=metrics) as batcher:
             service = Service(responder, batcher, chosen)

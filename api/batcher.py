@@ -260,4 +260,6 @@ class Batcher:
         self._unshared += seconds
         if finished:
             each, self._unshared = self._unshared / finished, 0.0
-            self._row_seconds = each if not self._row_seconds else REMEMBERED * self._row_seconds + (1 - REMEMBERED) * each
+            self._row_seconds = (
+                each if not self._row_seconds else REMEMBERED * self._row_seconds + (1 - REMEMBERED) * each
+            )

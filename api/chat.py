@@ -68,15 +68,15 @@ def local(checkpoint: str, stack: ExitStack) -> Partner:
     from pydantic import ValidationError
 
     from api.app import load_responder
+    from api.batcher import Batcher
     from api.errors import messages
     from api.schemas import RespondRequest
     from api.service import Service
     from api.settings import read_settings
-    from api.worker import Batcher
 
     settings = read_settings(checkpoint=checkpoint)
     responder = load_responder(settings)
-    batcher = Batcher(responder, max_waiting=1, max_rows=settings.max_rows, observer=None)
+    batcher = Batcher(responder, max_waiting=1, max_rows=settings.max_rows)
     service = Service(responder, stack.enter_context(batcher), settings)
 
     def answer(asked: Asked) -> list[str]:

@@ -10,17 +10,17 @@ from importlib.metadata import version
 from fastapi.exceptions import RequestValidationError
 
 from api import errors
+from api.batcher import Batcher
 from api.schemas import DEFAULT_RESPONSES, Candidate, Defaults, Limits, Model, RespondRequest, RespondResponse
 from api.settings import SPELLED_OUT, Settings
-from api.worker import Batcher
 from dialog_cvae.diversity import decoding_for
 from dialog_cvae.errors import ConfigError
-from dialog_cvae.respond import Decoding, Responder, Response
+from dialog_cvae.replies import Question, Response
+from dialog_cvae.respond import Decoding, Responder
 from dialog_cvae.types import Conversation, Utterance
 
 DRAWN_SEEDS = 2**53  # a drawn seed survives clients whose numbers are doubles
 WARM_UP = "warm-up"  # the id of the first conversation
-WARM_UP_S = 600.0
 CHOSEN_BY_DIVERSITY = ("temperature", "top_p")
 
 
@@ -142,14 +142,7 @@ class Service:
             ConfigError: there was no reply.
         """
         first = Conversation(WARM_UP, (Utterance("A", "hello , how are you ?"),))
-        found = await self.batcher.respond(
-            first,
-            respond_as="B",
-            n=1,
-            seed=0,
-            decoding=self._defaults(self.settings.diversity),
-            timeout_s=WARM_UP_S,
-        )
+        found = await self.batcher.respond(Question(first, "B", 1, 0, self._defaults(self.settings.diversity)))
         if not found:
             raise ConfigError(f"{self.responder.name}: the model gave no reply to a first conversation")
 
@@ -164,16 +157,16 @@ class Service:
         topic = self.topic(request.topic)
         seed = secrets.randbelow(DRAWN_SEEDS) if request.seed is None else request.seed
         wanted = self.wanted(request)
-        found = await self.batcher.respond(
+        question = Question(
             request.conversation(topic),
-            respond_as=request.responder(),
-            n=wanted,
-            seed=seed,
-            decoding=self._decoding(request),
+            request.responder(),
+            wanted,
+            seed,
+            self._decoding(request),
             at=None if request.at is None else (request.at[0], request.at[1]),
-            places=bool(request.map) or request.at is not None,
-            timeout_s=self.settings.timeout_s,
+            places=bool(request.map),
         )
+        found = await self.batcher.respond(question, self.settings.timeout_s)
         note = {"note": f"{len(found)} of {wanted} responses: no more distinct ones were found"}
         return RespondResponse(
             responses=[_candidate(each) for each in found],
@@ -185,5 +178,5 @@ class Service:
 
 
 def _candidate(response: Response) -> Candidate:
-    place = getattr(response, "place", None)
-    return Candidate(text=response.text, log_prob=response.log_prob, **({} if place is None else {"place": place}))
+    place = {} if response.place is None else {"place": response.place}
+    return Candidate(text=response.text, log_prob=response.log_prob, **place)

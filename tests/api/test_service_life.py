@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import subprocess
 import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,7 +13,6 @@ from fastapi.testclient import TestClient
 
 from api.app import create_app, load_responder
 from api.settings import Settings, read_settings
-from api.worker import Busy, ModelThread
 from dialog_cvae.errors import CheckpointError, ConfigError
 
 
@@ -69,35 +66,6 @@ def test_an_answer_that_takes_too_long_is_given_up(serve, stub):
         stub.gate.set()
     assert late.status_code == 503
     assert "0.05 seconds" in late.json()["detail"]
-
-
-def test_the_thread_frees_the_places_of_those_who_gave_up():
-    async def scenario() -> None:
-        gate = threading.Event()
-        with ModelThread(max_waiting=2) as thread:
-            working = asyncio.ensure_future(thread.run(lambda: gate.wait(10)))
-            await asyncio.sleep(0)
-            with pytest.raises(Busy, match=r"0\.01 seconds"):
-                await thread.run(lambda: pytest.fail("given up, yet run"), timeout_s=0.01)
-            second = asyncio.ensure_future(thread.run(lambda: "second"))
-            await asyncio.sleep(0)
-            with pytest.raises(Busy, match="at most 2 request"):
-                await thread.run(lambda: "third")
-            gate.set()
-            assert await working
-            assert await second == "second"
-
-    asyncio.run(scenario())
-
-
-def test_errors_of_the_model_pass_through_the_thread():
-    async def scenario() -> None:
-        with ModelThread(max_waiting=1) as thread:
-            for _ in range(3):
-                with pytest.raises(ZeroDivisionError):
-                    await thread.run(lambda: 1 / 0)
-
-    asyncio.run(scenario())
 
 
 def test_settings_come_from_the_environment(monkeypatch):
