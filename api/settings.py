@@ -154,12 +154,12 @@ def effective(settings: Settings) -> dict[str, Any]:
     return {PREFIX + name.upper(): _shown(value) for name, value in values.items()}
 
 
-def _shown(value: object) -> str:
+def _shown(value: object) -> str | None:
     if isinstance(value, tuple):
         return ",".join(value)
     if isinstance(value, bool):
         return "on" if value else "off"
-    return "" if value is None else str(value)  # a SecretStr shows asterisks
+    return None if value is None else str(value)  # a SecretStr shows asterisks
 
 
 def unknown_variables(environment: Mapping[str, str] = os.environ) -> list[str]:
