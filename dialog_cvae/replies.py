@@ -98,7 +98,11 @@ class Replies:
         self.question = question
         self._condition, self._text, self._accepts = condition, text, accepts
         self._std: Floats = np.exp(0.5 * condition.prior_logvar[0])
-        self._map = LatentMap.of(latent_weight, self._std) if (question.places or question.at is not None) and len(self._std) else None
+        self._map = (
+            LatentMap.of(latent_weight, self._std)
+            if (question.places or question.at is not None) and len(self._std)
+            else None
+        )
         self._found: dict[int, Response | None] = {}
         self._places: dict[int, tuple[float, float]] = {}
         self._begun = 0

@@ -151,8 +151,9 @@ def _step(weights: Weights, config: ModelConfig, *, int8: bool) -> bytes:
     g.output("values", values, FLOAT, ("R", "K"))
     g.output("ids", ids, INT64, ("R", "K"))
     below = g.add("Sub", logits, g.add("ReduceMax", logits, axes=[1], keepdims=1))
+    ones = g.constant(np.ones((len(output_bias), 1), np.float32))  # ReduceSum adds up in an order that depends on R
     for name, exponent in (("mass", below), ("tempered", g.add("Mul", below, sharpness))):
-        g.output(name, g.add("ReduceSum", g.add("Exp", exponent), g.constant([1]), keepdims=0), FLOAT, ("R",))
+        g.output(name, g.add("Squeeze", g.add("MatMul", g.add("Exp", exponent), ones), g.constant([1])), FLOAT, ("R",))
     return g.serialised("step")
 
 

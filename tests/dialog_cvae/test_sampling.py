@@ -46,7 +46,9 @@ def test_draws_follow_the_distribution(temperature, top_p, likeliest):
     expected = np.where(np.isin(np.arange(7), kept), probs, 0.0)
     expected /= expected.sum()
     count = 20_000
-    drawn = chosen(np.tile(logits, (count, 1)), temperature, top_p, np.random.default_rng(1).random(count, np.float32), likeliest)
+    drawn = chosen(
+        np.tile(logits, (count, 1)), temperature, top_p, np.random.default_rng(1).random(count, np.float32), likeliest
+    )
     observed = np.bincount(drawn, minlength=7)
     possible = expected > 0
     assert observed[~possible].sum() == 0
