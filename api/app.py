@@ -45,7 +45,7 @@ def load_responder(settings: Settings) -> Responder:
         ConfigError: the device is not there.
     """
     if settings.threads is not None:
-        # Read once, when the engine is loaded below; set here because OpenMP counts threads anew in each of ours.
+        # PyTorch's, read when it is loaded below; set here because OpenMP counts threads anew in each of ours.
         os.environ["OMP_NUM_THREADS"] = str(settings.threads)
     try:
         return Responder.load(

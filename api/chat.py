@@ -76,7 +76,7 @@ def local(checkpoint: str, stack: ExitStack) -> Partner:
 
     settings = read_settings(checkpoint=checkpoint)
     responder = load_responder(settings)
-    batcher = Batcher(responder, max_waiting=1, max_rows=settings.max_rows, observer=None)
+    batcher = Batcher(responder, max_waiting=1, max_rows=settings.max_rows)
     service = Service(responder, stack.enter_context(batcher), settings)
 
     def answer(asked: Asked) -> list[str]:

@@ -39,6 +39,7 @@ TITLES = {
     "not-loaded": "The model is not loaded yet",
     "queue-full": "Too many requests are waiting",
     "answer-too-slow": "The answer took too long",
+    "closing": "The server is about to end",
 }
 KINDS = {404: "not-found", 405: "method-not-allowed", 422: "invalid-request", 500: "internal-error"}
 REASONS = {  # what rejections are counted as

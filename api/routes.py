@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -71,6 +70,7 @@ def _declared(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
+BUSY = {"queue_full": "queue-full", "timeout": "answer-too-slow", "closing": "closing"}  # kinds of problems
 Ready = Annotated[Service, Depends(ready_service)]
 NOT_LOADED = "The model is not loaded yet (not under uvicorn, which loads it before it opens the port)"
 REFUSALS = {
@@ -102,15 +102,13 @@ async def respond(
 
     The same request with the same seed gets the same answer. Who hangs up gives up the place in the queue.
     """
-    trace, begun = trace_of(request.scope), time.monotonic()
+    trace = trace_of(request.scope)
     trace.rows = service.wanted(asked)
     trace.text["context"] = [turn.text for turn in asked.context]
     try:
         answer = await while_connected(request.receive, service.respond(asked))
     except Busy as busy:
-        late = time.monotonic() - begun >= service.settings.timeout_s
-        kind = "answer-too-slow" if late else "queue-full"
-        raise Refusal(503, kind, str(busy), {"Retry-After": str(busy.retry_after)}) from None
+        raise Refusal(503, BUSY[busy.reason], str(busy), {"Retry-After": str(busy.retry_after)}) from None
     trace.text["responses"] = [each.text for each in answer.responses]
     return answer
 

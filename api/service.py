@@ -15,12 +15,12 @@ from api.schemas import DEFAULT_RESPONSES, Candidate, Defaults, Limits, Model, R
 from api.settings import SPELLED_OUT, Settings
 from dialog_cvae.diversity import decoding_for
 from dialog_cvae.errors import ConfigError
-from dialog_cvae.respond import Decoding, Question, Responder, Response
+from dialog_cvae.replies import Question, Response
+from dialog_cvae.respond import Decoding, Responder
 from dialog_cvae.types import Conversation, Utterance
 
 DRAWN_SEEDS = 2**53  # a drawn seed survives clients whose numbers are doubles
 WARM_UP = "warm-up"  # the id of the first conversation
-WARM_UP_S = 600.0
 CHOSEN_BY_DIVERSITY = ("temperature", "top_p")
 
 
@@ -142,8 +142,7 @@ class Service:
             ConfigError: there was no reply.
         """
         first = Conversation(WARM_UP, (Utterance("A", "hello , how are you ?"),))
-        question = Question(first, respond_as="B", n=1, seed=0, decoding=self._defaults(self.settings.diversity))
-        found = await self.batcher.respond(question, WARM_UP_S)
+        found = await self.batcher.respond(Question(first, "B", 1, 0, self._defaults(self.settings.diversity)))
         if not found:
             raise ConfigError(f"{self.responder.name}: the model gave no reply to a first conversation")
 
@@ -160,10 +159,10 @@ class Service:
         wanted = self.wanted(request)
         question = Question(
             request.conversation(topic),
-            respond_as=request.responder(),
-            n=wanted,
-            seed=seed,
-            decoding=self._decoding(request),
+            request.responder(),
+            wanted,
+            seed,
+            self._decoding(request),
             at=None if request.at is None else (request.at[0], request.at[1]),
             places=bool(request.map),
         )

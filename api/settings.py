@@ -17,10 +17,7 @@ from dialog_cvae.decoding import MAX_CANDIDATES, MAX_TEMPERATURE, MAX_TOKENS
 from dialog_cvae.errors import ConfigError
 
 PREFIX = "DIALOG_CVAE_"
-OTHERS = {
-    "DIALOG_CVAE_DATA",
-    "DIALOG_CVAE_CACHE",
-}  # variables of the same beginning that are no settings of the service
+OTHERS = {PREFIX + name for name in ("DATA", "CACHE", "API_KEY")}  # of corpora, of caches and of clients
 SPELLED_OUT = ("temperature", "top_p", "prior_temperature", "candidates")  # what a diversity chooses
 _ORIGIN = re.compile(r"https?://[a-z0-9.\-\[\]:]+")
 
@@ -96,7 +93,7 @@ class Settings(BaseSettings):
         None, description="file of words and phrases, one a line, that no response may hold; default: no filter"
     )
     max_waiting: int = Field(64, ge=1, le=100_000, description="requests in work or waiting; more get 503")
-    max_rows: int = Field(64, ge=1, le=4096, description="candidates that are decoded together, at most")
+    max_rows: int = Field(128, ge=1, le=4096, description="candidates that are decoded together, at most")
     timeout_s: float = Field(30.0, gt=0.0, le=3600.0, description="seconds a request waits for its answer, at most")
     body_timeout_s: float = Field(10.0, gt=0.0, le=3600.0, description="seconds in which a body must have come")
     api_keys: SecretStr | None = Field(
@@ -125,7 +122,7 @@ class Settings(BaseSettings):
         return self
 
     @property
-    def engine_name(self) -> EngineName:
+    def engine_name(self) -> Literal["onnx", "onnx-int8", "torch"]:
         """The engine that is meant."""
         return self.engine or ("onnx" if self.device == "cpu" else "torch")
 
@@ -157,12 +154,12 @@ def effective(settings: Settings) -> dict[str, Any]:
     return {PREFIX + name.upper(): _shown(value) for name, value in values.items()}
 
 
-def _shown(value: object) -> str:
+def _shown(value: object) -> str | None:
     if isinstance(value, tuple):
         return ",".join(value)
     if isinstance(value, bool):
         return "on" if value else "off"
-    return "" if value is None else str(value)  # a SecretStr shows asterisks
+    return None if value is None else str(value)  # a SecretStr shows asterisks
 
 
 def unknown_variables(environment: Mapping[str, str] = os.environ) -> list[str]:

@@ -17,7 +17,8 @@ from api.settings import Settings
 from dialog_cvae.checkpoint import CheckpointConfig, Provenance
 from dialog_cvae.config import ModelConfig
 from dialog_cvae.decoding import Decoding, Draw
-from dialog_cvae.respond import Question, Responder, Response
+from dialog_cvae.replies import Question, Response
+from dialog_cvae.respond import Responder
 from dialog_cvae.types import Conversation
 
 CONFIG = CheckpointConfig(
@@ -28,46 +29,6 @@ CONFIG = CheckpointConfig(
 )
 
 
-class StubReplies:
-    """What a question is answered with, after one draw."""
-
-    def __init__(self, found: list[Response]) -> None:
-        self.found, self.wants, self.complete = found, 1, False
-
-    def wanted(self) -> tuple[list[tuple[StubReplies, int]], None, None]:
-        self.wants = 0
-        return [(self, 0)], None, None
-
-    def take(self, _index: int, _draw: Draw) -> None:
-        self.complete = True
-
-    def responses(self) -> list[Response]:
-        return self.found
-
-
-class StubPool:
-    """Every draw takes one step, for which the gate must be open."""
-
-    def __init__(self, stub: StubResponder) -> None:
-        self.stub, self.keys = stub, list[tuple[StubReplies, int]]()
-
-    def __len__(self) -> int:
-        return len(self.keys)
-
-    def add(self, keys: list[tuple[StubReplies, int]], _start: None, _decoding: None) -> None:
-        self.keys += keys
-
-    def remove(self, leaves: Callable[[tuple[StubReplies, int]], bool]) -> None:
-        self.keys = [key for key in self.keys if not leaves(key)]
-
-    def step(self) -> list[tuple[tuple[StubReplies, int], Draw]]:
-        if self.stub.calls:  # the first conversation is not one
-            self.stub.entered.set()
-            assert self.stub.gate.wait(10)
-        finished, self.keys = [(key, Draw((1,), -1.0, 2)) for key in self.keys], []
-        return finished
-
-
 class StubResponder(Responder):
     """Replies are digests of everything the request asks for, so that any input that is lost on the way shows."""
 
@@ -75,6 +36,7 @@ class StubResponder(Responder):
         self.name, self.topics, self.max_context = "stub", topics, 9
         self.decoding = Decoding()
         self.config = CONFIG
+        self.accepts = None
         self.distinct = distinct
         self.calls: list[tuple[Conversation, dict[str, Any]]] = []
         self.threads: set[str] = set()
@@ -82,26 +44,74 @@ class StubResponder(Responder):
         self.gate.set()
         self.entered = threading.Event()
 
-    def pool(self) -> StubPool:  # type: ignore[override]
+    def pool(self) -> StubPool:
         return StubPool(self)
 
-    def begin(self, questions: Sequence[Question]) -> list[StubReplies]:  # type: ignore[override]
-        self.threads.add(threading.current_thread().name)
-        return [StubReplies(self.found(question)) for question in questions]
+    def begin(self, questions: Sequence[Question]) -> list[StubReplies]:
+        return [StubReplies(self, question) for question in questions]
 
-    def found(self, question: Question) -> list[Response]:
-        conversation, respond_as, n, seed, decoding, at, places = question
+    def respond(self, conversation: Conversation, **asked: Any) -> list[Response]:
+        """What the model's thread calls for each request, once it is its turn and the gate is open."""
+        self.threads.add(threading.current_thread().name)
+        n, at, places = asked["n"], asked.pop("at"), asked.pop("places")
+        places = places or at is not None
         if conversation.id == WARM_UP:
             return [Response("fine", -1.0, 2, True)]
-        asked: dict[str, Any] = {"respond_as": respond_as, "n": n, "seed": seed, "decoding": decoding}
-        asked |= {"at": at, "places": places} if places or at is not None else {}
-        self.calls.append((conversation, asked))
-        key = repr((conversation.utterances, conversation.topic, respond_as, seed, decoding))
+        key = repr(
+            (conversation.utterances, conversation.topic, *(asked[name] for name in ("respond_as", "seed", "decoding")))
+        )
+        self.calls.append((conversation, asked | ({"at": at, "places": places} if places else {})))
         digest = hashlib.sha256(key.encode()).hexdigest()
-        texts = [f"{digest[:8]} {i}" for i in range(min(n, self.distinct))]
-        if places or at is not None:
-            return [Response(text, -1.5, 2, True, at or (i / 4, -1.0)) for i, text in enumerate(texts)]
-        return [Response(text, -1.5 - i, 2, True) for i, text in enumerate(texts)]
+        where = [(at or (i / 4, -1.0)) if places else None for i in range(n)]
+        return [Response(f"{digest[:8]} {i}", -1.5 - i, 2, True, where[i]) for i in range(min(n, self.distinct))]
+
+
+class StubPool:
+    """Rows that all finish at the next step, once the gate is open."""
+
+    def __init__(self, stub: StubResponder) -> None:
+        self._stub = stub
+        self._rows: list[tuple[StubReplies, int]] = []
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def add(self, rows: list[tuple[StubReplies, int]]) -> None:
+        self._rows += rows
+
+    def remove(self, leaves: Callable[[tuple[StubReplies, int]], bool]) -> None:
+        self._rows = [row for row in self._rows if not leaves(row)]
+
+    def step(self) -> list[tuple[tuple[StubReplies, int], Draw]]:
+        if any(replies.question.conversation.id != WARM_UP for replies, _ in self._rows):
+            self._stub.entered.set()
+            assert self._stub.gate.wait(10)
+        finished, self._rows = self._rows, []
+        return [(row, Draw((), -1.0, 2)) for row in finished]
+
+
+class StubReplies:
+    """The replies to one request, all of one row."""
+
+    def __init__(self, stub: StubResponder, question: Question) -> None:
+        self._stub, self.question = stub, question
+        self.wants = 1
+        self.found: list[Response] | None = None
+
+    @property
+    def complete(self) -> bool:
+        return self.found is not None
+
+    def wanted(self) -> tuple[list[tuple[StubReplies, int]]]:
+        self.wants = 0
+        return ([(self, 0)],)
+
+    def take(self, _index: int, _draw: Draw) -> None:
+        asked = self.question._asdict()
+        self.found = self._stub.respond(asked.pop("conversation"), **asked)
+
+    def responses(self) -> list[Response] | None:
+        return self.found
 
 
 @pytest.fixture(autouse=True)
