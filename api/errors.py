@@ -1,33 +1,105 @@
-"""Refusals in one shape: `{"detail": [{"loc", "msg", "type"}]}`; the message names field, limit and value."""
+"""Everything that goes wrong in one shape: RFC 9457 problem documents.
+
+A problem's `type` is a stable relative URI, `/problems/` and its kind; `instance` carries the request's id, under which
+the server's log has it. Of a refused request, `errors` lists what is wrong with which field: the message names the
+field, its limit and the value.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
 from collections.abc import Iterable, Mapping
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request
-from fastapi.exception_handlers import http_exception_handler
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.schemas import PROBLEM_TYPE
+from api.tracing import trace_of
 from dialog_cvae.errors import DialogCvaeError
 
+CLIENT_GONE = 499  # in logs and metrics, as nginx has it; nobody is left to receive it
 MAX_PROBLEMS = 20
 MAX_ECHO_CHARS = 80
 MAX_MESSAGE_CHARS = 1000
+TITLES = {
+    "unauthorised": "An API key is needed",
+    "not-found": "There is nothing here",
+    "method-not-allowed": "The method is not allowed here",
+    "body-too-slow": "The body did not come in time",
+    "body-too-large": "The body is too large",
+    "invalid-request": "The request is not valid",
+    "internal-error": "The server failed",
+    "not-loaded": "The model is not loaded yet",
+    "queue-full": "Too many requests are waiting",
+    "answer-too-slow": "The answer took too long",
+    "closing": "The server is about to end",
+}
+KINDS = {404: "not-found", 405: "method-not-allowed", 422: "invalid-request", 500: "internal-error"}
+REASONS = {  # what rejections are counted as
+    "unauthorised": "unauthorised",
+    "body-too-slow": "timeout",
+    "body-too-large": "too_large",
+    "invalid-request": "invalid",
+    "queue-full": "queue_full",
+    "answer-too-slow": "timeout",
+}
+
+
+class Refusal(HTTPException):
+    """A refusal of a kind in `TITLES`."""
+
+    def __init__(self, status: int, kind: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(status, detail, dict(headers or {}))
+        self.kind = kind
+
+
+class ClientGone(Exception):  # noqa: N818  (nothing is wrong here)
+    """The client hung up before it got its answer."""
 
 
 def install(app: FastAPI) -> None:
-    """Give the application its error handlers and the two middlewares below."""
+    """Give the application its error handlers."""
     app.add_exception_handler(RequestValidationError, _refuse_request)
     app.add_exception_handler(DialogCvaeError, _refuse_input)
     app.add_exception_handler(StarletteHTTPException, _refuse_http)
-    app.add_middleware(BodyLimit)
-    app.add_middleware(StartupLine)
+    app.add_exception_handler(ClientGone, _nobody)
+
+
+def document(
+    scope: Scope,
+    status: int,
+    kind: str | None,
+    detail: str,
+    headers: Mapping[str, str] | None = None,
+    errors: Iterable[Mapping[str, Any]] | None = None,
+) -> Response:
+    """The answer that tells a problem."""
+    trace = trace_of(scope)
+    trace.rejection = REASONS.get(kind or "")
+    phrase = HTTPStatus(status).phrase if status in set(HTTPStatus) else "Error"
+    content: dict[str, Any] = {
+        "type": f"/problems/{kind}" if kind else "about:blank",
+        "title": TITLES[kind] if kind else phrase,
+        "status": status,
+        "detail": detail,
+        "instance": trace.uri,
+    }
+    if errors is not None:
+        content["errors"] = list(errors)
+    return JSONResponse(content, status_code=status, headers=headers, media_type=PROBLEM_TYPE)
+
+
+def failure(scope: Scope) -> Response:
+    """What a client gets to see of a fault of ours: where to ask about it, and nothing of how we work."""
+    detail = f"the server failed to answer; its log has the reason under request id {trace_of(scope).request_id}"
+    return document(scope, 500, "internal-error", detail)
 
 
 def problem(field: tuple[str | int, ...], kind: str, message: str) -> dict[str, Any]:
@@ -63,55 +135,48 @@ def _describe(item: Mapping[str, Any], content_type: str) -> dict[str, Any]:
     return {"loc": loc, "msg": f"{name}: {message}", "type": kind}
 
 
-def _refusal(items: Iterable[Mapping[str, Any]]) -> JSONResponse:
-    return JSONResponse({"detail": list(items)}, status_code=422)
+def messages(items: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What is wrong, in words, of errors as pydantic or FastAPI report them."""
+    found = [
+        _describe({**item, "loc": ("body", *item["loc"])}, "") if item["loc"][:1] != ("body",) else _describe(item, "")
+        for item in items
+    ]
+    return [each["msg"] for each in found]
+
+
+def _invalid(scope: Scope, items: Iterable[Mapping[str, Any]]) -> Response:
+    errors = list(items)
+    rest = f", and {len(errors) - 1} more" if len(errors) > 1 else ""
+    return document(scope, 422, "invalid-request", f"{errors[0]['msg']}{rest}", errors=errors)
 
 
 async def _refuse_request(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     content_type = request.headers.get("content-type", "")
     # The input itself is left out: it may be huge, NaN or no Unicode, none of which belongs into a response.
-    return _refusal(_describe(item, content_type) for item in error.errors()[:MAX_PROBLEMS])
+    return _invalid(request.scope, [_describe(item, content_type) for item in error.errors()[:MAX_PROBLEMS]])
 
 
-async def _refuse_input(_request: Request, error: Exception) -> Response:
+async def _refuse_input(request: Request, error: Exception) -> Response:
     """What the model refuses although the request is well formed."""
-    return _refusal([{"loc": ["body"], "msg": _shortened(str(error), MAX_MESSAGE_CHARS), "type": "input_refused"}])
+    message = _shortened(str(error), MAX_MESSAGE_CHARS)
+    return _invalid(request.scope, [{"loc": ["body"], "msg": message, "type": "input_refused"}])
 
 
 async def _refuse_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, StarletteHTTPException)
+    if isinstance(error.__cause__, ClientDisconnect):
+        return await _nobody(request, error)
     if error.status_code == 400 and error.__cause__ is not None:
         # FastAPI's word for JSON that breaks the parser: bytes that are not UTF-8, deep nesting, endless numbers.
         message = f"body: cannot be read as JSON: {_shortened(str(error.__cause__), MAX_MESSAGE_CHARS)}"
-        return _refusal([{"loc": ["body"], "msg": message, "type": "json_invalid"}])
-    return await http_exception_handler(request, error)
+        return _invalid(request.scope, [{"loc": ["body"], "msg": message, "type": "json_invalid"}])
+    kind = error.kind if isinstance(error, Refusal) else KINDS.get(error.status_code)
+    return document(request.scope, error.status_code, kind, str(error.detail), error.headers)
 
 
-class BodyLimit:
-    """Stops reading a body as soon as it is longer than the settings allow, whatever its headers say."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the connection on with a counting `receive`."""
-        service = scope.get("state", {}).get("service")
-        if scope["type"] != "http" or service is None:
-            await self.app(scope, receive, send)
-            return
-        limit, seen = service.settings.max_body_bytes, 0
-
-        async def counted() -> Message:
-            nonlocal seen
-            part = await receive()
-            seen += len(part.get("body", b""))
-            if seen > limit:
-                message = f"body: should have at most {limit} bytes, has more"
-                raise HTTPException(422, [{"loc": ["body"], "msg": message, "type": "too_long"}])
-            return part
-
-        await self.app(scope, counted, send)
+async def _nobody(_request: Request, _error: Exception) -> Response:
+    return Response(status_code=CLIENT_GONE)
 
 
 class StartupLine:

@@ -24,11 +24,11 @@ from dialog_cvae.cvae import CVAE
 from dialog_cvae.data.batches import EncodedCorpus, collate
 from dialog_cvae.data.corpora import load_split
 from dialog_cvae.data.vectors import load_vectors
-from dialog_cvae.decoding import Decoding, special_ids
+from dialog_cvae.decoding import Decoding
 from dialog_cvae.elbo import evaluate_elbo
 from dialog_cvae.errors import ConfigError, DialogCvaeError
 from dialog_cvae.respond import Responder
-from dialog_cvae.runtime.base import Condition, Engine, Floats, Ints
+from dialog_cvae.runtime.base import Condition, Engine, Floats, Ints, Step
 from dialog_cvae.runtime.torch_engine import TorchEngine, build_model
 from dialog_cvae.types import Conversation, DialogBatch
 from eval.arguments import whole
@@ -72,6 +72,7 @@ class TimedEngine:
 
     def __init__(self, engine: Engine, clock: Clock) -> None:
         self.engine, self.clock = engine, clock
+        self.name, self.rows, self.latent_weight = engine.name, engine.rows, engine.latent_weight
 
     def condition(self, batch: DialogBatch) -> Condition:
         """See `Engine.condition`."""
@@ -81,9 +82,9 @@ class TimedEngine:
         """See `Engine.start`."""
         return self.clock.timed("decoder's first states", self.engine.start, condition, z)
 
-    def step(self, tokens: Ints, state: Floats) -> tuple[Floats, Floats]:
+    def step(self, tokens: Ints, state: Floats, sharpness: Floats, likeliest: int) -> Step:
         """See `Engine.step`."""
-        return self.clock.timed("decoder's steps", self.engine.step, tokens, state)
+        return self.clock.timed("decoder's steps", self.engine.step, tokens, state, sharpness, likeliest)
 
     def side_by_side(self) -> AbstractContextManager[Executor]:
         """See `Engine.side_by_side`."""
@@ -122,8 +123,8 @@ def run_naive(
     Raises:
         DialogCvaeError: a reply is not the same, and not for a tie.
     """
-    windows, samples, decoding, tokenizer = answered(corpus), len(sampled[0].responses), Decoding(), responder.tokenizer
-    special = special_ids(tokenizer.bos_id, tokenizer.eos_id, tokenizer.never_generated, tokenizer.unk_id, decoding)
+    windows, samples, decoding = answered(corpus), len(sampled[0].responses), Decoding()
+    special = responder.special
     count = min(count, len(windows))
     times, margins = Clock(), []
     for index in (number * len(windows) // count for number in range(count)):

@@ -52,7 +52,7 @@ def naive_replies(model: CVAE, batch: DialogBatch, noise: Floats, limit: int, sp
     while len(tokens) < limit and not ended.all():
         hidden, state = model.decoder.gru(model.embedding(token)[:, None], state)
         logits = model.decoder.output(hidden[:, 0])
-        logits[:, [*special.forbidden, *([] if tokens else [special.end])]] = -torch.inf
+        logits[:, [*special.forbidden, special.unknown, *([] if tokens else [special.end])]] = -torch.inf
         token = logits.argmax(dim=-1)
         ended |= token == special.end
         tokens.append(token)

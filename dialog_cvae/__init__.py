@@ -9,21 +9,23 @@ from dialog_cvae.types import Conversation, Profile, Utterance
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dialog_cvae.respond import Responder
+    from dialog_cvae.respond import EngineName, Responder
 
 __all__ = ["Conversation", "Profile", "Utterance", "load"]
 
 
-def load(path: str | Path, *, device: str = "cpu") -> Responder:
+def load(path: str | Path, *, device: str = "cpu", engine: EngineName = "auto") -> Responder:
     """Open a checkpoint folder for generating responses.
 
     Args:
         path: a folder such as `runs/mine/best`.
         device: where the model runs, "cpu" or a CUDA device.
+        engine: "onnx", "onnx-int8" or "torch"; "auto" is "onnx" on a CPU where that is installed.
 
     Raises:
         CheckpointError: a part is missing, truncated or does not fit; the message names it.
+        ConfigError: the engine is unknown, not installed or not for this device.
     """
     from dialog_cvae.respond import Responder
 
-    return Responder.load(path, device=device)
+    return Responder.load(path, device=device, engine=engine)

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from dialog_cvae.data.batches import EncodedCorpus
 from dialog_cvae.data.sentences import Sentences
 from dialog_cvae.decoding import Decoding
-from dialog_cvae.respond import Responder, selected
+from dialog_cvae.replies import selected
+from dialog_cvae.respond import Responder
 from dialog_cvae.types import Conversation, Utterance
 from eval.contexts import generator
 

@@ -1,4 +1,4 @@
-"""What was made once from a corpus, kept in a folder for as long as what it was made from stays the same.
+"""What was made once from a corpus or a checkpoint, kept in a folder for as long as that stays the same.
 
     KIND-DIGEST/manifest.json   what the entry was made from, and the SHA-256 of each of its files
     KIND-DIGEST/NAME.npy        arrays, which are opened without being read into memory
@@ -114,18 +114,19 @@ class Cache:
             return made
 
 
-def open_cache(setting: str | None, say: Callable[[str], object]) -> Cache:
+def open_cache(setting: str | None, say: Callable[[str], object], name: str = "corpora") -> Cache:
     """The cache in the folder `setting`, else in $DIALOG_CVAE_CACHE, else the user's; "off" is none.
 
     Args:
         setting: what the user asked for, if anything.
         say: see `Cache`.
+        name: of the folder within the user's own cache.
     """
     asked = setting or os.environ.get(CACHE_VARIABLE)
     if asked == OFF:
         return Cache(None, say)
     try:
-        return Cache(Path(asked) if asked else cache_dir() / "corpora", say)
+        return Cache(Path(asked) if asked else cache_dir() / name, say)
     except RuntimeError as error:  # nobody's account, without a home
         say(f"cache: {error} ({CACHE_VARIABLE} names a folder); going on without it")
         return Cache(None, say)

@@ -1,6 +1,6 @@
 """What generation asks of an engine. Arrays are NumPy float32 unless a line says otherwise.
 
-Shape legend: B windows, R rows being decoded, C condition, Z latent, D decoder state, V vocabulary.
+Shape legend: B windows, R rows being decoded, C condition, Z latent, D decoder state, V vocabulary, K likeliest tokens.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dialog_cvae.types import DialogBatch
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
-ROWS = 16  # computed together, always: a matrix product of another shape may round differently
+ROWS = 16  # what PyTorch computes together, always: a matrix product of another shape may round differently
 
 
 class Condition(NamedTuple):
@@ -28,8 +28,39 @@ class Condition(NamedTuple):
     prior_logvar: Floats
 
 
+class Step(NamedTuple):
+    """What one step says of the next token of each row. All arrays are the caller's, to change as it likes.
+
+    Attributes:
+        logits: (R, V).
+        state: (R, D), the next state.
+        values: (R, K) the largest logits, falling.
+        ids: (R, K) int64, their tokens; of equal logits the lower id comes first, and only beyond the K-th may one of
+            its equals be missing.
+        mass: (R,) sum over the vocabulary of exp(logit - values[:, 0]).
+        tempered: (R,) the same of exp((logit - values[:, 0]) * sharpness).
+    """
+
+    logits: Floats
+    state: Floats
+    values: Floats
+    ids: Ints
+    mass: Floats
+    tempered: Floats
+
+
 class Engine(Protocol):
-    """A loaded model. Deterministic, and every row of a result is a function of its own row of the arguments."""
+    """A loaded model. Deterministic, and every row of a result is a function of its own row of the arguments.
+
+    Attributes:
+        name: what tells one engine from another, for people.
+        rows: how many rows it likes to decode together.
+        latent_weight: (D, Z), by which z enters the decoder's first state.
+    """
+
+    name: str
+    rows: int
+    latent_weight: Floats
 
     def condition(self, batch: DialogBatch) -> Condition:
         """Encode the contexts of a batch; its responses may be anything and change nothing."""
@@ -39,10 +70,14 @@ class Engine(Protocol):
         """The decoder's first state (R, D) from (R, C) and (R, Z)."""
         ...
 
-    def step(self, tokens: Ints, state: Floats) -> tuple[Floats, Floats]:
-        """Logits (R, V) of the next token and the next state (R, D), from the last tokens (R,) and state.
+    def step(self, tokens: Ints, state: Floats, sharpness: Floats, likeliest: int) -> Step:
+        """One step of every row.
 
-        Both are the caller's, to change as it likes.
+        Args:
+            tokens: (R,) the last tokens.
+            state: (R, D).
+            sharpness: (R,) one over the temperature, or 1.
+            likeliest: K; all of the vocabulary, if that is smaller.
         """
         ...
 

@@ -15,9 +15,10 @@ from torch.overrides import TorchFunctionMode
 
 from dialog_cvae.checkpoint import WEIGHTS, Checkpoint
 from dialog_cvae.cvae import CVAE
-from dialog_cvae.errors import CheckpointError, ConfigError
+from dialog_cvae.errors import ConfigError
 from dialog_cvae.latent_model import LatentModel
-from dialog_cvae.runtime.base import Condition, Floats, Ints
+from dialog_cvae.parameters import checked
+from dialog_cvae.runtime.base import ROWS, Condition, Floats, Ints, Step
 from dialog_cvae.runtime.rows import RowGRU, RowProduct, by_rows
 from dialog_cvae.types import DialogBatch
 
@@ -26,25 +27,12 @@ def build_model(checkpoint: Checkpoint, source: str = WEIGHTS) -> CVAE:
     """The checkpoint's model, in evaluation mode on the CPU.
 
     Raises:
-        CheckpointError: a weight is missing, unexpected, of another shape than the sizes in config.json ask for, or
-            not finite in single precision, in which all weights are held; the message names it, prefixed by `source`.
+        CheckpointError: a weight does not fit; see `dialog_cvae.parameters.checked`.
     """
     config = checkpoint.config
+    arrays = checked(checkpoint, source)
     with torch.device("meta"), _NoNormal():
         model = CVAE(config.model, config.vocab_size, len(config.topics))
-    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    with np.errstate(over="ignore"):
-        arrays = {name: array.astype(np.float32) for name, array in checkpoint.weights.items()}
-    found = {name: array.shape for name, array in arrays.items()}
-    for name in sorted(expected.keys() | found.keys()):
-        if name not in found:
-            raise CheckpointError(f"{source}: weight {name} is missing")
-        if name not in expected:
-            raise CheckpointError(f"{source}: weight {name} is not part of this model")
-        if expected[name] != found[name]:
-            raise CheckpointError(f"{source}: weight {name} has shape {found[name]}, config.json asks {expected[name]}")
-        if not np.isfinite(arrays[name]).all():
-            raise CheckpointError(f"{source}: weight {name} has values that are not finite")
     model.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()}, assign=True)
     return model.eval()
 
@@ -104,6 +92,9 @@ class TorchEngine:
         self._start = _linear(weights, "decoder.start.")
         self._decoder = _Recurrence(weights, "decoder.gru.", "_l0")
         self._output = _linear(weights, "decoder.output.")
+        self.name, self.rows = f"PyTorch {torch.__version__} on {self.device}", ROWS
+        start = weights["decoder.start.weight"]
+        self.latent_weight = _array(start[:, start.shape[1] - self._latent :])
 
     @torch.inference_mode()
     def condition(self, batch: DialogBatch) -> Condition:
@@ -155,14 +146,20 @@ class TorchEngine:
         return _array(by_rows(self._start, torch.cat((self._tensor(condition), self._tensor(z)), dim=-1)))
 
     @torch.inference_mode()
-    def step(self, tokens: Ints, state: Floats) -> tuple[Floats, Floats]:
+    def step(self, tokens: Ints, state: Floats, sharpness: Floats, likeliest: int) -> Step:
         """See `Engine.step`."""
 
         def next_state(tokens: Tensor, state: Tensor) -> Tensor:
             return self._decoder.gru.step(self._decoder.inputs(self._embedding[tokens]), state)
 
         following = by_rows(next_state, self._tensor(tokens), self._tensor(state))
-        return _array(by_rows(self._output, following)), _array(following)
+        logits = by_rows(self._output, following)
+        masses = by_rows(_masses, logits, self._tensor(sharpness))
+        likely = logits.topk(min(likeliest, logits.shape[1]))
+        values, ids = _array(likely.values), likely.indices.cpu().numpy()
+        order = np.lexsort((ids, -values))  # of equals the lower id first
+        values, ids = np.take_along_axis(values, order, axis=1), np.take_along_axis(ids, order, axis=1)
+        return Step(_array(logits), _array(following), values, ids, *_array(masses).T)
 
     @contextmanager
     def side_by_side(self) -> Iterator[Executor]:
@@ -199,6 +196,12 @@ class _Recurrence:
 
 def _linear(weights: dict[str, Tensor], prefix: str) -> RowProduct:
     return RowProduct(weights[f"{prefix}weight"], weights[f"{prefix}bias"])
+
+
+def _masses(logits: Tensor, sharpness: Tensor) -> Tensor:
+    """(R, 2) sums of exp(logit - the largest), as they are and sharpened."""
+    below = logits - logits.amax(dim=1, keepdim=True)
+    return torch.stack((below.exp().sum(1), (below * sharpness[:, None]).exp_().sum(1)), dim=1)
 
 
 def _array(tensor: Tensor) -> Floats:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -12,9 +12,21 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.app import create_app
+from api.service import WARM_UP
 from api.settings import Settings
-from dialog_cvae.respond import Decoding, Responder, Response
+from dialog_cvae.checkpoint import CheckpointConfig, Provenance
+from dialog_cvae.config import ModelConfig
+from dialog_cvae.decoding import Decoding, Draw
+from dialog_cvae.replies import Question, Response
+from dialog_cvae.respond import Responder
 from dialog_cvae.types import Conversation
+
+CONFIG = CheckpointConfig(
+    model=ModelConfig(),
+    vocab_size=16,
+    topics=(),
+    provenance=Provenance(data="stub", licence="CC BY 4.0"),
+)
 
 
 class StubResponder(Responder):
@@ -23,34 +35,83 @@ class StubResponder(Responder):
     def __init__(self, distinct: int = 1000, topics: tuple[str, ...] = ("MUSIC", "PETS", "Air Pollution")) -> None:
         self.name, self.topics, self.max_context = "stub", topics, 9
         self.decoding = Decoding()
+        self.config = CONFIG
+        self.accepts = None
         self.distinct = distinct
         self.calls: list[tuple[Conversation, dict[str, Any]]] = []
         self.threads: set[str] = set()
-        self.active = 0
         self.gate = threading.Event()
         self.gate.set()
         self.entered = threading.Event()
 
-    def respond(
-        self,
-        conversation: Conversation,
-        *,
-        respond_as: str,
-        n: int = 5,
-        seed: int = 0,
-        decoding: Decoding | None = None,
-    ) -> list[Response]:
-        self.active += 1
-        assert self.active == 1, "two requests are in the model at once"
+    def pool(self) -> StubPool:
+        return StubPool(self)
+
+    def begin(self, questions: Sequence[Question]) -> list[StubReplies]:
+        return [StubReplies(self, question) for question in questions]
+
+    def respond(self, conversation: Conversation, **asked: Any) -> list[Response]:
+        """What the model's thread calls for each request, once it is its turn and the gate is open."""
         self.threads.add(threading.current_thread().name)
-        self.entered.set()
-        assert self.gate.wait(10)
-        asked = {"respond_as": respond_as, "n": n, "seed": seed, "decoding": decoding}
-        self.calls.append((conversation, asked))
-        key = repr((conversation.utterances, conversation.topic, respond_as, seed, decoding))
+        n, at, places = asked["n"], asked.pop("at"), asked.pop("places")
+        places = places or at is not None
+        if conversation.id == WARM_UP:
+            return [Response("fine", -1.0, 2, True)]
+        key = repr(
+            (conversation.utterances, conversation.topic, *(asked[name] for name in ("respond_as", "seed", "decoding")))
+        )
+        self.calls.append((conversation, asked | ({"at": at, "places": places} if places else {})))
         digest = hashlib.sha256(key.encode()).hexdigest()
-        self.active -= 1
-        return [Response(f"{digest[:8]} {i}", -1.5 - i, 2, True) for i in range(min(n, self.distinct))]
+        where = [(at or (i / 4, -1.0)) if places else None for i in range(n)]
+        return [Response(f"{digest[:8]} {i}", -1.5 - i, 2, True, where[i]) for i in range(min(n, self.distinct))]
+
+
+class StubPool:
+    """Rows that all finish at the next step, once the gate is open."""
+
+    def __init__(self, stub: StubResponder) -> None:
+        self._stub = stub
+        self._rows: list[tuple[StubReplies, int]] = []
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def add(self, rows: list[tuple[StubReplies, int]]) -> None:
+        self._rows += rows
+
+    def remove(self, leaves: Callable[[tuple[StubReplies, int]], bool]) -> None:
+        self._rows = [row for row in self._rows if not leaves(row)]
+
+    def step(self) -> list[tuple[tuple[StubReplies, int], Draw]]:
+        if any(replies.question.conversation.id != WARM_UP for replies, _ in self._rows):
+            self._stub.entered.set()
+            assert self._stub.gate.wait(10)
+        finished, self._rows = self._rows, []
+        return [(row, Draw((), -1.0, 2)) for row in finished]
+
+
+class StubReplies:
+    """The replies to one request, all of one row."""
+
+    def __init__(self, stub: StubResponder, question: Question) -> None:
+        self._stub, self.question = stub, question
+        self.wants = 1
+        self.found: list[Response] | None = None
+
+    @property
+    def complete(self) -> bool:
+        return self.found is not None
+
+    def wanted(self) -> tuple[list[tuple[StubReplies, int]]]:
+        self.wants = 0
+        return ([(self, 0)],)
+
+    def take(self, _index: int, _draw: Draw) -> None:
+        asked = self.question._asdict()
+        self.found = self._stub.respond(asked.pop("conversation"), **asked)
+
+    def responses(self) -> list[Response] | None:
+        return self.found
 
 
 @pytest.fixture(autouse=True)

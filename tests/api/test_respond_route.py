@@ -56,6 +56,13 @@ def test_null_means_the_default(serve, stub, limit):
     assert first | {"seed": None} == second | {"seed": None}
 
 
+def test_json_has_one_kind_of_number(client, stub):
+    for number in ("5", "5.0", "5e0"):
+        body = f'{{"context": ["hi"], "num_responses": {number}, "seed": {number}}}'
+        assert client.post("/respond", content=body, headers={"Content-Type": "application/json"}).status_code == 200
+    assert [(asked["n"], asked["seed"], type(asked["n"])) for _, asked in stub.calls] == [(5, 5, int)] * 3
+
+
 def test_strings_alternate_and_objects_say_the_same(client, stub):
     answers = [
         client.post("/respond", json={"context": context, "seed": 1}).json()

@@ -76,12 +76,12 @@ def test_naive_logits_are_the_engines(tiny_model: CVAE, encoded: EncodedCorpus):
     batch = collate(encoded, encoded.responses[5:6], 4)
     engine, rng = TorchEngine(tiny_model), np.random.default_rng(0)
     noise = rng.standard_normal((3, tiny_model.config.latent_size), dtype=np.float32)
-    naive = naive_replies(tiny_model, batch, noise, 6, SpecialIds(2, 3, (0, 1, 2, 4)))
+    naive = naive_replies(tiny_model, batch, noise, 6, SpecialIds(2, 3, 1, (0, 2, 4)))
     condition = engine.condition(batch)
     z = condition.prior_mean + np.exp(0.5 * condition.prior_logvar) * noise
     state, tokens = engine.start(np.repeat(condition.vector, 3, axis=0), z), np.full(3, 2)
     for step, expected in enumerate(naive.logits):
-        logits, state = engine.step(tokens, state)
+        logits, state, *_ = engine.step(tokens, state, np.ones(3, np.float32), 1)
         finite = np.isfinite(expected.numpy())
         assert finite.sum(axis=1).tolist() == [logits.shape[1] - (5 if step == 0 else 4)] * 3
         np.testing.assert_allclose(logits[finite], expected.numpy()[finite], atol=1e-4)

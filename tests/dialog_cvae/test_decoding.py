@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from dialog_cvae.checkpoint import Checkpoint
 from dialog_cvae.config import ModelConfig
 from dialog_cvae.cvae import CVAE, TensorBatch
 from dialog_cvae.data.batches import EncodedCorpus, collate
-from dialog_cvae.decoding import (
-    NUCLEUS_BOUND,
-    ROWS,
-    Decoding,
-    Draw,
-    SpecialIds,
-    choose,
-    decode,
-    log_normaliser,
-    special_ids,
-)
+from dialog_cvae.decoding import Decoding, Draw, SpecialIds
 from dialog_cvae.errors import ConfigError
+from dialog_cvae.pool import Pool, Start, decode
 from dialog_cvae.respond import Responder
+from dialog_cvae.runtime.base import ROWS
 from dialog_cvae.runtime.torch_engine import TorchEngine
 from dialog_cvae.tokenizer import Tokenizer
 
@@ -45,14 +33,16 @@ class Inputs:
         self.z = rng.standard_normal((40, model.config.latent_size), dtype=np.float32)
         self.uniforms = rng.random((40, 12), dtype=np.float32)
 
-    def special(self, decoding: Decoding) -> SpecialIds:
+    @property
+    def special(self) -> SpecialIds:
         t = self.tokenizer
-        return special_ids(t.bos_id, t.eos_id, t.never_generated, t.unk_id, decoding)
+        return SpecialIds(t.bos_id, t.eos_id, t.unk_id, tuple(i for i in t.never_generated if i != t.unk_id))
+
+    def start(self, rows: NDArray[np.int64] | slice = slice(None)) -> Start:
+        return Start(self.condition[rows], self.z[rows], self.uniforms[rows])
 
     def decode(self, decoding: Decoding, rows: NDArray[np.int64] | slice = slice(None)) -> list[Draw]:
-        return decode(
-            self.engine, self.condition[rows], self.z[rows], self.uniforms[rows], decoding, self.special(decoding)
-        )
+        return decode(self.engine, self.start(rows), decoding, self.special, len(self.tokenizer))
 
 
 @pytest.fixture
@@ -170,10 +160,10 @@ def test_a_row_of_any_width_is_decoded_alike_in_any_company_at_any_place_and_on_
     condition = rng.standard_normal((40, model.prior_network[0].in_features), dtype=np.float32)
     z = 3 * rng.standard_normal((40, 200), dtype=np.float32)
     uniforms = rng.random((40, 6), dtype=np.float32)
-    decoding, special = Decoding(1.0, max_tokens=6), SpecialIds(2, 3, (0, 1, 2, 4))
+    decoding, special = Decoding(1.0, max_tokens=6), SpecialIds(2, 3, 1, (0, 2, 4))
 
     def draws(rows: NDArray[np.int64]) -> list[Draw]:
-        return decode(engine, condition[rows], z[rows], uniforms[rows], decoding, special)
+        return decode(engine, Start(condition[rows], z[rows], uniforms[rows]), decoding, special, vocabulary)
 
     together = draws(np.arange(40))
     for row in range(0, 40, 9):
@@ -216,139 +206,43 @@ def test_impossible_ways_of_decoding_are_refused(fields, message):
         Decoding(**fields)
 
 
-# The choice of one token.
-
-
-def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    exponentials = np.exp(logits - logits.max())
-    return exponentials / exponentials.sum()
-
-
-@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
-@pytest.mark.parametrize("top_p", [1.0, 0.75])
-def test_draws_follow_the_distribution(temperature, top_p):
-    logits = np.array([0.3, -np.inf, 1.9, -0.4, 1.2, 1.2, -6.0], dtype=np.float32)
-    probs = softmax(logits.astype(np.float64) / temperature)
-    kept = naive_nucleus(probs, top_p)
-    expected = np.where(np.isin(np.arange(7), kept), probs, 0.0)
-    expected /= expected.sum()
-    count = 40_000
-    drawn = choose(np.tile(logits, (count, 1)), temperature, top_p, np.random.default_rng(1).random(count, np.float32))
-    observed = np.bincount(drawn, minlength=7)
-    possible = expected > 0
-    assert observed[~possible].sum() == 0
-    chi_squared = ((observed - count * expected)[possible] ** 2 / (count * expected[possible])).sum()
-    assert chi_squared < 25  # the 99.9th percentile of 5 degrees of freedom is 20.5
-
-
-def naive_nucleus(probs: NDArray[np.float64], top_p: float) -> list[int]:
-    kept: list[int] = []
-    total = 0.0
-    for token in sorted(range(len(probs)), key=lambda i: (-probs[i], i)):
-        if total >= top_p:
-            break
-        kept.append(token)
-        total += probs[token]
-    return kept
-
-
-def naive_choice(logits: NDArray[np.float32], temperature: float, top_p: float, uniform: float) -> int:
-    """Walk along the nucleus (or, without one, along the vocabulary) until the uniform is used up."""
-    probs = softmax(logits.astype(np.float64) / temperature)
-    order = naive_nucleus(probs, top_p) if top_p < 1 else range(len(probs))
-    remaining = uniform * sum(probs[i] for i in order)
-    for token in order:
-        remaining -= probs[token]
-        if remaining < 0:
-            return token
-    raise AssertionError("the uniform is below 1")
-
-
-SCORES = st.one_of(st.integers(-3, 3).map(float), st.floats(-30, 30, width=32), st.just(-np.inf))
-
-
-@settings(deadline=None, derandomize=True, max_examples=300)
-@given(
-    scores=st.lists(SCORES, min_size=1, max_size=40).filter(lambda s: max(s) > -np.inf),
-    copies=st.sampled_from([1, 1, 1, 20]),
-    temperature=st.sampled_from([0.05, 0.5, 1.0, 10.0]),
-    top_p=st.one_of(st.floats(1e-9, 1.0), st.sampled_from([1e-300, 0.25, 0.5, 0.9, 1.0])),
-    uniform=st.floats(0, 1, exclude_max=True, width=32),
-)
-def test_the_choice_is_the_naive_one(scores, copies, temperature, top_p, uniform):
-    logits = np.tile(np.array(scores, dtype=np.float32), copies)
-    token = int(choose(logits[None], temperature, top_p, np.array([uniform], np.float32))[0])
-    assert logits[token] > -np.inf
-    expected = naive_choice(logits, temperature, top_p, float(uniform))
-    if token != expected:  # only rounding at a border between two tokens may decide otherwise
-        shifted = {naive_choice(logits, temperature, p, u) for p, u in borders(top_p, float(uniform))}
-        assert token in shifted
-
-
-def borders(top_p: float, uniform: float) -> list[tuple[float, float]]:
-    error = 1e-12
-    uniforms = [max(0.0, uniform - error), uniform, min(1 - error, uniform + error)]
-    return [(p, u) for p in (top_p - error, top_p, min(1.0, top_p + error)) for u in uniforms if p > 0]
-
-
-def test_a_nucleus_may_be_larger_than_what_is_sorted_at_first():
-    rng = np.random.default_rng(0)
-    logits = rng.standard_normal((8, 4 * NUCLEUS_BOUND), dtype=np.float32)
-    uniforms = np.linspace(0.05, 0.999, 8, dtype=np.float32)
-    for top_p in (0.2, 0.9, 0.999):
-        expected = [naive_choice(row, 1.5, top_p, float(u)) for row, u in zip(logits, uniforms, strict=True)]
-        assert choose(logits, 1.5, top_p, uniforms).tolist() == expected
-
-
-def test_of_equally_likely_tokens_those_with_the_lowest_ids_are_the_nucleus():
-    size = 4 * NUCLEUS_BOUND
-    logits = np.zeros((1000, size), dtype=np.float32)
-    uniforms = np.linspace(0, 1, 1000, endpoint=False, dtype=np.float32)
-    for top_p in (0.1, 0.5):
-        drawn = choose(logits, 1.0, top_p, uniforms)
-        assert drawn.min() == 0
-        assert drawn.max() == math.ceil(top_p * size) - 1
-        assert (np.diff(drawn) >= 0).all()
-
-
-def test_a_tiny_nucleus_is_greedy_even_among_ties():
-    rng = np.random.default_rng(0)
-    logits = rng.integers(-2, 3, (50, 1000)).astype(np.float32)
-    uniforms = rng.random(50, dtype=np.float32)
-    np.testing.assert_array_equal(choose(logits, 1.0, 1e-300, uniforms), logits.argmax(axis=1))
-    np.testing.assert_array_equal(choose(logits, 0.0, 1.0, uniforms), logits.argmax(axis=1))
-
-
-@pytest.mark.parametrize("uniform", [0.0, np.nextafter(np.float32(1), np.float32(0))])
-@pytest.mark.parametrize("top_p", [0.5, 0.999999, 1.0])
-def test_the_extreme_uniforms_draw_possible_tokens(uniform, top_p):
-    logits = np.full((1, 600), -np.inf, dtype=np.float32)
-    logits[0, [3, 5, 300, 590]] = [0.0, 1.0, 2.0, -60.0]
-    (token,) = choose(logits, 1.0, top_p, np.array([uniform], np.float32))
-    assert token in (3, 5, 300, 590)
-
-
-def test_extreme_logits_do_not_overflow():
-    logits = np.array([[3e38, -3e38, 0.0], [-3e38, -3e38, -np.inf]], dtype=np.float32)
-    for temperature in (0.0, 0.01, 10.0):
-        first, second = choose(logits, temperature, 0.9, np.array([0.5, 0.9], np.float32))
-        assert first == 0
-        assert second in (0, 1)
-
-
-@settings(deadline=None, derandomize=True, max_examples=100)
-@given(st.lists(st.floats(-80, 80, width=32), min_size=1, max_size=30))
-def test_the_normaliser_is_that_of_a_softmax(scores):
-    logits = np.array([scores], dtype=np.float32)
-    expected = torch.logsumexp(torch.tensor(scores, dtype=torch.float64), 0)
-    assert log_normaliser(logits)[0] == pytest.approx(float(expected), abs=1e-4)
-    assert logits.tolist() == [scores]
-
-
 def test_the_same_from_the_checkpoint(tiny_checkpoint: Checkpoint, tmp_path, inputs):
     """Saving and loading changes no draw."""
     tiny_checkpoint.save(tmp_path / "best")
-    loaded = Responder.load(tmp_path / "best")
+    loaded = Responder.load(tmp_path / "best", engine="torch")
     before = inputs.decode(WAYS[1])
     inputs.engine = loaded.engine
     assert inputs.decode(WAYS[1]) == before
+
+
+# Rows of several requests together.
+
+
+def test_rows_that_come_and_go_are_decoded_as_if_alone(inputs):
+    """Each in its own way of drawing, joining at any step; some are taken out again."""
+    rng = np.random.default_rng(3)
+    alone = {(row, way): inputs.decode(WAYS[way], np.array([row]))[0] for row in range(40) for way in range(3)}
+    pool: Pool[tuple[int, int]] = Pool(inputs.engine, inputs.special, len(inputs.tokenizer))
+    waiting = [(int(row), int(way)) for row, way in zip(rng.permutation(40), rng.integers(0, 3, 40), strict=True)]
+    expected, removed = dict.fromkeys(waiting), set(waiting[5:40:7])
+    found: dict[tuple[int, int], Draw] = {}
+    while waiting or len(pool):
+        for row, way in waiting[:3]:
+            pool.add([(row, way)], inputs.start(np.array([row])), WAYS[way])
+        waiting = waiting[3:]
+        pool.remove(removed.__contains__)
+        for key, draw in pool.step():
+            assert key not in found
+            found[key] = draw
+    assert found == {key: alone[key] for key in expected if key not in removed}
+    assert pool.step() == []
+
+
+def test_a_pool_of_nobody_goes_on(inputs):
+    pool: Pool[int] = Pool(inputs.engine, inputs.special, len(inputs.tokenizer))
+    pool.add([], inputs.start(slice(0, 0)), WAYS[0])
+    assert (len(pool), pool.step()) == (0, [])
+    pool.add([1, 2], inputs.start(slice(2)), WAYS[0])
+    pool.step()
+    pool.remove(lambda _: True)
+    assert (len(pool), pool.step()) == (0, [])

@@ -21,6 +21,8 @@ from dialog_cvae.cvae import CVAE, TensorBatch
 from dialog_cvae.data.batches import collate
 from dialog_cvae.decoding import Draw
 from dialog_cvae.errors import ConfigError
+from dialog_cvae.pool import Start
+from dialog_cvae.replies import Replies
 from dialog_cvae.respond import Decoding, Responder, Response
 from dialog_cvae.runtime.torch_engine import TorchEngine, build_model, weights_of
 from dialog_cvae.selection import normalised
@@ -75,18 +77,17 @@ def test_the_replies_to_fewer_are_among_those_to_more(responder):
 
 @pytest.mark.parametrize(("n", "candidates", "draws"), [(1, 1, 1), (5, 40, 40), (5, 3, 5), (20, 20, 20)])
 def test_replies_are_selected_from_exactly_the_candidates(responder, n, candidates, draws, monkeypatch):
-    counts, pool = [], []
-    readable = responder.readable
+    pool: list[Response] = []
+    take = Replies.take
 
-    def spied(drawn: list[Draw]) -> list[Response]:
-        counts.append(len(drawn))
-        pool.extend(readable(drawn))
-        return readable(drawn)
+    def spied(replies: Replies, index: int, draw: Draw) -> None:
+        take(replies, index, draw)
+        pool.append(Response(replies._text(draw), draw.log_prob, draw.length, draw.finished))
 
-    monkeypatch.setattr(responder, "readable", spied)
+    monkeypatch.setattr(Replies, "take", spied)
     decoding = replace(SAMPLED, candidates=candidates)
     replies = responder.respond(talk(), respond_as="B", n=n, seed=3, decoding=decoding)
-    assert counts == [draws]
+    assert len(pool) == draws
     assert {reply.text for reply in replies} <= {reply.text for reply in pool}
     distinct = {normalised(reply.text) for reply in pool}
     assert len(replies) == len({normalised(reply.text) for reply in replies}) == min(n, len(distinct))
@@ -105,7 +106,7 @@ def test_the_prior_temperature_scales_the_spread_of_z(responder, monkeypatch):
     encoded = responder.encode([talk()])
     for scale in (0.0, 0.5, 1.0):
         monkeypatch.setattr(
-            "dialog_cvae.respond.decode", lambda *args, scale=scale: drawn.update({scale: args[2]}) or []
+            "dialog_cvae.respond.decode", lambda _, start, *__, scale=scale: drawn.update({scale: start.z}) or []
         )
         decoding = Decoding(prior_temperature=scale)
         list(responder.draw(encoded, np.array([2]), [np.random.default_rng(1)], 6, decoding))
@@ -171,9 +172,9 @@ def test_impossible_wishes_are_refused(responder, field, value, least):
 def test_z_is_drawn_from_the_prior_of_the_context(responder, tiny_model, encoded, monkeypatch):
     drawn: list[np.ndarray] = []
 
-    def note(engine: object, condition: object, z: np.ndarray, *_: object) -> list[None]:
-        drawn.append(z)
-        return [None] * len(z)
+    def note(engine: object, start: Start, *_: object) -> list[None]:
+        drawn.append(start.z)
+        return [None] * len(start.z)
 
     monkeypatch.setattr("dialog_cvae.respond.decode", note)
     windows = encoded.responses[[2, 9]]

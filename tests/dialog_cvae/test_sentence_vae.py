@@ -21,7 +21,7 @@ from dialog_cvae.elbo import evaluate_elbo
 from dialog_cvae.errors import CheckpointError
 from dialog_cvae.posterior_norm import PosteriorNorm
 from dialog_cvae.runtime.sentence_model import build_sentence_model
-from dialog_cvae.runtime.torch_engine import weights_of
+from dialog_cvae.runtime.torch_engine import build_model, weights_of
 from dialog_cvae.sentence_vae import SentenceVAE
 from dialog_cvae.tokenizer import Tokenizer
 from eval.likelihood import importance_weighted_nll, posteriors
@@ -229,6 +229,8 @@ def test_a_checkpoint_comes_back_and_another_models_is_refused(
     assert all(torch.equal(one, other) for one, other in zip(found.parameters(), model.parameters(), strict=True))
     with pytest.raises(CheckpointError, match="is of a model of conversations"):
         build_sentence_model(tiny_checkpoint)
+    with pytest.raises(CheckpointError, match="is of a VAE of sentences, which answers no conversation"):
+        build_model(Checkpoint(config, weights, tokenizer))
     for change, complaint in (
         ({"extra": np.zeros(1)}, "weight extra is not part of this model"),
         ({"embedding.weight": np.zeros((2, 2))}, r"weight embedding.weight has shape \(2, 2\)"),

@@ -17,7 +17,7 @@ from dialog_cvae.config import ModelConfig
 from dialog_cvae.cvae import CVAE, TensorBatch
 from dialog_cvae.data.batches import EncodedCorpus, collate
 from dialog_cvae.errors import ConfigError
-from dialog_cvae.runtime.base import Condition
+from dialog_cvae.runtime.base import Condition, Step
 from dialog_cvae.runtime.torch_engine import TorchEngine, build_model, weights_of
 
 
@@ -112,9 +112,32 @@ def test_steps_are_teacher_forcing(tiny_model: CVAE):
         hidden, _ = tiny_model.decoder.gru(tiny_model.embedding(torch.from_numpy(tokens)), start[None])
         expected = tiny_model.decoder.output(hidden).numpy()
     for step in range(6):
-        logits, state = engine.step(tokens[:, step], state)
-        assert (logits.dtype, state.dtype) == (np.float32, np.float32)
-        np.testing.assert_allclose(logits, expected[:, step], atol=1e-5)
+        said = engine.step(tokens[:, step], state, np.array([1.0, 2.0, 0.5], np.float32), 4)
+        state = said.state
+        assert {array.dtype for array in said if array is not said.ids} == {np.dtype(np.float32)}
+        np.testing.assert_allclose(said.logits, expected[:, step], atol=1e-5)
+        assert_summed_up(said, np.array([1.0, 2.0, 0.5]), 4)
+
+
+def assert_summed_up(said: Step, sharpness: np.ndarray, likeliest: int) -> None:
+    """What is said beside the logits is what they say."""
+    order = np.argsort(-said.logits, axis=1, kind="stable")[:, :likeliest]
+    np.testing.assert_array_equal(said.ids, order)
+    np.testing.assert_array_equal(said.values, np.take_along_axis(said.logits, order, axis=1))
+    below = said.logits.astype(np.float64) - said.values[:, :1]
+    np.testing.assert_allclose(said.mass, np.exp(below).sum(axis=1), rtol=1e-5)
+    np.testing.assert_allclose(said.tempered, np.exp(below * sharpness[:, None]).sum(axis=1), rtol=1e-5)
+
+
+def test_of_equal_logits_the_lower_token_comes_first(tiny_model: CVAE):
+    with torch.no_grad():
+        tiny_model.decoder.output.weight.zero_()
+        tiny_model.decoder.output.bias.zero_()
+        tiny_model.decoder.output.bias[[3, 7]] = 1.0
+    vocabulary = tiny_model.decoder.output.out_features
+    engine = TorchEngine(tiny_model)
+    said = engine.step(np.array([1, 2]), np.zeros((2, 7), np.float32), np.ones(2, np.float32), vocabulary + 5)
+    assert said.ids.tolist() == [[3, 7, *(i for i in range(vocabulary) if i not in (3, 7))]] * 2
 
 
 def test_weights_survive_the_way_to_a_checkpoint_and_back(tiny_model: CVAE, tiny_checkpoint):
@@ -155,7 +178,7 @@ def test_building_a_model_does_not_load_pytorchs_compiler(tiny_checkpoint, tmp_p
     """It would take longer than everything else."""
     tiny_checkpoint.save(tmp_path / "best")
     code = (
-        "import dialog_cvae, sys; dialog_cvae.load(sys.argv[1]); "
+        "import dialog_cvae, sys; dialog_cvae.load(sys.argv[1], engine='torch'); "
         "print([name for name in ('torch._dynamo', 'sympy') if name in sys.modules])"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "best")]

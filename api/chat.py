@@ -1,0 +1,210 @@
+"""Talk with a model in the terminal: it proposes replies, you pick one or write your own.
+
+    python -m api.chat                               # asks a service on this machine
+    python -m api.chat https://dialog.example.org    # or another one
+    python -m api.chat --checkpoint models/swda      # needs no service
+
+You write as the first speaker. Then several replies of the second are shown: a number picks one, any other text is said
+instead, and an empty line draws others. Ctrl-D ends. From a pipe, the lines are read one after another.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Any, NamedTuple
+
+from dialog_cvae.cli import Parser, exit_status
+from dialog_cvae.errors import ConfigError, DialogCvaeError
+
+KEY = "DIALOG_CVAE_API_KEY"
+URL = "http://127.0.0.1:8000"
+
+Turns = list[tuple[str, str]]  # speaker and text
+Asked = dict[str, Any]  # a request, as `POST /respond` takes it
+Answer = Callable[[Asked], list[str]]
+
+
+class Partner(NamedTuple):
+    """Who proposes replies.
+
+    Attributes:
+        name: of the model.
+        licence: of its weights, if they have one.
+        answer: texts of the replies to a request.
+    """
+
+    name: str
+    licence: str | None
+    answer: Answer
+
+
+def remote(url: str, key: str | None, stack: ExitStack) -> Partner:
+    """A service."""
+    try:
+        from api.client import Client
+    except ImportError as error:
+        raise ConfigError(
+            f"talking to a service needs the package {error.name}: pip install 'dialog-cvae[client]'"
+        ) from None
+    client = stack.enter_context(Client(url, api_key=key))
+    model = client.model()
+
+    def answer(asked: Asked) -> list[str]:
+        context = [(turn["speaker"], turn["text"]) for turn in asked["context"]]
+        options: Any = {name: value for name, value in asked.items() if name != "context"}
+        return [each.text for each in client.respond(context, **options).responses]
+
+    return Partner(model.name, model.licence, answer)
+
+
+def local(checkpoint: str, stack: ExitStack) -> Partner:
+    """A model in this process, under the settings of the service."""
+    from fastapi.exceptions import RequestValidationError
+    from pydantic import ValidationError
+
+    from api.app import load_responder
+    from api.batcher import Batcher
+    from api.errors import messages
+    from api.schemas import RespondRequest
+    from api.service import Service
+    from api.settings import read_settings
+
+    settings = read_settings(checkpoint=checkpoint)
+    responder = load_responder(settings)
+    batcher = Batcher(responder, max_waiting=1, max_rows=settings.max_rows)
+    service = Service(responder, stack.enter_context(batcher), settings)
+
+    def answer(asked: Asked) -> list[str]:
+        try:
+            found = asyncio.run(service.respond(RespondRequest.model_validate(asked)))
+        except (RequestValidationError, ValidationError) as error:
+            raise ConfigError("; ".join(messages(error.errors()))) from None
+        return [each.text for each in found.responses]
+
+    return Partner(responder.name, service.licence, answer)
+
+
+class Chat:
+    """A conversation of two, one line at a time.
+
+    Args:
+        partner: who proposes replies.
+        speakers: the one who begins, and the one whose replies are proposed.
+        options: of every request.
+        interactive: whether a person sits there: then an error ends nothing.
+    """
+
+    def __init__(self, partner: Partner, speakers: tuple[str, str], options: Asked, interactive: bool) -> None:
+        self._partner, self._speakers, self._options, self._interactive = partner, speakers, options, interactive
+        self.turns: Turns = []
+
+    def run(self) -> None:
+        """Go on until there is no more input."""
+        begins, replies = self._speakers
+        while (said := self._line(f"{begins}> ")) is not None:
+            if not said:
+                continue
+            self.turns.append((begins, said))
+            reply = self._picked()
+            if reply is None:
+                return
+            if not self._interactive:
+                print(f"{replies}> {reply}")
+            self.turns.append((replies, reply))
+
+    def _picked(self) -> str | None:
+        """What is said in reply; None at the end of the input."""
+        seed = self._options.get("seed")
+        offered = self._propose(seed)
+        while (choice := self._line(f"{self._speakers[1]} (number or text)> ")) is not None:
+            if choice.isascii() and choice.isdecimal() and 1 <= int(choice[:9]) <= len(offered):
+                return offered[int(choice) - 1]
+            if choice:
+                return choice
+            seed = None if seed is None else seed + 1
+            offered = self._propose(seed)
+        return None
+
+    def _propose(self, seed: int | None) -> list[str]:
+        """Show replies with their numbers."""
+        context = [{"speaker": speaker, "text": text} for speaker, text in self.turns]
+        try:
+            texts = self._partner.answer(
+                {**self._options, "context": context, "respond_as": self._speakers[1], "seed": seed}
+            )
+        except DialogCvaeError as error:
+            if not self._interactive:
+                raise
+            print(f"error: {error}; an empty line tries again", file=sys.stderr)
+            return []
+        shown = [_printable(text) for text in texts]
+        for number, text in enumerate(shown, 1):
+            print(f"  {number}  {text}")
+        return shown
+
+    def _line(self, prompt: str) -> str | None:
+        """The next line of input, without the space around it."""
+        try:
+            return input(prompt if self._interactive else "").strip()
+        except EOFError:
+            if self._interactive:
+                print()
+            return None
+
+
+def _printable(text: str) -> str:
+    """Without what could steer a terminal."""
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="python -m api.chat", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("url", nargs="?", default=URL, help=f"where the service is (default: {URL})")
+    parser.add_argument("--checkpoint", metavar="DIR", help="load this model here, instead of asking a service")
+    parser.add_argument("--topic", help="what the conversation is about: one of the model's topics")
+    parser.add_argument("-n", type=int, default=5, metavar="N", help="replies to propose (default: 5)")
+    parser.add_argument(
+        "--diversity", type=float, metavar="D", help="0 (likely) to 1 (varied); default: the model's way"
+    )
+    parser.add_argument("--seed", type=int, help="the same seed and input give the same replies")
+    parser.add_argument(
+        "--speakers",
+        nargs=2,
+        default=("A", "B"),
+        metavar=("FIRST", "SECOND"),
+        help="who you are, and whose replies are proposed (default: A B)",
+    )
+    parser.epilog = f"An API key, where the service wants one, is read from the variable {KEY}."
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit status."""
+    given = _parser().parse_args(arguments)
+    options = {"topic": given.topic, "num_responses": given.n, "diversity": given.diversity, "seed": given.seed}
+
+    def run() -> int:
+        with ExitStack() as stack:
+            if given.checkpoint is None:
+                partner = remote(given.url, os.environ.get(KEY) or None, stack)
+            else:
+                partner = local(given.checkpoint, stack)
+            interactive = sys.stdin.isatty()
+            if interactive:
+                licence = "" if partner.licence is None else f" ({partner.licence})"
+                print(f"{_printable(partner.name)}{licence}. Ctrl-D ends.")
+            Chat(partner, tuple(given.speakers), options, interactive).run()
+        return 0
+
+    return exit_status(run, interrupted="")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,318 @@
+"""A typed client of the service, for synchronous and for asynchronous programs.
+
+    from api.client import Client
+
+    with Client("http://127.0.0.1:8000") as client:
+        answer = client.respond(["Do you have any pets?"], topic="PETS", num_responses=5, diversity=0.4)
+        for candidate in answer.responses:
+            print(candidate.text)
+
+A service that is too busy says when to come again. The client does, as often and as long as it may; a request can be
+sent twice without harm, as the service keeps nothing of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from types import TracebackType
+from typing import Any, NamedTuple, Self, TypedDict, TypeVar, Unpack
+
+import httpx2
+from pydantic import BaseModel, ValidationError
+
+from api.schemas import PROBLEM_TYPE, InvalidRequest, Model, Problem, RespondResponse, Topics, Turn
+from dialog_cvae.errors import DialogCvaeError
+
+MAX_SHOWN_CHARS = 200
+JITTER = 0.25  # of a wait, at most: who was refused together shall not return together
+
+T = TypeVar("T", bound=BaseModel)
+Said = str | Turn | tuple[str, str]  # a text, or a speaker and a text
+
+
+class Options(TypedDict, total=False):
+    """What a request may say beside its context; see `api.schemas.RespondRequest`. None is the server's default."""
+
+    topic: str | None
+    num_responses: int | None
+    seed: int | None
+    diversity: float | None
+    temperature: float | None
+    top_p: float | None
+    max_tokens: int | None
+    respond_as: str | None
+    map: bool | None
+    at: tuple[float, float] | None
+
+
+class ServiceError(DialogCvaeError):
+    """The service did not answer.
+
+    Attributes:
+        problem: its problem document; for what is no answer of the service, one that says so.
+        retry_after: seconds after which to try again; None where it does not say.
+    """
+
+    def __init__(self, problem: Problem, retry_after: float | None = None) -> None:
+        super().__init__(problem.detail)
+        self.problem, self.retry_after = problem, retry_after
+
+
+class InvalidRequestError(ServiceError):
+    """A field is missing, unknown or out of its limits: `problem.errors` says which."""
+
+    problem: InvalidRequest
+
+
+class UnauthorisedError(ServiceError):
+    """The service wants an API key, and got none or another one."""
+
+
+class UnavailableError(ServiceError):
+    """The service is too busy, or not ready, and stayed so for as long as the client may wait."""
+
+
+class UnreachableError(DialogCvaeError):
+    """There is no connection, or it ended, or the answer took too long."""
+
+
+class Patience(NamedTuple):
+    """How long to go on asking a service that is too busy.
+
+    Attributes:
+        retries: requests beside the first, at most.
+        wait_s: seconds to wait in all, at most.
+    """
+
+    retries: int = 3
+    wait_s: float = 30.0
+
+    def wait(self, response: httpx2.Response, attempt: int, waited_s: float) -> float | None:
+        """Seconds to wait before another attempt; None where there shall be none.
+
+        Args:
+            response: what came.
+            attempt: how many there were before.
+            waited_s: seconds waited so far.
+        """
+        if response.status_code != 503 or attempt >= self.retries:
+            return None
+        after = _retry_after(response)
+        wait = (2.0**attempt / 2 if after is None else after) * (1 + JITTER * random.random())
+        return wait if waited_s + wait <= self.wait_s else None
+
+
+class Client:
+    """Asks a service, over connections that are kept open.
+
+    Args:
+        url: where the service is, such as `http://127.0.0.1:8000`, with the prefix that it may be mounted at.
+        api_key: a key, where the service wants one.
+        timeout_s: seconds without a sign of life until a request is given up.
+        patience: how long to go on where the service is too busy.
+        transport: what carries requests; default: the network.
+
+    Raises:
+        UnreachableError: the address is none.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        api_key: str | None = None,
+        timeout_s: float = 60.0,
+        patience: Patience = Patience(),  # noqa: B008  (immutable)
+        transport: httpx2.BaseTransport | None = None,
+    ) -> None:
+        self._patience = patience
+        self._http = httpx2.Client(
+            base_url=_address(url), headers=_headers(api_key), timeout=timeout_s, transport=transport
+        )
+
+    def respond(self, context: Sequence[Said], **options: Unpack[Options]) -> RespondResponse:
+        """Responses to a conversation.
+
+        Args:
+            context: what was said, oldest first: texts of two speakers in turn, or speakers with texts.
+            options: see `Options`.
+
+        Raises:
+            ServiceError: the service refused or failed; the subclass and `problem` say why.
+            UnreachableError: there was no answer.
+        """
+        return self._ask("POST", "respond", RespondResponse, _body(context, options))
+
+    def topics(self) -> tuple[str, ...]:
+        """The topics that the model knows; errors as of `respond`."""
+        return tuple(self._ask("GET", "topics", Topics).topics)
+
+    def model(self) -> Model:
+        """The model, the service's limits and its defaults; errors as of `respond`."""
+        return self._ask("GET", "model", Model)
+
+    def close(self) -> None:
+        """End all connections."""
+        self._http.close()
+
+    def _ask(self, method: str, path: str, kind: type[T], body: object = None) -> T:
+        attempt, waited_s = 0, 0.0
+        while True:
+            try:
+                response = self._http.request(method, path, json=body)
+            except httpx2.HTTPError as error:
+                raise _unreachable(self._http.base_url, error) from error
+            wait_s = self._patience.wait(response, attempt, waited_s)
+            if wait_s is None:
+                return _read(response, kind)
+            time.sleep(wait_s)
+            attempt, waited_s = attempt + 1, waited_s + wait_s
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+class AsyncClient:
+    """`Client` for asynchronous programs: the same arguments, methods and errors, to be awaited."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        api_key: str | None = None,
+        timeout_s: float = 60.0,
+        patience: Patience = Patience(),  # noqa: B008  (immutable)
+        transport: httpx2.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._patience = patience
+        self._http = httpx2.AsyncClient(
+            base_url=_address(url), headers=_headers(api_key), timeout=timeout_s, transport=transport
+        )
+
+    async def respond(self, context: Sequence[Said], **options: Unpack[Options]) -> RespondResponse:
+        """See `Client.respond`."""
+        return await self._ask("POST", "respond", RespondResponse, _body(context, options))
+
+    async def topics(self) -> tuple[str, ...]:
+        """See `Client.topics`."""
+        return tuple((await self._ask("GET", "topics", Topics)).topics)
+
+    async def model(self) -> Model:
+        """See `Client.model`."""
+        return await self._ask("GET", "model", Model)
+
+    async def close(self) -> None:
+        """End all connections."""
+        await self._http.aclose()
+
+    async def _ask(self, method: str, path: str, kind: type[T], body: object = None) -> T:
+        attempt, waited_s = 0, 0.0
+        while True:
+            try:
+                response = await self._http.request(method, path, json=body)
+            except httpx2.HTTPError as error:
+                raise _unreachable(self._http.base_url, error) from error
+            wait_s = self._patience.wait(response, attempt, waited_s)
+            if wait_s is None:
+                return _read(response, kind)
+            await asyncio.sleep(wait_s)
+            attempt, waited_s = attempt + 1, waited_s + wait_s
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+def _address(url: str) -> str:
+    try:
+        parsed = httpx2.URL(url)
+    except httpx2.InvalidURL as error:
+        raise UnreachableError(f"{url!r} is no address ({error})") from None
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise UnreachableError(f"{url!r} is no address such as http://127.0.0.1:8000")
+    return url.rstrip("/") + "/"
+
+
+def _headers(api_key: str | None) -> dict[str, str]:
+    return {"Accept": f"application/json, {PROBLEM_TYPE}"} | ({} if api_key is None else {"X-API-Key": api_key})
+
+
+def _unreachable(url: httpx2.URL, error: httpx2.HTTPError) -> UnreachableError:
+    return UnreachableError(f"{url}: {str(error) or type(error).__name__}")
+
+
+def _body(context: Sequence[Said], options: Options) -> dict[str, Any]:
+    """A request as JSON has it."""
+    if isinstance(context, str):
+        raise TypeError("context is a list of what was said, not one text")
+    turns: list[Any] = [_turn(said) for said in context]
+    return {"context": turns, **{name: value for name, value in options.items() if value is not None}}
+
+
+def _turn(said: Said) -> str | dict[str, str]:
+    if isinstance(said, str):
+        return said
+    speaker, text = (said.speaker, said.text) if isinstance(said, Turn) else said
+    return {"speaker": speaker, "text": text}
+
+
+def _read(response: httpx2.Response, kind: type[T]) -> T:
+    """The answer; unknown fields are a newer server's.
+
+    Raises:
+        ServiceError: it is none.
+    """
+    if response.is_success:
+        try:
+            return kind.model_validate_json(response.content, extra="ignore")
+        except ValidationError:
+            raise ServiceError(_foreign(response, "is no answer of this service")) from None
+    status, after = response.status_code, _retry_after(response)
+    problem = _problem(response)
+    if isinstance(problem, InvalidRequest):
+        raise InvalidRequestError(problem, after)
+    raise {401: UnauthorisedError, 503: UnavailableError}.get(status, ServiceError)(problem, after)
+
+
+def _problem(response: httpx2.Response) -> Problem:
+    kind = InvalidRequest if response.status_code == 422 else Problem
+    try:
+        return kind.model_validate_json(response.content, extra="ignore")
+    except ValidationError:
+        return _foreign(response, "came instead of an answer")
+
+
+def _foreign(response: httpx2.Response, what: str) -> Problem:
+    """A problem document for what does not come from the service, such as a proxy's page."""
+    shown = " ".join(response.text[:MAX_SHOWN_CHARS].split())
+    return Problem(
+        type="about:blank",
+        title=response.reason_phrase,
+        status=response.status_code,
+        detail=f"{response.url}: status {response.status_code} {response.reason_phrase} {what}: {shown!r}",
+        instance="about:blank",
+    )
+
+
+def _retry_after(response: httpx2.Response) -> float | None:
+    """Seconds that the header says, which may also be a date."""
+    value = response.headers.get("retry-after", "").strip()
+    if value.isascii() and value.isdecimal():
+        return float(value[:9])
+    try:
+        date = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return max(0.0, (date.astimezone(UTC) - datetime.now(UTC)).total_seconds())

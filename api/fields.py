@@ -1,0 +1,24 @@
+"""Kinds of values that requests and settings share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from dialog_cvae.decoding import MAX_TEMPERATURE, MIN_TEMPERATURE
+
+MAX_NAME_CHARS = 64
+MAX_TOPIC_CHARS = 200
+
+
+def _representable(temperature: float) -> float:
+    """Between greedy and `MIN_TEMPERATURE`, logits divided by the temperature leave float32's range."""
+    if 0.0 < temperature < MIN_TEMPERATURE:
+        raise ValueError(f"should be 0 (greedy) or at least {MIN_TEMPERATURE}")
+    return temperature
+
+
+Temperature = Annotated[float, Field(ge=0.0, le=MAX_TEMPERATURE, allow_inf_nan=False), AfterValidator(_representable)]
+TopP = Annotated[float, Field(gt=0.0, le=1.0, allow_inf_nan=False)]
+Diversity = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]

@@ -1,0 +1,124 @@
+"""What Prometheus reads at `GET /metrics`.
+
+With several workers, each process would tell of itself alone. Where `PROMETHEUS_MULTIPROC_DIR` names a folder, they
+share their figures through files in it, and any of them tells of all. The folder is emptied by whoever starts the
+server: figures of an earlier run would be added.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
+
+from dialog_cvae.errors import ConfigError
+
+SHARED = "PROMETHEUS_MULTIPROC_DIR"
+METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"}
+_REQUEST_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1, 1.5, 2.5, 5, 10, 30)
+_STEP_S = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1)
+_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+
+
+class Metrics:
+    """The service's figures; the model's thread reports to `queued`, `stepped` and `finished`.
+
+    Raises:
+        ConfigError: the folder for several processes can't be used.
+    """
+
+    def __init__(self, info: Mapping[str, str]) -> None:
+        if (shared := _shared_folder()) is not None:
+            _prepare(shared)
+        self.registry = CollectorRegistry()
+        self._requests = Counter(
+            "dialog_cvae_requests", "Requests answered", ["route", "method", "status"], registry=self.registry
+        )
+        self._seconds = Histogram(
+            "dialog_cvae_request_seconds",
+            "Seconds from a request's headers to the end of its answer",
+            ["route"],
+            buckets=_REQUEST_S,
+            registry=self.registry,
+        )
+        self._depth = Gauge(
+            "dialog_cvae_queue_depth",
+            "Requests that wait for the model",
+            multiprocess_mode="livesum",
+            registry=self.registry,
+        )
+        self._rows = Histogram(
+            "dialog_cvae_batch_rows", "Candidates decoded together in a step", buckets=_ROWS, registry=self.registry
+        )
+        self._step = Histogram(
+            "dialog_cvae_step_seconds", "Seconds of a decoding step", buckets=_STEP_S, registry=self.registry
+        )
+        self._tokens = Counter("dialog_cvae_tokens", "Tokens of finished candidates", registry=self.registry)
+        self._rejections = Counter(
+            "dialog_cvae_rejections", "Requests refused, by reason", ["reason"], registry=self.registry
+        )
+        model = Gauge(
+            "dialog_cvae_model_info",
+            "The model that answers",
+            list(info),
+            multiprocess_mode="livemax",
+            registry=self.registry,
+        )
+        model.labels(**info).set(1)
+
+    def queued(self, depth: int) -> None:
+        """So many requests wait."""
+        self._depth.set(depth)
+
+    def stepped(self, rows: int, seconds: float) -> None:
+        """A decoding step of so many rows took so long."""
+        self._rows.observe(rows)
+        self._step.observe(seconds)
+
+    def finished(self, tokens: int) -> None:
+        """A candidate of so many tokens is complete."""
+        self._tokens.inc(tokens)
+
+    def answered(self, route: str, method: str, status: int, seconds: float, rejection: str | None) -> None:
+        """A request was answered, or given up.
+
+        Args:
+            route: its template, so that there are few.
+            method: any.
+            status: of the answer.
+            seconds: it took.
+            rejection: why it was refused, if it was.
+        """
+        self._requests.labels(route, method if method in METHODS else "other", str(status)).inc()
+        self._seconds.labels(route).observe(seconds)
+        if rejection is not None:
+            self._rejections.labels(rejection).inc()
+
+    def exposition(self) -> bytes:
+        """The figures in Prometheus' text format, of all processes where they share them."""
+        if _shared_folder() is None:
+            return generate_latest(self.registry)
+        registry = CollectorRegistry()
+        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return generate_latest(registry)
+
+    def close(self) -> None:
+        """Take this process's gauges out of those of all."""
+        if _shared_folder() is not None:
+            multiprocess.mark_process_dead(os.getpid())  # type: ignore[no-untyped-call]
+
+
+def _shared_folder() -> Path | None:
+    folder = os.environ.get(SHARED)
+    return Path(folder) if folder else None
+
+
+def _prepare(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{SHARED}: {folder}: {error.strerror}") from None
+    if not os.access(folder, os.W_OK):
+        raise ConfigError(f"{SHARED}: {folder}: can't be written")

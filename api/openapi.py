@@ -1,0 +1,149 @@
+"""The OpenAPI document: as FastAPI writes it, made exact.
+
+FastAPI knows neither the limits of this server nor what a validator refuses. With both told, what the document allows
+is what the server accepts, so that clients can be generated from it and tests as well.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from itertools import chain
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from api.access import is_open
+from api.examples import PROBLEM_EXAMPLES
+from api.schemas import INVISIBLE, MAX_SEED, PROBLEM_TYPE, READABLE_CONTROLS
+from api.service import CHOSEN_BY_DIVERSITY
+from api.settings import Settings
+from api.tracing import HEADER
+from dialog_cvae.decoding import MAX_TEMPERATURE, MIN_TEMPERATURE
+
+_PLANES = (range(0x20000), range(0xE0000, 0xE1000))  # that hold all characters which can't be seen
+_SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "one of the server's API keys"},
+    "header": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "the same"},
+}
+_REQUEST_ID = {
+    "description": "the request's id: the client's own, if it sent a valid one",
+    "schema": {"type": "string"},
+}
+_HEADERS = {
+    401: {"WWW-Authenticate": {"required": True, "schema": {"type": "string", "const": "Bearer"}}},
+    503: {
+        "Retry-After": {
+            "required": True,
+            "description": "seconds after which to try again",
+            "schema": {"type": "string", "pattern": "^[1-9][0-9]*$"},
+        }
+    },
+}
+
+
+def install(app: FastAPI, settings: Settings, topics: Sequence[str] | None = None, needs_key: bool = False) -> None:
+    """Have an application describe itself exactly.
+
+    Args:
+        app: the application, with all its routes.
+        settings: its limits.
+        topics: what the model knows; None before one is loaded.
+        needs_key: whether some routes need an API key.
+    """
+    make = cache(lambda: _document(app, settings, topics, needs_key))
+    app.openapi = make  # type: ignore[method-assign]  # as FastAPI's manual has it
+
+
+def _document(app: FastAPI, settings: Settings, topics: Sequence[str] | None, needs_key: bool) -> dict[str, Any]:
+    content = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
+    for path, operations in content["paths"].items():
+        for operation in operations.values():
+            if needs_key and not is_open(path, settings):
+                operation["security"] = [{name: []} for name in _SCHEMES]
+                operation["responses"]["401"] = _unauthorised()
+            operation["responses"] = {
+                status: _answer(int(status), operation["responses"][status])
+                for status in sorted(operation["responses"])
+            }
+    if needs_key:
+        content["components"]["securitySchemes"] = _SCHEMES
+    _tighten(content["components"]["schemas"], settings, topics)
+    return content
+
+
+def _unauthorised() -> dict[str, Any]:
+    schema = {"$ref": "#/components/schemas/Problem"}
+    media = {"application/json": {"schema": schema, "example": PROBLEM_EXAMPLES[401]}}
+    return {"description": "An API key is needed, and none was sent or another one", "content": media}
+
+
+def _answer(status: int, answer: dict[str, Any]) -> dict[str, Any]:
+    """An answer with its headers, and a problem with its media type."""
+    if status >= 400:
+        answer["content"] = {PROBLEM_TYPE: answer["content"]["application/json"]}
+    request_id = {"required": True, **_REQUEST_ID}
+    return answer | {"headers": {HEADER: request_id, **_HEADERS.get(status, {})}}
+
+
+def _tighten(schemas: dict[str, Any], settings: Settings, topics: Sequence[str] | None) -> None:
+    """Tell what this server's settings and the validators of `api.schemas` refuse."""
+    request, turn = schemas["RespondRequest"], schemas["Turn"]["properties"]
+    fields = request["properties"]
+    readable = {"pattern": readable_pattern()}
+    text = {"minLength": 1, "maxLength": settings.max_text_chars, **readable}
+    turn["text"] |= text
+    turn["speaker"] |= readable
+    _form(fields["respond_as"], "string").update(readable)
+    for form in fields["context"]["anyOf"]:
+        form |= {"minItems": 1, "maxItems": settings.max_context}
+        if form["items"].get("type") == "string":
+            form["items"] |= text
+    _form(fields["seed"], "integer")["maximum"] = MAX_SEED  # FastAPI has rounded it to a double
+    _form(fields["num_responses"], "integer")["maximum"] = settings.max_responses
+    _form(fields["max_tokens"], "integer")["maximum"] = settings.max_tokens
+    if topics is not None:
+        known = [{"type": "string", "enum": list(topics)}] if topics else []
+        fields["topic"]["anyOf"] = [*known, {"type": "null"}]
+    warm = {"type": "number", "minimum": MIN_TEMPERATURE, "maximum": MAX_TEMPERATURE}
+    fields["temperature"]["anyOf"] = [{"const": 0}, warm, {"type": "null"}]
+    request["not"] = {"anyOf": [_both("diversity", name) for name in CHOSEN_BY_DIVERSITY]}
+
+
+def _form(field: dict[str, Any], kind: str) -> dict[str, Any]:
+    """That of a field's forms which is of a type."""
+    form: dict[str, Any] = next(form for form in field["anyOf"] if form.get("type") == kind)
+    return form
+
+
+def _both(*names: str) -> dict[str, Any]:
+    """The schema of an object with numbers in all these fields."""
+    return {"required": list(names), "properties": {name: {"type": "number"} for name in names}}
+
+
+@cache
+def readable_pattern() -> str:
+    """What `api.schemas` takes for readable, as a regular expression of JSON Schema (ECMA 262)."""
+    controls = _ranges(code for code in _of({"Cc"}) if chr(code) not in READABLE_CONTROLS)
+    return f"^[^{controls}]*[^{_ranges(_of(INVISIBLE))}][^{controls}]*$"
+
+
+def _of(categories: set[str]) -> Iterator[int]:
+    return (code for code in chain(*_PLANES) if unicodedata.category(chr(code)) in categories)
+
+
+def _ranges(codes: Iterable[int]) -> str:
+    """Ascending code points as the inside of a character class."""
+    spans: list[list[int]] = []
+    for code in codes:
+        if spans and code == spans[-1][1] + 1:
+            spans[-1][1] = code
+        else:
+            spans.append([code, code])
+    return "".join(_escaped(first) if first == last else f"{_escaped(first)}-{_escaped(last)}" for first, last in spans)
+
+
+def _escaped(code: int) -> str:
+    return f"\\u{code:04x}" if code < 0x10000 else chr(code)

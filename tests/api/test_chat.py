@@ -1,0 +1,159 @@
+"""Talking in the terminal, from a pipe and as a person would."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from api import chat
+from api.chat import Chat, Partner, main
+from dialog_cvae.errors import ConfigError
+
+
+class Echo:
+    """Proposes replies that tell what was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, object]] = []
+
+    def __call__(self, asked: dict[str, object]) -> list[str]:
+        self.asked.append(asked)
+        return [f"reply {number} to {asked['context'][-1]['text']}" for number in (1, 2, 3)]
+
+
+@pytest.fixture
+def echo() -> Echo:
+    return Echo()
+
+
+@pytest.fixture
+def talk(echo, monkeypatch, capsys):
+    """Hold a conversation: `talk("line", ..., interactive=False)` gives it, and what was shown."""
+
+    def run(*lines: str, interactive: bool = False, answer=echo, **options):
+        monkeypatch.setattr(sys, "stdin", io.StringIO("".join(f"{line}\n" for line in lines)))
+        held = Chat(Partner("m", None, answer), ("A", "B"), options, interactive)
+        held.run()
+        return held.turns, capsys.readouterr()
+
+    return run
+
+
+def test_a_number_picks_and_the_conversation_goes_on(talk, echo):
+    turns, shown = talk("hello", "2", "and you?", "1")
+    assert turns == [("A", "hello"), ("B", "reply 2 to hello"), ("A", "and you?"), ("B", "reply 1 to and you?")]
+    assert shown.out.splitlines()[:4] == [
+        "  1  reply 1 to hello",
+        "  2  reply 2 to hello",
+        "  3  reply 3 to hello",
+        "B> reply 2 to hello",
+    ]
+    assert [turn["speaker"] for turn in echo.asked[1]["context"]] == ["A", "B", "A"]
+    assert {asked["respond_as"] for asked in echo.asked} == {"B"}
+
+
+@pytest.mark.parametrize("own", ["I am fine", "4", "0", "-1", "1.0", "²", "99999999999999999999"])
+def test_any_other_text_is_said(talk, own):
+    assert talk("hello", own)[0][1] == ("B", own)
+
+
+def test_an_empty_line_draws_others(talk, echo):
+    talk("hello", "", "", "1", seed=5)
+    assert [asked["seed"] for asked in echo.asked] == [5, 6, 7]
+    assert len({str(asked["context"]) for asked in echo.asked}) == 1
+
+
+def test_empty_lines_before_are_nothing_said(talk, echo):
+    assert talk("", "  ", "hello", "1")[0][0] == ("A", "hello")
+    assert len(echo.asked) == 1
+
+
+def test_the_end_of_input_ends_anywhere(talk):
+    assert talk()[0] == []
+    assert talk("hello")[0] == [("A", "hello")]
+
+
+def test_options_go_with_every_request(talk, echo):
+    talk("hello", "1", "bye", "1", topic="PETS", num_responses=3, diversity=0.5)
+    assert [(asked["topic"], asked["num_responses"], asked["diversity"]) for asked in echo.asked] == [
+        ("PETS", 3, 0.5)
+    ] * 2
+
+
+def test_a_reply_can_not_steer_the_terminal(talk):
+    _, shown = talk("hello", answer=lambda _asked: ["\x1b[2J\x07 fine \u202e"])
+    assert shown.out.splitlines() == ["  1   [2J  fine  "]
+
+
+def failing(_asked: dict[str, object]) -> list[str]:
+    raise ConfigError("it is busy")
+
+
+def test_an_error_ends_a_pipe_but_not_a_person(talk):
+    with pytest.raises(ConfigError, match="busy"):
+        talk("hello", answer=failing)
+    turns, shown = talk("hello", "my own", interactive=True, answer=failing)
+    assert turns == [("A", "hello"), ("B", "my own")]
+    assert "error: it is busy" in shown.err
+
+
+def test_a_service_is_asked_over_the_network(serve, stub, monkeypatch, capsys):
+    from api import client as module
+
+    transport = serve(stub, api_keys="a-key-of-some-length")._transport
+    real = module.Client
+    monkeypatch.setattr(module, "Client", lambda url, api_key: real(url, api_key=api_key, transport=transport))
+    monkeypatch.setattr(sys, "stdin", io.StringIO("hello\n1\n"))
+    monkeypatch.setenv(chat.KEY, "a-key-of-some-length")
+    assert main(["http://testserver", "-n", "2", "--topic", "pets", "--speakers", "Ann", "Bo"]) == 0
+    assert capsys.readouterr().out.count("\n") == 3
+    ((conversation, asked),) = stub.calls
+    assert (conversation.topic, conversation.utterances[0].speaker) == ("PETS", "Ann")
+    assert (asked["n"], asked["respond_as"]) == (2, "Bo")
+
+
+def test_no_service_is_one_line_and_status_2(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    assert main(["http://127.0.0.1:9"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: http://127.0.0.1:9")
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("options", [["-n", "many"], ["--diversity"], ["a", "b"], ["--speakers", "A"]])
+def test_wrong_options_are_one_line_and_status_2(options, capsys):
+    with pytest.raises(SystemExit) as error:
+        main(options)
+    assert error.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_model_in_this_process(tmp_path, tiny_checkpoint, monkeypatch, capsys):
+    tiny_checkpoint.save(tmp_path / "tiny")
+
+    def run(*options: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "stdin", io.StringIO("you like cats\n1\nme\n2\n"))
+        return main(options), *capsys.readouterr()
+
+    options = ("--checkpoint", str(tmp_path / "tiny"), "--seed", "3", "-n", "2")
+    first = run(*options)
+    assert first == run(*options)
+    assert [line[:3] for line in first[1].splitlines()] == ["  1", "  2", "B> ", "  1", "  2", "B> "]
+    status, shown, error = run(*options[:2], "--topic", "boats", "-n", "99")
+    assert (status, shown) == (2, "")
+    assert error == "error: num_responses: should be at most 20, got 99\n"
+    status, _, error = run(*options, "--diversity", "2")
+    assert (status, error.count("\n")) == (2, 1)
+    assert "diversity: Input should be less than or equal to 1, got 2" in error
+    assert run("--checkpoint", str(tmp_path / "no"))[0] == 2
+
+
+def test_help_teaches_and_needs_no_model():
+    command = [sys.executable, "-m", "api.chat", "--help"]
+    shown = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True).stdout
+    assert "Ctrl-D ends" in shown
+    assert chat.KEY in shown

@@ -1,0 +1,175 @@
+"""A real server on a real socket: who is slow, who hangs up, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import pytest
+import uvicorn
+
+from api.app import create_app
+from api.settings import Settings
+
+GOOD = json.dumps({"context": ["hi"]}).encode()
+
+
+class Live(NamedTuple):
+    server: uvicorn.Server
+    thread: threading.Thread
+    port: int
+
+    @contextmanager
+    def connection(self) -> Iterator[socket.socket]:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection:
+            yield connection
+
+    def metrics(self) -> str:
+        with self.connection() as connection:
+            connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            return received(connection).decode()
+
+
+@pytest.fixture
+def live(capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Live]]:
+    started: list[Live] = []
+
+    def start(responder, **settings) -> Live:
+        app = create_app(lambda _: responder, lambda: Settings(checkpoint="none", **settings))
+        server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None))
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        wait(lambda: server.started or not thread.is_alive())
+        started.append(Live(server, thread, server.servers[0].sockets[0].getsockname()[1]))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.server.should_exit = True
+        each.thread.join(20)
+        assert not each.thread.is_alive()
+
+
+def wait(happened: Callable[[], bool], seconds: float = 10) -> None:
+    until = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < until, "it never happened"
+        time.sleep(0.01)
+
+
+def request(body: bytes, length: int | None = None) -> bytes:
+    head = (
+        f"POST /respond HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {length or len(body)}"
+    )
+    return head.encode() + b"\r\n\r\n" + body
+
+
+def received(connection: socket.socket) -> bytes:
+    """Everything up to the end of the connection."""
+    parts = []
+    while part := connection.recv(65536):
+        parts.append(part)
+    return b"".join(parts)
+
+
+def test_a_body_that_is_half_sent_is_given_up(live, stub):
+    served = live(stub, body_timeout_s=0.3)
+    with served.connection() as connection:
+        begun = time.monotonic()
+        connection.sendall(request(GOOD[:5], length=len(GOOD)))
+        answer = received(connection)  # up to the end: the server hangs up
+    assert 0.25 < time.monotonic() - begun < 5
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"/problems/body-too-slow" in answer
+    assert 'dialog_cvae_rejections_total{reason="timeout"} 1.0' in served.metrics()
+
+
+def test_a_body_that_drips_is_given_up_all_the_same(live, stub):
+    with live(stub, body_timeout_s=0.5).connection() as connection:
+        connection.sendall(request(b"", length=10_000))
+        begun = time.monotonic()
+        with pytest.raises(OSError):  # noqa: PT011, PT012  (broken pipe or reset)
+            while time.monotonic() - begun < 8:
+                connection.sendall(b" ")
+                time.sleep(0.02)
+    assert time.monotonic() - begun < 5
+    assert stub.calls == []
+
+
+def test_a_body_in_pieces_is_fine(live, stub):
+    with live(stub).connection() as connection:
+        whole = request(GOOD)
+        for place in range(0, len(whole), 7):
+            connection.sendall(whole[place : place + 7])
+            time.sleep(0.002)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
+def test_who_hangs_up_while_sending_leaves_no_fault(live, stub, capfd):
+    served = live(stub)
+    with served.connection() as connection:
+        connection.sendall(request(GOOD[:5], length=len(GOOD)))
+        time.sleep(0.1)
+    wait(lambda: 'route="/respond",status="499"' in served.metrics())
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_who_hangs_up_leaves_the_queue(live, stub, capfd):
+    served = live(stub)
+    stub.gate.clear()
+    try:
+        with served.connection() as first:
+            first.sendall(request(GOOD))
+            assert stub.entered.wait(10)
+            with served.connection() as second:
+                second.sendall(request(json.dumps({"context": ["bye"]}).encode()))
+                time.sleep(0.3)
+            wait(lambda: 'method="POST",route="/respond",status="499"' in served.metrics())
+            stub.gate.set()
+            assert first.recv(65536).startswith(b"HTTP/1.1 200 ")
+            assert 'method="POST",route="/respond",status="200"' in served.metrics()
+    finally:
+        stub.gate.set()
+    assert [conversation.utterances[0].text for conversation, _ in stub.calls] == ["hi"]
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_server_that_is_to_end_finishes_what_it_accepted(live, stub):
+    served = live(stub)
+    stub.gate.clear()
+    try:
+        with served.connection() as connection:
+            connection.sendall(request(GOOD))
+            assert stub.entered.wait(10)
+            served.server.should_exit = True  # what uvicorn does on SIGTERM
+            time.sleep(0.5)
+            with pytest.raises(ConnectionRefusedError), served.connection():
+                pass
+            stub.gate.set()
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+    finally:
+        stub.gate.set()
+    served.thread.join(10)
+    assert not served.thread.is_alive()
+
+
+def test_a_body_larger_than_allowed_is_answered_before_it_is_sent(live, stub):
+    with live(stub, max_context=1, max_text_chars=1).connection() as connection:
+        connection.sendall(request(b"{", length=10**12))
+        assert b"/problems/body-too-large" in received(connection)
+
+
+@pytest.mark.parametrize(
+    "junk", [b"\x00\x01\r\n\r\n", b"GET\r\n\r\n", b"POST /respond HTTP/9.9\r\n\r\n", b"\x16\x03\x01\x02\x00"]
+)
+def test_what_is_no_http_hurts_nobody(live, stub, junk):
+    served = live(stub)
+    with served.connection() as connection:
+        connection.sendall(junk)
+        time.sleep(0.1)
+    assert "dialog_cvae_model_info" in served.metrics()

@@ -1,0 +1,127 @@
+"""Diversity, the latent map, and what the service says of its model."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from api import routes
+from dialog_cvae.decoding import Decoding
+from dialog_cvae.diversity import decoding_for
+
+JSON = {"Content-Type": "application/json"}
+
+
+def test_diversity_chooses_how_responses_are_drawn(client, stub):
+    client.post("/respond", json={"context": ["hi"], "diversity": 0.25, "max_tokens": 7})
+    ((_, asked),) = stub.calls
+    assert asked["decoding"] == decoding_for(0.25, Decoding(max_tokens=7))
+
+
+def test_a_default_diversity_gives_way_to_what_a_request_spells_out(serve, stub):
+    client = serve(stub, diversity=0.5)
+    for change in ({}, {"diversity": 1}, {"temperature": 0.3}, {"top_p": 0.5}):
+        client.post("/respond", json={"context": ["hi"]} | change)
+    expected = [decoding_for(0.5, Decoding()), decoding_for(1, Decoding()), Decoding(0.3), Decoding(top_p=0.5)]
+    assert [asked["decoding"] for _, asked in stub.calls] == expected
+
+
+@pytest.mark.parametrize("given", [{"temperature": 0.5}, {"top_p": 0.9}, {"temperature": 0, "top_p": 1}])
+def test_diversity_beside_what_it_chooses_is_refused_naming_both(client, stub, given):
+    answer = client.post("/respond", json={"context": ["hi"], "diversity": 0.5} | given)
+    assert answer.status_code == 422
+    messages = str(answer.json())
+    assert "diversity" in messages
+    assert [field for field in given if field not in messages] == []
+    assert stub.calls == []
+
+
+def test_places_come_with_the_map_only(client, stub):
+    plain = client.post("/respond", json={"context": ["hi"], "map": False, "seed": 1}).json()
+    mapped = client.post("/respond", json={"context": ["hi"], "map": True, "seed": 1}).json()
+    assert all(set(each) == {"text", "log_prob"} for each in plain["responses"])
+    assert [each["place"] for each in mapped["responses"]] == [[i / 4, -1.0] for i in range(5)]
+    assert [asked.get("places") for _, asked in stub.calls] == [None, True]
+
+
+def test_a_place_on_the_map_is_decoded_once_unless_more_is_asked_for(client, stub):
+    answer = client.post("/respond", json={"context": ["hi"], "at": [6, -0.5]}).json()
+    assert [each["place"] for each in answer["responses"]] == [[6.0, -0.5]]
+    assert (
+        len(client.post("/respond", json={"context": ["hi"], "at": [0, 0], "num_responses": 3}).json()["responses"])
+        == 3
+    )
+    assert [(asked["at"], asked["n"]) for _, asked in stub.calls] == [((6.0, -0.5), 1), ((0.0, 0.0), 3)]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"at": [0]},
+        {"at": [0, 0, 0]},
+        {"at": [0, 6.01]},
+        {"at": [float("nan"), 0]},
+        {"at": [float("-inf"), 0]},
+        {"at": "0,0"},
+        {"at": ["0", 0]},
+        {"at": [True, 0]},
+        {"map": 1},
+        {"map": "yes"},
+        {"diversity": -0.01},
+        {"diversity": 1.01},
+        {"diversity": float("nan")},
+        {"diversity": "high"},
+        {"diversity": True},
+    ],
+)
+def test_what_is_no_place_or_diversity_is_refused(client, stub, change):
+    answer = client.post("/respond", content=json.dumps({"context": ["hi"]} | change), headers=JSON)
+    assert answer.status_code == 422
+    assert next(iter(change)) in str(answer.json())
+    assert stub.calls == []
+
+
+def test_the_model_tells_its_limits_and_defaults(serve, make_stub):
+    client = serve(make_stub(), max_responses=3, max_context=7, max_text_chars=99, max_tokens=12, temperature=0.5)
+    card = client.get("/model").json()
+    assert card.pop("version")
+    assert card == {
+        "name": "stub",
+        "licence": "CC BY 4.0",
+        "topics": 3,
+        "engine": "onnx",
+        "limits": {"num_responses": 3, "context": 7, "text_chars": 99, "tokens": 12},
+        "defaults": {
+            "num_responses": 3,
+            "diversity": None,
+            "temperature": 0.5,
+            "top_p": 1.0,
+            "max_tokens": 12,
+            "prior_temperature": 1.0,
+            "candidates": 0,
+        },
+    }
+
+
+@pytest.fixture
+def page(tmp_path, monkeypatch):
+    (tmp_path / "index.html").write_text("<title>Try it</title>")
+    (tmp_path / "app.js").write_text("1")
+    monkeypatch.setattr(routes, "PAGE", tmp_path)
+
+
+@pytest.mark.usefixtures("page")
+def test_the_page_and_its_parts_are_served(serve, stub):
+    client = serve(stub)
+    assert client.get("/").text == "<title>Try it</title>"
+    assert client.get("/page/app.js").text == "1"
+    assert client.get("/page/nothing.js").status_code == 404
+    assert client.get("/page/../app.py").status_code == 404
+    assert client.get("/topics").status_code == 200
+
+
+@pytest.mark.usefixtures("page")
+def test_without_the_page_the_documentation_is_shown(serve, stub):
+    client = serve(stub, page=False)
+    assert client.get("/", follow_redirects=False).headers["location"] == "docs"

@@ -1,0 +1,165 @@
+"""Every refusal and failure as a problem document, with its request's id."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from api.errors import TITLES
+
+GOOD = {"context": ["hi"]}
+JSON = {"Content-Type": "application/json"}
+
+
+def problem(answer, status: int, kind: str) -> dict[str, object]:
+    """The document, after a check of what RFC 9457 and we promise of each."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    content = answer.json()
+    assert content["type"] == f"/problems/{kind}"
+    assert content["title"] == TITLES[kind]
+    assert content["status"] == status
+    assert content["instance"] == f"urn:dialog-cvae:request:{answer.headers['x-request-id']}"
+    return content
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/nothing"),
+        ("POST", "/"),
+        ("GET", "/respond/"),
+        ("GET", "/health"),
+        ("BREW", "/nothing"),
+        ("OPTIONS", "/x" * 4000),
+    ],
+)
+def test_where_nothing_is(client, method, path):
+    answer = client.request(method, path, follow_redirects=False)
+    if path == "/":
+        problem(answer, 405, "method-not-allowed")
+    else:
+        problem(answer, 404, "not-found")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/respond", "POST"),
+        ("DELETE", "/respond", "POST"),
+        ("OPTIONS", "/respond", "POST"),
+        ("TRACE", "/topics", "GET"),
+        ("BREW", "/health/live", "GET"),
+        ("PUT", "/metrics", "GET"),
+    ],
+)
+def test_another_method_is_told_which_is_allowed(client, method, path, allowed):
+    answer = client.request(method, path)
+    problem(answer, 405, "method-not-allowed")
+    assert answer.headers["allow"] == allowed
+
+
+@pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/topics", "/model", "/metrics", "/openapi.json"])
+def test_head_is_get_without_the_body(client, path):
+    head, get = client.head(path), client.get(path)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-type"] == get.headers["content-type"]
+
+
+def test_head_of_what_can_only_be_posted(client):
+    answer = client.head("/respond")
+    assert (answer.status_code, answer.content, answer.headers["allow"]) == (405, b"", "POST")
+
+
+@pytest.mark.parametrize("sent", ["a", "3f1c-0c4f", "A.b_c~d-9", "x" * 128])
+def test_a_client_may_name_its_request(client, sent):
+    answer = client.get("/topics", headers={"X-Request-ID": sent})
+    assert answer.headers["x-request-id"] == sent
+    assert problem(client.get("/no", headers={"X-Request-ID": sent}), 404, "not-found")
+
+
+@pytest.mark.parametrize("sent", ["", " ", "x" * 129, "a b", "a\tb", 'a"b', "a%0ab", "\u00e9", "<script>", "a/b"])
+def test_other_names_are_replaced(client, sent):
+    named = client.get("/topics", headers={"X-Request-ID": sent.encode("latin-1")}).headers["x-request-id"]
+    assert re.fullmatch("[0-9a-f]{32}", named)
+
+
+def test_two_names_are_none(client):
+    headers = [("X-Request-ID", "a"), ("X-Request-ID", "b")]
+    assert len(client.get("/topics", headers=headers).headers["x-request-id"]) == 32
+
+
+def test_a_fault_of_ours_tells_its_id_and_nothing_else(serve, make_stub, capsys):
+    class Faulty(make_stub):
+        def respond(self, conversation, **asked):
+            if conversation.id == "request":
+                raise RuntimeError(f"/secret/path said {conversation.utterances[0].text}")
+            return super().respond(conversation, **asked)
+
+    answer = serve(Faulty()).post("/respond", json={"context": ["my password"]}, headers={"X-Request-ID": "r7"})
+    content = problem(answer, 500, "internal-error")
+    assert "r7" in content["detail"]
+    assert "secret" not in answer.text
+    logged = capsys.readouterr().err
+    assert "RuntimeError" in logged
+    assert "test_problems.py" in logged
+    assert "password" not in logged
+    assert re.search(r"failed request_id=r7\b", logged)
+    assert re.search(r"request_id=r7 .*status=500", logged)
+
+
+def test_a_fault_is_told_in_full_where_text_may_be_logged(serve, make_stub, capsys):
+    class Faulty(make_stub):
+        def respond(self, conversation, **asked):
+            if conversation.id == "request":
+                raise RuntimeError(conversation.utterances[0].text)
+            return super().respond(conversation, **asked)
+
+    serve(Faulty(), log_text=True).post("/respond", json={"context": ["my password"]})
+    assert "RuntimeError: my password" in capsys.readouterr().err
+
+
+def test_a_body_that_says_it_is_too_long_is_not_read(client):
+    read = 0
+
+    def endless():
+        nonlocal read
+        while read < 50_000_000:
+            read += 1_000_000
+            yield b" " * 1_000_000
+
+    headers = JSON | {"Content-Length": "4985089"}
+    answer = client.post("/respond", content=b"{}", headers=headers)
+    content = problem(answer, 413, "body-too-large")
+    assert "at most 4985088 bytes" in content["detail"]
+    assert "4985089" in content["detail"]
+    assert answer.headers["connection"] == "close"
+
+
+def test_a_body_that_does_not_say_how_long_it_is_is_cut_off_at_the_limit(client):
+    def endless():
+        for _ in range(50):
+            yield b" " * 1_000_000
+
+    problem(client.post("/respond", content=endless(), headers=JSON), 413, "body-too-large")
+
+
+@pytest.mark.parametrize("length", ["", "x", "-1", "1e3", "\u0661".encode().decode("latin-1")])
+def test_a_content_length_that_is_none_counts_as_none(client, length):
+    headers = JSON | {"Content-Length": length.encode("latin-1")}
+    assert client.post("/respond", content=json.dumps(GOOD), headers=headers).status_code == 200
+
+
+def test_what_is_refused_is_counted_by_reason(serve, stub):
+    client = serve(stub, api_keys="k" * 16)
+    key = {"X-API-Key": "k" * 16}
+    client.post("/respond", json=GOOD)
+    client.post("/respond", json={}, headers=key)
+    client.post("/respond", json={}, headers=key)
+    client.post("/respond", content=b"{}", headers=JSON | key | {"Content-Length": "4985089"})
+    text = client.get("/metrics").text
+    for reason, count in (("unauthorised", 1), ("invalid", 2), ("too_large", 1)):
+        assert f'dialog_cvae_rejections_total{{reason="{reason}"}} {count}.0' in text
