@@ -49,7 +49,9 @@ def lstm(
 
 
 def lstm_layer(layer: nn.LSTM, inputs: Tensor, hidden: Tensor) -> Tensor:
-    """States of a layer over sequences of one length, from zero cells: PyTorch's, unless `recurrence.needed_twice`.
+    """States of a layer over sequences of one length, from zero cells: PyTorch's where that is the better one.
+
+    Which it isn't within `recurrence.differentiable_twice`, nor in half precision on a CPU.
 
     Args:
         layer: one layer of one direction, batch first.
@@ -59,7 +61,8 @@ def lstm_layer(layer: nn.LSTM, inputs: Tensor, hidden: Tensor) -> Tensor:
     Returns:
         (B, T, H).
     """
-    if not needed_twice():
+    halved = inputs.device.type == "cpu" and torch.is_autocast_enabled("cpu")  # which PyTorch's refuses on some
+    if not (halved or needed_twice()):
         states: Tensor = layer(inputs, (hidden[None], torch.zeros_like(hidden)[None]))[0]
         return states
     ((weight_in, weight, bias_in, bias),) = layer.all_weights

@@ -54,7 +54,9 @@ class LSTMEncoder(nn.Module):
 
     def forward(self, embedded: Tensor) -> Tensor:
         """(B, L, E) -> (B, H)."""
-        last: Tensor = self.lstm(embedded)[1][0][-1]
+        on_gpu = embedded.device.type == "cuda"
+        with torch.autocast(embedded.device.type, enabled=on_gpu and torch.is_autocast_enabled("cuda")):
+            last: Tensor = self.lstm(embedded)[1][0][-1]
         return last
 
 

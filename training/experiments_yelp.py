@@ -45,7 +45,7 @@ EXPERIMENT = Experiment(
     {
         "smoke": Budget(
             "yelp-small",
-            {"sentence": _TINY, "train": {"max_steps": 8, "validate_every": 4}},
+            {"tokenizer": {"vocab_size": 200}, "sentence": _TINY, "train": {"max_steps": 8, "validate_every": 4}},
             1,
             2,
             20,

@@ -172,3 +172,17 @@ def test_the_least_work_by_hand() -> None:
     assert work(1.0, 1.0, ten) == 11.0
     assert work(0.0, 3.0, SviConfig(steps=3, gradient="finite_differences")) == 9.0  # 3 + 3 * 8
     assert work(5.0, 2.0, SviConfig()) == 1.0
+
+
+@pytest.mark.parametrize("gradient", ["exact", "finite_differences"])
+@pytest.mark.parametrize("steps", [0, 3])
+def test_half_precision_stays_close(made: Made, gradient: str, steps: int) -> None:
+    found = []
+    for precision in ("fp32", "bf16"):
+        svi = STEPS | {"steps": steps, "gradient": gradient}
+        model, batch, config = made(svi=svi, precision=precision)
+        update(model, GuardedAdam(model.parameters(), lr=0.0), batch, config, 0.7)
+        gradients = (parameter.grad for parameter in model.parameters() if parameter.grad is not None)
+        found.append(torch.cat([gradient.flatten() for gradient in gradients]))
+    assert not torch.equal(*found)
+    assert (found[1] - found[0]).norm() < 0.1 * found[0].norm()

@@ -72,6 +72,7 @@ def yelp() -> FitConfig:
         tokenizer=WORDS,
         sentence=SentenceModelConfig(
             encoder="cnn",
+            max_tokens=17,
             latent_size=256,
             shared_embedding=True,
             unit_embedding=True,
