@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -27,6 +28,7 @@ from dialog_cvae.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
 MODEL = ROOT / "models" / "swda"
+MARK = "DIALOG_TEST_CLUSTER"  # a variable that tells the processes of a test from those of others
 ASKED = {"context": ["Do you have any pets?"], "topic": "PETS", "num_responses": 2, "seed": 7}
 
 
@@ -148,7 +150,7 @@ def get(url: str, body: dict[str, Any] | None = None) -> tuple[int, dict[str, An
 
 
 @pytest.fixture
-def started(tmp_path: Path) -> Iterator[Callable[..., Any]]:
+def started() -> Callable[..., Any]:
     """Run the command line as a person would; `started(*options, **environment)`."""
     pytest.importorskip("ray.serve", reason="needs Ray Serve: pip install 'dialog-cvae[cluster]'")
 
@@ -169,7 +171,7 @@ def started(tmp_path: Path) -> Iterator[Callable[..., Any]]:
             process.terminate()
             process.communicate(timeout=120)
 
-    yield start
+    return start
 
 
 @pytest.mark.slow
@@ -206,20 +208,45 @@ def test_a_checkpoint_that_cannot_be_opened_is_said_so(started, tmp_path):
 
 
 @pytest.mark.slow
-def test_rays_own_command_line_serves_it(tmp_path):
+def test_a_serve_file_starts_it_and_a_replica_that_dies_is_replaced(tmp_path):
     pytest.importorskip("ray.serve", reason="needs Ray Serve: pip install 'dialog-cvae[cluster]'")
-    environment = os.environ | {"DIALOG_CVAE_CHECKPOINT": str(MODEL), "RAY_USAGE_STATS_ENABLED": "0"}
-    command = [sys.executable, "-m", "ray.serve.scripts", "run", "api.cluster:app", "max_replicas=1"]
+    port = free_port()
+    application = {"name": "dialog-cvae", "import_path": "api.cluster:app", "route_prefix": "/"}
+    application |= {"args": {"max_replicas": 1}, "runtime_env": {"env_vars": {"DIALOG_CVAE_CHECKPOINT": str(MODEL)}}}
+    file = tmp_path / "serve.json"  # JSON is YAML
+    file.write_text(json.dumps({"http_options": {"port": port}, "applications": [application]}))
+    command = [sys.executable, "-m", "ray.serve.scripts", "run", str(file)]
+    environment = os.environ | {"RAY_USAGE_STATS_ENABLED": "0", MARK: str(tmp_path)}
     with (tmp_path / "log").open("w") as log:
         process = subprocess.Popen(command, env=environment, cwd=ROOT, stdout=log, stderr=log)
-        try:
-            for _ in range(120):
-                time.sleep(1)
-                if process.poll() is not None or "is ready at" in (tmp_path / "log").read_text():
-                    break
-            status, answer = get("http://127.0.0.1:8000/respond", ASKED)
-            assert status == 200, (tmp_path / "log").read_text()
-            assert len(answer["responses"]) == 2
-        finally:
-            process.send_signal(signal.SIGINT)
-            process.wait(timeout=120)
+    try:
+        assert answered(port, process), (tmp_path / "log").read_text()
+        (before,) = replicas(tmp_path)
+        os.kill(before, signal.SIGKILL)
+        assert answered(port, process), (tmp_path / "log").read_text()
+        assert before not in replicas(tmp_path)
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=120)
+
+
+def replicas(mark: Path) -> list[int]:
+    """Processes of the replicas that were started with this mark."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            ours = f"{MARK}={mark}".encode() in path.with_name("environ").read_bytes().split(b"\0")
+            if ours and path.read_bytes().startswith(b"ray::ServeReplica:dialog-cvae"):
+                found.append(int(path.parent.name))
+    return found
+
+
+def answered(port: int, process: subprocess.Popen[bytes], seconds: float = 180.0) -> bool:
+    """Whether the service at the port answers within some time; False as soon as the process has ended."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and process.poll() is None:
+        with contextlib.suppress(OSError):
+            if get(f"http://127.0.0.1:{port}/respond", ASKED)[0] == 200:
+                return True
+        time.sleep(0.5)
+    return False
