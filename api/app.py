@@ -20,7 +20,7 @@ from api.access import Cors, KeyGuard, Keys, read_keys
 from api.batcher import Batcher
 from api.limits import BodyLimit
 from api.metrics import Metrics
-from api.observing import Observer
+from api.observing import Failsafe, Observer
 from api.routes import mount_page, router
 from api.service import Service
 from api.settings import Settings, effective, read_settings, unknown_variables
@@ -101,7 +101,7 @@ def create_app(
     errors.install(application)
     openapi.install(application, Settings.model_construct())
     # The last is the outermost: what refuses a request early is still observed, and may be read by pages.
-    for middleware in (BodyLimit, KeyGuard, Cors, Observer, errors.StartupLine):
+    for middleware in (BodyLimit, KeyGuard, Failsafe, Cors, Observer, errors.StartupLine):
         application.add_middleware(middleware)
     return application
 

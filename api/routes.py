@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, FastAPI, HTTPException, Request
-from fastapi.responses import FileResponse, RedirectResponse, Response
+from fastapi.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.types import Receive, Scope, Send
 
 from api.batcher import Busy
-from api.errors import Refusal
+from api.errors import KINDS, Refusal
 from api.examples import PROBLEM_EXAMPLES, REQUEST_EXAMPLES, RESPONSE_EXAMPLE
 from api.limits import while_connected
 from api.schemas import (
@@ -154,6 +154,14 @@ def metrics(service: Ready, request: Request) -> Response:
     if service.settings.metrics == "off":
         raise HTTPException(404, "metrics are switched off")
     return Response(request.state.metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
+
+
+@router.get("/problems/{kind}", include_in_schema=False)
+async def explain(kind: str) -> Response:
+    """What a problem document's `type` means."""
+    if kind not in KINDS:
+        raise HTTPException(404, "there is no such problem")
+    return PlainTextResponse(f"{KINDS[kind].title}\n\n{KINDS[kind].meaning}\n")
 
 
 @router.get("/", include_in_schema=False)

@@ -153,6 +153,18 @@ def test_pages_of_other_origins_may_not(serve, stub):
     assert "access-control-allow-origin" not in client.get("/topics", headers=stranger).headers
 
 
+def test_pages_may_read_of_our_faults_too(serve, make_stub):
+    class Faulty(make_stub):
+        def respond(self, conversation, **asked):
+            if conversation.id == "request":
+                raise RuntimeError
+            return super().respond(conversation, **asked)
+
+    answer = serve(Faulty(), cors_origins="*").post("/respond", json=GOOD, headers={"Origin": ORIGIN})
+    assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (500, "*")
+    assert answer.json()["type"] == "/problems/internal-error"
+
+
 def test_without_the_setting_no_page_may(client):
     assert client.options("/respond", headers=PREFLIGHT).status_code == 405
     assert "access-control-allow-origin" not in client.get("/topics", headers={"Origin": ORIGIN}).headers
