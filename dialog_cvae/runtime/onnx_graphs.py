@@ -58,7 +58,7 @@ class _Graph:
         return outputs
 
     def linear(self, x: str, weight: Floats, bias: Floats) -> str:
-        """X W^T + b, (R, I) -> (R, O)."""
+        """x W^T + b, (R, I) -> (R, O)."""
         return self.add("Gemm", x, self.constant(weight.T), self.constant(bias))
 
     def output(self, name: str, value: str, kind: int, sizes: Sizes) -> None:
@@ -88,7 +88,7 @@ def graphs(weights: Weights, config: ModelConfig, *, int8: bool = False) -> dict
 
 
 def _condition(weights: Weights, config: ModelConfig) -> bytes:
-    """Tokens (L, U), lengths (U), context (S, B), ... -> vector (B, C), and where there is z prior (B, 2Z)."""
+    """tokens (L, U), lengths (U), context (S, B), ... -> vector (B, C), and where there is z prior (B, 2Z)."""
     g = _Graph()
     tokens, lengths = g.input("tokens", INT64, ("L", "U")), g.input("lengths", INT32, ("U",))
     slots, used = g.input("context", INT64, ("S", "B")), g.input("context_lengths", INT32, ("B",))
@@ -125,7 +125,7 @@ def _start(weights: Weights, config: ModelConfig) -> bytes:
 
 
 def _step(weights: Weights, config: ModelConfig, *, int8: bool) -> bytes:
-    """Tokens (R), state (R, D), sharpness (R), likeliest (1) -> the fields of `Step`."""
+    """tokens (R), state (R, D), sharpness (R), likeliest (1) -> the fields of `Step`."""
     g, size = _Graph(), config.decoder_size
     tokens, state = g.input("tokens", INT64, ("R",)), g.input("state", FLOAT, ("R", size))
     sharpness, likeliest = g.input("sharpness", FLOAT, ("R", 1)), g.input("likeliest", INT64, (1,))
@@ -177,7 +177,7 @@ def _onnx_gates(array: Floats) -> Floats:
 
 
 def _linear_int8(g: _Graph, state: str, weight: Floats, bias: Floats) -> str:
-    """H W^T + b with h and W in 8 bits: each row of h by its own largest value, each row of W by its own."""
+    """h W^T + b with h and W in 8 bits: each row of h by its own largest value, each row of W by its own."""
     scale = np.maximum(np.abs(weight).max(axis=1), np.finfo(np.float32).tiny) / WEIGHT_LEVELS  # (V,)
     rounded = np.rint(weight / scale[:, None]).astype(np.int8)
     largest = g.add("ReduceMax", g.add("Abs", state), axes=[1], keepdims=1)
