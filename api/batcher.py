@@ -197,10 +197,9 @@ class Batcher:
         """Admit who fits, take one step, and answer whom that completes."""
         began = time.perf_counter()
         self._leave(pool)
+        self._join(pool)
         self._admit(pool)
-        for job in self._working:
-            if job.replies is not None and job.replies.wants:
-                pool.add(*job.replies.wanted())
+        self._join(pool)
         rows = len(pool)
         owners = {id(job.replies): job for job in self._working}
         stepping = time.perf_counter()
@@ -223,6 +222,12 @@ class Batcher:
             gone = {id(job.replies) for job in self._working if job.abandoned}
             pool.remove(lambda key: id(key[0]) in gone)
             self._working = [job for job in self._working if not job.abandoned]
+
+    def _join(self, pool: Pool[tuple[Replies, int]]) -> None:
+        """Begin the draws that requests want by now."""
+        for job in self._working:
+            if job.replies is not None and job.replies.wants:
+                pool.add(*job.replies.wanted())
 
     def _admit(self, pool: Pool[tuple[Replies, int]]) -> None:
         """Take the next requests from the queue, as far as their rows fit, and encode their contexts together."""

@@ -16,8 +16,8 @@ def decoding_for(diversity: float, base: Decoding) -> Decoding:
     """How replies of this diversity are drawn.
 
     At 0 each z, from a prior of less than half its width, is decoded greedily; at 1 words are sampled too, and z from a
-    wider prior than the model's own. Temperature and the prior's temperature rise evenly between. The replies are always
-    selected so that together they stand for all candidates.
+    wider prior than the model's own. Both temperatures rise evenly between. The replies are always selected so that
+    together they stand for all candidates.
 
     Args:
         diversity: from 0 to 1.

@@ -1,8 +1,8 @@
 """A map of the latent space of one context, in two dimensions that matter.
 
-The prior p(z | c) has hundreds of dimensions, most of which hardly move a reply. The map's axes are those two directions
-of e = (z - mean) / std along which the decoder's first state moves most: the first right singular vectors of
-W diag(std), where W is the weight by which z enters that state. A place on the map is (v1 . e, v2 . e), in standard
+The prior p(z | c) has hundreds of dimensions, most of which hardly move a reply. The map's axes are those two
+directions of e = (z - mean) / std along which the decoder's first state moves most: the first right singular vectors
+of W diag(std), where W is the weight by which z enters that state. A place on the map is (v1 . e, v2 . e), in standard
 deviations of the prior: whatever is drawn from it lies around (0, 0), two thirds of it within one unit along each axis.
 
 Shape legend: R draws, D decoder state, Z latent.
@@ -40,11 +40,10 @@ class LatentMap(NamedTuple):
 
     def places(self, noise: Floats) -> Floats:
         """(R, 2) where draws e (R, Z) lie."""
-        found = noise @ self.axes
+        found: Floats = noise @ self.axes
         return np.pad(found, ((0, 0), (0, AXES - found.shape[1])))
 
     def moved(self, noise: Floats, place: tuple[float, float]) -> Floats:
         """(R, Z) the draws with this place, all else about them as it was."""
         target = np.array(place[: self.axes.shape[1]], dtype=np.float32)
-        moved: Floats = noise + (target - noise @ self.axes) @ self.axes.T
-        return moved
+        return (noise + (target - noise @ self.axes) @ self.axes.T).astype(np.float32)

@@ -143,7 +143,7 @@ class Pool(Generic[Key]):
         rows.length[:] += 1
         rows = self._rows = rows._replace(token=token, state=step.state)
         ended = (token == self._special.end) | (rows.length == rows.limit)
-        finished = [(self._keys.pop(int(rows.number[i])), self._draw(rows, i)) for i in np.flatnonzero(ended)]
+        finished = [(self._keys.pop(int(rows.number[i])), self._draw(rows, i)) for i in np.flatnonzero(ended).tolist()]
         if finished:
             self._keep(~ended)
         return finished
@@ -164,7 +164,7 @@ class Pool(Generic[Key]):
 
     def _keep(self, stay: Flags) -> None:
         assert self._rows is not None
-        self._rows = _Rows(*(field[stay] for field in self._rows)) if stay.any() else None
+        self._rows = _Rows._make(field[stay] for field in self._rows) if stay.any() else None
 
 
 def _joined(rows: _Rows, joining: _Rows) -> _Rows:
@@ -178,7 +178,7 @@ def _joined(rows: _Rows, joining: _Rows) -> _Rows:
         (widened(one), widened(other)) if name in ("written", "uniforms") else (one, other)
         for name, one, other in zip(_Rows._fields, rows, joining, strict=True)
     )
-    return _Rows(*map(np.concatenate, pairs))
+    return _Rows._make(map(np.concatenate, pairs))
 
 
 def decode(engine: Engine, start: Start, decoding: Decoding, special: SpecialIds, vocabulary: int) -> list[Draw]:

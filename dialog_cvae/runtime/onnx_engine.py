@@ -76,7 +76,7 @@ class OnnxEngine:
         """
         weights, config = checked(checkpoint, source), checkpoint.config.model
 
-        def make() -> dict[str, bytes]:
+        def make() -> Mapping[str, bytes]:
             from dialog_cvae.runtime.onnx_graphs import graphs
 
             return graphs(weights, config, int8=int8)
@@ -144,12 +144,12 @@ def _session(graph: bytes, threads: int) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
-def _pack(graphs: dict[str, bytes]) -> dict[str, NDArray[np.uint8]]:
+def _pack(graphs: Mapping[str, bytes]) -> dict[str, NDArray[np.uint8]]:
     return {name: np.frombuffer(graph, dtype=np.uint8) for name, graph in graphs.items()}
 
 
-def _unpack(arrays: Mapping[str, NDArray[Any]]) -> dict[str, bytes]:
+def _unpack(arrays: Mapping[str, NDArray[Any]]) -> Mapping[str, bytes]:
     return {name: arrays[name].tobytes() for name in GRAPHS}
 
 
-_KEPT: Kind[dict[str, bytes]] = Kind("graphs", _pack, _unpack)
+_KEPT: Kind[Mapping[str, bytes]] = Kind("graphs", _pack, _unpack)

@@ -10,6 +10,7 @@ H utterance GRU per direction, G context GRU, D decoder GRU, C condition, Z late
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,17 +49,17 @@ class _Graph:
         self._constants.append(numpy_helper.from_array(np.asarray(array, order="C"), name))
         return name
 
-    def add(self, kind: str, *inputs: str, **attributes: object) -> str:
+    def add(self, kind: str, *inputs: str, **attributes: Any) -> str:
         """A node of one output, whose name comes back."""
         return self.add_many(kind, inputs, 1, **attributes)[0]
 
-    def add_many(self, kind: str, inputs: Sequence[str], count: int, **attributes: object) -> list[str]:
+    def add_many(self, kind: str, inputs: Sequence[str], count: int, **attributes: Any) -> list[str]:
         outputs = [f"value_{len(self._nodes)}_{index}" for index in range(count)]
         self._nodes.append(helper.make_node(kind, list(inputs), outputs, **attributes))
         return outputs
 
     def linear(self, x: str, weight: Floats, bias: Floats) -> str:
-        """x W^T + b, (R, I) -> (R, O)."""
+        """X W^T + b, (R, I) -> (R, O)."""
         return self.add("Gemm", x, self.constant(weight.T), self.constant(bias))
 
     def output(self, name: str, value: str, kind: int, sizes: Sizes) -> None:
@@ -68,7 +69,8 @@ class _Graph:
     def serialised(self, name: str) -> bytes:
         graph: GraphProto = helper.make_graph(self._nodes, name, self._inputs, self._outputs, self._constants)
         model: ModelProto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR)
-        return model.SerializeToString()
+        serialised: bytes = model.SerializeToString()
+        return serialised
 
 
 def graphs(weights: Weights, config: ModelConfig, *, int8: bool = False) -> dict[str, bytes]:
@@ -88,7 +90,7 @@ def graphs(weights: Weights, config: ModelConfig, *, int8: bool = False) -> dict
 
 
 def _condition(weights: Weights, config: ModelConfig) -> bytes:
-    """tokens (L, U), lengths (U), context (S, B), ... -> vector (B, C), and where there is z prior (B, 2Z)."""
+    """Tokens (L, U), lengths (U), context (S, B), ... -> vector (B, C), and where there is z prior (B, 2Z)."""
     g = _Graph()
     tokens, lengths = g.input("tokens", INT64, ("L", "U")), g.input("lengths", INT32, ("U",))
     slots, used = g.input("context", INT64, ("S", "B")), g.input("context_lengths", INT32, ("B",))
@@ -125,7 +127,7 @@ def _start(weights: Weights, config: ModelConfig) -> bytes:
 
 
 def _step(weights: Weights, config: ModelConfig, *, int8: bool) -> bytes:
-    """tokens (R), state (R, D), sharpness (R), likeliest (1) -> the fields of `Step`."""
+    """Tokens (R), state (R, D), sharpness (R), likeliest (1) -> the fields of `Step`."""
     g, size = _Graph(), config.decoder_size
     tokens, state = g.input("tokens", INT64, ("R",)), g.input("state", FLOAT, ("R", size))
     sharpness, likeliest = g.input("sharpness", FLOAT, ("R", 1)), g.input("likeliest", INT64, (1,))
@@ -177,7 +179,7 @@ def _onnx_gates(array: Floats) -> Floats:
 
 
 def _linear_int8(g: _Graph, state: str, weight: Floats, bias: Floats) -> str:
-    """h W^T + b with h and W in 8 bits: each row of h by its own largest value, each row of W by its own."""
+    """H W^T + b with h and W in 8 bits: each row of h by its own largest value, each row of W by its own."""
     scale = np.maximum(np.abs(weight).max(axis=1), np.finfo(np.float32).tiny) / WEIGHT_LEVELS  # (V,)
     rounded = np.rint(weight / scale[:, None]).astype(np.int8)
     largest = g.add("ReduceMax", g.add("Abs", state), axes=[1], keepdims=1)

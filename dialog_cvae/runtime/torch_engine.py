@@ -154,9 +154,10 @@ class TorchEngine:
         following = by_rows(next_state, self._tensor(tokens), self._tensor(state))
         logits = by_rows(self._output, following)
         masses = by_rows(_masses, logits, self._tensor(sharpness))
-        values, ids = (_array(tensor) for tensor in logits.topk(min(likeliest, logits.shape[1])))
+        likely = logits.topk(min(likeliest, logits.shape[1]))
+        values, ids = _array(likely.values), likely.indices.cpu().numpy()
         order = np.lexsort((ids, -values))  # of equals the lower id first
-        values, ids = (np.take_along_axis(array, order, axis=1) for array in (values, ids))
+        values, ids = np.take_along_axis(values, order, axis=1), np.take_along_axis(ids, order, axis=1)
         return Step(_array(logits), _array(following), values, ids, *_array(masses).T)
 
     @contextmanager

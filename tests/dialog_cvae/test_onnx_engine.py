@@ -1,4 +1,4 @@
-"""The ONNX Runtime engine computes what the PyTorch engine does, each row alike in any company, and needs no PyTorch."""
+"""The ONNX Runtime engine computes what the PyTorch engine does, each row alike in any company, without PyTorch."""
 
 from __future__ import annotations
 
@@ -233,7 +233,8 @@ def test_engines_are_chosen_by_name(tiny_checkpoint: Checkpoint, tmp_path: Path,
     names = {
         name: dialog_cvae.load(tmp_path / "best", engine=name).engine.name for name in ("auto", "onnx-int8", "torch")
     }
-    assert names["auto"].startswith("ONNX Runtime ") and "int8" not in names["auto"]
+    assert names["auto"].startswith("ONNX Runtime ")
+    assert "int8" not in names["auto"]
     assert names["onnx-int8"].endswith(", int8")
     assert names["torch"].startswith("PyTorch ")
     monkeypatch.setattr("dialog_cvae.respond._installed", lambda package: package == "torch")

@@ -1,0 +1,93 @@
+"""Requests as people make them, what answering one costs, and how the field's code answers it."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import numpy as np
+import torch
+
+from benchmarks.naive_replies import naive_replies
+from dialog_cvae.checkpoint import Checkpoint
+from dialog_cvae.config import ModelConfig
+from dialog_cvae.data.batches import collate, encode_corpus
+from dialog_cvae.decoding import SpecialIds
+from dialog_cvae.parameters import condition_size
+from dialog_cvae.runtime.torch_engine import build_model
+from dialog_cvae.types import Conversation, Utterance
+
+TOKENS_OF_AN_UTTERANCE = 13  # with <s> and </s>, about what the sentences below have on average
+
+SAID = (
+    "Do you have any pets?",
+    "Yes, we have two dogs and a cat that is about fifteen years old by now.",
+    "Uh-huh.",
+    "Well, I grew up on a farm, so there were always animals around the house.",
+    "That must have been nice.",
+    "I think it was, but you know, somebody has to feed them at five in the morning.",
+    "Right.",
+    "So what do you do in your free time?",
+    "I used to play tennis quite a bit, and now I mostly work in the yard on weekends.",
+    "Oh, really?",
+    "Yeah, my wife and I put in a vegetable garden last spring, and the tomatoes did very well.",
+    "We tried that once, but the deer ate everything before we could.",
+    "I know what you mean.",
+    "Have you seen any good movies lately?",
+    "We hardly ever go to the theater any more, because it costs so much to take the whole family.",
+    "That's true.",
+    "I read in the paper that they want to build a new school over on the north side of town.",
+    "I'm not sure that is such a good idea.",
+)
+
+
+def talks(turns: int, count: int, seed: int) -> list[list[str]]:
+    """Conversations of so many utterances, drawn from the sentences above."""
+    rng = np.random.default_rng(seed)
+    return [[SAID[index] for index in rng.integers(0, len(SAID), turns)] for _ in range(count)]
+
+
+def talk_requests(turns: int, replies: int, count: int, seed: int) -> list[bytes]:
+    """Bodies for POST /respond, each with a seed of its own."""
+    return [
+        json.dumps({"context": said, "num_responses": replies, "seed": index}).encode()
+        for index, said in enumerate(talks(turns, count, seed))
+    ]
+
+
+def context_operations(config: ModelConfig, utterances: int) -> float:
+    """Multiplications and additions that encoding a context takes, its prior and one decoder's first state included."""
+    utterance = 2 * 3 * config.utterance_size * (config.embedding_size + config.utterance_size)  # both directions
+    context = 3 * config.context_size * (2 * config.utterance_size + 2 + config.context_size)
+    condition = condition_size(config)
+    prior = config.prior_size * (condition + 2 * config.latent_size)
+    start = config.decoder_size * (condition + config.latent_size)
+    return 2.0 * (utterances * (TOKENS_OF_AN_UTTERANCE * utterance + context) + prior + start)
+
+
+def row_operations(config: ModelConfig, vocabulary: int) -> float:
+    """Multiplications and additions that a token of one reply takes."""
+    gates = 3 * config.decoder_size * (config.embedding_size + config.decoder_size)
+    return 2.0 * (gates + config.decoder_size * vocabulary)
+
+
+def naive_seconds(checkpoint: Checkpoint, turns: int, replies: int, tokens: int, count: int) -> float:
+    """Seconds in which the field's PyTorch code answers one request, the mean of `count` after one that is not counted.
+
+    Each context is encoded by itself and its replies are decoded step by step, all of `tokens` tokens.
+    """
+    model, t = build_model(checkpoint), checkpoint.tokenizer
+    special = SpecialIds(t.bos_id, t.eos_id, t.unk_id, (*t.never_generated, t.eos_id))
+    rng, total = np.random.default_rng(0), 0.0
+    for index, said in enumerate(talks(turns, count + 1, seed=3)):
+        turns_said = tuple(Utterance("AB"[i % 2], text) for i, text in enumerate((*said, "")))
+        begin = time.perf_counter()
+        corpus = encode_corpus(
+            [Conversation("talk", turns_said)], t, checkpoint.config.topics, model.config.max_utterance_tokens
+        )
+        batch = collate(corpus, corpus.responses[-1:], model.config.max_context)
+        noise = rng.standard_normal((replies, model.config.latent_size), dtype=np.float32)
+        with torch.inference_mode():
+            naive_replies(model, batch, noise, tokens, special)
+        total += (time.perf_counter() - begin) if index else 0.0
+    return total / count

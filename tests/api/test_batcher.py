@@ -1,0 +1,247 @@
+"""Requests that decode together get the answers that they get alone; the queue is bounded and lets everyone go."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from api.batcher import Batcher, Busy
+from dialog_cvae.checkpoint import Checkpoint
+from dialog_cvae.decoding import Decoding
+from dialog_cvae.errors import ConfigError
+from dialog_cvae.replies import Question, Replies
+from dialog_cvae.respond import Responder, Response
+from dialog_cvae.types import Conversation, Utterance
+
+WAYS = [
+    Decoding(max_tokens=8),
+    Decoding(1.0, 0.9, 10),
+    Decoding(0.7, 1.0, 5, candidates=12),
+    Decoding(2.0, 0.5, 12, prior_temperature=2.0),
+]
+WORDS = ["we like cats", "they hate dogs now", "you see birds", "rain", "we hear the sun here and now"]
+
+
+class Noted:
+    """An observer that remembers."""
+
+    def __init__(self) -> None:
+        self.rows: list[int] = []
+        self.depths: list[int] = []
+        self.tokens: list[int] = []
+
+    def queued(self, depth: int) -> None:
+        self.depths.append(depth)
+
+    def stepped(self, rows: int, seconds: float) -> None:
+        assert seconds >= 0
+        self.rows.append(rows)
+
+    def finished(self, tokens: int) -> None:
+        self.tokens.append(tokens)
+
+
+@pytest.fixture(params=["onnx", "torch"])
+def responder(request: pytest.FixtureRequest, tiny_checkpoint: Checkpoint, tmp_path) -> Responder:
+    tiny_checkpoint.save(tmp_path / "best")
+    return Responder.load(tmp_path / "best", engine=request.param)
+
+
+def a_question(index: int, **fields: object) -> Question:
+    rng = np.random.default_rng(index)
+    said = tuple(Utterance("AB"[i % 2], str(rng.choice(WORDS))) for i in range(int(rng.integers(1, 6))))
+    question = Question(Conversation("talk", said), "B", 1 + index % 7, index, WAYS[index % 4])
+    return question._replace(places=index % 3 == 0, at=(0.5, -1.0) if index % 5 == 0 else None)._replace(**fields)
+
+
+def alone(responder: Responder, question: Question) -> list[Response]:
+    conversation, respond_as, n, seed, decoding, at, places = question
+    return responder.respond(
+        conversation, respond_as=respond_as, n=n, seed=seed, decoding=decoding, at=at, places=places
+    )
+
+
+@pytest.mark.parametrize("max_rows", [1, 9, 200])
+def test_together_as_alone_to_the_bit(responder: Responder, max_rows: int):
+    questions = [a_question(index) for index in range(24)]
+    expected = [alone(responder, question) for question in questions]
+    noted = Noted()
+
+    async def scenario() -> list[list[Response]]:
+        with Batcher(responder, max_waiting=24, max_rows=max_rows, observer=noted) as batcher:
+            return await asyncio.gather(*(batcher.respond(question, 60) for question in questions))
+
+    assert asyncio.run(scenario()) == expected
+    assert len(noted.tokens) == 24
+    assert sum(noted.tokens) == sum(noted.rows)  # each row of a step is one token
+    if max_rows == 1:
+        assert max(noted.rows) <= 14  # the largest request, or the second wave of another, alone
+    if max_rows == 200:
+        assert max(noted.rows) > 12 + 7  # several requests at once
+    assert max(noted.depths) <= 24
+
+
+def test_a_request_whose_draws_are_alike_asks_for_more(responder: Responder):
+    """Cold draws from a narrow prior hardly differ, so that waves of them are needed."""
+    question = a_question(1, n=6, decoding=Decoding(max_tokens=3, prior_temperature=0.3), at=None)
+
+    async def scenario() -> list[Response]:
+        with Batcher(responder) as batcher:
+            return (await asyncio.gather(*(batcher.respond(question) for _ in range(3))))[2]
+
+    assert asyncio.run(scenario()) == alone(responder, question)
+
+
+class Gate:
+    """Holds the model before each step until it is opened; tells when somebody is held."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, responder: Responder) -> None:
+        self.open, self.reached, step = threading.Event(), threading.Event(), responder.engine.step
+
+        def held(*arguments: object) -> object:
+            self.reached.set()
+            assert self.open.wait(20)
+            return step(*arguments)
+
+        monkeypatch.setattr(responder.engine, "step", held)
+
+    async def wait(self) -> None:
+        assert await asyncio.to_thread(self.reached.wait, 20)
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch, responder: Responder) -> Gate:
+    return Gate(monkeypatch, responder)
+
+
+def run(scenario: Callable[[], object]) -> None:
+    asyncio.run(asyncio.wait_for(scenario(), 30))  # type: ignore[arg-type]
+
+
+def test_a_full_queue_refuses_at_once_and_frees_the_places_of_those_who_left(responder: Responder, gate: Gate):
+    async def scenario() -> None:
+        with Batcher(responder, max_waiting=2, max_rows=1) as batcher:
+            first = asyncio.ensure_future(batcher.respond(a_question(1)))
+            await gate.wait()
+            second = asyncio.ensure_future(batcher.respond(a_question(2)))
+            await asyncio.sleep(0)
+            with pytest.raises(Busy, match=r"at most 2 request\(s\) may wait") as refusal:
+                await batcher.respond(a_question(3))
+            assert (refusal.value.reason, refusal.value.retry_after) == ("queue_full", 1)
+            second.cancel()
+            await asyncio.sleep(0)
+            third = asyncio.ensure_future(batcher.respond(a_question(3)))
+            await asyncio.sleep(0)
+            gate.open.set()
+            assert await first == alone(responder, a_question(1))
+            assert await third == alone(responder, a_question(3))
+            with pytest.raises(asyncio.CancelledError):
+                await second
+
+    run(scenario)
+
+
+def test_whoever_waits_too_long_hears_of_it_and_leaves_the_batch(responder: Responder, gate: Gate):
+    noted = Noted()
+
+    async def scenario() -> None:
+        with Batcher(responder, observer=noted) as batcher:
+            late = asyncio.ensure_future(batcher.respond(a_question(3, n=5), 0.05))
+            await gate.wait()
+            with pytest.raises(Busy, match=r"^no answer within 0\.05 seconds; try again later$") as refusal:
+                await late
+            assert refusal.value.reason == "timeout"
+            gate.open.set()
+            assert await batcher.respond(a_question(4)) == alone(responder, a_question(4))
+
+    run(scenario)
+    assert len(noted.tokens) == 1
+    assert len(noted.rows) < 8 + 12  # of the first nothing was decoded beyond the step that was under way
+
+
+def test_retry_after_grows_with_what_waits(responder: Responder, gate: Gate):
+    async def scenario() -> None:
+        with Batcher(responder, max_waiting=3, max_rows=1) as batcher:
+            batcher._row_seconds = 2.0
+            held = [asyncio.ensure_future(batcher.respond(a_question(1, n=5))) for _ in range(3)]
+            await gate.wait()
+            with pytest.raises(Busy) as refusal:
+                await batcher.respond(a_question(2))
+            assert refusal.value.retry_after == 15  # half of 3 x 5 rows of 2 seconds
+            gate.open.set()
+            await asyncio.gather(*held)
+
+    run(scenario)
+
+
+def test_a_question_that_breaks_the_model_breaks_only_its_own_answer(responder: Responder, monkeypatch):
+    begin = responder.begin
+
+    def picky(questions: list[Question]) -> list[Replies]:
+        if any(question.seed == 13 for question in questions):
+            raise ZeroDivisionError("13")
+        return begin(questions)
+
+    monkeypatch.setattr(responder, "begin", picky)
+
+    async def scenario() -> None:
+        with Batcher(responder) as batcher:
+            questions = [a_question(index) for index in range(11, 16)]
+            found = await asyncio.gather(*map(batcher.respond, questions), return_exceptions=True)
+            assert isinstance(found[2], ZeroDivisionError)
+            monkeypatch.setattr(responder, "begin", begin)
+            assert [each for i, each in enumerate(found) if i != 2] == [
+                alone(responder, question) for i, question in enumerate(questions) if i != 2
+            ]
+
+    run(scenario)
+
+
+def test_a_step_that_fails_is_told_to_all_and_ends_nothing(responder: Responder, monkeypatch):
+    step = responder.engine.step
+
+    def failing(*arguments: object) -> None:
+        monkeypatch.setattr(responder.engine, "step", step)
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(responder.engine, "step", failing)
+
+    async def scenario() -> None:
+        with Batcher(responder) as batcher:
+            found = await asyncio.gather(
+                batcher.respond(a_question(1)), batcher.respond(a_question(2)), return_exceptions=True
+            )
+            assert MemoryError in {type(each) for each in found}
+            assert await batcher.respond(a_question(3)) == alone(responder, a_question(3))
+
+    run(scenario)
+
+
+def test_closing_finishes_what_was_accepted_and_takes_no_more(responder: Responder, gate: Gate):
+    async def scenario() -> None:
+        batcher = Batcher(responder, max_rows=1)
+        accepted = [asyncio.ensure_future(batcher.respond(a_question(index))) for index in (1, 2, 3)]
+        await gate.wait()
+        closing = asyncio.ensure_future(asyncio.to_thread(batcher.close))
+        await asyncio.sleep(0.05)
+        with pytest.raises(Busy, match="about to end") as refusal:
+            await batcher.respond(a_question(4))
+        assert refusal.value.reason == "closing"
+        gate.open.set()
+        assert await asyncio.gather(*accepted) == [alone(responder, a_question(index)) for index in (1, 2, 3)]
+        await closing
+        assert not batcher._thread.is_alive()
+
+    run(scenario)
+
+
+def test_what_nobody_can_answer_is_refused_before_it_waits(responder: Responder):
+    async def scenario() -> None:
+        with Batcher(responder) as batcher, pytest.raises(ConfigError, match=r"^n must be at least 1, but is 0$"):
+            await batcher.respond(a_question(1, n=0))
+
+    run(scenario)
