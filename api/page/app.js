@@ -17,7 +17,10 @@ const draft = $("draft");
 const keys = new KeyDialog($("key-dialog"));
 const service = new Service((rejected) => keys.ask(rejected));
 const copier = new Copier($("copy-dialog"));
-const notices = new Notices({ status: $("status"), box: $("problem"), text: $("problem-text"), retry: $("problem-retry") });
+const notices = new Notices(
+  { status: $("status"), box: $("problem"), text: $("problem-text"), retry: $("problem-retry") },
+  draft,
+);
 const asking = new Asking(service, notices);
 const log = new Log($("turns"));
 const topics = new TopicPicker($("topic"), $("topic-list"), redraw);
@@ -41,7 +44,7 @@ const settings = new Settings(
 
 let conversation = new Conversation();
 let model = null; // what GET /model said
-let shown = null; // the replies on offer: {body, candidates: {text, asked}[], dots: {card, place}[], note}
+let shown = null; // the replies on offer: {body, candidates: {text, fromMap}[], dots: {card, place, asked}[], note}
 
 /** The request for replies to the conversation as it stands. */
 function requestBody() {
@@ -64,7 +67,7 @@ async function ask() {
   const answer = await asked(body, ask);
   if (!answer) return;
   const candidates = answer.responses.map(({ text }) => ({ text, fromMap: false }));
-  const dots = answer.responses.map(({ place }, card) => ({ card, place })).filter(({ place }) => place);
+  const dots = answer.responses.map(({ place }, card) => ({ card, place, asked: false })).filter(({ place }) => place);
   const note = candidates.length < body.num_responses ? fewer(candidates.length) : "";
   offer({ body, candidates, dots, note });
   reveal();
@@ -86,7 +89,7 @@ async function askFrom(place) {
   }
   const known = from.candidates.findIndex(({ text }) => text === reply.text);
   const card = known < 0 ? from.candidates.push({ text: reply.text, fromMap: true }) - 1 : known;
-  from.dots.push({ card, place: reply.place ?? place });
+  from.dots.push({ card, place: reply.place ?? place, asked: true });
   offer(from);
   light(card);
   const what = known < 0 ? `reply ${card + 1}: ${reply.text}` : `reply ${card + 1} again.`;
@@ -116,7 +119,7 @@ function refusedLine(error, body) {
 function offer(what) {
   shown = what;
   replies.show(what?.candidates ?? [], what?.note);
-  if (what && !what.dots.length) map.show(null, "This model draws no map.");
+  if (what?.dots.length === 0) map.show(null, "This model draws no map.");
   else map.show(what?.dots ?? null);
 }
 
@@ -212,11 +215,12 @@ function remember() {
   keep({ conversation, settings, topic: topics.value, draft: draft.value, numberKeys: replies.keysOn });
 }
 
-/** Bring the newest turn to the top where the replies do not fit below it. */
+/** Bring the newest turn to the top unless it and all replies are in view. */
 function reveal() {
-  if ($("replies").getBoundingClientRect().bottom <= innerHeight) return;
+  const turn = $("turns").lastElementChild;
+  if (turn.getBoundingClientRect().top >= 0 && $("replies").getBoundingClientRect().bottom <= innerHeight) return;
   const behavior = matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth";
-  $("turns").lastElementChild.scrollIntoView({ block: "start", behavior });
+  turn.scrollIntoView({ block: "start", behavior });
 }
 
 async function loadModel() {

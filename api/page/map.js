@@ -2,7 +2,7 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 const SIZE = 320; // of the view box
-const REACH = 3.5; // standard deviations from the middle to the edge, unless a reply lies further out
+const REACH = 3.25; // standard deviations from the middle to the edge, unless a drawn reply lies further out
 export const EDGE = 6; // the furthest that the service decodes from
 const STEP = 0.25;
 const NEAR = 0.4; // of a place that is told as being at a reply
@@ -26,12 +26,13 @@ export class LatentMap {
     this.show(null);
   }
 
-  /** Draw dots `{card, place}`; null where there is nothing to draw a map of, and `why` says why. */
+  /** Draw dots `{card, place, asked}`; null where there is nothing to draw a map of, and `why` says why. */
   show(dots, why = "The map appears with the first replies.") {
     this.why = why;
     this.#use(dots !== null);
     this.dots = dots ?? [];
-    const furthest = Math.max(0, ...this.dots.flatMap(({ place }) => place.map(Math.abs)));
+    const drawn = this.dots.filter(({ asked }) => !asked); // a place that was asked for stays where it was clicked
+    const furthest = Math.max(0, ...drawn.flatMap(({ place }) => place.map(Math.abs)));
     this.reach = Math.min(EDGE + 0.5, Math.max(REACH, furthest + 0.5));
     this.layers.rings.replaceChildren(...this.#rings());
     this.layers.dots.replaceChildren(...this.dots.map((dot) => this.#dot(dot)));
@@ -50,6 +51,7 @@ export class LatentMap {
 
   /** Other replies are awaited: the map rests until they are shown. */
   rest() {
+    this.why = "Waiting for replies.";
     this.#use(false);
   }
 
@@ -81,7 +83,7 @@ export class LatentMap {
   }
 
   #dot({ card, place }) {
-    const { cx, cy } = this.#at(place.map((value) => clamp(value, this.reach - 0.3)));
+    const { cx, cy } = this.#at(place.map((value) => clamp(value, this.reach)));
     const group = draw("g", { class: "dot", transform: `translate(${cx} ${cy})` });
     const label = draw("text", { dy: "0.35em" });
     label.textContent = String(card + 1);

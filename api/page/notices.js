@@ -3,9 +3,12 @@
 const SHOWN_MS = 7000;
 
 export class Notices {
-  /** @param {{status: HTMLElement, box: HTMLElement, text: HTMLElement, retry: HTMLButtonElement}} parts */
-  constructor(parts) {
-    Object.assign(this, parts);
+  /**
+   * @param {{status: HTMLElement, box: HTMLElement, text: HTMLElement, retry: HTMLButtonElement}} parts
+   * @param {HTMLElement} refuge takes the focus of a problem that is solved
+   */
+  constructor(parts, refuge) {
+    Object.assign(this, parts, { refuge });
     this.retry.addEventListener("click", () => this.again?.());
   }
 
@@ -30,7 +33,7 @@ export class Notices {
 
   /** The problem is solved. */
   solved() {
-    if (this.box.contains(document.activeElement)) this.box.previousElementSibling.querySelector("h2").focus();
+    if (this.box.contains(document.activeElement)) this.refuge.focus();
     this.box.hidden = true;
     this.text.textContent = "";
   }

@@ -1,5 +1,7 @@
 /** The candidate replies as cards: one that is picked becomes the next turn. */
 
+const SKELETONS = 8;
+
 export class Replies {
   /**
    * @param {{section: HTMLElement, title: HTMLElement, keys: HTMLElement, cards: HTMLOListElement, note: HTMLElement}} parts
@@ -25,11 +27,11 @@ export class Replies {
     this.title.textContent = `${speaker} could say`;
   }
 
-  /** Replies are awaited: the old ones stay, dimmed, until then; where there are none, `count` empty cards. */
+  /** Replies are awaited: the old ones stay, dimmed, until then; where there are none, empty cards. */
   wait(count) {
     this.section.setAttribute("aria-busy", "true");
     this.section.classList.add("waiting");
-    if (!this.count) this.cards.replaceChildren(...Array.from({ length: count }, skeleton));
+    if (!this.count) this.cards.replaceChildren(...Array.from({ length: Math.min(count, SKELETONS) }, skeleton));
   }
 
   /** Nothing is awaited any more; `candidates` are shown. */

@@ -1,6 +1,10 @@
 /** The HTTP service: requests that can be aborted, and failures in plain words. */
 
 const KEY = "dialog-cvae-key";
+const BUSY = {
+  "/problems/not-loaded": "The model is still being loaded.",
+  "/problems/answer-too-slow": "The answer took too long.",
+};
 const PATIENCE_MS = 90_000; // well above the service's own limit
 
 /** A failure that is told to the person as it stands. */
@@ -104,7 +108,7 @@ function problemOf(response, answer) {
   const { status } = response;
   if (status === 503 || status === 429) {
     const seconds = Number.parseInt(response.headers.get("Retry-After") ?? "", 10);
-    return new Problem("busy", "The service is busy.", { retryAfter: seconds > 0 ? seconds : 2 });
+    return new Problem("busy", BUSY[answer?.type] ?? "The service is busy.", { retryAfter: seconds > 0 ? seconds : 2 });
   }
   if (status === 422) {
     const fields = answer?.errors ?? [];
@@ -113,7 +117,7 @@ function problemOf(response, answer) {
   }
   if (status === 413) return new Problem("refused", "This conversation is too long for the service.");
   const reference = answer?.instance ? `, ${answer.instance}` : "";
-  return new Problem("failed", `The service failed to answer (error ${status}${reference}).`);
+  return new Problem("failed", `The service could not answer (error ${status}${reference}).`);
 }
 
 let unkept = null; // where the browser forbids storage

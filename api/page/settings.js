@@ -5,7 +5,7 @@ const SEEDS = 1_000_000; // short enough to be noted down
 export class Settings {
   /**
    * @param {{number: HTMLInputElement, diversity: HTMLInputElement, seed: HTMLInputElement, newSeed: HTMLButtonElement,
-   *   numberValue: HTMLOutputElement, diversityValue: HTMLOutputElement, seedProblem: HTMLElement}} parts
+   *   numberValue: HTMLElement, diversityValue: HTMLElement, seedProblem: HTMLElement}} parts
    * @param {() => void} changed called when replies would be drawn in another way
    */
   constructor(parts, changed) {
@@ -16,7 +16,6 @@ export class Settings {
       this[name].addEventListener("change", () => this.touched.add(name) && changed());
     }
     this.seed.addEventListener("change", () => this.#checkSeed() && changed());
-    this.seed.addEventListener("keydown", (event) => event.key === "Enter" && event.preventDefault());
     this.newSeed.addEventListener("click", () => {
       this.seed.value = String(drawnSeed());
       this.#checkSeed();
