@@ -18,7 +18,13 @@ const keys = new KeyDialog($("key-dialog"));
 const service = new Service((rejected) => keys.ask(rejected));
 const copier = new Copier($("copy-dialog"));
 const notices = new Notices(
-  { status: $("status"), box: $("problem"), text: $("problem-text"), retry: $("problem-retry") },
+  {
+    status: $("status"),
+    announcement: $("announcement"),
+    box: $("problem"),
+    text: $("problem-text"),
+    retry: $("problem-retry"),
+  },
   draft,
 );
 const asking = new Asking(service, notices);
@@ -71,7 +77,7 @@ async function ask() {
   const note = candidates.length < body.num_responses ? fewer(candidates.length) : "";
   offer({ body, candidates, dots, note });
   reveal();
-  notices.say(`${counted(candidates.length)} for ${body.respond_as}. ${note}`, { quiet: true });
+  notices.announce(`${counted(candidates.length)} for ${body.respond_as}. ${note}`);
   if (!model) loadModel();
 }
 
@@ -203,7 +209,7 @@ function render() {
   const { turns, next, past } = conversation;
   log.show(turns);
   replies.head(turns.length ? next : null);
-  $("draft-label").textContent = turns.length ? `Or write what ${next} says` : `Write what ${next} says first`;
+  $("draft-label").textContent = turns.length ? `Or write what ${next} says` : `Write what ${next} says`;
   for (const radio of document.getElementsByName("next")) radio.checked = radio.value === next;
   $("undo").lastElementChild.textContent = conversation.undoesRestart ? "Bring it back" : "Undo last turn";
   $("undo").setAttribute("aria-disabled", String(!past.length));
@@ -255,7 +261,8 @@ function shortcuts(event) {
 function listen() {
   $("composer").addEventListener("submit", submit);
   draft.addEventListener("keydown", (event) => {
-    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) submit(event);
+    const composing = event.isComposing || event.keyCode === 229; // an Enter that ends a composition, in Safari
+    if (event.key === "Enter" && !event.shiftKey && !composing) submit(event);
   });
   draft.addEventListener("input", () => (draftProblem(""), remember()));
   for (const radio of document.getElementsByName("next")) {

@@ -4,7 +4,8 @@ const SHOWN_MS = 7000;
 
 export class Notices {
   /**
-   * @param {{status: HTMLElement, box: HTMLElement, text: HTMLElement, retry: HTMLButtonElement}} parts
+   * @param {{status: HTMLElement, announcement: HTMLElement, box: HTMLElement, text: HTMLElement,
+   *   retry: HTMLButtonElement}} parts
    * @param {HTMLElement} refuge takes the focus of a problem that is solved
    */
   constructor(parts, refuge) {
@@ -12,13 +13,21 @@ export class Notices {
     this.retry.addEventListener("click", () => this.again?.());
   }
 
-  /** Say something in passing; `quiet` tells it to screen readers alone, where the eye sees it anyway. */
-  say(text, { quiet = false } = {}) {
-    this.status.textContent = "";
-    this.status.classList.toggle("shown", !quiet);
+  /** Say something in passing. */
+  say(text) {
+    this.#read(this.status, text);
     clearTimeout(this.timer);
-    requestAnimationFrame(() => (this.status.textContent = text)); // the same words twice are said twice
-    this.timer = setTimeout(() => this.status.classList.remove("shown"), SHOWN_MS);
+    this.timer = setTimeout(() => (this.status.textContent = ""), SHOWN_MS);
+  }
+
+  /** Say to screen readers alone what the eye sees anyway. */
+  announce(text) {
+    this.#read(this.announcement, text);
+  }
+
+  #read(region, text) {
+    region.textContent = "";
+    requestAnimationFrame(() => (region.textContent = text)); // the same words twice are read twice
   }
 
   /** Tell a problem, with a button that tries again. */

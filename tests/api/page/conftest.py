@@ -30,8 +30,9 @@ FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--disable-dev-shm-usage",
 )
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 TOPICS = ("AIR POLLUTION", "MUSIC", "PETS", "RECIPES/FOOD/COOKING", "PUBLIC EDUCATION")
 DESKTOP = {"viewport": {"width": 1200, "height": 900}, "permissions": ["clipboard-read", "clipboard-write"]}
 SEEDS = "{ let seed = 6; crypto.getRandomValues = (array) => array.fill((seed += 1)); }"

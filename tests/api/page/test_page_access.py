@@ -21,7 +21,9 @@ MUST_BE_NAMED = {
 
 
 def faults(person, *kinds: str) -> dict[str, list[str]]:
-    found = person.page.evaluate(f"kinds => {{ const c = {CHECKS}; return kinds.map(kind => c[kind]()); }}", list(kinds))
+    found = person.page.evaluate(
+        f"kinds => {{ const c = {CHECKS}; return kinds.map(kind => c[kind]()); }}", list(kinds)
+    )
     return {kind: each for kind, each in zip(kinds, found, strict=True) if each}
 
 
@@ -48,7 +50,7 @@ def states(person):
     person.settle()
     yield "replies"
     page.locator("#map").click(position={"x": 30, "y": 30})
-    page.wait_for_selector("#status.shown:not(:empty)")
+    page.wait_for_selector("#status:not(:empty)")
     page.focus("#map")
     person.press("ArrowUp")
     yield "map"
@@ -106,7 +108,17 @@ def test_everything_has_a_name_and_a_role(person):
     roles = {node["role"] for node in nodes}
     assert {"banner", "main", "complementary", "contentinfo", "log", "status", "application"} <= roles
     names = {node["name"] for node in nodes if node["role"] in ("button", "textbox", "slider", "combobox", "radio")}
-    wanted = {"Topic", "Or write what B says", "Say it", "A", "B", "Undo last turn", "Start again", "Number", "Diversity"}
+    wanted = {
+        "Topic",
+        "Or write what B says",
+        "Say it",
+        "A",
+        "B",
+        "Undo last turn",
+        "Start again",
+        "Number",
+        "Diversity",
+    }
     assert wanted | {"Seed", "New seed", "Copy conversation", "Copy as curl"} <= names
     assert f"1 . {person.cards[0]}" in {re.sub(r"\s+", " ", name) for name in names}
     combobox = next(node for node in nodes if node["role"] == "combobox")
@@ -117,8 +129,8 @@ def test_everything_has_a_name_and_a_role(person):
 
 def test_replies_are_announced(person):
     person.say(PETS)
-    person.page.wait_for_selector("#status:has-text('5 replies for B.')")
-    assert not person.page.locator("#status.shown").count()
+    person.page.wait_for_selector("#announcement[role=status]:has-text('5 replies for B.')", state="attached")
+    assert person.page.get_by_role("status").filter(has_text="replies").count() == 1
 
 
 def test_on_a_phone_no_keyboard_covers_the_replies(visit):

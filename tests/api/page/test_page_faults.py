@@ -58,7 +58,9 @@ def test_a_refused_line_is_given_back(person):
     person.refuse(**problem(422, "invalid-request", errors=errors))
     person.page.fill("#draft", PETS)
     person.press("Enter")
-    person.page.wait_for_selector("#draft-problem:has-text('The service refused this line: context.0.text: too strange')")
+    person.page.wait_for_selector(
+        "#draft-problem:has-text('The service refused this line: context.0.text: too strange')"
+    )
     assert (person.turns, person.value("#draft")) == ([], PETS)
     assert person.page.get_attribute("#draft", "aria-invalid") == "true"
     assert person.at("#draft")

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import shlex
+from pathlib import Path
 from urllib.request import Request, urlopen
 
 import pytest
+
+from tests.api.page.conftest import serving
 
 PETS = "do you like cats ?"
 EVERYTHING = {"context", "topic", "respond_as", "num_responses", "diversity", "seed", "map"}
@@ -80,7 +83,7 @@ def test_the_whole_walk_by_keyboard(person):
     person.press("ArrowRight", "Shift+ArrowUp")
     assert person.text("#map-place").startswith("Cursor: 0.25 right, 1 up")
     person.press("Enter")
-    page.wait_for_selector("#status.shown:has-text('From 0.25 right, 1 up')")
+    page.wait_for_selector("#status:has-text('From 0.25 right, 1 up')")
     assert person.asked[-1]["at"] == [0.25, 1]
     assert person.asked[-1]["num_responses"] == 1
     for stop in ("#number", "#diversity", "#seed", "#new-seed", "footer a"):
@@ -163,6 +166,32 @@ def test_fewer_replies_and_no_map(person, texts, note):
     assert person.text("#map-place") == "This model draws no map."
     person.page.click("#map", force=True)
     assert len(person.asked) == 1
+
+
+def test_the_limits_of_the_service_hold(visit, checkpoint):
+    with serving(checkpoint, max_responses=3, max_context=2, max_text_chars=12, diversity=0.8) as url:
+        person = visit(url).arrive()
+        assert (person.page.get_attribute("#number", "max"), person.value("#number")) == ("3", "3")
+        assert person.value("#diversity") == "0.8"
+        for text in ("we hear", "you see", "they like"):
+            assert len(person.say(text)) == 3
+        assert [turn["text"] for turn in person.asked[-1]["context"]] == ["you see", "they like"]
+        person.page.fill("#draft", "thirteen char")
+        person.page.press("#draft", "Enter")
+        assert person.text("#draft-problem") == "This line has 13 characters, 1 more than can be read."
+
+
+@pytest.mark.slow
+def test_the_shipped_model(visit):
+    with serving(Path(__file__).parents[3] / "models" / "swda") as url:
+        person = visit(url).arrive()
+        person.page.fill("#topic", "pets")
+        assert len(person.say("Do you have any pets?")) == 5
+        for count, x in enumerate((20, 160, 300), 6):
+            person.page.click("#map", position={"x": x, "y": 20})
+            person.page.wait_for_function("count => document.querySelectorAll('.dot').length === count", arg=count)
+        assert len(set(person.cards)) > 5
+        assert "CC BY-NC-SA 3.0" in person.text("#model")
 
 
 def test_the_same_seed_brings_the_same_replies(visit, person):
