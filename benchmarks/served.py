@@ -74,10 +74,10 @@ def served(checkpoint: Path, settings: Mapping[str, object]) -> Iterator[Served]
             process.wait()
 
 
-def _last_line(log: IO[bytes]) -> str:
+def _last_lines(log: IO[bytes]) -> str:
     log.seek(0)
     lines = log.read().decode(errors="replace").strip().splitlines()
-    return lines[-1] if lines else "it said nothing"
+    return "; ".join(lines[-2:]) if lines else "it said nothing"
 
 
 def _ready(port: int) -> bool:
