@@ -139,8 +139,8 @@ class OnnxEngine:
             "likeliest": np.array([min(likeliest, self._vocabulary)]),
             "samples": np.array((sharpness != 1).any()),
         }
-        *said, mass, tempered = self._step.run(STEP_OUTPUTS, feeds)
-        return Step(*said, mass[:, 0], tempered[:, 0])
+        logits, following, values, ids, mass, tempered = self._step.run(STEP_OUTPUTS, feeds)
+        return Step(logits, following, values, ids, mass[:, 0], tempered[:, 0])
 
     @contextmanager
     def side_by_side(self) -> Iterator[Executor]:
