@@ -48,6 +48,7 @@ LAYERS = {
             "dialog_cvae.data.*",
             "dialog_cvae.distributions",
             "dialog_cvae.devices",
+            "dialog_cvae.ray_cluster",
             "dialog_cvae.products",
             "dialog_cvae.recurrence",
             "dialog_cvae.likelihood",
