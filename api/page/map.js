@@ -5,6 +5,7 @@ const SIZE = 320; // of the view box
 const REACH = 3.25; // standard deviations from the middle to the edge, unless a drawn reply lies further out
 export const EDGE = 6; // the furthest that the service decodes from
 const STEP = 0.25;
+const APART = 18; // of the middles of two dots, in the view box: closer ones move a little, so that both can be read
 const NEAR = 0.4; // of a place that is told as being at a reply
 
 export class LatentMap {
@@ -35,7 +36,8 @@ export class LatentMap {
     const furthest = Math.max(0, ...drawn.flatMap(({ place }) => place.map(Math.abs)));
     this.reach = Math.min(EDGE + 0.5, Math.max(REACH, furthest + 0.5));
     this.layers.rings.replaceChildren(...this.#rings());
-    this.layers.dots.replaceChildren(...this.dots.map((dot) => this.#dot(dot)));
+    const spots = this.#spots();
+    this.layers.dots.replaceChildren(...this.dots.map(({ card }, index) => dot(card, spots[index])));
     this.layers.waiting.replaceChildren();
     this.#showCursor(false);
   }
@@ -82,14 +84,14 @@ export class LatentMap {
     return [glow, axes, ...rings];
   }
 
-  #dot({ card, place }) {
-    const { cx, cy } = this.#at(place.map((value) => clamp(value, this.reach)));
-    const group = draw("g", { class: "dot", transform: `translate(${cx} ${cy})` });
-    const label = draw("text", { dy: "0.35em" });
-    label.textContent = String(card + 1);
-    group.dataset.card = String(card);
-    group.append(draw("circle", { r: 11 }), label);
-    return group;
+  /** Where dots are drawn: at their places, but for those that would cover each other. */
+  #spots() {
+    const spots = this.dots.map(({ place }) => this.#at(place.map((value) => clamp(value, this.reach))));
+    for (let round = 0; round < 20; round += 1) {
+      spots.forEach((one, first) => spots.slice(0, first).forEach((other) => part(one, other)));
+      this.dots.forEach(({ place, asked }, index) => asked && Object.assign(spots[index], this.#at(place)));
+    }
+    return spots;
   }
 
   #click(event) {
@@ -139,6 +141,25 @@ export function spoken([x, y]) {
   const across = x === 0 ? "" : `${Math.abs(x)} ${x > 0 ? "right" : "left"}`;
   const along = y === 0 ? "" : `${Math.abs(y)} ${y > 0 ? "up" : "down"}`;
   return [across, along].filter(Boolean).join(", ") || "in the middle";
+}
+
+/** Move two spots from each other until they are far enough apart. */
+function part(one, other) {
+  const [x, y] = [one.cx - other.cx || 0.01, one.cy - other.cy];
+  const missing = Math.max(0, APART / Math.hypot(x, y) - 1) / 2;
+  one.cx += x * missing;
+  one.cy += y * missing;
+  other.cx -= x * missing;
+  other.cy -= y * missing;
+}
+
+function dot(card, { cx, cy }) {
+  const group = draw("g", { class: "dot", transform: `translate(${cx} ${cy})` });
+  const label = draw("text", { dy: "0.35em" });
+  label.textContent = String(card + 1);
+  group.dataset.card = String(card);
+  group.append(draw("circle", { r: 11 }), label);
+  return group;
 }
 
 function cardOf(event) {

@@ -27,6 +27,13 @@ def test_a_default_diversity_gives_way_to_what_a_request_spells_out(serve, stub)
     assert [asked["decoding"] for _, asked in stub.calls] == expected
 
 
+def test_the_nucleus_and_the_candidates_of_a_server_hold_for_every_diversity(serve, stub):
+    client = serve(stub, top_p=0.7, candidates=48, temperature=2.0)
+    client.post("/respond", json={"context": ["hi"], "diversity": 0.5})
+    ((_, asked),) = stub.calls
+    assert asked["decoding"] == decoding_for(0.5, Decoding(top_p=0.7, candidates=48))
+
+
 @pytest.mark.parametrize("given", [{"temperature": 0.5}, {"top_p": 0.9}, {"temperature": 0, "top_p": 1}])
 def test_diversity_beside_what_it_chooses_is_refused_naming_both(client, stub, given):
     answer = client.post("/respond", json={"context": ["hi"], "diversity": 0.5} | given)

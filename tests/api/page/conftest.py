@@ -37,7 +37,7 @@ TOPICS = ("AIR POLLUTION", "MUSIC", "PETS", "RECIPES/FOOD/COOKING", "PUBLIC EDUC
 DESKTOP = {"viewport": {"width": 1200, "height": 900}, "permissions": ["clipboard-read", "clipboard-write"]}
 SEEDS = "{ let seed = 6; crypto.getRandomValues = (array) => array.fill((seed += 1)); }"
 START_S = 60.0
-PATIENCE_MS = 10_000
+PATIENCE_MS = 20_000
 
 
 @pytest.fixture(scope="session")

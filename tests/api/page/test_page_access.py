@@ -151,12 +151,17 @@ def test_on_a_phone_no_keyboard_covers_the_replies(visit):
 
 def test_nothing_moves_for_those_who_want_it_so(visit):
     person = visit(reduced_motion="reduce").arrive()
-    person.page.route("**/respond", lambda route: None)
+    held = []
+    person.expected.append("ERR_FAILED")
+    person.page.route("**/respond", lambda route: held.append(route))
     person.page.fill("#draft", PETS)
-    person.press("Enter")
+    with person.page.expect_request("**/respond"):
+        person.press("Enter")
     moving = "[...document.querySelectorAll('*')].filter(e => e.getAnimations().length).length"
     assert person.page.locator(".skeleton").count() == 5
     assert person.page.evaluate(moving) == 0
+    for route in held:
+        route.abort()
 
 
 def test_the_page_names_its_model_and_what_its_replies_are(person):

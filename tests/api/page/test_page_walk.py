@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 from pathlib import Path
 from urllib.request import Request, urlopen
@@ -248,6 +249,20 @@ def test_a_click_on_the_map_adds_a_reply_from_there(person):
     person.press("6")
     person.settle()
     assert person.turns[-1] == ("B", picked)
+
+
+def test_dots_that_would_cover_each_other_can_be_told_apart(person):
+    places = [[0.5, 0.5], [0.5, 0.5], [0.52, 0.5], [-1.5, 2.0], [5.5, -5.9]]
+    texts = [{"text": f"reply {i}", "log_prob": -1.0, "place": place} for i, place in enumerate(places)]
+    person.refuse(status=200, json={"responses": texts, "topic": None, "seed": 7, "model": "m"})
+    person.say(PETS)
+    boxes = [dot.bounding_box() for dot in person.page.locator(".dot circle").all()]
+    middles = [(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2) for box in boxes]
+    for index, one in enumerate(middles):
+        assert all(math.dist(one, other) > 15 for other in middles[:index])
+    frame = person.page.locator("#map").bounding_box()
+    assert all(frame["x"] < x < frame["x"] + frame["width"] for x, _ in middles)
+    assert all(frame["y"] < y < frame["y"] + frame["height"] for _, y in middles)
 
 
 def test_a_card_and_its_dot_are_highlighted_together(person):
