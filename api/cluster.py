@@ -223,6 +223,8 @@ examples
       checkpoint or other settings, it replaces the replicas a few at a time while the others answer
   serve status; serve shutdown
       how a detached service is, and its end
+  RAY_AUTH_MODE=token python -m api.cluster --address HEAD:6379 --detach
+      from elsewhere, to a cluster that asks for its token, as Ray does by default
 
 API keys are best given as DIALOG_CVAE_API_KEYS_FILE: Ray shows the environment of its replicas to its users.
 """
