@@ -28,6 +28,12 @@ from api.words import read_filter
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.respond import Responder
 
+DESCRIPTION = """
+Whatever is refused or fails is answered with a problem document (RFC 9457, `application/problem+json`), also for other
+paths and methods than these; its `type` leads to what it means. Every answer carries an `X-Request-ID`: the client's
+own, if it sent one of up to 128 letters, digits and `._~-`. The server's log has the request under it.
+"""
+
 
 class State(TypedDict):
     """What the lifespan hands to requests."""
@@ -92,6 +98,7 @@ def create_app(
     application = FastAPI(
         title="Dialog responses",
         summary="Diverse responses to a conversation, drawn from a conditional VAE",
+        description=DESCRIPTION,
         version=version("dialog-cvae"),
         lifespan=lifespan,
         redirect_slashes=False,

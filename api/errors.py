@@ -67,6 +67,11 @@ KINDS = {
     "invalid-request": Kind(
         "The request is not valid", "Each of `errors` names a field, its limit and the value that was sent.", "invalid"
     ),
+    "origin-refused": Kind(
+        "Pages of other origins may not do this",
+        "The operator names the origins whose pages may ask in DIALOG_CVAE_CORS_ORIGINS: by GET, HEAD and POST, with "
+        "the headers Authorization, Content-Type, X-API-Key and X-Request-ID.",
+    ),
     "internal-error": Kind(
         "The server failed", "Tell its operator the request id, which is in `instance` and in the header X-Request-ID."
     ),

@@ -151,7 +151,8 @@ def summary(report: dict[str, Any]) -> str:
     """The figures for people."""
     lines = [
         f"{report['checkpoint']}, engine {report['engine']}, vocabulary {report['vocabulary']}, "
-        f"{report['cores']} cores: ready after {report['seconds_to_ready']:.1f} s, {report['resident_mib']:.0f} MiB resident; "
+        f"{report['cores']} cores: ready after {report['seconds_to_ready']:.1f} s, "
+        f"{report['resident_mib']:.0f} MiB resident; "
         f"large matrix products {report['matrix_gflops']:.0f} GFLOP/s",
         f"{'contexts of ' + str(CONTEXT) + ' utterances':<32} clients requests    p50    p95    p99 ms   /s   share",
     ]

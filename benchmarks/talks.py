@@ -42,9 +42,13 @@ SAID = (
 
 
 def talks(turns: int, count: int, seed: int) -> list[list[str]]:
-    """Conversations of so many utterances, drawn from the sentences above."""
+    """Conversations of so many utterances, made of the sentences above, their words shuffled: none was ever seen."""
     rng = np.random.default_rng(seed)
-    return [[SAID[index] for index in rng.integers(0, len(SAID), turns)] for _ in range(count)]
+
+    def said() -> str:
+        return " ".join(rng.permutation(SAID[rng.integers(0, len(SAID))].split()))
+
+    return [[said() for _ in range(turns)] for _ in range(count)]
 
 
 def talk_requests(turns: int, replies: int, count: int, seed: int) -> list[bytes]:

@@ -10,10 +10,9 @@ Shape legend: R rows, C condition, Z latent, D decoder state, V vocabulary, F to
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dialog_cvae.decoding import Decoding, Draw, SpecialIds
 from dialog_cvae.runtime.base import Engine, Floats, Ints
@@ -55,8 +54,8 @@ class _Rows(NamedTuple):
         length: (R,) tokens so far.
         log_prob: (R,) of these, in nats.
         written: (R, W) the tokens, W being more than any row has.
-        temperature, top_p: (R,) of its way of drawing.
-        allows: (R,) whether the unknown word may be drawn.
+        temperature, top_p, sharpness: (R,) of its way of drawing.
+        forbids: (R, F + 1) what it may not draw now; see `Ways`.
         limit: (R,) tokens at most.
         uniforms: (R, W).
     """
@@ -69,7 +68,8 @@ class _Rows(NamedTuple):
     written: Ints
     temperature: Doubles
     top_p: Doubles
-    allows: Flags
+    sharpness: Floats
+    forbids: Flags
     limit: Ints
     uniforms: Floats
 
@@ -86,7 +86,7 @@ class Pool(Generic[Key]):
     def __init__(self, engine: Engine, special: SpecialIds, vocabulary: int) -> None:
         self._engine, self._special = engine, special
         self._forbidden = Forbidden.of((special.end, special.unknown, *special.forbidden), vocabulary)
-        self._always = np.isin(self._forbidden.tokens, special.forbidden)
+        self._end = int(self._forbidden.column[special.end])
         self._rows: _Rows | None = None
         self._keys: dict[int, Key] = {}
         self._count = 0
@@ -112,7 +112,8 @@ class Pool(Generic[Key]):
             written=np.zeros((count, limit), dtype=np.int64),
             temperature=np.full(count, decoding.temperature),
             top_p=np.full(count, decoding.top_p),
-            allows=np.full(count, decoding.allow_unknown),
+            sharpness=sharpness(np.full(count, decoding.temperature)),
+            forbids=np.repeat(self._forbids(decoding)[None], count, axis=0),
             limit=np.full(count, limit),
             uniforms=start.uniforms[:, :limit],
         )
@@ -131,11 +132,11 @@ class Pool(Generic[Key]):
         rows = self._rows
         if rows is None:
             return []
-        samples = rows.temperature > 0
-        likeliest = NUCLEUS_LIKELIEST if samples.any() else GREEDY_LIKELIEST
-        step = self._engine.step(rows.token, rows.state, sharpness(rows.temperature), likeliest)
+        likeliest = NUCLEUS_LIKELIEST if (rows.temperature > 0).any() else GREEDY_LIKELIEST
+        step = self._engine.step(rows.token, rows.state, rows.sharpness, likeliest)
         every = np.arange(len(rows.token))
-        ways = Ways(rows.temperature, rows.top_p, rows.uniforms[every, rows.length], self._forbids(rows))
+        rows.forbids[:, self._end] = rows.length == 0
+        ways = Ways(rows.temperature, rows.top_p, rows.uniforms[every, rows.length], rows.sharpness, rows.forbids)
         normaliser = step.values[:, 0] + np.log(step.mass.astype(np.float64))  # of the model's own distribution
         token = choose(step, ways, self._forbidden)
         rows.log_prob[:] += step.logits[every, token] - normaliser
@@ -148,13 +149,11 @@ class Pool(Generic[Key]):
             self._keep(~ended)
         return finished
 
-    def _forbids(self, rows: _Rows) -> Flags:
-        """(R, F) what may not be drawn now."""
-        tokens, special = self._forbidden.tokens, self._special
-        forbids = np.repeat(self._always[None], len(rows.token), axis=0)
-        forbids[:, tokens == special.unknown] = ~rows.allows[:, None]
-        forbids[:, tokens == special.end] = (rows.length == 0)[:, None]
-        return forbids
+    def _forbids(self, decoding: Decoding) -> Flags:
+        """(F + 1) what a way of decoding never draws."""
+        forbids = np.isin(self._forbidden.tokens, self._special.forbidden)
+        forbids[self._forbidden.column[self._special.unknown]] = not decoding.allow_unknown
+        return np.append(forbids, False)
 
     def _draw(self, rows: _Rows, index: int) -> Draw:
         length = int(rows.length[index])
@@ -171,14 +170,11 @@ def _joined(rows: _Rows, joining: _Rows) -> _Rows:
     """Both, their texts made equally wide."""
     width = max(rows.written.shape[1], joining.written.shape[1])
 
-    def widened(array: NDArray[Any]) -> NDArray[Any]:
-        return np.pad(array, ((0, 0), (0, width - array.shape[1])))
+    def widened(part: _Rows) -> _Rows:
+        missing = ((0, 0), (0, width - part.written.shape[1]))
+        return part._replace(written=np.pad(part.written, missing), uniforms=np.pad(part.uniforms, missing))
 
-    pairs = (
-        (widened(one), widened(other)) if name in ("written", "uniforms") else (one, other)
-        for name, one, other in zip(_Rows._fields, rows, joining, strict=True)
-    )
-    return _Rows._make(map(np.concatenate, pairs))
+    return _Rows._make(np.concatenate(fields) for fields in zip(widened(rows), widened(joining), strict=True))
 
 
 def decode(engine: Engine, start: Start, decoding: Decoding, special: SpecialIds, vocabulary: int) -> list[Draw]:

@@ -197,7 +197,9 @@ class Responder:
 
     def text(self, draw: Draw) -> str:
         """What a draw reads; control characters, which byte pieces can spell, are no part of a reply."""
-        read = "".join(c for c in self.tokenizer.decode(draw.tokens) if unicodedata.category(c) != "Cc")
+        read = self.tokenizer.decode(draw.tokens)
+        if not read.isprintable():
+            read = "".join(c for c in read if unicodedata.category(c) != "Cc")
         return " ".join(read.split())
 
 

@@ -54,12 +54,14 @@ class Ways(NamedTuple):
         temperature: (R,) 0 is greedy.
         top_p: (R,).
         uniforms: (R,) in [0, 1).
-        forbids: (R, F) which of the tokens that may be forbidden are.
+        sharpness: (R,) of `sharpness`.
+        forbids: (R, F + 1) which of the tokens that may be forbidden are; the last column is false.
     """
 
     temperature: Doubles
     top_p: Doubles
     uniforms: Floats
+    sharpness: Floats
     forbids: Flags
 
 
@@ -76,50 +78,41 @@ def choose(step: Step, ways: Ways, forbidden: Forbidden) -> Ints:
         ways: of each row.
         forbidden: tokens that may be forbidden.
     """
-    values = _permitted(step, ways.forbids, forbidden)
+    every = np.arange(len(step.ids))
+    values = np.where(ways.forbids[every[:, None], forbidden.column[step.ids]], -np.inf, step.values)  # (R, K)
     whole = step.ids.shape[1] == step.logits.shape[1]
     known = values > (-np.inf if whole else step.values[:, -1:])  # an equal of the last one may have been left out
-    places, decided = _likeliest(values, known)
+    places = values.argmax(axis=1)
+    decided = known[every, places]
     samples = ways.temperature > 0
     if samples.any():
         drawn, sure = _drawn(step, values, known, ways, forbidden)
         places, decided = np.where(samples, drawn, places), np.where(samples, sure, decided)
-    tokens: Ints = np.take_along_axis(step.ids, places[:, None], axis=1)[:, 0]
-    for row in np.flatnonzero(~decided):
-        logits = step.logits[row]
-        logits[forbidden.tokens[ways.forbids[row]]] = -np.inf
-        tokens[row] = exactly(logits, ways.temperature[row], ways.top_p[row], ways.uniforms[row])
+    tokens: Ints = step.ids[every, places]
+    if not decided.all():
+        for row in np.flatnonzero(~decided):
+            logits = step.logits[row]
+            logits[forbidden.tokens[ways.forbids[row, :-1]]] = -np.inf
+            tokens[row] = exactly(logits, ways.temperature[row], ways.top_p[row], ways.uniforms[row])
     return tokens
 
 
-def _permitted(step: Step, forbids: Flags, forbidden: Forbidden) -> Doubles:
-    """The likeliest logits (R, K), -inf where the token is forbidden."""
-    padded = np.pad(forbids, ((0, 0), (0, 1)))
-    return np.where(np.take_along_axis(padded, forbidden.column[step.ids], axis=1), -np.inf, step.values)
-
-
-def _likeliest(values: Doubles, known: Flags) -> tuple[NDArray[np.intp], Flags]:
-    """Where each row's likeliest permitted token is among the K, (R,), and whether that is sure."""
-    places = values.argmax(axis=1)
-    return places, np.take_along_axis(known, places[:, None], axis=1)[:, 0]
-
-
 def _drawn(
-    step: Step, values: Doubles, known: Flags, ways: Ways, forbidden: Forbidden
+    step: Step, values: Floats, known: Flags, ways: Ways, forbidden: Forbidden
 ) -> tuple[NDArray[np.intp], Flags]:
     """Where each row's drawn token is among the K, (R,), and whether that is sure; greedy rows hold anything."""
-    peak = step.values[:, :1].astype(np.float64)
-    sharp = sharpness(ways.temperature).astype(np.float64)[:, None]
+    every = np.arange(len(values))
+    peak, sharp = step.values[:, :1].astype(np.float64), ways.sharpness[:, None]
     weights = np.where(known, np.exp((values - peak) * sharp), 0.0)
-    without = np.exp((step.logits[:, forbidden.tokens].astype(np.float64) - peak) * sharp)
-    total = step.tempered - np.where(ways.forbids, without, 0.0).sum(axis=1)
+    without = np.exp((step.logits[:, forbidden.tokens] - peak) * sharp)
+    total = step.tempered - np.where(ways.forbids[:, :-1], without, 0.0).sum(axis=1)
     cumulative = weights.cumsum(axis=1)
     reached = (cumulative >= (ways.top_p * total)[:, None]) & (cumulative > 0)
-    border = np.take_along_axis(cumulative, reached.argmax(axis=1)[:, None], axis=1)[:, 0]
+    border = reached.argmax(axis=1)
     everything = ways.top_p >= 1
-    target = ways.uniforms * np.where(everything, total, border)
+    target = ways.uniforms * np.where(everything, total, cumulative[every, border])
     places = np.minimum((cumulative <= target[:, None]).sum(axis=1), values.shape[1] - 1)
-    inside = np.where(everything, target < cumulative[:, -1], reached.any(axis=1))
+    inside = np.where(everything, target < cumulative[:, -1], reached[every, border])
     return places, inside & (total > LEAST_SHARE * step.tempered)
 
 

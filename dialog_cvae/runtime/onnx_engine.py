@@ -2,7 +2,7 @@
 
 Its graphs are made from a checkpoint's weights when it is opened for the first time, and kept, under what they are made
 from, for the next time. ONNX Runtime's products compute each row alike however many there are, so that rows need no
-company of a fixed size.
+company of a fixed size, and what was encoded in one company serves in another.
 
 Shape legend: U utterances, L tokens of the longest, B windows, S context slots, R rows, C condition, Z latent,
 D decoder state.
@@ -27,14 +27,15 @@ from dialog_cvae.parameters import checked
 from dialog_cvae.runtime.base import Condition, Floats, Ints, Step
 from dialog_cvae.types import DialogBatch
 
-GRAPHS = ("condition", "start", "step")
+GRAPHS = ("utterances", "context", "start", "step")
 GRAPHS_VERSION = 1  # another one makes them anew
 STEP_OUTPUTS = ("logits", "next_state", "values", "ids", "mass", "tempered")
 ROWS_TOGETHER = 64  # more are no faster for each
+REMEMBERED = 4096  # utterances: a conversation that goes on is encoded once
 
 
 class OnnxEngine:
-    """`Engine` over three ONNX graphs.
+    """`Engine` over ONNX graphs; used by one thread at a time.
 
     Args:
         graphs: serialised models, as `onnx_graphs.graphs` makes them.
@@ -47,7 +48,8 @@ class OnnxEngine:
         self, graphs: Mapping[str, bytes], latent_weight: Floats, threads: int | None = None, *, int8: bool = False
     ) -> None:
         sessions = (_session(graphs[name], threads or cores()) for name in GRAPHS)
-        self._condition, self._start, self._step = sessions
+        self._utterances, self._context, self._start, self._step = sessions
+        self._known: dict[bytes, Floats] = {}  # vectors of utterances, by a digest of their tokens
         self._vocabulary: int = self._step.get_outputs()[0].shape[1]
         self.name = f"ONNX Runtime {onnxruntime.__version__}{', int8' if int8 else ''}"
         self.rows, self.latent_weight = ROWS_TOGETHER, latent_weight
@@ -91,21 +93,37 @@ class OnnxEngine:
 
     def condition(self, batch: DialogBatch) -> Condition:
         """See `Engine.condition`."""
-        floors = batch.floors.T
+        vectors = self._encoded(batch)[batch.context.T]  # (S, B, 2H)
+        floors = batch.floors.T[:, :, None]
         feeds: dict[str, NDArray[Any]] = {
-            "tokens": batch.tokens.T,
-            "lengths": batch.lengths.astype(np.int32),
-            "context": batch.context.T,
-            "context_lengths": batch.context_lengths.astype(np.int32),
-            "floors": np.stack((floors, 1 - floors), axis=-1),  # responder, other
+            "said": np.concatenate((vectors, floors, 1 - floors), axis=2),  # the floor is the responder's, the other's
+            "lengths": batch.context_lengths.astype(np.int32),
             "topic": batch.topic,
             "profiles": batch.profiles,
             "profiles_known": batch.profiles_known,
         }
-        feeds = {name: np.ascontiguousarray(array) for name, array in feeds.items()}
-        vector, *prior = self._condition.run(None, feeds)
+        vector, *prior = self._context.run(None, feeds)
         mean, logvar = np.split(prior[0], 2, axis=1) if prior else np.zeros((2, len(vector), 0), np.float32)
         return Condition(vector, mean, logvar)
+
+    def _encoded(self, batch: DialogBatch) -> Floats:
+        """(U, 2H) the utterances' vectors; what was said in an earlier turn is remembered."""
+        keys = [
+            hashlib.blake2b(row[:length].tobytes()).digest()
+            for row, length in zip(batch.tokens, batch.lengths, strict=True)
+        ]
+        new = list({key: row for row, key in enumerate(keys) if key not in self._known}.values())
+        fresh: dict[bytes, Floats] = {}
+        if new:
+            lengths = batch.lengths[new]
+            tokens = np.ascontiguousarray(batch.tokens[new, : lengths.max()].T)
+            vectors = self._utterances.run(None, {"tokens": tokens, "lengths": lengths.astype(np.int32)})[0]
+            fresh = {keys[row]: vector for row, vector in zip(new, vectors, strict=True)}
+        found = np.stack([fresh[key] if key in fresh else self._known[key] for key in keys])
+        self._known |= fresh
+        for key in list(self._known)[: max(0, len(self._known) - REMEMBERED)]:  # the oldest
+            del self._known[key]
+        return found
 
     def start(self, condition: Floats, z: Floats) -> Floats:
         """See `Engine.start`."""
@@ -119,8 +137,10 @@ class OnnxEngine:
             "state": state,
             "sharpness": sharpness[:, None],
             "likeliest": np.array([min(likeliest, self._vocabulary)]),
+            "samples": np.array((sharpness != 1).any()),
         }
-        return Step(*self._step.run(STEP_OUTPUTS, feeds))
+        *said, mass, tempered = self._step.run(STEP_OUTPUTS, feeds)
+        return Step(*said, mass[:, 0], tempered[:, 0])
 
     @contextmanager
     def side_by_side(self) -> Iterator[Executor]:
@@ -140,6 +160,8 @@ def cores() -> int:
 def _session(graph: bytes, threads: int) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
+    # Threads that wait by turning take the cores from whatever else runs there, the web server first.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3  # errors
     return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 

@@ -1,4 +1,4 @@
-"""The model as three ONNX graphs, made from its weights without PyTorch: condition, start and step of `Engine`.
+"""The model as ONNX graphs, made from its weights without PyTorch: utterances and context, start, and step.
 
 ONNX's GRU with `linear_before_reset` is PyTorch's, with its gates in another order. Everything is in single precision;
 `int8` says which one product is not.
@@ -33,7 +33,8 @@ Sizes = Sequence[int | str]
 class _Graph:
     """A graph being written: nodes in order, each value under a name of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "value") -> None:
+        self._prefix = f"{name}_"
         self._nodes: list[NodeProto] = []
         self._constants: list[TensorProto] = []
         self._inputs: list[ValueInfoProto] = []
@@ -45,7 +46,7 @@ class _Graph:
 
     def constant(self, array: NDArray[np.generic] | Sequence[int]) -> str:
         array = np.asarray(array, dtype=None if isinstance(array, np.ndarray) else np.int64)
-        name = f"constant_{len(self._constants)}"
+        name = f"{self._prefix}constant_{len(self._constants)}"
         self._constants.append(numpy_helper.from_array(np.asarray(array, order="C"), name))
         return name
 
@@ -54,7 +55,7 @@ class _Graph:
         return self.add_many(kind, inputs, 1, **attributes)[0]
 
     def add_many(self, kind: str, inputs: Sequence[str], count: int, **attributes: Any) -> list[str]:
-        outputs = [f"value_{len(self._nodes)}_{index}" for index in range(count)]
+        outputs = [f"{self._prefix}{len(self._nodes)}_{index}" for index in range(count)]
         self._nodes.append(helper.make_node(kind, list(inputs), outputs, **attributes))
         return outputs
 
@@ -62,13 +63,20 @@ class _Graph:
         """X W^T + b, (R, I) -> (R, O)."""
         return self.add("Gemm", x, self.constant(weight.T), self.constant(bias))
 
-    def output(self, name: str, value: str, kind: int, sizes: Sizes) -> None:
-        self._nodes.append(helper.make_node("Identity", [value], [name]))
+    def output(self, name: str, value: str, kind: int, sizes: Sizes) -> str:
+        """Give a value the name under which it leaves the graph."""
+        for node in self._nodes:
+            for names in (node.input, node.output):
+                names[:] = [name if each == value else each for each in names]
         self._outputs.append(helper.make_tensor_value_info(name, kind, list(sizes)))
+        return name
+
+    def written(self, name: str) -> GraphProto:
+        return helper.make_graph(self._nodes, name, self._inputs, self._outputs, self._constants)
 
     def serialised(self, name: str) -> bytes:
-        graph: GraphProto = helper.make_graph(self._nodes, name, self._inputs, self._outputs, self._constants)
-        model: ModelProto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR)
+        graph, opset = self.written(name), helper.make_opsetid("", OPSET)
+        model: ModelProto = helper.make_model(graph, opset_imports=[opset], ir_version=IR)
         serialised: bytes = model.SerializeToString()
         return serialised
 
@@ -83,38 +91,41 @@ def graphs(weights: Weights, config: ModelConfig, *, int8: bool = False) -> dict
             each token's weights have 127; the integer sums are exact, so that a row still knows nothing of the others.
     """
     return {
-        "condition": _condition(weights, config),
+        "utterances": _utterances(weights, config),
+        "context": _context(weights, config),
         "start": _start(weights, config),
         "step": _step(weights, config, int8=int8),
     }
 
 
-def _condition(weights: Weights, config: ModelConfig) -> bytes:
-    """Tokens (L, U), lengths (U), context (S, B), ... -> vector (B, C), and where there is z prior (B, 2Z)."""
-    g = _Graph()
+def _utterances(weights: Weights, config: ModelConfig) -> bytes:
+    """Tokens (L, U), lengths (U) -> vectors (U, 2H)."""
+    g, width = _Graph(), 2 * config.utterance_size
     tokens, lengths = g.input("tokens", INT64, ("L", "U")), g.input("lengths", INT32, ("U",))
-    slots, used = g.input("context", INT64, ("S", "B")), g.input("context_lengths", INT32, ("B",))
-    floors, topic = g.input("floors", FLOAT, ("S", "B", 2)), g.input("topic", INT64, ("B",))
-    profiles = g.input("profiles", FLOAT, ("B", 2, PROFILE_FEATURES))
-    known = g.input("profiles_known", FLOAT, ("B", 2, PROFILE_FEATURES))
-
     embedded = g.add("Gather", g.constant(weights["embedding.weight"]), tokens)  # (L, U, E)
     directions = _gru(g, weights, "utterance_encoder.gru.", ("_l0", "_l0_reverse"), embedded, lengths)  # (2, U, H)
-    width = 2 * config.utterance_size
-    utterances = g.add("Reshape", g.add("Transpose", directions, perm=[1, 0, 2]), g.constant([-1, width]))  # (U, 2H)
-    said = g.add("Concat", g.add("Gather", utterances, slots), floors, axis=2)  # (S, B, 2H + 2)
-    context = g.add("Squeeze", _gru(g, weights, "context_encoder.cell.", ("",), said, used), g.constant([0]))  # (B, G)
+    vectors = g.add("Reshape", g.add("Transpose", directions, perm=[1, 0, 2]), g.constant([-1, width]))
+    g.output("vectors", vectors, FLOAT, ("U", width))
+    return g.serialised("utterances")
 
+
+def _context(weights: Weights, config: ModelConfig) -> bytes:
+    """Said (S, B, 2H + 2), utterances with their floor, ... -> vector (B, C), and where there is z prior (B, 2Z)."""
+    g = _Graph()
+    said, used = g.input("said", FLOAT, ("S", "B", 2 * config.utterance_size + 2)), g.input("lengths", INT32, ("B",))
+    topic, profiles = g.input("topic", INT64, ("B",)), g.input("profiles", FLOAT, ("B", 2, PROFILE_FEATURES))
+    known = g.input("profiles_known", FLOAT, ("B", 2, PROFILE_FEATURES))
+    context = g.add("Squeeze", _gru(g, weights, "context_encoder.cell.", ("",), said, used), g.constant([0]))  # (B, G)
     told = g.add("Greater", known, g.constant(_scalar(0.0)))
     profiles = g.add("Where", told, profiles, g.constant(weights["unknown_profile"]))
     profiles = g.add("Reshape", profiles, g.constant([-1, 2 * PROFILE_FEATURES]))
     vector = g.add("Concat", g.add("Gather", g.constant(weights["topic.weight"]), topic), profiles, context, axis=1)
-    g.output("vector", vector, FLOAT, ("B", condition_size(config)))
+    vector = g.output("vector", vector, FLOAT, ("B", condition_size(config)))
     if config.latent_size:
         hidden = g.add("Tanh", g.linear(vector, weights["prior_network.0.weight"], weights["prior_network.0.bias"]))
         prior = g.linear(hidden, weights["prior_network.2.weight"], weights["prior_network.2.bias"])
         g.output("prior", prior, FLOAT, ("B", 2 * config.latent_size))
-    return g.serialised("condition")
+    return g.serialised("context")
 
 
 def _start(weights: Weights, config: ModelConfig) -> bytes:
@@ -143,20 +154,30 @@ def _step(weights: Weights, config: ModelConfig, *, int8: bool) -> bytes:
     reset, update = g.add_many("Split", (gates, g.constant([size, size])), 2, axis=1)
     new = g.add("Tanh", g.add("Add", to_new, g.add("Mul", reset, new_from_state)))
     following = g.add("Add", new, g.add("Mul", update, g.add("Sub", state, new)))  # n + z (h - n)
-    g.output("next_state", following, FLOAT, ("R", size))
+    following = g.output("next_state", following, FLOAT, ("R", size))
 
     output_weight, output_bias = weights["decoder.output.weight"], weights["decoder.output.bias"]
     multiply = _linear_int8 if int8 else _Graph.linear
     logits = multiply(g, following, output_weight, output_bias)  # (R, V)
-    g.output("logits", logits, FLOAT, ("R", len(output_bias)))
+    logits = g.output("logits", logits, FLOAT, ("R", len(output_bias)))
     values, ids = g.add_many("TopK", (logits, likeliest), 2, axis=1, largest=1, sorted=1)
-    g.output("values", values, FLOAT, ("R", "K"))
+    values = g.output("values", values, FLOAT, ("R", "K"))
     g.output("ids", ids, INT64, ("R", "K"))
-    below = g.add("Sub", logits, g.add("ReduceMax", logits, axes=[1], keepdims=1))
+    peak = g.add("Slice", values, g.constant([0]), g.constant([1]), g.constant([1]))  # (R, 1)
+    below = g.add("Sub", logits, peak)
     ones = g.constant(np.ones((len(output_bias), 1), np.float32))  # ReduceSum adds up in an order that depends on R
-    for name, exponent in (("mass", below), ("tempered", g.add("Mul", below, sharpness))):
-        g.output(name, g.add("Squeeze", g.add("MatMul", g.add("Exp", exponent), ones), g.constant([1])), FLOAT, ("R",))
+    mass = g.output("mass", _mass(g, below, ones), FLOAT, ("R", 1))
+    tempered, greedy = _Graph("tempered"), _Graph("greedy")  # what is only computed where somebody samples
+    tempered.output("sharpened", _mass(tempered, tempered.add("Mul", below, sharpness), ones), FLOAT, ("R", 1))
+    greedy.output("the_same", greedy.add("Identity", mass), FLOAT, ("R", 1))
+    branches = {"then_branch": tempered.written("tempered"), "else_branch": greedy.written("greedy")}
+    g.output("tempered", g.add("If", g.input("samples", TensorProto.BOOL, ()), **branches), FLOAT, ("R", 1))
     return g.serialised("step")
+
+
+def _mass(g: _Graph, exponents: str, ones: str) -> str:
+    """(R, 1) sums of exponentials."""
+    return g.add("MatMul", g.add("Exp", exponents), ones)
 
 
 def _gru(g: _Graph, weights: Weights, prefix: str, suffixes: Sequence[str], x: str, lengths: str) -> str:

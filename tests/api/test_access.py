@@ -149,7 +149,12 @@ def test_pages_of_named_origins_may_ask(serve, stub):
 def test_pages_of_other_origins_may_not(serve, stub):
     client = serve(stub, cors_origins=ORIGIN)
     stranger = {"Origin": "https://evil.example"}
-    assert client.options("/respond", headers=PREFLIGHT | stranger).status_code == 400
+    refused = client.options("/respond", headers=PREFLIGHT | stranger)
+    assert (refused.status_code, refused.headers["content-type"]) == (400, "application/problem+json")
+    assert refused.json()["type"] == "/problems/origin-refused"
+    assert "access-control-allow-origin" not in refused.headers
+    other_method = client.options("/respond", headers=PREFLIGHT | {"Access-Control-Request-Method": "DELETE"})
+    assert other_method.json()["type"] == "/problems/origin-refused"
     assert "access-control-allow-origin" not in client.get("/topics", headers=stranger).headers
 
 

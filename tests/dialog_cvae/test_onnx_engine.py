@@ -105,6 +105,28 @@ def test_a_context_is_encoded_alike_to_the_bit_in_any_batch(encoded: EncodedCorp
             np.testing.assert_array_equal(some, all_[rows])
 
 
+def test_what_was_said_before_is_not_encoded_again(encoded: EncodedCorpus, monkeypatch):
+    model, responses = a_model(WIDE, 20), encoded.responses
+    engine, fresh = onnx_engine(model), onnx_engine(model)
+    runs: list[int] = []
+    encode = engine._utterances.run
+
+    class Spied:
+        def run(self, names: None, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+            runs.append(len(feeds["lengths"]))
+            return encode(names, feeds)
+
+    monkeypatch.setattr(engine, "_utterances", Spied())
+    monkeypatch.setattr("dialog_cvae.runtime.onnx_engine.REMEMBERED", 12)
+    for rows in (responses[4:5], responses[4:5], responses[5:6], responses, responses[4:6], responses[-3:]):
+        batch = collate(encoded, rows, 9)
+        for found, expected in zip(engine.condition(batch), fresh.condition(batch), strict=True):
+            np.testing.assert_array_equal(found, expected)
+    assert runs[0] > 1
+    assert runs[1] == 1  # of the second nothing was new, of the third what came after
+    assert len(engine._known) <= 12
+
+
 def test_eight_bits_come_close():
     model, rows = a_model(WIDE, 997), np.arange(70)
     for found, expected in zip(

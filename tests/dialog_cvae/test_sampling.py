@@ -27,7 +27,8 @@ def chosen(logits: Floats, temperature: float, top_p: float, uniforms: Floats, l
     values = np.take_along_axis(said, ids, axis=1)
     below = said.astype(np.float64) - values[:, :1]
     masses = (np.exp(below * factor).sum(axis=1).astype(np.float32) for factor in (1.0, sharp[:, None]))
-    ways = Ways(temperatures, np.full(len(logits), top_p), uniforms, rules_out[:, forbidden.tokens])
+    forbids = np.pad(rules_out[:, forbidden.tokens], ((0, 0), (0, 1)))
+    ways = Ways(temperatures, np.full(len(logits), top_p), uniforms, sharp, forbids)
     return choose(Step(said, np.zeros((len(logits), 1), np.float32), values, ids, *masses), ways, forbidden)
 
 
