@@ -13,6 +13,7 @@ import argparse
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Mapping, Sequence
@@ -253,6 +254,11 @@ def _run(given: argparse.Namespace) -> int:
         raise ConfigError(f"port: should be 1 to 65535, got {given.port}")
     if given.detach and given.address is None:
         raise ConfigError("detach: Ray on this machine ends with this command: give the --address of a cluster")
+    if given.address is None:
+        try:
+            socket.create_server((given.host, given.port)).close()
+        except OSError as error:  # where Ray would try without an end
+            raise ConfigError(f"port: {given.host}:{given.port} can't be listened on: {error.strerror}") from None
     application, serve = app(scale), _serve()
     ray = ray_cluster.connected(given.address, EXTRA)
     stop = threading.Event()

@@ -84,6 +84,14 @@ def test_a_wrong_option_is_one_line(monkeypatch, capsys, arguments, words):
     assert [word for word in words if word not in line] == []
 
 
+def test_a_port_that_is_taken_is_refused(monkeypatch, capsys):
+    monkeypatch.setenv("DIALOG_CVAE_CHECKPOINT", "x")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert cluster.main([f"--port={port}"]) == 2
+    assert capsys.readouterr().err.startswith(f"error: port: 127.0.0.1:{port} can't be listened on: ")
+
+
 def test_help_teaches(capsys):
     with pytest.raises(SystemExit, match="0"):
         cluster.main(["--help"])
