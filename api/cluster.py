@@ -257,7 +257,7 @@ def _run(given: argparse.Namespace) -> int:
     if given.address is None:
         try:
             socket.create_server((given.host, given.port)).close()
-        except OSError as error:  # where Ray would try without an end
+        except OSError as error:  # told before Ray is started for nothing
             raise ConfigError(f"port: {given.host}:{given.port} can't be listened on: {error.strerror}") from None
     application, serve = app(scale), _serve()
     ray = ray_cluster.connected(given.address, EXTRA)
