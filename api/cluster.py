@@ -13,6 +13,7 @@ import argparse
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Mapping, Sequence
@@ -223,6 +224,8 @@ examples
       checkpoint or other settings, it replaces the replicas a few at a time while the others answer
   serve status; serve shutdown
       how a detached service is, and its end
+  RAY_AUTH_MODE=token python -m api.cluster --address HEAD:6379 --detach
+      from elsewhere, to a cluster that asks for its token, as Ray does by default
 
 API keys are best given as DIALOG_CVAE_API_KEYS_FILE: Ray shows the environment of its replicas to its users.
 """
@@ -251,6 +254,11 @@ def _run(given: argparse.Namespace) -> int:
         raise ConfigError(f"port: should be 1 to 65535, got {given.port}")
     if given.detach and given.address is None:
         raise ConfigError("detach: Ray on this machine ends with this command: give the --address of a cluster")
+    if given.address is None:
+        try:
+            socket.create_server((given.host, given.port)).close()
+        except OSError as error:  # told before Ray is started for nothing
+            raise ConfigError(f"port: {given.host}:{given.port} can't be listened on: {error.strerror}") from None
     application, serve = app(scale), _serve()
     ray = ray_cluster.connected(given.address, EXTRA)
     stop = threading.Event()

@@ -119,7 +119,7 @@ LAYERS = {
     ),
     "service": Layer(
         ("api", "api.*"),
-        imports=("foundations", "parts", "networks", "inference", "service"),
+        imports=("command line basics", "foundations", "parts", "networks", "inference", "service"),
     ),
 }
 
