@@ -208,7 +208,10 @@ async def _refuse_http(request: Request, error: Exception) -> Response:
         message = f"body: cannot be read as JSON: {_shortened(str(error.__cause__), MAX_MESSAGE_CHARS)}"
         return _invalid(request.scope, [{"loc": ["body"], "msg": message, "type": "json_invalid"}])
     kind = error.kind if isinstance(error, Refusal) else BY_STATUS.get(error.status_code)
-    return document(request.scope, error.status_code, kind, str(error.detail), error.headers)
+    headers = dict(error.headers or {})
+    if headers.get("Allow") == "GET":
+        headers["Allow"] = "GET, HEAD"  # see `api.observing`
+    return document(request.scope, error.status_code, kind, str(error.detail), headers)
 
 
 async def _nobody(_request: Request, _error: Exception) -> Response:

@@ -183,6 +183,8 @@ class _PageFiles(StaticFiles):
         """Answer with a file."""
         if not _has_page(scope.get("state", {}).get("service")):
             raise HTTPException(404)
+        if scope["method"] != "GET":  # HEAD comes as GET, see `api.observing`
+            raise HTTPException(405, headers={"Allow": "GET"})
         await super().__call__(scope, receive, send)
 
     def file_response(self, *args: Any, **kwargs: Any) -> Response:

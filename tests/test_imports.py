@@ -114,7 +114,7 @@ LAYERS = {
         imports=("command line basics", "foundations", "metrics", "parts", "networks", "inference", "eval library"),
     ),
     "service command lines": Layer(
-        ("api.chat",),
+        ("api.chat", "api.cluster"),
         imports=("command line basics", "foundations", "parts", "networks", "inference", "service"),
     ),
     "service": Layer(

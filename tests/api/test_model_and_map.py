@@ -125,10 +125,28 @@ def test_the_page_and_its_parts_are_served(serve, stub):
     assert client.get("/page/app.js").text == "1"
     assert client.get("/page/nothing.js").status_code == 404
     assert client.get("/page/../app.py").status_code == 404
+    assert client.get("/page/%2e%2e/app.py").status_code == 404
     assert client.get("/topics").status_code == 200
+
+
+@pytest.mark.usefixtures("page")
+def test_browsers_are_told_to_take_nothing_from_elsewhere(serve, stub):
+    client = serve(stub)
+    for answer in (client.get("/"), client.get("/page/app.js")):
+        assert answer.headers["content-security-policy"].startswith("default-src 'self'; ")
+        assert "unsafe" not in answer.headers["content-security-policy"]
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["x-frame-options"] == "DENY"
+    missing = client.get("/page/nothing.js")
+    assert missing.json()["type"] == "/problems/not-found"
+    other_method = client.post("/page/app.js")
+    assert (other_method.status_code, other_method.headers["allow"]) == (405, "GET, HEAD")
+    head = client.head("/page/app.js")
+    assert (head.status_code, head.content, head.headers["content-length"]) == (200, b"", "1")
 
 
 @pytest.mark.usefixtures("page")
 def test_without_the_page_the_documentation_is_shown(serve, stub):
     client = serve(stub, page=False)
     assert client.get("/", follow_redirects=False).headers["location"] == "docs"
+    assert client.get("/page/app.js").status_code == 404

@@ -51,9 +51,9 @@ def test_where_nothing_is(client, method, path):
         ("GET", "/respond", "POST"),
         ("DELETE", "/respond", "POST"),
         ("OPTIONS", "/respond", "POST"),
-        ("TRACE", "/topics", "GET"),
-        ("BREW", "/health/live", "GET"),
-        ("PUT", "/metrics", "GET"),
+        ("TRACE", "/topics", "GET, HEAD"),
+        ("BREW", "/health/live", "GET, HEAD"),
+        ("PUT", "/metrics", "GET, HEAD"),
     ],
 )
 def test_another_method_is_told_which_is_allowed(client, method, path, allowed):
