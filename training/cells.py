@@ -80,7 +80,7 @@ class Cell:
         values = {name: new for name, (_, new) in changed.items() if name != _SEED}
         if any(values.get(name) is not None for name in _DURATIONS):  # one duration takes the place of the other
             values = {name: value for name, value in values.items() if name not in _DURATIONS or value is not None}
-        options = (f"--recipe={self.recipe}", f"--seed={self.seed}", *(_option(*item) for item in values.items()))
+        options = (f"--recipe={self.recipe}", f"--seed={self.seed}", *(option(*item) for item in values.items()))
         return options if self.init is None else (*options, f"--init={self.init}")
 
     def command(self, folder: Path) -> str:
@@ -240,7 +240,7 @@ def _text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _option(name: str, value: object) -> str:
+def option(name: str, value: object) -> str:
     """The option that gives a field its value."""
     if isinstance(value, bool):
         return f"--{short_name(name)}" if value else f"--no-{short_name(name)}"

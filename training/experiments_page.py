@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from dialog_cvae.checkpoint import write_atomically
 from eval.report import markdown_table
+from training import arguments
+from training.cells import option
 from training.experiments_measures import as_json
 from training.experiments_plan import Asked, Budget, Experiment, Fitted
 from training.sweep_report import Estimate
@@ -80,11 +83,16 @@ def shown(value: Estimate | None, digits: int = 2) -> str:
 
 def facts(experiment: Experiment, asked: Asked, budget: Budget) -> list[str]:
     """What was done, for the head of the page."""
-    seeds = ", ".join(map(str, asked.seeds))
+    seeds = ",".join(map(str, asked.seeds))
+    given = {name: value for name, value in arguments.flat(asked.given).items() if name != "corpus.dir"}
+    over = ", ".join(f"`{name}` {value}" for name, value in given.items())
+    command = ["python", "-m", "training.experiments", experiment.name, f"--size={asked.size}", f"--seeds={seeds}"]
+    command += [option(name, value) for name, value in given.items()]
     return [
         f"- Size `{asked.size}`: {budget.about}",
+        *([f"- Over that, in every row: {over}."] if given else []),
         f"- Recipe `{budget.recipe}`; seeds {seeds}; figures are of the last update's weights, on the test split.",
-        f"- `python -m training.experiments {experiment.name} --size {asked.size} --seeds {seeds.replace(' ', '')}`",
+        f"- `{shlex.join(command)}`",
     ]
 
 
