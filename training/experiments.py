@@ -105,7 +105,7 @@ def asked_for(args: argparse.Namespace, given: Mapping[str, Any], entry: Entry) 
     size: SizeName = args.size or entry.size
     seeds = parse_seeds(args.seeds or str(entry.experiment.budgets[size].seeds))
     out = args.out or Path("runs") / f"{args.experiment}-{size}"
-    return Asked(out, size, seeds, given, args.jobs, args.device, not args.no_fit)
+    return Asked(out, size, seeds, given, args.jobs, args.device, not args.no_fit, args.rows or "")
 
 
 def _parser() -> Parser:

@@ -87,6 +87,7 @@ def facts(experiment: Experiment, asked: Asked, budget: Budget) -> list[str]:
     given = {name: value for name, value in arguments.flat(asked.given).items() if name != "corpus.dir"}
     over = ", ".join(f"`{name}` {value}" for name, value in given.items())
     command = ["python", "-m", "training.experiments", experiment.name, f"--size={asked.size}", f"--seeds={seeds}"]
+    command += [f"--rows={asked.rows}"] if asked.rows else []
     command += [option(name, value) for name, value in given.items()]
     return [
         f"- Size `{asked.size}`: {budget.about}",

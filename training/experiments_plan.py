@@ -97,6 +97,7 @@ class Asked:
         given: fields over budget and row.
         jobs, device: see `training.sweep`.
         fits: whether to fit what is missing.
+        rows: keys of the rows that were chosen, as they were given; empty for all.
     """
 
     out: Path
@@ -106,6 +107,7 @@ class Asked:
     jobs: int | None = None
     device: str = "auto"
     fits: bool = True
+    rows: str = ""
 
 
 class Fitted(NamedTuple):

@@ -93,6 +93,7 @@ def test_toy_goes_on_from_what_is_there(run: Run, tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(experiments_measures, "_measure", lambda *_: pytest.fail("it is measured"))
     again, without_fit = run("toy"), run("toy", "--no-fit", "--rows=cyclical,constant")
     assert {**again, "said": ""} == {**first, "said": ""}
+    assert "--rows=cyclical,constant`" in without_fit["page"]
     assert without_fit["figures"] == {key: first["figures"][key] for key in ("constant", "cyclical")}
 
 
