@@ -1,40 +1,79 @@
-# One image for serving and for training, with the shipped model. The second stage takes the finished environment only,
-# so pip's leavings stay behind.
-FROM python:3.11-slim AS build
+# Two images from one file:
+#   docker build .                  `serve`, the default: the service with ONNX Runtime and the shipped model, without torch
+#   docker build --target train .   `train`: everything that fits and evaluates models, with torch for CPUs
+# The stages that install are left behind; an image gets the finished environment only.
+FROM python:3.11-slim AS source
 
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
-ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
-RUN python -m venv /app/venv
-ENV PATH=/app/venv/bin:$PATH
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+# No pip in the environment itself: the one of the base image installs into it.
+RUN python -m venv --without-pip /app/venv
 WORKDIR /src
-
-COPY constraints.txt ./
-# PyTorch's own index has a CPU build without gigabytes of CUDA. Where that index can't be reached, the installation
-# below takes the ordinary build of the same version.
-RUN pip install --no-deps --index-url "$TORCH_INDEX" --retries 1 --timeout 20 --constraint constraints.txt torch \
-    || echo "PyTorch's CPU index can't be reached: taking the ordinary build"
-
-COPY pyproject.toml README.md LICENSE ./
+COPY constraints.txt pyproject.toml README.md LICENSE ./
 COPY dialog_cvae dialog_cvae
 COPY training training
 COPY eval eval
 COPY api api
-RUN pip install --constraint constraints.txt '.[serve,train]' && pip uninstall --yes pip
 
 
-FROM python:3.11-slim
+FROM source AS install-serve
 
+# Taken out again: test suites, C headers, type stubs, and ONNX Runtime's tools for making models, together a fifth of
+# what is installed.
+RUN pip --python /app/venv/bin/python install --constraint constraints.txt '.[serve]' \
+    && cd /app/venv/lib/python3.*/site-packages \
+    && find . -type d '(' -name tests -o -name test ')' -prune -exec rm -rf {} + \
+    && find . -type f '(' -name '*.h' -o -name '*.hpp' -o -name '*.pyi' ')' -delete \
+    && rm -rf onnxruntime/transformers onnxruntime/tools onnxruntime/datasets numpy/f2py numpy/distutils
+COPY models /app/models
+# A reply from what is left shows that nothing needed the rest, and leaves the model's graphs where they are looked for.
+RUN DIALOG_CVAE_CACHE=/app/cache /app/venv/bin/python -c "import api.app, dialog_cvae as d; \
+    reply = d.load('/app/models/swda').respond(d.Conversation('1', (d.Utterance('A', 'Hello.'),)), respond_as='B', n=1); \
+    print(reply[0].text)" \
+    && chmod -R a+rX /app/cache
+
+
+FROM source AS install-train
+
+# PyTorch's own index has a CPU build without gigabytes of CUDA. Where that index can't be reached, the installation
+# below takes the ordinary build of the same version.
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+RUN pip --python /app/venv/bin/python install --no-deps --index-url "$TORCH_INDEX" --retries 1 --timeout 20 \
+        --constraint constraints.txt torch \
+    || echo "PyTorch's CPU index can't be reached: taking the ordinary build"
+RUN pip --python /app/venv/bin/python install --constraint constraints.txt '.[serve,train]'
+
+
+FROM python:3.11-slim AS train
+
+# A number, so that an orchestrator can see that it is not root's. The file system may be read-only but for /tmp and
+# /models; what is downloaded and encoded is kept beside the models.
 RUN useradd --uid 10001 --create-home app && install --directory --owner app /models
-COPY --from=build /app/venv /app/venv
+COPY --from=install-train /app/venv /app/venv
 COPY models /app/models
 ENV PATH=/app/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
-    MPLCONFIGDIR=/tmp/matplotlib \
-    DIALOG_CVAE_CHECKPOINT=/app/models/swda
-USER app
-WORKDIR /home/app
+    PYTHONDONTWRITEBYTECODE=1 \
+    XDG_CACHE_HOME=/models/.cache \
+    MPLCONFIGDIR=/tmp/matplotlib
+USER 10001:10001
+WORKDIR /models
 VOLUME /models
+CMD ["python", "-m", "training.fit", "--help"]
+
+
+FROM python:3.11-slim AS serve
+
+RUN useradd --uid 10001 --no-create-home app && install --directory --owner app /models
+COPY --from=install-serve /app /app
+ENV PATH=/app/venv/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    ORT_DISABLE_TELEMETRY=1 \
+    DIALOG_CVAE_CACHE=/app/cache \
+    DIALOG_CVAE_CHECKPOINT=/app/models/swda
+USER 10001:10001
+WORKDIR /app
 EXPOSE 8000
-HEALTHCHECK --start-period=30s --interval=10s --timeout=5s --retries=3 \
+HEALTHCHECK --start-period=10s --interval=10s --timeout=5s --retries=3 \
     CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8000/health/ready', timeout=4)"]
 CMD ["uvicorn", "api.app:app", "--host", "0.0.0.0", "--port", "8000"]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import errors
@@ -18,7 +19,7 @@ from dialog_cvae.errors import ConfigError
 
 # What needs no key: an orchestrator's probes, the page (it asks its user for a key) and the documentation.
 OPEN = {"/", "/health/live", "/health/ready", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"}
-OPEN_BELOW = "/page/"
+OPEN_BELOW = ("/page/", "/problems/")
 FOR_PROXIES = {"basic", "digest", "negotiate"}  # schemes of Authorization that are none of ours
 MIN_KEY_CHARS, MAX_KEY_CHARS = 16, 256
 
@@ -117,10 +118,16 @@ class Cors:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the connection on, through Starlette's middleware where it has something to do."""
         service = scope.get("state", {}).get("service") if scope["type"] == "http" else None
-        origins = service.settings.cors_origins if service is not None else ()
-        await (self._for(origins) if origins else self.app)(scope, receive, send)
+        if service is None or not service.settings.cors_origins:
+            await self.app(scope, receive, send)
+            return
+        middleware, headers = self._for(service.settings.cors_origins), Headers(scope=scope)
+        if scope["method"] == "OPTIONS" and "origin" in headers and "access-control-request-method" in headers:
+            await _preflight(scope, middleware.preflight_response(headers))(scope, receive, send)
+        else:
+            await middleware(scope, receive, send)
 
-    def _configured(self, origins: tuple[str, ...]) -> ASGIApp:
+    def _configured(self, origins: tuple[str, ...]) -> CORSMiddleware:
         return CORSMiddleware(
             self.app,
             allow_origins=origins,
@@ -128,3 +135,12 @@ class Cors:
             allow_headers=("Authorization", "Content-Type", "X-API-Key", HEADER),
             expose_headers=("Retry-After", HEADER),
         )
+
+
+def _preflight(scope: Scope, answer: Response) -> Response:
+    """Starlette's answer; a refusal as a problem document."""
+    if answer.status_code < 400:
+        return answer
+    kept = {name: value for name, value in answer.headers.items() if not name.startswith("content-")}
+    detail = "pages of this origin may not ask that of this server"
+    return errors.document(scope, answer.status_code, "origin-refused", detail, kept)

@@ -20,13 +20,19 @@ from api.access import Cors, KeyGuard, Keys, read_keys
 from api.batcher import Batcher
 from api.limits import BodyLimit
 from api.metrics import Metrics
-from api.observing import Observer
+from api.observing import Failsafe, Observer
 from api.routes import mount_page, router
 from api.service import Service
 from api.settings import Settings, effective, read_settings, unknown_variables
 from api.words import read_filter
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.respond import Responder
+
+DESCRIPTION = """
+Whatever is refused or fails is answered with a problem document (RFC 9457, `application/problem+json`), also for other
+paths and methods than these; its `type` leads to what it means. Every answer carries an `X-Request-ID`: the client's
+own, if it sent one of up to 128 letters, digits and `._~-`. The server's log has the request under it.
+"""
 
 
 class State(TypedDict):
@@ -92,6 +98,7 @@ def create_app(
     application = FastAPI(
         title="Dialog responses",
         summary="Diverse responses to a conversation, drawn from a conditional VAE",
+        description=DESCRIPTION,
         version=version("dialog-cvae"),
         lifespan=lifespan,
         redirect_slashes=False,
@@ -101,7 +108,7 @@ def create_app(
     errors.install(application)
     openapi.install(application, Settings.model_construct())
     # The last is the outermost: what refuses a request early is still observed, and may be read by pages.
-    for middleware in (BodyLimit, KeyGuard, Cors, Observer, errors.StartupLine):
+    for middleware in (BodyLimit, KeyGuard, Failsafe, Cors, Observer, errors.StartupLine):
         application.add_middleware(middleware)
     return application
 

@@ -175,7 +175,8 @@ class Batcher:
 
     def _retry_after(self) -> int:
         """Seconds until about half of what is waiting will be done, from 1 to a minute."""
-        rows = sum(job.rows for job in (*tuple(self._waiting), *tuple(self._working)))
+        with self._changed:
+            rows = sum(job.rows for job in (*self._waiting, *tuple(self._working)))
         return min(MAX_RETRY_S, max(1, math.ceil(rows * self._row_seconds / 2)))
 
     def _run(self) -> None:

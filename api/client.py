@@ -17,18 +17,35 @@ import asyncio
 import random
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypedDict, TypeVar, Unpack
 
 import httpx2
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
-from api.schemas import PROBLEM_TYPE, InvalidRequest, Model, Problem, RespondResponse, Topics, Turn
-from dialog_cvae.errors import DialogCvaeError
+from api.answers import (
+    InvalidRequestError,
+    ServiceError,
+    UnauthorisedError,
+    UnavailableError,
+    UnreachableError,
+    read,
+    retry_after,
+)
+from api.schemas import PROBLEM_TYPE, Model, RespondResponse, Topics, Turn
 
-MAX_SHOWN_CHARS = 200
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "InvalidRequestError",
+    "Options",
+    "Patience",
+    "ServiceError",
+    "UnauthorisedError",
+    "UnavailableError",
+    "UnreachableError",
+]
+
 JITTER = 0.25  # of a wait, at most: who was refused together shall not return together
 
 T = TypeVar("T", bound=BaseModel)
@@ -48,37 +65,6 @@ class Options(TypedDict, total=False):
     respond_as: str | None
     map: bool | None
     at: tuple[float, float] | None
-
-
-class ServiceError(DialogCvaeError):
-    """The service did not answer.
-
-    Attributes:
-        problem: its problem document; for what is no answer of the service, one that says so.
-        retry_after: seconds after which to try again; None where it does not say.
-    """
-
-    def __init__(self, problem: Problem, retry_after: float | None = None) -> None:
-        super().__init__(problem.detail)
-        self.problem, self.retry_after = problem, retry_after
-
-
-class InvalidRequestError(ServiceError):
-    """A field is missing, unknown or out of its limits: `problem.errors` says which."""
-
-    problem: InvalidRequest
-
-
-class UnauthorisedError(ServiceError):
-    """The service wants an API key, and got none or another one."""
-
-
-class UnavailableError(ServiceError):
-    """The service is too busy, or not ready, and stayed so for as long as the client may wait."""
-
-
-class UnreachableError(DialogCvaeError):
-    """There is no connection, or it ended, or the answer took too long."""
 
 
 class Patience(NamedTuple):
@@ -102,7 +88,7 @@ class Patience(NamedTuple):
         """
         if response.status_code != 503 or attempt >= self.retries:
             return None
-        after = _retry_after(response)
+        after = retry_after(response)
         wait = (2.0**attempt / 2 if after is None else after) * (1 + JITTER * random.random())
         return wait if waited_s + wait <= self.wait_s else None
 
@@ -169,7 +155,7 @@ class Client:
                 raise _unreachable(self._http.base_url, error) from error
             wait_s = self._patience.wait(response, attempt, waited_s)
             if wait_s is None:
-                return _read(response, kind)
+                return read(response, kind)
             time.sleep(wait_s)
             attempt, waited_s = attempt + 1, waited_s + wait_s
 
@@ -222,7 +208,7 @@ class AsyncClient:
                 raise _unreachable(self._http.base_url, error) from error
             wait_s = self._patience.wait(response, attempt, waited_s)
             if wait_s is None:
-                return _read(response, kind)
+                return read(response, kind)
             await asyncio.sleep(wait_s)
             attempt, waited_s = attempt + 1, waited_s + wait_s
 
@@ -266,53 +252,3 @@ def _turn(said: Said) -> str | dict[str, str]:
         return said
     speaker, text = (said.speaker, said.text) if isinstance(said, Turn) else said
     return {"speaker": speaker, "text": text}
-
-
-def _read(response: httpx2.Response, kind: type[T]) -> T:
-    """The answer; unknown fields are a newer server's.
-
-    Raises:
-        ServiceError: it is none.
-    """
-    if response.is_success:
-        try:
-            return kind.model_validate_json(response.content, extra="ignore")
-        except ValidationError:
-            raise ServiceError(_foreign(response, "is no answer of this service")) from None
-    status, after = response.status_code, _retry_after(response)
-    problem = _problem(response)
-    if isinstance(problem, InvalidRequest):
-        raise InvalidRequestError(problem, after)
-    raise {401: UnauthorisedError, 503: UnavailableError}.get(status, ServiceError)(problem, after)
-
-
-def _problem(response: httpx2.Response) -> Problem:
-    kind = InvalidRequest if response.status_code == 422 else Problem
-    try:
-        return kind.model_validate_json(response.content, extra="ignore")
-    except ValidationError:
-        return _foreign(response, "came instead of an answer")
-
-
-def _foreign(response: httpx2.Response, what: str) -> Problem:
-    """A problem document for what does not come from the service, such as a proxy's page."""
-    shown = " ".join(response.text[:MAX_SHOWN_CHARS].split())
-    return Problem(
-        type="about:blank",
-        title=response.reason_phrase,
-        status=response.status_code,
-        detail=f"{response.url}: status {response.status_code} {response.reason_phrase} {what}: {shown!r}",
-        instance="about:blank",
-    )
-
-
-def _retry_after(response: httpx2.Response) -> float | None:
-    """Seconds that the header says, which may also be a date."""
-    value = response.headers.get("retry-after", "").strip()
-    if value.isascii() and value.isdecimal():
-        return float(value[:9])
-    try:
-        date = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    return max(0.0, (date.astimezone(UTC) - datetime.now(UTC)).total_seconds())

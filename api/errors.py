@@ -11,7 +11,7 @@ import json
 import sys
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
@@ -28,32 +28,71 @@ CLIENT_GONE = 499  # in logs and metrics, as nginx has it; nobody is left to rec
 MAX_PROBLEMS = 20
 MAX_ECHO_CHARS = 80
 MAX_MESSAGE_CHARS = 1000
-TITLES = {
-    "unauthorised": "An API key is needed",
-    "not-found": "There is nothing here",
-    "method-not-allowed": "The method is not allowed here",
-    "body-too-slow": "The body did not come in time",
-    "body-too-large": "The body is too large",
-    "invalid-request": "The request is not valid",
-    "internal-error": "The server failed",
-    "not-loaded": "The model is not loaded yet",
-    "queue-full": "Too many requests are waiting",
-    "answer-too-slow": "The answer took too long",
-    "closing": "The server is about to end",
+
+
+class Kind(NamedTuple):
+    """A kind of problem.
+
+    Attributes:
+        title: in short.
+        meaning: what to do about it; what the problem's `type` leads to.
+        counted: the reason that such a rejection is counted under; None where it is no rejection.
+    """
+
+    title: str
+    meaning: str
+    counted: str | None = None
+
+
+KINDS = {
+    "unauthorised": Kind(
+        "An API key is needed",
+        "Send one of the server's API keys as Authorization: Bearer KEY, or as X-API-Key: KEY. If both are sent, both "
+        "must be right.",
+        "unauthorised",
+    ),
+    "not-found": Kind(
+        "There is nothing here", "The path is none of the service's, or its operator has switched it off."
+    ),
+    "method-not-allowed": Kind("The method is not allowed here", "The header Allow names the methods that are."),
+    "body-too-slow": Kind(
+        "The body did not come in time", "Send the whole body at once; the connection was ended.", "timeout"
+    ),
+    "body-too-large": Kind(
+        "The body is too large",
+        "No request within the limits that GET /model tells is as long. Nothing of it was read, or no more than the "
+        "limit, and the connection was ended.",
+        "too_large",
+    ),
+    "invalid-request": Kind(
+        "The request is not valid", "Each of `errors` names a field, its limit and the value that was sent.", "invalid"
+    ),
+    "origin-refused": Kind(
+        "Pages of other origins may not do this",
+        "The operator names the origins whose pages may ask in DIALOG_CVAE_CORS_ORIGINS: by GET, HEAD and POST, with "
+        "the headers Authorization, Content-Type, X-API-Key and X-Request-ID.",
+    ),
+    "internal-error": Kind(
+        "The server failed", "Tell its operator the request id, which is in `instance` and in the header X-Request-ID."
+    ),
+    "not-loaded": Kind("The model is not loaded yet", "Try again after as many seconds as Retry-After says."),
+    "queue-full": Kind(
+        "Too many requests are waiting",
+        "Try again after as many seconds as Retry-After says: by then about half of them should be answered.",
+        "queue_full",
+    ),
+    "answer-too-slow": Kind(
+        "The answer took too long", "Ask for fewer responses, or try again after Retry-After seconds.", "timeout"
+    ),
+    "closing": Kind(
+        "The server is about to end", "Try again after Retry-After seconds; another one may take its place."
+    ),
 }
-KINDS = {404: "not-found", 405: "method-not-allowed", 422: "invalid-request", 500: "internal-error"}
-REASONS = {  # what rejections are counted as
-    "unauthorised": "unauthorised",
-    "body-too-slow": "timeout",
-    "body-too-large": "too_large",
-    "invalid-request": "invalid",
-    "queue-full": "queue_full",
-    "answer-too-slow": "timeout",
-}
+BY_STATUS = {404: "not-found", 405: "method-not-allowed", 422: "invalid-request", 500: "internal-error"}
 
 
 class Refusal(HTTPException):
-    """A refusal of a kind in `TITLES`."""
+    """A refusal of a kind in `KINDS`."""
 
     def __init__(self, status: int, kind: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(status, detail, dict(headers or {}))
@@ -82,11 +121,11 @@ def document(
 ) -> Response:
     """The answer that tells a problem."""
     trace = trace_of(scope)
-    trace.rejection = REASONS.get(kind or "")
+    trace.rejection = KINDS[kind].counted if kind else None
     phrase = HTTPStatus(status).phrase if status in set(HTTPStatus) else "Error"
     content: dict[str, Any] = {
         "type": f"/problems/{kind}" if kind else "about:blank",
-        "title": TITLES[kind] if kind else phrase,
+        "title": KINDS[kind].title if kind else phrase,
         "status": status,
         "detail": detail,
         "instance": trace.uri,
@@ -136,12 +175,9 @@ def _describe(item: Mapping[str, Any], content_type: str) -> dict[str, Any]:
 
 
 def messages(items: Iterable[Mapping[str, Any]]) -> list[str]:
-    """What is wrong, in words, of errors as pydantic or FastAPI report them."""
-    found = [
-        _describe({**item, "loc": ("body", *item["loc"])}, "") if item["loc"][:1] != ("body",) else _describe(item, "")
-        for item in items
-    ]
-    return [each["msg"] for each in found]
+    """What is wrong with a request, in words, of errors as pydantic and FastAPI report them."""
+    rooted = (item if item["loc"][:1] == ("body",) else {**item, "loc": ("body", *item["loc"])} for item in items)
+    return [_describe(item, "")["msg"] for item in rooted]
 
 
 def _invalid(scope: Scope, items: Iterable[Mapping[str, Any]]) -> Response:
@@ -171,8 +207,11 @@ async def _refuse_http(request: Request, error: Exception) -> Response:
         # FastAPI's word for JSON that breaks the parser: bytes that are not UTF-8, deep nesting, endless numbers.
         message = f"body: cannot be read as JSON: {_shortened(str(error.__cause__), MAX_MESSAGE_CHARS)}"
         return _invalid(request.scope, [{"loc": ["body"], "msg": message, "type": "json_invalid"}])
-    kind = error.kind if isinstance(error, Refusal) else KINDS.get(error.status_code)
-    return document(request.scope, error.status_code, kind, str(error.detail), error.headers)
+    kind = error.kind if isinstance(error, Refusal) else BY_STATUS.get(error.status_code)
+    headers = dict(error.headers or {})
+    if headers.get("Allow") == "GET":
+        headers["Allow"] = "GET, HEAD"  # see `api.observing`
+    return document(request.scope, error.status_code, kind, str(error.detail), headers)
 
 
 async def _nobody(_request: Request, _error: Exception) -> Response:

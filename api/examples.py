@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from api.errors import TITLES
+from api.errors import KINDS
 
 REQUEST_EXAMPLES: dict[str, dict[str, Any]] = {
     "conversation": {
@@ -52,7 +52,7 @@ _INSTANCE = "urn:dialog-cvae:request:3f1c0c4f8f0d4d7f9c1c5f0f4b0e8a52"
 def _problem(status: int, kind: str, detail: str) -> dict[str, Any]:
     return {
         "type": f"/problems/{kind}",
-        "title": TITLES[kind],
+        "title": KINDS[kind].title,
         "status": status,
         "detail": detail,
         "instance": _INSTANCE,

@@ -11,7 +11,15 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+    multiprocess,
+)
 
 from dialog_cvae.errors import ConfigError
 
@@ -33,6 +41,7 @@ class Metrics:
         if (shared := _shared_folder()) is not None:
             _prepare(shared)
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)  # memory, processor time and open files, where there is /proc
         self._requests = Counter(
             "dialog_cvae_requests", "Requests answered", ["route", "method", "status"], registry=self.registry
         )

@@ -44,13 +44,34 @@ class Observer:
 
         try:
             await self.app(scope, receive, sending)
-        except Exception as error:
-            logs.event("failed", logging.ERROR, error=error, request_id=trace.request_id)
-            if status != errors.CLIENT_GONE:
-                raise  # the answer is on its way: the server can only hang up
-            await errors.failure(scope)(scope, receive, sending)
         finally:
             _tell(scope, trace, method, status, time.perf_counter() - begun)
+
+
+class Failsafe:
+    """Answers where we fail: with the request's id for the client, and the reason in the log."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the connection on; what is raised ends here, unless the answer is on its way already."""
+        started = False
+
+        async def sending(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, sending if scope["type"] == "http" else send)
+        except Exception as error:
+            if scope["type"] != "http":
+                raise
+            logs.event("failed", logging.ERROR, error=error, request_id=tracing.trace_of(scope).request_id)
+            if started:
+                raise  # the server can only hang up
+            await errors.failure(scope)(scope, receive, send)
 
 
 def _without_body(send: Send) -> Send:

@@ -58,7 +58,9 @@ def install(app: FastAPI, settings: Settings, topics: Sequence[str] | None = Non
 
 
 def _document(app: FastAPI, settings: Settings, topics: Sequence[str] | None, needs_key: bool) -> dict[str, Any]:
-    content = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
+    content = get_openapi(
+        title=app.title, version=app.version, summary=app.summary, description=app.description, routes=app.routes
+    )
     for path, operations in content["paths"].items():
         for operation in operations.values():
             if needs_key and not is_open(path, settings):

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, FastAPI, HTTPException, Request
-from fastapi.responses import FileResponse, RedirectResponse, Response
+from fastapi.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.types import Receive, Scope, Send
 
 from api.batcher import Busy
-from api.errors import Refusal
+from api.errors import KINDS, Refusal
 from api.examples import PROBLEM_EXAMPLES, REQUEST_EXAMPLES, RESPONSE_EXAMPLE
 from api.limits import while_connected
 from api.schemas import (
@@ -156,6 +156,14 @@ def metrics(service: Ready, request: Request) -> Response:
     return Response(request.state.metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
 
 
+@router.get("/problems/{kind}", include_in_schema=False)
+async def explain(kind: str) -> Response:
+    """What a problem document's `type` means."""
+    if kind not in KINDS:
+        raise HTTPException(404, "there is no such problem")
+    return PlainTextResponse(f"{KINDS[kind].title}\n\n{KINDS[kind].meaning}\n")
+
+
 @router.get("/", include_in_schema=False)
 async def root(request: Request) -> Response:
     """The page; where there is none, lead a browser to the documentation."""
@@ -175,6 +183,8 @@ class _PageFiles(StaticFiles):
         """Answer with a file."""
         if not _has_page(scope.get("state", {}).get("service")):
             raise HTTPException(404)
+        if scope["method"] != "GET":  # HEAD comes as GET, see `api.observing`
+            raise HTTPException(405, headers={"Allow": "GET"})
         await super().__call__(scope, receive, send)
 
     def file_response(self, *args: Any, **kwargs: Any) -> Response:

@@ -101,9 +101,8 @@ class Service:
         for field in CHOSEN_BY_DIVERSITY:
             value = getattr(request, field)
             if request.diversity is not None and value is not None:
-                message = (
-                    f"can't be given together with {field}, which it chooses, got {request.diversity:g} and {value:g}"
-                )
+                values = f"got {request.diversity:g} and {value:g}"
+                message = f"decides how words are sampled, and can't be given together with {field}, {values}"
                 problems.append(errors.problem(("diversity",), "contradiction", message))
         if problems:
             raise RequestValidationError(problems)
@@ -111,12 +110,9 @@ class Service:
     def _defaults(self, diversity: float | None) -> Decoding:
         """How to draw when a request says no more: as the settings say, else as the checkpoint says."""
         stored = self.responder.decoding
-        base = replace(stored, max_tokens=min(self.settings.max_tokens, stored.max_tokens))
-        if diversity is not None:
-            return decoding_for(diversity, base)
-        return replace(
-            base, **{name: value for name in SPELLED_OUT if (value := getattr(self.settings, name)) is not None}
-        )
+        given = {name: value for name in SPELLED_OUT if (value := getattr(self.settings, name)) is not None}
+        base = replace(stored, max_tokens=min(self.settings.max_tokens, stored.max_tokens), **given)
+        return base if diversity is None else decoding_for(diversity, base)
 
     def _decoding(self, request: RespondRequest) -> Decoding:
         """How to draw: as the request says, else as this server does."""

@@ -18,7 +18,7 @@ from dialog_cvae.errors import ConfigError
 
 PREFIX = "DIALOG_CVAE_"
 OTHERS = {PREFIX + name for name in ("DATA", "CACHE", "API_KEY")}  # of corpora, of caches and of clients
-SPELLED_OUT = ("temperature", "top_p", "prior_temperature", "candidates")  # what a diversity chooses
+SPELLED_OUT = ("temperature", "top_p", "prior_temperature", "candidates")  # how responses are drawn, one by one
 _ORIGIN = re.compile(r"https?://[a-z0-9.\-\[\]:]+")
 
 
@@ -87,7 +87,8 @@ class Settings(BaseSettings):
         "distinct draws, likeliest per token first; default: the checkpoint's",
     )
     diversity: Diversity | None = Field(
-        None, description="default diversity of responses, 0 to 1, in place of the four settings above"
+        None,
+        description="default diversity of responses, 0 to 1: chooses both temperatures, and selects from candidates",
     )
     blocked_words: Path | None = Field(
         None, description="file of words and phrases, one a line, that no response may hold; default: no filter"
@@ -114,7 +115,10 @@ class Settings(BaseSettings):
     def _consistent(self) -> Self:
         if self.api_keys is not None and self.api_keys_file is not None:
             raise ValueError(f"{PREFIX}API_KEYS and {PREFIX}API_KEYS_FILE are both set: set one")
-        chosen = [PREFIX + name.upper() for name in SPELLED_OUT if getattr(self, name) is not None]
+        chosen = [
+            PREFIX + name.upper() for name in ("temperature", "prior_temperature") if getattr(self, name) is not None
+        ]
+        chosen += [f"{PREFIX}CANDIDATES 0"] if self.candidates == 0 else []
         if self.diversity is not None and chosen:
             raise ValueError(f"{PREFIX}DIVERSITY can't be set together with {' and '.join(chosen)}, which it chooses")
         if self.device != "cpu" and self.engine not in (None, "torch"):

@@ -6,12 +6,14 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from typing import IO
 
 from dialog_cvae.errors import DialogCvaeError
 
@@ -59,18 +61,23 @@ def served(checkpoint: Path, settings: Mapping[str, object]) -> Iterator[Served]
     variables = {f"DIALOG_CVAE_{name}": str(value) for name, value in chosen.items() if value is not None}
     command = [sys.executable, "-m", "uvicorn", "api.app:app", "--port", str(port), "--no-access-log"]
     begin = time.perf_counter()
-    process = subprocess.Popen(command, env=os.environ | variables, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    try:
-        while not _ready(port):
-            if process.poll() is not None or time.perf_counter() - begin > STARTS_S:
-                process.kill()
-                said = process.communicate()[1].decode(errors="replace").strip().splitlines()
-                raise DialogCvaeError(f"the service did not start: {said[-1] if said else 'it said nothing'}")
-            time.sleep(0.01)
-        yield Served(port, process, time.perf_counter() - begin)
-    finally:
-        process.terminate()
-        process.communicate()
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(command, env=os.environ | variables, stdout=log, stderr=log)
+        try:
+            while not _ready(port):
+                if process.poll() is not None or time.perf_counter() - begin > STARTS_S:
+                    raise DialogCvaeError(f"the service did not start: {_last_lines(log)}")
+                time.sleep(0.01)
+            yield Served(port, process, time.perf_counter() - begin)
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _last_lines(log: IO[bytes]) -> str:
+    log.seek(0)
+    lines = log.read().decode(errors="replace").strip().splitlines()
+    return "; ".join(lines[-2:]) if lines else "it said nothing"
 
 
 def _ready(port: int) -> bool:

@@ -49,6 +49,7 @@ LAYERS = {
             "dialog_cvae.data.*",
             "dialog_cvae.distributions",
             "dialog_cvae.devices",
+            "dialog_cvae.ray_cluster",
             "dialog_cvae.products",
             "dialog_cvae.recurrence",
             "dialog_cvae.likelihood",
@@ -120,12 +121,12 @@ LAYERS = {
         imports=("command line basics", "foundations", "metrics", "parts", "networks", "inference", "eval library"),
     ),
     "service command lines": Layer(
-        ("api.chat",),
+        ("api.chat", "api.cluster"),
         imports=("command line basics", "foundations", "parts", "networks", "inference", "service"),
     ),
     "service": Layer(
         ("api", "api.*"),
-        imports=("foundations", "parts", "networks", "inference", "service"),
+        imports=("command line basics", "foundations", "parts", "networks", "inference", "service"),
     ),
 }
 

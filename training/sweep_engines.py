@@ -6,9 +6,6 @@ by CPUs and GPUs and repeats where a machine is lost; all machines must see the 
 
 from __future__ import annotations
 
-import logging
-import os
-import socket
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,14 +14,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import joblib
 
+from dialog_cvae import ray_cluster
 from dialog_cvae.errors import ConfigError
 from training import capacity, setup
 from training.sweep_task import Ending, Task, work
 
 if TYPE_CHECKING:
     from training.cells import Cell
-
-ANSWER_SECONDS = 10.0  # within which a cluster answers
 
 Ended = Callable[[int, Ending], object]
 
@@ -96,7 +92,7 @@ class OnRay:
         Raises:
             ConfigError: Ray is not installed, cannot be reached, or has not what one cell needs.
         """
-        ray = _connected(self.address)
+        ray = ray_cluster.connected(self.address, "ray")
         try:
             fit = ray.remote(work).options(**self._needs(ray.cluster_resources()))
             waiting, running = deque(enumerate(tasks)), dict[Any, int]()
@@ -163,29 +159,3 @@ def on_one_machine(
 def threads_of(cells: Sequence[Cell]) -> int:
     """CPU threads of the cell that has most."""
     return max(cell.config.train.threads or 1 for cell in cells)
-
-
-def _connected(address: str | None) -> Any:
-    """Ray, connected."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere unless somebody asks for it
-    try:
-        import ray
-    except ModuleNotFoundError:
-        raise ConfigError("engine: Ray is not installed: pip install 'dialog-cvae[ray]'") from None
-    try:
-        _knock(address or os.environ.get("RAY_ADDRESS", ""))
-        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise ConfigError(f"address: no Ray cluster at {address!r} ({str(error).strip().splitlines()[0]})") from None
-    return ray
-
-
-def _knock(address: str) -> None:
-    """Refuse an address where nobody answers, which Ray itself would try for many minutes.
-
-    Raises:
-        OSError, ValueError: nobody answers, or it is no address.
-    """
-    host, colon, port = address.rpartition("://")[2].rpartition(":")
-    if colon:  # not a name such as auto
-        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_SECONDS).close()

@@ -139,8 +139,8 @@ class OnnxEngine:
             "likeliest": np.array([min(likeliest, self._vocabulary)]),
             "samples": np.array((sharpness != 1).any()),
         }
-        *said, mass, tempered = self._step.run(STEP_OUTPUTS, feeds)
-        return Step(*said, mass[:, 0], tempered[:, 0])
+        logits, following, values, ids, mass, tempered = self._step.run(STEP_OUTPUTS, feeds)
+        return Step(logits, following, values, ids, mass[:, 0], tempered[:, 0])
 
     @contextmanager
     def side_by_side(self) -> Iterator[Executor]:
@@ -160,6 +160,8 @@ def cores() -> int:
 def _session(graph: bytes, threads: int) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
+    # Threads that wait by turning take the cores from whatever else runs there, the web server first.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3  # errors
     return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 

@@ -149,8 +149,25 @@ def test_pages_of_named_origins_may_ask(serve, stub):
 def test_pages_of_other_origins_may_not(serve, stub):
     client = serve(stub, cors_origins=ORIGIN)
     stranger = {"Origin": "https://evil.example"}
-    assert client.options("/respond", headers=PREFLIGHT | stranger).status_code == 400
+    refused = client.options("/respond", headers=PREFLIGHT | stranger)
+    assert (refused.status_code, refused.headers["content-type"]) == (400, "application/problem+json")
+    assert refused.json()["type"] == "/problems/origin-refused"
+    assert "access-control-allow-origin" not in refused.headers
+    other_method = client.options("/respond", headers=PREFLIGHT | {"Access-Control-Request-Method": "DELETE"})
+    assert other_method.json()["type"] == "/problems/origin-refused"
     assert "access-control-allow-origin" not in client.get("/topics", headers=stranger).headers
+
+
+def test_pages_may_read_of_our_faults_too(serve, make_stub):
+    class Faulty(make_stub):
+        def respond(self, conversation, **asked):
+            if conversation.id == "request":
+                raise RuntimeError
+            return super().respond(conversation, **asked)
+
+    answer = serve(Faulty(), cors_origins="*").post("/respond", json=GOOD, headers={"Origin": ORIGIN})
+    assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (500, "*")
+    assert answer.json()["type"] == "/problems/internal-error"
 
 
 def test_without_the_setting_no_page_may(client):

@@ -124,6 +124,14 @@ def test_no_service_is_one_line_and_status_2(monkeypatch, capsys):
     assert error.count("\n") == 1
 
 
+def test_without_the_client_library_it_says_what_to_install(monkeypatch, capsys):
+    for name in ("api.client", "api.answers"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setitem(sys.modules, "httpx2", None)
+    assert main([]) == 2
+    assert "httpx2: pip install 'dialog-cvae[client]'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("options", [["-n", "many"], ["--diversity"], ["a", "b"], ["--speakers", "A"]])
 def test_wrong_options_are_one_line_and_status_2(options, capsys):
     with pytest.raises(SystemExit) as error:

@@ -27,6 +27,13 @@ def test_a_default_diversity_gives_way_to_what_a_request_spells_out(serve, stub)
     assert [asked["decoding"] for _, asked in stub.calls] == expected
 
 
+def test_the_nucleus_and_the_candidates_of_a_server_hold_for_every_diversity(serve, stub):
+    client = serve(stub, top_p=0.7, candidates=48, temperature=2.0)
+    client.post("/respond", json={"context": ["hi"], "diversity": 0.5})
+    ((_, asked),) = stub.calls
+    assert asked["decoding"] == decoding_for(0.5, Decoding(top_p=0.7, candidates=48))
+
+
 @pytest.mark.parametrize("given", [{"temperature": 0.5}, {"top_p": 0.9}, {"temperature": 0, "top_p": 1}])
 def test_diversity_beside_what_it_chooses_is_refused_naming_both(client, stub, given):
     answer = client.post("/respond", json={"context": ["hi"], "diversity": 0.5} | given)
@@ -118,10 +125,28 @@ def test_the_page_and_its_parts_are_served(serve, stub):
     assert client.get("/page/app.js").text == "1"
     assert client.get("/page/nothing.js").status_code == 404
     assert client.get("/page/../app.py").status_code == 404
+    assert client.get("/page/%2e%2e/app.py").status_code == 404
     assert client.get("/topics").status_code == 200
+
+
+@pytest.mark.usefixtures("page")
+def test_browsers_are_told_to_take_nothing_from_elsewhere(serve, stub):
+    client = serve(stub)
+    for answer in (client.get("/"), client.get("/page/app.js")):
+        assert answer.headers["content-security-policy"].startswith("default-src 'self'; ")
+        assert "unsafe" not in answer.headers["content-security-policy"]
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["x-frame-options"] == "DENY"
+    missing = client.get("/page/nothing.js")
+    assert missing.json()["type"] == "/problems/not-found"
+    other_method = client.post("/page/app.js")
+    assert (other_method.status_code, other_method.headers["allow"]) == (405, "GET, HEAD")
+    head = client.head("/page/app.js")
+    assert (head.status_code, head.content, head.headers["content-length"]) == (200, b"", "1")
 
 
 @pytest.mark.usefixtures("page")
 def test_without_the_page_the_documentation_is_shown(serve, stub):
     client = serve(stub, page=False)
     assert client.get("/", follow_redirects=False).headers["location"] == "docs"
+    assert client.get("/page/app.js").status_code == 404

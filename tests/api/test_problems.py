@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from api.errors import TITLES
+from api.errors import KINDS
 
 GOOD = {"context": ["hi"]}
 JSON = {"Content-Type": "application/json"}
@@ -20,7 +20,7 @@ def problem(answer, status: int, kind: str) -> dict[str, object]:
     assert answer.headers["x-content-type-options"] == "nosniff"
     content = answer.json()
     assert content["type"] == f"/problems/{kind}"
-    assert content["title"] == TITLES[kind]
+    assert content["title"] == KINDS[kind].title
     assert content["status"] == status
     assert content["instance"] == f"urn:dialog-cvae:request:{answer.headers['x-request-id']}"
     return content
@@ -51,9 +51,9 @@ def test_where_nothing_is(client, method, path):
         ("GET", "/respond", "POST"),
         ("DELETE", "/respond", "POST"),
         ("OPTIONS", "/respond", "POST"),
-        ("TRACE", "/topics", "GET"),
-        ("BREW", "/health/live", "GET"),
-        ("PUT", "/metrics", "GET"),
+        ("TRACE", "/topics", "GET, HEAD"),
+        ("BREW", "/health/live", "GET, HEAD"),
+        ("PUT", "/metrics", "GET, HEAD"),
     ],
 )
 def test_another_method_is_told_which_is_allowed(client, method, path, allowed):
@@ -163,3 +163,16 @@ def test_what_is_refused_is_counted_by_reason(serve, stub):
     text = client.get("/metrics").text
     for reason, count in (("unauthorised", 1), ("invalid", 2), ("too_large", 1)):
         assert f'dialog_cvae_rejections_total{{reason="{reason}"}} {count}.0' in text
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_type_of_a_problem_leads_to_what_it_means(serve, stub, kind):
+    answer = serve(stub, api_keys="k" * 16).get(f"/problems/{kind}")
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+    assert answer.text.startswith(KINDS[kind].title)
+    assert KINDS[kind].meaning in answer.text
+
+
+@pytest.mark.parametrize("kind", ["nothing", "queue-full/x", "", "%2e%2e%2ftopics"])
+def test_no_other_problem_is_explained(client, kind):
+    problem(client.get(f"/problems/{kind}"), 404, "not-found")

@@ -20,7 +20,6 @@ def test_health_and_topics(client):
     assert client.get("/health/live").json() == {"status": "live", "model": "stub", "licence": "CC BY 4.0"}
     assert client.get("/health/ready").json() == {"status": "ready"}
     assert client.get("/topics").json() == {"topics": ["MUSIC", "PETS", "Air Pollution"]}
-    assert client.get("/", follow_redirects=False).headers["location"] == "docs"
     assert "swagger" in client.get("/docs").text
 
 
@@ -87,6 +86,15 @@ def test_settings_come_from_the_environment(monkeypatch):
         ("TOP_P", "2", "less than or equal to 1"),
         ("DEVICE", "gpu", "pattern"),
         ("TIMEOUT_S", "-1", "greater than 0"),
+        ("BODY_TIMEOUT_S", "0", "greater than 0"),
+        ("ENGINE", "tensorflow", "'onnx'"),
+        ("DIVERSITY", "1.5", "less than or equal to 1"),
+        ("CORS_ORIGINS", "https://example.org/", "without a path"),
+        ("CORS_ORIGINS", "example.org", "without a path"),
+        ("CORS_ORIGINS", "*,https://example.org", "* alone"),
+        ("METRICS", "maybe", "'key'"),
+        ("LOG_FORMAT", "xml", "'json'"),
+        ("PAGE", "maybe", "boolean"),
     ],
 )
 def test_a_wrong_setting_is_one_line_that_names_variable_and_value(monkeypatch, name, value, words):
@@ -100,6 +108,60 @@ def test_a_wrong_setting_is_one_line_that_names_variable_and_value(monkeypatch, 
     assert value in message
     assert "Value error" not in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (("DIVERSITY", "0.5"), ("TEMPERATURE", "1")),
+        (("DIVERSITY", "0.5"), ("CANDIDATES", "0")),
+        (("API_KEYS", "my-secret-key-0123"), ("API_KEYS_FILE", "keys")),
+        (("DEVICE", "cuda"), ("ENGINE", "onnx-int8")),
+    ],
+)
+def test_settings_that_contradict_each_other_are_named_in_one_line(monkeypatch, first, second):
+    monkeypatch.setenv("DIALOG_CVAE_CHECKPOINT", "x")
+    for name, value in (first, second):
+        monkeypatch.setenv(f"DIALOG_CVAE_{name}", value)
+    with pytest.raises(ConfigError) as error:
+        read_settings()
+    message = str(error.value)
+    assert f"DIALOG_CVAE_{first[0]}" in message
+    assert f"DIALOG_CVAE_{second[0]}" in message
+    assert "secret" not in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "read"),
+    [
+        ("METRICS", " Off ", "off"),
+        ("METRICS", "1", "on"),
+        ("PAGE", "off", False),
+        ("LOG_TEXT", "on", True),
+        ("CORS_ORIGINS", "https://a.example, http://localhost:3000", ("https://a.example", "http://localhost:3000")),
+        ("CORS_ORIGINS", "*", ("*",)),
+        ("CORS_ORIGINS", "", ()),
+    ],
+)
+def test_how_settings_are_written(monkeypatch, name, value, read):
+    monkeypatch.setenv("DIALOG_CVAE_CHECKPOINT", "x")
+    monkeypatch.setenv(f"DIALOG_CVAE_{name}", value)
+    assert getattr(read_settings(), name.lower()) == read
+
+
+@pytest.mark.parametrize(("device", "engine"), [("cpu", "onnx"), ("cuda:1", "torch"), ("mps", "torch")])
+def test_the_engine_follows_the_device(device, engine):
+    assert Settings(checkpoint="x", device=device).engine_name == engine
+
+
+def test_a_model_that_gives_no_reply_is_not_ready(serve, make_stub):
+    class Silent(make_stub):
+        def respond(self, *_args, **_kwargs):
+            return []
+
+    with pytest.raises(ConfigError, match="gave no reply"):
+        serve(Silent())
 
 
 def start(**env: str) -> subprocess.CompletedProcess[str]:

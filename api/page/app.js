@@ -1,0 +1,298 @@
+/** The page: joins the conversation, the service and what is shown of both. */
+
+import { Asking } from "./asking.js";
+import { Conversation, length, tidy, visible } from "./conversation.js";
+import { Copier, curlCommand, KeyDialog } from "./dialogs.js";
+import { keep, recall } from "./kept.js";
+import { Log } from "./log.js";
+import { LatentMap, spoken } from "./map.js";
+import { Notices } from "./notices.js";
+import { Replies } from "./replies.js";
+import { Service } from "./service.js";
+import { Settings } from "./settings.js";
+import { TopicPicker } from "./topics.js";
+
+const $ = (id) => document.getElementById(id);
+const draft = $("draft");
+const keys = new KeyDialog($("key-dialog"));
+const service = new Service((rejected) => keys.ask(rejected));
+const copier = new Copier($("copy-dialog"));
+const notices = new Notices(
+  {
+    status: $("status"),
+    announcement: $("announcement"),
+    box: $("problem"),
+    text: $("problem-text"),
+    retry: $("problem-retry"),
+  },
+  draft,
+);
+const asking = new Asking(service, notices);
+const log = new Log($("turns"));
+const topics = new TopicPicker($("topic"), $("topic-list"), redraw);
+const replies = new Replies(
+  { section: $("replies"), title: $("replies-title"), keys: $("replies-keys"), cards: $("cards"), note: $("replies-note") },
+  { pick, light },
+);
+const map = new LatentMap($("map"), $("map-place"), { ask: askFrom, light, go: (card) => replies.go(card) });
+const settings = new Settings(
+  {
+    number: $("number"),
+    numberValue: $("number-value"),
+    diversity: $("diversity"),
+    diversityValue: $("diversity-value"),
+    seed: $("seed"),
+    seedProblem: $("seed-problem"),
+    newSeed: $("new-seed"),
+  },
+  redraw,
+);
+
+let conversation = new Conversation();
+let model = null; // what GET /model said
+let shown = null; // the replies on offer: {body, candidates: {text, fromMap}[], dots: {card, place, asked}[], note}
+
+/** The request for replies to the conversation as it stands. */
+function requestBody() {
+  const context = conversation.turns.map(({ speaker, text }) => ({ speaker, text }));
+  return {
+    context: context.slice(-(model?.limits.context ?? context.length)), // the model reads the last ones only
+    ...(topics.value === null ? {} : { topic: topics.value }),
+    respond_as: conversation.next,
+    ...settings.fields,
+    map: true,
+  };
+}
+
+/** Ask for replies to the conversation as it stands. */
+async function ask() {
+  if (!conversation.turns.length) return;
+  const body = requestBody();
+  map.rest();
+  replies.wait(body.num_responses);
+  const answer = await asked(body, ask);
+  if (!answer) return;
+  const candidates = answer.responses.map(({ text }) => ({ text, fromMap: false }));
+  const dots = answer.responses.map(({ place }, card) => ({ card, place, asked: false })).filter(({ place }) => place);
+  const note = candidates.length < body.num_responses ? fewer(candidates.length) : "";
+  offer({ body, candidates, dots, note });
+  reveal();
+  notices.announce(`${counted(candidates.length)} for ${body.respond_as}. ${note}`);
+  if (!model) loadModel();
+}
+
+/** Ask for one more reply, from a place of the map. */
+async function askFrom(place) {
+  const from = shown;
+  map.wait(place);
+  const answer = await asked({ ...from.body, num_responses: 1, at: place }, () => askFrom(place));
+  if (!answer || from !== shown) return;
+  const [reply] = answer.responses;
+  if (!reply) {
+    offer(from);
+    notices.say("From there the model has nothing to say.");
+    return;
+  }
+  const known = from.candidates.findIndex(({ text }) => text === reply.text);
+  const card = known < 0 ? from.candidates.push({ text: reply.text, fromMap: true }) - 1 : known;
+  from.dots.push({ card, place: reply.place ?? place, asked: true });
+  offer(from);
+  light(card);
+  const what = known < 0 ? `reply ${card + 1}: ${reply.text}` : `reply ${card + 1} again.`;
+  notices.say(`From ${spoken(place)}, ${what}`);
+}
+
+/** The service's answer; null when the request was overtaken or failed, and what was on offer before stands. */
+function asked(body, again) {
+  return asking.answer(body, again, (error) => {
+    offer(shown);
+    return refusedLine(error, body);
+  });
+}
+
+/** Give a line that the service refuses back to whoever wrote it: whether there was one. */
+function refusedLine(error, body) {
+  const last = body.context.length - 1;
+  const fault = error.fields?.find(({ loc }) => loc[1] === "context" && loc[2] === last);
+  if (!fault || draft.value || !conversation.past.length || conversation.turns.at(-1).picked) return false;
+  undo();
+  draftProblem(`The service refused this line: ${fault.msg}`);
+  draft.focus();
+  return true;
+}
+
+/** Show what is on offer: cards, and their dots. */
+function offer(what) {
+  shown = what;
+  replies.show(what?.candidates ?? [], what?.note);
+  if (what?.dots.length === 0) map.show(null, "This model draws no map.");
+  else map.show(what?.dots ?? null);
+}
+
+function light(card) {
+  replies.light(card);
+  map.light(card);
+}
+
+/** Settings have changed: what is on offer is drawn anew. */
+function redraw() {
+  render();
+  ask();
+}
+
+/** The next speaker says a line; replies of the other one are asked for. */
+function say(text, picked) {
+  conversation.say(text, { picked, shown });
+  turned();
+}
+
+/** The conversation is another one: show it, and ask for replies, unless those on offer then are still known. */
+function turned(known = null) {
+  asking.stop();
+  asking.solved();
+  offer(null);
+  render();
+  if (known && JSON.stringify(known.body) === JSON.stringify(requestBody())) offer(known);
+  else ask();
+}
+
+function pick(card) {
+  const candidate = shown?.candidates[card];
+  if (!candidate) return;
+  say(candidate.text, true);
+  const typing = matchMedia("(pointer: coarse)").matches ? $("replies-title") : draft; // no keyboard over the replies
+  typing.focus({ preventScroll: true });
+}
+
+function submit(event) {
+  event.preventDefault();
+  const text = tidy(draft.value);
+  const limit = model?.limits.text_chars ?? Infinity;
+  if (!visible(text)) return draftProblem("Write something first.");
+  if (length(text) > limit) {
+    return draftProblem(`This line has ${length(text)} characters, ${length(text) - limit} more than can be read.`);
+  }
+  draftProblem("");
+  draft.value = "";
+  say(text, false);
+  return $("replies-title").focus({ preventScroll: true });
+}
+
+function draftProblem(text) {
+  $("draft-problem").textContent = text;
+  draft.setAttribute("aria-invalid", String(text !== ""));
+}
+
+function undo() {
+  if (!conversation.past.length) return notices.say("There is nothing to undo.");
+  const { shown: known, turn } = conversation.undo();
+  if (turn && !turn.picked && !draft.value) draft.value = turn.text;
+  turned(known);
+  return notices.say(turn ? `Taken back: ${turn.text}` : "The conversation is back.");
+}
+
+function restart() {
+  if (!conversation.turns.length) return notices.say("The conversation is empty already.");
+  conversation.restart(shown);
+  turned();
+  draft.focus();
+  return notices.say("A new conversation. Undo brings the other one back.");
+}
+
+async function copy(text, what) {
+  if (!conversation.turns.length) return notices.say("There is nothing to copy yet.");
+  return (await copier.copy(text)) && notices.say(`${what} copied.`);
+}
+
+/** Show what depends on the conversation, and keep it for a reload. */
+function render() {
+  const { turns, next, past } = conversation;
+  log.show(turns);
+  replies.head(turns.length ? next : null);
+  $("draft-label").textContent = turns.length ? `Or write what ${next} says` : `Write what ${next} says`;
+  for (const radio of document.getElementsByName("next")) radio.checked = radio.value === next;
+  $("undo").lastElementChild.textContent = conversation.undoesRestart ? "Bring it back" : "Undo last turn";
+  $("undo").setAttribute("aria-disabled", String(!past.length));
+  for (const id of ["restart", "copy-text", "copy-curl"]) $(id).setAttribute("aria-disabled", String(!turns.length));
+  remember();
+}
+
+function remember() {
+  keep({ conversation, settings, topic: topics.value, draft: draft.value, numberKeys: replies.keysOn });
+}
+
+/** Bring the newest turn to the top unless it and all replies are in view. */
+function reveal() {
+  const turn = $("turns").lastElementChild;
+  if (turn.getBoundingClientRect().top >= 0 && $("replies").getBoundingClientRect().bottom <= innerHeight) return;
+  const behavior = matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth";
+  turn.scrollIntoView({ block: "start", behavior });
+}
+
+async function loadModel() {
+  try {
+    const [about, names] = await Promise.all([service.model(), service.topics()]);
+    model = about;
+    settings.limit(about);
+    topics.offer(names);
+    const licence = about.licence ? `, licence ${about.licence}` : "";
+    $("model").textContent = `Model: ${about.name}${licence}. Version ${about.version}, engine ${about.engine}.`;
+    asking.solved();
+  } catch (error) {
+    $("model").textContent = "Which model answers here could not be learnt.";
+    asking.tell(error, loadModel);
+  }
+}
+
+/** Keys that hold everywhere: Escape leads to the line and to the replies, a number picks a reply. */
+function shortcuts(event) {
+  const { key, target } = event;
+  if (event.ctrlKey || event.altKey || event.metaKey || event.isComposing || document.querySelector("dialog[open]")) return;
+  const writing = target.matches("textarea, input:not([type=range], [type=checkbox], [type=radio])");
+  if (key === "Escape") {
+    const leaves = target === draft && conversation.turns.length > 0;
+    (leaves ? $("replies-title") : draft).focus();
+  } else if (/^[1-9]$/u.test(key) && !writing && replies.keysOn && shown?.candidates[key - 1]) {
+    event.preventDefault(); // the line has the focus next, and would take the number
+    pick(key - 1);
+  }
+}
+
+function listen() {
+  $("composer").addEventListener("submit", submit);
+  draft.addEventListener("keydown", (event) => {
+    const composing = event.isComposing || event.keyCode === 229; // an Enter that ends a composition, in Safari
+    if (event.key === "Enter" && !event.shiftKey && !composing) submit(event);
+  });
+  draft.addEventListener("input", () => (draftProblem(""), remember()));
+  for (const radio of document.getElementsByName("next")) {
+    radio.addEventListener("change", () => ((conversation.next = radio.value), redraw()));
+  }
+  $("undo").addEventListener("click", undo);
+  $("restart").addEventListener("click", restart);
+  $("copy-text").addEventListener("click", () => copy(String(conversation), "Conversation"));
+  $("copy-curl").addEventListener("click", () =>
+    copy(curlCommand(shown?.body ?? requestBody(), service.hasKey), "Command"),
+  );
+  $("number-keys").addEventListener("change", remember);
+  document.addEventListener("keydown", shortcuts);
+}
+
+function restore() {
+  const kept = recall();
+  conversation = new Conversation(kept.conversation);
+  settings.restore(kept.settings ?? {});
+  topics.set(kept.topic ?? null);
+  draft.value = kept.draft ?? "";
+  $("number-keys").checked = kept.numberKeys ?? true;
+}
+
+const counted = (count) => (count === 1 ? "1 reply" : `${count || "No"} replies`);
+const fewer = (count) =>
+  count ? `Only ${count} different ${count === 1 ? "reply was" : "replies were"} found.` : "The model found no reply.";
+
+listen();
+restore();
+render();
+await loadModel();
+ask();

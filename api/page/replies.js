@@ -1,0 +1,135 @@
+/** The candidate replies as cards: one that is picked becomes the next turn. */
+
+const SKELETONS = 8;
+
+export class Replies {
+  /**
+   * @param {{section: HTMLElement, title: HTMLElement, keys: HTMLElement, cards: HTMLOListElement, note: HTMLElement}} parts
+   *   `keys` is the label of the switch for number keys
+   * @param {{pick: (card: number) => void, light: (card: number|null) => void}} on a card was picked; is pointed at
+   */
+  constructor(parts, on) {
+    Object.assign(this, { ...parts, on, count: 0 });
+    this.switch = this.keys.querySelector("input");
+    this.switch.addEventListener("change", () => this.#hintKeys());
+    const light = (event) => on.light(cardOf(event));
+    this.cards.addEventListener("click", (event) => cardOf(event) !== null && on.pick(cardOf(event)));
+    this.cards.addEventListener("pointerover", light);
+    this.cards.addEventListener("pointerleave", () => on.light(null));
+    this.cards.addEventListener("focusin", light);
+    this.cards.addEventListener("focusout", () => on.light(null));
+    this.cards.addEventListener("keydown", (event) => this.#key(event));
+  }
+
+  /** Whose replies these are; null hides them, as long as nobody has spoken. */
+  head(speaker) {
+    this.section.hidden = speaker === null;
+    this.title.textContent = `${speaker} could say`;
+  }
+
+  /** Replies are awaited: the old ones stay, dimmed, until then; where there are none, empty cards. */
+  wait(count) {
+    this.section.setAttribute("aria-busy", "true");
+    this.section.classList.add("waiting");
+    if (!this.count) this.cards.replaceChildren(...Array.from({ length: Math.min(count, SKELETONS) }, skeleton));
+  }
+
+  /** Nothing is awaited any more; `candidates` are shown. */
+  show(candidates, note = "") {
+    this.section.removeAttribute("aria-busy");
+    this.section.classList.remove("waiting");
+    const stays = this.#standing(candidates);
+    while (this.cards.children.length > stays) this.cards.lastElementChild.remove();
+    this.cards.append(...candidates.slice(stays).map((each, index) => card(each, stays + index)));
+    this.count = candidates.length;
+    this.#hintKeys();
+    this.note.textContent = note;
+    this.note.hidden = !note;
+  }
+
+  /** Highlight a card; none for null. */
+  light(card) {
+    this.#buttons.forEach((button, index) => button.classList.toggle("lit", index === card));
+  }
+
+  /** Lead the keyboard and the eye to a card. */
+  go(card) {
+    this.#buttons[card]?.focus();
+    this.#buttons[card]?.scrollIntoView({ block: "nearest" });
+  }
+
+  /** Whether number keys pick: single keys get in the way of people who steer by voice, so they can be switched off. */
+  get keysOn() {
+    return this.switch.checked;
+  }
+
+  #hintKeys() {
+    const last = Math.min(9, this.count);
+    this.keys.hidden = this.count === 0;
+    this.keys.querySelector("span").replaceChildren(...keyHint(last));
+    this.#buttons.slice(0, last).forEach((button, index) => {
+      if (this.keysOn) button.setAttribute("aria-keyshortcuts", String(index + 1));
+      else button.removeAttribute("aria-keyshortcuts");
+    });
+  }
+
+  get #buttons() {
+    return [...this.cards.querySelectorAll(".card")];
+  }
+
+  /** How many cards may stay, the focus with them, because they show these candidates already. */
+  #standing(candidates) {
+    const texts = this.#buttons.map((button) => button.querySelector(".text").textContent);
+    const changed = texts.findIndex((text, index) => text !== candidates[index]?.text);
+    return changed < 0 ? texts.length : changed;
+  }
+
+  #key(event) {
+    const here = cardOf(event);
+    const moves = { ArrowDown: here + 1, ArrowUp: here - 1, Home: 0, End: this.count - 1 };
+    if (here === null || !(event.key in moves)) return;
+    event.preventDefault();
+    this.go((moves[event.key] + this.count) % this.count);
+  }
+}
+
+function card(candidate, index) {
+  const item = document.createElement("li");
+  const button = item.appendChild(document.createElement("button"));
+  button.type = "button";
+  button.className = "card";
+  button.dataset.card = String(index);
+  button.append(span("number", `${index + 1}`), span("visually-hidden", ". "), span("text", candidate.text));
+  if (candidate.fromMap) button.append(span("from", "from the map"));
+  return item;
+}
+
+function skeleton() {
+  const item = document.createElement("li");
+  item.className = "skeleton";
+  item.setAttribute("aria-hidden", "true");
+  return item;
+}
+
+function span(name, text) {
+  const element = document.createElement("span");
+  element.className = name;
+  element.textContent = text;
+  return element;
+}
+
+function keyHint(last) {
+  const keys = last > 1 ? [key("1"), " to ", key(String(last))] : [key("1")];
+  return ["Keys ", ...keys, last > 1 ? " pick" : " picks"];
+}
+
+function key(name) {
+  const element = document.createElement("kbd");
+  element.textContent = name;
+  return element;
+}
+
+function cardOf(event) {
+  const button = event.target.closest(".card");
+  return button ? Number(button.dataset.card) : null;
+}

@@ -1,0 +1,83 @@
+/** How replies are drawn: their number, their diversity, the seed. */
+
+const SEEDS = 1_000_000; // short enough to be noted down
+
+export class Settings {
+  /**
+   * @param {{number: HTMLInputElement, diversity: HTMLInputElement, seed: HTMLInputElement, newSeed: HTMLButtonElement,
+   *   numberValue: HTMLElement, diversityValue: HTMLElement, seedProblem: HTMLElement}} parts
+   * @param {() => void} changed called when replies would be drawn in another way
+   */
+  constructor(parts, changed) {
+    Object.assign(this, parts);
+    this.touched = new Set(); // what is the person's choice, no longer the server's default
+    for (const name of ["number", "diversity"]) {
+      this[name].addEventListener("input", () => this.#tell());
+      this[name].addEventListener("change", () => this.touched.add(name) && changed());
+    }
+    this.seed.addEventListener("change", () => this.#checkSeed() && changed());
+    this.newSeed.addEventListener("click", () => {
+      this.seed.value = String(drawnSeed());
+      this.#checkSeed();
+      changed();
+    });
+    this.seed.value = String(drawnSeed());
+    this.#tell();
+  }
+
+  /** What GET /model says of limits and defaults. */
+  limit({ limits, defaults }) {
+    this.number.max = String(limits.num_responses);
+    if (!this.touched.has("number")) this.number.value = String(defaults.num_responses);
+    if (!this.touched.has("diversity") && defaults.diversity !== null) this.diversity.value = String(defaults.diversity);
+    this.#tell();
+  }
+
+  /** The fields of a request; an unreadable seed is told, and the last readable one holds. */
+  get fields() {
+    return {
+      num_responses: Number(this.number.value),
+      diversity: Number(this.diversity.value),
+      seed: this.lastSeed ?? Number(this.seed.value),
+    };
+  }
+
+  /** What `toJSON` gave, put back. */
+  restore({ number, diversity, seed }) {
+    for (const [name, value] of Object.entries({ number, diversity })) {
+      if (value === undefined) continue;
+      this[name].max = String(Math.max(Number(this[name].max), Number(value))); // until the limits are known
+      this[name].value = value;
+      this.touched.add(name);
+    }
+    if (seed !== undefined) this.seed.value = seed;
+    this.#checkSeed();
+    this.#tell();
+  }
+
+  toJSON() {
+    const touched = [...this.touched].map((name) => [name, this[name].value]);
+    return { ...Object.fromEntries(touched), seed: String(this.fields.seed) };
+  }
+
+  #checkSeed() {
+    const text = this.seed.value.trim();
+    const readable = /^\d+$/u.test(text) && Number.isSafeInteger(Number(text));
+    this.seed.setAttribute("aria-invalid", String(!readable));
+    this.seedProblem.textContent = readable ? "" : `A seed is a whole number from 0 to ${Number.MAX_SAFE_INTEGER}.`;
+    if (readable) this.lastSeed = Number(text);
+    return readable;
+  }
+
+  #tell() {
+    this.numberValue.textContent = this.number.value;
+    const diversity = Number(this.diversity.value);
+    this.diversityValue.textContent = diversity.toFixed(2);
+    const ends = { 0: ", the likeliest", 1: ", the most varied" };
+    this.diversity.setAttribute("aria-valuetext", `${diversity.toFixed(2)}${ends[diversity] ?? ""}`);
+  }
+}
+
+function drawnSeed() {
+  return crypto.getRandomValues(new Uint32Array(1))[0] % SEEDS;
+}

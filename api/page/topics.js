@@ -1,0 +1,119 @@
+/** A searchable list of topics: the editable combobox of the ARIA Authoring Practices, with "No topic" on top. */
+
+const NONE = "No topic";
+
+export class TopicPicker {
+  /**
+   * @param {HTMLInputElement} input role combobox
+   * @param {HTMLUListElement} list role listbox
+   * @param {() => void} changed called when another topic is chosen
+   */
+  constructor(input, list, changed) {
+    Object.assign(this, { input, list, changed, topics: [], value: null, active: -1 });
+    input.addEventListener("input", () => this.#open(input.value));
+    input.addEventListener("click", () => this.#open());
+    input.addEventListener("focus", () => input.select());
+    input.addEventListener("blur", () => this.#leave());
+    input.addEventListener("keydown", (event) => this.#key(event));
+    list.addEventListener("pointerdown", (event) => event.preventDefault()); // the input keeps the focus
+    list.addEventListener("click", (event) => this.#choose(event.target.closest("[role=option]")));
+  }
+
+  /** The topics the model knows; without any there is nothing to choose. */
+  offer(topics) {
+    this.topics = topics;
+    this.input.disabled = topics.length === 0;
+    if (this.value !== null && !topics.includes(this.value)) this.set(null);
+  }
+
+  /** Show a topic as chosen, or none for null. */
+  set(topic) {
+    this.value = topic;
+    this.input.value = topic ?? NONE;
+    this.#close();
+  }
+
+  get #options() {
+    return [...this.list.querySelectorAll("[role=option]:not([aria-disabled])")];
+  }
+
+  /** Open the list of what holds every word of the query; of everything without one. */
+  #open(query = "") {
+    const words = query.toLocaleLowerCase().split(/\s+/u).filter(Boolean);
+    const fits = (name) => words.every((word) => name.toLocaleLowerCase().includes(word));
+    const found = [null, ...this.topics].filter((topic) => fits(topic ?? NONE));
+    this.list.replaceChildren(...found.map((topic, index) => this.#option(topic, index)));
+    if (!found.length) this.list.append(nothing());
+    this.list.hidden = false;
+    this.input.setAttribute("aria-expanded", "true");
+    this.#activate(query ? 0 : Math.max(0, found.indexOf(this.value)));
+  }
+
+  #option(topic, index) {
+    const item = document.createElement("li");
+    item.id = `topic-${index}`;
+    item.role = "option";
+    item.textContent = topic ?? NONE;
+    item.topic = topic;
+    item.ariaSelected = String(topic === this.value);
+    return item;
+  }
+
+  #activate(index) {
+    const options = this.#options;
+    this.active = options.length ? (index + options.length) % options.length : -1;
+    options.forEach((option, position) => option.classList.toggle("active", position === this.active));
+    const option = options[this.active];
+    if (!option) return this.input.removeAttribute("aria-activedescendant");
+    this.input.setAttribute("aria-activedescendant", option.id);
+    option.scrollIntoView({ block: "nearest" });
+  }
+
+  #close() {
+    this.list.hidden = true;
+    this.input.setAttribute("aria-expanded", "false");
+    this.input.removeAttribute("aria-activedescendant");
+  }
+
+  #choose(option) {
+    if (!option || option.ariaDisabled) return;
+    const before = this.value;
+    this.set(option.topic);
+    this.input.select();
+    if (this.value !== before) this.changed();
+  }
+
+  /** Leaving takes a name that was typed in full; anything else falls back to what was chosen. */
+  #leave() {
+    const typed = this.input.value.trim().toLocaleLowerCase();
+    const before = this.value;
+    const named = this.topics.find((topic) => topic.toLocaleLowerCase() === typed);
+    this.set(named ?? (typed === "" ? null : before));
+    if (this.value !== before) this.changed();
+  }
+
+  #key(event) {
+    const open = !this.list.hidden;
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (step) {
+      if (open) this.#activate(this.active + step);
+      else this.#open();
+    } else if (event.key === "Enter" && open) {
+      this.#choose(this.#options[this.active]);
+    } else if (event.key === "Escape" && open) {
+      this.set(this.value);
+    } else {
+      return;
+    }
+    event.preventDefault();
+    event.stopPropagation();
+  }
+}
+
+function nothing() {
+  const item = document.createElement("li");
+  item.role = "option";
+  item.ariaDisabled = "true";
+  item.textContent = "No topic has this in its name";
+  return item;
+}

@@ -1,0 +1,130 @@
+"""The benchmark of the service: what it counts, whom it asks, and that its figures add up."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from benchmarks import serving
+from benchmarks.load import Load, run_load
+from benchmarks.served import served
+from benchmarks.talks import context_operations, naive_seconds, row_operations, talk_requests
+from dialog_cvae.checkpoint import Checkpoint
+from dialog_cvae.config import ModelConfig
+from dialog_cvae.decoding import Decoding
+from dialog_cvae.errors import DialogCvaeError
+from dialog_cvae.respond import Responder
+from dialog_cvae.types import Conversation, Utterance
+
+TINY = ModelConfig(
+    embedding_size=2, utterance_size=3, context_size=5, latent_size=7, decoder_size=11, topic_size=1, prior_size=13
+)
+
+
+def test_operations_worked_by_hand():
+    # 11 x 3 gates of 2 + 11 inputs, and 11 times 17 words
+    assert row_operations(TINY, 17) == 2 * (33 * 13 + 11 * 17)
+    # 13 tokens of two directions; 15 context gates of 6 + 2 + 5 inputs; condition 1 + 8 + 5 = 14
+    utterance, context = 13 * 2 * 9 * (2 + 3), 15 * (6 + 2 + 5)
+    assert context_operations(TINY, 4) == 2 * (4 * (utterance + context) + 13 * (14 + 14) + 11 * (14 + 7))
+
+
+def test_talks_are_the_seeds_and_never_the_same():
+    bodies = talk_requests(9, 5, 30, seed=1)
+    assert bodies == talk_requests(9, 5, 30, seed=1)
+    asked = [json.loads(body) for body in bodies]
+    assert {(len(body["context"]), body["num_responses"]) for body in asked} == {(9, 5)}
+    assert [body["seed"] for body in asked] == list(range(30))
+    long = [text for body in asked for text in body["context"] if len(text.split()) > 6]
+    assert len(set(long)) > 0.95 * len(long)
+
+
+def test_replies_of_the_copy_never_end(tiny_checkpoint: Checkpoint, tmp_path: Path):
+    serving.never_ending(tiny_checkpoint).save(tmp_path / "forced")
+    responder = Responder.load(tmp_path / "forced")
+    said = Conversation("talk", (Utterance("A", "we like cats"),))
+    replies = responder.respond(said, respond_as="B", decoding=Decoding(max_tokens=20))
+    assert {(reply.tokens, reply.finished) for reply in replies} == {(20, False)}
+
+
+def test_the_naive_way_takes_time(tiny_checkpoint: Checkpoint):
+    assert 0 < naive_seconds(tiny_checkpoint, 3, 2, 4, 2) < 5
+
+
+class Answers(BaseHTTPRequestHandler):
+    """200, 503 and, where a body says so, 500."""
+
+    protocol_version = "HTTP/1.1"
+    asked: list[bytes]
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.asked.append(body)
+        self.send_response({b"busy": 503, b"broken": 500}.get(body, 200))
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    Answers.asked = []
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+
+
+def test_each_request_is_asked_once_and_refusals_are_counted(port: int):
+    bodies = [b"%d" % index for index in range(40)] + [b"busy"] * 3
+    done = run_load(port, Load(4, bodies, 30))
+    assert sorted(Answers.asked) == sorted(bodies)
+    assert (len(done.seconds), done.refused) == (40, 3)
+    assert 0 < max(done.seconds) <= done.wall
+
+
+def test_a_fault_of_the_service_ends_the_measurement(port: int):
+    with pytest.raises(DialogCvaeError, match="the service answered 500"):
+        run_load(port, Load(1, [b"1", b"broken"], 30))
+    with pytest.raises(DialogCvaeError, match=r"no request was answered \(2 refused\)"):
+        run_load(port, Load(1, [b"busy"] * 2, 30))
+
+
+def test_a_service_that_does_not_start_is_told_of(tmp_path: Path):
+    with (
+        pytest.raises(DialogCvaeError, match=r"the service did not start: .*nothing"),
+        served(tmp_path / "nothing", {}),
+    ):
+        pass
+
+
+@pytest.mark.slow
+def test_it_prints_and_writes_figures_that_add_up(tiny_checkpoint: Checkpoint, tmp_path: Path, capsys):
+    tiny_checkpoint.save(tmp_path / "best")
+    options = ["--requests", "8", "--clients", "3", "--naive-requests", "2", "--json", str(tmp_path / "figures.json")]
+    assert serving.main([str(tmp_path / "best"), *options]) == 0
+    report = json.loads((tmp_path / "figures.json").read_text())
+    printed = capsys.readouterr().out
+    assert len(report["rows"]) == 10
+    for row in report["rows"]:
+        assert row["requests"] == 8
+        assert row["p50_ms"] <= row["p95_ms"] <= row["p99_ms"]
+        assert ("share_of_matrix_rate" in row) == row["forced"]
+    assert report["ratio_latency"] == pytest.approx(report["naive_ms"] / report["rows"][0]["p50_ms"])
+    assert f"ratio: {report['ratio_latency']:.1f} in latency" in printed
+    assert 20 < report["resident_mib"] < 2000
+
+
+def test_a_missing_checkpoint_is_refused(tmp_path: Path, capsys):
+    assert serving.main([str(tmp_path / "nothing")]) == 2
+    assert "nothing" in capsys.readouterr().err

@@ -1,0 +1,82 @@
+"""The operations page says what is so: settings, metrics, commands and files."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+from api import cluster
+from api.metrics import Metrics
+from api.settings import PREFIX, Settings
+from training import arguments
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "operations.md"
+TEXT = PAGE.read_text(encoding="utf-8")
+COMMANDS = [
+    line.split("  #")[0] for block in re.findall(r"^```\n(.*?)^```$", TEXT, re.M | re.S) for line in block.splitlines()
+]
+
+
+def settings_table() -> str:
+    """The table of settings as it should stand on the page."""
+    lines = ["| variable | default | what |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        value = "" if field.is_required() or field.default is None or field.default == () else field.default
+        shown = (
+            {True: "on", False: "off"}[value]
+            if isinstance(value, bool)
+            else f"{value:g}"
+            if isinstance(value, float)
+            else value
+        )
+        what = str(field.description).replace("|", "\\|")
+        lines.append(f"| `{PREFIX}{name.upper()}` | {shown} | {what}{' (required)' if field.is_required() else ''} |")
+    return "\n".join(lines)
+
+
+def test_the_table_of_settings_is_that_of_the_service():
+    (stands,) = re.findall(r"<!-- settings -->\n(.*?)\n?<!-- end of settings -->", TEXT, flags=re.DOTALL)
+    assert stands.strip() == settings_table(), f"the table in {PAGE.name} should be\n{settings_table()}"
+
+
+def test_every_variable_and_file_that_is_named_exists():
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | {"DIALOG_CVAE_CACHE"}
+    assert set(re.findall(rf"\b{PREFIX}[A-Z_]+\b", TEXT)) == known
+    for target in re.findall(r"\]\(([^)#]+)", TEXT):
+        assert (PAGE.parent / target).resolve().is_file() or "://" in target, target
+
+
+def test_the_table_of_metrics_is_that_of_the_service():
+    metrics = Metrics({"model": "m", "licence": "l", "engine": "e", "version": "v"})
+    exported = {
+        family.name + ("_total" if family.type == "counter" else "")
+        for family in metrics.registry.collect()
+        if not family.name.startswith("process_")
+    }
+    assert set(re.findall(r"^\| `(dialog_cvae_\w+)`", TEXT, flags=re.MULTILINE)) == exported
+
+
+def test_the_compose_files_variables_are_real():
+    compose = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+    assert all(f"${{{name}:-" in compose for name in ("CHECKPOINT", "DATA", "MODELS"))
+    assert "service.env" in compose
+
+
+def test_training_accepts_what_is_shown():
+    (line,) = [line for line in COMMANDS if " run --rm train " in line]
+    given = arguments.parse(shlex.split(line.partition(" train ")[2]))
+    assert arguments.run_options(given).out == Path("/models/run")
+
+
+def test_the_cluster_accepts_what_is_shown():
+    lines = [line for line in COMMANDS if "-m api.cluster" in line]
+    assert len(lines) == 2
+    for line in lines:
+        given = cluster._parser().parse_args(shlex.split(line.partition("api.cluster")[2]))
+        assert cluster._scale(given).min_replicas == 1
+    (line,) = [line for line in COMMANDS if line.startswith("serve run")]
+    pairs = dict(word.split("=") for word in shlex.split(line)[3:])
+    assert cluster.Scale.model_validate(pairs).max_replicas == 4
+    assert shlex.split(line)[2] == "api.cluster:app"
