@@ -54,6 +54,7 @@ LAYERS = {
             "dialog_cvae.recurrence",
             "dialog_cvae.likelihood",
             "dialog_cvae.lstm",
+            "dialog_cvae.lstm_gradient",
             "dialog_cvae.selection",
             "dialog_cvae.encoders",
             "dialog_cvae.decoder",
