@@ -85,8 +85,13 @@ class _Job:
 
     def succeed(self) -> None:
         assert self.replies is not None
+        try:
+            found = self.replies.responses()
+        except Exception as error:  # of this request alone
+            self.fail(error)
+            return
         if self.answer.set_running_or_notify_cancel():
-            self.answer.set_result(self.replies.responses())
+            self.answer.set_result(found)
 
     def fail(self, error: BaseException) -> None:
         if not self.answer.done() and self.answer.set_running_or_notify_cancel():

@@ -28,8 +28,9 @@ from dialog_cvae.runtime.base import Condition, Floats, Ints, Step
 from dialog_cvae.types import DialogBatch
 
 GRAPHS = ("utterances", "context", "start", "step")
-GRAPHS_VERSION = 1  # another one makes them anew
+GRAPHS_VERSION = 2  # another one makes them anew
 STEP_OUTPUTS = ("logits", "next_state", "values", "ids", "mass", "tempered")
+BETWEEN_STEPS_US = 300  # about what choosing tokens takes
 ROWS_TOGETHER = 64  # more are no faster for each
 REMEMBERED = 4096  # utterances: a conversation that goes on is encoded once
 
@@ -47,8 +48,10 @@ class OnnxEngine:
     def __init__(
         self, graphs: Mapping[str, bytes], latent_weight: Floats, threads: int | None = None, *, int8: bool = False
     ) -> None:
-        sessions = (_session(graphs[name], threads or cores()) for name in GRAPHS)
-        self._utterances, self._context, self._start, self._step = sessions
+        count = threads or cores()
+        encoding = (_session(graphs[name], count, spin_us=0) for name in GRAPHS[:-1])
+        self._utterances, self._context, self._start = encoding
+        self._step = _session(graphs["step"], count, spin_us=BETWEEN_STEPS_US)
         self._known: dict[bytes, Floats] = {}  # vectors of utterances, by a digest of their tokens
         self._vocabulary: int = self._step.get_outputs()[0].shape[1]
         self.name = f"ONNX Runtime {onnxruntime.__version__}{', int8' if int8 else ''}"
@@ -117,7 +120,9 @@ class OnnxEngine:
         if new:
             lengths = batch.lengths[new]
             tokens = np.ascontiguousarray(batch.tokens[new, : lengths.max()].T)
-            vectors = self._utterances.run(None, {"tokens": tokens, "lengths": lengths.astype(np.int32)})[0]
+            words, index = np.unique(tokens, return_inverse=True)
+            feeds = {"words": words, "index": index.reshape(tokens.shape), "lengths": lengths}
+            vectors = self._utterances.run(None, feeds)[0]
             fresh = {keys[row]: vector for row, vector in zip(new, vectors, strict=True)}
         found = np.stack([fresh[key] if key in fresh else self._known[key] for key in keys])
         self._known |= fresh
@@ -157,11 +162,13 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _session(graph: bytes, threads: int) -> onnxruntime.InferenceSession:
+def _session(graph: bytes, threads: int, *, spin_us: int) -> onnxruntime.InferenceSession:
+    """A session whose threads turn for so long before they sleep: each takes a core from whatever else runs there."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    # Threads that wait by turning take the cores from whatever else runs there, the web server first.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin_us > 0)))
+    if spin_us:
+        options.add_session_config_entry("session.intra_op.spin_duration_us", str(spin_us))
     options.log_severity_level = 3  # errors
     return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 

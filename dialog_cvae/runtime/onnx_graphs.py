@@ -25,6 +25,7 @@ OPSET, IR = 17, 8  # of 2022: every ONNX Runtime that runs on a supported Python
 STATE_LEVELS = 127  # of an 8-bit state, on either side of 0
 WEIGHT_LEVELS = 63  # of an 8-bit weight: with more, sums of two products overflow 16 bits on processors without VNNI
 
+_GRU_KINDS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 Weights = Mapping[str, Floats]
 FLOAT, INT64, INT32 = TensorProto.FLOAT, TensorProto.INT64, TensorProto.INT32
 Sizes = Sequence[int | str]
@@ -99,14 +100,58 @@ def graphs(weights: Weights, config: ModelConfig, *, int8: bool = False) -> dict
 
 
 def _utterances(weights: Weights, config: ModelConfig) -> bytes:
-    """Tokens (L, U), lengths (U) -> vectors (U, 2H)."""
-    g, width = _Graph(), 2 * config.utterance_size
-    tokens, lengths = g.input("tokens", INT64, ("L", "U")), g.input("lengths", INT32, ("U",))
-    embedded = g.add("Gather", g.constant(weights["embedding.weight"]), tokens)  # (L, U, E)
-    directions = _gru(g, weights, "utterance_encoder.gru.", ("_l0", "_l0_reverse"), embedded, lengths)  # (2, U, H)
-    vectors = g.add("Reshape", g.add("Transpose", directions, perm=[1, 0, 2]), g.constant([-1, width]))
-    g.output("vectors", vectors, FLOAT, ("U", width))
+    """Words (W), index (L, U) of the tokens among them, lengths (U) -> vectors (U, 2H).
+
+    Input products are taken once for each distinct word, and the weights of the recurrence are laid out for products
+    once, which ONNX's own GRU does at every step.
+    """
+    g, hidden = _Graph(), config.utterance_size
+    words, index = g.input("words", INT64, ("W",)), g.input("index", INT64, ("L", "U"))
+    lengths = g.input("lengths", INT64, ("U",))
+    steps = g.add("Range", g.constant(_whole(0)), _size(g, index, 0), g.constant(_whole(1)))  # (L)
+    lasts = g.add("Less", g.add("Unsqueeze", steps, g.constant([1])), g.add("Unsqueeze", lengths, g.constant([0])))
+    lasts = g.add("Unsqueeze", lasts, g.constant([2]))  # (L, U, 1) whether a step is within its utterance
+    zeros = g.add("ConstantOfShape", g.add("Concat", _size(g, index, 1, 1), g.constant([hidden]), axis=0))  # (U, H)
+    embedded = g.add("Gather", g.constant(weights["embedding.weight"]), words)  # (W, E)
+    backward = g.add("ReverseSequence", index, lengths, batch_axis=1, time_axis=0)
+    finals = []
+    for suffix, order in (("_l0", index), ("_l0_reverse", backward)):
+        names = {kind: weights[f"utterance_encoder.gru.{kind}{suffix}"] for kind in _GRU_KINDS}
+        by_word = g.linear(embedded, names["weight_ih"], names["bias_ih"])  # (W, 3H)
+        gates = g.add("Gather", by_word, order)  # (L, U, 3H)
+        body = _gru_body(names["weight_hh"], names["bias_hh"], f"body{suffix}")
+        finals.append(g.add("Scan", zeros, gates, lasts, body=body, num_scan_inputs=2))
+    g.output("vectors", g.add("Concat", *finals, axis=1), FLOAT, ("U", 2 * hidden))
     return g.serialised("utterances")
+
+
+def _gru_body(weight: Floats, bias: Floats, name: str) -> GraphProto:
+    """A step of a recurrence that goes on only within its sequence: state (U, H), gates (U, 3H), lasts (U, 1)."""
+    g, size = _Graph(name), weight.shape[1]
+    state = g.input(f"{name}_state", FLOAT, ("U", size))
+    gates = g.input(f"{name}_gates", FLOAT, ("U", 3 * size))
+    lasts = g.input(f"{name}_lasts", TensorProto.BOOL, ("U", 1))
+    following = _gru_step(g, gates, state, weight, bias)
+    g.output(f"{name}_next", g.add("Where", lasts, following, state), FLOAT, ("U", size))
+    return g.written(name)
+
+
+def _gru_step(g: _Graph, gates: str, state: str, weight: Floats, bias: Floats) -> str:
+    """PyTorch's GRU: from input products (R, 3H) with their bias and state (R, H) to the next state."""
+    size = weight.shape[1]
+    parts = g.constant([2 * size, size])  # reset and update; new
+    to_gates, to_new = g.add_many("Split", (gates, parts), 2, axis=1)
+    from_state, new_from_state = g.add_many("Split", (g.linear(state, weight, bias), parts), 2, axis=1)
+    both = g.add("Sigmoid", g.add("Add", to_gates, from_state))
+    reset, update = g.add_many("Split", (both, g.constant([size, size])), 2, axis=1)
+    new = g.add("Tanh", g.add("Add", to_new, g.add("Mul", reset, new_from_state)))
+    return g.add("Add", new, g.add("Mul", update, g.add("Sub", state, new)))  # n + z (h - n)
+
+
+def _size(g: _Graph, array: str, axis: int, rank: int = 0) -> str:
+    """A dimension of an array, as a number or as an array of one number."""
+    size = g.add("Gather", g.add("Shape", array), g.constant([axis]))
+    return size if rank else g.add("Squeeze", size)
 
 
 def _context(weights: Weights, config: ModelConfig) -> bytes:
@@ -115,7 +160,7 @@ def _context(weights: Weights, config: ModelConfig) -> bytes:
     said, used = g.input("said", FLOAT, ("S", "B", 2 * config.utterance_size + 2)), g.input("lengths", INT32, ("B",))
     topic, profiles = g.input("topic", INT64, ("B",)), g.input("profiles", FLOAT, ("B", 2, PROFILE_FEATURES))
     known = g.input("profiles_known", FLOAT, ("B", 2, PROFILE_FEATURES))
-    context = g.add("Squeeze", _gru(g, weights, "context_encoder.cell.", ("",), said, used), g.constant([0]))  # (B, G)
+    context = g.add("Squeeze", _gru(g, weights, "context_encoder.cell.", said, used), g.constant([0]))  # (B, G)
     told = g.add("Greater", known, g.constant(_scalar(0.0)))
     profiles = g.add("Where", told, profiles, g.constant(weights["unknown_profile"]))
     profiles = g.add("Reshape", profiles, g.constant([-1, 2 * PROFILE_FEATURES]))
@@ -143,17 +188,10 @@ def _step(weights: Weights, config: ModelConfig, *, int8: bool) -> bytes:
     tokens, state = g.input("tokens", INT64, ("R",)), g.input("state", FLOAT, ("R", size))
     sharpness, likeliest = g.input("sharpness", FLOAT, ("R", 1)), g.input("likeliest", INT64, (1,))
 
-    prefix = "decoder.gru."
+    names = {kind: weights[f"decoder.gru.{kind}_l0"] for kind in _GRU_KINDS}
     embedded = g.add("Gather", g.constant(weights["embedding.weight"]), tokens)  # (R, E)
-    given = g.linear(embedded, weights[f"{prefix}weight_ih_l0"], weights[f"{prefix}bias_ih_l0"])  # (R, 3D)
-    recurrent = g.linear(state, weights[f"{prefix}weight_hh_l0"], weights[f"{prefix}bias_hh_l0"])
-    parts = g.constant([2 * size, size])  # reset and update; new
-    to_gates, to_new = g.add_many("Split", (given, parts), 2, axis=1)
-    from_state, new_from_state = g.add_many("Split", (recurrent, parts), 2, axis=1)
-    gates = g.add("Sigmoid", g.add("Add", to_gates, from_state))
-    reset, update = g.add_many("Split", (gates, g.constant([size, size])), 2, axis=1)
-    new = g.add("Tanh", g.add("Add", to_new, g.add("Mul", reset, new_from_state)))
-    following = g.add("Add", new, g.add("Mul", update, g.add("Sub", state, new)))  # n + z (h - n)
+    given = g.linear(embedded, names["weight_ih"], names["bias_ih"])  # (R, 3D)
+    following = _gru_step(g, given, state, names["weight_hh"], names["bias_hh"])
     following = g.output("next_state", following, FLOAT, ("R", size))
 
     output_weight, output_bias = weights["decoder.output.weight"], weights["decoder.output.bias"]
@@ -180,17 +218,11 @@ def _mass(g: _Graph, exponents: str, ones: str) -> str:
     return g.add("MatMul", g.add("Exp", exponents), ones)
 
 
-def _gru(g: _Graph, weights: Weights, prefix: str, suffixes: Sequence[str], x: str, lengths: str) -> str:
-    """The last states (directions, sequences, hidden) of sequences x (steps, sequences, inputs)."""
-
-    def gathered(kind: str) -> Floats:
-        return np.stack([_onnx_gates(weights[f"{prefix}{kind}{suffix}"]) for suffix in suffixes])
-
-    w, r = gathered("weight_ih"), gathered("weight_hh")
-    bias = np.concatenate((gathered("bias_ih"), gathered("bias_hh")), axis=1)
-    inputs = (x, g.constant(w), g.constant(r), g.constant(bias), lengths)
-    direction = "bidirectional" if len(suffixes) == 2 else "forward"
-    return g.add_many("GRU", inputs, 2, hidden_size=r.shape[2], direction=direction, linear_before_reset=1)[1]
+def _gru(g: _Graph, weights: Weights, prefix: str, x: str, lengths: str) -> str:
+    """The last states (1, sequences, hidden) of sequences x (steps, sequences, inputs), by ONNX's own operation."""
+    w, r, *biases = (_onnx_gates(weights[f"{prefix}{kind}"]) for kind in _GRU_KINDS)
+    inputs = (x, *(g.constant(array[None]) for array in (w, r, np.concatenate(biases))), lengths)
+    return g.add_many("GRU", inputs, 2, hidden_size=r.shape[1], linear_before_reset=1)[1]
 
 
 def _onnx_gates(array: Floats) -> Floats:
@@ -210,6 +242,10 @@ def _linear_int8(g: _Graph, state: str, weight: Floats, bias: Floats) -> str:
     sums = g.add("MatMulInteger", g.add("Cast", shifted, to=TensorProto.UINT8), g.constant(rounded.T), zero)
     scaled = g.add("Mul", g.add("Mul", g.add("Cast", sums, to=FLOAT), g.constant(scale.astype(np.float32))), unit)
     return g.add("Add", scaled, g.constant(bias))
+
+
+def _whole(value: int) -> NDArray[np.int64]:
+    return np.full((), value, dtype=np.int64)
 
 
 def _scalar(value: float) -> Floats:

@@ -221,6 +221,26 @@ def test_a_step_that_fails_is_told_to_all_and_ends_nothing(responder: Responder,
     run(scenario)
 
 
+def test_an_answer_that_cannot_be_made_up_is_told_to_whoever_waits(responder: Responder, monkeypatch):
+    responses = Replies.responses
+
+    def failing(replies: Replies) -> list[Response]:
+        if replies.question.seed == 1:
+            raise ZeroDivisionError
+        return responses(replies)
+
+    async def scenario() -> None:
+        with Batcher(responder) as batcher:
+            monkeypatch.setattr(Replies, "responses", failing)
+            found = await asyncio.gather(
+                batcher.respond(a_question(1)), batcher.respond(a_question(2)), return_exceptions=True
+            )
+            assert isinstance(found[0], ZeroDivisionError)
+            assert found[1] == alone(responder, a_question(2))
+
+    run(scenario)
+
+
 def test_closing_finishes_what_was_accepted_and_takes_no_more(responder: Responder, gate: Gate):
     async def scenario() -> None:
         batcher = Batcher(responder, max_rows=1)

@@ -38,7 +38,7 @@ def server(*options: str, **environment: str) -> Iterator[tuple[str, subprocess.
     )
     try:
         url = f"http://127.0.0.1:{port}"
-        until = time.monotonic() + 120
+        until = time.monotonic() + 240
         while True:
             assert process.poll() is None, process.communicate()[1]
             assert time.monotonic() < until, "it did not start"
@@ -76,7 +76,7 @@ def test_two_workers_tell_of_both_and_finish_what_they_accepted(tmp_path, tiny_c
 
             begun = time.monotonic()
             working = pool.submit(httpx2.post, f"{url}/respond", json=LONG, timeout=60)
-            time.sleep(0.3)
+            time.sleep(0.15)
             assert not working.done()
             process.send_signal(signal.SIGTERM)
             assert working.result().status_code == 200
