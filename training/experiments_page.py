@@ -89,10 +89,12 @@ def facts(experiment: Experiment, asked: Asked, budget: Budget) -> list[str]:
     command = ["python", "-m", "training.experiments", experiment.name, f"--size={asked.size}", f"--seeds={seeds}"]
     command += [f"--rows={asked.rows}"] if asked.rows else []
     command += [option(name, value) for name, value in given.items()]
+    best = all(row.best for row in experiment.rows)
+    weights = "best validation's weights" if best else "last update's weights unless a row says otherwise"
     return [
         f"- Size `{asked.size}`: {budget.about}",
         *([f"- Over that, in every row: {over}."] if given else []),
-        f"- Recipe `{budget.recipe}`; seeds {seeds}; figures are of the last update's weights, on the test split.",
+        f"- Recipe `{budget.recipe}`; seeds {seeds}; figures are of the {weights}, on the test split.",
         f"- `{shlex.join(command)}`",
     ]
 
