@@ -107,8 +107,9 @@ class Metrics:
 
     def exposition(self) -> bytes:
         """The figures in Prometheus' text format, of all processes where they share them."""
-        if _shared_folder() is None:
+        if (shared := _shared_folder()) is None:
             return generate_latest(self.registry)
+        _forget_the_dead(shared)
         registry = CollectorRegistry()
         multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return generate_latest(registry)
@@ -122,6 +123,26 @@ class Metrics:
 def _shared_folder() -> Path | None:
     folder = os.environ.get(SHARED)
     return Path(folder) if folder else None
+
+
+def _forget_the_dead(folder: Path) -> None:
+    """Take the gauges of processes that were killed out of those of all: nothing waits for them any longer."""
+    for file in folder.glob("gauge_live*_*.db"):
+        pid = file.stem.rpartition("_")[2]
+        if pid.isdecimal() and not _lives(int(pid)):
+            multiprocess.mark_process_dead(int(pid))  # type: ignore[no-untyped-call]
+
+
+def _lives(pid: int) -> bool:
+    if os.name != "posix":  # elsewhere the signal that only asks would end the process
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's, but there
+        pass
+    return True
 
 
 def _prepare(folder: Path) -> None:

@@ -46,7 +46,7 @@ def loaded_service(request: Request) -> Service | None:
     return service
 
 
-def ready_service(request: Request) -> Service:
+async def ready_service(request: Request) -> Service:
     """The service; 503 while there is none.
 
     uvicorn runs the application's startup, which loads the model, before it opens its port, so that its clients meet a

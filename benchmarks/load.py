@@ -1,15 +1,23 @@
-"""A bounded load on a service of this machine: so many clients, each asking again as soon as it is answered."""
+"""A bounded load on a service of this machine: so many clients, each asking again as soon as it is answered.
+
+Who is refused may pause first. Clients that pause for as long as an answer takes ask, all together, for as many times
+what the service can answer as there are times as many of them as it lets wait.
+"""
 
 from __future__ import annotations
 
+import random
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPResponse
 from threading import Lock
 from typing import NamedTuple
 
 from dialog_cvae.errors import DialogCvaeError
+
+KEPT_S = 3.0  # for which an idle connection is trusted: uvicorn ends it after 5
 
 
 class Load(NamedTuple):
@@ -19,11 +27,15 @@ class Load(NamedTuple):
         clients: at once.
         bodies: of the requests, each asked once.
         seconds: after which no more are asked.
+        pause_s: seconds from a refusal to the client's next request, on average.
+        expected: further statuses that are no surprise, such as 422 where some bodies are wrong on purpose.
     """
 
     clients: int
     bodies: Sequence[bytes]
     seconds: float
+    pause_s: float = 0.0
+    expected: Collection[int] = ()
 
 
 class Done(NamedTuple):
@@ -32,27 +44,28 @@ class Done(NamedTuple):
     Attributes:
         seconds: of each answered request.
         wall: from the first request to the last answer.
-        refused: requests that were told that the service is busy.
+        refused: seconds of each request that was told that the service is busy.
+        others: how often each further status came.
     """
 
     seconds: list[float]
     wall: float
-    refused: int
+    refused: list[float]
+    others: Counter[int]
 
 
 def run_load(port: int, load: Load) -> Done:
     """Ask a service on the loopback interface.
 
     Raises:
-        DialogCvaeError: an answer has another status than 200 or 503.
+        DialogCvaeError: there was no reply at all, or an answer of another kind than replies, refusals that say when
+            to come again, and what is expected.
     """
-    taken, lock, seconds = iter(load.bodies), Lock(), list[float]()
-    begin = time.perf_counter()
-    refusals = 0
+    taken, lock, begin = iter(load.bodies), Lock(), time.perf_counter()
+    seconds, refused, others = list[float](), list[float](), Counter[int]()
 
     def client(_: int) -> None:
-        nonlocal refusals
-        connection = HTTPConnection("127.0.0.1", port, timeout=60)
+        connection, answered = HTTPConnection("127.0.0.1", port, timeout=60), begin
         try:
             while time.perf_counter() - begin < load.seconds:
                 with lock:
@@ -60,22 +73,34 @@ def run_load(port: int, load: Load) -> Done:
                 if body is None:
                     return
                 asked = time.perf_counter()
+                if asked - answered > KEPT_S:
+                    connection.close()  # opened again by what is asked next
                 connection.request("POST", "/respond", body, {"Content-Type": "application/json"})
                 answer = connection.getresponse()
                 said = answer.read()
-                spent = time.perf_counter() - asked
-                if answer.status not in (200, 503):
+                answered = time.perf_counter()
+                spent = answered - asked
+                busy = _is_refusal(answer)
+                if answer.status not in (200, *load.expected) and not busy:
                     raise DialogCvaeError(f"the service answered {answer.status}: {said[:200]!r}")
                 with lock:
-                    if answer.status == 200:
-                        seconds.append(spent)
+                    if busy or answer.status == 200:
+                        (refused if busy else seconds).append(spent)
                     else:
-                        refusals += 1
+                        others[answer.status] += 1
+                if busy:
+                    time.sleep(load.pause_s * random.uniform(0.5, 1.5))  # not all at once
         finally:
             connection.close()
 
     with ThreadPoolExecutor(load.clients) as pool:
         list(pool.map(client, range(load.clients)))
     if not seconds:
-        raise DialogCvaeError(f"no request was answered ({refusals} refused)")
-    return Done(seconds, time.perf_counter() - begin, refusals)
+        raise DialogCvaeError(f"no request was answered ({len(refused)} refused)")
+    return Done(seconds, time.perf_counter() - begin, refused, others)
+
+
+def _is_refusal(answer: HTTPResponse) -> bool:
+    after = answer.getheader("Retry-After", "")
+    problem = answer.getheader("Content-Type") == "application/problem+json"
+    return answer.status == 503 and problem and after.isdecimal() and int(after) >= 1

@@ -97,7 +97,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
                 for clients in (1, arguments.clients):
                     asked = talk_requests(CONTEXT, REPLIES, arguments.requests, seed=2)
                     done = run_load(service.port, Load(clients, asked, arguments.seconds))
-                    rows.append(_figures(way, clients, done.seconds, done.wall, done.refused))
+                    rows.append(_figures(way, clients, done.seconds, done.wall, len(done.refused)))
                 ready.append(service.seconds_to_ready)
                 resident.append(service.resident_mib())
     model, words = checkpoint.config.model, len(checkpoint.tokenizer)

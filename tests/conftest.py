@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.serving import never_ending
 from dialog_cvae.checkpoint import Checkpoint, CheckpointConfig, Provenance
 from dialog_cvae.config import ModelConfig, TokenizerConfig
 from dialog_cvae.cvae import CVAE
@@ -78,44 +79,71 @@ def encoded(conversations: list[Conversation], tokenizer: Tokenizer) -> EncodedC
     return encode_corpus(conversations, tokenizer, TOPICS, max_tokens=8)
 
 
-@pytest.fixture
-def tiny_config() -> ModelConfig:
-    return ModelConfig(
-        embedding_size=5,
-        utterance_size=4,
-        context_size=6,
-        latent_size=3,
-        decoder_size=7,
-        topic_size=2,
-        prior_size=5,
-        bow_size=6,
-        bow=True,
-        max_context=4,
-        max_utterance_tokens=8,
-    )
+TINY = ModelConfig(
+    embedding_size=5,
+    utterance_size=4,
+    context_size=6,
+    latent_size=3,
+    decoder_size=7,
+    topic_size=2,
+    prior_size=5,
+    bow_size=6,
+    bow=True,
+    max_context=4,
+    max_utterance_tokens=8,
+)
 
 
-@pytest.fixture
-def tiny_model(tiny_config: ModelConfig, tokenizer: Tokenizer) -> CVAE:
+def make_model(config: ModelConfig, tokenizer: Tokenizer) -> CVAE:
     """Weights large enough that a mistake shows."""
     torch.manual_seed(0)
-    model = CVAE(tiny_config, len(tokenizer), len(TOPICS))
+    model = CVAE(config, len(tokenizer), len(TOPICS))
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.normal_(0, 0.4)
     return model
 
 
-@pytest.fixture
-def tiny_checkpoint(tiny_model: CVAE, tokenizer: Tokenizer) -> Checkpoint:
-    """The tiny model as training would keep it."""
+def make_checkpoint(model: CVAE, tokenizer: Tokenizer) -> Checkpoint:
+    """A model as training would keep it."""
     config = CheckpointConfig(
-        model=tiny_model.config,
+        model=model.config,
         vocab_size=len(tokenizer),
         topics=TOPICS,
         provenance=Provenance(data="tiny", step=3, fit={"corpus": {"name": "sample"}}),
     )
-    return Checkpoint(config, weights_of(tiny_model), tokenizer, {"kl": 1.5}, "# Tiny\n")
+    return Checkpoint(config, weights_of(model), tokenizer, {"kl": 1.5}, "# Tiny\n")
+
+
+@pytest.fixture
+def tiny_config() -> ModelConfig:
+    return TINY
+
+
+@pytest.fixture
+def tiny_model(tiny_config: ModelConfig, tokenizer: Tokenizer) -> CVAE:
+    return make_model(tiny_config, tokenizer)
+
+
+@pytest.fixture
+def tiny_checkpoint(tiny_model: CVAE, tokenizer: Tokenizer) -> Checkpoint:
+    return make_checkpoint(tiny_model, tokenizer)
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny checkpoint on the disk, for processes that only read it."""
+    folder = tmp_path_factory.mktemp("checkpoint") / "tiny"
+    make_checkpoint(make_model(TINY, tokenizer), tokenizer).save(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def endless_folder(tiny_folder: Path) -> Path:
+    """The same with an end that is never drawn: its replies are as long, and take as long, as is asked."""
+    folder = tiny_folder.with_name("endless")
+    never_ending(Checkpoint.load(tiny_folder)).save(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

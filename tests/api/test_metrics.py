@@ -104,7 +104,7 @@ def test_several_processes_tell_of_all(tmp_path):
         for depth, end in (("2", "stay"), ("40", "close"), ("5", "stay"))
     ]
     found = samples(told[-1])
-    assert found["dialog_cvae_queue_depth", ()] == 7  # of the one that closed nothing waits any more
+    assert found["dialog_cvae_queue_depth", ()] == 5  # of those that ended nothing waits any more
     assert found["dialog_cvae_batch_rows_sum", ()] == 24
     labels = (("method", "POST"), ("route", "/respond"), ("status", "200"))
     assert found["dialog_cvae_requests_total", labels] == 3
@@ -115,3 +115,30 @@ def test_a_folder_that_is_none_is_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path / "file"))
     with pytest.raises(ConfigError, match="PROMETHEUS_MULTIPROC_DIR"):
         Metrics(INFO)
+
+
+def test_the_queue_of_a_process_that_was_killed_is_not_counted(tmp_path):
+    code = PROCESS + "sys.stdout.flush(); sys.stdin.read(); print(metrics.exposition().decode())"
+    environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+
+    def start(depth: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-c", code, depth, "stay"],
+            env=environment,
+            cwd=Path(__file__).parents[2],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    with start("7") as killed, start("4") as living:
+        for process in (killed, living):
+            while "model_info{" not in (line := process.stdout.readline()):
+                assert line, "it ended"
+        both = len(list(tmp_path.glob("gauge_livesum_*.db")))
+        killed.kill()
+        killed.wait()
+        found = samples(living.communicate("")[0])
+    assert both == 2
+    assert found["dialog_cvae_queue_depth", ()] == 4
+    assert found["dialog_cvae_batch_rows_sum", ()] == 16  # what was done stays done

@@ -57,7 +57,7 @@ def test_the_naive_way_takes_time(tiny_checkpoint: Checkpoint):
 
 
 class Answers(BaseHTTPRequestHandler):
-    """200, 503 and, where a body says so, 500."""
+    """200 or, where a body says so, something else."""
 
     protocol_version = "HTTP/1.1"
     asked: list[bytes]
@@ -65,7 +65,11 @@ class Answers(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.asked.append(body)
-        self.send_response({b"busy": 503, b"broken": 500}.get(body, 200))
+        status = {b"busy": 503, b"broken": 500, b"wrong": 422}.get(body, 200)
+        self.send_response(status)
+        if status == 503:
+            self.send_header("Retry-After", "1")
+            self.send_header("Content-Type", "application/problem+json")
         self.send_header("Content-Length", "2")
         self.end_headers()
         self.wfile.write(b"{}")
@@ -86,16 +90,25 @@ def port() -> Iterator[int]:
 
 
 def test_each_request_is_asked_once_and_refusals_are_counted(port: int):
-    bodies = [b"%d" % index for index in range(40)] + [b"busy"] * 3
-    done = run_load(port, Load(4, bodies, 30))
+    bodies = [b"%d" % index for index in range(40)] + [b"busy"] * 3 + [b"wrong"] * 2
+    done = run_load(port, Load(4, bodies, 30, expected=(422,)))
     assert sorted(Answers.asked) == sorted(bodies)
-    assert (len(done.seconds), done.refused) == (40, 3)
+    assert (len(done.seconds), len(done.refused), done.others) == (40, 3, {422: 2})
     assert 0 < max(done.seconds) <= done.wall
+    assert 0 < max(done.refused) <= done.wall
+
+
+def test_who_is_refused_pauses(port: int):
+    done = run_load(port, Load(1, [b"1", b"busy", b"busy"], 30, pause_s=0.2))
+    assert done.wall >= 2 * 0.1
+    assert max(done.refused) < done.wall / 2
 
 
 def test_a_fault_of_the_service_ends_the_measurement(port: int):
     with pytest.raises(DialogCvaeError, match="the service answered 500"):
         run_load(port, Load(1, [b"1", b"broken"], 30))
+    with pytest.raises(DialogCvaeError, match="the service answered 422"):
+        run_load(port, Load(1, [b"1", b"wrong"], 30))
     with pytest.raises(DialogCvaeError, match=r"no request was answered \(2 refused\)"):
         run_load(port, Load(1, [b"busy"] * 2, 30))
 

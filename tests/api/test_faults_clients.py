@@ -1,0 +1,191 @@
+"""Clients that are slow, leave things half said or hang up: the service goes on answering the others."""
+
+from __future__ import annotations
+
+import json
+import random
+import resource
+import socket
+import struct
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+
+from api.client import Client, UnreachableError
+from benchmarks.load import Load, run_load
+from benchmarks.served import Served, served, wait
+
+SHORT = json.dumps({"context": ["you like cats"], "num_responses": 2, "max_tokens": 5, "seed": 1}).encode()
+LONG = json.dumps({"context": ["we hate rain"], "num_responses": 100, "max_tokens": 1000, "seed": 1}).encode()
+HEAD = b"POST /respond HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+ANSWERED = 'dialog_cvae_requests_total{method="POST",route="/respond",status="200"}'
+GONE = 'dialog_cvae_requests_total{method="POST",route="/respond",status="499"}'
+BODY_TIMEOUT_S = 1.0
+SETTINGS = {
+    "THREADS": 1,
+    "MAX_WAITING": 64,
+    "MAX_ROWS": 200,
+    "MAX_RESPONSES": 100,
+    "MAX_TOKENS": 1000,
+    "BODY_TIMEOUT_S": BODY_TIMEOUT_S,
+    "TIMEOUT_S": 600,
+    "LOG_FORMAT": "json",
+}
+
+
+@pytest.fixture(scope="module")
+def running(endless_folder: Path) -> Iterator[Served]:
+    with served(endless_folder, SETTINGS) as service:
+        run_load(service.port, Load(2, [SHORT] * 20, 60))
+        yield service
+        service.process.terminate()
+        assert service.process.wait(60) in (0, -15)
+        assert "Traceback" not in service.said()
+
+
+@pytest.fixture
+def service(running: Served) -> Iterator[Served]:
+    """The service, which at the end holds no more connections than before and has nothing left to do."""
+    before = running.descriptors()
+    yield running
+    wait(lambda: running.descriptors() <= before)
+    assert_idle(running)
+    assert run_load(running.port, Load(1, [SHORT] * 3, 60)).refused == []
+
+
+def assert_idle(service: Served) -> None:
+    """Nothing waits and nothing is decoded: what is asked for last is all that the model has to do."""
+    steps = -1.0
+
+    def rests() -> bool:
+        nonlocal steps
+        figures = service.figures()
+        before, steps = steps, figures["dialog_cvae_batch_rows_count"]
+        time.sleep(0.1)
+        return figures["dialog_cvae_queue_depth"] == 0 and steps == before
+
+    wait(rests)
+
+
+def connect(service: Served) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", service.port), timeout=60)
+
+
+def request(body: bytes, length: int | None = None) -> bytes:
+    return HEAD + b"Content-Length: %d\r\n\r\n" % (len(body) if length is None else length) + body
+
+
+def reset(connection: socket.socket) -> None:
+    """Hang up without a goodbye, as a client does whose process dies with data unread."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+def drip(connections: list[socket.socket], seconds: float) -> None:
+    """Send a byte on each of the connections now and then, whatever becomes of them."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        for connection in connections:
+            try:
+                connection.sendall(b" ")
+            except OSError:  # the service has hung up
+                continue
+        time.sleep(0.1)
+
+
+def test_others_are_answered_while_clients_dawdle(service):
+    with ExitStack() as stack:
+
+        def some(count: int) -> list[socket.socket]:
+            return [stack.enter_context(connect(service)) for _ in range(count)]
+
+        idle, heads, bodies, deaf = some(50), some(50), some(50), some(10)
+        for connection in heads:
+            connection.sendall(HEAD)
+        for connection in bodies:
+            connection.sendall(request(b'{"context":', length=10_000))
+        for connection in deaf:  # asks and asks, and reads nothing
+            connection.settimeout(0.2)
+            with pytest.raises(TimeoutError):
+                connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 200_000)
+        resident = service.resident_mib()
+        drip(bodies, 2 * BODY_TIMEOUT_S)
+        assert len(run_load(service.port, Load(2, [SHORT] * 50, 60)).seconds) == 50
+        for connection in bodies:
+            assert connection.recv(65536).startswith(b"HTTP/1.1 408 ")
+        # What nobody reads is not made in advance: it would have grown for as long as there were requests to answer.
+        assert service.resident_mib() < resident + 16
+        assert all(connection.fileno() > 0 for connection in idle)
+
+
+def test_who_hangs_up_while_waiting_and_while_decoding_leaves_queue_and_batch(service):
+    before = service.figures()
+    connections = [connect(service) for _ in range(8)]
+    for connection in connections:
+        connection.sendall(request(LONG))
+
+    def busy() -> bool:
+        figures = service.figures()
+        decoding = figures["dialog_cvae_batch_rows_count"] > before["dialog_cvae_batch_rows_count"]
+        return decoding and figures["dialog_cvae_queue_depth"] >= 1
+
+    wait(busy)
+    for number, connection in enumerate(connections):
+        reset(connection) if number % 2 else connection.close()
+    wait(lambda: service.figures().get(GONE, 0) == before.get(GONE, 0) + 8)
+    assert_idle(service)
+    after = service.figures()
+    # Of 8 answers of 1000 steps each, none was finished.
+    assert after["dialog_cvae_tokens_total"] == before["dialog_cvae_tokens_total"]
+    assert after[ANSWERED] == before[ANSWERED]
+
+
+@pytest.mark.parametrize("rounds", [3, pytest.param(100, marks=pytest.mark.slow)])
+def test_what_is_cut_off_anywhere_hurts_nobody(service, rounds):
+    """A request is cut off at a random place, or its answer is not waited for, and the connection ends in any way."""
+    rng, whole = random.Random(7), request(SHORT)
+    for _ in range(rounds):
+        connections = [connect(service) for _ in range(12)]
+        for connection in connections:
+            connection.sendall(whole[: rng.randrange(len(whole) + 1)] if rng.random() < 0.8 else request(LONG))
+        time.sleep(rng.choice((0, 0.02)))
+        for connection in connections:
+            way = rng.randrange(3)
+            if way == 0:
+                connection.shutdown(socket.SHUT_WR)
+            (reset if way == 1 else socket.socket.close)(connection)
+        run_load(service.port, Load(1, [SHORT] * 2, 60))
+
+
+def test_half_an_answer_is_enough(service):
+    """Who stops reading in the middle of an answer that is larger than the sockets hold, and leaves."""
+    for _ in range(3):
+        with connect(service) as connection:
+            connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 30)
+            assert connection.recv(1000)
+
+
+@pytest.mark.slow
+def test_connections_that_use_up_all_descriptors_leave_room_again(endless_folder):
+    def few() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+
+    with served(endless_folder, SETTINGS, before=few) as service:
+        known = HTTPConnection("127.0.0.1", service.port, timeout=60)
+        known.request("POST", "/respond", SHORT, {"Content-Type": "application/json"})
+        assert known.getresponse().read()
+        with ExitStack() as stack:
+            for _ in range(100):
+                stack.enter_context(connect(service))
+            wait(lambda: service.descriptors() >= 60)
+            known.request("POST", "/respond", SHORT, {"Content-Type": "application/json"})
+            assert known.getresponse().status == 200
+            with pytest.raises(UnreachableError), Client(f"http://127.0.0.1:{service.port}", timeout_s=2) as client:
+                client.topics()
+        known.close()
+        wait(lambda: service.descriptors() < 40)
+        assert len(run_load(service.port, Load(2, [SHORT] * 20, 60)).seconds) == 20

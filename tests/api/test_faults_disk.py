@@ -1,0 +1,129 @@
+"""A disk that is full, read-only or not there: the service starts and answers all the same."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+import dialog_cvae
+from api.client import Client
+from benchmarks.served import Served, served
+from dialog_cvae.data.cache import CACHE_VARIABLE
+from dialog_cvae.types import Conversation, Utterance
+
+SAID = ["you like cats", "we hate rain now"]
+NO_CACHE: dict[str, str | None] = {CACHE_VARIABLE: None, "XDG_CACHE_HOME": None}
+
+
+@pytest.fixture(scope="module")
+def expected(tiny_folder: Path) -> list[str]:
+    conversation = Conversation("asked", (Utterance("A", SAID[0]), Utterance("B", SAID[1])))
+    return [each.text for each in dialog_cvae.load(tiny_folder).respond(conversation, respond_as="A", n=4, seed=5)]
+
+
+def answers(service: Served) -> list[str]:
+    with Client(f"http://127.0.0.1:{service.port}") as client:
+        return [each.text for each in client.respond(SAID, num_responses=4, seed=5).responses]
+
+
+@contextmanager
+def mounted(folder: Path, options: str) -> Iterator[Path]:
+    """A file system of its own in memory; only root may mount one."""
+    folder.mkdir()
+    mount = shutil.which("mount")
+    if mount is None or subprocess.run([mount, "-t", "tmpfs", "-o", options, "tmpfs", folder], check=False).returncode:
+        pytest.skip("needs the right to mount a file system")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def to_a_full_disk() -> None:
+    """Standard error goes where every write fails, in a process that is about to start."""
+    os.dup2(os.open("/dev/full", os.O_WRONLY), 2)
+
+
+def no_file_grows() -> None:
+    """Every write to a file fails, in a process that is about to start."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+
+
+needs_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+
+
+@needs_full
+def test_without_a_home_and_with_a_log_that_takes_nothing(tiny_folder, expected):
+    environment = NO_CACHE | {"HOME": "/dev/null/nowhere"}
+    with served(tiny_folder, {}, environment=environment, before=to_a_full_disk) as service:
+        for _ in range(3):
+            assert answers(service) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("before", [None, pytest.param(to_a_full_disk, marks=needs_full), no_file_grows])
+@pytest.mark.parametrize("place", ["home", "cache"])
+def test_where_no_file_can_grow_or_no_folder_be_made(tiny_folder, expected, tmp_path, before, place):
+    home = tmp_path / "home"
+    home.mkdir()
+    environment = NO_CACHE | {"HOME": str(home)}
+    if place == "cache":
+        (tmp_path / "file").touch()
+        environment |= {CACHE_VARIABLE: str(tmp_path / "file" / "cache")}
+    with served(tiny_folder, {}, environment=environment, before=before) as service:
+        assert answers(service) == expected
+    if before is no_file_grows:
+        assert [path for path in (home / ".cache" / "dialog_cvae").rglob("*") if path.is_file()] == []
+
+
+def check_cache_in(folder: Path, tiny_folder: Path, expected: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loading from a checkpoint, with the cache in a folder, is not hindered by it and leaves nothing in it."""
+    monkeypatch.setenv(CACHE_VARIABLE, str(folder / "cache"))
+    conversation = Conversation("asked", (Utterance("A", SAID[0]), Utterance("B", SAID[1])))
+    found = dialog_cvae.load(tiny_folder).respond(conversation, respond_as="A", n=4, seed=5)
+    assert [each.text for each in found] == expected
+    assert [path for path in folder.rglob("*") if path.is_file()] == []
+
+
+def test_a_cache_on_a_full_disk(tiny_folder, expected, tmp_path, monkeypatch):
+    with mounted(tmp_path / "small", "size=8k") as folder:
+        check_cache_in(folder, tiny_folder, expected, monkeypatch)
+
+
+def test_a_cache_without_names_left(tiny_folder, expected, tmp_path, monkeypatch):
+    with mounted(tmp_path / "small", "nr_inodes=3") as folder:
+        check_cache_in(folder, tiny_folder, expected, monkeypatch)
+
+
+def test_a_cache_that_is_read_only(tiny_folder, expected, tmp_path, monkeypatch):
+    with mounted(tmp_path / "locked", "ro") as folder:
+        check_cache_in(folder, tiny_folder, expected, monkeypatch)
+
+
+def fill(folder: Path) -> None:
+    with suppress(OSError), (folder / "filler").open("wb", buffering=0) as file:
+        while file.write(bytes(4096)):
+            pass
+
+
+@pytest.mark.slow
+def test_a_disk_that_fills_up_and_files_that_go_while_the_service_runs(tiny_folder, expected, tmp_path):
+    with mounted(tmp_path / "small", "size=256k") as folder:
+        copy, cache, log = folder / "tiny", folder / "cache", folder / "log"
+        shutil.copytree(tiny_folder, copy)
+        with served(copy, {}, environment={CACHE_VARIABLE: str(cache)}, log=log) as service:
+            assert answers(service) == expected
+            assert len(list(cache.iterdir())) == 1
+            fill(folder)
+            for _ in range(20):
+                assert answers(service) == expected
+            shutil.rmtree(copy)
+            shutil.rmtree(cache)
+            assert answers(service) == expected
