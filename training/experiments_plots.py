@@ -133,7 +133,7 @@ def draw_trade(points: Mapping[str, tuple[float, float]], labels: tuple[str, str
         axes.scatter(x, y, color=f"C{number % 10}")
         axes.annotate(name, (x, y), textcoords="offset points", xytext=(5, 4), fontsize="small")
     axes.set(xlabel=labels[0], ylabel=labels[1])
-    axes.margins(0.15)
+    axes.margins(0.25)
     axes.grid(alpha=0.3)
     _save(figure, path)
 
