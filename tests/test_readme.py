@@ -11,14 +11,16 @@ from types import ModuleType
 import pytest
 from torch.distributed.run import get_args_parser
 
+from api import chat
 from api.schemas import RespondRequest
 from benchmarks import corpus as corpus_benchmark
 from benchmarks import evaluation as evaluation_benchmark
+from benchmarks import serving as serving_benchmark
 from benchmarks import training as training_benchmark
 from dialog_cvae.data.jsonl_line import parse_line
 from eval import references, table3
 from eval.dialog import _parser
-from training import arguments, check, export, schedules, sweep
+from training import arguments, check, experiments, export, lesson, schedules, sweep
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -48,7 +50,7 @@ def test_evaluation_accepts(options: list[str]) -> None:
     assert _parser().parse_args(options).out
 
 
-@pytest.mark.parametrize("module", [export, references], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [chat, export, references], ids=lambda module: module.__name__)
 def test_small_commands_accept(module: ModuleType) -> None:
     for options in commands(module.__name__):
         assert module._parser().parse_args(options)
@@ -65,13 +67,21 @@ def test_sweep_accepts(options: list[str]) -> None:
     assert len(sweep._cells(*arguments.parse_with(sweep._parser(), sweep.FitFields, options))) == 10
 
 
-BENCHMARKS = (training_benchmark, evaluation_benchmark, corpus_benchmark)
+BENCHMARKS = (training_benchmark, evaluation_benchmark, corpus_benchmark, serving_benchmark)
 
 
 @pytest.mark.parametrize("module", BENCHMARKS, ids=lambda module: module.__name__)
 def test_benchmarks_accept(module: ModuleType) -> None:
     for options in commands(module.__name__):
         assert module._parser().parse_args(options)
+
+
+def test_experiments_accept() -> None:
+    shown = [
+        arguments.parse_with(experiments._parser(), sweep.FitFields, options)[0].experiment
+        for options in commands(experiments.__name__)
+    ]
+    assert shown == list(experiments.ENTRIES)
 
 
 def test_several_processes_run_what_fit_accepts() -> None:
@@ -89,6 +99,7 @@ def test_no_other_command_is_shown() -> None:
     shown = {words[2] for words in COMMANDS}
     expected = {"training.fit", "eval.dialog", check.__name__, schedules.__name__, sweep.__name__}
     expected |= {export.__name__, references.__name__, table3.__name__}
+    expected |= {chat.__name__, experiments.__name__, lesson.__name__}
     assert shown == expected | {module.__name__ for module in BENCHMARKS}
 
 
