@@ -75,7 +75,7 @@ class KeyGuard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the connection on, or answer 401."""
         keys: Keys = scope.get("state", {}).get("keys", frozenset()) if scope["type"] == "http" else frozenset()
-        if not keys or is_open(_path(scope), scope["state"]["service"].settings) or _brings(scope, keys):
+        if not keys or is_open(path_below(scope), scope["state"]["service"].settings) or _brings(scope, keys):
             await self.app(scope, receive, send)
             return
         detail = "send one of this server's API keys as Authorization: Bearer KEY, or as X-API-Key: KEY"
@@ -88,7 +88,7 @@ def is_open(path: str, settings: Settings) -> bool:
     return path in OPEN or path.startswith(OPEN_BELOW) or (path == "/metrics" and settings.metrics == "on")
 
 
-def _path(scope: Scope) -> str:
+def path_below(scope: Scope) -> str:
     """The path below what the server is mounted at, as routes see it."""
     root, path = scope.get("root_path", "").rstrip("/"), str(scope["path"])
     return path.removeprefix(root) if path.startswith(f"{root}/") else path

@@ -18,7 +18,7 @@ from fastapi import FastAPI
 from api import errors, logs, openapi
 from api.access import Cors, KeyGuard, Keys, read_keys
 from api.batcher import Batcher
-from api.limits import BodyLimit
+from api.limits import BodyLimit, FullQueue
 from api.metrics import Metrics
 from api.observing import Failsafe, Observer
 from api.routes import mount_page, router
@@ -108,7 +108,7 @@ def create_app(
     errors.install(application)
     openapi.install(application, Settings.model_construct())
     # The last is the outermost: what refuses a request early is still observed, and may be read by pages.
-    for middleware in (BodyLimit, KeyGuard, Failsafe, Cors, Observer, errors.StartupLine):
+    for middleware in (BodyLimit, FullQueue, KeyGuard, Failsafe, Cors, Observer, errors.StartupLine):
         application.add_middleware(middleware)
     return application
 

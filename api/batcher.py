@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sys
 import threading
 import time
 from collections import deque
@@ -24,6 +25,7 @@ from dialog_cvae.respond import Responder, Response
 ENCODED_TOGETHER = 8  # contexts, at most, for which those that are being decoded wait
 REMEMBERED = 0.9  # weight of the past in the measured speed
 MAX_RETRY_S = 60
+SWITCH_S = 0.0005  # after which the model's thread and the web server's ask each other for the interpreter, not 5 ms
 
 
 class Busy(Exception):  # noqa: N818  (a state of the server, not a fault)
@@ -158,19 +160,24 @@ class Batcher:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
-    def _accept(self, job: _Job) -> None:
+    def check_room(self) -> None:
+        """Refuse at once whom there is no place for.
+
+        Raises:
+            Busy: the queue is full, or the service is closing.
+        """
         with self._changed:
             if self._closing:
                 raise Busy("the service is about to end; try again later", 1, "closing")
             if self._held() >= self._max_waiting:
                 self._waiting = deque(each for each in self._waiting if not each.abandoned)
             if self._held() >= self._max_waiting:
-                limit = self._max_waiting
-                raise Busy(
-                    f"at most {limit} request(s) may wait, and as many do; try again later",
-                    self._retry_after(),
-                    "queue_full",
-                )
+                message = f"at most {self._max_waiting} request(s) may wait, and as many do; try again later"
+                raise Busy(message, self._retry_after(), "queue_full")
+
+    def _accept(self, job: _Job) -> None:
+        with self._changed:
+            self.check_room()
             self._waiting.append(job)
             self._observer.queued(len(self._waiting))
             self._changed.notify()
@@ -185,6 +192,7 @@ class Batcher:
         return min(MAX_RETRY_S, max(1, math.ceil(rows * self._row_seconds / 2)))
 
     def _run(self) -> None:
+        sys.setswitchinterval(SWITCH_S)
         pool = self._responder.pool()
         while True:
             with self._changed:

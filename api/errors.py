@@ -20,6 +20,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.batcher import Busy
 from api.schemas import PROBLEM_TYPE
 from api.tracing import trace_of
 from dialog_cvae.errors import DialogCvaeError
@@ -88,6 +89,7 @@ KINDS = {
         "The server is about to end", "Try again after Retry-After seconds; another one may take its place."
     ),
 }
+BUSY = {"queue_full": "queue-full", "timeout": "answer-too-slow", "closing": "closing"}  # kinds, by `Busy.reason`
 BY_STATUS = {404: "not-found", 405: "method-not-allowed", 422: "invalid-request", 500: "internal-error"}
 
 
@@ -133,6 +135,11 @@ def document(
     if errors is not None:
         content["errors"] = list(errors)
     return JSONResponse(content, status_code=status, headers=headers, media_type=PROBLEM_TYPE)
+
+
+def busy_document(scope: Scope, busy: Busy) -> Response:
+    """The answer to a request that the model has no time for."""
+    return document(scope, 503, BUSY[busy.reason], str(busy), {"Retry-After": str(busy.retry_after)})
 
 
 def failure(scope: Scope) -> Response:

@@ -9,9 +9,12 @@ from typing import Any, TypeVar
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.errors import ClientGone, Refusal
+from api.access import path_below
+from api.batcher import Busy
+from api.errors import ClientGone, Refusal, busy_document
 
 T = TypeVar("T")
+ANSWERED = "/respond"  # what the queue is for
 # What is left of the body can't be told from the next request, so the connection ends with the refusal.
 _CLOSE = {"Connection": "close"}
 
@@ -34,6 +37,24 @@ class BodyLimit:
         await self.app(
             scope, _limited(scope, receive, service.settings.max_body_bytes, service.settings.body_timeout_s), send
         )
+
+
+class FullQueue:
+    """Refuses whom the queue has no place for before the request is read, so that refusals cost the answers little."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the connection on, or answer 503."""
+        service = scope.get("state", {}).get("service") if scope["type"] == "http" else None
+        if service is not None and scope["method"] == "POST" and path_below(scope) == ANSWERED:
+            try:
+                service.batcher.check_room()
+            except Busy as busy:
+                await busy_document(scope, busy)(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
 
 
 def _limited(scope: Scope, receive: Receive, limit: int, seconds: float) -> Receive:

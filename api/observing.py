@@ -9,6 +9,8 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import errors, logs, tracing
+from api.access import path_below
+from api.limits import ANSWERED
 
 UNMATCHED = "unmatched"  # the route of all paths that lead nowhere
 
@@ -105,4 +107,6 @@ def _route(scope: Scope) -> str:
     route = getattr(scope.get("route"), "path", None)
     if isinstance(route, str):
         return route
+    if path_below(scope) == ANSWERED:  # refused before it came to a route
+        return ANSWERED
     return "/page/{path}" if scope["path"].startswith("/page/") else UNMATCHED

@@ -12,7 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.types import Receive, Scope, Send
 
 from api.batcher import Busy
-from api.errors import KINDS, Refusal
+from api.errors import BUSY, KINDS, Refusal
 from api.examples import PROBLEM_EXAMPLES, REQUEST_EXAMPLES, RESPONSE_EXAMPLE
 from api.limits import while_connected
 from api.schemas import (
@@ -70,7 +70,6 @@ def _declared(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-BUSY = {"queue_full": "queue-full", "timeout": "answer-too-slow", "closing": "closing"}  # kinds of problems
 Ready = Annotated[Service, Depends(ready_service)]
 NOT_LOADED = "The model is not loaded yet (not under uvicorn, which loads it before it opens the port)"
 REFUSALS = {
