@@ -174,7 +174,8 @@ def _joined(rows: _Rows, joining: _Rows) -> _Rows:
         missing = ((0, 0), (0, width - part.written.shape[1]))
         return part._replace(written=np.pad(part.written, missing), uniforms=np.pad(part.uniforms, missing))
 
-    return _Rows._make(np.concatenate(fields) for fields in zip(widened(rows), widened(joining), strict=True))
+    both = widened(rows), widened(joining)
+    return _Rows._make(np.concatenate([getattr(part, name) for part in both]) for name in _Rows._fields)
 
 
 def decode(engine: Engine, start: Start, decoding: Decoding, special: SpecialIds, vocabulary: int) -> list[Draw]:
