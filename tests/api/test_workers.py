@@ -76,7 +76,7 @@ def test_two_workers_tell_of_both_and_finish_what_they_accepted(tmp_path, tiny_c
 
             begun = time.monotonic()
             working = pool.submit(httpx2.post, f"{url}/respond", json=LONG, timeout=60)
-            time.sleep(0.15)
+            time.sleep(0.03)
             assert not working.done()
             process.send_signal(signal.SIGTERM)
             assert working.result().status_code == 200
