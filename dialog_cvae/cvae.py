@@ -16,14 +16,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from dialog_cvae import distributions
 from dialog_cvae.config import ModelConfig
 from dialog_cvae.data.batches import EncodedCorpus, Integers, collate
 from dialog_cvae.decoder import Decoder, Dropout
 from dialog_cvae.devices import moved
 from dialog_cvae.encoders import ContextEncoder, UtteranceEncoder
-from dialog_cvae.latent_model import Encoded, LatentModel, Refine
-from dialog_cvae.types import PROFILE_FEATURES, DialogBatch, ElboTerms, Gaussian
+from dialog_cvae.latent_model import Encoded, LatentModel
+from dialog_cvae.types import PROFILE_FEATURES, DialogBatch, Gaussian
 
 UNIFORM_RANGE = 0.08
 
@@ -179,36 +178,6 @@ class CVAE(LatentModel):
         positions = torch.arange(targets.shape[1], device=targets.device)
         real = positions < moved(batch.target_lengths, targets.device)[:, None]
         return -(log_probs.gather(1, targets) * real).sum(-1)
-
-    def forward(
-        self,
-        batch: TensorBatch,
-        noise: Tensor,
-        dropout: Dropout | None = None,
-        *,
-        kl_by_dimension: bool = False,
-        refine: Refine | None = None,
-    ) -> ElboTerms:
-        """The terms of the ELBO with z = mean + std * noise from the posterior.
-
-        Args:
-            batch: windows.
-            noise: (B, Z), standard normal.
-            dropout: in the decoder, in training.
-            kl_by_dimension: give the KL of each dimension, (B, Z), in place of their sum.
-            refine: from the recognition network's posterior to the one to take.
-        """
-        encoded = self.encode(batch)
-        posterior, prior = self.posterior(encoded), self.prior(encoded.condition)
-        if refine is not None:
-            posterior = refine(encoded, posterior, prior)
-        z, divergence = distributions.sample(posterior, noise), distributions.kl(posterior, prior)
-        return ElboTerms(
-            reconstruction=self.reconstruction(batch, encoded.condition, z, dropout),
-            kl=divergence if kl_by_dimension else divergence.sum(-1),
-            bag_of_words=self.bag_of_words(batch, encoded.condition, z),
-            tokens=moved(batch.target_lengths, z.device),
-        )
 
     def inference_parameters(self) -> Iterator[nn.Parameter]:
         """phi: the recognition network's; prior and generation use the encoders too."""

@@ -12,9 +12,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from dialog_cvae import distributions
 from dialog_cvae.data.batches import Integers
 from dialog_cvae.decoder import Dropout
-from dialog_cvae.types import Gaussian
+from dialog_cvae.devices import moved
+from dialog_cvae.types import ElboTerms, Gaussian
 
 
 class Encoded(NamedTuple):
@@ -31,7 +33,7 @@ Refine = Callable[[Encoded, Gaussian, Gaussian], Gaussian]
 class LatentModel(nn.Module, ABC):
     """z ~ p(z | c), x ~ p(x | z, c), q(z | x, c); batches and corpora are of the model's own kinds.
 
-    Calling it gives the terms of the ELBO; see `CVAE.forward`.
+    Calling it gives the terms of the ELBO; see `forward`.
 
     Attributes:
         config: sizes, `latent_size` and `bow` among them.
@@ -62,6 +64,36 @@ class LatentModel(nn.Module, ABC):
     @abstractmethod
     def bag_of_words(self, batch: Any, condition: Tensor, z: Tensor) -> Tensor | None:
         """(B,) loss of the bag-of-words head; None without the head."""
+
+    def forward(
+        self,
+        batch: Any,
+        noise: Tensor,
+        dropout: Dropout | None = None,
+        *,
+        kl_by_dimension: bool = False,
+        refine: Refine | None = None,
+    ) -> ElboTerms:
+        """The terms of the ELBO with z = mean + std * noise from the posterior.
+
+        Args:
+            batch: B examples of the model's own kind.
+            noise: (B, Z), standard normal.
+            dropout: in the decoder, in training.
+            kl_by_dimension: give the KL of each dimension, (B, Z), in place of their sum.
+            refine: from the recognition network's posterior to the one to take.
+        """
+        encoded = self.encode(batch)
+        posterior, prior = self.posterior(encoded), self.prior(encoded.condition)
+        if refine is not None:
+            posterior = refine(encoded, posterior, prior)
+        z, divergence = distributions.sample(posterior, noise), distributions.kl(posterior, prior)
+        return ElboTerms(
+            reconstruction=self.reconstruction(batch, encoded.condition, z, dropout),
+            kl=divergence if kl_by_dimension else divergence.sum(-1),
+            bag_of_words=self.bag_of_words(batch, encoded.condition, z),
+            tokens=moved(batch.target_lengths, z.device),
+        )
 
     @abstractmethod
     def inference_parameters(self) -> Iterator[nn.Parameter]:

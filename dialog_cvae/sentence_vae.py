@@ -19,18 +19,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from dialog_cvae import distributions
 from dialog_cvae.config import SentenceModelConfig
 from dialog_cvae.data.batches import Integers
 from dialog_cvae.data.sentences import Sentences
 from dialog_cvae.decoder import Dropout
 from dialog_cvae.devices import moved
-from dialog_cvae.latent_model import Encoded, LatentModel, Refine
+from dialog_cvae.latent_model import Encoded, LatentModel
 from dialog_cvae.likelihood import token_nll
 from dialog_cvae.lstm import lstm_layer
 from dialog_cvae.posterior_norm import PosteriorNorm
 from dialog_cvae.sentence_encoders import CNNEncoder, LSTMEncoder, WordEmbedding, new_encoder
-from dialog_cvae.types import ElboTerms, Gaussian
+from dialog_cvae.types import Gaussian
 
 
 class SentenceBatch(NamedTuple):
@@ -189,36 +188,6 @@ class SentenceVAE(LatentModel):
 
     def bag_of_words(self, batch: SentenceBatch, condition: Tensor, z: Tensor) -> None:
         """There is no such head."""
-
-    def forward(
-        self,
-        batch: SentenceBatch,
-        noise: Tensor,
-        dropout: Dropout | None = None,
-        *,
-        kl_by_dimension: bool = False,
-        refine: Refine | None = None,
-    ) -> ElboTerms:
-        """The terms of the ELBO with z = mean + std * noise from the posterior.
-
-        Args:
-            batch: sentences.
-            noise: (B, Z), standard normal.
-            dropout: in the decoder, in training.
-            kl_by_dimension: give the KL of each dimension, (B, Z), in place of their sum.
-            refine: from the recognition network's posterior to the one to take.
-        """
-        encoded = self.encode(batch)
-        posterior, prior = self.posterior(encoded), self.prior(encoded.condition)
-        if refine is not None:
-            posterior = refine(encoded, posterior, prior)
-        z, divergence = distributions.sample(posterior, noise), distributions.kl(posterior, prior)
-        return ElboTerms(
-            reconstruction=self.reconstruction(batch, encoded.condition, z, dropout),
-            kl=divergence if kl_by_dimension else divergence.sum(-1),
-            bag_of_words=None,
-            tokens=moved(batch.target_lengths, z.device),
-        )
 
     def inference_parameters(self) -> Iterator[nn.Parameter]:
         """phi: the weights of q(z | x), less an embedding that the decoder shares."""
