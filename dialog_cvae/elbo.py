@@ -19,7 +19,7 @@ from dialog_cvae.data.batches import EncodedCorpus
 from dialog_cvae.data.sentences import Sentences
 from dialog_cvae.devices import moved
 from dialog_cvae.latent_model import LatentModel, Refine
-from dialog_cvae.svi import noise_of_steps, refinement
+from dialog_cvae.svi import in_effect, noise_of_steps, refinement, without_learning
 from dialog_cvae.types import Gaussian
 
 ACTIVE_VARIANCE = 0.01  # Burda et al. (2016): a unit is active when its mean varies more than this over the data
@@ -89,12 +89,11 @@ def evaluate_elbo(
     device = next(model.parameters()).device
     rng, rng_of_steps = (np.random.default_rng(seeds) for seeds in (seed, (seed, 1)))
     latent = model.config.latent_size
-    svi = svi if svi is not None and svi.steps and latent else None
+    svi = in_effect(svi, model)
     training = model.training
     model.eval()
     sums = torch.zeros(len(_TERMS) + 2 + 2 * latent, dtype=torch.float64, device=device)
-    # Where gradients are taken of q's parameters, tensors must be ones that autograd accepts.
-    with torch.inference_mode(svi is None), torch.no_grad():
+    with without_learning(svi):
         for index, chosen in enumerate(corpus.chunks(corpus.responses, batch_size)):
             # For all, that all may share it out.
             drawn = rng.standard_normal((len(chosen), 2, latent), dtype=np.float32)

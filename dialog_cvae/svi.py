@@ -26,8 +26,8 @@ Shape legend: B examples, Z latent dimensions, K steps.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -86,6 +86,25 @@ def refine(
         return _Descent(nelbo, config, tuple(given)).run(start, learning=learning)[-1].point
 
 
+def in_effect(config: SviConfig | None, model: LatentModel) -> SviConfig | None:
+    """The refinement of a model's posteriors; None where it has no steps, or the model no latent dimension."""
+    return config if config is not None and config.steps and model.config.latent_size else None
+
+
+@contextmanager
+def without_learning(config: SviConfig | None) -> Iterator[None]:
+    """What is scored here is not learnt from: `inference_mode`, but where posteriors are refined, whose gradients are
+    taken and whose tensors autograd must accept.
+    """
+    with torch.inference_mode(config is None), torch.no_grad():
+        yield
+
+
+def in_total(kl: Tensor) -> Tensor:
+    """(B, Z) -> (B,)."""
+    return kl.sum(-1)
+
+
 def refinement(
     model: LatentModel,
     batch: Any,
@@ -93,8 +112,9 @@ def refinement(
     noise: Tensor,
     beta: float,
     dropout: Dropout | None = None,
+    divergence: Callable[[Tensor], Tensor] = in_total,
 ) -> Refine:
-    """The refinement of a model's posteriors of a batch; free bits and bag of words have no part in its objective.
+    """The refinement of a model's posteriors of a batch; the bag of words has no part in its objective.
 
     The loss must have noise of its own: what was refined for a draw of z is no posterior for that draw any more, and
     the sum of its terms no bound.
@@ -106,6 +126,7 @@ def refinement(
         noise: (S, B, Z), S being 1 for all steps together or K; see `noise_of_steps`.
         beta: weight of the KL.
         dropout: in the decoder, in training: the same in all steps.
+        divergence: from each dimension's KL, (B, Z), to what beta weighs, (B,), where that is not their sum.
     """
     twice = torch.is_grad_enabled() and config.gradient == "exact"
 
@@ -114,7 +135,7 @@ def refinement(
         z = distributions.sample(q, noise[step % len(noise)])
         with differentiable_twice() if twice else nullcontext():
             reconstruction = model.reconstruction(batch, condition, z, dropout)
-        return reconstruction + beta * distributions.kl(q, Gaussian(*prior)).sum(-1)
+        return reconstruction + beta * divergence(distributions.kl(q, Gaussian(*prior)))
 
     def refined(encoded: Encoded, posterior: Gaussian, prior: Gaussian) -> Gaussian:
         weights = [parameter for parameter in model.parameters() if parameter.requires_grad]

@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from pydantic import ValidationError
 from tqdm import tqdm
 
-from dialog_cvae.checkpoint import WEIGHTS, Checkpoint
-from dialog_cvae.config import Config
+from dialog_cvae.checkpoint import CONFIG, WEIGHTS, Checkpoint
+from dialog_cvae.config import Config, SviConfig
 from dialog_cvae.data.cache import Cache
 from dialog_cvae.decoding import Decoding
+from dialog_cvae.errors import CheckpointError
 from dialog_cvae.respond import Responder
 from dialog_cvae.runtime.torch_engine import TorchEngine, build_model
 from eval import kept as keeping
@@ -101,6 +103,7 @@ def modelled(
     model = build_model(checkpoint, f"{place}/{WEIGHTS}")
     engine = TorchEngine(model, device)
     responder = Responder(engine, checkpoint.tokenizer, checkpoint.config, checkpoint.config.provenance.data)
+    svi = refinement_of(checkpoint, place)
     origin = {
         "checkpoint": keeping.checkpoint_digest(checkpoint),
         "conversations": held_out.digest,
@@ -110,11 +113,24 @@ def modelled(
 
     def score() -> ModelScores:
         encoded = responder.encode(held_out.conversations)
-        return model_scores(model, encoded, seed=settings.seed, importance_samples=settings.importance_samples, bar=bar)
+        draws = settings.importance_samples
+        return model_scores(model, encoded, svi=svi, seed=settings.seed, importance_samples=draws, bar=bar)
 
     asked = {"importance_samples": settings.importance_samples, "code": keeping.model_code(*keeping.MODEL_CODE)}
     scores = kept.get(keeping.MODEL, origin | asked, score)
     return scores, _replies(responder, held_out, settings, kept, origin, bar)
+
+
+def refinement_of(checkpoint: Checkpoint, place: Path) -> SviConfig:
+    """How the run refined its posteriors, by which they are judged too.
+
+    Raises:
+        CheckpointError: what the checkpoint says of its training is broken.
+    """
+    try:
+        return SviConfig.model_validate(checkpoint.config.provenance.fit.get("train", {}).get("svi", {}))
+    except (AttributeError, ValidationError):
+        raise CheckpointError(f"{place}/{CONFIG}: field provenance.fit.train.svi is broken") from None
 
 
 def _replies(

@@ -5,6 +5,7 @@ Shape legend: N responses, B windows of a batch, K draws of z for each, Z latent
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dialog_cvae import distributions
+from dialog_cvae.config import SviConfig
 from dialog_cvae.cvae import CVAE, TensorBatch
 from dialog_cvae.data.batches import NOBODY, EncodedCorpus, Integers, collate
 from dialog_cvae.data.sentences import Sentences
@@ -22,6 +24,7 @@ from dialog_cvae.devices import moved
 from dialog_cvae.elbo import perplexity
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.latent_model import LatentModel
+from dialog_cvae.svi import in_effect, noise_of_steps, refinement, without_learning
 from dialog_cvae.types import Gaussian
 from eval.generation import generators
 from eval.latent import Posteriors
@@ -70,35 +73,43 @@ class SubsetPerplexity(NamedTuple):
     batches: int
 
 
-@torch.inference_mode()
 def posteriors(
-    model: LatentModel, corpus: EncodedCorpus | Sentences, *, batch_size: int = 256, advance: Advance | None = None
+    model: LatentModel,
+    corpus: EncodedCorpus | Sentences,
+    *,
+    svi: SviConfig | None = None,
+    seed: int = 0,
+    batch_size: int = 256,
+    advance: Advance | None = None,
 ) -> Posteriors:
     """q(z | x, c) and p(z | c) of every response, in the corpus's order.
 
     Args:
         model: on any device.
         corpus: encoded for this model.
+        svi: how q is refined, if at all.
+        seed: of the refinement's noise.
         batch_size: windows encoded at a time.
         advance: told after each batch how many windows it had.
     """
     found: list[tuple[NDArray[np.float32], ...]] = []
-    for chosen, batch in _batches(model, corpus, corpus.responses, batch_size):
-        encoded = model.encode(batch)
-        parameters = (*model.posterior(encoded), *model.prior(encoded.condition))
-        found.append(tuple(tensor.float().cpu().numpy() for tensor in parameters))
-        if advance is not None:
-            advance(len(chosen))
+    svi = in_effect(svi, model)
+    with without_learning(svi):
+        for chosen, batch in _batches(model, corpus, corpus.responses, batch_size):
+            parameters = itertools.chain(*_inferred(model, batch, corpus, chosen, svi, seed)[1:])
+            found.append(tuple(tensor.float().cpu().numpy() for tensor in parameters))
+            if advance is not None:
+                advance(len(chosen))
     return Posteriors(*(np.concatenate(arrays) for arrays in zip(*found, strict=True)))
 
 
-@torch.inference_mode()
 def importance_weighted_nll(
     model: LatentModel,
     corpus: EncodedCorpus | Sentences,
     responses: Integers,
     ks: Sequence[int],
     *,
+    svi: SviConfig | None = None,
     seed: int = 0,
     batch_size: int = 512,
     advance: Advance | None = None,
@@ -114,6 +125,7 @@ def importance_weighted_nll(
         corpus: encoded for this model.
         responses: (N,) indices of utterances, as `corpus.responses` has them.
         ks: numbers of draws.
+        svi: how q, from which z is drawn, is refined, if at all.
         seed: of the noise, which a response's place in the corpus decides and nothing else.
         batch_size: rows decoded at a time.
         advance: told now and then how many more responses are done.
@@ -127,21 +139,30 @@ def importance_weighted_nll(
     device = next(model.parameters()).device
     bounds: list[Tensor] = []  # (B, len(ks)) each
     tokens: list[NDArray[np.int64]] = []
-    for chosen, batch in _batches(model, corpus, responses, max(1, batch_size // draws)):
-        rngs = generators(corpus, chosen, seed)
-        drawn = np.stack([rng.standard_normal((draws if latent else 1, latent), dtype=np.float32) for rng in rngs])
-        weights = _log_weights(model, batch, moved(torch.from_numpy(drawn), device), batch_size).expand(-1, draws)
-        bounds.append(torch.stack([_bound(weights, k) for k in ks], dim=1).cpu())
-        tokens.append(batch.target_lengths.numpy())
-        if advance is not None:
-            advance(len(chosen))
+    svi = in_effect(svi, model)
+    with without_learning(svi):
+        for chosen, batch in _batches(model, corpus, responses, max(1, batch_size // draws)):
+            rngs = generators(corpus, chosen, seed)
+            drawn = np.stack([rng.standard_normal((draws if latent else 1, latent), dtype=np.float32) for rng in rngs])
+            inferred = _inferred(model, batch, corpus, chosen, svi, seed)
+            weights = _log_weights(model, batch, inferred, moved(torch.from_numpy(drawn), device), batch_size)
+            weights = weights.expand(-1, draws)
+            bounds.append(torch.stack([_bound(weights, k) for k in ks], dim=1).cpu())
+            tokens.append(batch.target_lengths.numpy())
+            if advance is not None:
+                advance(len(chosen))
     nll: NDArray[np.float64] = -torch.cat(bounds).t().numpy()
     return ImportanceWeighted(dict(zip(ks, nll, strict=True)), np.concatenate(tokens))
 
 
-@torch.inference_mode()
 def subset_perplexity(
-    model: CVAE, corpus: EncodedCorpus, *, seed: int = 0, batch_size: int = 60, advance: Advance | None = None
+    model: CVAE,
+    corpus: EncodedCorpus,
+    *,
+    svi: SviConfig | None = None,
+    seed: int = 0,
+    batch_size: int = 60,
+    advance: Advance | None = None,
 ) -> SubsetPerplexity:
     """Reconstruction perplexity and KL as the paper has them: over the windows that the released loader keeps.
 
@@ -150,23 +171,30 @@ def subset_perplexity(
     Args:
         model: on any device.
         corpus: encoded for this model.
+        svi: how posteriors are refined, if at all.
         seed: of the noise.
         batch_size: conversations side by side; 60 in the released code's evaluation.
         advance: told after each batch how many windows it had.
     """
     device = next(model.parameters()).device
-    rng = np.random.default_rng(seed)
+    rng, rng_of_steps = (np.random.default_rng(seeds) for seeds in (seed, (seed, 1)))
     perplexities, sums, windows = [], np.zeros(2), 0
-    for responses, contexts in loader_batches(corpus, batch_size, model.config.max_context):
-        batch = TensorBatch.from_arrays(collate(corpus, responses, contexts), device)
-        drawn = rng.standard_normal((len(responses), model.config.latent_size), dtype=np.float32)
-        terms = model(batch, moved(torch.from_numpy(drawn), device))
-        reconstruction, kl = (float(term.double().sum()) for term in (terms.reconstruction, terms.kl))
-        perplexities.append(perplexity(reconstruction, int(batch.target_lengths.sum())))
-        sums += reconstruction, kl
-        windows += len(responses)
-        if advance is not None:
-            advance(len(responses))
+    svi = in_effect(svi, model)
+    with without_learning(svi):
+        for responses, contexts in loader_batches(corpus, batch_size, model.config.max_context):
+            batch = TensorBatch.from_arrays(collate(corpus, responses, contexts), device)
+            shape = (len(responses), model.config.latent_size)
+            drawn = rng.standard_normal(shape, dtype=np.float32)
+            refine = None
+            if svi is not None:
+                refine = refinement(model, batch, svi, moved(noise_of_steps(svi, rng_of_steps, shape), device), 1.0)
+            terms = model(batch, moved(torch.from_numpy(drawn), device), refine=refine)
+            reconstruction, kl = (float(term.double().sum()) for term in (terms.reconstruction, terms.kl))
+            perplexities.append(perplexity(reconstruction, int(batch.target_lengths.sum())))
+            sums += reconstruction, kl
+            windows += len(responses)
+            if advance is not None:
+                advance(len(responses))
     reconstruction, kl = (sums / windows).tolist()
     return SubsetPerplexity(math.fsum(perplexities) / len(perplexities), reconstruction, kl, windows, len(perplexities))
 
@@ -233,23 +261,48 @@ def _batches(
         yield chosen, model.batch(corpus, chosen, device)
 
 
-def _log_weights(model: LatentModel, batch: Any, noise: Tensor, rows: int) -> Tensor:
+class _Inferred(NamedTuple):
+    """What a batch's condition (B, C) and its responses say of z: Gaussians of (B, Z)."""
+
+    condition: Tensor
+    posterior: Gaussian
+    prior: Gaussian
+
+
+def _inferred(
+    model: LatentModel,
+    batch: Any,
+    corpus: EncodedCorpus | Sentences,
+    chosen: NDArray[np.int64],
+    svi: SviConfig | None,
+    seed: int,
+) -> _Inferred:
+    """Of the batch of the examples `chosen` (B,), whose places in the corpus decide the refinement's noise."""
+    encoded = model.encode(batch)
+    posterior, prior = model.posterior(encoded), model.prior(encoded.condition)
+    if svi is not None:
+        rngs, shape = generators(corpus, chosen, seed + 1), (1, model.config.latent_size)
+        noise = torch.cat([noise_of_steps(svi, rng, shape) for rng in rngs], dim=1)
+        posterior = refinement(model, batch, svi, moved(noise, posterior.mean.device), 1.0)(encoded, posterior, prior)
+    return _Inferred(encoded.condition, posterior, prior)
+
+
+def _log_weights(model: LatentModel, batch: Any, inferred: _Inferred, noise: Tensor, rows: int) -> Tensor:
     """The weights log p(x | z, c) + log p(z | c) - log q(z | x, c) in double precision, (B, K), from noise (B, K, Z).
 
-    Windows are encoded once and their responses decoded from all draws, `rows` at a time.
+    Responses are decoded from all draws, `rows` at a time.
     """
-    encoded = model.encode(batch)
     posterior, prior = (
         Gaussian(gaussian.mean.double()[:, None], gaussian.logvar.double()[:, None])
-        for gaussian in (model.posterior(encoded), model.prior(encoded.condition))
+        for gaussian in (inferred.posterior, inferred.prior)
     )
     z = distributions.sample(posterior, noise.double())
     ratio = distributions.log_prob(prior, z) - distributions.log_prob(posterior, z)
-    codes = z.flatten(0, 1).to(encoded.condition.dtype)
+    codes = z.flatten(0, 1).to(inferred.condition.dtype)
     nll = []
     for part in torch.split(torch.arange(len(codes)), rows):
         window = part // noise.shape[1]
-        condition = encoded.condition[moved(window, noise.device)]
+        condition = inferred.condition[moved(window, noise.device)]
         nll.append(model.reconstruction(batch.repeated(window), condition, codes[moved(part, noise.device)]))
     return ratio - torch.cat(nll).double().view_as(ratio)
 

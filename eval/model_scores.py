@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from dialog_cvae import distributions
+from dialog_cvae.config import SviConfig
 from dialog_cvae.cvae import CVAE
 from dialog_cvae.data.batches import EncodedCorpus
 from dialog_cvae.elbo import evaluate_elbo
+from dialog_cvae.svi import in_effect
 from dialog_cvae.types import Gaussian
 from eval.latent import Posteriors, kl_per_dimension, mutual_information
 from eval.likelihood import importance_weighted_nll, posteriors, subset_perplexity
@@ -45,33 +47,42 @@ class ModelScores(NamedTuple):
 
 
 def model_scores(
-    model: CVAE, corpus: EncodedCorpus, *, seed: int = 0, importance_samples: int = 0, bar: Bar
+    model: CVAE,
+    corpus: EncodedCorpus,
+    *,
+    svi: SviConfig | None = None,
+    seed: int = 0,
+    importance_samples: int = 0,
+    bar: Bar,
 ) -> ModelScores:
     """Score every response of a corpus.
 
     Args:
         model: in evaluation mode.
         corpus: encoded for it, with at least one window.
+        svi: how its posteriors are refined, if at all; the figures then say by how many steps, `refined_steps`.
         seed: of the noise.
         importance_samples: K, draws of z from the posterior for the importance-weighted likelihood: at most ON_ALL for
             every window and, where K is more, all K for FEW windows, chosen by the seed; 0 for none.
         bar: makes progress bars.
     """
     with bar(corpus.windows, "scoring") as shown:
-        elbo = evaluate_elbo(model, corpus, seed=seed, advance=shown.update)
-    found = posteriors(model, corpus)
+        elbo = evaluate_elbo(model, corpus, svi=svi, seed=seed, advance=shown.update)
+    found = posteriors(model, corpus, svi=svi, seed=seed)
     columns = {"kl": _kl(found)}
-    figures = {**elbo.figures(), **_paper(model, corpus, seed), **_latent(found, seed)}
+    figures = {**elbo.figures(), **_paper(model, corpus, svi, seed), **_latent(found, seed)}
+    if (refined := in_effect(svi, model)) is not None:
+        figures["refined_steps"] = refined.steps
     if importance_samples:
         with bar(corpus.windows, "importance sampling") as shown:
             draws = min(importance_samples, ON_ALL)
             weighted = importance_weighted_nll(
-                model, corpus, corpus.responses, [draws], seed=seed, advance=shown.update
+                model, corpus, corpus.responses, [draws], svi=svi, seed=seed, advance=shown.update
             )
         columns["iw_nll"] = weighted.nll[draws]
         figures |= {"iw_samples": draws, "iw_nll": weighted.nats[draws], "iw_perplexity": weighted.perplexity[draws]}
     if importance_samples > ON_ALL:
-        figures["iw_few"] = _few(model, corpus, seed, importance_samples, bar)
+        figures["iw_few"] = _few(model, corpus, svi, seed, importance_samples, bar)
     return ModelScores(_finite(figures), columns, found.posterior_mean.astype(np.float32))
 
 
@@ -82,9 +93,9 @@ def _kl(found: Posteriors) -> NDArray[np.float64]:
     return kl
 
 
-def _paper(model: CVAE, corpus: EncodedCorpus, seed: int) -> dict[str, Any]:
+def _paper(model: CVAE, corpus: EncodedCorpus, svi: SviConfig | None, seed: int) -> dict[str, Any]:
     """Rec-P and KL as the paper has them."""
-    subset = subset_perplexity(model, corpus, seed=seed)
+    subset = subset_perplexity(model, corpus, svi=svi, seed=seed)
     return {
         "paper_rec_perplexity": subset.perplexity,
         "paper_kl": subset.kl,
@@ -114,12 +125,14 @@ def _latent(found: Posteriors, seed: int) -> dict[str, Any]:
     return figures
 
 
-def _few(model: CVAE, corpus: EncodedCorpus, seed: int, samples: int, bar: Bar) -> dict[str, Any]:
+def _few(
+    model: CVAE, corpus: EncodedCorpus, svi: SviConfig | None, seed: int, samples: int, bar: Bar
+) -> dict[str, Any]:
     """Bounds of a few windows' likelihood with few and with many draws, which say how far the bound still falls."""
     chosen = np.sort(np.random.default_rng(seed).permutation(corpus.responses)[:FEW])
     ks = [1, ON_ALL, *(k for k in (50, 100) if k < samples), samples]
     with bar(len(chosen), f"importance sampling, {samples} draws") as shown:
-        weighted = importance_weighted_nll(model, corpus, chosen, ks, seed=seed, advance=shown.update)
+        weighted = importance_weighted_nll(model, corpus, chosen, ks, svi=svi, seed=seed, advance=shown.update)
     nll = {str(k): weighted.nats[k] for k in ks}
     return {"responses": len(chosen), "samples": samples, "nll": nll, "perplexity": weighted.perplexity[samples]}
 

@@ -74,8 +74,8 @@ def measured(run: Path, budget: Budget, *, best: bool = False, split: str = "tes
     reconstruction, kl, elbo, perplexity_bound, active_units, nats_from_z: see `dialog_cvae.elbo.ElboReport`, of all
     sentences. iw_nll, iw_perplexity: by importance sampling with `budget.draws`, and mi, mi_cap: the plug-in mutual
     information and the log of the number it was measured on, on `budget.scored` sentences drawn at random. nats_by_iw:
-    how far the bound is from the importance-weighted likelihood on those. ELBO and its parts are of refined posteriors
-    where the run refines them; importance weights and mutual information are of the recognition network's.
+    how far the bound is from the importance-weighted likelihood on those. Where the run refines its posteriors, all are
+    of the refined ones.
     """
     origin = {"state": checksum_of(run), "split": split, "draws": budget.draws, "scored": budget.scored, "seed": seed}
     path = run / (KEPT_OF_BEST if best else KEPT)
@@ -95,7 +95,7 @@ def _measure(model: SentenceVAE, sentences: Sentences, budget: Budget, seed: int
     report = evaluate_elbo(model, sentences, seed=seed, svi=svi)
     count = min(budget.scored, sentences.windows)
     chosen = np.sort(np.random.default_rng(seed).permutation(sentences.windows)[:count])
-    weighted = importance_weighted_nll(model, sentences, chosen, [1, budget.draws], seed=seed)
+    weighted = importance_weighted_nll(model, sentences, chosen, [1, budget.draws], svi=svi, seed=seed)
     figures = {name: float(value) for name, value in report.figures().items() if value is not None}
     figures |= {
         "iw_nll": weighted.nats[budget.draws],
@@ -105,7 +105,7 @@ def _measure(model: SentenceVAE, sentences: Sentences, budget: Budget, seed: int
         "mi_cap": float(np.log(count)),
     }
     if model.config.latent_size and count > 1:
-        found = posteriors(model, sentences)
+        found = posteriors(model, sentences, svi=svi, seed=seed)
         figures["mi"] = mutual_information(Posteriors(*(array[chosen] for array in found)), seed=seed).plug_in
     return figures
 

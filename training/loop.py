@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,14 +18,14 @@ from dialog_cvae.data.sentences import Sentences
 from dialog_cvae.elbo import evaluate_elbo, first_posteriors
 from dialog_cvae.errors import DialogCvaeError
 from dialog_cvae.latent_model import LatentModel
-from dialog_cvae.svi import refinement
+from dialog_cvae.svi import in_total, refinement
 from dialog_cvae.types import ElboTerms
 from training.adam import GuardedAdam
 from training.ahead import Ahead
 from training.config import FitConfig, TrainConfig
 from training.distributed import ALONE, World
 from training.folder import BEST_FOLDER
-from training.objectives import part_names, weighted
+from training.objectives import charged, part_names, weighted
 from training.observer import BestKeeper, Interruption, Observer
 from training.phases import Phase, Trained, autoencoder_steps, phase
 from training.schedules import learning_rate
@@ -123,7 +124,9 @@ def terms_of(model: LatentModel, part: MicroBatch, extras: Extras, config: Train
     if config.free_bits and config.free_bits_in == "dimension":
         asked["kl_by_dimension"] = True
     if extras.refining is not None:
-        asked["refine"] = refinement(model, part.windows, config.svi, extras.refining, beta_now, extras.dropout)
+        free = partial(charged, free_bits=config.free_bits, free_bits_in=config.free_bits_in)
+        charge = free if config.free_bits else in_total
+        asked["refine"] = refinement(model, part.windows, config.svi, extras.refining, beta_now, extras.dropout, charge)
     dropout = () if extras.dropout is None else (extras.dropout,)
     terms: ElboTerms = model(part.windows, part.noise, *dropout, **asked)
     return terms

@@ -45,6 +45,12 @@ def hinged(kl: Tensor, free_bits: float) -> Tensor:
     return free if free.dim() == 1 else free.sum(-1)
 
 
+def charged(kl: Tensor, free_bits: float, free_bits_in: Literal["total", "dimension"]) -> Tensor:
+    """What beta weighs, (B,), of each example's KL, (B,) or, as it must be for free bits by dimension, (B, Z)."""
+    kl = kl.sum(-1) if free_bits_in == "total" and kl.dim() == 2 else kl
+    return hinged(kl, free_bits)
+
+
 def weighted(
     terms: ElboTerms,
     beta: float,
@@ -67,8 +73,7 @@ def weighted(
     parts = {"reconstruction": terms.reconstruction.sum() / windows, "kl": terms.kl.sum() / windows}
     loss = parts["reconstruction"] + beta * parts["kl"]
     if free_bits:
-        kl = terms.kl.sum(-1) if free_bits_in == "total" and terms.kl.dim() == 2 else terms.kl
-        loss = parts["reconstruction"] + beta * (hinged(kl, free_bits).sum() / windows)
+        loss = parts["reconstruction"] + beta * (charged(terms.kl, free_bits, free_bits_in).sum() / windows)
     if terms.bag_of_words is not None:
         parts["bag_of_words"] = terms.bag_of_words.sum() / windows
         loss = loss + bow_weight * parts["bag_of_words"]

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from dialog_cvae.data.cache import Cache
 from dialog_cvae.decoding import Decoding
+from dialog_cvae.errors import CheckpointError
 from dialog_cvae.types import Conversation
 from eval import evaluation as module
 from eval.baselines import verbatim
@@ -66,6 +67,27 @@ def test_columns_are_those_of_the_contexts(evaluate, held_out, encoded):
     assert np.array_equal(evaluation.columns["kl"], evaluation.model.columns["kl"][answers])
     assert evaluation.figures["contexts"] == contexts
     assert evaluation.figures["windows"] == contexts + len(held_out.conversations)
+
+
+def test_a_model_that_was_refined_in_training_is_judged_by_refined_posteriors(tiny_checkpoint, held_out, cache):
+    def of(fit):
+        config = tiny_checkpoint.config
+        provenance = config.provenance.model_copy(update={"fit": fit})
+        return replace(tiny_checkpoint, config=config.model_copy(update={"provenance": provenance}))
+
+    def figures(checkpoint):
+        return modelled(checkpoint, Path("best"), "cpu", held_out, Settings(decoding=SHORT), cache, bar)[0].figures
+
+    plain = figures(of({}))
+    found = figures(of({"train": {"svi": {"steps": 3, "rate": 0.2}}}))
+    assert found["refined_steps"] == 3
+    assert "refined_steps" not in plain
+    assert found["elbo"] > plain["elbo"]
+    assert found["kl"] != plain["kl"]
+    assert found["iw_nll"] != plain["iw_nll"]
+    for broken in ({"train": {"svi": {"steps": -1}}}, {"train": [1]}):
+        with pytest.raises(CheckpointError, match=r"best/config\.json: field provenance\.fit\.train\.svi is broken"):
+            figures(of(broken))
 
 
 def test_a_second_evaluation_makes_nothing(evaluate, monkeypatch):

@@ -13,16 +13,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.distributions import Normal
 
-from dialog_cvae.config import ModelConfig, TokenizerConfig
+from dialog_cvae.config import ModelConfig, SviConfig, TokenizerConfig
 from dialog_cvae.cvae import CVAE, TensorBatch
 from dialog_cvae.data import zhao2017
 from dialog_cvae.data.batches import EncodedCorpus, collate, encode_corpus
 from dialog_cvae.elbo import evaluate_elbo
 from dialog_cvae.errors import ConfigError
+from dialog_cvae.svi import noise_of_steps, refinement
 from dialog_cvae.tokenizer import Tokenizer
-from dialog_cvae.types import Conversation, Utterance
+from dialog_cvae.types import Conversation, Gaussian, Utterance
 from eval.latent import kl_per_dimension
 from eval.likelihood import importance_weighted_nll, loader_batches, posteriors, subset_perplexity
+
+SVI = SviConfig(steps=4, rate=0.2, noise="fresh")
 
 
 def window(corpus: EncodedCorpus, response: int, context: int = 4) -> TensorBatch:
@@ -39,8 +42,22 @@ def resized(tiny_config: ModelConfig, tokenizer: Tokenizer, latent: int) -> CVAE
     return model
 
 
+def refined(model: CVAE, corpus: EncodedCorpus, response: int, seed: int, svi: SviConfig) -> Gaussian:
+    """The posterior of one response, refined in company of no other."""
+    conversation, place = (int(each) for each in corpus.places(np.array(response)))
+    steps = noise_of_steps(
+        svi, np.random.default_rng((seed + 1, conversation, place - 1)), (1, model.config.latent_size)
+    )
+    batch = window(corpus, response)
+    state = model.encode(batch)
+    start, prior = model.posterior(state), model.prior(state.condition)
+    return refinement(model, batch, svi, steps, 1.0)(state, start, prior)
+
+
 @torch.no_grad()
-def naive_log_weights(model: CVAE, corpus: EncodedCorpus, response: int, seed: int, draws: int) -> list[float]:
+def naive_log_weights(
+    model: CVAE, corpus: EncodedCorpus, response: int, seed: int, draws: int, svi: SviConfig | None = None
+) -> list[float]:
     """From the definition, one draw of z at a time."""
     conversation, place = (int(each) for each in corpus.places(np.array(response)))
     rng = np.random.default_rng((seed, conversation, place - 1))
@@ -49,7 +66,10 @@ def naive_log_weights(model: CVAE, corpus: EncodedCorpus, response: int, seed: i
     encoded = model.encode(batch)
     q, p = (
         Normal(gaussian.mean[0], (0.5 * gaussian.logvar[0]).exp())
-        for gaussian in (model.posterior(encoded), model.prior(encoded.condition))
+        for gaussian in (
+            model.posterior(encoded) if svi is None else refined(model, corpus, response, seed, svi),
+            model.prior(encoded.condition),
+        )
     )
     weights = []
     for each in noise:
@@ -75,6 +95,21 @@ def test_posteriors_are_the_models_in_the_corpus_order(tiny_model: CVAE, encoded
             np.testing.assert_allclose(array[index], tensor[0].numpy(), atol=1e-5)
 
 
+@torch.no_grad()
+def test_refined_posteriors_are_those_of_each_response_alone(tiny_model: CVAE, encoded: EncodedCorpus) -> None:
+    found = posteriors(tiny_model, encoded, svi=SVI, seed=4, batch_size=7)
+    for row, response in enumerate(encoded.responses[:12].tolist()):
+        expected = refined(tiny_model, encoded, response, 4, SVI)
+        assert found.posterior_mean[row] == pytest.approx(expected.mean[0].numpy(), abs=1e-4)
+        assert found.posterior_logvar[row] == pytest.approx(expected.logvar[0].numpy(), abs=1e-4)
+    plain = posteriors(tiny_model, encoded)
+    assert np.abs(found.posterior_mean - plain.posterior_mean).max() > 0.1
+    assert found.prior_mean == pytest.approx(plain.prior_mean)
+    assert posteriors(tiny_model, encoded, svi=SVI.model_copy(update={"steps": 0})).posterior_mean.tolist() == (
+        plain.posterior_mean.tolist()
+    )
+
+
 def test_posteriors_agree_with_the_elbo_report(tiny_model: CVAE, encoded: EncodedCorpus) -> None:
     found, report = posteriors(tiny_model, encoded), evaluate_elbo(tiny_model, encoded)
     assert kl_per_dimension(found).sum() == pytest.approx(report.kl, rel=1e-5)
@@ -85,17 +120,19 @@ def test_posteriors_agree_with_the_elbo_report(tiny_model: CVAE, encoded: Encode
     assert ((found.posterior_mean - found.prior_mean).var(axis=0) > 0.01).sum() == report.active_units == 2
 
 
-@pytest.mark.parametrize("batch_size", [1, 4, 512])
-def test_bounds_against_one_draw_at_a_time(tiny_model: CVAE, encoded: EncodedCorpus, batch_size: int) -> None:
+@pytest.mark.parametrize(("batch_size", "svi"), [(1, None), (4, None), (512, None), (4, SVI), (512, SVI)])
+def test_bounds_against_one_draw_at_a_time(
+    tiny_model: CVAE, encoded: EncodedCorpus, batch_size: int, svi: SviConfig | None
+) -> None:
     responses = encoded.responses[[3, 0, 11, 3]]
     seen: list[int] = []
     found = importance_weighted_nll(
-        tiny_model, encoded, responses, (6, 1, 4), seed=9, batch_size=batch_size, advance=seen.append
+        tiny_model, encoded, responses, (6, 1, 4), svi=svi, seed=9, batch_size=batch_size, advance=seen.append
     )
     assert list(found.nll) == [6, 1, 4]
     assert sum(seen) == 4
     for index, response in enumerate(responses):
-        weights = naive_log_weights(tiny_model, encoded, int(response), 9, 6)
+        weights = naive_log_weights(tiny_model, encoded, int(response), 9, 6, svi)
         expected = {6: log_mean(weights), 1: sum(weights) / 6, 4: log_mean(weights[:4])}  # of 6 draws one group of 4
         for k, value in expected.items():
             assert found.nll[k][index] == pytest.approx(-value, rel=1e-5), k
@@ -235,6 +272,12 @@ def test_the_batches_of_the_published_validation_set(data_folder: Path) -> None:
     assert sum(len(responses) for responses, _ in batches) == 2460
     single = loader_batches(corpus, 1, 9)  # all but the last utterance of each conversation
     assert len(single) == sum(len(conversation.utterances) - 1 for conversation in conversations) == 5165
+
+
+def test_the_papers_perplexity_is_of_refined_posteriors_too(tiny_model: CVAE, encoded: EncodedCorpus) -> None:
+    plain, found = (subset_perplexity(tiny_model, encoded, svi=svi) for svi in (None, SVI))
+    assert found.reconstruction + found.kl < plain.reconstruction + plain.kl - 0.1
+    assert subset_perplexity(tiny_model, encoded, svi=SVI.model_copy(update={"steps": 0})) == plain
 
 
 def test_the_papers_perplexity_against_one_window_at_a_time(tiny_model: CVAE, encoded: EncodedCorpus) -> None:

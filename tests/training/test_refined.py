@@ -113,9 +113,11 @@ def test_the_evaluation_refines_too_and_gains_by_it(encoded: EncodedCorpus, tiny
     assert all(parameter.grad is None for parameter in tiny_model.parameters())
 
 
-def test_what_is_refined_is_where_descent_leads(made: Made) -> None:
-    """One step by hand, on the model's own terms."""
-    model, batch, config = made(svi={"steps": 1, "rate": 0.5, "clip_norm": None})
+@pytest.mark.parametrize(("bits", "within"), [(0.0, "total"), (6.0, "total"), (0.4, "dimension")])
+def test_what_is_refined_is_where_descent_leads(made: Made, bits: float, within: str) -> None:
+    """One step by hand, on the model's own terms, free bits among them."""
+    fields = {"free_bits": bits, "free_bits_in": within}
+    model, batch, config = made(svi={"steps": 1, "rate": 0.5, "clip_norm": None}, **fields)
     (part,), (extras,) = batch.parts, batch.extras
     encoded = model.encode(part.windows)
     start, prior = model.posterior(encoded), model.prior(encoded.condition)
@@ -124,11 +126,16 @@ def test_what_is_refined_is_where_descent_leads(made: Made) -> None:
     normal = torch.distributions.Normal
     q, p = (normal(g.mean, (0.5 * g.logvar).exp()) for g in (Gaussian(*leaves), prior))
     value = model.reconstruction(part.windows, encoded.condition, z)
-    value = value + 0.7 * torch.distributions.kl_divergence(q, p).sum(-1)
+    divergence = torch.distributions.kl_divergence(q, p)
+    divergence = divergence if within == "dimension" else divergence.sum(-1, keepdim=True)
+    charged = torch.where(divergence > bits, divergence, torch.tensor(bits))
+    assert bits == 0 or (charged > divergence).any()
+    value = value + 0.7 * charged.sum(-1)
     moved = [x - 0.5 * g for x, g in zip(leaves, torch.autograd.grad(value.sum(), leaves), strict=True)]
     q = normal(moved[0], (0.5 * moved[1]).exp())
     expected = torch.distributions.kl_divergence(q, p).sum(-1)
-    torch.testing.assert_close(terms_of(model, part, extras, config, 0.7).kl, expected, rtol=1e-4, atol=1e-5)
+    found = terms_of(model, part, extras, config, 0.7).kl
+    torch.testing.assert_close(found if found.dim() == 1 else found.sum(-1), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_a_refined_run_goes_on_bit_for_bit(fit: Fit, kill_at: Callable[..., None]) -> None:
