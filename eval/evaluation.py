@@ -219,6 +219,8 @@ def score(
             seed=settings.seed,
             advance=shown.update,
         )
+    if yardstick.tagger_accuracy is not None:
+        scores.figures["act_tagger_accuracy"] = yardstick.tagger_accuracy  # act_entropy is no better than this
     if replies.single_reference is not None:
         columns = per_context([metric_context(one) for one in replies.single_reference], yardstick.vectors)
         scores.figures["single_reference"] = summarize(columns).figures()

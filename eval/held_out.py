@@ -28,6 +28,7 @@ class Yardstick(NamedTuple):
         references: what else fits a context; None where what was said is the one reference.
         vectors: of the words of replies and references.
         tagger: of dialog acts.
+        tagger_accuracy: the share of these conversations' utterances with an act that the tagger gives it.
         training_texts: what was said in training.
     """
 
@@ -35,6 +36,7 @@ class Yardstick(NamedTuple):
     references: References | None = None
     vectors: WordVectors | None = None
     tagger: ActTagger | None = None
+    tagger_accuracy: float | None = None
     training_texts: frozenset[str] | None = None
 
 
@@ -87,15 +89,18 @@ class HeldOut:
             texts.update(text for row in (self.references or {}).values() for text in row.responses)
             vectors = load_vectors(self.vectors, {token for text in texts for token in metric_tokens(text)})
         said = None if self.train is None else frozenset(u.text for c in self.train for u in c.utterances)
-        return Yardstick(self.conversations, self.references, vectors, self._tagger(), said)
+        tagger, accuracy = self._tagger()
+        return Yardstick(self.conversations, self.references, vectors, tagger, accuracy, said)
 
-    def _tagger(self) -> ActTagger | None:
-        """None where there is nothing to learn from."""
+    def _tagger(self) -> tuple[ActTagger | None, float | None]:
+        """The tagger and its accuracy; None where there is nothing to learn from, or nothing to test on."""
         if self.train is None:
-            return None
+            return None, None
         from eval.acts import ActTagger  # scikit-learn takes seconds to load, and this is seldom asked for
 
         try:
-            return ActTagger.fit(self.train)
+            tagger = ActTagger.fit(self.train)
         except ConfigError:
-            return None
+            return None, None
+        has_acts = any(each.dialog_act is not None for c in self.conversations for each in c.utterances)
+        return tagger, tagger.accuracy(self.conversations) if has_acts else None

@@ -16,6 +16,7 @@ from dialog_cvae.decoding import Decoding
 from dialog_cvae.errors import CheckpointError
 from dialog_cvae.types import Conversation
 from eval import evaluation as module
+from eval.acts import ActTagger
 from eval.baselines import verbatim
 from eval.evaluation import Evaluation, Replies, Settings, combined, modelled, scored
 from eval.held_out import HeldOut
@@ -166,6 +167,22 @@ def test_training_conversations_tell_what_was_remembered(evaluate, held_out):
     expected = verbatim(replies.sampled, [u.text for c in TRAIN for u in c.utterances])
     assert evaluation.figures["verbatim_from_training"] == expected
     assert "act_entropy" not in evaluation.figures  # these have no dialog acts
+
+
+def test_beside_the_entropy_of_acts_stands_how_well_they_are_told_apart(evaluate, held_out):
+    def labelled(conversations):
+        acts = ("statement", "question")
+        return [
+            replace(c, utterances=tuple(replace(u, dialog_act=acts[len(u.text) % 2]) for u in c.utterances))
+            for c in conversations
+        ]
+
+    on = replace(held_out, conversations=labelled(held_out.conversations), train=labelled(TRAIN))
+    figures = evaluate(Settings(samples=2, decoding=SHORT), on)[0].figures
+    assert figures["act_tagger_accuracy"] == ActTagger.fit(on.train).accuracy(on.conversations)
+    untold = evaluate(Settings(samples=2, decoding=SHORT), replace(on, conversations=held_out.conversations))[0].figures
+    assert "act_entropy" in untold
+    assert "act_tagger_accuracy" not in untold
 
 
 def test_a_damaged_part_is_made_anew(tiny_checkpoint, held_out, tmp_path):
