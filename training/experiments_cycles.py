@@ -29,8 +29,8 @@ def _row(cycles: int, ratio: float, shape: str = "linear") -> Row:
 
 
 def _shorter(budget: Budget) -> Budget:
-    train = {"max_steps": 1_500, "epochs": None}
-    about = f"{budget.about} Here 1,500 updates a cell, half of that, with the whole schedule in them."
+    train = {"max_steps": 2_000, "epochs": None}
+    about = f"{budget.about} Here 2,000 updates a cell, half of that, with the whole schedule in them."
     return budget._replace(layer={**budget.layer, "train": train}, about=about)
 
 
