@@ -168,22 +168,29 @@ def parse_axis(text: str) -> Axis:
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
-    """A number N for the seeds 0 to N - 1, or the seeds themselves: `0,1,7`.
+    """A number N for the seeds 0 to N - 1, or the seeds themselves: `0,1,7`, or a single one as `7,`.
 
     Raises:
         ConfigError: it is neither, or a seed stands there twice.
     """
-    parts = text.split(",")
+    parts = text.removesuffix(",").split(",")
     if not all(re.fullmatch(r" *[0-9]{1,19} *", part) for part in parts):
         raise ConfigError(f"seeds: must be a number of seeds, or seeds as in 0,1,7, but is {text!r}")
     numbers = tuple(int(part) for part in parts)
-    if len(numbers) > 1:
+    if "," in text:
         if len(set(numbers)) < len(numbers):
             raise ConfigError(f"seeds: each must stand there once, but they are {text!r}")
         return numbers
     if not 1 <= numbers[0] <= MAX_CELLS:
         raise ConfigError(f"seeds: their number must be from 1 to {MAX_CELLS}, but is {numbers[0]}")
     return tuple(range(numbers[0]))
+
+
+def seeds_option(seeds: Sequence[int]) -> str:
+    """The shortest text from which `parse_seeds` makes these seeds."""
+    if list(seeds) == list(range(len(seeds))):
+        return str(len(seeds))
+    return ",".join(map(str, seeds)) + ("," if len(seeds) == 1 else "")
 
 
 def _check_axes(axes: Sequence[Axis], seeds: Sequence[int]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from dialog_cvae.checkpoint import write_atomically
 from eval.report import markdown_table
 from training import arguments
-from training.cells import option
+from training.cells import option, seeds_option
 from training.experiments_measures import as_json
 from training.experiments_plan import Asked, Budget, Experiment, Fitted
 from training.sweep_report import Estimate
@@ -86,7 +86,8 @@ def facts(experiment: Experiment, asked: Asked, budget: Budget) -> list[str]:
     seeds = ",".join(map(str, asked.seeds))
     given = {name: value for name, value in arguments.flat(asked.given).items() if name != "corpus.dir"}
     over = ", ".join(f"`{name}` {value}" for name, value in given.items())
-    command = ["python", "-m", "training.experiments", experiment.name, f"--size={asked.size}", f"--seeds={seeds}"]
+    command = ["python", "-m", "training.experiments", experiment.name, f"--size={asked.size}"]
+    command += [f"--seeds={seeds_option(asked.seeds)}"]
     command += [f"--rows={asked.rows}"] if asked.rows else []
     command += [option(name, value) for name, value in given.items()]
     best = all(row.best for row in experiment.rows)

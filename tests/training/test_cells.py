@@ -16,7 +16,7 @@ from dialog_cvae.checkpoint import Checkpoint
 from dialog_cvae.errors import CheckpointError, ConfigError
 from tests.training.tiny_runs import CONFIG, Fit
 from training import arguments
-from training.cells import MAX_CELLS, Axis, Cell, grid, parse_axis, parse_seeds
+from training.cells import MAX_CELLS, Axis, Cell, grid, parse_axis, parse_seeds, seeds_option
 from training.recipes import RECIPES
 from training.state import STATE_FILE
 
@@ -119,10 +119,12 @@ def test_the_corpus_is_decided_once_for_all_cells(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize(
-    ("text", "seeds"), [("1", (0,)), ("5", (0, 1, 2, 3, 4)), ("0,1,7", (0, 1, 7)), ("7, 3", (7, 3)), ("9,0", (9, 0))]
+    ("text", "seeds"),
+    [("1", (0,)), ("5", (0, 1, 2, 3, 4)), ("0,1,7", (0, 1, 7)), ("7, 3", (7, 3)), ("9,0", (9, 0)), ("7,", (7,))],
 )
 def test_seeds_are_a_number_of_them_or_a_list(text: str, seeds: tuple[int, ...]) -> None:
     assert parse_seeds(text) == seeds
+    assert parse_seeds(seeds_option(seeds)) == seeds
 
 
 @pytest.mark.parametrize(
@@ -131,6 +133,7 @@ def test_seeds_are_a_number_of_them_or_a_list(text: str, seeds: tuple[int, ...])
         ("0", "seeds: their number must be from 1 to 10000, but is 0"),
         ("10001", "seeds: their number must be from 1 to 10000, but is 10001"),
         ("-1", "seeds: must be a number of seeds, or seeds as in 0,1,7, but is '-1'"),
+        (",", "seeds: must be a number of seeds"),
         ("1,,2", "seeds: must be a number of seeds"),
         ("2.5", "seeds: must be a number of seeds"),
         ("", "seeds: must be a number of seeds"),
