@@ -71,6 +71,19 @@ def test_two_processes_learn_what_one_learns_and_write_it_once(start: Start, who
     assert len(list(Path("run/tensorboard").iterdir())) == 1
 
 
+def test_two_processes_learn_sentences_as_one_does(
+    raw_fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = ["--recipe", "toy", "--max-steps", 6, "--train.validate-every", 3, "--train.log-every", 1]
+    options += ["--train.batch-size", 5, "--train.dropout", 0.2, "--train.word-dropout", 0.3, "--train.svi.steps", 2]
+    lead, other = together(2, [*options, "--out", "run"])
+    assert (lead.status, lead.error) == (0, "")
+    assert other == Outcome(0, "", "")
+    assert raw_fit(*options, "--out", "alone").status == 0
+    _assert_same_curves(Path("run"), Path("alone"))
+
+
 def _files(out: Path) -> set[str]:
     return {str(path.relative_to(out)) for path in out.rglob("*") if "events" not in path.name}
 
