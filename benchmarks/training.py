@@ -34,9 +34,10 @@ from training.ahead import Ahead
 from training.arguments import recipe
 from training.config import FitConfig, TrainConfig
 from training.corpus import TrainingCorpus
-from training.loop import BATCHES_AHEAD, update
+from training.loop import BATCHES_AHEAD
 from training.memory import keep_freed_memory
 from training.setup import Vocabulary, device_of, new_model
+from training.update import update
 from training.windows import Batch, Windows
 
 EXPLANATION = """\

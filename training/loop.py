@@ -6,9 +6,8 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,20 +17,19 @@ from dialog_cvae.data.sentences import Sentences
 from dialog_cvae.elbo import evaluate_elbo, first_posteriors
 from dialog_cvae.errors import DialogCvaeError
 from dialog_cvae.latent_model import LatentModel
-from dialog_cvae.svi import in_total, refinement
-from dialog_cvae.types import ElboTerms
 from training.adam import GuardedAdam
 from training.ahead import Ahead
-from training.config import FitConfig, TrainConfig
+from training.config import FitConfig
 from training.distributed import ALONE, World
 from training.folder import BEST_FOLDER
-from training.objectives import charged, part_names, weighted
+from training.objectives import part_names
 from training.observer import BestKeeper, Interruption, Observer
-from training.phases import Phase, Trained, autoencoder_steps, phase
+from training.phases import Phase, autoencoder_steps, phase
 from training.schedules import learning_rate
 from training.sentences import SentenceBatches
 from training.state import Progress, save_state
-from training.windows import Batch, Extras, MicroBatch, Windows
+from training.update import figure_names, update
+from training.windows import Batch, Windows
 
 UNREAD_AT_MOST = {"cpu": 1, "cuda": 50}  # updates before the host waits for their figures
 BATCHES_AHEAD = {"cpu": 0, "cuda": 8}  # on a CPU a thread takes from the update what it gives to the batches
@@ -56,80 +54,6 @@ class NotFiniteError(TrainingError):
             f"step {step}: loss or gradient is not finite (loss {figures['loss']:.4g}: {parts}; "
             f"norm {figures['gradient_norm']:.4g})"
         )
-
-
-def figure_names(bow: bool) -> tuple[str, ...]:
-    """What `update` returns, in order."""
-    return ("loss", *part_names(bow), "interrupted", "gradient_norm")
-
-
-def update(
-    model: LatentModel,
-    optimiser: GuardedAdam,
-    batch: Batch,
-    config: TrainConfig,
-    beta_now: float,
-    world: World = ALONE,
-    interrupted: bool = False,
-    trained: Trained = "all",
-) -> Tensor:
-    """One step of gradient descent on the weighted objective; nothing is read back from the device.
-
-    Args:
-        model: its weights are changed, unless the loss or the gradient of this or an earlier update is not finite.
-        optimiser: of its weights, with the learning rate of this update.
-        batch: this process's part.
-        config: clip norm and weight of the bag-of-words loss.
-        beta_now: weight of the KL term.
-        world: the processes that share the batch.
-        interrupted: whether this process was asked to stop, for the others to know.
-        trained: which weights change; the gradient's norm is of these.
-
-    Returns:
-        (F,) what `figure_names` names: of the whole batch; `interrupted` counts processes, the norm is the gradient's
-        before clipping.
-    """
-    optimiser.zero_grad(set_to_none=True)
-    parameters = list(model.parameters())
-    figures = torch.zeros(len(figure_names(model.config.bow)) - 1, device=parameters[0].device)
-    figures[-1] = float(interrupted)
-    for part, extras in zip(batch.parts, batch.extras, strict=True):
-        with torch.autocast(part.noise.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-            terms = terms_of(model, part, extras, config, beta_now)
-        objective = weighted(terms, beta_now, config.bow_weight, batch.size, config.free_bits, config.free_bits_in)
-        objective.loss.backward()  # type: ignore[no-untyped-call]
-        figures[:-1] += torch.stack((objective.loss.detach(), *(part.detach() for part in objective.parts.values())))
-    if world.size > 1:
-        # One sum of everything after the backward pass, not DistributedDataParallel's of buckets during it: a process
-        # without windows, and parts of a batch, then need no special care, and the figures travel along.
-        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-        summed = world.sum(torch.cat((figures, *(gradient.flatten() for gradient in gradients))))
-        figures, *flat = torch.split(summed, [len(figures), *(p.numel() for p in parameters)])
-        for parameter, gradient in zip(parameters, flat, strict=True):
-            parameter.grad = gradient.view_as(parameter)
-    if trained != "all":
-        inference = {id(parameter) for parameter in model.inference_parameters()}
-        for parameter in parameters:
-            if (id(parameter) in inference) != (trained == "inference"):
-                parameter.grad = None
-    norm = torch.nn.utils.clip_grad_norm_(parameters, config.clip_norm, foreach=True)
-    optimiser.forbid_unless(torch.isfinite(norm) & torch.isfinite(figures[0]))
-    optimiser.step()
-    return torch.cat((figures, norm[None]))
-
-
-def terms_of(model: LatentModel, part: MicroBatch, extras: Extras, config: TrainConfig, beta_now: float) -> ElboTerms:
-    """The terms of a part of a batch: by dimension where free bits are, and of refined posteriors where they are."""
-    asked: dict[str, Any] = {}
-    if config.free_bits and config.free_bits_in == "dimension":
-        asked["kl_by_dimension"] = True
-    if extras.refining is not None:
-        free = partial(charged, free_bits=config.free_bits, free_bits_in=config.free_bits_in)
-        charge = free if config.free_bits else in_total
-        asked["refine"] = refinement(model, part.windows, config.svi, extras.refining, beta_now, extras.dropout, charge)
-    dropout = () if extras.dropout is None else (extras.dropout,)
-    terms: ElboTerms = model(part.windows, part.noise, *dropout, **asked)
-    return terms
 
 
 @dataclass(frozen=True)
@@ -216,13 +140,13 @@ class Ledger:
             return False
         updates, self._updates = self._updates, []
         stop = False
-        for update, row in zip(updates, torch.stack([update.figures for update in updates]).tolist(), strict=True):
+        for each, row in zip(updates, torch.stack([each.figures for each in updates]).tolist(), strict=True):
             figures = dict(zip(self._names, row, strict=True))
             stop |= figures.pop("interrupted") > 0
             if not (math.isfinite(figures["loss"]) and math.isfinite(figures["gradient_norm"])):
-                raise NotFiniteError(update.step, figures)
+                raise NotFiniteError(each.step, figures)
             self.kl = figures["kl"]
-            self._run.observer.trained(update.step, figures, update.beta, update.learning_rate)
+            self._run.observer.trained(each.step, figures, each.beta, each.learning_rate)
         seconds, waited = time.perf_counter() - self._began, self._batches.waited - self._waited
         self._run.observer.paced(updates[-1].step, seconds, waited)
         self.start_clock()

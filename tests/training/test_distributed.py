@@ -25,6 +25,7 @@ from dialog_cvae.errors import ConfigError
 from tests.training.processes import TIMEOUT, together
 from tests.training.tiny_runs import Fit, Outcome, metrics, state
 from training import loop
+from training import update as training_update
 from training.config import TrainConfig
 from training.distributed import ALONE, World, who
 from training.journal import Journal
@@ -142,7 +143,7 @@ def _not_finite(rank: int, at: int, call: int) -> None:
         return objective._replace(loss=objective.loss * (float("nan") if next(calls) == call else 1.0))
 
     if rank == at:
-        loop.weighted = poisoned  # type: ignore[attr-defined]
+        training_update.weighted = poisoned  # type: ignore[attr-defined]
 
 
 def test_a_loss_that_is_not_finite_in_one_stops_all_in_one_line(start: Start) -> None:

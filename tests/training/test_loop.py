@@ -23,11 +23,11 @@ from dialog_cvae.errors import ConfigError
 from dialog_cvae.types import ElboTerms
 from training.adam import GuardedAdam
 from training.config import TrainConfig
-from training.loop import figure_names, update
 from training.objectives import part_names, weighted
 from training.setup import device_of
 from training.state import STATE_FILE, Progress, load_progress, load_state, save_state
 from training.stopping import Stopping
+from training.update import figure_names, update
 from training.windows import Batch, Windows, noise
 
 

@@ -25,8 +25,8 @@ from dialog_cvae.types import Gaussian
 from tests.training.tiny_runs import Fit, assert_same_run
 from training.adam import GuardedAdam
 from training.config import TrainConfig
-from training.loop import terms_of, update
 from training.sentences import SentenceBatches
+from training.update import terms_of, update
 from training.windows import Batch, Extras, MicroBatch, Windows
 
 TEXTS = ["a b", "b c a", "c b", "a c", "b b b", "c a d", "d a", "a b c d", "b a"]

@@ -17,11 +17,12 @@ from dialog_cvae.types import ElboTerms
 from tests.training.tiny_runs import Fit, assert_same_run, metrics
 from training.adam import GuardedAdam
 from training.config import TrainConfig
-from training.loop import restart, update
+from training.loop import restart
 from training.objectives import hinged, weighted
 from training.phases import Control, Phase, Trained, phase
 from training.schedules import BetaSchedule, beta
 from training.state import load_progress
+from training.update import update
 from training.windows import Batch, Windows
 
 

@@ -17,6 +17,7 @@ import torch
 
 from tests.training.tiny_runs import Fit, assert_same_run, conversation, metrics, state, write_corpus
 from training import loop
+from training import update as training_update
 from training.objectives import Objective, weighted
 from training.state import STATE_FILE, load_progress
 
@@ -307,7 +308,7 @@ def _not_finite_at(monkeypatch: pytest.MonkeyPatch, wanted: int) -> None:
         objective = weighted(*args)  # type: ignore[arg-type]
         return objective._replace(loss=objective.loss * (float("nan") if next(calls) == wanted else 1.0))
 
-    monkeypatch.setattr(loop, "weighted", poisoned)
+    monkeypatch.setattr(training_update, "weighted", poisoned)
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_last_good_state(

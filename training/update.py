@@ -1,0 +1,109 @@
+"""One step of gradient descent on the weighted objective.
+
+Shape legend: F figures of an update, see `figure_names`.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dialog_cvae.latent_model import LatentModel
+from dialog_cvae.svi import in_total, refinement
+from dialog_cvae.types import ElboTerms
+from training.adam import GuardedAdam
+from training.config import TrainConfig
+from training.distributed import ALONE, World
+from training.objectives import charged, part_names, weighted
+from training.phases import Trained
+from training.windows import Batch, Extras, MicroBatch
+
+
+def figure_names(bow: bool) -> tuple[str, ...]:
+    """What `update` returns, in order."""
+    return ("loss", *part_names(bow), "interrupted", "gradient_norm")
+
+
+def update(
+    model: LatentModel,
+    optimiser: GuardedAdam,
+    batch: Batch,
+    config: TrainConfig,
+    beta_now: float,
+    world: World = ALONE,
+    interrupted: bool = False,
+    trained: Trained = "all",
+) -> Tensor:
+    """Change the weights by the gradient of a batch; nothing is read back from the device.
+
+    Args:
+        model: its weights are changed, unless the loss or the gradient of this or an earlier update is not finite.
+        optimiser: of its weights, with the learning rate of this update.
+        batch: this process's part.
+        config: clip norm and weight of the bag-of-words loss.
+        beta_now: weight of the KL term.
+        world: the processes that share the batch.
+        interrupted: whether this process was asked to stop, for the others to know.
+        trained: which weights change; the gradient's norm is of these.
+
+    Returns:
+        (F,) what `figure_names` names: of the whole batch; `interrupted` counts processes, the norm is the gradient's
+        before clipping.
+    """
+    optimiser.zero_grad(set_to_none=True)
+    parameters = list(model.parameters())
+    figures = torch.zeros(len(figure_names(model.config.bow)) - 1, device=parameters[0].device)
+    figures[-1] = float(interrupted)
+    for part, extras in zip(batch.parts, batch.extras, strict=True):
+        with torch.autocast(part.noise.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+            terms = terms_of(model, part, extras, config, beta_now)
+        objective = weighted(terms, beta_now, config.bow_weight, batch.size, config.free_bits, config.free_bits_in)
+        objective.loss.backward()  # type: ignore[no-untyped-call]
+        figures[:-1] += torch.stack((objective.loss.detach(), *(part.detach() for part in objective.parts.values())))
+    if world.size > 1:
+        figures = _summed(figures, parameters, world)
+    if trained != "all":
+        _forget_all_but(trained, model)
+    norm = torch.nn.utils.clip_grad_norm_(parameters, config.clip_norm, foreach=True)
+    optimiser.forbid_unless(torch.isfinite(norm) & torch.isfinite(figures[0]))
+    optimiser.step()
+    return torch.cat((figures, norm[None]))
+
+
+def terms_of(model: LatentModel, part: MicroBatch, extras: Extras, config: TrainConfig, beta_now: float) -> ElboTerms:
+    """The terms of a part of a batch: by dimension where free bits are, and of refined posteriors where they are."""
+    asked: dict[str, Any] = {}
+    if config.free_bits and config.free_bits_in == "dimension":
+        asked["kl_by_dimension"] = True
+    if extras.refining is not None:
+        free = partial(charged, free_bits=config.free_bits, free_bits_in=config.free_bits_in)
+        charge = free if config.free_bits else in_total
+        asked["refine"] = refinement(model, part.windows, config.svi, extras.refining, beta_now, extras.dropout, charge)
+    dropout = () if extras.dropout is None else (extras.dropout,)
+    terms: ElboTerms = model(part.windows, part.noise, *dropout, **asked)
+    return terms
+
+
+def _summed(figures: Tensor, parameters: list[nn.Parameter], world: World) -> Tensor:
+    """The figures (F - 1,) of all processes; the parameters get the gradients of all.
+
+    One sum of everything after the backward pass, not DistributedDataParallel's of buckets during it: a process without
+    windows, and parts of a batch, then need no special care, and the figures travel along.
+    """
+    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+    summed = world.sum(torch.cat((figures, *(gradient.flatten() for gradient in gradients))))
+    figures, *flat = torch.split(summed, [len(figures), *(p.numel() for p in parameters)])
+    for parameter, gradient in zip(parameters, flat, strict=True):
+        parameter.grad = gradient.view_as(parameter)
+    return figures
+
+
+def _forget_all_but(trained: Trained, model: LatentModel) -> None:
+    """Drop the gradients of the weights that this update leaves alone."""
+    inference = {id(parameter) for parameter in model.inference_parameters()}
+    for parameter in model.parameters():
+        if (id(parameter) in inference) != (trained == "inference"):
+            parameter.grad = None
