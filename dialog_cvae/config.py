@@ -72,6 +72,18 @@ class ModelConfig(Config):
     prior_size: Size = Field(400, description="hidden layer of the prior network")
     bow_size: Size = Field(400, description="hidden layer of the bag-of-words head")
     bow: bool = Field(False, description="add the bag-of-words head and its loss (CVAE+BoW)")
+    skip: bool = Field(
+        False,
+        description="z also stands beside every input word of the decoder and beside its state where the softmax is "
+        "taken (Dieng et al., 2018)",
+    )
+    posterior_norm: float = Field(
+        0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="gamma of batch normalisation of the posterior means' distance from the prior's (after BN-VAE, Zhu "
+        "et al., 2020), which keeps its standard deviation over the data at gamma; 0 is without",
+    )
     max_context: int = Field(9, ge=1, le=64, description="context utterances a response sees, at most")
     max_utterance_tokens: int = Field(
         40,

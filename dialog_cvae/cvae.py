@@ -16,12 +16,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from dialog_cvae import distributions
 from dialog_cvae.config import ModelConfig
 from dialog_cvae.data.batches import EncodedCorpus, Integers, collate
 from dialog_cvae.decoder import Decoder, Dropout
 from dialog_cvae.devices import moved
 from dialog_cvae.encoders import ContextEncoder, UtteranceEncoder
 from dialog_cvae.latent_model import Encoded, LatentModel
+from dialog_cvae.posterior_norm import PosteriorNorm
 from dialog_cvae.types import PROFILE_FEATURES, DialogBatch, Gaussian
 
 UNIFORM_RANGE = 0.08
@@ -98,8 +100,12 @@ class CVAE(LatentModel):
                 nn.Linear(config.prior_size, 2 * config.latent_size),
             )
             self.recognition_network = nn.Linear(condition_size + 2 * config.utterance_size, 2 * config.latent_size)
+        self.mean_norm: PosteriorNorm | None = None
+        if config.latent_size and config.posterior_norm:
+            self.mean_norm = PosteriorNorm(config.latent_size, config.posterior_norm)
         start_size = condition_size + config.latent_size
-        self.decoder = Decoder(config.embedding_size, config.decoder_size, start_size, vocab_size)
+        beside = config.latent_size if config.skip else 0
+        self.decoder = Decoder(config.embedding_size, config.decoder_size, start_size, vocab_size, beside)
         self.bow_head = (
             nn.Sequential(nn.Linear(start_size, config.bow_size), nn.Tanh(), nn.Linear(config.bow_size, vocab_size))
             if config.bow
@@ -151,11 +157,18 @@ class CVAE(LatentModel):
             return Gaussian(*self.prior_network(condition).chunk(2, dim=-1))
 
     def posterior(self, encoded: Encoded) -> Gaussian:
-        """q(z | x, c) by the recognition network: Gaussian of (B, Z)."""
+        """q(z | x, c) by the recognition network: Gaussian of (B, Z).
+
+        With `posterior_norm` the network's mean is normalised and counts in the prior's standard deviations from the
+        prior's mean; see `PosteriorNorm`.
+        """
         if self.recognition_network is None:
             return _no_code(encoded.condition)
         with torch.autocast(encoded.condition.device.type, enabled=False):
-            return Gaussian(*self.recognition_network(torch.cat(encoded, dim=-1)).chunk(2, dim=-1))
+            mean, logvar = self.recognition_network(torch.cat(encoded, dim=-1)).chunk(2, dim=-1)
+        if self.mean_norm is not None:
+            mean = distributions.sample(self.prior(encoded.condition), self.mean_norm(mean))
+        return Gaussian(mean, logvar)
 
     def reconstruction(
         self, batch: TensorBatch, condition: Tensor, z: Tensor, dropout: Dropout | None = None
@@ -163,7 +176,8 @@ class CVAE(LatentModel):
         """(B,) -log p(x | z, c) in nats, summed over the response's tokens and `</s>`."""
         state = self.decoder.initial_state(condition, z)
         embedded = self.embedding(batch.inputs)
-        losses = self.decoder.teacher_forced(embedded, batch.targets, batch.target_lengths, state, dropout)
+        beside = z if self.config.skip and self.config.latent_size else None
+        losses = self.decoder.teacher_forced(embedded, batch.targets, batch.target_lengths, state, dropout, beside)
         return losses.per_example(len(z))
 
     def bag_of_words(self, batch: TensorBatch, condition: Tensor, z: Tensor) -> Tensor | None:
@@ -181,8 +195,9 @@ class CVAE(LatentModel):
 
     def inference_parameters(self) -> Iterator[nn.Parameter]:
         """phi: the recognition network's; prior and generation use the encoders too."""
-        if self.recognition_network is not None:
-            yield from self.recognition_network.parameters()
+        for part in (self.recognition_network, self.mean_norm):
+            if part is not None:
+                yield from part.parameters()
 
     def generation_modules(self) -> Sequence[nn.Module]:
         """theta: the decoder, and the bag-of-words head where there is one."""

@@ -1,7 +1,10 @@
 """The response decoder: a GRU language model that starts from [condition; z].
 
+With skip connections (Dieng et al., 2018, "Avoiding Latent Variable Collapse with Generative Skip Models") z also
+stands beside each of its inputs, and beside its state where the softmax is taken.
+
 Shape legend: B windows, T target tokens of a response with `</s>`, N = sum of T over the batch,
-E embedding, D decoder GRU, V vocabulary.
+E embedding, D decoder GRU, Z latent, V vocabulary.
 """
 
 from __future__ import annotations
@@ -46,20 +49,36 @@ class TokenLoss(NamedTuple):
 
 
 class Decoder(nn.Module):
-    """p(x | z, c) by teacher forcing over whole batches; engines take the steps of decoding from its parameters."""
+    """p(x | z, c) by teacher forcing over whole batches; engines take the steps of decoding from its parameters.
 
-    def __init__(self, embedding_size: int, hidden_size: int, start_size: int, vocab_size: int) -> None:
+    Args:
+        embedding_size: E.
+        hidden_size: D.
+        start_size: of [condition; z].
+        vocab_size: V.
+        beside: dimensions of what stands beside inputs and states: Z with skip connections, else 0.
+    """
+
+    def __init__(
+        self, embedding_size: int, hidden_size: int, start_size: int, vocab_size: int, beside: int = 0
+    ) -> None:
         super().__init__()
         self.start = nn.Linear(start_size, hidden_size)
-        self.gru = nn.GRU(embedding_size, hidden_size, batch_first=True)
-        self.output = nn.Linear(hidden_size, vocab_size)
+        self.gru = nn.GRU(embedding_size + beside, hidden_size, batch_first=True)
+        self.output = nn.Linear(hidden_size + beside, vocab_size)
 
     def initial_state(self, condition: Tensor, z: Tensor) -> Tensor:
         """(B, D) from the condition (B, *) and the latent code (B, Z)."""
         return self.start(torch.cat((condition, z), dim=-1))  # type: ignore[no-any-return]
 
     def teacher_forced(
-        self, embedded: Tensor, targets: Tensor, lengths: Tensor, state: Tensor, dropout: Dropout | None = None
+        self,
+        embedded: Tensor,
+        targets: Tensor,
+        lengths: Tensor,
+        state: Tensor,
+        dropout: Dropout | None = None,
+        beside: Tensor | None = None,
     ) -> TokenLoss:
         """Likelihood of given responses; the projection to the vocabulary runs on real tokens only.
 
@@ -69,9 +88,12 @@ class Decoder(nn.Module):
             lengths: (B,) real targets, on the CPU, at least 1.
             state: (B, D).
             dropout: multipliers, in training.
+            beside: (B, Z), z where the decoder has skip connections.
         """
         if dropout is not None:
             embedded = embedded * dropout.inputs
+        if beside is not None:
+            embedded = torch.cat((embedded, beside[:, None].expand(-1, embedded.shape[1], -1)), dim=-1)
         packing = Packing.of(lengths).to(targets.device)
         tokens = packing.sequence, packing.position
         if fused(embedded.device):
@@ -84,5 +106,7 @@ class Decoder(nn.Module):
             hidden = gru(gates[None], weight[None], bias[None], packing.sizes, first[None])[0]
         if dropout is not None:
             hidden = hidden * dropout.outputs[tokens]
+        if beside is not None:
+            hidden = torch.cat((hidden, beside[packing.sequence]), dim=-1)
         nll = token_nll(hidden, self.output.weight, self.output.bias, targets[tokens])
         return TokenLoss(nll, packing.sequence)

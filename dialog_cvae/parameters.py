@@ -43,9 +43,13 @@ def shapes(config: ModelConfig, vocab_size: int, topics: int) -> dict[str, Shape
         found |= _linear("prior_network.0", condition, config.prior_size)
         found |= _linear("prior_network.2", config.prior_size, 2 * config.latent_size)
         found |= _linear("recognition_network", condition + 2 * config.utterance_size, 2 * config.latent_size)
+    if config.latent_size and config.posterior_norm:
+        statistics = ("bias", "running_mean", "running_variance")
+        found |= {f"mean_norm.{name}": (config.latent_size,) for name in statistics}
+    beside = config.latent_size if config.skip else 0
     found |= _linear("decoder.start", condition + config.latent_size, config.decoder_size)
-    found |= _gru("decoder.gru.", config.embedding_size, config.decoder_size, "_l0")
-    found |= _linear("decoder.output", config.decoder_size, vocab_size)
+    found |= _gru("decoder.gru.", config.embedding_size + beside, config.decoder_size, "_l0")
+    found |= _linear("decoder.output", config.decoder_size + beside, vocab_size)
     if config.bow:
         found |= _linear("bow_head.0", condition + config.latent_size, config.bow_size)
         found |= _linear("bow_head.2", config.bow_size, vocab_size)

@@ -3,6 +3,11 @@
 Zhu et al. (2020), "A Batch Normalized Inference Network Keeps the KL Vanishing Away", equation 5: with means
 normalised over the data to standard deviation gamma and mean b in each dimension, the expected KL to N(0, I) is at
 least sum_d (gamma^2 + b_d^2) / 2, whatever the encoder does.
+
+Where the prior N(m, s^2) is learnt too, as a conditional VAE's is, no statistics of the posterior's mean alone bound
+the KL, since the prior may follow. There what is normalised is the mean's distance from m in units of s: with the
+posterior's mean m + s n, the KL in a dimension is (n^2 + r - log r - 1) / 2 for the variances' ratio r, and the bound
+above holds for n whatever recognition and prior network do. For N(0, I) it is BN-VAE. (Ours, not the way of Zhu et al.)
 """
 
 from __future__ import annotations

@@ -141,6 +141,15 @@ class FitConfig(Config):
     learning_rate: LearningRateSchedule = LearningRateSchedule()
     train: TrainConfig = TrainConfig()
 
+    @model_validator(mode="after")
+    def _normalised_together(self) -> Self:
+        if self.sizes.posterior_norm and self.train.accumulation > 1:
+            raise ValueError(
+                "posterior_norm takes the statistics of what goes through the model together, the whole batch: "
+                f"train.accumulation must be 1, but is {self.train.accumulation}"
+            )
+        return self
+
     @property
     def sizes(self) -> ModelConfig | SentenceModelConfig:
         """Of the model that is fitted."""

@@ -227,6 +227,11 @@ def _run(out: Path, parts: Parts, device: torch.device, keep_best: BestCheckpoin
         judged = Sentences.of(valid)
     total = config.train.total_steps(encoded.windows, windows.per_epoch)
     _check_schedules(config, total)
+    if config.sizes.posterior_norm and world.size > 1:
+        raise ConfigError(
+            "posterior_norm takes the statistics of a whole batch, which must be in one process, "
+            f"but there are {world.size}"
+        )
     optimiser = GuardedAdam(model.parameters(), lr=config.learning_rate.peak)
     progress = Progress(
         step=0,

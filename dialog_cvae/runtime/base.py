@@ -67,7 +67,7 @@ class Engine(Protocol):
         ...
 
     def start(self, condition: Floats, z: Floats) -> Floats:
-        """The decoder's first state (R, D) from (R, C) and (R, Z)."""
+        """The decoder's first state (R, D) from (R, C) and (R, Z); with skip connections [state; z], (R, D + Z)."""
         ...
 
     def step(self, tokens: Ints, state: Floats, sharpness: Floats, likeliest: int) -> Step:

@@ -174,34 +174,52 @@ def _context(weights: Weights, config: ModelConfig) -> bytes:
 
 
 def _start(weights: Weights, config: ModelConfig) -> bytes:
-    """[condition; z] (R, C + Z) -> state (R, D)."""
-    g = _Graph()
-    source = g.input("source", FLOAT, ("R", condition_size(config) + config.latent_size))
+    """[condition; z] (R, C + Z) -> state (R, D), or with skip connections [state; z] (R, D + Z)."""
+    g, condition = _Graph(), condition_size(config)
+    source = g.input("source", FLOAT, ("R", condition + config.latent_size))
     state = g.linear(source, weights["decoder.start.weight"], weights["decoder.start.bias"])
-    g.output("state", state, FLOAT, ("R", config.decoder_size))
+    if beside := _beside(config):
+        state = g.add("Concat", state, _columns(g, source, condition, beside), axis=1)
+    g.output("state", state, FLOAT, ("R", config.decoder_size + beside))
     return g.serialised("start")
 
 
+def _beside(config: ModelConfig) -> int:
+    """Dimensions of z that stand beside the decoder's inputs and states."""
+    return config.latent_size if config.skip else 0
+
+
+def _columns(g: _Graph, array: str, begin: int, count: int) -> str:
+    """(R, count) of (R, *)."""
+    return g.add("Slice", array, g.constant([begin]), g.constant([begin + count]), g.constant([1]))
+
+
 def _step(weights: Weights, config: ModelConfig, *, int8: bool) -> bytes:
-    """Tokens (R), state (R, D), sharpness (R), likeliest (1) -> the fields of `Step`."""
-    g, size = _Graph(), config.decoder_size
-    tokens, state = g.input("tokens", INT64, ("R",)), g.input("state", FLOAT, ("R", size))
+    """Tokens (R), state (R, D) or [state; z], sharpness (R), likeliest (1) -> the fields of `Step`."""
+    g, size, beside = _Graph(), config.decoder_size, _beside(config)
+    tokens, state = g.input("tokens", INT64, ("R",)), g.input("state", FLOAT, ("R", size + beside))
     sharpness, likeliest = g.input("sharpness", FLOAT, ("R", 1)), g.input("likeliest", INT64, (1,))
 
     names = {kind: weights[f"decoder.gru.{kind}_l0"] for kind in _GRU_KINDS}
     embedded = g.add("Gather", g.constant(weights["embedding.weight"]), tokens)  # (R, E)
+    if beside:
+        state, z = _columns(g, state, 0, size), _columns(g, state, size, beside)
+        embedded = g.add("Concat", embedded, z, axis=1)
     given = g.linear(embedded, names["weight_ih"], names["bias_ih"])  # (R, 3D)
     following = _gru_step(g, given, state, names["weight_hh"], names["bias_hh"])
-    following = g.output("next_state", following, FLOAT, ("R", size))
 
     output_weight, output_bias = weights["decoder.output.weight"], weights["decoder.output.bias"]
     multiply = _linear_int8 if int8 else _Graph.linear
-    logits = multiply(g, following, output_weight, output_bias)  # (R, V)
+    logits = multiply(g, following, output_weight[:, :size], output_bias)  # (R, V)
+    if beside:  # z is not of the states' range, which 8 bits are for
+        logits = g.add("Add", logits, g.add("MatMul", z, g.constant(output_weight[:, size:].T)))
+        following = g.add("Concat", following, z, axis=1)
+    g.output("next_state", following, FLOAT, ("R", size + beside))
     logits = g.output("logits", logits, FLOAT, ("R", len(output_bias)))
     values, ids = g.add_many("TopK", (logits, likeliest), 2, axis=1, largest=1, sorted=1)
     values = g.output("values", values, FLOAT, ("R", "K"))
     g.output("ids", ids, INT64, ("R", "K"))
-    peak = g.add("Slice", values, g.constant([0]), g.constant([1]), g.constant([1]))  # (R, 1)
+    peak = _columns(g, values, 0, 1)  # (R, 1)
     below = g.add("Sub", logits, peak)
     ones = g.constant(np.ones((len(output_bias), 1), np.float32))  # ReduceSum adds up in an order that depends on R
     mass = g.output("mass", _mass(g, below, ones), FLOAT, ("R", 1))

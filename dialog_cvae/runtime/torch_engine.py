@@ -92,6 +92,7 @@ class TorchEngine:
         self._start = _linear(weights, "decoder.start.")
         self._decoder = _Recurrence(weights, "decoder.gru.", "_l0")
         self._output = _linear(weights, "decoder.output.")
+        self._hidden, self._skip = model.config.decoder_size, model.config.skip
         self.name, self.rows = f"PyTorch {torch.__version__} on {self.device}", ROWS
         start = weights["decoder.start.weight"]
         self.latent_weight = _array(start[:, start.shape[1] - self._latent :])
@@ -143,14 +144,17 @@ class TorchEngine:
     @torch.inference_mode()
     def start(self, condition: Floats, z: Floats) -> Floats:
         """See `Engine.start`."""
-        return _array(by_rows(self._start, torch.cat((self._tensor(condition), self._tensor(z)), dim=-1)))
+        state = _array(by_rows(self._start, torch.cat((self._tensor(condition), self._tensor(z)), dim=-1)))
+        return np.concatenate((state, z), axis=1) if self._skip else state
 
     @torch.inference_mode()
     def step(self, tokens: Ints, state: Floats, sharpness: Floats, likeliest: int) -> Step:
         """See `Engine.step`."""
 
         def next_state(tokens: Tensor, state: Tensor) -> Tensor:
-            return self._decoder.gru.step(self._decoder.inputs(self._embedding[tokens]), state)
+            hidden, beside = state[:, : self._hidden], state[:, self._hidden :]  # nothing, or z with skip connections
+            gates = self._decoder.inputs(torch.cat((self._embedding[tokens], beside), dim=-1))
+            return torch.cat((self._decoder.gru.step(gates, hidden), beside), dim=-1)
 
         following = by_rows(next_state, self._tensor(tokens), self._tensor(state))
         logits = by_rows(self._output, following)

@@ -10,7 +10,9 @@ from torch import Tensor
 from dialog_cvae.config import ModelConfig
 from dialog_cvae.cvae import CVAE, TensorBatch
 from dialog_cvae.data.batches import EncodedCorpus, collate
+from dialog_cvae.tokenizer import Tokenizer
 from dialog_cvae.types import ElboTerms
+from tests.conftest import make_model
 
 
 def gru_step(x: Tensor, h: Tensor, w_x: Tensor, w_h: Tensor, b_x: Tensor, b_h: Tensor) -> Tensor:
@@ -60,6 +62,9 @@ def naive_terms(model: CVAE, corpus: EncodedCorpus, responses: list[int], noise:
         c = torch.cat((model.topic.weight[corpus.topic[conversation]], torch.stack(features), state))
         prior_mean, prior_logvar = model.prior_network(c).chunk(2)
         mean, logvar = model.recognition_network(torch.cat((c, encode(index)))).chunk(2)
+        if norm := model.mean_norm:
+            steps = norm.gamma * (mean - norm.running_mean) / norm.running_variance.sqrt() + norm.bias
+            mean = prior_mean + steps * (0.5 * prior_logvar).exp()
         q = torch.distributions.Normal(mean, (0.5 * logvar).exp())
         p = torch.distributions.Normal(prior_mean, (0.5 * prior_logvar).exp())
         z = mean + (0.5 * logvar).exp() * eps
@@ -67,9 +72,10 @@ def naive_terms(model: CVAE, corpus: EncodedCorpus, responses: list[int], noise:
         bow = torch.log_softmax(model.bow_head(torch.cat((c, z))), -1)
         x = tokens(index)
         hidden, nll, bag = model.decoder.start(torch.cat((c, z))), torch.zeros(()), torch.zeros(())
+        beside = z if config.skip else z[:0]
         for given, target in pairwise(x):
-            hidden = run_gru(model.decoder.gru, model.embedding(given)[None], hidden)
-            nll = nll - torch.log_softmax(model.decoder.output(hidden), -1)[target]
+            hidden = run_gru(model.decoder.gru, torch.cat((model.embedding(given), beside))[None], hidden)
+            nll = nll - torch.log_softmax(model.decoder.output(torch.cat((hidden, beside))), -1)[target]
             bag = bag - bow[target]
         rows.append((nll, torch.distributions.kl_divergence(q, p).sum(), bag, torch.tensor(len(x) - 1)))
     return ElboTerms(*(torch.stack(column) for column in zip(*rows, strict=True)))
@@ -82,12 +88,23 @@ def noise(encoded: EncodedCorpus, tiny_config: ModelConfig) -> Tensor:
 
 
 @pytest.mark.parametrize("fused", [False, True], ids=["steps", "fused"])
+@pytest.mark.parametrize("remedy", [{}, {"skip": True}, {"posterior_norm": 0.6}], ids=["plain", "skip", "norm"])
 def test_terms_and_gradients_agree_with_the_naive_model(
-    tiny_model: CVAE, encoded: EncodedCorpus, noise: Tensor, fused: bool, monkeypatch: pytest.MonkeyPatch
+    tiny_config: ModelConfig,
+    tokenizer: Tokenizer,
+    encoded: EncodedCorpus,
+    noise: Tensor,
+    fused: bool,
+    remedy: dict[str, float],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for module in ("encoders", "decoder"):  # as on a GPU, where PyTorch's own GRU computes most
         monkeypatch.setattr(f"dialog_cvae.{module}.fused", lambda _: fused)
-    model, responses = tiny_model.double(), encoded.responses
+    model, responses = make_model(tiny_config.model_copy(update=remedy), tokenizer).double(), encoded.responses
+    if model.mean_norm is not None:
+        model.eval()
+        model.mean_norm.running_mean.normal_()
+        model.mean_norm.running_variance.uniform_(0.2, 2)
     batch = TensorBatch.from_arrays(collate(encoded, responses, model.config.max_context))
     batch = batch._replace(**{name: getattr(batch, name).double() for name in ("floors", "profiles", "profiles_known")})
     weights = {"reconstruction": 1.0, "kl": 0.3, "bag_of_words": 0.7}
@@ -110,6 +127,23 @@ def test_terms_and_gradients_agree_with_the_naive_model(
     for name, gradient in naive_gradients.items():
         assert gradient.abs().max() > 0, f"{name} takes no part"
         torch.testing.assert_close(fast_gradients[name], gradient, msg=lambda m, n=name: f"{n}: {m}")
+
+
+@torch.no_grad()
+def test_normalised_posteriors_keep_the_kl_above_its_bound_whatever_the_networks_do(
+    tiny_config: ModelConfig, tokenizer: Tokenizer, encoded: EncodedCorpus, noise: Tensor
+) -> None:
+    model = make_model(tiny_config.model_copy(update={"posterior_norm": 0.6}), tokenizer).train()
+    batch = TensorBatch.from_arrays(collate(encoded, encoded.responses, 4))
+    assert model.mean_norm is not None
+    model.mean_norm.bias.copy_(torch.tensor([0.3, 0.0, -1.0]))
+    bound = (3 * 0.6**2 + 0.3**2 + 1.0**2) / 2
+    for collapse in (1.0, 0.3, 0.1):  # towards a posterior that is the prior, as far as the network can say it
+        for network in (model.recognition_network, model.prior_network[2]):
+            network.weight *= collapse
+            network.bias *= collapse
+        assert float(model(batch, noise).kl.mean()) > bound * (1 - 1e-4)
+    assert float(model(batch, noise).kl.mean()) < bound * (1 + 1e-2)  # and then it is reached
 
 
 def test_a_window_does_not_depend_on_its_batch(tiny_model: CVAE, encoded: EncodedCorpus, noise: Tensor) -> None:

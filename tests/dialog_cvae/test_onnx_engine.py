@@ -31,6 +31,7 @@ NO_CACHE = Cache(None, print)
 WIDE = ModelConfig(
     embedding_size=37, utterance_size=51, context_size=70, latent_size=33, decoder_size=129, topic_size=5, prior_size=40
 )
+WITH_SKIP = WIDE.model_copy(update={"skip": True})
 TALK = (
     Utterance("A", "Do you have any pets?"),
     Utterance("B", "Yes, I have two dogs and, uh, a cat that is fifteen years old."),
@@ -73,8 +74,9 @@ def steps_of(engine: Engine, rows: np.ndarray, seed: int = 0) -> list[Step]:
     return found
 
 
-def test_steps_are_those_of_pytorch():
-    model, rows = a_model(WIDE, 997), np.arange(70)
+@pytest.mark.parametrize("config", [WIDE, WITH_SKIP], ids=["plain", "skip"])
+def test_steps_are_those_of_pytorch(config: ModelConfig):
+    model, rows = a_model(config, 997), np.arange(70)
     for found, expected in zip(steps_of(onnx_engine(model), rows), steps_of(TorchEngine(model), rows), strict=True):
         np.testing.assert_array_equal(found.ids, expected.ids)
         for name in ("logits", "state", "values"):
@@ -83,9 +85,10 @@ def test_steps_are_those_of_pytorch():
             np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=1e-4)
 
 
+@pytest.mark.parametrize("config", [WIDE, WITH_SKIP], ids=["plain", "skip"])
 @pytest.mark.parametrize("int8", [False, True])
-def test_a_row_is_computed_alike_to_the_bit_in_any_company(int8: bool):
-    model, order = a_model(WIDE, 997), np.random.default_rng(1).permutation(70)
+def test_a_row_is_computed_alike_to_the_bit_in_any_company(int8: bool, config: ModelConfig):
+    model, order = a_model(config, 997), np.random.default_rng(1).permutation(70)
     engine = onnx_engine(model, int8=int8)
     together = steps_of(engine, np.arange(70))
     choices = [np.arange(count) for count in (1, 2, 3, 5, 8, 13, 16, 17, 33, 64)] + [order, order[:7], np.array([69])]
@@ -127,8 +130,9 @@ def test_what_was_said_before_is_not_encoded_again(encoded: EncodedCorpus, monke
     assert len(engine._known) <= 12
 
 
-def test_eight_bits_come_close():
-    model, rows = a_model(WIDE, 997), np.arange(70)
+@pytest.mark.parametrize("config", [WIDE, WITH_SKIP], ids=["plain", "skip"])
+def test_eight_bits_come_close(config: ModelConfig):
+    model, rows = a_model(config, 997), np.arange(70)
     for found, expected in zip(
         steps_of(onnx_engine(model, int8=True), rows), steps_of(TorchEngine(model), rows), strict=True
     ):
@@ -184,7 +188,16 @@ print([name for name in ("sklearn", "scipy", "nltk", "pandas") if name in sys.mo
 
 
 @pytest.mark.parametrize(
-    "change", [{}, {"bow": False}, {"latent_size": 0}, {"latent_size": 0, "bow": False}, {"decoder_size": 11}]
+    "change",
+    [
+        {},
+        {"bow": False},
+        {"latent_size": 0},
+        {"latent_size": 0, "bow": False},
+        {"decoder_size": 11},
+        {"skip": True, "posterior_norm": 0.5},
+        {"skip": True, "posterior_norm": 0.5, "latent_size": 0},
+    ],
 )
 def test_shapes_are_those_of_the_model(tiny_config: ModelConfig, change: dict[str, int]):
     config = tiny_config.model_copy(update=change)

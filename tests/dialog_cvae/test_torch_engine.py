@@ -19,6 +19,8 @@ from dialog_cvae.data.batches import EncodedCorpus, collate
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.runtime.base import Condition, Step
 from dialog_cvae.runtime.torch_engine import TorchEngine, build_model, weights_of
+from dialog_cvae.tokenizer import Tokenizer
+from tests.conftest import make_model
 
 
 def test_condition_is_the_models(tiny_model: CVAE, encoded: EncodedCorpus):
@@ -101,16 +103,20 @@ def test_what_was_not_begun_side_by_side_is_not_done(tiny_model: CVAE):
     assert begun in ([0], [])
 
 
-def test_steps_are_teacher_forcing(tiny_model: CVAE):
-    engine, rng = TorchEngine(tiny_model), np.random.default_rng(0)
-    condition = rng.standard_normal((3, tiny_model.prior_network[0].in_features), dtype=np.float32)
-    z = rng.standard_normal((3, tiny_model.config.latent_size), dtype=np.float32)
+@pytest.mark.parametrize("skip", [False, True])
+def test_steps_are_teacher_forcing(tiny_config: ModelConfig, tokenizer: Tokenizer, skip: bool):
+    model = make_model(tiny_config.model_copy(update={"skip": skip}), tokenizer)
+    engine, rng = TorchEngine(model), np.random.default_rng(0)
+    condition = rng.standard_normal((3, model.prior_network[0].in_features), dtype=np.float32)
+    z = rng.standard_normal((3, model.config.latent_size), dtype=np.float32)
     tokens = rng.integers(1, 15, (3, 6))
     state = engine.start(condition, z)
     with torch.no_grad():
-        start = tiny_model.decoder.initial_state(torch.from_numpy(condition), torch.from_numpy(z))
-        hidden, _ = tiny_model.decoder.gru(tiny_model.embedding(torch.from_numpy(tokens)), start[None])
-        expected = tiny_model.decoder.output(hidden).numpy()
+        start = model.decoder.initial_state(torch.from_numpy(condition), torch.from_numpy(z))
+        beside = torch.from_numpy(z)[:, None].expand(-1, 6, -1)[..., : None if skip else 0]
+        inputs = torch.cat((model.embedding(torch.from_numpy(tokens)), beside), dim=-1)
+        hidden, _ = model.decoder.gru(inputs, start[None])
+        expected = model.decoder.output(torch.cat((hidden, beside), dim=-1)).numpy()
     for step in range(6):
         said = engine.step(tokens[:, step], state, np.array([1.0, 2.0, 0.5], np.float32), 4)
         state = said.state

@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 import torch
 
+import dialog_cvae
 from dialog_cvae.cvae import CVAE
 from dialog_cvae.data.batches import EncodedCorpus
 from dialog_cvae.distributions import kl, sample
-from dialog_cvae.types import ElboTerms
+from dialog_cvae.types import Conversation, ElboTerms, Utterance
+from tests.training.processes import together
 from tests.training.tiny_runs import Fit, assert_same_run, metrics
 from training.adam import GuardedAdam
 from training.config import TrainConfig
@@ -121,10 +123,30 @@ def test_dropout_does_not_depend_on_how_a_batch_is_divided(tiny_model: CVAE, enc
 
 def test_a_run_with_remedies_goes_on_bit_for_bit(fit: Fit, kill_at: Callable[..., None]) -> None:
     options = ("--train.dropout", 0.3, "--train.free-bits", 0.2, "--train.free-bits-in", "dimension")
+    options += ("--model.skip", "--model.posterior-norm", 0.5, "--bow")
     assert fit("--out", "whole", *options).status == 0
     kill_at(6, "--out", "run", *options)
     assert fit("--out", "run", "--resume").status == 0
     assert_same_run(Path("run"), Path("whole"))
+    talk = Conversation("c", (Utterance("A", "you and me"), Utterance("B", "cats now")))
+    said = [
+        dialog_cvae.load("run/best", engine=engine).respond(talk, respond_as="A", n=3, seed=1)
+        for engine in ("onnx", "torch")
+    ]
+    assert [reply.text for reply in said[0]] == [reply.text for reply in said[1]]
+    assert fit("--out", "more", "--init", "run/best", *options).status == 0
+
+
+def test_a_posterior_is_normalised_over_whole_batches_only(
+    fit: Fit, corpus_file: Path, config_file: Path, tmp_path: Path
+) -> None:
+    refused = fit("--out", "run", "--model.posterior-norm", 0.5, "--train.accumulation", 2)
+    assert "train.accumulation must be 1, but is 2" in refused.complaint
+    options = ["--data", corpus_file, "--config", config_file, "--model.posterior-norm", 0.5, "--out", "run"]
+    lead, _ = together(2, options)
+    assert lead.status == 2
+    assert "a whole batch, which must be in one process, but there are 2" in lead.error
+    assert not (tmp_path / "run" / "best").exists()
 
 
 @pytest.mark.parametrize(
