@@ -117,6 +117,8 @@ def test_json_and_toml_say_the_same(tmp_path: Path) -> None:
         (["--device", "tpu"], "device: must be auto, cpu or cuda, but is 'tpu'"),
         (["--config", "nowhere.json"], "nowhere.json: cannot be read (No such file or directory)"),
         (["--config", "."], ".: cannot be read (Is a directory)"),
+        (["--recipe", "toy", "--bow"], "model.bow: without effect on toy, a corpus of sentences: see sentence.*"),
+        (["--sentence.skip"], "sentence.skip: without effect on auto, a corpus of conversations: see model.*"),
         (["--data", "swdaa"], "swdaa: unknown corpus; known are swda, zhao2017, sample and the path of a .jsonl file"),
         (
             ["--data", "sample", "--max-steps", "3"],
