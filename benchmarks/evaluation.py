@@ -82,9 +82,13 @@ class TimedEngine:
         """See `Engine.start`."""
         return self.clock.timed("decoder's first states", self.engine.start, condition, z)
 
-    def step(self, tokens: Ints, state: Floats, sharpness: Floats, likeliest: int) -> Step:
+    def added(self, z: Floats) -> Floats:
+        """See `Engine.added`."""
+        return self.clock.timed("decoder's first states", self.engine.added, z)
+
+    def step(self, tokens: Ints, state: Floats, sharpness: Floats, likeliest: int, added: Floats | None = None) -> Step:
         """See `Engine.step`."""
-        return self.clock.timed("decoder's steps", self.engine.step, tokens, state, sharpness, likeliest)
+        return self.clock.timed("decoder's steps", self.engine.step, tokens, state, sharpness, likeliest, added)
 
     def side_by_side(self) -> AbstractContextManager[Executor]:
         """See `Engine.side_by_side`."""

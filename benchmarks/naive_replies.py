@@ -45,13 +45,14 @@ def naive_replies(model: CVAE, batch: DialogBatch, noise: Floats, limit: int, sp
     prior = model.prior(condition)
     z = prior.mean + (0.5 * prior.logvar).exp() * torch.from_numpy(noise)
     state = model.decoder.start(torch.cat((condition, z), dim=-1))[None]
+    beside = z if model.config.skip else z[:, :0]
     token = torch.full((len(noise),), special.begin)
     ended = torch.zeros(len(noise), dtype=torch.bool)
     tokens: list[Tensor] = []
     steps: list[Tensor] = []
     while len(tokens) < limit and not ended.all():
-        hidden, state = model.decoder.gru(model.embedding(token)[:, None], state)
-        logits = model.decoder.output(hidden[:, 0])
+        hidden, state = model.decoder.gru(torch.cat((model.embedding(token), beside), dim=-1)[:, None], state)
+        logits = model.decoder.output(torch.cat((hidden[:, 0], beside), dim=-1))
         logits[:, [*special.forbidden, special.unknown, *([] if tokens else [special.end])]] = -torch.inf
         token = logits.argmax(dim=-1)
         ended |= token == special.end

@@ -82,7 +82,8 @@ class ModelConfig(Config):
         ge=0,
         allow_inf_nan=False,
         description="gamma of batch normalisation of the posterior means' distance from the prior's (after BN-VAE, Zhu "
-        "et al., 2020), which keeps its standard deviation over the data at gamma; 0 is without",
+        "et al., 2020), which keeps its standard deviation over the data at gamma; 0 is without. Its statistics are of "
+        "a whole batch: it is refused in several processes and with train.accumulation above 1",
     )
     max_context: int = Field(9, ge=1, le=64, description="context utterances a response sees, at most")
     max_utterance_tokens: int = Field(
@@ -157,7 +158,8 @@ class SentenceModelConfig(Config):
         ge=0,
         allow_inf_nan=False,
         description="gamma of batch normalisation of the posterior means (BN-VAE, Zhu et al., 2020), which keeps their "
-        "standard deviation over the data at gamma; 0 is without",
+        "standard deviation over the data at gamma; 0 is without. Its statistics are of a whole batch: it is refused "
+        "in several processes and with train.accumulation above 1",
     )
     tied_output: bool = Field(
         False, description="the softmax's weights are the decoder's embedding, after a linear map from its state"

@@ -4,7 +4,8 @@ A row is one response on its way: its state, its last token, its random numbers.
 its own way, take their steps together in a `Pool`; who has finished leaves, and whoever comes joins at the next step.
 Engines compute every row alike whatever stands beside it, so that a draw is a function of its own row.
 
-Shape legend: R rows, C condition, Z latent, D decoder state, V vocabulary, F tokens that may be forbidden, T steps.
+Shape legend: R rows, C condition, Z latent, D decoder state, A what z adds to a step, V vocabulary, T steps,
+F tokens that may be forbidden.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ class _Rows(NamedTuple):
     Attributes:
         number: (R,) names a row for its key, uniforms and limit.
         state: (R, D).
+        added: (R, A) what z adds to each of its steps.
         token: (R,) the last one.
         length: (R,) tokens so far.
         log_prob: (R,) of these, in nats.
@@ -62,6 +64,7 @@ class _Rows(NamedTuple):
 
     number: Ints
     state: Floats
+    added: Floats
     token: Ints
     length: Ints
     log_prob: Doubles
@@ -106,6 +109,7 @@ class Pool(Generic[Key]):
         joining = _Rows(
             number=numbers,
             state=self._engine.start(start.condition, start.z),
+            added=self._engine.added(start.z),
             token=np.full(count, self._special.begin),
             length=np.zeros(count, dtype=np.int64),
             log_prob=np.zeros(count),
@@ -133,7 +137,7 @@ class Pool(Generic[Key]):
         if rows is None:
             return []
         likeliest = NUCLEUS_LIKELIEST if (rows.temperature > 0).any() else GREEDY_LIKELIEST
-        step = self._engine.step(rows.token, rows.state, rows.sharpness, likeliest)
+        step = self._engine.step(rows.token, rows.state, rows.sharpness, likeliest, rows.added)
         every = np.arange(len(rows.token))
         rows.forbids[:, self._end] = rows.length == 0
         ways = Ways(rows.temperature, rows.top_p, rows.uniforms[every, rows.length], rows.sharpness, rows.forbids)

@@ -25,13 +25,15 @@ from training.state import STATE_FILE
 
 PRECISIONS: dict[str, type[np.floating[Any]]] = {"fp16": np.float16, "fp32": np.float32}
 BOW_HEAD = "bow_head."
+NORMALISED = ("recognition_network.", "mean_norm.")
 MOST_CHANGE = 1e-3  # twice what rounding to half precision does to a normal number at most, 2^-11
 
 EXPLANATION = """\
 Copies a checkpoint into a folder of its own, smaller: with its weights in half precision (22 MB where single takes 44)
 and, on request, without the bag-of-words head, which training alone uses. Everything else is kept, the recognition
 network too: the copy can be served, evaluated (python -m eval.dialog) and trained further (python -m training.fit
---init). Its config.json says what was changed.
+--init). Its config.json says what was changed. A recognition network whose means are normalised (posterior_norm) stays
+in single precision: they are divided by their standard deviation, however small that is, and so is every error.
 
   python -m training.export runs/mine models/mine --drop-bow --card CARD.md
 
@@ -120,7 +122,7 @@ def without_bow(checkpoint: Checkpoint) -> Checkpoint:
 
 
 def rounded(checkpoint: Checkpoint, precision: str) -> tuple[Checkpoint, Rounding]:
-    """The checkpoint with its weights in a precision, and what that changed at most.
+    """The checkpoint with its weights in a precision, `NORMALISED` ones excepted, and what that changed at most.
 
     Args:
         checkpoint: of finite weights.
@@ -130,8 +132,12 @@ def rounded(checkpoint: Checkpoint, precision: str) -> tuple[Checkpoint, Roundin
         CheckpointError: a weight has values beyond that precision's range, or a row that loses more than `MOST_CHANGE`.
     """
     kind = PRECISIONS[precision]
+    kept = NORMALISED if checkpoint.config.model.posterior_norm else ()
     with np.errstate(over="ignore"):
-        weights = {name: np.asarray(weight, kind) for name, weight in checkpoint.weights.items()}
+        weights = {
+            name: np.asarray(weight, np.float32 if name.startswith(kept) else kind)
+            for name, weight in checkpoint.weights.items()
+        }
     roundings = []
     for name, weight in checkpoint.weights.items():
         if not np.isfinite(weights[name]).all():

@@ -1,6 +1,7 @@
 """What generation asks of an engine. Arrays are NumPy float32 unless a line says otherwise.
 
-Shape legend: B windows, R rows being decoded, C condition, Z latent, D decoder state, V vocabulary, K likeliest tokens.
+Shape legend: B windows, R rows being decoded, C condition, Z latent, D decoder state, V vocabulary, K likeliest tokens,
+A what z adds to a step: 3D to the GRU's gates and V to the logits with skip connections, else 0.
 """
 
 from __future__ import annotations
@@ -67,10 +68,14 @@ class Engine(Protocol):
         ...
 
     def start(self, condition: Floats, z: Floats) -> Floats:
-        """The decoder's first state (R, D) from (R, C) and (R, Z); with skip connections [state; z], (R, D + Z)."""
+        """The decoder's first state (R, D) from (R, C) and (R, Z)."""
         ...
 
-    def step(self, tokens: Ints, state: Floats, sharpness: Floats, likeliest: int) -> Step:
+    def added(self, z: Floats) -> Floats:
+        """What z adds to every step, (R, A) from (R, Z): computed once, since it is the same in all steps of a row."""
+        ...
+
+    def step(self, tokens: Ints, state: Floats, sharpness: Floats, likeliest: int, added: Floats | None = None) -> Step:
         """One step of every row.
 
         Args:
@@ -78,6 +83,7 @@ class Engine(Protocol):
             state: (R, D).
             sharpness: (R,) one over the temperature, or 1.
             likeliest: K; all of the vocabulary, if that is smaller.
+            added: (R, A) of `added`; without skip connections it may be left out.
         """
         ...
 

@@ -5,7 +5,7 @@ from, for the next time. ONNX Runtime's products compute each row alike however 
 company of a fixed size, and what was encoded in one company serves in another.
 
 Shape legend: U utterances, L tokens of the longest, B windows, S context slots, R rows, C condition, Z latent,
-D decoder state.
+D decoder state, A what z adds to a step.
 """
 
 from __future__ import annotations
@@ -27,8 +27,7 @@ from dialog_cvae.parameters import checked
 from dialog_cvae.runtime.base import Condition, Floats, Ints, Step
 from dialog_cvae.types import DialogBatch
 
-GRAPHS = ("utterances", "context", "start", "step")
-GRAPHS_VERSION = 2  # another one makes them anew
+GRAPHS_VERSION = 3  # another one makes them anew
 STEP_OUTPUTS = ("logits", "next_state", "values", "ids", "mass", "tempered")
 BETWEEN_STEPS_US = 300  # about what choosing tokens takes
 ROWS_TOGETHER = 64  # more are no faster for each
@@ -49,8 +48,9 @@ class OnnxEngine:
         self, graphs: Mapping[str, bytes], latent_weight: Floats, threads: int | None = None, *, int8: bool = False
     ) -> None:
         count = threads or cores()
-        encoding = (_session(graphs[name], count, spin_us=0) for name in GRAPHS[:-1])
+        encoding = (_session(graphs[name], count, spin_us=0) for name in ("utterances", "context", "start"))
         self._utterances, self._context, self._start = encoding
+        self._added = _session(graphs["added"], count, spin_us=0) if "added" in graphs else None
         self._step = _session(graphs["step"], count, spin_us=BETWEEN_STEPS_US)
         self._known: dict[bytes, Floats] = {}  # vectors of utterances, by a digest of their tokens
         self._vocabulary: int = self._step.get_outputs()[0].shape[1]
@@ -135,15 +135,22 @@ class OnnxEngine:
         state: Floats = self._start.run(None, {"source": np.concatenate((condition, z), axis=1)})[0]
         return state
 
-    def step(self, tokens: Ints, state: Floats, sharpness: Floats, likeliest: int) -> Step:
+    def added(self, z: Floats) -> Floats:
+        """See `Engine.added`."""
+        added: Floats = np.zeros((len(z), 0), np.float32) if self._added is None else self._added.run(None, {"z": z})[0]
+        return added
+
+    def step(self, tokens: Ints, state: Floats, sharpness: Floats, likeliest: int, added: Floats | None = None) -> Step:
         """See `Engine.step`."""
-        feeds = {
+        feeds: dict[str, Any] = {
             "tokens": tokens,
             "state": state,
             "sharpness": sharpness[:, None],
             "likeliest": np.array([min(likeliest, self._vocabulary)]),
             "samples": np.array((sharpness != 1).any()),
         }
+        if self._added is not None:
+            feeds["added"] = added
         logits, following, values, ids, mass, tempered = self._step.run(STEP_OUTPUTS, feeds)
         return Step(logits, following, values, ids, mass[:, 0], tempered[:, 0])
 
@@ -178,7 +185,7 @@ def _pack(graphs: Mapping[str, bytes]) -> dict[str, NDArray[np.uint8]]:
 
 
 def _unpack(arrays: Mapping[str, NDArray[Any]]) -> Mapping[str, bytes]:
-    return {name: arrays[name].tobytes() for name in GRAPHS}
+    return {name: array.tobytes() for name, array in arrays.items()}
 
 
 _KEPT: Kind[Mapping[str, bytes]] = Kind("graphs", _pack, _unpack)

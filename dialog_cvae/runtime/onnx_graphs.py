@@ -1,10 +1,11 @@
-"""The model as ONNX graphs, made from its weights without PyTorch: utterances and context, start, and step.
+"""The model as ONNX graphs, made from its weights without PyTorch: utterances and context, start, added, and step.
 
 ONNX's GRU with `linear_before_reset` is PyTorch's, with its gates in another order. Everything is in single precision;
 `int8` says which one product is not.
 
 Shape legend: U utterances, L tokens of the longest, B windows, S context slots, R rows, V vocabulary, E embedding,
-H utterance GRU per direction, G context GRU, D decoder GRU, C condition, Z latent, K likeliest tokens.
+H utterance GRU per direction, G context GRU, D decoder GRU, C condition, Z latent, K likeliest tokens,
+A = 3D + V what z adds to a step.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ class _Graph:
 
 
 def graphs(weights: Weights, config: ModelConfig, *, int8: bool = False) -> dict[str, bytes]:
-    """Serialised ONNX models by name.
+    """Serialised ONNX models by name; "added" is there with skip connections only.
 
     Args:
         weights: of the names and shapes that `dialog_cvae.parameters.shapes` gives.
@@ -91,12 +92,13 @@ def graphs(weights: Weights, config: ModelConfig, *, int8: bool = False) -> dict
         int8: multiply the state with the vocabulary, nine tenths of all decoding, in 8 bits. A row has 255 levels and
             each token's weights have 127; the integer sums are exact, so that a row still knows nothing of the others.
     """
-    return {
+    made = {
         "utterances": _utterances(weights, config),
         "context": _context(weights, config),
         "start": _start(weights, config),
         "step": _step(weights, config, int8=int8),
     }
+    return made | ({"added": _added(weights, config)} if _skips(config) else {})
 
 
 def _utterances(weights: Weights, config: ModelConfig) -> bytes:
@@ -174,54 +176,56 @@ def _context(weights: Weights, config: ModelConfig) -> bytes:
 
 
 def _start(weights: Weights, config: ModelConfig) -> bytes:
-    """[condition; z] (R, C + Z) -> state (R, D), or with skip connections [state; z] (R, D + Z)."""
-    g, condition = _Graph(), condition_size(config)
-    source = g.input("source", FLOAT, ("R", condition + config.latent_size))
+    """[condition; z] (R, C + Z) -> state (R, D)."""
+    g = _Graph()
+    source = g.input("source", FLOAT, ("R", condition_size(config) + config.latent_size))
     state = g.linear(source, weights["decoder.start.weight"], weights["decoder.start.bias"])
-    if beside := _beside(config):
-        state = g.add("Concat", state, _columns(g, source, condition, beside), axis=1)
-    g.output("state", state, FLOAT, ("R", config.decoder_size + beside))
+    g.output("state", state, FLOAT, ("R", config.decoder_size))
     return g.serialised("start")
 
 
-def _beside(config: ModelConfig) -> int:
-    """Dimensions of z that stand beside the decoder's inputs and states."""
-    return config.latent_size if config.skip else 0
+def _skips(config: ModelConfig) -> bool:
+    """Whether z stands beside the decoder's inputs and states."""
+    return config.skip and config.latent_size > 0
 
 
-def _columns(g: _Graph, array: str, begin: int, count: int) -> str:
-    """(R, count) of (R, *)."""
-    return g.add("Slice", array, g.constant([begin]), g.constant([begin + count]), g.constant([1]))
+def _added(weights: Weights, config: ModelConfig) -> bytes:
+    """From z (R, Z) to what it adds to gates and logits (R, A): never in 8 bits, which are for the states' range."""
+    g, z_begins = _Graph(), {"gru.weight_ih_l0": config.embedding_size, "output.weight": config.decoder_size}
+    weight = np.concatenate([weights[f"decoder.{name}"][:, begin:] for name, begin in z_begins.items()])  # (A, Z)
+    z = g.input("z", FLOAT, ("R", config.latent_size))
+    g.output("added", g.add("MatMul", z, g.constant(weight.T)), FLOAT, ("R", len(weight)))
+    return g.serialised("added")
 
 
 def _step(weights: Weights, config: ModelConfig, *, int8: bool) -> bytes:
-    """Tokens (R), state (R, D) or [state; z], sharpness (R), likeliest (1) -> the fields of `Step`."""
-    g, size, beside = _Graph(), config.decoder_size, _beside(config)
-    tokens, state = g.input("tokens", INT64, ("R",)), g.input("state", FLOAT, ("R", size + beside))
+    """Tokens (R), state (R, D), sharpness (R), likeliest (1), added (R, A) if any -> the fields of `Step`."""
+    g, size, words = _Graph(), config.decoder_size, len(weights["embedding.weight"])
+    tokens, state = g.input("tokens", INT64, ("R",)), g.input("state", FLOAT, ("R", size))
     sharpness, likeliest = g.input("sharpness", FLOAT, ("R", 1)), g.input("likeliest", INT64, (1,))
 
     names = {kind: weights[f"decoder.gru.{kind}_l0"] for kind in _GRU_KINDS}
     embedded = g.add("Gather", g.constant(weights["embedding.weight"]), tokens)  # (R, E)
-    if beside:
-        state, z = _columns(g, state, 0, size), _columns(g, state, size, beside)
-        embedded = g.add("Concat", embedded, z, axis=1)
-    given = g.linear(embedded, names["weight_ih"], names["bias_ih"])  # (R, 3D)
+    given = g.linear(embedded, names["weight_ih"][:, : config.embedding_size], names["bias_ih"])  # (R, 3D)
+    if _skips(config):
+        added = g.input("added", FLOAT, ("R", 3 * size + words))
+        to_gates, to_logits = g.add_many("Split", (added, g.constant([3 * size, words])), 2, axis=1)
+        given = g.add("Add", given, to_gates)
     following = _gru_step(g, given, state, names["weight_hh"], names["bias_hh"])
+    following = g.output("next_state", following, FLOAT, ("R", size))
 
     output_weight, output_bias = weights["decoder.output.weight"], weights["decoder.output.bias"]
     multiply = _linear_int8 if int8 else _Graph.linear
     logits = multiply(g, following, output_weight[:, :size], output_bias)  # (R, V)
-    if beside:  # z is not of the states' range, which 8 bits are for
-        logits = g.add("Add", logits, g.add("MatMul", z, g.constant(output_weight[:, size:].T)))
-        following = g.add("Concat", following, z, axis=1)
-    g.output("next_state", following, FLOAT, ("R", size + beside))
-    logits = g.output("logits", logits, FLOAT, ("R", len(output_bias)))
+    if _skips(config):
+        logits = g.add("Add", logits, to_logits)
+    logits = g.output("logits", logits, FLOAT, ("R", words))
     values, ids = g.add_many("TopK", (logits, likeliest), 2, axis=1, largest=1, sorted=1)
     values = g.output("values", values, FLOAT, ("R", "K"))
     g.output("ids", ids, INT64, ("R", "K"))
-    peak = _columns(g, values, 0, 1)  # (R, 1)
+    peak = g.add("Slice", values, g.constant([0]), g.constant([1]), g.constant([1]))  # (R, 1)
     below = g.add("Sub", logits, peak)
-    ones = g.constant(np.ones((len(output_bias), 1), np.float32))  # ReduceSum adds up in an order that depends on R
+    ones = g.constant(np.ones((words, 1), np.float32))  # ReduceSum adds up in an order that depends on R
     mass = g.output("mass", _mass(g, below, ones), FLOAT, ("R", 1))
     tempered, greedy = _Graph("tempered"), _Graph("greedy")  # what is only computed where somebody samples
     tempered.output("sharpened", _mass(tempered, tempered.add("Mul", below, sharpness), ones), FLOAT, ("R", 1))

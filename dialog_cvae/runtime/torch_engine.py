@@ -90,9 +90,14 @@ class TorchEngine:
         layers = (0, 2) if self._latent else ()
         self._prior = [_linear(weights, f"prior_network.{layer}.") for layer in layers]
         self._start = _linear(weights, "decoder.start.")
-        self._decoder = _Recurrence(weights, "decoder.gru.", "_l0")
-        self._output = _linear(weights, "decoder.output.")
-        self._hidden, self._skip = model.config.decoder_size, model.config.skip
+        words, hidden = model.config.embedding_size, model.config.decoder_size
+        self._decoder = _Recurrence(weights, "decoder.gru.", "_l0", inputs=slice(words))
+        output = weights["decoder.output.weight"]
+        self._output = RowProduct(output[:, :hidden], weights["decoder.output.bias"])
+        self._added: RowProduct | None = None
+        if model.config.skip and self._latent:
+            by_z = torch.cat((weights["decoder.gru.weight_ih_l0"][:, words:], output[:, hidden:]))  # (A, Z)
+            self._added = RowProduct(by_z, by_z.new_zeros(len(by_z)))
         self.name, self.rows = f"PyTorch {torch.__version__} on {self.device}", ROWS
         start = weights["decoder.start.weight"]
         self.latent_weight = _array(start[:, start.shape[1] - self._latent :])
@@ -144,20 +149,34 @@ class TorchEngine:
     @torch.inference_mode()
     def start(self, condition: Floats, z: Floats) -> Floats:
         """See `Engine.start`."""
-        state = _array(by_rows(self._start, torch.cat((self._tensor(condition), self._tensor(z)), dim=-1)))
-        return np.concatenate((state, z), axis=1) if self._skip else state
+        return _array(by_rows(self._start, torch.cat((self._tensor(condition), self._tensor(z)), dim=-1)))
 
     @torch.inference_mode()
-    def step(self, tokens: Ints, state: Floats, sharpness: Floats, likeliest: int) -> Step:
+    def added(self, z: Floats) -> Floats:
+        """See `Engine.added`."""
+        if self._added is None:
+            return np.zeros((len(z), 0), np.float32)
+        return _array(by_rows(self._added, self._tensor(z)))
+
+    @torch.inference_mode()
+    def step(self, tokens: Ints, state: Floats, sharpness: Floats, likeliest: int, added: Floats | None = None) -> Step:
         """See `Engine.step`."""
 
-        def next_state(tokens: Tensor, state: Tensor) -> Tensor:
-            hidden, beside = state[:, : self._hidden], state[:, self._hidden :]  # nothing, or z with skip connections
-            gates = self._decoder.inputs(torch.cat((self._embedding[tokens], beside), dim=-1))
-            return torch.cat((self._decoder.gru.step(gates, hidden), beside), dim=-1)
+        def next_state(tokens: Tensor, state: Tensor, *to_gates: Tensor) -> Tensor:
+            gates = self._decoder.inputs(self._embedding[tokens])
+            for each in to_gates:
+                gates += each
+            return self._decoder.gru.step(gates, state)
 
-        following = by_rows(next_state, self._tensor(tokens), self._tensor(state))
+        parts: tuple[Tensor, ...] = ()  # to the gates and to the logits
+        if self._added is not None:
+            assert added is not None
+            words = self._output.outputs
+            parts = torch.split(self._tensor(added), [added.shape[1] - words, words], dim=1)
+        following = by_rows(next_state, self._tensor(tokens), self._tensor(state), *parts[:1])
         logits = by_rows(self._output, following)
+        for each in parts[1:]:
+            logits += each
         masses = by_rows(_masses, logits, self._tensor(sharpness))
         likely = logits.topk(min(likeliest, logits.shape[1]))
         values, ids = _array(likely.values), likely.indices.cpu().numpy()

@@ -12,10 +12,12 @@ import torch
 from benchmarks import evaluation
 from benchmarks.naive_replies import NaiveReplies, differences, naive_replies
 from dialog_cvae.checkpoint import Checkpoint
-from dialog_cvae.cvae import CVAE
+from dialog_cvae.config import ModelConfig
 from dialog_cvae.data.batches import EncodedCorpus, collate
 from dialog_cvae.decoding import Draw, SpecialIds
 from dialog_cvae.runtime.torch_engine import TorchEngine
+from dialog_cvae.tokenizer import Tokenizer
+from tests.conftest import make_model
 
 
 @pytest.fixture
@@ -72,16 +74,20 @@ def test_a_missing_checkpoint_is_refused(tmp_path, capsys):
     assert "nothing" in capsys.readouterr().err
 
 
-def test_naive_logits_are_the_engines(tiny_model: CVAE, encoded: EncodedCorpus):
+@pytest.mark.parametrize("skip", [False, True])
+def test_naive_logits_are_the_engines(
+    tiny_config: ModelConfig, tokenizer: Tokenizer, encoded: EncodedCorpus, skip: bool
+):
+    model = make_model(tiny_config.model_copy(update={"skip": skip}), tokenizer)
     batch = collate(encoded, encoded.responses[5:6], 4)
-    engine, rng = TorchEngine(tiny_model), np.random.default_rng(0)
-    noise = rng.standard_normal((3, tiny_model.config.latent_size), dtype=np.float32)
-    naive = naive_replies(tiny_model, batch, noise, 6, SpecialIds(2, 3, 1, (0, 2, 4)))
+    engine, rng = TorchEngine(model), np.random.default_rng(0)
+    noise = rng.standard_normal((3, model.config.latent_size), dtype=np.float32)
+    naive = naive_replies(model, batch, noise, 6, SpecialIds(2, 3, 1, (0, 2, 4)))
     condition = engine.condition(batch)
     z = condition.prior_mean + np.exp(0.5 * condition.prior_logvar) * noise
     state, tokens = engine.start(np.repeat(condition.vector, 3, axis=0), z), np.full(3, 2)
     for step, expected in enumerate(naive.logits):
-        logits, state, *_ = engine.step(tokens, state, np.ones(3, np.float32), 1)
+        logits, state, *_ = engine.step(tokens, state, np.ones(3, np.float32), 1, engine.added(z))
         finite = np.isfinite(expected.numpy())
         assert finite.sum(axis=1).tolist() == [logits.shape[1] - (5 if step == 0 else 4)] * 3
         np.testing.assert_allclose(logits[finite], expected.numpy()[finite], atol=1e-4)

@@ -10,9 +10,12 @@ from torch import Tensor
 from dialog_cvae.config import ModelConfig
 from dialog_cvae.cvae import CVAE, TensorBatch
 from dialog_cvae.data.batches import EncodedCorpus, collate
+from dialog_cvae.distributions import kl
 from dialog_cvae.tokenizer import Tokenizer
 from dialog_cvae.types import ElboTerms
 from tests.conftest import make_model
+
+BOTH = {"skip": True, "posterior_norm": 0.6}
 
 
 def gru_step(x: Tensor, h: Tensor, w_x: Tensor, w_h: Tensor, b_x: Tensor, b_h: Tensor) -> Tensor:
@@ -88,7 +91,9 @@ def noise(encoded: EncodedCorpus, tiny_config: ModelConfig) -> Tensor:
 
 
 @pytest.mark.parametrize("fused", [False, True], ids=["steps", "fused"])
-@pytest.mark.parametrize("remedy", [{}, {"skip": True}, {"posterior_norm": 0.6}], ids=["plain", "skip", "norm"])
+@pytest.mark.parametrize(
+    "remedy", [{}, {"skip": True}, {"posterior_norm": 0.6}, BOTH], ids=["plain", "skip", "norm", "both"]
+)
 def test_terms_and_gradients_agree_with_the_naive_model(
     tiny_config: ModelConfig,
     tokenizer: Tokenizer,
@@ -144,6 +149,41 @@ def test_normalised_posteriors_keep_the_kl_above_its_bound_whatever_the_networks
             network.bias *= collapse
         assert float(model(batch, noise).kl.mean()) > bound * (1 - 1e-4)
     assert float(model(batch, noise).kl.mean()) < bound * (1 + 1e-2)  # and then it is reached
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.6])
+def test_nothing_that_descends_on_the_kl_alone_brings_it_below_the_bound(
+    tiny_config: ModelConfig, tokenizer: Tokenizer, encoded: EncodedCorpus, gamma: float
+) -> None:
+    model = make_model(tiny_config.model_copy(update={"posterior_norm": gamma}), tokenizer).train()
+    with torch.no_grad():
+        state = model.encode(TensorBatch.from_arrays(collate(encoded, encoded.responses, 4)))
+    adversary = torch.optim.Adam((*model.inference_parameters(), *model.prior_network.parameters()), lr=0.03)
+    found = []
+    for _ in range(400):
+        loss = kl(model.posterior(state), model.prior(state.condition)).sum(-1).mean()
+        found.append(float(loss.detach()))
+        adversary.zero_grad()
+        loss.backward()
+        adversary.step()
+    bound = 3 * gamma**2 / 2  # the shift b is learnt, and goes to 0
+    assert min(found) >= bound * (1 - 1e-4)
+    assert found[-1] < bound + 0.02  # both networks have come as near as they can
+
+
+@torch.no_grad()
+def test_under_a_standard_prior_normalised_posteriors_are_those_of_the_published_method(
+    tiny_config: ModelConfig, tokenizer: Tokenizer, encoded: EncodedCorpus
+) -> None:
+    model = make_model(tiny_config.model_copy(update={"posterior_norm": 0.6}), tokenizer).train()
+    for parameter in model.prior_network[2].parameters():
+        parameter.zero_()
+    state = model.encode(TensorBatch.from_arrays(collate(encoded, encoded.responses, 4)))
+    raw = model.recognition_network(torch.cat(state, dim=-1)).chunk(2, dim=-1)[0]
+    published = torch.nn.BatchNorm1d(3, eps=1e-10).train()
+    published.weight.fill_(0.6)
+    published.bias.copy_(model.mean_norm.bias)
+    torch.testing.assert_close(model.posterior(state).mean, published(raw), rtol=1e-4, atol=1e-5)
 
 
 def test_a_window_does_not_depend_on_its_batch(tiny_model: CVAE, encoded: EncodedCorpus, noise: Tensor) -> None:
@@ -213,13 +253,18 @@ def test_the_papers_sizes_are_the_default() -> None:
     assert shapes["bow_head.2.weight"] == (10_005, 400)
 
 
-def test_half_precision_keeps_every_term_in_single(tiny_model: CVAE, encoded: EncodedCorpus, noise: Tensor) -> None:
-    batch = TensorBatch.from_arrays(collate(encoded, encoded.responses, tiny_model.config.max_context))
-    exact = tiny_model(batch, noise)
+@pytest.mark.parametrize("remedy", [{}, BOTH], ids=["plain", "both"])
+def test_half_precision_keeps_every_term_in_single(
+    tiny_config: ModelConfig, tokenizer: Tokenizer, encoded: EncodedCorpus, noise: Tensor, remedy: dict[str, float]
+) -> None:
+    model = make_model(tiny_config.model_copy(update=remedy), tokenizer)
+    batch = TensorBatch.from_arrays(collate(encoded, encoded.responses, model.config.max_context))
+    exact = model(batch, noise)
     with torch.autocast("cpu", torch.bfloat16):
-        rough = tiny_model(batch, noise)
-        prior = tiny_model.prior(tiny_model.encode(batch).condition)
-    assert {prior.mean.dtype, prior.logvar.dtype} == {torch.float32}
+        rough = model(batch, noise)
+        state = model.encode(batch)
+        gaussians = model.prior(state.condition), model.posterior(state)
+    assert {tensor.dtype for gaussian in gaussians for tensor in gaussian} == {torch.float32}
     for name in ("reconstruction", "kl", "bag_of_words"):
         assert getattr(rough, name).dtype == torch.float32
         torch.testing.assert_close(getattr(rough, name), getattr(exact, name), rtol=0.02, atol=0.02)

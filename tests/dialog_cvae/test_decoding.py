@@ -7,7 +7,6 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from dialog_cvae.checkpoint import Checkpoint
 from dialog_cvae.config import ModelConfig
 from dialog_cvae.cvae import CVAE, TensorBatch
 from dialog_cvae.data.batches import EncodedCorpus, collate
@@ -18,6 +17,7 @@ from dialog_cvae.respond import Responder
 from dialog_cvae.runtime.base import ROWS
 from dialog_cvae.runtime.torch_engine import TorchEngine
 from dialog_cvae.tokenizer import Tokenizer
+from tests.conftest import make_checkpoint, make_model
 
 WAYS = [Decoding(max_tokens=12), Decoding(1.0, max_tokens=12), Decoding(2.0, 0.7, max_tokens=12)]
 
@@ -45,9 +45,9 @@ class Inputs:
         return decode(self.engine, self.start(rows), decoding, self.special, len(self.tokenizer))
 
 
-@pytest.fixture
-def inputs(tiny_model: CVAE, tokenizer: Tokenizer) -> Inputs:
-    return Inputs(tiny_model, tokenizer)
+@pytest.fixture(params=[False, True], ids=["plain", "skip"])
+def inputs(tiny_config: ModelConfig, tokenizer: Tokenizer, request: pytest.FixtureRequest) -> Inputs:
+    return Inputs(make_model(tiny_config.model_copy(update={"skip": request.param}), tokenizer), tokenizer)
 
 
 def naive_greedy(inputs: Inputs, row: int, limit: int, allowed: list[int]) -> list[int]:
@@ -55,9 +55,11 @@ def naive_greedy(inputs: Inputs, row: int, limit: int, allowed: list[int]) -> li
     model, tokenizer = inputs.model, inputs.tokenizer
     ids = [tokenizer.bos_id]
     state = model.decoder.initial_state(*(torch.from_numpy(a[row : row + 1]) for a in (inputs.condition, inputs.z)))
+    z = torch.from_numpy(inputs.z[row]) if model.config.skip else torch.zeros(0)
     while len(ids) <= limit:
-        hidden, _ = model.decoder.gru(model.embedding(torch.tensor([ids])), state[None])
-        logits = model.decoder.output(hidden[0, -1])
+        embedded = torch.cat((model.embedding(torch.tensor([ids])), z.expand(1, len(ids), -1)), dim=-1)
+        hidden, _ = model.decoder.gru(embedded, state[None])
+        logits = model.decoder.output(torch.cat((hidden[0, -1], z)))
         options = [i for i in allowed if i != tokenizer.eos_id or len(ids) > 1]
         ids.append(max(options, key=lambda i: (float(logits[i]), -i)))
         if ids[-1] == tokenizer.eos_id:
@@ -206,9 +208,9 @@ def test_impossible_ways_of_decoding_are_refused(fields, message):
         Decoding(**fields)
 
 
-def test_the_same_from_the_checkpoint(tiny_checkpoint: Checkpoint, tmp_path, inputs):
+def test_the_same_from_the_checkpoint(tmp_path, inputs):
     """Saving and loading changes no draw."""
-    tiny_checkpoint.save(tmp_path / "best")
+    make_checkpoint(inputs.model, inputs.tokenizer).save(tmp_path / "best")
     loaded = Responder.load(tmp_path / "best", engine="torch")
     before = inputs.decode(WAYS[1])
     inputs.engine = loaded.engine
@@ -218,8 +220,11 @@ def test_the_same_from_the_checkpoint(tiny_checkpoint: Checkpoint, tmp_path, inp
 # Rows of several requests together.
 
 
-def test_rows_that_come_and_go_are_decoded_as_if_alone(inputs):
+@pytest.mark.parametrize("engine", ["torch", "onnx", "onnx-int8"])
+def test_rows_that_come_and_go_are_decoded_as_if_alone(inputs, tmp_path, engine):
     """Each in its own way of drawing, joining at any step; some are taken out again."""
+    make_checkpoint(inputs.model, inputs.tokenizer).save(tmp_path / "best")
+    inputs.engine = Responder.load(tmp_path / "best", engine=engine).engine
     rng = np.random.default_rng(3)
     alone = {(row, way): inputs.decode(WAYS[way], np.array([row]))[0] for row in range(40) for way in range(3)}
     pool: Pool[tuple[int, int]] = Pool(inputs.engine, inputs.special, len(inputs.tokenizer))

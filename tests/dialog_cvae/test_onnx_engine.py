@@ -67,9 +67,9 @@ def steps_of(engine: Engine, rows: np.ndarray, seed: int = 0) -> list[Step]:
     condition = rng.standard_normal((70, WIDE.topic_size + 8 + WIDE.context_size), dtype=np.float32)
     z, tokens = rng.standard_normal((70, WIDE.latent_size), dtype=np.float32), rng.integers(0, 997, (4, 70))
     sharpness = rng.uniform(0.1, 100, 70).astype(np.float32)
-    state, found = engine.start(condition[rows], z[rows]), []
+    state, added, found = engine.start(condition[rows], z[rows]), engine.added(z[rows]), []
     for token in tokens:
-        found.append(engine.step(token[rows], state, sharpness[rows], 8))
+        found.append(engine.step(token[rows], state, sharpness[rows], 8, added))
         state = found[-1].state
     return found
 

@@ -110,7 +110,8 @@ def test_steps_are_teacher_forcing(tiny_config: ModelConfig, tokenizer: Tokenize
     condition = rng.standard_normal((3, model.prior_network[0].in_features), dtype=np.float32)
     z = rng.standard_normal((3, model.config.latent_size), dtype=np.float32)
     tokens = rng.integers(1, 15, (3, 6))
-    state = engine.start(condition, z)
+    state, added = engine.start(condition, z), engine.added(z)
+    assert added.shape == (3, 3 * 7 + model.decoder.output.out_features if skip else 0)
     with torch.no_grad():
         start = model.decoder.initial_state(torch.from_numpy(condition), torch.from_numpy(z))
         beside = torch.from_numpy(z)[:, None].expand(-1, 6, -1)[..., : None if skip else 0]
@@ -118,7 +119,7 @@ def test_steps_are_teacher_forcing(tiny_config: ModelConfig, tokenizer: Tokenize
         hidden, _ = model.decoder.gru(inputs, start[None])
         expected = model.decoder.output(torch.cat((hidden, beside), dim=-1)).numpy()
     for step in range(6):
-        said = engine.step(tokens[:, step], state, np.array([1.0, 2.0, 0.5], np.float32), 4)
+        said = engine.step(tokens[:, step], state, np.array([1.0, 2.0, 0.5], np.float32), 4, added)
         state = said.state
         assert {array.dtype for array in said if array is not said.ids} == {np.dtype(np.float32)}
         np.testing.assert_allclose(said.logits, expected[:, step], atol=1e-5)

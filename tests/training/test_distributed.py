@@ -72,6 +72,13 @@ def test_two_processes_learn_what_one_learns_and_write_it_once(start: Start, who
     assert len(list(Path("run/tensorboard").iterdir())) == 1
 
 
+def test_two_processes_learn_a_decoder_with_skip_connections_as_one_does(start: Start, fit: Fit) -> None:
+    assert fit("--out", "alone", "--model.skip").status == 0
+    lead, _ = start(2, "--out", "run", "--model.skip")
+    assert (lead.status, lead.error) == (0, "")
+    _assert_same_curves(Path("run"), Path("alone"))
+
+
 def test_two_processes_learn_sentences_as_one_does(
     raw_fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,6 +22,7 @@ from dialog_cvae.elbo import evaluate_elbo
 from dialog_cvae.runtime.torch_engine import build_model, weights_of
 from dialog_cvae.types import Conversation, Utterance
 from eval import dialog
+from tests.conftest import make_model
 from tests.training.tiny_runs import Fit, Outcome
 from training import export
 from training.state import STATE_FILE
@@ -82,6 +83,27 @@ def test_half_precision(run_export: Export, best: Path, source: str) -> None:
     weights = sum(weight.size for weight in before.weights.values())
     assert f"{weights:,} weights in fp16" in done.out
     assert f"largest relative change {errors[worst]:.2g} ({worst})" in done.out
+
+
+def test_a_normalised_posterior_outlives_half_precision(
+    run_export: Export, best: Path, tiny_config: ModelConfig, encoded: EncodedCorpus
+) -> None:
+    config, checkpoint = tiny_config.model_copy(update={"posterior_norm": 0.6}), Checkpoint.load(best)
+    network = make_model(config, checkpoint.tokenizer).train()
+    state = network.encode(network.batch(encoded, encoded.responses))
+    with torch.no_grad():
+        network.recognition_network.weight[1] *= 1e-4  # of which the normalisation makes as much as of the others
+        for _ in range(100):
+            network.posterior(state)
+    sized = checkpoint.config.model_copy(update={"model": config})
+    replace(checkpoint, config=sized, weights=weights_of(network)).save(best)
+    assert run_export(best, "out").status == 0
+    exact, half = (evaluate_elbo(build_model(Checkpoint.load(folder)), encoded) for folder in (best, Path("out")))
+    assert half.kl == pytest.approx(exact.kl, rel=1e-3)
+    assert half.elbo == pytest.approx(exact.elbo, rel=1e-3)
+    kinds = {name: weight.dtype for name, weight in Checkpoint.load("out").weights.items()}
+    single = {name for name, kind in kinds.items() if kind == np.float32}
+    assert single == {name for name in kinds if name.startswith(("recognition_network.", "mean_norm."))}
 
 
 def test_it_takes_half_the_room(run_export: Export, best: Path, tiny_checkpoint: Checkpoint) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from dialog_cvae import products
-from dialog_cvae.config import SentenceModelConfig, SviConfig, TokenizerConfig
+from dialog_cvae.config import ModelConfig, SentenceModelConfig, SviConfig, TokenizerConfig
 from dialog_cvae.cvae import CVAE
 from dialog_cvae.data.batches import EncodedCorpus, encode_corpus
 from dialog_cvae.data.ptb import sentence
@@ -22,6 +22,7 @@ from dialog_cvae.sentence_vae import SentenceBatch, SentenceVAE
 from dialog_cvae.svi import work
 from dialog_cvae.tokenizer import Tokenizer
 from dialog_cvae.types import Gaussian
+from tests.conftest import make_model
 from tests.training.tiny_runs import Fit, assert_same_run
 from training.adam import GuardedAdam
 from training.config import TrainConfig
@@ -34,16 +35,27 @@ STEPS = {"steps": 3, "rate": 0.5, "clip_norm": 0.6}
 Made = Callable[..., tuple[LatentModel, Batch, TrainConfig]]
 
 
-@pytest.fixture(params=["dialog", "sentences"])
-def made(request: pytest.FixtureRequest, tiny_model: CVAE, encoded: EncodedCorpus) -> Made:
+@pytest.fixture
+def known(tokenizer: Tokenizer) -> Tokenizer:
+    """That of the conversations."""
+    return tokenizer
+
+
+@pytest.fixture(params=["dialog", "remedied", "sentences"])
+def made(request: pytest.FixtureRequest, known: Tokenizer, tiny_config: ModelConfig, encoded: EncodedCorpus) -> Made:
     """A model, its first batch, and the configuration that made it."""
     tokenizer = Tokenizer.train(TEXTS, TokenizerConfig(mode="space", vocab_size=16))
     corpus = encode_corpus([sentence(str(i), text) for i, text in enumerate(TEXTS)], tokenizer, (), 16)
 
     def make(**fields: Any) -> tuple[LatentModel, Batch, TrainConfig]:
         config = TrainConfig.model_validate({"batch_size": 5, "clip_norm": 1e9} | fields)
-        if request.param == "dialog":
-            return tiny_model, next(Windows(encoded, config, tiny_model.config).from_step(0)), config
+        if request.param != "sentences":
+            remedies = {"skip": True, "posterior_norm": 0.6} if request.param == "remedied" else {}
+            model = make_model(tiny_config.model_copy(update=remedies), known)
+            if model.mean_norm is not None:  # by running statistics: a batch that is divided has no others of its own
+                model.eval()
+                model.mean_norm.running_variance.fill_(0.3)
+            return model, next(Windows(encoded, config, model.config).from_step(0)), config
         torch.manual_seed(3)
         sizes = SentenceModelConfig(embedding_size=5, encoder_size=6, decoder_size=7, latent_size=3, initial_range=0.8)
         batches = SentenceBatches(Sentences.of(corpus), config, sizes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from dialog_cvae.cvae import CVAE
 from dialog_cvae.data.batches import EncodedCorpus
 from dialog_cvae.distributions import kl, sample
 from dialog_cvae.types import Conversation, ElboTerms, Utterance
+from eval import dialog
 from tests.training.processes import together
 from tests.training.tiny_runs import Fit, assert_same_run, metrics
 from training.adam import GuardedAdam
@@ -121,7 +123,7 @@ def test_dropout_does_not_depend_on_how_a_batch_is_divided(tiny_model: CVAE, enc
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
-def test_a_run_with_remedies_goes_on_bit_for_bit(fit: Fit, kill_at: Callable[..., None]) -> None:
+def test_a_run_with_remedies_goes_on_bit_for_bit(fit: Fit, kill_at: Callable[..., None], corpus_file: Path) -> None:
     options = ("--train.dropout", 0.3, "--train.free-bits", 0.2, "--train.free-bits-in", "dimension")
     options += ("--model.skip", "--model.posterior-norm", 0.5, "--bow")
     assert fit("--out", "whole", *options).status == 0
@@ -134,6 +136,10 @@ def test_a_run_with_remedies_goes_on_bit_for_bit(fit: Fit, kill_at: Callable[...
         for engine in ("onnx", "torch")
     ]
     assert [reply.text for reply in said[0]] == [reply.text for reply in said[1]]
+    asked = ["run/best", "--data", str(corpus_file), "--samples", "2", "--max-tokens", "6", "--out", "scores"]
+    assert dialog.main(asked) == 0
+    scores = json.loads(Path("scores/metrics.json").read_text())
+    assert scores["kl"] > 0
     assert fit("--out", "more", "--init", "run/best", *options).status == 0
 
 
