@@ -119,8 +119,8 @@ def layered(base: FitConfig, *layers: Mapping[str, Any]) -> FitConfig:
     """A configuration with fields replaced, the last layer's last.
 
     Raises:
-        ConfigError: a field is unknown or out of range, fields contradict each other, or one is of a model that the
-            corpus is not modelled by; the message gives the field, the limit and the value.
+        ConfigError: a field is unknown or out of range, or fields contradict each other; the message gives the field,
+            the limit and the value.
     """
     merged = base.model_dump(mode="json")
     for layer in layers:
@@ -131,12 +131,13 @@ def layered(base: FitConfig, *layers: Mapping[str, Any]) -> FitConfig:
         if any(asked.get(name) is not None for name in DURATIONS):  # in the place of an earlier layer's, of either kind
             merged = merge(merged, {"train": dict.fromkeys(DURATIONS)})
         merged = merge(merged, layer)
-    config = _valid(FitConfig, merged)
-    used, idle = ("sentence", "model") if config.corpus.of_sentences else ("model", "sentence")
-    if vain := [name for name in differences(base, config) if name.startswith(f"{idle}.")]:
-        kind = "sentences" if config.corpus.of_sentences else "conversations"
-        raise ConfigError(f"{vain[0]}: without effect on {config.corpus.name}, a corpus of {kind}: see {used}.*")
-    return config
+    return _valid(FitConfig, merged)
+
+
+def in_vain(base: FitConfig, config: FitConfig) -> list[str]:
+    """Fields, by dotted name, that were changed though the corpus is not modelled by what they are of."""
+    idle = "model" if config.corpus.of_sentences else "sentence"
+    return [name for name in differences(base, config) if name.startswith(f"{idle}.")]
 
 
 def section(layer: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -141,6 +141,8 @@ def _fit(argv: Sequence[str], world: World) -> int:
         torch.set_num_threads(config.train.threads)
     if config.train.precision == "bf16" and not multiplies_fast(torch.bfloat16, device):
         print("note: this processor has no bfloat16 products, and pieces them together: fp32 is faster", flush=True)
+    if not options.resume:
+        _tell_what_is_in_vain(arguments.recipe(options.recipe), config)
     parts = _parts(config, options, init, out, world)
     keep_freed_memory()
     command, origin = _shown_command(argv), None if init is None else init.config.provenance
@@ -148,6 +150,12 @@ def _fit(argv: Sequence[str], world: World) -> int:
     start = start or Start(command=command)
     keep_best = BestCheckpoint(out / BEST_FOLDER, parts.vocabulary, parts.summary, config, start)
     return _run(out, parts, device, keep_best, options.resume, world)
+
+
+def _tell_what_is_in_vain(base: FitConfig, config: FitConfig) -> None:
+    kind, used = ("sentences", "sentence") if config.corpus.of_sentences else ("conversations", "model")
+    for name in arguments.in_vain(base, config):
+        print(f"note: {name} is without effect on {config.corpus.name}, a corpus of {kind}: see {used}.*", flush=True)
 
 
 def _plan(given: Mapping[str, Any], options: RunOptions, init: Checkpoint | None) -> Plan:

@@ -80,6 +80,15 @@ def _at(config: FitConfig, field: str) -> object:
     return found
 
 
+def test_a_field_of_the_other_model_is_told_of(raw_fit: Fit) -> None:
+    toy = raw_fit("--recipe", "toy", "--bow", "--max-steps", 4, "--out", "toy")
+    assert toy.status == 0
+    assert "note: model.bow is without effect on toy, a corpus of sentences: see sentence.*\n" in toy.out
+    talk = raw_fit("--recipe", "sample", "--data", "sample", "--sentence.skip", "--max-steps", 4, "--out", "talk")
+    assert "note: sentence.skip is without effect on sample, a corpus of conversations: see model.*\n" in talk.out
+    assert "without effect" not in raw_fit("--out", "toy", "--resume").out
+
+
 def test_later_layers_win(raw_fit: Fit, tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text('[train]\nmax_steps = 40\nseed = 5\n[beta]\nkind = "monotonic"\n')
@@ -117,8 +126,6 @@ def test_json_and_toml_say_the_same(tmp_path: Path) -> None:
         (["--device", "tpu"], "device: must be auto, cpu or cuda, but is 'tpu'"),
         (["--config", "nowhere.json"], "nowhere.json: cannot be read (No such file or directory)"),
         (["--config", "."], ".: cannot be read (Is a directory)"),
-        (["--recipe", "toy", "--bow"], "model.bow: without effect on toy, a corpus of sentences: see sentence.*"),
-        (["--sentence.skip"], "sentence.skip: without effect on auto, a corpus of conversations: see model.*"),
         (["--data", "swdaa"], "swdaa: unknown corpus; known are swda, zhao2017, sample and the path of a .jsonl file"),
         (
             ["--data", "sample", "--max-steps", "3"],
