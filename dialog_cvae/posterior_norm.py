@@ -8,6 +8,8 @@ Where the prior N(m, s^2) is learnt too, as a conditional VAE's is, no statistic
 the KL, since the prior may follow. There what is normalised is the mean's distance from m in units of s: with the
 posterior's mean m + s n, the KL in a dimension is (n^2 + r - log r - 1) / 2 for the variances' ratio r, and the bound
 above holds for n whatever recognition and prior network do. For N(0, I) it is BN-VAE. (Ours, not the way of Zhu et al.)
+
+Posteriors that are refined afterwards (`dialog_cvae.svi`) are not bound by it.
 """
 
 from __future__ import annotations
