@@ -19,14 +19,14 @@ from api import errors, logs, openapi
 from api.access import Cors, KeyGuard, Keys, read_keys
 from api.batcher import Batcher
 from api.limits import BodyLimit, FullQueue
-from api.metrics import Metrics
 from api.observing import Failsafe, Observer
+from api.prometheus import Metrics
 from api.routes import mount_page, router
 from api.service import Service
 from api.settings import Settings, effective, read_settings, unknown_variables
-from api.words import read_filter
+from api.word_filter import read_filter
 from dialog_cvae.errors import ConfigError
-from dialog_cvae.respond import Responder
+from dialog_cvae.generate.responder import Responder
 
 DESCRIPTION = """
 Whatever is refused or fails is answered with a problem document (RFC 9457, `application/problem+json`), also for other

@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol, Self
 
-from dialog_cvae.pool import Pool
-from dialog_cvae.replies import Question, Replies
-from dialog_cvae.respond import Responder, Response
+from dialog_cvae.generate.pool import Pool
+from dialog_cvae.generate.replies import Question, Replies
+from dialog_cvae.generate.responder import Responder, Response
 
 ENCODED_TOGETHER = 8  # contexts, at most, for which those that are being decoded wait
 REMEMBERED = 0.9  # weight of the past in the measured speed

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from dialog_cvae.decoding import MAX_TEMPERATURE, MIN_TEMPERATURE
+from dialog_cvae.config import MAX_TEMPERATURE, MIN_TEMPERATURE
 
 MAX_NAME_CHARS = 64
 MAX_TOPIC_CHARS = 200

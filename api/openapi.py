@@ -21,7 +21,7 @@ from api.schemas import INVISIBLE, MAX_SEED, PROBLEM_TYPE, READABLE_CONTROLS
 from api.service import CHOSEN_BY_DIVERSITY
 from api.settings import Settings
 from api.tracing import HEADER
-from dialog_cvae.decoding import MAX_TEMPERATURE, MIN_TEMPERATURE
+from dialog_cvae.config import MAX_TEMPERATURE, MIN_TEMPERATURE
 
 _PLANES = (range(0x20000), range(0xE0000, 0xE1000))  # that hold all characters which can't be seen
 _SCHEMES = {

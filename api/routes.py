@@ -15,16 +15,7 @@ from api.batcher import Busy
 from api.errors import BUSY, KINDS, Refusal
 from api.examples import PROBLEM_EXAMPLES, REQUEST_EXAMPLES, RESPONSE_EXAMPLE
 from api.limits import while_connected
-from api.schemas import (
-    Health,
-    InvalidRequest,
-    Liveness,
-    Model,
-    Problem,
-    RespondRequest,
-    RespondResponse,
-    Topics,
-)
+from api.schemas import Health, InvalidRequest, Liveness, Model, Problem, RespondRequest, RespondResponse, Topics
 from api.service import Service
 from api.tracing import trace_of
 

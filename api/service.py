@@ -13,10 +13,11 @@ from api import errors
 from api.batcher import Batcher
 from api.schemas import DEFAULT_RESPONSES, Candidate, Defaults, Limits, Model, RespondRequest, RespondResponse
 from api.settings import SPELLED_OUT, Settings
-from dialog_cvae.diversity import decoding_for
+from dialog_cvae.config import Decoding
 from dialog_cvae.errors import ConfigError
-from dialog_cvae.replies import Question, Response
-from dialog_cvae.respond import Decoding, Responder
+from dialog_cvae.generate.decoding import decoding_for
+from dialog_cvae.generate.replies import Question, Response
+from dialog_cvae.generate.responder import Responder
 from dialog_cvae.types import Conversation, Utterance
 
 DRAWN_SEEDS = 2**53  # a drawn seed survives clients whose numbers are doubles

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from api.fields import MAX_NAME_CHARS, Diversity, Temperature, TopP
-from dialog_cvae.decoding import MAX_CANDIDATES, MAX_TEMPERATURE, MAX_TOKENS
+from dialog_cvae.config import MAX_CANDIDATES, MAX_TEMPERATURE, MAX_TOKENS
 from dialog_cvae.errors import ConfigError
 
 PREFIX = "DIALOG_CVAE_"

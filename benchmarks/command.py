@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dialog_cvae.checkpoint import write_atomically
 from dialog_cvae.cli import exit_status
+from dialog_cvae.storage.files import write_atomically
 
 
 def tell(measured: Callable[[], dict[str, Any]], table: Callable[[dict[str, Any]], str], file: Path | None) -> int:

@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.command import tell
-from dialog_cvae.cli import Parser
+from dialog_cvae.cli import Parser, whole
 from dialog_cvae.config import DataConfig
 from dialog_cvae.data.corpora import load_split
 from dialog_cvae.errors import DialogCvaeError
 from dialog_cvae.types import Conversation
-from eval.arguments import whole
-from training.journal import METRICS_FILE
+from training.metrics_log import METRICS_FILE
 
 MIB = 2**20
 NOISE = 0.1  # share of words in whose place another one stands

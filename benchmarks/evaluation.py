@@ -18,20 +18,19 @@ import torch
 
 from benchmarks.command import tell
 from benchmarks.naive_replies import differences, naive_replies
-from dialog_cvae.checkpoint import WEIGHTS, Checkpoint
-from dialog_cvae.cli import Parser
-from dialog_cvae.cvae import CVAE
+from dialog_cvae.cli import Parser, whole
+from dialog_cvae.config import Decoding
 from dialog_cvae.data.batches import EncodedCorpus, collate
 from dialog_cvae.data.corpora import load_split
 from dialog_cvae.data.vectors import load_vectors
-from dialog_cvae.decoding import Decoding
-from dialog_cvae.elbo import evaluate_elbo
+from dialog_cvae.engines.base import Condition, Engine, Floats, Ints, Step
+from dialog_cvae.engines.torch_engine import TorchEngine, build_model
 from dialog_cvae.errors import ConfigError, DialogCvaeError
-from dialog_cvae.respond import Responder
-from dialog_cvae.runtime.base import Condition, Engine, Floats, Ints, Step
-from dialog_cvae.runtime.torch_engine import TorchEngine, build_model
+from dialog_cvae.generate.responder import Responder
+from dialog_cvae.model.cvae import CVAE
+from dialog_cvae.model.elbo import evaluate_elbo
+from dialog_cvae.storage.checkpoint import WEIGHTS, Checkpoint
 from dialog_cvae.types import Conversation, DialogBatch
-from eval.arguments import whole
 from eval.dialog import data_config, vectors_source
 from eval.generation import Sampled, answered, count_contexts, generators, sample_responses
 from eval.reply_scores import metric_context, reply_scores

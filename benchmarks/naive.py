@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from dialog_cvae import distributions
-from dialog_cvae.cvae import CVAE, TensorBatch
-from dialog_cvae.latent_model import Encoded
+from dialog_cvae.model.cvae import CVAE, TensorBatch
+from dialog_cvae.model.latent_model import Encoded
+from dialog_cvae.nn import distributions
 from dialog_cvae.types import ElboTerms
 
 

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from dialog_cvae.cvae import CVAE, TensorBatch
-from dialog_cvae.decoding import Draw, SpecialIds
-from dialog_cvae.runtime.base import Floats
+from dialog_cvae.engines.base import Floats
+from dialog_cvae.generate.decoding import Draw, SpecialIds
+from dialog_cvae.model.cvae import CVAE, TensorBatch
 from dialog_cvae.types import DialogBatch
 
 

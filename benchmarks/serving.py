@@ -16,9 +16,8 @@ from benchmarks.load import Load, run_load
 from benchmarks.machine import matrix_rate
 from benchmarks.served import served
 from benchmarks.talks import context_operations, naive_seconds, row_operations, talk_requests
-from dialog_cvae.checkpoint import Checkpoint
-from dialog_cvae.cli import Parser
-from eval.arguments import whole
+from dialog_cvae.cli import Parser, whole
+from dialog_cvae.storage.checkpoint import Checkpoint
 
 TOKENS = 20  # that replies are forced to
 CONTEXT = 9  # utterances

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 
 from benchmarks.naive_replies import naive_replies
-from dialog_cvae.checkpoint import Checkpoint
 from dialog_cvae.config import ModelConfig
 from dialog_cvae.data.batches import collate, encode_corpus
-from dialog_cvae.decoding import SpecialIds
-from dialog_cvae.parameters import condition_size
-from dialog_cvae.runtime.torch_engine import build_model
+from dialog_cvae.engines.torch_engine import build_model
+from dialog_cvae.generate.decoding import SpecialIds
+from dialog_cvae.model.weights import condition_size
+from dialog_cvae.storage.checkpoint import Checkpoint
 from dialog_cvae.types import Conversation, Utterance
 
 TOKENS_OF_AN_UTTERANCE = 13  # with <s> and </s>, about what the sentences below have on average

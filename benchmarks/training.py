@@ -20,24 +20,24 @@ from torch.utils.flop_counter import FlopCounterMode, register_flop_formula
 from benchmarks.command import tell
 from benchmarks.machine import forget_peak, matrix_rate, peak_bytes, synchronise
 from benchmarks.naive import naive_terms
-from dialog_cvae.cli import Parser
+from dialog_cvae.cli import Parser, whole
 from dialog_cvae.config import DataConfig
-from dialog_cvae.cvae import CVAE, TensorBatch
 from dialog_cvae.data.batches import EncodedCorpus
 from dialog_cvae.data.cache import open_cache
 from dialog_cvae.data.corpora import resolve
 from dialog_cvae.errors import ConfigError
+from dialog_cvae.model.cvae import CVAE, TensorBatch
 from dialog_cvae.types import ElboTerms
-from eval.arguments import whole
 from training.adam import GuardedAdam
 from training.ahead import Ahead
 from training.arguments import recipe
 from training.config import FitConfig, TrainConfig
-from training.corpus import TrainingCorpus
 from training.loop import BATCHES_AHEAD
 from training.memory import keep_freed_memory
-from training.setup import Vocabulary, device_of, new_model
+from training.setup import device_of, new_model
+from training.training_corpus import TrainingCorpus
 from training.update import update
+from training.vocabulary import Vocabulary
 from training.windows import Batch, Windows
 
 EXPLANATION = """\

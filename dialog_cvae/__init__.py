@@ -9,7 +9,7 @@ from dialog_cvae.types import Conversation, Profile, Utterance
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dialog_cvae.respond import EngineName, Responder
+    from dialog_cvae.generate.responder import EngineName, Responder
 
 __all__ = ["Conversation", "Profile", "Utterance", "load"]
 
@@ -26,6 +26,6 @@ def load(path: str | Path, *, device: str = "cpu", engine: EngineName = "auto") 
         CheckpointError: a part is missing, truncated or does not fit; the message names it.
         ConfigError: the engine is unknown, not installed or not for this device.
     """
-    from dialog_cvae.respond import Responder
+    from dialog_cvae.generate.responder import Responder
 
     return Responder.load(path, device=device, engine=engine)

@@ -20,7 +20,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.types import Conversation
-from eval.tokens import metric_tokens
+from eval.metrics.tokens import metric_tokens
 
 _MOST_ACTS = 200  # told apart; Switchboard has 42
 _MOST_UTTERANCES = 60_000  # to fit on; all 103,000 of Switchboard give less than .01 in accuracy for twice the time

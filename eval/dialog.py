@@ -15,25 +15,23 @@ from typing import Any
 from pydantic import ValidationError
 from tqdm import tqdm
 
-from dialog_cvae.checkpoint import CONFIG, Checkpoint
-from dialog_cvae.cli import Parser, exit_status
-from dialog_cvae.config import DataConfig
+from dialog_cvae.cli import Parser, exit_status, real, whole
+from dialog_cvae.config import MAX_CANDIDATES, MAX_TEMPERATURE, MIN_TEMPERATURE, DataConfig, Decoding
 from dialog_cvae.data.cache import Cache
 from dialog_cvae.data.corpora import Split, find_vectors, load_corpus, load_split
 from dialog_cvae.data.vectors import load_vectors
-from dialog_cvae.decoding import MAX_CANDIDATES, MAX_TEMPERATURE, MIN_TEMPERATURE, Decoding
 from dialog_cvae.errors import CheckpointError, ConfigError
+from dialog_cvae.storage.checkpoint import CONFIG, Checkpoint
 from dialog_cvae.types import Conversation
-from eval import multi_reference
-from eval.arguments import real, whole
+from eval.baselines.baseline_rows import PEOPLE, honest_replies
 from eval.evaluation import Settings, combined, modelled, scored
 from eval.generation import Sampled, count_contexts
 from eval.held_out import HeldOut, Yardstick
-from eval.honest_rows import PEOPLE, honest_replies
-from eval.likelihood import MAX_DRAWS
-from eval.model_scores import FEW, ON_ALL
+from eval.latent.likelihood import MAX_DRAWS
+from eval.latent.model_scores import FEW, ON_ALL
+from eval.metrics.tokens import metric_tokens
+from eval.references import multi_reference
 from eval.report import CONTEXTS_FILE, METRICS_FILE, RESPONSES_FILE, SAMPLES_FILE, compared, summary, write
-from eval.tokens import metric_tokens
 
 CACHE = "cache"  # folder below --out
 NONE = "none"  # no references

@@ -18,22 +18,21 @@ import numpy as np
 from pydantic import ValidationError
 from tqdm import tqdm
 
-from dialog_cvae.checkpoint import CONFIG, WEIGHTS, Checkpoint
-from dialog_cvae.config import Config, SviConfig
+from dialog_cvae.config import Config, Decoding, SviConfig
 from dialog_cvae.data.cache import Cache
-from dialog_cvae.decoding import Decoding
+from dialog_cvae.engines.torch_engine import TorchEngine, build_model
 from dialog_cvae.errors import CheckpointError
-from dialog_cvae.respond import Responder
-from dialog_cvae.runtime.torch_engine import TorchEngine, build_model
-from eval import kept as keeping
-from eval.baselines import verbatim
+from dialog_cvae.generate.responder import Responder
+from dialog_cvae.storage.checkpoint import CONFIG, WEIGHTS, Checkpoint
+from eval import evaluation_cache
+from eval.baselines.people import leave_one_out
+from eval.baselines.without_model import verbatim
 from eval.contexts import windows
 from eval.generation import Sampled, answered_at, sample_responses
 from eval.held_out import HeldOut, Yardstick
-from eval.human import leave_one_out
-from eval.model_scores import ModelScores, model_scores
+from eval.latent.model_scores import ModelScores, model_scores
+from eval.metrics.single_reference import per_context, summarize
 from eval.reply_scores import Columns, ReplyScores, metric_context, reply_scores
-from eval.single_reference import per_context, summarize
 
 SINGLE_REFERENCE_SAMPLES = 10  # of DialogWAE's protocol
 
@@ -105,7 +104,7 @@ def modelled(
     responder = Responder(engine, checkpoint.tokenizer, checkpoint.config, checkpoint.config.provenance.data)
     svi = refinement_of(checkpoint, place)
     origin = {
-        "checkpoint": keeping.checkpoint_digest(checkpoint),
+        "checkpoint": evaluation_cache.checkpoint_digest(checkpoint),
         "conversations": held_out.digest,
         "seed": settings.seed,
         "device": engine.device.type,
@@ -116,8 +115,11 @@ def modelled(
         draws = settings.importance_samples
         return model_scores(model, encoded, svi=svi, seed=settings.seed, importance_samples=draws, bar=bar)
 
-    asked = {"importance_samples": settings.importance_samples, "code": keeping.model_code(*keeping.MODEL_CODE)}
-    scores = kept.get(keeping.MODEL, origin | asked, score)
+    asked = {
+        "importance_samples": settings.importance_samples,
+        "code": evaluation_cache.code(__name__),
+    }
+    scores = kept.get(evaluation_cache.MODEL, origin | asked, score)
     return scores, _replies(responder, held_out, settings, kept, origin, bar)
 
 
@@ -148,8 +150,12 @@ def _replies(
                     shown.update()
             return found
 
-        asked = {"decoding": asdict(decoding), "samples": samples, "code": keeping.model_code(*keeping.REPLIES_CODE)}
-        return kept.get(keeping.REPLIES, origin | asked, draw)
+        asked = {
+            "decoding": asdict(decoding),
+            "samples": samples,
+            "code": evaluation_cache.code(__name__),
+        }
+        return kept.get(evaluation_cache.REPLIES, origin | asked, draw)
 
     counts = [settings.samples, *([SINGLE_REFERENCE_SAMPLES] if settings.single_reference else [])]
     # The first of many replies are what few would be where nothing but z is drawn, and where all are selected from the
@@ -185,20 +191,20 @@ def scored(
         yardstick: asked only if the scores are not known yet.
         kept: where what was found before is.
         bar: makes progress bars.
-        people: the replies are references, and are matched with the others; see `eval.human`.
+        people: the replies are references, and are matched with the others; see `eval.baselines.people`.
     """
     origin = scores_origin(replies, held_out, settings, people)
-    return kept.get(keeping.SCORES, origin, lambda: score(replies, yardstick(), settings, bar, people=people))
+    return kept.get(evaluation_cache.SCORES, origin, lambda: score(replies, yardstick(), settings, bar, people=people))
 
 
 def scores_origin(replies: Replies, held_out: HeldOut, settings: Settings, people: bool) -> dict[str, Any]:
     """Everything that decides what replies are worth."""
     return {
-        "replies": keeping.digest(replies),
+        "replies": evaluation_cache.digest(replies),
         "yardstick": held_out.yardstick_digest,
         "people": settings.samples if people else None,
         "seed": settings.seed,
-        "code": keeping.code(*keeping.SCORES_CODE),
+        "code": evaluation_cache.code(__name__),
     }
 
 

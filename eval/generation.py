@@ -10,11 +10,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from dialog_cvae.config import Decoding
 from dialog_cvae.data.batches import EncodedCorpus
 from dialog_cvae.data.sentences import Sentences
-from dialog_cvae.decoding import Decoding
-from dialog_cvae.replies import selected
-from dialog_cvae.respond import Responder
+from dialog_cvae.generate.replies import selected
+from dialog_cvae.generate.responder import Responder
 from dialog_cvae.types import Conversation, Utterance
 from eval.contexts import generator
 

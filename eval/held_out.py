@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from dialog_cvae.data.vectors import WordVectors, load_vectors
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.types import Conversation
-from eval import kept
+from eval import evaluation_cache
 from eval.generation import Sampled
-from eval.multi_reference import References
-from eval.tokens import metric_tokens
+from eval.metrics.tokens import metric_tokens
+from eval.references.multi_reference import References
 
 if TYPE_CHECKING:
     from eval.acts import ActTagger
@@ -64,20 +64,20 @@ class HeldOut:
     @cached_property
     def digest(self) -> str:
         """Of the conversations."""
-        return kept.digest(self.conversations)
+        return evaluation_cache.digest(self.conversations)
 
     @cached_property
     def train_digest(self) -> str | None:
         """Of the training conversations."""
-        return None if self.train is None else kept.digest(self.train)
+        return None if self.train is None else evaluation_cache.digest(self.train)
 
     @cached_property
     def yardstick_digest(self) -> dict[str, str | None]:
         """Of all that replies are held against."""
         return {
             "conversations": self.digest,
-            "references": None if self.references is None else kept.digest(self.references.items()),
-            "vectors": None if self.vectors is None else kept.source_digest(self.vectors),
+            "references": None if self.references is None else evaluation_cache.digest(self.references.items()),
+            "vectors": None if self.vectors is None else evaluation_cache.source_digest(self.vectors),
             "train": self.train_digest,
         }
 
@@ -96,7 +96,7 @@ class HeldOut:
         """The tagger and its accuracy; None where there is nothing to learn from, or nothing to test on."""
         if self.train is None:
             return None, None
-        from eval.acts import ActTagger  # scikit-learn takes seconds to load, and this is seldom asked for
+        from eval.acts import ActTagger
 
         try:
             tagger = ActTagger.fit(self.train)

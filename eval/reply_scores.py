@@ -12,15 +12,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.bleu import context_bleu
+from eval.baselines.people import LeftOut, human_scores
 from eval.contexts import Place
-from eval.diversity import corpus_diversity, distinct_replies, label_entropy
-from eval.embedding import Vectors, context_embedding
 from eval.generation import Sampled
-from eval.human import LeftOut, human_scores
-from eval.matching import Context, PrecisionRecall, mean_over_contexts
-from eval.multi_reference import References
-from eval.tokens import metric_tokens
+from eval.metrics.bleu import context_bleu
+from eval.metrics.diversity import corpus_diversity, distinct_replies, label_entropy
+from eval.metrics.embedding import Vectors, context_embedding
+from eval.metrics.matching import Context, PrecisionRecall, mean_over_contexts
+from eval.metrics.tokens import metric_tokens
+from eval.references.multi_reference import References
 
 BLEU_NAMES = {"method7-3.4": "bleu_nltk_3.4.5", "method7-3.6": "bleu_nltk_3.6"}
 GOLD = "gold"

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from dialog_cvae.checkpoint import write_atomically
+from dialog_cvae.storage.files import write_atomically
 from eval.evaluation import Evaluation
 from eval.generation import Sampled
-from eval.table3_measures import DIVERSITY, MAIN, flat
+from eval.measures import DIVERSITY, MAIN, flat
 
 CONTEXTS_FILE, RESPONSES_FILE = "contexts.npz", "responses.jsonl"
 METRICS_FILE, SAMPLES_FILE = "metrics.json", "samples.md"

@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from benchmarks.serving import never_ending
-from dialog_cvae.checkpoint import Checkpoint, CheckpointConfig, Provenance
 from dialog_cvae.config import ModelConfig, TokenizerConfig
-from dialog_cvae.cvae import CVAE
 from dialog_cvae.data.batches import EncodedCorpus, encode_corpus
 from dialog_cvae.data.cache import CACHE_VARIABLE
-from dialog_cvae.runtime.torch_engine import weights_of
-from dialog_cvae.tokenizer import Tokenizer
+from dialog_cvae.engines.torch_engine import weights_of
+from dialog_cvae.model.cvae import CVAE
+from dialog_cvae.storage.checkpoint import Checkpoint, CheckpointConfig, Provenance
+from dialog_cvae.text.tokenizer import Tokenizer
 from dialog_cvae.types import Conversation, Profile, Utterance
 
 WORDS = [

@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 
 from api import cluster
-from api.metrics import Metrics
+from api.prometheus import Metrics
 from api.settings import PREFIX, Settings
 from training import arguments
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import dialog_cvae
-from dialog_cvae.checkpoint import Checkpoint
-from dialog_cvae.selection import normalised
+from dialog_cvae.storage.checkpoint import Checkpoint
+from dialog_cvae.text.words import normalised
 from dialog_cvae.types import Conversation, Utterance
 
 FOLDER = Path(__file__).parents[1] / "models" / "swda"

@@ -66,7 +66,7 @@ class FitArguments(RunOptions, FitConfig, BaseSettings):
       python -m training.fit --schedule cyclical                  Switchboard, the paper's model and schedule
       python -m training.fit --schedule cyclical --bow            CVAE+BoW
       python -m training.fit --data mine.jsonl --recipe small     your own conversations
-      python -m training.fit --recipe ptb                         a VAE of sentences; see training.experiments
+      python -m training.fit --recipe ptb                         a VAE of sentences; see `python -m experiments`
       python -m training.fit --out runs/mine --resume             go on after a stop
 
     Later layers win: defaults, --recipe, --config, options. Stop with Ctrl-C: the state is saved first.

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from dialog_cvae.checkpoint import Checkpoint, CheckpointConfig, Provenance
-from dialog_cvae.elbo import ElboReport
-from dialog_cvae.latent_model import LatentModel
-from dialog_cvae.runtime.torch_engine import weights_of
-from training.card import joint_licence, model_card
+from dialog_cvae.engines.torch_engine import weights_of
+from dialog_cvae.model.elbo import ElboReport
+from dialog_cvae.model.latent_model import LatentModel
+from dialog_cvae.storage.checkpoint import Checkpoint, CheckpointConfig, Provenance
 from training.config import FitConfig
-from training.corpus import Summary
 from training.folder import Start
-from training.setup import Vocabulary
+from training.model_card import joint_licence, model_card
+from training.training_corpus import Summary
+from training.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)

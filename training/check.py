@@ -14,10 +14,10 @@ from pathlib import Path
 
 from dialog_cvae.cli import Parser
 from dialog_cvae.config import DataConfig, ModelConfig, TokenizerConfig
-from dialog_cvae.data import jsonl
-from dialog_cvae.data.jsonl_line import show
+from dialog_cvae.data.readers import jsonl
+from dialog_cvae.data.readers.jsonl_line import show
 from dialog_cvae.errors import DataError, DialogCvaeError
-from dialog_cvae.tokenizer import UNK, words
+from dialog_cvae.text.tokenizer import UNK, words
 from dialog_cvae.types import Conversation, Corpus
 
 FINE, PROBLEMS, UNREADABLE = 0, 1, 2

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
-from dialog_cvae.checkpoint import WEIGHTS, Checkpoint
 from dialog_cvae.cli import Parser, exit_status
-from dialog_cvae.decoding import Decoding
+from dialog_cvae.config import Decoding
+from dialog_cvae.engines.torch_engine import build_model
 from dialog_cvae.errors import CheckpointError, ConfigError, DataError
-from dialog_cvae.runtime.torch_engine import build_model
+from dialog_cvae.storage.checkpoint import WEIGHTS, Checkpoint
 from training.folder import BEST_FOLDER
 from training.state import STATE_FILE
 
@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
         "--decoding",
         metavar="JSON",
         help='how its replies are drawn by default, such as {"temperature": 0.7, "top_p": 0.9, "candidates": 32}; see '
-        "dialog_cvae.decoding.Decoding",
+        "dialog_cvae.config.Decoding",
     )
     parser.add_argument("--metrics", type=Path, metavar="FILE", help="JSON object to take the place of metrics.json")
     return parser

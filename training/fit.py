@@ -16,30 +16,30 @@ from typing import Any, NamedTuple
 
 import torch
 
-from dialog_cvae.checkpoint import Checkpoint
 from dialog_cvae.data.batches import EncodedCorpus
 from dialog_cvae.data.cache import open_cache
 from dialog_cvae.data.sentences import Sentences
 from dialog_cvae.errors import CheckpointError, ConfigError, DialogCvaeError
-from dialog_cvae.latent_model import LatentModel
-from dialog_cvae.products import multiplies_fast
+from dialog_cvae.model.latent_model import LatentModel
+from dialog_cvae.nn.matmul import multiplies_fast
+from dialog_cvae.storage.checkpoint import Checkpoint
 from training import arguments, folder, setup
 from training.adam import GuardedAdam
 from training.arguments import RunOptions
 from training.best import BestCheckpoint
 from training.config import FitConfig
-from training.corpus import SPLITS, Summary, TrainingCorpus, fingerprint
 from training.distributed import ALONE, ProcessLostError, World, joined, who
 from training.folder import BEST_FOLDER, Start
-from training.journal import Journal, read_metrics
+from training.learning_curves import CURVES_FILE, draw_learning_curves
 from training.loop import Run, train
 from training.memory import keep_freed_memory
+from training.metrics_log import Journal, read_metrics
 from training.observer import Bystander, StopRequest
-from training.plots import CURVES_FILE, draw_learning_curves
-from training.sentences import SentenceBatches
-from training.setup import Vocabulary
+from training.sentence_batches import SentenceBatches
 from training.state import Progress, load_state, save_state, share_state
 from training.stopping import Stopping
+from training.training_corpus import SPLITS, Summary, TrainingCorpus, fingerprint
+from training.vocabulary import Vocabulary
 from training.windows import Windows
 
 

@@ -19,15 +19,16 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from dialog_cvae.checkpoint import Checkpoint, Provenance, write_atomically
 from dialog_cvae.config import Config
 from dialog_cvae.data.corpora import DATA_VARIABLE, resolve
 from dialog_cvae.errors import CheckpointError, ConfigError
-from dialog_cvae.tokenizer import Tokenizer
+from dialog_cvae.storage.checkpoint import Checkpoint, Provenance
+from dialog_cvae.storage.files import write_atomically
+from dialog_cvae.text.tokenizer import Tokenizer
 from training import arguments
 from training.config import FitConfig
-from training.setup import Vocabulary
 from training.state import STATE_FILE
+from training.vocabulary import Vocabulary
 
 CONFIG_FILE, TOKENIZER_FILE, TOPICS_FILE, START_FILE = "config.json", "tokenizer.model", "topics.json", "start.json"
 BEST_FOLDER = "best"

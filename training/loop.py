@@ -14,9 +14,9 @@ from torch import Tensor
 
 from dialog_cvae.data.batches import EncodedCorpus
 from dialog_cvae.data.sentences import Sentences
-from dialog_cvae.elbo import evaluate_elbo, first_posteriors
 from dialog_cvae.errors import DialogCvaeError
-from dialog_cvae.latent_model import LatentModel
+from dialog_cvae.model.elbo import evaluate_elbo, first_posteriors
+from dialog_cvae.model.latent_model import LatentModel
 from training.adam import GuardedAdam
 from training.ahead import Ahead
 from training.config import FitConfig
@@ -26,7 +26,7 @@ from training.objectives import part_names
 from training.observer import BestKeeper, Interruption, Observer
 from training.phases import Phase, autoencoder_steps, phase
 from training.schedules import learning_rate
-from training.sentences import SentenceBatches
+from training.sentence_batches import SentenceBatches
 from training.state import Progress, save_state
 from training.update import figure_names, update
 from training.windows import Batch, Windows

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from types import FrameType
 from typing import Any, Protocol, Self
 
-from dialog_cvae.elbo import ElboReport
-from dialog_cvae.latent_model import LatentModel
+from dialog_cvae.model.elbo import ElboReport
+from dialog_cvae.model.latent_model import LatentModel
 from dialog_cvae.types import Gaussian
 
 

@@ -258,7 +258,7 @@ def _save(figure: Figure, path: Path) -> None:
 
 
 def _arguments() -> argparse.ArgumentParser:
-    from dialog_cvae.cli import Parser  # here, since its package loads NumPy, which the schedules do without
+    from dialog_cvae.cli import Parser
 
     parser = Parser(
         prog="python -m training.schedules",

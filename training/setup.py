@@ -2,43 +2,23 @@
 
 from __future__ import annotations
 
-import json
-from base64 import b64decode, b64encode
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from dialog_cvae.checkpoint import Checkpoint
-from dialog_cvae.cvae import CVAE
 from dialog_cvae.data.batches import EncodedCorpus
 from dialog_cvae.data.corpora import find_vectors
 from dialog_cvae.data.vectors import load_vectors
+from dialog_cvae.engines.torch_engine import build_model
+from dialog_cvae.engines.torch_sentences import build_sentence_model
 from dialog_cvae.errors import ConfigError
-from dialog_cvae.runtime.sentence_model import build_sentence_model
-from dialog_cvae.runtime.torch_engine import build_model
-from dialog_cvae.sentence_vae import SentenceVAE
-from dialog_cvae.tokenizer import Tokenizer
+from dialog_cvae.model.cvae import CVAE
+from dialog_cvae.model.sentence_vae import SentenceVAE
+from dialog_cvae.storage.checkpoint import Checkpoint
+from dialog_cvae.text.tokenizer import Tokenizer
 from training.config import FitConfig
-
-
-@dataclass(frozen=True)
-class Vocabulary:
-    """What turns text into ids: the tokenizer, and the topics in the order of their embedding."""
-
-    tokenizer: Tokenizer
-    topics: tuple[str, ...]
-
-    def to_json(self) -> str:
-        """As text."""
-        return json.dumps({"tokenizer": b64encode(self.tokenizer.to_bytes()).decode(), "topics": self.topics})
-
-    @classmethod
-    def from_json(cls, text: str) -> Vocabulary:
-        """The reverse of `to_json`."""
-        content = json.loads(text)
-        return cls(Tokenizer.from_bytes(b64decode(content["tokenizer"])), tuple(content["topics"]))
+from training.vocabulary import Vocabulary
 
 
 def unknown_share(corpus: EncodedCorpus) -> float:

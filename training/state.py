@@ -19,8 +19,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
 from torch import Tensor, nn
 
-from dialog_cvae.checkpoint import write_atomically
 from dialog_cvae.errors import CheckpointError
+from dialog_cvae.storage.files import write_atomically
 from training.distributed import World
 from training.phases import Control
 from training.stopping import Stopping

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dialog_cvae.latent_model import LatentModel
-from dialog_cvae.svi import in_total, refinement
+from dialog_cvae.model.latent_model import LatentModel
+from dialog_cvae.model.svi import in_total, refinement
 from dialog_cvae.types import ElboTerms
 from training.adam import GuardedAdam
 from training.config import TrainConfig

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from dialog_cvae.config import ModelConfig
-from dialog_cvae.cvae import TensorBatch
 from dialog_cvae.data.batches import EncodedCorpus, Integers, collate, epoch_order, forget_conditions
-from dialog_cvae.decoder import Dropout
-from dialog_cvae.devices import moved
-from dialog_cvae.svi import noise_of_steps
+from dialog_cvae.model.cvae import TensorBatch
+from dialog_cvae.model.svi import noise_of_steps
+from dialog_cvae.nn.decoder import Dropout
+from dialog_cvae.nn.devices import moved
 from training.config import TrainConfig
 from training.distributed import ALONE, World
 

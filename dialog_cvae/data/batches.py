@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from dialog_cvae.types import UNKNOWN_PROFILE, Conversation, DialogBatch, Profile
 
 if TYPE_CHECKING:
-    from dialog_cvae.tokenizer import Tokenizer
+    from dialog_cvae.text.tokenizer import Tokenizer
 
 UNKNOWN_TOPIC = 0
 NOBODY = -1  # the speaker of the pseudo-utterance

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Literal
 
 from dialog_cvae.config import DataConfig
-from dialog_cvae.data import download, jsonl, ptb, sample, swda, swda_files, toy, yelp, zhao2017
+from dialog_cvae.data import download
+from dialog_cvae.data.readers import jsonl, ptb, sample, swda, swda_files, toy, yelp, zhao2017
 from dialog_cvae.errors import DataError
 from dialog_cvae.types import Conversation, Corpus
 

@@ -14,11 +14,11 @@ from fastapi.testclient import TestClient
 from api.app import create_app
 from api.service import WARM_UP
 from api.settings import Settings
-from dialog_cvae.checkpoint import CheckpointConfig, Provenance
-from dialog_cvae.config import ModelConfig
-from dialog_cvae.decoding import Decoding, Draw
-from dialog_cvae.replies import Question, Response
-from dialog_cvae.respond import Responder
+from dialog_cvae.config import Decoding, ModelConfig
+from dialog_cvae.generate.decoding import Draw
+from dialog_cvae.generate.replies import Question, Response
+from dialog_cvae.generate.responder import Responder
+from dialog_cvae.storage.checkpoint import CheckpointConfig, Provenance
 from dialog_cvae.types import Conversation
 
 CONFIG = CheckpointConfig(

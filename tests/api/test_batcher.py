@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from api.batcher import Batcher, Busy
-from dialog_cvae.checkpoint import Checkpoint
-from dialog_cvae.decoding import Decoding
+from dialog_cvae.config import Decoding
 from dialog_cvae.errors import ConfigError
-from dialog_cvae.replies import Question, Replies
-from dialog_cvae.respond import Responder, Response
+from dialog_cvae.generate.replies import Question, Replies
+from dialog_cvae.generate.responder import Responder, Response
+from dialog_cvae.storage.checkpoint import Checkpoint
 from dialog_cvae.types import Conversation, Utterance
 
 WAYS = [

@@ -16,10 +16,10 @@ import pytest
 
 import dialog_cvae
 from benchmarks.served import ROOT
-from dialog_cvae.checkpoint import CARD, CONFIG, METRICS, TOKENIZER, WEIGHTS
 from dialog_cvae.data.cache import CACHE_VARIABLE
 from dialog_cvae.errors import CheckpointError
-from dialog_cvae.replies import Response
+from dialog_cvae.generate.replies import Response
+from dialog_cvae.storage.checkpoint import CARD, CONFIG, METRICS, TOKENIZER, WEIGHTS
 from dialog_cvae.types import Conversation, Utterance
 
 PARTS = (CONFIG, WEIGHTS, TOKENIZER, METRICS, CARD)

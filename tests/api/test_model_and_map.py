@@ -7,8 +7,8 @@ import json
 import pytest
 
 from api import routes
-from dialog_cvae.decoding import Decoding
-from dialog_cvae.diversity import decoding_for
+from dialog_cvae.config import Decoding
+from dialog_cvae.generate.decoding import decoding_for
 
 JSON = {"Content-Type": "application/json"}
 

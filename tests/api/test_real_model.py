@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from api.app import create_app
 from api.settings import Settings
-from dialog_cvae.decoding import Decoding
+from dialog_cvae.config import Decoding
 
 TOPICS = ("PETS", "MUSIC")
 
@@ -23,11 +23,11 @@ TOPICS = ("PETS", "MUSIC")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
 
-    from dialog_cvae.checkpoint import Checkpoint, CheckpointConfig, Provenance
     from dialog_cvae.config import ModelConfig, TokenizerConfig
-    from dialog_cvae.cvae import CVAE
-    from dialog_cvae.runtime.torch_engine import weights_of
-    from dialog_cvae.tokenizer import Tokenizer
+    from dialog_cvae.engines.torch_engine import weights_of
+    from dialog_cvae.model.cvae import CVAE
+    from dialog_cvae.storage.checkpoint import Checkpoint, CheckpointConfig, Provenance
+    from dialog_cvae.text.tokenizer import Tokenizer
 
     letters = "abcdefghij"
     texts = [f"{a}{b} {b}{c} ?" for a in letters for b in letters for c in letters]
@@ -52,7 +52,7 @@ def real(checkpoint: Path) -> Iterator[TestClient]:
 
 
 def test_a_checkpoint_says_how_its_replies_are_drawn(checkpoint, tmp_path):
-    from dialog_cvae.checkpoint import Checkpoint
+    from dialog_cvae.storage.checkpoint import Checkpoint
 
     stored = Checkpoint.load(checkpoint)
     config = stored.config.model_copy(update={"decoding": Decoding(1.0, candidates=32, max_tokens=1)})

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from dialog_cvae.respond import Decoding
+from dialog_cvae.config import Decoding
 from dialog_cvae.types import Utterance
 
 QUESTION = {"speaker": "A", "text": "do you have pets ?"}

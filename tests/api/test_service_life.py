@@ -190,7 +190,7 @@ def test_a_missing_checkpoint_and_a_missing_device_are_told_apart(tmp_path, monk
     def no_driver(*_args, **_kwargs):
         raise RuntimeError("Found no NVIDIA driver\nand a page of advice")
 
-    monkeypatch.setattr("dialog_cvae.respond.Responder.load", no_driver)
+    monkeypatch.setattr("dialog_cvae.generate.responder.Responder.load", no_driver)
     with pytest.raises(ConfigError, match=r"^DIALOG_CVAE_DEVICE: cuda can't be used: Found no NVIDIA driver$"):
         load_responder(Settings(checkpoint=tmp_path, device="cuda"))
 

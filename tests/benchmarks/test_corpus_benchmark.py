@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import corpus as benchmark
-from dialog_cvae.data import jsonl, sample
+from dialog_cvae.data.readers import jsonl, sample
 from dialog_cvae.errors import DialogCvaeError
 from training.check import main as check
 

@@ -14,11 +14,10 @@ from benchmarks import serving
 from benchmarks.load import Load, run_load
 from benchmarks.served import served
 from benchmarks.talks import context_operations, naive_seconds, row_operations, talk_requests
-from dialog_cvae.checkpoint import Checkpoint
-from dialog_cvae.config import ModelConfig
-from dialog_cvae.decoding import Decoding
+from dialog_cvae.config import Decoding, ModelConfig
 from dialog_cvae.errors import DialogCvaeError
-from dialog_cvae.respond import Responder
+from dialog_cvae.generate.responder import Responder
+from dialog_cvae.storage.checkpoint import Checkpoint
 from dialog_cvae.types import Conversation, Utterance
 
 TINY = ModelConfig(

@@ -18,22 +18,21 @@ import numpy as np
 import pytest
 import torch
 
-from dialog_cvae.checkpoint import Checkpoint, CheckpointConfig, Provenance
-from dialog_cvae.config import ModelConfig, TokenizerConfig
-from dialog_cvae.cvae import CVAE, TensorBatch
-from dialog_cvae.data import sample
+from dialog_cvae.config import MAX_CANDIDATES, Decoding, ModelConfig, TokenizerConfig
 from dialog_cvae.data.batches import collate, encode_corpus
+from dialog_cvae.data.readers import sample
 from dialog_cvae.data.vectors import load_vectors
-from dialog_cvae.decoding import MAX_CANDIDATES, Decoding
-from dialog_cvae.elbo import evaluate_elbo
-from dialog_cvae.runtime.torch_engine import build_model, weights_of
-from dialog_cvae.tokenizer import Tokenizer
+from dialog_cvae.engines.torch_engine import build_model, weights_of
+from dialog_cvae.model.cvae import CVAE, TensorBatch
+from dialog_cvae.model.elbo import evaluate_elbo
+from dialog_cvae.storage.checkpoint import Checkpoint, CheckpointConfig, Provenance
+from dialog_cvae.text.tokenizer import Tokenizer
 from eval import generation
-from eval.bleu import bleu_precision_recall
 from eval.dialog import main
-from eval.diversity import distinct
-from eval.embedding import embedding_precision_recall
-from eval.tokens import metric_tokens
+from eval.metrics.bleu import bleu_precision_recall
+from eval.metrics.diversity import distinct
+from eval.metrics.embedding import embedding_precision_recall
+from eval.metrics.tokens import metric_tokens
 
 FIELDS = {"conversation", "position", "topic", "context", "reference", "speaker", "responses"}
 CORPUS = sample.read()
@@ -170,7 +169,7 @@ def test_a_figure_that_is_not_finite_is_null(evaluate, monkeypatch):
     def overflowing(*args, **kwargs):
         return evaluate_elbo(*args, **kwargs)._replace(rec_perplexity=math.inf, kl=math.nan)
 
-    monkeypatch.setattr("eval.model_scores.evaluate_elbo", overflowing)
+    monkeypatch.setattr("eval.latent.model_scores.evaluate_elbo", overflowing)
     _, metrics = evaluate("--limit", "2")
     assert (metrics["rec_perplexity"], metrics["kl"]) == (None, None)
 

@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 from tqdm import tqdm
 
+from dialog_cvae.config import Decoding
 from dialog_cvae.data.cache import Cache
-from dialog_cvae.decoding import Decoding
 from dialog_cvae.errors import CheckpointError
 from dialog_cvae.types import Conversation
 from eval import evaluation as module
 from eval.acts import ActTagger
-from eval.baselines import verbatim
+from eval.baselines.without_model import verbatim
 from eval.evaluation import Evaluation, Replies, Settings, combined, modelled, scored
 from eval.held_out import HeldOut
-from eval.multi_reference import ReferenceRow
+from eval.metrics.single_reference import per_context, summarize
+from eval.references.multi_reference import ReferenceRow
 from eval.reply_scores import metric_context
-from eval.single_reference import per_context, summarize
 from tests.conftest import make_conversations
 
 SHORT = Decoding(max_tokens=6)

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from dialog_cvae.checkpoint import Checkpoint
-from dialog_cvae.decoding import Decoding, Draw
-from dialog_cvae.respond import Responder
-from dialog_cvae.runtime.torch_engine import TorchEngine, build_model
+from dialog_cvae.config import Decoding
+from dialog_cvae.engines.torch_engine import TorchEngine, build_model
+from dialog_cvae.generate.decoding import Draw
+from dialog_cvae.generate.responder import Responder
+from dialog_cvae.storage.checkpoint import Checkpoint
 from dialog_cvae.types import Conversation, Utterance
 from eval import generation
 from eval.contexts import seeded_windows

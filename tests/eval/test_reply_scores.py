@@ -7,15 +7,15 @@ import pytest
 
 from dialog_cvae.data.vectors import WordVectors
 from dialog_cvae.types import Utterance
-from eval.bleu import context_bleu
-from eval.diversity import corpus_diversity, label_entropy
-from eval.embedding import context_embedding
+from eval.baselines.people import LeftOut
 from eval.generation import Sampled
-from eval.human import LeftOut
-from eval.matching import PrecisionRecall
-from eval.multi_reference import ReferenceRow
+from eval.metrics.bleu import context_bleu
+from eval.metrics.diversity import corpus_diversity, label_entropy
+from eval.metrics.embedding import context_embedding
+from eval.metrics.matching import PrecisionRecall
+from eval.metrics.tokens import metric_tokens
+from eval.references.multi_reference import ReferenceRow
 from eval.reply_scores import metric_context, reply_scores
-from eval.tokens import metric_tokens
 
 WORDS = ["yes", "no", "i", "like", "cats", "dogs", "they", "bark", "all", "night"]
 VECTORS = WordVectors(

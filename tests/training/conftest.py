@@ -11,7 +11,7 @@ import pytest
 
 from tests.training.tiny_runs import CONFIG, Fit, Killed, Outcome, conversation, write_corpus
 from training import fit as command_line
-from training.journal import Journal
+from training.metrics_log import Journal
 
 
 @pytest.fixture(scope="session")

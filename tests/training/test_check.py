@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dialog_cvae.data import jsonl, sample
-from dialog_cvae.data.jsonl_line import parse_line
+from dialog_cvae.data.readers import jsonl, sample
+from dialog_cvae.data.readers.jsonl_line import parse_line
 from dialog_cvae.errors import DataError
 from training.check import FORMAT, main
 

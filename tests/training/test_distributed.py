@@ -28,7 +28,7 @@ from training import loop
 from training import update as training_update
 from training.config import TrainConfig
 from training.distributed import ALONE, World, who
-from training.journal import Journal
+from training.metrics_log import Journal
 from training.objectives import Objective, weighted
 from training.observer import Bystander
 from training.state import load_progress

@@ -13,13 +13,12 @@ import pytest
 import torch
 
 import dialog_cvae
-from dialog_cvae.checkpoint import CONFIG, WEIGHTS, Checkpoint
-from dialog_cvae.config import ModelConfig
-from dialog_cvae.cvae import CVAE
+from dialog_cvae.config import Decoding, ModelConfig
 from dialog_cvae.data.batches import EncodedCorpus
-from dialog_cvae.decoding import Decoding
-from dialog_cvae.elbo import evaluate_elbo
-from dialog_cvae.runtime.torch_engine import build_model, weights_of
+from dialog_cvae.engines.torch_engine import build_model, weights_of
+from dialog_cvae.model.cvae import CVAE
+from dialog_cvae.model.elbo import evaluate_elbo
+from dialog_cvae.storage.checkpoint import CONFIG, WEIGHTS, Checkpoint
 from dialog_cvae.types import Conversation, Utterance
 from eval import dialog
 from tests.conftest import make_model

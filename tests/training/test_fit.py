@@ -16,12 +16,12 @@ import pytest
 import torch
 
 import dialog_cvae
-from dialog_cvae.checkpoint import Checkpoint
+from dialog_cvae.storage.checkpoint import Checkpoint
 from dialog_cvae.types import Conversation, Utterance
 from tests.training.tiny_runs import CONFIG, Fit, conversation, metrics, state, write_corpus
 from training import fit as command_line
 from training import loop
-from training.card import OWN_LICENCE, joint_licence
+from training.model_card import OWN_LICENCE, joint_licence
 from training.schedules import BetaSchedule, LearningRateSchedule, beta, learning_rate
 from training.state import load_progress
 
@@ -161,7 +161,7 @@ def test_word_vectors_are_where_training_starts(fit: Fit, kill_at: KillAt) -> No
     kill_at(1, "--out", "plain")
     kill_at(1, "--out", "run", "--vectors", "vectors.txt")
     plain, ours = (state(Path(out))["model.embedding.weight"] for out in ("plain", "run"))
-    pieces = dialog_cvae.tokenizer.Tokenizer.load(Path("run/tokenizer.model")).pieces
+    pieces = dialog_cvae.text.tokenizer.Tokenizer.load(Path("run/tokenizer.model")).pieces
     for index, word in enumerate(pieces):
         expected = torch.tensor(rows[word]) if word in rows else plain[index]
         assert torch.equal(ours[index], expected), word

@@ -10,23 +10,23 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from dialog_cvae import products
 from dialog_cvae.config import ModelConfig, SentenceModelConfig, SviConfig, TokenizerConfig
-from dialog_cvae.cvae import CVAE
 from dialog_cvae.data.batches import EncodedCorpus, encode_corpus
-from dialog_cvae.data.ptb import sentence
+from dialog_cvae.data.readers.ptb import sentence
 from dialog_cvae.data.sentences import Sentences
-from dialog_cvae.elbo import evaluate_elbo
-from dialog_cvae.latent_model import LatentModel
-from dialog_cvae.sentence_vae import SentenceBatch, SentenceVAE
-from dialog_cvae.svi import work
-from dialog_cvae.tokenizer import Tokenizer
+from dialog_cvae.model.cvae import CVAE
+from dialog_cvae.model.elbo import evaluate_elbo
+from dialog_cvae.model.latent_model import LatentModel
+from dialog_cvae.model.sentence_vae import SentenceBatch, SentenceVAE
+from dialog_cvae.model.svi import work
+from dialog_cvae.nn import matmul
+from dialog_cvae.text.tokenizer import Tokenizer
 from dialog_cvae.types import Gaussian
 from tests.conftest import make_model
 from tests.training.tiny_runs import Fit, assert_same_run
 from training.adam import GuardedAdam
 from training.config import TrainConfig
-from training.sentences import SentenceBatches
+from training.sentence_batches import SentenceBatches
 from training.update import terms_of, update
 from training.windows import Batch, Extras, MicroBatch, Windows
 
@@ -164,9 +164,9 @@ def test_an_update_takes_the_products_that_it_must_and_no_others(
     gradient: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every product that is taken, counted, against the least number by the formula."""
-    monkeypatch.setattr(products, "_onednn", lambda _: None)  # its products would not be counted
-    monkeypatch.setattr(products, "ROWS", 1)  # nothing is padded
-    monkeypatch.setattr(products, "STEP", 1)
+    monkeypatch.setattr(matmul, "_onednn", lambda _: None)  # its products would not be counted
+    monkeypatch.setattr(matmul, "ROWS", 1)  # nothing is padded
+    monkeypatch.setattr(matmul, "STEP", 1)
     size, vocabulary, length, batch = 32, 500, 20, 16
     sizes = SentenceModelConfig(embedding_size=size, encoder_size=size, decoder_size=size, latent_size=4)
     model = SentenceVAE(sizes, vocabulary)

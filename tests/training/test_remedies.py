@@ -12,9 +12,9 @@ import pytest
 import torch
 
 import dialog_cvae
-from dialog_cvae.cvae import CVAE
 from dialog_cvae.data.batches import EncodedCorpus
-from dialog_cvae.distributions import kl, sample
+from dialog_cvae.model.cvae import CVAE
+from dialog_cvae.nn.distributions import kl, sample
 from dialog_cvae.types import Conversation, ElboTerms, Utterance
 from eval import dialog
 from tests.training.processes import together

@@ -74,7 +74,7 @@ def test_second_interrupt_stops_at_once_without_a_traceback(fit: Fit, at_step: A
 
 def test_real_kill_9_of_a_real_process(fit: Fit, corpus_file: Path, config_file: Path, whole_run: Path) -> None:
     script = (
-        "import os, signal, sys; from training import fit; from training.journal import Journal; "
+        "import os, signal, sys; from training import fit; from training.metrics_log import Journal; "
         "trained = Journal.trained; "
         "Journal.trained = lambda self, step, *rest: "
         "(trained(self, step, *rest), step == 10 and os.kill(os.getpid(), signal.SIGKILL)); "

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from dialog_cvae.checkpoint import Checkpoint
 from dialog_cvae.config import SentenceModelConfig
-from dialog_cvae.data import ptb
-from dialog_cvae.runtime.sentence_model import build_sentence_model
+from dialog_cvae.data.readers import ptb
+from dialog_cvae.engines.torch_sentences import build_sentence_model
+from dialog_cvae.storage.checkpoint import Checkpoint
 from tests.training.tiny_runs import Fit, assert_same_run, metrics
 from training import arguments
 from training.adam import GuardedAdam

@@ -15,11 +15,10 @@ import uvicorn
 
 from api.app import create_app
 from api.settings import PREFIX, Settings
-from dialog_cvae.checkpoint import Checkpoint, CheckpointConfig, Provenance
-from dialog_cvae.config import ModelConfig, TokenizerConfig
-from dialog_cvae.decoding import Decoding
-from dialog_cvae.runtime.torch_engine import weights_of
-from dialog_cvae.tokenizer import Tokenizer
+from dialog_cvae.config import Decoding, ModelConfig, TokenizerConfig
+from dialog_cvae.engines.torch_engine import weights_of
+from dialog_cvae.storage.checkpoint import Checkpoint, CheckpointConfig, Provenance
+from dialog_cvae.text.tokenizer import Tokenizer
 from tests.api.page.person import Person
 from tests.conftest import make_conversations
 
@@ -45,7 +44,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model of five topics that says words at random, sampled, so that replies differ."""
     import torch
 
-    from dialog_cvae.cvae import CVAE
+    from dialog_cvae.model.cvae import CVAE
 
     lines = [turn.text for conversation in make_conversations(60) for turn in conversation.utterances]
     tokenizer = Tokenizer.train(lines, TokenizerConfig())

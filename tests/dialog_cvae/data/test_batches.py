@@ -22,7 +22,7 @@ from dialog_cvae.data.batches import (
     forget_conditions,
     truncate,
 )
-from dialog_cvae.tokenizer import Tokenizer
+from dialog_cvae.text.tokenizer import Tokenizer
 from dialog_cvae.types import Conversation, DialogBatch, Profile, Utterance
 from training.config import TrainConfig
 from training.windows import Windows

@@ -8,16 +8,9 @@ from pathlib import Path
 import pytest
 
 from dialog_cvae.config import DataConfig
-from dialog_cvae.data import corpora, download, sample, swda, zhao2017
-from dialog_cvae.data.corpora import (
-    DATA_VARIABLE,
-    find,
-    find_vectors,
-    load_corpus,
-    load_split,
-    resolve,
-    source_files,
-)
+from dialog_cvae.data import corpora, download
+from dialog_cvae.data.corpora import DATA_VARIABLE, find, find_vectors, load_corpus, load_split, resolve, source_files
+from dialog_cvae.data.readers import sample, swda, zhao2017
 from dialog_cvae.errors import DataError
 from dialog_cvae.types import Conversation, Corpus, Utterance
 

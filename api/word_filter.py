@@ -1,0 +1,52 @@
+"""A filter of words: replies that hold a listed word or phrase are never returned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from dialog_cvae.errors import ConfigError
+from dialog_cvae.text.words import normalised
+
+COMMENT = "#"
+
+
+def read_filter(path: Path) -> Callable[[str], bool]:
+    """Whether a reply is free of the words and phrases that a file lists.
+
+    Whole words are compared, without case, punctuation and spacing, as replies are when duplicates are looked for: the
+    entry `bad word` refuses "Bad, word!", but not "bad wording".
+
+    Args:
+        path: UTF-8, one word or phrase a line; empty lines and those that begin with # are left out.
+
+    Raises:
+        ConfigError: the file can't be read, lists nothing, or has a line without a word.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise ConfigError(f"{path}: can't be read ({error.strerror})") from None
+    except ValueError as error:
+        raise ConfigError(f"{path}: is no UTF-8 text ({error})") from None
+    entries = set()
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line.startswith(COMMENT):
+            continue
+        words = normalised(line)
+        if not any(char.isalnum() for char in words):
+            raise ConfigError(f"{path}, line {number}: {line.strip()[:40]!r} has no word in it")
+        entries.add(tuple(words.split()))
+    if not entries:
+        raise ConfigError(f"{path}: lists no word; to filter nothing, leave DIALOG_CVAE_BLOCKED_WORDS unset")
+    lengths = sorted({len(entry) for entry in entries})
+    return lambda text: not _holds(text, entries, lengths)
+
+
+def _holds(text: str, entries: set[tuple[str, ...]], lengths: list[int]) -> bool:
+    words = normalised(text).split()
+    return any(
+        tuple(words[start : start + length]) in entries
+        for length in lengths
+        for start in range(len(words) - length + 1)
+    )

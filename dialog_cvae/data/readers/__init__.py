@@ -1,0 +1,1 @@
+"""One module for each corpus or file format: from files to conversations."""

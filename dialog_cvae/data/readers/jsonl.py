@@ -1,0 +1,272 @@
+"""A user's own conversations: a UTF-8 text file with one JSON object a line (see `jsonl_line`).
+
+`scan` finds every problem of a file and `assemble` makes a corpus of what is left; `read` and the command line
+`training.check` are both made of these two, so that they cannot disagree. Neither holds conversations in memory: a
+corpus of a file knows where its lines are and reads them again whenever somebody goes through it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+from array import array
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dialog_cvae.data.readers.jsonl_line import MAX_LINE_BYTES, SPLITS, LineError, Record, parse_line, show
+from dialog_cvae.errors import ConfigError, DataError
+from dialog_cvae.types import Conversation, Corpus
+
+NO_SPLIT = -1
+KEY_BYTES = 16
+
+
+class Problem(NamedTuple):
+    """What is wrong on a 1-based line."""
+
+    line: int
+    reason: str
+
+
+class Lines(Sequence[Conversation]):
+    """Conversations of a file, read from it whenever they are asked for.
+
+    Args:
+        path: the file.
+        version: of the file, as `_version` has it; another one is refused.
+        numbers: (C,) 1-based lines.
+        offsets: (C,) where in the file they begin.
+    """
+
+    def __init__(
+        self, path: Path, version: tuple[int, ...], numbers: NDArray[np.int64], offsets: NDArray[np.int64]
+    ) -> None:
+        self._path, self._version, self._numbers, self._offsets = path, version, numbers, offsets
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @overload
+    def __getitem__(self, index: int) -> Conversation: ...
+    @overload
+    def __getitem__(self, index: slice) -> Lines: ...
+    def __getitem__(self, index: int | slice) -> Conversation | Lines:
+        if isinstance(index, slice):
+            return self.take(np.arange(len(self))[index])
+        (conversation,) = self.take(np.arange(len(self))[[index]])
+        return conversation
+
+    def __iter__(self) -> Iterator[Conversation]:
+        with _opened(self._path) as file:
+            self._check(file)
+            for number, offset in zip(self._numbers, self._offsets, strict=True):
+                file.seek(offset)
+                try:
+                    record = parse_line(file.readline(MAX_LINE_BYTES + 1), int(number))
+                except LineError:  # it was checked, so it is another line now
+                    self._check(file)
+                    raise
+                yield record.conversation
+            self._check(file)
+
+    def _check(self, file: BinaryIO) -> None:
+        if _version(file) != self._version:
+            raise DataError(self._path, "was changed while it was being used")
+
+    def take(self, chosen: NDArray[np.int64]) -> Lines:
+        """Some of the conversations, in the order of `chosen`."""
+        return Lines(self._path, self._version, self._numbers[chosen], self._offsets[chosen])
+
+
+class Scan(NamedTuple):
+    """What a file holds.
+
+    Attributes:
+        conversations: those with something to respond to, in the file's order.
+        asked: (C,) the split that the line of each asks for, by its place in SPLITS, or NO_SPLIT.
+        keys: (C,) 16 bytes, a hash of what is said in each and of the seed of the split.
+        problems: everything wrong, in the file's order.
+        one_utterance: lines with a single utterance, to which nothing responds; left out of `conversations`.
+    """
+
+    conversations: Lines
+    asked: NDArray[np.int8]
+    keys: NDArray[np.bytes_]
+    problems: Sequence[Problem]
+    one_utterance: Sequence[int]
+
+
+def read(path: Path, *, valid_share: float, test_share: float, seed: int = 0) -> Corpus:
+    """Read and split a file of conversations.
+
+    Args:
+        path: the file.
+        valid_share: share of the conversations for validation, unless the lines name their splits.
+        test_share: the same for testing.
+        seed: another seed gives another split.
+
+    Raises:
+        DataError: the file cannot be read, a line is malformed, or too few conversations are left.
+        ConfigError: the shares leave nothing to train on.
+    """
+    found = scan(path, seed=seed)
+    if found.problems:
+        first, count = found.problems[0], len(found.problems)
+        which = "the only problem" if count == 1 else f"the first of {count} problems"
+        raise DataError(path, f"{first.reason} ({which}; see python -m training.check {path})", first.line)
+    return assemble(path, found, valid_share=valid_share, test_share=test_share)
+
+
+def scan(path: Path, *, seed: int = 0) -> Scan:
+    """Validate every line of a file.
+
+    Args:
+        path: the file.
+        seed: another seed gives another split.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    every, several = _Places(), _Places()  # all conversations, and those of several utterances
+    asked, keys = array("b"), bytearray()
+    problems: list[Problem] = []
+    one_utterance: list[int] = []
+    first: Record | None = None
+    with _opened(path) as file:
+        version = _version(file)
+        for number, offset, raw in _lines(file):
+            try:
+                record = parse_line(raw, number)
+            except LineError as error:
+                problems += [Problem(number, reason) for reason in error.reasons]
+                continue
+            first = first or record
+            if (record.split is None) != (first.split is None):
+                state = ("has none", "has one") if record.split is None else ("has one", "has none")
+                problems.append(Problem(number, f"split: this line {state[0]}, but line {first.line} {state[1]}"))
+            every.add(record, offset)
+            if len(record.conversation.utterances) == 1:
+                one_utterance.append(number)
+                continue
+            several.add(record, offset)
+            asked.append(NO_SPLIT if record.split is None else SPLITS.index(record.split))
+            keys += _key(record.conversation, seed)
+    problems = sorted([*_repeated_ids(path, version, every), *problems], key=lambda problem: problem.line)
+    return Scan(
+        several.lines(path, version),
+        np.array(asked, dtype=np.int8),
+        np.frombuffer(keys, dtype=f"S{KEY_BYTES}"),
+        problems,
+        one_utterance,
+    )
+
+
+class _Places:
+    """Where conversations are, and a hash of the id of each."""
+
+    def __init__(self) -> None:
+        self.numbers, self.offsets, self.id_hashes = array("q"), array("q"), array("q")
+
+    def add(self, record: Record, offset: int) -> None:
+        self.numbers.append(record.line)
+        self.offsets.append(offset)
+        self.id_hashes.append(hash(record.conversation.id))
+
+    def lines(self, path: Path, version: tuple[int, ...]) -> Lines:
+        return Lines(path, version, np.array(self.numbers), np.array(self.offsets))
+
+
+def _repeated_ids(path: Path, version: tuple[int, ...], places: _Places) -> Iterator[Problem]:
+    """Ids that an earlier line has; only lines whose hashes are equal are looked at again."""
+    _, inverse, counts = np.unique(places.id_hashes, return_inverse=True, return_counts=True)
+    suspects = np.flatnonzero(counts[inverse] > 1)
+    line_of_id: dict[str, int] = {}
+    for index, conversation in zip(suspects, places.lines(path, version).take(suspects), strict=True):
+        number = places.numbers[index]
+        if (earlier := line_of_id.setdefault(conversation.id, number)) != number:
+            yield Problem(number, f"id {show(conversation.id)} is already that of line {earlier}")
+
+
+def assemble(path: Path, found: Scan, *, valid_share: float, test_share: float) -> Corpus:
+    """Split what `scan` found, problems aside.
+
+    The split depends on what is said and on the seed, so that it survives reordering; exact copies of a conversation
+    always share a split.
+
+    Raises:
+        DataError: a split would be empty.
+        ConfigError: the shares leave nothing to train on.
+    """
+    named = len(found.asked) > 0 and found.asked[0] != NO_SPLIT
+    chosen = found.asked if named else _draw_splits(path, found, valid_share, test_share)
+    parts = {name: found.conversations.take(np.flatnonzero(chosen == i)) for i, name in enumerate(SPLITS)}
+    if missing := [name for name in SPLITS if not len(parts[name])]:
+        raise DataError(path, f"no conversation of two or more utterances has split {' or '.join(missing)}")
+    count = len(found.one_utterance)
+    notes = (f"{count} conversations of one utterance skipped: nothing responds in them",) if count else ()
+    return Corpus(path.stem, parts["train"], parts["valid"], parts["test"], notes)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    try:
+        with path.open("rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise DataError(path, "is no regular file, and conversations are read more than once")
+            yield file
+    except OSError as error:
+        raise DataError(path, f"cannot be read ({error.strerror})") from error
+
+
+def _version(file: BinaryIO) -> tuple[int, ...]:
+    """Changes with the file's content."""
+    status = os.fstat(file.fileno())
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _lines(file: BinaryIO) -> Iterator[tuple[int, int, bytes]]:
+    """Numbers, offsets and bytes of lines that are not blank; of one beyond the limit no more than a byte over it."""
+    number = offset = 0
+    while raw := file.readline(MAX_LINE_BYTES + 1):
+        number += 1
+        rest, begin = raw, offset
+        offset += len(raw)
+        while len(rest) > MAX_LINE_BYTES and not rest.endswith(b"\n"):
+            rest = file.readline(MAX_LINE_BYTES + 1)
+            offset += len(rest)
+        if raw.strip():
+            yield number, begin, raw
+
+
+def _draw_splits(path: Path, found: Scan, valid_share: float, test_share: float) -> NDArray[np.int8]:
+    """A split for each conversation, by the order of the hashes of what is said."""
+    if not (valid_share >= 0 and test_share >= 0 and valid_share + test_share < 1):
+        raise ConfigError(
+            "corpus.valid_share + corpus.test_share must be below 1 and neither negative, "
+            f"are {valid_share} + {test_share}"
+        )
+    distinct, rank = np.unique(found.keys, return_inverse=True)
+    n = len(distinct)
+    if n < len(SPLITS):
+        skipped = f" ({len(found.one_utterance)} with one utterance do not count)" if found.one_utterance else ""
+        raise DataError(
+            path, f"needs at least {len(SPLITS)} different conversations, one for each split, has {n}{skipped}"
+        )
+    valid = min(max(1, round(valid_share * n)), n - 2)
+    test = min(max(1, round(test_share * n)), n - 1 - valid)
+    of_rank = np.full(n, SPLITS.index("train"), dtype=np.int8)
+    of_rank[:valid] = SPLITS.index("valid")
+    of_rank[valid : valid + test] = SPLITS.index("test")
+    return of_rank[rank]
+
+
+def _key(conversation: Conversation, seed: int) -> bytes:
+    said = json.dumps([seed, *((u.speaker, u.text) for u in conversation.utterances)])
+    return hashlib.blake2b(said.encode(), digest_size=KEY_BYTES).digest()

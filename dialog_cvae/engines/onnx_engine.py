@@ -1,0 +1,191 @@
+"""The serving engine: the model in ONNX Runtime, on a CPU, without PyTorch.
+
+Its graphs are made from a checkpoint's weights when it is opened for the first time, and kept, under what they are made
+from, for the next time. ONNX Runtime's products compute each row alike however many there are, so that rows need no
+company of a fixed size, and what was encoded in one company serves in another.
+
+Shape legend: U utterances, L tokens of the longest, B windows, S context slots, R rows, C condition, Z latent,
+D decoder state, A what z adds to a step.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from dialog_cvae.data.cache import Cache, Kind
+from dialog_cvae.engines.base import Condition, Floats, Ints, Step
+from dialog_cvae.model.weights import checked
+from dialog_cvae.storage.checkpoint import Checkpoint
+from dialog_cvae.types import DialogBatch
+
+GRAPHS_VERSION = 3  # another one makes them anew
+STEP_OUTPUTS = ("logits", "next_state", "values", "ids", "mass", "tempered")
+BETWEEN_STEPS_US = 300  # about what choosing tokens takes
+ROWS_TOGETHER = 64  # more are no faster for each
+REMEMBERED = 4096  # utterances: a conversation that goes on is encoded once
+
+
+class OnnxEngine:
+    """`Engine` over ONNX graphs; used by one thread at a time.
+
+    Args:
+        graphs: serialised models, as `onnx_graphs.graphs` makes them.
+        latent_weight: (D, Z).
+        threads: of each product; default one for each core that this process may use.
+        int8: whether the graphs multiply in 8 bits, for the name.
+    """
+
+    def __init__(
+        self, graphs: Mapping[str, bytes], latent_weight: Floats, threads: int | None = None, *, int8: bool = False
+    ) -> None:
+        count = threads or cores()
+        encoding = (_session(graphs[name], count, spin_us=0) for name in ("utterances", "context", "start"))
+        self._utterances, self._context, self._start = encoding
+        self._added = _session(graphs["added"], count, spin_us=0) if "added" in graphs else None
+        self._step = _session(graphs["step"], count, spin_us=BETWEEN_STEPS_US)
+        self._known: dict[bytes, Floats] = {}  # vectors of utterances, by a digest of their tokens
+        self._vocabulary: int = self._step.get_outputs()[0].shape[1]
+        self.name = f"ONNX Runtime {onnxruntime.__version__}{', int8' if int8 else ''}"
+        self.rows, self.latent_weight = ROWS_TOGETHER, latent_weight
+
+    @classmethod
+    def of(
+        cls,
+        checkpoint: Checkpoint,
+        source: str,
+        cache: Cache,
+        *,
+        threads: int | None = None,
+        int8: bool = False,
+    ) -> OnnxEngine:
+        """The engine of a checkpoint.
+
+        Args:
+            checkpoint: verified.
+            source: what errors call its weights.
+            cache: where its graphs are kept.
+            threads: see `OnnxEngine`.
+            int8: see `onnx_graphs.graphs`.
+
+        Raises:
+            CheckpointError: a weight does not fit; see `dialog_cvae.model.weights.checked`.
+        """
+        weights, config = checked(checkpoint, source), checkpoint.config.model
+
+        def make() -> Mapping[str, bytes]:
+            from dialog_cvae.engines.onnx_graphs import graphs
+
+            return graphs(weights, config, int8=int8)
+
+        digest = hashlib.sha256()
+        for name in sorted(weights):
+            digest.update(name.encode() + weights[name].tobytes())
+        origin = {"version": GRAPHS_VERSION, "int8": int8, "model": config.model_dump(), "weights": digest.hexdigest()}
+        start = weights["decoder.start.weight"]
+        latent = start[:, start.shape[1] - config.latent_size :]
+        return cls(cache.get(_KEPT, origin, make), latent, threads, int8=int8)
+
+    def condition(self, batch: DialogBatch) -> Condition:
+        """See `Engine.condition`."""
+        vectors = self._encoded(batch)[batch.context.T]  # (S, B, 2H)
+        floors = batch.floors.T[:, :, None]
+        feeds: dict[str, NDArray[Any]] = {
+            "said": np.concatenate((vectors, floors, 1 - floors), axis=2),  # the floor is the responder's, the other's
+            "lengths": batch.context_lengths.astype(np.int32),
+            "topic": batch.topic,
+            "profiles": batch.profiles,
+            "profiles_known": batch.profiles_known,
+        }
+        vector, *prior = self._context.run(None, feeds)
+        mean, logvar = np.split(prior[0], 2, axis=1) if prior else np.zeros((2, len(vector), 0), np.float32)
+        return Condition(vector, mean, logvar)
+
+    def _encoded(self, batch: DialogBatch) -> Floats:
+        """(U, 2H) the utterances' vectors; what was said in an earlier turn is remembered."""
+        keys = [
+            hashlib.blake2b(row[:length].tobytes()).digest()
+            for row, length in zip(batch.tokens, batch.lengths, strict=True)
+        ]
+        new = list({key: row for row, key in enumerate(keys) if key not in self._known}.values())
+        fresh: dict[bytes, Floats] = {}
+        if new:
+            lengths = batch.lengths[new]
+            tokens = np.ascontiguousarray(batch.tokens[new, : lengths.max()].T)
+            words, index = np.unique(tokens, return_inverse=True)
+            feeds = {"words": words, "index": index.reshape(tokens.shape), "lengths": lengths}
+            vectors = self._utterances.run(None, feeds)[0]
+            fresh = {keys[row]: vector for row, vector in zip(new, vectors, strict=True)}
+        found = np.stack([fresh[key] if key in fresh else self._known[key] for key in keys])
+        self._known |= fresh
+        for key in list(self._known)[: max(0, len(self._known) - REMEMBERED)]:  # the oldest
+            del self._known[key]
+        return found
+
+    def start(self, condition: Floats, z: Floats) -> Floats:
+        """See `Engine.start`."""
+        state: Floats = self._start.run(None, {"source": np.concatenate((condition, z), axis=1)})[0]
+        return state
+
+    def added(self, z: Floats) -> Floats:
+        """See `Engine.added`."""
+        added: Floats = np.zeros((len(z), 0), np.float32) if self._added is None else self._added.run(None, {"z": z})[0]
+        return added
+
+    def step(self, tokens: Ints, state: Floats, sharpness: Floats, likeliest: int, added: Floats | None = None) -> Step:
+        """See `Engine.step`."""
+        feeds: dict[str, Any] = {
+            "tokens": tokens,
+            "state": state,
+            "sharpness": sharpness[:, None],
+            "likeliest": np.array([min(likeliest, self._vocabulary)]),
+            "samples": np.array((sharpness != 1).any()),
+        }
+        if self._added is not None:
+            feeds["added"] = added
+        logits, following, values, ids, mass, tempered = self._step.run(STEP_OUTPUTS, feeds)
+        return Step(logits, following, values, ids, mass[:, 0], tempered[:, 0])
+
+    @contextmanager
+    def side_by_side(self) -> Iterator[Executor]:
+        """See `Engine.side_by_side`: one thread, whose products take all cores."""
+        pool = ThreadPoolExecutor(1)
+        try:
+            yield pool
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _session(graph: bytes, threads: int, *, spin_us: int) -> onnxruntime.InferenceSession:
+    """A session whose threads turn for so long before they sleep: each takes a core from whatever else runs there."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin_us > 0)))
+    if spin_us:
+        options.add_session_config_entry("session.intra_op.spin_duration_us", str(spin_us))
+    options.log_severity_level = 3  # errors
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
+def _pack(graphs: Mapping[str, bytes]) -> dict[str, NDArray[np.uint8]]:
+    return {name: np.frombuffer(graph, dtype=np.uint8) for name, graph in graphs.items()}
+
+
+def _unpack(arrays: Mapping[str, NDArray[Any]]) -> Mapping[str, bytes]:
+    return {name: array.tobytes() for name, array in arrays.items()}
+
+
+_KEPT: Kind[Mapping[str, bytes]] = Kind("graphs", _pack, _unpack)

@@ -1,0 +1,49 @@
+"""A map of the latent space of one context, in two dimensions that matter.
+
+The prior p(z | c) has hundreds of dimensions, most of which hardly move a reply. The map's axes are those two
+directions of e = (z - mean) / std along which the decoder's first state moves most: the first right singular vectors
+of W diag(std), where W is the weight by which z enters that state. A place on the map is (v1 . e, v2 . e), in standard
+deviations of the prior: whatever is drawn from it lies around (0, 0), two thirds of it within one unit along each axis.
+
+Shape legend: R draws, D decoder state, Z latent.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from dialog_cvae.engines.base import Floats
+
+AXES = 2
+
+
+class LatentMap(NamedTuple):
+    """The axes (Z, 2), of unit length and at right angles; with a latent of one dimension (1, 1)."""
+
+    axes: Floats
+
+    @classmethod
+    def of(cls, latent_weight: Floats, std: Floats) -> LatentMap:
+        """The map of a prior.
+
+        Args:
+            latent_weight: (D, Z), W.
+            std: (Z,) the prior's standard deviations.
+        """
+        scaled = latent_weight.astype(np.float64) * std
+        values, vectors = np.linalg.eigh(scaled.T @ scaled)  # (Z,), rising
+        axes = vectors[:, np.argsort(-values, kind="stable")[:AXES]]
+        largest = np.take_along_axis(axes, np.abs(axes).argmax(axis=0)[None], axis=0)
+        return cls((axes * np.where(largest < 0, -1.0, 1.0)).astype(np.float32))  # an axis has no sign of its own
+
+    def places(self, noise: Floats) -> Floats:
+        """(R, 2) where draws e (R, Z) lie."""
+        found: Floats = noise @ self.axes
+        return np.pad(found, ((0, 0), (0, AXES - found.shape[1])))
+
+    def moved(self, noise: Floats, place: tuple[float, float]) -> Floats:
+        """(R, Z) the draws with this place, all else about them as it was."""
+        target = np.array(place[: self.axes.shape[1]], dtype=np.float32)
+        return (noise + (target - noise @ self.axes) @ self.axes.T).astype(np.float32)

@@ -1,0 +1,207 @@
+"""Rows that are decoded together.
+
+A row is one response on its way: its state, its last token, its random numbers. Rows of many requests, each drawn in
+its own way, take their steps together in a `Pool`; who has finished leaves, and whoever comes joins at the next step.
+Engines compute every row alike whatever stands beside it, so that a draw is a function of its own row.
+
+Shape legend: R rows, C condition, Z latent, D decoder state, A what z adds to a step, V vocabulary, T steps,
+F tokens that may be forbidden.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Generic, NamedTuple, TypeVar
+
+import numpy as np
+
+from dialog_cvae.config import Decoding
+from dialog_cvae.engines.base import Engine, Floats, Ints
+from dialog_cvae.generate.decoding import Draw, SpecialIds
+from dialog_cvae.generate.sampling import (
+    GREEDY_LIKELIEST,
+    NUCLEUS_LIKELIEST,
+    Doubles,
+    Flags,
+    Forbidden,
+    Ways,
+    choose,
+    sharpness,
+)
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+class Start(NamedTuple):
+    """Rows to be decoded.
+
+    Attributes:
+        condition: (R, C).
+        z: (R, Z).
+        uniforms: (R, T) numbers in [0, 1), T >= max_tokens; at a temperature above 0 each step uses one.
+    """
+
+    condition: Floats
+    z: Floats
+    uniforms: Floats
+
+
+class _Rows(NamedTuple):
+    """The rows of a pool, field by field, in the order in which they came.
+
+    Attributes:
+        number: (R,) names a row for its key, uniforms and limit.
+        state: (R, D).
+        added: (R, A) what z adds to each of its steps.
+        token: (R,) the last one.
+        length: (R,) tokens so far.
+        log_prob: (R,) of these, in nats.
+        written: (R, W) the tokens, W being more than any row has.
+        temperature, top_p, sharpness: (R,) of its way of drawing.
+        forbids: (R, F + 1) what it may not draw now; see `Ways`.
+        limit: (R,) tokens at most.
+        uniforms: (R, W).
+    """
+
+    number: Ints
+    state: Floats
+    added: Floats
+    token: Ints
+    length: Ints
+    log_prob: Doubles
+    written: Ints
+    temperature: Doubles
+    top_p: Doubles
+    sharpness: Floats
+    forbids: Flags
+    limit: Ints
+    uniforms: Floats
+
+
+class Pool(Generic[Key]):
+    """Rows that are decoded together.
+
+    Args:
+        engine: the model.
+        special: ids of the tokenizer.
+        vocabulary: V.
+    """
+
+    def __init__(self, engine: Engine, special: SpecialIds, vocabulary: int) -> None:
+        self._engine, self._special = engine, special
+        self._forbidden = Forbidden.of((special.end, special.unknown, *special.forbidden), vocabulary)
+        self._end = int(self._forbidden.column[special.end])
+        self._rows: _Rows | None = None
+        self._keys: dict[int, Key] = {}
+        self._count = 0
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def add(self, keys: Sequence[Key], start: Start, decoding: Decoding) -> None:
+        """Let rows join; each key names its row when it has finished."""
+        count = len(keys)
+        if count == 0:
+            return
+        numbers = np.arange(self._count, self._count + count)
+        self._count += count
+        self._keys.update(zip(numbers.tolist(), keys, strict=True))
+        limit = decoding.max_tokens
+        joining = _Rows(
+            number=numbers,
+            state=self._engine.start(start.condition, start.z),
+            added=self._engine.added(start.z),
+            token=np.full(count, self._special.begin),
+            length=np.zeros(count, dtype=np.int64),
+            log_prob=np.zeros(count),
+            written=np.zeros((count, limit), dtype=np.int64),
+            temperature=np.full(count, decoding.temperature),
+            top_p=np.full(count, decoding.top_p),
+            sharpness=sharpness(np.full(count, decoding.temperature)),
+            forbids=np.repeat(self._forbids(decoding)[None], count, axis=0),
+            limit=np.full(count, limit),
+            uniforms=start.uniforms[:, :limit],
+        )
+        self._rows = joining if self._rows is None else _joined(self._rows, joining)
+
+    def remove(self, leaves: Callable[[Key], bool]) -> None:
+        """Let the rows go whose key is of those that nobody waits for any longer."""
+        gone = [number for number, key in self._keys.items() if leaves(key)]
+        for number in gone:
+            del self._keys[number]
+        if gone and self._rows is not None:
+            self._keep(~np.isin(self._rows.number, gone))
+
+    def step(self) -> list[tuple[Key, Draw]]:
+        """One token more for every row; the rows that thereby finished."""
+        rows = self._rows
+        if rows is None:
+            return []
+        likeliest = NUCLEUS_LIKELIEST if (rows.temperature > 0).any() else GREEDY_LIKELIEST
+        step = self._engine.step(rows.token, rows.state, rows.sharpness, likeliest, rows.added)
+        every = np.arange(len(rows.token))
+        rows.forbids[:, self._end] = rows.length == 0
+        ways = Ways(rows.temperature, rows.top_p, rows.uniforms[every, rows.length], rows.sharpness, rows.forbids)
+        normaliser = step.values[:, 0] + np.log(step.mass.astype(np.float64))  # of the model's own distribution
+        token = choose(step, ways, self._forbidden)
+        rows.log_prob[:] += step.logits[every, token] - normaliser
+        rows.written[every, rows.length] = token
+        rows.length[:] += 1
+        rows = self._rows = rows._replace(token=token, state=step.state)
+        ended = (token == self._special.end) | (rows.length == rows.limit)
+        finished = [(self._keys.pop(int(rows.number[i])), self._draw(rows, i)) for i in np.flatnonzero(ended).tolist()]
+        if finished:
+            self._keep(~ended)
+        return finished
+
+    def _forbids(self, decoding: Decoding) -> Flags:
+        """(F + 1) what a way of decoding never draws."""
+        forbids = np.isin(self._forbidden.tokens, self._special.forbidden)
+        forbids[self._forbidden.column[self._special.unknown]] = not decoding.allow_unknown
+        return np.append(forbids, False)
+
+    def _draw(self, rows: _Rows, index: int) -> Draw:
+        length = int(rows.length[index])
+        ids = rows.written[index, :length].tolist()
+        tokens = ids[:-1] if ids[-1] == self._special.end else ids
+        return Draw(tuple(tokens), float(rows.log_prob[index]), length)
+
+    def _keep(self, stay: Flags) -> None:
+        assert self._rows is not None
+        self._rows = _Rows._make(field[stay] for field in self._rows) if stay.any() else None
+
+
+def _joined(rows: _Rows, joining: _Rows) -> _Rows:
+    """Both, their texts made equally wide."""
+    width = max(rows.written.shape[1], joining.written.shape[1])
+
+    def widened(part: _Rows) -> _Rows:
+        missing = ((0, 0), (0, width - part.written.shape[1]))
+        return part._replace(written=np.pad(part.written, missing), uniforms=np.pad(part.uniforms, missing))
+
+    both = widened(rows), widened(joining)
+    return _Rows._make(np.concatenate([getattr(part, name) for part in both]) for name in _Rows._fields)
+
+
+def decode(engine: Engine, start: Start, decoding: Decoding, special: SpecialIds, vocabulary: int) -> list[Draw]:
+    """Decode one response per row.
+
+    Args:
+        engine: the model.
+        start: R rows; as many are decoded together as the engine likes to.
+        decoding: how to draw.
+        special: ids of the tokenizer.
+        vocabulary: V.
+
+    Returns:
+        R draws, each a function of its own row.
+    """
+    pool: Pool[int] = Pool(engine, special, vocabulary)
+    draws: dict[int, Draw] = {}
+    begun, total = 0, len(start.z)
+    while len(draws) < total:
+        joining = range(begun, min(total, begun + engine.rows - len(pool)))
+        begun += len(joining)
+        pool.add(joining, Start(*(field[joining.start : joining.stop] for field in start)), decoding)
+        draws.update(pool.step())
+    return [draws[row] for row in range(total)]

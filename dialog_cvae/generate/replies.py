@@ -1,0 +1,189 @@
+"""The replies to one context on their way: which draws are still to be decoded, and which of them are the answer.
+
+What is drawn is a function of the context, the seed and the way of decoding alone. Draws are numbered, their random
+numbers come in blocks of `BLOCK`, and a further wave of draws is asked for only when all of the earlier ones are there,
+so that neither the order in which rows finish nor who else is decoded beside them changes the answer.
+
+Shape legend: Z latent, T tokens at most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from dialog_cvae.config import Decoding
+from dialog_cvae.engines.base import Condition, Floats
+from dialog_cvae.generate.decoding import Draw
+from dialog_cvae.generate.latent_map import LatentMap
+from dialog_cvae.generate.pool import Start
+from dialog_cvae.generate.selection import select
+from dialog_cvae.text.words import normalised
+from dialog_cvae.types import Conversation
+
+BLOCK = 16  # draws whose random numbers come from one generator
+LEAST_DRAWS = 8 * BLOCK  # made, if need be, however few replies are wanted
+DRAWS_PER_REPLY = 4  # made, if need be, for each reply wanted; then no more distinct ones are expected
+LEAST_WAVE = 4  # draws asked for when replies are missing
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A candidate reply.
+
+    Attributes:
+        text: as a person would write it.
+        log_prob: log p(x | z, c) of the drawn z, in nats.
+        tokens: the tokens that `log_prob` sums over, `</s>` included if it was reached.
+        finished: whether it was reached; else the reply is cut off.
+        place: of z on the context's latent map, if that was asked for; see `latent_map`.
+    """
+
+    text: str
+    log_prob: float
+    tokens: int
+    finished: bool
+    place: tuple[float, float] | None = None
+
+
+class Question(NamedTuple):
+    """A conversation to answer, and how.
+
+    Attributes:
+        conversation: what was said so far; profiles and topic are used if given.
+        respond_as: the speaker who answers.
+        n: distinct replies wanted, at least 1.
+        seed: at least 0; equal seeds give equal replies.
+        decoding: how they are drawn.
+        at: all are decoded from this place of the context's latent map (see `latent_map`).
+        places: whether each reply says where on that map it comes from; with `at` it does in any case.
+    """
+
+    conversation: Conversation
+    respond_as: str
+    n: int
+    seed: int
+    decoding: Decoding
+    at: tuple[float, float] | None = None
+    places: bool = False
+
+
+class _Noise(NamedTuple):
+    """Random numbers of some draws: (R, Z) standard normal ones for z, (R, T) uniform ones for the tokens."""
+
+    normal: Floats
+    uniform: Floats
+
+
+class Replies:
+    """The replies to one context.
+
+    Args:
+        question: what is wanted.
+        condition: of this one context.
+        latent_weight: the engine's.
+        text: what a draw reads; may be nothing.
+        accepts: the filter, if any.
+    """
+
+    def __init__(
+        self,
+        question: Question,
+        condition: Condition,
+        latent_weight: Floats,
+        text: Callable[[Draw], str],
+        accepts: Callable[[str], bool] | None = None,
+    ) -> None:
+        self.question = question
+        self._condition, self._text, self._accepts = condition, text, accepts
+        self._std: Floats = np.exp(0.5 * condition.prior_logvar[0])
+        self._map = (
+            LatentMap.of(latent_weight, self._std)
+            if (question.places or question.at is not None) and len(self._std)
+            else None
+        )
+        self._found: dict[int, Response | None] = {}
+        self._places: dict[int, tuple[float, float]] = {}
+        self._begun = 0
+
+    @property
+    def wants(self) -> int:
+        """How many draws to decode next; 0 while earlier ones are on their way, and at the end."""
+        if len(self._found) < self._begun:
+            return 0
+        n, candidates = self.question.n, self.question.decoding.candidates
+        if not self._begun:
+            return max(n, candidates) if candidates else n
+        missing = 0 if candidates else n - len(_distinct(self._drawn()))
+        most = max(LEAST_DRAWS, n * DRAWS_PER_REPLY)
+        return min(max(2 * missing, LEAST_WAVE), most - self._begun) if missing > 0 else 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether the answer is there."""
+        return 0 < self._begun == len(self._found) and self.wants == 0
+
+    def wanted(self) -> tuple[list[tuple[Replies, int]], Start, Decoding]:
+        """The draws to decode next, at least one, as `Pool.add` takes them."""
+        indices = range(self._begun, self._begun + self.wants)
+        self._begun = indices.stop
+        noise = self._noise(indices)
+        normal = noise.normal * np.float32(self.question.decoding.prior_temperature)
+        if self._map is not None:
+            if self.question.at is not None:
+                normal = self._map.moved(normal, self.question.at)
+            for index, (x, y) in zip(indices, self._map.places(normal).tolist(), strict=True):
+                self._places[index] = (x, y)
+        z = self._condition.prior_mean + self._std * normal
+        vector = np.repeat(self._condition.vector, len(indices), axis=0)
+        return [(self, index) for index in indices], Start(vector, z, noise.uniform), self.question.decoding
+
+    def take(self, index: int, draw: Draw) -> None:
+        """Take note of a draw that was decoded."""
+        text = self._text(draw)
+        reply = Response(text, draw.log_prob, draw.length, draw.finished, self._places.get(index))
+        self._found[index] = reply if text and (self._accepts is None or self._accepts(text)) else None
+
+    def responses(self) -> list[Response]:
+        """The answer: distinct replies, ordered; see `Responder.respond`."""
+        if self.question.decoding.candidates:
+            return selected(self._drawn(), self.question.n)
+        first = list(_distinct(self._drawn()).values())[: self.question.n]
+        return sorted(first, key=lambda reply: reply.log_prob / reply.tokens, reverse=True)
+
+    def _drawn(self) -> list[Response]:
+        """What was drawn and may be said, in the order of the draws."""
+        return [reply for _, reply in sorted(self._found.items()) if reply is not None]
+
+    def _noise(self, indices: range) -> _Noise:
+        """The random numbers of some draws."""
+        question = self.question
+        size = max(question.n, question.decoding.candidates) if question.decoding.candidates else BLOCK
+        first = indices.start // size
+        blocks = [self._block(number, size) for number in range(first, -(-indices.stop // size))]
+        rows = slice(indices.start - first * size, indices.stop - first * size)
+        return _Noise(*(np.concatenate(parts)[rows] for parts in zip(*blocks, strict=True)))
+
+    def _block(self, number: int, size: int) -> _Noise:
+        """The random numbers of `size` draws; candidates are one block."""
+        decoding, seed = self.question.decoding, self.question.seed
+        rng = np.random.default_rng((seed,) if decoding.candidates else (seed, number))
+        normal = rng.standard_normal((size, len(self._std)), dtype=np.float32)
+        return _Noise(normal, rng.random((size, decoding.max_tokens), dtype=np.float32))
+
+
+def selected(replies: Sequence[Response], n: int) -> list[Response]:
+    """At most `n` of the replies drawn for one context, distinct and standing for all; see `selection`."""
+    chosen = select([reply.text for reply in replies], [reply.finished for reply in replies], n)
+    return [replies[index] for index in chosen]
+
+
+def _distinct(replies: list[Response]) -> dict[str, Response]:
+    """The first of each kind of equal replies."""
+    found: dict[str, Response] = {}
+    for reply in replies:
+        found.setdefault(normalised(reply.text), reply)
+    return found

@@ -1,0 +1,247 @@
+"""From a conversation to ranked, distinct candidate replies.
+
+z ~ p(z | c) and the draws within the decoder come from NumPy generators that are seeded by the caller, so that a reply
+depends on its request and seed alone, whatever else is decoded beside it.
+"""
+
+from __future__ import annotations
+
+import logging
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+
+from dialog_cvae.config import Decoding
+from dialog_cvae.data.batches import EncodedCorpus, collate, encode_corpus
+from dialog_cvae.data.cache import open_cache
+from dialog_cvae.engines.base import Condition, Engine, Floats
+from dialog_cvae.errors import ConfigError
+from dialog_cvae.generate.decoding import Draw, SpecialIds
+from dialog_cvae.generate.pool import Pool, Start, decode
+from dialog_cvae.generate.replies import Question, Replies, Response
+from dialog_cvae.storage.checkpoint import WEIGHTS, Checkpoint, CheckpointConfig
+from dialog_cvae.text.tokenizer import Tokenizer
+from dialog_cvae.types import Conversation, Utterance
+
+EngineName = Literal["auto", "onnx", "onnx-int8", "torch"]
+
+__all__ = ["Decoding", "EngineName", "Question", "Responder", "Response"]
+
+_log = logging.getLogger(__name__)
+
+
+class Responder:
+    """A loaded checkpoint that answers.
+
+    Attributes:
+        name: what the model was fitted on, for people.
+        config: the checkpoint's configuration.
+        topics: the topics it knows.
+        max_context: utterances it looks back, at most.
+        decoding: how replies are drawn by default.
+        accepts: a filter; replies that it refuses are never returned. None lets all pass.
+    """
+
+    def __init__(self, engine: Engine, tokenizer: Tokenizer, config: CheckpointConfig, name: str) -> None:
+        self.engine, self.tokenizer, self.config, self.name = engine, tokenizer, config, name
+        self.topics: tuple[str, ...] = config.topics
+        self.max_context: int = config.model.max_context
+        self.decoding: Decoding = config.decoding
+        self.accepts: Callable[[str], bool] | None = None
+
+    @classmethod
+    def load(
+        cls, path: str | Path, *, device: str = "cpu", engine: EngineName = "auto", threads: int | None = None
+    ) -> Responder:
+        """Open a checkpoint folder.
+
+        Args:
+            path: a folder such as `runs/mine/best`.
+            device: where the model runs, "cpu" or a CUDA device.
+            engine: "onnx" is fast on a CPU and needs no PyTorch, "onnx-int8" faster and less exact, "torch" is the
+                reference and takes any device; "auto" is "onnx" on a CPU where it is installed.
+            threads: of ONNX Runtime; default one for each core. PyTorch has its own setting.
+
+        Raises:
+            CheckpointError: a part is missing, truncated or does not fit; the message names it.
+            ConfigError: the engine is unknown, not installed or not for this device.
+        """
+        chosen = _engine_name(engine, device)
+        checkpoint = Checkpoint.load(path)
+        name = f"{checkpoint.config.provenance.data}, step {checkpoint.config.provenance.step}"
+        model = _opened(checkpoint, f"{path}/{WEIGHTS}", chosen, device, threads)
+        return cls(model, checkpoint.tokenizer, checkpoint.config, name)
+
+    @property
+    def special(self) -> SpecialIds:
+        """The token ids that decoding treats apart."""
+        t = self.tokenizer
+        never = tuple(token for token in t.never_generated if token != t.unk_id)
+        return SpecialIds(t.bos_id, t.eos_id, t.unk_id, never)
+
+    def pool(self) -> Pool[tuple[Replies, int]]:
+        """Where the rows of any number of `Replies` are decoded together."""
+        return Pool(self.engine, self.special, len(self.tokenizer))
+
+    def encode(self, conversations: Sequence[Conversation]) -> EncodedCorpus:
+        """Conversations as the model reads them."""
+        return encode_corpus(conversations, self.tokenizer, self.topics, self.config.model.max_utterance_tokens)
+
+    def respond(
+        self,
+        conversation: Conversation,
+        *,
+        respond_as: str,
+        n: int = 5,
+        seed: int = 0,
+        decoding: Decoding | None = None,
+        at: tuple[float, float] | None = None,
+        places: bool = False,
+    ) -> list[Response]:
+        """At most `n` distinct replies.
+
+        Without `decoding.candidates` they are the first `n` distinct draws, not the likeliest of many: a fair sample of
+        what the model would say, best log probability per token first. With it they are selected from exactly so many
+        draws, the most typical first (see `selection`). Fewer come back where fewer were distinct; see `replies`.
+
+        Args:
+            conversation: what was said so far; profiles and topic are used if given.
+            respond_as: the speaker who answers.
+            n: replies wanted, at least 1.
+            seed: at least 0; equal seeds give equal replies.
+            decoding: how they are drawn; default the checkpoint's.
+            at: all are decoded from this place of the context's latent map (see `latent_map`).
+            places: say of each reply where on that map it comes from.
+
+        Raises:
+            ConfigError: `n` or `seed` is out of its range, or the model has no z to choose a place of.
+        """
+        decoding = decoding or self.decoding
+        (replies,) = self.begin([Question(conversation, respond_as, n, seed, decoding, at, places)])
+        pool = self.pool()
+        while not replies.complete:
+            if replies.wants:
+                pool.add(*replies.wanted())
+            for (_, index), draw in pool.step():
+                replies.take(index, draw)
+        return replies.responses()
+
+    def check(self, question: Question) -> None:
+        """Refuse a question that nobody can answer.
+
+        Raises:
+            ConfigError: `n` or `seed` is out of its range, or the model has no z to choose a place of.
+        """
+        for name, value, least in (("n", question.n, 1), ("seed", question.seed, 0)):
+            if value < least:
+                raise ConfigError(f"{name} must be at least {least}, but is {value}")
+        if question.at is not None and not self.config.model.latent_size:
+            raise ConfigError("at: this model has no latent variable, and so no map of it")
+
+    def begin(self, questions: Sequence[Question]) -> list[Replies]:
+        """The replies to each question, of which nothing is decoded yet; the contexts are encoded together.
+
+        Raises:
+            ConfigError: see `check`.
+        """
+        for question in questions:
+            self.check(question)
+        encoded = self.encode([_extended(each.conversation, Utterance(each.respond_as, "")) for each in questions])
+        condition = self.engine.condition(collate(encoded, encoded.starts[1:] - 1, self.max_context))
+        return [
+            Replies(
+                question,
+                Condition(*(field[index : index + 1] for field in condition)),
+                self.engine.latent_weight,
+                self.text,
+                self.accepts,
+            )
+            for index, question in enumerate(questions)
+        ]
+
+    def draw(
+        self,
+        corpus: EncodedCorpus,
+        responses: np.ndarray[tuple[int], np.dtype[np.int64]],
+        rngs: Sequence[np.random.Generator],
+        samples: int,
+        decoding: Decoding,
+    ) -> Iterator[list[Draw]]:
+        """Draw `samples` replies for each of the windows that end in `responses`, each z from the prior.
+
+        Args:
+            corpus: encoded conversations.
+            responses: (B,) indices of utterances to answer in place of.
+            rngs: one generator a window; what it yields is all that decides the window's draws.
+            samples: draws for each window.
+            decoding: how tokens are drawn.
+        """
+        condition = self.engine.condition(collate(corpus, responses, self.max_context))
+        latent = condition.prior_mean.shape[1]
+        noise = np.stack([rng.standard_normal((samples, latent), dtype=np.float32) for rng in rngs])  # (B, S, Z)
+        uniforms = np.concatenate([rng.random((samples, decoding.max_tokens), dtype=np.float32) for rng in rngs])
+        std = np.float32(decoding.prior_temperature) * np.exp(0.5 * condition.prior_logvar)[:, None]
+        z: Floats = (condition.prior_mean[:, None] + std * noise).reshape(len(rngs) * samples, latent)
+        start = Start(np.repeat(condition.vector, samples, axis=0), z, uniforms)
+        draws = decode(self.engine, start, decoding, self.special, len(self.tokenizer))
+        for begin in range(0, len(draws), samples):
+            yield draws[begin : begin + samples]
+
+    def readable(self, draws: Iterable[Draw]) -> list[Response]:
+        """The draws that are replies: byte pieces may also spell nothing."""
+        replies = (Response(self.text(draw), draw.log_prob, draw.length, draw.finished) for draw in draws)
+        return [reply for reply in replies if reply.text]
+
+    def text(self, draw: Draw) -> str:
+        """What a draw reads; control characters, which byte pieces can spell, are no part of a reply."""
+        read = self.tokenizer.decode(draw.tokens)
+        if not read.isprintable():
+            read = "".join(c for c in read if unicodedata.category(c) != "Cc")
+        return " ".join(read.split())
+
+
+def _extended(conversation: Conversation, utterance: Utterance) -> Conversation:
+    return Conversation(
+        conversation.id,
+        (*conversation.utterances, utterance),
+        conversation.topic,
+        conversation.prompt,
+        conversation.speakers,
+    )
+
+
+def _engine_name(engine: str, device: str) -> str:
+    """The engine that is meant.
+
+    Raises:
+        ConfigError: it is unknown, or ONNX Runtime is asked for another device than the CPU.
+    """
+    if engine not in get_args(EngineName):
+        raise ConfigError(f"engine must be one of {', '.join(get_args(EngineName))}, but is {engine!r}")
+    if engine == "auto":
+        return "onnx" if device == "cpu" and _installed("onnxruntime") and _installed("onnx") else "torch"
+    if engine != "torch" and device != "cpu":
+        raise ConfigError(f"engine {engine} runs on the cpu, but the device is {device}: take engine torch")
+    needed = ("torch",) if engine == "torch" else ("onnxruntime", "onnx")
+    if missing := [package for package in needed if not _installed(package)]:
+        raise ConfigError(f"engine {engine} needs the package {missing[0]}, which is not installed")
+    return engine
+
+
+def _installed(package: str) -> bool:
+    return find_spec(package) is not None
+
+
+def _opened(checkpoint: Checkpoint, source: str, engine: str, device: str, threads: int | None) -> Engine:
+    if engine == "torch":
+        from dialog_cvae.engines.torch_engine import TorchEngine, build_model
+
+        return TorchEngine(build_model(checkpoint, source), device)
+    from dialog_cvae.engines.onnx_engine import OnnxEngine
+
+    cache = open_cache(None, _log.info, "graphs")
+    return OnnxEngine.of(checkpoint, source, cache, threads=threads, int8=engine == "onnx-int8")

@@ -1,0 +1,1 @@
+"""The models, their weights by name and shape, and the ELBO."""

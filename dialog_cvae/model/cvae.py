@@ -1,0 +1,210 @@
+"""The conditional VAE of Zhao et al. (2017) and Fu et al. (2019): prior, recognition and generation networks.
+
+Generation: z ~ p(z | c), x ~ p(x | z, c), with the condition c = [topic; responder's profile; other's profile;
+context]. Recognition: q(z | x, c). Without latent dimensions p(x | c) is left, an encoder-decoder like HRED (Serban et
+al., 2016) whose likelihood is exact. The official code's recipe is followed but for two things: the GRU is PyTorch's
+(see `encoders`), and topic and profile features may be unknown, in which case learnt vectors stand for them.
+
+Shape legend: U utterances, L tokens, B windows, K context slots, Z latent, C the condition, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from dialog_cvae.config import ModelConfig
+from dialog_cvae.data.batches import EncodedCorpus, Integers, collate
+from dialog_cvae.model.latent_model import Encoded, LatentModel
+from dialog_cvae.nn import distributions
+from dialog_cvae.nn.decoder import Decoder, Dropout
+from dialog_cvae.nn.devices import moved
+from dialog_cvae.nn.encoders import ContextEncoder, UtteranceEncoder
+from dialog_cvae.nn.posterior_norm import PosteriorNorm
+from dialog_cvae.types import PROFILE_FEATURES, DialogBatch, Gaussian
+
+UNIFORM_RANGE = 0.08
+
+
+class TensorBatch(NamedTuple):
+    """`DialogBatch` as tensors, field by field; lengths of every kind stay on the CPU, where packing needs them.
+
+    `target_lengths` (B,) counts the tokens to predict for each window: the response's, with `</s>`. `dropped` (B, T) is
+    true where the decoder does not see its input word (word dropout), None where it sees all.
+    """
+
+    tokens: Tensor
+    lengths: Tensor
+    context: Tensor
+    context_lengths: Tensor
+    floors: Tensor
+    response: Tensor
+    topic: Tensor
+    profiles: Tensor
+    profiles_known: Tensor
+    target_lengths: Tensor
+    dropped: Tensor | None = None
+
+    @classmethod
+    def from_arrays(cls, batch: DialogBatch, device: torch.device | str = "cpu") -> TensorBatch:
+        """Put a batch on a device; see `moved`."""
+        tensors = {name: torch.from_numpy(array) for name, array in batch._asdict().items()}
+        for name in tensors.keys() - {"lengths", "context_lengths"}:
+            tensors[name] = moved(tensors[name], device)
+        return cls(**tensors, target_lengths=torch.from_numpy(batch.lengths[batch.response] - 1))
+
+    @property
+    def targets(self) -> Tensor:
+        """(B, T) ids of `x_1 ... x_n </s>`, then padding."""
+        return self.tokens[self.response, 1 : int(self.target_lengths.max()) + 1]
+
+    @property
+    def inputs(self) -> Tensor:
+        """(B, T) ids of `<s> x_1 ... x_n`, then padding; dropped words are padding too, whose embedding is zero."""
+        inputs = self.tokens[self.response, : int(self.target_lengths.max())]
+        return inputs if self.dropped is None else inputs.masked_fill(self.dropped, 0)
+
+    def repeated(self, rows: Tensor) -> TensorBatch:
+        """The batch with its windows' responses `rows` (R,) to decode, which repeat some of them; on the CPU."""
+        there = moved(rows, self.response.device)
+        return self._replace(response=self.response[there], target_lengths=self.target_lengths[rows])
+
+
+class CVAE(LatentModel):
+    """The model; noise is an argument, so that outputs are a function of parameters and inputs alone.
+
+    Args:
+        config: sizes.
+        vocab_size: V, with the special tokens.
+        topics: known topics; one more row stands for `<unknown>`.
+    """
+
+    def __init__(self, config: ModelConfig, vocab_size: int, topics: int) -> None:
+        super().__init__()
+        self.config = config
+        condition_size = config.topic_size + 2 * PROFILE_FEATURES + config.context_size
+        self.embedding = nn.Embedding(vocab_size, config.embedding_size, padding_idx=0)
+        self.topic = nn.Embedding(topics + 1, config.topic_size)
+        self.unknown_profile = nn.Parameter(torch.zeros(PROFILE_FEATURES))
+        self.utterance_encoder = UtteranceEncoder(config.embedding_size, config.utterance_size)
+        self.context_encoder = ContextEncoder(2 * config.utterance_size, config.context_size)
+        self.prior_network: nn.Sequential | None = None
+        self.recognition_network: nn.Linear | None = None
+        if config.latent_size:
+            self.prior_network = nn.Sequential(
+                nn.Linear(condition_size, config.prior_size),
+                nn.Tanh(),
+                nn.Linear(config.prior_size, 2 * config.latent_size),
+            )
+            self.recognition_network = nn.Linear(condition_size + 2 * config.utterance_size, 2 * config.latent_size)
+        self.mean_norm: PosteriorNorm | None = None
+        if config.latent_size and config.posterior_norm:
+            self.mean_norm = PosteriorNorm(config.latent_size, config.posterior_norm)
+        start_size = condition_size + config.latent_size
+        beside = config.latent_size if config.skip else 0
+        self.decoder = Decoder(config.embedding_size, config.decoder_size, start_size, vocab_size, beside)
+        self.bow_head = (
+            nn.Sequential(nn.Linear(start_size, config.bow_size), nn.Tanh(), nn.Linear(config.bow_size, vocab_size))
+            if config.bow
+            else None
+        )
+        self.initialise((self,))
+
+    @torch.no_grad()
+    def initialise(self, modules: Sequence[nn.Module]) -> None:
+        """The official code's start: U(-0.08, 0.08) for embeddings, recurrent kernels and the output projection, GRU
+        gate biases 1; Xavier and zero biases for the fully connected layers.
+        """
+        if self.config.initialisation == "torch":
+            return
+        for module in (each for part in modules for each in part.modules()):
+            if isinstance(module, nn.Embedding):
+                module.weight.uniform_(-UNIFORM_RANGE, UNIFORM_RANGE)
+            elif isinstance(module, nn.GRU | nn.GRUCell):
+                for name, parameter in module.named_parameters():
+                    if name.startswith("weight"):
+                        parameter.uniform_(-UNIFORM_RANGE, UNIFORM_RANGE)
+                    else:
+                        parameter.zero_()
+                        if name.startswith("bias_ih"):
+                            parameter[: 2 * module.hidden_size] = 1.0  # reset and update gates
+            elif isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+        self.decoder.output.weight.uniform_(-UNIFORM_RANGE, UNIFORM_RANGE)
+        self.embedding.weight[0] = 0.0
+
+    def batch(self, corpus: EncodedCorpus, chosen: Integers, device: torch.device | str = "cpu") -> TensorBatch:
+        """The windows that end in the utterances `chosen` (B,), on a device."""
+        return TensorBatch.from_arrays(collate(corpus, chosen, self.config.max_context), device)
+
+    def encode(self, batch: TensorBatch) -> Encoded:
+        """Encode every utterance of the batch once, then every window from those vectors."""
+        utterances = self.utterance_encoder(self.embedding, batch.tokens, batch.lengths)
+        context = self.context_encoder(utterances, batch.context, batch.context_lengths, batch.floors)
+        profiles = torch.where(batch.profiles_known > 0, batch.profiles, self.unknown_profile)  # (B, 2, 4)
+        condition = torch.cat((self.topic(batch.topic), profiles.flatten(1), context), dim=-1)
+        return Encoded(condition, utterances[batch.response])
+
+    def prior(self, condition: Tensor) -> Gaussian:
+        """p(z | c): (B, C) -> Gaussian of (B, Z)."""
+        if self.prior_network is None:
+            return _no_code(condition)
+        with torch.autocast(condition.device.type, enabled=False):  # small, and the KL is made of differences
+            return Gaussian(*self.prior_network(condition).chunk(2, dim=-1))
+
+    def posterior(self, encoded: Encoded) -> Gaussian:
+        """q(z | x, c) by the recognition network: Gaussian of (B, Z).
+
+        With `posterior_norm` the network's mean is normalised and counts in the prior's standard deviations from the
+        prior's mean; see `PosteriorNorm`.
+        """
+        if self.recognition_network is None:
+            return _no_code(encoded.condition)
+        with torch.autocast(encoded.condition.device.type, enabled=False):
+            mean, logvar = self.recognition_network(torch.cat(encoded, dim=-1)).chunk(2, dim=-1)
+        if self.mean_norm is not None:
+            mean = distributions.sample(self.prior(encoded.condition), self.mean_norm(mean))
+        return Gaussian(mean, logvar)
+
+    def reconstruction(
+        self, batch: TensorBatch, condition: Tensor, z: Tensor, dropout: Dropout | None = None
+    ) -> Tensor:
+        """(B,) -log p(x | z, c) in nats, summed over the response's tokens and `</s>`."""
+        state = self.decoder.initial_state(condition, z)
+        embedded = self.embedding(batch.inputs)
+        beside = z if self.config.skip and self.config.latent_size else None
+        losses = self.decoder.teacher_forced(embedded, batch.targets, batch.target_lengths, state, dropout, beside)
+        return losses.per_example(len(z))
+
+    def bag_of_words(self, batch: TensorBatch, condition: Tensor, z: Tensor) -> Tensor | None:
+        """(B,) -log of the bag-of-words head, summed over the response's tokens and `</s>`; None without the head.
+
+        Zhao et al. (2017), section 3.3: the words of x are predicted from z and c without their order.
+        """
+        if self.bow_head is None:
+            return None
+        targets = batch.targets
+        log_probs = torch.log_softmax(self.bow_head(torch.cat((condition, z), dim=-1)).to(z.dtype), dim=-1)  # (B, V)
+        positions = torch.arange(targets.shape[1], device=targets.device)
+        real = positions < moved(batch.target_lengths, targets.device)[:, None]
+        return -(log_probs.gather(1, targets) * real).sum(-1)
+
+    def inference_parameters(self) -> Iterator[nn.Parameter]:
+        """phi: the recognition network's; prior and generation use the encoders too."""
+        for part in (self.recognition_network, self.mean_norm):
+            if part is not None:
+                yield from part.parameters()
+
+    def generation_modules(self) -> Sequence[nn.Module]:
+        """theta: the decoder, and the bag-of-words head where there is one."""
+        return (self.decoder,) if self.bow_head is None else (self.decoder, self.bow_head)
+
+
+def _no_code(condition: Tensor) -> Gaussian:
+    """A distribution over no dimensions, (B, 0): every sample of it is the same and every divergence 0."""
+    nothing = condition.new_zeros(len(condition), 0)
+    return Gaussian(nothing, nothing)

@@ -1,0 +1,174 @@
+"""The ELBO over a whole corpus, and how much of it the latent code carries.
+
+Shape legend: B windows of a batch, Z latent dimensions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dialog_cvae.config import SviConfig
+from dialog_cvae.data.batches import EncodedCorpus
+from dialog_cvae.data.sentences import Sentences
+from dialog_cvae.model.latent_model import LatentModel, Refine
+from dialog_cvae.model.svi import in_effect, noise_of_steps, refinement, without_learning
+from dialog_cvae.nn import distributions
+from dialog_cvae.nn.devices import moved
+from dialog_cvae.types import Gaussian
+
+ACTIVE_VARIANCE = 0.01  # Burda et al. (2016): a unit is active when its mean varies more than this over the data
+_TERMS = ("reconstruction", "prior", "shuffled", "kl", "bag_of_words")
+
+
+class ElboReport(NamedTuple):
+    """Means over all windows, in nats for each response, unless a line says otherwise.
+
+    Attributes:
+        windows: responses scored.
+        tokens: target tokens scored, `</s>` included.
+        reconstruction: -log p(x | z, c) with one z from the posterior.
+        kl: KL(q(z | x, c) || p(z | c)).
+        elbo: -(reconstruction + kl), beta 1 and no bag of words.
+        rec_perplexity: exp(total reconstruction / tokens), over the corpus and not a mean over batches.
+        perplexity_bound: exp(-total ELBO / tokens), an upper bound of the model's perplexity.
+        active_units: dimensions in which mean(q) - mean(p) varies by more than 0.01 over the windows.
+        nats_from_z: reconstruction lost when z comes from the prior instead of the posterior.
+        nats_shuffled: reconstruction lost when z comes from the posterior of another window of its batch.
+        bag_of_words: loss of the bag-of-words head, None without it.
+    """
+
+    windows: int
+    tokens: int
+    reconstruction: float
+    kl: float
+    elbo: float
+    rec_perplexity: float
+    perplexity_bound: float
+    active_units: int
+    nats_from_z: float
+    nats_shuffled: float
+    bag_of_words: float | None
+
+    def figures(self) -> dict[str, float | None]:
+        """What was measured, by name, for JSON: a figure that is not finite is None there."""
+        present = ((name, value) for name, value in self._asdict().items() if value is not None)
+        return {name: value if math.isfinite(value) else None for name, value in present}
+
+
+def evaluate_elbo(
+    model: LatentModel,
+    corpus: EncodedCorpus | Sentences,
+    *,
+    seed: int = 0,
+    batch_size: int = 64,
+    advance: Callable[[int], object] | None = None,
+    part: tuple[int, int] = (0, 1),
+    total: Callable[[Tensor], Tensor] | None = None,
+    by_mean: bool = False,
+    svi: SviConfig | None = None,
+) -> ElboReport:
+    """Score every window of a corpus once.
+
+    Args:
+        model: evaluated in evaluation mode, and left in the mode it was in.
+        corpus: encoded for this model.
+        seed: of the noise, which does not depend on the batch size.
+        batch_size: windows at a time.
+        advance: told after each batch how many windows it had, for a progress bar.
+        part: (i, n): score batches i, i + n, ... only, as one of n processes.
+        total: from this process's sums to those of all n.
+        by_mean: reconstruct from the posterior mean, as an autoencoder does; the ELBO is then none.
+        svi: how posteriors are refined before they are scored, if at all.
+    """
+    device = next(model.parameters()).device
+    rng, rng_of_steps = (np.random.default_rng(seeds) for seeds in (seed, (seed, 1)))
+    latent = model.config.latent_size
+    svi = in_effect(svi, model)
+    training = model.training
+    model.eval()
+    sums = torch.zeros(len(_TERMS) + 2 + 2 * latent, dtype=torch.float64, device=device)
+    with without_learning(svi):
+        for index, chosen in enumerate(corpus.chunks(corpus.responses, batch_size)):
+            # For all, that all may share it out.
+            drawn = rng.standard_normal((len(chosen), 2, latent), dtype=np.float32)
+            if by_mean:
+                drawn[:, 0] = 0
+            steps = None if svi is None else noise_of_steps(svi, rng_of_steps, (len(chosen), latent))
+            if index % part[1] == part[0]:
+                batch = model.batch(corpus, chosen, device)
+                refine = None
+                if svi is not None and steps is not None:
+                    refine = refinement(model, batch, svi, moved(steps, device), beta=1.0)
+                sums += _sums(model, batch, moved(torch.from_numpy(drawn), device), refine)
+                if advance is not None:
+                    advance(len(chosen))
+    model.train(training)
+    return _report((sums if total is None else total(sums)).cpu(), model.config.bow)
+
+
+@torch.inference_mode()
+def first_posteriors(model: LatentModel, corpus: EncodedCorpus | Sentences, count: int) -> Gaussian:
+    """q(z | x, c) of the first `count` examples of a corpus, (N, Z), on the CPU."""
+    training = model.training
+    model.eval()
+    device = next(model.parameters()).device
+    chunks = corpus.chunks(corpus.responses[:count], 64)
+    found = [model.posterior(model.encode(model.batch(corpus, chosen, device))) for chosen in chunks]
+    model.train(training)
+    return Gaussian(*(torch.cat(parts).cpu() for parts in zip(*found, strict=True)))
+
+
+def _report(sums: Tensor, bow: bool) -> ElboReport:
+    """The means from the sums over all windows; see `_sums`."""
+    terms, counts, shifts = sums.tensor_split((len(_TERMS), len(_TERMS) + 2))
+    windows, tokens = (int(count) for count in counts)
+    mean = {name: float(term) / windows for name, term in zip(_TERMS, terms, strict=True)}
+    shift, shift_squared = shifts.chunk(2)
+    variance = shift_squared / windows - (shift / windows).square()
+    negative_elbo = mean["reconstruction"] + mean["kl"]
+    return ElboReport(
+        windows=windows,
+        tokens=tokens,
+        reconstruction=mean["reconstruction"],
+        kl=mean["kl"],
+        elbo=-negative_elbo,
+        rec_perplexity=perplexity(mean["reconstruction"] * windows, tokens),
+        perplexity_bound=perplexity(negative_elbo * windows, tokens),
+        active_units=int((variance > ACTIVE_VARIANCE).sum()),
+        nats_from_z=mean["prior"] - mean["reconstruction"],
+        nats_shuffled=mean["shuffled"] - mean["reconstruction"],
+        bag_of_words=mean["bag_of_words"] if bow else None,
+    )
+
+
+def _sums(model: LatentModel, batch: Any, noise: Tensor, refine: Refine | None) -> Tensor:
+    """Sums over a batch in double precision: `_TERMS`, windows, tokens, mean(q) - mean(p) (Z), its square (Z).
+
+    They stay on the model's device, which is asked for the sums of all batches at once. Noise is (B, 2, Z).
+    """
+    encoded = model.encode(batch)
+    posterior, prior = model.posterior(encoded), model.prior(encoded.condition)
+    if refine is not None:
+        posterior = refine(encoded, posterior, prior)
+    z = distributions.sample(posterior, noise[:, 0])
+    elsewhere = torch.roll(z, max(1, len(z) // 2), dims=0)  # far away in the corpus's order, so seldom a neighbour
+    codes = (z, distributions.sample(prior, noise[:, 1]), elsewhere)
+    losses = [model.reconstruction(batch, encoded.condition, code) for code in codes]
+    losses.append(distributions.kl(posterior, prior).sum(-1))
+    bag_of_words = model.bag_of_words(batch, encoded.condition, z)
+    losses.append(torch.zeros_like(losses[0]) if bag_of_words is None else bag_of_words)
+    difference = (posterior.mean - prior.mean).double()
+    counts = moved(torch.tensor([len(z), int(batch.target_lengths.sum())], dtype=torch.float64), noise.device)
+    terms = torch.stack([loss.double().sum() for loss in losses])
+    return torch.cat((terms, counts, difference.sum(0), difference.square().sum(0)))
+
+
+def perplexity(nats: float, tokens: int) -> float:
+    """exp(nats / tokens); infinite rather than an overflow for a model that is far off."""
+    return math.exp(nats / tokens) if nats / tokens < 700 else math.inf

@@ -1,0 +1,118 @@
+"""What the loop and the evaluations ask of a model with a latent code, conditional or not.
+
+Shape legend: B examples of a batch, C their condition (which may have no dimension), Z latent dimensions.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from dialog_cvae.data.batches import Integers
+from dialog_cvae.nn import distributions
+from dialog_cvae.nn.decoder import Dropout
+from dialog_cvae.nn.devices import moved
+from dialog_cvae.types import ElboTerms, Gaussian
+
+
+class Encoded(NamedTuple):
+    """What the encoders know of a batch: the condition (B, C) and each response's vector (B, 2H)."""
+
+    condition: Tensor
+    response: Tensor
+
+
+Refine = Callable[[Encoded, Gaussian, Gaussian], Gaussian]
+"""What was encoded, posterior and prior -> a better posterior; see `dialog_cvae.model.svi`."""
+
+
+class LatentModel(nn.Module, ABC):
+    """z ~ p(z | c), x ~ p(x | z, c), q(z | x, c); batches and corpora are of the model's own kinds.
+
+    Calling it gives the terms of the ELBO; see `forward`.
+
+    Attributes:
+        config: sizes, `latent_size` and `bow` among them.
+    """
+
+    config: Any
+
+    @abstractmethod
+    def batch(self, corpus: Any, chosen: Integers, device: torch.device | str = "cpu") -> Any:
+        """The batch of the examples `chosen` (B,) of a corpus, on a device."""
+
+    @abstractmethod
+    def encode(self, batch: Any) -> Encoded:
+        """Condition and response of every example."""
+
+    @abstractmethod
+    def prior(self, condition: Tensor) -> Gaussian:
+        """p(z | c): Gaussian of (B, Z)."""
+
+    @abstractmethod
+    def posterior(self, encoded: Encoded) -> Gaussian:
+        """q(z | x, c): Gaussian of (B, Z)."""
+
+    @abstractmethod
+    def reconstruction(self, batch: Any, condition: Tensor, z: Tensor, dropout: Dropout | None = None) -> Tensor:
+        """(B,) -log p(x | z, c) in nats, summed over tokens and `</s>`."""
+
+    @abstractmethod
+    def bag_of_words(self, batch: Any, condition: Tensor, z: Tensor) -> Tensor | None:
+        """(B,) loss of the bag-of-words head; None without the head."""
+
+    def forward(
+        self,
+        batch: Any,
+        noise: Tensor,
+        dropout: Dropout | None = None,
+        *,
+        kl_by_dimension: bool = False,
+        refine: Refine | None = None,
+    ) -> ElboTerms:
+        """The terms of the ELBO with z = mean + std * noise from the posterior.
+
+        Args:
+            batch: B examples of the model's own kind.
+            noise: (B, Z), standard normal.
+            dropout: in the decoder, in training.
+            kl_by_dimension: give the KL of each dimension, (B, Z), in place of their sum.
+            refine: from the recognition network's posterior to the one to take.
+        """
+        encoded = self.encode(batch)
+        posterior, prior = self.posterior(encoded), self.prior(encoded.condition)
+        if refine is not None:
+            posterior = refine(encoded, posterior, prior)
+        z, divergence = distributions.sample(posterior, noise), distributions.kl(posterior, prior)
+        return ElboTerms(
+            reconstruction=self.reconstruction(batch, encoded.condition, z, dropout),
+            kl=divergence if kl_by_dimension else divergence.sum(-1),
+            bag_of_words=self.bag_of_words(batch, encoded.condition, z),
+            tokens=moved(batch.target_lengths, z.device),
+        )
+
+    @abstractmethod
+    def inference_parameters(self) -> Iterator[nn.Parameter]:
+        """phi: the weights of q(z | x, c) alone."""
+
+    @abstractmethod
+    def generation_modules(self) -> Sequence[nn.Module]:
+        """theta: what p(x | z, c) has for itself."""
+
+    @abstractmethod
+    def initialise(self, modules: Sequence[nn.Module]) -> None:
+        """Give parts of the model the fresh weights that its configuration asks for."""
+
+    def restart_generation(self) -> list[nn.Parameter]:
+        """Give theta fresh weights; returns them."""
+        parts = self.generation_modules()
+        for part in parts:
+            for module in part.modules():
+                if isinstance(module, nn.Linear | nn.Embedding | nn.RNNBase | nn.RNNCellBase):
+                    module.reset_parameters()
+        self.initialise(parts)
+        return [parameter for part in parts for parameter in part.parameters()]

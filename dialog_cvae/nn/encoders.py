@@ -1,0 +1,88 @@
+"""Utterance and context encoders.
+
+Shape legend: U utterances, L tokens, E embedding, H utterance GRU per direction, B windows, K context slots,
+C context GRU. The recurrence is PyTorch's GRU, which applies the reset gate after the recurrent product; TensorFlow
+1's, used by the official code, applies it before. Both have the same size and cost.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+from torch.nn.utils.rnn import pack_padded_sequence
+
+from dialog_cvae.nn.gru import Packing, fused, gru
+from dialog_cvae.nn.matmul import padded
+
+
+class UtteranceEncoder(nn.Module):
+    """Bidirectional GRU; an utterance's vector is its two final states side by side."""
+
+    def __init__(self, embedding_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.gru = nn.GRU(embedding_size, hidden_size, batch_first=True, bidirectional=True)
+
+    def forward(self, embedding: nn.Embedding, tokens: Tensor, lengths: Tensor) -> Tensor:
+        """Encode each utterance once.
+
+        Args:
+            embedding: of the V words, (V, E).
+            tokens: (U, L) ids, padded.
+            lengths: (U,) tokens of each, on the CPU.
+
+        Returns:
+            (U, 2H).
+        """
+        packing = Packing.of(lengths).to(tokens.device)
+        final: Tensor  # (2, U, H)
+        if fused(tokens.device):
+            packed = pack_padded_sequence(embedding(tokens[packing.order]), lengths.sort(descending=True)[0], True)
+            final = self.gru(packed)[1][:, packing.rank]
+        else:
+            final = self._by_distinct_words(embedding, tokens, packing)
+        return final.transpose(0, 1).flatten(1)
+
+    def _by_distinct_words(self, embedding: nn.Embedding, tokens: Tensor, packing: Packing) -> Tensor:
+        """(2, U, H), with the input products taken once for each distinct word of the batch."""
+        places = (packing.position, packing.mirrored)  # of the forward and of the backward direction
+        words, index = torch.unique(tokens, return_inverse=True)
+        vectors = embedding(nn.functional.pad(words, (0, padded(len(words)) - len(words))))
+        gates = []
+        for (weight_in, _, bias_in, _), position in zip(self.gru.all_weights, places, strict=True):
+            by_word = linear(vectors, weight_in, bias_in).to(bias_in.dtype)  # repeated words' gradients add up in it
+            gates.append(nn.functional.embedding(index[packing.sequence, position], by_word))
+        _, weight, _, bias = (torch.stack(parameters) for parameters in zip(*self.gru.all_weights, strict=True))
+        return gru(torch.stack(gates), weight, bias, packing.sizes)[:, packing.last]
+
+
+class ContextEncoder(nn.Module):
+    """GRU over a window's utterance vectors, each with a one-hot floor (responder, other).
+
+    Windows share utterances, so the product of input weights and utterance vectors is taken once for each utterance
+    and floor.
+    """
+
+    def __init__(self, utterance_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.cell = nn.GRUCell(utterance_size + 2, hidden_size)
+
+    def forward(self, utterances: Tensor, context: Tensor, lengths: Tensor, floors: Tensor) -> Tensor:
+        """Encode every window from the utterances it points to.
+
+        Args:
+            utterances: (U, 2H) vectors.
+            context: (B, K) rows of `utterances`, oldest first.
+            lengths: (B,) used slots, at least 1, on the CPU.
+            floors: (B, K), 1 where the responder speaks.
+
+        Returns:
+            (B, C), the state after each window's last used slot.
+        """
+        cell, packing = self.cell, Packing.of(lengths).to(context.device)
+        from_utterance = linear(utterances, cell.weight_ih[:, :-2], cell.bias_ih).to(cell.bias_ih.dtype)  # (U, 3C)
+        from_floor = cell.weight_ih[:, -2:].flip(1).t()  # (2, 3C): other, responder
+        inputs = (from_utterance[:, None] + from_floor).flatten(0, 1)  # (2U, 3C)
+        slots = (2 * context + floors.to(context.dtype))[packing.sequence, packing.position]
+        gates = nn.functional.embedding(slots, inputs)
+        return gru(gates[None], cell.weight_hh[None], cell.bias_hh[None], packing.sizes)[0, packing.last]

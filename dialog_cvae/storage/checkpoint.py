@@ -1,0 +1,244 @@
+"""The one checkpoint format: a folder that holds everything a reply needs.
+
+    config.json        sizes, topics, what it was fitted on, and the SHA-256 of the next three
+    model.safetensors  the weights, in single precision or, to be shipped, in half
+    tokenizer.model    the SentencePiece model
+    metrics.json       what was measured
+    README.md          the model card
+
+All five are parts: a checkpoint that lacks one is refused. `config.json` carries a checksum of its own, so that no
+single changed byte goes unnoticed, but in the card: it is for people, who may write into it. The folder is written
+beside its place and then renamed into it; readers never see half of one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, field_validator
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_weights
+from safetensors.numpy import save as serialise_weights
+
+from dialog_cvae.config import Config, Decoding, ModelConfig, SentenceModelConfig
+from dialog_cvae.errors import CheckpointError, ConfigError
+from dialog_cvae.storage.files import previous_name, replace_folder
+from dialog_cvae.text.tokenizer import Tokenizer
+
+FORMAT = 1
+WEIGHTS, TOKENIZER, CONFIG, METRICS, CARD = (
+    "model.safetensors",
+    "tokenizer.model",
+    "config.json",
+    "metrics.json",
+    "README.md",
+)
+_READS = 8  # attempts to read a folder that is being replaced meanwhile
+
+
+class Provenance(Config):
+    """What a model was fitted on and how."""
+
+    data: str = Field(description="name of the corpus; says so if it is synthetic")
+    style: str | None = Field(None, description="text style, where the corpus has several")
+    licence: str | None = Field(None, description="licence that the text puts on the weights")
+    step: int = Field(0, ge=0, description="optimiser updates")
+    fit: dict[str, Any] = Field(default_factory=dict, description="the full training configuration")
+    changes: tuple[str, ...] = Field((), description="what was done to the weights since then, such as rounding")
+
+
+class CheckpointConfig(Config):
+    """The content of `config.json`, less the hashes."""
+
+    format: int = Field(FORMAT, description="version of this format")
+    model: ModelConfig
+    sentence: SentenceModelConfig | None = Field(
+        None, description="sizes of a VAE of sentences, for which `model` says nothing"
+    )
+    vocab_size: int = Field(ge=1, description="rows of the embedding, special tokens included")
+    topics: tuple[str, ...] = Field(description="known topics, in the order of their embedding after `<unknown>`")
+    decoding: Decoding = Field(Decoding(), description="how its replies are drawn, unless whoever asks says otherwise")
+    provenance: Provenance
+
+    @field_validator("decoding", mode="wrap")
+    @classmethod
+    def _drawable(cls, value: object, validate: ValidatorFunctionWrapHandler) -> Decoding:
+        try:
+            decoding: Decoding = validate(value)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        return decoding
+
+    @field_validator("topics")
+    @classmethod
+    def _distinct(cls, topics: tuple[str, ...]) -> tuple[str, ...]:
+        if twice := [topic for topic, count in Counter(topics).items() if count > 1]:
+            raise ValueError(f"a topic stands there once, but {twice[0]!r} more often")
+        return topics
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint in memory.
+
+    `weights` maps parameter names to arrays of any floating type; models compute in single precision.
+    """
+
+    config: CheckpointConfig
+    weights: Mapping[str, NDArray[Any]]
+    tokenizer: Tokenizer
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    card: str = ""
+
+    def save(self, path: Path) -> None:
+        """Write the folder `path`, replacing what is there only once the new one is complete.
+
+        Raises:
+            DialogCvaeError: it cannot be written; what was there is untouched.
+        """
+        parts: dict[str, bytes] = {
+            WEIGHTS: serialise_weights({name: np.ascontiguousarray(w) for name, w in self.weights.items()}),
+            TOKENIZER: self.tokenizer.to_bytes(),
+            METRICS: _json_bytes(self.metrics),
+        }
+        content = self.config.model_dump(mode="json") | {"files": {name: _sha256(data) for name, data in parts.items()}}
+        content["checksum"] = _checksum(content)
+        replace_folder(path, parts | {CARD: self.card.encode(errors="replace"), CONFIG: _json_bytes(content)})
+
+    @classmethod
+    def load(cls, path: str | Path) -> Checkpoint:
+        """Read and verify a checkpoint folder.
+
+        Raises:
+            CheckpointError: naming the part that is missing, truncated, changed or of another format.
+        """
+        for _ in range(_READS - 1):
+            before = _identity(path)
+            try:
+                return _load(_folder(path))
+            except CheckpointError:
+                if before is not None and before == _identity(path):
+                    raise
+        return _load(_folder(path))
+
+
+def _load(folder: Path) -> Checkpoint:
+    content = _read_config(folder / CONFIG)
+    parts = _verified_parts(folder, content.pop("files"))
+    try:
+        config = CheckpointConfig.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise CheckpointError(
+            f"{folder / CONFIG}: field {place}: {first['msg'].removeprefix('Value error, ')}"
+        ) from None
+    try:
+        weights: dict[str, NDArray[Any]] = load_weights(parts[WEIGHTS])
+    except (SafetensorError, KeyError) as error:
+        raise CheckpointError(f"{folder / WEIGHTS}: not a readable safetensors file ({error})") from None
+    try:
+        tokenizer = Tokenizer.from_bytes(parts[TOKENIZER])
+    except CheckpointError as error:
+        raise CheckpointError(f"{folder / TOKENIZER}: {error}") from None
+    if len(tokenizer) != config.vocab_size:
+        raise CheckpointError(
+            f"{folder / TOKENIZER}: has {len(tokenizer)} pieces, but {CONFIG} says vocab_size {config.vocab_size}"
+        )
+    metrics = _json_object(folder / METRICS, parts[METRICS])
+    return Checkpoint(config, weights, tokenizer, metrics, parts[CARD].decode(errors="replace"))
+
+
+def _folder(path: str | Path) -> Path:
+    """Where the checkpoint is: at `path`, or at its side name when writing it anew was cut short."""
+    folder = Path(path)
+    if not str(path) or "\0" in str(path):  # neither names a folder, though Path("") is the one we are in
+        raise CheckpointError(f"{str(path)!r}: no checkpoint folder there")
+    try:
+        if folder.is_dir():
+            return folder
+        if folder.exists():
+            raise CheckpointError(f"{path}: is a file, and a checkpoint is a folder")
+        if previous_name(folder).is_dir():
+            return previous_name(folder)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
+    raise CheckpointError(f"{path}: no checkpoint folder there")
+
+
+def _identity(path: str | Path) -> tuple[int, int] | None:
+    """Which folder is at `path` just now; another one once it was replaced. None when there is none."""
+    try:
+        status = Path(path).stat()
+    except (OSError, ValueError):
+        return None
+    return status.st_ino, status.st_ctime_ns
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _json_bytes(content: Mapping[str, Any]) -> bytes:
+    """The content as UTF-8; half of a surrogate pair, which that has no bytes for, stays the escape it came from."""
+    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode(errors="backslashreplace")
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    """SHA-256 of the content in a canonical spelling, itself left out."""
+    rest = {key: value for key, value in content.items() if key != "checksum"}
+    return _sha256(json.dumps(rest, sort_keys=True, ensure_ascii=True).encode())
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: missing") from None
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _verified_parts(folder: Path, hashes: Mapping[str, str]) -> dict[str, bytes]:
+    """The parts beside `config.json`, each but the card held against the hash that it lists."""
+    if missing := [name for name in (WEIGHTS, TOKENIZER) if name not in hashes]:
+        raise CheckpointError(f"{folder / CONFIG}: field files: no SHA-256 of {' and '.join(missing)}")
+    parts = {name: _read_bytes(folder / name) for name in (WEIGHTS, TOKENIZER, METRICS, CARD)}
+    for name, expected in hashes.items():
+        if name in parts and name != CARD and (found := _sha256(parts[name])) != expected:
+            raise CheckpointError(
+                f"{folder / name}: truncated or changed: its SHA-256 is {found[:12]}..., "
+                f"{CONFIG} says {str(expected)[:12]}..."
+            )
+    return parts
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    """The verified content of `config.json`, without its checksum."""
+    content = _json_object(path, _read_bytes(path))
+    if content.get("format", FORMAT) != FORMAT:
+        raise CheckpointError(f"{path}: format {content['format']!r}; this version reads format {FORMAT}")
+    if not isinstance(content.get("files"), dict):
+        raise CheckpointError(f"{path}: not a checkpoint's configuration (no field `files`)")
+    if content.pop("checksum", None) != _checksum(content):
+        raise CheckpointError(f"{path}: changed since it was written (its checksum does not fit)")
+    return content
+
+
+def _json_object(path: Path, data: bytes) -> dict[str, Any]:
+    """The JSON object in a file."""
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: not valid JSON ({error})") from None
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path}: must hold a JSON object, not {type(content).__name__}")
+    return content

@@ -1,0 +1,88 @@
+"""Files and folders that are written whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from dialog_cvae.errors import CheckpointError, DialogCvaeError
+
+
+def replace_folder(path: Path, parts: Mapping[str, bytes]) -> None:
+    """Write files into a new folder and put it in the place of `path`.
+
+    The old folder steps aside for the moment between two renames; if the process dies there, `Checkpoint.load` finds it
+    under its side name.
+
+    Raises:
+        DialogCvaeError: the folder cannot be written; what was there is untouched.
+    """
+    fresh, previous = _beside(path, "new"), previous_name(path)
+    with _written(path):
+        if path.exists() and not path.is_dir():
+            raise CheckpointError(f"{path}: is a file, and a checkpoint is a folder")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(fresh, ignore_errors=True)
+        try:
+            fresh.mkdir()
+            for name, data in parts.items():
+                _write(fresh / name, data)
+            if path.exists():
+                shutil.rmtree(previous, ignore_errors=True)
+                path.rename(previous)
+            fresh.rename(path)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+        shutil.rmtree(previous, ignore_errors=True)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that readers see either the old or the new content.
+
+    Raises:
+        DialogCvaeError: the file cannot be written; what was there is untouched.
+    """
+    fresh = _beside(path, "new")
+    with _written(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            _write(fresh, data)
+            fresh.replace(path)
+        finally:
+            fresh.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _written(path: Path) -> Iterator[None]:
+    """Say what the operating system refuses as an error of ours, and so what no path can hold, such as a null byte."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DialogCvaeError(f"{path}: cannot be written ({reason})") from None
+
+
+def _write(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def previous_name(path: Path) -> Path:
+    """Where the old folder is while `replace_folder` replaces it."""
+    return _beside(path, "previous")
+
+
+def _beside(path: Path, role: str) -> Path:
+    """A side name of what is, or is to be, at `path`.
+
+    Raises:
+        DialogCvaeError: it has no name in its folder, as `.` and `/` have none.
+    """
+    if not path.name:
+        raise DialogCvaeError(f"{path}: cannot be written (it names a folder to be in, but nothing in it)")
+    return path.with_name(f".{path.name}.{role}")

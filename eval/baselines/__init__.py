@@ -1,0 +1,1 @@
+"""Rows without a model: random, constant, nearest and human replies."""

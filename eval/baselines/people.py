@@ -1,0 +1,100 @@
+"""People as a row of a table: the references of a context against each other, one left out at a time.
+
+With R references of a context and s(h, r) the score of a hypothesis against a reference::
+
+    precision = mean over i of max over j != i of s(r_i, r_j)           one person's reply against the others'
+    recall    = mean over j of max over i in H_j of s(r_i, r_j)         n people's replies against one more person's
+
+where H_j are n of the references without r_j, drawn anew for each j. A reference never meets itself, but may meet a
+copy: the published file has a reply twice in many contexts. Against a model's row each hypothesis has one reference
+less to match, so that the figures are a little low.
+
+Only the first reference was said in the context. The others are what people said in similar training contexts, in the
+published file picked by a classifier that learnt from people's judgements. Where `eval.references.builder` made them
+without any such judgement, the row says how well replies that were retrieved match others retrieved for the same
+context, and what was said: it is neither a ceiling nor a measure of people, and near to the retrieval rows of
+`eval.baselines`, whose replies are among these references.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from dialog_cvae.types import Conversation
+from eval.baselines.without_model import replied, shuffled
+from eval.contexts import Place, seeded_windows
+from eval.generation import Sampled
+from eval.metrics.matching import Context, PrecisionRecall
+from eval.metrics.tokens import metric_tokens
+from eval.references.multi_reference import References
+
+
+class LeftOut(NamedTuple):
+    """The references of one context as small contexts to score.
+
+    Attributes:
+        as_hypothesis: R contexts; in each one reference is the only hypothesis, the others are its references.
+        as_reference: R contexts; in each one reference is the only reference, at most n of the others the hypotheses.
+    """
+
+    as_hypothesis: list[Context]
+    as_reference: list[Context]
+
+
+def leave_one_out(
+    references: References, conversations: Sequence[Conversation], n: int, seed: int
+) -> dict[Place, LeftOut]:
+    """The references of each context against each other, for contexts that have at least two.
+
+    Args:
+        references: of the conversations.
+        conversations: whose contexts, in the order of the result.
+        n: hypotheses for recall, at least 1; all other references where they are fewer.
+        seed: of the draws.
+    """
+    found = {}
+    for window, rng in seeded_windows(conversations, seed):
+        row = references.get(window.place)
+        if row is None or len(row.responses) < 2:
+            continue
+        said = [metric_tokens(text) for text in row.responses]
+        parts = [(one, said[:index] + said[index + 1 :]) for index, one in enumerate(said)]
+        found[window.place] = LeftOut(
+            [([one], others) for one, others in parts], [(shuffled(others, n, rng), [one]) for one, others in parts]
+        )
+    return found
+
+
+def human_scores(
+    left_out: LeftOut, score: Callable[[Context], Mapping[str, PrecisionRecall]]
+) -> dict[str, PrecisionRecall]:
+    """Precision and recall of one context by the module's formulas.
+
+    Args:
+        left_out: of the context.
+        score: scores of a small context by name. A name may be missing, as embedding scores are where no word is known;
+            the mean is then over the rest, and a score without any precision or recall is missing in the result too.
+    """
+    as_hypothesis, as_reference = ([score(context) for context in contexts] for contexts in left_out)
+    found = {}
+    for name in dict.fromkeys(name for scores in as_hypothesis for name in scores):
+        precisions = [scores[name].precision for scores in as_hypothesis if name in scores]
+        recalls = [scores[name].recall for scores in as_reference if name in scores]
+        if recalls:
+            found[name] = PrecisionRecall(sum(precisions) / len(precisions), sum(recalls) / len(recalls))
+    return found
+
+
+def human_replies(references: References, conversations: Sequence[Conversation], n: int, seed: int) -> list[Sampled]:
+    """At most n references of each context as its replies, for what is measured of replies alone, such as diversity.
+
+    They are not to be scored against the references that they are; `leave_one_out` is for that. A context without
+    references has the reply that was said.
+    """
+    found = []
+    for window, rng in seeded_windows(conversations, seed):
+        row = references.get(window.place)
+        said = (window.reply.text,) if row is None else row.responses
+        found.append(replied(window, shuffled(said, n, rng)))
+    return found

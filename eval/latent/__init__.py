@@ -1,0 +1,1 @@
+"""What the latent variable knows: likelihood, KL, mutual information, active units."""

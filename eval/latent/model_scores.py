@@ -1,0 +1,144 @@
+"""What a checkpoint makes of the responses that were given: likelihoods, and what its latent code knows of them.
+
+Shape legend: W windows, in the corpus's order; Z latent dimensions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from dialog_cvae.config import SviConfig
+from dialog_cvae.data.batches import EncodedCorpus
+from dialog_cvae.model.cvae import CVAE
+from dialog_cvae.model.elbo import evaluate_elbo
+from dialog_cvae.model.svi import in_effect
+from dialog_cvae.nn import distributions
+from dialog_cvae.types import Gaussian
+from eval.latent.information import Posteriors, kl_per_dimension, mutual_information
+from eval.latent.likelihood import importance_weighted_nll, posteriors, subset_perplexity
+
+ON_ALL = 10  # importance samples of every window, at most; what is asked for beyond it, a few windows get
+FEW = 300
+MIXTURE = 6_000  # windows in the aggregate posterior, at most: its cost grows with their square
+
+Bar = Callable[[int, str], "tqdm[Any]"]
+
+
+class ModelScores(NamedTuple):
+    """What a checkpoint makes of W responses.
+
+    Attributes:
+        figures: by name, as JSON, nats for each response unless `elbo`, `information` or `likelihood`
+            say otherwise; what is not finite is None. The names that begin with `paper_` are after its protocol.
+        columns: (W,) by name: `kl` and, where z was drawn for it, the importance-weighted `iw_nll`.
+        posterior_mean: (W, Z) of q(z | x, c).
+    """
+
+    figures: dict[str, Any]
+    columns: dict[str, NDArray[np.float64]]
+    posterior_mean: NDArray[np.float32]
+
+
+def model_scores(
+    model: CVAE,
+    corpus: EncodedCorpus,
+    *,
+    svi: SviConfig | None = None,
+    seed: int = 0,
+    importance_samples: int = 0,
+    bar: Bar,
+) -> ModelScores:
+    """Score every response of a corpus.
+
+    Args:
+        model: in evaluation mode.
+        corpus: encoded for it, with at least one window.
+        svi: how its posteriors are refined, if at all; the figures then say by how many steps, `refined_steps`.
+        seed: of the noise.
+        importance_samples: K, draws of z from the posterior for the importance-weighted likelihood: at most ON_ALL for
+            every window and, where K is more, all K for FEW windows, chosen by the seed; 0 for none.
+        bar: makes progress bars.
+    """
+    with bar(corpus.windows, "scoring") as shown:
+        elbo = evaluate_elbo(model, corpus, svi=svi, seed=seed, advance=shown.update)
+    found = posteriors(model, corpus, svi=svi, seed=seed)
+    columns = {"kl": _kl(found)}
+    figures = {**elbo.figures(), **_paper(model, corpus, svi, seed), **_latent(found, seed)}
+    if (refined := in_effect(svi, model)) is not None:
+        figures["refined_steps"] = refined.steps
+    if importance_samples:
+        with bar(corpus.windows, "importance sampling") as shown:
+            draws = min(importance_samples, ON_ALL)
+            weighted = importance_weighted_nll(
+                model, corpus, corpus.responses, [draws], svi=svi, seed=seed, advance=shown.update
+            )
+        columns["iw_nll"] = weighted.nll[draws]
+        figures |= {"iw_samples": draws, "iw_nll": weighted.nats[draws], "iw_perplexity": weighted.perplexity[draws]}
+    if importance_samples > ON_ALL:
+        figures["iw_few"] = _few(model, corpus, svi, seed, importance_samples, bar)
+    return ModelScores(_finite(figures), columns, found.posterior_mean.astype(np.float32))
+
+
+def _kl(found: Posteriors) -> NDArray[np.float64]:
+    """KL of each window, (W,)."""
+    tensors = [torch.from_numpy(np.asarray(array, dtype=np.float64)) for array in found]
+    kl: NDArray[np.float64] = distributions.kl(Gaussian(*tensors[:2]), Gaussian(*tensors[2:])).sum(-1).numpy()
+    return kl
+
+
+def _paper(model: CVAE, corpus: EncodedCorpus, svi: SviConfig | None, seed: int) -> dict[str, Any]:
+    """Rec-P and KL as the paper has them."""
+    subset = subset_perplexity(model, corpus, svi=svi, seed=seed)
+    return {
+        "paper_rec_perplexity": subset.perplexity,
+        "paper_kl": subset.kl,
+        "paper_windows": subset.windows,
+        "paper_batches": subset.batches,
+    }
+
+
+def _latent(found: Posteriors, seed: int) -> dict[str, Any]:
+    """KL by dimension, and the two parts of the KL in section 3.3 of the paper."""
+    windows = len(found.posterior_mean)
+    chosen = np.sort(np.random.default_rng(seed).permutation(windows)[:MIXTURE])
+    try:
+        figures: dict[str, Any] = {"kl_per_dimension": kl_per_dimension(found).tolist()}
+    except ValueError:  # a model so far off that a variance is not finite
+        return {}
+    if windows > 1:
+        parts = mutual_information(Posteriors(*(array[chosen] for array in found)), seed=seed)
+        figures |= {
+            "mutual_information": parts.plug_in,
+            "mutual_information_leave_one_out": parts.leave_one_out,
+            "mutual_information_cap": parts.cap,
+            "mutual_information_windows": parts.n,
+            "marginal_kl": parts.marginal_kl,
+            "kl_from_context": parts.from_context,
+        }
+    return figures
+
+
+def _few(
+    model: CVAE, corpus: EncodedCorpus, svi: SviConfig | None, seed: int, samples: int, bar: Bar
+) -> dict[str, Any]:
+    """Bounds of a few windows' likelihood with few and with many draws, which say how far the bound still falls."""
+    chosen = np.sort(np.random.default_rng(seed).permutation(corpus.responses)[:FEW])
+    ks = [1, ON_ALL, *(k for k in (50, 100) if k < samples), samples]
+    with bar(len(chosen), f"importance sampling, {samples} draws") as shown:
+        weighted = importance_weighted_nll(model, corpus, chosen, ks, svi=svi, seed=seed, advance=shown.update)
+    nll = {str(k): weighted.nats[k] for k in ks}
+    return {"responses": len(chosen), "samples": samples, "nll": nll, "perplexity": weighted.perplexity[samples]}
+
+
+def _finite(figures: Any) -> Any:
+    """Figures with None for what JSON has no number for."""
+    if isinstance(figures, dict):
+        return {name: _finite(value) for name, value in figures.items()}
+    return None if isinstance(figures, float) and not math.isfinite(figures) else figures

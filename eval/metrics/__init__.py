@@ -1,0 +1,1 @@
+"""Pure metrics: tokens or arrays in, numbers out."""

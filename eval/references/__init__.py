@@ -1,0 +1,1 @@
+"""Several references for each context: found, filtered, stored and counted."""

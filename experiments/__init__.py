@@ -1,0 +1,1 @@
+"""The paper's experiments, each a table from one command; above training and eval."""

@@ -1,0 +1,208 @@
+"""Section 6.1 of the paper: language modelling on the Penn Treebank (Table 1, Figure 5, Table 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from dialog_cvae.config import SentenceModelConfig, SviConfig
+from dialog_cvae.model.svi import work
+from eval.report import markdown_table
+from experiments.measures import Figures, config_of, estimates, measured_rows, pace
+from experiments.page import INTERVAL, Column, Page, Section, facts, shown, table
+from experiments.plan import Asked, Budget, Experiment, Fitted, Layer, Row, SizeName
+from experiments.plots import draw_curves
+from training.metrics_log import read_metrics
+from training.sweep.summary import estimate
+
+COLUMNS: tuple[Column, ...] = (
+    ("reconstruction", "Rec", 2),
+    ("kl", "KL", 3),
+    ("elbo", "ELBO", 2),
+    ("perplexity_bound", "PPL (bound)", 2),
+    ("iw_nll", "IW -log p", 2),
+    ("iw_perplexity", "IW PPL", 2),
+    ("mi", "MI", 2),
+    ("active_units", "active units", 1),
+)
+MONOTONIC: Layer = {"kind": "monotonic", "ratio": 9 / 40}
+CYCLICAL: Layer = {"kind": "cyclical", "cycles": 4, "ratio": 0.45}
+RESTARTS: Layer = {"kind": "cosine_restarts", "cycles": 4}
+HALF: Layer = {"stop": 0.5}
+
+
+def _paper(reconstruction: float, kl: float, elbo: float, perplexity: float | None = None) -> dict[str, float]:
+    figures = {"reconstruction": reconstruction, "kl": kl, "elbo": elbo}
+    return figures if perplexity is None else figures | {"perplexity_bound": perplexity}
+
+
+SVI: Layer = {"svi": {"steps": 10}}
+M, C, MC, CC = "vae-m", "vae-c", "vae-m-cyclical-rate", "vae-c-constant-rate"
+ROWS = (
+    Row("lm", "language model without z (exact)", {"sentence": {"latent_size": 0}}),
+    Row("vae-constant", "VAE, constant beta 1", {"beta": {"kind": "constant"}}),
+    Row(M, "VAE M: monotonic beta, constant rate", {"beta": MONOTONIC}, _paper(101.73, 0.907, -102.63, 108.09)),
+    Row(
+        C,
+        "VAE C: cyclical beta, cyclical rate",
+        {"beta": CYCLICAL, "learning_rate": RESTARTS},
+        _paper(100.51, 1.955, -102.46, 107.25),
+    ),
+    Row(CC, "cyclical beta, constant rate", {"beta": CYCLICAL}, _paper(101.30, 1.457, -102.76)),
+    Row(
+        MC,
+        "monotonic beta, cyclical rate",
+        {"beta": MONOTONIC, "learning_rate": RESTARTS},
+        _paper(101.74, 0.748, -102.49),
+    ),
+    Row(
+        "vae-m-half",
+        "VAE M, beta at most 0.5",
+        {"beta": {**MONOTONIC, **HALF}},
+        _paper(97.36, 9.605, -106.96, 132.57),
+    ),
+    Row(
+        "vae-c-half",
+        "VAE C, beta at most 0.5",
+        {"beta": {**CYCLICAL, **HALF}, "learning_rate": RESTARTS},
+        _paper(95.22, 9.484, -104.70, 118.78),
+    ),
+    Row(
+        "sa-m-best",
+        "SA-VAE M, best validation",
+        {},
+        _paper(100.75, 1.796, -102.54, 107.64),
+        of="sa-m",
+        best=True,
+    ),
+    Row("sa-m", "SA-VAE M, last update", {"beta": MONOTONIC, "train": SVI}, _paper(101.83, 1.053, -102.89, 109.33)),
+    Row(
+        "sa-c",
+        "SA-VAE C",
+        {"beta": CYCLICAL, "learning_rate": RESTARTS, "train": SVI},
+        _paper(100.50, 2.261, -102.76, 108.71),
+    ),
+)
+PAPER_RATIO = 472 / 30  # seconds of a pass of the paper's SA-VAE and of its VAE
+TINY = {"embedding_size": 8, "encoder_size": 8, "decoder_size": 8, "latent_size": 4}
+SMOKE = Budget(
+    "ptb",
+    {"tokenizer": {"vocab_size": 200}, "sentence": TINY, "train": {"max_steps": 8, "validate_every": 4}},
+    1,
+    3,
+    20,
+    "8 updates of a tiny model, to see that it runs.",
+    {key: {"train": {"svi": {"steps": 2}}} for key in ("sa-m", "sa-c")},
+)
+SMALL = Budget(
+    "ptb-small",
+    {},
+    1,
+    20,
+    400,
+    "LSTMs of 64 where the paper has 256, 4,000 updates (3 passes) where it has 40 passes, dropout 0.2 at rate 2e-3; "
+    "the 2,000 most frequent words (86% of the text), so that perplexities are not those of 10,000. An update of the "
+    "VAE takes 0.03 s of a core.",
+    {key: {"train": {"svi": {"steps": 4}, "max_steps": 1_000}} for key in ("sa-m", "sa-c")},
+)
+PAPER = Budget("ptb", {}, 5, 500, 3_761, "the released code's sizes and 40 passes; meant for a GPU.")
+BUDGETS: Mapping[SizeName, Budget] = {"smoke": SMOKE, "small": SMALL, "paper": PAPER}
+_WITH_SVI = SMALL._replace(about=f"{SMALL.about} SA-VAE has 4 steps of refinement in place of 10, and 1,000 updates.")
+EXPERIMENT = Experiment(
+    "ptb",
+    "Penn Treebank (section 6.1: Table 1, Figure 5; section 6.4: Table 4)",
+    ROWS,
+    {**BUDGETS, "small": _WITH_SVI},
+)
+ABOUT = (
+    "Rec is -log p(x | z) with one z from q, PPL (bound) is exp(-ELBO / tokens) with `</s>`: both as in Table 1. The "
+    "language model's figures are exact, a bound's are not: beside it stands the importance-weighted likelihood "
+    "({draws} draws, {scored} sentences), from which a perplexity should be read. MI is the plug-in estimate on "
+    "the same sentences."
+)
+ABOUT_EFFECTS = (
+    "Main effects of the 2 x 2 of Table 4: half the sum of the two differences, for each seed. The paper calls the "
+    "gain of C over M the schedule's of beta; M and C differ in the learning rate too."
+)
+
+
+def report(experiment: Experiment, asked: Asked, rows: Sequence[Fitted]) -> Page:
+    """Measure and draw."""
+    budget = experiment.budgets[asked.size]
+    found = measured_rows(rows, budget)
+    means = {key: estimates(list(seeds.values())) for key, seeds in found.items()}
+    about = ABOUT.format(draws=budget.draws, scored=f"{budget.scored:,}")
+    sections = [
+        Section("", [*facts(experiment, asked, budget), "", *table(rows, means, COLUMNS), "", INTERVAL, "", about]),
+        Section("What the refinement costs", cost(rows)),
+        Section("Table 4: schedules of beta and of the learning rate", [*effects(found), "", ABOUT_EFFECTS]),
+    ]
+    content = {"figures": found, "estimates": means}
+    return Page(experiment, asked, sections, draw(rows, (M, C, CC, MC, "vae-constant"), asked.out, "ptb"), content)
+
+
+def draw(rows: Sequence[Fitted], keys: Sequence[str], out: Path, name: str) -> dict[str, str]:
+    """Learning curves of some rows, as in Figure 5."""
+    runs = {
+        each.row.name: [read_metrics(run) for run in each.folders.values()]
+        for each in rows
+        if each.row.key in keys and each.folders
+    }
+    if not runs:
+        return {}
+    file = f"{name}-curves.png"
+    draw_curves(runs, out / file)
+    return {file: "Validation curves: mean over seeds, and from the least to the greatest"}
+
+
+def cost(rows: Sequence[Fitted]) -> list[str]:
+    """How much longer an update of SA-VAE takes than one of the VAE, and how many products it cannot do without.
+
+    Counted are matrix products with the weights of encoder (E) and decoder (D), each of one multiplication a weight and
+    word. An update of the VAE has 3 (E + D): forward, to the inputs, to the weights. A step of refinement goes forward
+    and back to z, 2 D; differentiating it takes each of these products once more to what it was multiplied with and
+    once to the weights, 4 D.
+    """
+    runs = {each.row.key: next(iter(each.folders.values())) for each in rows if each.folders}
+    if not {M, "sa-m"} <= runs.keys():
+        return ["The cells of VAE M and SA-VAE M are not both there."]
+    config = config_of(runs["sa-m"])
+    steps, ratio = config.train.svi.steps, pace(runs["sa-m"]) / pace(runs[M])
+    least, with_ten = (least_products(config.sentence, config.tokenizer.vocab_size, each) for each in (steps, 10))
+    return [
+        f"An update of SA-VAE M with {steps} steps took {ratio:.1f} times as long as one of VAE M (medians); the "
+        f"paper's, with 10, {PAPER_RATIO:.1f} times. By the count of matrix products it is {least:.1f} times the work "
+        f"where the steps are differentiated exactly ({with_ten:.1f} times with 10 steps): a ratio below that is "
+        "overhead which the VAE has too."
+    ]
+
+
+def least_products(sizes: SentenceModelConfig, words: int, steps: int) -> float:
+    """Products of an SA-VAE's update in units of the VAE's; see `cost`."""
+    layers, latent = sizes.layers, sizes.latent_size if sizes.z_to_inputs else 0
+    encoder = 4 * sizes.encoder_size * (sizes.embedding_size + sizes.encoder_size * (2 * layers - 1))
+    decoder = 4 * sizes.decoder_size * (sizes.embedding_size + latent + sizes.decoder_size * (2 * layers - 1))
+    decoder += sizes.decoder_size * words
+    return work(encoder, decoder, SviConfig(steps=steps))
+
+
+def effects(found: Mapping[str, Mapping[int, Figures]]) -> list[str]:
+    """The table of main effects, over the seeds that all four cells have."""
+    seeds = set.intersection(*(set(found.get(key, {})) for key in (M, C, MC, CC)))
+    if not seeds:
+        return ["The four cells are not all there."]
+    lines = []
+    for name, title, digits in (*COLUMNS[:3], COLUMNS[4]):
+        values = {key: [found[key][seed][name] for seed in sorted(seeds)] for key in (M, C, MC, CC)}
+        columns = list(zip(values[M], values[C], values[MC], values[CC], strict=True))
+        of_beta = estimate([(cc + c - m - mc) / 2 for m, c, mc, cc in columns])
+        of_rate = estimate([(mc + c - m - cc) / 2 for m, c, mc, cc in columns])
+        together = estimate([c - m for m, c, _, _ in columns])
+        lines.append([title, *(shown(each, digits) for each in (of_beta, of_rate, together))])
+    head = [
+        "figure (nats)",
+        "cyclical instead of monotonic beta",
+        "cyclical instead of constant rate",
+        "C instead of M",
+    ]
+    return markdown_table(head, lines)

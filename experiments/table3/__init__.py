@@ -1,0 +1,1 @@
+"""Table 3: fit, evaluate and compare the cells of the paper's dialog experiment."""

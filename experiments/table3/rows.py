@@ -1,0 +1,194 @@
+"""Evaluate the rows of Table 3: what they share is loaded once, and they are evaluated side by side.
+
+What was found before is looked up first; only where something is missing are vectors and tagger loaded and processes
+begun. Every part is kept as soon as it is found, so that a run that is cut off loses no more than it was working on.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import joblib
+import torch
+from tqdm import tqdm
+
+from dialog_cvae.data.cache import Cache, Kind
+from dialog_cvae.errors import DialogCvaeError
+from dialog_cvae.storage.checkpoint import Checkpoint
+from eval import evaluation_cache
+from eval.baselines.baseline_rows import PEOPLE, honest_replies
+from eval.evaluation import Evaluation, Replies, Settings, combined, modelled, score, scores_origin
+from eval.held_out import HeldOut, Yardstick
+from eval.latent.model_scores import ModelScores
+from eval.reply_scores import ReplyScores
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What rows are evaluated on, and how.
+
+    Attributes:
+        held_out: with its training conversations.
+        settings: of every evaluation.
+        cache: folder that keeps what is found.
+        jobs: processes at a time.
+        device: that computes with models.
+    """
+
+    held_out: HeldOut
+    settings: Settings
+    cache: Path
+    jobs: int = 1
+    device: str = "cpu"
+
+
+class Failure(NamedTuple):
+    """Why a row could not be evaluated."""
+
+    reason: str
+
+
+def evaluate_rows(checkpoints: Mapping[str, Path], bench: Bench) -> dict[str, Evaluation | Failure]:
+    """Evaluate checkpoints, and the rows that keep them honest.
+
+    Args:
+        checkpoints: folders by the names of rows.
+        bench: what on, and how.
+
+    Returns:
+        By name: the checkpoints first, in their order.
+
+    Raises:
+        DialogCvaeError: a process was killed; what was found is kept.
+    """
+    lean = replace(bench, held_out=replace(bench.held_out, references=None, vectors=None, train=None))
+    models = _all_of("checkpoints", _model, {name: (path, lean) for name, path in checkpoints.items()}, bench)
+    rows = {name: found[1] for name, found in models.items() if not isinstance(found, Failure)}
+    rows |= honest_replies(bench.held_out, bench.settings, Cache(bench.cache, _say))
+    scores = _scores(rows, bench)
+    evaluations: dict[str, Evaluation | Failure] = {}
+    for name in (*models, *(name for name in rows if name not in models)):
+        model, found = models.get(name), scores.get(name)
+        if isinstance(model, Failure):
+            evaluations[name] = model
+        elif isinstance(found, ReplyScores):
+            evaluations[name] = combined(bench.held_out, None if model is None else model[0], rows[name], found)
+        elif found is not None:
+            evaluations[name] = found
+    return evaluations
+
+
+def _model(cache: Cache, path: Path, bench: Bench) -> tuple[ModelScores, Replies]:
+    return modelled(Checkpoint.load(path), path, bench.device, bench.held_out, bench.settings, cache, _no_bar)
+
+
+def _scores(rows: Mapping[str, Replies], bench: Bench) -> dict[str, ReplyScores | Failure]:
+    """What the replies of each row are worth."""
+    shared: list[Yardstick] = []
+
+    def task(name: str, replies: Replies) -> tuple[Any, ...]:
+        people = name == PEOPLE
+        return scores_origin(replies, bench.held_out, bench.settings, people), replies, bench.settings, people, shared
+
+    def load() -> None:
+        every = (one for replies in rows.values() for part in replies if part is not None for one in part)
+        shared.append(bench.held_out.yardstick(every))
+
+    return _all_of("rows", _score, {name: task(name, replies) for name, replies in rows.items()}, bench, load)
+
+
+def _score(
+    cache: Cache,
+    origin: dict[str, Any],
+    replies: Replies,
+    settings: Settings,
+    people: bool,
+    shared: Sequence[Yardstick],
+) -> ReplyScores:
+    return cache.get(
+        evaluation_cache.SCORES, origin, lambda: score(replies, shared[0], settings, _no_bar, people=people)
+    )
+
+
+def _all_of(
+    what: str,
+    work: Callable[..., T],
+    tasks: Mapping[str, tuple[Any, ...]],
+    bench: Bench,
+    prepare: Callable[[], object] = lambda: None,
+) -> dict[str, T | Failure]:
+    """The results of tasks by name: what is kept at once, the rest by processes side by side.
+
+    Args:
+        what: they are about, for people.
+        work: called with a cache and the arguments of a task.
+        tasks: arguments by name.
+        bench: says how many at a time.
+        prepare: called once before there is anything to do.
+    """
+    found: dict[str, T | Failure] = {}
+    for name, arguments in tasks.items():
+        try:
+            found[name] = work(_KeptOnly(bench.cache, _say), *arguments)
+        except _NotKeptError:
+            continue
+        except (DialogCvaeError, OSError) as error:
+            found[name] = Failure(str(error))
+    rest = [name for name in tasks if name not in found]
+    if rest:
+        prepare()
+        jobs = min(bench.jobs, len(rest))
+        parallel = joblib.Parallel(n_jobs=jobs, return_as="generator")
+        calls = (joblib.delayed(_caught)(jobs > 1, work, bench.cache, tasks[name]) for name in rest)
+        try:
+            with tqdm(total=len(rest), desc=f"evaluating {what}", unit="", disable=None, file=sys.stderr) as bar:
+                for name, result in zip(rest, parallel(calls), strict=True):
+                    found[name] = result
+                    bar.update()
+        except BrokenProcessPool:
+            raise DialogCvaeError(
+                "a process that evaluated was killed, for lack of memory perhaps; the same command goes on, with fewer "
+                "--jobs perhaps"
+            ) from None
+    return {name: found[name] for name in tasks}
+
+
+def _caught(aside: bool, work: Callable[..., T], cache: Path, arguments: tuple[Any, ...]) -> T | Failure:
+    """Do a task; a process aside takes one core, and leaves Ctrl-C to the first."""
+    if aside:
+        torch.set_num_threads(1)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        return work(Cache(cache, _say), *arguments)
+    except (DialogCvaeError, OSError) as error:
+        return Failure(str(error))
+
+
+class _NotKeptError(Exception):
+    """Something would have to be made."""
+
+
+class _KeptOnly(Cache):
+    """Makes nothing."""
+
+    def get(self, kind: Kind[T], origin: Mapping[str, Any], make: Callable[[], T]) -> T:
+        def refuse() -> T:
+            raise _NotKeptError
+
+        return super().get(kind, origin, refuse)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def _no_bar(total: int, what: str) -> tqdm[Any]:
+    return tqdm(total=total, desc=what, disable=True)

@@ -1,0 +1,156 @@
+"""Section 4 of the paper: ten one-hot sequences in a latent plane under three schedules (Figures 3 and 4)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from dialog_cvae.data.readers.toy import SEQUENCES
+from dialog_cvae.data.sentences import Sentences
+from dialog_cvae.model.sentence_vae import SentenceVAE
+from experiments import sentence_plots
+from experiments.measures import estimates, final_model, measured_rows, split_of
+from experiments.page import INTERVAL, Page, Section, facts, table
+from experiments.plan import Asked, Budget, Experiment, Fitted, Row
+from training.metrics_log import LATENTS_FILE, read_metrics
+
+FLOOR = math.log(SEQUENCES)
+GRID = 81  # points a dimension
+EDGE = 5.0  # of the grid, in standard deviations of the prior; beyond it lie 6e-7 of its mass a dimension
+COLUMNS = (
+    ("reconstruction", "reconstruction", 3),
+    ("kl", "KL", 3),
+    ("elbo", "ELBO", 3),
+    ("exact_nll", "-log p(x), exact", 4),
+    ("posterior_gap", "KL(q, p(z given x))", 3),
+    ("mi", "mutual information", 3),
+    ("active_units", "active units", 1),
+)
+# Read off the paper's Figure 3 at 40,000 steps, to 0.1 nats.
+ROWS = (
+    Row(
+        "constant",
+        "constant",
+        {"beta": {"kind": "constant"}},
+        {"reconstruction": 2.15, "kl": 0.1, "elbo": -2.3},
+    ),
+    Row(
+        "monotonic",
+        "monotonic",
+        {"beta": {"kind": "monotonic"}},
+        {"reconstruction": 1.35, "kl": 0.95, "elbo": -2.3},
+    ),
+    Row(
+        "cyclical",
+        "cyclical",
+        {"beta": {"kind": "cyclical"}},
+        {"reconstruction": 0.7, "kl": 1.6, "elbo": -2.3},
+    ),
+)
+_SMOKE = {"max_steps": 40, "validate_every": 10, "save_every": 40, "log_every": 5}
+EXPERIMENT = Experiment(
+    "toy",
+    "Toy: ten sequences in a latent plane (section 4, Figures 3 and 4)",
+    ROWS,
+    {
+        "smoke": Budget(
+            "toy", {"train": _SMOKE, "beta": {"warmup_steps": 10}}, 1, 10, 20, "40 updates, to see that it runs."
+        ),
+        "small": Budget(
+            "toy",
+            {"train": {"max_steps": 8_000, "validate_every": 100}, "beta": {"warmup_steps": 2_000}},
+            1,
+            100,
+            500,
+            "8,000 updates, a fifth of the paper's.",
+        ),
+        "paper": Budget("toy", {}, 1, 500, 500, "the paper's 40,000 updates; some 8 minutes of one core a schedule."),
+    },
+    {"smoke": {"points": 21}},
+)
+TEXT = """\
+Every way to share ln 10 = {floor:.3f} nats between reconstruction and KL is equally good to the ELBO: a model that
+ignores z and one whose z names the sequence have the same likelihood. That is why the KL can vanish at no cost, and why
+the thick lines of the first plot (the negative ELBO) meet at the floor whatever the schedule. What the paper plots
+there, the loss with its beta (thin), falls below the floor wherever beta is below 1: it is no bound of anything. The
+exact likelihood is an integral over a grid of {points:,} points; the gap between it and the ELBO is the mean KL from q
+to the true posterior."""
+
+
+def report(experiment: Experiment, asked: Asked, rows: Sequence[Fitted]) -> Page:
+    """Measure and draw."""
+    budget = experiment.budgets[asked.size]
+    points = int(experiment.settings.get(asked.size, {}).get("points", GRID))
+    found = measured_rows(rows, budget)
+    for each in rows:
+        for seed, run in each.folders.items():
+            exact = exact_nll(final_model(run), split_of(run, "train"), points)
+            own = found[each.row.key][seed]
+            own |= {"exact_nll": exact, "posterior_gap": -own["elbo"] - exact}
+    means = {key: estimates(list(seeds.values())) for key, seeds in found.items()}
+    text = TEXT.format(floor=FLOOR, points=points**2).splitlines()
+    sections = [
+        Section("", [*facts(experiment, asked, budget), "", *table(rows, means, COLUMNS), "", INTERVAL, "", *text])
+    ]
+    content = {"figures": found, "estimates": means, "floor": FLOOR}
+    return Page(experiment, asked, sections, _draw(rows, asked.out), content)
+
+
+def _draw(rows: Sequence[Fitted], out: Path) -> dict[str, str]:
+    """The figures of the first seed."""
+    runs = {each.row.name: next(iter(each.folders.values())) for each in rows if each.folders}
+    sentence_plots.draw_toy_curves(
+        {name: read_metrics(run) for name, run in runs.items()}, FLOOR, out / "toy-curves.png"
+    )
+    places = {name: _places(run) for name, run in runs.items()}
+    steps = shown_steps(sorted(set.intersection(*(set(each) for each in places.values()))))
+    sentence_plots.draw_divisions(places, steps, out / "toy-latents.png")
+    sentence_plots.animate_divisions(places, out / "toy-latents.gif")
+    return {
+        "toy-curves.png": "Learning curves",
+        "toy-latents.png": "Draws of z from each posterior, at the middle of each rise and the end of each cycle",
+        "toy-latents.gif": "The same over the whole run",
+    }
+
+
+def _places(run: Path) -> dict[int, Mapping[str, Any]]:
+    return {record["step"]: record for record in read_metrics(run, LATENTS_FILE)}
+
+
+def shown_steps(recorded: Sequence[int], cycles: int = 4, ratio: float = 0.5) -> list[int]:
+    """For each cycle of the cyclical schedule the middle of its rise (beta 0.5) and its end, as far as recorded."""
+    total = recorded[-1]
+    wanted = [total * (cycle + share) / cycles for cycle in range(cycles) for share in (ratio / 2, 1.0)]
+    return sorted({min(recorded, key=lambda step: abs(step - each)) for each in wanted})
+
+
+@torch.inference_mode()
+def exact_nll(model: SentenceVAE, sentences: Sentences, points: int = GRID, edge: float = EDGE) -> float:
+    """Mean -log p(x) in nats, by the trapezoidal rule over a grid of the latent plane.
+
+    Args:
+        model: of two latent dimensions.
+        sentences: of one length.
+        points: of the grid in each dimension.
+        edge: where it ends.
+    """
+    axis = torch.linspace(-edge, edge, points, dtype=torch.float64)
+    weight = torch.full((points,), float(axis[1] - axis[0]), dtype=torch.float64)
+    weight[0] = weight[-1] = weight[0] / 2
+    z = torch.cartesian_prod(axis, axis)  # (P, 2)
+    area = torch.cartesian_prod(weight, weight).prod(1).log()
+    log_prior = -0.5 * z.square().sum(1) - math.log(2 * math.pi)
+    exact = []
+    for index in range(sentences.windows):
+        batch = model.batch(sentences, np.array([index]))
+        nll = []
+        for part in torch.split(z.float(), 2_048):
+            repeated = batch.repeated(torch.zeros(len(part), dtype=torch.long))
+            nll.append(model.reconstruction(repeated, part[:, :0], part).double())
+        exact.append(-float(torch.logsumexp(area + log_prior - torch.cat(nll), dim=0)))
+    return math.fsum(exact) / len(exact)

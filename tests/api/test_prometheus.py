@@ -1,0 +1,144 @@
+"""Figures for Prometheus, of one process and of several."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from api.prometheus import Metrics
+from dialog_cvae.errors import ConfigError
+
+INFO = {"model": "m", "licence": "", "engine": "onnx", "version": "1"}
+
+
+def samples(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_requests_are_counted_by_route_method_and_status(client):
+    client.post("/respond", json={"context": ["hi"]})
+    client.post("/respond", json={})
+    client.get("/topics")
+    client.head("/topics")
+    client.request("BREW", "/topics")
+    client.get("/a/path/of/a/user")
+    answer = client.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=")
+    found = samples(answer.text)
+    counts = {labels: value for (name, labels), value in found.items() if name == "dialog_cvae_requests_total"}
+    assert counts == {
+        (("method", method), ("route", route), ("status", status)): 1
+        for method, route, status in (
+            ("POST", "/respond", "200"),
+            ("POST", "/respond", "422"),
+            ("GET", "/topics", "200"),
+            ("HEAD", "/topics", "200"),
+            ("other", "/topics", "405"),
+            ("GET", "unmatched", "404"),
+        )
+    }
+    assert found["dialog_cvae_request_seconds_count", (("route", "/respond"),)] == 2
+    assert found["dialog_cvae_rejections_total", (("reason", "invalid"),)] == 1
+    (info,) = [labels for name, labels in found if name == "dialog_cvae_model_info"]
+    assert dict(info).keys() == {"model", "licence", "engine", "version"}
+    assert dict(info)["licence"] == "CC BY 4.0"
+
+
+def test_what_the_model_reports():
+    metrics = Metrics(INFO)
+    for depth in (3, 1):
+        metrics.queued(depth)
+    metrics.stepped(16, 0.003)
+    metrics.stepped(5, 0.5)
+    metrics.finished(7)
+    metrics.finished(4)
+    found = samples(metrics.exposition().decode())
+    assert found["dialog_cvae_queue_depth", ()] == 1
+    assert found["dialog_cvae_tokens_total", ()] == 11
+    assert found["dialog_cvae_batch_rows_sum", ()] == 21
+    assert found["dialog_cvae_batch_rows_bucket", (("le", "8.0"),)] == 1
+    assert found["dialog_cvae_step_seconds_count", ()] == 2
+    assert found["dialog_cvae_step_seconds_sum", ()] == pytest.approx(0.503)
+    assert found["dialog_cvae_model_info", tuple(sorted(INFO.items()))] == 1
+
+
+def test_two_services_in_one_process_count_apart():
+    first, second = Metrics(INFO), Metrics(INFO)
+    first.finished(3)
+    assert samples(second.exposition().decode())["dialog_cvae_tokens_total", ()] == 0
+
+
+PROCESS = """
+import sys
+from api.prometheus import Metrics
+metrics = Metrics({"model": "m", "licence": "", "engine": "onnx", "version": "1"})
+metrics.queued(int(sys.argv[1]))
+metrics.stepped(8, 0.001)
+metrics.answered("/respond", "POST", 200, 0.1, None)
+if sys.argv[2] == "close":
+    metrics.close()
+print(metrics.exposition().decode())
+"""
+
+
+def test_several_processes_tell_of_all(tmp_path):
+    environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "new")}
+    told = [
+        subprocess.run(
+            [sys.executable, "-c", PROCESS, depth, end],
+            env=environment,
+            cwd=Path(__file__).parents[2],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for depth, end in (("2", "stay"), ("40", "close"), ("5", "stay"))
+    ]
+    found = samples(told[-1])
+    assert found["dialog_cvae_queue_depth", ()] == 5  # of those that ended nothing waits any more
+    assert found["dialog_cvae_batch_rows_sum", ()] == 24
+    labels = (("method", "POST"), ("route", "/respond"), ("status", "200"))
+    assert found["dialog_cvae_requests_total", labels] == 3
+
+
+def test_a_folder_that_is_none_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path / "file"))
+    with pytest.raises(ConfigError, match="PROMETHEUS_MULTIPROC_DIR"):
+        Metrics(INFO)
+
+
+def test_the_queue_of_a_process_that_was_killed_is_not_counted(tmp_path):
+    code = PROCESS + "sys.stdout.flush(); sys.stdin.read(); print(metrics.exposition().decode())"
+    environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+
+    def start(depth: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-c", code, depth, "stay"],
+            env=environment,
+            cwd=Path(__file__).parents[2],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    with start("7") as killed, start("4") as living:
+        for process in (killed, living):
+            while "model_info{" not in (line := process.stdout.readline()):
+                assert line, "it ended"
+        both = len(list(tmp_path.glob("gauge_livesum_*.db")))
+        killed.kill()
+        killed.wait()
+        found = samples(living.communicate("")[0])
+    assert both == 2
+    assert found["dialog_cvae_queue_depth", ()] == 4
+    assert found["dialog_cvae_batch_rows_sum", ()] == 16  # what was done stays done

@@ -1,0 +1,89 @@
+"""The filter of words."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from api.word_filter import read_filter
+from dialog_cvae.errors import ConfigError
+from dialog_cvae.text.words import normalised
+
+
+@pytest.fixture
+def accepts(tmp_path):
+    file = tmp_path / "words.txt"
+    file.write_text("\ufeff# a comment\n\ndarn\n  Bad,  Word \nSTRASSE\nit's\nnaïve\n", encoding="utf-8")
+    return read_filter(file)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "darn",
+        "Well, DARN!",
+        "darn.it",
+        "such a bad word.",
+        "bad - word",
+        "bad\nword",
+        "die Straße",
+        "It's fine",
+        "it s",
+        "how NAÏVE",
+    ],
+)
+def test_listed_words_and_phrases_are_refused(accepts, text):
+    assert not accepts(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "darning", "undarn", "bad", "word bad", "bad words", "bad old word", "its", "naive", "...", "a comment"],
+)
+def test_other_replies_pass(accepts, text):
+    assert accepts(text)
+
+
+@given(words=st.lists(st.sampled_from("abc"), max_size=8))
+def test_a_phrase_is_found_as_a_search_for_it_finds_it(tmp_path_factory, words):
+    file = tmp_path_factory.mktemp("filter") / "words"
+    file.write_text("a b\nb b c\n")
+    text = normalised(" ".join(words))
+    expected = any(f" {phrase} " in f" {text} " for phrase in ("a b", "b b c"))
+    assert read_filter(file)(" ".join(words)) is not expected
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "lists no word"),
+        (b"\n \n# nothing\n", "lists no word"),
+        (b"fine\n!!!\n", "line 2: '!!!' has no word"),
+        (b"___", "has no word"),
+        (b"\xff\xfe\x00", "no UTF-8"),
+    ],
+)
+def test_a_useless_file_is_refused(tmp_path, content, words):
+    file = tmp_path / "words"
+    file.write_bytes(content)
+    with pytest.raises(ConfigError, match=words):
+        read_filter(file)
+
+
+@pytest.mark.parametrize("name", ["missing", "."])
+def test_a_file_that_is_none_is_refused(tmp_path, name):
+    with pytest.raises(ConfigError, match="can't be read"):
+        read_filter(tmp_path / name)
+
+
+def test_the_service_gives_the_filter_to_the_model(serve, stub, tmp_path):
+    (tmp_path / "words").write_text("darn")
+    serve(stub, blocked_words=tmp_path / "words")
+    assert not stub.accepts("darn")
+    assert stub.accepts("fine")
+
+
+def test_a_service_with_a_missing_filter_does_not_start(serve, stub, tmp_path):
+    with pytest.raises(ConfigError, match="can't be read"):
+        serve(stub, blocked_words=tmp_path / "words")

@@ -1,0 +1,334 @@
+"""A user's own data: what is accepted, what is refused and in which words, and how it is split."""
+
+import json
+import os
+import re
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dialog_cvae.data.readers import jsonl
+from dialog_cvae.data.readers.jsonl_line import MAX_LINE_BYTES, LineError, parse_line
+from dialog_cvae.errors import ConfigError, DataError
+from dialog_cvae.types import Corpus, Profile, Utterance
+
+TWO = [{"speaker": "A", "text": "got a dog?"}, {"speaker": "B", "text": "yes, two"}]
+
+
+def talk(i: int, **fields: Any) -> dict[str, Any]:
+    return {"utterances": [{"speaker": "A", "text": f"number {i}?"}, {"speaker": "B", "text": "yes"}], **fields}
+
+
+def write(path: Path, *objects: object) -> Path:
+    path.write_text("".join(json.dumps(value) + "\n" for value in objects), encoding="utf-8")
+    return path
+
+
+def read(path: Path, **options: Any) -> Corpus:
+    return jsonl.read(path, **{"valid_share": 0.1, "test_share": 0.1, **options})
+
+
+def ids(corpus: Corpus) -> list[list[str]]:
+    return [[c.id for c in split] for split in (corpus.train, corpus.valid, corpus.test)]
+
+
+def all_ids(corpus: Corpus) -> list[str]:
+    return [name for part in ids(corpus) for name in part]
+
+
+def test_every_field_arrives() -> None:
+    line = {
+        "id": " 17 ",
+        "topic": "pets",
+        "prompt": "Talk about pets.",
+        "split": "test",
+        "utterances": [
+            {"speaker": "Ann", "text": " Do you? ", "dialog_act": "yes-no-question"},
+            {"speaker": "Bob", "text": "ja 🙂", "dialog_act": None},
+            {"speaker": "Cid", "text": "Me too"},
+        ],
+        "speakers": {"Ann": {"sex": "female", "age": 34, "education": 2}, "Bob": {"age": None}},
+    }
+    record = parse_line(json.dumps(line).encode(), 3)
+    conversation = record.conversation
+    assert (record.line, record.split, conversation.id) == (3, "test", "17")
+    assert (conversation.topic, conversation.prompt) == ("pets", "Talk about pets.")
+    assert conversation.utterances == (
+        Utterance("Ann", "Do you?", "yes-no-question"),
+        Utterance("Bob", "ja 🙂"),
+        Utterance("Cid", "Me too"),
+    )
+    assert conversation.profile("Ann") == Profile("female", 34, 2)
+    assert conversation.profile("Bob") == conversation.profile("Cid") == Profile()
+
+
+def test_byte_order_mark_line_ends_and_blank_lines(tmp_path: Path) -> None:
+    lines = [json.dumps(talk(i)).encode() for i in range(3)]
+    path = tmp_path / "own.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf" + lines[0] + b"\r\n\r\n  \n" + lines[1] + b"\n\n" + lines[2])
+    corpus = read(path)
+    assert corpus.name == "own"
+    assert sorted(all_ids(corpus)) == ["line-1", "line-4", "line-6"]
+
+
+REFUSED = {
+    "not an object": (b"[1]", "must be an object with utterances, is a list"),
+    "no utterances": (b'{"topic": "x"}', "utterances is missing"),
+    "empty list": (b'{"utterances": []}', "utterances is empty"),
+    "text as utterances": (b'{"utterances": "hi"}', 'utterances must be a list, is "hi"'),
+    "utterance as text": (b'{"utterances": ["hi"]}', r'utterances\[0\] must be an object, is "hi"'),
+    "no text": (b'{"utterances": [{"speaker": "A"}]}', r"utterances\[0\]\.text is missing"),
+    "blank text": (b'{"utterances": [{"speaker": "A", "text": " \\t"}]}', r"utterances\[0\]\.text is blank"),
+    "blank topic": (b'{"topic": "", "utterances": [{"speaker": "A", "text": "a"}]}', "topic is blank"),
+    "number as text": (b'{"utterances": [{"speaker": "A", "text": 3}]}', r"\.text must be text, is 3"),
+    "misspelt": (b'{"utterances": [{"speeker": "A", "text": "a"}]}', 'unknown field "speeker" .did you mean "speaker"'),
+    "strange": (b'{"zzz": 1, "utterances": []}', 'unknown field "zzz" .known are id, topic'),
+    "sex": (b'{"utterances": [], "speakers": {"A": {"sex": "F"}}}', r"speakers\.A\.sex must be 'female' or 'male', is"),
+    "age": (b'{"utterances": [], "speakers": {"A": {"age": 34.0}}}', r"\.age must be a whole number, is 34\.0"),
+    "truth as age": (b'{"utterances": [], "speakers": {"A": {"age": true}}}', r"\.age must be a whole number, is true"),
+    "education": (b'{"utterances": [], "speakers": {"A": {"education": 4}}}', "education must be at most 3, is 4"),
+    "nameless": (b'{"utterances": [], "speakers": {" ": {}}}', "speakers: a name is blank"),
+    "split": (b'{"split": "dev", "utterances": []}', "split must be 'train', 'valid' or 'test', is \"dev\""),
+    "not JSON": (b'{"utterances": [}', "not a JSON object in one line: .* at character 17"),
+    "two objects": (b"{} {}", "not a JSON object in one line: Extra data at character 4"),
+    "NaN": (b'{"utterances": NaN}', "NaN is not JSON"),
+    "infinity": (b'{"utterances": -Infinity}', "-Infinity is not JSON"),
+    "key twice": (b'{"topic": "a", "topic": "b"}', 'key "topic" stands twice in an object'),
+    "latin 1": ('{"topic": "café"}'.encode("latin-1"), r"not UTF-8 at byte 15 \(0xe9\)"),
+    "utf 16": ("{}".encode("utf-16"), r"not UTF-8 at byte 1 \(0xff\)"),
+    "surrogate": (b'{"utterances": [{"speaker": "A", "text": "\\ud800"}]}', "text is not valid Unicode"),
+    "bell": (
+        b'{"utterances": [{"speaker": "A", "text": "a\\u0007b"}]}',
+        r"\[0\]\.text has a control character \(U\+0007\)",
+    ),
+    "C1": ('{"utterances": [{"speaker": "A", "text": "it\x92s"}]}'.encode(), r"control character \(U\+0092\)"),
+    "escape in a name": (
+        b'{"utterances": [{"speaker": "\\u001b[2J", "text": "a"}]}',
+        r"speaker has a control character",
+    ),
+    "escape in a profile": (
+        b'{"utterances": [], "speakers": {"\\u001b": {}}}',
+        r"speakers: a name has a control charact",
+    ),
+    "surrogate key": (b'{"\\ud800": 1}', "a key is not valid Unicode"),
+    "deep": (b"[" * 100_000, "nested too deeply"),
+    "many digits": (b'{"topic": ' + b"9" * 5000 + b"}", "a number has too many digits"),
+    "terminal": (
+        b'{"utterances": [], "speakers": {"\\u001b[31m": 1}}',
+        r"speakers\.\\x1b\[31m must be an object, is 1",
+    ),
+}
+
+
+def test_white_space_is_no_control_character() -> None:
+    record = parse_line(b'{"utterances": [{"speaker": "A", "text": "a\\tb\\r\\nc"}]}', 1)
+    assert record.conversation.utterances[0].text == "a\tb\r\nc"
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_malformed_lines_are_named(case: str, tmp_path: Path) -> None:
+    raw, message = REFUSED[case]
+    with pytest.raises(LineError, match=message):
+        parse_line(raw, 1)
+    path = tmp_path / "own.jsonl"
+    good = "".join(json.dumps(talk(i)) + "\n" for i in range(3)).encode()
+    path.write_bytes(good + b"\n" + raw + b"\n")
+    found = jsonl.scan(path)
+    assert {problem.line for problem in found.problems} == {5}
+    assert any(re.search(message, problem.reason) for problem in found.problems)
+    with pytest.raises(DataError, match=r"own\.jsonl, line 5: .*see python -m training\.check .*own\.jsonl\)"):
+        read(path)
+
+
+def test_the_first_problem_is_told_and_the_others_counted(tmp_path: Path) -> None:
+    path = write(tmp_path / "own.jsonl", talk(0), {"utterances": [{"text": 1}]}, [], talk(2))
+    with pytest.raises(DataError, match=r"line 2: utterances\[0\]\.speaker is missing .*first of 3 problems"):
+        read(path)
+    assert [problem.line for problem in jsonl.scan(path).problems] == [2, 2, 3]
+
+
+def test_many_problems_on_a_line_stay_readable(tmp_path: Path) -> None:
+    with pytest.raises(LineError, match=r"and 96 more problems on this line") as caught:
+        parse_line(json.dumps({"utterances": [1] * 100}).encode(), 1)
+    assert len(caught.value.reasons) == 5
+
+
+def test_duplicate_ids_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "own.jsonl", talk(0, id="x"), talk(1, id="line-3"), talk(2), talk(3, id="x"))
+    reasons = [(p.line, p.reason) for p in jsonl.scan(path).problems]
+    assert reasons == [(3, 'id "line-3" is already that of line 2'), (4, 'id "x" is already that of line 1')]
+
+
+def test_a_huge_line_is_refused_without_reading_it_whole(tmp_path: Path) -> None:
+    path = tmp_path / "own.jsonl"
+    with path.open("wb") as file:
+        file.write(json.dumps(talk(0)).encode() + b"\n")
+        file.write(b'{"topic": "' + b"x" * (2 * MAX_LINE_BYTES) + b'"}\n')
+        file.write(json.dumps(talk(1)).encode() + b"\n")
+    found = jsonl.scan(path)
+    assert [(p.line, p.reason.split(";")[0]) for p in found.problems] == [
+        (2, "the line is longer than 16,777,216 bytes")
+    ]
+    assert [conversation.id for conversation in found.conversations] == ["line-1", "line-3"]
+
+
+@pytest.mark.parametrize(
+    ("objects", "message"),
+    [
+        ([], "needs at least 3 different conversations, one for each split, has 0"),
+        ([talk(0), talk(1)], "has 2"),
+        ([talk(0)] * 5, "has 1"),
+        ([talk(0), talk(1), {"utterances": TWO[:1]}], r"has 2 \(1 with one utterance do not count\)"),
+    ],
+)
+def test_too_few_conversations(objects: list[object], message: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=message):
+        read(write(tmp_path / "own.jsonl", *objects))
+
+
+def test_conversations_are_read_from_the_file_when_they_are_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "own.jsonl"
+    lines = [json.dumps(talk(i, split="train")).encode() for i in range(5)]
+    held_out = b"".join(json.dumps(talk(9, split=split)).encode() + b"\n" for split in ("valid", "test"))
+    path.write_bytes(b"\xef\xbb\xbf" + lines[0] + b"\r\n\n" + b"\n".join(lines[1:]) + b"\n" + held_out)
+    train = read(path).train
+    expected = [parse_line(line, i + 1 + (i > 0)).conversation for i, line in enumerate(lines)]
+    assert list(train) == list(train) == expected
+    assert list(reversed(train)) == expected[::-1]
+    assert [train[0], train[4], train[-1]] == [expected[0], expected[4], expected[4]]
+    assert [list(train[1:3]), list(train[::-2]), list(train[9:])] == [expected[1:3], expected[::-2], []]
+    for index in (5, -6):
+        with pytest.raises(IndexError):
+            train[index]
+
+
+@pytest.mark.parametrize("change", ["grown", "rewritten", "other line", "gone"])
+def test_a_file_that_changes_while_it_is_used_is_refused(change: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "own.jsonl", *(talk(i, split=("train", "valid", "test")[i % 3]) for i in range(9)))
+    train, content = read(path).train, path.read_bytes()
+    if change == "grown":
+        path.write_bytes(content + b"\n")
+    elif change == "other line":
+        path.write_bytes(content.replace(b"number", b"NUMBER"))
+        os.utime(path, ns=(0, 0))
+    else:
+        path.unlink()
+    if change == "rewritten":
+        path.write_bytes(content)
+        os.utime(path, ns=(0, 0))
+    with pytest.raises(DataError, match=r"own\.jsonl: (was changed while it was being used|cannot be read \(No such)"):
+        list(train)
+
+
+def test_a_change_while_the_conversations_go_by_is_noticed(tmp_path: Path) -> None:
+    path = write(tmp_path / "own.jsonl", *(talk(i, split=("train", "valid", "test")[i % 3]) for i in range(3000)))
+    train = iter(read(path).train)
+    next(train)
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size // 2)
+    with pytest.raises(DataError, match="was changed while it was being used"):
+        list(train)
+
+
+def test_what_can_be_read_only_once_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "own.jsonl").symlink_to("/dev/null")
+    with pytest.raises(DataError, match=r"own\.jsonl: is no regular file"):
+        read(tmp_path / "own.jsonl")
+
+
+def test_unreadable_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"gone\.jsonl: cannot be read \(No such file"):
+        read(tmp_path / "gone.jsonl")
+    with pytest.raises(DataError, match=r"cannot be read \(Is a directory"):
+        read(tmp_path)
+
+
+def test_one_utterance_is_skipped_and_counted(tmp_path: Path) -> None:
+    path = write(tmp_path / "own.jsonl", *(talk(i) for i in range(4)), {"utterances": TWO[:1]}, {"utterances": TWO[1:]})
+    corpus = read(path)
+    assert corpus.notes == ("2 conversations of one utterance skipped: nothing responds in them",)
+    assert len(all_ids(corpus)) == 4
+
+
+def test_splits_of_the_file_are_kept(tmp_path: Path) -> None:
+    splits = ("train", "test", "train", "valid", "train")
+    path = write(tmp_path / "own.jsonl", *(talk(i, id=str(i), split=s) for i, s in enumerate(splits)))
+    assert ids(read(path)) == [["0", "2", "4"], ["3"], ["1"]]
+
+
+def test_splits_on_some_lines_or_without_test_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "own.jsonl", talk(0), talk(1, split="train"), talk(2))
+    with pytest.raises(DataError, match=r"line 2: split: this line has one, but line 1 has none \(the only problem"):
+        read(path)
+    path = write(tmp_path / "own.jsonl", talk(0, split="train"), talk(1))
+    with pytest.raises(DataError, match="line 2: split: this line has none, but line 1 has one"):
+        read(path)
+    path = write(tmp_path / "own.jsonl", *(talk(i, split="train") for i in range(4)))
+    with pytest.raises(DataError, match="no conversation of two or more utterances has split valid or test"):
+        read(path)
+
+
+@pytest.mark.parametrize(("valid", "test"), [(0.6, 0.4), (-0.1, 0.2), (1.0, 1.0), (float("nan"), 0.1)])
+def test_shares_must_leave_something_to_train_on(valid: float, test: float, tmp_path: Path) -> None:
+    path = write(tmp_path / "own.jsonl", *(talk(i) for i in range(5)))
+    with pytest.raises(ConfigError, match=r"valid_share \+ corpus\.test_share must be below 1"):
+        read(path, valid_share=valid, test_share=test)
+
+
+derandomized = settings(derandomize=True, deadline=None, max_examples=60)
+
+
+@derandomized
+@given(n=st.integers(3, 60), valid=st.floats(0, 0.49), test=st.floats(0, 0.49), seed=st.integers(0, 99))
+def test_splits_are_a_partition_of_the_asked_sizes(n: int, valid: float, test: float, seed: int) -> None:
+    with TemporaryDirectory() as folder:
+        path = write(Path(folder) / "own.jsonl", *(talk(i) for i in range(n)))
+        corpus = jsonl.read(path, valid_share=valid, test_share=test, seed=seed)
+        parts = ids(corpus)
+    assert sorted(name for part in parts for name in part) == sorted(f"line-{i + 1}" for i in range(n))
+    assert all(parts)
+    assert abs(len(parts[1]) - valid * n) <= 1
+    assert abs(len(parts[2]) - test * n) <= 1 + (n == 3)
+
+
+def test_the_split_follows_the_content_and_the_seed(tmp_path: Path) -> None:
+    objects = [talk(i, id=str(i)) for i in range(40)]
+    forward = read(write(tmp_path / "a.jsonl", *objects))
+    backward = read(write(tmp_path / "b.jsonl", *objects[::-1]))
+    assert [sorted(part) for part in ids(forward)] == [sorted(part) for part in ids(backward)]
+    assert ids(read(tmp_path / "a.jsonl", seed=1)) != ids(forward)
+
+
+def test_copies_share_a_split(tmp_path: Path) -> None:
+    path = write(tmp_path / "own.jsonl", *(talk(i % 20) for i in range(100)))
+    said = [{c.utterances for c in split} for split in read(path)[1:4]]
+    assert not said[0] & said[1]
+    assert not (said[0] | said[1]) & said[2]
+
+
+keys = st.sampled_from(["utterances", "speakers", "x"])
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner),
+    max_leaves=8,
+)
+
+
+@derandomized
+@given(json_values | st.fixed_dictionaries({"utterances": st.lists(json_values, max_size=3), "speakers": json_values}))
+def test_any_other_json_is_a_line_error(value: object) -> None:
+    with pytest.raises(LineError) as caught:
+        parse_line(json.dumps(value).encode(), 1)
+    assert caught.value.reasons
+    assert all(reason.isprintable() for reason in caught.value.reasons)
+
+
+@derandomized
+@given(st.binary(max_size=40))
+def test_any_bytes_are_a_line_error(raw: bytes) -> None:
+    with pytest.raises(LineError):
+        parse_line(raw, 1)

@@ -1,0 +1,118 @@
+"""Selection: held against exhaustive search and hand-worked likenesses."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from itertools import combinations, pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dialog_cvae.generate.selection import loops, representatives, select, similarity
+from dialog_cvae.text.words import normalised
+
+TEXT = st.lists(st.sampled_from(["yes", "no", "well", "i", "see"]), min_size=1, max_size=7).map(" ".join)
+TEXTS = st.lists(TEXT, min_size=1, max_size=7)
+
+
+def words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+def test_likeness_by_hand():
+    likeness = similarity([words("i see"), words("i see it"), words("no"), words("i see")])
+    # "i see" has 3 n-grams (i, see, i see), "i see it" has 5, and all 3 are among them: 2 * 3 / (3 + 5)
+    expected = [[1, 0.75, 0, 1], [0.75, 1, 0, 0.75], [0, 0, 1, 0], [1, 0.75, 0, 1]]
+    np.testing.assert_allclose(likeness, expected)
+
+
+def test_repeated_words_count_as_often_as_both_have_them():
+    # {no: 2, no no: 1} and {no: 3, no no: 2}: 2 * (2 + 1) / (3 + 5)
+    assert similarity([words("no no"), words("no no no")])[0, 1] == 0.75
+
+
+@settings(derandomize=True, deadline=None)
+@given(TEXTS)
+def test_likeness_is_dice_of_multisets(texts: list[str]) -> None:
+    said = list(map(words, texts))
+    grams = [Counter(one) + Counter(pairwise(one)) for one in said]
+    expected = [[2 * (a & b).total() / (a.total() + b.total()) for b in grams] for a in grams]
+    np.testing.assert_allclose(similarity(said), expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "circles"),
+    [
+        ("and i think and i think", True),
+        ("no no no no", True),
+        ("no no no", False),
+        ("i think so and i think not", False),
+        ("", False),
+    ],
+)
+def test_a_loop_says_three_words_twice(text: str, circles: bool) -> None:
+    assert loops(words(text)) is circles
+
+
+def covered(likeness: np.ndarray, chosen: tuple[int, ...]) -> float:
+    return float(likeness[:, chosen].max(axis=1).sum())
+
+
+def all_representatives(likeness: np.ndarray, weights: np.ndarray, n: int) -> list[int]:
+    return representatives(likeness, weights, np.ones(len(weights), dtype=bool), n)
+
+
+@settings(derandomize=True, deadline=None)
+@given(st.lists(TEXT, min_size=1, max_size=7, unique=True), st.integers(1, 4), st.data())
+def test_the_choice_is_nearly_the_best_there_is(texts: list[str], n: int, data: st.DataObject) -> None:
+    size = len(texts)
+    likeness = similarity(list(map(words, texts)))
+    weights = np.array(data.draw(st.lists(st.integers(1, 9), min_size=size, max_size=size)), dtype=np.float64)
+
+    def covered(chosen: tuple[int, ...]) -> float:
+        return float(likeness[:, chosen].max(axis=1) @ weights)
+
+    chosen = all_representatives(likeness, weights, n)
+    assert len(chosen) == len(set(chosen)) == min(n, size)
+    best = max(map(covered, combinations(range(size), len(chosen))))
+    assert covered(tuple(chosen)) >= (1 - 1 / math.e) * best - 1e-9
+    assert covered((chosen[0],)) == pytest.approx(max(covered((i,)) for i in range(size)))
+    assert all_representatives(likeness, weights, n + 1)[: len(chosen)] == chosen
+
+
+def test_the_most_typical_comes_first_and_then_what_is_different():
+    texts = ["yeah.", "i like cats a lot", "i like cats", "i like dogs", "Yeah", "no way"]
+    # of the draws three are about liking, and "i like cats" is closest to all of them; "yeah" was drawn twice
+    assert [texts[i] for i in select(texts, [True] * 6, 3)] == ["i like cats", "yeah.", "no way"]
+
+
+def test_what_is_cut_off_or_circles_comes_last():
+    texts = ["we we we we we", "we we we", "we went and", "we went home"]
+    assert set(select(texts, [True, True, False, True], 2)) == {1, 3}
+    assert set(select(texts, [True, True, False, True], 4)[2:]) == {0, 2}
+
+
+def test_what_comes_last_is_different_too():
+    """Of what was cut off, "no" says something that the reply already chosen does not."""
+    texts = ["yes we like cats", *["yes we like cats a lot"] * 6, *["no"] * 3]
+    chosen = select(texts, [True] + [False] * 9, 3)
+    assert [texts[i] for i in chosen] == ["yes we like cats", "no", "yes we like cats a lot"]
+
+
+def test_of_equal_draws_one_that_came_to_its_end_is_shown():
+    assert select(["so we", "So we."], [False, True], 1) == [1]
+
+
+def test_of_nothing_nothing_is_chosen():
+    assert select([], [], 5) == []
+
+
+@settings(derandomize=True, deadline=None)
+@given(st.lists(st.one_of(TEXT, st.sampled_from(["!", "Yes.", "¿?", "…"])), min_size=1, max_size=9), st.integers(1, 9))
+def test_replies_are_distinct_and_as_many_as_there_are(texts: list[str], n: int) -> None:
+    chosen = select(texts, [len(text) % 2 == 0 for text in texts], n)
+    distinct = {normalised(text) for text in texts}
+    assert len({normalised(texts[i]) for i in chosen}) == len(chosen) == min(n, len(distinct))

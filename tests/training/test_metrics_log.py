@@ -1,0 +1,182 @@
+"""What a run says: records, warnings and the progress bar."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dialog_cvae.config import ModelConfig
+from dialog_cvae.errors import DataError
+from dialog_cvae.model.elbo import ElboReport
+from tests.training.tiny_runs import metrics
+from training.config import FitConfig, TrainConfig
+from training.learning_curves import draw_learning_curves
+from training.metrics_log import Journal, hardly_uses_z, read_metrics, remedies
+from training.schedules import BetaSchedule
+from training.state import Progress
+from training.stopping import Stopping
+
+HEALTHY = ElboReport(9, 90, 30.0, 4.0, -34.0, 28.0, 44.0, 3, 2.0, 1.5, None)
+COLLAPSED = HEALTHY._replace(kl=0.02, nats_from_z=0.01, active_units=0)
+
+
+def _progress(step: int = 0, unlogged: dict[str, float] | None = None) -> Progress:
+    return Progress(step, 100, "data", 0, 1, Stopping(10), unlogged=unlogged or {})
+
+
+def _config(*, log_every: int = 1, stop: float = 1.0, **beta: Any) -> FitConfig:
+    return FitConfig(train=TrainConfig(log_every=log_every), beta=BetaSchedule(stop=stop, **beta))
+
+
+def _train(journal: Journal, first: int, last: int, beta: float = 1.0) -> None:
+    for step in range(first, last + 1):
+        figures = {"loss": float(step), "reconstruction": float(step), "kl": 0.5, "gradient_norm": 2.0 * step}
+        journal.trained(step, figures, beta, 1e-3)
+
+
+def test_records_are_means_since_the_last_one(tmp_path: Path) -> None:
+    with Journal(tmp_path, _progress(), _config(log_every=4)) as journal:
+        _train(journal, 1, 6)
+        assert journal.unlogged == {"steps": 2, "loss": 11, "gradient_norm": 22, "reconstruction": 11, "kl": 1}
+    with Journal(tmp_path, _progress(6, journal.unlogged), _config(log_every=4)) as journal:
+        _train(journal, 7, 8)
+        assert journal.unlogged == {}
+    records = metrics(tmp_path, "train")
+    assert [(r["step"], r["loss"], r["gradient_norm"], r["kl"]) for r in records] == [
+        (4, 2.5, 5, 0.5),
+        (8, 6.5, 13, 0.5),
+    ]
+
+
+def test_speed_is_recorded_apart_from_the_metrics(tmp_path: Path) -> None:
+    with Journal(tmp_path, _progress(), _config(log_every=4)) as journal:
+        _train(journal, 1, 2)
+        journal.paced(2, 1.0, 0.25)
+        _train(journal, 3, 4)
+        journal.paced(4, 3.0, 0.75)
+        _train(journal, 5, 8)
+        journal.paced(8, 2.0, 0.0)
+    lines = (tmp_path / "speed.jsonl").read_text().splitlines()
+    expected = {"kind": "speed", "step": 4, "seconds_per_update": 1.0, "data_wait": 0.25}
+    assert [json.loads(line) for line in lines] == [
+        expected,
+        expected | {"step": 8, "seconds_per_update": 0.5, "data_wait": 0.0},
+    ]
+    assert {record["kind"] for record in read_metrics(tmp_path)} == {"train"}
+    with Journal(tmp_path, _progress(6), _config(log_every=4)):
+        assert (tmp_path / "speed.jsonl").read_text().splitlines() == lines[:1]
+
+
+def test_records_after_the_state_are_dropped(tmp_path: Path) -> None:
+    with Journal(tmp_path, _progress(), _config()) as journal:
+        _train(journal, 1, 5)
+        journal.validated(5, HEALTHY, True)
+    with Journal(tmp_path, _progress(3), _config()):
+        assert [record["step"] for record in read_metrics(tmp_path)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("line", ["{}", "[]", "null", '{"kind": "train"}', '{"kind": "x", "step": 1}', "{half", '"'])
+def test_a_broken_record_is_named_by_line(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(f'{{"kind": "train", "step": 1}}\n{line}\n')
+    with pytest.raises(DataError, match=r"metrics\.jsonl, line 2: not a record of metrics"):
+        read_metrics(tmp_path)
+
+
+def test_a_half_written_record_at_the_end_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").write_bytes(b'{"kind": "train", "step": 1}\n{"kind": "tr\xff')
+    assert read_metrics(tmp_path) == [{"kind": "train", "step": 1}]
+    assert read_metrics(tmp_path / "nowhere") == []
+
+
+@pytest.mark.parametrize(
+    ("report", "beta", "full_beta", "warned"),
+    [
+        (COLLAPSED, 1.0, 1.0, True),
+        (COLLAPSED._replace(nats_from_z=2.0), 1.0, 1.0, True),
+        (COLLAPSED._replace(nats_from_z=2.0, active_units=3), 1.0, 1.0, True),  # 2 % of 200 are 4
+        (COLLAPSED._replace(nats_from_z=2.0, active_units=4), 1.0, 1.0, False),
+        (COLLAPSED._replace(kl=4.0, nats_from_z=2.0), 1.0, 1.0, False),
+        (COLLAPSED._replace(kl=4.0, active_units=4), 1.0, 1.0, True),
+        (COLLAPSED, 0.3, 0.4, True),  # a schedule whose full beta is small
+        (COLLAPSED, 0.1, 1.0, False),  # early in a rise the code is not yet in use
+        (HEALTHY, 1.0, 1.0, False),
+    ],
+)
+def test_collapse_is_warned_of_with_advice(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], report: ElboReport, beta: float, full_beta: float, warned: bool
+) -> None:
+    with Journal(tmp_path, _progress(), _config(stop=full_beta)) as journal:
+        _train(journal, 1, 1, beta)
+        journal.validated(1, report, False)
+        _train(journal, 2, 2, beta)
+        journal.validated(2, report, False)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning: ")]
+    assert len(lines) == warned  # once, not at each validation
+    for line in lines:
+        assert f"step 1: KL {report.kl:.3f} nats" in line
+        assert f"active units {report.active_units} of 200" in line
+        assert line.endswith("What helps: more --beta.cycles or --bow or a smaller --beta.stop")
+
+
+def test_few_dimensions_may_all_be_needed() -> None:
+    quiet, few = HEALTHY._replace(kl=0.4), ModelConfig(latent_size=4)
+    assert not hardly_uses_z(quiet._replace(active_units=1), few)
+    assert hardly_uses_z(quiet._replace(active_units=0), few)
+
+
+def test_a_model_without_z_does_not_collapse() -> None:
+    assert not hardly_uses_z(COLLAPSED._replace(kl=0.0, nats_from_z=0.0, active_units=0), ModelConfig(latent_size=0))
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (_config(kind="monotonic"), ["--schedule cyclical", "--bow"]),
+        (_config(kind="monotonic", cycle_steps=9), ["--schedule cyclical", "--bow"]),
+        (_config(cycle_steps=9), ["a smaller --beta.cycle-steps", "--bow"]),
+        (_config().model_copy(update={"model": ModelConfig(bow=True)}), ["more --beta.cycles"]),
+    ],
+)
+def test_advice_is_what_the_run_does_not_do_yet(config: FitConfig, expected: list[str]) -> None:
+    assert remedies(config) == [*expected, "a smaller --beta.stop"]
+
+
+def test_a_collapse_that_comes_back_is_warned_of_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Journal(tmp_path, _progress(), _config()) as journal:
+        for step, report in enumerate((COLLAPSED, HEALTHY, COLLAPSED), start=1):
+            _train(journal, step, step)
+            journal.validated(step, report, False)
+    assert capsys.readouterr().out.count("warning: ") == 2
+
+
+def test_figures_that_are_not_finite_are_null_and_a_gap_in_the_curves(tmp_path: Path) -> None:
+    with Journal(tmp_path, _progress(), _config()) as journal:
+        _train(journal, 1, 1)
+        journal.validated(1, HEALTHY._replace(rec_perplexity=math.inf, kl=math.nan), True)
+    (record,) = metrics(tmp_path, "valid")
+    assert (record["rec_perplexity"], record["kl"], record["elbo"]) == (None, None, -34.0)
+    assert "bag_of_words" not in record
+    draw_learning_curves(read_metrics(tmp_path), tmp_path / "curves.png", "a run")
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG\r\n")
+
+
+def test_a_terminal_gets_a_bar_with_terms_and_beta(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stdout", terminal)
+    with Journal(tmp_path, _progress(), _config()) as journal:
+        _train(journal, 1, 3, beta=0.25)
+        journal.validated(3, HEALTHY, True)
+    shown = terminal.getvalue()
+    assert "\r" in shown
+    assert "3/100" in shown
+    assert "beta=0.25" in shown
+    assert "step 3: valid ELBO -34.000, KL 4.000" in shown
+    assert "(best so far)" in shown

@@ -1,0 +1,215 @@
+"""What a run says while it trains: metrics as JSONL and TensorBoard, a progress bar or plain lines, and warnings."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Self
+
+from tqdm import tqdm
+
+from dialog_cvae.config import ModelConfig, SentenceModelConfig
+from dialog_cvae.errors import DataError
+from dialog_cvae.model.elbo import ElboReport
+from dialog_cvae.storage.files import write_atomically
+from dialog_cvae.types import Gaussian
+from training.config import FitConfig
+from training.state import Progress
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard.writer import SummaryWriter
+
+METRICS_FILE = "metrics.jsonl"
+LATENTS_FILE = "latents.jsonl"
+SPEED_FILE = "speed.jsonl"  # apart from the metrics, which are a function of the configuration
+KINDS = ("train", "valid", "speed", "latents")
+STEPS = "steps"  # name, among the sums, of how many steps they are over
+LINE_SECONDS = 10.0  # between plain lines where stdout is no terminal
+COLLAPSED_KL = 0.5  # nats
+COLLAPSED_GAIN = 0.1  # nats
+COLLAPSED_SHARE = 0.02  # of the latent dimensions
+
+
+class Journal:
+    """Observes a run; see `training.observer.Observer`. Use it as a context manager, which closes its files.
+
+    Args:
+        out: folder of the run.
+        progress: where the run starts; metrics from after that step, left by a killed run, are dropped.
+        config: of the run.
+    """
+
+    def __init__(self, out: Path, progress: Progress, config: FitConfig) -> None:
+        from torch.utils.tensorboard.writer import SummaryWriter
+
+        self._config = config
+        self._start, self._began = progress.step, time.monotonic()
+        self._spoke = self._began
+        self._beta = 0.0
+        self._collapsed = False  # at the last validation; the warning comes once each time it begins
+        self._sums = dict(progress.unlogged)
+        self._paced, self._seconds, self._waited = progress.step, 0.0, 0.0
+        self._metrics, self._speeds = (_opened(out / name, progress.step) for name in (METRICS_FILE, SPEED_FILE))
+        self._latents = _opened(out / LATENTS_FILE, progress.step) if config.train.keep_posteriors else None
+        self._board: SummaryWriter = SummaryWriter(str(out / "tensorboard"), purge_step=progress.step + 1)
+        self._terminal = sys.stdout.isatty()
+        self._bar = tqdm(
+            total=progress.total_steps,
+            initial=progress.step,
+            unit="step",
+            disable=not self._terminal,
+            file=sys.stdout,
+            dynamic_ncols=True,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+        self._metrics.close()
+        self._speeds.close()
+        if self._latents is not None:
+            self._latents.close()
+        self._board.close()
+
+    def say(self, line: str) -> None:
+        """Print a line without breaking the progress bar."""
+        if self._terminal:
+            self._bar.write(line)
+        else:
+            print(line, flush=True)
+
+    def trained(self, step: int, figures: Mapping[str, float], beta: float, learning_rate: float) -> None:
+        """See `Observer.trained`."""
+        self._beta = beta
+        for name, value in {STEPS: 1.0, **figures}.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+        self._bar.update()
+        if self._records(step):
+            steps = self._sums.pop(STEPS)
+            means = {name: total / steps for name, total in self._sums.items()}
+            self._sums = {}
+            self._record(self._metrics, "train", step, means | {"beta": beta, "learning_rate": learning_rate})
+            self._show(step, means)
+
+    def paced(self, step: int, seconds: float, waited: float) -> None:
+        """See `Observer.paced`."""
+        self._seconds += seconds
+        self._waited += waited
+        if self._records(step):
+            updates = step - self._paced
+            figures = {"seconds_per_update": self._seconds / updates, "data_wait": self._waited / self._seconds}
+            self._record(self._speeds, "speed", step, figures)
+            self._paced, self._seconds, self._waited = step, 0.0, 0.0
+
+    def _records(self, step: int) -> bool:
+        return step % self._config.train.log_every == 0 or step == self._bar.total
+
+    @property
+    def unlogged(self) -> dict[str, float]:
+        """See `Observer.unlogged`."""
+        return dict(self._sums)
+
+    def validated(self, step: int, report: ElboReport, best: bool) -> None:
+        """See `Observer.validated`."""
+        self._record(self._metrics, "valid", step, report.figures() | {"beta": self._beta})
+        self.say(
+            f"step {step}: valid ELBO {report.elbo:.3f}, KL {report.kl:.3f}, reconstruction perplexity "
+            f"{report.rec_perplexity:.2f}, active units {report.active_units}, nats gained by z "
+            f"{report.nats_from_z:.2f}{' (best so far)' if best else ''}"
+        )
+        # Below half of the schedule's highest beta, a code that is not yet in use is no collapse.
+        collapsed = hardly_uses_z(report, self._config.sizes) and self._beta > 0.5 * self._config.beta.stop
+        if collapsed and not self._collapsed:
+            self.say(
+                f"warning: step {step}: KL {report.kl:.3f} nats, nats gained by z {report.nats_from_z:.3f}, "
+                f"active units {report.active_units} of {self._config.sizes.latent_size}: the posterior is collapsing: "
+                f"the decoder hardly uses z. What helps: {' or '.join(remedies(self._config))}"
+            )
+        self._collapsed = collapsed
+
+    def placed(self, step: int, posterior: Gaussian) -> None:
+        """See `Observer.placed`."""
+        if self._latents is not None:
+            rows = {name: values.tolist() for name, values in posterior._asdict().items()}
+            self._latents.write(json.dumps({"kind": "latents", "step": step} | rows) + "\n")
+            self._latents.flush()
+
+    def _record(self, file: IO[str], kind: str, step: int, values: Mapping[str, float | None]) -> None:
+        file.write(json.dumps({"kind": kind, "step": step} | dict(values), allow_nan=False) + "\n")
+        file.flush()
+        for name, value in values.items():
+            if value is not None:
+                self._board.add_scalar(f"{kind}/{name}", value, step)
+
+    def _show(self, step: int, means: dict[str, float]) -> None:
+        terms = {"rec": means["reconstruction"], "kl": means["kl"], "beta": self._beta}
+        if "bag_of_words" in means:
+            terms["bow"] = means["bag_of_words"]
+        shown = {name: f"{value:.3g}" for name, value in terms.items()}
+        self._bar.set_postfix(shown)
+        now = time.monotonic()
+        if not self._terminal and (now - self._spoke >= LINE_SECONDS or step == self._bar.total):
+            self._spoke = now
+            speed = (step - self._start) * self._config.train.batch_size / (now - self._began)
+            listed = ", ".join(f"{name} {value}" for name, value in shown.items())
+            self.say(f"step {step}/{self._bar.total}: {listed} ({speed:.0f} examples/s)")
+
+
+def hardly_uses_z(report: ElboReport, model: ModelConfig | SentenceModelConfig) -> bool:
+    """Whether z tells the decoder next to nothing, or carries few nats in next to no dimension; false without z."""
+    if not model.latent_size:
+        return False
+    few_units = report.active_units < max(1, COLLAPSED_SHARE * model.latent_size)
+    return report.nats_from_z < COLLAPSED_GAIN or (report.kl < COLLAPSED_KL and few_units)
+
+
+def remedies(config: FitConfig) -> list[str]:
+    """Options against a collapse, less what the run does already."""
+    cyclical = config.beta.kind == "cyclical"
+    shorter = "more --beta.cycles" if config.beta.cycle_steps is None else "a smaller --beta.cycle-steps"
+    return [
+        shorter if cyclical else "--schedule cyclical",
+        *([] if config.model.bow or config.corpus.of_sentences else ["--bow"]),
+        "a smaller --beta.stop",
+    ]
+
+
+def read_metrics(out: Path, name: str = METRICS_FILE) -> list[dict[str, Any]]:
+    """The records of a run, oldest first; a half-written last line is left out.
+
+    Raises:
+        DataError: another line is broken.
+    """
+    path = out / name
+    return [_parsed(path, number, line) for number, line in enumerate(_lines(path), start=1)]
+
+
+def _opened(path: Path, step: int) -> IO[str]:
+    """A file of records to go on with after `step`."""
+    write_atomically(path, _until(path, step))
+    return path.open("a", encoding="utf-8")
+
+
+def _until(path: Path, step: int) -> bytes:
+    """The content of a metrics file without what comes after `step`."""
+    kept = (line for number, line in enumerate(_lines(path), start=1) if _parsed(path, number, line)["step"] <= step)
+    return b"".join(line + b"\n" for line in kept)
+
+
+def _lines(path: Path) -> list[bytes]:
+    return path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+
+
+def _parsed(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        record = None
+    if not isinstance(record, dict) or record.get("kind") not in KINDS or not isinstance(record.get("step"), int):
+        raise DataError(path, f"not a record of metrics: {line[:60]!r}", number)
+    return record

@@ -1,0 +1,98 @@
+"""The model card that goes with a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dialog_cvae.config import SentenceModelConfig
+from dialog_cvae.storage.checkpoint import CheckpointConfig, Provenance
+
+OWN_LICENCE = "that of the user's own conversations"
+_AND_OWN = f" and {OWN_LICENCE}"
+
+
+def joint_licence(licences: Sequence[str | None]) -> str | None:
+    """The licence of weights that were fitted on several texts, one after the other.
+
+    Args:
+        licences: of each text, None for a user's own; one may itself be the answer of an earlier call.
+
+    Returns:
+        Every licence once; None where all texts are the user's own.
+    """
+    published = [licence.removesuffix(_AND_OWN).split("; ") for licence in licences if licence is not None]
+    if not published:
+        return None
+    own = any(licence is None or licence.endswith(_AND_OWN) for licence in licences)
+    return "; ".join(dict.fromkeys(name for names in published for name in names)) + (_AND_OWN if own else "")
+
+
+def model_card(provenance: Provenance, config: CheckpointConfig, metrics: Mapping[str, Any], command: str) -> str:
+    """Markdown for people: what the model is, what it saw, what was measured, what it must not be used for."""
+    if config.sentence is not None:
+        return _sentence_card(provenance, config.sentence, metrics, command)
+    model, topics = config.model, len(config.topics)
+    kind = ("CVAE" if model.latent_size else "Decoder without z") + (" with bag-of-words loss" if model.bow else "")
+    what = (
+        "A conditional variational autoencoder that samples several replies to a conversation."
+        if model.latent_size
+        else "An encoder-decoder without a latent code: replies to a conversation differ by how words are drawn alone."
+    )
+    licence = provenance.licence or OWN_LICENCE
+    style = f", text style `{provenance.style}`" if provenance.style else ""
+    return f"""# {kind} fitted on {provenance.data}
+
+{what}
+
+- Fitted on: {provenance.data}{style}; {topics} topics; {provenance.step} updates.
+- Licence of the weights: {licence}.
+- Command: `{command}`
+
+## Validation at this step
+
+{_table(metrics)}
+
+ELBO, reconstruction and KL are nats for each response, with one latent sample; perplexities are over the corpus.
+
+## Use
+
+```python
+import dialog_cvae
+
+responder = dialog_cvae.load("path/to/this/folder")
+```
+
+## Limits
+
+The model imitates the text it was fitted on, with its errors and opinions. It knows no facts, and a reply may be wrong,
+rude or off the point: show its replies as suggestions to a person.
+"""
+
+
+def _sentence_card(provenance: Provenance, model: SentenceModelConfig, metrics: Mapping[str, Any], command: str) -> str:
+    kind = "VAE of sentences" if model.latent_size else "Language model of sentences"
+    return f"""# {kind} fitted on {provenance.data}
+
+Made for measurements of posterior collapse, not for writing text.
+
+- Fitted on: {provenance.data}; {provenance.step} updates; z has {model.latent_size} dimensions.
+- Licence of the weights: {provenance.licence or OWN_LICENCE}.
+- Command: `{command}`
+
+## Validation at this step
+
+{_table(metrics)}
+
+ELBO, reconstruction and KL are nats for each sentence, with one latent sample; perplexities are over the corpus.
+"""
+
+
+def _table(metrics: Mapping[str, Any]) -> str:
+    return "\n".join(
+        ("| measure | value |", "|---|---|", *(f"| {name} | {_shown(v)} |" for name, v in metrics.items()))
+    )
+
+
+def _shown(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,1 @@
+"""Sweeps: a grid of variants and seeds, fitted side by side."""

@@ -1,0 +1,92 @@
+"""How many cells fit on this machine at a time: by its cores, by free memory, and by free memory of its GPUs."""
+
+from __future__ import annotations
+
+import functools
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import joblib
+import torch
+
+from dialog_cvae.config import ModelConfig, SentenceModelConfig
+from dialog_cvae.model.cvae import CVAE
+from dialog_cvae.model.sentence_vae import SentenceVAE
+from training.config import FitConfig
+
+# A fit of the paper's model on Switchboard takes 0.9 GB at its highest; `fit_bytes` accounts for 0.3 GB of them.
+PROCESS_BYTES = 700 * 2**20  # interpreter, PyTorch and the encoded corpus
+CONTEXT_BYTES = 600 * 2**20  # of a CUDA context with its libraries, on the GPU
+_COPIES = 4  # of the weights: themselves, their gradient, Adam's two moments
+_LOGITS = 3  # of a batch: themselves, their log-softmax, their gradient
+_FLOAT = 4  # bytes
+_FREE_ON_GPUS = "[torch.cuda.mem_get_info(index)[0] for index in range(torch.cuda.device_count())]"
+_CONTAINER = Path("/sys/fs/cgroup")
+
+
+def cells_by_cores(threads: int) -> int:
+    """Cells of so many threads at a time, by the cores that this process may use; at least 1."""
+    cores: int = joblib.cpu_count()
+    return max(1, cores // threads)
+
+
+def cells_by_memory(fit: int) -> int | None:
+    """Cells at a time, at least 1, where each fit takes so many bytes; None where free memory is unknown."""
+    free = free_memory()
+    return None if free is None else max(1, free // (PROCESS_BYTES + fit))
+
+
+def cells_by_gpu(fit: int, free: int) -> int:
+    """Cells at a time, at least 1, on a GPU with so many free bytes, where each fit takes so many."""
+    return max(1, free // (CONTEXT_BYTES + fit))
+
+
+def fit_bytes(config: FitConfig) -> int:
+    """An estimate of what weights, optimiser and a batch take, beside what every process takes."""
+    words = config.tokenizer.vocab_size
+    logits = config.train.batch_size * config.max_tokens * words
+    return _FLOAT * (_COPIES * parameters(config.sizes, words) + _LOGITS * logits)
+
+
+@functools.cache  # a sweep asks for every seed
+def parameters(sizes: ModelConfig | SentenceModelConfig, words: int) -> int:
+    """Numbers in the weights of a model, less its topics."""
+    with torch.device("meta"):  # shapes alone
+        model = CVAE(sizes, words, 0) if isinstance(sizes, ModelConfig) else SentenceVAE(sizes, words)
+        return sum(int(weight.numel()) for weight in model.parameters())
+
+
+def free_memory() -> int | None:
+    """Bytes that new processes can take, of the machine or of its container; None where the system does not tell."""
+    known = [free for free in (_free_on_machine(), _free_in_container()) if free is not None]
+    return min(known, default=None)
+
+
+def free_on_gpus() -> list[int]:
+    """Free bytes of each GPU that this process may use, asked in another process, whose context goes with it."""
+    if not torch.cuda.is_available():
+        return []
+    script = f"import json, torch; print(json.dumps({_FREE_ON_GPUS}))"
+    asked = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
+    free: list[int] = json.loads(asked.stdout) if asked.returncode == 0 else [0] * torch.cuda.device_count()
+    return free
+
+
+def _free_on_machine() -> int | None:
+    try:
+        fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+        return int(fields["MemAvailable"].split()[0]) * 2**10
+    except (OSError, KeyError, ValueError):  # not Linux
+        return None
+
+
+def _free_in_container() -> int | None:
+    try:
+        limit = int((_CONTAINER / "memory.max").read_text())
+        used = int((_CONTAINER / "memory.current").read_text())
+        kinds = dict(line.split() for line in (_CONTAINER / "memory.stat").read_text().splitlines())
+        return max(0, limit - used + int(kinds["inactive_file"]))  # cached files give way
+    except (OSError, KeyError, ValueError):  # no container, or one without a limit
+        return None

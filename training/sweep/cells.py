@@ -1,0 +1,254 @@
+"""The cells of a sweep: each is one fit, named by what varies and by its seed.
+
+A cell's whole configuration is known, and checked, before anything starts; its command is an ordinary `training.fit`
+that repeats it anywhere.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+import shlex
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+from urllib.parse import quote
+
+from dialog_cvae.data.corpora import resolve
+from dialog_cvae.errors import ConfigError
+from dialog_cvae.storage.checkpoint import Checkpoint, Provenance
+from training import arguments, folder
+from training.arguments import DURATIONS, SHORT_NAMES
+from training.config import FitConfig
+from training.folder import BEST_FOLDER, CONFIG_FILE
+from training.state import STATE_FILE, load_progress
+
+MAX_CELLS = 10_000
+MAX_NAME = 200  # characters of a folder's name; file systems take 255 bytes
+DEFAULT_THREADS = 1  # of a cell: side by side, cells use the cores better than threads do
+_SHORT = {long.replace("-", "_"): short for long, short in SHORT_NAMES.items()}
+_LONG = {short.replace("-", "_"): long for long, short in _SHORT.items()}
+_SEED = "train.seed"
+_DURATIONS = {f"train.{name}" for name in DURATIONS}
+
+Standing = Literal["new", "started", "finished"]
+
+
+class Axis(NamedTuple):
+    """What varies: a dotted field of the configuration, and its values as they were given."""
+
+    field: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One fit of a sweep.
+
+    Attributes:
+        recipe: configuration that its command starts from.
+        config: its whole configuration, with the seed.
+        variation: values by short option name, less the seed, in alphabetical order: which variant it belongs to.
+        init: checkpoint to start from.
+        origin: what that checkpoint was fitted on.
+    """
+
+    recipe: str
+    config: FitConfig
+    variation: Mapping[str, str] = field(default_factory=dict)
+    init: Path | None = None
+    origin: Provenance | None = None
+
+    @property
+    def seed(self) -> int:
+        """Its seed."""
+        return self.config.train.seed
+
+    @property
+    def name(self) -> str:
+        """Its folder's name, such as `schedule=cyclical,seed=3`; the same whatever the order of the options."""
+        values = {**self.variation, "seed": str(self.seed)}
+        return ",".join(f"{name}={quote(value, safe='+')}" for name, value in values.items())
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Options of `training.fit` that lead from the recipe to this configuration."""
+        changed = arguments.differences(arguments.recipe(self.recipe), self.config)
+        values = {name: new for name, (_, new) in changed.items() if name != _SEED}
+        if any(values.get(name) is not None for name in _DURATIONS):  # one duration takes the place of the other
+            values = {name: value for name, value in values.items() if name not in _DURATIONS or value is not None}
+        options = (f"--recipe={self.recipe}", f"--seed={self.seed}", *(option(*item) for item in values.items()))
+        return options if self.init is None else (*options, f"--init={self.init}")
+
+    def command(self, folder: Path) -> str:
+        """What anyone can type to fit this cell."""
+        return shlex.join(["python", "-m", "training.fit", *self.options, f"--out={folder}"])
+
+    def standing(self, out: Path) -> Standing:
+        """How far its run below `out` is.
+
+        Raises:
+            ConfigError: the folder holds a run of another configuration; the message names folder, field and values.
+            CheckpointError: what it holds is incomplete or broken.
+        """
+        path = out / self.name
+        if not (path / STATE_FILE).exists() and not (path / BEST_FOLDER).exists():
+            folder.new_out(path, self.config)
+            return "new"
+        folder.stored_run(path, self.config, [], self.init)
+        if (origin := folder.stored_start(path).origin) != self.origin:
+            raise ConfigError(
+                f"init: the run in {path} was started {_from(origin)}, but one {_from(self.origin)} was asked for"
+            )
+        stored = FitConfig.model_validate_json((path / CONFIG_FILE).read_bytes())
+        # A file elsewhere may be another: only the resumed fit compares the conversations.
+        same_file = stored.corpus.name == self.config.corpus.name
+        complete = load_progress(path).finished and (path / BEST_FOLDER).is_dir()
+        return "finished" if complete and same_file else "started"
+
+
+def grid(
+    recipe: str,
+    axes: Sequence[Axis],
+    seeds: Sequence[int],
+    *layers: Mapping[str, Any],
+    init: Path | None = None,
+) -> list[Cell]:
+    """Every combination of the axes' values, for each seed; all variants of a seed stand before the next seed.
+
+    Args:
+        recipe: a recipe's name.
+        axes: what varies, at most once each.
+        seeds: distinct.
+        layers: fields over the recipe's and below what varies, nested as the configuration is, the last layer's last.
+        init: checkpoint that every cell starts from.
+
+    Raises:
+        ConfigError: a field is unknown or out of range, stands twice, or contradicts another; or there are too many
+            cells.
+    """
+    axes = sorted(axes, key=lambda axis: short_name(axis.field))
+    _check_axes(axes, seeds)
+    checkpoint = None if init is None else Checkpoint.load(init)
+    variants = [
+        _variant(recipe, dict(zip((axis.field for axis in axes), values, strict=True)), layers, init, checkpoint)
+        for values in itertools.product(*(axis.values for axis in axes))
+    ]
+    cells = [_with_seed(variant, seed) for seed in seeds for variant in variants]
+    counts = Counter(cell.name for cell in cells)
+    if twice := next((name for name, count in counts.items() if count > 1), None):
+        raise ConfigError(f"vary: {twice} stands there more than once")
+    if long := next((name for name in counts if len(name) > MAX_NAME), None):
+        raise ConfigError(f"vary: a cell's name may have {MAX_NAME} characters, but {long} has {len(long)}")
+    return cells
+
+
+def parse_axis(text: str) -> Axis:
+    """`NAME=V1,V2`, where NAME is an option of `training.fit`, long or short.
+
+    Raises:
+        ConfigError: the name is no field of the configuration, or there is no value.
+    """
+    name, separator, values = text.partition("=")
+    plain = name.strip().removeprefix("--").replace("-", "_")
+    dotted = _LONG.get(plain, plain)
+    if not separator or not name.strip():
+        raise ConfigError(f"vary: must be NAME=V1,V2,... but is {text!r}")
+    if dotted == _SEED:
+        raise ConfigError(f"vary: the seeds are given by --seeds, not by {text!r}")
+    if dotted not in arguments.flat(FitConfig().model_dump()):
+        raise ConfigError(f"vary: {name!r} is no field of the configuration (training.fit --help lists them)")
+    parts = tuple(value.strip() for value in values.split(","))
+    if "" in parts:
+        raise ConfigError(f"vary: {name} has an empty value in {text!r}")
+    return Axis(dotted, parts)
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """A number N for the seeds 0 to N - 1, or the seeds themselves: `0,1,7`, or a single one as `7,`.
+
+    Raises:
+        ConfigError: it is neither, or a seed stands there twice.
+    """
+    parts = text.removesuffix(",").split(",")
+    if not all(re.fullmatch(r" *[0-9]{1,19} *", part) for part in parts):
+        raise ConfigError(f"seeds: must be a number of seeds, or seeds as in 0,1,7, but is {text!r}")
+    numbers = tuple(int(part) for part in parts)
+    if "," in text:
+        if len(set(numbers)) < len(numbers):
+            raise ConfigError(f"seeds: each must stand there once, but they are {text!r}")
+        return numbers
+    if not 1 <= numbers[0] <= MAX_CELLS:
+        raise ConfigError(f"seeds: their number must be from 1 to {MAX_CELLS}, but is {numbers[0]}")
+    return tuple(range(numbers[0]))
+
+
+def seeds_option(seeds: Sequence[int]) -> str:
+    """The shortest text from which `parse_seeds` makes these seeds."""
+    if list(seeds) == list(range(len(seeds))):
+        return str(len(seeds))
+    return ",".join(map(str, seeds)) + ("," if len(seeds) == 1 else "")
+
+
+def _check_axes(axes: Sequence[Axis], seeds: Sequence[int]) -> None:
+    counts = Counter(axis.field for axis in axes)
+    if twice := next((name for name, count in counts.items() if count > 1), None):
+        raise ConfigError(f"vary: {short_name(twice)} stands there more than once; give all its values together")
+    count = math.prod((len(seeds), *(len(axis.values) for axis in axes)))
+    if count > MAX_CELLS:
+        raise ConfigError(f"vary, seeds: a sweep has at most {MAX_CELLS} cells, but this one has {count}")
+
+
+def _variant(
+    recipe: str,
+    fields: Mapping[str, str],
+    layers: Sequence[Mapping[str, Any]],
+    init: Path | None,
+    checkpoint: Checkpoint | None,
+) -> Cell:
+    """A cell of any seed, with these fields."""
+    varied: dict[str, Any] = {}
+    for name, value in fields.items():
+        varied = arguments.merge(varied, _nested(name, None if value == "None" else value))
+    config = arguments.layered(arguments.recipe(recipe), *layers, varied)
+    if checkpoint is not None:
+        config = folder.like_checkpoint(config, checkpoint, [*layers, varied])
+    train = config.train.model_copy(update={"threads": config.train.threads or DEFAULT_THREADS})
+    config = config.model_copy(update={"corpus": resolve(config.corpus), "train": train})
+    values = arguments.flat(config.model_dump(mode="json"))
+    variation = {short_name(name): _text(values[name]) for name in fields}
+    return Cell(recipe, config, variation, init, None if checkpoint is None else checkpoint.config.provenance)
+
+
+def _with_seed(cell: Cell, seed: int) -> Cell:
+    return replace(cell, config=arguments.layered(cell.config, {"train": {"seed": seed}}))
+
+
+def _nested(name: str, value: Any) -> dict[str, Any]:
+    """A layer of one field."""
+    for part in reversed(name.split(".")):
+        value = {part: value}
+    return dict(value)
+
+
+def _from(origin: Provenance | None) -> str:
+    return "without --init" if origin is None else f"from a checkpoint of {origin.data}, step {origin.step}"
+
+
+def short_name(name: str) -> str:
+    """The option that people use for a dotted field."""
+    return _SHORT.get(name, name).replace("_", "-")
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def option(name: str, value: object) -> str:
+    """The option that gives a field its value."""
+    if isinstance(value, bool):
+        return f"--{short_name(name)}" if value else f"--no-{short_name(name)}"
+    return f"--{short_name(name)}={value}"

@@ -1,0 +1,162 @@
+"""What runs the cells of a sweep: joblib on one machine, Ray on one or on a cluster.
+
+Joblib's threads suffice, since each only waits for the process of its cell. On Ray a cell is a task, which Ray places
+by CPUs and GPUs and repeats where a machine is lost; all machines must see the sweep's folder and its working folder.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, Protocol
+
+import joblib
+
+from dialog_cvae import ray_cluster
+from dialog_cvae.errors import ConfigError
+from training import setup
+from training.sweep import capacity
+from training.sweep.task import Ending, Task, work
+
+if TYPE_CHECKING:
+    from training.sweep.cells import Cell
+
+Ended = Callable[[int, Ending], object]
+
+
+class Engine(Protocol):
+    """What runs tasks side by side."""
+
+    def run(self, tasks: Sequence[Task], ended: Ended) -> None:
+        """Run all tasks; `ended` is told a task's position and how it ended, from any thread."""
+        ...
+
+    def __str__(self) -> str:
+        """How many at a time, and on what."""
+        ...
+
+
+@dataclass(frozen=True)
+class OnOneMachine:
+    """Joblib's threads.
+
+    Attributes:
+        slots: the device of each cell that runs at a time.
+    """
+
+    slots: Sequence[str]
+
+    def run(self, tasks: Sequence[Task], ended: Ended) -> None:
+        """See `Engine.run`."""
+        free: SimpleQueue[str] = SimpleQueue()
+        for device in self.slots:
+            free.put(device)
+
+        def run_one(index: int, task: Task) -> None:
+            device = free.get()
+            try:
+                ending = work(task, device)
+            finally:
+                free.put(device)
+            ended(index, ending)
+
+        parallel = joblib.Parallel(n_jobs=len(self.slots), backend="threading", batch_size=1)
+        parallel(joblib.delayed(run_one)(index, task) for index, task in enumerate(tasks))
+
+    def __str__(self) -> str:
+        return f"{len(self.slots)} at a time on {', '.join(dict.fromkeys(self.slots))}"
+
+
+@dataclass(frozen=True)
+class OnRay:
+    """Ray's tasks.
+
+    Attributes:
+        address: of the cluster, as `ray.init` takes it; None starts Ray on this machine.
+        jobs: cells at a time at most; None leaves it to what Ray has.
+        threads: CPUs that a cell takes.
+        device: `--device` of the fits; auto takes GPUs where Ray has any, and a cell sees no GPU but its own.
+        per_gpu: cells that share a GPU.
+    """
+
+    address: str | None = None
+    jobs: int | None = None
+    threads: int = 1
+    device: str = "auto"
+    per_gpu: int = 1
+
+    def run(self, tasks: Sequence[Task], ended: Ended) -> None:
+        """See `Engine.run`.
+
+        Raises:
+            ConfigError: Ray is not installed, cannot be reached, or has not what one cell needs.
+        """
+        ray = ray_cluster.connected(self.address, "ray")
+        try:
+            fit = ray.remote(work).options(**self._needs(ray.cluster_resources()))
+            waiting, running = deque(enumerate(tasks)), dict[Any, int]()
+            while waiting or running:
+                while waiting and len(running) < (self.jobs or len(tasks)):
+                    index, task = waiting.popleft()
+                    running[fit.remote(task, self.device)] = index
+                (done,), _ = ray.wait(list(running), num_returns=1)
+                try:
+                    ending = ray.get(done)
+                except ray.exceptions.RayError as error:
+                    ending = Ending("failed", f"Ray: {str(error).strip().splitlines()[-1]}")
+                ended(running.pop(done), ending)
+        finally:
+            ray.shutdown()
+
+    def _needs(self, resources: Mapping[str, float]) -> dict[str, float]:
+        """What Ray sets aside for a cell."""
+        on_gpu = self.device != "cpu" and (self.device != "auto" or resources.get("GPU", 0) > 0)
+        needs = {"num_cpus": self.threads, "num_gpus": 1 / self.per_gpu if on_gpu else 0}
+        for option, kind in (("num_cpus", "CPU"), ("num_gpus", "GPU")):
+            if needs[option] > resources.get(kind, 0):
+                raise ConfigError(
+                    f"engine: a cell needs {needs[option]:g} {kind}, but Ray has {resources.get(kind, 0):g}"
+                )
+        return needs
+
+    def __str__(self) -> str:
+        limit = f"at most {self.jobs} at a time" if self.jobs else "as many at a time as there is room for"
+        return f"{limit} on Ray ({self.address or 'this machine'})"
+
+
+def on_one_machine(
+    cells: Sequence[Cell], jobs: int | None = None, device: str = "auto", per_gpu: int | None = None
+) -> OnOneMachine:
+    """An engine with as many cells at a time as fit, by cores and free memory, or as were asked for.
+
+    Args:
+        cells: to be fitted, at least one; the largest decides.
+        jobs: at a time, in place of what fits.
+        device: `--device` of `training.fit`; auto and cuda spread the cells over all GPUs.
+        per_gpu: cells on a GPU at a time, in place of what fits.
+
+    Raises:
+        ConfigError: there is no such device.
+    """
+    fit = max(capacity.fit_bytes(cell.config) for cell in cells)
+    limits = [len(cells), capacity.cells_by_cores(threads_of(cells)), capacity.cells_by_memory(fit)]
+    chosen = setup.device_of(device)
+    places = ["cpu"]
+    if chosen.type == "cuda":
+        free = capacity.free_on_gpus()
+        gpus = range(len(free)) if chosen.index is None else [chosen.index]
+        room = [per_gpu or capacity.cells_by_gpu(fit, free[gpu]) for gpu in gpus]
+        limits.append(sum(room))
+        # GPUs take turns, so that few cells are spread over all.
+        places = [
+            f"cuda:{gpu}" for turn in range(max(room)) for gpu, most in zip(gpus, room, strict=True) if turn < most
+        ]
+    count = jobs or min(limit for limit in limits if limit is not None)
+    return OnOneMachine([places[slot % len(places)] for slot in range(count)])
+
+
+def threads_of(cells: Sequence[Cell]) -> int:
+    """CPU threads of the cell that has most."""
+    return max(cell.config.train.threads or 1 for cell in cells)

@@ -1,0 +1,197 @@
+"""What a sweep found: each cell's best validation, and for each variant mean and interval over its seeds."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from dialog_cvae.errors import DataError
+from dialog_cvae.storage import checkpoint
+from dialog_cvae.storage.files import write_atomically
+from training.folder import BEST_FOLDER
+from training.sweep.cells import Cell
+
+JSON_FILE, MARKDOWN_FILE = "sweep.json", "sweep.md"
+CONFIDENCE = 0.95
+# Name among a checkpoint's metrics, and what tables call it; `dialog_cvae.model.elbo.ElboReport` defines them.
+MEASURES = {
+    "elbo": "ELBO",
+    "reconstruction": "reconstruction",
+    "kl": "KL",
+    "rec_perplexity": "reconstruction perplexity",
+    "perplexity_bound": "perplexity bound",
+    "active_units": "active units",
+    "nats_from_z": "nats from z",
+    "bag_of_words": "bag of words",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CellResult:
+    """How a cell ended.
+
+    Attributes:
+        cell: which.
+        folder: of its run.
+        status: stopped also where it was never begun, because the sweep was stopped.
+        reason: why it failed.
+        step: updates that its saved state has.
+        data: fingerprint of its conversations, None before it was begun.
+        figures: of its best validation, by name, nats for each response where they are nats; empty unless done.
+    """
+
+    cell: Cell
+    folder: Path
+    status: Literal["done", "failed", "stopped"]
+    reason: str = ""
+    step: int = 0
+    data: str | None = None
+    figures: Mapping[str, float] = field(default_factory=dict)
+
+
+class Estimate(NamedTuple):
+    """A mean over seeds.
+
+    Attributes:
+        mean: over them.
+        half: half the width of its 95% interval by Student's t, None for a single seed.
+        n: seeds.
+    """
+
+    mean: float
+    half: float | None
+    n: int
+
+    def __str__(self) -> str:
+        return f"{self.mean:.2f}" if self.half is None else f"{self.mean:.2f} ± {self.half:.2f}"
+
+
+class Variant(NamedTuple):
+    """A variant's cells, summed up.
+
+    Attributes:
+        variation: what distinguishes it, by short option name.
+        asked: its cells.
+        done: how many of them are done.
+        measures: by name.
+    """
+
+    variation: Mapping[str, str]
+    asked: int
+    done: int
+    measures: Mapping[str, Estimate]
+
+
+def best_figures(folder: Path) -> dict[str, float]:
+    """The best validation's figures of a finished run, those that are finite.
+
+    Raises:
+        DataError: the file that holds them is missing or broken.
+    """
+    path = folder / BEST_FOLDER / checkpoint.METRICS
+    try:
+        content = json.loads(path.read_bytes())
+        return {name: float(content[name]) for name in MEASURES if content.get(name) is not None}
+    except OSError as error:
+        raise DataError(path, f"cannot be read ({error.strerror})") from None
+    except (ValueError, TypeError, AttributeError) as error:
+        raise DataError(path, f"broken ({error})") from None
+
+
+def estimate(values: Sequence[float]) -> Estimate:
+    """Mean and half the 95% interval, t s / sqrt(n) with s the sample's standard deviation, of at least one value."""
+    n = len(values)
+    if n == 1:
+        return Estimate(values[0], None, 1)
+    from scipy.stats import t  # a second to load, and needed once, at the end
+
+    quantile = float(t.ppf((1 + CONFIDENCE) / 2, n - 1))
+    return Estimate(statistics.fmean(values), quantile * statistics.stdev(values) / math.sqrt(n), n)
+
+
+def variants(results: Sequence[CellResult]) -> list[Variant]:
+    """The cells summed up over their seeds, in the order in which the variants come."""
+    groups: defaultdict[tuple[tuple[str, str], ...], list[CellResult]] = defaultdict(list)
+    for result in results:
+        groups[tuple(result.cell.variation.items())].append(result)
+    found = []
+    for variation, members in groups.items():
+        done = [member.figures for member in members if member.status == "done"]
+        columns = {name: [figures[name] for figures in done if name in figures] for name in MEASURES}
+        measures = {name: estimate(values) for name, values in columns.items() if values}
+        found.append(Variant(dict(variation), len(members), len(done), measures))
+    return found
+
+
+def markdown(results: Sequence[CellResult]) -> str:
+    """The table over seeds, and below it what is missing from it or makes its rows hard to compare."""
+    rows = variants(results)
+    axes = list(rows[0].variation)
+    measures = [name for name in MEASURES if any(name in row.measures for row in rows)]
+    head = [*(axes or ["recipe"]), "seeds", *(MEASURES[name] for name in measures)]
+    lines = [_line(head), _line(["---"] * len(axes or [0]) + ["---:"] * (1 + len(measures)))]
+    for row in rows:
+        labels = list(row.variation.values()) or [results[0].cell.recipe]
+        seeds = str(row.done) if row.done == row.asked else f"{row.done} of {row.asked}"
+        lines.append(_line([*labels, seeds, *(str(row.measures.get(name, "–")) for name in measures)]))
+    lines += ["", "Best validation of each run: mean ± half of the 95% interval (Student's t) over seeds."]
+    lines += [f"\n{note}" for note in notes(results)]
+    return "\n".join(lines) + "\n"
+
+
+def notes(results: Sequence[CellResult]) -> list[str]:
+    """What failed, and cells whose configurations name the same conversations but which were fitted on others."""
+    found = [f"Failed: {result.cell.name}: {result.reason}" for result in results if result.status == "failed"]
+    fitted: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    for result in results:
+        config = result.cell.config
+        named = [config.corpus.model_dump_json(exclude={"dir"}), config.tokenizer.model_dump_json()]
+        key = json.dumps([*named, config.model.max_utterance_tokens, str(result.cell.init)])
+        if result.data is not None:
+            fitted[key].setdefault(result.data, result.cell.name)
+    for names in fitted.values():
+        if len(names) > 1:
+            found.append(f"Not comparable: fitted on different conversations: {' and '.join(names.values())}")
+    return found
+
+
+def write(results: Sequence[CellResult], out: Path) -> str:
+    """Write `OUT/sweep.json` and `OUT/sweep.md`; returns the latter's text.
+
+    Raises:
+        DialogCvaeError: they cannot be written.
+    """
+    content: dict[str, Any] = {
+        "cells": [
+            {
+                "name": result.cell.name,
+                "variation": dict(result.cell.variation),
+                "seed": result.cell.seed,
+                "status": result.status,
+                "reason": result.reason,
+                "step": result.step,
+                "figures": dict(result.figures),
+                "command": result.cell.command(result.folder),
+            }
+            for result in results
+        ],
+        "variants": [
+            row._asdict() | {"measures": {name: value._asdict() for name, value in row.measures.items()}}
+            for row in variants(results)
+        ],
+        "notes": notes(results),
+    }
+    text = markdown(results)
+    write_atomically(out / JSON_FILE, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
+    write_atomically(out / MARKDOWN_FILE, text.encode())
+    return text
+
+
+def _line(parts: Sequence[str]) -> str:
+    return f"| {' | '.join(part.replace('|', chr(92) + '|') for part in parts)} |"

@@ -1,0 +1,261 @@
+"""The corpus of a run: its text is read only where what training needs of it is not in the cache.
+
+Training needs token ids, a tokenizer and a few lines about the corpus. Each is kept under everything that decides it:
+the content of the corpus's files, the settings that they are read with, the code that reads them and, for token ids,
+the tokenizer and the topics.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import cache, cached_property, partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pydantic
+import regex
+import sentencepiece
+from numpy.typing import NDArray
+
+from dialog_cvae.config import Config, DataConfig, TokenizerConfig
+from dialog_cvae.data.batches import NOBODY, EncodedCorpus, encode_corpus
+from dialog_cvae.data.cache import Arrays, Cache, Kind
+from dialog_cvae.data.code_digest import code_digest
+from dialog_cvae.data.corpora import Split, load_corpus, source_files
+from dialog_cvae.errors import DataError
+from dialog_cvae.text.tokenizer import Tokenizer
+from dialog_cvae.types import PROFILE_FEATURES, Corpus
+from training.vocabulary import Vocabulary
+
+SPLITS: tuple[Split, ...] = ("train", "valid", "test")
+BLOCK = 2**16  # rows that are hashed at a time
+T = TypeVar("T")
+
+
+class Size(Config):
+    """Of a split."""
+
+    conversations: int
+    utterances: int
+
+
+class Summary(Config):
+    """What is told of a corpus beside its text.
+
+    Attributes:
+        name, notes, licence: see `dialog_cvae.types.Corpus`.
+        sizes: of its splits.
+        topics: of the training conversations, in alphabetical order.
+    """
+
+    name: str
+    notes: tuple[str, ...]
+    licence: str | None
+    sizes: dict[Split, Size]
+    topics: tuple[str, ...]
+
+
+class TrainingCorpus:
+    """What training needs of a corpus.
+
+    Args:
+        config: names the corpus; not `auto`.
+        kept: where what was made before is found.
+        say: told, in a line, when the text has to be read.
+
+    Raises:
+        DataError: here and in what it gives: the corpus is missing or malformed.
+    """
+
+    def __init__(self, config: DataConfig, kept: Cache, say: Callable[[str], object]) -> None:
+        self._config, self._say = config, say
+        self._files = source_files(config)
+        self._version: tuple[tuple[int, int, int], ...] = ()
+        self._origin: dict[str, Any] = {}
+        self._cache = Cache(None, say)
+        with suppress(OSError):  # whoever reads the text will say what is wrong
+            if self._files and all(path.is_file() for path in self._files):
+                self._version = _version(self._files)
+                self._origin, self._cache = _origin(config, self._files), kept
+
+    @cached_property
+    def summary(self) -> Summary:
+        """What is told of the corpus."""
+        return self._get(_SUMMARY, {}, lambda: summarised(self._text))
+
+    def tokenizer(self, config: TokenizerConfig) -> Tokenizer:
+        """A tokenizer trained on the training conversations."""
+
+        def train() -> Tokenizer:
+            return Tokenizer.train(
+                (u.text for conversation in self._text.train for u in conversation.utterances), config
+            )
+
+        return self._get(_TOKENIZER, {"tokenizer": config.model_dump(mode="json")}, train)
+
+    def encoded(self, split: Split, vocabulary: Vocabulary, max_tokens: int) -> EncodedCorpus:
+        """The token ids of a split; see `encode_corpus`."""
+        tokenizer, topics = vocabulary.tokenizer, vocabulary.topics
+        kind = Kind("ids", EncodedCorpus._asdict, partial(_fitting, vocabulary=vocabulary))
+        decided_by = {
+            "split": split,
+            "tokenizer": hashlib.sha256(tokenizer.to_bytes()).hexdigest(),
+            "topics": list(topics),
+            "max_tokens": max_tokens,
+        }
+        return self._get(
+            kind, decided_by, lambda: encode_corpus(getattr(self._text, split), tokenizer, topics, max_tokens)
+        )
+
+    @cached_property
+    def _text(self) -> Corpus:
+        self._say(f"reading the text of {self._config.name}")
+        return load_corpus(self._config)
+
+    def _get(self, kind: Kind[T], decided_by: Mapping[str, Any], make: Callable[[], T]) -> T:
+        def made() -> T:
+            value = make()
+            if self._origin and _version(self._files) != self._version:
+                raise DataError(self._files[0], "was changed while it was being read")
+            return value
+
+        return self._cache.get(kind, self._origin | dict(decided_by), made)
+
+
+def summarised(corpus: Corpus) -> Summary:
+    """What is told of a corpus that was read."""
+    sizes, topics = {}, set[str]()
+    for split in SPLITS:
+        conversations = utterances = 0
+        for conversation in getattr(corpus, split):
+            conversations += 1
+            utterances += len(conversation.utterances)
+            if split == "train" and conversation.topic is not None:
+                topics.add(conversation.topic)
+        sizes[split] = Size(conversations=conversations, utterances=utterances)
+    return Summary(
+        name=corpus.name, notes=corpus.notes, licence=corpus.licence, sizes=sizes, topics=tuple(sorted(topics))
+    )
+
+
+def fingerprint(*corpora: EncodedCorpus) -> str:
+    """Changes with the conversations, their order and split, the tokenizer and the topics.
+
+    It is of what the corpora say about each utterance, whatever types and tables they say it in.
+    """
+    digest = hashlib.sha256()
+    for corpus in corpora:
+        for name, kind, shape, blocks in _columns(corpus):
+            digest.update(f"{name} {np.dtype(kind)} {shape}".encode())
+            for block in blocks:
+                digest.update(np.ascontiguousarray(block, dtype=kind).data)
+    return digest.hexdigest()
+
+
+def _columns(corpus: EncodedCorpus) -> Iterator[tuple[str, type, tuple[int, ...], Iterator[NDArray[Any]]]]:
+    """Names, types, shapes and, a block of rows at a time, values of what is known of each token and utterance."""
+    count = len(corpus.speaker)
+
+    def stored(values: NDArray[Any]) -> Iterator[NDArray[Any]]:
+        return (values[begin : begin + BLOCK] for begin in range(0, len(values), BLOCK))
+
+    def by_conversation(values: NDArray[Any]) -> Iterator[NDArray[Any]]:
+        utterances = (np.arange(begin, min(begin + BLOCK, count)) for begin in range(0, count, BLOCK))
+        return (values[corpus.places(block)[0]] for block in utterances)
+
+    profiles = (count, 2, corpus.profiles.shape[1])
+    yield "tokens", np.int32, corpus.tokens.shape, stored(corpus.tokens)
+    yield "offsets", np.int64, corpus.offsets.shape, stored(corpus.offsets)
+    yield "start", np.int64, (count,), by_conversation(corpus.starts)
+    yield "speaker", np.int32, (count,), stored(corpus.speaker)
+    yield "topic", np.int32, (count,), by_conversation(corpus.topic)
+    yield "profiles", np.float32, profiles, (corpus.profiles[block] for block in stored(corpus.parties))
+    yield "known", np.float32, profiles, (corpus.known[block] for block in stored(corpus.parties))
+    yield "conversation", np.int32, (count,), by_conversation(np.arange(len(corpus.topic)))
+
+
+def _fitting(arrays: Arrays, vocabulary: Vocabulary) -> EncodedCorpus:
+    """Arrays as a corpus, if every index in them points to something.
+
+    Raises:
+        TypeError, ValueError: they are no corpus of this vocabulary.
+    """
+    corpus = EncodedCorpus(**arrays)
+    utterances, conversations, profiles = len(corpus.speaker), len(corpus.topic), len(corpus.profiles)
+    expected = {
+        "tokens": ("u", (int(corpus.offsets[-1]),)),
+        "offsets": ("u", (utterances + 1,)),
+        "speaker": ("i", (utterances,)),
+        "parties": ("u", (utterances, 2)),
+        "starts": ("i8", (conversations + 1,)),
+        "topic": ("i4", (conversations,)),
+        "profiles": ("f4", (profiles, PROFILE_FEATURES)),
+        "known": ("f4", (profiles, PROFILE_FEATURES)),
+    }
+    for name, (kind, shape) in expected.items():
+        array = arrays[name]
+        if not f"{array.dtype.kind}{array.dtype.itemsize}".startswith(kind) or array.shape != shape:
+            raise ValueError(f"{name} is {array.dtype} {array.shape}, not {kind} {shape}")
+    openings = np.flatnonzero(corpus.speaker == NOBODY)
+    if not (
+        (corpus.offsets[1:] >= corpus.offsets[:-1]).all()
+        and corpus.tokens.max(initial=0) < len(vocabulary.tokenizer)
+        and corpus.speaker.min(initial=NOBODY) == NOBODY
+        and corpus.parties.max(initial=0) < profiles
+        and 0 <= corpus.topic.min(initial=0) <= corpus.topic.max(initial=0) <= len(vocabulary.topics)
+        and np.array_equal(corpus.starts, [*openings, utterances])
+    ):
+        raise ValueError("an index is out of its range")
+    return corpus
+
+
+def _bytes(data: bytes) -> Arrays:
+    return {"data": np.frombuffer(data, dtype=np.uint8)}
+
+
+_SUMMARY = Kind(
+    "summary",
+    lambda summary: _bytes(summary.model_dump_json().encode()),
+    lambda arrays: Summary.model_validate_json(arrays["data"].tobytes()),
+)
+_TOKENIZER = Kind(
+    "tokenizer",
+    lambda tokenizer: _bytes(tokenizer.to_bytes()),
+    lambda arrays: Tokenizer.from_bytes(arrays["data"].tobytes()),
+)
+
+
+def _origin(config: DataConfig, files: Sequence[Path]) -> dict[str, Any]:
+    """Everything that decides what reading a corpus gives.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    settings = config.model_dump(mode="json", exclude={"dir"}) | {"name": Path(config.name).stem}
+    return {"settings": settings, "files": _sha256(files), "code": _code()}
+
+
+@cache
+def _code() -> str:
+    """Changes with the code that turns text into ids, and with what it depends on."""
+    libraries = sentencepiece.__version__, regex.__version__, pydantic.VERSION, unicodedata.unidata_version
+    return " ".join((code_digest(__name__), *libraries))
+
+
+def _sha256(files: Sequence[Path]) -> str:
+    """Of names and contents."""
+    digest = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            digest.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def _version(files: Sequence[Path]) -> tuple[tuple[int, int, int], ...]:
+    """Changes when somebody writes to the files, as far as their sizes and times tell."""
+    found = (path.stat() for path in files)
+    return tuple((status.st_ino, status.st_size, status.st_mtime_ns) for status in found)

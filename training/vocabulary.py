@@ -1,0 +1,27 @@
+"""What turns text into ids, and how several processes share it."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode, b64encode
+from dataclasses import dataclass
+
+from dialog_cvae.text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """What turns text into ids: the tokenizer, and the topics in the order of their embedding."""
+
+    tokenizer: Tokenizer
+    topics: tuple[str, ...]
+
+    def to_json(self) -> str:
+        """As text."""
+        return json.dumps({"tokenizer": b64encode(self.tokenizer.to_bytes()).decode(), "topics": self.topics})
+
+    @classmethod
+    def from_json(cls, text: str) -> Vocabulary:
+        """The reverse of `to_json`."""
+        content = json.loads(text)
+        return cls(Tokenizer.from_bytes(b64decode(content["tokenizer"])), tuple(content["topics"]))
