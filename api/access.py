@@ -18,8 +18,8 @@ from api.tracing import HEADER
 from dialog_cvae.errors import ConfigError
 
 # What needs no key: an orchestrator's probes, the page (it asks its user for a key) and the documentation.
-OPEN = {"/", "/health/live", "/health/ready", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"}
-OPEN_BELOW = ("/page/", "/problems/")
+OPEN = {"/", "/health/live", "/health/ready", "/docs", "/redoc", "/openapi.json"}
+OPEN_BELOW = ("/docs/", "/page/", "/problems/")
 FOR_PROXIES = {"basic", "digest", "negotiate"}  # schemes of Authorization that are none of ours
 MIN_KEY_CHARS, MAX_KEY_CHARS = 16, 256
 

@@ -1,4 +1,4 @@
-"""The web service: `DIALOG_CVAE_CHECKPOINT=DIR uvicorn api.app:app`.
+"""The web service: `dialog-cvae serve DIR`, or `DIALOG_CVAE_CHECKPOINT=DIR uvicorn api.app:app`.
 
 Importing this module reads no setting and opens no checkpoint: both happen when the server starts.
 """
@@ -15,7 +15,7 @@ from typing import TypedDict
 
 from fastapi import FastAPI
 
-from api import errors, logs, openapi
+from api import documentation, errors, logs, openapi
 from api.access import Cors, KeyGuard, Keys, read_keys
 from api.batcher import Batcher
 from api.limits import BodyLimit, FullQueue
@@ -102,8 +102,11 @@ def create_app(
         version=version("dialog-cvae"),
         lifespan=lifespan,
         redirect_slashes=False,
+        docs_url=None,  # FastAPI's pages load their scripts from another host
+        redoc_url=None,
     )
     application.include_router(router)
+    application.include_router(documentation.router)
     mount_page(application)
     errors.install(application)
     openapi.install(application, Settings.model_construct())

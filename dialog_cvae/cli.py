@@ -7,18 +7,46 @@ import math
 import re
 import signal
 import sys
-from collections.abc import Callable
-from typing import NoReturn
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, NoReturn
 
 from dialog_cvae.errors import DialogCvaeError
 
+_RENAMED: ContextVar[tuple[str, str]] = ContextVar("renamed", default=("", ""))  # how a program is called, and was
+
 
 class Parser(argparse.ArgumentParser):
-    """Refuses in one line, as every other error is told; exits with status 2."""
+    """Refuses in one line, like every other error; exits with status 2.
+
+    Args:
+        prog: how the program is called, unless the block is within `renamed`.
+        options: those of `argparse.ArgumentParser`.
+    """
+
+    def __init__(self, prog: str | None = None, **options: Any) -> None:
+        old, new = _RENAMED.get()
+        super().__init__(new + prog.removeprefix(old) if prog and old and prog.startswith(old) else prog, **options)
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong with the arguments, without the usage."""
         self.exit(2, f"error: {message} (see --help)\n")
+
+
+@contextmanager
+def renamed(old: str, new: str) -> Iterator[None]:
+    """Let parsers that are made within the block show another program name in their usage.
+
+    Args:
+        old: how their program name begins, such as "python -m training.fit".
+        new: what to show instead.
+    """
+    token = _RENAMED.set((old, new))
+    try:
+        yield
+    finally:
+        _RENAMED.reset(token)
 
 
 def exit_status(run: Callable[[], int], interrupted: str = "interrupted") -> int:

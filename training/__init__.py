@@ -1,1 +1,5 @@
 """Training: schedules, objectives, the loop, and the command lines."""
+
+from dialog_cvae.console import end_if_packages_are_missing
+
+end_if_packages_are_missing()

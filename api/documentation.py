@@ -1,0 +1,40 @@
+"""The documentation page: Swagger UI from files of this package, so that it works without internet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fastapi import APIRouter, HTTPException
+from fastapi.responses import FileResponse, RedirectResponse, Response
+
+FOLDER = Path(__file__).parent / "swagger"
+SERVED = {"swagger-ui.css", "swagger-ui-bundle.js", "start.js", "favicon.svg"}
+HEADERS = {
+    # Swagger UI sets style attributes and has icons as data: URLs; its scripts and all requests stay on this server.
+    "Content-Security-Policy": "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
+}
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/docs")
+async def page() -> Response:
+    """The page."""
+    return FileResponse(FOLDER / "index.html", headers={**HEADERS, "Cache-Control": "no-cache"})
+
+
+@router.get("/docs/{name}")
+async def file(name: str) -> Response:
+    """A file that the page is made of."""
+    if name not in SERVED:
+        raise HTTPException(404)
+    return FileResponse(FOLDER / name, headers={**HEADERS, "Cache-Control": "max-age=3600"})
+
+
+@router.get("/redoc")
+async def former_page() -> Response:
+    """Another page of the same content was here; it loaded its scripts from the internet."""
+    return RedirectResponse("docs")

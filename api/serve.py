@@ -1,0 +1,79 @@
+"""`dialog-cvae serve`: start the service under uvicorn.
+
+It serves the installed package, whatever the working directory holds. `uvicorn api.app:app` looks for `api` in the
+working directory first.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import uvicorn
+
+from api.settings import PREFIX, read_settings
+from dialog_cvae.cli import Parser, exit_status, whole
+from dialog_cvae.errors import CheckpointError, ConfigError
+
+VARIABLE = f"{PREFIX}CHECKPOINT"
+HOST, PORT = "127.0.0.1", 8000
+EXPLANATION = f"""\
+Answer over HTTP: POST /respond, a page to try the model on at /, documentation at /docs.
+
+  dialog-cvae serve runs/mine/best
+  dialog-cvae serve runs/mine/best --host 0.0.0.0 --port 80
+
+Every other setting is an environment variable, {PREFIX}...: see the operations page of the documentation.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns its exit status: 0 stopped by a signal, 2 refused, else uvicorn's."""
+    given = _parser().parse_args(argv)
+
+    def run() -> int:
+        if given.checkpoint is not None:
+            os.environ[VARIABLE] = str(_existing(given.checkpoint))  # workers are other processes, which inherit it
+        elif not os.environ.get(VARIABLE):
+            raise ConfigError(
+                f"no checkpoint: give the folder of one, such as runs/mine/best, or set {VARIABLE}; a checkout of the "
+                "project has one in models/swda, the installed package has none"
+            )
+        read_settings()  # an invalid setting ends every worker: say it once, here
+        uvicorn.run("api.app:app", host=given.host, port=given.port, workers=given.workers, root_path=given.root_path)
+        return 0
+
+    return exit_status(run, interrupted="")
+
+
+def _existing(checkpoint: Path) -> Path:
+    if not checkpoint.is_dir():
+        raise CheckpointError(f"{checkpoint}: there is no such folder")
+    return checkpoint
+
+
+def _parser() -> Parser:
+    from argparse import RawDescriptionHelpFormatter
+
+    parser = Parser(prog="python -m api.serve", description=EXPLANATION, formatter_class=RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "checkpoint", nargs="?", type=Path, metavar="CHECKPOINT", help=f"folder of the model; default: {VARIABLE}"
+    )
+    parser.add_argument("--host", default=HOST, help=f"address to listen on; 0.0.0.0 for all (default: {HOST})")
+    parser.add_argument("--port", type=whole(0, 65535), default=PORT, help=f"default: {PORT}; 0 chooses a free one")
+    parser.add_argument(
+        "--workers",
+        type=whole(1, 1024),
+        metavar="N",
+        help="processes, each with a model of its own (default: WEB_CONCURRENCY, else 1)",
+    )
+    parser.add_argument(
+        "--root-path", default="", metavar="PATH", help="where a proxy in front of the service puts it, such as /dialog"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
