@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 
+from dialog_cvae import extras
 from dialog_cvae.cli import Parser, exit_status
 from dialog_cvae.errors import ConfigError, DialogCvaeError
 
@@ -64,6 +65,8 @@ def remote(url: str, key: str | None, stack: ExitStack) -> Partner:
 
 def local(checkpoint: str, stack: ExitStack) -> Partner:
     """A model in this process, under the settings of the service."""
+    if lacks := extras.missing("serve"):
+        raise ConfigError(extras.explanation("serve", lacks))
     from fastapi.exceptions import RequestValidationError
     from pydantic import ValidationError
 

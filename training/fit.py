@@ -328,7 +328,7 @@ def _finish(out: Path, progress: Progress, number: int, serves: bool) -> int:
         f"checkpoint: {out / BEST_FOLDER}\nlearning curves: {out}/{CURVES_FILE}"
     )
     if serves:
-        print(f"serve it: DIALOG_CVAE_CHECKPOINT={shlex.quote(str(out))}/best uvicorn api.app:app")
+        print(f"serve it: dialog-cvae serve {shlex.quote(str(out))}/best")
     return 0
 
 

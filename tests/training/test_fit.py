@@ -294,4 +294,4 @@ def test_progress_is_plain_lines_where_there_is_no_terminal(fit: Fit) -> None:
     assert "step 12/12: rec " in out
     assert "examples/s" in out
     assert "step 3: valid ELBO " in out
-    assert out.endswith("serve it: DIALOG_CVAE_CHECKPOINT=run/best uvicorn api.app:app\n")
+    assert out.endswith("serve it: dialog-cvae serve run/best\n")

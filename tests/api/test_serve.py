@@ -1,0 +1,69 @@
+"""`dialog-cvae serve`: what it gives uvicorn, and what it refuses."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+
+from api import serve
+from api.settings import PREFIX, Settings
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What uvicorn was started with; no server is."""
+    calls: list[dict[str, Any]] = []
+    for name in Settings.model_fields:
+        monkeypatch.setenv(f"{PREFIX}{name.upper()}", "")  # so that what a command sets is undone
+    monkeypatch.setattr(uvicorn, "run", lambda app, **options: calls.append({"app": app, **options}))
+    return calls
+
+
+def test_the_checkpoint_that_is_named_is_served(started: list[dict[str, Any]], tmp_path: Path) -> None:
+    options = ["--host", "0.0.0.0", "--port", "80", "--workers", "3", "--root-path", "/dialog"]
+    assert serve.main([str(tmp_path), *options]) == 0
+    expected = {"app": "api.app:app", "host": "0.0.0.0", "port": 80, "workers": 3, "root_path": "/dialog"}
+    assert started == [expected]
+    assert os.environ["DIALOG_CVAE_CHECKPOINT"] == str(tmp_path)
+
+
+def test_without_one_the_variable_counts(
+    started: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIALOG_CVAE_CHECKPOINT", str(tmp_path))
+    assert serve.main([]) == 0
+    (call,) = started
+    assert (call["host"], call["port"], call["workers"]) == ("127.0.0.1", 8000, None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [([], "error: no checkpoint: give the folder of one"), (["nowhere"], "error: nowhere: there is no such folder\n")],
+)
+def test_without_a_checkpoint_it_says_what_to_give(
+    started: list[dict[str, Any]], arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert serve.main(arguments) == 2
+    assert capsys.readouterr().err.startswith(words)
+    assert started == []
+
+
+def test_an_invalid_setting_is_refused_before_any_worker_starts(
+    started: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DIALOG_CVAE_THREADS", "many")
+    assert serve.main([str(tmp_path), "--workers", "2"]) == 2
+    assert capsys.readouterr().err.startswith("error: DIALOG_CVAE_THREADS: ")
+    assert started == []
+
+
+@pytest.mark.parametrize("option", ["--port=65536", "--workers=0", "--port=http"])
+def test_numbers_have_limits(started: list[dict[str, Any]], option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        serve.main([".", option])
+    assert ended.value.code == 2
+    assert "must be a whole number from" in capsys.readouterr().err
