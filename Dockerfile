@@ -1,7 +1,7 @@
 # Two images from one file:
 #   docker build .                  `serve`, the default: the service with ONNX Runtime and the shipped model, without torch
-#   docker build --target train .   `train`: everything that fits and evaluates models, with torch for CPUs
-# The stages that install are left behind; an image gets the finished environment only.
+#   docker build --target train .   `train`: everything that trains and evaluates models, with torch for CPUs
+# An image gets the finished environment only, not the stages that install it.
 FROM python:3.11-slim AS source
 
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
@@ -12,20 +12,21 @@ COPY constraints.txt pyproject.toml README.md LICENSE ./
 COPY dialog_cvae dialog_cvae
 COPY training training
 COPY eval eval
+COPY experiments experiments
 COPY api api
 
 
 FROM source AS install-serve
 
-# Taken out again: test suites, C headers, type stubs, and ONNX Runtime's tools for making models, together a fifth of
-# what is installed.
+# Removed again: test suites, C headers, type stubs, and ONNX Runtime's tools for making models, together a fifth of what
+# is installed.
 RUN pip --python /app/venv/bin/python install --constraint constraints.txt '.[serve]' \
     && cd /app/venv/lib/python3.*/site-packages \
     && find . -type d '(' -name tests -o -name test ')' -prune -exec rm -rf {} + \
     && find . -type f '(' -name '*.h' -o -name '*.hpp' -o -name '*.pyi' ')' -delete \
     && rm -rf onnxruntime/transformers onnxruntime/tools onnxruntime/datasets numpy/f2py numpy/distutils
 COPY models /app/models
-# A reply from what is left shows that nothing needed the rest, and leaves the model's graphs where they are looked for.
+# A reply shows that nothing needed is missing, and puts the model's graphs into the cache.
 RUN DIALOG_CVAE_CACHE=/app/cache /app/venv/bin/python -c "import api.app, dialog_cvae as d; \
     reply = d.load('/app/models/swda').respond(d.Conversation('1', (d.Utterance('A', 'Hello.'),)), respond_as='B', n=1); \
     print(reply[0].text)" \
@@ -34,8 +35,8 @@ RUN DIALOG_CVAE_CACHE=/app/cache /app/venv/bin/python -c "import api.app, dialog
 
 FROM source AS install-train
 
-# PyTorch's own index has a CPU build without gigabytes of CUDA. Where that index can't be reached, the installation
-# below takes the ordinary build of the same version.
+# PyTorch's own index has a CPU build without gigabytes of CUDA. If that index cannot be reached, the installation below
+# takes the ordinary build of the same version.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 RUN pip --python /app/venv/bin/python install --no-deps --index-url "$TORCH_INDEX" --retries 1 --timeout 20 \
         --constraint constraints.txt torch \
@@ -45,8 +46,8 @@ RUN pip --python /app/venv/bin/python install --constraint constraints.txt '.[se
 
 FROM python:3.11-slim AS train
 
-# A number, so that an orchestrator can see that it is not root's. The file system may be read-only but for /tmp and
-# /models; what is downloaded and encoded is kept beside the models.
+# A number, so that an orchestrator can see that the user is not root. The file system may be read-only except /tmp and
+# /models; downloads and encoded corpora are kept in /models too.
 RUN useradd --uid 10001 --create-home app && install --directory --owner app /models
 COPY --from=install-train /app/venv /app/venv
 COPY models /app/models
@@ -58,7 +59,7 @@ ENV PATH=/app/venv/bin:$PATH \
 USER 10001:10001
 WORKDIR /models
 VOLUME /models
-CMD ["python", "-m", "training.fit", "--help"]
+CMD ["dialog-cvae", "--help"]
 
 
 FROM python:3.11-slim AS serve
@@ -76,4 +77,4 @@ WORKDIR /app
 EXPOSE 8000
 HEALTHCHECK --start-period=10s --interval=10s --timeout=5s --retries=3 \
     CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8000/health/ready', timeout=4)"]
-CMD ["uvicorn", "api.app:app", "--host", "0.0.0.0", "--port", "8000"]
+CMD ["dialog-cvae", "serve", "--host", "0.0.0.0", "--port", "8000"]

@@ -17,19 +17,19 @@ PIP := $(PY) -m pip install --constraint constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_USER := 0
 
-# A stamp without a working interpreter is worth nothing (Python was upgraded, the folder was moved).
+# A stamp without a working interpreter is invalid (Python was upgraded, the folder was moved).
 $(shell $(PY) -c '' 2>/dev/null || rm -f $(READY))
 
-.PHONY: help env demo test test-all check clean
+.PHONY: help env demo docs test test-all check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
 env: $(READY) ## create .venv with everything
 
-# Without an NVIDIA GPU torch comes from PyTorch's CPU index, which spares gigabytes of CUDA; --no-deps keeps that
-# index from being asked for anything else. Where it cannot be reached, the ordinary index has the same version.
-# The stamp goes first, so that an interrupted set-up is taken up again.
+# Without an NVIDIA GPU, torch comes from PyTorch's CPU index, which avoids gigabytes of CUDA; with --no-deps nothing else
+# comes from there. If that index cannot be reached, the ordinary one has the same version.
+# The stamp is removed first, so that an interrupted set-up is repeated.
 $(READY): pyproject.toml constraints.txt
 	@rm -f $(READY)
 	@$(PY) -c 'import pip; $(PYTHON_TEST)' 2>/dev/null || \
@@ -54,20 +54,25 @@ demo: env ## serve the shipped model, or another: make demo MODEL=runs/mine/best
 		fi; \
 		sleep 1; \
 	done) & \
-	exec env DIALOG_CVAE_CHECKPOINT="$(MODEL)" $(PY) -m uvicorn api.app:app --port $(PORT)
+	exec $(VENV)/bin/dialog-cvae serve "$(MODEL)" --port $(PORT)
 
-test: env ## run the tests, but for the slow ones
+# NO_MKDOCS_2_WARNING leaves out an advertisement; the path has ruff, which lays out signatures.
+docs: env ## build the documentation site in site/
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
+
+test: env ## run the tests, without the slow ones
 	@$(PY) -m pytest -m "not slow"
 
 test-all: env ## run all tests
 	@$(PY) -m pytest
 
-check: env ## ruff's format and lint, mypy, import layers
+check: env ## ruff's format and lint, mypy, import layers, the documentation site
 	@$(PY) -m ruff format --check .
 	@$(PY) -m ruff check .
 	@$(PY) -m mypy
 	@$(PY) -m pytest tests/test_imports.py
+	@$(MAKE) --no-print-directory docs
 
-clean: ## remove .venv and caches; what was fitted stays in runs
-	@rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean: ## remove .venv, caches and the site; trained models stay in runs
+	@rm -rf $(VENV) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
