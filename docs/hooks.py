@@ -1,6 +1,6 @@
 """Pages that the documentation site makes from the code: commands, HTTP interface, Python modules.
 
-MkDocs calls `on_files` and `on_nav` (see `hooks` in mkdocs.yml).
+MkDocs calls `on_files` and `on_post_build` (`hooks` in mkdocs.yml).
 """
 
 from __future__ import annotations
@@ -8,16 +8,19 @@ from __future__ import annotations
 import ast
 import io
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("dialog_cvae", "training", "eval", "experiments", "api")
+FROM_ELSEWHERE = re.compile(r"<(?:script|link|img|iframe|source)\b[^>]*\b(?:src|href)=\"?(?:https?:)?//[^>]*>")
 # Commands that consist of others, each with a help text of its own.
 PARTS = {"references": ("build", "report"), "experiments": ("table3", "lesson")}
 
@@ -27,10 +30,21 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     pages = {"reference/commands.md": commands(), "reference/http.md": http_interface()}
     for package in PACKAGES:
         pages |= python_pages(package)
-    pages["reference/python/index.md"] = python_index(pages)
+    pages["reference/python.md"] = python_index(pages)
     for path, text in pages.items():
         files.append(File.generated(config, path, content=text))
     return files
+
+
+def on_post_build(config: MkDocsConfig) -> None:
+    """Stop if a page loads anything from another host.
+
+    Raises:
+        PluginError: names the page and what it loads.
+    """
+    for path in sorted(Path(config.site_dir).rglob("*.html")):
+        if found := FROM_ELSEWHERE.search(path.read_text(encoding="utf-8")):
+            raise PluginError(f"{path}: loads from another host: {found[0]}")
 
 
 def commands() -> str:
@@ -182,5 +196,5 @@ def python_index(paths: Iterable[str]) -> str:
         name = path.removeprefix("reference/python/").removesuffix(".md")
         source = ROOT.joinpath(*name.split("."), "__init__.py").read_text(encoding="utf-8")
         docstring = ast.get_docstring(ast.parse(source)) or ""
-        lines.append(f"| [{name}]({name}.md) | {_cell(docstring.partition(chr(10))[0])} |")
+        lines.append(f"| [{name}](python/{name}.md) | {_cell(docstring.partition(chr(10))[0])} |")
     return "\n".join([*lines, ""])

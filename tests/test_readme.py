@@ -1,97 +1,136 @@
-"""What the README tells people to type is what the programs accept."""
+"""What the README and the documentation show is what the programs accept, and their links lead somewhere."""
 
 from __future__ import annotations
 
+import argparse
+import importlib
 import json
 import re
 import shlex
 from pathlib import Path
-from types import ModuleType
+from typing import NamedTuple, NoReturn
 
 import pytest
 from torch.distributed.run import get_args_parser
 
-from api import chat
+from api.app import create_app
 from api.schemas import RespondRequest
-from benchmarks import corpus as corpus_benchmark
-from benchmarks import evaluation as evaluation_benchmark
-from benchmarks import serving as serving_benchmark
-from benchmarks import training as training_benchmark
+from dialog_cvae import console
+from dialog_cvae.cli import Parser
 from dialog_cvae.data.readers.jsonl_line import parse_line
-from eval.dialog import _parser
-from eval.references import __main__ as references
 from experiments import run as experiments
 from experiments.table3 import command as table3
-from training import arguments, check, export, schedules
+from training import arguments
 from training.sweep import run as sweep
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMANDS = [
-    shlex.split(line.split("#")[0])
-    for line in README.splitlines()
-    if re.match(r"python -m [a-z0-9.]+( |$)", line.strip())
-]
+README = ROOT / "README.md"
+PAGES = [README, ROOT / "models" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+TEXTS = {page: page.read_text(encoding="utf-8") for page in PAGES}
+ALL_TEXT = "\n".join(TEXTS.values())
+CODE = re.compile(r"^```\n(.*?)^```$|(?<!`)`([^`]+)`(?!`)", flags=re.MULTILINE | re.DOTALL)
 
 
-def commands(module: str) -> list[list[str]]:
-    name = module.removesuffix(".__main__").split()
-    found = [words[2 + len(name) :] for words in COMMANDS if words[2 : 2 + len(name)] == name]
-    assert found, f"the README shows no {module}"
+class Shown(NamedTuple):
+    """A command line on a page.
+
+    Attributes:
+        page: file that shows it.
+        module: that `python -m` runs.
+        options: of the command.
+    """
+
+    page: str
+    module: str
+    options: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return " ".join([f"{self.page}: {self.module}", *self.options])
+
+
+def command_lines(text: str) -> list[list[str]]:
+    """Words of each line of code that is a command of ours, in blocks without a language and within lines."""
+    lines = [
+        line.split("  #")[0]
+        for block, inline in CODE.findall(text)
+        for line in (block.splitlines() if block else [" ".join(inline.split())])
+    ]
+    named = (line for line in lines if re.match(r"([A-Z_]+=\S+ )*(python -m|dialog-cvae) [a-z]", line.strip()))
+    return [[word for word in shlex.split(line) if not re.match(r"[A-Z_]+=", word)] for line in named]
+
+
+def shown(page: Path) -> list[Shown]:
+    found = []
+    for words in command_lines(TEXTS[page]):
+        if words[0] == "dialog-cvae":
+            assert words[1] in console.COMMANDS, f"{page}: {words}"
+            module, options = console.COMMANDS[words[1]].module, words[2:]
+        else:
+            module, options = words[2], words[3:]
+        found.append(Shown(str(page.relative_to(ROOT)), module, tuple(options)))
     return found
 
 
+COMMANDS = list(dict.fromkeys(each for page in PAGES for each in shown(page)))
+
+
+def commands(module: str, *first: str) -> list[list[str]]:
+    """Options of each command line shown for a module, whose first words are these."""
+    count = len(first)
+    found = {each.options[count:] for each in COMMANDS if each.module == module and each.options[:count] == first}
+    assert found, f"no page shows {module} {' '.join(first)}"
+    return [list(options) for options in sorted(found) if "--help" not in options]
+
+
+class Accepted(BaseException):
+    """Raised in the place of the command's work, once its arguments are parsed."""
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=str)
+def test_every_command_shown_is_accepted(command: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
+    parse = argparse.ArgumentParser.parse_args
+
+    def parse_and_stop(parser: Parser, *given: list[str] | None) -> NoReturn:
+        parse(parser, *given)
+        raise Accepted
+
+    monkeypatch.setattr(Parser, "parse_args", parse_and_stop)
+    module = importlib.import_module(command.module)
+    if hasattr(module, "__path__"):
+        module = importlib.import_module(f"{command.module}.__main__")
+    if command.options:
+        with pytest.raises((Accepted, SystemExit)) as ended:
+            module.main(command.options)
+        assert ended.type is Accepted or getattr(ended.value, "code", None) == 0  # of --help
+
+
 @pytest.mark.parametrize("options", commands("training.fit"), ids=" ".join)
-def test_fit_accepts(options: list[str]) -> None:
+def test_fit_accepts_the_values(options: list[str]) -> None:
     given = arguments.parse(options)
     chosen = arguments.run_options(given)
     fields = {name: value for name, value in given.items() if name not in arguments.RunOptions.model_fields}
     arguments.layered(arguments.recipe(chosen.recipe), fields)
 
 
-@pytest.mark.parametrize("options", commands("eval.dialog"), ids=" ".join)
-def test_evaluation_accepts(options: list[str]) -> None:
-    assert _parser().parse_args(options).out
-
-
-@pytest.mark.parametrize("module", [chat, export, references], ids=lambda module: module.__name__)
-def test_small_commands_accept(module: ModuleType) -> None:
-    for options in commands(module.__name__):
-        assert module._parser().parse_args(options)
-
-
-@pytest.mark.parametrize("options", commands("experiments table3"), ids=" ".join)
-def test_the_table_accepts(options: list[str]) -> None:
+@pytest.mark.parametrize("options", [each for each in commands("experiments", "table3") if each], ids=" ".join)
+def test_the_table_accepts_the_values(options: list[str]) -> None:
     planned = table3.planned_cells(*arguments.parse_with(table3._parser(), sweep.FitFields, options))
     assert len(planned) in (45, 15)
 
 
-@pytest.mark.parametrize("options", commands("training.sweep"), ids=" ".join)
-def test_sweep_accepts(options: list[str]) -> None:
+@pytest.mark.parametrize("options", [each for each in commands("training.sweep") if each], ids=" ".join)
+def test_sweep_accepts_the_values(options: list[str]) -> None:
     assert len(sweep._cells(*arguments.parse_with(sweep._parser(), sweep.FitFields, options))) == 10
 
 
-COMMANDS_OF_THEIR_OWN = ("table3", "lesson")
-BENCHMARKS = (training_benchmark, evaluation_benchmark, corpus_benchmark, serving_benchmark)
-
-
-@pytest.mark.parametrize("module", BENCHMARKS, ids=lambda module: module.__name__)
-def test_benchmarks_accept(module: ModuleType) -> None:
-    for options in commands(module.__name__):
-        assert module._parser().parse_args(options)
-
-
-def test_experiments_accept() -> None:
-    shown = [
-        arguments.parse_with(experiments._parser(), sweep.FitFields, options)[0].experiment
-        for options in commands("experiments")
-        if options[0] not in COMMANDS_OF_THEIR_OWN
-    ]
-    assert shown == list(experiments.ENTRIES)
+def test_every_experiment_and_every_command_is_shown() -> None:
+    names = {options[0] for options in commands("experiments") if options}
+    assert names == {*experiments.ENTRIES, "table3", "lesson"}
+    assert {command.module for command in console.COMMANDS.values()} <= {each.module for each in COMMANDS}
 
 
 def test_several_processes_run_what_fit_accepts() -> None:
-    lines = [shlex.split(line.split("#")[0]) for line in README.splitlines() if line.startswith("torchrun ")]
+    lines = [shlex.split(line.split("#")[0]) for line in ALL_TEXT.splitlines() if line.startswith("torchrun ")]
     assert len(lines) == 3
     for words in lines:
         place = words.index("-m")
@@ -101,45 +140,51 @@ def test_several_processes_run_what_fit_accepts() -> None:
         arguments.run_options(arguments.parse(words[place + 2 :]))
 
 
-def test_no_other_command_is_shown() -> None:
-    shown = {words[2] for words in COMMANDS}
-    expected = {"training.fit", "eval.dialog", check.__name__, schedules.__name__, "training.sweep"}
-    expected |= {export.__name__, "eval.references", chat.__name__, "experiments"}
-    assert shown == expected | {module.__name__ for module in BENCHMARKS}
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_requests_shown_are_valid(page: Path) -> None:
+    paths = create_app().openapi()["paths"]
+    for path, rest in re.findall(r"^curl [^\n]*http://127\.0\.0\.1:8000(/\S*)(.*?)^```$", TEXTS[page], re.M | re.S):
+        assert path in paths
+        for body in re.findall(r"-d '(\{.*?\})'", rest, flags=re.DOTALL):
+            assert RespondRequest.model_validate_json(body).context
+            assert "post" in paths[path]
 
 
-def test_the_conversation_shown_is_valid() -> None:
-    (line,) = re.findall(r"```json\n(\{\"id\".*\})\n```", README)
+def test_requests_are_shown() -> None:
+    assert len(re.findall(r"-d '\{", ALL_TEXT)) >= 4
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/your-conversations.md"])
+def test_the_conversation_shown_is_valid(page: str) -> None:
+    (line,) = re.findall(r"```json\n(\{\"id\".*\})\n```", TEXTS[ROOT / page])
     record = parse_line(line.encode(), 1)
     assert [utterance.speaker for utterance in record.conversation.utterances] == ["Ann", "Bo"]
 
 
-def test_the_requests_shown_are_valid() -> None:
-    bodies = re.findall(r"-d '(\{.*?\})'", README, flags=re.DOTALL)
-    assert len(bodies) == 2
-    for body in bodies:
-        assert RespondRequest.model_validate_json(body).context
+def test_the_answer_shown_has_the_shape_of_an_answer() -> None:
+    (answer,) = re.findall(r"```json\n(\{\"responses\".*?\})\n```", TEXTS[README], flags=re.DOTALL)
+    assert set(json.loads(answer)) == {"responses", "topic", "seed", "model"}
 
 
-def test_the_map_of_the_code_names_what_is_there() -> None:
-    tree = README.split("```\ndialog_cvae/")[1].split("```")[0]
+def test_the_readme_is_one_page_with_a_map_of_the_code() -> None:
+    assert len(TEXTS[README].splitlines()) <= 130
+    tree = TEXTS[README].split("```\ndialog_cvae/")[1].split("```")[0]
     named = re.findall(r"^  ((?:[a-z_]+/? )+) ", tree, flags=re.MULTILINE)
     names = {name for line in named for name in line.split()}
     assert names >= {"types", "data/", "nn/", "generate/"}
     for name in names:
         assert (ROOT / "dialog_cvae" / (name if name.endswith("/") else f"{name}.py")).exists(), name
+    for folder in re.findall(r"^([a-z]+)/ ", tree, flags=re.MULTILINE):
+        assert (ROOT / folder).is_dir(), folder
 
 
-@pytest.mark.parametrize("page", ["README.md", "RESULTS.md", "CONTRIBUTING.md", "CHANGELOG.md"])
-def test_pages_are_finished_and_their_links_lead_somewhere(page: str) -> None:
-    text = (ROOT / page).read_text(encoding="utf-8")
-    assert "{{" not in text
-    assert "@@" not in text
-    assert "TODO" not in text
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
-        assert (ROOT / target).exists(), target
-
-
-def test_the_answer_shown_has_the_shape_of_an_answer() -> None:
-    (answer,) = re.findall(r"```json\n(\{\"responses\".*?\})\n```", README, flags=re.DOTALL)
-    assert set(json.loads(answer)) == {"responses", "topic", "seed", "model"}
+@pytest.mark.parametrize(
+    "page", [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"], ids=lambda page: str(page.relative_to(ROOT))
+)
+def test_pages_are_finished_and_their_links_lead_somewhere(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for unfinished in ("{{", "@@", "TODO"):
+        assert unfinished not in text
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", text):
+        made_from_the_code = target.startswith("reference/")  # when the site is built, which checks these links
+        assert made_from_the_code or (page.parent / target).exists(), target
