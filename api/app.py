@@ -29,9 +29,9 @@ from dialog_cvae.errors import ConfigError
 from dialog_cvae.generate.responder import Responder
 
 DESCRIPTION = """
-Whatever is refused or fails is answered with a problem document (RFC 9457, `application/problem+json`), also for other
-paths and methods than these; its `type` leads to what it means. Every answer carries an `X-Request-ID`: the client's
-own, if it sent one of up to 128 letters, digits and `._~-`. The server's log has the request under it.
+A refusal or a failure is answered with a problem document (RFC 9457, `application/problem+json`), for every path and
+method. Its `type` leads to an explanation. Each answer has an `X-Request-ID`: the client's own, if it sent one of up to
+128 letters, digits and `._~-`. The server's log names the request by this id.
 """
 
 
@@ -110,14 +110,14 @@ def create_app(
     mount_page(application)
     errors.install(application)
     openapi.install(application, Settings.model_construct())
-    # The last is the outermost: what refuses a request early is still observed, and may be read by pages.
+    # The last is the outermost: requests that are refused early are still observed, and pages can read the refusal.
     for middleware in (BodyLimit, FullQueue, KeyGuard, Failsafe, Cors, Observer, errors.StartupLine):
         application.add_middleware(middleware)
     return application
 
 
 def _labels(responder: Responder, settings: Settings) -> dict[str, str]:
-    """What the metrics tell of the model."""
+    """The model, in the labels of the metrics."""
     return {
         "model": responder.name,
         "licence": responder.config.provenance.licence or "",

@@ -1,7 +1,8 @@
-"""The OpenAPI document: as FastAPI writes it, made exact.
+"""The OpenAPI document: FastAPI's, with the limits that FastAPI does not know.
 
-FastAPI knows neither the limits of this server nor what a validator refuses. With both told, what the document allows
-is what the server accepts, so that clients can be generated from it and tests as well.
+Open this when a limit or a refusal is missing from the document. FastAPI knows neither this server's settings nor what
+a validator refuses. Both are added, so that the server accepts exactly what the document allows, and clients and tests
+can be generated from it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from api.settings import Settings
 from api.tracing import HEADER
 from dialog_cvae.config import MAX_TEMPERATURE, MIN_TEMPERATURE
 
-_PLANES = (range(0x20000), range(0xE0000, 0xE1000))  # that hold all characters which can't be seen
+_PLANES = (range(0x20000), range(0xE0000, 0xE1000))  # all invisible characters are in these
 _SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "one of the server's API keys"},
     "header": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "the same"},
@@ -45,12 +46,12 @@ _HEADERS = {
 
 
 def install(app: FastAPI, settings: Settings, topics: Sequence[str] | None = None, needs_key: bool = False) -> None:
-    """Have an application describe itself exactly.
+    """Make an application describe itself exactly.
 
     Args:
         app: the application, with all its routes.
         settings: its limits.
-        topics: what the model knows; None before one is loaded.
+        topics: the model's topics; None before a model is loaded.
         needs_key: whether some routes need an API key.
     """
     make = cache(lambda: _document(app, settings, topics, needs_key))
@@ -79,7 +80,7 @@ def _document(app: FastAPI, settings: Settings, topics: Sequence[str] | None, ne
 def _unauthorised() -> dict[str, Any]:
     schema = {"$ref": "#/components/schemas/Problem"}
     media = {"application/json": {"schema": schema, "example": PROBLEM_EXAMPLES[401]}}
-    return {"description": "An API key is needed, and none was sent or another one", "content": media}
+    return {"description": "An API key is required: none was sent, or an invalid one", "content": media}
 
 
 def _answer(status: int, answer: dict[str, Any]) -> dict[str, Any]:
@@ -91,7 +92,7 @@ def _answer(status: int, answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def _tighten(schemas: dict[str, Any], settings: Settings, topics: Sequence[str] | None) -> None:
-    """Tell what this server's settings and the validators of `api.schemas` refuse."""
+    """Add what this server's settings and the validators of `api.schemas` refuse."""
     request, turn = schemas["RespondRequest"], schemas["Turn"]["properties"]
     fields = request["properties"]
     readable = {"pattern": readable_pattern()}
@@ -115,7 +116,7 @@ def _tighten(schemas: dict[str, Any], settings: Settings, topics: Sequence[str] 
 
 
 def _form(field: dict[str, Any], kind: str) -> dict[str, Any]:
-    """That of a field's forms which is of a type."""
+    """The alternative of a field that has a JSON type."""
     form: dict[str, Any] = next(form for form in field["anyOf"] if form.get("type") == kind)
     return form
 
@@ -127,7 +128,7 @@ def _both(*names: str) -> dict[str, Any]:
 
 @cache
 def readable_pattern() -> str:
-    """What `api.schemas` takes for readable, as a regular expression of JSON Schema (ECMA 262)."""
+    """Readable text, as `api.schemas` defines it, as a regular expression of JSON Schema (ECMA 262)."""
     controls = _ranges(code for code in _of({"Cc"}) if chr(code) not in READABLE_CONTROLS)
     return f"^[^{controls}]*[^{_ranges(_of(INVISIBLE))}][^{controls}]*$"
 
