@@ -112,6 +112,15 @@ def test_fit_accepts_the_values(options: list[str]) -> None:
     arguments.layered(arguments.recipe(chosen.recipe), fields)
 
 
+PAGE_OF_OPTIONS = TEXTS[ROOT / "docs" / "sizes-and-schedules.md"]
+OPTIONS = sorted({" ".join(code.split()) for _, code in CODE.findall(PAGE_OF_OPTIONS) if code.startswith("--")})
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_fit_has_the_options_that_are_named_alone(options: str) -> None:
+    assert arguments.parse(shlex.split(options))
+
+
 @pytest.mark.parametrize("options", [each for each in commands("experiments", "table3") if each], ids=" ".join)
 def test_the_table_accepts_the_values(options: list[str]) -> None:
     planned = table3.planned_cells(*arguments.parse_with(table3._parser(), sweep.FitFields, options))
