@@ -11,6 +11,7 @@ from email.utils import format_datetime
 import httpx2
 import pytest
 
+from api import answers as answers_module
 from api import client as module
 from api.client import (
     AsyncClient,
@@ -145,10 +146,18 @@ def test_where_the_service_does_not_say_when_waits_grow(slept, retry_after):
     assert slept == sorted(slept)
 
 
-def test_a_date_is_understood(slept):
-    date = format_datetime(datetime.now(UTC) + timedelta(seconds=10), usegmt=True)
+def test_a_date_is_understood(slept, monkeypatch):
+    now = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
+
+    class Frozen(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return now
+
+    monkeypatch.setattr(answers_module, "datetime", Frozen)
+    date = format_datetime(now + timedelta(seconds=10), usegmt=True)
     Client("http://x", transport=answers(busy(date), httpx2.Response(200, json={"topics": []}))).topics()
-    assert 7 < slept[0] <= 12.5
+    assert 10 <= slept[0] <= 12.5
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import json
 import random
 import time
 from collections.abc import Iterator, Sequence
+from concurrent import futures
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -120,9 +121,8 @@ def mixed(count: int) -> list[bytes]:
 def observe(service: Served, load: Future[Done]) -> list[tuple[float, float, int]]:
     """(second, resident MiB, descriptors) while a load runs."""
     begin, found = time.monotonic(), []
-    while not load.done():
+    while not futures.wait([load], timeout=0.1).done:
         found.append((time.monotonic() - begin, service.resident_mib(), service.descriptors()))
-        time.sleep(0.1)
     return found
 
 
