@@ -15,12 +15,15 @@ from typing import TypedDict
 
 from fastapi import FastAPI
 
-from api import errors, logs, openapi
-from api.access import Cors, KeyGuard, Keys, read_keys
+from api import logs, openapi, problems
+from api.api_keys import KeyGuard, Keys, read_keys
 from api.batcher import Batcher
-from api.limits import BodyLimit, FullQueue
-from api.observing import Failsafe, Observer
+from api.body_limit import BodyLimit
+from api.cors import Cors
+from api.failsafe import Failsafe, StartupLine
+from api.full_queue import FullQueue
 from api.prometheus import Metrics
+from api.request_log import RequestLog
 from api.routes import mount_page, router
 from api.service import Service
 from api.settings import Settings, effective, read_settings, unknown_variables
@@ -86,7 +89,7 @@ def create_app(
         responder = await asyncio.to_thread(load, chosen)
         responder.accepts = accepts
         metrics = Metrics(_labels(responder, chosen))
-        with Batcher(responder, max_waiting=chosen.max_waiting, max_rows=chosen.max_rows, observer=metrics) as batcher:
+        with Batcher(responder, max_waiting=chosen.max_waiting, max_rows=chosen.max_rows, metrics=metrics) as batcher:
             service = Service(responder, batcher, chosen)
             await service.warm_up()
             openapi.install(started, chosen, responder.topics, bool(keys))
@@ -105,10 +108,10 @@ def create_app(
     )
     application.include_router(router)
     mount_page(application)
-    errors.install(application)
+    problems.install(application)
     openapi.install(application, Settings.model_construct())
-    # The last is the outermost: what refuses a request early is still observed, and may be read by pages.
-    for middleware in (BodyLimit, FullQueue, KeyGuard, Failsafe, Cors, Observer, errors.StartupLine):
+    # Each wraps those before it, so that early refusals are logged too and have CORS headers.
+    for middleware in (BodyLimit, FullQueue, KeyGuard, Failsafe, Cors, RequestLog, StartupLine):
         application.add_middleware(middleware)
     return application
 

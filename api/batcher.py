@@ -42,7 +42,7 @@ class Busy(Exception):  # noqa: N818  (a state of the server, not a fault)
         self.retry_after, self.reason = retry_after, reason
 
 
-class Observer(Protocol):
+class BatchMetrics(Protocol):
     """Who is told, from the model's thread, of what is measured."""
 
     def queued(self, depth: int) -> None:
@@ -58,7 +58,7 @@ class Observer(Protocol):
         ...
 
 
-class Unobserved:
+class NoMetrics:
     """Nobody is told."""
 
     def queued(self, depth: int) -> None:
@@ -107,14 +107,14 @@ class Batcher:
         responder: the model; nobody else may use it meanwhile.
         max_waiting: requests in work or waiting; more are refused at once.
         max_rows: responses decoded together, about: a request of more is taken alone.
-        observer: is told what is measured.
+        metrics: receives the measurements.
     """
 
     def __init__(
-        self, responder: Responder, *, max_waiting: int = 64, max_rows: int = 128, observer: Observer | None = None
+        self, responder: Responder, *, max_waiting: int = 64, max_rows: int = 128, metrics: BatchMetrics | None = None
     ) -> None:
         self._responder, self._max_waiting, self._max_rows = responder, max_waiting, max_rows
-        self._observer = observer or Unobserved()
+        self._metrics = metrics or NoMetrics()
         self._changed = threading.Condition()
         self._waiting: deque[_Job] = deque()
         self._working: list[_Job] = []
@@ -179,7 +179,7 @@ class Batcher:
         with self._changed:
             self.check_room()
             self._waiting.append(job)
-            self._observer.queued(len(self._waiting))
+            self._metrics.queued(len(self._waiting))
             self._changed.notify()
 
     def _held(self) -> int:
@@ -223,11 +223,11 @@ class Batcher:
             owners[id(replies)].tokens += draw.length
         ended = time.perf_counter()
         if rows:
-            self._observer.stepped(rows, ended - stepping)
+            self._metrics.stepped(rows, ended - stepping)
         for job in [job for job in self._working if job.replies is not None and job.replies.complete]:
             self._working.remove(job)
             job.succeed()
-            self._observer.finished(job.tokens)
+            self._metrics.finished(job.tokens)
         self._measure(len(finished), ended - began)
 
     def _leave(self, pool: Pool[tuple[Replies, int]]) -> None:
@@ -257,7 +257,7 @@ class Batcher:
                     rows += job.rows
                 self._waiting.popleft()
             self._working += joining
-            self._observer.queued(len(self._waiting))
+            self._metrics.queued(len(self._waiting))
         if joining:
             self._begin(joining)
 

@@ -69,7 +69,7 @@ def local(checkpoint: str, stack: ExitStack) -> Partner:
 
     from api.app import load_responder
     from api.batcher import Batcher
-    from api.errors import messages
+    from api.problems import messages
     from api.schemas import RespondRequest
     from api.service import Service
     from api.settings import read_settings

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, Self, TypedDict, TypeVar, Unpack
 import httpx2
 from pydantic import BaseModel
 
-from api.answers import (
+from api.client_errors import (
     InvalidRequestError,
     ServiceError,
     UnauthorisedError,

@@ -15,12 +15,12 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from api.access import is_open
-from api.examples import PROBLEM_EXAMPLES
+from api.api_keys import is_open
+from api.openapi_examples import PROBLEM_EXAMPLES
+from api.request_checks import CHOSEN_BY_DIVERSITY
+from api.request_record import HEADER
 from api.schemas import INVISIBLE, MAX_SEED, PROBLEM_TYPE, READABLE_CONTROLS
-from api.service import CHOSEN_BY_DIVERSITY
 from api.settings import Settings
-from api.tracing import HEADER
 from dialog_cvae.config import MAX_TEMPERATURE, MIN_TEMPERATURE
 
 _PLANES = (range(0x20000), range(0xE0000, 0xE1000))  # that hold all characters which can't be seen

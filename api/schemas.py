@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
-from api.fields import MAX_NAME_CHARS, MAX_TOPIC_CHARS, Diversity, Temperature, TopP
+from api.field_types import MAX_NAME_CHARS, MAX_TOPIC_CHARS, Diversity, Temperature, TopP
 from dialog_cvae.types import Conversation, Utterance
 
 PROBLEM_TYPE = "application/problem+json"  # the media type of problem documents

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from api.fields import MAX_NAME_CHARS, Diversity, Temperature, TopP
+from api.field_types import MAX_NAME_CHARS, Diversity, Temperature, TopP
 from dialog_cvae.config import MAX_CANDIDATES, MAX_TEMPERATURE, MAX_TOKENS
 from dialog_cvae.errors import ConfigError
 

@@ -72,7 +72,7 @@ def test_together_as_alone_to_the_bit(responder: Responder, max_rows: int):
     noted = Noted()
 
     async def scenario() -> list[list[Response]]:
-        with Batcher(responder, max_waiting=24, max_rows=max_rows, observer=noted) as batcher:
+        with Batcher(responder, max_waiting=24, max_rows=max_rows, metrics=noted) as batcher:
             return await asyncio.gather(*(batcher.respond(question, 60) for question in questions))
 
     assert asyncio.run(scenario()) == expected
@@ -153,7 +153,7 @@ def test_a_request_that_waits_too_long_is_refused_and_leaves_the_batch(
     async def scenario() -> None:
         loop = asyncio.get_running_loop()
         clock = loop.time
-        with Batcher(responder, observer=noted) as batcher:
+        with Batcher(responder, metrics=noted) as batcher:
             late = asyncio.ensure_future(batcher.respond(a_question(3, n=5), 5.0))
             await gate.wait()
             monkeypatch.setattr(loop, "time", lambda: clock() + 5)  # the five seconds are over

@@ -11,8 +11,8 @@ from email.utils import format_datetime
 import httpx2
 import pytest
 
-from api import answers as answers_module
 from api import client as module
+from api import client_errors
 from api.client import (
     AsyncClient,
     Client,
@@ -154,7 +154,7 @@ def test_a_date_is_understood(slept, monkeypatch):
         def now(cls, tz=None):
             return now
 
-    monkeypatch.setattr(answers_module, "datetime", Frozen)
+    monkeypatch.setattr(client_errors, "datetime", Frozen)
     date = format_datetime(now + timedelta(seconds=10), usegmt=True)
     Client("http://x", transport=answers(busy(date), httpx2.Response(200, json={"topics": []}))).topics()
     assert 10 <= slept[0] <= 12.5

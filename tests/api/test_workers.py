@@ -11,13 +11,13 @@ from contextlib import closing
 import httpx2
 import pytest
 
-from benchmarks.served import Served, served, wait
+from benchmarks.server_process import ServerProcess, run_server, wait_until
 
 BODY = json.dumps({"context": ["you like cats"], "num_responses": 20, "temperature": 1.0, "seed": 1}).encode()
 SHUTTING_DOWN = '"event": "Shutting down"'  # logged by each worker of uvicorn
 
 
-def accepted(service: Served) -> socket.socket:
+def accepted(service: ServerProcess) -> socket.socket:
     """A connection whose request the service has begun to read: its body is waited for."""
     connection = socket.create_connection(("127.0.0.1", service.port), timeout=60)
     connection.sendall(
@@ -33,8 +33,8 @@ def test_two_workers_share_their_figures_and_finish_what_they_accepted(tmp_path,
     settings = {"MAX_TOKENS": 1000, "CANDIDATES": 256, "LOG_FORMAT": "json", "BODY_TIMEOUT_S": 60}
     shared = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "metrics")}
     log = tmp_path / "log"
-    with served(tiny_folder, settings, options=("--workers", "2"), environment=shared, log=log) as service:
-        wait(lambda: service.said().count('"event": "ready"') == 2)
+    with run_server(tiny_folder, settings, options=("--workers", "2"), environment=shared, log=log) as service:
+        wait_until(lambda: service.log_text().count('"event": "ready"') == 2)
         url = f"http://127.0.0.1:{service.port}"
         with ThreadPoolExecutor(8) as pool:
             # Each over a connection of its own, so that both workers get some.
@@ -46,13 +46,13 @@ def test_two_workers_share_their_figures_and_finish_what_they_accepted(tmp_path,
 
         with closing(accepted(service)) as connection:
             service.process.send_signal(signal.SIGTERM)
-            wait(lambda: service.said().count(SHUTTING_DOWN) == 2)
+            wait_until(lambda: service.log_text().count(SHUTTING_DOWN) == 2)
             connection.sendall(BODY)
             answer = received(connection)
         assert answer.startswith(b"HTTP/1.1 200 ")
         assert len(json.loads(answer.partition(b"\r\n\r\n")[2])["responses"]) == 20
         assert service.process.wait(60) == 0
-        logged = service.said()
+        logged = service.log_text()
     assert "Traceback" not in logged
     assert logged.count('"event": "finishing"') == 2
     assert not list((tmp_path / "metrics").glob("gauge_live*.db"))
@@ -69,8 +69,8 @@ def received(connection: socket.socket) -> bytes:
 @pytest.mark.slow
 def test_a_request_that_takes_too_long_to_finish_is_cut_off(tiny_folder):
     patient = {"BODY_TIMEOUT_S": 600}
-    with served(tiny_folder, patient, options=("--timeout-graceful-shutdown", "1")) as service:
+    with run_server(tiny_folder, patient, options=("--timeout-graceful-shutdown", "1")) as service:
         with closing(accepted(service)):
             service.process.send_signal(signal.SIGTERM)
             service.process.wait(60)  # raises if it still waits for the body
-        assert "timeout graceful shutdown exceeded" in service.said()
+        assert "timeout graceful shutdown exceeded" in service.log_text()

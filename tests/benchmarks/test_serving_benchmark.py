@@ -12,8 +12,8 @@ import pytest
 
 from benchmarks import load, serving
 from benchmarks.load import Load, run_load
-from benchmarks.served import served
-from benchmarks.talks import context_operations, naive_seconds, row_operations, talk_requests
+from benchmarks.server_process import run_server
+from benchmarks.serving_workload import context_operations, naive_seconds, row_operations, talk_requests
 from dialog_cvae.config import Decoding, ModelConfig
 from dialog_cvae.errors import DialogCvaeError
 from dialog_cvae.generate.responder import Responder
@@ -117,7 +117,7 @@ def test_a_fault_of_the_service_ends_the_measurement(port: int):
 def test_a_service_that_does_not_start_is_told_of(tmp_path: Path):
     with (
         pytest.raises(DialogCvaeError, match=r"the service did not start: .*nothing"),
-        served(tmp_path / "nothing", {}),
+        run_server(tmp_path / "nothing", {}),
     ):
         pass
 
