@@ -1,6 +1,7 @@
 """The web service: `DIALOG_CVAE_CHECKPOINT=DIR uvicorn api.app:app`.
 
-Importing this module reads no setting and opens no checkpoint: both happen when the server starts.
+Importing this module reads no settings and opens no checkpoint; both happen when the server starts. A request passes
+the middleware listed in `create_app`, then its route (`api.routes`).
 """
 
 from __future__ import annotations
@@ -32,14 +33,14 @@ from dialog_cvae.errors import ConfigError
 from dialog_cvae.generate.responder import Responder
 
 DESCRIPTION = """
-Whatever is refused or fails is answered with a problem document (RFC 9457, `application/problem+json`), also for other
-paths and methods than these; its `type` leads to what it means. Every answer carries an `X-Request-ID`: the client's
-own, if it sent one of up to 128 letters, digits and `._~-`. The server's log has the request under it.
+Every refusal and failure is a problem document (RFC 9457, `application/problem+json`), for unknown paths and methods
+too; its `type` links to an explanation. Every response has an `X-Request-ID`: the client's own, if it sent one of up to
+128 letters, digits and `._~-`. The server's log shows the request under this id.
 """
 
 
 class State(TypedDict):
-    """What the lifespan hands to requests."""
+    """What requests get from the lifespan."""
 
     service: Service
     keys: Keys
@@ -50,17 +51,17 @@ def load_responder(settings: Settings) -> Responder:
     """Open the checkpoint that the settings name.
 
     Raises:
-        CheckpointError: it is missing or broken.
-        ConfigError: the device is not there.
+        CheckpointError: the checkpoint is missing or damaged.
+        ConfigError: the device is not available.
     """
     if settings.threads is not None:
-        # PyTorch's, read when it is loaded below; set here because OpenMP counts threads anew in each of ours.
+        # PyTorch reads it when it is imported below. torch.set_num_threads would apply to one of our threads only.
         os.environ["OMP_NUM_THREADS"] = str(settings.threads)
     try:
         return Responder.load(
             settings.checkpoint, device=settings.device, engine=settings.engine_name, threads=settings.threads
         )
-    except (AssertionError, RuntimeError) as error:  # what PyTorch raises for a device that it lacks
+    except (AssertionError, RuntimeError) as error:  # PyTorch raises these if a device is missing
         if settings.device == "cpu":
             raise
         reason = str(error).partition("\n")[0]
@@ -73,8 +74,8 @@ def create_app(
     """The application.
 
     Args:
-        load: opens the model when the server starts.
-        settings: read when the server starts.
+        load: opens the model; called when the server starts.
+        settings: reads the settings; called when the server starts.
     """
 
     @asynccontextmanager
@@ -117,7 +118,7 @@ def create_app(
 
 
 def _labels(responder: Responder, settings: Settings) -> dict[str, str]:
-    """What the metrics tell of the model."""
+    """The labels of the metric that describes the model."""
     return {
         "model": responder.name,
         "licence": responder.config.provenance.licence or "",

@@ -254,7 +254,7 @@ def test_closing_finishes_what_was_accepted_and_takes_no_more(responder: Respond
         closing = asyncio.ensure_future(asyncio.to_thread(batcher.close))
         while not batcher._closing:
             await asyncio.sleep(0)
-        with pytest.raises(Busy, match="about to end") as refusal:
+        with pytest.raises(Busy, match="shutting down") as refusal:
             await batcher.respond(a_question(4))
         assert refusal.value.reason == "closing"
         gate.open.set()
