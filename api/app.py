@@ -1,6 +1,7 @@
 """The web service: `dialog-cvae serve DIR`, or `DIALOG_CVAE_CHECKPOINT=DIR uvicorn api.app:app`.
 
-Importing this module reads no setting and opens no checkpoint: both happen when the server starts.
+Importing this module reads no settings and opens no checkpoint; both happen when the server starts. A request passes
+the middleware listed in `create_app`, then its route (`api.routes`).
 """
 
 from __future__ import annotations
@@ -15,12 +16,15 @@ from typing import TypedDict
 
 from fastapi import FastAPI
 
-from api import documentation, errors, logs, openapi
-from api.access import Cors, KeyGuard, Keys, read_keys
+from api import documentation, logs, openapi, problems
+from api.api_keys import KeyGuard, Keys, read_keys
 from api.batcher import Batcher
-from api.limits import BodyLimit, FullQueue
-from api.observing import Failsafe, Observer
+from api.body_limit import BodyLimit
+from api.cors import Cors
+from api.failsafe import Failsafe, StartupLine
+from api.full_queue import FullQueue
 from api.prometheus import Metrics
+from api.request_log import RequestLog
 from api.routes import mount_page, router
 from api.service import Service
 from api.settings import Settings, effective, read_settings, unknown_variables
@@ -29,14 +33,14 @@ from dialog_cvae.errors import ConfigError
 from dialog_cvae.generate.responder import Responder
 
 DESCRIPTION = """
-A refusal or a failure is answered with a problem document (RFC 9457, `application/problem+json`), for every path and
-method. Its `type` leads to an explanation. Each answer has an `X-Request-ID`: the client's own, if it sent one of up to
-128 letters, digits and `._~-`. The server's log names the request by this id.
+Every refusal and failure is a problem document (RFC 9457, `application/problem+json`), for unknown paths and methods
+too; its `type` links to an explanation. Every response has an `X-Request-ID`: the client's own, if it sent one of up to
+128 letters, digits and `._~-`. The server's log shows the request under this id.
 """
 
 
 class State(TypedDict):
-    """What the lifespan hands to requests."""
+    """What requests get from the lifespan."""
 
     service: Service
     keys: Keys
@@ -47,17 +51,17 @@ def load_responder(settings: Settings) -> Responder:
     """Open the checkpoint that the settings name.
 
     Raises:
-        CheckpointError: it is missing or broken.
-        ConfigError: the device is not there.
+        CheckpointError: the checkpoint is missing or damaged.
+        ConfigError: the device is not available.
     """
     if settings.threads is not None:
-        # PyTorch's, read when it is loaded below; set here because OpenMP counts threads anew in each of ours.
+        # PyTorch reads it when it is imported below. torch.set_num_threads would apply to one of our threads only.
         os.environ["OMP_NUM_THREADS"] = str(settings.threads)
     try:
         return Responder.load(
             settings.checkpoint, device=settings.device, engine=settings.engine_name, threads=settings.threads
         )
-    except (AssertionError, RuntimeError) as error:  # what PyTorch raises for a device that it lacks
+    except (AssertionError, RuntimeError) as error:  # PyTorch raises these if a device is missing
         if settings.device == "cpu":
             raise
         reason = str(error).partition("\n")[0]
@@ -70,8 +74,8 @@ def create_app(
     """The application.
 
     Args:
-        load: opens the model when the server starts.
-        settings: read when the server starts.
+        load: opens the model; called when the server starts.
+        settings: reads the settings; called when the server starts.
     """
 
     @asynccontextmanager
@@ -86,7 +90,7 @@ def create_app(
         responder = await asyncio.to_thread(load, chosen)
         responder.accepts = accepts
         metrics = Metrics(_labels(responder, chosen))
-        with Batcher(responder, max_waiting=chosen.max_waiting, max_rows=chosen.max_rows, observer=metrics) as batcher:
+        with Batcher(responder, max_waiting=chosen.max_waiting, max_rows=chosen.max_rows, metrics=metrics) as batcher:
             service = Service(responder, batcher, chosen)
             await service.warm_up()
             openapi.install(started, chosen, responder.topics, bool(keys))
@@ -108,16 +112,16 @@ def create_app(
     application.include_router(router)
     application.include_router(documentation.router)
     mount_page(application)
-    errors.install(application)
+    problems.install(application)
     openapi.install(application, Settings.model_construct())
-    # The last is the outermost: requests that are refused early are still observed, and pages can read the refusal.
-    for middleware in (BodyLimit, FullQueue, KeyGuard, Failsafe, Cors, Observer, errors.StartupLine):
+    # Each wraps those before it, so that early refusals are logged too and have CORS headers.
+    for middleware in (BodyLimit, FullQueue, KeyGuard, Failsafe, Cors, RequestLog, StartupLine):
         application.add_middleware(middleware)
     return application
 
 
 def _labels(responder: Responder, settings: Settings) -> dict[str, str]:
-    """The model, in the labels of the metrics."""
+    """The labels of the metric that describes the model."""
     return {
         "model": responder.name,
         "licence": responder.config.provenance.licence or "",

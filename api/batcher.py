@@ -1,8 +1,8 @@
-"""All requests decode together, in one thread: a bounded queue, and rows that come and go at every step.
+"""Continuous batching: one thread decodes all requests together, and a bounded queue holds those that wait.
 
-Requests wait in the order in which they came. As soon as the rows of the next one fit beside those that are being
-decoded, its context is encoded and its rows join them; a row that has finished makes room. What is computed for a
-request does not depend on the others, so that its answer is the same however busy the service is.
+Requests wait in order of arrival. As soon as the rows (draws) of the next one fit into the batch, its context is
+encoded and its rows join; finished rows make room. A request's result does not depend on the others, so that its
+replies are the same however busy the service is.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from dialog_cvae.generate.pool import Pool
 from dialog_cvae.generate.replies import Question, Replies
 from dialog_cvae.generate.responder import Responder, Response
 
-ENCODED_TOGETHER = 8  # contexts, at most, for which those that are being decoded wait
+ENCODED_TOGETHER = 8  # contexts encoded at a time at most; decoding pauses meanwhile
 REMEMBERED = 0.9  # weight of the past in the measured speed
 MAX_RETRY_S = 60
-SWITCH_S = 0.0005  # after which the model's thread and the web server's ask each other for the interpreter, not 5 ms
+SWITCH_S = 0.0005  # seconds between switches of the model's and the web server's thread; Python's default is 5 ms
 
 
 class Busy(Exception):  # noqa: N818  (a state of the server, not a fault)
-    """The queue is full, the answer did not come in time, or the service is about to end; the message says which.
+    """The queue is full, the reply took too long, or the service is shutting down; the message says which.
 
     Args:
         message: for the client.
-        retry_after: seconds after which it is worth trying again.
+        retry_after: seconds after which the client should try again.
         reason: "queue_full", "timeout" or "closing".
     """
 
@@ -42,38 +42,38 @@ class Busy(Exception):  # noqa: N818  (a state of the server, not a fault)
         self.retry_after, self.reason = retry_after, reason
 
 
-class Observer(Protocol):
-    """Who is told, from the model's thread, of what is measured."""
+class BatchMetrics(Protocol):
+    """Receives measurements, from the model's thread."""
 
     def queued(self, depth: int) -> None:
-        """How many requests wait for their first step."""
+        """The number of requests that wait for their first step has changed."""
         ...
 
     def stepped(self, rows: int, seconds: float) -> None:
-        """A step of so many rows took so long."""
+        """A decoding step of so many rows took so long."""
         ...
 
     def finished(self, tokens: int) -> None:
-        """A request was answered, for which so many tokens were decoded."""
+        """A request was answered after so many tokens were decoded for it."""
         ...
 
 
-class Unobserved:
-    """Nobody is told."""
+class NoMetrics:
+    """Ignores all measurements."""
 
     def queued(self, depth: int) -> None:
-        """Say nothing."""
+        """Ignore it."""
 
     def stepped(self, rows: int, seconds: float) -> None:
-        """Say nothing."""
+        """Ignore it."""
 
     def finished(self, tokens: int) -> None:
-        """Say nothing."""
+        """Ignore it."""
 
 
 @dataclass(eq=False)
 class _Job:
-    """A request on its way; whoever awaits `answer` may cancel it at any time."""
+    """A request in the queue or in the batch; `answer` may be cancelled at any time."""
 
     question: Question
     rows: int
@@ -89,7 +89,7 @@ class _Job:
         assert self.replies is not None
         try:
             found = self.replies.responses()
-        except Exception as error:  # of this request alone
+        except Exception as error:  # affects this request only
             self.fail(error)
             return
         if self.answer.set_running_or_notify_cancel():
@@ -104,36 +104,36 @@ class Batcher:
     """The model's thread and its queue.
 
     Args:
-        responder: the model; nobody else may use it meanwhile.
-        max_waiting: requests in work or waiting; more are refused at once.
-        max_rows: responses decoded together, about: a request of more is taken alone.
-        observer: is told what is measured.
+        responder: the model; only the batcher may use it until it is closed.
+        max_waiting: number of requests being decoded or waiting; more are refused at once.
+        max_rows: rows decoded together at most; a request with more rows is decoded alone.
+        metrics: receives the measurements.
     """
 
     def __init__(
-        self, responder: Responder, *, max_waiting: int = 64, max_rows: int = 128, observer: Observer | None = None
+        self, responder: Responder, *, max_waiting: int = 64, max_rows: int = 128, metrics: BatchMetrics | None = None
     ) -> None:
         self._responder, self._max_waiting, self._max_rows = responder, max_waiting, max_rows
-        self._observer = observer or Unobserved()
+        self._metrics = metrics or NoMetrics()
         self._changed = threading.Condition()
         self._waiting: deque[_Job] = deque()
         self._working: list[_Job] = []
         self._closing = False
-        self._row_seconds = 0.0  # measured: what a row costs, with its share of everything
-        self._unshared = 0.0  # seconds since a row finished
+        self._row_seconds = 0.0  # measured mean time for a row, all overheads included
+        self._unshared = 0.0  # seconds since the last row finished
         self._thread = threading.Thread(target=self._run, name="model", daemon=True)
         self._thread.start()
 
     async def respond(self, question: Question, timeout_s: float | None = None) -> list[Response]:
-        """The replies to a question; when the awaiting task is cancelled, the request leaves queue and batch.
+        """The replies to a question; if the awaiting task is cancelled, the request leaves the queue and the batch.
 
         Args:
             question: what is asked.
-            timeout_s: seconds to wait for the answer; None waits for ever.
+            timeout_s: seconds to wait for the replies; None means no limit.
 
         Raises:
-            Busy: there is no place to wait, the time is over, or the service is closing.
-            ConfigError: nobody can answer this; see `Responder.check`.
+            Busy: the queue is full, the time is over, or the service is shutting down.
+            ConfigError: the question is invalid; see `Responder.check`.
         """
         self._responder.check(question)
         job = _Job(question, max(question.n, question.decoding.candidates))
@@ -145,10 +145,10 @@ class Batcher:
                 f"no answer within {timeout_s:g} seconds; try again later", self._retry_after(), "timeout"
             ) from None
         finally:
-            job.answer.cancel()  # without effect on an answer that is there
+            job.answer.cancel()  # no effect once the replies are there
 
     def close(self) -> None:
-        """Take no more requests, answer those that were accepted, and end the thread."""
+        """Refuse new requests, answer those that were accepted, and end the thread."""
         with self._changed:
             self._closing = True
             self._changed.notify()
@@ -161,32 +161,32 @@ class Batcher:
         self.close()
 
     def check_room(self) -> None:
-        """Refuse at once whom there is no place for.
+        """Check that the queue has a free place.
 
         Raises:
-            Busy: the queue is full, or the service is closing.
+            Busy: the queue is full, or the service is shutting down.
         """
         with self._changed:
             if self._closing:
-                raise Busy("the service is about to end; try again later", 1, "closing")
+                raise Busy("the service is shutting down; try again later", 1, "closing")
             if self._held() >= self._max_waiting:
                 self._waiting = deque(each for each in self._waiting if not each.abandoned)
             if self._held() >= self._max_waiting:
-                message = f"at most {self._max_waiting} request(s) may wait, and as many do; try again later"
+                message = f"at most {self._max_waiting} request(s) may wait, and that many do; try again later"
                 raise Busy(message, self._retry_after(), "queue_full")
 
     def _accept(self, job: _Job) -> None:
         with self._changed:
             self.check_room()
             self._waiting.append(job)
-            self._observer.queued(len(self._waiting))
+            self._metrics.queued(len(self._waiting))
             self._changed.notify()
 
     def _held(self) -> int:
         return len(self._waiting) + len(self._working)
 
     def _retry_after(self) -> int:
-        """Seconds until about half of what is waiting will be done, from 1 to a minute."""
+        """Seconds until about half of the waiting requests are answered, from 1 to 60."""
         with self._changed:
             rows = sum(job.rows for job in (*self._waiting, *tuple(self._working)))
         return min(MAX_RETRY_S, max(1, math.ceil(rows * self._row_seconds / 2)))
@@ -202,18 +202,20 @@ class Batcher:
                     return
             try:
                 self._turn(pool)
-            except BaseException as error:  # whatever it is, whoever waits must hear of it
+            except BaseException as error:  # of any kind: all requests in the batch must be answered
                 for job in self._working:
                     job.fail(error)
                 self._working, pool = [], self._responder.pool()
 
     def _turn(self, pool: Pool[tuple[Replies, int]]) -> None:
-        """Admit who fits, take one step, and answer whom that completes."""
+        """One round: admit requests, decode one step, and answer the requests that are complete."""
         began = time.perf_counter()
-        self._leave(pool)
-        self._join(pool)
+        # Bring the batch up to date.
+        self._remove_cancelled(pool)
+        self._add_rows(pool)
         self._admit(pool)
-        self._join(pool)
+        self._add_rows(pool)
+        # Decode one step, and hand finished rows to their requests.
         rows = len(pool)
         owners = {id(job.replies): job for job in self._working}
         stepping = time.perf_counter()
@@ -223,28 +225,29 @@ class Batcher:
             owners[id(replies)].tokens += draw.length
         ended = time.perf_counter()
         if rows:
-            self._observer.stepped(rows, ended - stepping)
+            self._metrics.stepped(rows, ended - stepping)
+        # Answer the requests that are complete.
         for job in [job for job in self._working if job.replies is not None and job.replies.complete]:
             self._working.remove(job)
             job.succeed()
-            self._observer.finished(job.tokens)
+            self._metrics.finished(job.tokens)
         self._measure(len(finished), ended - began)
 
-    def _leave(self, pool: Pool[tuple[Replies, int]]) -> None:
-        """Let go of what nobody waits for any longer."""
+    def _remove_cancelled(self, pool: Pool[tuple[Replies, int]]) -> None:
+        """Remove cancelled requests from the batch."""
         if any(job.abandoned for job in self._working):
             gone = {id(job.replies) for job in self._working if job.abandoned}
             pool.remove(lambda key: id(key[0]) in gone)
             self._working = [job for job in self._working if not job.abandoned]
 
-    def _join(self, pool: Pool[tuple[Replies, int]]) -> None:
-        """Begin the draws that requests want by now."""
+    def _add_rows(self, pool: Pool[tuple[Replies, int]]) -> None:
+        """Add the rows that requests need now to the batch."""
         for job in self._working:
             if job.replies is not None and job.replies.wants:
                 pool.add(*job.replies.wanted())
 
     def _admit(self, pool: Pool[tuple[Replies, int]]) -> None:
-        """Take the next requests from the queue, as far as their rows fit, and encode their contexts together."""
+        """Take requests from the queue as long as their rows fit, and encode their contexts together."""
         joining: list[_Job] = []
         with self._changed:
             rows = len(pool)
@@ -257,12 +260,12 @@ class Batcher:
                     rows += job.rows
                 self._waiting.popleft()
             self._working += joining
-            self._observer.queued(len(self._waiting))
+            self._metrics.queued(len(self._waiting))
         if joining:
-            self._begin(joining)
+            self._encode(joining)
 
-    def _begin(self, joining: list[_Job]) -> None:
-        """Encode contexts; if that fails, each by itself, so that only who is at fault hears of it."""
+    def _encode(self, joining: list[_Job]) -> None:
+        """Encode contexts together; if that fails, one by one, so that only the faulty request fails."""
         try:
             for job, replies in zip(joining, self._responder.begin([job.question for job in joining]), strict=True):
                 job.replies = replies
@@ -272,10 +275,10 @@ class Batcher:
                 joining[0].fail(error)
                 return
             for job in joining:
-                self._begin([job])
+                self._encode([job])
 
     def _measure(self, finished: int, seconds: float) -> None:
-        """Keep a running mean of the seconds that a row takes."""
+        """Update the running mean of the seconds that a row takes."""
         self._unshared += seconds
         if finished:
             each, self._unshared = self._unshared / finished, 0.0

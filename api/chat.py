@@ -1,11 +1,11 @@
 """Talk with a model in the terminal: it proposes replies, you pick one or write your own.
 
-    python -m api.chat                               # asks a service on this machine
-    python -m api.chat https://dialog.example.org    # or another one
+    python -m api.chat                               # uses a service on this machine
+    python -m api.chat https://dialog.example.org    # or on another one
     python -m api.chat --checkpoint models/swda      # needs no service
 
-You write as the first speaker. Then several replies of the second are shown: a number picks one, any other text is said
-instead, and an empty line draws others. Ctrl-D ends. From a pipe, the lines are read one after another.
+You write as the first speaker. The model then proposes replies of the second: a number picks one, any other text
+replaces them, and an empty line draws new ones. Ctrl-D ends the chat. From a pipe, the lines are read one by one.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ Answer = Callable[[Asked], list[str]]
 
 
 class Partner(NamedTuple):
-    """Who proposes replies.
+    """The model that proposes replies.
 
     Attributes:
         name: of the model.
-        licence: of its weights, if they have one.
-        answer: texts of the replies to a request.
+        licence: of its weights, if known.
+        answer: returns the texts of the replies to a request.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Partner(NamedTuple):
 
 
 def remote(url: str, key: str | None, stack: ExitStack) -> Partner:
-    """A service."""
+    """A model behind a service."""
     try:
         from api.client import Client
     except ImportError as error:
@@ -64,7 +64,7 @@ def remote(url: str, key: str | None, stack: ExitStack) -> Partner:
 
 
 def local(checkpoint: str, stack: ExitStack) -> Partner:
-    """A model in this process, under the settings of the service."""
+    """A model in this process, with the settings of the service."""
     if lacks := extras.missing("serve"):
         raise ConfigError(extras.explanation("serve", lacks))
     from fastapi.exceptions import RequestValidationError
@@ -72,7 +72,7 @@ def local(checkpoint: str, stack: ExitStack) -> Partner:
 
     from api.app import load_responder
     from api.batcher import Batcher
-    from api.errors import messages
+    from api.problems import messages
     from api.schemas import RespondRequest
     from api.service import Service
     from api.settings import read_settings
@@ -96,10 +96,10 @@ class Chat:
     """A conversation of two, one line at a time.
 
     Args:
-        partner: who proposes replies.
-        speakers: the one who begins, and the one whose replies are proposed.
+        partner: proposes replies.
+        speakers: the first, who begins, and the second, whose replies are proposed.
         options: of every request.
-        interactive: whether a person sits there: then an error ends nothing.
+        interactive: whether the input is a terminal; then an error does not end the chat.
     """
 
     def __init__(self, partner: Partner, speakers: tuple[str, str], options: Asked, interactive: bool) -> None:
@@ -107,7 +107,7 @@ class Chat:
         self.turns: Turns = []
 
     def run(self) -> None:
-        """Go on until there is no more input."""
+        """Run until the input ends."""
         begins, replies = self._speakers
         while (said := self._line(f"{begins}> ")) is not None:
             if not said:
@@ -121,7 +121,7 @@ class Chat:
             self.turns.append((replies, reply))
 
     def _picked(self) -> str | None:
-        """What is said in reply; None at the end of the input."""
+        """The chosen reply; None at the end of the input."""
         seed = self._options.get("seed")
         offered = self._propose(seed)
         while (choice := self._line(f"{self._speakers[1]} (number or text)> ")) is not None:
@@ -134,7 +134,7 @@ class Chat:
         return None
 
     def _propose(self, seed: int | None) -> list[str]:
-        """Show replies with their numbers."""
+        """Draw replies and show them with their numbers."""
         context = [{"speaker": speaker, "text": text} for speaker, text in self.turns]
         try:
             texts = self._partner.answer(
@@ -151,7 +151,7 @@ class Chat:
         return shown
 
     def _line(self, prompt: str) -> str | None:
-        """The next line of input, without the space around it."""
+        """The next line of input, stripped; None at its end."""
         try:
             return input(prompt if self._interactive else "").strip()
         except EOFError:
@@ -161,7 +161,7 @@ class Chat:
 
 
 def _printable(text: str) -> str:
-    """Without what could steer a terminal."""
+    """The text without control characters, which could change the terminal."""
     return "".join(char if char.isprintable() else " " for char in text)
 
 
@@ -169,22 +169,22 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="python -m api.chat", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("url", nargs="?", default=URL, help=f"where the service is (default: {URL})")
-    parser.add_argument("--checkpoint", metavar="DIR", help="load this model here, instead of asking a service")
+    parser.add_argument("url", nargs="?", default=URL, help=f"URL of the service (default: {URL})")
+    parser.add_argument(
+        "--checkpoint", metavar="DIR", help="load this model in this process instead of using a service"
+    )
     parser.add_argument("--topic", help="what the conversation is about: one of the model's topics")
     parser.add_argument("-n", type=int, default=5, metavar="N", help="replies to propose (default: 5)")
-    parser.add_argument(
-        "--diversity", type=float, metavar="D", help="0 (likely) to 1 (varied); default: the model's way"
-    )
+    parser.add_argument("--diversity", type=float, metavar="D", help="0 (likely) to 1 (varied); default: the model's")
     parser.add_argument("--seed", type=int, help="the same seed and input give the same replies")
     parser.add_argument(
         "--speakers",
         nargs=2,
         default=("A", "B"),
         metavar=("FIRST", "SECOND"),
-        help="who you are, and whose replies are proposed (default: A B)",
+        help="your name, and the name of the speaker whose replies are proposed (default: A B)",
     )
-    parser.epilog = f"An API key, where the service wants one, is read from the variable {KEY}."
+    parser.epilog = f"If the service requires an API key, set the variable {KEY}."
     return parser
 
 

@@ -7,8 +7,8 @@
         for candidate in answer.responses:
             print(candidate.text)
 
-A service that is too busy says when to come again. The client does, as often and as long as it may; a request can be
-sent twice without harm, as the service keeps nothing of it.
+If the service is busy, the client tries again after the time that the service asks for, within the limits of
+`Patience`. Sending a request twice is safe, as the service keeps no state.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, Self, TypedDict, TypeVar, Unpack
 import httpx2
 from pydantic import BaseModel
 
-from api.answers import (
+from api.client_errors import (
     InvalidRequestError,
     ServiceError,
     UnauthorisedError,
@@ -46,14 +46,14 @@ __all__ = [
     "UnreachableError",
 ]
 
-JITTER = 0.25  # of a wait, at most: who was refused together shall not return together
+JITTER = 0.25  # share of a wait: jitter, so that rejected clients do not all retry at once
 
 T = TypeVar("T", bound=BaseModel)
 Said = str | Turn | tuple[str, str]  # a text, or a speaker and a text
 
 
 class Options(TypedDict, total=False):
-    """What a request may say beside its context; see `api.schemas.RespondRequest`. None is the server's default."""
+    """The optional fields of a request; see `api.schemas.RespondRequest`. None means the server's default."""
 
     topic: str | None
     num_responses: int | None
@@ -68,22 +68,22 @@ class Options(TypedDict, total=False):
 
 
 class Patience(NamedTuple):
-    """How long to go on asking a service that is too busy.
+    """How long to retry while the service is busy.
 
     Attributes:
-        retries: requests beside the first, at most.
-        wait_s: seconds to wait in all, at most.
+        retries: number of retries at most.
+        wait_s: seconds to wait before retries at most, all together.
     """
 
     retries: int = 3
     wait_s: float = 30.0
 
     def wait(self, response: httpx2.Response, attempt: int, waited_s: float) -> float | None:
-        """Seconds to wait before another attempt; None where there shall be none.
+        """Seconds to wait before the next attempt; None for no further attempt.
 
         Args:
-            response: what came.
-            attempt: how many there were before.
+            response: of the last attempt.
+            attempt: number of attempts before it.
             waited_s: seconds waited so far.
         """
         if response.status_code != 503 or attempt >= self.retries:
@@ -94,17 +94,17 @@ class Patience(NamedTuple):
 
 
 class Client:
-    """Asks a service, over connections that are kept open.
+    """Calls a service, over connections that are kept open.
 
     Args:
-        url: where the service is, such as `http://127.0.0.1:8000`, with the prefix that it may be mounted at.
-        api_key: a key, where the service wants one.
-        timeout_s: seconds without a sign of life until a request is given up.
-        patience: how long to go on where the service is too busy.
-        transport: what carries requests; default: the network.
+        url: of the service, such as `http://127.0.0.1:8000`; with the prefix, if it is mounted below one.
+        api_key: a key, if the service requires one.
+        timeout_s: seconds without any data from the service after which a request fails.
+        patience: how long to retry while the service is busy.
+        transport: of httpx; default: the network.
 
     Raises:
-        UnreachableError: the address is none.
+        UnreachableError: the URL is invalid.
     """
 
     def __init__(
@@ -122,28 +122,28 @@ class Client:
         )
 
     def respond(self, context: Sequence[Said], **options: Unpack[Options]) -> RespondResponse:
-        """Responses to a conversation.
+        """Replies to a conversation.
 
         Args:
             context: what was said, oldest first: texts of two speakers in turn, or speakers with texts.
             options: see `Options`.
 
         Raises:
-            ServiceError: the service refused or failed; the subclass and `problem` say why.
-            UnreachableError: there was no answer.
+            ServiceError: the service refused the request or failed; the subclass and `problem` say why.
+            UnreachableError: there was no response.
         """
         return self._ask("POST", "respond", RespondResponse, _body(context, options))
 
     def topics(self) -> tuple[str, ...]:
-        """The topics that the model knows; errors as of `respond`."""
+        """The topics that the model knows; raises the errors of `respond`."""
         return tuple(self._ask("GET", "topics", Topics).topics)
 
     def model(self) -> Model:
-        """The model, the service's limits and its defaults; errors as of `respond`."""
+        """The model, the service's limits and its defaults; raises the errors of `respond`."""
         return self._ask("GET", "model", Model)
 
     def close(self) -> None:
-        """End all connections."""
+        """Close all connections."""
         self._http.close()
 
     def _ask(self, method: str, path: str, kind: type[T], body: object = None) -> T:
@@ -196,7 +196,7 @@ class AsyncClient:
         return await self._ask("GET", "model", Model)
 
     async def close(self) -> None:
-        """End all connections."""
+        """Close all connections."""
         await self._http.aclose()
 
     async def _ask(self, method: str, path: str, kind: type[T], body: object = None) -> T:
@@ -225,9 +225,9 @@ def _address(url: str) -> str:
     try:
         parsed = httpx2.URL(url)
     except httpx2.InvalidURL as error:
-        raise UnreachableError(f"{url!r} is no address ({error})") from None
+        raise UnreachableError(f"{url!r} is not a valid URL ({error})") from None
     if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise UnreachableError(f"{url!r} is no address such as http://127.0.0.1:8000")
+        raise UnreachableError(f"{url!r} is not a valid URL such as http://127.0.0.1:8000")
     return url.rstrip("/") + "/"
 
 
@@ -240,9 +240,9 @@ def _unreachable(url: httpx2.URL, error: httpx2.HTTPError) -> UnreachableError:
 
 
 def _body(context: Sequence[Said], options: Options) -> dict[str, Any]:
-    """A request as JSON has it."""
+    """The body of a request."""
     if isinstance(context, str):
-        raise TypeError("context is a list of what was said, not one text")
+        raise TypeError("context must be a list of utterances, not one text")
     turns: list[Any] = [_turn(said) for said in context]
     return {"context": turns, **{name: value for name, value in options.items() if value is not None}}
 

@@ -4,11 +4,11 @@
     serve run api.cluster:app max_replicas=4           # the same by Ray's own command line
     python -m api.cluster --address auto --detach      # on the cluster that this machine belongs to
 
-A replica is `api.app` with the settings of the environment, variables `DIALOG_CVAE_...`, that this command was given.
-It keeps nothing between requests, so any replica answers any of them. Importing this module needs no Ray.
+A replica is `api.app` with the settings in the environment of this command, variables `DIALOG_CVAE_...`. It keeps no
+state, so any replica can answer any request. Importing this module does not need Ray.
 """
 
-# Ray reads the annotation of `app` as a class, so annotations stay what they are here.
+# Ray needs the annotation of `app` as a class: no `from __future__ import annotations` here.
 import argparse
 import logging
 import os
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
 
 NAME = "dialog-cvae"
 EXTRA = "cluster"
-UNQUEUED = 16  # places beyond the queue's, for probes, the page, and the refusals that the service itself words
-SPARE_SECONDS = 10.0  # beyond a request's longest time, for a replica that leaves
+UNQUEUED = 16  # requests beyond the queue's places: probes, the page, and refusals by the service
+SPARE_SECONDS = 10.0  # added to a request's timeout, for a replica that shuts down
 
 
 class Scale(BaseModel):
-    """How many replicas there are, and what each takes."""
+    """The number of replicas, and the resources of each."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -49,10 +49,10 @@ class Scale(BaseModel):
         8.0,
         gt=0.0,
         le=10_000.0,
-        description="requests in work or waiting at a replica, on average, that Ray scales for",
+        description="requests being decoded or waiting per replica, on average, that Ray scales for",
     )
-    cpus: float = Field(1.0, gt=0.0, le=1024.0, description="cores set aside for a replica, and threads of its model")
-    gpus: float = Field(0.0, ge=0.0, le=1024.0, description="GPUs set aside for a replica; a part of one may be shared")
+    cpus: float = Field(1.0, gt=0.0, le=1024.0, description="cores reserved for a replica, and threads of its model")
+    gpus: float = Field(0.0, ge=0.0, le=1024.0, description="GPUs reserved for a replica; fractions share a GPU")
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -64,14 +64,14 @@ class Scale(BaseModel):
 
 
 class LifespanState:
-    """Hands what the lifespan yielded to every request, which ASGI asks of a server and Ray Serve leaves out."""
+    """Middleware: gives requests the state of the lifespan, as ASGI requires of a server; Ray Serve does not."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self._state: dict[str, Any] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the connection on with the state."""
+        """Pass the request on with the state."""
         if scope["type"] == "lifespan":
             self._state = scope.setdefault("state", {})
         else:
@@ -80,7 +80,7 @@ class LifespanState:
 
 
 class Replica:
-    """What Ray asks of a replica beside answering."""
+    """A replica, with the health check that Ray calls."""
 
     app: FastAPI
 
@@ -96,7 +96,7 @@ class Replica:
 
 
 async def _status(app: ASGIApp, path: str) -> int:
-    """Status of a GET, asked within the process."""
+    """The status of a GET request, made within the process."""
     status = 0
 
     async def receive() -> Message:
@@ -127,11 +127,11 @@ async def _status(app: ASGIApp, path: str) -> int:
 def replica_app() -> FastAPI:
     """A replica's application, built in its process.
 
-    The checkpoint is opened here rather than when the application starts: Ray then reports why it can't be.
+    The checkpoint is opened here rather than when the application starts, so that Ray reports errors in it.
 
     Raises:
-        ConfigError: a setting is wrong.
-        CheckpointError: the checkpoint is missing on this machine, or broken.
+        ConfigError: a setting is invalid.
+        CheckpointError: the checkpoint is missing on this machine, or damaged.
     """
     settings = read_settings()
     responder = load_responder(settings)
@@ -141,12 +141,12 @@ def replica_app() -> FastAPI:
 
 
 def options(scale: Scale, settings: Settings, environment: Mapping[str, str]) -> dict[str, Any]:
-    """What Ray is told of the deployment.
+    """The options of Ray's deployment.
 
     Args:
-        scale: replicas, and what each takes.
-        settings: the service's, which set how long a replica may take to leave and how much may wait at it.
-        environment: whose `DIALOG_CVAE_...` every replica gets.
+        scale: number and resources of replicas.
+        settings: the service's; they decide how long a replica may take to shut down and how many requests may wait.
+        environment: every replica gets its variables `DIALOG_CVAE_...`.
     """
     variables = {name: value for name, value in environment.items() if name.startswith(PREFIX)}
     variables |= {f"{PREFIX}CHECKPOINT": str(settings.checkpoint.absolute())}
@@ -158,7 +158,7 @@ def options(scale: Scale, settings: Settings, environment: Mapping[str, str]) ->
             "max_replicas": scale.max_replicas,
             "target_ongoing_requests": scale.target_requests,
         },
-        # Ray would keep what is more in a queue of its own, without limit and without a word to the client.
+        # Further requests would wait in a queue of Ray's, which has no limit; the service answers them with 503.
         "max_ongoing_requests": settings.max_waiting + UNQUEUED,
         "health_check_period_s": 5.0,
         "health_check_timeout_s": 30.0,
@@ -176,7 +176,7 @@ def app(scale: Scale) -> "Application":
     """The application that `serve run api.cluster:app` and `import_path: api.cluster:app` of a Serve file start.
 
     Raises:
-        ConfigError: Ray Serve is not installed, or a setting of the environment is wrong.
+        ConfigError: Ray Serve is not installed, or a setting is invalid.
     """
     serve = _serve()
     deployment = serve.deployment(serve.ingress(replica_app)(Replica))
@@ -202,7 +202,7 @@ def _parser() -> Parser:
     for name, field in Scale.model_fields.items():
         help_text = f"{field.description} (default: {field.default:g})"
         parser.add_argument(f"--{name.replace('_', '-')}", default=field.default, metavar="N", help=help_text)
-    parser.add_argument("--host", default="127.0.0.1", help="address that the service listens on (default: 127.0.0.1)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
     parser.add_argument("--port", default=8000, type=int, help="its port (default: 8000)")
     parser.add_argument("--address", help="a Ray cluster, such as auto; default: start Ray on this machine")
     parser.add_argument("--detach", action="store_true", help="leave the service on the cluster and return")
@@ -223,9 +223,9 @@ examples
       on a cluster (`ray start --head`, then `ray start --address=HEAD:6379` on each machine); again, with another
       checkpoint or other settings, it replaces the replicas a few at a time while the others answer
   serve status; serve shutdown
-      how a detached service is, and its end
+      show the state of a detached service; stop it
   RAY_AUTH_MODE=token python -m api.cluster --address HEAD:6379 --detach
-      from elsewhere, to a cluster that asks for its token, as Ray does by default
+      from another machine, to a cluster that requires its token, as Ray does by default
 
 API keys are best given as DIALOG_CVAE_API_KEYS_FILE: Ray shows the environment of its replicas to its users.
 """
@@ -235,7 +235,7 @@ def _scale(given: argparse.Namespace) -> Scale:
     """The scale that the command line asks for.
 
     Raises:
-        ConfigError: one line that names each option at fault, its limit and its value.
+        ConfigError: the message, one line, names each invalid option, its limit and its value.
     """
     try:
         return Scale(**{name: getattr(given, name) for name in Scale.model_fields})
@@ -253,16 +253,16 @@ def _run(given: argparse.Namespace) -> int:
     if not 1 <= given.port <= 65535:
         raise ConfigError(f"port: should be 1 to 65535, got {given.port}")
     if given.detach and given.address is None:
-        raise ConfigError("detach: Ray on this machine ends with this command: give the --address of a cluster")
+        raise ConfigError("detach: Ray on this machine stops with this command; give the --address of a cluster")
     if given.address is None:
         try:
             socket.create_server((given.host, given.port)).close()
-        except OSError as error:  # told before Ray is started for nothing
+        except OSError as error:  # checked before Ray is started, which takes long
             raise ConfigError(f"port: {given.host}:{given.port} can't be listened on: {error.strerror}") from None
     application, serve = app(scale), _serve()
     ray = ray_cluster.connected(given.address, EXTRA)
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):  # after Ray, which takes SIGTERM for itself
+    for number in (signal.SIGINT, signal.SIGTERM):  # after Ray, which installs a handler for SIGTERM too
         signal.signal(number, lambda *_: stop.set())
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     try:
@@ -276,12 +276,12 @@ def _run(given: argparse.Namespace) -> int:
             stop.wait()
             serve.delete(NAME)
     finally:
-        ray.shutdown()  # ends Ray, and Serve with it, if it was started here
+        ray.shutdown()  # stops Ray and Serve, if they were started here
     return 0
 
 
 def _reason(serve: Any, error: RuntimeError) -> str:
-    """Why the deployment failed: the end of a replica's traceback, where Ray has one, else what Ray says."""
+    """Why the deployment failed: the last line of a replica's traceback if there is one, else Ray's message."""
     application = serve.status().applications.get(NAME)
     deployments = application.deployments.values() if application else ()
     lines = [line for each in deployments for line in each.message.strip().splitlines()[-1:]]

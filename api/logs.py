@@ -1,8 +1,8 @@
-"""Structured logs on standard error: one line a request, as JSON or as text.
+"""Structured logs on standard error: one line for each request, as JSON or as text.
 
-What people said is no part of them unless `DIALOG_CVAE_LOG_TEXT` is on; an error of ours is then logged with its
-message, which may quote a request, and else with its type and place alone. uvicorn's own lines take the same form, and
-its access log, which would tell of each request a second time, is silenced, unless `--log-config` configures them.
+The log contains no text of conversations unless `DIALOG_CVAE_LOG_TEXT` is on. An internal error is logged with its type
+and traceback; its message, which may quote a request, is logged only if that setting is on. uvicorn's own lines get the
+same format, and its access log, which would repeat each request, is switched off, unless `--log-config` is used.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _PLAIN = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._~-
 
 
 def event(message: str, /, level: int = logging.INFO, *, error: BaseException | None = None, **fields: Any) -> None:
-    """Log something that happened.
+    """Log an event.
 
     Args:
-        message: what; the same words for the same kind of event.
-        level: how bad it is.
+        message: the kind of event, in fixed words.
+        level: of `logging`.
         error: an exception that caused it.
-        fields: what a program would look for.
+        fields: values by name.
     """
     LOGGER.log(level, message, exc_info=error, extra={"fields": fields})
 
@@ -51,7 +51,7 @@ def configure(form: str, text: bool) -> None:
 
 
 class _ToStderr(logging.StreamHandler[TextIO]):
-    """Writes to what standard error is at the time."""
+    """Writes to the current `sys.stderr`, even if it was replaced."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record."""
@@ -60,7 +60,7 @@ class _ToStderr(logging.StreamHandler[TextIO]):
 
 
 class _Lines(logging.Formatter):
-    """What both forms share: the fields of a record, and what of an exception may be told."""
+    """Base of both formats: the fields of a record, and which part of an exception is logged."""
 
     def __init__(self, text: bool) -> None:
         super().__init__()
@@ -69,14 +69,14 @@ class _Lines(logging.Formatter):
     def formatException(  # noqa: N802  (logging's name)
         self, ei: tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
     ) -> str:
-        """The traceback; without the message, unless text may be logged."""
+        """The traceback; with the error's message only if text may be logged."""
         kind, error, at = ei
         if self._text or kind is None:
             return "".join(traceback.format_exception(error)).rstrip()
         return "".join(traceback.format_tb(at)) + f"{kind.__module__}.{kind.__qualname__}"
 
     def fields(self, record: logging.LogRecord) -> dict[str, Any]:
-        """What to log of a record, in order."""
+        """The fields of a record, in order."""
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         fields = {"time": time, "level": record.levelname, "logger": record.name, "event": record.getMessage()}
         fields |= getattr(record, "fields", {})
@@ -86,16 +86,16 @@ class _Lines(logging.Formatter):
 
 
 class JsonLines(_Lines):
-    """One JSON object a line."""
+    """One JSON object per line."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as a line."""
-        # Escaped to ASCII: no line separator or terminal's control sequence can come through.
+        # JSON escapes everything but ASCII, so that no line separator or control sequence reaches the terminal.
         return json.dumps(self.fields(record), default=str)
 
 
 class TextLines(_Lines):
-    """`time level event name=value ...`; a traceback follows on lines of its own."""
+    """`time level event name=value ...`; a traceback follows on further lines."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as a line."""

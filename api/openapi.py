@@ -1,8 +1,6 @@
-"""The OpenAPI document: FastAPI's, with the limits that FastAPI does not know.
+"""The OpenAPI document: FastAPI's, completed with this server's limits and the rules of its validators.
 
-Open this when a limit or a refusal is missing from the document. FastAPI knows neither this server's settings nor what
-a validator refuses. Both are added, so that the server accepts exactly what the document allows, and clients and tests
-can be generated from it.
+The document then allows exactly what the server accepts, so that clients and tests can be generated from it.
 """
 
 from __future__ import annotations
@@ -16,15 +14,15 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from api.access import is_open
-from api.examples import PROBLEM_EXAMPLES
+from api.api_keys import is_open
+from api.openapi_examples import PROBLEM_EXAMPLES
+from api.request_checks import CHOSEN_BY_DIVERSITY
+from api.request_record import HEADER
 from api.schemas import INVISIBLE, MAX_SEED, PROBLEM_TYPE, READABLE_CONTROLS
-from api.service import CHOSEN_BY_DIVERSITY
 from api.settings import Settings
-from api.tracing import HEADER
 from dialog_cvae.config import MAX_TEMPERATURE, MIN_TEMPERATURE
 
-_PLANES = (range(0x20000), range(0xE0000, 0xE1000))  # all invisible characters are in these
+_PLANES = (range(0x20000), range(0xE0000, 0xE1000))  # Unicode ranges that contain all invisible characters
 _SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "one of the server's API keys"},
     "header": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "the same"},
@@ -46,16 +44,16 @@ _HEADERS = {
 
 
 def install(app: FastAPI, settings: Settings, topics: Sequence[str] | None = None, needs_key: bool = False) -> None:
-    """Make an application describe itself exactly.
+    """Replace the application's OpenAPI document by the complete one.
 
     Args:
         app: the application, with all its routes.
         settings: its limits.
-        topics: the model's topics; None before a model is loaded.
+        topics: of the model; None before it is loaded.
         needs_key: whether some routes need an API key.
     """
     make = cache(lambda: _document(app, settings, topics, needs_key))
-    app.openapi = make  # type: ignore[method-assign]  # as FastAPI's manual has it
+    app.openapi = make  # type: ignore[method-assign]  # as FastAPI's manual recommends
 
 
 def _document(app: FastAPI, settings: Settings, topics: Sequence[str] | None, needs_key: bool) -> dict[str, Any]:
@@ -68,7 +66,7 @@ def _document(app: FastAPI, settings: Settings, topics: Sequence[str] | None, ne
                 operation["security"] = [{name: []} for name in _SCHEMES]
                 operation["responses"]["401"] = _unauthorised()
             operation["responses"] = {
-                status: _answer(int(status), operation["responses"][status])
+                status: _response(int(status), operation["responses"][status])
                 for status in sorted(operation["responses"])
             }
     if needs_key:
@@ -80,11 +78,11 @@ def _document(app: FastAPI, settings: Settings, topics: Sequence[str] | None, ne
 def _unauthorised() -> dict[str, Any]:
     schema = {"$ref": "#/components/schemas/Problem"}
     media = {"application/json": {"schema": schema, "example": PROBLEM_EXAMPLES[401]}}
-    return {"description": "An API key is required: none was sent, or an invalid one", "content": media}
+    return {"description": "An API key is required, and the request has none or an invalid one", "content": media}
 
 
-def _answer(status: int, answer: dict[str, Any]) -> dict[str, Any]:
-    """An answer with its headers, and a problem with its media type."""
+def _response(status: int, answer: dict[str, Any]) -> dict[str, Any]:
+    """A response with its headers; a problem document with its media type."""
     if status >= 400:
         answer["content"] = {PROBLEM_TYPE: answer["content"]["application/json"]}
     request_id = {"required": True, **_REQUEST_ID}
@@ -92,7 +90,7 @@ def _answer(status: int, answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def _tighten(schemas: dict[str, Any], settings: Settings, topics: Sequence[str] | None) -> None:
-    """Add what this server's settings and the validators of `api.schemas` refuse."""
+    """Add the limits of this server's settings and of the validators in `api.schemas`."""
     request, turn = schemas["RespondRequest"], schemas["Turn"]["properties"]
     fields = request["properties"]
     readable = {"pattern": readable_pattern()}
@@ -116,7 +114,7 @@ def _tighten(schemas: dict[str, Any], settings: Settings, topics: Sequence[str] 
 
 
 def _form(field: dict[str, Any], kind: str) -> dict[str, Any]:
-    """The alternative of a field that has a JSON type."""
+    """The alternative of a field's `anyOf` that has a type."""
     form: dict[str, Any] = next(form for form in field["anyOf"] if form.get("type") == kind)
     return form
 
@@ -128,7 +126,7 @@ def _both(*names: str) -> dict[str, Any]:
 
 @cache
 def readable_pattern() -> str:
-    """Readable text, as `api.schemas` defines it, as a regular expression of JSON Schema (ECMA 262)."""
+    """The rule for readable text of `api.schemas`, as a regular expression of JSON Schema (ECMA 262)."""
     controls = _ranges(code for code in _of({"Cc"}) if chr(code) not in READABLE_CONTROLS)
     return f"^[^{controls}]*[^{_ranges(_of(INVISIBLE))}][^{controls}]*$"
 
@@ -138,7 +136,7 @@ def _of(categories: set[str]) -> Iterator[int]:
 
 
 def _ranges(codes: Iterable[int]) -> str:
-    """Ascending code points as the inside of a character class."""
+    """Ascending code points as the content of a character class."""
     spans: list[list[int]] = []
     for code in codes:
         if spans and code == spans[-1][1] + 1:

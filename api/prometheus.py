@@ -1,8 +1,8 @@
-"""What Prometheus reads at `GET /metrics`.
+"""Metrics for Prometheus, at `GET /metrics`.
 
-With several workers, each process would tell of itself alone. Where `PROMETHEUS_MULTIPROC_DIR` names a folder, they
-share their figures through files in it, and any of them tells of all. The folder is emptied by whoever starts the
-server: figures of an earlier run would be added.
+With several workers, each process would report only its own metrics. If `PROMETHEUS_MULTIPROC_DIR` names a folder, they
+share their metrics through files in it, and each reports the sum. Empty the folder before the server starts: metrics of
+an earlier run would be added.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 
 class Metrics:
-    """The service's figures; the model's thread reports to `queued`, `stepped` and `finished`.
+    """The service's metrics; the model's thread calls `queued`, `stepped` and `finished` (see `api.batcher`).
 
     Raises:
-        ConfigError: the folder for several processes can't be used.
+        ConfigError: the folder for several workers can't be used.
     """
 
     def __init__(self, info: Mapping[str, str]) -> None:
         if (shared := _shared_folder()) is not None:
             _prepare(shared)
         self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)  # memory, processor time and open files, where there is /proc
+        ProcessCollector(registry=self.registry)  # memory, CPU time and open files, on systems with /proc
         self._requests = Counter(
             "dialog_cvae_requests", "Requests answered", ["route", "method", "status"], registry=self.registry
         )
@@ -78,7 +78,7 @@ class Metrics:
         model.labels(**info).set(1)
 
     def queued(self, depth: int) -> None:
-        """So many requests wait."""
+        """Set the number of waiting requests."""
         self._depth.set(depth)
 
     def stepped(self, rows: int, seconds: float) -> None:
@@ -87,18 +87,18 @@ class Metrics:
         self._step.observe(seconds)
 
     def finished(self, tokens: int) -> None:
-        """A candidate of so many tokens is complete."""
+        """Count the tokens of an answered request."""
         self._tokens.inc(tokens)
 
     def answered(self, route: str, method: str, status: int, seconds: float, rejection: str | None) -> None:
-        """A request was answered, or given up.
+        """Count a request that was answered or abandoned.
 
         Args:
-            route: its template, so that there are few.
-            method: any.
-            status: of the answer.
-            seconds: it took.
-            rejection: why it was refused, if it was.
+            route: the template of its path, which bounds the number of labels.
+            method: HTTP method.
+            status: of the response.
+            seconds: from the request's headers to the end of the response.
+            rejection: the reason of a refusal, or None.
         """
         self._requests.labels(route, method if method in METHODS else "other", str(status)).inc()
         self._seconds.labels(route).observe(seconds)
@@ -106,16 +106,16 @@ class Metrics:
             self._rejections.labels(rejection).inc()
 
     def exposition(self) -> bytes:
-        """The figures in Prometheus' text format, of all processes where they share them."""
+        """The metrics in Prometheus' text format; of all workers, if they share a folder."""
         if (shared := _shared_folder()) is None:
             return generate_latest(self.registry)
-        _forget_the_dead(shared)
+        _remove_dead(shared)
         registry = CollectorRegistry()
         multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return generate_latest(registry)
 
     def close(self) -> None:
-        """Take this process's gauges out of those of all."""
+        """Remove this process's gauges from the shared folder."""
         if _shared_folder() is not None:
             multiprocess.mark_process_dead(os.getpid())  # type: ignore[no-untyped-call]
 
@@ -125,22 +125,22 @@ def _shared_folder() -> Path | None:
     return Path(folder) if folder else None
 
 
-def _forget_the_dead(folder: Path) -> None:
-    """Take the gauges of processes that were killed out of those of all: nothing waits for them any longer."""
+def _remove_dead(folder: Path) -> None:
+    """Remove the gauges of killed processes from the shared folder: their queues are gone."""
     for file in folder.glob("gauge_live*_*.db"):
         pid = file.stem.rpartition("_")[2]
-        if pid.isdecimal() and not _lives(int(pid)):
+        if pid.isdecimal() and not _is_alive(int(pid)):
             multiprocess.mark_process_dead(int(pid))  # type: ignore[no-untyped-call]
 
 
-def _lives(pid: int) -> bool:
-    if os.name != "posix":  # elsewhere the signal that only asks would end the process
+def _is_alive(pid: int) -> bool:
+    if os.name != "posix":  # on Windows, signal 0 would end the process
         return True
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # somebody else's, but there
+    except PermissionError:  # the process exists, but belongs to another user
         pass
     return True
 

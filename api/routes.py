@@ -1,4 +1,7 @@
-"""The routes: what each takes, gives and refuses."""
+"""The routes: paths, their request and response types, and their documentation.
+
+A request to `/respond` continues in `api.service`.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,13 @@ from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.types import Receive, Scope, Send
 
-from api.batcher import Busy
-from api.errors import BUSY, KINDS, Refusal
-from api.examples import PROBLEM_EXAMPLES, REQUEST_EXAMPLES, RESPONSE_EXAMPLE
-from api.limits import while_connected
+from api.disconnect import while_connected
+from api.openapi_examples import PROBLEM_EXAMPLES, REQUEST_EXAMPLES, RESPONSE_EXAMPLE
+from api.problem_kinds import KINDS
+from api.problems import Refusal
+from api.request_record import record_of
 from api.schemas import Health, InvalidRequest, Liveness, Model, Problem, RespondRequest, RespondResponse, Topics
 from api.service import Service
-from api.tracing import trace_of
 
 PAGE = Path(__file__).parent / "page"
 PAGE_HEADERS = {
@@ -32,16 +35,16 @@ router = APIRouter()
 
 
 def loaded_service(request: Request) -> Service | None:
-    """The service, once it has produced a reply."""
+    """The service; None before it is ready."""
     service: Service | None = getattr(request.state, "service", None)
     return service
 
 
 async def ready_service(request: Request) -> Service:
-    """The service; 503 while there is none.
+    """The service; 503 before it is ready.
 
-    uvicorn runs the application's startup, which loads the model, before it opens its port, so that its clients meet a
-    refused connection instead; the 503 is for a server that takes requests earlier.
+    uvicorn loads the model before it opens its port, so that its clients get a refused connection instead. The 503 is
+    for a server that accepts requests earlier.
     """
     service = loaded_service(request)
     if service is None:
@@ -50,7 +53,7 @@ async def ready_service(request: Request) -> Service:
 
 
 def _declared(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Refusals for the OpenAPI document; `openapi.document` gives them their media type and headers."""
+    """Refusals for the OpenAPI document; `api.openapi` adds media type and headers."""
     return {
         status: {
             "model": InvalidRequest if status == 422 else Problem,
@@ -64,12 +67,12 @@ def _declared(*statuses: int) -> dict[int | str, dict[str, Any]]:
 Ready = Annotated[Service, Depends(ready_service)]
 NOT_LOADED = "The model is not loaded yet (not under uvicorn, which loads it before it opens the port)"
 REFUSALS = {
-    404: "There is nothing here: the operator has switched it off",
-    408: "The body did not come in time",
+    404: "Not found: the operator has switched it off",
+    408: "The body did not arrive in time",
     413: "The body is larger than any request within the other limits",
-    422: "A field is missing, unknown or out of its limits",
-    500: "The server failed; `instance` names what its operator finds the reason under",
-    503: f"Too many requests are waiting, or the answer took too long: try again after so many seconds. {NOT_LOADED}",
+    422: "A field is missing, unknown or outside its limits",
+    500: "The server failed; its log shows the reason under the request id in `instance`",
+    503: f"Too many requests are waiting, or the reply took too long: see Retry-After. {NOT_LOADED}",
 }
 
 
@@ -90,36 +93,33 @@ async def respond(
     """Draw a latent variable for each response, decode it, and return the distinct texts, likeliest per token first
     (or the most typical first, where the server selects them from more candidates).
 
-    The same request with the same seed gets the same answer. Who hangs up gives up the place in the queue.
+    The same request with the same seed gets the same answer. A client that disconnects loses its place in the queue.
     """
-    trace = trace_of(request.scope)
-    trace.rows = service.wanted(asked)
-    trace.text["context"] = [turn.text for turn in asked.context]
-    try:
-        answer = await while_connected(request.receive, service.respond(asked))
-    except Busy as busy:
-        raise Refusal(503, BUSY[busy.reason], str(busy), {"Retry-After": str(busy.retry_after)}) from None
-    trace.text["responses"] = [each.text for each in answer.responses]
+    record = record_of(request.scope)
+    record.rows = service.num_responses(asked)
+    record.text["context"] = [turn.text for turn in asked.context]
+    answer = await while_connected(request.receive, service.respond(asked))
+    record.text["responses"] = [each.text for each in answer.responses]
     return answer
 
 
 @router.get("/topics", summary="Topics the model knows", responses=_declared(503))
 async def topics(service: Ready) -> Topics:
-    """Names that `topic` in a request may take, in the model's order."""
+    """The values that `topic` may have in a request, in the model's order."""
     return Topics(topics=list(service.responder.topics))
 
 
 @router.get("/model", summary="The model, its limits and defaults", responses=_declared(503))
 async def model(service: Ready) -> Model:
-    """What answers here, and what a request may ask of it."""
+    """The model that answers, and what a request may ask for."""
     return service.model()
 
 
 @router.get("/health/live", summary="Is the process alive?", responses=_declared())
 async def live(request: Request) -> Liveness:
-    """Answers as long as the process does, whatever the model is doing.
+    """200 as long as the process runs, whatever the model is doing.
 
-    Under uvicorn the port opens once the model is loaded: until then a connection is refused.
+    Under uvicorn the port opens once the model is loaded; until then connections are refused.
     """
     service = loaded_service(request)
     if service is None:
@@ -148,15 +148,15 @@ def metrics(service: Ready, request: Request) -> Response:
 
 @router.get("/problems/{kind}", include_in_schema=False)
 async def explain(kind: str) -> Response:
-    """What a problem document's `type` means."""
+    """What the `type` of a problem document means."""
     if kind not in KINDS:
-        raise HTTPException(404, "there is no such problem")
+        raise HTTPException(404, "unknown kind of problem")
     return PlainTextResponse(f"{KINDS[kind].title}\n\n{KINDS[kind].meaning}\n")
 
 
 @router.get("/", include_in_schema=False)
 async def root(request: Request) -> Response:
-    """The page; where there is none, lead a browser to the documentation."""
+    """The page; if it is switched off, a redirect to the documentation."""
     if not _has_page(loaded_service(request)) or not (PAGE / "index.html").is_file():
         return RedirectResponse("docs")
     return FileResponse(PAGE / "index.html", headers=PAGE_HEADERS)
@@ -167,24 +167,24 @@ def _has_page(service: Service | None) -> bool:
 
 
 class _PageFiles(StaticFiles):
-    """What the page is made of, while the settings have it on."""
+    """The page's files; 404 if the settings switch the page off."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer with a file."""
         if not _has_page(scope.get("state", {}).get("service")):
             raise HTTPException(404)
-        if scope["method"] != "GET":  # HEAD comes as GET, see `api.observing`
+        if scope["method"] != "GET":  # `api.request_log` has turned HEAD into GET
             raise HTTPException(405, headers={"Allow": "GET"})
         await super().__call__(scope, receive, send)
 
     def file_response(self, *args: Any, **kwargs: Any) -> Response:
-        """The file, under the page's policy."""
+        """The file, with the page's security headers."""
         response = super().file_response(*args, **kwargs)
         response.headers.update(PAGE_HEADERS)
         return response
 
 
 def mount_page(app: FastAPI) -> None:
-    """Serve what the page is made of under `/page`, if it is installed."""
+    """Serve the page's files under `/page`, if they are installed."""
     if PAGE.is_dir():
         app.mount("/page", _PageFiles(directory=PAGE), name="page")

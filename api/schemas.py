@@ -1,4 +1,7 @@
-"""Requests and responses: what a client may send, what it gets, and the step from a request to a `Conversation`."""
+"""The bodies of requests and responses, and the conversion of a request to a `Conversation`.
+
+The checks here are the same on all servers; `api.request_checks` has those that depend on settings and model.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +11,19 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
-from api.fields import MAX_NAME_CHARS, MAX_TOPIC_CHARS, Diversity, Temperature, TopP
+from api.field_types import MAX_NAME_CHARS, MAX_TOPIC_CHARS, Diversity, Temperature, TopP
 from dialog_cvae.types import Conversation, Utterance
 
 PROBLEM_TYPE = "application/problem+json"  # the media type of problem documents
 MAX_SEED = 2**63 - 1
 DEFAULT_RESPONSES = 5
-MAP_EDGE = 6.0  # standard deviations of the prior: beyond them the decoder has never been
+MAP_EDGE = 6.0  # standard deviations of the prior; training reaches no latent values beyond
 READABLE_CONTROLS = "\t\n\r"
 INVISIBLE = {"Cc", "Cf", "Zl", "Zp", "Zs"}  # Unicode categories: control, format, separators
 
 
 def _readable(text: str) -> str:
-    """Refuse what no person can read: control characters, lone surrogates, and text without one visible character."""
+    """Refuse unreadable text: control characters, lone surrogates, and text without any visible character."""
     categories = {char: unicodedata.category(char) for char in set(text)}
     for char, category in categories.items():
         if category == "Cs" or (category == "Cc" and char not in READABLE_CONTROLS):
@@ -62,7 +65,7 @@ Speaker = Annotated[
 
 
 class Schema(BaseModel):
-    """Base of everything on the wire: types are not converted and unknown fields are refused."""
+    """Base of all bodies: values are not converted, and unknown fields are refused."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
@@ -70,9 +73,11 @@ class Schema(BaseModel):
 class Turn(Schema):
     """One utterance of the conversation so far."""
 
-    speaker: Speaker = Field(description="who says it: any name, the same name for the same person", examples=["A"])
+    speaker: Speaker = Field(
+        description="name of the speaker; any name, the same for all utterances of one speaker", examples=["A"]
+    )
     text: Text = Field(
-        description="what is said; at most 2,000 characters unless the server is set otherwise",
+        description="the utterance; at most 2,000 characters by default",
         examples=["do you like to cook ?"],
     )
 
@@ -82,36 +87,39 @@ class RespondRequest(Schema):
 
     context: Annotated[list[Turn], BeforeValidator(_alternate, json_schema_input_type=list[Turn] | list[str])] = Field(
         min_length=1,
-        description="utterances so far, oldest first, at most 200 unless the server is set otherwise; the model reads "
-        "the last ones. A plain list of strings is read as the speakers A, B, A, ...",
+        description="utterances so far, oldest first, at most 200 by default; the model reads the last ones. "
+        "A plain list of strings is read as the speakers A, B, A, ...",
     )
     topic: Annotated[str, Field(max_length=MAX_TOPIC_CHARS)] | None = Field(
-        None, description="one of GET /topics, in any case; null when unknown"
+        None, description="one of GET /topics; case is ignored; null: unknown"
     )
     num_responses: Annotated[int, Field(ge=1), WHOLE] | None = Field(
         None,
-        description="distinct responses wanted; at most 20 unless the server is set otherwise; null: "
-        f"{DEFAULT_RESPONSES}, or the server's limit where that is lower; 1 together with `at`",
+        description=f"number of distinct responses; at most 20 by default; null: {DEFAULT_RESPONSES}, or the server's "
+        "limit if that is lower; with `at`: 1",
     )
     seed: Annotated[int, Field(ge=0, le=MAX_SEED), WHOLE] | None = Field(
-        None, description="the same request with the same seed gets the same answer; drawn and returned when null"
+        None,
+        description="the same request with the same seed gets the same answer; null: a random one, which is returned",
     )
     diversity: Diversity | None = Field(
         None,
-        description="from 0, the likeliest responses, to 1, the most varied: chooses how words and the latent variable "
-        "are sampled, so that it can't be given together with temperature or top_p; null: the server's default",
+        description="from 0, the likeliest responses, to 1, the most varied: sets how words and the latent variable "
+        "are sampled, and can't be given together with temperature or top_p; null: the server's default",
     )
     temperature: Temperature | None = Field(
         None,
         description="sampling temperature of words, 0 to 10; 0 takes the likeliest words, so that responses differ "
-        "by the latent variable alone; null takes the server's default",
+        "only by the latent variable; null: the server's default",
     )
     top_p: TopP | None = Field(
         None,
         description="share of probability that words are sampled from, above 0 and up to 1; null: the server's default",
     )
     max_tokens: Annotated[int, Field(ge=1), WHOLE] | None = Field(
-        None, description="tokens of a response, at most; null, and the limit: the server's setting, 40 by default"
+        None,
+        description="maximum number of tokens of a response; the limit, and the value for null: the server's setting, "
+        "40 by default",
     )
     respond_as: Speaker | None = Field(
         None,
@@ -119,17 +127,17 @@ class RespondRequest(Schema):
         examples=["B"],
     )
     map: bool | None = Field(
-        None, description="whether each response comes with its place on the map of latent variables; null: no"
+        None, description="whether to return each response's place on the map of latent variables; null: no"
     )
     at: Annotated[list[Coordinate], Field(min_length=2, max_length=2)] | None = Field(
         None,
-        description="a place on the map, [x, y], that all responses are decoded from instead of places drawn from the "
-        f"prior; in standard deviations of the prior, {-MAP_EDGE:g} to {MAP_EDGE:g}",
+        description="a place on the map, [x, y], from which all responses are decoded, instead of places drawn from "
+        f"the prior; in standard deviations of the prior, {-MAP_EDGE:g} to {MAP_EDGE:g}",
         examples=[[0.5, -1.25]],
     )
 
     def responder(self) -> str:
-        """Who answers: `respond_as`, else the most recent other speaker, else B (or A, where B talks to themselves)."""
+        """The speaker who answers: `respond_as`, else the last other speaker, else B (A if only B speaks)."""
         if self.respond_as is not None:
             return self.respond_as
         last = self.context[-1].speaker
@@ -137,7 +145,11 @@ class RespondRequest(Schema):
         return next(others, "A" if last == "B" else "B")
 
     def conversation(self, topic: str | None) -> Conversation:
-        """The context as the library's own type, with the topic's name as the model knows it."""
+        """The context as a `Conversation`.
+
+        Args:
+            topic: in the model's spelling.
+        """
         utterances = tuple(Utterance(turn.speaker, " ".join(turn.text.split())) for turn in self.context)
         return Conversation(id="request", utterances=utterances, topic=topic)
 
@@ -146,22 +158,24 @@ class Candidate(Schema):
     """One response."""
 
     text: str
-    log_prob: float = Field(description="log p(x | z, c) in nats of the text x, for the latent z it was decoded from")
+    log_prob: float = Field(
+        description="log p(x | z, c) of the text x in nats, where z is the latent value it was decoded from"
+    )
     place: tuple[float, float] | None = Field(
         None,
-        description="present only with `map` or `at`: [x, y], where z lies along the two directions in which it moves "
-        "the decoder most, in standard deviations of the prior",
+        description="present only with `map` or `at`: [x, y], the position of z along the two directions that "
+        "change the decoder's first state most, in standard deviations of the prior",
     )
 
 
 class RespondResponse(Schema):
-    """Distinct responses, the likeliest per token first (the most typical, where they are selected from candidates)."""
+    """Distinct responses, the likeliest per token first; if selected from candidates, the most typical first."""
 
     responses: list[Candidate]
-    topic: str | None = Field(description="the topic's name as the model knows it; null when none was given")
-    seed: int = Field(description="what to send to get the same answer again")
+    topic: str | None = Field(description="the topic in the model's spelling; null: none was given")
+    seed: int = Field(description="send it to get the same answer again")
     model: str = Field(description="name of the model that answered")
-    note: str = Field("", description="present only when there are fewer responses than were asked for")
+    note: str = Field("", description="present only if there are fewer responses than requested")
 
 
 class Topics(Schema):
@@ -171,7 +185,7 @@ class Topics(Schema):
 
 
 class Limits(Schema):
-    """What a request may ask for, at most."""
+    """The limits of requests."""
 
     num_responses: int = Field(description="responses")
     context: int = Field(description="utterances")
@@ -180,25 +194,27 @@ class Limits(Schema):
 
 
 class Defaults(Schema):
-    """What a request gets that does not say otherwise."""
+    """The values of fields that a request leaves out."""
 
     num_responses: int
-    diversity: float | None = Field(description="null where the other fields are not chosen by it")
+    diversity: float | None = Field(description="null: the other fields are not set by it")
     temperature: float
     top_p: float
     max_tokens: int
-    prior_temperature: float = Field(description="what the prior's standard deviations are multiplied by")
-    candidates: int = Field(description="draws that responses are selected from; 0: the first distinct ones are taken")
+    prior_temperature: float = Field(description="factor of the prior's standard deviations")
+    candidates: int = Field(
+        description="number of draws from which responses are selected; 0: the first distinct draws are taken"
+    )
 
 
 class Model(Schema):
     """The model that answers, and this server's limits and defaults."""
 
     name: str
-    licence: str | None = Field(description="licence of the weights; null where they are the operator's own")
-    topics: int = Field(description="number of topics it knows, see GET /topics")
+    licence: str | None = Field(description="licence of the weights; null: unknown, as for the operator's own")
+    topics: int = Field(description="number of its topics, see GET /topics")
     version: str = Field(description="of the service's software")
-    engine: str = Field(description="what computes: onnx, onnx-int8 or torch")
+    engine: str = Field(description="the inference engine: onnx, onnx-int8 or torch")
     limits: Limits
     defaults: Defaults
 
@@ -210,10 +226,10 @@ class Health(Schema):
 
 
 class Liveness(Health):
-    """State of the process, and what it serves."""
+    """State of the process, and its model."""
 
-    model: str | None = Field(description="name of the model; null before it is loaded")
-    licence: str | None = Field(description="licence of the weights; null where they are the operator's own")
+    model: str | None = Field(description="name of the model; null: not loaded yet")
+    licence: str | None = Field(description="licence of the weights; null: unknown, as for the operator's own")
 
 
 class Problem(Schema):
@@ -222,19 +238,19 @@ class Problem(Schema):
     type: str = Field(description="kind of problem, for programs: a stable relative URI, or about:blank")
     title: str = Field(description="the kind in words")
     status: int = Field(description="the HTTP status")
-    detail: str = Field(description="what is wrong with this request, for people")
-    instance: str = Field(description="this request as a URI: it ends in the X-Request-ID, which the server logs")
+    detail: str = Field(description="what is wrong with this request, in words")
+    instance: str = Field(description="this request as a URI, which ends in its X-Request-ID; the server logs it")
 
 
 class FieldProblem(Schema):
-    """One thing wrong with a request."""
+    """One error in a request."""
 
-    loc: list[str | int] = Field(description="path to the field, from `body` on")
+    loc: list[str | int] = Field(description="path to the field, beginning with `body`")
     msg: str = Field(description="names the field, its limit and the value")
     type: str = Field(description="kind of problem, for programs")
 
 
 class InvalidRequest(Problem):
-    """Everything found wrong with a request (the first 20)."""
+    """The errors in a request, at most 20."""
 
     errors: list[FieldProblem]

@@ -1,4 +1,4 @@
-"""What an operator may set, read from environment variables that begin with `DIALOG_CVAE_`."""
+"""The service's settings, read from environment variables that begin with `DIALOG_CVAE_`."""
 
 from __future__ import annotations
 
@@ -12,32 +12,37 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from api.fields import MAX_NAME_CHARS, Diversity, Temperature, TopP
+from api.field_types import MAX_NAME_CHARS, Diversity, Temperature, TopP
 from dialog_cvae.config import MAX_CANDIDATES, MAX_TEMPERATURE, MAX_TOKENS
 from dialog_cvae.errors import ConfigError
 
 PREFIX = "DIALOG_CVAE_"
-OTHERS = {PREFIX + name for name in ("DATA", "CACHE", "API_KEY")}  # of corpora, of caches and of clients
-SPELLED_OUT = ("temperature", "top_p", "prior_temperature", "candidates")  # how responses are drawn, one by one
+OTHERS = {PREFIX + name for name in ("DATA", "CACHE", "API_KEY")}  # not the service's: corpora, caches, clients
+SPELLED_OUT = (
+    "temperature",
+    "top_p",
+    "prior_temperature",
+    "candidates",
+)  # the decoding options that can be set one by one
 _ORIGIN = re.compile(r"https?://[a-z0-9.\-\[\]:]+")
 
 
 def _listed(value: object) -> object:
-    """What stands between commas and white space."""
+    """Items separated by commas or white space."""
     return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
 
 
 def _origins(origins: tuple[str, ...]) -> tuple[str, ...]:
     for origin in origins:
         if origin != "*" and not _ORIGIN.fullmatch(origin):
-            raise ValueError(f"{origin!r} should be * or an origin such as https://example.org, without a path")
+            raise ValueError(f"{origin!r} must be * or an origin such as https://example.org, without a path")
     if "*" in origins and len(origins) > 1:
-        raise ValueError("should be * alone or a list of origins")
+        raise ValueError("must be * alone or a list of origins")
     return origins
 
 
 def _switch(value: object) -> object:
-    """The usual words for on and off."""
+    """The usual synonyms of on and off."""
     words = {"true": "on", "1": "on", "yes": "on", "false": "off", "0": "off", "no": "off"}
     return words.get(value.strip().lower(), value.strip().lower()) if isinstance(value, str) else value
 
@@ -53,63 +58,75 @@ class Settings(BaseSettings):
     )
     engine: Literal["onnx", "onnx-int8", "torch"] | None = Field(
         None,
-        description="what computes: onnx, onnx-int8 (smaller and less exact) or torch; default: onnx where the device "
+        description="inference engine: onnx, onnx-int8 (smaller and less exact) or torch; default: onnx if the device "
         "is cpu, else torch",
     )
-    threads: int | None = Field(None, ge=1, le=1024, description="CPU threads of the model; default: one for each core")
-    max_responses: int = Field(20, ge=1, le=1000, description="responses a request may ask for")
-    max_context: int = Field(200, ge=1, le=10_000, description="utterances of a request; the model reads the last ones")
-    max_text_chars: int = Field(2000, ge=1, le=100_000, description="characters of an utterance")
+    threads: int | None = Field(None, ge=1, le=1024, description="CPU threads of the model; default: one per core")
+    max_responses: int = Field(20, ge=1, le=1000, description="maximum number of responses of a request")
+    max_context: int = Field(200, ge=1, le=10_000, description="maximum number of utterances of a request")
+    max_text_chars: int = Field(2000, ge=1, le=100_000, description="maximum number of characters of an utterance")
     max_tokens: int = Field(
         40,
         ge=1,
         le=MAX_TOKENS,
-        description="tokens of a response that a request may ask for, and the default, unless the checkpoint's is less",
+        description="maximum number of tokens of a response; also the default, unless the checkpoint's is lower",
     )
     temperature: Temperature | None = Field(
-        None, description="default sampling temperature, 0 decodes each z greedily; default: the checkpoint's"
+        None,
+        description="sampling temperature of requests that give none; 0 decodes each z greedily; "
+        "default: the checkpoint's",
     )
     top_p: TopP | None = Field(
-        None, description="default nucleus: the share of probability sampled from; default: the checkpoint's"
+        None,
+        description="nucleus of requests that give none: the share of probability sampled from; "
+        "default: the checkpoint's",
     )
     prior_temperature: float | None = Field(
         None,
         ge=0.0,
         le=MAX_TEMPERATURE,
         allow_inf_nan=False,
-        description="what the prior's standard deviations are multiplied by; default: the checkpoint's",
+        description="factor of the prior's standard deviations; default: the checkpoint's",
     )
     candidates: int | None = Field(
         None,
         ge=0,
         le=MAX_CANDIDATES,
-        description="draws from which the responses of a request are selected, most typical first; 0: the first "
+        description="number of draws from which responses are selected, most typical first; 0: the first "
         "distinct draws, likeliest per token first; default: the checkpoint's",
     )
     diversity: Diversity | None = Field(
         None,
-        description="default diversity of responses, 0 to 1: chooses both temperatures, and selects from candidates",
+        description="diversity of requests that give none, 0 to 1: sets both temperatures, and selects from candidates",
     )
     blocked_words: Path | None = Field(
-        None, description="file of words and phrases, one a line, that no response may hold; default: no filter"
+        None, description="file of words and phrases, one per line, that no response may contain; default: no filter"
     )
-    max_waiting: int = Field(64, ge=1, le=100_000, description="requests in work or waiting; more get 503")
-    max_rows: int = Field(128, ge=1, le=4096, description="candidates that are decoded together, at most")
-    timeout_s: float = Field(30.0, gt=0.0, le=3600.0, description="seconds a request waits for its answer, at most")
-    body_timeout_s: float = Field(10.0, gt=0.0, le=3600.0, description="seconds in which a body must have come")
+    max_waiting: int = Field(
+        64, ge=1, le=100_000, description="maximum number of requests being decoded or waiting; more get 503"
+    )
+    max_rows: int = Field(128, ge=1, le=4096, description="maximum number of candidates decoded together")
+    timeout_s: float = Field(
+        30.0, gt=0.0, le=3600.0, description="seconds after which a request without a reply gets 503"
+    )
+    body_timeout_s: float = Field(10.0, gt=0.0, le=3600.0, description="seconds within which a body must arrive")
     api_keys: SecretStr | None = Field(
-        None, description="keys, separated by commas, of which a request must bring one; default: none is needed"
+        None, description="API keys, separated by commas; a request needs one of them; default: none is needed"
     )
-    api_keys_file: Path | None = Field(None, description="file with such keys, one a line, instead")
+    api_keys_file: Path | None = Field(None, description="file with API keys, one per line, instead of API_KEYS")
     cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_origins)] = Field(
-        (), description="origins, separated by commas, whose pages may ask this server; * for all"
+        (), description="origins, separated by commas, whose pages may call this server; * for all"
     )
     metrics: Annotated[Literal["on", "off", "key"], BeforeValidator(_switch)] = Field(
-        "on", description="whether GET /metrics answers: on (to everybody), key (where a key is needed, with one), off"
+        "on",
+        description="who may read GET /metrics: on (everyone), key (requests with an API key, if keys are set), off "
+        "(no one)",
     )
-    page: bool = Field(True, description="whether / is a page to try the model on; else it leads to the documentation")
-    log_format: Literal["json", "text"] = Field("text", description="form of the log: json (an object a line) or text")
-    log_text: bool = Field(False, description="whether the log may hold what was said and answered")
+    page: bool = Field(True, description="whether / is a page to try the model; else it redirects to the documentation")
+    log_format: Literal["json", "text"] = Field(
+        "text", description="format of the log: json (an object per line) or text"
+    )
+    log_text: bool = Field(False, description="whether the log may contain the texts of requests and responses")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -120,19 +137,19 @@ class Settings(BaseSettings):
         ]
         chosen += [f"{PREFIX}CANDIDATES 0"] if self.candidates == 0 else []
         if self.diversity is not None and chosen:
-            raise ValueError(f"{PREFIX}DIVERSITY can't be set together with {' and '.join(chosen)}, which it chooses")
+            raise ValueError(f"{PREFIX}DIVERSITY can't be set together with {' and '.join(chosen)}, which it sets")
         if self.device != "cpu" and self.engine not in (None, "torch"):
             raise ValueError(f"{PREFIX}ENGINE {self.engine} runs on the cpu, but {PREFIX}DEVICE is {self.device}")
         return self
 
     @property
     def engine_name(self) -> Literal["onnx", "onnx-int8", "torch"]:
-        """The engine that is meant."""
+        """The engine, with the default resolved."""
         return self.engine or ("onnx" if self.device == "cpu" else "torch")
 
     @property
     def max_body_bytes(self) -> int:
-        """Bytes of a body: no request within the other limits is longer, even if every character is escaped."""
+        """Maximum length of a body in bytes: enough for any request within the limits, all characters escaped."""
         escaped = len(r"\ud83d\ude00")  # the longest JSON form of one character
         return (self.max_context * (self.max_text_chars + MAX_NAME_CHARS + 8) + 1024) * escaped
 
@@ -141,10 +158,10 @@ def read_settings(**given: Any) -> Settings:
     """The settings of this process.
 
     Args:
-        given: settings that come from elsewhere, in place of their variables.
+        given: settings that replace their variables.
 
     Raises:
-        ConfigError: one line that names each variable at fault and its value.
+        ConfigError: the message, one line, names each invalid variable and its value.
     """
     try:
         return Settings(**given)
@@ -153,7 +170,7 @@ def read_settings(**given: Any) -> Settings:
 
 
 def effective(settings: Settings) -> dict[str, Any]:
-    """Every variable with the value that holds; of secrets only that they are there."""
+    """All variables with their values; secrets are shown as asterisks."""
     values = {name: getattr(settings, name) for name in Settings.model_fields} | {"engine": settings.engine_name}
     return {PREFIX + name.upper(): _shown(value) for name, value in values.items()}
 
@@ -167,13 +184,13 @@ def _shown(value: object) -> str | None:
 
 
 def unknown_variables(environment: Mapping[str, str] = os.environ) -> list[str]:
-    """One line for each variable of this process that looks like a setting and is none."""
+    """A warning for each variable that begins like a setting but is not one."""
     known = {PREFIX + name.upper() for name in Settings.model_fields}
     lines = []
     for name in sorted(environment):
         if name.upper().startswith(PREFIX) and name.upper() not in known | OTHERS:
             close = difflib.get_close_matches(name.upper(), known, n=1)
-            lines.append(f"{name} is no setting of the service{f'; {close[0]} is' if close else ''}")
+            lines.append(f"{name} is not a setting of the service{f'; did you mean {close[0]}?' if close else ''}")
     return lines
 
 
@@ -184,6 +201,6 @@ def _line(item: Mapping[str, Any]) -> str:
     variable = PREFIX + "_".join(str(part) for part in item["loc"]).upper()
     if variable == PREFIX + "CHECKPOINT" and item["type"] == "missing":
         return (
-            f"{variable} is not set: it names the folder of a checkpoint, such as the folder best that training writes"
+            f"{variable} is not set: set it to the folder of a checkpoint, such as the folder best that training writes"
         )
     return f"{variable}: {message}" + ("" if variable == PREFIX + "API_KEYS" else f", got {item['input']!r}")

@@ -1,4 +1,4 @@
-"""A filter of words: replies that hold a listed word or phrase are never returned."""
+"""The word filter: replies that contain a listed word or phrase are never returned."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ COMMENT = "#"
 
 
 def read_filter(path: Path) -> Callable[[str], bool]:
-    """Whether a reply is free of the words and phrases that a file lists.
+    """A function that says whether a reply contains none of the words and phrases listed in a file.
 
-    Whole words are compared, without case, punctuation and spacing, as replies are when duplicates are looked for: the
+    Whole words are compared; case, punctuation and spacing are ignored, as in the search for duplicate replies. The
     entry `bad word` refuses "Bad, word!", but not "bad wording".
 
     Args:
-        path: UTF-8, one word or phrase a line; empty lines and those that begin with # are left out.
+        path: UTF-8 text, one word or phrase per line; empty lines and lines that begin with # are ignored.
 
     Raises:
         ConfigError: the file can't be read, lists nothing, or has a line without a word.
@@ -28,22 +28,22 @@ def read_filter(path: Path) -> Callable[[str], bool]:
     except OSError as error:
         raise ConfigError(f"{path}: can't be read ({error.strerror})") from None
     except ValueError as error:
-        raise ConfigError(f"{path}: is no UTF-8 text ({error})") from None
+        raise ConfigError(f"{path}: not UTF-8 text ({error})") from None
     entries = set()
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.startswith(COMMENT):
             continue
         words = normalised(line)
         if not any(char.isalnum() for char in words):
-            raise ConfigError(f"{path}, line {number}: {line.strip()[:40]!r} has no word in it")
+            raise ConfigError(f"{path}, line {number}: {line.strip()[:40]!r} contains no word")
         entries.add(tuple(words.split()))
     if not entries:
-        raise ConfigError(f"{path}: lists no word; to filter nothing, leave DIALOG_CVAE_BLOCKED_WORDS unset")
+        raise ConfigError(f"{path}: contains no word; to filter nothing, leave DIALOG_CVAE_BLOCKED_WORDS unset")
     lengths = sorted({len(entry) for entry in entries})
-    return lambda text: not _holds(text, entries, lengths)
+    return lambda text: not _contains(text, entries, lengths)
 
 
-def _holds(text: str, entries: set[tuple[str, ...]], lengths: list[int]) -> bool:
+def _contains(text: str, entries: set[tuple[str, ...]], lengths: list[int]) -> bool:
     words = normalised(text).split()
     return any(
         tuple(words[start : start + length]) in entries

@@ -14,7 +14,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.command import tell
+from benchmarks.run_benchmark import run_benchmark
 from dialog_cvae.cli import Parser, whole
 from dialog_cvae.config import DataConfig
 from dialog_cvae.data.corpora import load_split
@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with tempfile.TemporaryDirectory(dir=arguments.folder, prefix="corpus-benchmark-") as folder:
             return measured(arguments, Path(folder))
 
-    return tell(figures, table, arguments.json)
+    return run_benchmark(figures, table, arguments.json)
 
 
 def _parser() -> argparse.ArgumentParser:

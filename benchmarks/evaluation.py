@@ -16,8 +16,8 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 import numpy as np
 import torch
 
-from benchmarks.command import tell
 from benchmarks.naive_replies import differences, naive_replies
+from benchmarks.run_benchmark import run_benchmark
 from dialog_cvae.cli import Parser, whole
 from dialog_cvae.config import Decoding
 from dialog_cvae.data.batches import EncodedCorpus, collate
@@ -161,7 +161,7 @@ def _threads(count: int) -> Iterator[None]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns its exit status: 0 done, 2 refused, or the two ways differ, 130 interrupted."""
     arguments = _parser().parse_args(argv)
-    return tell(lambda: measure(arguments), summary, arguments.json)
+    return run_benchmark(lambda: measure(arguments), summary, arguments.json)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -13,6 +13,7 @@ from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection, HTTPResponse
 from threading import Lock
+from time import sleep
 from typing import NamedTuple
 
 from dialog_cvae.errors import DialogCvaeError
@@ -89,7 +90,7 @@ def run_load(port: int, load: Load) -> Done:
                     else:
                         others[answer.status] += 1
                 if busy:
-                    time.sleep(load.pause_s * random.uniform(0.5, 1.5))  # not all at once
+                    sleep(load.pause_s * random.uniform(0.5, 1.5))  # not all at once
         finally:
             connection.close()
 

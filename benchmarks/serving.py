@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 import torch
 
-from benchmarks.command import tell
 from benchmarks.load import Load, run_load
 from benchmarks.machine import matrix_rate
-from benchmarks.served import served
-from benchmarks.talks import context_operations, naive_seconds, row_operations, talk_requests
+from benchmarks.run_benchmark import run_benchmark
+from benchmarks.server_process import run_server
+from benchmarks.serving_workload import context_operations, naive_seconds, row_operations, talk_requests
 from dialog_cvae.cli import Parser, whole
 from dialog_cvae.storage.checkpoint import Checkpoint
 
@@ -62,7 +62,7 @@ def ways(own: int) -> list[Way]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns its exit status: 0 done, 2 refused, 130 interrupted."""
     arguments = _parser().parse_args(argv)
-    return tell(lambda: measure(arguments), summary, arguments.json)
+    return run_benchmark(lambda: measure(arguments), summary, arguments.json)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -91,7 +91,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
             settings = {"ENGINE": arguments.engine, "THREADS": arguments.threads, "CANDIDATES": way.candidates}
             settings |= {"MAX_TOKENS": TOKENS} if way.forced else {}
             settings |= {} if way.candidates is None else {"TEMPERATURE": 0}
-            with served(forced if way.forced else arguments.checkpoint, settings) as service:
+            with run_server(forced if way.forced else arguments.checkpoint, settings) as service:
                 run_load(service.port, Load(1, talk_requests(CONTEXT, REPLIES, WARM_UP, seed=1), 60))
                 for clients in (1, arguments.clients):
                     asked = talk_requests(CONTEXT, REPLIES, arguments.requests, seed=2)

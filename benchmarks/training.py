@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode, register_flop_formula
 
-from benchmarks.command import tell
 from benchmarks.machine import forget_peak, matrix_rate, peak_bytes, synchronise
-from benchmarks.naive import naive_terms
+from benchmarks.naive_step import naive_terms
+from benchmarks.run_benchmark import run_benchmark
 from dialog_cvae.cli import Parser, whole
 from dialog_cvae.config import DataConfig
 from dialog_cvae.data.batches import EncodedCorpus
@@ -123,7 +123,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns its exit status: 0 done, 2 refused or failed, 130 interrupted."""
     arguments = _parser().parse_args(argv)
     keep_freed_memory()
-    return tell(lambda: measured(arguments), table, arguments.json)
+    return run_benchmark(lambda: measured(arguments), table, arguments.json)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.serving import never_ending
 from dialog_cvae.config import ModelConfig, TokenizerConfig
 from dialog_cvae.data.batches import EncodedCorpus, encode_corpus
 from dialog_cvae.data.cache import CACHE_VARIABLE
@@ -140,9 +139,12 @@ def tiny_folder(tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture(scope="session")
 def endless_folder(tiny_folder: Path) -> Path:
-    """The same with an end that is never drawn: its replies are as long, and take as long, as is asked."""
+    """The tiny checkpoint with an end token that is never drawn: replies have as many tokens as a request asks for."""
     folder = tiny_folder.with_name("endless")
-    never_ending(Checkpoint.load(tiny_folder)).save(folder)
+    tiny = Checkpoint.load(tiny_folder)
+    bias = tiny.weights["decoder.output.bias"].copy()
+    bias[tiny.tokenizer.eos_id] = -1e4
+    Checkpoint(tiny.config, {**tiny.weights, "decoder.output.bias": bias}, tiny.tokenizer).save(folder)
     return folder
 
 

@@ -1,27 +1,31 @@
-"""Items made ahead of their use, in a thread; and how long was waited for them."""
+"""Prefetching: a thread makes items before they are needed, and the time spent in waiting for them is measured.
+
+Training makes its batches this way; see `training.loop`.
+"""
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from time import perf_counter
 from typing import Generic, Self, TypeVar
 
 T = TypeVar("T")
 
 
 class Ahead(Generic[T]):
-    """An iterator over the same items as `source`, in the same order; an exception comes where its item would.
+    """An iterator over the items of `source`, in the same order.
 
-    Use it as a context manager, which ends the thread.
+    If the source raises an exception instead of an item, `next` raises it at that item's place. Use it as a context
+    manager, which ends the thread.
 
     Args:
-        source: is only ever advanced by one thread.
-        depth: items made ahead, at most; 0 makes each when it is asked for, without a thread.
+        source: advanced by one thread only.
+        depth: how many items are made in advance at most; with 0, `next` makes the item itself, without a thread.
 
     Attributes:
-        waited: seconds spent so far in waiting for items.
+        waited: seconds that `next` has spent so far in waiting for items.
     """
 
     def __init__(self, source: Iterator[T], depth: int) -> None:
@@ -30,7 +34,7 @@ class Ahead(Generic[T]):
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ahead") if depth else None
         self._made: deque[Future[T]] = deque()
         for _ in range(depth):
-            self._order()
+            self._submit()
 
     def __enter__(self) -> Self:
         return self
@@ -43,16 +47,16 @@ class Ahead(Generic[T]):
         return self
 
     def __next__(self) -> T:
-        began = time.perf_counter()
+        began = perf_counter()
         try:
             if not self._made:
                 return next(self._source)
             item = self._made.popleft().result()
-            self._order()
+            self._submit()
             return item
         finally:
-            self.waited += time.perf_counter() - began
+            self.waited += perf_counter() - began
 
-    def _order(self) -> None:
+    def _submit(self) -> None:
         if self._thread is not None:
             self._made.append(self._thread.submit(next, self._source))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from api.access import read_keys
+from api.api_keys import read_keys
 from api.settings import Settings
 from dialog_cvae.errors import ConfigError
 
@@ -101,13 +101,13 @@ def test_keys_are_read_from_a_file(tmp_path, serve, stub):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "holds no key"),
-        (b" \n\n", "holds no key"),
-        (f"{KEY}\nshort".encode(), "key 2 should have 16 to 256 characters, has 5"),
+        (b"", "contains no key"),
+        (b" \n\n", "contains no key"),
+        (f"{KEY}\nshort".encode(), "key 2 must have 16 to 256 characters, but has 5"),
         (b"x" * 257, "has 257"),
-        (b"two words in one key", "key 1 should be of visible ASCII"),
+        (b"two words in one key", "key 1 must consist of visible ASCII"),
         ("schlüssel-schlüssel".encode(), "visible ASCII"),
-        (b"\xff\xfe" * 20, "no UTF-8"),
+        (b"\xff\xfe" * 20, "not UTF-8"),
     ],
 )
 def test_a_useless_file_of_keys_is_refused_without_telling_any(tmp_path, content, words):

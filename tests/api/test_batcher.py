@@ -72,7 +72,7 @@ def test_together_as_alone_to_the_bit(responder: Responder, max_rows: int):
     noted = Noted()
 
     async def scenario() -> list[list[Response]]:
-        with Batcher(responder, max_waiting=24, max_rows=max_rows, observer=noted) as batcher:
+        with Batcher(responder, max_waiting=24, max_rows=max_rows, metrics=noted) as batcher:
             return await asyncio.gather(*(batcher.respond(question, 60) for question in questions))
 
     assert asyncio.run(scenario()) == expected
@@ -145,14 +145,19 @@ def test_a_full_queue_refuses_at_once_and_frees_the_places_of_those_who_left(res
     run(scenario)
 
 
-def test_whoever_waits_too_long_hears_of_it_and_leaves_the_batch(responder: Responder, gate: Gate):
+def test_a_request_that_waits_too_long_is_refused_and_leaves_the_batch(
+    responder: Responder, gate: Gate, monkeypatch: pytest.MonkeyPatch
+):
     noted = Noted()
 
     async def scenario() -> None:
-        with Batcher(responder, observer=noted) as batcher:
-            late = asyncio.ensure_future(batcher.respond(a_question(3, n=5), 0.05))
+        loop = asyncio.get_running_loop()
+        clock = loop.time
+        with Batcher(responder, metrics=noted) as batcher:
+            late = asyncio.ensure_future(batcher.respond(a_question(3, n=5), 5.0))
             await gate.wait()
-            with pytest.raises(Busy, match=r"^no answer within 0\.05 seconds; try again later$") as refusal:
+            monkeypatch.setattr(loop, "time", lambda: clock() + 5)  # the five seconds are over
+            with pytest.raises(Busy, match=r"^no answer within 5 seconds; try again later$") as refusal:
                 await late
             assert refusal.value.reason == "timeout"
             gate.open.set()
@@ -247,8 +252,9 @@ def test_closing_finishes_what_was_accepted_and_takes_no_more(responder: Respond
         accepted = [asyncio.ensure_future(batcher.respond(a_question(index))) for index in (1, 2, 3)]
         await gate.wait()
         closing = asyncio.ensure_future(asyncio.to_thread(batcher.close))
-        await asyncio.sleep(0.05)
-        with pytest.raises(Busy, match="about to end") as refusal:
+        while not batcher._closing:
+            await asyncio.sleep(0)
+        with pytest.raises(Busy, match="shutting down") as refusal:
             await batcher.respond(a_question(4))
         assert refusal.value.reason == "closing"
         gate.open.set()

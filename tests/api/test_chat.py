@@ -125,7 +125,7 @@ def test_no_service_is_one_line_and_status_2(monkeypatch, capsys):
 
 
 def test_without_the_client_library_it_says_what_to_install(monkeypatch, capsys):
-    for name in ("api.client", "api.answers"):
+    for name in ("api.client", "api.client_errors"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setitem(sys.modules, "httpx2", None)
     assert main([]) == 2

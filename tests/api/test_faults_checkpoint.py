@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import dialog_cvae
-from benchmarks.served import ROOT
+from benchmarks.server_process import ROOT
 from dialog_cvae.data.cache import CACHE_VARIABLE
 from dialog_cvae.errors import CheckpointError
 from dialog_cvae.generate.replies import Response

@@ -14,7 +14,7 @@ import pytest
 
 import dialog_cvae
 from api.client import Client
-from benchmarks.served import Served, served
+from benchmarks.server_process import ServerProcess, run_server
 from dialog_cvae.data.cache import CACHE_VARIABLE
 from dialog_cvae.types import Conversation, Utterance
 
@@ -28,7 +28,7 @@ def expected(tiny_folder: Path) -> list[str]:
     return [each.text for each in dialog_cvae.load(tiny_folder).respond(conversation, respond_as="A", n=4, seed=5)]
 
 
-def answers(service: Served) -> list[str]:
+def answers(service: ServerProcess) -> list[str]:
     with Client(f"http://127.0.0.1:{service.port}") as client:
         return [each.text for each in client.respond(SAID, num_responses=4, seed=5).responses]
 
@@ -62,7 +62,7 @@ needs_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a 
 @needs_full
 def test_without_a_home_and_with_a_log_that_takes_nothing(tiny_folder, expected):
     environment = NO_CACHE | {"HOME": "/dev/null/nowhere"}
-    with served(tiny_folder, {}, environment=environment, before=to_a_full_disk) as service:
+    with run_server(tiny_folder, {}, environment=environment, before=to_a_full_disk) as service:
         for _ in range(3):
             assert answers(service) == expected
 
@@ -77,7 +77,7 @@ def test_where_no_file_can_grow_or_no_folder_be_made(tiny_folder, expected, tmp_
     if place == "cache":
         (tmp_path / "file").touch()
         environment |= {CACHE_VARIABLE: str(tmp_path / "file" / "cache")}
-    with served(tiny_folder, {}, environment=environment, before=before) as service:
+    with run_server(tiny_folder, {}, environment=environment, before=before) as service:
         assert answers(service) == expected
     if before is no_file_grows:
         assert [path for path in (home / ".cache" / "dialog_cvae").rglob("*") if path.is_file()] == []
@@ -118,7 +118,7 @@ def test_a_disk_that_fills_up_and_files_that_go_while_the_service_runs(tiny_fold
     with mounted(tmp_path / "small", "size=256k") as folder:
         copy, cache, log = folder / "tiny", folder / "cache", folder / "log"
         shutil.copytree(tiny_folder, copy)
-        with served(copy, {}, environment={CACHE_VARIABLE: str(cache)}, log=log) as service:
+        with run_server(copy, {}, environment={CACHE_VARIABLE: str(cache)}, log=log) as service:
             assert answers(service) == expected
             assert len(list(cache.iterdir())) == 1
             fill(folder)

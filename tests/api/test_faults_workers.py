@@ -12,24 +12,24 @@ from threading import Event
 import pytest
 
 from api.client import Client, Patience, UnreachableError
-from benchmarks.served import Served, served, wait
+from benchmarks.server_process import ServerProcess, run_server, wait_until
 
 CLIENTS = 6
 LONG = {"num_responses": 20, "max_tokens": 100}
 
 
-def workers(service: Served) -> list[int]:
+def workers(service: ServerProcess) -> list[int]:
     """The processes of the supervisor that serve."""
     children = Path(f"/proc/{service.process.pid}/task/{service.process.pid}/children").read_text().split()
     return [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
-def ready(service: Served) -> int:
+def ready(service: ServerProcess) -> int:
     """How many workers have ever been ready: the supervisor replaces one at once, and that has to load."""
-    return service.said().count('"event": "ready"')
+    return service.log_text().count('"event": "ready"')
 
 
-def keep_asking(service: Served, done: Event) -> Counter[str]:
+def keep_asking(service: ServerProcess, done: Event) -> Counter[str]:
     """What a client meets that asks one thing after the other, over connections that it keeps."""
     met = Counter[str]()
     with Client(f"http://127.0.0.1:{service.port}", patience=Patience(0)) as client:
@@ -43,35 +43,35 @@ def keep_asking(service: Served, done: Event) -> Counter[str]:
     return met
 
 
-def kill_under_load(service: Served, kills: int) -> None:
+def kill_under_load(service: ServerProcess, kills: int) -> None:
     done = Event()
     with ThreadPoolExecutor(CLIENTS) as pool:
         asking = [pool.submit(keep_asking, service, done) for _ in range(CLIENTS)]
         try:
             for already in range(2, 2 + kills):
-                wait(lambda: service.figures()["dialog_cvae_queue_depth"] >= CLIENTS - 2)
+                wait_until(lambda: service.metrics()["dialog_cvae_queue_depth"] >= CLIENTS - 2)
                 before = workers(service)
                 assert len(before) == 2
                 held = {pid: len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in before}
                 busiest = max(held, key=lambda pid: held[pid])
-                tokens = service.figures()["dialog_cvae_tokens_total"]
+                tokens = service.metrics()["dialog_cvae_tokens_total"]
                 os.kill(busiest, signal.SIGKILL)
-                wait(lambda: busiest not in workers(service) and len(workers(service)) == 2)  # noqa: B023
-                wait(lambda: ready(service) == already + 1)  # noqa: B023
-                wait(lambda: service.figures()["dialog_cvae_tokens_total"] > tokens)  # noqa: B023
+                wait_until(lambda: busiest not in workers(service) and len(workers(service)) == 2)  # noqa: B023
+                wait_until(lambda: ready(service) == already + 1)  # noqa: B023
+                wait_until(lambda: service.metrics()["dialog_cvae_tokens_total"] > tokens)  # noqa: B023
         finally:
             done.set()
         met = sum((each.result() for each in asking), Counter[str]())
     # A client has one request under way: it can lose no more by a worker's death.
     assert met["cut off"] <= CLIENTS * kills
     assert met["answered"] > 0
-    figures = service.figures()
+    figures = service.metrics()
     # The dead one may have answered what it had not yet counted.
     counted = figures['dialog_cvae_requests_total{method="POST",route="/respond",status="200"}']
     assert met["answered"] - CLIENTS * kills <= counted <= met["answered"] + CLIENTS * kills
     assert figures["dialog_cvae_queue_depth"] == 0, "the dead worker's queue is still counted"
     assert service.process.poll() is None
-    assert "Traceback" not in service.said()
+    assert "Traceback" not in service.log_text()
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux's list of child processes")
@@ -79,6 +79,6 @@ def kill_under_load(service: Served, kills: int) -> None:
 def test_a_killed_worker_comes_back_and_the_other_goes_on(endless_folder, tmp_path, kills):
     settings = {"THREADS": 1, "MAX_ROWS": 20, "MAX_TOKENS": 100, "LOG_FORMAT": "json"}
     shared = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "metrics")}
-    with served(endless_folder, settings, options=("--workers", "2"), environment=shared) as service:
-        wait(lambda: ready(service) == 2)
+    with run_server(endless_folder, settings, options=("--workers", "2"), environment=shared) as service:
+        wait_until(lambda: ready(service) == 2)
         kill_under_load(service, kills)

@@ -6,6 +6,7 @@ import json
 import random
 import time
 from collections.abc import Iterator, Sequence
+from concurrent import futures
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 from benchmarks.load import Done, Load, run_load
-from benchmarks.served import Served, served, wait
+from benchmarks.server_process import ServerProcess, run_server, wait_until
 
 HELD = 4  # requests that may be in work or waiting
 CONVERSATION = ["you like cats", "we hate rain now"]
@@ -22,13 +23,13 @@ SETTINGS = {"THREADS": 1, "MAX_WAITING": HELD, "MAX_TOKENS": 300, "LOG_FORMAT": 
 
 
 @pytest.fixture(scope="module")
-def service(endless_folder: Path) -> Iterator[Served]:
-    with served(endless_folder, SETTINGS) as running:
+def service(endless_folder: Path) -> Iterator[ServerProcess]:
+    with run_server(endless_folder, SETTINGS) as running:
         run_load(running.port, Load(HELD, bodies(4, num_responses=5, max_tokens=20), 60))
         yield running
         running.process.terminate()
         assert running.process.wait(60) in (0, -15)
-        assert "Traceback" not in running.said()
+        assert "Traceback" not in running.log_text()
 
 
 def bodies(count: int, **asked: Any) -> list[bytes]:
@@ -39,9 +40,9 @@ def percentile(seconds: Sequence[float], share: float) -> float:
     return float(np.quantile(seconds, share))
 
 
-def seconds_inside(service: Served, since: int, status: int) -> list[float]:
+def seconds_inside(service: ServerProcess, since: int, status: int) -> list[float]:
     """What answers of a status took, by the service's own log: from a request's headers to the answer's end."""
-    lines = [json.loads(line) for line in service.said().splitlines()[since:]]
+    lines = [json.loads(line) for line in service.log_text().splitlines()[since:]]
     return [each["seconds"] for each in lines if each["event"] == "request" and each["status"] == status]
 
 
@@ -54,7 +55,7 @@ def test_ten_times_the_capacity(service, seconds):
     many = bodies(100_000, num_responses=5, max_tokens=300)
     alone = run_load(service.port, Load(HELD, many, seconds / 2))
     assert alone.refused == []
-    resident, logged = service.resident_mib(), len(service.said().splitlines())
+    resident, logged = service.resident_mib(), len(service.log_text().splitlines())
     over = run_load(service.port, Load(10 * HELD, many, seconds, pause_s=percentile(alone.seconds, 0.5)))
 
     # Anything but an answer and a refusal with its time to come again would have raised.
@@ -69,7 +70,7 @@ def test_ten_times_the_capacity(service, seconds):
     assert len(refused) == len(over.refused)
     assert percentile(refused, 0.5) < percentile(accepted, 0.5) / 4
     assert service.resident_mib() < resident + 16
-    figures = service.figures()
+    figures = service.metrics()
     assert figures["dialog_cvae_queue_depth"] == 0
     assert figures['dialog_cvae_rejections_total{reason="queue_full"}'] >= len(refused)
 
@@ -117,18 +118,17 @@ def mixed(count: int) -> list[bytes]:
     return found
 
 
-def observe(service: Served, load: Future[Done]) -> list[tuple[float, float, int]]:
+def observe(service: ServerProcess, load: Future[Done]) -> list[tuple[float, float, int]]:
     """(second, resident MiB, descriptors) while a load runs."""
     begin, found = time.monotonic(), []
-    while not load.done():
+    while not futures.wait([load], timeout=0.1).done:
         found.append((time.monotonic() - begin, service.resident_mib(), service.descriptors()))
-        time.sleep(0.1)
     return found
 
 
 @pytest.mark.parametrize(("seconds", "count"), [(5, 20_000), pytest.param(600, 2_000_000, marks=pytest.mark.slow)])
 def test_nothing_grows(service, seconds, count):
-    before = service.figures()
+    before = service.metrics()
     descriptors = service.descriptors()
     with ThreadPoolExecutor(1) as pool:
         load = pool.submit(run_load, service.port, Load(HELD, mixed(count), seconds, expected=(422,)))
@@ -143,9 +143,9 @@ def test_nothing_grows(service, seconds, count):
     print(f"\n{len(done.seconds)} answered, {done.others[422]} invalid in {done.wall:.0f} s: {grown:+.2f} MiB")
     assert grown < 8, "MiB along the fitted line, after a third of the time"
     assert max(opened) <= descriptors + HELD + 1  # one for /metrics
-    wait(lambda: service.descriptors() <= descriptors)
+    wait_until(lambda: service.descriptors() <= descriptors)
 
-    after = service.figures()
+    after = service.metrics()
     for status, count_of in ((200, len(done.seconds)), (422, done.others[422])):
         name = f'dialog_cvae_requests_total{{method="POST",route="/respond",status="{status}"}}'
         assert after[name] - before.get(name, 0) == count_of

@@ -84,7 +84,9 @@ def test_a_variable_that_is_no_setting_is_told(serve, stub, capsys, monkeypatch)
     monkeypatch.setenv("DIALOG_CVAE_DATA", "x")
     serve(stub, log_format="json")
     warnings = [line["event"] for line in lines(capsys) if line["level"] == "WARNING"]
-    assert warnings == ["DIALOG_CVAE_MAX_RESPONSE is no setting of the service; DIALOG_CVAE_MAX_RESPONSES is"]
+    assert warnings == [
+        "DIALOG_CVAE_MAX_RESPONSE is not a setting of the service; did you mean DIALOG_CVAE_MAX_RESPONSES?"
+    ]
 
 
 def record(message: str, **fields: object) -> logging.LogRecord:

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from api.errors import KINDS
+from api.problems import KINDS
 
 GOOD = {"context": ["hi"]}
 JSON = {"Content-Type": "application/json"}
@@ -134,7 +134,7 @@ def test_a_body_that_says_it_is_too_long_is_not_read(client):
     headers = JSON | {"Content-Length": "4985089"}
     answer = client.post("/respond", content=b"{}", headers=headers)
     content = problem(answer, 413, "body-too-large")
-    assert "at most 4985088 bytes" in content["detail"]
+    assert "exceeds 4985088 bytes" in content["detail"]
     assert "4985089" in content["detail"]
     assert answer.headers["connection"] == "close"
 

@@ -57,11 +57,11 @@ def test_a_phrase_is_found_as_a_search_for_it_finds_it(tmp_path_factory, words):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "lists no word"),
-        (b"\n \n# nothing\n", "lists no word"),
-        (b"fine\n!!!\n", "line 2: '!!!' has no word"),
-        (b"___", "has no word"),
-        (b"\xff\xfe\x00", "no UTF-8"),
+        (b"", "contains no word"),
+        (b"\n \n# nothing\n", "contains no word"),
+        (b"fine\n!!!\n", "line 2: '!!!' contains no word"),
+        (b"___", "contains no word"),
+        (b"\xff\xfe\x00", "not UTF-8"),
     ],
 )
 def test_a_useless_file_is_refused(tmp_path, content, words):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from benchmarks import machine, training
-from benchmarks.naive import naive_terms
+from benchmarks.naive_step import naive_terms
 from dialog_cvae.config import ModelConfig, TokenizerConfig
 from training.config import FitConfig
 

@@ -1,14 +1,16 @@
-"""Items made ahead are the source's, and no thread is left behind."""
+"""Prefetched items are the source's, waiting is measured, and no thread is left behind."""
 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 
 import pytest
 
+from training import ahead
 from training.ahead import Ahead
+
+SAFETY_S = 60  # after which a test that would hang fails
 
 
 def _numbers(made: list[int], fail_at: int = -1) -> Iterator[int]:
@@ -19,6 +21,10 @@ def _numbers(made: list[int], fail_at: int = -1) -> Iterator[int]:
         yield number
 
 
+def _threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("ahead")]
+
+
 @pytest.mark.parametrize("depth", [0, 1, 3, 50])
 def test_the_items_are_those_of_the_source_in_order(depth: int) -> None:
     made: list[int] = []
@@ -26,7 +32,7 @@ def test_the_items_are_those_of_the_source_in_order(depth: int) -> None:
         assert list(items) == list(range(20))
         with pytest.raises(StopIteration):
             next(items)
-    assert threading.active_count() == 1 or not [t for t in threading.enumerate() if t.name.startswith("ahead")]
+    assert not _threads()
 
 
 @pytest.mark.parametrize("depth", [0, 1, 3])
@@ -38,26 +44,75 @@ def test_an_exception_comes_where_its_item_would(depth: int) -> None:
 
 
 @pytest.mark.parametrize("depth", [0, 2])
-def test_no_more_is_made_than_was_ordered(depth: int) -> None:
+def test_at_most_depth_items_are_made_in_advance_and_none_after_the_end(depth: int) -> None:
     made: list[int] = []
     with Ahead(_numbers(made), depth) as items:
         assert next(items) == 0
-    assert len(made) <= 1 + depth
-    before = len(made)
-    time.sleep(0.05)
-    assert len(made) == before
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ahead")]
+    assert not _threads()  # so that nothing more can be made
+    assert 1 <= len(made) <= 1 + depth
 
 
-@pytest.mark.parametrize(("depth", "waits"), [(0, True), (1, False)])
-def test_waiting_is_measured(depth: int, waits: bool) -> None:
+class Clock:
+    """Seconds that pass only while an item is made."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(ahead, "perf_counter", clock)
+    return clock
+
+
+def test_without_a_thread_the_making_of_an_item_counts_as_waiting(clock: Clock) -> None:
     def slow() -> Iterator[int]:
         for number in range(3):
-            time.sleep(0.1)
+            clock.seconds += 10
             yield number
 
-    with Ahead(slow(), depth) as items:
-        for _ in range(3):
-            time.sleep(0.25)  # an update, during which the next item is made
-            next(items)
-        assert (items.waited > 0.25) == waits
+    with Ahead(slow(), 0) as items:
+        assert list(items) == [0, 1, 2]
+    assert items.waited == 30
+
+
+def _gated(clock: Clock, start: threading.Semaphore, made: threading.Semaphore) -> Iterator[int]:
+    """Makes an item each time that `start` is released, which takes ten seconds of the clock."""
+    for number in range(3):
+        assert start.acquire(timeout=SAFETY_S)
+        clock.seconds += 10
+        made.release()
+        yield number
+
+
+def test_items_made_before_they_are_needed_cost_no_waiting(clock: Clock) -> None:
+    start, made = threading.Semaphore(0), threading.Semaphore(0)
+    with Ahead(_gated(clock, start, made), 1) as items:
+        for number in range(3):
+            start.release()
+            assert made.acquire(timeout=SAFETY_S)
+            assert next(items) == number
+        assert items.waited == 0
+
+
+def test_waiting_for_an_item_that_is_not_ready_is_measured(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    start, made = threading.Semaphore(0), threading.Semaphore(0)
+    with Ahead(_gated(clock, start, made), 1) as items:
+        reads = 0
+
+        def read() -> float:
+            """The clock, whose every other reading, at the beginning of `next`, lets the source make an item."""
+            nonlocal reads
+            reads += 1
+            seconds = clock()
+            if reads % 2:
+                start.release()
+            return seconds
+
+        monkeypatch.setattr(ahead, "perf_counter", read)
+        assert [next(items) for _ in range(3)] == [0, 1, 2]
+        assert items.waited == 30

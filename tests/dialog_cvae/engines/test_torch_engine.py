@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from threading import Event, Timer
+from threading import Event
 
 import numpy as np
 import pytest
@@ -96,10 +96,9 @@ def test_what_was_not_begun_side_by_side_is_not_done(tiny_model: CVAE):
     begun: list[int] = []
     go_on = Event()
     with threads(1), TorchEngine(tiny_model).side_by_side() as pool:
-        pool.submit(lambda: (begun.append(0), go_on.wait(10)))
-        for number in range(1, 5):
-            pool.submit(begun.append, number)
-        Timer(0.1, go_on.set).start()
+        pool.submit(lambda: (begun.append(0), go_on.wait(60)))
+        waiting = [pool.submit(begun.append, number) for number in range(1, 5)]
+        waiting[-1].add_done_callback(lambda _: go_on.set())  # cancelled last, when the block is left
     assert begun in ([0], [])
 
 

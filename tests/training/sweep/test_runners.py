@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -94,10 +95,14 @@ def test_a_cell_that_gets_further_each_time_is_started_as_often(
 
 def test_a_cell_stops_when_the_sweep_stops(task: Callable[[str], Task]) -> None:
     waiting = task("wait")
-    timer = threading.Timer(0.5, waiting.stop.touch)
-    timer.start()
-    assert work(waiting, "cpu") == Ending("stopped")
-    timer.join()
+    with ThreadPoolExecutor(1) as pool:
+        ending = pool.submit(work, waiting, "cpu")
+        until = time.monotonic() + 60
+        while starts(waiting) == 0:
+            assert time.monotonic() < until, "the cell did not start"
+            time.sleep(0.01)
+        waiting.stop.touch()
+        assert ending.result() == Ending("stopped")
     assert work(task("good"), "cpu") == Ending("stopped")  # and no other begins
     assert starts(task("good")) == 0
 
@@ -112,13 +117,14 @@ def test_a_folder_that_cannot_be_written_is_a_failed_cell(task: Callable[[str], 
 def test_slots_are_all_used_and_no_cell_shares_one(monkeypatch: pytest.MonkeyPatch) -> None:
     busy: list[str] = []
     most, lock = [0], threading.Lock()
+    side_by_side = threading.Barrier(3)  # passes once three cells run at the same time
 
     def fake(task: Task, device: str) -> Ending:
         with lock:
             assert device not in busy
             busy.append(device)
             most[0] = max(most[0], len(busy))
-        time.sleep(0.02)
+        side_by_side.wait(60)
         busy.remove(device)
         return Ending("failed", task.options[0]) if task.options[0] == "4" else DONE
 

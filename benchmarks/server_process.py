@@ -1,4 +1,4 @@
-"""A service in a process of its own, for as long as it is measured or tried."""
+"""Runs the service in a process of its own, for benchmarks and for tests of the real server."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from pathlib import Path
 from dialog_cvae.errors import DialogCvaeError
 
 ROOT = Path(__file__).parents[1]
-STARTS_S = 120.0
-ENDS_S = 60.0
+START_S = 120.0  # seconds to wait until the service is ready
+STOP_S = 60.0  # seconds to wait after SIGTERM before the process is killed
 
 
 @dataclass(frozen=True)
-class Served:
+class ServerProcess:
     """A running service.
 
     Attributes:
         port: on the loopback interface.
-        process: of the service; with several workers, of their supervisor.
-        seconds_to_ready: from the start of the process to the first answer of /health/ready.
-        log: the file that takes its standard error.
+        process: the service; with several workers, their supervisor.
+        seconds_to_ready: from the start of the process to the first success of /health/ready.
+        log: the file with its standard error.
     """
 
     port: int
@@ -39,7 +39,7 @@ class Served:
     log: Path
 
     def resident_mib(self) -> float:
-        """Memory that the process holds; NaN where the system does not say."""
+        """Resident memory of the process; NaN if the system does not report it."""
         status = Path(f"/proc/{self.process.pid}/status")
         if not status.exists():
             return float("nan")
@@ -47,11 +47,11 @@ class Served:
         return int(lines["VmRSS"].split()[0]) / 1024
 
     def descriptors(self) -> int:
-        """Files and sockets that the process has open; Linux alone says so."""
+        """Number of files and sockets that the process has open; Linux only."""
         return sum(1 for _ in Path(f"/proc/{self.process.pid}/fd").iterdir())
 
-    def figures(self) -> dict[str, float]:
-        """What /metrics says, by name and labels as they stand there."""
+    def metrics(self) -> dict[str, float]:
+        """The values of /metrics, by name and labels in Prometheus' notation."""
         connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
             connection.request("GET", "/metrics")
@@ -61,13 +61,13 @@ class Served:
         pairs = (line.rpartition(" ") for line in lines if not line.startswith("#"))
         return {name: float(value) for name, _, value in pairs}
 
-    def said(self) -> str:
-        """What the service has written to standard error."""
+    def log_text(self) -> str:
+        """What the service has written to standard error so far."""
         return self.log.read_text(encoding="utf-8", errors="replace")
 
 
 @contextmanager
-def served(
+def run_server(
     checkpoint: Path,
     settings: Mapping[str, object],
     *,
@@ -75,24 +75,21 @@ def served(
     environment: Mapping[str, str | None] | None = None,
     before: Callable[[], object] | None = None,
     log: Path | None = None,
-) -> Iterator[Served]:
-    """Start the service and end it afterwards by SIGTERM.
+) -> Iterator[ServerProcess]:
+    """Start the service, and stop it afterwards by SIGTERM.
 
     Args:
         checkpoint: folder.
-        settings: of the service, without their prefix; None is left out. No other settings of this process hold.
+        settings: of the service, without their prefix; None is left out. Settings of this process do not apply.
         options: of uvicorn's command line.
         environment: other variables; None removes one.
-        before: called in the new process before the service starts, such as for limits.
-        log: takes what it writes to standard error, which nobody need read meanwhile, as a full pipe would stop it;
-            default a file that is gone afterwards.
+        before: called in the new process before the service starts, for example to set limits.
+        log: file for its standard error; the default is a temporary file. (A pipe that is not read would block it.)
 
     Raises:
-        DialogCvaeError: it does not come up; the message has its last lines.
+        DialogCvaeError: the service did not start; the message has the last lines of its log.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = _free_port()
     command = [sys.executable, "-m", "uvicorn", "api.app:app", "--port", str(port), "--no-access-log", *options]
     variables = _environment({"CHECKPOINT": checkpoint.absolute(), "MAX_WAITING": 1024, **settings}, environment or {})
     with tempfile.TemporaryDirectory() as folder:
@@ -109,31 +106,33 @@ def served(
                 process_group=0,
             )
         try:
-            while not _ready(port):
-                if process.poll() is not None or time.perf_counter() - begin > STARTS_S:
-                    said = log.read_text(errors="replace").strip().splitlines()
-                    raise DialogCvaeError(f"the service did not start: {'; '.join(said[-2:]) or 'it said nothing'}")
-                time.sleep(0.01)
-            yield Served(port, process, time.perf_counter() - begin, log)
+            _wait_until_ready(process, port, log)
+            yield ServerProcess(port, process, time.perf_counter() - begin, log)
         finally:
-            _end(process)
+            _stop(process)
 
 
-def wait(happened: Callable[[], bool], seconds: float = 60.0) -> None:
-    """Wait until something has happened.
+def wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Wait until a condition holds.
 
     Raises:
-        TimeoutError: it has not, after so many seconds.
+        TimeoutError: it did not hold within so many seconds.
     """
     until = time.monotonic() + seconds
-    while not happened():
+    while not condition():
         if time.monotonic() > until:
-            raise TimeoutError(f"it did not happen within {seconds:g} seconds")
+            raise TimeoutError(f"the condition did not hold within {seconds:g} seconds")
         time.sleep(0.02)
 
 
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 def _environment(settings: Mapping[str, object], others: Mapping[str, str | None]) -> dict[str, str]:
-    """The variables of the new process: this one's, without its settings, and those that are given."""
+    """The variables of the new process: this one's without its settings, then the given ones."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("DIALOG_CVAE_")}
     kept |= {name: os.environ[name] for name in ("DIALOG_CVAE_CACHE",) if name in os.environ}
     chosen = {f"DIALOG_CVAE_{name}": str(value) for name, value in settings.items() if value is not None}
@@ -141,16 +140,25 @@ def _environment(settings: Mapping[str, object], others: Mapping[str, str | None
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the process, and whatever workers it may have left."""
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """Stop the process, and any workers that it leaves behind."""
     process.terminate()
     try:
-        process.wait(ENDS_S)
+        process.wait(STOP_S)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-    with suppress(ProcessLookupError):  # nobody is left
+    with suppress(ProcessLookupError):  # no worker is left
         os.killpg(process.pid, signal.SIGKILL)
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    end = time.monotonic() + START_S
+    while not _ready(port):
+        if process.poll() is not None or time.monotonic() > end:
+            lines = log.read_text(errors="replace").strip().splitlines()
+            raise DialogCvaeError(f"the service did not start: {'; '.join(lines[-2:]) or 'its log is empty'}")
+        time.sleep(0.01)
 
 
 def _ready(port: int) -> bool:

@@ -1,10 +1,10 @@
-"""Examples of requests and answers for the OpenAPI document."""
+"""The examples in the OpenAPI document: requests, a response and problem documents."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from api.errors import KINDS
+from api.problem_kinds import KINDS
 
 REQUEST_EXAMPLES: dict[str, dict[str, Any]] = {
     "conversation": {
@@ -65,14 +65,14 @@ PROBLEM_EXAMPLES: dict[int, dict[str, Any]] = {
         401, "unauthorised", "send one of this server's API keys as Authorization: Bearer KEY, or as X-API-Key: KEY"
     ),
     404: _problem(404, "not-found", "metrics are switched off"),
-    408: _problem(408, "body-too-slow", "the body should come within 10 seconds, and did not"),
-    413: _problem(413, "body-too-large", "the body should have at most 4985088 bytes; Content-Length is 5000000"),
+    408: _problem(408, "body-too-slow", "the body did not arrive within 10 seconds"),
+    413: _problem(413, "body-too-large", "the body exceeds 4985088 bytes; Content-Length is 5000000"),
     422: _problem(422, "invalid-request", _TOO_MANY)
     | {"errors": [{"loc": ["body", "num_responses"], "msg": _TOO_MANY, "type": "less_than_equal"}]},
     500: _problem(
         500,
         "internal-error",
-        "the server failed to answer; its log has the reason under request id 3f1c0c4f8f0d4d7f9c1c5f0f4b0e8a52",
+        "the server failed to answer; its log shows the reason under request id 3f1c0c4f8f0d4d7f9c1c5f0f4b0e8a52",
     ),
-    503: _problem(503, "queue-full", "at most 64 request(s) may wait, and as many do; try again later"),
+    503: _problem(503, "queue-full", "at most 64 request(s) may wait, and that many do; try again later"),
 }

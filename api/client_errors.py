@@ -1,4 +1,4 @@
-"""What comes back from a service: an answer, or an error that carries its problem document."""
+"""How the client reads a response: as a model of `api.schemas`, or as an error with its problem document."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ T = TypeVar("T", bound=BaseModel)
 
 
 class ServiceError(DialogCvaeError):
-    """The service did not answer.
+    """The service refused the request or failed.
 
     Attributes:
-        problem: its problem document; for what is no answer of the service, one that says so.
-        retry_after: seconds after which to try again; None where it does not say.
+        problem: its problem document; if the response is not the service's, a document that says so.
+        retry_after: seconds after which to try again; None if the response does not say.
     """
 
     def __init__(self, problem: Problem, retry_after: float | None = None) -> None:
@@ -31,34 +31,34 @@ class ServiceError(DialogCvaeError):
 
 
 class InvalidRequestError(ServiceError):
-    """A field is missing, unknown or out of its limits: `problem.errors` says which."""
+    """A field is missing, unknown or outside its limits; `problem.errors` says which."""
 
     problem: InvalidRequest
 
 
 class UnauthorisedError(ServiceError):
-    """The service wants an API key, and got none or another one."""
+    """The service requires an API key, and the request had none or an invalid one."""
 
 
 class UnavailableError(ServiceError):
-    """The service is too busy, or not ready, and stayed so for as long as the client may wait."""
+    """The service is busy or not ready, and stayed so for as long as the client may wait."""
 
 
 class UnreachableError(DialogCvaeError):
-    """There is no connection, or it ended, or the answer took too long."""
+    """The connection failed or was closed, or the response took too long."""
 
 
 def read(response: httpx2.Response, kind: type[T]) -> T:
-    """The answer; unknown fields are a newer server's.
+    """The content of a successful response; unknown fields, which a newer server may send, are ignored.
 
     Raises:
-        ServiceError: it is none.
+        ServiceError: the response is an error, or not the service's.
     """
     if response.is_success:
         try:
             return kind.model_validate_json(response.content, extra="ignore")
         except ValidationError:
-            raise ServiceError(_foreign(response, "is no answer of this service")) from None
+            raise ServiceError(_foreign(response, "is not a response of this service")) from None
     status, after = response.status_code, retry_after(response)
     problem = _problem(response)
     if isinstance(problem, InvalidRequest):
@@ -71,11 +71,11 @@ def _problem(response: httpx2.Response) -> Problem:
     try:
         return kind.model_validate_json(response.content, extra="ignore")
     except ValidationError:
-        return _foreign(response, "came instead of an answer")
+        return _foreign(response, "is not a problem document of this service")
 
 
 def _foreign(response: httpx2.Response, what: str) -> Problem:
-    """A problem document for what does not come from the service, such as a proxy's page."""
+    """A problem document for a response that is not the service's, such as a proxy's page."""
     shown = " ".join(response.text[:MAX_SHOWN_CHARS].split())
     return Problem(
         type="about:blank",
@@ -87,7 +87,7 @@ def _foreign(response: httpx2.Response, what: str) -> Problem:
 
 
 def retry_after(response: httpx2.Response) -> float | None:
-    """Seconds that the header says, which may also be a date."""
+    """The header Retry-After in seconds; it may also be a date."""
     value = response.headers.get("retry-after", "").strip()
     if value.isascii() and value.isdecimal():
         return float(value[:9])

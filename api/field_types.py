@@ -1,4 +1,4 @@
-"""Kinds of values that requests and settings share."""
+"""Types of fields that requests and settings share, with their limits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MAX_TOPIC_CHARS = 200
 
 
 def _representable(temperature: float) -> float:
-    """Between greedy and `MIN_TEMPERATURE`, logits divided by the temperature leave float32's range."""
+    """Refuse temperatures between 0 and `MIN_TEMPERATURE`: logits divided by them would overflow float32."""
     if 0.0 < temperature < MIN_TEMPERATURE:
         raise ValueError(f"should be 0 (greedy) or at least {MIN_TEMPERATURE}")
     return temperature

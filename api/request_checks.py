@@ -1,0 +1,67 @@
+"""Checks of a well-formed request against this server: its limits and the model's topics.
+
+`api.schemas` has already checked the request's form, which is the same on all servers.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+from fastapi.exceptions import RequestValidationError
+
+from api.problems import problem, quoted
+from api.schemas import RespondRequest
+from api.settings import Settings
+
+CHOSEN_BY_DIVERSITY = ("temperature", "top_p")
+
+
+def check_limits(request: RespondRequest, settings: Settings) -> None:
+    """Check a request against the server's limits.
+
+    Raises:
+        RequestValidationError: lists every limit that the request exceeds.
+    """
+    found = []
+    # Length of the context and of each utterance.
+    if len(request.context) > settings.max_context:
+        message = f"should have at most {settings.max_context} utterances, has {len(request.context)}"
+        found.append(problem(("context",), "too_long", message))
+    for position, turn in enumerate(request.context):
+        if len(turn.text) > settings.max_text_chars:
+            message = f"should have at most {settings.max_text_chars} characters, has {len(turn.text)}"
+            found.append(problem(("context", position, "text"), "string_too_long", message))
+    # Number and length of replies.
+    for field, limit in (("num_responses", settings.max_responses), ("max_tokens", settings.max_tokens)):
+        value = getattr(request, field)
+        if value is not None and value > limit:
+            message = f"should be at most {limit}, got {quoted(value)}"
+            found.append(problem((field,), "less_than_equal", message))
+    # Diversity sets these two, so that only one way of choosing them can be given.
+    for field in CHOSEN_BY_DIVERSITY:
+        value = getattr(request, field)
+        if request.diversity is not None and value is not None:
+            values = f"got {request.diversity:g} and {value:g}"
+            message = f"sets how words are sampled, and can't be given together with {field}, {values}"
+            found.append(problem(("diversity",), "contradiction", message))
+    if found:
+        raise RequestValidationError(found)
+
+
+def known_topic(name: str | None, topics: Sequence[str]) -> str | None:
+    """The topic in the model's spelling; case is ignored.
+
+    Raises:
+        RequestValidationError: unknown topic; the message shows the closest names.
+    """
+    if name is None or name in topics:
+        return name
+    by_folded = {topic.casefold(): topic for topic in reversed(topics)}
+    folded = name.strip().casefold()
+    if folded in by_folded:
+        return by_folded[folded]
+    close = [by_folded[key] for key in difflib.get_close_matches(folded, by_folded, n=3, cutoff=0.0)]
+    hint = f"the closest are {', '.join(map(repr, close))}" if close else "leave it out"
+    message = f"should be one of the {len(by_folded)} known topics, got {quoted(name)}; {hint}"
+    raise RequestValidationError([problem(("topic",), "unknown_topic", message)])

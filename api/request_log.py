@@ -1,0 +1,86 @@
+"""The outermost middleware: each request gets an id, a log line and its metrics, and HEAD is answered as GET."""
+
+from __future__ import annotations
+
+import time
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api import logs, problems
+from api.api_keys import path_below
+from api.full_queue import RESPOND
+from api.request_record import HEADER, RequestRecord, new_record
+
+UNMATCHED = "unmatched"  # logged as the route of all paths without a route
+
+
+class RequestLog:
+    """Middleware: creates the request's record, and logs and counts the request when it is answered.
+
+    HEAD is answered as GET is, without the body.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, then log and count it."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        begun, method = time.perf_counter(), scope["method"]
+        if method == "HEAD":
+            scope, send = {**scope, "method": "GET"}, _without_body(send)
+        record = new_record(scope)
+        status = problems.CLIENT_GONE  # until a response begins; it stays if none does
+
+        async def sending(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers[HEADER] = record.request_id
+                headers["X-Content-Type-Options"] = "nosniff"
+            await send(message)
+
+        try:
+            await self.app(scope, receive, sending)
+        finally:
+            _log(scope, record, method, status, time.perf_counter() - begun)
+
+
+def _without_body(send: Send) -> Send:
+    async def headers_only(message: Message) -> None:
+        await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+    return headers_only
+
+
+def _log(scope: Scope, record: RequestRecord, method: str, status: int, seconds: float) -> None:
+    state, route = scope.get("state", {}), _route(scope)
+    service, metrics = state.get("service"), state.get("metrics")
+    text = record.text if service is not None and service.settings.log_text else {}
+    logs.event(
+        "request",
+        request_id=record.request_id,
+        method=method[:16],
+        route=route,
+        status=status,
+        seconds=round(seconds, 6),
+        rows=record.rows,
+        rejection=record.rejection,
+        **text,
+    )
+    if metrics is not None:
+        metrics.answered(route, method, status, seconds, record.rejection)
+
+
+def _route(scope: Scope) -> str:
+    """The route's template rather than the path, so that metrics have a bounded number of labels."""
+    route = getattr(scope.get("route"), "path", None)
+    if isinstance(route, str):
+        return route
+    if path_below(scope) == RESPOND:  # refused before it reached its route
+        return RESPOND
+    return "/page/{path}" if scope["path"].startswith("/page/") else UNMATCHED
