@@ -134,12 +134,6 @@ def layered(base: FitConfig, *layers: Mapping[str, Any]) -> FitConfig:
     return _valid(FitConfig, merged)
 
 
-def in_vain(base: FitConfig, config: FitConfig) -> list[str]:
-    """Fields, by dotted name, that were changed though the corpus is not modelled by what they are of."""
-    idle = "model" if config.corpus.of_sentences else "sentence"
-    return [name for name in differences(base, config) if name.startswith(f"{idle}.")]
-
-
 def section(layer: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """The fields that a layer gives within a section; none where it gives no section of fields."""
     fields = layer.get(name)

@@ -49,11 +49,11 @@ class World:
     local_size: int = 1
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this is the process that writes and speaks."""
         return self.rank == 0
 
-    def shares(self, count: int, pieces: int = 1) -> list[slice]:
+    def shards(self, count: int, pieces: int = 1) -> list[slice]:
         """Where this process's part of `count` items is, cut further into `pieces`; empty pieces are left out.
 
         Parts are contiguous and differ in length by at most one; those of all processes, in order of rank, are the
@@ -63,7 +63,7 @@ class World:
         mine = range(self.rank * pieces, (self.rank + 1) * pieces)
         return [slice(cuts[number], cuts[number + 1]) for number in mine if cuts[number] < cuts[number + 1]]
 
-    def sum(self, tensor: Tensor) -> Tensor:
+    def all_reduce(self, tensor: Tensor) -> Tensor:
         """The sum of every process's tensor, in its place; the same bits everywhere.
 
         Raises:
@@ -74,7 +74,7 @@ class World:
                 dist.all_reduce(tensor)
         return tensor
 
-    def copy_from_lead(self, tensors: Iterable[Tensor]) -> None:
+    def broadcast(self, tensors: Iterable[Tensor]) -> None:
         """Put the first process's values into the same tensors of all others.
 
         Raises:
@@ -85,7 +85,7 @@ class World:
                 for tensor in tensors:
                     dist.broadcast(tensor, src=0)
 
-    def gather(self, text: str) -> list[str]:
+    def all_gather(self, text: str) -> list[str]:
         """Every process's text, by rank.
 
         Raises:
@@ -102,7 +102,7 @@ class World:
             dist.all_gather(padded, torch.nn.functional.pad(mine, (0, longest - len(mine))))
         return [bytes(row[: int(length)].numpy()).decode() for row, length in zip(padded, lengths, strict=True)]
 
-    def each(self, make: Callable[[], T]) -> T:
+    def on_every_rank(self, make: Callable[[], T]) -> T:
         """What `make` gives in this process, once it went well in all.
 
         Raises:
@@ -115,20 +115,20 @@ class World:
             made = make()
         except FAILURES as error:
             failure = _told(error)
-        for rank, reason in enumerate(self.gather(failure)):
+        for rank, reason in enumerate(self.all_gather(failure)):
             if reason:
                 raise DialogCvaeError(f"process {rank} of {self.size}: {reason}" if rank else reason)
         return made
 
-    def lead(self, act: Callable[[], T]) -> T | None:
+    def on_main(self, act: Callable[[], T]) -> T | None:
         """What `act` gives in the first process, and None in all others, once it is done there.
 
         Raises:
             DialogCvaeError: it failed there.
         """
-        return self.each(act if self.leads else lambda: None)
+        return self.on_every_rank(act if self.is_main else lambda: None)
 
-    def share(self, make: Callable[[], T], pack: Callable[[T], str], unpack: Callable[[str], T]) -> T:
+    def broadcast_result(self, make: Callable[[], T], pack: Callable[[T], str], unpack: Callable[[str], T]) -> T:
         """What `make` gives in the first process, in all of them.
 
         Args:
@@ -141,26 +141,26 @@ class World:
         """
         if self.size == 1:
             return make()
-        made = self.lead(lambda: (make(),))
-        text = self.gather("" if made is None else pack(made[0]))[0]
+        made = self.on_main(lambda: (make(),))
+        text = self.all_gather("" if made is None else pack(made[0]))[0]
         return unpack(text) if made is None else made[0]
 
-    def machine_by_turns(self, make: Callable[[], T]) -> T:
+    def local_main_first(self, make: Callable[[], T]) -> T:
         """What `make` gives in this process; the first of each machine does it before the others, who find its files.
 
         Raises:
             DialogCvaeError: it failed in some process.
         """
-        first = self.each(lambda: None if self.local_rank else (make(),))
-        return self.each(lambda: make() if first is None else first[0])
+        first = self.on_every_rank(lambda: None if self.local_rank else (make(),))
+        return self.on_every_rank(lambda: make() if first is None else first[0])
 
-    def agree(self, what: str, value: str) -> None:
+    def check_equal(self, what: str, value: str) -> None:
         """Check that something is the same everywhere.
 
         Raises:
             ConfigError: it is not.
         """
-        values = self.gather(value)
+        values = self.all_gather(value)
         for rank, other in enumerate(values):
             if other != values[0]:
                 raise ConfigError(f"{what}: {values[0]} in process 0, but {other} in process {rank} of {self.size}")
@@ -189,17 +189,17 @@ class World:
         return f"cuda:{self.local_rank}"
 
 
-ALONE = World()
+SINGLE_PROCESS = World()
 
 
-def who(environment: Mapping[str, str] = os.environ) -> World:
+def world_from_environment(environment: Mapping[str, str] = os.environ) -> World:
     """Who this process is, by the variables that `torchrun` sets.
 
     Raises:
         ConfigError: they contradict each other or are not numbers.
     """
     if "RANK" not in environment or "WORLD_SIZE" not in environment:
-        return ALONE
+        return SINGLE_PROCESS
     size = _number(environment, "WORLD_SIZE", "1", low=1)
     rank = _number(environment, "RANK", "0", low=0, below=size)
     local_rank = _number(environment, "LOCAL_RANK", "0", low=0, below=size)
@@ -208,7 +208,7 @@ def who(environment: Mapping[str, str] = os.environ) -> World:
 
 
 @contextmanager
-def joined(world: World) -> Iterator[World]:
+def process_group(world: World) -> Iterator[World]:
     """Let the processes talk, and leave together; a process alone has nobody to talk to.
 
     Raises:
@@ -235,7 +235,7 @@ def joined(world: World) -> Iterator[World]:
         if together:  # after any other error the others may be gone, and are not waited for
             # The launcher ends all others as soon as one has failed: the first is to have said why.
             sys.stdout.flush()
-            world.gather("")
+            world.all_gather("")
             dist.destroy_process_group()
 
 

@@ -18,6 +18,7 @@ from dialog_cvae.storage.files import write_atomically
 from dialog_cvae.types import Gaussian
 from training.config import FitConfig
 from training.state import Progress
+from training.task import task_of
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard.writer import SummaryWriter
@@ -33,7 +34,7 @@ COLLAPSED_GAIN = 0.1  # nats
 COLLAPSED_SHARE = 0.02  # of the latent dimensions
 
 
-class Journal:
+class MetricsLog:
     """Observes a run; see `training.observer.Observer`. Use it as a context manager, which closes its files.
 
     Args:
@@ -174,7 +175,7 @@ def remedies(config: FitConfig) -> list[str]:
     shorter = "more --beta.cycles" if config.beta.cycle_steps is None else "a smaller --beta.cycle-steps"
     return [
         shorter if cyclical else "--schedule cyclical",
-        *([] if config.model.bow or config.corpus.of_sentences else ["--bow"]),
+        *(["--bow"] if task_of(config).can_add_bow and not config.model.bow else []),
         "a smaller --beta.stop",
     ]
 

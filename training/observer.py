@@ -37,7 +37,7 @@ class Observer(Protocol):
         ...
 
 
-class Bystander:
+class NullObserver:
     """The observer of a process that leaves the word to the first."""
 
     def trained(self, step: int, figures: Mapping[str, float], beta: float, learning_rate: float) -> None:

@@ -145,16 +145,16 @@ def checksum_of(out: Path) -> str:
         return _metadata(file, out / STATE_FILE)["checksum"]
 
 
-def share_state(world: World, model: nn.Module, optimiser: torch.optim.Adam, step: int) -> None:
+def broadcast_state(world: World, model: nn.Module, optimiser: torch.optim.Adam, step: int) -> None:
     """Give every process the first one's weights and, after `step` updates, moments."""
-    world.copy_from_lead((*model.parameters(), *model.buffers()))
+    world.broadcast((*model.parameters(), *model.buffers()))
     for parameter in model.parameters() if step else ():
         if parameter not in optimiser.state:  # in another process than the first, or before its first update
             optimiser.state[parameter] = {
                 "step": torch.zeros((), device=parameter.device),
                 **{moment: torch.zeros_like(parameter) for moment in _MOMENTS},
             }
-        world.copy_from_lead(optimiser.state[parameter][name] for name in ("step", *_MOMENTS))
+        world.broadcast(optimiser.state[parameter][name] for name in ("step", *_MOMENTS))
 
 
 def _read(out: Path) -> tuple[Progress, dict[str, Tensor]]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from training.ahead import Ahead
+from training.prefetch import Prefetcher as Ahead
 
 
 def _numbers(made: list[int], fail_at: int = -1) -> Iterator[int]:

@@ -226,7 +226,7 @@ class LiveTable:
 
 
 def duration(seconds: float | None) -> str:
-    """Roughly so long, for people; empty where it is not known."""
+    """A rounded duration with its unit; empty where it is not known."""
     if seconds is None:
         return ""
     if seconds < 60:

@@ -16,7 +16,7 @@ import joblib
 
 from dialog_cvae import ray_cluster
 from dialog_cvae.errors import ConfigError
-from training import setup
+from training.device import device_of
 from training.sweep import capacity
 from training.sweep.task import Ending, Task, work
 
@@ -30,7 +30,7 @@ class Engine(Protocol):
     """What runs tasks side by side."""
 
     def run(self, tasks: Sequence[Task], ended: Ended) -> None:
-        """Run all tasks; `ended` is told a task's position and how it ended, from any thread."""
+        """Run all tasks; `ended` receives each task's position and how it ended, from any thread."""
         ...
 
     def __str__(self) -> str:
@@ -142,7 +142,7 @@ def on_one_machine(
     """
     fit = max(capacity.fit_bytes(cell.config) for cell in cells)
     limits = [len(cells), capacity.cells_by_cores(threads_of(cells)), capacity.cells_by_memory(fit)]
-    chosen = setup.device_of(device)
+    chosen = device_of(device)
     places = ["cpu"]
     if chosen.type == "cuda":
         free = capacity.free_on_gpus()

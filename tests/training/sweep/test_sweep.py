@@ -30,14 +30,14 @@ ROOT = Path(sweep.__file__).parents[2]
 KILL_ITSELF = """
 import os, signal, sys
 from training.sweep import process as sweep_process
-from training.metrics_log import Journal
-trained = Journal.trained
+from training.metrics_log import MetricsLog
+trained = MetricsLog.trained
 def then_die(self, step, *rest):
     trained(self, step, *rest)
     if step == 10 and not os.path.exists("killed"):
         open("killed", "w").close()
         os.kill(os.getpid(), signal.SIGKILL)
-Journal.trained = then_die
+MetricsLog.trained = then_die
 sys.exit(sweep_process.main(sys.argv[1:]))
 """
 

@@ -11,7 +11,7 @@ from typing import Generic, Self, TypeVar
 T = TypeVar("T")
 
 
-class Ahead(Generic[T]):
+class Prefetcher(Generic[T]):
     """An iterator over the same items as `source`, in the same order; an exception comes where its item would.
 
     Use it as a context manager, which ends the thread.
