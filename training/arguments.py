@@ -1,6 +1,7 @@
 """The command line of `training.fit`: every field of the configuration is an option, the common ones by a short name.
 
-Layers, later ones win: defaults, recipe, configuration file, command line.
+Later layers override earlier ones: defaults, recipe, configuration file, command line. Open this to change how options
+and layers combine.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ SHORT_NAMES = {
 
 
 class RunOptions(Config):
-    """What a run is started with beside its configuration: none of it changes the result."""
+    """The options of a run beyond its configuration."""
 
     recipe: Literal[
         "paper", "released", "small", "glove100", "sample", "toy", "ptb", "ptb-small", "yelp", "yelp-small"

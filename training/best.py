@@ -19,7 +19,15 @@ from training.vocabulary import Vocabulary
 
 @dataclass(frozen=True)
 class BestCheckpoint:
-    """Writes `OUT/best`; see `training.observer.BestKeeper`."""
+    """Writes `OUT/best`; see `training.observer.BestKeeper`.
+
+    Attributes:
+        path: folder of the checkpoint.
+        vocabulary: tokenizer and topics.
+        corpus: facts about the corpus.
+        config: of the run.
+        start: what the run was started with.
+    """
 
     path: Path
     vocabulary: Vocabulary

@@ -1,4 +1,4 @@
-"""Items made ahead of their use, in a thread; and how long was waited for them."""
+"""Prefetching in a thread, and the time spent waiting for it."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ T = TypeVar("T")
 
 
 class Prefetcher(Generic[T]):
-    """An iterator over the same items as `source`, in the same order; an exception comes where its item would.
+    """An iterator over the items of `source`, in order; an exception of `source` is raised in place of its item.
 
     Use it as a context manager, which ends the thread.
 
     Args:
-        source: is only ever advanced by one thread.
-        depth: items made ahead, at most; 0 makes each when it is asked for, without a thread.
+        source: iterator, which one thread advances.
+        depth: maximum number of prefetched items; 0 makes each item on request, without a thread.
 
     Attributes:
-        waited: seconds spent so far in waiting for items.
+        waited: seconds spent waiting for items so far.
     """
 
     def __init__(self, source: Iterator[T], depth: int) -> None:
         self.waited = 0.0
         self._source = source
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ahead") if depth else None
-        self._made: deque[Future[T]] = deque()
+        self._prefetched: deque[Future[T]] = deque()
         for _ in range(depth):
-            self._order()
+            self._request_next()
 
     def __enter__(self) -> Self:
         return self
@@ -45,14 +45,14 @@ class Prefetcher(Generic[T]):
     def __next__(self) -> T:
         began = time.perf_counter()
         try:
-            if not self._made:
+            if not self._prefetched:
                 return next(self._source)
-            item = self._made.popleft().result()
-            self._order()
+            item = self._prefetched.popleft().result()
+            self._request_next()
             return item
         finally:
             self.waited += time.perf_counter() - began
 
-    def _order(self) -> None:
+    def _request_next(self) -> None:
         if self._thread is not None:
-            self._made.append(self._thread.submit(next, self._source))
+            self._prefetched.append(self._thread.submit(next, self._source))

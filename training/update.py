@@ -37,7 +37,7 @@ def update(
     interrupted: bool = False,
     trained: Trained = "all",
 ) -> Tensor:
-    """Change the weights by the gradient of a batch; nothing is read back from the device.
+    """Change the weights by the gradient of a batch, without waiting for the device.
 
     Args:
         model: its weights are changed, unless the loss or the gradient of this or an earlier update is not finite.

@@ -34,10 +34,10 @@ from training.device import device_of
 from training.folder import BEST_FOLDER
 from training.recipes import RECIPES
 from training.sweep import capacity
+from training.sweep.cell_task import LOG_FILE
 from training.sweep.cells import Cell, parse_seeds
 from training.sweep.run import FitFields, run_sweep
 from training.sweep.runners import on_one_machine
-from training.sweep.task import LOG_FILE
 
 EVALUATIONS = "evaluations"  # folder below --out
 BUILD = "build"

@@ -330,7 +330,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_last_good_state(
 def test_figures_may_be_read_later_without_changing_the_run(
     fit: Fit, at_step: AtStep, whole_run: Path, monkeypatch: pytest.MonkeyPatch, often: int
 ) -> None:
-    monkeypatch.setitem(loop.UNREAD_AT_MOST, "cpu", 1000)  # both as on a GPU
+    monkeypatch.setitem(loop.MAX_PENDING, "cpu", 1000)  # both as on a GPU
     monkeypatch.setitem(loop.PREFETCHED_BATCHES, "cpu", 3)
     log_every = ("--train.log-every", often, "--train.validate-every", 12, "--train.save-every", 100)
     with monkeypatch.context() as patch:
