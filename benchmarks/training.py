@@ -29,16 +29,18 @@ from dialog_cvae.errors import ConfigError
 from dialog_cvae.model.cvae import CVAE, TensorBatch
 from dialog_cvae.types import ElboTerms
 from training.adam import GuardedAdam
-from training.ahead import Ahead
 from training.arguments import recipe
+from training.batch import Batch
 from training.config import FitConfig, TrainConfig
-from training.loop import BATCHES_AHEAD
+from training.device import device_of
+from training.dialog_batches import DialogBatches
+from training.loop import PREFETCHED_BATCHES
 from training.memory import keep_freed_memory
-from training.setup import device_of, new_model
+from training.prefetch import Prefetcher
+from training.task import new_model
 from training.training_corpus import TrainingCorpus
 from training.update import update
 from training.vocabulary import Vocabulary
-from training.windows import Batch, Windows
 
 EXPLANATION = """\
 Trains on a corpus in several ways by turns, a few updates each, and prints examples (windows) a second of each. The
@@ -167,7 +169,7 @@ def measured(arguments: argparse.Namespace) -> dict[str, Any]:
             for precision in PRECISIONS
         ),
     ]
-    difference = loss_difference(model, naive, Windows(corpus, ways[3].config(0), config.model, device=device))
+    difference = loss_difference(model, naive, DialogBatches(corpus, ways[3].config(0), config.model, device=device))
     if not difference < TOLERANCE:
         raise ConfigError(f"the naive loss must be ours up to {TOLERANCE:g} of it, but differs by {difference:g}")
     seen = {way: Measured() for way in ways}
@@ -176,7 +178,7 @@ def measured(arguments: argparse.Namespace) -> dict[str, Any]:
         way: Taking(
             naive if way.name == NAIVE else model,
             optimiser,
-            Windows(corpus, way.config(0), config.model, device=device),
+            DialogBatches(corpus, way.config(0), config.model, device=device),
         )
         for way in ways
     }
@@ -204,7 +206,7 @@ def _corpus(config: FitConfig, data: DataConfig) -> tuple[EncodedCorpus, Vocabul
     return corpus.encoded("train", vocabulary, config.model.max_utterance_tokens), vocabulary
 
 
-def loss_difference(model: CVAE, naive: nn.Module, windows: Windows) -> float:
+def loss_difference(model: CVAE, naive: nn.Module, windows: DialogBatches) -> float:
     """How far the two losses are apart on the same windows and noise, relative to ours."""
     part = next(windows.from_step(0)).parts[0]
     with torch.no_grad():
@@ -225,10 +227,10 @@ class Taking:
         windows: with the configuration of the way.
     """
 
-    def __init__(self, model: nn.Module, optimiser: GuardedAdam, windows: Windows) -> None:
+    def __init__(self, model: nn.Module, optimiser: GuardedAdam, windows: DialogBatches) -> None:
         self._model, self._optimiser, self._windows = model, optimiser, windows
         self._device = torch.device(windows.device)
-        self._batches: Ahead[Batch] = Ahead(windows.from_step(0), BATCHES_AHEAD[self._device.type])
+        self._batches: Prefetcher[Batch] = Prefetcher(windows.from_step(0), PREFETCHED_BATCHES[self._device.type])
 
     def take(self, updates: int, seen: Measured | None = None) -> None:
         """Make updates, and add what is seen of them."""

@@ -21,7 +21,7 @@ from dialog_cvae.storage.files import write_atomically
 from eval.latent.information import Posteriors, mutual_information
 from eval.latent.likelihood import importance_weighted_nll, posteriors
 from experiments.plan import Budget, Fitted, say
-from training import folder, setup
+from training import folder, task
 from training.config import FitConfig
 from training.folder import BEST_FOLDER, CONFIG_FILE
 from training.metrics_log import SPEED_FILE, read_metrics
@@ -40,7 +40,7 @@ def config_of(run: Path) -> FitConfig:
 
 def final_model(run: Path) -> SentenceVAE:
     """The model with the weights of a run's last update, which Table 1 reports, in evaluation mode."""
-    model = setup.new_model(config_of(run), folder.stored_vocabulary(run))
+    model = task.new_model(config_of(run), folder.stored_vocabulary(run))
     load_weights(run, model)
     assert isinstance(model, SentenceVAE)
     model.eval()
@@ -65,7 +65,7 @@ def split_of(run: Path, split: str, cache: Cache | None = None) -> Sentences:
     """
     config = config_of(run)
     corpus = TrainingCorpus(config.corpus, cache or open_cache(None, say), say)
-    encoded = corpus.encoded(split, folder.stored_vocabulary(run), config.max_tokens)  # type: ignore[arg-type]
+    encoded = corpus.encoded(split, folder.stored_vocabulary(run), task.task_of(config).max_tokens(config))  # type: ignore[arg-type]
     return Sentences.of(encoded)
 
 

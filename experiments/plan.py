@@ -13,11 +13,11 @@ from dialog_cvae.errors import ConfigError
 from training import arguments, fit
 from training.config import FitConfig
 from training.state import STATE_FILE
+from training.sweep.cell_task import LOG_FILE, CellTask, Ending
 from training.sweep.cells import DEFAULT_THREADS, Cell
 from training.sweep.run import run_sweep
 from training.sweep.runners import Ended, Engine, on_one_machine
 from training.sweep.summary import CellResult
-from training.sweep.task import LOG_FILE, Ending, Task
 
 SizeName = Literal["smoke", "small", "paper"]
 SIZES: tuple[SizeName, ...] = ("smoke", "small", "paper")
@@ -190,7 +190,7 @@ def _engine(asked: Asked, cells: Sequence[Cell]) -> Engine:
 class HereAndNow:
     """Fits in this process, one after the other: where starting a process takes longer than its fit."""
 
-    def run(self, tasks: Sequence[Task], ended: Ended) -> None:
+    def run(self, tasks: Sequence[CellTask], ended: Ended) -> None:
         """See `training.sweep.runners.Engine.run`."""
         for index, task in enumerate(tasks):
             ended(index, Ending("stopped") if task.stop.exists() else _fit_here(task))
@@ -199,7 +199,7 @@ class HereAndNow:
         return "one after the other, in this process"
 
 
-def _fit_here(task: Task) -> Ending:
+def _fit_here(task: CellTask) -> Ending:
     task.folder.mkdir(parents=True, exist_ok=True)
     options = [*task.options, f"--out={task.folder}", "--device=cpu"]
     options += ["--resume"] if (task.folder / STATE_FILE).exists() else []

@@ -1,4 +1,4 @@
-"""Adam that stops by itself where an update is not finite."""
+"""Adam that makes no more updates after one that is not finite."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 
 class GuardedAdam(torch.optim.Adam):
-    """PyTorch's fused Adam, which from the first forbidden update on changes nothing any more.
+    """PyTorch's fused Adam, which changes nothing from the first forbidden update on.
 
     The decision stays on the device (the fused kernels read `found_inf`, as they do for `torch.amp.GradScaler`), so
-    that nobody has to wait for it: the host may learn of it many updates later, and weights, moments and their count
-    are still those from before.
+    that the host need not wait for it: it may read the loss many updates later, and weights, moments and their count
+    are still those from before the forbidden update.
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter], lr: float) -> None:

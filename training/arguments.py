@@ -1,6 +1,7 @@
 """The command line of `training.fit`: every field of the configuration is an option, the common ones by a short name.
 
-Layers, later ones win: defaults, recipe, configuration file, command line.
+Later layers override earlier ones: defaults, recipe, configuration file, command line. Open this to change how options
+and layers combine.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ SHORT_NAMES = {
 
 
 class RunOptions(Config):
-    """What a run is started with beside its configuration: none of it changes the result."""
+    """The options of a run beyond its configuration."""
 
     recipe: Literal[
         "paper", "released", "small", "glove100", "sample", "toy", "ptb", "ptb-small", "yelp", "yelp-small"
@@ -132,12 +133,6 @@ def layered(base: FitConfig, *layers: Mapping[str, Any]) -> FitConfig:
             merged = merge(merged, {"train": dict.fromkeys(DURATIONS)})
         merged = merge(merged, layer)
     return _valid(FitConfig, merged)
-
-
-def in_vain(base: FitConfig, config: FitConfig) -> list[str]:
-    """Fields, by dotted name, that were changed though the corpus is not modelled by what they are of."""
-    idle = "model" if config.corpus.of_sentences else "sentence"
-    return [name for name in differences(base, config) if name.startswith(f"{idle}.")]
 
 
 def section(layer: Mapping[str, Any], name: str) -> Mapping[str, Any]:

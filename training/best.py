@@ -11,14 +11,23 @@ from dialog_cvae.model.latent_model import LatentModel
 from dialog_cvae.storage.checkpoint import Checkpoint, CheckpointConfig, Provenance
 from training.config import FitConfig
 from training.folder import Start
-from training.model_card import joint_licence, model_card
+from training.model_card import joint_licence
+from training.task import task_of
 from training.training_corpus import Summary
 from training.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
 class BestCheckpoint:
-    """Writes `OUT/best`; see `training.observer.BestKeeper`."""
+    """Writes `OUT/best`; see `training.observer.BestKeeper`.
+
+    Attributes:
+        path: folder of the checkpoint.
+        vocabulary: tokenizer and topics.
+        corpus: facts about the corpus.
+        config: of the run.
+        start: what the run was started with.
+    """
 
     path: Path
     vocabulary: Vocabulary
@@ -27,9 +36,9 @@ class BestCheckpoint:
     start: Start
 
     def __call__(self, model: LatentModel, step: int, report: ElboReport) -> None:
-        """Save the model with its metrics and card."""
+        """Save the model with its metrics and card; paths lose their folders, which are private."""
         fitted = self.config.model_dump(mode="json", exclude={"corpus": {"dir"}})
-        fitted["corpus"]["name"] = Path(fitted["corpus"]["name"]).name  # a user's folders are nobody else's business
+        fitted["corpus"]["name"] = Path(fitted["corpus"]["name"]).name
         if (vectors := fitted["train"]["vectors"]) is not None:
             fitted["train"]["vectors"] = Path(vectors).name
         origin = self.start.origin
@@ -42,14 +51,13 @@ class BestCheckpoint:
             fit=fitted,
         )
         tokenizer, topics = self.vocabulary.tokenizer, self.vocabulary.topics
-        of_sentences = self.config.corpus.of_sentences
+        task = task_of(self.config)
         config = CheckpointConfig(
-            model=self.config.model if of_sentences else model.config,
-            sentence=self.config.sentence if of_sentences else None,
+            **task.checkpoint_sizes(self.config, model),
             vocab_size=len(tokenizer),
             topics=topics,
             provenance=provenance,
         )
         metrics = {"split": "valid", "step": step} | report.figures()
-        card = model_card(provenance, config, metrics, self.start.command)
+        card = task.card(config, metrics, self.start.command)
         Checkpoint(config, weights_of(model), tokenizer, metrics, card).save(self.path)

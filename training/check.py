@@ -1,4 +1,4 @@
-"""`python -m training.check PATH`: what a file of one's own conversations holds, and everything wrong with it."""
+"""Describe a file of your own conversations and list all its problems: `python -m training.check PATH`."""
 
 from __future__ import annotations
 
@@ -192,7 +192,7 @@ def _describe_splits(corpus: Corpus | None, train: Counter[str] | None) -> list[
 
 def _word_counts(conversations: Iterable[Conversation]) -> Counter[str]:
     counts = Counter(word for c in conversations for utterance in c.utterances for word in words(utterance.text))
-    del counts[UNK]  # the place of a word that somebody left out
+    del counts[UNK]  # marks a word that was left out
     return counts
 
 
@@ -206,7 +206,7 @@ def _quantiles(counts: Counter[int]) -> str:
 
 
 def _names(counts: Counter[str | None]) -> str:
-    """The commonest names with their counts, and how often there is none."""
+    """The most frequent names with their counts, and how often there is none."""
     named = Counter({name: count for name, count in counts.items() if name is not None})
     shown = [f"{show(name)[1:-1]} {count:,}" for name, count in named.most_common(NAMES_SHOWN)]
     if len(named) > NAMES_SHOWN:

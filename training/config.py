@@ -1,7 +1,11 @@
-"""The configuration of a fit: everything that decides its result."""
+"""The configuration of a fit: everything that decides its result.
+
+Open this to add a field; every field is an option of the command line.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -10,6 +14,7 @@ from dialog_cvae.config import Config, DataConfig, ModelConfig, SentenceModelCon
 from training.schedules import BetaSchedule, LearningRateSchedule
 
 DEFAULT_EPOCHS = 15
+TaskName = Literal["dialog", "sentences"]
 Steps = Annotated[int, Field(ge=1, le=10**12)]
 MAX_THREADS = 1024
 
@@ -26,7 +31,7 @@ class TrainConfig(Config):
     accumulation: Steps = Field(
         1,
         description="parts that a process's share of a batch goes through the model in, one after the other, for less "
-        "memory; the update is the same but for rounding",
+        "memory; the update is the same except for rounding",
     )
     precision: Literal["fp32", "bf16"] = Field(
         "fp32",
@@ -56,7 +61,7 @@ class TrainConfig(Config):
         0.0,
         ge=0,
         allow_inf_nan=False,
-        description="nats of KL that an example has for nothing: the loss takes max(free_bits, KL)",
+        description="nats of KL that cost nothing: the loss takes max(free_bits, KL) of each example",
     )
     free_bits_in: Literal["total", "dimension"] = Field(
         "total", description="whether free_bits are of an example's whole KL or of each latent dimension's"
@@ -83,7 +88,7 @@ class TrainConfig(Config):
     autoencoder_share: Share = Field(
         0.0,
         description="share of the run, at its start, that trains an autoencoder (beta 0, z the posterior mean), after "
-        "which the decoder starts anew and beta's schedule begins; 1 is an autoencoder to the end, which is judged as "
+        "which the decoder is re-initialised and beta's schedule begins; 1 is an autoencoder to the end, validated as "
         "one",
     )
     lagging_updates: int = Field(
@@ -113,24 +118,24 @@ class TrainConfig(Config):
             raise ValueError(f"give epochs ({self.epochs}) or max_steps ({self.max_steps}), not both")
         return self
 
-    def total_steps(self, windows: int, per_epoch: int | None = None) -> int:
-        """T, fixed at the start of a run; `per_epoch` where a pass is not of full batches."""
-        return self.max_steps or (self.epochs or DEFAULT_EPOCHS) * (per_epoch or self.steps_per_epoch(windows))
+    def total_steps(self, per_epoch: int) -> int:
+        """T, fixed at the start of a run, from the updates in one pass over the training examples."""
+        return self.max_steps or (self.epochs or DEFAULT_EPOCHS) * per_epoch
 
     def steps_per_epoch(self, windows: int) -> int:
-        """Updates in one pass over the training windows."""
+        """Updates in one pass over so many training windows, in batches of which only the last may be smaller."""
         return -(-windows // self.batch_size)
 
-    def validation_interval(self, windows: int, per_epoch: int | None = None) -> int:
-        """Steps between validations; `per_epoch` where a pass is not of full batches."""
-        return self.validate_every or max(1, (per_epoch or self.steps_per_epoch(windows)) // 4)
+    def validation_interval(self, per_epoch: int) -> int:
+        """Steps between validations, from the updates in one pass over the training examples."""
+        return self.validate_every or max(1, per_epoch // 4)
 
 
 class FitConfig(Config):
     """A whole experiment; a recipe returns one and a variant changes a field of it.
 
-    A corpus of conversations is modelled by the conditional VAE, whose sizes `model` gives, one of sentences by the
-    unconditional one of `sentence`.
+    `model` gives the sizes of the conditional VAE for conversations, `sentence` those of the unconditional VAE for
+    sentences; the corpus decides which of them is fitted.
     """
 
     corpus: DataConfig = DataConfig()
@@ -151,11 +156,12 @@ class FitConfig(Config):
         return self
 
     @property
-    def sizes(self) -> ModelConfig | SentenceModelConfig:
-        """Of the model that is fitted."""
-        return self.sentence if self.corpus.of_sentences else self.model
+    def task(self) -> TaskName:
+        """What the corpus is modelled as; see `training.task`."""
+        return "sentences" if self.corpus.of_sentences else "dialog"
 
     @property
-    def max_tokens(self) -> int:
-        """Tokens of an utterance or sentence, at most."""
-        return self.sentence.max_tokens if self.corpus.of_sentences else self.model.max_utterance_tokens
+    def sizes(self) -> ModelConfig | SentenceModelConfig:
+        """The sizes of the model that is fitted."""
+        sizes: Mapping[TaskName, ModelConfig | SentenceModelConfig] = {"dialog": self.model, "sentences": self.sentence}
+        return sizes[self.task]

@@ -1,11 +1,12 @@
-"""Several processes, on one machine or several, that train one model: who they are and what they tell each other.
+"""Several processes, on one machine or several, that train one model: their ranks and their communication.
 
-`torchrun` starts the processes and says who is who by environment variables; PyTorch's process group carries what they
-say: NCCL between GPUs, gloo between CPUs and for everything about the run itself. A process alone has no group, and
-every method then does nothing or the obvious.
+`torchrun` starts the processes and sets their ranks in environment variables. PyTorch's process group carries tensors
+and text: NCCL between GPUs, gloo between CPUs and for text. A single process has no group; every method then returns
+its own value at once.
 
-A failure of one is a failure of all: what may fail in one process only (reading and writing files, finding a device)
-goes through `World.each`, or what is made of it, after which every process knows how it went.
+An error in one process is an error in all: code that may fail in one process only (files, devices) runs through
+`World.on_every_rank`, or a method that is built on it, after which every process knows the outcome. Open this to add a
+kind of communication.
 """
 
 from __future__ import annotations
@@ -29,18 +30,18 @@ FAILURES = (DialogCvaeError, OSError, torch.OutOfMemoryError)  # what a user can
 
 
 class ProcessLostError(DialogCvaeError):
-    """Another process of the run ended, so that this one cannot go on either."""
+    """Another process of the run ended, and this one cannot go on without it."""
 
 
 @dataclass(frozen=True)
 class World:
-    """The processes of a run, seen from one of them.
+    """One process of a run, and the number of all.
 
     Attributes:
         rank: of this process.
-        size: number of processes.
-        local_rank: of this process among those on its machine.
-        local_size: number of processes on its machine; at least `local_rank + 1` where it is not known.
+        size: world size, the number of processes.
+        local_rank: rank among the processes on its machine.
+        local_size: number of processes on its machine; at least `local_rank + 1` where it is unknown.
     """
 
     rank: int = 0
@@ -49,43 +50,42 @@ class World:
     local_size: int = 1
 
     @property
-    def leads(self) -> bool:
-        """Whether this is the process that writes and speaks."""
+    def is_main(self) -> bool:
+        """Whether this is rank 0, which alone writes files and prints."""
         return self.rank == 0
 
-    def shares(self, count: int, pieces: int = 1) -> list[slice]:
-        """Where this process's part of `count` items is, cut further into `pieces`; empty pieces are left out.
+    def shards(self, count: int, pieces: int = 1) -> list[slice]:
+        """This process's part of `count` items, divided further into `pieces`; empty pieces are left out.
 
-        Parts are contiguous and differ in length by at most one; those of all processes, in order of rank, are the
-        whole.
+        Parts are contiguous and differ in length by at most one; those of all ranks, in order, are the whole.
         """
         cuts = [count * number // (self.size * pieces) for number in range(self.size * pieces + 1)]
         mine = range(self.rank * pieces, (self.rank + 1) * pieces)
         return [slice(cuts[number], cuts[number + 1]) for number in mine if cuts[number] < cuts[number + 1]]
 
-    def sum(self, tensor: Tensor) -> Tensor:
-        """The sum of every process's tensor, in its place; the same bits everywhere.
+    def all_reduce(self, tensor: Tensor) -> Tensor:
+        """Sum a tensor over all processes, in place; the result is the same to the bit in each.
 
         Raises:
             ProcessLostError: another process ended.
         """
         if self.size > 1:
-            with _hearing_from_all():
+            with _communicating():
                 dist.all_reduce(tensor)
         return tensor
 
-    def copy_from_lead(self, tensors: Iterable[Tensor]) -> None:
-        """Put the first process's values into the same tensors of all others.
+    def broadcast(self, tensors: Iterable[Tensor]) -> None:
+        """Copy the tensors of rank 0 into those of all other ranks.
 
         Raises:
             ProcessLostError: another process ended.
         """
         if self.size > 1:
-            with _hearing_from_all(), torch.no_grad():
+            with _communicating(), torch.no_grad():
                 for tensor in tensors:
                     dist.broadcast(tensor, src=0)
 
-    def gather(self, text: str) -> list[str]:
+    def all_gather(self, text: str) -> list[str]:
         """Every process's text, by rank.
 
         Raises:
@@ -94,7 +94,7 @@ class World:
         if self.size == 1:
             return [text]
         mine = torch.from_numpy(np.frombuffer(text.encode(), dtype=np.uint8).copy())
-        with _hearing_from_all():
+        with _communicating():
             lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
             dist.all_gather(lengths, torch.tensor([len(mine)]))
             longest = max(int(length) for length in lengths)
@@ -102,11 +102,12 @@ class World:
             dist.all_gather(padded, torch.nn.functional.pad(mine, (0, longest - len(mine))))
         return [bytes(row[: int(length)].numpy()).decode() for row, length in zip(padded, lengths, strict=True)]
 
-    def each(self, make: Callable[[], T]) -> T:
-        """What `make` gives in this process, once it went well in all.
+    def on_every_rank(self, make: Callable[[], T]) -> T:
+        """Run `make` in every process; returns its own result once all have succeeded.
 
         Raises:
-            DialogCvaeError: it failed in a process; the same in every process. A process alone raises what `make` does.
+            DialogCvaeError: it failed in some process; every process raises the same. A single process raises the
+                error of `make` itself.
         """
         if self.size == 1:
             return make()
@@ -114,59 +115,63 @@ class World:
         try:
             made = make()
         except FAILURES as error:
-            failure = _told(error)
-        for rank, reason in enumerate(self.gather(failure)):
+            failure = _message(error)
+        for rank, reason in enumerate(self.all_gather(failure)):
             if reason:
                 raise DialogCvaeError(f"process {rank} of {self.size}: {reason}" if rank else reason)
         return made
 
-    def lead(self, act: Callable[[], T]) -> T | None:
-        """What `act` gives in the first process, and None in all others, once it is done there.
+    def on_main(self, make: Callable[[], T]) -> T | None:
+        """Run `make` in rank 0 while all others wait; returns its result there, and None in all others.
 
         Raises:
-            DialogCvaeError: it failed there.
+            DialogCvaeError: it failed in rank 0.
         """
-        return self.each(act if self.leads else lambda: None)
+        return self.on_every_rank(make if self.is_main else lambda: None)
 
-    def share(self, make: Callable[[], T], pack: Callable[[T], str], unpack: Callable[[str], T]) -> T:
-        """What `make` gives in the first process, in all of them.
+    def broadcast_result(self, make: Callable[[], T], pack: Callable[[T], str], unpack: Callable[[str], T]) -> T:
+        """Run `make` in rank 0 and return its result in every process.
 
         Args:
-            make: called in the first process only.
-            pack: from what it gives to text.
-            unpack: and back, in the others.
+            make: called in rank 0 only.
+            pack: turns its result into text.
+            unpack: turns the text back into a result, in the other ranks.
 
         Raises:
-            DialogCvaeError: it failed there.
+            DialogCvaeError: it failed in rank 0.
         """
         if self.size == 1:
             return make()
-        made = self.lead(lambda: (make(),))
-        text = self.gather("" if made is None else pack(made[0]))[0]
+        made = self.on_main(lambda: (make(),))
+        text = self.all_gather("" if made is None else pack(made[0]))[0]
         return unpack(text) if made is None else made[0]
 
-    def machine_by_turns(self, make: Callable[[], T]) -> T:
-        """What `make` gives in this process; the first of each machine does it before the others, who find its files.
+    def local_main_first(self, make: Callable[[], T]) -> T:
+        """Run `make` in every process, first in local rank 0 of each machine, whose files the others can use.
 
         Raises:
             DialogCvaeError: it failed in some process.
         """
-        first = self.each(lambda: None if self.local_rank else (make(),))
-        return self.each(lambda: make() if first is None else first[0])
+        first = self.on_every_rank(lambda: None if self.local_rank else (make(),))
+        return self.on_every_rank(lambda: make() if first is None else first[0])
 
-    def agree(self, what: str, value: str) -> None:
-        """Check that something is the same everywhere.
+    def check_equal(self, what: str, value: str) -> None:
+        """Check that a value is equal in all processes.
+
+        Args:
+            what: name of the value, for the message.
+            value: of this process.
 
         Raises:
             ConfigError: it is not.
         """
-        values = self.gather(value)
+        values = self.all_gather(value)
         for rank, other in enumerate(values):
             if other != values[0]:
                 raise ConfigError(f"{what}: {values[0]} in process 0, but {other} in process {rank} of {self.size}")
 
     def device_name(self, name: str) -> str:
-        """The device of this process: where several run on a machine, each has the CUDA device of its local rank.
+        """The device of this process; several processes on a machine use the CUDA devices of their local ranks.
 
         Args:
             name: auto, cpu or cuda.
@@ -189,17 +194,17 @@ class World:
         return f"cuda:{self.local_rank}"
 
 
-ALONE = World()
+SINGLE_PROCESS = World()
 
 
-def who(environment: Mapping[str, str] = os.environ) -> World:
-    """Who this process is, by the variables that `torchrun` sets.
+def world_from_environment(environment: Mapping[str, str] = os.environ) -> World:
+    """The world and rank of this process, from the variables that `torchrun` sets.
 
     Raises:
         ConfigError: they contradict each other or are not numbers.
     """
     if "RANK" not in environment or "WORLD_SIZE" not in environment:
-        return ALONE
+        return SINGLE_PROCESS
     size = _number(environment, "WORLD_SIZE", "1", low=1)
     rank = _number(environment, "RANK", "0", low=0, below=size)
     local_rank = _number(environment, "LOCAL_RANK", "0", low=0, below=size)
@@ -208,16 +213,16 @@ def who(environment: Mapping[str, str] = os.environ) -> World:
 
 
 @contextmanager
-def joined(world: World) -> Iterator[World]:
-    """Let the processes talk, and leave together; a process alone has nobody to talk to.
+def process_group(world: World) -> Iterator[World]:
+    """Join the process group, and leave it together; does nothing for a single process.
 
     Raises:
-        ProcessLostError: they do not find each other.
+        ProcessLostError: the processes do not find each other.
     """
     if world.size == 1:
         yield world
         return
-    # Both engines where there are GPUs: which device is used is decided, and may fail, only after they can talk.
+    # Both backends where there are GPUs: the device is chosen, which may fail, only after the group exists.
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     try:
         dist.init_process_group(backend, rank=world.rank, world_size=world.size)
@@ -228,19 +233,19 @@ def joined(world: World) -> Iterator[World]:
     try:
         yield world
         together = True
-    except SystemExit:  # of an option that is unknown, and so to all
+    except SystemExit:  # an unknown option, which all processes refuse
         together = True
         raise
     finally:
-        if together:  # after any other error the others may be gone, and are not waited for
-            # The launcher ends all others as soon as one has failed: the first is to have said why.
+        if together:  # after any other error the others may have ended already
+            # The launcher ends all processes as soon as one fails: wait until rank 0 has printed the reason.
             sys.stdout.flush()
-            world.gather("")
+            world.all_gather("")
             dist.destroy_process_group()
 
 
 @contextmanager
-def _hearing_from_all() -> Iterator[None]:
+def _communicating() -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError:
@@ -251,7 +256,7 @@ def _hearing_from_all() -> Iterator[None]:
         ) from None
 
 
-def _told(error: Exception) -> str:
+def _message(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     return str(error) or type(error).__name__

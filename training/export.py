@@ -1,4 +1,4 @@
-"""Make a checkpoint ready to be shipped: `python -m training.export --help`."""
+"""Copy a checkpoint in half precision, for distribution: `python -m training.export --help`."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _export(arguments: argparse.Namespace) -> int:
     if (source / STATE_FILE).exists() or (source / BEST_FOLDER).exists():  # a run's folder
         source = source / BEST_FOLDER
     checkpoint = Checkpoint.load(source)
-    build_model(checkpoint, f"{source}/{WEIGHTS}")  # a weight that does not fit is told of by its own name
+    build_model(checkpoint, f"{source}/{WEIGHTS}")  # names a weight that does not fit
     if arguments.card is not None:
         checkpoint = replace(checkpoint, card=_read(arguments.card))
     if arguments.metrics is not None:

@@ -1,4 +1,7 @@
-"""The training loop: the only one. It reads from top to bottom; what it is made of comes as arguments."""
+"""The training loop, for every task; its parts are arguments.
+
+Open this to see in which order updates, validations and saves happen.
+"""
 
 from __future__ import annotations
 
@@ -12,27 +15,24 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dialog_cvae.data.batches import EncodedCorpus
-from dialog_cvae.data.sentences import Sentences
 from dialog_cvae.errors import DialogCvaeError
 from dialog_cvae.model.elbo import evaluate_elbo, first_posteriors
-from dialog_cvae.model.latent_model import LatentModel
+from dialog_cvae.model.latent_model import Examples, LatentModel
 from training.adam import GuardedAdam
-from training.ahead import Ahead
+from training.batch import Batch, Batches
 from training.config import FitConfig
-from training.distributed import ALONE, World
+from training.distributed import SINGLE_PROCESS, World
 from training.folder import BEST_FOLDER
 from training.objectives import part_names
 from training.observer import BestKeeper, Interruption, Observer
 from training.phases import Phase, autoencoder_steps, phase
+from training.prefetch import Prefetcher
 from training.schedules import learning_rate
-from training.sentence_batches import SentenceBatches
 from training.state import Progress, save_state
 from training.update import figure_names, update
-from training.windows import Batch, Windows
 
-UNREAD_AT_MOST = {"cpu": 1, "cuda": 50}  # updates before the host waits for their figures
-BATCHES_AHEAD = {"cpu": 0, "cuda": 8}  # on a CPU a thread takes from the update what it gives to the batches
+MAX_PENDING = {"cpu": 1, "cuda": 50}  # updates whose figures are not read yet
+PREFETCHED_BATCHES = {"cpu": 0, "cuda": 8}  # on a CPU the thread would slow the updates down
 
 
 class TrainingError(DialogCvaeError):
@@ -64,11 +64,11 @@ class Run:
         config: of the experiment.
         out: folder of the run.
         model, optimiser: what is trained, on its device.
-        windows: what it is trained on: windows of conversations, or sentences.
-        valid: encoded validation conversations or sentences.
-        observer: is told of steps and validations.
+        batches: of the training split.
+        validation: encoded validation split.
+        observer: receives the figures of steps and validations.
         keep_best: saves the best model; called in the first process only.
-        interrupted: true once somebody asked to stop.
+        interrupted: true once the run was asked to stop.
         world: the processes of the run.
     """
 
@@ -76,16 +76,16 @@ class Run:
     out: Path
     model: LatentModel
     optimiser: GuardedAdam
-    windows: Windows | SentenceBatches
-    valid: EncodedCorpus | Sentences
+    batches: Batches
+    validation: Examples
     observer: Observer
     keep_best: BestKeeper
     interrupted: Interruption
-    world: World = ALONE
+    world: World = SINGLE_PROCESS
 
     @property
     def stops(self) -> bool:
-        """Whether to stop now; several processes agree by the figures of an update instead."""
+        """Whether to stop now; several processes decide that together, by the figures of an update, instead."""
         return self.world.size == 1 and bool(self.interrupted)
 
 
@@ -98,18 +98,18 @@ class Update(NamedTuple):
     figures: Tensor
 
 
-class Ledger:
-    """Updates whose figures nobody has read yet, and the time they took.
+class PendingUpdates:
+    """Updates whose figures are still on the device, and the time they took.
 
     Args:
-        run: whose observer is told.
+        run: its observer receives the figures.
         batches: what the updates wait for.
 
     Attributes:
         kl: of the last update that was read.
     """
 
-    def __init__(self, run: Run, batches: Ahead[Batch]) -> None:
+    def __init__(self, run: Run, batches: Prefetcher[Batch]) -> None:
         self._run, self._batches = run, batches
         self._names = figure_names(run.model.config.bow)
         self._updates: list[Update] = []
@@ -124,29 +124,29 @@ class Ledger:
         self._began, self._waited = time.perf_counter(), self._batches.waited
 
     def add(self, update: Update) -> None:
-        """Take note of an update."""
+        """Append an update."""
         self._updates.append(update)
 
     def read(self) -> bool:
-        """Read the figures, for which the device must have come that far, and tell the observer.
+        """Wait for the figures of all pending updates and pass them to the observer.
 
         Returns:
             Whether a process was asked to stop.
 
         Raises:
-            NotFiniteError: of the first update of which this is true.
+            NotFiniteError: for the first update whose loss or gradient is not finite.
         """
         if not self._updates:
             return False
         updates, self._updates = self._updates, []
         stop = False
-        for each, row in zip(updates, torch.stack([each.figures for each in updates]).tolist(), strict=True):
+        for done, row in zip(updates, torch.stack([done.figures for done in updates]).tolist(), strict=True):
             figures = dict(zip(self._names, row, strict=True))
             stop |= figures.pop("interrupted") > 0
             if not (math.isfinite(figures["loss"]) and math.isfinite(figures["gradient_norm"])):
-                raise NotFiniteError(each.step, figures)
+                raise NotFiniteError(done.step, figures)
             self.kl = figures["kl"]
-            self._run.observer.trained(each.step, figures, each.beta, each.learning_rate)
+            self._run.observer.trained(done.step, figures, done.beta, done.learning_rate)
         seconds, waited = time.perf_counter() - self._began, self._batches.waited - self._waited
         self._run.observer.paced(updates[-1].step, seconds, waited)
         self.start_clock()
@@ -154,7 +154,7 @@ class Ledger:
 
 
 def train(run: Run, progress: Progress) -> Progress:
-    """Train from `progress` to the end, or until stopped early or interrupted; the state is saved whichever it is.
+    """Train from `progress` to the end, or until stopped early or interrupted; the state is then saved.
 
     Args:
         run: its parts.
@@ -169,7 +169,7 @@ def train(run: Run, progress: Progress) -> Progress:
             saved = state
     except TrainingError as error:
         best = run.out / BEST_FOLDER
-        start = f"start anew, or by --init {best}," if best.is_dir() else "start anew"
+        start = f"start again, or from --init {best}," if best.is_dir() else "start again"
         raise TrainingError(
             f"{error}; the state after step {saved.step} is in {run.out}/state. Going on would end the same way: "
             f"{start} with a lower learning rate"
@@ -178,27 +178,27 @@ def train(run: Run, progress: Progress) -> Progress:
 
 
 def _saved(run: Run, progress: Progress) -> Iterator[Progress]:
-    """Train, and give how far it is each time that the state was saved, the last time at the end."""
+    """Train, and yield the progress each time that the state was saved, the last time at the end."""
     config, total = run.config.train, progress.total_steps
-    interval = config.validation_interval(run.windows.corpus.windows, run.windows.per_epoch)
-    device, stop = torch.device(run.windows.device).type, False
-    unread = 1 if config.kl_target else UNREAD_AT_MOST[device]  # the controller needs each update's KL for the next
-    with Ahead(run.windows.from_step(progress.step), BATCHES_AHEAD[device]) as batches:
-        ledger = Ledger(run, batches)
+    interval = config.validation_interval(run.batches.per_epoch)
+    device, stop = torch.device(run.batches.device).type, False
+    unread = 1 if config.kl_target else MAX_PENDING[device]  # the controller needs each update's KL for the next
+    with Prefetcher(run.batches.from_step(progress.step), PREFETCHED_BATCHES[device]) as batches:
+        pending = PendingUpdates(run, batches)
         try:
             while not (progress.finished or stop or run.stops):
                 step = progress.step + 1
                 now = phase(config, run.config.beta, step, total)
                 if config.kl_target:
                     now = now._replace(beta=min(now.beta, progress.control.beta))
-                ledger.add(advance(run, next(batches), step, total, now))
+                pending.add(advance(run, next(batches), step, total, now))
                 progress = replace(progress, step=step)
                 validates, saves = step % interval == 0 or step == total, step % config.save_every == 0
-                if validates or saves or step % config.log_every == 0 or len(ledger) == unread:
-                    stop = ledger.read()
+                if validates or saves or step % config.log_every == 0 or len(pending) == unread:
+                    stop = pending.read()
                 if config.kl_target:
                     limit = run.config.beta.stop
-                    progress = replace(progress, control=progress.control.after(ledger.kl, config, limit))
+                    progress = replace(progress, control=progress.control.after(pending.kl, config, limit))
                 if validates:
                     progress = validate(run, progress)
                 exhausted = config.early_stopping and progress.stopping.exhausted
@@ -206,8 +206,8 @@ def _saved(run: Run, progress: Progress) -> Iterator[Progress]:
                 if saves and not progress.finished:
                     yield save(run, progress)
                 if validates or saves:
-                    ledger.start_clock()
-            ledger.read()
+                    pending.start_clock()
+            pending.read()
         except NotFiniteError as error:
             yield save(run, replace(progress, step=error.step - 1))
             raise
@@ -215,14 +215,14 @@ def _saved(run: Run, progress: Progress) -> Iterator[Progress]:
 
 
 def advance(run: Run, batch: Batch, step: int, total: int, now: Phase) -> Update:
-    """One update, by its phase and by the schedule of the learning rate."""
+    """One update, as its phase and the schedule of the learning rate say."""
     config = run.config
     rate = learning_rate(config.learning_rate, step, total)
     if now.restarts:
         restart(run.model, run.optimiser, config.train.seed)
     if not now.samples:
         parts = (part._replace(noise=torch.zeros_like(part.noise)) for part in batch.parts)
-        extras = (each._replace(refining=None) for each in batch.extras)
+        extras = (extra._replace(refining=None) for extra in batch.extras)
         batch = batch._replace(parts=tuple(parts), extras=tuple(extras))
     for group in run.optimiser.param_groups:
         group["lr"] = rate
@@ -233,14 +233,14 @@ def advance(run: Run, batch: Batch, step: int, total: int, now: Phase) -> Update
 
 
 def restart(model: LatentModel, optimiser: GuardedAdam, seed: int) -> None:
-    """Give the decoder fresh weights, a function of the seed, and forget their moments."""
-    torch.manual_seed(seed + 1)  # not those of the start
+    """Re-initialise the decoder, as a function of the seed, and drop the moments of its weights."""
+    torch.manual_seed(seed + 1)  # other weights than at the start
     for parameter in model.restart_generation():
         optimiser.state.pop(parameter, None)
 
 
 def save(run: Run, progress: Progress) -> Progress:
-    """Save the state, which the first process does for all, and return how far it is.
+    """Save the state, in the first process, and return the progress.
 
     Raises:
         TrainingError: a weight is not finite; the state that was saved before is kept.
@@ -249,12 +249,12 @@ def save(run: Run, progress: Progress) -> Progress:
         if not bool(torch.isfinite(parameter).all()):
             raise TrainingError(f"step {progress.step}: weight {name} is not finite")
     progress = replace(progress, unlogged=run.observer.unlogged)
-    run.world.lead(lambda: save_state(run.out, run.model, run.optimiser, progress))
+    run.world.on_main(lambda: save_state(run.out, run.model, run.optimiser, progress))
     return progress
 
 
 def validate(run: Run, progress: Progress) -> Progress:
-    """Score the validation split, its batches shared out, and keep the model if it is the best so far.
+    """Score the validation split, divided among the processes, and keep the model if it is the best so far.
 
     Raises:
         TrainingError: the ELBO is not finite.
@@ -264,14 +264,16 @@ def validate(run: Run, progress: Progress) -> Progress:
     config = run.config.train
     by_mean = progress.step <= autoencoder_steps(config, progress.total_steps)
     svi = None if by_mean else config.svi
-    report = evaluate_elbo(run.model, run.valid, seed=config.seed, part=part, total=world.sum, by_mean=by_mean, svi=svi)
+    report = evaluate_elbo(
+        run.model, run.validation, seed=config.seed, part=part, total=world.all_reduce, by_mean=by_mean, svi=svi
+    )
     loss = report.reconstruction if config.autoencoder_share == 1 else -report.elbo
     if not math.isfinite(loss):
         raise TrainingError(f"step {progress.step}: the validation ELBO is not finite ({report.elbo})")
     best = loss < progress.stopping.best
     if best:
-        world.lead(lambda: run.keep_best(run.model, progress.step, report))
+        world.on_main(lambda: run.keep_best(run.model, progress.step, report))
     run.observer.validated(progress.step, report, best)
     if count := config.keep_posteriors:
-        run.observer.placed(progress.step, first_posteriors(run.model, run.valid, count))
+        run.observer.placed(progress.step, first_posteriors(run.model, run.validation, count))
     return replace(progress, stopping=progress.stopping.after(loss))

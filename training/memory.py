@@ -1,4 +1,4 @@
-"""How a training process deals with memory that it frees and soon asks for again."""
+"""A setting of the memory allocator that makes training faster."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ LARGEST_OF_OLD = 2**25  # of glibc before 2.35
 
 
 def keep_freed_memory() -> bool:
-    """Keep freed memory for the next request instead of handing it back to the system.
+    """Keep freed memory for the next request instead of returning it to the system.
 
     A training step frees and asks for the same hundreds of megabytes again and again. By default glibc returns every
-    large block at once, and the system clears each of its pages anew when it is next touched.
+    large block at once, and the system clears each of its pages again at the next use.
 
     Returns:
         Whether the C library took the setting; others than glibc have none.

@@ -1,4 +1,7 @@
-"""What a run says while it trains: metrics as JSONL and TensorBoard, a progress bar or plain lines, and warnings."""
+"""The log of a run: metrics as JSONL and TensorBoard, a progress bar or plain lines, and warnings.
+
+Open this to change what is logged or printed during training.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from dialog_cvae.storage.files import write_atomically
 from dialog_cvae.types import Gaussian
 from training.config import FitConfig
 from training.state import Progress
+from training.task import task_of
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard.writer import SummaryWriter
@@ -33,8 +37,8 @@ COLLAPSED_GAIN = 0.1  # nats
 COLLAPSED_SHARE = 0.02  # of the latent dimensions
 
 
-class Journal:
-    """Observes a run; see `training.observer.Observer`. Use it as a context manager, which closes its files.
+class MetricsLog:
+    """Logs a run; see `training.observer.Observer`. Use it as a context manager, which closes its files.
 
     Args:
         out: folder of the run.
@@ -122,7 +126,7 @@ class Journal:
             f"{report.rec_perplexity:.2f}, active units {report.active_units}, nats gained by z "
             f"{report.nats_from_z:.2f}{' (best so far)' if best else ''}"
         )
-        # Below half of the schedule's highest beta, a code that is not yet in use is no collapse.
+        # Below half of the schedule's highest beta, an unused code is not yet a collapse.
         collapsed = hardly_uses_z(report, self._config.sizes) and self._beta > 0.5 * self._config.beta.stop
         if collapsed and not self._collapsed:
             self.say(
@@ -161,7 +165,7 @@ class Journal:
 
 
 def hardly_uses_z(report: ElboReport, model: ModelConfig | SentenceModelConfig) -> bool:
-    """Whether z tells the decoder next to nothing, or carries few nats in next to no dimension; false without z."""
+    """Whether z hardly changes the reconstruction, or has a small KL in hardly any dimension; false without z."""
     if not model.latent_size:
         return False
     few_units = report.active_units < max(1, COLLAPSED_SHARE * model.latent_size)
@@ -169,12 +173,12 @@ def hardly_uses_z(report: ElboReport, model: ModelConfig | SentenceModelConfig) 
 
 
 def remedies(config: FitConfig) -> list[str]:
-    """Options against a collapse, less what the run does already."""
+    """Options against a collapse that the run does not use already."""
     cyclical = config.beta.kind == "cyclical"
     shorter = "more --beta.cycles" if config.beta.cycle_steps is None else "a smaller --beta.cycle-steps"
     return [
         shorter if cyclical else "--schedule cyclical",
-        *([] if config.model.bow or config.corpus.of_sentences else ["--bow"]),
+        *(["--bow"] if task_of(config).can_add_bow and not config.model.bow else []),
         "a smaller --beta.stop",
     ]
 

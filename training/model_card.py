@@ -1,12 +1,11 @@
-"""The model card that goes with a checkpoint."""
+"""The model card that goes with a checkpoint, one for each task, and the licence of its weights."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dialog_cvae.config import SentenceModelConfig
-from dialog_cvae.storage.checkpoint import CheckpointConfig, Provenance
+from dialog_cvae.storage.checkpoint import CheckpointConfig
 
 OWN_LICENCE = "that of the user's own conversations"
 _AND_OWN = f" and {OWN_LICENCE}"
@@ -16,7 +15,7 @@ def joint_licence(licences: Sequence[str | None]) -> str | None:
     """The licence of weights that were fitted on several texts, one after the other.
 
     Args:
-        licences: of each text, None for a user's own; one may itself be the answer of an earlier call.
+        licences: of each text, None for a user's own; one may itself be the result of an earlier call.
 
     Returns:
         Every licence once; None where all texts are the user's own.
@@ -28,10 +27,15 @@ def joint_licence(licences: Sequence[str | None]) -> str | None:
     return "; ".join(dict.fromkeys(name for names in published for name in names)) + (_AND_OWN if own else "")
 
 
-def model_card(provenance: Provenance, config: CheckpointConfig, metrics: Mapping[str, Any], command: str) -> str:
-    """Markdown for people: what the model is, what it saw, what was measured, what it must not be used for."""
-    if config.sentence is not None:
-        return _sentence_card(provenance, config.sentence, metrics, command)
+def dialog_card(config: CheckpointConfig, metrics: Mapping[str, Any], command: str) -> str:
+    """Markdown: what the dialog model is, its data, its validation and its limits.
+
+    Args:
+        config: of the checkpoint.
+        metrics: of its validation, by name.
+        command: that fitted it.
+    """
+    provenance = config.provenance
     model, topics = config.model, len(config.topics)
     kind = ("CVAE" if model.latent_size else "Decoder without z") + (" with bag-of-words loss" if model.bow else "")
     what = (
@@ -70,7 +74,10 @@ rude or off the point: show its replies as suggestions to a person.
 """
 
 
-def _sentence_card(provenance: Provenance, model: SentenceModelConfig, metrics: Mapping[str, Any], command: str) -> str:
+def sentence_card(config: CheckpointConfig, metrics: Mapping[str, Any], command: str) -> str:
+    """Markdown: what the sentence model is, its data and its validation; arguments as for `dialog_card`."""
+    model, provenance = config.sentence, config.provenance
+    assert model is not None
     kind = "VAE of sentences" if model.latent_size else "Language model of sentences"
     return f"""# {kind} fitted on {provenance.data}
 

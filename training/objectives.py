@@ -27,7 +27,7 @@ def part_names(bow: bool) -> tuple[str, ...]:
 
 
 def hinged(kl: Tensor, free_bits: float) -> Tensor:
-    """The KL as the loss has it, where some of it is for nothing: max(free_bits, KL), which has no gradient below.
+    """The KL of the loss with free bits: max(free_bits, KL), which has no gradient below `free_bits`.
 
     Li et al. (2019, "A Surprisingly Effective Fix for Deep Latent Variable Modeling of Text", equation 3), who take the
     maximum for each example, after Kingma et al. (2016, "Improved Variational Inference with Inverse Autoregressive
@@ -46,7 +46,7 @@ def hinged(kl: Tensor, free_bits: float) -> Tensor:
 
 
 def charged(kl: Tensor, free_bits: float, free_bits_in: Literal["total", "dimension"]) -> Tensor:
-    """What beta weighs, (B,), of each example's KL, (B,) or, as it must be for free bits by dimension, (B, Z)."""
+    """What beta multiplies, (B,), of each example's KL, (B,) or, as it must be for free bits by dimension, (B, Z)."""
     kl = kl.sum(-1) if free_bits_in == "total" and kl.dim() == 2 else kl
     return hinged(kl, free_bits)
 

@@ -1,4 +1,7 @@
-"""Who is told what happens in a run, who keeps its best model, and who may ask it to stop."""
+"""Interfaces between the loop and its surroundings: receiving figures, keeping the best model, stopping.
+
+Open this to add an event of a run.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,14 @@ from dialog_cvae.types import Gaussian
 
 
 class Observer(Protocol):
-    """Who is told what happens."""
+    """Receives the events of a run."""
 
     def trained(self, step: int, figures: Mapping[str, float], beta: float, learning_rate: float) -> None:
         """After each update: its loss, the loss's parts and the gradient's norm before clipping."""
         ...
 
     def paced(self, step: int, seconds: float, waited: float) -> None:
-        """After one or more updates, the last of which is `step`: seconds they took, and waited for batches of that."""
+        """After updates up to `step`: the seconds they took, and how many of these were spent waiting for batches."""
         ...
 
     def validated(self, step: int, report: ElboReport, best: bool) -> None:
@@ -37,29 +40,29 @@ class Observer(Protocol):
         ...
 
 
-class Bystander:
-    """The observer of a process that leaves the word to the first."""
+class NullObserver:
+    """Ignores all events: the observer of every rank except 0."""
 
     def trained(self, step: int, figures: Mapping[str, float], beta: float, learning_rate: float) -> None:
-        """Say nothing."""
+        """Ignored."""
 
     def paced(self, step: int, seconds: float, waited: float) -> None:
-        """Say nothing."""
+        """Ignored."""
 
     def validated(self, step: int, report: ElboReport, best: bool) -> None:
-        """Say nothing."""
+        """Ignored."""
 
     def placed(self, step: int, posterior: Gaussian) -> None:
-        """Say nothing."""
+        """Ignored."""
 
     @property
     def unlogged(self) -> Mapping[str, float]:
-        """No sums: the first process has them."""
+        """No sums: rank 0 has them."""
         return {}
 
 
 class BestKeeper(Protocol):
-    """Who keeps the best model."""
+    """Keeps the best model."""
 
     def __call__(self, model: LatentModel, step: int, report: ElboReport) -> None:
         """Save the model, which has just had its best validation."""
@@ -67,7 +70,7 @@ class BestKeeper(Protocol):
 
 
 class Interruption(Protocol):
-    """Says whether somebody asked the run to stop."""
+    """True once the run was asked to stop."""
 
     def __bool__(self) -> bool: ...
 

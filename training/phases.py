@@ -1,14 +1,17 @@
-"""What an update trains, and by which beta, where a remedy against posterior collapse changes that: pure functions.
+"""Which weights an update trains, and with which beta: pure functions of the step.
+
+Open this for the remedies against posterior collapse that change the course of a run.
 
 Three remedies change the course of a run:
 - an autoencoder first (`autoencoder_share`; Li et al., 2019, "A Surprisingly Effective Fix for Deep Latent Variable
-  Modeling of Text"): beta 0 and z the posterior mean; then the decoder starts anew;
+  Modeling of Text"): beta 0 and z the posterior mean; then the decoder is re-initialised;
 - a lagging decoder (`lagging_updates`; He et al., 2019, "Lagging Inference Networks and Posterior Collapse in
-  Variational Autoencoders", algorithm 1): so many updates of q(z | x) alone before each of the rest alone.
+  Variational Autoencoders", algorithm 1): this many updates of q(z | x) alone before each
+  update of the other weights alone.
   Numbers are fixed here; He et al. go on until the loss stops falling, and give up once the mutual information stops
   rising;
 - a controller (`kl_target`; Shao et al., 2020, "ControlVAE: Controllable Variational Autoencoder", algorithm 1), which
-  sets beta by the KL that it saw.
+  sets beta by the KL of the updates before.
 """
 
 from __future__ import annotations
@@ -26,10 +29,10 @@ class Phase(NamedTuple):
     """What an update does.
 
     Attributes:
-        beta: weight of the KL; with a controller the most that it may be.
+        beta: weight of the KL; with a controller, its upper limit.
         trained: which weights change: all, phi (inference) or all but phi (generation).
         samples: whether z is drawn; otherwise it is the posterior mean.
-        restarts: whether the decoder starts anew before this update.
+        restarts: whether the decoder is re-initialised before this update.
     """
 
     beta: float
@@ -39,7 +42,7 @@ class Phase(NamedTuple):
 
 
 class Control(NamedTuple):
-    """Where the controller stands.
+    """The state of the controller.
 
     Attributes:
         integral: I, its sum so far.
@@ -50,7 +53,7 @@ class Control(NamedTuple):
     beta: float = 0.0
 
     def after(self, kl: float, config: TrainConfig, limit: float) -> Control:
-        """The state after an update's KL was seen.
+        """The state after an update, by its KL.
 
         With e = target - KL: beta = Kp / (1 + exp(e)) + I, and I falls by Ki e, kept between 0 and `limit`. Where beta
         is at one of these, I does not move on beyond it; the published algorithm holds I wherever the last beta was

@@ -1,6 +1,6 @@
-"""What an update of the sentence VAE is made from: sentences of one length and noise, functions of seed and step.
+"""The training batches of sentences: sentences of one length, a function of seed and step.
 
-Shape legend: B sentences of the whole batch, T their target tokens, Z latent dimensions.
+Shape legend: B sentences of the whole batch, L their tokens, T = L - 1 their targets, Z latent dimensions.
 """
 
 from __future__ import annotations
@@ -11,25 +11,24 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from dialog_cvae.config import SentenceModelConfig
 from dialog_cvae.data.sentences import Sentences, batches_per_epoch, epoch_batches
 from dialog_cvae.model.sentence_vae import SentenceBatch
 from dialog_cvae.nn.devices import moved
+from training.batch import Batch, Extras, MicroBatch, dropout_of, dropped_words, noise, refining_noise, rows_of
 from training.config import TrainConfig
-from training.distributed import ALONE, World
-from training.windows import WORDS, Batch, Extras, MicroBatch, dropout_of, noise, refining_noise, rows_of
+from training.distributed import SINGLE_PROCESS, World
 
 
 @dataclass(frozen=True)
 class SentenceBatches:
-    """The training sentences: a batch is a function of the step, and each process makes its own part of it.
+    """Batches of sentences; see `training.batch.Batches`.
 
     Attributes:
         corpus: training sentences, at least one.
         config: batch size, accumulation, dropout and seed.
-        model: Z, and the widths that dropout is over.
+        model: Z, and the widths of what dropout applies to.
         world: the processes that share each batch.
         device: where batches are put.
     """
@@ -37,7 +36,7 @@ class SentenceBatches:
     corpus: Sentences
     config: TrainConfig
     model: SentenceModelConfig
-    world: World = ALONE
+    world: World = SINGLE_PROCESS
     device: torch.device | str = "cpu"
 
     @property
@@ -56,32 +55,25 @@ class SentenceBatches:
             epoch, position = epoch + 1, 0
 
     def _batch(self, chosen: NDArray[np.int64], step: int) -> Batch:
-        """This process's part of a batch; what is random is drawn for all of it."""
+        """This process's part of the batch of the sentences `chosen` (B,)."""
         config, size = self.config, len(chosen)
         tokens = torch.from_numpy(self.corpus.rows(chosen))  # (B, L)
         targets = tokens.shape[1] - 1
+        # All processes draw the noise of the whole batch, so that it does not depend on their number.
         eps = noise(config.seed, step, (size, self.model.latent_size))
-        dropped = self._dropped_words((size, targets), step)
+        dropped = dropped_words(config, step, (size, targets))
         dropout = None
         if config.dropout:
             widths = (self.model.embedding_size, self.model.decoder_size)
             dropout = dropout_of(config, step, (size, targets), widths)
         refining = refining_noise(config, step, (size, self.model.latent_size))
+        # Then each takes its own rows.
         parts, extras = [], []
-        for rows in self.world.shares(size, config.accumulation):
-            hidden = None if dropped is None else moved(dropped[rows], self.device)
-            own = None if dropout is None else rows_of(dropout, rows, targets, self.device)
-            sentences = SentenceBatch(moved(tokens[rows], self.device), hidden)
-            steps = None if refining is None else moved(refining[:, rows], self.device)
+        for rows in self.world.shards(size, config.accumulation):
+            own_dropped = None if dropped is None else moved(dropped[rows], self.device)
+            own_dropout = None if dropout is None else rows_of(dropout, rows, targets, self.device)
+            own_refining = None if refining is None else moved(refining[:, rows], self.device)
+            sentences = SentenceBatch(moved(tokens[rows], self.device), own_dropped)
             parts.append(MicroBatch(sentences, moved(eps[rows], self.device)))
-            extras.append(Extras(own, steps))
+            extras.append(Extras(own_dropout, own_refining))
         return Batch(size, tuple(parts), tuple(extras))
-
-    def _dropped_words(self, places: tuple[int, int], step: int) -> Tensor | None:
-        """(B, T) where the decoder does not see its input; it always sees `<s>`. None without dropout."""
-        if self.config.word_dropout == 0:
-            return None
-        rng = np.random.default_rng((self.config.seed, step, WORDS))
-        dropped = rng.random(places, dtype=np.float32) < self.config.word_dropout
-        dropped[:, 0] = False
-        return torch.from_numpy(dropped)

@@ -1,7 +1,7 @@
-"""What a run needs to go on exactly where it was: one safetensors file, replaced atomically.
+"""The saved state of a run, from which it resumes exactly: one safetensors file, replaced atomically.
 
 Batches and noise are functions of the seed and the step, so the position in the data and the random state are the step
-itself; with the weights and the optimiser's moments that is everything.
+itself; with the weights and the optimiser's moments that is the whole state. Open this to change what is saved.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from training.stopping import Stopping
 STATE_FILE = Path("state") / "training.safetensors"
 FORMAT = "2"
 _MOMENTS = ("exp_avg", "exp_avg_sq")
-_COUNT = "count"  # of a weight's updates, where not every update of the run was one of it
+_COUNT = "count"  # of a weight's updates, where some updates of the run did not change it
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Progress:
         threads: CPU threads used; results repeat bit for bit at an equal number.
         stopping: the early-stopping rule's state.
         finished: whether the run reached its end.
-        processes: that the batches are shared by; another number changes rounding too.
+        processes: that the batches are divided among; another number changes rounding too.
         unlogged: sums of metrics over the steps since they were last recorded; see `training.observer.Observer`.
         control: the state of the controller of beta.
     """
@@ -92,7 +92,7 @@ def save_state(out: Path, model: nn.Module, optimiser: torch.optim.Adam, progres
 
 
 def load_progress(out: Path) -> Progress:
-    """How far the run in `out` is, by the file's header alone: at once, and without verifying the weights.
+    """The progress of the run in `out`, read from the file's header alone: fast, and without verifying the weights.
 
     Raises:
         CheckpointError: there is no state, or it is broken; the message names the file.
@@ -102,7 +102,7 @@ def load_progress(out: Path) -> Progress:
 
 
 def load_state(out: Path, model: nn.Module, optimiser: torch.optim.Adam) -> Progress:
-    """Put weights and moments back.
+    """Load weights and moments.
 
     Raises:
         CheckpointError: the state is missing, broken or of another model; the message names the file.
@@ -136,7 +136,7 @@ def load_weights(out: Path, model: nn.Module) -> None:
 
 
 def checksum_of(out: Path) -> str:
-    """What tells the saved state of a run from every other, by its file's header alone.
+    """The checksum of a run's saved state, read from its file's header alone.
 
     Raises:
         CheckpointError: there is no state, or it is broken; the message names the file.
@@ -145,16 +145,16 @@ def checksum_of(out: Path) -> str:
         return _metadata(file, out / STATE_FILE)["checksum"]
 
 
-def share_state(world: World, model: nn.Module, optimiser: torch.optim.Adam, step: int) -> None:
-    """Give every process the first one's weights and, after `step` updates, moments."""
-    world.copy_from_lead((*model.parameters(), *model.buffers()))
+def broadcast_state(world: World, model: nn.Module, optimiser: torch.optim.Adam, step: int) -> None:
+    """Broadcast the weights of rank 0 and, after `step` updates, the moments."""
+    world.broadcast((*model.parameters(), *model.buffers()))
     for parameter in model.parameters() if step else ():
-        if parameter not in optimiser.state:  # in another process than the first, or before its first update
+        if parameter not in optimiser.state:  # in other ranks than 0, or before its first update
             optimiser.state[parameter] = {
                 "step": torch.zeros((), device=parameter.device),
                 **{moment: torch.zeros_like(parameter) for moment in _MOMENTS},
             }
-        world.copy_from_lead(optimiser.state[parameter][name] for name in ("step", *_MOMENTS))
+        world.broadcast(optimiser.state[parameter][name] for name in ("step", *_MOMENTS))
 
 
 def _read(out: Path) -> tuple[Progress, dict[str, Tensor]]:
@@ -169,7 +169,7 @@ def _read(out: Path) -> tuple[Progress, dict[str, Tensor]]:
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    """The file of a state; whatever is wrong with its content is a `CheckpointError` that names it."""
+    """The file of a state; any error in its content is a `CheckpointError` that names it."""
     if not path.is_file():
         raise CheckpointError(f"{path}: no saved state there to resume from")
     try:
@@ -187,7 +187,7 @@ def _metadata(file: Any, path: Path) -> dict[str, str]:
 
 
 def _checksum(position: str, tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 of everything that a run goes on from."""
+    """SHA-256 of everything that a run resumes from."""
     digest = hashlib.sha256(position.encode())
     for name in sorted(tensors):
         digest.update(f"{name} {tuple(tensors[name].shape)}".encode())

@@ -1,4 +1,4 @@
-"""When to keep a checkpoint and when to stop: the released code's rule as a pure function of what was seen."""
+"""When to keep a checkpoint and when to stop early: the released code's rule, a pure function of the losses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ STRETCH = 2  # progress after n validations grants patience until 2 n
 
 @dataclass(frozen=True, slots=True)
 class Stopping:
-    """Where the rule stands.
+    """The state of the rule.
 
     Attributes:
         patience: validations after which it stops.

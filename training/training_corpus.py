@@ -1,6 +1,6 @@
-"""The corpus of a run: its text is read only where what training needs of it is not in the cache.
+"""The corpus of a run; its text is read only if the cache lacks something that training needs.
 
-Training needs token ids, a tokenizer and a few lines about the corpus. Each is kept under everything that decides it:
+Training needs token ids, a tokenizer and a few facts about the corpus. Each is cached under everything that decides it:
 the content of the corpus's files, the settings that they are read with, the code that reads them and, for token ids,
 the tokenizer and the topics.
 """
@@ -44,7 +44,7 @@ class Size(Config):
 
 
 class Summary(Config):
-    """What is told of a corpus beside its text.
+    """Facts about a corpus, without its text.
 
     Attributes:
         name, notes, licence: see `dialog_cvae.types.Corpus`.
@@ -64,8 +64,8 @@ class TrainingCorpus:
 
     Args:
         config: names the corpus; not `auto`.
-        kept: where what was made before is found.
-        say: told, in a line, when the text has to be read.
+        kept: cache of earlier results.
+        say: receives a line when the text has to be read.
 
     Raises:
         DataError: here and in what it gives: the corpus is missing or malformed.
@@ -77,14 +77,14 @@ class TrainingCorpus:
         self._version: tuple[tuple[int, int, int], ...] = ()
         self._origin: dict[str, Any] = {}
         self._cache = Cache(None, say)
-        with suppress(OSError):  # whoever reads the text will say what is wrong
+        with suppress(OSError):  # reading the text will report what is wrong
             if self._files and all(path.is_file() for path in self._files):
                 self._version = _version(self._files)
                 self._origin, self._cache = _origin(config, self._files), kept
 
     @cached_property
     def summary(self) -> Summary:
-        """What is told of the corpus."""
+        """Facts about the corpus."""
         return self._get(_SUMMARY, {}, lambda: summarised(self._text))
 
     def tokenizer(self, config: TokenizerConfig) -> Tokenizer:
@@ -127,7 +127,7 @@ class TrainingCorpus:
 
 
 def summarised(corpus: Corpus) -> Summary:
-    """What is told of a corpus that was read."""
+    """The facts about a corpus that was read."""
     sizes, topics = {}, set[str]()
     for split in SPLITS:
         conversations = utterances = 0
@@ -145,7 +145,7 @@ def summarised(corpus: Corpus) -> Summary:
 def fingerprint(*corpora: EncodedCorpus) -> str:
     """Changes with the conversations, their order and split, the tokenizer and the topics.
 
-    It is of what the corpora say about each utterance, whatever types and tables they say it in.
+    It covers the content of each utterance, independently of the arrays' types and layout.
     """
     digest = hashlib.sha256()
     for corpus in corpora:
@@ -256,6 +256,6 @@ def _sha256(files: Sequence[Path]) -> str:
 
 
 def _version(files: Sequence[Path]) -> tuple[tuple[int, int, int], ...]:
-    """Changes when somebody writes to the files, as far as their sizes and times tell."""
+    """Changes when the files do, as far as their sizes and times show."""
     found = (path.stat() for path in files)
     return tuple((status.st_ino, status.st_size, status.st_mtime_ns) for status in found)

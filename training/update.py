@@ -15,11 +15,11 @@ from dialog_cvae.model.latent_model import LatentModel
 from dialog_cvae.model.svi import in_total, refinement
 from dialog_cvae.types import ElboTerms
 from training.adam import GuardedAdam
+from training.batch import Batch, Extras, MicroBatch
 from training.config import TrainConfig
-from training.distributed import ALONE, World
+from training.distributed import SINGLE_PROCESS, World
 from training.objectives import charged, part_names, weighted
 from training.phases import Trained
-from training.windows import Batch, Extras, MicroBatch
 
 
 def figure_names(bow: bool) -> tuple[str, ...]:
@@ -33,11 +33,11 @@ def update(
     batch: Batch,
     config: TrainConfig,
     beta_now: float,
-    world: World = ALONE,
+    world: World = SINGLE_PROCESS,
     interrupted: bool = False,
     trained: Trained = "all",
 ) -> Tensor:
-    """Change the weights by the gradient of a batch; nothing is read back from the device.
+    """Change the weights by the gradient of a batch, without waiting for the device.
 
     Args:
         model: its weights are changed, unless the loss or the gradient of this or an earlier update is not finite.
@@ -94,7 +94,7 @@ def _summed(figures: Tensor, parameters: list[nn.Parameter], world: World) -> Te
     windows, and parts of a batch, then need no special care, and the figures travel along.
     """
     gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-    summed = world.sum(torch.cat((figures, *(gradient.flatten() for gradient in gradients))))
+    summed = world.all_reduce(torch.cat((figures, *(gradient.flatten() for gradient in gradients))))
     figures, *flat = torch.split(summed, [len(figures), *(p.numel() for p in parameters)])
     for parameter, gradient in zip(parameters, flat, strict=True):
         parameter.grad = gradient.view_as(parameter)

@@ -11,7 +11,7 @@ from dialog_cvae.text.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What turns text into ids: the tokenizer, and the topics in the order of their embedding."""
+    """Turns text into ids: the tokenizer, and the topics in the order of their embedding."""
 
     tokenizer: Tokenizer
     topics: tuple[str, ...]

@@ -14,9 +14,7 @@ import torch
 from torch import Tensor
 
 from dialog_cvae.config import SviConfig
-from dialog_cvae.data.batches import EncodedCorpus
-from dialog_cvae.data.sentences import Sentences
-from dialog_cvae.model.latent_model import LatentModel, Refine
+from dialog_cvae.model.latent_model import Examples, LatentModel, Refine
 from dialog_cvae.model.svi import in_effect, noise_of_steps, refinement, without_learning
 from dialog_cvae.nn import distributions
 from dialog_cvae.nn.devices import moved
@@ -63,7 +61,7 @@ class ElboReport(NamedTuple):
 
 def evaluate_elbo(
     model: LatentModel,
-    corpus: EncodedCorpus | Sentences,
+    corpus: Examples,
     *,
     seed: int = 0,
     batch_size: int = 64,
@@ -113,7 +111,7 @@ def evaluate_elbo(
 
 
 @torch.inference_mode()
-def first_posteriors(model: LatentModel, corpus: EncodedCorpus | Sentences, count: int) -> Gaussian:
+def first_posteriors(model: LatentModel, corpus: Examples, count: int) -> Gaussian:
     """q(z | x, c) of the first `count` examples of a corpus, (N, Z), on the CPU."""
     training = model.training
     model.eval()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,19 @@ from dialog_cvae.nn import distributions
 from dialog_cvae.nn.decoder import Dropout
 from dialog_cvae.nn.devices import moved
 from dialog_cvae.types import ElboTerms, Gaussian
+
+
+class Examples(Protocol):
+    """An encoded corpus of examples: windows of conversations, or sentences."""
+
+    @property
+    def responses(self) -> Integers:
+        """(N,) indices of all examples."""
+        ...
+
+    def chunks(self, chosen: Integers, size: int) -> list[Integers]:
+        """Examples in the given order, at most `size` at a time, those that fit in one batch together."""
+        ...
 
 
 class Encoded(NamedTuple):

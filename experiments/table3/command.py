@@ -29,14 +29,15 @@ from experiments.table3.cells import Found, Planned, look, plan
 from experiments.table3.page import Results, assembled
 from experiments.table3.report import JSON_FILE, MARKDOWN_FILE, main_table, write
 from experiments.table3.rows import Bench, Failure, evaluate_rows
-from training import arguments, setup
+from training import arguments
+from training.device import device_of
 from training.folder import BEST_FOLDER
 from training.recipes import RECIPES
 from training.sweep import capacity
+from training.sweep.cell_task import LOG_FILE
 from training.sweep.cells import Cell, parse_seeds
 from training.sweep.run import FitFields, run_sweep
 from training.sweep.runners import on_one_machine
-from training.sweep.task import LOG_FILE
 
 EVALUATIONS = "evaluations"  # folder below --out
 BUILD = "build"
@@ -91,7 +92,7 @@ def _table(argv: Sequence[str] | None) -> int:
     settings = Settings(
         samples=args.samples, importance_samples=args.importance_samples, single_reference=args.single_reference
     )
-    bench = Bench(held_out, settings, args.out / CACHE, _jobs(args, finished), str(setup.device_of(args.device)))
+    bench = Bench(held_out, settings, args.out / CACHE, _jobs(args, finished), str(device_of(args.device)))
     evaluations = evaluate_rows({one.name: one.folder / BEST_FOLDER for one in finished}, bench)
     for one in finished:
         if isinstance(evaluation := evaluations[one.name], Evaluation):

@@ -11,7 +11,7 @@ import pytest
 
 from tests.training.tiny_runs import CONFIG, Fit, Killed, Outcome, conversation, write_corpus
 from training import fit as command_line
-from training.metrics_log import Journal
+from training.metrics_log import MetricsLog
 
 
 @pytest.fixture(scope="session")
@@ -55,15 +55,15 @@ def at_step(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], obje
     """Do something right after a step of the run that comes next."""
 
     def arrange(wanted: int, action: Callable[[], object]) -> None:
-        original = Journal.trained
+        original = MetricsLog.trained
 
-        def trained(self: Journal, step: int, *args: Any) -> None:
+        def trained(self: MetricsLog, step: int, *args: Any) -> None:
             original(self, step, *args)
             if step == wanted:
-                monkeypatch.setattr(Journal, "trained", original)
+                monkeypatch.setattr(MetricsLog, "trained", original)
                 action()
 
-        monkeypatch.setattr(Journal, "trained", trained)
+        monkeypatch.setattr(MetricsLog, "trained", trained)
 
     return arrange
 

@@ -6,9 +6,9 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from training.ahead import Ahead
 
 from training import ahead
-from training.ahead import Ahead
 
 SAFETY_S = 60  # after which a test that would hang fails
 

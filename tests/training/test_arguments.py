@@ -80,13 +80,13 @@ def _at(config: FitConfig, field: str) -> object:
     return found
 
 
-def test_a_field_of_the_other_model_is_told_of(raw_fit: Fit) -> None:
+def test_a_field_of_another_model_is_noted(raw_fit: Fit) -> None:
     toy = raw_fit("--recipe", "toy", "--bow", "--max-steps", 4, "--out", "toy")
     assert toy.status == 0
-    assert "note: model.bow is without effect on toy, a corpus of sentences: see sentence.*\n" in toy.out
+    assert "note: model.bow has no effect on toy, a corpus of sentences: see sentence.*\n" in toy.out
     talk = raw_fit("--recipe", "sample", "--data", "sample", "--sentence.skip", "--max-steps", 4, "--out", "talk")
-    assert "note: sentence.skip is without effect on sample, a corpus of conversations: see model.*\n" in talk.out
-    assert "without effect" not in raw_fit("--out", "toy", "--resume").out
+    assert "note: sentence.skip has no effect on sample, a corpus of conversations: see model.*\n" in talk.out
+    assert "no effect" not in raw_fit("--out", "toy", "--resume").out
 
 
 def test_later_layers_win(raw_fit: Fit, tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_recipes_are_whole_and_survive_json(name: str) -> None:
     assert FitConfig.model_validate_json(config.model_dump_json()) == config
     assert FitConfig.model_validate(config.model_dump(mode="json")) == config
     assert arguments.differences(config, config) == {}
-    total = config.train.total_steps(200_000)
+    total = config.train.total_steps(config.train.steps_per_epoch(200_000))
     config.beta.check(total)
     config.learning_rate.check(total)
 
@@ -231,5 +231,6 @@ def test_the_papers_recipe_is_the_default_and_the_papers() -> None:
 )
 def test_durations(train: dict[str, int], windows: int, total: int, interval: int) -> None:
     config = arguments.layered(FitConfig(), {"train": train}).train
-    assert config.total_steps(windows) == total
-    assert config.validation_interval(windows) == interval
+    per_epoch = config.steps_per_epoch(windows)
+    assert config.total_steps(per_epoch) == total
+    assert config.validation_interval(per_epoch) == interval

@@ -27,12 +27,12 @@ from tests.training.tiny_runs import Fit, Outcome, metrics, state
 from training import loop
 from training import update as training_update
 from training.config import TrainConfig
-from training.distributed import ALONE, World, who
-from training.metrics_log import Journal
+from training.dialog_batches import DialogBatches
+from training.distributed import SINGLE_PROCESS, World, world_from_environment
+from training.metrics_log import MetricsLog
 from training.objectives import Objective, weighted
-from training.observer import Bystander
+from training.observer import NullObserver
 from training.state import load_progress
-from training.windows import Windows
 
 Start = Callable[..., list[Outcome]]
 
@@ -98,7 +98,7 @@ def _files(out: Path) -> set[str]:
 
 def _after(step: int, act: Callable[[], object]) -> None:
     """Do something in this process right after a step."""
-    for observer in (Journal, Bystander):
+    for observer in (MetricsLog, NullObserver):
 
         def trained(self: Any, now: int, *rest: Any, original: Any = observer.trained) -> None:
             original(self, now, *rest)
@@ -269,7 +269,7 @@ def test_two_machines_need_no_folder_in_common(
 @settings(derandomize=True, deadline=None)
 @given(st.integers(0, 99), st.integers(1, 9), st.integers(1, 5))
 def test_parts_are_the_whole_in_order_and_nearly_equal(items: int, size: int, pieces: int) -> None:
-    shares = [part for rank in range(size) for part in World(rank, size).shares(items, pieces)]
+    shares = [part for rank in range(size) for part in World(rank, size).shards(items, pieces)]
     assert [item for part in shares for item in range(items)[part]] == list(range(items))
     lengths = [part.stop - part.start for part in shares]
     assert min(lengths, default=1) > 0
@@ -281,8 +281,8 @@ def test_processes_share_each_batch_without_overlap(encoded: EncodedCorpus, size
     config = TrainConfig(batch_size=5, accumulation=accumulation, condition_dropout=0.3, word_dropout=0.4, segment=3)
     model = ModelConfig(max_context=4, latent_size=2)
     steps = config.steps_per_epoch(encoded.windows) + 2  # beyond the last batch, which is smaller
-    whole = islice(Windows(encoded, config.model_copy(update={"accumulation": 1}), model).from_step(0), steps)
-    ranks = [Windows(encoded, config, model, World(rank, size)).from_step(0) for rank in range(size)]
+    whole = islice(DialogBatches(encoded, config.model_copy(update={"accumulation": 1}), model).from_step(0), steps)
+    ranks = [DialogBatches(encoded, config, model, World(rank, size)).from_step(0) for rank in range(size)]
     for expected, *found in zip(whole, *(islice(batches, steps) for batches in ranks), strict=True):
         assert {batch.size for batch in found} == {expected.size}
         parts = [part for batch in found for part in batch.parts]
@@ -302,8 +302,8 @@ def test_processes_share_each_batch_without_overlap(encoded: EncodedCorpus, size
 @pytest.mark.parametrize(
     ("environment", "world"),
     [
-        ({}, ALONE),
-        ({"RANK": "3"}, ALONE),
+        ({}, SINGLE_PROCESS),
+        ({"RANK": "3"}, SINGLE_PROCESS),
         ({"RANK": "0", "WORLD_SIZE": "1"}, World(0, 1, 0, 1)),
         ({"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}, World(3, 4, 1, 2)),
         ({"RANK": "3", "WORLD_SIZE": "4"}, World(3, 4, 0, 1)),
@@ -311,7 +311,7 @@ def test_processes_share_each_batch_without_overlap(encoded: EncodedCorpus, size
     ],
 )
 def test_who_a_process_is(environment: dict[str, str], world: World) -> None:
-    assert who(environment) == world
+    assert world_from_environment(environment) == world
 
 
 @pytest.mark.parametrize(
@@ -329,16 +329,16 @@ def test_who_a_process_is(environment: dict[str, str], world: World) -> None:
 def test_an_impossible_place_among_the_processes_is_refused(name: str, value: str, limit: str) -> None:
     environment = {"RANK": "0", "WORLD_SIZE": "2", name: value}
     with pytest.raises(ConfigError, match=f"^{name}: must be a whole number, {limit}, but is '{value}'$"):
-        who(environment)
+        world_from_environment(environment)
 
 
 def test_each_process_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     first, second, third = (World(rank, 3, rank, 3) for rank in range(3))
-    assert [world.device_name("auto") for world in (ALONE, first, second)] == ["auto", "cuda:0", "cuda:1"]
+    assert [world.device_name("auto") for world in (SINGLE_PROCESS, first, second)] == ["auto", "cuda:0", "cuda:1"]
     assert second.device_name("cuda") == "cuda:1"
     assert third.device_name("cpu") == "cpu"
-    assert ALONE.device_name("cuda:1") == "cuda:1"
+    assert SINGLE_PROCESS.device_name("cuda:1") == "cuda:1"
     with pytest.raises(ConfigError, match=r"^device: 3 processes on a machine of 2 CUDA devices; start at most 2"):
         third.device_name("auto")
     with pytest.raises(ConfigError, match=r"^device: cuda:1 is one device for 3 processes; give cuda$"):

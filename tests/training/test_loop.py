@@ -22,18 +22,19 @@ from dialog_cvae.model.cvae import CVAE
 from dialog_cvae.nn.distributions import sample
 from dialog_cvae.types import ElboTerms
 from training.adam import GuardedAdam
+from training.batch import Batch, noise
 from training.config import TrainConfig
+from training.device import device_of
+from training.dialog_batches import DialogBatches
 from training.objectives import part_names, weighted
-from training.setup import device_of
 from training.state import STATE_FILE, Progress, load_progress, load_state, save_state
 from training.stopping import Stopping
 from training.update import figure_names, update
-from training.windows import Batch, Windows, noise
 
 
 def _update(model: CVAE, optimiser: GuardedAdam, encoded: EncodedCorpus, **fields: float) -> dict[str, float]:
     config = TrainConfig.model_validate({"batch_size": 5} | fields)
-    batch = next(Windows(encoded, config, model.config).from_step(0))
+    batch = next(DialogBatches(encoded, config, model.config).from_step(0))
     return dict(zip(figure_names(model.config.bow), update(model, optimiser, batch, config, 0.5).tolist(), strict=True))
 
 
@@ -138,7 +139,7 @@ def _on_device(model: CVAE, optimiser: GuardedAdam, batch: Batch) -> Iterator[Te
 def test_nothing_is_read_back_in_an_update(tiny_model: CVAE, encoded: EncodedCorpus) -> None:
     optimiser = GuardedAdam(tiny_model.parameters(), lr=0.1)
     config = TrainConfig(batch_size=5, accumulation=2, word_dropout=0.3)
-    first, second = islice(Windows(encoded, config, tiny_model.config).from_step(0), 2)
+    first, second = islice(DialogBatches(encoded, config, tiny_model.config).from_step(0), 2)
     update(tiny_model, optimiser, first, config, 0.5)  # creates the moments
     with _NothingReadBack(_on_device(tiny_model, optimiser, second)):
         figures = update(tiny_model, optimiser, second, config, 0.5)
@@ -153,7 +154,7 @@ def test_a_gpu_is_never_waited_for_in_an_update(tiny_model: CVAE, encoded: Encod
     model = tiny_model.to("cuda")
     optimiser = GuardedAdam(model.parameters(), lr=0.1)
     config = TrainConfig(batch_size=5, accumulation=accumulation)
-    batches = Windows(encoded, config, model.config, device=torch.device("cuda")).from_step(0)
+    batches = DialogBatches(encoded, config, model.config, device=torch.device("cuda")).from_step(0)
     update(model, optimiser, next(batches), config, 0.5)  # creates the moments, loads kernels
     torch.cuda.set_sync_debug_mode("error")
     try:
@@ -167,7 +168,8 @@ def test_word_dropout_hides_a_share_of_the_decoders_inputs_and_nothing_else(enco
     model = ModelConfig(latent_size=2)
     config = TrainConfig(batch_size=500, word_dropout=0.25)
     seen, dropped = (
-        next(Windows(encoded, c, model).from_step(0)).parts[0].windows for c in (TrainConfig(batch_size=500), config)
+        next(DialogBatches(encoded, c, model).from_step(0)).parts[0].windows
+        for c in (TrainConfig(batch_size=500), config)
     )
     assert seen.dropped is None
     assert dropped.dropped is not None
@@ -175,7 +177,7 @@ def test_word_dropout_hides_a_share_of_the_decoders_inputs_and_nothing_else(enco
     assert torch.equal(dropped.inputs, torch.where(dropped.dropped, 0, seen.inputs))
     assert torch.equal(dropped.inputs[:, 0], seen.inputs[:, 0])  # <s> is no word
     assert float(dropped.dropped[:, 1:].float().mean()) == pytest.approx(0.25, abs=0.08)
-    again = Windows(encoded, config, model).from_step(0)
+    again = DialogBatches(encoded, config, model).from_step(0)
     assert torch.equal(next(again).parts[0].windows.dropped, dropped.dropped)
     assert not torch.equal(next(again).parts[0].windows.dropped, dropped.dropped)
 
@@ -183,7 +185,9 @@ def test_word_dropout_hides_a_share_of_the_decoders_inputs_and_nothing_else(enco
 @torch.no_grad()
 def test_a_dropped_word_is_a_zero_vector_to_the_decoder(tiny_model: CVAE, encoded: EncodedCorpus) -> None:
     tiny_model.embedding.weight[0] = 0  # as in any model that was not filled with noise
-    (part,) = next(Windows(encoded, TrainConfig(batch_size=4, word_dropout=1.0), tiny_model.config).from_step(0)).parts
+    (part,) = next(
+        DialogBatches(encoded, TrainConfig(batch_size=4, word_dropout=1.0), tiny_model.config).from_step(0)
+    ).parts
     found = tiny_model(part.windows, part.noise).reconstruction
     terms = tiny_model.encode(part.windows._replace(dropped=None))
     z = sample(tiny_model.posterior(terms), part.noise)

@@ -17,7 +17,7 @@ from dialog_cvae.model.elbo import ElboReport
 from tests.training.tiny_runs import metrics
 from training.config import FitConfig, TrainConfig
 from training.learning_curves import draw_learning_curves
-from training.metrics_log import Journal, hardly_uses_z, read_metrics, remedies
+from training.metrics_log import MetricsLog, hardly_uses_z, read_metrics, remedies
 from training.schedules import BetaSchedule
 from training.state import Progress
 from training.stopping import Stopping
@@ -34,19 +34,19 @@ def _config(*, log_every: int = 1, stop: float = 1.0, **beta: Any) -> FitConfig:
     return FitConfig(train=TrainConfig(log_every=log_every), beta=BetaSchedule(stop=stop, **beta))
 
 
-def _train(journal: Journal, first: int, last: int, beta: float = 1.0) -> None:
+def _train(log: MetricsLog, first: int, last: int, beta: float = 1.0) -> None:
     for step in range(first, last + 1):
         figures = {"loss": float(step), "reconstruction": float(step), "kl": 0.5, "gradient_norm": 2.0 * step}
-        journal.trained(step, figures, beta, 1e-3)
+        log.trained(step, figures, beta, 1e-3)
 
 
 def test_records_are_means_since_the_last_one(tmp_path: Path) -> None:
-    with Journal(tmp_path, _progress(), _config(log_every=4)) as journal:
-        _train(journal, 1, 6)
-        assert journal.unlogged == {"steps": 2, "loss": 11, "gradient_norm": 22, "reconstruction": 11, "kl": 1}
-    with Journal(tmp_path, _progress(6, journal.unlogged), _config(log_every=4)) as journal:
-        _train(journal, 7, 8)
-        assert journal.unlogged == {}
+    with MetricsLog(tmp_path, _progress(), _config(log_every=4)) as log:
+        _train(log, 1, 6)
+        assert log.unlogged == {"steps": 2, "loss": 11, "gradient_norm": 22, "reconstruction": 11, "kl": 1}
+    with MetricsLog(tmp_path, _progress(6, log.unlogged), _config(log_every=4)) as log:
+        _train(log, 7, 8)
+        assert log.unlogged == {}
     records = metrics(tmp_path, "train")
     assert [(r["step"], r["loss"], r["gradient_norm"], r["kl"]) for r in records] == [
         (4, 2.5, 5, 0.5),
@@ -55,13 +55,13 @@ def test_records_are_means_since_the_last_one(tmp_path: Path) -> None:
 
 
 def test_speed_is_recorded_apart_from_the_metrics(tmp_path: Path) -> None:
-    with Journal(tmp_path, _progress(), _config(log_every=4)) as journal:
-        _train(journal, 1, 2)
-        journal.paced(2, 1.0, 0.25)
-        _train(journal, 3, 4)
-        journal.paced(4, 3.0, 0.75)
-        _train(journal, 5, 8)
-        journal.paced(8, 2.0, 0.0)
+    with MetricsLog(tmp_path, _progress(), _config(log_every=4)) as log:
+        _train(log, 1, 2)
+        log.paced(2, 1.0, 0.25)
+        _train(log, 3, 4)
+        log.paced(4, 3.0, 0.75)
+        _train(log, 5, 8)
+        log.paced(8, 2.0, 0.0)
     lines = (tmp_path / "speed.jsonl").read_text().splitlines()
     expected = {"kind": "speed", "step": 4, "seconds_per_update": 1.0, "data_wait": 0.25}
     assert [json.loads(line) for line in lines] == [
@@ -69,15 +69,15 @@ def test_speed_is_recorded_apart_from_the_metrics(tmp_path: Path) -> None:
         expected | {"step": 8, "seconds_per_update": 0.5, "data_wait": 0.0},
     ]
     assert {record["kind"] for record in read_metrics(tmp_path)} == {"train"}
-    with Journal(tmp_path, _progress(6), _config(log_every=4)):
+    with MetricsLog(tmp_path, _progress(6), _config(log_every=4)):
         assert (tmp_path / "speed.jsonl").read_text().splitlines() == lines[:1]
 
 
 def test_records_after_the_state_are_dropped(tmp_path: Path) -> None:
-    with Journal(tmp_path, _progress(), _config()) as journal:
-        _train(journal, 1, 5)
-        journal.validated(5, HEALTHY, True)
-    with Journal(tmp_path, _progress(3), _config()):
+    with MetricsLog(tmp_path, _progress(), _config()) as log:
+        _train(log, 1, 5)
+        log.validated(5, HEALTHY, True)
+    with MetricsLog(tmp_path, _progress(3), _config()):
         assert [record["step"] for record in read_metrics(tmp_path)] == [1, 2, 3]
 
 
@@ -112,11 +112,11 @@ def test_a_half_written_record_at_the_end_is_left_out(tmp_path: Path) -> None:
 def test_collapse_is_warned_of_with_advice(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], report: ElboReport, beta: float, full_beta: float, warned: bool
 ) -> None:
-    with Journal(tmp_path, _progress(), _config(stop=full_beta)) as journal:
-        _train(journal, 1, 1, beta)
-        journal.validated(1, report, False)
-        _train(journal, 2, 2, beta)
-        journal.validated(2, report, False)
+    with MetricsLog(tmp_path, _progress(), _config(stop=full_beta)) as log:
+        _train(log, 1, 1, beta)
+        log.validated(1, report, False)
+        _train(log, 2, 2, beta)
+        log.validated(2, report, False)
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning: ")]
     assert len(lines) == warned  # once, not at each validation
     for line in lines:
@@ -149,17 +149,17 @@ def test_advice_is_what_the_run_does_not_do_yet(config: FitConfig, expected: lis
 
 
 def test_a_collapse_that_comes_back_is_warned_of_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with Journal(tmp_path, _progress(), _config()) as journal:
+    with MetricsLog(tmp_path, _progress(), _config()) as log:
         for step, report in enumerate((COLLAPSED, HEALTHY, COLLAPSED), start=1):
-            _train(journal, step, step)
-            journal.validated(step, report, False)
+            _train(log, step, step)
+            log.validated(step, report, False)
     assert capsys.readouterr().out.count("warning: ") == 2
 
 
 def test_figures_that_are_not_finite_are_null_and_a_gap_in_the_curves(tmp_path: Path) -> None:
-    with Journal(tmp_path, _progress(), _config()) as journal:
-        _train(journal, 1, 1)
-        journal.validated(1, HEALTHY._replace(rec_perplexity=math.inf, kl=math.nan), True)
+    with MetricsLog(tmp_path, _progress(), _config()) as log:
+        _train(log, 1, 1)
+        log.validated(1, HEALTHY._replace(rec_perplexity=math.inf, kl=math.nan), True)
     (record,) = metrics(tmp_path, "valid")
     assert (record["rec_perplexity"], record["kl"], record["elbo"]) == (None, None, -34.0)
     assert "bag_of_words" not in record
@@ -171,9 +171,9 @@ def test_a_terminal_gets_a_bar_with_terms_and_beta(tmp_path: Path, monkeypatch: 
     terminal = io.StringIO()
     monkeypatch.setattr(terminal, "isatty", lambda: True)
     monkeypatch.setattr(sys, "stdout", terminal)
-    with Journal(tmp_path, _progress(), _config()) as journal:
-        _train(journal, 1, 3, beta=0.25)
-        journal.validated(3, HEALTHY, True)
+    with MetricsLog(tmp_path, _progress(), _config()) as log:
+        _train(log, 1, 3, beta=0.25)
+        log.validated(3, HEALTHY, True)
     shown = terminal.getvalue()
     assert "\r" in shown
     assert "3/100" in shown

@@ -25,10 +25,11 @@ from dialog_cvae.types import Gaussian
 from tests.conftest import make_model
 from tests.training.tiny_runs import Fit, assert_same_run
 from training.adam import GuardedAdam
+from training.batch import Batch, Extras, MicroBatch
 from training.config import TrainConfig
+from training.dialog_batches import DialogBatches
 from training.sentence_batches import SentenceBatches
 from training.update import terms_of, update
-from training.windows import Batch, Extras, MicroBatch, Windows
 
 TEXTS = ["a b", "b c a", "c b", "a c", "b b b", "c a d", "d a", "a b c d", "b a"]
 STEPS = {"steps": 3, "rate": 0.5, "clip_norm": 0.6}
@@ -55,7 +56,7 @@ def made(request: pytest.FixtureRequest, known: Tokenizer, tiny_config: ModelCon
             if model.mean_norm is not None:  # by running statistics: a batch that is divided has no others of its own
                 model.eval()
                 model.mean_norm.running_variance.fill_(0.3)
-            return model, next(Windows(encoded, config, model.config).from_step(0)), config
+            return model, next(DialogBatches(encoded, config, model.config).from_step(0)), config
         torch.manual_seed(3)
         sizes = SentenceModelConfig(embedding_size=5, encoder_size=6, decoder_size=7, latent_size=3, initial_range=0.8)
         batches = SentenceBatches(Sentences.of(corpus), config, sizes)

@@ -20,19 +20,20 @@ from eval import dialog
 from tests.training.processes import together
 from tests.training.tiny_runs import Fit, assert_same_run, metrics
 from training.adam import GuardedAdam
+from training.batch import Batch
 from training.config import TrainConfig
+from training.dialog_batches import DialogBatches
 from training.loop import restart
 from training.objectives import hinged, weighted
 from training.phases import Control, Phase, Trained, phase
 from training.schedules import BetaSchedule, beta
 from training.state import load_progress
 from training.update import update
-from training.windows import Batch, Windows
 
 
 def _batch(encoded: EncodedCorpus, model: CVAE, **fields: Any) -> tuple[Batch, TrainConfig]:
     config = TrainConfig.model_validate({"batch_size": 6} | fields)
-    return next(Windows(encoded, config, model.config).from_step(0)), config
+    return next(DialogBatches(encoded, config, model.config).from_step(0)), config
 
 
 def test_free_bits_are_the_maximum_by_example_or_by_dimension() -> None:
@@ -102,14 +103,14 @@ def test_dropout_zeroes_its_share_keeps_the_mean_and_is_a_function_of_seed_and_s
     tiny_model: CVAE, encoded: EncodedCorpus
 ) -> None:
     config = TrainConfig(batch_size=30, dropout=0.25)
-    batches = Windows(encoded, config, tiny_model.config).from_step(0)
+    batches = DialogBatches(encoded, config, tiny_model.config).from_step(0)
     first, second = next(batches).extras[0].dropout, next(batches).extras[0].dropout
     assert first is not None
     assert second is not None
     for multipliers in first:
         assert sorted(multipliers.unique().tolist()) == pytest.approx([0, 4 / 3])
         assert float((multipliers == 0).float().mean()) == pytest.approx(0.25, abs=0.06)
-    again = next(Windows(encoded, config, tiny_model.config).from_step(1)).extras[0].dropout
+    again = next(DialogBatches(encoded, config, tiny_model.config).from_step(1)).extras[0].dropout
     assert again is not None
     assert all(torch.equal(one, other) for one, other in zip(second, again, strict=True))
     assert not torch.equal(first.inputs[:5, :2], second.inputs[:5, :2])

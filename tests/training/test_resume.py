@@ -74,9 +74,9 @@ def test_second_interrupt_stops_at_once_without_a_traceback(fit: Fit, at_step: A
 
 def test_real_kill_9_of_a_real_process(fit: Fit, corpus_file: Path, config_file: Path, whole_run: Path) -> None:
     script = (
-        "import os, signal, sys; from training import fit; from training.metrics_log import Journal; "
-        "trained = Journal.trained; "
-        "Journal.trained = lambda self, step, *rest: "
+        "import os, signal, sys; from training import fit; from training.metrics_log import MetricsLog; "
+        "trained = MetricsLog.trained; "
+        "MetricsLog.trained = lambda self, step, *rest: "
         "(trained(self, step, *rest), step == 10 and os.kill(os.getpid(), signal.SIGKILL)); "
         "sys.exit(fit.main())"
     )
@@ -319,7 +319,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_last_good_state(
         complaint = fit("--out", "run").complaint
     assert complaint.startswith("step 7: loss or gradient is not finite (loss nan: reconstruction ")
     assert "the state after step 6 is in run/state" in complaint
-    assert complaint.endswith("start anew, or by --init run/best, with a lower learning rate")
+    assert complaint.endswith("start again, or from --init run/best, with a lower learning rate")
     assert load_progress(Path("run")).step == 6
     assert all(bool(torch.isfinite(tensor).all()) for tensor in state(Path("run")).values())
     assert fit("--out", "run", "--resume").status == 0
@@ -330,8 +330,8 @@ def test_a_loss_that_is_not_finite_stops_with_the_last_good_state(
 def test_figures_may_be_read_later_without_changing_the_run(
     fit: Fit, at_step: AtStep, whole_run: Path, monkeypatch: pytest.MonkeyPatch, often: int
 ) -> None:
-    monkeypatch.setitem(loop.UNREAD_AT_MOST, "cpu", 1000)  # both as on a GPU
-    monkeypatch.setitem(loop.BATCHES_AHEAD, "cpu", 3)
+    monkeypatch.setitem(loop.MAX_PENDING, "cpu", 1000)  # both as on a GPU
+    monkeypatch.setitem(loop.PREFETCHED_BATCHES, "cpu", 3)
     log_every = ("--train.log-every", often, "--train.validate-every", 12, "--train.save-every", 100)
     with monkeypatch.context() as patch:
         _not_finite_at(patch, 7)
@@ -354,7 +354,7 @@ def test_a_learning_rate_that_explodes_is_said_so_and_leaves_a_finite_state(fit:
     step = load_progress(Path("run")).step
     assert f"the state after step {step} is in run/state" in complaint
     assert not Path("run/best").exists()
-    assert complaint.endswith("start anew with a lower learning rate")
+    assert complaint.endswith("start again with a lower learning rate")
     assert all(bool(torch.isfinite(tensor).all()) for tensor in state(Path("run")).values())
 
 

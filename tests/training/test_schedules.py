@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from training.schedules import BetaSchedule, LearningRateSchedule, beta, draw, learning_rate, main
+from training.schedule_plots import draw, main
+from training.schedules import BetaSchedule, LearningRateSchedule, beta, learning_rate
 
 SHAPES = ("linear", "sigmoid", "cosine")
 RELEASED = {"cycle_steps": 5148, "ratio": 2 / 3, "warmup_steps": 10_000, "first_step": 1}

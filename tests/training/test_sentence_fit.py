@@ -62,7 +62,7 @@ def test_the_toy_learns_and_its_checkpoint_is_of_sentences(raw_fit: Fit) -> None
     assert again.status == 0
     assert metrics(Path("more"), "valid")[0]["elbo"] > elbo[0] + 1
     refused = raw_fit("--data", "sample", "--init", "run/best", "--out", "other")
-    assert "init: the checkpoint is of sentences, but corpus sample is of conversations" in refused.complaint
+    assert "init: the checkpoint was fitted on sentences, but corpus sample holds conversations" in refused.complaint
 
 
 def test_the_language_model_is_latent_size_0(raw_fit: Fit) -> None:

@@ -25,7 +25,7 @@ from dialog_cvae.text.tokenizer import Tokenizer
 from dialog_cvae.types import Corpus
 from tests.training.tiny_runs import Fit, assert_same_run, conversation, write_corpus
 from training import training_corpus
-from training.metrics_log import Journal
+from training.metrics_log import MetricsLog
 from training.training_corpus import SPLITS, Size, TrainingCorpus, fingerprint
 from training.vocabulary import Vocabulary
 
@@ -293,16 +293,16 @@ def test_memory_stays_flat_over_epochs(fit: Fit, monkeypatch: pytest.MonkeyPatch
     epochs, per_epoch = 16, 22
     blocks: list[int] = []
     resident: list[int] = []
-    original = Journal.validated
+    original = MetricsLog.validated
 
-    def validated(self: Journal, *arguments: Any) -> None:
+    def validated(self: MetricsLog, *arguments: Any) -> None:
         original(self, *arguments)
         gc.collect()
         blocks.append(sys.getallocatedblocks())
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         resident.append(pages * os.sysconf("SC_PAGE_SIZE"))
 
-    monkeypatch.setattr(Journal, "validated", validated)
+    monkeypatch.setattr(MetricsLog, "validated", validated)
     options = {"batch-size": 2, "max-steps": epochs * per_epoch, "validate-every": per_epoch, "save-every": 1000}
     outcome = fit("--out", "run", *(f"--train.{name}={value}" for name, value in options.items()))
     assert f"43 windows, {epochs * per_epoch} steps" in outcome.out

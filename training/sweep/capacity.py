@@ -12,9 +12,8 @@ import joblib
 import torch
 
 from dialog_cvae.config import ModelConfig, SentenceModelConfig
-from dialog_cvae.model.cvae import CVAE
-from dialog_cvae.model.sentence_vae import SentenceVAE
 from training.config import FitConfig
+from training.task import Task, task_of
 
 # A fit of the paper's model on Switchboard takes 0.9 GB at its highest; `fit_bytes` accounts for 0.3 GB of them.
 PROCESS_BYTES = 700 * 2**20  # interpreter, PyTorch and the encoded corpus
@@ -46,16 +45,16 @@ def cells_by_gpu(fit: int, free: int) -> int:
 def fit_bytes(config: FitConfig) -> int:
     """An estimate of what weights, optimiser and a batch take, beside what every process takes."""
     words = config.tokenizer.vocab_size
-    logits = config.train.batch_size * config.max_tokens * words
-    return _FLOAT * (_COPIES * parameters(config.sizes, words) + _LOGITS * logits)
+    logits = config.train.batch_size * task_of(config).max_tokens(config) * words
+    return _FLOAT * (_COPIES * parameters(task_of(config), config.sizes, words) + _LOGITS * logits)
 
 
 @functools.cache  # a sweep asks for every seed
-def parameters(sizes: ModelConfig | SentenceModelConfig, words: int) -> int:
+def parameters(task: Task, sizes: ModelConfig | SentenceModelConfig, words: int) -> int:
     """Numbers in the weights of a model, less its topics."""
     with torch.device("meta"):  # shapes alone
-        model = CVAE(sizes, words, 0) if isinstance(sizes, ModelConfig) else SentenceVAE(sizes, words)
-        return sum(int(weight.numel()) for weight in model.parameters())
+        model = task.build(sizes, words, 0)
+    return sum(int(weight.numel()) for weight in model.parameters())
 
 
 def free_memory() -> int | None:

@@ -20,7 +20,7 @@ from urllib.parse import quote
 from dialog_cvae.data.corpora import resolve
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.storage.checkpoint import Checkpoint, Provenance
-from training import arguments, folder
+from training import arguments, folder, plan, resume
 from training.arguments import DURATIONS, SHORT_NAMES
 from training.config import FitConfig
 from training.folder import BEST_FOLDER, CONFIG_FILE
@@ -84,7 +84,7 @@ class Cell:
         return options if self.init is None else (*options, f"--init={self.init}")
 
     def command(self, folder: Path) -> str:
-        """What anyone can type to fit this cell."""
+        """The command line that fits this cell."""
         return shlex.join(["python", "-m", "training.fit", *self.options, f"--out={folder}"])
 
     def standing(self, out: Path) -> Standing:
@@ -98,7 +98,7 @@ class Cell:
         if not (path / STATE_FILE).exists() and not (path / BEST_FOLDER).exists():
             folder.new_out(path, self.config)
             return "new"
-        folder.stored_run(path, self.config, [], self.init)
+        resume.stored_run(path, self.config, [], self.init)
         if (origin := folder.stored_start(path).origin) != self.origin:
             raise ConfigError(
                 f"init: the run in {path} was started {_from(origin)}, but one {_from(self.origin)} was asked for"
@@ -117,7 +117,7 @@ def grid(
     *layers: Mapping[str, Any],
     init: Path | None = None,
 ) -> list[Cell]:
-    """Every combination of the axes' values, for each seed; all variants of a seed stand before the next seed.
+    """Every combination of the axes' values, for each seed; all variants of a seed come before the next seed.
 
     Args:
         recipe: a recipe's name.
@@ -127,8 +127,7 @@ def grid(
         init: checkpoint that every cell starts from.
 
     Raises:
-        ConfigError: a field is unknown or out of range, stands twice, or contradicts another; or there are too many
-            cells.
+        ConfigError: a field is unknown, duplicate or out of range, or contradicts another; or there are too many cells.
     """
     axes = sorted(axes, key=lambda axis: short_name(axis.field))
     _check_axes(axes, seeds)
@@ -140,7 +139,7 @@ def grid(
     cells = [_with_seed(variant, seed) for seed in seeds for variant in variants]
     counts = Counter(cell.name for cell in cells)
     if twice := next((name for name, count in counts.items() if count > 1), None):
-        raise ConfigError(f"vary: {twice} stands there more than once")
+        raise ConfigError(f"vary: duplicate cell {twice}")
     if long := next((name for name in counts if len(name) > MAX_NAME), None):
         raise ConfigError(f"vary: a cell's name may have {MAX_NAME} characters, but {long} has {len(long)}")
     return cells
@@ -171,7 +170,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     """A number N for the seeds 0 to N - 1, or the seeds themselves: `0,1,7`, or a single one as `7,`.
 
     Raises:
-        ConfigError: it is neither, or a seed stands there twice.
+        ConfigError: it is neither, or a seed is duplicate.
     """
     parts = text.removesuffix(",").split(",")
     if not all(re.fullmatch(r" *[0-9]{1,19} *", part) for part in parts):
@@ -179,7 +178,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     numbers = tuple(int(part) for part in parts)
     if "," in text:
         if len(set(numbers)) < len(numbers):
-            raise ConfigError(f"seeds: each must stand there once, but they are {text!r}")
+            raise ConfigError(f"seeds: duplicate seed in {text!r}")
         return numbers
     if not 1 <= numbers[0] <= MAX_CELLS:
         raise ConfigError(f"seeds: their number must be from 1 to {MAX_CELLS}, but is {numbers[0]}")
@@ -196,7 +195,7 @@ def seeds_option(seeds: Sequence[int]) -> str:
 def _check_axes(axes: Sequence[Axis], seeds: Sequence[int]) -> None:
     counts = Counter(axis.field for axis in axes)
     if twice := next((name for name, count in counts.items() if count > 1), None):
-        raise ConfigError(f"vary: {short_name(twice)} stands there more than once; give all its values together")
+        raise ConfigError(f"vary: duplicate {short_name(twice)}; give all its values together")
     count = math.prod((len(seeds), *(len(axis.values) for axis in axes)))
     if count > MAX_CELLS:
         raise ConfigError(f"vary, seeds: a sweep has at most {MAX_CELLS} cells, but this one has {count}")
@@ -215,7 +214,7 @@ def _variant(
         varied = arguments.merge(varied, _nested(name, None if value == "None" else value))
     config = arguments.layered(arguments.recipe(recipe), *layers, varied)
     if checkpoint is not None:
-        config = folder.like_checkpoint(config, checkpoint, [*layers, varied])
+        config = plan.like_checkpoint(config, checkpoint, [*layers, varied])
     train = config.train.model_copy(update={"threads": config.train.threads or DEFAULT_THREADS})
     config = config.model_copy(update={"corpus": resolve(config.corpus), "train": train})
     values = arguments.flat(config.model_dump(mode="json"))
@@ -239,7 +238,7 @@ def _from(origin: Provenance | None) -> str:
 
 
 def short_name(name: str) -> str:
-    """The option that people use for a dotted field."""
+    """The shortest option for a dotted field."""
     return _SHORT.get(name, name).replace("_", "-")
 
 

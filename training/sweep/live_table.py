@@ -21,8 +21,8 @@ from rich.table import Table
 from dialog_cvae.errors import DialogCvaeError
 from training.metrics_log import read_metrics
 from training.state import load_progress
+from training.sweep.cell_task import LOG_FILE, Ending
 from training.sweep.cells import Cell, Standing
-from training.sweep.task import LOG_FILE, Ending
 
 REFRESH_SECONDS = 1.0
 PACE_RECORDS = 20  # recent records of metrics that the speed is measured over
@@ -226,7 +226,7 @@ class LiveTable:
 
 
 def duration(seconds: float | None) -> str:
-    """Roughly so long, for people; empty where it is not known."""
+    """A rounded duration with its unit; empty where it is not known."""
     if seconds is None:
         return ""
     if seconds < 60:

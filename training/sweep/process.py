@@ -1,4 +1,4 @@
-"""The process of a sweep's cell: `python -m training.sweep.process FOLDER OPTIONS`, which `sweep_task` starts.
+"""The process of a sweep's cell: `python -m training.sweep.process FOLDER OPTIONS`, which `cell_task` starts.
 
 It fits while its standard input, the life line, is open; then it saves its state and stops. A lock in the folder lets
 no two processes work on one cell, not even where that of an earlier sweep is still about to stop: the second waits, and

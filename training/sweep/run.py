@@ -23,11 +23,11 @@ from training.observer import StopRequest
 from training.recipes import RECIPES
 from training.state import load_progress
 from training.sweep import summary
+from training.sweep.cell_task import LOG_FILE, CellTask, Ending
 from training.sweep.cells import Cell, Standing, grid, parse_axis, parse_seeds, short_name
 from training.sweep.live_table import LiveTable
 from training.sweep.runners import Engine, OnRay, on_one_machine, threads_of
 from training.sweep.summary import CellResult, best_figures
-from training.sweep.task import LOG_FILE, Ending, Task
 
 MAX_JOBS = 1024
 DESCRIPTION = """\
@@ -97,7 +97,7 @@ def run_sweep(cells: Sequence[Cell], out: Path, engine: Engine | None = None) ->
                 endings[rest[position]] = ending
                 table.ended(rest[position], ending)
 
-            tasks = [Task(out / cells[index].name, cells[index].options, stop.path, cwd) for index in rest]
+            tasks = [CellTask(out / cells[index].name, cells[index].options, stop.path, cwd) for index in rest]
             engine.run(tasks, ended)
     return [_result(cell, out / cell.name, endings[index]) for index, cell in enumerate(cells)]
 

@@ -16,9 +16,9 @@ import joblib
 
 from dialog_cvae import ray_cluster
 from dialog_cvae.errors import ConfigError
-from training import setup
+from training.device import device_of
 from training.sweep import capacity
-from training.sweep.task import Ending, Task, work
+from training.sweep.cell_task import CellTask, Ending, work
 
 if TYPE_CHECKING:
     from training.sweep.cells import Cell
@@ -29,8 +29,8 @@ Ended = Callable[[int, Ending], object]
 class Engine(Protocol):
     """What runs tasks side by side."""
 
-    def run(self, tasks: Sequence[Task], ended: Ended) -> None:
-        """Run all tasks; `ended` is told a task's position and how it ended, from any thread."""
+    def run(self, tasks: Sequence[CellTask], ended: Ended) -> None:
+        """Run all tasks; `ended` receives each task's position and how it ended, from any thread."""
         ...
 
     def __str__(self) -> str:
@@ -48,13 +48,13 @@ class OnOneMachine:
 
     slots: Sequence[str]
 
-    def run(self, tasks: Sequence[Task], ended: Ended) -> None:
+    def run(self, tasks: Sequence[CellTask], ended: Ended) -> None:
         """See `Engine.run`."""
         free: SimpleQueue[str] = SimpleQueue()
         for device in self.slots:
             free.put(device)
 
-        def run_one(index: int, task: Task) -> None:
+        def run_one(index: int, task: CellTask) -> None:
             device = free.get()
             try:
                 ending = work(task, device)
@@ -87,7 +87,7 @@ class OnRay:
     device: str = "auto"
     per_gpu: int = 1
 
-    def run(self, tasks: Sequence[Task], ended: Ended) -> None:
+    def run(self, tasks: Sequence[CellTask], ended: Ended) -> None:
         """See `Engine.run`.
 
         Raises:
@@ -142,7 +142,7 @@ def on_one_machine(
     """
     fit = max(capacity.fit_bytes(cell.config) for cell in cells)
     limits = [len(cells), capacity.cells_by_cores(threads_of(cells)), capacity.cells_by_memory(fit)]
-    chosen = setup.device_of(device)
+    chosen = device_of(device)
     places = ["cpu"]
     if chosen.type == "cuda":
         free = capacity.free_on_gpus()

@@ -25,7 +25,7 @@ from dialog_cvae.data.batches import (
 from dialog_cvae.text.tokenizer import Tokenizer
 from dialog_cvae.types import Conversation, DialogBatch, Profile, Utterance
 from training.config import TrainConfig
-from training.windows import Windows
+from training.dialog_batches import DialogBatches
 
 TOKENIZER = Tokenizer.train(["a b c d e f g h"] * 3, TokenizerConfig())
 TOPICS = ("PETS", "WEATHER")
@@ -183,7 +183,7 @@ def test_segments_begin_elsewhere_in_another_epoch() -> None:
 @pytest.mark.parametrize("size", [1, 4, 7, 1000])
 def test_the_batch_of_a_step_does_not_depend_on_where_training_began(encoded: EncodedCorpus, size: int) -> None:
     config = TrainConfig(batch_size=size, condition_dropout=0.3, word_dropout=0.2, segment=3)
-    windows = Windows(encoded, config, ModelConfig(max_context=4, latent_size=2))
+    windows = DialogBatches(encoded, config, ModelConfig(max_context=4, latent_size=2))
     per_epoch = -(-len(encoded.responses) // size)
     total = min(3 * per_epoch, 30)
     whole = list(islice(windows.from_step(0), total))

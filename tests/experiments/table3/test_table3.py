@@ -24,8 +24,8 @@ from tests.training.tiny_runs import CONFIG, Outcome, conversation, write_corpus
 from training import fit as fit_command
 from training.state import STATE_FILE
 from training.sweep import run as sweep
+from training.sweep.cell_task import CellTask, Ending
 from training.sweep.runners import Ended
-from training.sweep.task import Ending, Task
 
 ROOT = Path(table3.__file__).parents[2]
 ACTS = ("question", "answer", "backchannel")
@@ -39,7 +39,7 @@ class InThisProcess:
         self.failing = ""
         self.stop_after = 1000
 
-    def run(self, tasks: Sequence[Task], ended: Ended) -> None:
+    def run(self, tasks: Sequence[CellTask], ended: Ended) -> None:
         for index, task in enumerate(tasks):
             if len(self.fitted) == self.stop_after:
                 ended(index, Ending("stopped"))

@@ -139,7 +139,7 @@ def test_seeds_are_a_number_of_them_or_a_list(text: str, seeds: tuple[int, ...])
         ("", "seeds: must be a number of seeds"),
         ("²", "seeds: must be a number of seeds"),
         ("9" * 5000, "seeds: must be a number of seeds"),
-        ("3,1,3", "seeds: each must stand there once, but they are '3,1,3'"),
+        ("3,1,3", "seeds: duplicate seed in '3,1,3'"),
     ],
 )
 def test_seeds_that_make_no_sense_are_refused(text: str, complaint: str) -> None:
@@ -165,9 +165,9 @@ def test_seeds_that_make_no_sense_are_refused(text: str, complaint: str) -> None
         (["epochs=1,0"], "train.epochs: Input should be greater than or equal to 1, but is '0'"),
         (["bow=perhaps"], "model.bow: Input should be a valid boolean"),
         (["epochs=1", "max-steps=9"], "train: give epochs (1) or max_steps (9), not both"),
-        (["bow=true", "model.bow=false"], "vary: bow stands there more than once; give all its values together"),
-        (["beta.ratio=0.5,0.25,0.50"], "vary: beta.ratio=0.5,seed=0 stands there more than once"),
-        (["bow=true,yes"], "vary: bow=true,seed=0 stands there more than once"),
+        (["bow=true", "model.bow=false"], "vary: duplicate bow; give all its values together"),
+        (["beta.ratio=0.5,0.25,0.50"], "vary: duplicate cell beta.ratio=0.5,seed=0"),
+        (["bow=true,yes"], "vary: duplicate cell bow=true,seed=0"),
         ([f"data={'x' * 250}.jsonl"], "vary: a cell's name may have 200 characters, but data=xxx"),
     ],
 )

@@ -16,13 +16,13 @@ import torch
 from dialog_cvae.config import ModelConfig
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.model.cvae import CVAE
-from training import setup
 from training.config import FitConfig
 from training.sweep import capacity, runners
-from training.sweep import task as task_module
+from training.sweep import cell_task as task_module
+from training.sweep.cell_task import LOG_FILE, CellTask, Ending, work
 from training.sweep.cells import Cell, grid, parse_axis
 from training.sweep.runners import OnOneMachine, OnRay, on_one_machine
-from training.sweep.task import LOG_FILE, Ending, Task, work
+from training.task import TASKS
 
 GIB = 2**30
 DONE = Ending("done")
@@ -50,50 +50,50 @@ if act == "wait":
 
 
 @pytest.fixture
-def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Task]:
+def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], CellTask]:
     (tmp_path / "stub_of_a_fit.py").write_text(STUB)
     monkeypatch.setattr(task_module, "_PROCESS", "stub_of_a_fit")
     monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
-    return lambda act: Task(Path("cells", act), (act,), tmp_path / "stop", tmp_path)
+    return lambda act: CellTask(Path("cells", act), (act,), tmp_path / "stop", tmp_path)
 
 
-def starts(task: Task) -> int:
+def starts(task: CellTask) -> int:
     return len(list((task.cwd / task.folder).glob("start*")))
 
 
-def test_a_cell_that_ends_well_is_done(task: Callable[[str], Task]) -> None:
+def test_a_cell_that_ends_well_is_done(task: Callable[[str], CellTask]) -> None:
     good = task("good")
     assert work(good, "cuda:1") == DONE
     assert (good.cwd / good.folder / "start0").read_text() == "--device=cuda:1"
 
 
 @pytest.mark.parametrize(("act", "reason"), [("fail", "no such luck"), ("crash", "ValueError: a bug")])
-def test_a_cell_that_fails_is_not_repeated_and_says_why(task: Callable[[str], Task], act: str, reason: str) -> None:
+def test_a_cell_that_fails_is_not_repeated_and_says_why(task: Callable[[str], CellTask], act: str, reason: str) -> None:
     assert work(task(act), "cpu") == Ending("failed", reason)
     assert starts(task(act)) == 1
     assert reason in (task(act).cwd / task(act).folder / LOG_FILE).read_text()
 
 
-def test_a_cell_that_was_cut_off_is_started_again(task: Callable[[str], Task]) -> None:
+def test_a_cell_that_was_cut_off_is_started_again(task: Callable[[str], CellTask]) -> None:
     assert work(task("kill-once"), "cpu") == Ending("done", restarts=1)
     assert starts(task("kill-once")) == 2
 
 
 @pytest.mark.parametrize(("act", "name"), [("kill", "SIGKILL"), ("terminate", "SIGTERM"), ("odd", "signal 127")])
-def test_a_cell_that_gets_no_further_is_given_up(task: Callable[[str], Task], act: str, name: str) -> None:
+def test_a_cell_that_gets_no_further_is_given_up(task: Callable[[str], CellTask], act: str, name: str) -> None:
     ending = work(task(act), "cpu")
     assert ending == Ending("failed", f"cut off by {name}, and again without having got further than step 0", 1)
     assert starts(task(act)) == 2
 
 
 def test_a_cell_that_gets_further_each_time_is_started_as_often(
-    task: Callable[[str], Task], monkeypatch: pytest.MonkeyPatch
+    task: Callable[[str], CellTask], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(task_module, "_saved_step", lambda folder: len(list(folder.glob("start*"))))
     assert work(task("progress"), "cpu") == Ending("done", restarts=3)
 
 
-def test_a_cell_stops_when_the_sweep_stops(task: Callable[[str], Task]) -> None:
+def test_a_cell_stops_when_the_sweep_stops(task: Callable[[str], CellTask]) -> None:
     waiting = task("wait")
     with ThreadPoolExecutor(1) as pool:
         ending = pool.submit(work, waiting, "cpu")
@@ -107,7 +107,7 @@ def test_a_cell_stops_when_the_sweep_stops(task: Callable[[str], Task]) -> None:
     assert starts(task("good")) == 0
 
 
-def test_a_folder_that_cannot_be_written_is_a_failed_cell(task: Callable[[str], Task]) -> None:
+def test_a_folder_that_cannot_be_written_is_a_failed_cell(task: Callable[[str], CellTask]) -> None:
     (task("good").cwd / "cells").write_text("mine")
     ending = work(task("good"), "cpu")
     assert ending.status == "failed"
@@ -119,7 +119,7 @@ def test_slots_are_all_used_and_no_cell_shares_one(monkeypatch: pytest.MonkeyPat
     most, lock = [0], threading.Lock()
     side_by_side = threading.Barrier(3)  # passes once three cells run at the same time
 
-    def fake(task: Task, device: str) -> Ending:
+    def fake(task: CellTask, device: str) -> Ending:
         with lock:
             assert device not in busy
             busy.append(device)
@@ -130,7 +130,7 @@ def test_slots_are_all_used_and_no_cell_shares_one(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(runners, "work", fake)
     endings: dict[int, Ending] = {}
-    tasks = [Task(Path(), (str(index),), Path(), Path()) for index in range(9)]
+    tasks = [CellTask(Path(), (str(index),), Path(), Path()) for index in range(9)]
     OnOneMachine(["cuda:0", "cuda:1", "cpu"]).run(tasks, lambda index, ending: endings.update({index: ending}))
     assert endings == {index: Ending("failed", "4") if index == 4 else DONE for index in range(9)}
     assert most == [3]
@@ -141,7 +141,7 @@ def cells(monkeypatch: pytest.MonkeyPatch) -> list[Cell]:
     """Twelve cells of the paper's model, on a machine of 8 cores and 6 GiB of free memory."""
     monkeypatch.setattr(runners.joblib, "cpu_count", lambda: 8)
     monkeypatch.setattr(capacity, "free_memory", lambda: 6 * GIB)
-    monkeypatch.setattr(setup, "device_of", lambda name: torch.device("cpu" if name == "auto" else name))
+    monkeypatch.setattr(runners, "device_of", lambda name: torch.device("cpu" if name == "auto" else name))
     monkeypatch.setattr(capacity, "free_on_gpus", lambda: [2 * GIB, 1 * GIB])
     return grid("paper", [parse_axis("bow=true,false")], range(6), {"corpus": {"name": "sample"}})
 
@@ -171,7 +171,7 @@ def test_parameters_are_counted_without_building_the_model(tiny_config: ModelCon
     for bow in (True, False):
         config = tiny_config.model_copy(update={"bow": bow})
         model = CVAE(config, 50, 0)
-        assert capacity.parameters(config, 50) == sum(weight.numel() for weight in model.parameters())
+        assert capacity.parameters(TASKS["dialog"], config, 50) == sum(weight.numel() for weight in model.parameters())
 
 
 def test_a_fit_of_the_papers_size_is_estimated_near_what_was_measured() -> None:

@@ -18,26 +18,26 @@ from rich.console import Console
 from tests.training.tiny_runs import CONFIG, Fit, Outcome, assert_same_run, metrics
 from training import fit as fit_command
 from training.state import STATE_FILE, load_progress
+from training.sweep import cell_task as task_module
 from training.sweep import run as sweep
-from training.sweep import task as task_module
+from training.sweep.cell_task import LOG_FILE, CellTask, Ending
 from training.sweep.cells import Cell, grid, parse_axis
 from training.sweep.live_table import LiveTable, Row, duration
 from training.sweep.run import run_sweep
 from training.sweep.runners import Ended, OnOneMachine, OnRay
-from training.sweep.task import LOG_FILE, Ending, Task
 
 ROOT = Path(sweep.__file__).parents[2]
 KILL_ITSELF = """
 import os, signal, sys
 from training.sweep import process as sweep_process
-from training.metrics_log import Journal
-trained = Journal.trained
+from training.metrics_log import MetricsLog
+trained = MetricsLog.trained
 def then_die(self, step, *rest):
     trained(self, step, *rest)
     if step == 10 and not os.path.exists("killed"):
         open("killed", "w").close()
         os.kill(os.getpid(), signal.SIGKILL)
-Journal.trained = then_die
+MetricsLog.trained = then_die
 sys.exit(sweep_process.main(sys.argv[1:]))
 """
 
@@ -48,7 +48,7 @@ class InThisProcess:
     def __init__(self) -> None:
         self.fitted: list[str] = []
 
-    def run(self, tasks: Sequence[Task], ended: Ended) -> None:
+    def run(self, tasks: Sequence[CellTask], ended: Ended) -> None:
         for index, task in enumerate(tasks):
             self.fitted.append(task.folder.name)
             resume = ["--resume"] if (task.folder / STATE_FILE).exists() else []

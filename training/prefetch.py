@@ -1,7 +1,4 @@
-"""Prefetching: a thread makes items before they are needed, and the time spent in waiting for them is measured.
-
-Training makes its batches this way; see `training.loop`.
-"""
+"""Prefetching in a thread, and the time spent waiting for it."""
 
 from __future__ import annotations
 
@@ -14,27 +11,27 @@ from typing import Generic, Self, TypeVar
 T = TypeVar("T")
 
 
-class Ahead(Generic[T]):
+class Prefetcher(Generic[T]):
     """An iterator over the items of `source`, in the same order.
 
     If the source raises an exception instead of an item, `next` raises it at that item's place. Use it as a context
     manager, which ends the thread.
 
     Args:
-        source: advanced by one thread only.
-        depth: how many items are made in advance at most; with 0, `next` makes the item itself, without a thread.
+        source: iterator, which one thread advances.
+        depth: maximum number of prefetched items; 0 makes each item on request, without a thread.
 
     Attributes:
-        waited: seconds that `next` has spent so far in waiting for items.
+        waited: seconds spent waiting for items so far.
     """
 
     def __init__(self, source: Iterator[T], depth: int) -> None:
         self.waited = 0.0
         self._source = source
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ahead") if depth else None
-        self._made: deque[Future[T]] = deque()
+        self._prefetched: deque[Future[T]] = deque()
         for _ in range(depth):
-            self._submit()
+            self._request_next()
 
     def __enter__(self) -> Self:
         return self
@@ -49,14 +46,14 @@ class Ahead(Generic[T]):
     def __next__(self) -> T:
         began = perf_counter()
         try:
-            if not self._made:
+            if not self._prefetched:
                 return next(self._source)
-            item = self._made.popleft().result()
-            self._submit()
+            item = self._prefetched.popleft().result()
+            self._request_next()
             return item
         finally:
             self.waited += perf_counter() - began
 
-    def _submit(self) -> None:
+    def _request_next(self) -> None:
         if self._thread is not None:
-            self._made.append(self._thread.submit(next, self._source))
+            self._prefetched.append(self._thread.submit(next, self._source))

@@ -22,7 +22,7 @@ _PROCESS = "training.sweep.process"
 _SIGNALLED = 128  # an exit status above it is that of a fit that a signal asked to stop
 
 
-class Task(NamedTuple):
+class CellTask(NamedTuple):
     """What a cell's process is started with.
 
     Attributes:
@@ -46,7 +46,7 @@ class Ending(NamedTuple):
     restarts: int = 0
 
 
-def work(task: Task, device: str) -> Ending:
+def work(task: CellTask, device: str) -> Ending:
     """Fit a cell to its end, starting it again whenever it was cut off and had got further since its last start.
 
     Args:
@@ -59,7 +59,7 @@ def work(task: Task, device: str) -> Ending:
         return Ending("failed", f"{error.filename or task.folder}: {error.strerror}")
 
 
-def _work(task: Task, device: str) -> Ending:
+def _work(task: CellTask, device: str) -> Ending:
     folder = task.cwd / task.folder
     reached: list[int] = []  # the saved step whenever it was cut off
     while not task.stop.exists():
@@ -76,7 +76,7 @@ def _work(task: Task, device: str) -> Ending:
     return Ending("stopped", restarts=max(0, len(reached) - 1))
 
 
-def _fit(task: Task, device: str) -> int:
+def _fit(task: CellTask, device: str) -> int:
     """Run the process; its exit status, negative where a signal killed it."""
     folder = task.cwd / task.folder
     folder.mkdir(parents=True, exist_ok=True)

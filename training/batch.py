@@ -1,0 +1,118 @@
+"""What an update is made from: a batch, divided into the parts that go through the model together, and its noise.
+
+Everything random is a function of the seed and the step. Open this to add a kind of batch or a source of randomness.
+
+Shape legend: B examples of the whole batch, T target tokens, S refinement steps, Z latent dimensions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dialog_cvae.model.svi import noise_of_steps
+from dialog_cvae.nn.decoder import Dropout
+from dialog_cvae.nn.devices import moved
+from training.config import TrainConfig
+
+NOISE, FORGETTING, WORDS, UNITS, REFINING = 0, 1, 2, 3, 4  # streams of randomness within a step
+
+
+class MicroBatch(NamedTuple):
+    """Windows or sentences that go through the model together, and their rows of the batch's noise."""
+
+    windows: Any
+    noise: Tensor
+
+
+class Extras(NamedTuple):
+    """A part's rows of the noise that only some remedies need.
+
+    Attributes:
+        dropout: in the decoder.
+        refining: (S, B, Z), the noise by which posteriors are refined.
+    """
+
+    dropout: Dropout | None = None
+    refining: Tensor | None = None
+
+
+class Batch(NamedTuple):
+    """This process's part of the batch of an update.
+
+    Attributes:
+        size: B, over all processes.
+        parts: empty where there are more processes than examples.
+        extras: of each part.
+    """
+
+    size: int
+    parts: tuple[MicroBatch, ...]
+    extras: tuple[Extras, ...]
+
+
+class Batches(Protocol):
+    """The training batches, each a function of the step; every process makes its own part of them."""
+
+    @property
+    def per_epoch(self) -> int:
+        """Updates in one pass over the training examples."""
+        ...
+
+    @property
+    def device(self) -> torch.device | str:
+        """Where batches are put."""
+        ...
+
+    def from_step(self, step: int) -> Iterator[Batch]:
+        """The batches of the updates after `step`, without end."""
+        ...
+
+
+def noise(seed: int, step: int, shape: tuple[int, int]) -> Tensor:
+    """Standard normal noise of a step, a function of seed and step."""
+    rng = np.random.default_rng((seed, step, NOISE))
+    return torch.from_numpy(rng.standard_normal(shape, dtype=np.float32))
+
+
+def refining_noise(config: TrainConfig, step: int, shape: tuple[int, int]) -> Tensor | None:
+    """(S, B, Z) noise for refining an update's posteriors, a function of seed and step; None without refinement."""
+    if not (config.svi.steps and shape[1]):
+        return None
+    return noise_of_steps(config.svi, np.random.default_rng((config.seed, step, REFINING)), shape)
+
+
+def dropped_words(config: TrainConfig, step: int, places: tuple[int, int]) -> Tensor | None:
+    """(B, T) true where the decoder does not see its input word; it always sees `<s>`. None without word dropout."""
+    if config.word_dropout == 0:
+        return None
+    rng = np.random.default_rng((config.seed, step, WORDS))
+    dropped = rng.random(places, dtype=np.float32) < config.word_dropout
+    dropped[:, 0] = False
+    return torch.from_numpy(dropped)
+
+
+def dropout_of(config: TrainConfig, step: int, places: tuple[int, int], widths: tuple[int, int]) -> Dropout:
+    """The decoder's dropout in a step, a function of seed and step.
+
+    Args:
+        config: share and seed.
+        step: of the update.
+        places: B of the whole batch, and T.
+        widths: of the decoder's embedded inputs and of its states.
+    """
+    rng = np.random.default_rng((config.seed, step, UNITS))
+    kept = (
+        (rng.random((*places, width), dtype=np.float32) >= config.dropout) / np.float32(1 - config.dropout)
+        for width in widths
+    )
+    return Dropout(*(torch.from_numpy(mask) for mask in kept))
+
+
+def rows_of(dropout: Dropout, rows: slice, longest: int, device: torch.device | str) -> Dropout:
+    """A part of a batch's dropout, on a device: its rows, as many tokens as its longest response has."""
+    return Dropout(*(moved(mask[rows, :longest], device) for mask in dropout))

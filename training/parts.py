@@ -1,0 +1,193 @@
+"""From a plan to the parts of a run: corpus, vocabulary, model, batches, optimiser and where the run starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from dialog_cvae.data.batches import EncodedCorpus
+from dialog_cvae.data.cache import open_cache
+from dialog_cvae.data.corpora import find_vectors
+from dialog_cvae.data.vectors import load_vectors
+from dialog_cvae.errors import ConfigError
+from dialog_cvae.model.latent_model import Examples, LatentModel
+from dialog_cvae.text.tokenizer import Tokenizer
+from training import folder
+from training.adam import GuardedAdam
+from training.batch import Batches
+from training.config import FitConfig
+from training.plan import Plan
+from training.resume import resume_state
+from training.state import Progress, broadcast_state, save_state
+from training.stopping import Stopping
+from training.task import new_model, task_of
+from training.training_corpus import SPLITS, Summary, TrainingCorpus, fingerprint
+from training.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a run is made of.
+
+    Attributes:
+        summary: of the corpus.
+        vocabulary: tokenizer and topics.
+        model, optimiser: what is trained, on its device, with the state from which the run starts.
+        batches: of the training split.
+        validation: encoded validation split.
+        progress: how far the run is; its state is on disk.
+    """
+
+    summary: Summary
+    vocabulary: Vocabulary
+    model: LatentModel
+    optimiser: GuardedAdam
+    batches: Batches
+    validation: Examples
+    progress: Progress
+
+
+def build(plan: Plan) -> Parts:
+    """Build a run's parts, start or resume the run in its folder, and describe it.
+
+    Raises:
+        DialogCvaeError: the corpus, the checkpoint or the stored run is missing, broken or does not fit the plan.
+    """
+    config, world = plan.config, plan.world
+    task = task_of(config)
+
+    # The first process of each machine reads the corpus; the others then find it in the cache.
+    corpus = world.local_main_first(lambda: _open_corpus(config, plan.cache))
+    vocabulary, initialised = world.broadcast_result(
+        lambda: _vocabulary_and_model(plan, corpus),
+        lambda made: made[0].to_json(),
+        lambda text: (Vocabulary.from_json(text), None),
+    )
+    model = new_model(config, vocabulary) if initialised is None else initialised
+    limit = task.max_tokens(config)
+    train, valid = world.local_main_first(
+        lambda: [corpus.encoded(split, vocabulary, limit) for split in ("train", "valid")]
+    )
+    model = model.to(plan.device)
+    batches = task.batches(train, config, world, plan.device)
+    total = config.train.total_steps(batches.per_epoch)
+    _check(config, total, world.size)
+
+    # Where the run starts: the first process reads or writes it, and all get its weights.
+    optimiser = GuardedAdam(model.parameters(), lr=config.learning_rate.peak)
+    new = Progress(
+        step=0,
+        total_steps=total,
+        data=fingerprint(train, valid),
+        seed=config.train.seed,
+        threads=torch.get_num_threads(),
+        stopping=Stopping(config.train.patience),
+        processes=world.size,
+    )
+    world.check_equal("fingerprint of the conversations", new.data)
+    progress = world.broadcast_result(
+        lambda: _start(plan, vocabulary, model, optimiser, new), Progress.to_json, Progress.from_json
+    )
+    broadcast_state(world, model, optimiser, progress.step)
+    _describe(plan, vocabulary, model, train, total)
+    return Parts(corpus.summary, vocabulary, model, optimiser, batches, task.validation(valid), progress)
+
+
+def _open_corpus(config: FitConfig, cache: str | None) -> TrainingCorpus:
+    """The corpus, after a description of it is printed."""
+
+    def say(line: str) -> None:
+        print(line, flush=True)
+
+    corpus = TrainingCorpus(config.corpus, open_cache(cache, say), say)
+    summary = corpus.summary
+    sizes = ", ".join(
+        f"{split} {summary.sizes[split].conversations} conversations, {summary.sizes[split].utterances} utterances"
+        for split in SPLITS
+    )
+    for line in (f"corpus {summary.name}: {sizes}", *(f"  {note}" for note in summary.notes)):
+        say(line)
+    return corpus
+
+
+def _vocabulary_and_model(plan: Plan, corpus: TrainingCorpus) -> tuple[Vocabulary, LatentModel | None]:
+    """The vocabulary; with it the model, unless its weights are those of any new model or will be loaded."""
+    config = plan.config
+    if plan.resume:
+        return folder.stored_vocabulary(plan.out), None
+    if (init := plan.init) is not None:
+        print(f"starting from {init.config.provenance.data}: its sizes and its tokenizer are kept", flush=True)
+        known, found = init.config.topics, corpus.summary.topics
+        vocabulary = Vocabulary(init.tokenizer, (*known, *(topic for topic in found if topic not in known)))
+        return vocabulary, task_of(config).load(init, vocabulary)
+    vocabulary = Vocabulary(corpus.tokenizer(config.tokenizer), corpus.summary.topics)
+    if (source := config.train.vectors) is None:
+        return vocabulary, None
+    model = new_model(config, vocabulary)
+    share = put_vectors(task_of(config).word_embedding(model), vocabulary, source, config.corpus.dir)
+    print(f"word vectors {source}: {share:.1%} of the vocabulary start from them", flush=True)
+    return vocabulary, model
+
+
+@torch.no_grad()
+def put_vectors(embedding: torch.nn.Embedding, vocabulary: Vocabulary, source: str, data_dir: Path | None) -> float:
+    """Start the embeddings of known words from word vectors; returns the share of words that have one.
+
+    Args:
+        embedding: (V, E), changed in place.
+        vocabulary: its words; of a unigram vocabulary, the pieces that begin a word, lower-cased.
+        source: a file, a published name found in a folder `glove` beside the corpora, or a gensim downloader name.
+        data_dir: where corpora are looked for.
+
+    Raises:
+        ConfigError: the vectors' width is not the embedding's.
+        DataError: there are no such vectors, or they are malformed.
+    """
+    words = vocabulary.tokenizer.whole_words
+    path = None if Path(source).exists() else find_vectors(source, data_dir)
+    vectors = load_vectors(path or source, set(words.values()))
+    width = embedding.embedding_dim
+    if vectors.dimension != width:
+        raise ConfigError(
+            f"train.vectors: {source} has {vectors.dimension} dimensions, but model.embedding_size is {width}"
+        )
+    rows = {index: vectors.rows[word] for index, word in words.items() if word in vectors.rows}
+    embedding.weight[list(rows)] = torch.from_numpy(vectors.matrix[list(rows.values())])
+    return len(rows) / len(words)
+
+
+def _check(config: FitConfig, total: int, processes: int) -> None:
+    """Refuse what only the number of steps or of processes shows to be impossible."""
+    for name, schedule in (("beta", config.beta), ("learning_rate", config.learning_rate)):
+        try:
+            schedule.check(total)
+        except ValueError as error:
+            raise ConfigError(f"{name}: {error} (give --beta.cycles, --learning-rate.cycles or more steps)") from None
+    if config.sizes.posterior_norm and processes > 1:
+        raise ConfigError(
+            "posterior_norm takes the statistics of a whole batch, which must be in one process, "
+            f"but there are {processes}"
+        )
+
+
+def _start(plan: Plan, vocabulary: Vocabulary, model: LatentModel, optimiser: GuardedAdam, new: Progress) -> Progress:
+    """Load the state of a run to resume, or write that of a new run."""
+    if plan.resume:
+        return resume_state(plan.out, model, optimiser, new)
+    folder.write_start(plan.out, plan.config, vocabulary, plan.start)
+    save_state(plan.out, model, optimiser, new)
+    return new
+
+
+def _describe(plan: Plan, vocabulary: Vocabulary, model: LatentModel, train: EncodedCorpus, total: int) -> None:
+    processes = f"{plan.world.size} processes of " if plan.world.size > 1 else ""
+    unknown = float((train.tokens == Tokenizer.unk_id).mean())
+    print(
+        f"model: {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, vocabulary "
+        f"{len(vocabulary.tokenizer)}, {len(vocabulary.topics)} topics, unknown words "
+        f"{unknown:.2%}; {train.windows} windows, {total} steps, "
+        f"{processes}{torch.get_num_threads()} threads; writing to {plan.out}",
+        flush=True,
+    )

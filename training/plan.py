@@ -1,0 +1,186 @@
+"""What a command line asks for, resolved before anything is built.
+
+The first process reads configuration files, the checkpoint of `--init` and the run to resume, and broadcasts what it
+decided once. Open this to change how options, files and stored runs combine.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from dialog_cvae.errors import ConfigError
+from dialog_cvae.storage.checkpoint import Checkpoint
+from training import arguments, folder, resume
+from training.arguments import RunOptions
+from training.config import FitConfig
+from training.device import device_of
+from training.distributed import World
+from training.folder import Start
+from training.task import task_of, task_of_checkpoint
+
+Layer = Mapping[str, Any]  # fields, nested as the configuration is
+
+
+class Decision(NamedTuple):
+    """What the first process decides for all.
+
+    Attributes:
+        config: of the experiment.
+        out: folder of the run.
+        start: what the run is or was started with.
+        init: checkpoint to start from; None in all other processes.
+    """
+
+    config: FitConfig
+    out: Path
+    start: Start
+    init: Checkpoint | None = None
+
+    def to_json(self) -> str:
+        """As text, without the checkpoint."""
+        models = {"config": self.config, "start": self.start}
+        return json.dumps(
+            {name: model.model_dump(mode="json") for name, model in models.items()} | {"out": str(self.out)}
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> Decision:
+        """The reverse of `to_json`."""
+        content = json.loads(text)
+        config, start = FitConfig.model_validate(content["config"]), Start.model_validate(content["start"])
+        return cls(config, Path(content["out"]), start)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that is decided before a run is built.
+
+    Attributes:
+        config: of the experiment.
+        out: folder of the run.
+        start: what the run is or was started with.
+        resume: whether the run in `out` goes on.
+        init: checkpoint to start from, in the first process only.
+        cache: folder of encoded corpora, as `--cache` gives it.
+        device: of this process.
+        world: the processes of the run.
+    """
+
+    config: FitConfig
+    out: Path
+    start: Start
+    resume: bool
+    init: Checkpoint | None
+    cache: str | None
+    device: torch.device
+    world: World
+
+
+def resolve(argv: Sequence[str], world: World) -> Plan:
+    """The plan of a command line, the same in all processes except for their devices.
+
+    Raises:
+        DialogCvaeError: an option, a file or a combination of them is invalid. SystemExit: an option is unknown.
+    """
+    given = arguments.parse(argv)
+    options = arguments.run_options(given)
+    fields = {name: value for name, value in given.items() if name not in RunOptions.model_fields}
+
+    decision = world.broadcast_result(
+        lambda: _decide(argv, options, fields, "recipe" in given), Decision.to_json, Decision.from_json
+    )
+    device = world.on_every_rank(lambda: device_of(world.device_name(options.device)))
+    world.check_equal("device", device.type)
+    return Plan(
+        decision.config,
+        decision.out,
+        decision.start,
+        options.resume,
+        decision.init,
+        options.cache,
+        device,
+        world,
+    )
+
+
+def _decide(argv: Sequence[str], options: RunOptions, fields: Layer, names_recipe: bool) -> Decision:
+    """Combine options, configuration file, checkpoint and stored run."""
+    # The configuration that is asked for.
+    init = None if options.init is None else Checkpoint.load(options.init)
+    base = arguments.recipe(options.recipe)
+    layers = [fields] if options.config is None else [arguments.read_config_file(options.config), fields]
+    config = arguments.layered(base, *layers)
+    if init is not None:
+        config = like_checkpoint(config, init, layers)
+
+    # A resumed run keeps its own, as far as it decides the result.
+    if options.resume:
+        out = options.out or folder.default_out(folder.decide_corpus(config))
+        stored = resume.stored_run(out, config if names_recipe else None, layers, options.init)
+        return Decision(stored, out, folder.stored_start(out), init)
+
+    # A new run gets a folder of its own.
+    config = folder.decide_corpus(config)
+    out = folder.new_out(options.out, config)
+    _note_unused_fields(base, config)
+    return Decision(config, out, Start(command=_command(argv), origin=init and init.config.provenance), init)
+
+
+def like_checkpoint(config: FitConfig, checkpoint: Checkpoint, asked: Sequence[Layer]) -> FitConfig:
+    """The configuration with the sizes and the tokenizer of the checkpoint to start from.
+
+    Args:
+        config: of the new run.
+        checkpoint: of `--init`.
+        asked: layers of fields that were asked for; a recipe's do not count.
+
+    Raises:
+        ConfigError: a field of the model or the tokenizer was asked for with another value than the checkpoint's, or
+            word vectors, which would replace the checkpoint's embeddings; or the checkpoint is for another task.
+    """
+    for layer in asked:
+        if (vectors := arguments.section(layer, "train").get("vectors")) is not None:
+            raise ConfigError(
+                f"train.vectors: the checkpoint of --init has its own embeddings, but {vectors!r} is given"
+            )
+    task, stored = task_of(config), task_of_checkpoint(checkpoint.config)
+    sizes = task.stored_sizes(checkpoint.config)
+    if sizes is None:
+        raise ConfigError(
+            f"init: the checkpoint was fitted on {stored.examples}, but corpus {config.corpus.name} holds "
+            f"{task.examples}"
+        )
+    fixed: dict[str, Any] = {task.section: sizes.model_dump(), "train": {"vectors": None}}
+    if "tokenizer" in checkpoint.config.provenance.fit:
+        fixed["tokenizer"] = checkpoint.config.provenance.fit["tokenizer"]
+    for section in (task.section, "tokenizer"):
+        values = fixed.get(section, {})
+        for field in {field for layer in asked for field in arguments.section(layer, section)} & values.keys():
+            value = getattr(getattr(config, section), field)
+            if value != values[field]:
+                raise ConfigError(
+                    f"{section}.{field}: the checkpoint of --init has {values[field]!r}, but {value!r} was asked for"
+                )
+    return arguments.layered(config, fixed)
+
+
+def _note_unused_fields(base: FitConfig, config: FitConfig) -> None:
+    """Name the fields that differ from the recipe's but are of a model that is not fitted."""
+    task = task_of(config)
+    for name in arguments.differences(base, config):
+        if name.split(".")[0] in task.unused_sections:
+            corpus = f"{config.corpus.name}, a corpus of {task.examples}"
+            print(f"note: {name} has no effect on {corpus}: see {task.section}.*", flush=True)
+
+
+def _command(argv: Sequence[str]) -> str:
+    """The command line for a model card: absolute paths are shortened to their last part, since folders are private."""
+    return shlex.join(["python", "-m", "training.fit", *(re.sub(r"(^|=)/.*/(?=.)", r"\1", word) for word in argv)])

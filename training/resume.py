@@ -1,0 +1,95 @@
+"""The rules of `--resume`: what a resumed run must have in common with the run that was stored.
+
+Open this to let a resumed run change more or less than it may now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import TypeAdapter
+
+from dialog_cvae.errors import CheckpointError, ConfigError
+from dialog_cvae.model.latent_model import LatentModel
+from training import arguments
+from training.config import FitConfig
+from training.folder import CONFIG_FILE, read, stored_start
+from training.state import STATE_FILE, Progress, load_state
+
+# Fields that a resumed run may change, because they do not change its result.
+FREE_ON_RESUME = {"corpus.dir", "train.accumulation", "train.save_every", "train.log_every", "train.threads"}
+
+
+def stored_run(
+    out: Path, asked: FitConfig | None, layers: Sequence[Mapping[str, Any]], init: Path | None = None
+) -> FitConfig:
+    """The configuration of a run to resume.
+
+    Args:
+        out: folder of the run.
+        asked: the whole configuration that is now asked for, where the command names a recipe.
+        layers: the single fields that are now asked for.
+        init: `--init` of the command, which may repeat what the run was started with.
+
+    Raises:
+        CheckpointError: there is no run, or its configuration is broken.
+        ConfigError: a field that decides the result was asked for with another value, or a checkpoint to start from
+            although the run was started without one.
+    """
+    path = out / CONFIG_FILE
+    if not (out / STATE_FILE).is_file() or not path.is_file():
+        raise CheckpointError(f"{out}: no saved run there to resume (no {STATE_FILE} or no {CONFIG_FILE})")
+    if init is not None and stored_start(out).origin is None:
+        raise ConfigError(
+            f"resume, init: the run in {out} was started without --init, but goes on with --init {init}; "
+            "leave out one of --resume and --init"
+        )
+    stored = read(path, TypeAdapter(FitConfig))
+    wanted = asked or arguments.layered(stored, *layers)
+    if wanted.corpus.name == "auto":
+        wanted = arguments.layered(wanted, {"corpus": {"name": stored.corpus.name}})
+    for name, (old, new) in arguments.differences(stored, wanted).items():
+        # A file may have moved: the fingerprint of its conversations decides whether they are the run's.
+        moved = name == "corpus.name" and old.endswith(".jsonl") and new.endswith(".jsonl")
+        if name not in FREE_ON_RESUME and not moved:
+            raise ConfigError(
+                f"{name}: the run in {out} has {old!r}, but {new!r} was asked for; a resumed run keeps it"
+            )
+    return wanted
+
+
+def resume_state(out: Path, model: LatentModel, optimiser: torch.optim.Adam, new: Progress) -> Progress:
+    """Load the saved state, after checks that it belongs to the same data, duration and seed.
+
+    Args:
+        out: folder of the run.
+        model: receives the saved weights.
+        optimiser: receives the saved moments.
+        new: the progress of a new run with the same configuration and data.
+
+    Raises:
+        CheckpointError: the state is missing, broken, or of another run.
+    """
+    progress = load_state(out, model, optimiser)
+    if progress.data != new.data:
+        raise CheckpointError(f"{out}: the conversations are not those that this run was started on")
+    if progress.total_steps != new.total_steps:
+        raise CheckpointError(
+            f"{out}: the run was started for {progress.total_steps} steps, but {new.total_steps} were asked for"
+        )
+    if progress.seed != new.seed:
+        raise CheckpointError(f"{out}: the run was started with seed {progress.seed}, but {new.seed} was asked for")
+    if progress.threads != new.threads:
+        print(
+            f"note: the run used {progress.threads} CPU threads and now uses {new.threads}: "
+            "rounding will differ from an uninterrupted run's (--threads)"
+        )
+    if progress.processes != new.processes:
+        print(
+            f"note: the run used {progress.processes} processes and now uses {new.processes}: "
+            "rounding will differ from an uninterrupted run's"
+        )
+    return progress

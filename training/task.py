@@ -1,0 +1,228 @@
+"""What a corpus is modelled as: replies in conversations, or sentences by themselves.
+
+A task says all that differs between them: batches, model, validation examples, checkpoint and names. `task_of` gives
+the task of a configuration. Open this to add a task: implement `Task`, give `FitConfig.task` its name and list it in
+`TASKS`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from dialog_cvae.config import ModelConfig, SentenceModelConfig
+from dialog_cvae.data.batches import EncodedCorpus
+from dialog_cvae.data.sentences import Sentences
+from dialog_cvae.engines.torch_engine import build_model
+from dialog_cvae.engines.torch_sentences import build_sentence_model
+from dialog_cvae.model.cvae import CVAE
+from dialog_cvae.model.latent_model import Examples, LatentModel
+from dialog_cvae.model.sentence_vae import SentenceVAE
+from dialog_cvae.storage.checkpoint import Checkpoint, CheckpointConfig
+from training.batch import Batches
+from training.config import FitConfig, TaskName
+from training.dialog_batches import DialogBatches
+from training.distributed import World
+from training.model_card import dialog_card, sentence_card
+from training.sentence_batches import SentenceBatches
+from training.vocabulary import Vocabulary
+
+INIT = "the checkpoint of --init"
+
+
+class Task(ABC):
+    """All that differs between kinds of corpora and models.
+
+    Attributes:
+        examples: plural name of what a corpus holds, for messages.
+        section: of the configuration, with the sizes of the model.
+        unused_sections: of the configuration, with the sizes of other models.
+        served: whether the service opens its checkpoints.
+        can_add_bow: whether `model.bow` is an option against a collapsed posterior.
+    """
+
+    examples: ClassVar[str]
+    section: ClassVar[str]
+    unused_sections: ClassVar[tuple[str, ...]]
+    served: ClassVar[bool]
+    can_add_bow: ClassVar[bool]
+
+    @abstractmethod
+    def max_tokens(self, config: FitConfig) -> int:
+        """Tokens of an utterance or sentence, at most."""
+
+    @abstractmethod
+    def model_name(self, config: FitConfig) -> str:
+        """A short name of the model, for the default folder of a run."""
+
+    @abstractmethod
+    def build(self, sizes: Any, vocab_size: int, topics: int) -> LatentModel:
+        """A model with fresh weights from PyTorch's random state."""
+
+    @abstractmethod
+    def load(self, checkpoint: Checkpoint, vocabulary: Vocabulary) -> LatentModel:
+        """A checkpoint's model for more training, in the vocabulary of the new run.
+
+        Raises:
+            CheckpointError: the weights do not fit the sizes.
+        """
+
+    @abstractmethod
+    def word_embedding(self, model: LatentModel) -> nn.Embedding:
+        """The embedding that pre-trained word vectors go into."""
+
+    @abstractmethod
+    def batches(self, corpus: EncodedCorpus, config: FitConfig, world: World, device: torch.device) -> Batches:
+        """The training batches."""
+
+    @abstractmethod
+    def validation(self, corpus: EncodedCorpus) -> Examples:
+        """The validation split as the model's `batch` takes it."""
+
+    @abstractmethod
+    def checkpoint_sizes(self, config: FitConfig, model: LatentModel) -> dict[str, Any]:
+        """The fields of `CheckpointConfig` that give the model's sizes."""
+
+    @abstractmethod
+    def stored_sizes(self, config: CheckpointConfig) -> ModelConfig | SentenceModelConfig | None:
+        """The sizes of a checkpoint of this task; None for one of another task."""
+
+    @abstractmethod
+    def card(self, config: CheckpointConfig, metrics: Mapping[str, Any], command: str) -> str:
+        """The model card of a checkpoint, Markdown.
+
+        Args:
+            config: of the checkpoint.
+            metrics: of its validation.
+            command: that fitted it.
+        """
+
+
+class DialogTask(Task):
+    """Replies to conversations, by the conditional VAE."""
+
+    examples: ClassVar[str] = "conversations"
+    section: ClassVar[str] = "model"
+    unused_sections: ClassVar[tuple[str, ...]] = ("sentence",)
+    served: ClassVar[bool] = True
+    can_add_bow: ClassVar[bool] = True
+
+    def max_tokens(self, config: FitConfig) -> int:
+        """See `Task.max_tokens`."""
+        return config.model.max_utterance_tokens
+
+    def model_name(self, config: FitConfig) -> str:
+        """See `Task.model_name`."""
+        return ("cvae" if config.model.latent_size else "hred") + ("-bow" if config.model.bow else "")
+
+    def build(self, sizes: ModelConfig, vocab_size: int, topics: int) -> CVAE:
+        """See `Task.build`."""
+        return CVAE(sizes, vocab_size, topics)
+
+    def load(self, checkpoint: Checkpoint, vocabulary: Vocabulary) -> CVAE:
+        """See `Task.load`. Each new topic starts as the `<unknown>` one."""
+        model = build_model(checkpoint, INIT)
+        rows = model.topic.weight.detach()
+        added = len(vocabulary.topics) - len(checkpoint.config.topics)
+        model.topic = nn.Embedding(len(rows) + added, rows.shape[1])
+        model.topic.weight = nn.Parameter(torch.cat((rows, rows[:1].expand(added, -1))))
+        return model.train()
+
+    def word_embedding(self, model: LatentModel) -> nn.Embedding:
+        """See `Task.word_embedding`."""
+        assert isinstance(model, CVAE)
+        return model.embedding
+
+    def batches(self, corpus: EncodedCorpus, config: FitConfig, world: World, device: torch.device) -> DialogBatches:
+        """See `Task.batches`."""
+        return DialogBatches(corpus, config.train, config.model, world, device)
+
+    def validation(self, corpus: EncodedCorpus) -> EncodedCorpus:
+        """See `Task.validation`."""
+        return corpus
+
+    def checkpoint_sizes(self, config: FitConfig, model: LatentModel) -> dict[str, Any]:
+        """See `Task.checkpoint_sizes`."""
+        return {"model": model.config}
+
+    def stored_sizes(self, config: CheckpointConfig) -> ModelConfig | None:
+        """See `Task.stored_sizes`."""
+        return config.model if config.sentence is None else None
+
+    def card(self, config: CheckpointConfig, metrics: Mapping[str, Any], command: str) -> str:
+        """See `Task.card`."""
+        return dialog_card(config, metrics, command)
+
+
+class SentenceTask(Task):
+    """Sentences by themselves, by the unconditional VAE."""
+
+    examples: ClassVar[str] = "sentences"
+    section: ClassVar[str] = "sentence"
+    unused_sections: ClassVar[tuple[str, ...]] = ("model",)
+    served: ClassVar[bool] = False
+    can_add_bow: ClassVar[bool] = False
+
+    def max_tokens(self, config: FitConfig) -> int:
+        """See `Task.max_tokens`."""
+        return config.sentence.max_tokens
+
+    def model_name(self, config: FitConfig) -> str:
+        """See `Task.model_name`."""
+        return "vae" if config.sentence.latent_size else "lm"
+
+    def build(self, sizes: SentenceModelConfig, vocab_size: int, topics: int) -> SentenceVAE:
+        """See `Task.build`. A sentence has no topic."""
+        return SentenceVAE(sizes, vocab_size)
+
+    def load(self, checkpoint: Checkpoint, vocabulary: Vocabulary) -> SentenceVAE:
+        """See `Task.load`."""
+        return build_sentence_model(checkpoint, INIT).train()
+
+    def word_embedding(self, model: LatentModel) -> nn.Embedding:
+        """See `Task.word_embedding`."""
+        assert isinstance(model, SentenceVAE)
+        return model.embedding
+
+    def batches(self, corpus: EncodedCorpus, config: FitConfig, world: World, device: torch.device) -> SentenceBatches:
+        """See `Task.batches`."""
+        return SentenceBatches(Sentences.of(corpus), config.train, config.sentence, world, device)
+
+    def validation(self, corpus: EncodedCorpus) -> Sentences:
+        """See `Task.validation`."""
+        return Sentences.of(corpus)
+
+    def checkpoint_sizes(self, config: FitConfig, model: LatentModel) -> dict[str, Any]:
+        """See `Task.checkpoint_sizes`."""
+        return {"model": config.model, "sentence": config.sentence}
+
+    def stored_sizes(self, config: CheckpointConfig) -> SentenceModelConfig | None:
+        """See `Task.stored_sizes`."""
+        return config.sentence
+
+    def card(self, config: CheckpointConfig, metrics: Mapping[str, Any], command: str) -> str:
+        """See `Task.card`."""
+        return sentence_card(config, metrics, command)
+
+
+TASKS: Mapping[TaskName, Task] = {"dialog": DialogTask(), "sentences": SentenceTask()}
+
+
+def task_of(config: FitConfig) -> Task:
+    """The task of a configuration."""
+    return TASKS[config.task]
+
+
+def task_of_checkpoint(config: CheckpointConfig) -> Task:
+    """The task that a checkpoint was fitted for."""
+    return next(task for task in TASKS.values() if task.stored_sizes(config) is not None)
+
+
+def new_model(config: FitConfig, vocabulary: Vocabulary) -> LatentModel:
+    """A model with fresh weights, which are a function of `train.seed`."""
+    torch.manual_seed(config.train.seed)
+    return task_of(config).build(config.sizes, len(vocabulary.tokenizer), len(vocabulary.topics))
