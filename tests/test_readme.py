@@ -20,7 +20,8 @@ from benchmarks import training as training_benchmark
 from dialog_cvae.data.readers.jsonl_line import parse_line
 from eval.dialog import _parser
 from eval.references import __main__ as references
-from experiments import run as experiments
+from experiments import __main__ as experiments
+from experiments import cycles, ptb, remedies, sentences, toy, yelp
 from experiments.table3 import command as table3
 from training import arguments, check, export, schedules
 from training.sweep import run as sweep
@@ -62,8 +63,7 @@ def test_small_commands_accept(module: ModuleType) -> None:
 
 @pytest.mark.parametrize("options", commands("experiments table3"), ids=" ".join)
 def test_the_table_accepts(options: list[str]) -> None:
-    planned = table3.planned_cells(*arguments.parse_with(table3._parser(), sweep.FitFields, options))
-    assert len(planned) in (45, 15)
+    assert len(table3.asked_for(options).runs) in (45, 15)
 
 
 @pytest.mark.parametrize("options", commands("training.sweep"), ids=" ".join)
@@ -71,7 +71,6 @@ def test_sweep_accepts(options: list[str]) -> None:
     assert len(sweep._cells(*arguments.parse_with(sweep._parser(), sweep.FitFields, options))) == 10
 
 
-COMMANDS_OF_THEIR_OWN = ("table3", "lesson")
 BENCHMARKS = (training_benchmark, evaluation_benchmark, corpus_benchmark, serving_benchmark)
 
 
@@ -82,12 +81,10 @@ def test_benchmarks_accept(module: ModuleType) -> None:
 
 
 def test_experiments_accept() -> None:
-    shown = [
-        arguments.parse_with(experiments._parser(), sweep.FitFields, options)[0].experiment
-        for options in commands("experiments")
-        if options[0] not in COMMANDS_OF_THEIR_OWN
-    ]
-    assert shown == list(experiments.ENTRIES)
+    shown = {options[0]: options[1:] for options in commands("experiments")}
+    assert list(shown) == list(experiments.COMMANDS)
+    for experiment in (toy, ptb, yelp, cycles, remedies):
+        assert sentences.asked_for(experiment.EXPERIMENT, shown[experiment.EXPERIMENT.name]).runs
 
 
 def test_several_processes_run_what_fit_accepts() -> None:

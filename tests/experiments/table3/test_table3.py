@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiments import plots
+from experiments.framework import command_line
+from experiments.plots import style
 from experiments.table3 import command as table3
-from experiments.table3 import rows as table3_rows
-from experiments.table3.cells import plan
+from experiments.table3 import evaluate as table3_evaluate
+from experiments.table3.cells import VARIANTS, plan
 from tests.training.tiny_runs import CONFIG, Outcome, conversation, write_corpus
 from training import fit as fit_command
 from training.state import STATE_FILE
@@ -70,7 +71,7 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> InThisProcess:
     engine = InThisProcess()
-    monkeypatch.setattr(table3, "on_one_machine", lambda *_: engine)
+    monkeypatch.setattr(command_line, "on_one_machine", lambda *_: engine)
     monkeypatch.setattr(fit_command, "draw_learning_curves", lambda *_: None)
     return engine
 
@@ -80,7 +81,7 @@ def run(
     words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., Outcome]:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(plots, "_save", lambda *_: None)  # tested by themselves
+    monkeypatch.setattr(style, "save", lambda *_: None)  # tested by themselves
     monkeypatch.delenv("DIALOG_CVAE_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
@@ -103,7 +104,7 @@ def fitted(words: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(folder)
         patch.delenv("DIALOG_CVAE_DATA", raising=False)
         patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
-        patch.setattr(table3, "on_one_machine", lambda *_: InThisProcess())
+        patch.setattr(command_line, "on_one_machine", lambda *_: InThisProcess())
         patch.setattr(fit_command, "draw_learning_curves", lambda *_: None)
         assert table3.main([*words, "--out", "t3", *DIAGONAL]) == 0
     return folder / "t3"
@@ -169,7 +170,7 @@ def test_the_differences_are_those_of_the_files_beside(fitted):
 
 def test_the_same_command_again_computes_nothing(run, table, engine, monkeypatch):
     before = (table / "table3.json").read_bytes()
-    monkeypatch.setattr(table3_rows, "_caught", lambda *_: pytest.fail("evaluated again"))
+    monkeypatch.setattr(table3_evaluate, "_caught", lambda *_: pytest.fail("evaluated again"))
     outcome = run(*DIAGONAL)
     assert (outcome.status, engine.fitted) == (0, [])
     assert (table / "table3.json").read_bytes() == before
@@ -188,7 +189,9 @@ def test_a_sweep_is_taken_over(run, tmp_path, words, engine):
     """A folder of cells that training.sweep.run fitted."""
     layer = {"corpus": {"name": words[1]}}
     config = json.loads(Path(words[3]).read_text())
-    planned = [one for one in plan("paper", (0,), [config, layer], tmp_path / "t3", diagonal=True) if one.variant]
+    planned = [
+        one for one in plan("paper", (0,), [config, layer], tmp_path / "t3", diagonal=True) if one.row.key in VARIANTS
+    ]
     sweep.run_sweep([one.cell for one in planned], tmp_path / "t3" / "fits", engine)
     assert len(engine.fitted) == 4
     outcome = run("--cells", "diagonal", "--seeds", "1", "--no-fit", "--references", "none")
@@ -238,7 +241,7 @@ def test_a_stop_while_fitting_is_gone_on_from(run, tmp_path, engine):
 @pytest.mark.slow
 def test_a_stop_while_evaluating_loses_nothing_that_was_found(run, table, engine, monkeypatch):
     shutil.rmtree(table / "cache")
-    model, seen = table3_rows.modelled, []
+    model, seen = table3_evaluate.modelled, []
 
     def interrupted(*arguments: Any) -> Any:
         seen.append(arguments)
@@ -246,11 +249,11 @@ def test_a_stop_while_evaluating_loses_nothing_that_was_found(run, table, engine
             raise KeyboardInterrupt
         return model(*arguments)
 
-    monkeypatch.setattr(table3_rows, "modelled", interrupted)
+    monkeypatch.setattr(table3_evaluate, "modelled", interrupted)
     outcome = run(*DIAGONAL)
     assert (outcome.status, outcome.error.splitlines()[-1]) == (130, "interrupted; the same command goes on")
     assert len(list((table / "cache").glob("model-*"))) == 3
-    monkeypatch.setattr(table3_rows, "modelled", model)
+    monkeypatch.setattr(table3_evaluate, "modelled", model)
     assert run(*DIAGONAL).status == 0
 
 
@@ -268,7 +271,7 @@ def test_a_file_of_references(run, table, engine):
         (["--no-fit"], "out: none of the 45 cells in t3 is finished"),
         (["--schedule", "cyclical"], "schedule: the cells of the table have several, but one value is given"),
         (["--no-bow"], "bow: the cells of the table have several"),
-        (["--seed", "3"], "seed: the table has several; give --seeds"),
+        (["--seed", "3"], "seed: an experiment has several; give --seeds"),
         (["--seeds", "none"], "seeds: must be a number of seeds"),
         (["--model.latent-size", "0"], "model.latent_size: must be at least 1, but is 0"),
         (["--recipe", "tiny"], "argument --recipe: invalid choice: 'tiny'"),
