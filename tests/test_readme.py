@@ -21,7 +21,7 @@ from dialog_cvae.data.readers.jsonl_line import parse_line
 from eval.dialog import _parser
 from eval.references import __main__ as references
 from experiments import __main__ as experiments
-from experiments import cycles, ptb, remedies, sentences, toy, yelp
+from experiments import cycles, ptb, remedies, sentence_experiment, toy, yelp
 from experiments.table3 import command as table3
 from training import arguments, check, export, schedules
 from training.sweep import run as sweep
@@ -84,7 +84,7 @@ def test_experiments_accept() -> None:
     shown = {options[0]: options[1:] for options in commands("experiments")}
     assert list(shown) == list(experiments.COMMANDS)
     for experiment in (toy, ptb, yelp, cycles, remedies):
-        assert sentences.asked_for(experiment.EXPERIMENT, shown[experiment.EXPERIMENT.name]).runs
+        assert sentence_experiment.asked_for(experiment.EXPERIMENT, shown[experiment.EXPERIMENT.name]).runs
 
 
 def test_several_processes_run_what_fit_accepts() -> None:

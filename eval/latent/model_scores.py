@@ -70,7 +70,7 @@ def model_scores(
         elbo = evaluate_elbo(model, corpus, svi=svi, seed=seed, advance=shown.update)
     found = posteriors(model, corpus, svi=svi, seed=seed)
     columns = {"kl": _kl(found)}
-    figures = {**elbo.figures(), **_paper(model, corpus, svi, seed), **latent_figures(found, seed)}
+    figures = {**elbo.figures(), **_paper(model, corpus, svi, seed), **latent_figures(found, seed, MIXTURE)}
     if (refined := in_effect(svi, model)) is not None:
         figures["refined_steps"] = refined.steps
     if importance_samples:
@@ -104,7 +104,7 @@ def _paper(model: CVAE, corpus: EncodedCorpus, svi: SviConfig | None, seed: int)
     }
 
 
-def latent_figures(found: Posteriors, seed: int, most: int = MIXTURE) -> dict[str, Any]:
+def latent_figures(found: Posteriors, seed: int, most: int) -> dict[str, Any]:
     """KL by dimension, and the two parts of the KL in section 3.3 of the paper.
 
     Args:

@@ -136,14 +136,7 @@ def _all_of(
         bench: has the cache and the number of processes.
         prepare: called once, if anything is missing.
     """
-    found: dict[str, T | Failure] = {}
-    for name, arguments in tasks.items():
-        try:
-            found[name] = work(_CachedOnly(bench.cache, say), *arguments)
-        except _NotCachedError:
-            continue
-        except (DialogCvaeError, OSError) as error:
-            found[name] = Failure(str(error))
+    found = _cached(work, tasks, bench.cache)
     rest = [name for name in tasks if name not in found]
     if rest:
         prepare()
@@ -161,6 +154,19 @@ def _all_of(
                 "with fewer --jobs"
             ) from None
     return {name: found[name] for name in tasks}
+
+
+def _cached(work: Callable[..., T], tasks: Mapping[str, tuple[Any, ...]], cache: Path) -> dict[str, T | Failure]:
+    """The results that need no computation: those in the cache, and failures to look them up."""
+    found: dict[str, T | Failure] = {}
+    for name, arguments in tasks.items():
+        try:
+            found[name] = work(_CachedOnly(cache, say), *arguments)
+        except _NotCachedError:
+            continue
+        except (DialogCvaeError, OSError) as error:
+            found[name] = Failure(str(error))
+    return found
 
 
 def _caught(worker: bool, work: Callable[..., T], cache: Path, arguments: tuple[Any, ...]) -> T | Failure:

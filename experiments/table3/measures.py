@@ -28,7 +28,7 @@ STRATA = tuple(
     )
     for part, short in (("precision", "prec"), ("recall", "recall"))
 )
-"""Of the published BLEU: against the one reply that was said, and where the speaker changes or goes on."""
+"""Of the published BLEU: against the one reply that was said, and by whether the speaker changes."""
 
 TESTED = (
     Measure("kl", "KL", 3),

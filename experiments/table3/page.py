@@ -18,7 +18,7 @@ from experiments.framework.tables import effects_table, further_table, table
 from experiments.table3.cells import VARIANTS, Variant, square
 from experiments.table3.evaluated import Evaluated
 from experiments.table3.measures import FURTHER, STRATA, TESTED
-from experiments.table3.plots import draw
+from experiments.table3.page_plots import draw
 from training.state import Progress, load_progress
 
 NAME = "table3"

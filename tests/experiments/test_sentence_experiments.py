@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,7 @@ def test_toy(run: Run, tmp_path: Path) -> None:
         assert getattr(animation, "n_frames", 1) == 4
 
 
-def test_toy_goes_on_from_what_is_there(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_toy_computes_nothing_twice(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = run("toy")
     monkeypatch.setattr(fitting, "_fit_here", lambda task: pytest.fail("it is fitted"))
     monkeypatch.setattr(sentence_measures, "_measure", lambda *_: pytest.fail("it is measured"))
@@ -102,6 +103,16 @@ def test_toy_goes_on_from_what_is_there(run: Run, tmp_path: Path, monkeypatch: p
     assert {**again, "said": ""} == {**first, "said": ""}
     assert "--rows=cyclical,constant`" in without_fit["page"]
     assert without_fit["figures"] == {key: first["figures"][key] for key in ("constant", "cyclical")}
+
+
+def test_what_is_missing_is_named(run: Run, tmp_path: Path) -> None:
+    run("toy")
+    shutil.rmtree(tmp_path / "toy" / "fits" / "row=cyclical,seed=0")
+    found = run("toy", "--no-fit")
+    assert found["notes"] == ["Missing: row=cyclical,seed=0 is not finished"]
+    assert "- Missing: row=cyclical,seed=0 is not finished" in found["page"]
+    assert "| cyclical | 0 of 1 | – |" in found["page"]
+    assert found["figures"]["cyclical"] == {}
 
 
 def test_ptb(run: Run) -> None:

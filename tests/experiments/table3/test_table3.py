@@ -1,4 +1,4 @@
-"""`python -m experiments table3` from end to end on tiny runs: what it shows, goes on with, and refuses."""
+"""`python -m experiments table3` from end to end on tiny runs: what it shows, resumes and refuses."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ACTS = ("question", "answer", "backchannel")
 
 
 class InThisProcess:
-    """Fits cells one after the other without processes of their own, and notes which; told to, it stops or fails."""
+    """Fits cells one after the other in this process, and notes which; it can be made to stop or fail."""
 
     def __init__(self) -> None:
         self.fitted: list[str] = []
@@ -150,8 +150,8 @@ def test_the_table_has_every_row_and_file(fitted):
     assert all(f"]({png})" in text for png in pngs)
 
 
-def test_the_differences_are_those_of_the_files_beside(fitted):
-    """The contrast over again, from the contexts.npz that each cell left."""
+def test_the_differences_are_those_of_the_files_in_evaluations(fitted):
+    """The same contrast, from the contexts.npz that each cell left."""
     folders = [fitted / "evaluations" / M.replace("seed=0", f"seed={seed}") for seed in (0, 1)]
     c = [Path(str(f).replace("=constant", "=cosine_restarts").replace("=monotonic", "=cyclical")) for f in folders]
 
@@ -200,7 +200,7 @@ def test_a_sweep_is_taken_over(run, tmp_path, words, engine):
     assert "people (the other references)" not in names(tmp_path / "t3")
 
 
-def test_what_is_broken_is_named_and_the_rest_goes_on(run, table, engine):
+def test_what_is_broken_is_named_and_the_rest_is_evaluated(run, table, engine):
     weights = table / "fits" / M / "best" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-4])
     state = table / "fits-without-z" / "seed=1" / STATE_FILE
@@ -217,7 +217,7 @@ def test_what_is_broken_is_named_and_the_rest_goes_on(run, table, engine):
 
 
 @pytest.mark.slow
-def test_a_fit_that_fails_is_named_and_the_rest_goes_on(run, tmp_path, engine):
+def test_a_fit_that_fails_is_named_and_the_rest_is_evaluated(run, tmp_path, engine):
     engine.failing = M
     outcome = run("--cells", "diagonal", "--seeds", "1")
     assert outcome.status == 1
@@ -227,7 +227,7 @@ def test_a_fit_that_fails_is_named_and_the_rest_goes_on(run, tmp_path, engine):
 
 
 @pytest.mark.slow
-def test_a_stop_while_fitting_is_gone_on_from(run, tmp_path, engine):
+def test_after_a_stop_while_fitting_the_same_command_continues(run, tmp_path, engine):
     engine.stop_after = 2
     outcome = run("--cells", "diagonal", "--seeds", "1")
     assert outcome.status == 130
@@ -301,15 +301,15 @@ def test_what_does_not_fit_the_folder_is_refused(run, table, engine, options, me
 
 def test_help_teaches():
     command = [sys.executable, "-m", "experiments", "table3", "--help"]
-    told = subprocess.run(command, capture_output=True, text=True, check=True)
+    shown = subprocess.run(command, capture_output=True, text=True, check=True)
     for word in ("--cells", "diagonal", "--references", "--no-fit", "--max-steps", "Exit status", "best validation"):
-        assert word in told.stdout
-    assert told.stderr == ""
+        assert word in shown.stdout
+    assert shown.stderr == ""
 
 
 @pytest.mark.slow
-def test_ctrl_c_leaves_processes_side_by_side_at_once_and_the_same_command_goes_on(words, table, tmp_path):
-    """Evaluating alone: everything is fitted, and what was found is taken away."""
+def test_ctrl_c_ends_all_processes_at_once_and_the_same_command_continues(words, table, tmp_path):
+    """Only the evaluation: everything is fitted, and the cache is removed."""
     shutil.rmtree(table / "cache")
     found = {path.read_bytes() for path in table.glob("table3.*")}
     options = [*words[:-1], "2", "--out", "t3", *DIAGONAL]

@@ -95,12 +95,14 @@ class Study:
         size: which budget.
         options: what all experiments are asked.
         chosen: --rows as it was given; empty for all.
+        notes: what is missing or failed.
     """
 
     experiment: Experiment
     size: SizeName
     options: command_line.Options
     chosen: str = ""
+    notes: Sequence[str] = ()
 
     @property
     def budget(self) -> Budget:
@@ -144,8 +146,9 @@ class Study:
         ]
 
     def opening(self, lines: Sequence[str], about: str) -> Section:
-        """The first section: the facts, a table and what its figures mean."""
-        return Section("", [bullets(self.facts), lines, [INTERVAL], about.splitlines()])
+        """The first section: the facts, a table, what its figures mean, and what is missing."""
+        blocks = [bullets(self.facts), lines, [INTERVAL], about.splitlines(), bullets(self.notes)]
+        return Section("", [block for block in blocks if block])
 
     def page(self, results: Sequence[Result], sections: Sequence[Section], **content: Any) -> Page:
         """The page, with all figures of the rows among its content."""
@@ -154,6 +157,7 @@ class Study:
             "seeds": list(self.options.seeds),
             "facts": self.facts,
             "rows": [row_content(result) for result in results],
+            "notes": list(self.notes),
         }
         return Page(self.experiment.name, self.experiment.title, sections, {**shared, **content})
 
@@ -163,7 +167,8 @@ def _run(experiment: Experiment, argv: Sequence[str] | None) -> int:
 
     def report(fitted: Fitted) -> Page:
         results = results_of(study.experiment.rows, fitted.finished, len(study.options.seeds))
-        return experiment.report(study, [_measured(result, study.budget) for result in results])
+        found = replace(study, notes=fitted.notes())
+        return experiment.report(found, [_measured(result, study.budget) for result in results])
 
     return command_line.carry_out(study.runs, study.options, report)
 
