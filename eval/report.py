@@ -111,7 +111,7 @@ def chosen_contexts(sampled: Sequence[Sampled], count: int) -> list[Sampled]:
 
 
 def sample_table(sampled: Sequence[Sampled], count: int = 10) -> str:
-    """Contexts with their reference and sampled replies, chosen by a rule that the page states."""
+    """Contexts with their reference and sampled replies, chosen by a rule that the text states."""
     chosen = chosen_contexts(sampled, count)
     parts = ["# Sampled replies\n", RULE.format(count=len(chosen)) + "\n"]
     for number, one in enumerate(chosen, start=1):

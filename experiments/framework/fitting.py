@@ -55,16 +55,18 @@ class Fitted(NamedTuple):
         return [one.run for one in self.found if one.standing == "finished"]
 
     def notes(self, failures: Mapping[str, str] | None = None) -> list[str]:
-        """What is missing or failed, a line each.
+        """What failed, a line each, and what is missing, a line for each row.
 
         Args:
             failures: why finished runs could not be measured, by name.
         """
         reasons = {**self.failures, **(failures or {})}
-        missing = [one.run.name for one in self.found if one.standing != "finished" and one.run.name not in reasons]
+        missing: defaultdict[str, list[str]] = defaultdict(list)
+        for run in (one.run for one in self.found if one.standing != "finished" and one.run.name not in reasons):
+            missing[run.row.name].append(str(run.cell.seed))
         return [
             *(f"Failed: {name}: {reason}" for name, reason in reasons.items()),
-            *(f"Missing: {name} is not finished" for name in missing),
+            *(f"Not finished: {name}, seed {', '.join(seeds)}" for name, seeds in missing.items()),
         ]
 
 

@@ -109,8 +109,8 @@ def test_what_is_missing_is_named(run: Run, tmp_path: Path) -> None:
     run("toy")
     shutil.rmtree(tmp_path / "toy" / "fits" / "row=cyclical,seed=0")
     found = run("toy", "--no-fit")
-    assert found["notes"] == ["Missing: row=cyclical,seed=0 is not finished"]
-    assert "- Missing: row=cyclical,seed=0 is not finished" in found["page"]
+    assert found["notes"] == ["Not finished: cyclical, seed 0"]
+    assert "- Not finished: cyclical, seed 0" in found["page"]
     assert "| cyclical | 0 of 1 | – |" in found["page"]
     assert found["figures"]["cyclical"] == {}
 

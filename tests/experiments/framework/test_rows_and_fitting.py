@@ -93,4 +93,4 @@ def test_a_stop_ends_fitting_and_failures_are_named(tmp_path: Path) -> None:
     fitted = fit_missing(planned(tmp_path), tmp_path, lambda _: Stopping())
     assert fitted.stopped
     assert fitted.failures["row=constant,seed=0"].startswith("no room (log: ")
-    assert "Missing: row=constant,seed=7 is not finished" in fitted.notes()
+    assert fitted.notes()[1:] == ["Not finished: aside, seed 0, 7", "Not finished: constant, seed 7"]

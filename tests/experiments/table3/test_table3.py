@@ -196,7 +196,7 @@ def test_a_sweep_is_taken_over(run, tmp_path, words, engine):
     assert len(engine.fitted) == 4
     outcome = run("--cells", "diagonal", "--seeds", "1", "--no-fit", "--references", "none")
     assert outcome.status == 0
-    assert "Missing: without-z,seed=0 is not finished" in outcome.out
+    assert "Not finished: decoder without z, seed 0" in outcome.out
     assert "people (the other references)" not in names(tmp_path / "t3")
 
 
