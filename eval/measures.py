@@ -1,4 +1,7 @@
-"""What the tables of `eval.table3` show, by the names that an evaluation gives its figures; and the paper's figures."""
+"""The columns of tables: figures by the names that an evaluation gives them.
+
+Open it to add a figure to the tables of `eval.dialog` and of the experiments.
+"""
 
 from __future__ import annotations
 
@@ -34,19 +37,6 @@ MAIN = (
 )
 """The paper's Table 3."""
 
-FURTHER = (
-    Measure("elbo", "ELBO ↑", 2),
-    Measure("rec_perplexity", "Rec-P, corpus ↓", 2),
-    Measure("kl", "KL", 2),
-    Measure("iw_nll", "IW-NLL ↓", 2),
-    Measure("active_units", "active units", 1),
-    Measure("mutual_information", "MI", 2),
-    Measure("mutual_information_leave_one_out", "MI, left out", 2),
-    Measure("marginal_kl", "marginal KL", 2),
-    Measure("nats_from_z", "nats from z", 2),
-)
-"""What the model knows, in nats for each response where they are nats, over all responses."""
-
 DIVERSITY = (
     Measure("distinct_replies_per_context", "different replies", 2),
     Measure("self_bleu_2", "self-BLEU-2 ↓", 3),
@@ -58,41 +48,6 @@ DIVERSITY = (
     Measure("verbatim_from_training", "said in training", 3),
 )
 """How replies differ, entropy in nats, and what share of them are training utterances word by word."""
-
-STRATA = tuple(
-    Measure(f"{stratum}bleu_nltk_3.4.5_4.{part}", f"{label}B4 {short}", 3)
-    for stratum, label in (
-        ("gold.", "only what was said: "),
-        ("floor_change.", "speaker changes: "),
-        ("continuation.", "same speaker: "),
-    )
-    for part, short in (("precision", "prec"), ("recall", "recall"))
-)
-"""Of the published BLEU: against the one reply that was said, and where the speaker changes or goes on."""
-
-_PAPER_ORDER = (
-    "paper_rec_perplexity",
-    "paper_kl",
-    "bleu_nltk_3.4.5_4.precision",
-    "bleu_nltk_3.4.5_4.recall",
-    "a_bow.precision",
-    "a_bow.recall",
-    "e_bow.precision",
-    "e_bow.recall",
-)
-
-
-def _paper(*column: float) -> Mapping[str, float]:
-    return dict(zip(_PAPER_ORDER, column, strict=True))
-
-
-PAPER: Mapping[tuple[bool, str], Mapping[str, float]] = {
-    (False, "monotonic"): _paper(36.16, 0.265, 0.185, 0.122, 0.957, 0.911, 0.867, 0.784),
-    (False, "cyclical"): _paper(29.77, 4.104, 0.234, 0.220, 0.961, 0.941, 0.833, 0.808),
-    (True, "monotonic"): _paper(18.44, 14.06, 0.211, 0.210, 0.958, 0.938, 0.830, 0.808),
-    (True, "cyclical"): _paper(16.74, 15.55, 0.219, 0.219, 0.961, 0.940, 0.828, 0.805),
-}
-"""Table 3 of Fu et al. (2019), by bag of words and schedule of beta; its learning rate has the schedule of beta."""
 
 
 def flat(figures: Mapping[str, Any]) -> dict[str, float]:

@@ -1,4 +1,7 @@
-"""What an evaluation leaves behind: its files, and tables for people."""
+"""The files that an evaluation writes, and its tables.
+
+Open it to change metrics.json, responses.jsonl, contexts.npz or samples.md, or how a table of replies looks.
+"""
 
 from __future__ import annotations
 
@@ -28,12 +31,12 @@ RULE = (
 
 
 def write(out: Path, evaluation: Evaluation, metrics: Mapping[str, Any]) -> None:
-    """Write what was found into a folder.
+    """Write an evaluation into a folder.
 
     Args:
         out: the folder.
         evaluation: what was found.
-        metrics: all of metrics.json.
+        metrics: the whole content of metrics.json.
 
     Raises:
         DialogCvaeError: a file cannot be written.
@@ -64,11 +67,11 @@ def _line(one: Sampled) -> dict[str, Any]:
 
 
 HIDDEN = ("floor_change", "continuation", "baselines", "iw_few")
-"""Parts of metrics.json that are left to its readers."""
+"""Parts of metrics.json that the summary leaves out."""
 
 
 def summary(metrics: Mapping[str, Any]) -> str:
-    """A table of figures for people."""
+    """A table of figures as plain text."""
     rows = [("measure", "precision", "recall"), *_rows(metrics)]
     return "\n".join(f"{name:<46} {first:>10} {second:>10}".rstrip() for name, first, second in rows)
 
@@ -86,7 +89,7 @@ def _rows(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, s
 
 
 def compared(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """The lines of a table of a model beside rows without one."""
+    """The lines of a table that compares a model with rows without one."""
     found = {name: flat(figures) for name, figures in rows.items()}
     measures = [one for one in (*MAIN, *DIVERSITY) if any(one.name in figures for figures in found.values())]
     lines = [
@@ -138,7 +141,7 @@ def comparison_table(models: Mapping[str, Sequence[Sampled]], count: int = 10) -
 
 
 def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """The lines of a table in Markdown; what a cell holds cannot break it."""
+    """The lines of a table in Markdown; a `|` in a cell is escaped."""
     lines = [head, ["---"] * len(head), *rows]
     return [f"| {' | '.join(part.replace('|', chr(92) + '|') for part in line)} |" for line in lines]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from experiments import sentence_plots
-from experiments.measures import estimates, measured_rows
-from experiments.page import INTERVAL, Page, Section, facts, table
-from experiments.plan import Asked, Budget, Experiment, Fitted, Row, SizeName
+from experiments.framework.page import Page, pictures
+from experiments.framework.rows import Result, Row
+from experiments.framework.tables import table
+from experiments.plots.charts import draw_heat_maps
 from experiments.ptb import COLUMNS, PAPER, SMALL, SMOKE
-from training.sweep.summary import Estimate
+from experiments.sentence_experiment import Budget, Experiment, SizeName, Study
 
 CYCLES = (1, 2, 4, 8)
 RATIOS = (0.25, 0.5, 0.75, 1.0)
@@ -39,36 +39,27 @@ ROWS = (
     *(_row(4, 0.5, shape) for shape in SHAPES[1:]),
 )
 BUDGETS: Mapping[SizeName, Budget] = {"smoke": SMOKE, "small": _shorter(SMALL), "paper": PAPER._replace(seeds=3)}
-EXPERIMENT = Experiment(
-    "cycles", "Number of cycles, ratio and shape (the supplement's study, on the Penn Treebank)", ROWS, BUDGETS
-)
 ABOUT = (
     "The learning rate is constant in all cells, so that nothing but beta differs; M = 1 is the monotonic schedule. "
     "The paper's supplement says that a larger M does better for various R; its figures are not published as numbers."
 )
 
 
-def report(experiment: Experiment, asked: Asked, rows: Sequence[Fitted]) -> Page:
+def report(study: Study, results: Sequence[Result]) -> Page:
     """Measure and draw."""
-    budget = experiment.budgets[asked.size]
-    found = measured_rows(rows, budget)
-    means = {key: estimates(list(seeds.values())) for key, seeds in found.items()}
-    maps = {title: matrix(means, name) for name, title in MAPS}
-    sentence_plots.draw_heat_maps(
-        maps, [str(each) for each in CYCLES], [f"{each:g}" for each in RATIOS], asked.out / "cycles.png"
-    )
-    sections = [
-        Section("", [*facts(experiment, asked, budget), "", *table(rows, means, COLUMNS), "", INTERVAL, "", ABOUT])
-    ]
-    content = {"figures": found, "estimates": means}
-    return Page(experiment, asked, sections, {"cycles.png": "M and R, linear rise"}, content)
+    maps = {title: matrix(results, name) for name, title in MAPS}
+    rows, columns = ("M", [str(each) for each in CYCLES]), ("R", [f"{each:g}" for each in RATIOS])
+    draw_heat_maps(maps, rows, columns, study.options.out / "cycles.png")
+    sections = [study.opening(table(results, COLUMNS), ABOUT), pictures({"cycles.png": "M and R, linear rise"})]
+    return study.page(results, sections)
 
 
-def matrix(means: Mapping[str, Mapping[str, Estimate]], name: str) -> list[list[float]]:
-    """A figure for every M (rows) and R (columns); NaN where there is none."""
+def matrix(results: Sequence[Result], name: str) -> list[list[float]]:
+    """A figure for every M (rows) and R (columns) with a linear rise; NaN where there is none."""
+    found = {result.row.key: result.estimates[name].mean for result in results if name in result.estimates}
+    return [[found.get(key_of(cycles, ratio), math.nan) for ratio in RATIOS] for cycles in CYCLES]
 
-    def value(cycles: int, ratio: float) -> float:
-        found = means.get(key_of(cycles, ratio), {}).get(name)
-        return math.nan if found is None else found.mean
 
-    return [[value(cycles, ratio) for ratio in RATIOS] for cycles in CYCLES]
+EXPERIMENT = Experiment(
+    "cycles", "Number of cycles, ratio and shape (the supplement's study, on the Penn Treebank)", ROWS, BUDGETS, report
+)

@@ -1,6 +1,7 @@
 """A lesson on KL vanishing in five exercises: `python -m experiments lesson --help`.
 
-It needs no data and takes a quarter of an hour to read; each answer is computed when it is asked for.
+It needs no data and takes a quarter of an hour to read; with --answer each answer is computed and shown. Open it to add
+an exercise.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Exercise(NamedTuple):
 
     Attributes:
         title: in a few words.
-        question: for the class.
+        question: that the class answers first.
         answer: lines of text, computed.
     """
 
@@ -122,7 +123,7 @@ def _no_bound() -> list[str]:
     return [
         *markdown_table(["step", "reconstruction", "KL", "loss at beta 0.1", "-ELBO"], rows),
         "",
-        f"The loss {below} the entropy of the data, {floor:.3f} nats; no model's -log p(x) can, and -ELBO stays above.",
+        f"The loss {below} the entropy of the data, {floor:.3f} nats. No model's -log p(x) can; -ELBO stays above it.",
         "So the dips of the paper's Figure 3 at each restart are of the loss, and no gain in likelihood.",
     ]
 
@@ -131,9 +132,7 @@ def _decomposition() -> list[str]:
     angle = 2 * np.pi * np.arange(SEQUENCES) / SEQUENCES
     rows = []
     for deviation in (1.0, 0.6, 0.3, 0.1):
-        radius = (
-            math.sqrt(2 * max(0.0, 1 - deviation**2)) or 0.0
-        )  # z then has variance 1 in each dimension, like the prior
+        radius = math.sqrt(2 * max(0.0, 1 - deviation**2))  # so that z has variance 1 in each dimension, like the prior
         mean = radius * np.stack((np.cos(angle), np.sin(angle)), axis=1)
         logvar = np.full_like(mean, 2 * math.log(deviation))
         posteriors = Posteriors(mean, logvar, np.zeros_like(mean), np.zeros_like(mean))
@@ -146,8 +145,8 @@ def _decomposition() -> list[str]:
             ["deviation of q(z | n)", "mean KL", "mutual information", "KL(q(z), p(z))", "sum of both"], rows
         ),
         "",
-        "The two parts add up to the KL (equation 8), but for the sampling of z. Mutual information ends at ln 10:",
-        "a KL beyond it names no more sequences, and is all paid for holes in q(z). A high KL alone is no merit.",
+        "The two parts add up to the KL (equation 8), except for the sampling of z. Mutual information ends at ln 10:",
+        "a KL beyond it tells no more sequences apart; all of it pays for holes in q(z). A high KL alone is no merit.",
     ]
 
 
@@ -182,8 +181,8 @@ EXERCISES: Mapping[int, Exercise] = {
     ),
     5: Exercise(
         "Two parts of the KL",
-        "Ten posteriors stand on a circle, each of deviation s in both dimensions, the circle so wide that z "
-        "has variance 1. How do mean KL, mutual information and KL(q(z), p(z)) change as s falls from 1 to "
+        "Ten posteriors lie on a circle, each with deviation s in both dimensions; the circle is so wide that "
+        "z has variance 1. How do mean KL, mutual information and KL(q(z), p(z)) change as s falls from 1 to "
         "0.1? Which of them has a limit?",
         _decomposition,
     ),

@@ -7,24 +7,26 @@ from pathlib import Path
 
 from dialog_cvae.config import SentenceModelConfig, SviConfig
 from dialog_cvae.model.svi import work
-from eval.report import markdown_table
-from experiments.measures import Figures, config_of, estimates, measured_rows, pace
-from experiments.page import INTERVAL, Column, Page, Section, facts, shown, table
-from experiments.plan import Asked, Budget, Experiment, Fitted, Layer, Row, SizeName
-from experiments.plots import draw_curves
-from training.metrics_log import read_metrics
-from training.sweep.summary import estimate
+from eval.measures import Measure
+from experiments.framework.effects import Contrast, Effect, Square, effects
+from experiments.framework.page import Page, Section, effects_content, pictures
+from experiments.framework.rows import Layer, Result, Row
+from experiments.framework.tables import compact_effects_table, table
+from experiments.plots.curves import draw_curves
+from experiments.sentence_experiment import Budget, Experiment, SizeName, Study
+from experiments.sentence_measures import config_of, pace
 
-COLUMNS: tuple[Column, ...] = (
-    ("reconstruction", "Rec", 2),
-    ("kl", "KL", 3),
-    ("elbo", "ELBO", 2),
-    ("perplexity_bound", "PPL (bound)", 2),
-    ("iw_nll", "IW -log p", 2),
-    ("iw_perplexity", "IW PPL", 2),
-    ("mi", "MI", 2),
-    ("active_units", "active units", 1),
+COLUMNS = (
+    Measure("reconstruction", "Rec", 2),
+    Measure("kl", "KL", 3),
+    Measure("elbo", "ELBO", 2),
+    Measure("perplexity_bound", "PPL (bound)", 2),
+    Measure("iw_nll", "IW -log p", 2),
+    Measure("iw_perplexity", "IW PPL", 2),
+    Measure("mi", "MI", 2),
+    Measure("active_units", "active units", 1),
 )
+EFFECTS_IN = tuple(one for one in COLUMNS if one.name in ("reconstruction", "kl", "elbo", "iw_nll"))
 MONOTONIC: Layer = {"kind": "monotonic", "ratio": 9 / 40}
 CYCLICAL: Layer = {"kind": "cyclical", "cycles": 4, "ratio": 0.45}
 RESTARTS: Layer = {"kind": "cosine_restarts", "cycles": 4}
@@ -38,6 +40,8 @@ def _paper(reconstruction: float, kl: float, elbo: float, perplexity: float | No
 
 SVI: Layer = {"svi": {"steps": 10}}
 M, C, MC, CC = "vae-m", "vae-c", "vae-m-cyclical-rate", "vae-c-constant-rate"
+SCHEDULES = Square(neither=M, first=CC, second=MC, both=C)
+"""The factors of Table 4: beta and the learning rate, each cyclical instead of constant or monotonic."""
 ROWS = (
     Row("lm", "language model without z (exact)", {"sentence": {"latent_size": 0}}),
     Row("vae-constant", "VAE, constant beta 1", {"beta": {"kind": "constant"}}),
@@ -108,12 +112,6 @@ SMALL = Budget(
 PAPER = Budget("ptb", {}, 5, 500, 3_761, "the released code's sizes and 40 passes; meant for a GPU.")
 BUDGETS: Mapping[SizeName, Budget] = {"smoke": SMOKE, "small": SMALL, "paper": PAPER}
 _WITH_SVI = SMALL._replace(about=f"{SMALL.about} SA-VAE has 4 steps of refinement in place of 10, and 1,000 updates.")
-EXPERIMENT = Experiment(
-    "ptb",
-    "Penn Treebank (section 6.1: Table 1, Figure 5; section 6.4: Table 4)",
-    ROWS,
-    {**BUDGETS, "small": _WITH_SVI},
-)
 ABOUT = (
     "Rec is -log p(x | z) with one z from q, PPL (bound) is exp(-ELBO / tokens) with `</s>`: both as in Table 1. The "
     "language model's figures are exact, a bound's are not: beside it stands the importance-weighted likelihood "
@@ -121,41 +119,52 @@ ABOUT = (
     "the same sentences."
 )
 ABOUT_EFFECTS = (
-    "Main effects of the 2 x 2 of Table 4: half the sum of the two differences, for each seed. The paper calls the "
-    "gain of C over M the schedule's of beta; M and C differ in the learning rate too."
+    "Main effects of the 2 x 2 of Table 4: half the sum of the two differences, for each seed; then C - M. The paper "
+    "calls the gain of C over M the schedule's of beta; M and C differ in the learning rate too."
 )
 
 
-def report(experiment: Experiment, asked: Asked, rows: Sequence[Fitted]) -> Page:
+def report(study: Study, results: Sequence[Result]) -> Page:
     """Measure and draw."""
-    budget = experiment.budgets[asked.size]
-    found = measured_rows(rows, budget)
-    means = {key: estimates(list(seeds.values())) for key, seeds in found.items()}
-    about = ABOUT.format(draws=budget.draws, scored=f"{budget.scored:,}")
+    about = ABOUT.format(draws=study.budget.draws, scored=f"{study.budget.scored:,}")
+    compared = main_effects(results)
+    lines = (
+        compact_effects_table(compared)
+        if compared
+        else ["No cells that can be compared are finished for the same seed."]
+    )
+    plots = draw(results, (M, C, CC, MC, "vae-constant"), study.options.out)
     sections = [
-        Section("", [*facts(experiment, asked, budget), "", *table(rows, means, COLUMNS), "", INTERVAL, "", about]),
-        Section("What the refinement costs", cost(rows)),
-        Section("Table 4: schedules of beta and of the learning rate", [*effects(found), "", ABOUT_EFFECTS]),
+        study.opening(table(results, COLUMNS), about),
+        Section("What the refinement costs", [cost(results)]),
+        Section("Table 4: schedules of beta and of the learning rate", [lines, [ABOUT_EFFECTS]]),
+        pictures(plots),
     ]
-    content = {"figures": found, "estimates": means}
-    return Page(experiment, asked, sections, draw(rows, (M, C, CC, MC, "vae-constant"), asked.out, "ptb"), content)
+    return study.page(results, sections, effects=effects_content(compared))
 
 
-def draw(rows: Sequence[Fitted], keys: Sequence[str], out: Path, name: str) -> dict[str, str]:
+def draw(results: Sequence[Result], keys: Sequence[str], out: Path) -> dict[str, str]:
     """Learning curves of some rows, as in Figure 5."""
-    runs = {
-        each.row.name: [read_metrics(run) for run in each.folders.values()]
-        for each in rows
-        if each.row.key in keys and each.folders
-    }
+    runs = {each.row.name: each.records for each in results if each.row.key in keys and each.runs}
     if not runs:
         return {}
-    file = f"{name}-curves.png"
-    draw_curves(runs, out / file)
-    return {file: "Validation curves: mean over seeds, and from the least to the greatest"}
+    draw_curves(runs, out / "ptb-curves.png")
+    return {"ptb-curves.png": "Validation curves: mean over seeds, and from the least to the greatest"}
 
 
-def cost(rows: Sequence[Fitted]) -> list[str]:
+def main_effects(results: Sequence[Result]) -> list[tuple[Contrast, list[Effect]]]:
+    """Main effects of the 2 x 2 of Table 4, and C - M; only those whose rows have a seed in common."""
+    scores = {result.row.key: result.figures for result in results}
+    asked = (
+        Contrast("cyclical instead of monotonic beta", SCHEDULES.main_first),
+        Contrast("cyclical instead of constant rate", SCHEDULES.main_second),
+        Contrast("C instead of M", SCHEDULES.together),
+    )
+    found = ((contrast, effects(contrast, scores, EFFECTS_IN)) for contrast in asked)
+    return [(contrast, own) for contrast, own in found if own]
+
+
+def cost(results: Sequence[Result]) -> list[str]:
     """How much longer an update of SA-VAE takes than one of the VAE, and how many products it cannot do without.
 
     Counted are matrix products with the weights of encoder (E) and decoder (D), each of one multiplication a weight and
@@ -163,9 +172,9 @@ def cost(rows: Sequence[Fitted]) -> list[str]:
     and back to z, 2 D; differentiating it takes each of these products once more to what it was multiplied with and
     once to the weights, 4 D.
     """
-    runs = {each.row.key: next(iter(each.folders.values())) for each in rows if each.folders}
+    runs = {each.row.key: each.first for each in results if each.runs}
     if not {M, "sa-m"} <= runs.keys():
-        return ["The cells of VAE M and SA-VAE M are not both there."]
+        return ["The cells of VAE M and SA-VAE M are not both finished."]
     config = config_of(runs["sa-m"])
     steps, ratio = config.train.svi.steps, pace(runs["sa-m"]) / pace(runs[M])
     least, with_ten = (least_products(config.sentence, config.tokenizer.vocab_size, each) for each in (steps, 10))
@@ -186,23 +195,10 @@ def least_products(sizes: SentenceModelConfig, words: int, steps: int) -> float:
     return work(encoder, decoder, SviConfig(steps=steps))
 
 
-def effects(found: Mapping[str, Mapping[int, Figures]]) -> list[str]:
-    """The table of main effects, over the seeds that all four cells have."""
-    seeds = set.intersection(*(set(found.get(key, {})) for key in (M, C, MC, CC)))
-    if not seeds:
-        return ["The four cells are not all there."]
-    lines = []
-    for name, title, digits in (*COLUMNS[:3], COLUMNS[4]):
-        values = {key: [found[key][seed][name] for seed in sorted(seeds)] for key in (M, C, MC, CC)}
-        columns = list(zip(values[M], values[C], values[MC], values[CC], strict=True))
-        of_beta = estimate([(cc + c - m - mc) / 2 for m, c, mc, cc in columns])
-        of_rate = estimate([(mc + c - m - cc) / 2 for m, c, mc, cc in columns])
-        together = estimate([c - m for m, c, _, _ in columns])
-        lines.append([title, *(shown(each, digits) for each in (of_beta, of_rate, together))])
-    head = [
-        "figure (nats)",
-        "cyclical instead of monotonic beta",
-        "cyclical instead of constant rate",
-        "C instead of M",
-    ]
-    return markdown_table(head, lines)
+EXPERIMENT = Experiment(
+    "ptb",
+    "Penn Treebank (section 6.1: Table 1, Figure 5; section 6.4: Table 4)",
+    ROWS,
+    {**BUDGETS, "small": _WITH_SVI},
+    report,
+)

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from experiments import sentence_plots
-from experiments.measures import estimates, measured_rows
-from experiments.page import INTERVAL, Column, Page, Section, facts, table
-from experiments.plan import Asked, Budget, Experiment, Fitted, Layer, Row, SizeName
-from experiments.ptb import BUDGETS as PTB_BUDGETS
-from experiments.ptb import CYCLICAL, MONOTONIC
+from eval.measures import Measure
+from experiments.framework.page import Page, pictures
+from experiments.framework.rows import Layer, Result, Row
+from experiments.framework.tables import table
+from experiments.plots.charts import draw_plane
+from experiments.ptb import BUDGETS, CYCLICAL, MONOTONIC
+from experiments.sentence_experiment import Experiment, Study
 
-COLUMNS: tuple[Column, ...] = (
-    ("iw_nll", "IW -log p", 2),
-    ("iw_perplexity", "IW PPL", 2),
-    ("elbo", "ELBO", 2),
-    ("reconstruction", "Rec", 2),
-    ("kl", "KL", 2),
-    ("mi", "MI", 2),
-    ("active_units", "active units", 1),
-    ("nats_from_z", "nats from z", 2),
+COLUMNS = (
+    Measure("iw_nll", "IW -log p", 2),
+    Measure("iw_perplexity", "IW PPL", 2),
+    Measure("elbo", "ELBO", 2),
+    Measure("reconstruction", "Rec", 2),
+    Measure("kl", "KL", 2),
+    Measure("mi", "MI", 2),
+    Measure("active_units", "active units", 1),
+    Measure("nats_from_z", "nats from z", 2),
 )
 
 
@@ -42,8 +43,6 @@ ROWS = (
     _row("fbp", "autoencoder first, then free bits, 4 nats", {"autoencoder_share": 0.2, "free_bits": 4.0}),
     _row("cyclical-free-bits", "cyclical beta with free bits, 4 nats", {"free_bits": 4.0}, beta=CYCLICAL),
 )
-BUDGETS: Mapping[SizeName, Budget] = PTB_BUDGETS
-EXPERIMENT = Experiment("remedies", "Remedies against posterior collapse, at one budget", ROWS, BUDGETS)
 ABOUT = (
     "Every row has the same number of updates, of whatever weights: a lagging decoder and an autoencoder have fewer of "
     "the whole model. Settings were not tuned. The learning rate is constant; beta is monotonic unless a row says "
@@ -52,17 +51,17 @@ ABOUT = (
 )
 
 
-def report(experiment: Experiment, asked: Asked, rows: Sequence[Fitted]) -> Page:
+def report(study: Study, results: Sequence[Result]) -> Page:
     """Measure and draw."""
-    budget = experiment.budgets[asked.size]
-    found = measured_rows(rows, budget)
-    means = {key: estimates(list(seeds.values())) for key, seeds in found.items()}
-    names = {each.row.key: each.row.name for each in rows}
-    points = {names[key]: (figures["mi"].mean, figures["iw_nll"].mean) for key, figures in means.items()}
+    points = {
+        each.row.name: (each.estimates["mi"].mean, each.estimates["iw_nll"].mean)
+        for each in results
+        if {"mi", "iw_nll"} <= each.estimates.keys()
+    }
     labels = ("mutual information (nats)", "importance-weighted -log p(x) (nats)")
-    sentence_plots.draw_trade(points, labels, asked.out / "remedies.png")
-    sections = [
-        Section("", [*facts(experiment, asked, budget), "", *table(rows, means, COLUMNS), "", INTERVAL, "", ABOUT])
-    ]
-    content = {"figures": found, "estimates": means}
-    return Page(experiment, asked, sections, {"remedies.png": "What z knows, and what that costs"}, content)
+    draw_plane(points, labels, study.options.out / "remedies.png")
+    plots = {"remedies.png": "What z knows, and what that costs"}
+    return study.page(results, [study.opening(table(results, COLUMNS), ABOUT), pictures(plots)])
+
+
+EXPERIMENT = Experiment("remedies", "Remedies against posterior collapse, at one budget", ROWS, BUDGETS, report)

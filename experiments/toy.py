@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,23 +13,27 @@ import torch
 from dialog_cvae.data.readers.toy import SEQUENCES
 from dialog_cvae.data.sentences import Sentences
 from dialog_cvae.model.sentence_vae import SentenceVAE
-from experiments import sentence_plots
-from experiments.measures import estimates, final_model, measured_rows, split_of
-from experiments.page import INTERVAL, Page, Section, facts, table
-from experiments.plan import Asked, Budget, Experiment, Fitted, Row
+from eval.measures import Measure
+from experiments.framework.page import Page, pictures
+from experiments.framework.rows import Result, Row
+from experiments.framework.tables import table
+from experiments.plots.curves import draw_bounded_curves
+from experiments.plots.latent_maps import Places, animate_divisions, draw_divisions
+from experiments.sentence_experiment import Budget, Experiment, Study
+from experiments.sentence_measures import final_model, split_of
 from training.metrics_log import LATENTS_FILE, read_metrics
 
 FLOOR = math.log(SEQUENCES)
 GRID = 81  # points a dimension
 EDGE = 5.0  # of the grid, in standard deviations of the prior; beyond it lie 6e-7 of its mass a dimension
 COLUMNS = (
-    ("reconstruction", "reconstruction", 3),
-    ("kl", "KL", 3),
-    ("elbo", "ELBO", 3),
-    ("exact_nll", "-log p(x), exact", 4),
-    ("posterior_gap", "KL(q, p(z given x))", 3),
-    ("mi", "mutual information", 3),
-    ("active_units", "active units", 1),
+    Measure("reconstruction", "reconstruction", 3),
+    Measure("kl", "KL", 3),
+    Measure("elbo", "ELBO", 3),
+    Measure("exact_nll", "-log p(x), exact", 4),
+    Measure("posterior_gap", "KL(q, p(z given x))", 3),
+    Measure("mi", "mutual information", 3),
+    Measure("active_units", "active units", 1),
 )
 # Read off the paper's Figure 3 at 40,000 steps, to 0.1 nats.
 ROWS = (
@@ -53,27 +57,7 @@ ROWS = (
     ),
 )
 _SMOKE = {"max_steps": 40, "validate_every": 10, "save_every": 40, "log_every": 5}
-EXPERIMENT = Experiment(
-    "toy",
-    "Toy: ten sequences in a latent plane (section 4, Figures 3 and 4)",
-    ROWS,
-    {
-        "smoke": Budget(
-            "toy", {"train": _SMOKE, "beta": {"warmup_steps": 10}}, 1, 10, 20, "40 updates, to see that it runs."
-        ),
-        "small": Budget(
-            "toy",
-            {"train": {"max_steps": 8_000, "validate_every": 100}, "beta": {"warmup_steps": 2_000}},
-            1,
-            100,
-            500,
-            "8,000 updates, a fifth of the paper's.",
-        ),
-        "paper": Budget("toy", {}, 1, 500, 500, "the paper's 40,000 updates; some 8 minutes of one core a schedule."),
-    },
-    {"smoke": {"points": 21}},
-)
-TEXT = """\
+ABOUT = """\
 Every way to share ln 10 = {floor:.3f} nats between reconstruction and KL is equally good to the ELBO: a model that
 ignores z and one whose z names the sequence have the same likelihood. That is why the KL can vanish at no cost, and why
 the thick lines of the first plot (the negative ELBO) meet at the floor whatever the schedule. What the paper plots
@@ -82,35 +66,34 @@ exact likelihood is an integral over a grid of {points:,} points; the gap betwee
 to the true posterior."""
 
 
-def report(experiment: Experiment, asked: Asked, rows: Sequence[Fitted]) -> Page:
+def report(study: Study, results: Sequence[Result]) -> Page:
     """Measure and draw."""
-    budget = experiment.budgets[asked.size]
-    points = int(experiment.settings.get(asked.size, {}).get("points", GRID))
-    found = measured_rows(rows, budget)
-    for each in rows:
-        for seed, run in each.folders.items():
-            exact = exact_nll(final_model(run), split_of(run, "train"), points)
-            own = found[each.row.key][seed]
-            own |= {"exact_nll": exact, "posterior_gap": -own["elbo"] - exact}
-    means = {key: estimates(list(seeds.values())) for key, seeds in found.items()}
-    text = TEXT.format(floor=FLOOR, points=points**2).splitlines()
-    sections = [
-        Section("", [*facts(experiment, asked, budget), "", *table(rows, means, COLUMNS), "", INTERVAL, "", *text])
-    ]
-    content = {"figures": found, "estimates": means, "floor": FLOOR}
-    return Page(experiment, asked, sections, _draw(rows, asked.out), content)
+    points = int(study.settings.get("points", GRID))
+    results = [_with_exact_nll(result, points) for result in results]
+    about = ABOUT.format(floor=FLOOR, points=points**2)
+    plots = _draw(results, study.options.out)
+    sections = [study.opening(table(results, COLUMNS), about), pictures(plots)]
+    return study.page(results, sections, floor=FLOOR)
 
 
-def _draw(rows: Sequence[Fitted], out: Path) -> dict[str, str]:
-    """The figures of the first seed."""
-    runs = {each.row.name: next(iter(each.folders.values())) for each in rows if each.folders}
-    sentence_plots.draw_toy_curves(
-        {name: read_metrics(run) for name, run in runs.items()}, FLOOR, out / "toy-curves.png"
-    )
-    places = {name: _places(run) for name, run in runs.items()}
+def _with_exact_nll(result: Result, points: int) -> Result:
+    """A row with the exact likelihood, and how far the ELBO is below it."""
+    figures = {}
+    for seed, own in result.figures.items():
+        run = result.runs[seed].folder
+        exact = exact_nll(final_model(run), split_of(run, "train"), points)
+        figures[seed] = {**own, "exact_nll": exact, "posterior_gap": -own["elbo"] - exact}
+    return replace(result, figures=figures)
+
+
+def _draw(results: Sequence[Result], out: Path) -> dict[str, str]:
+    """Learning curves over seeds, and the latent plane of the first seed."""
+    curves = {result.row.name: result.records for result in results if result.runs}
+    draw_bounded_curves(curves, FLOOR, out / "toy-curves.png")
+    places = {result.row.name: _places(result.first) for result in results if result.runs}
     steps = shown_steps(sorted(set.intersection(*(set(each) for each in places.values()))))
-    sentence_plots.draw_divisions(places, steps, out / "toy-latents.png")
-    sentence_plots.animate_divisions(places, out / "toy-latents.gif")
+    draw_divisions(places, steps, out / "toy-latents.png")
+    animate_divisions(places, out / "toy-latents.gif")
     return {
         "toy-curves.png": "Learning curves",
         "toy-latents.png": "Draws of z from each posterior, at the middle of each rise and the end of each cycle",
@@ -118,7 +101,7 @@ def _draw(rows: Sequence[Fitted], out: Path) -> dict[str, str]:
     }
 
 
-def _places(run: Path) -> dict[int, Mapping[str, Any]]:
+def _places(run: Path) -> Places:
     return {record["step"]: record for record in read_metrics(run, LATENTS_FILE)}
 
 
@@ -154,3 +137,27 @@ def exact_nll(model: SentenceVAE, sentences: Sentences, points: int = GRID, edge
             nll.append(model.reconstruction(repeated, part[:, :0], part).double())
         exact.append(-float(torch.logsumexp(area + log_prior - torch.cat(nll), dim=0)))
     return math.fsum(exact) / len(exact)
+
+
+EXPERIMENT = Experiment(
+    "toy",
+    "Toy: ten sequences in a latent plane (section 4, Figures 3 and 4)",
+    ROWS,
+    {
+        "smoke": Budget(
+            "toy", {"train": _SMOKE, "beta": {"warmup_steps": 10}}, 1, 10, 20, "40 updates, to see that it runs."
+        ),
+        "small": Budget(
+            "toy",
+            {"train": {"max_steps": 8_000, "validate_every": 100}, "beta": {"warmup_steps": 2_000}},
+            1,
+            100,
+            500,
+            "8,000 updates, a fifth of the paper's.",
+        ),
+        "paper": Budget("toy", {}, 1, 500, 500, "the paper's 40,000 updates; some 8 minutes of one core a schedule."),
+    },
+    report,
+    settings={"smoke": {"points": 21}},
+    size="paper",
+)

@@ -18,7 +18,8 @@ from api.schemas import RespondRequest
 from dialog_cvae import console
 from dialog_cvae.cli import Parser
 from dialog_cvae.data.readers.jsonl_line import parse_line
-from experiments import run as experiments
+from experiments import __main__ as experiments
+from experiments import cycles, ptb, remedies, sentence_experiment, toy, yelp
 from experiments.table3 import command as table3
 from training import arguments
 from training.sweep import run as sweep
@@ -123,8 +124,7 @@ def test_fit_has_the_options_that_are_named_alone(options: str) -> None:
 
 @pytest.mark.parametrize("options", [each for each in commands("experiments", "table3") if each], ids=" ".join)
 def test_the_table_accepts_the_values(options: list[str]) -> None:
-    planned = table3.planned_cells(*arguments.parse_with(table3._parser(), sweep.FitFields, options))
-    assert len(planned) in (45, 15)
+    assert len(table3.asked_for(options).runs) in (45, 15)
 
 
 @pytest.mark.parametrize("options", [each for each in commands("training.sweep") if each], ids=" ".join)
@@ -134,8 +134,20 @@ def test_sweep_accepts_the_values(options: list[str]) -> None:
 
 def test_every_experiment_and_every_command_is_shown() -> None:
     names = {options[0] for options in commands("experiments") if options}
-    assert names == {*experiments.ENTRIES, "table3", "lesson"}
+    assert names == set(experiments.COMMANDS)
     assert {command.module for command in console.COMMANDS.values()} <= {each.module for each in COMMANDS}
+
+
+SENTENCE_EXPERIMENTS = {each.EXPERIMENT.name: each.EXPERIMENT for each in (toy, ptb, yelp, cycles, remedies)}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [each for each in commands("experiments") if each and each[0] in SENTENCE_EXPERIMENTS],
+    ids=" ".join,
+)
+def test_the_sentence_experiments_accept_the_values(options: list[str]) -> None:
+    assert sentence_experiment.asked_for(SENTENCE_EXPERIMENTS[options[0]], options[1:]).runs
 
 
 def test_several_processes_run_what_fit_accepts() -> None:

@@ -28,7 +28,7 @@ class Prefetcher(Generic[T]):
     def __init__(self, source: Iterator[T], depth: int) -> None:
         self.waited = 0.0
         self._source = source
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ahead") if depth else None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="prefetch") if depth else None
         self._prefetched: deque[Future[T]] = deque()
         for _ in range(depth):
             self._request_next()

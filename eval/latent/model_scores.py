@@ -70,7 +70,7 @@ def model_scores(
         elbo = evaluate_elbo(model, corpus, svi=svi, seed=seed, advance=shown.update)
     found = posteriors(model, corpus, svi=svi, seed=seed)
     columns = {"kl": _kl(found)}
-    figures = {**elbo.figures(), **_paper(model, corpus, svi, seed), **_latent(found, seed)}
+    figures = {**elbo.figures(), **_paper(model, corpus, svi, seed), **latent_figures(found, seed, MIXTURE)}
     if (refined := in_effect(svi, model)) is not None:
         figures["refined_steps"] = refined.steps
     if importance_samples:
@@ -104,10 +104,19 @@ def _paper(model: CVAE, corpus: EncodedCorpus, svi: SviConfig | None, seed: int)
     }
 
 
-def _latent(found: Posteriors, seed: int) -> dict[str, Any]:
-    """KL by dimension, and the two parts of the KL in section 3.3 of the paper."""
+def latent_figures(found: Posteriors, seed: int, most: int) -> dict[str, Any]:
+    """KL by dimension, and the two parts of the KL in section 3.3 of the paper.
+
+    Args:
+        found: of all windows.
+        seed: of the windows in the aggregate posterior, and of the draws of z.
+        most: windows in the aggregate posterior, at most.
+
+    Returns:
+        Nothing if a variance is not finite; KL by dimension alone for a single window.
+    """
     windows = len(found.posterior_mean)
-    chosen = np.sort(np.random.default_rng(seed).permutation(windows)[:MIXTURE])
+    chosen = np.sort(np.random.default_rng(seed).permutation(windows)[:most])
     try:
         figures: dict[str, Any] = {"kl_per_dimension": kl_per_dimension(found).tolist()}
     except ValueError:  # a model so far off that a variance is not finite

@@ -1,4 +1,4 @@
-"""The runs that Table 3 is made of: what they are called, where they are, and how far.
+"""The cells of Table 3: what is fitted in each row, and where its runs are.
 
 The paper's four are on the diagonal: in the released code M has a monotonic beta and a constant learning rate, C a
 cyclical beta and a cyclical learning rate. The other four tell the two apart.
@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
-from dialog_cvae.errors import CheckpointError, ConfigError
+from dialog_cvae.errors import ConfigError
+from experiments.framework.effects import Square
+from experiments.framework.rows import Row, Run, runs_of
+from experiments.table3.measures import PAPER
 from training import arguments
-from training.sweep.cells import Axis, Cell, Standing, grid, short_name
+from training.sweep.cells import short_name
 
-FITS, FITS_WITHOUT_Z = "fits", "fits-without-z"
+FITS_WITHOUT_Z = "fits-without-z"
 SCHEDULES, RATES = ("monotonic", "cyclical"), ("constant", "cosine_restarts")
-AXES = (Axis("beta.kind", SCHEDULES), Axis("learning_rate.kind", RATES), Axis("model.bow", ("false", "true")))
+VARIED = ("model.bow", "learning_rate.kind", "beta.kind")
 DEFAULTS = {"train": {"early_stopping": False}}
 """Over the recipe: all cells get the same number of updates."""
-WITHOUT_Z = {"model": {"latent_size": 0}, "beta": {"kind": "monotonic"}, "learning_rate": {"kind": "constant"}}
-"""The encoder and decoder alone; the schedule of beta then says nothing."""
 
 
 class Variant(NamedTuple):
@@ -40,53 +41,67 @@ class Variant(NamedTuple):
         """As the paper calls it."""
         return "CVAE+BoW" if self.bow else "CVAE"
 
+    @property
+    def key(self) -> str:
+        """Of its row."""
+        return f"cvae{'-bow' if self.bow else ''}-{self.schedule}-{self._rate}"
+
+    @property
+    def _rate(self) -> str:
+        return "constant" if self.rate == "constant" else "cyclical"
+
+    @property
+    def row(self) -> Row:
+        """What is fitted, and the paper's figures on the diagonal."""
+        layer = {"model": {"bow": self.bow}, "beta": {"kind": self.schedule}, "learning_rate": {"kind": self.rate}}
+        values = arguments.flat(layer)
+        variation = {short_name(name): str(values[name]).lower() for name in VARIED}
+        letter = "MC"[SCHEDULES.index(self.schedule)]
+        name = f"{self} (the paper's {letter})" if self.on_diagonal else str(self)
+        paper = PAPER[self.bow, self.schedule] if self.on_diagonal else {}
+        return Row(self.key, name, layer, paper, best=True, variation=variation)
+
     def __str__(self) -> str:
-        rate = "constant" if self.rate == "constant" else "cyclical"
-        return f"{self.model}, {self.schedule} β, {rate} η"
+        return f"{self.model}, {self.schedule} β, {self._rate} η"
 
 
-class Planned(NamedTuple):
-    """A run of the table.
-
-    Attributes:
-        variant: None for the decoder without z.
-        cell: its fit.
-        root: folder whose `cell.name` holds the run.
-    """
-
-    variant: Variant | None
-    cell: Cell
-    root: Path
-
-    @property
-    def folder(self) -> Path:
-        """Of the run."""
-        return self.root / self.cell.name
-
-    @property
-    def name(self) -> str:
-        """Unique among all, and a folder's name."""
-        return self.cell.name if self.variant else f"without-z,{self.cell.name}"
+VARIANTS = {
+    variant.key: variant
+    for bow in (False, True)
+    for schedule in SCHEDULES
+    for rate in RATES
+    for variant in [Variant(bow, schedule, rate)]
+}
+"""All eight, by the keys of their rows."""
+WITHOUT_Z = Row(
+    "without-z",
+    "decoder without z",
+    {"model": {"latent_size": 0}, "beta": {"kind": "monotonic"}, "learning_rate": {"kind": "constant"}},
+    best=True,
+    variation={},
+    fits=FITS_WITHOUT_Z,
+)
+"""The encoder and decoder alone, for which the schedule of beta means nothing."""
 
 
-class Found(NamedTuple):
-    """How far a run is.
+def square(bow: bool) -> Square:
+    """The four cells in which beta and the learning rate are crossed."""
+    m, c = SCHEDULES
+    constant, cyclical = RATES
+    cells = ((m, constant), (c, constant), (m, cyclical), (c, cyclical))
+    return Square(*(Variant(bow, schedule, rate).key for schedule, rate in cells))
 
-    Attributes:
-        planned: which.
-        standing: broken where its folder cannot be read.
-        reason: why it is broken.
-    """
 
-    planned: Planned
-    standing: Standing | Literal["broken"]
-    reason: str = ""
+def rows_of(*, diagonal: bool) -> list[Row]:
+    """The rows that are fitted: the cells, only the paper's four if asked for, and the decoder without z."""
+    cells = [variant.row for variant in VARIANTS.values() if variant.on_diagonal or not diagonal]
+    return [*cells, WITHOUT_Z]
 
 
 def plan(
     recipe: str, seeds: Sequence[int], layers: Sequence[Mapping[str, Any]], out: Path, *, diagonal: bool
-) -> list[Planned]:
-    """All runs of the table, a seed after the other.
+) -> list[Run]:
+    """All runs of the table; all rows of a seed come before the next seed.
 
     Args:
         recipe: a recipe's name.
@@ -98,33 +113,9 @@ def plan(
     Raises:
         ConfigError: a field is unknown, out of range, contradicts another or is what the table varies.
     """
-    varied = {axis.field for axis in AXES}
-    if given := sorted({name for layer in layers for name in arguments.flat(layer)} & varied):
+    if given := sorted({name for layer in layers for name in arguments.flat(layer)} & set(VARIED)):
         raise ConfigError(f"{short_name(given[0])}: the cells of the table have several, but one value is given")
-    cells = grid(recipe, AXES, seeds, DEFAULTS, *layers)
-    if not cells[0].config.model.latent_size:
-        raise ConfigError("model.latent_size: must be at least 1, but is 0; the table has a row without z beside")
-    planned = [Planned(_variant(cell), cell, out / FITS) for cell in cells]
-    without = grid(recipe, (), seeds, DEFAULTS, *layers, WITHOUT_Z)
-    planned += [Planned(None, cell, out / FITS_WITHOUT_Z) for cell in without]
-    return [one for one in planned if one.variant is None or one.variant.on_diagonal or not diagonal]
-
-
-def look(planned: Sequence[Planned]) -> list[Found]:
-    """How far each run is.
-
-    Raises:
-        ConfigError: a folder holds a run of another configuration, with which the table would compare unlike budgets.
-    """
-    found = []
-    for one in planned:
-        try:
-            found.append(Found(one, one.cell.standing(one.root)))
-        except CheckpointError as error:
-            found.append(Found(one, "broken", str(error)))
-    return found
-
-
-def _variant(cell: Cell) -> Variant:
-    config = cell.config
-    return Variant(config.model.bow, config.beta.kind, config.learning_rate.kind)
+    runs = runs_of(rows_of(diagonal=diagonal), recipe, seeds, out, below=[DEFAULTS, *layers])
+    if not runs[0].cell.config.model.latent_size:
+        raise ConfigError("model.latent_size: must be at least 1, but is 0; the table has a row without z already")
+    return runs

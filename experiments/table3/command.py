@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import signal
-import sys
-from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from dialog_cvae.cli import Parser, exit_status, whole
 from dialog_cvae.data.cache import Cache
@@ -25,22 +22,26 @@ from eval.latent.likelihood import MAX_DRAWS
 from eval.references import multi_reference
 from eval.references.built_references import built_references
 from eval.report import write as write_evaluation
-from experiments.table3.cells import Found, Planned, look, plan
-from experiments.table3.page import Results, assembled
-from experiments.table3.report import JSON_FILE, MARKDOWN_FILE, main_table, write
-from experiments.table3.rows import Bench, Failure, evaluate_rows
+from experiments.framework import command_line
+from experiments.framework.fitting import Fitted, say
+from experiments.framework.page import Page, command
+from experiments.framework.rows import Run
+from experiments.table3.cells import plan, rows_of
+from experiments.table3.evaluate import Bench, evaluate_rows
+from experiments.table3.evaluated import Evaluated
+from experiments.table3.page import NAME, assembled
 from training import arguments
+from training.config import FitConfig
 from training.device import device_of
 from training.folder import BEST_FOLDER
 from training.recipes import RECIPES
 from training.sweep import capacity
-from training.sweep.cell_task import LOG_FILE
-from training.sweep.cells import Cell, parse_seeds
-from training.sweep.run import FitFields, run_sweep
-from training.sweep.runners import on_one_machine
+from training.sweep.cells import seeds_option
+from training.sweep.run import FitFields
 
 EVALUATIONS = "evaluations"  # folder below --out
 BUILD = "build"
+OUT, SEEDS = "runs/table3", "5"
 DESCRIPTION = """\
 Table 3 of the paper, with what it leaves out: fits what is missing, evaluates it, and writes OUT/table3.md and
 OUT/table3.json, with plots.
@@ -50,81 +51,89 @@ OUT/table3.json, with plots.
 
 The cells are {CVAE, CVAE+BoW} x {monotonic, cyclical beta} x {constant, cyclical learning rate}, each for every seed.
 The paper's four are the diagonal, in which beta and the learning rate change together. All have the same number of
-updates (no early stopping unless --early-stopping), and each is judged by its best validation checkpoint. Beside them
-stand the same model without z, and rows without a model that keep the table honest.
+updates (no early stopping unless --early-stopping), and each is judged by its best validation checkpoint. The table
+also has the same model without z, and rows without a model that keep the table honest.
 
-Each cell is an ordinary run of training.fit in OUT/fits; its options hold for all cells. The same command again takes
-what is fitted and evaluated and goes on; Ctrl-C stops it. With --no-fit only what is finished is evaluated.
-Exit status: 0 all is done, 1 something failed, 2 refused, 130 interrupted.
+Each cell is an ordinary run of training.fit in OUT/fits; its options hold for all cells. The same command again keeps
+what is fitted and evaluated, and continues; Ctrl-C stops it. With --no-fit only what is finished is evaluated.
 """
 
 
-class Fitted(NamedTuple):
-    """How the cells are after fitting.
+@dataclass(frozen=True)
+class Table:
+    """Table 3 as the command line asks for it.
 
     Attributes:
-        found: how far each is.
-        failures: why, by name.
-        stopped: whether fitting was stopped.
+        args: its own options.
+        layers: fields over the recipe's.
+        options: what all experiments are asked.
     """
 
-    found: Sequence[Found]
-    failures: dict[str, str]
-    stopped: bool = False
+    args: argparse.Namespace
+    layers: Sequence[Mapping[str, Any]]
+    options: command_line.Options
+
+    @property
+    def diagonal(self) -> bool:
+        """Whether only the paper's four cells are asked for."""
+        return bool(self.args.cells == "diagonal")
+
+    @property
+    def runs(self) -> list[Run]:
+        """All fits.
+
+        Raises:
+            ConfigError: the options contradict each other.
+        """
+        return plan(self.args.recipe, self.options.seeds, self.layers, self.options.out, diagonal=self.diagonal)
+
+    @property
+    def command(self) -> str:
+        """What repeats it; options with their default value are left out, and files lose their folder."""
+        own = [
+            f"--recipe={self.args.recipe}",
+            f"--seeds={seeds_option(self.options.seeds)}",
+            f"--cells={self.args.cells}",
+        ]
+        parser = _parser()
+        for name in ("split", "references", "samples", "importance_samples", "metric_vectors"):
+            value = getattr(self.args, name)
+            if value != parser.get_default(name):
+                own.append(f"--{name.replace('_', '-')}={Path(str(value)).name}")
+        own += ["--single-reference"] if self.args.single_reference else []
+        given: dict[str, Any] = {}
+        for layer in self.layers:
+            given = arguments.merge(given, layer)
+        return command(NAME, own, given)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns its exit status."""
-    return exit_status(lambda: _table(argv), "interrupted; the same command goes on")
+    return exit_status(lambda: _run(argv), f"interrupted; {command_line.AGAIN}")
 
 
-def _table(argv: Sequence[str] | None) -> int:
+def _run(argv: Sequence[str] | None) -> int:
+    table = asked_for(argv)
+    runs = table.runs
+    return command_line.carry_out(runs, table.options, lambda fitted: _report(table, runs[0].cell.config, fitted))
+
+
+def asked_for(argv: Sequence[str] | None) -> Table:
+    """What the command line asks for.
+
+    Raises:
+        ConfigError: the options contradict each other.
+    """
     args, given = arguments.parse_with(_parser(), FitFields, argv)
-    planned = planned_cells(args, given)
-    fitted = _standing(planned) if args.no_fit else _fitted(planned, args)
-    if fitted.stopped:
-        print("stopped; the same command goes on", file=sys.stderr)
-        return 128 + signal.SIGINT
-    finished = [found.planned for found in fitted.found if found.standing == "finished"]
-    if not finished:
-        raise ConfigError(f"out: none of the {len(planned)} cells in {args.out} is finished")
-    held_out, references = _held_out(args, planned[0].cell)
-    settings = Settings(
-        samples=args.samples, importance_samples=args.importance_samples, single_reference=args.single_reference
-    )
-    bench = Bench(held_out, settings, args.out / CACHE, _jobs(args, finished), str(device_of(args.device)))
-    evaluations = evaluate_rows({one.name: one.folder / BEST_FOLDER for one in finished}, bench)
-    for one in finished:
-        if isinstance(evaluation := evaluations[one.name], Evaluation):
-            write_evaluation(args.out / EVALUATIONS / one.name, evaluation, evaluation.figures)
-    built = args.references == BUILD
-    page = assembled(
-        Results(fitted.found, fitted.failures, evaluations, held_out, references, built, settings), args.out
-    )
-    write(page, args.out)
-    print("\n".join(("", *main_table(page.rows), "", *page.notes)))
-    print(f"wrote {args.out / MARKDOWN_FILE} and {args.out / JSON_FILE}")
-    broken = {name: one.reason for name, one in evaluations.items() if isinstance(one, Failure)}
-    for name, reason in (failed := {**fitted.failures, **broken}).items():
-        print(f"failed: {name}: {reason}", file=sys.stderr)
-    return 1 if failed else 0
+    layers = [given] if args.config is None else [arguments.read_config_file(args.config), given]
+    return Table(args, layers, command_line.options(args, given, out=OUT, seeds=SEEDS))
 
 
 def _parser() -> Parser:
-    parser = Parser(
-        prog="python -m experiments table3",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    add = parser.add_argument
-    add("--out", type=Path, default=Path("runs/table3"), help="folder of the table (default: %(default)s)")
+    found = command_line.parser(NAME, DESCRIPTION, out=OUT, seeds=SEEDS)
+    add = found.add_argument
     add("--recipe", choices=RECIPES, default="paper", help="configuration to start from (default: %(default)s)")
-    add("--seeds", default="5", metavar="N|S1,S2", help="number of seeds, from 0, or the seeds themselves (default: 5)")
     add("--cells", choices=("diagonal", "all"), default="all", help="the paper's four or all eight (default: all)")
-    add("--no-fit", action="store_true", help="evaluate what is finished, and fit nothing")
-    add("--jobs", type=whole(1, 1024), metavar="N", help="cells at a time (default: as many as cores and memory allow)")
-    add("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
     add("--config", type=Path, help="JSON or TOML file with fields of the configuration, over the recipe")
     add("--split", choices=("valid", "test"), default="test", help="that is evaluated (default: %(default)s)")
     add(
@@ -138,84 +147,64 @@ def _parser() -> Parser:
     add("--importance-samples", type=whole(0, MAX_DRAWS), default=5, metavar="K", help="see eval.dialog (default 5)")
     add("--single-reference", action="store_true", help="score by DialogWAE's protocol too; see eval.dialog")
     add("--metric-vectors", metavar="VECTORS", help="for A-bow and E-bow; see --vectors of eval.dialog")
-    return parser
+    return found
 
 
-def planned_cells(args: argparse.Namespace, given: Mapping[str, Any]) -> list[Planned]:
-    """The cells that the options ask for.
-
-    Raises:
-        ConfigError: they contradict each other.
-    """
-    if arguments.section(given, "train").get("seed") is not None:
-        raise ConfigError("seed: the table has several; give --seeds")
-    layers = [given] if args.config is None else [arguments.read_config_file(args.config), given]
-    return plan(args.recipe, parse_seeds(args.seeds), layers, args.out, diagonal=args.cells == "diagonal")
-
-
-def _fitted(planned: Sequence[Planned], args: argparse.Namespace) -> Fitted:
-    """Fit what is not finished; a cell whose folder is broken is left as it is."""
-    found, failures, _ = _standing(planned)
-    counts = Counter(one.standing for one in found)
-    print(f"{len(found)} cells in {args.out}: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
-    rest: defaultdict[Path, list[Planned]] = defaultdict(list)
-    for one in found:
-        if one.standing in ("new", "started"):
-            rest[one.planned.root].append(one.planned)
-    for root, cells in rest.items():
-        engine = on_one_machine([one.cell for one in cells], args.jobs, args.device)
-        print(f"fitting {len(cells)} cells in {root}: {engine}", flush=True)
-        results = run_sweep([one.cell for one in cells], root, engine)
-        failures = failures | {
-            one.name: f"{result.reason} (log: {result.folder / LOG_FILE})"
-            for one, result in zip(cells, results, strict=True)
-            if result.status == "failed"
-        }
-        if any(result.status == "stopped" for result in results):
-            return Fitted(found, failures, stopped=True)
-    return Fitted(look(planned), failures)
+def _report(table: Table, config: FitConfig, fitted: Fitted) -> Page:
+    """Evaluate what is finished, keep each evaluation in a folder, and make the page."""
+    args, out = table.args, table.options.out
+    held_out, references = _held_out(args, config, out)
+    settings = Settings(
+        samples=args.samples, importance_samples=args.importance_samples, single_reference=args.single_reference
+    )
+    jobs, device = _jobs(table.options.jobs, fitted.finished), str(device_of(args.device))
+    bench = Bench(held_out, settings, out / CACHE, jobs, device)
+    evaluations = evaluate_rows({one.name: one.folder / BEST_FOLDER for one in fitted.finished}, bench)
+    for one in fitted.finished:
+        if isinstance(evaluation := evaluations[one.name], Evaluation):
+            write_evaluation(out / EVALUATIONS / one.name, evaluation, evaluation.figures)
+    found = Evaluated(
+        rows_of(diagonal=table.diagonal),
+        fitted,
+        evaluations,
+        held_out,
+        references,
+        args.references == BUILD,
+        settings,
+        len(table.options.seeds),
+        table.command,
+    )
+    return assembled(found, out)
 
 
-def _standing(planned: Sequence[Planned]) -> Fitted:
-    found = look(planned)
-    return Fitted(found, {one.planned.name: one.reason for one in found if one.standing == "broken"})
-
-
-def _held_out(args: argparse.Namespace, cell: Cell) -> tuple[HeldOut, str]:
-    """What is evaluated on, and what its references are, for people.
+def _held_out(args: argparse.Namespace, config: FitConfig, out: Path) -> tuple[HeldOut, str]:
+    """What is evaluated on, and a description of its references.
 
     Raises:
         ConfigError: there is no context in it.
         DataError: the corpus or the references are missing or malformed.
     """
-    corpus = load_corpus(cell.config.corpus)
+    corpus = load_corpus(config.corpus)
     conversations: Sequence[Conversation] = list(getattr(corpus, args.split))
     if count_contexts(conversations) == 0:
         raise ConfigError(f"split {args.split} of {corpus.name} has no context with a reply to score")
-    vectors = vectors_source(args.metric_vectors, cell.config.corpus.dir)
+    vectors = vectors_source(args.metric_vectors, config.corpus.dir)
     if vectors is not None:
-        load_vectors(vectors, ())  # a broken file is told of now, not after the sampling
+        load_vectors(vectors, ())  # so that a broken file is refused before the sampling
     held_out = HeldOut(corpus.name, args.split, conversations, None, vectors, list(corpus.train))
     if args.references == NONE:
         return held_out, "the one reply that was said"
     if args.references != BUILD:
         path = Path(args.references)
         return replace(held_out, references=multi_reference.load(path, conversations)), f"the file {path.name}"
-    references, how = built_references(held_out, args.out, Cache(args.out / CACHE, _say))
+    references, how = built_references(held_out, out, Cache(out / CACHE, say))
     return replace(held_out, references=references), how
 
 
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)
-
-
-def _jobs(args: argparse.Namespace, finished: Sequence[Planned]) -> int:
-    """Processes that evaluate at a time."""
+def _jobs(asked: int | None, finished: Sequence[Run]) -> int:
+    """Number of processes that evaluate at a time."""
+    if asked is not None:
+        return asked
     most = max(capacity.fit_bytes(one.cell.config) for one in finished)
-    fitting = (capacity.cells_by_cores(1), capacity.cells_by_memory(most))
-    jobs: int = args.jobs or min(limit for limit in fitting if limit is not None)
-    return jobs
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    limits = (capacity.cells_by_cores(1), capacity.cells_by_memory(most))
+    return min(limit for limit in limits if limit is not None)

@@ -59,17 +59,22 @@ class Estimate(NamedTuple):
     """A mean over seeds.
 
     Attributes:
-        mean: over them.
-        half: half the width of its 95% interval by Student's t, None for a single seed.
-        n: seeds.
+        mean: over the seeds.
+        half: half the width of its 95% interval by Student's t; None for a single seed.
+        n: number of seeds.
     """
 
     mean: float
     half: float | None
     n: int
 
+    def text(self, digits: int = 2) -> str:
+        """Mean and, if there is one, half the interval, with so many decimals."""
+        half = "" if self.half is None else f" ± {self.half:.{digits}f}"
+        return f"{self.mean:.{digits}f}{half}"
+
     def __str__(self) -> str:
-        return f"{self.mean:.2f}" if self.half is None else f"{self.mean:.2f} ± {self.half:.2f}"
+        return self.text()
 
 
 class Variant(NamedTuple):

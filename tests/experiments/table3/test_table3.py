@@ -1,4 +1,4 @@
-"""`python -m experiments table3` from end to end on tiny runs: what it shows, goes on with, and refuses."""
+"""`python -m experiments table3` from end to end on tiny runs: what it shows, resumes and refuses."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiments import plots
+from experiments.framework import command_line
+from experiments.plots import style
 from experiments.table3 import command as table3
-from experiments.table3 import rows as table3_rows
-from experiments.table3.cells import plan
+from experiments.table3 import evaluate as table3_evaluate
+from experiments.table3.cells import VARIANTS, plan
 from tests.training.tiny_runs import CONFIG, Outcome, conversation, write_corpus
 from training import fit as fit_command
 from training.state import STATE_FILE
@@ -32,7 +33,7 @@ ACTS = ("question", "answer", "backchannel")
 
 
 class InThisProcess:
-    """Fits cells one after the other without processes of their own, and notes which; told to, it stops or fails."""
+    """Fits cells one after the other in this process, and notes which; it can be made to stop or fail."""
 
     def __init__(self) -> None:
         self.fitted: list[str] = []
@@ -70,7 +71,7 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> InThisProcess:
     engine = InThisProcess()
-    monkeypatch.setattr(table3, "on_one_machine", lambda *_: engine)
+    monkeypatch.setattr(command_line, "on_one_machine", lambda *_: engine)
     monkeypatch.setattr(fit_command, "draw_learning_curves", lambda *_: None)
     return engine
 
@@ -80,7 +81,7 @@ def run(
     words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., Outcome]:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(plots, "_save", lambda *_: None)  # tested by themselves
+    monkeypatch.setattr(style, "save", lambda *_: None)  # tested by themselves
     monkeypatch.delenv("DIALOG_CVAE_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
@@ -103,7 +104,7 @@ def fitted(words: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(folder)
         patch.delenv("DIALOG_CVAE_DATA", raising=False)
         patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
-        patch.setattr(table3, "on_one_machine", lambda *_: InThisProcess())
+        patch.setattr(command_line, "on_one_machine", lambda *_: InThisProcess())
         patch.setattr(fit_command, "draw_learning_curves", lambda *_: None)
         assert table3.main([*words, "--out", "t3", *DIAGONAL]) == 0
     return folder / "t3"
@@ -149,8 +150,8 @@ def test_the_table_has_every_row_and_file(fitted):
     assert all(f"]({png})" in text for png in pngs)
 
 
-def test_the_differences_are_those_of_the_files_beside(fitted):
-    """The contrast over again, from the contexts.npz that each cell left."""
+def test_the_differences_are_those_of_the_files_in_evaluations(fitted):
+    """The same contrast, from the contexts.npz that each cell left."""
     folders = [fitted / "evaluations" / M.replace("seed=0", f"seed={seed}") for seed in (0, 1)]
     c = [Path(str(f).replace("=constant", "=cosine_restarts").replace("=monotonic", "=cyclical")) for f in folders]
 
@@ -169,7 +170,7 @@ def test_the_differences_are_those_of_the_files_beside(fitted):
 
 def test_the_same_command_again_computes_nothing(run, table, engine, monkeypatch):
     before = (table / "table3.json").read_bytes()
-    monkeypatch.setattr(table3_rows, "_caught", lambda *_: pytest.fail("evaluated again"))
+    monkeypatch.setattr(table3_evaluate, "_caught", lambda *_: pytest.fail("evaluated again"))
     outcome = run(*DIAGONAL)
     assert (outcome.status, engine.fitted) == (0, [])
     assert (table / "table3.json").read_bytes() == before
@@ -188,16 +189,18 @@ def test_a_sweep_is_taken_over(run, tmp_path, words, engine):
     """A folder of cells that training.sweep.run fitted."""
     layer = {"corpus": {"name": words[1]}}
     config = json.loads(Path(words[3]).read_text())
-    planned = [one for one in plan("paper", (0,), [config, layer], tmp_path / "t3", diagonal=True) if one.variant]
+    planned = [
+        one for one in plan("paper", (0,), [config, layer], tmp_path / "t3", diagonal=True) if one.row.key in VARIANTS
+    ]
     sweep.run_sweep([one.cell for one in planned], tmp_path / "t3" / "fits", engine)
     assert len(engine.fitted) == 4
     outcome = run("--cells", "diagonal", "--seeds", "1", "--no-fit", "--references", "none")
     assert outcome.status == 0
-    assert "Missing: without-z,seed=0 is not finished" in outcome.out
+    assert "Not finished: decoder without z, seed 0" in outcome.out
     assert "people (the other references)" not in names(tmp_path / "t3")
 
 
-def test_what_is_broken_is_named_and_the_rest_goes_on(run, table, engine):
+def test_what_is_broken_is_named_and_the_rest_is_evaluated(run, table, engine):
     weights = table / "fits" / M / "best" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-4])
     state = table / "fits-without-z" / "seed=1" / STATE_FILE
@@ -214,7 +217,7 @@ def test_what_is_broken_is_named_and_the_rest_goes_on(run, table, engine):
 
 
 @pytest.mark.slow
-def test_a_fit_that_fails_is_named_and_the_rest_goes_on(run, tmp_path, engine):
+def test_a_fit_that_fails_is_named_and_the_rest_is_evaluated(run, tmp_path, engine):
     engine.failing = M
     outcome = run("--cells", "diagonal", "--seeds", "1")
     assert outcome.status == 1
@@ -224,7 +227,7 @@ def test_a_fit_that_fails_is_named_and_the_rest_goes_on(run, tmp_path, engine):
 
 
 @pytest.mark.slow
-def test_a_stop_while_fitting_is_gone_on_from(run, tmp_path, engine):
+def test_after_a_stop_while_fitting_the_same_command_continues(run, tmp_path, engine):
     engine.stop_after = 2
     outcome = run("--cells", "diagonal", "--seeds", "1")
     assert outcome.status == 130
@@ -238,7 +241,7 @@ def test_a_stop_while_fitting_is_gone_on_from(run, tmp_path, engine):
 @pytest.mark.slow
 def test_a_stop_while_evaluating_loses_nothing_that_was_found(run, table, engine, monkeypatch):
     shutil.rmtree(table / "cache")
-    model, seen = table3_rows.modelled, []
+    model, seen = table3_evaluate.modelled, []
 
     def interrupted(*arguments: Any) -> Any:
         seen.append(arguments)
@@ -246,11 +249,11 @@ def test_a_stop_while_evaluating_loses_nothing_that_was_found(run, table, engine
             raise KeyboardInterrupt
         return model(*arguments)
 
-    monkeypatch.setattr(table3_rows, "modelled", interrupted)
+    monkeypatch.setattr(table3_evaluate, "modelled", interrupted)
     outcome = run(*DIAGONAL)
     assert (outcome.status, outcome.error.splitlines()[-1]) == (130, "interrupted; the same command goes on")
     assert len(list((table / "cache").glob("model-*"))) == 3
-    monkeypatch.setattr(table3_rows, "modelled", model)
+    monkeypatch.setattr(table3_evaluate, "modelled", model)
     assert run(*DIAGONAL).status == 0
 
 
@@ -268,7 +271,7 @@ def test_a_file_of_references(run, table, engine):
         (["--no-fit"], "out: none of the 45 cells in t3 is finished"),
         (["--schedule", "cyclical"], "schedule: the cells of the table have several, but one value is given"),
         (["--no-bow"], "bow: the cells of the table have several"),
-        (["--seed", "3"], "seed: the table has several; give --seeds"),
+        (["--seed", "3"], "seed: an experiment has several; give --seeds"),
         (["--seeds", "none"], "seeds: must be a number of seeds"),
         (["--model.latent-size", "0"], "model.latent_size: must be at least 1, but is 0"),
         (["--recipe", "tiny"], "argument --recipe: invalid choice: 'tiny'"),
@@ -298,15 +301,15 @@ def test_what_does_not_fit_the_folder_is_refused(run, table, engine, options, me
 
 def test_help_teaches():
     command = [sys.executable, "-m", "experiments", "table3", "--help"]
-    told = subprocess.run(command, capture_output=True, text=True, check=True)
+    shown = subprocess.run(command, capture_output=True, text=True, check=True)
     for word in ("--cells", "diagonal", "--references", "--no-fit", "--max-steps", "Exit status", "best validation"):
-        assert word in told.stdout
-    assert told.stderr == ""
+        assert word in shown.stdout
+    assert shown.stderr == ""
 
 
 @pytest.mark.slow
-def test_ctrl_c_leaves_processes_side_by_side_at_once_and_the_same_command_goes_on(words, table, tmp_path):
-    """Evaluating alone: everything is fitted, and what was found is taken away."""
+def test_ctrl_c_ends_all_processes_at_once_and_the_same_command_continues(words, table, tmp_path):
+    """Only the evaluation: everything is fitted, and the cache is removed."""
     shutil.rmtree(table / "cache")
     found = {path.read_bytes() for path in table.glob("table3.*")}
     options = [*words[:-1], "2", "--out", "t3", *DIAGONAL]

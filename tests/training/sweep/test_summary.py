@@ -30,11 +30,13 @@ def test_interval_of_three_seeds_by_hand() -> None:
     found = estimate([1.0, 2.0, 3.0])  # s = 1, and t(0.975, 2 degrees of freedom) = 4.302653
     assert found == (2.0, pytest.approx(4.302653 / 3**0.5, rel=1e-6), 3)
     assert str(found) == "2.00 ± 2.48"
+    assert found.text(4) == "2.0000 ± 2.4841"
 
 
 def test_one_seed_has_no_interval() -> None:
     assert estimate([-41.5]) == (-41.5, None, 1)
     assert str(estimate([-41.5])) == "-41.50"
+    assert estimate([-41.5]).text(0) == "-42"
 
 
 @settings(derandomize=True, deadline=None, max_examples=50)

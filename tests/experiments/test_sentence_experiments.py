@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,16 @@ from dialog_cvae.data.sentences import Sentences
 from dialog_cvae.model.sentence_vae import SentenceVAE
 from dialog_cvae.text.tokenizer import Tokenizer
 from eval.latent.likelihood import importance_weighted_nll
-from experiments import cycles, lesson, measures, plan
-from experiments import run as experiments
+from experiments import __main__ as experiments
+from experiments import cycles, lesson, sentence_measures
+from experiments.framework import fitting
+from experiments.framework.rows import Result, Row
+from experiments.framework.tables import compact_effects_table
 from experiments.ptb import EXPERIMENT as PTB
-from experiments.ptb import effects, least_products
+from experiments.ptb import least_products, main_effects
+from experiments.remedies import EXPERIMENT as REMEDIES
 from experiments.toy import FLOOR, exact_nll, shown_steps
 from training.recipes import RECIPES
-from training.sweep.summary import Estimate
 
 WORDS = ["the", "dog", "cat", "eats", "sleeps", "here", "now", "N"]
 Run = Callable[..., dict[str, Any]]
@@ -66,7 +70,10 @@ def run(corpora: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monke
         page = (tmp_path / name / f"{name}.md").read_text()
         assert all((tmp_path / name / file).is_file() for file in _images(page))
         assert content["seeds"] == [0]
-        return content | {"page": page, "said": said.out}
+        rows = {row["key"]: row for row in content["rows"]}
+        figures = {key: row["seeds"] for key, row in rows.items()}
+        paper = {key: row["paper"] for key, row in rows.items() if row["paper"]}
+        return content | {"figures": figures, "paper": paper, "page": page, "said": said.out}
 
     return start
 
@@ -88,14 +95,24 @@ def test_toy(run: Run, tmp_path: Path) -> None:
         assert getattr(animation, "n_frames", 1) == 4
 
 
-def test_toy_goes_on_from_what_is_there(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_toy_computes_nothing_twice(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = run("toy")
-    monkeypatch.setattr(plan, "_fit_here", lambda task: pytest.fail("it is fitted"))
-    monkeypatch.setattr(measures, "_measure", lambda *_: pytest.fail("it is measured"))
+    monkeypatch.setattr(fitting, "_fit_here", lambda task: pytest.fail("it is fitted"))
+    monkeypatch.setattr(sentence_measures, "_measure", lambda *_: pytest.fail("it is measured"))
     again, without_fit = run("toy"), run("toy", "--no-fit", "--rows=cyclical,constant")
     assert {**again, "said": ""} == {**first, "said": ""}
     assert "--rows=cyclical,constant`" in without_fit["page"]
     assert without_fit["figures"] == {key: first["figures"][key] for key in ("constant", "cyclical")}
+
+
+def test_what_is_missing_is_named(run: Run, tmp_path: Path) -> None:
+    run("toy")
+    shutil.rmtree(tmp_path / "toy" / "fits" / "row=cyclical,seed=0")
+    found = run("toy", "--no-fit")
+    assert found["notes"] == ["Not finished: cyclical, seed 0"]
+    assert "- Not finished: cyclical, seed 0" in found["page"]
+    assert "| cyclical | 0 of 1 | – |" in found["page"]
+    assert found["figures"]["cyclical"] == {}
 
 
 def test_ptb(run: Run) -> None:
@@ -119,7 +136,7 @@ def test_ptb(run: Run) -> None:
 
 def test_remedies(run: Run) -> None:
     found = run("remedies")
-    assert len(found["figures"]) == len(experiments.ENTRIES["remedies"].experiment.rows) == 13
+    assert len(found["figures"]) == len(REMEDIES.rows) == 13
     assert all(math.isfinite(row["0"]["iw_nll"]) for row in found["figures"].values())
 
 
@@ -155,7 +172,7 @@ def test_what_cannot_be_done_is_refused(
     assert complaint in capsys.readouterr().err
 
 
-def test_a_failed_cell_is_told_and_the_others_are_reported(run: Run, tmp_path: Path, capsys: Any) -> None:
+def test_if_all_cells_fail_the_reason_is_given(run: Run, tmp_path: Path, capsys: Any) -> None:
     options = ["toy", "--size=smoke", f"--out={tmp_path}", "--learning-rate.peak=1e30", "--schedule=constant"]
     assert experiments.main(options) == 2  # all three
     assert "none of the 3 cells" in capsys.readouterr().err
@@ -182,11 +199,16 @@ def test_shown_steps_are_the_middle_of_each_rise_and_the_end_of_each_cycle() -> 
 def test_main_effects_of_the_two_by_two() -> None:
     figures = {"vae-m": 1.0, "vae-c": 10.0, "vae-m-cyclical-rate": 3.0, "vae-c-constant-rate": 6.0}
     names = ("reconstruction", "kl", "elbo", "iw_nll")
-    found = {key: {seed: dict.fromkeys(names, value + seed) for seed in (0, 1)} for key, value in figures.items()}
-    lines = effects(found)
+    results = [
+        Result(Row(key, key), figures={seed: dict.fromkeys(names, value + seed) for seed in (0, 1)})
+        for key, value in figures.items()
+    ]
+    lines = compact_effects_table(main_effects(results))
     # of beta: (6 - 1 + 10 - 3) / 2, of the rate: (3 - 1 + 10 - 6) / 2, together 10 - 1; equal in both seeds
     assert lines[2] == "| Rec | 6.00 ± 0.00 | 3.00 ± 0.00 | 9.00 ± 0.00 |"
-    assert effects({"vae-m": found["vae-m"]}) == ["The four cells are not all there."]
+    assert len(lines) == 2 + 4
+    assert [contrast.name for contrast, _ in main_effects(results[:2])] == ["C instead of M"]
+    assert main_effects(results[:1]) == []
 
 
 def test_products_of_the_refinement() -> None:
@@ -199,8 +221,7 @@ def test_products_of_the_refinement() -> None:
 
 
 def test_the_heat_map_has_a_place_for_every_cell() -> None:
-    means = {"m4-r50-linear": {"kl": Estimate(1.5, None, 1)}}
-    matrix = np.array(cycles.matrix(means, "kl"))
+    matrix = np.array(cycles.matrix([Result(Row("m4-r50-linear", ""), figures={0: {"kl": 1.5}})], "kl"))
     assert matrix.shape == (4, 4)
     assert matrix[2, 1] == 1.5
     assert np.isnan(matrix).sum() == 15

@@ -6,9 +6,9 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from training.ahead import Ahead
 
-from training import ahead
+from training import prefetch
+from training.prefetch import Prefetcher
 
 SAFETY_S = 60  # after which a test that would hang fails
 
@@ -22,13 +22,13 @@ def _numbers(made: list[int], fail_at: int = -1) -> Iterator[int]:
 
 
 def _threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name.startswith("ahead")]
+    return [thread for thread in threading.enumerate() if thread.name.startswith("prefetch")]
 
 
 @pytest.mark.parametrize("depth", [0, 1, 3, 50])
 def test_the_items_are_those_of_the_source_in_order(depth: int) -> None:
     made: list[int] = []
-    with Ahead(_numbers(made), depth) as items:
+    with Prefetcher(_numbers(made), depth) as items:
         assert list(items) == list(range(20))
         with pytest.raises(StopIteration):
             next(items)
@@ -37,7 +37,7 @@ def test_the_items_are_those_of_the_source_in_order(depth: int) -> None:
 
 @pytest.mark.parametrize("depth", [0, 1, 3])
 def test_an_exception_comes_where_its_item_would(depth: int) -> None:
-    with Ahead(_numbers([], fail_at=4), depth) as items:
+    with Prefetcher(_numbers([], fail_at=4), depth) as items:
         assert [next(items) for _ in range(4)] == [0, 1, 2, 3]
         with pytest.raises(OSError, match="no more"):
             next(items)
@@ -46,7 +46,7 @@ def test_an_exception_comes_where_its_item_would(depth: int) -> None:
 @pytest.mark.parametrize("depth", [0, 2])
 def test_at_most_depth_items_are_made_in_advance_and_none_after_the_end(depth: int) -> None:
     made: list[int] = []
-    with Ahead(_numbers(made), depth) as items:
+    with Prefetcher(_numbers(made), depth) as items:
         assert next(items) == 0
     assert not _threads()  # so that nothing more can be made
     assert 1 <= len(made) <= 1 + depth
@@ -65,7 +65,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(ahead, "perf_counter", clock)
+    monkeypatch.setattr(prefetch, "perf_counter", clock)
     return clock
 
 
@@ -75,7 +75,7 @@ def test_without_a_thread_the_making_of_an_item_counts_as_waiting(clock: Clock) 
             clock.seconds += 10
             yield number
 
-    with Ahead(slow(), 0) as items:
+    with Prefetcher(slow(), 0) as items:
         assert list(items) == [0, 1, 2]
     assert items.waited == 30
 
@@ -91,7 +91,7 @@ def _gated(clock: Clock, start: threading.Semaphore, made: threading.Semaphore) 
 
 def test_items_made_before_they_are_needed_cost_no_waiting(clock: Clock) -> None:
     start, made = threading.Semaphore(0), threading.Semaphore(0)
-    with Ahead(_gated(clock, start, made), 1) as items:
+    with Prefetcher(_gated(clock, start, made), 1) as items:
         for number in range(3):
             start.release()
             assert made.acquire(timeout=SAFETY_S)
@@ -101,7 +101,7 @@ def test_items_made_before_they_are_needed_cost_no_waiting(clock: Clock) -> None
 
 def test_waiting_for_an_item_that_is_not_ready_is_measured(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     start, made = threading.Semaphore(0), threading.Semaphore(0)
-    with Ahead(_gated(clock, start, made), 1) as items:
+    with Prefetcher(_gated(clock, start, made), 1) as items:
         reads = 0
 
         def read() -> float:
@@ -113,6 +113,6 @@ def test_waiting_for_an_item_that_is_not_ready_is_measured(clock: Clock, monkeyp
                 start.release()
             return seconds
 
-        monkeypatch.setattr(ahead, "perf_counter", read)
+        monkeypatch.setattr(prefetch, "perf_counter", read)
         assert [next(items) for _ in range(3)] == [0, 1, 2]
         assert items.waited == 30

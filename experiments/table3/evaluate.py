@@ -1,7 +1,8 @@
-"""Evaluate the rows of Table 3: what they share is loaded once, and they are evaluated side by side.
+"""Evaluate the rows of Table 3 in parallel; what they share is loaded once.
 
-What was found before is looked up first; only where something is missing are vectors and tagger loaded and processes
-begun. Every part is kept as soon as it is found, so that a run that is cut off loses no more than it was working on.
+Open it to see what is cached and what runs in parallel. Results in the cache are looked up first. Only if something is
+missing, vectors and tagger are loaded and processes are started. Every part is cached as soon as it is found, so that
+an interrupted run loses only what it was working on.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from eval.evaluation import Evaluation, Replies, Settings, combined, modelled, s
 from eval.held_out import HeldOut, Yardstick
 from eval.latent.model_scores import ModelScores
 from eval.reply_scores import ReplyScores
+from experiments.framework.fitting import say
 
 T = TypeVar("T")
 
@@ -38,9 +40,9 @@ class Bench:
     Attributes:
         held_out: with its training conversations.
         settings: of every evaluation.
-        cache: folder that keeps what is found.
-        jobs: processes at a time.
-        device: that computes with models.
+        cache: folder of the cache.
+        jobs: number of processes.
+        device: that models run on.
     """
 
     held_out: HeldOut
@@ -57,22 +59,22 @@ class Failure(NamedTuple):
 
 
 def evaluate_rows(checkpoints: Mapping[str, Path], bench: Bench) -> dict[str, Evaluation | Failure]:
-    """Evaluate checkpoints, and the rows that keep them honest.
+    """Evaluate checkpoints, and the rows without a model that keep the table honest.
 
     Args:
         checkpoints: folders by the names of rows.
-        bench: what on, and how.
+        bench: on what, and how.
 
     Returns:
-        By name: the checkpoints first, in their order.
+        By name; the checkpoints come first, in their order.
 
     Raises:
-        DialogCvaeError: a process was killed; what was found is kept.
+        DialogCvaeError: a process was killed; what was found is cached.
     """
     lean = replace(bench, held_out=replace(bench.held_out, references=None, vectors=None, train=None))
     models = _all_of("checkpoints", _model, {name: (path, lean) for name, path in checkpoints.items()}, bench)
     rows = {name: found[1] for name, found in models.items() if not isinstance(found, Failure)}
-    rows |= honest_replies(bench.held_out, bench.settings, Cache(bench.cache, _say))
+    rows |= honest_replies(bench.held_out, bench.settings, Cache(bench.cache, say))
     scores = _scores(rows, bench)
     evaluations: dict[str, Evaluation | Failure] = {}
     for name in (*models, *(name for name in rows if name not in models)):
@@ -91,7 +93,7 @@ def _model(cache: Cache, path: Path, bench: Bench) -> tuple[ModelScores, Replies
 
 
 def _scores(rows: Mapping[str, Replies], bench: Bench) -> dict[str, ReplyScores | Failure]:
-    """What the replies of each row are worth."""
+    """The scores of the replies of each row."""
     shared: list[Yardstick] = []
 
     def task(name: str, replies: Replies) -> tuple[Any, ...]:
@@ -125,23 +127,16 @@ def _all_of(
     bench: Bench,
     prepare: Callable[[], object] = lambda: None,
 ) -> dict[str, T | Failure]:
-    """The results of tasks by name: what is kept at once, the rest by processes side by side.
+    """The results of tasks by name: those in the cache first, the rest by processes in parallel.
 
     Args:
-        what: they are about, for people.
+        what: the tasks are about, for the progress bar.
         work: called with a cache and the arguments of a task.
         tasks: arguments by name.
-        bench: says how many at a time.
-        prepare: called once before there is anything to do.
+        bench: has the cache and the number of processes.
+        prepare: called once, if anything is missing.
     """
-    found: dict[str, T | Failure] = {}
-    for name, arguments in tasks.items():
-        try:
-            found[name] = work(_KeptOnly(bench.cache, _say), *arguments)
-        except _NotKeptError:
-            continue
-        except (DialogCvaeError, OSError) as error:
-            found[name] = Failure(str(error))
+    found = _cached(work, tasks, bench.cache)
     rest = [name for name in tasks if name not in found]
     if rest:
         prepare()
@@ -155,39 +150,48 @@ def _all_of(
                     bar.update()
         except BrokenProcessPool:
             raise DialogCvaeError(
-                "a process that evaluated was killed, for lack of memory perhaps; the same command goes on, with fewer "
-                "--jobs perhaps"
+                "a process that evaluated was killed, perhaps for lack of memory; run the same command again, perhaps "
+                "with fewer --jobs"
             ) from None
     return {name: found[name] for name in tasks}
 
 
-def _caught(aside: bool, work: Callable[..., T], cache: Path, arguments: tuple[Any, ...]) -> T | Failure:
-    """Do a task; a process aside takes one core, and leaves Ctrl-C to the first."""
-    if aside:
+def _cached(work: Callable[..., T], tasks: Mapping[str, tuple[Any, ...]], cache: Path) -> dict[str, T | Failure]:
+    """The results that need no computation: those in the cache, and failures to look them up."""
+    found: dict[str, T | Failure] = {}
+    for name, arguments in tasks.items():
+        try:
+            found[name] = work(_CachedOnly(cache, say), *arguments)
+        except _NotCachedError:
+            continue
+        except (DialogCvaeError, OSError) as error:
+            found[name] = Failure(str(error))
+    return found
+
+
+def _caught(worker: bool, work: Callable[..., T], cache: Path, arguments: tuple[Any, ...]) -> T | Failure:
+    """Do a task; a worker process uses one core and leaves Ctrl-C to its parent."""
+    if worker:
         torch.set_num_threads(1)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        return work(Cache(cache, _say), *arguments)
+        return work(Cache(cache, say), *arguments)
     except (DialogCvaeError, OSError) as error:
         return Failure(str(error))
 
 
-class _NotKeptError(Exception):
-    """Something would have to be made."""
+class _NotCachedError(Exception):
+    """The result is not in the cache."""
 
 
-class _KeptOnly(Cache):
-    """Makes nothing."""
+class _CachedOnly(Cache):
+    """Finds what is in the cache, and computes nothing."""
 
     def get(self, kind: Kind[T], origin: Mapping[str, Any], make: Callable[[], T]) -> T:
         def refuse() -> T:
-            raise _NotKeptError
+            raise _NotCachedError
 
         return super().get(kind, origin, refuse)
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)
 
 
 def _no_bar(total: int, what: str) -> tqdm[Any]:

@@ -1,0 +1,218 @@
+"""Experiments with VAEs of sentences: what each of them declares, and the command line that all of them share.
+
+Open it to see what a size costs, what --rows does, or how an experiment is declared; `experiments.toy` is the smallest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, NamedTuple
+
+from dialog_cvae.cli import Parser, exit_status
+from dialog_cvae.errors import ConfigError
+from experiments.framework import command_line
+from experiments.framework.fitting import Fitted
+from experiments.framework.page import Page, Section, bullets, command, row_content, shown_fields
+from experiments.framework.rows import Layer, Result, Row, Run, results_of, runs_of
+from experiments.framework.tables import INTERVAL
+from experiments.sentence_measures import measured
+from training import arguments
+from training.sweep.cells import seeds_option
+from training.sweep.run import FitFields
+
+SizeName = Literal["smoke", "small", "paper"]
+SIZES: tuple[SizeName, ...] = ("smoke", "small", "paper")
+DESCRIPTION = """\
+{title}.
+
+Fits what is missing, measures it, prints the paper's figures below ours and writes OUT/{name}.md, OUT/{name}.json and
+plots. --size paper has the paper's constants, small is for one core, smoke shows in seconds that everything runs.
+
+  python -m experiments {name} --size smoke
+  python -m experiments {name} --seeds 3 --rows {some}
+
+Each cell is an ordinary run of training.fit in OUT/fits; its options hold for all cells. The same command again
+continues; Ctrl-C stops it.
+"""
+
+
+class Budget(NamedTuple):
+    """What a size costs.
+
+    Attributes:
+        recipe: configuration that the cells start from.
+        layer: fields over it.
+        seeds: their number by default.
+        draws: of z for the importance-weighted likelihood.
+        scored: number of test sentences, at most, on which that likelihood and the mutual information are measured.
+        about: a description in one sentence.
+        by_row: fields over a row's own, by its key.
+    """
+
+    recipe: str
+    layer: Layer
+    seeds: int
+    draws: int
+    scored: int
+    about: str
+    by_row: Mapping[str, Layer] = {}
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Rows and budgets, and how they are reported.
+
+    Attributes:
+        name: of the subcommand and the files.
+        title: of the page.
+        rows: lines of the table.
+        budgets: by size.
+        report: measures what the table does not show, draws, and makes the page.
+        settings: what else decides its results, by size; as JSON.
+        size: by default.
+    """
+
+    name: str
+    title: str
+    rows: Sequence[Row]
+    budgets: Mapping[SizeName, Budget]
+    report: Callable[[Study, Sequence[Result]], Page]
+    settings: Mapping[SizeName, Mapping[str, Any]] = field(default_factory=dict)
+    size: SizeName = "small"
+
+    def main(self, argv: Sequence[str] | None = None) -> int:
+        """Run its command line; returns its exit status."""
+        return exit_status(lambda: _run(self, argv), f"interrupted; {command_line.AGAIN}")
+
+
+@dataclass(frozen=True)
+class Study:
+    """An experiment as the command line asks for it.
+
+    Attributes:
+        experiment: with the chosen rows.
+        size: which budget.
+        options: what all experiments are asked.
+        chosen: --rows as it was given; empty for all.
+        notes: what is missing or failed.
+    """
+
+    experiment: Experiment
+    size: SizeName
+    options: command_line.Options
+    chosen: str = ""
+    notes: Sequence[str] = ()
+
+    @property
+    def budget(self) -> Budget:
+        """What it costs."""
+        return self.experiment.budgets[self.size]
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What else decides its results."""
+        return self.experiment.settings.get(self.size, {})
+
+    @property
+    def runs(self) -> list[Run]:
+        """All fits.
+
+        Raises:
+            ConfigError: the fields contradict each other.
+        """
+        budget, asked = self.budget, self.options
+        rows = [
+            row._replace(layer=arguments.merge(row.layer, budget.by_row.get(row.key, {})))
+            for row in self.experiment.rows
+        ]
+        return runs_of(rows, budget.recipe, asked.seeds, asked.out, below=[budget.layer], above=[asked.given])
+
+    @property
+    def facts(self) -> list[str]:
+        """What was done, and the command that repeats it."""
+        seeds, given = self.options.seeds, self.options.given
+        over = ", ".join(f"`{name}` {value}" for name, value in shown_fields(given).items())
+        own = [f"--size={self.size}", f"--seeds={seeds_option(seeds)}"]
+        own += [f"--rows={self.chosen}"] if self.chosen else []
+        best = all(row.best for row in self.experiment.rows)
+        weights = "best validation's weights" if best else "last update's weights unless a row says otherwise"
+        return [
+            f"Size `{self.size}`: {self.budget.about}",
+            *([f"Over that, in every row: {over}."] if over else []),
+            f"Recipe `{self.budget.recipe}`; seeds {','.join(map(str, seeds))}; figures are of the {weights}, on the "
+            "test split.",
+            command(self.experiment.name, own, given),
+        ]
+
+    def opening(self, lines: Sequence[str], about: str) -> Section:
+        """The first section: the facts, a table, what its figures mean, and what is missing."""
+        blocks = [bullets(self.facts), lines, [INTERVAL], about.splitlines(), bullets(self.notes)]
+        return Section("", [block for block in blocks if block])
+
+    def page(self, results: Sequence[Result], sections: Sequence[Section], **content: Any) -> Page:
+        """The page, with all figures of the rows among its content."""
+        shared = {
+            "size": self.size,
+            "seeds": list(self.options.seeds),
+            "facts": self.facts,
+            "rows": [row_content(result) for result in results],
+            "notes": list(self.notes),
+        }
+        return Page(self.experiment.name, self.experiment.title, sections, {**shared, **content})
+
+
+def _run(experiment: Experiment, argv: Sequence[str] | None) -> int:
+    study = asked_for(experiment, argv)
+
+    def report(fitted: Fitted) -> Page:
+        results = results_of(study.experiment.rows, fitted.finished, len(study.options.seeds))
+        found = replace(study, notes=fitted.notes())
+        return experiment.report(found, [_measured(result, study.budget) for result in results])
+
+    return command_line.carry_out(study.runs, study.options, report)
+
+
+def _measured(result: Result, budget: Budget) -> Result:
+    """A row with the figures of every finished run."""
+    figures = {
+        seed: measured(one.folder, budget.draws, budget.scored, best=result.row.best)
+        for seed, one in result.runs.items()
+    }
+    return replace(result, figures=figures)
+
+
+def asked_for(experiment: Experiment, argv: Sequence[str] | None) -> Study:
+    """What the command line asks for.
+
+    Raises:
+        ConfigError: the options contradict each other.
+    """
+    args, given = arguments.parse_with(_parser(experiment), FitFields, argv)
+    size: SizeName = args.size or experiment.size
+    out, seeds = f"runs/{experiment.name}-{size}", str(experiment.budgets[size].seeds)
+    asked = command_line.options(args, given, out=out, seeds=seeds, in_process=size == "smoke")
+    return Study(chosen(experiment, args.rows), size, asked, args.rows or "")
+
+
+def chosen(experiment: Experiment, keys: str | None) -> Experiment:
+    """The experiment with the rows that the option names; without it, with all.
+
+    Raises:
+        ConfigError: there is no such row.
+    """
+    if keys is None:
+        return experiment
+    wanted, known = keys.split(","), [row.key for row in experiment.rows]
+    if unknown := [key for key in wanted if key not in known]:
+        raise ConfigError(f"rows: {experiment.name} has no row {unknown[0]!r}; it has {', '.join(known)}")
+    return replace(experiment, rows=[row for row in experiment.rows if row.key in wanted])
+
+
+def _parser(experiment: Experiment) -> Parser:
+    name, keys = experiment.name, [row.key for row in experiment.rows]
+    description = DESCRIPTION.format(title=experiment.title, name=name, some=",".join(keys[:2]))
+    found = command_line.parser(name, description, out=f"runs/{name}-SIZE", seeds="the size's")
+    found.add_argument("--size", choices=SIZES, help=f"budget (default: {experiment.size})")
+    found.add_argument("--rows", metavar="KEY,KEY", help=f"rows to fit and show (default: all): {', '.join(keys)}")
+    return found
