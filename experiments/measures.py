@@ -13,7 +13,7 @@ import numpy as np
 from dialog_cvae.config import SviConfig
 from dialog_cvae.data.cache import Cache, open_cache
 from dialog_cvae.data.sentences import Sentences
-from dialog_cvae.engines.torch_sentences import build_sentence_model
+from dialog_cvae.model.build import build_model
 from dialog_cvae.model.elbo import evaluate_elbo
 from dialog_cvae.model.sentence_vae import SentenceVAE
 from dialog_cvae.storage.checkpoint import Checkpoint
@@ -49,7 +49,7 @@ def final_model(run: Path) -> SentenceVAE:
 
 def best_model(run: Path) -> SentenceVAE:
     """The model with the weights of a run's best validation, in evaluation mode."""
-    return build_sentence_model(Checkpoint.load(run / BEST_FOLDER))
+    return build_model(Checkpoint.load(run / BEST_FOLDER), required=SentenceVAE)
 
 
 def pace(run: Path) -> float:

@@ -10,9 +10,8 @@ from torch import nn
 from dialog_cvae.data.batches import EncodedCorpus
 from dialog_cvae.data.corpora import find_vectors
 from dialog_cvae.data.vectors import load_vectors
-from dialog_cvae.engines.torch_engine import build_model
-from dialog_cvae.engines.torch_sentences import build_sentence_model
 from dialog_cvae.errors import ConfigError
+from dialog_cvae.model.build import build_model
 from dialog_cvae.model.cvae import CVAE
 from dialog_cvae.model.sentence_vae import SentenceVAE
 from dialog_cvae.storage.checkpoint import Checkpoint
@@ -36,9 +35,9 @@ def new_model(config: FitConfig, vocabulary: Vocabulary) -> CVAE | SentenceVAE:
 
 def fine_tuned_model(checkpoint: Checkpoint, vocabulary: Vocabulary) -> CVAE | SentenceVAE:
     """A checkpoint's model; each new topic starts as the `<unknown>` one."""
-    if checkpoint.config.sentence is not None:
-        return build_sentence_model(checkpoint, "the checkpoint of --init").train()
     model = build_model(checkpoint, "the checkpoint of --init")
+    if isinstance(model, SentenceVAE):
+        return model.train()
     rows = model.topic.weight.detach()
     added = len(vocabulary.topics) - len(checkpoint.config.topics)
     model.topic = nn.Embedding(len(rows) + added, rows.shape[1])

@@ -23,6 +23,7 @@ from dialog_cvae.config import SentenceModelConfig
 from dialog_cvae.data.batches import Integers
 from dialog_cvae.data.sentences import Sentences
 from dialog_cvae.model.latent_model import Encoded, LatentModel
+from dialog_cvae.model.weights import layer_inputs, skip_size
 from dialog_cvae.nn.cross_entropy import token_nll
 from dialog_cvae.nn.decoder import Dropout
 from dialog_cvae.nn.devices import moved
@@ -72,15 +73,12 @@ class SentenceDecoder(nn.Module):
         super().__init__()
         self.config = config
         latent, hidden = config.latent_size, config.decoder_size
-        first = config.embedding_size + (latent if config.z_to_inputs else 0)
-        further = hidden + (latent if config.skip else 0)
-        self.layers = nn.ModuleList(
-            nn.LSTM(further if layer else first, hidden, batch_first=True) for layer in range(config.layers)
-        )
+        self.layers = nn.ModuleList(nn.LSTM(inputs, hidden, batch_first=True) for inputs in layer_inputs(config))
         starts = bool(latent and config.z_to_state)
         self.start = nn.Linear(latent, config.layers * hidden) if starts else None
-        self.map = nn.Linear(further, config.embedding_size, bias=False) if config.tied_output else None
-        self.output = None if config.tied_output else nn.Linear(further, vocab_size)
+        softmax = hidden + skip_size(config)
+        self.map = nn.Linear(softmax, config.embedding_size, bias=False) if config.tied_output else None
+        self.output = None if config.tied_output else nn.Linear(softmax, vocab_size)
         self.bias = nn.Parameter(torch.zeros(vocab_size)) if config.tied_output else None
 
     def states(self, z: Tensor) -> list[Tensor]:
@@ -118,8 +116,6 @@ class SentenceVAE(LatentModel):
         config: sizes.
         vocab_size: V, with the special tokens.
     """
-
-    bow_head = None  # it has no condition that the words could be predicted from
 
     def __init__(self, config: SentenceModelConfig, vocab_size: int) -> None:
         super().__init__()

@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,7 @@ from dialog_cvae.storage.files import previous_name, replace_folder
 from dialog_cvae.text.tokenizer import Tokenizer
 
 FORMAT = 1
+ModelKind = Literal["dialog model", "sentence VAE"]
 WEIGHTS, TOKENIZER, CONFIG, METRICS, CARD = (
     "model.safetensors",
     "tokenizer.model",
@@ -67,6 +68,11 @@ class CheckpointConfig(Config):
     topics: tuple[str, ...] = Field(description="known topics, in the order of their embedding after `<unknown>`")
     decoding: Decoding = Field(Decoding(), description="how its replies are drawn, unless whoever asks says otherwise")
     provenance: Provenance
+
+    @property
+    def kind(self) -> ModelKind:
+        """What the weights are of, in messages."""
+        return "dialog model" if self.sentence is None else "sentence VAE"
 
     @field_validator("decoding", mode="wrap")
     @classmethod

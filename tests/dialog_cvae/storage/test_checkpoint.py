@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save as serialise_weights
 
-from dialog_cvae.engines.torch_engine import build_model
 from dialog_cvae.errors import CheckpointError, DialogCvaeError
+from dialog_cvae.model.build import build_model
 from dialog_cvae.storage.checkpoint import CARD, CONFIG, METRICS, TOKENIZER, WEIGHTS, Checkpoint
 from dialog_cvae.storage.files import write_atomically
 
@@ -369,7 +369,10 @@ NAME = "decoder.output.weight"
     [
         (lambda w: {NAME: None}, rf"w\.safetensors: weight {NAME} is missing"),
         (lambda w: {"extra": w[NAME]}, r"weight extra is not part of this model"),
-        (lambda w: {NAME: w[NAME].T.copy()}, rf"weight {NAME} has shape \(7, \d+\), config.json asks \(\d+, 7\)"),
+        (
+            lambda w: {NAME: w[NAME].T.copy()},
+            r"has shape \(7, \d+\), but config.json requires \(\d+, 7\)",
+        ),
         (lambda w: {NAME: np.full_like(w[NAME], np.nan)}, rf"weight {NAME} has values that are not finite"),
         (lambda w: {NAME: np.full_like(w[NAME], -np.inf)}, rf"weight {NAME} has values that are not finite"),
         (lambda w: {NAME: np.full(w[NAME].shape, 1e300)}, rf"weight {NAME} has values that are not finite"),
