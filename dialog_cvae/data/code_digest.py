@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +18,9 @@ ROOT = Path(__file__).parents[2]  # folder of the packages below
 OURS = ("dialog_cvae", "training", "eval", "experiments")
 
 
-class _Module(NamedTuple):
+class Module(NamedTuple):
+    """The file of a module and its syntax tree."""
+
     path: Path
     tree: ast.Module
 
@@ -35,7 +37,7 @@ def code_digest(*modules: str, root: Path = ROOT) -> str:
         ValueError: there is no such module.
     """
     digest = hashlib.sha256()
-    found = _closure(modules, root)
+    found = imported_modules(*modules, root=root)
     for name, module in sorted(found.items()):
         digest.update(f"{name}\n{_meaning(module.tree)}\n".encode())
     folders = {module.path.parent for module in found.values()}
@@ -44,22 +46,16 @@ def code_digest(*modules: str, root: Path = ROOT) -> str:
     return digest.hexdigest()
 
 
-def imported_modules(*modules: str, root: Path = ROOT) -> dict[str, Path]:
-    """The files of these modules and of all of ours that they import, directly or not, by dotted name.
+def imported_modules(*modules: str, root: Path = ROOT) -> dict[str, Module]:
+    """These modules and all of ours that they import, directly or not, by dotted name.
+
+    Importing a module first runs the packages that it is in. It calls none of their functions, so imports within those
+    count only where a package is imported for itself.
 
     Raises:
         ValueError: there is no such module.
     """
-    return {name: module.path for name, module in _closure(modules, root).items()}
-
-
-def _closure(modules: Iterable[str], root: Path) -> dict[str, _Module]:
-    """The modules and all that they import.
-
-    Importing a module first runs the packages that it is in. It calls none of their functions, so that imports within
-    those count only where a package is imported for itself.
-    """
-    found: dict[str, _Module] = {}
+    found: dict[str, Module] = {}
     called: set[str] = set()  # modules whose functions may be called
     todo = [(name, True) for name in modules]
     while todo:
@@ -70,7 +66,7 @@ def _closure(modules: Iterable[str], root: Path) -> dict[str, _Module]:
             path = _file(name, root)
             if path is None:
                 raise ValueError(f"{name}: no such module below {root}")
-            found[name] = _Module(path, ast.parse(path.read_text(encoding="utf-8")))
+            found[name] = Module(path, ast.parse(path.read_text(encoding="utf-8")))
         called |= {name} if calls else set()
         todo += [(each, True) for each in _imports(name, found[name], root, functions=calls)]
         todo += [(name.rpartition(".")[0], False)] if "." in name else []
@@ -82,7 +78,7 @@ def _file(name: str, root: Path) -> Path | None:
     return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
 
 
-def _imports(name: str, module: _Module, root: Path, *, functions: bool) -> Iterator[str]:
+def _imports(name: str, module: Module, root: Path, *, functions: bool) -> Iterator[str]:
     """Modules of ours that a module imports: when it is loaded and, on request, in its functions."""
     package = name.split(".") if module.path.name == "__init__.py" else name.split(".")[:-1]
     for node in _executed(module.tree, functions):
