@@ -1,8 +1,7 @@
 """The serving engine: the model in ONNX Runtime, on a CPU, without PyTorch.
 
-Its graphs are made from a checkpoint's weights when it is opened for the first time, and kept, under what they are made
-from, for the next time. ONNX Runtime's products compute each row alike however many there are, so that rows need no
-company of a fixed size, and what was encoded in one company serves in another.
+Its graphs are built when a checkpoint is first opened, and cached under a digest of weights and code. ONNX Runtime
+computes a row the same way however many rows there are, so batches may have any size and encoded utterances are reused.
 
 Shape legend: U utterances, L tokens of the longest, B windows, S context slots, R rows, C condition, Z latent,
 D decoder state, A what z adds to a step.

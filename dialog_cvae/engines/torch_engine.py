@@ -36,17 +36,17 @@ DEVICES = ("cpu", "cuda", "mps")
 
 
 class TorchEngine:
-    """`Engine` over a `CVAE`, of which it makes its own copy of most weights.
+    """`Engine` over a `CVAE`, with its own copy of most weights.
 
-    The encoders are computed anew here, from the same parameters: in training their products take the shape of the
-    batch, and with it their rounding, which may decide between two tokens that are as good as equal.
+    It computes the encoders itself: the modules for training multiply in the shape of the batch, and rounding that
+    depends on the shape may decide between two tokens that are almost equally likely.
 
     Args:
         model: moved to the device.
         device: such as "cpu" or "cuda".
 
     Raises:
-        ConfigError: there is no such device, or not here.
+        ConfigError: the device is unknown or absent.
     """
 
     def __init__(self, model: CVAE, device: str | torch.device = "cpu") -> None:
@@ -164,7 +164,7 @@ class TorchEngine:
 
     @contextmanager
     def side_by_side(self) -> Iterator[Executor]:
-        """See `Engine.side_by_side`; a GPU is given one thread."""
+        """See `Engine.side_by_side`; a GPU gets one thread."""
         threads = torch.get_num_threads()
         workers = threads if self.device.type == "cpu" else 1
         pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))

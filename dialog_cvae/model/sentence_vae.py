@@ -1,10 +1,10 @@
-"""The unconditional VAE of sentences (Fu et al., 2019, sections 4, 6.1 and 6.3; after Kim et al., 2018).
+"""The sentence VAE, without a condition (Fu et al., 2019, sections 4, 6.1 and 6.3; after Kim et al., 2018).
 
-z ~ N(0, I); an LSTM decodes p(x | z) word by word, z standing beside every word and deciding the first state; q(z | x)
-is a diagonal Gaussian, linear in the vector of an encoder. Without latent dimensions p(x) is left, a language model
-whose likelihood is exact. The released code's recipe, with the equal lengths of its batches: nothing is padded.
+z ~ N(0, I). An LSTM decodes p(x | z) word by word; z is an input at every word and gives the first state. q(z | x) is a
+diagonal Gaussian, linear in the vector of an encoder. Without latent dimensions the model is a language model p(x) with
+exact likelihood. As in the released code, all sentences of a batch have the same length, so nothing is padded.
 
-The class answers to the same calls as `CVAE`, with an empty condition, so that one loop trains both and one evaluation
+The class has the same methods as `CVAE`, with an empty condition, so that one loop trains both and one evaluation
 scores both.
 
 Shape legend: B sentences of one length, L tokens with `<s>` and `</s>`, T = L - 1 targets, Z latent, E embedding,

@@ -239,7 +239,7 @@ def test_a_damaged_graph_is_made_anew(cache: Cache, tmp_path: Path, tiny_checkpo
     data[len(data) // 2] ^= 1
     file.write_bytes(data)
     engine = OnnxEngine.of(tiny_checkpoint, "weights", cache)
-    assert "is not used but made anew" in capsys.readouterr().out
+    assert "is invalid and is rebuilt" in capsys.readouterr().out
     reference = TorchEngine(build_model(tiny_checkpoint))
     arguments = (np.array([5]), np.full((1, 7), 0.3, np.float32), np.ones(1, np.float32), 3)
     np.testing.assert_allclose(engine.step(*arguments).logits, reference.step(*arguments).logits, atol=1e-5)
