@@ -24,9 +24,10 @@ from dialog_cvae.data.batches import EncodedCorpus, collate
 from dialog_cvae.data.corpora import load_split
 from dialog_cvae.data.vectors import load_vectors
 from dialog_cvae.engines.base import Condition, Engine, Floats, Ints, Step
-from dialog_cvae.engines.torch_engine import TorchEngine, build_model
+from dialog_cvae.engines.torch_engine import TorchEngine
 from dialog_cvae.errors import ConfigError, DialogCvaeError
 from dialog_cvae.generate.responder import Responder
+from dialog_cvae.model.build import build_model
 from dialog_cvae.model.cvae import CVAE
 from dialog_cvae.model.elbo import evaluate_elbo
 from dialog_cvae.storage.checkpoint import WEIGHTS, Checkpoint
@@ -187,7 +188,9 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         torch.set_num_threads(arguments.threads)
     start, clock, parts = Clock(), Clock(), Clock()
     checkpoint = start.timed("opening the checkpoint", Checkpoint.load, arguments.checkpoint)
-    model = start.timed("building the model", build_model, checkpoint, f"{arguments.checkpoint}/{WEIGHTS}")
+    model = start.timed(
+        "building the model", build_model, checkpoint, f"{arguments.checkpoint}/{WEIGHTS}", required=CVAE
+    )
     name, split = start.timed("reading the corpus", load_split, data_config(arguments, checkpoint), arguments.split)
     conversations = split[: arguments.limit]
     if count_contexts(conversations) == 0:

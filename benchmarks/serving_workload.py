@@ -11,8 +11,9 @@ import torch
 from benchmarks.naive_replies import naive_replies
 from dialog_cvae.config import ModelConfig
 from dialog_cvae.data.batches import collate, encode_corpus
-from dialog_cvae.engines.torch_engine import build_model
 from dialog_cvae.generate.decoding import SpecialIds
+from dialog_cvae.model.build import build_model
+from dialog_cvae.model.cvae import CVAE
 from dialog_cvae.model.weights import condition_size
 from dialog_cvae.storage.checkpoint import Checkpoint
 from dialog_cvae.types import Conversation, Utterance
@@ -80,7 +81,7 @@ def naive_seconds(checkpoint: Checkpoint, turns: int, replies: int, tokens: int,
 
     Each context is encoded by itself and its replies are decoded step by step, all of `tokens` tokens.
     """
-    model, t = build_model(checkpoint), checkpoint.tokenizer
+    model, t = build_model(checkpoint, required=CVAE), checkpoint.tokenizer
     special = SpecialIds(t.bos_id, t.eos_id, t.unk_id, (*t.never_generated, t.eos_id))
     rng, total = np.random.default_rng(0), 0.0
     for index, said in enumerate(talks(turns, count + 1, seed=3)):

@@ -12,6 +12,7 @@ from dialog_cvae.errors import ConfigError
 
 Size = Annotated[int, Field(ge=1, le=65_536)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+FILTER_STRIDE = 2  # of the first two convolutions of the sentence VAE's CNN encoder
 SENTENCE_CORPORA = ("ptb", "yelp", "yelp-full", "toy")
 
 
@@ -188,6 +189,19 @@ class SentenceModelConfig(Config):
                 f"but is {self.max_tokens}"
             )
         return self
+
+    @property
+    def padded_width(self) -> int:
+        """Words that the convolutions see: a sentence with `filter_width` - 1 zero vectors on either side."""
+        return self.max_tokens + 2 * (self.filter_width - 1)
+
+    @property
+    def last_filter_width(self) -> int:
+        """Places that the first two convolutions leave, all of which the third one spans."""
+        places = self.padded_width
+        for _ in range(2):
+            places = (places - self.filter_width) // FILTER_STRIDE + 1
+        return places
 
 
 MAX_TOKENS = 1000

@@ -20,9 +20,11 @@ from tqdm import tqdm
 
 from dialog_cvae.config import Config, Decoding, SviConfig
 from dialog_cvae.data.cache import Cache
-from dialog_cvae.engines.torch_engine import TorchEngine, build_model
+from dialog_cvae.engines.torch_engine import TorchEngine
 from dialog_cvae.errors import CheckpointError
 from dialog_cvae.generate.responder import Responder
+from dialog_cvae.model.build import build_model
+from dialog_cvae.model.cvae import CVAE
 from dialog_cvae.storage.checkpoint import CONFIG, WEIGHTS, Checkpoint
 from eval import evaluation_cache
 from eval.baselines.people import leave_one_out
@@ -99,7 +101,7 @@ def modelled(
         ConfigError: there is no such device.
         CheckpointError: the weights do not fit.
     """
-    model = build_model(checkpoint, f"{place}/{WEIGHTS}")
+    model = build_model(checkpoint, f"{place}/{WEIGHTS}", required=CVAE)
     engine = TorchEngine(model, device)
     responder = Responder(engine, checkpoint.tokenizer, checkpoint.config, checkpoint.config.provenance.data)
     svi = refinement_of(checkpoint, place)

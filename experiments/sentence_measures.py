@@ -18,7 +18,7 @@ from dialog_cvae.config import SviConfig
 from dialog_cvae.data.cache import open_cache
 from dialog_cvae.data.corpora import Split
 from dialog_cvae.data.sentences import Sentences
-from dialog_cvae.engines.torch_sentences import build_sentence_model
+from dialog_cvae.model.build import build_model
 from dialog_cvae.model.elbo import evaluate_elbo
 from dialog_cvae.model.sentence_vae import SentenceVAE
 from dialog_cvae.storage.checkpoint import Checkpoint
@@ -52,7 +52,7 @@ def final_model(run: Path) -> SentenceVAE:
 
 def best_model(run: Path) -> SentenceVAE:
     """The model with the weights of a run's best validation, in evaluation mode."""
-    return build_sentence_model(Checkpoint.load(run / BEST_FOLDER))
+    return build_model(Checkpoint.load(run / BEST_FOLDER), required=SentenceVAE)
 
 
 def pace(run: Path) -> float:

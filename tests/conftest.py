@@ -13,7 +13,7 @@ import torch
 from dialog_cvae.config import ModelConfig, TokenizerConfig
 from dialog_cvae.data.batches import EncodedCorpus, encode_corpus
 from dialog_cvae.data.cache import CACHE_VARIABLE
-from dialog_cvae.engines.torch_engine import weights_of
+from dialog_cvae.model.build import weights_of
 from dialog_cvae.model.cvae import CVAE
 from dialog_cvae.storage.checkpoint import Checkpoint, CheckpointConfig, Provenance
 from dialog_cvae.text.tokenizer import Tokenizer

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from dialog_cvae.engines.torch_engine import weights_of
+from dialog_cvae.model.build import weights_of
 from dialog_cvae.model.elbo import ElboReport
 from dialog_cvae.model.latent_model import LatentModel
 from dialog_cvae.storage.checkpoint import Checkpoint, CheckpointConfig, Provenance

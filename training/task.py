@@ -17,8 +17,7 @@ from torch import nn
 from dialog_cvae.config import ModelConfig, SentenceModelConfig
 from dialog_cvae.data.batches import EncodedCorpus
 from dialog_cvae.data.sentences import Sentences
-from dialog_cvae.engines.torch_engine import build_model
-from dialog_cvae.engines.torch_sentences import build_sentence_model
+from dialog_cvae.model.build import build_model
 from dialog_cvae.model.cvae import CVAE
 from dialog_cvae.model.latent_model import Examples, LatentModel
 from dialog_cvae.model.sentence_vae import SentenceVAE
@@ -125,7 +124,7 @@ class DialogTask(Task):
 
     def load(self, checkpoint: Checkpoint, vocabulary: Vocabulary) -> CVAE:
         """See `Task.load`. Each new topic starts as the `<unknown>` one."""
-        model = build_model(checkpoint, INIT)
+        model = build_model(checkpoint, INIT, required=CVAE)
         rows = model.topic.weight.detach()
         added = len(vocabulary.topics) - len(checkpoint.config.topics)
         model.topic = nn.Embedding(len(rows) + added, rows.shape[1])
@@ -181,7 +180,7 @@ class SentenceTask(Task):
 
     def load(self, checkpoint: Checkpoint, vocabulary: Vocabulary) -> SentenceVAE:
         """See `Task.load`."""
-        return build_sentence_model(checkpoint, INIT).train()
+        return build_model(checkpoint, INIT, required=SentenceVAE).train()
 
     def word_embedding(self, model: LatentModel) -> nn.Embedding:
         """See `Task.word_embedding`."""

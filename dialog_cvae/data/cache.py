@@ -1,11 +1,11 @@
-"""What was made once from a corpus or a checkpoint, kept in a folder for as long as that stays the same.
+"""A cache folder for what is made from a corpus or a checkpoint, valid while its origin stays the same.
 
     KIND-DIGEST/manifest.json   what the entry was made from, and the SHA-256 of each of its files
     KIND-DIGEST/NAME.npy        arrays, which are opened without being read into memory
 
-An entry that is damaged or of another origin is made anew. A folder that cannot be written to is told of once and done
-without. Processes may share a folder: an entry is written beside its place and renamed into it, and a process goes on
-with the files that it opened whatever becomes of their names. Nothing needs an entry: the folder may be deleted.
+An entry that is damaged or of another origin is rebuilt. A folder that cannot be written to is reported once and not
+used. Processes may share a folder: an entry is written beside its place and renamed into it, and a process goes on
+with the files that it opened whatever becomes of their names. The folder is safe to delete.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ OFF = "off"
 FORMAT = 1
 MANIFEST = "manifest.json"
 _HALF_WRITTEN = re.compile(r"\.[a-z]+-[0-9a-f]{32}\.\w{8}(\.old)?")
-_ABANDONED = 24 * 3600.0  # seconds after which nobody is writing an entry any more
+_ABANDONED = 24 * 3600.0  # seconds after which no process can still be writing an entry
 # What reading a file of any content may fail with.
 _UNUSABLE = (
     OSError,
@@ -75,7 +75,7 @@ class Cache:
 
     Args:
         folder: it need not exist; None keeps nothing.
-        say: told, in a line, of an entry that is not used and of a folder that cannot be.
+        say: receives a line about each invalid entry and about a folder that cannot be used.
     """
 
     def __init__(self, folder: Path | None, say: Callable[[str], object]) -> None:
@@ -102,7 +102,7 @@ class Cache:
             if path.exists():
                 return found(path)
         except _UNUSABLE as error:
-            self._say(f"cache: {path} is not used but made anew ({_reason(error)})")
+            self._say(f"cache: {path} is invalid and is rebuilt ({_reason(error)})")
         made = make()
         if not self._writable:
             return made

@@ -1,7 +1,8 @@
-"""A digest of code, for caches: it changes with a module and with everything of ours that the module imports.
+"""A digest of code, for caches: it changes with a module and with every module of ours that this one imports.
 
-Nobody keeps a list of modules: imports are read from the source, in functions too. Comments, docstrings and layout do
-not count. JSON files beside a module do, since modules read them.
+Open it to see what makes a cached file invalid. Imports are read from the source, those in functions included, so that
+there is no list of modules to maintain. Comments, docstrings and layout do not count. JSON files in the same folder do,
+because modules read them.
 """
 
 from __future__ import annotations
@@ -11,9 +12,17 @@ import hashlib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]  # folder of the packages below
 OURS = ("dialog_cvae", "training", "eval", "experiments")
+
+
+class Module(NamedTuple):
+    """The file of a module and its syntax tree."""
+
+    path: Path
+    tree: ast.Module
 
 
 @cache
@@ -29,32 +38,38 @@ def code_digest(*modules: str, root: Path = ROOT) -> str:
     """
     digest = hashlib.sha256()
     found = imported_modules(*modules, root=root)
-    for name, path in sorted(found.items()):
-        digest.update(f"{name}\n{_meaning(path.read_text(encoding='utf-8'))}\n".encode())
-    folders = {path.parent for path in found.values()}
+    for name, module in sorted(found.items()):
+        digest.update(f"{name}\n{_meaning(module.tree)}\n".encode())
+    folders = {module.path.parent for module in found.values()}
     for data in sorted(data for folder in folders for data in folder.glob("*.json")):
         digest.update(f"{data.relative_to(root)}\n".encode() + data.read_bytes())
     return digest.hexdigest()
 
 
-def imported_modules(*modules: str, root: Path = ROOT) -> dict[str, Path]:
-    """The files of these modules and of all of ours that they import, directly or not, by dotted name.
+def imported_modules(*modules: str, root: Path = ROOT) -> dict[str, Module]:
+    """These modules and all of ours that they import, directly or not, by dotted name.
+
+    Importing a module first runs the packages that it is in. It calls none of their functions, so imports within those
+    count only where a package is imported for itself.
 
     Raises:
         ValueError: there is no such module.
     """
-    found: dict[str, Path] = {}
-    todo = list(modules)
+    found: dict[str, Module] = {}
+    called: set[str] = set()  # modules whose functions may be called
+    todo = [(name, True) for name in modules]
     while todo:
-        name = todo.pop()
-        if name in found:
+        name, calls = todo.pop()
+        if name in called or (name in found and not calls):
             continue
-        path = _file(name, root)
-        if path is None:
-            raise ValueError(f"{name}: no such module below {root}")
-        found[name] = path
-        todo += _imports(name, path, root)
-        todo += [name.rpartition(".")[0]] if "." in name else []  # importing a module runs its package first
+        if name not in found:
+            path = _file(name, root)
+            if path is None:
+                raise ValueError(f"{name}: no such module below {root}")
+            found[name] = Module(path, ast.parse(path.read_text(encoding="utf-8")))
+        called |= {name} if calls else set()
+        todo += [(each, True) for each in _imports(name, found[name], root, functions=calls)]
+        todo += [(name.rpartition(".")[0], False)] if "." in name else []
     return found
 
 
@@ -63,9 +78,10 @@ def _file(name: str, root: Path) -> Path | None:
     return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
 
 
-def _imports(name: str, path: Path, root: Path) -> Iterator[str]:
-    package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
-    for node in _executed(ast.parse(path.read_text(encoding="utf-8"))):
+def _imports(name: str, module: Module, root: Path, *, functions: bool) -> Iterator[str]:
+    """Modules of ours that a module imports: when it is loaded and, on request, in its functions."""
+    package = name.split(".") if module.path.name == "__init__.py" else name.split(".")[:-1]
+    for node in _executed(module.tree, functions):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -77,18 +93,21 @@ def _imports(name: str, path: Path, root: Path) -> Iterator[str]:
         yield from (found for found in names if found.split(".")[0] in OURS)
 
 
-def _executed(tree: ast.AST) -> Iterator[ast.AST]:
-    """The nodes of a module, less what only a type checker reads."""
+def _executed(tree: ast.AST, functions: bool) -> Iterator[ast.stmt]:
+    """The statements of a module, without what only a type checker reads and, unless asked for, without functions."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
             continue
-        yield node
-        yield from _executed(node)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not functions:
+            continue
+        if isinstance(node, ast.stmt):
+            yield node
+        if not isinstance(node, ast.expr):
+            yield from _executed(node, functions)
 
 
-def _meaning(source: str) -> str:
-    """Source without comments, docstrings and layout."""
-    tree = ast.parse(source)
+def _meaning(tree: ast.Module) -> str:
+    """The code without comments, docstrings and layout; changes the tree."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0] if node.body else None

@@ -2,6 +2,6 @@
 
 import os
 
-# ONNX Runtime would keep an identifier of this machine in the user's cache and tell Microsoft of each session. It reads
-# this once, when it is imported, which only modules of this package do; who wants it can set it to 0.
+# Without this, ONNX Runtime stores an identifier of the machine in the user's cache and reports each session to
+# Microsoft. It reads the variable once, on import, which only modules of this package do; set it to 0 to allow that.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

@@ -18,7 +18,7 @@ from dialog_cvae.types import DialogBatch
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
-ROWS = 16  # what PyTorch computes together, always: a matrix product of another shape may round differently
+ROWS = 16  # rows that PyTorch always computes together: a product of another shape may round differently
 
 
 class Condition(NamedTuple):
@@ -54,9 +54,9 @@ class Engine(Protocol):
     """A loaded model. Deterministic, and every row of a result is a function of its own row of the arguments.
 
     Attributes:
-        name: what tells one engine from another, for people.
-        rows: how many rows it likes to decode together.
-        latent_weight: (D, Z), by which z enters the decoder's first state.
+        name: library, version and device, for logs.
+        rows: best number of rows to decode together.
+        latent_weight: (D, Z), the weights from z to the decoder's first state.
     """
 
     name: str
@@ -90,6 +90,6 @@ class Engine(Protocol):
     def side_by_side(self) -> AbstractContextManager[Executor]:
         """Threads that may use the engine at once, as many as its cores, each computing on one.
 
-        What was not begun when the block is left is not done.
+        Tasks that have not started when the block ends are cancelled.
         """
         ...

@@ -1,8 +1,7 @@
 """The serving engine: the model in ONNX Runtime, on a CPU, without PyTorch.
 
-Its graphs are made from a checkpoint's weights when it is opened for the first time, and kept, under what they are made
-from, for the next time. ONNX Runtime's products compute each row alike however many there are, so that rows need no
-company of a fixed size, and what was encoded in one company serves in another.
+Its graphs are built when a checkpoint is first opened, and cached under a digest of weights and code. ONNX Runtime
+computes a row the same way however many rows there are, so batches may have any size and encoded utterances are reused.
 
 Shape legend: U utterances, L tokens of the longest, B windows, S context slots, R rows, C condition, Z latent,
 D decoder state, A what z adds to a step.
@@ -22,12 +21,13 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from dialog_cvae.data.cache import Cache, Kind
+from dialog_cvae.data.code_digest import code_digest
 from dialog_cvae.engines.base import Condition, Floats, Ints, Step
-from dialog_cvae.model.weights import checked
+from dialog_cvae.model.weights import START, checked
 from dialog_cvae.storage.checkpoint import Checkpoint
 from dialog_cvae.types import DialogBatch
 
-GRAPHS_VERSION = 3  # another one makes them anew
+GRAPHS_MODULE = "dialog_cvae.engines.onnx_graphs"  # whose code decides what the graphs are
 STEP_OUTPUTS = ("logits", "next_state", "values", "ids", "mass", "tempered")
 BETWEEN_STEPS_US = 300  # about what choosing tokens takes
 ROWS_TOGETHER = 64  # more are no faster for each
@@ -79,7 +79,7 @@ class OnnxEngine:
         Raises:
             CheckpointError: a weight does not fit; see `dialog_cvae.model.weights.checked`.
         """
-        weights, config = checked(checkpoint, source), checkpoint.config.model
+        weights, config = checked(checkpoint, source, "dialog model"), checkpoint.config.model
 
         def make() -> Mapping[str, bytes]:
             from dialog_cvae.engines.onnx_graphs import graphs
@@ -89,8 +89,13 @@ class OnnxEngine:
         digest = hashlib.sha256()
         for name in sorted(weights):
             digest.update(name.encode() + weights[name].tobytes())
-        origin = {"version": GRAPHS_VERSION, "int8": int8, "model": config.model_dump(), "weights": digest.hexdigest()}
-        start = weights["decoder.start.weight"]
+        origin = {
+            "code": code_digest(GRAPHS_MODULE),
+            "int8": int8,
+            "model": config.model_dump(),
+            "weights": digest.hexdigest(),
+        }
+        start = START.of(weights).weight
         latent = start[:, start.shape[1] - config.latent_size :]
         return cls(cache.get(_KEPT, origin, make), latent, threads, int8=int8)
 

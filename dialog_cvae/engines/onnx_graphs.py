@@ -19,14 +19,27 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
 
 from dialog_cvae.config import ModelConfig
 from dialog_cvae.engines.base import Floats
-from dialog_cvae.model.weights import condition_size
+from dialog_cvae.model.weights import (
+    CONTEXT_ENCODER,
+    DECODER,
+    EMBEDDING,
+    OUTPUT,
+    PRIOR,
+    START,
+    TOPIC,
+    UNKNOWN_PROFILE,
+    UTTERANCE_ENCODER,
+    Linear,
+    Recurrent,
+    condition_size,
+    skip_size,
+)
 from dialog_cvae.types import PROFILE_FEATURES
 
 OPSET, IR = 17, 8  # of 2022: every ONNX Runtime that runs on a supported Python reads them
 STATE_LEVELS = 127  # of an 8-bit state, on either side of 0
 WEIGHT_LEVELS = 63  # of an 8-bit weight: with more, sums of two products overflow 16 bits on processors without VNNI
 
-_GRU_KINDS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 Weights = Mapping[str, Floats]
 FLOAT, INT64, INT32 = TensorProto.FLOAT, TensorProto.INT64, TensorProto.INT32
 Sizes = Sequence[int | str]
@@ -61,9 +74,9 @@ class _Graph:
         self._nodes.append(helper.make_node(kind, list(inputs), outputs, **attributes))
         return outputs
 
-    def linear(self, x: str, weight: Floats, bias: Floats) -> str:
+    def linear(self, x: str, weights: Linear[Floats]) -> str:
         """X W^T + b, (R, I) -> (R, O)."""
-        return self.add("Gemm", x, self.constant(weight.T), self.constant(bias))
+        return self.add("Gemm", x, self.constant(weights.weight.T), self.constant(weights.bias))
 
     def output(self, name: str, value: str, kind: int, sizes: Sizes) -> str:
         """Give a value the name under which it leaves the graph."""
@@ -87,7 +100,7 @@ def graphs(weights: Weights, config: ModelConfig, *, int8: bool = False) -> dict
     """Serialised ONNX models by name; "added" is there with skip connections only.
 
     Args:
-        weights: of the names and shapes that `dialog_cvae.model.weights.shapes` gives.
+        weights: by name, with the shapes of `dialog_cvae.model.weights.dialog_shapes`.
         config: sizes.
         int8: multiply the state with the vocabulary, nine tenths of all decoding, in 8 bits. A row has 255 levels and
             each token's weights have 127; the integer sums are exact, so that a row still knows nothing of the others.
@@ -98,7 +111,7 @@ def graphs(weights: Weights, config: ModelConfig, *, int8: bool = False) -> dict
         "start": _start(weights, config),
         "step": _step(weights, config, int8=int8),
     }
-    return made | ({"added": _added(weights, config)} if _skips(config) else {})
+    return made | ({"added": _added(weights, config)} if skip_size(config) else {})
 
 
 def _utterances(weights: Weights, config: ModelConfig) -> bytes:
@@ -114,36 +127,36 @@ def _utterances(weights: Weights, config: ModelConfig) -> bytes:
     lasts = g.add("Less", g.add("Unsqueeze", steps, g.constant([1])), g.add("Unsqueeze", lengths, g.constant([0])))
     lasts = g.add("Unsqueeze", lasts, g.constant([2]))  # (L, U, 1) whether a step is within its utterance
     zeros = g.add("ConstantOfShape", g.add("Concat", _size(g, index, 1, 1), g.constant([hidden]), axis=0))  # (U, H)
-    embedded = g.add("Gather", g.constant(weights["embedding.weight"]), words)  # (W, E)
+    embedded = g.add("Gather", g.constant(weights[EMBEDDING]), words)  # (W, E)
     backward = g.add("ReverseSequence", index, lengths, batch_axis=1, time_axis=0)
     finals = []
-    for suffix, order in (("_l0", index), ("_l0_reverse", backward)):
-        names = {kind: weights[f"utterance_encoder.gru.{kind}{suffix}"] for kind in _GRU_KINDS}
-        by_word = g.linear(embedded, names["weight_ih"], names["bias_ih"])  # (W, 3H)
+    for name, names, order in zip(("forward", "backward"), UTTERANCE_ENCODER, (index, backward), strict=True):
+        gru = names.of(weights)
+        by_word = g.linear(embedded, Linear(gru.weight_ih, gru.bias_ih))  # (W, 3H)
         gates = g.add("Gather", by_word, order)  # (L, U, 3H)
-        body = _gru_body(names["weight_hh"], names["bias_hh"], f"body{suffix}")
+        body = _gru_body(Linear(gru.weight_hh, gru.bias_hh), name)
         finals.append(g.add("Scan", zeros, gates, lasts, body=body, num_scan_inputs=2))
     g.output("vectors", g.add("Concat", *finals, axis=1), FLOAT, ("U", 2 * hidden))
     return g.serialised("utterances")
 
 
-def _gru_body(weight: Floats, bias: Floats, name: str) -> GraphProto:
+def _gru_body(recurrent: Linear[Floats], name: str) -> GraphProto:
     """A step of a recurrence that goes on only within its sequence: state (U, H), gates (U, 3H), lasts (U, 1)."""
-    g, size = _Graph(name), weight.shape[1]
+    g, size = _Graph(name), recurrent.weight.shape[1]
     state = g.input(f"{name}_state", FLOAT, ("U", size))
     gates = g.input(f"{name}_gates", FLOAT, ("U", 3 * size))
     lasts = g.input(f"{name}_lasts", TensorProto.BOOL, ("U", 1))
-    following = _gru_step(g, gates, state, weight, bias)
+    following = _gru_step(g, gates, state, recurrent)
     g.output(f"{name}_next", g.add("Where", lasts, following, state), FLOAT, ("U", size))
     return g.written(name)
 
 
-def _gru_step(g: _Graph, gates: str, state: str, weight: Floats, bias: Floats) -> str:
+def _gru_step(g: _Graph, gates: str, state: str, recurrent: Linear[Floats]) -> str:
     """PyTorch's GRU: from input products (R, 3H) with their bias and state (R, H) to the next state."""
-    size = weight.shape[1]
+    size = recurrent.weight.shape[1]
     parts = g.constant([2 * size, size])  # reset and update; new
     to_gates, to_new = g.add_many("Split", (gates, parts), 2, axis=1)
-    from_state, new_from_state = g.add_many("Split", (g.linear(state, weight, bias), parts), 2, axis=1)
+    from_state, new_from_state = g.add_many("Split", (g.linear(state, recurrent), parts), 2, axis=1)
     both = g.add("Sigmoid", g.add("Add", to_gates, from_state))
     reset, update = g.add_many("Split", (both, g.constant([size, size])), 2, axis=1)
     new = g.add("Tanh", g.add("Add", to_new, g.add("Mul", reset, new_from_state)))
@@ -162,15 +175,15 @@ def _context(weights: Weights, config: ModelConfig) -> bytes:
     said, used = g.input("said", FLOAT, ("S", "B", 2 * config.utterance_size + 2)), g.input("lengths", INT32, ("B",))
     topic, profiles = g.input("topic", INT64, ("B",)), g.input("profiles", FLOAT, ("B", 2, PROFILE_FEATURES))
     known = g.input("profiles_known", FLOAT, ("B", 2, PROFILE_FEATURES))
-    context = g.add("Squeeze", _gru(g, weights, "context_encoder.cell.", said, used), g.constant([0]))  # (B, G)
+    context = g.add("Squeeze", _gru(g, CONTEXT_ENCODER.of(weights), said, used), g.constant([0]))  # (B, G)
     told = g.add("Greater", known, g.constant(_scalar(0.0)))
-    profiles = g.add("Where", told, profiles, g.constant(weights["unknown_profile"]))
+    profiles = g.add("Where", told, profiles, g.constant(weights[UNKNOWN_PROFILE]))
     profiles = g.add("Reshape", profiles, g.constant([-1, 2 * PROFILE_FEATURES]))
-    vector = g.add("Concat", g.add("Gather", g.constant(weights["topic.weight"]), topic), profiles, context, axis=1)
+    vector = g.add("Concat", g.add("Gather", g.constant(weights[TOPIC]), topic), profiles, context, axis=1)
     vector = g.output("vector", vector, FLOAT, ("B", condition_size(config)))
     if config.latent_size:
-        hidden = g.add("Tanh", g.linear(vector, weights["prior_network.0.weight"], weights["prior_network.0.bias"]))
-        prior = g.linear(hidden, weights["prior_network.2.weight"], weights["prior_network.2.bias"])
+        first, second = (names.of(weights) for names in PRIOR)
+        prior = g.linear(g.add("Tanh", g.linear(vector, first)), second)
         g.output("prior", prior, FLOAT, ("B", 2 * config.latent_size))
     return g.serialised("context")
 
@@ -179,20 +192,16 @@ def _start(weights: Weights, config: ModelConfig) -> bytes:
     """[condition; z] (R, C + Z) -> state (R, D)."""
     g = _Graph()
     source = g.input("source", FLOAT, ("R", condition_size(config) + config.latent_size))
-    state = g.linear(source, weights["decoder.start.weight"], weights["decoder.start.bias"])
+    state = g.linear(source, START.of(weights))
     g.output("state", state, FLOAT, ("R", config.decoder_size))
     return g.serialised("start")
 
 
-def _skips(config: ModelConfig) -> bool:
-    """Whether z stands beside the decoder's inputs and states."""
-    return config.skip and config.latent_size > 0
-
-
 def _added(weights: Weights, config: ModelConfig) -> bytes:
     """From z (R, Z) to what it adds to gates and logits (R, A): never in 8 bits, which are for the states' range."""
-    g, z_begins = _Graph(), {"gru.weight_ih_l0": config.embedding_size, "output.weight": config.decoder_size}
-    weight = np.concatenate([weights[f"decoder.{name}"][:, begin:] for name, begin in z_begins.items()])  # (A, Z)
+    g, gru, output = _Graph(), DECODER.of(weights), OUTPUT.of(weights)
+    from_z = gru.weight_ih[:, config.embedding_size :], output.weight[:, config.decoder_size :]
+    weight = np.concatenate(from_z)  # (A, Z)
     z = g.input("z", FLOAT, ("R", config.latent_size))
     g.output("added", g.add("MatMul", z, g.constant(weight.T)), FLOAT, ("R", len(weight)))
     return g.serialised("added")
@@ -200,34 +209,37 @@ def _added(weights: Weights, config: ModelConfig) -> bytes:
 
 def _step(weights: Weights, config: ModelConfig, *, int8: bool) -> bytes:
     """Tokens (R), state (R, D), sharpness (R), likeliest (1), added (R, A) if any -> the fields of `Step`."""
-    g, size, words = _Graph(), config.decoder_size, len(weights["embedding.weight"])
+    g, size, words = _Graph(), config.decoder_size, len(weights[EMBEDDING])
     tokens, state = g.input("tokens", INT64, ("R",)), g.input("state", FLOAT, ("R", size))
     sharpness, likeliest = g.input("sharpness", FLOAT, ("R", 1)), g.input("likeliest", INT64, (1,))
 
-    names = {kind: weights[f"decoder.gru.{kind}_l0"] for kind in _GRU_KINDS}
-    embedded = g.add("Gather", g.constant(weights["embedding.weight"]), tokens)  # (R, E)
-    given = g.linear(embedded, names["weight_ih"][:, : config.embedding_size], names["bias_ih"])  # (R, 3D)
-    if _skips(config):
+    # The next state, from the embedded tokens and, with skip connections, from z.
+    gru = DECODER.of(weights)
+    embedded = g.add("Gather", g.constant(weights[EMBEDDING]), tokens)  # (R, E)
+    gates = g.linear(embedded, Linear(gru.weight_ih[:, : config.embedding_size], gru.bias_ih))  # (R, 3D)
+    if skip_size(config):
         added = g.input("added", FLOAT, ("R", 3 * size + words))
         to_gates, to_logits = g.add_many("Split", (added, g.constant([3 * size, words])), 2, axis=1)
-        given = g.add("Add", given, to_gates)
-    following = _gru_step(g, given, state, names["weight_hh"], names["bias_hh"])
+        gates = g.add("Add", gates, to_gates)
+    following = _gru_step(g, gates, state, Linear(gru.weight_hh, gru.bias_hh))
     following = g.output("next_state", following, FLOAT, ("R", size))
 
-    output_weight, output_bias = weights["decoder.output.weight"], weights["decoder.output.bias"]
-    multiply = _linear_int8 if int8 else _Graph.linear
-    logits = multiply(g, following, output_weight[:, :size], output_bias)  # (R, V)
-    if _skips(config):
+    # Its logits, the K largest of them and their tokens.
+    output, multiply = OUTPUT.of(weights), _linear_int8 if int8 else _Graph.linear
+    logits = multiply(g, following, Linear(output.weight[:, :size], output.bias))  # (R, V)
+    if skip_size(config):
         logits = g.add("Add", logits, to_logits)
     logits = g.output("logits", logits, FLOAT, ("R", words))
     values, ids = g.add_many("TopK", (logits, likeliest), 2, axis=1, largest=1, sorted=1)
     values = g.output("values", values, FLOAT, ("R", "K"))
     g.output("ids", ids, INT64, ("R", "K"))
+
+    # Sums of exponentials; the tempered one only where a row samples.
     peak = g.add("Slice", values, g.constant([0]), g.constant([1]), g.constant([1]))  # (R, 1)
     below = g.add("Sub", logits, peak)
     ones = g.constant(np.ones((words, 1), np.float32))  # ReduceSum adds up in an order that depends on R
     mass = g.output("mass", _mass(g, below, ones), FLOAT, ("R", 1))
-    tempered, greedy = _Graph("tempered"), _Graph("greedy")  # what is only computed where somebody samples
+    tempered, greedy = _Graph("tempered"), _Graph("greedy")
     tempered.output("sharpened", _mass(tempered, tempered.add("Mul", below, sharpness), ones), FLOAT, ("R", 1))
     greedy.output("the_same", greedy.add("Identity", mass), FLOAT, ("R", 1))
     branches = {"then_branch": tempered.written("tempered"), "else_branch": greedy.written("greedy")}
@@ -240,9 +252,9 @@ def _mass(g: _Graph, exponents: str, ones: str) -> str:
     return g.add("MatMul", g.add("Exp", exponents), ones)
 
 
-def _gru(g: _Graph, weights: Weights, prefix: str, x: str, lengths: str) -> str:
+def _gru(g: _Graph, weights: Recurrent[Floats], x: str, lengths: str) -> str:
     """The last states (1, sequences, hidden) of sequences x (steps, sequences, inputs), by ONNX's own operation."""
-    w, r, *biases = (_onnx_gates(weights[f"{prefix}{kind}"]) for kind in _GRU_KINDS)
+    w, r, *biases = map(_onnx_gates, weights)
     inputs = (x, *(g.constant(array[None]) for array in (w, r, np.concatenate(biases))), lengths)
     return g.add_many("GRU", inputs, 2, hidden_size=r.shape[1], linear_before_reset=1)[1]
 
@@ -253,8 +265,9 @@ def _onnx_gates(array: Floats) -> Floats:
     return np.concatenate((update, reset, new))
 
 
-def _linear_int8(g: _Graph, state: str, weight: Floats, bias: Floats) -> str:
+def _linear_int8(g: _Graph, state: str, weights: Linear[Floats]) -> str:
     """H W^T + b with h and W in 8 bits: each row of h by its own largest value, each row of W by its own."""
+    weight, bias = weights
     scale = np.maximum(np.abs(weight).max(axis=1), np.finfo(np.float32).tiny) / WEIGHT_LEVELS  # (V,)
     rounded = np.rint(weight / scale[:, None]).astype(np.int8)
     largest = g.add("ReduceMax", g.add("Abs", state), axes=[1], keepdims=1)

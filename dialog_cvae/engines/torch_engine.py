@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -11,65 +11,42 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 from dialog_cvae.engines.base import ROWS, Condition, Floats, Ints, Step
 from dialog_cvae.engines.torch_rows import RowGRU, RowProduct, by_rows
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.model.cvae import CVAE
-from dialog_cvae.model.latent_model import LatentModel
-from dialog_cvae.model.weights import checked
-from dialog_cvae.storage.checkpoint import WEIGHTS, Checkpoint
+from dialog_cvae.model.weights import (
+    CONTEXT_ENCODER,
+    DECODER,
+    EMBEDDING,
+    OUTPUT,
+    PRIOR,
+    START,
+    TOPIC,
+    UNKNOWN_PROFILE,
+    UTTERANCE_ENCODER,
+    Linear,
+    Recurrent,
+    skip_size,
+)
 from dialog_cvae.types import DialogBatch
-
-
-def build_model(checkpoint: Checkpoint, source: str = WEIGHTS) -> CVAE:
-    """The checkpoint's model, in evaluation mode on the CPU.
-
-    Raises:
-        CheckpointError: a weight does not fit; see `dialog_cvae.model.weights.checked`.
-    """
-    config = checkpoint.config
-    arrays = checked(checkpoint, source)
-    with torch.device("meta"), _NoNormal():
-        model = CVAE(config.model, config.vocab_size, len(config.topics))
-    model.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()}, assign=True)
-    return model.eval()
-
-
-class _NoNormal(TorchFunctionMode):
-    """Draws no normal numbers for weights that a checkpoint will replace.
-
-    The first such draw on the meta device makes PyTorch import its compiler, which takes seconds.
-    """
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        return kwargs["tensor"] if func is torch.nn.init.normal_ else func(*args, **kwargs)
-
-
-def weights_of(model: LatentModel) -> dict[str, NDArray[np.float32]]:
-    """Parameters by name, as arrays of their own for a checkpoint."""
-    return {name: tensor.detach().cpu().numpy().copy() for name, tensor in model.state_dict().items()}
-
 
 DEVICES = ("cpu", "cuda", "mps")
 
 
 class TorchEngine:
-    """`Engine` over a `CVAE`, of which it makes its own copy of most weights.
+    """`Engine` over a `CVAE`, with its own copy of most weights.
 
-    The encoders are computed anew here, from the same parameters: in training their products take the shape of the
-    batch, and with it their rounding, which may decide between two tokens that are as good as equal.
+    It computes the encoders itself: the modules for training multiply in the shape of the batch, and rounding that
+    depends on the shape may decide between two tokens that are almost equally likely.
 
     Args:
         model: moved to the device.
         device: such as "cpu" or "cuda".
 
     Raises:
-        ConfigError: there is no such device, or not here.
+        ConfigError: the device is unknown or absent.
     """
 
     def __init__(self, model: CVAE, device: str | torch.device = "cpu") -> None:
@@ -81,26 +58,27 @@ class TorchEngine:
         except (AssertionError, RuntimeError, NotImplementedError) as error:  # what PyTorch raises for an absent device
             reason = str(error).partition("\n")[0]
             raise ConfigError(f"device {device} can't be used here: {reason}") from None
-        self._embedding, self._topic = weights["embedding.weight"], weights["topic.weight"]
-        self._unknown_profile = weights["unknown_profile"]
-        self._utterances = [_Recurrence(weights, "utterance_encoder.gru.", s) for s in ("_l0", "_l0_reverse")]
-        self._context = _Recurrence(weights, "context_encoder.cell.", "", inputs=slice(-2))
-        self._floors = weights["context_encoder.cell.weight_ih"][:, -2:].T  # (2, 3C): responder, other
+        # Encoders and prior network.
+        self._embedding, self._topic = weights[EMBEDDING], weights[TOPIC]
+        self._unknown_profile = weights[UNKNOWN_PROFILE]
+        self._utterances = [_GRULayer(names.of(weights)) for names in UTTERANCE_ENCODER]
+        context = CONTEXT_ENCODER.of(weights)
+        self._context = _GRULayer(context, inputs=slice(-2))
+        self._floors = context.weight_ih[:, -2:].T  # (2, 3K): responder, other
         self._latent = model.config.latent_size
-        layers = (0, 2) if self._latent else ()
-        self._prior = [_linear(weights, f"prior_network.{layer}.") for layer in layers]
-        self._start = _linear(weights, "decoder.start.")
+        self._prior = [_linear(names.of(weights)) for names in PRIOR if self._latent]
+        # Decoder; the columns of its weights that take z with skip connections form a product of their own.
+        start, gru, output = START.of(weights), DECODER.of(weights), OUTPUT.of(weights)
+        self._start = _linear(start)
         words, hidden = model.config.embedding_size, model.config.decoder_size
-        self._decoder = _Recurrence(weights, "decoder.gru.", "_l0", inputs=slice(words))
-        output = weights["decoder.output.weight"]
-        self._output = RowProduct(output[:, :hidden], weights["decoder.output.bias"])
+        self._decoder = _GRULayer(gru, inputs=slice(words))
+        self._output = RowProduct(output.weight[:, :hidden], output.bias)
         self._added: RowProduct | None = None
-        if model.config.skip and self._latent:
-            by_z = torch.cat((weights["decoder.gru.weight_ih_l0"][:, words:], output[:, hidden:]))  # (A, Z)
-            self._added = RowProduct(by_z, by_z.new_zeros(len(by_z)))
+        if skip_size(model.config):
+            from_z = torch.cat((gru.weight_ih[:, words:], output.weight[:, hidden:]))  # (A, Z)
+            self._added = RowProduct(from_z, from_z.new_zeros(len(from_z)))
         self.name, self.rows = f"PyTorch {torch.__version__} on {self.device}", ROWS
-        start = weights["decoder.start.weight"]
-        self.latent_weight = _array(start[:, start.shape[1] - self._latent :])
+        self.latent_weight = _array(start.weight[:, start.weight.shape[1] - self._latent :])
 
     @torch.inference_mode()
     def condition(self, batch: DialogBatch) -> Condition:
@@ -186,7 +164,7 @@ class TorchEngine:
 
     @contextmanager
     def side_by_side(self) -> Iterator[Executor]:
-        """See `Engine.side_by_side`; a GPU is given one thread."""
+        """See `Engine.side_by_side`; a GPU gets one thread."""
         threads = torch.get_num_threads()
         workers = threads if self.device.type == "cpu" else 1
         pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
@@ -200,25 +178,21 @@ class TorchEngine:
         return torch.from_numpy(array).to(self.device)
 
 
-class _Recurrence:
-    """A GRU of the checkpoint: its input product and its recurrence.
+class _GRULayer:
+    """A GRU of the checkpoint: the product with its inputs, and its recurrence.
 
     Args:
-        weights: by name.
-        prefix: of the names.
-        suffix: of the names.
+        weights: of one direction.
         inputs: the input columns that the product takes.
     """
 
-    def __init__(self, weights: dict[str, Tensor], prefix: str, suffix: str, inputs: slice = slice(None)) -> None:
-        kinds = ("weight_ih", "bias_ih", "weight_hh", "bias_hh")
-        weight, bias, recurrent, recurrent_bias = (weights[f"{prefix}{kind}{suffix}"] for kind in kinds)
-        self.inputs = RowProduct(weight[:, inputs], bias)
-        self.gru = RowGRU(recurrent, recurrent_bias)
+    def __init__(self, weights: Recurrent[Tensor], inputs: slice = slice(None)) -> None:
+        self.inputs = RowProduct(weights.weight_ih[:, inputs], weights.bias_ih)
+        self.gru = RowGRU(weights.weight_hh, weights.bias_hh)
 
 
-def _linear(weights: dict[str, Tensor], prefix: str) -> RowProduct:
-    return RowProduct(weights[f"{prefix}weight"], weights[f"{prefix}bias"])
+def _linear(weights: Linear[Tensor]) -> RowProduct:
+    return RowProduct(weights.weight, weights.bias)
 
 
 def _masses(logits: Tensor, sharpness: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Products and recurrences of a fixed number of rows, none of which knows what the others hold.
+"""Matrix products and GRUs of a fixed number of rows, each independent of the other rows.
 
 A matrix product's rounding depends on its shape, and vectorised functions may treat the end of an array apart.
 Everything here is therefore computed for `ROWS` rows at a time, the last ones filled up: a row's result is the same
@@ -42,7 +42,7 @@ class RowProduct:
     """x W^T + b of `ROWS` rows.
 
     Args:
-        weight: (O, I), laid out anew on a CPU, so that later changes of it have no effect.
+        weight: (O, I), copied to another layout on a CPU, so later changes have no effect.
         bias: (O,), kept.
     """
 

@@ -238,9 +238,11 @@ def _installed(package: str) -> bool:
 
 def _opened(checkpoint: Checkpoint, source: str, engine: str, device: str, threads: int | None) -> Engine:
     if engine == "torch":
-        from dialog_cvae.engines.torch_engine import TorchEngine, build_model
+        from dialog_cvae.engines.torch_engine import TorchEngine
+        from dialog_cvae.model.build import build_model
+        from dialog_cvae.model.cvae import CVAE
 
-        return TorchEngine(build_model(checkpoint, source), device)
+        return TorchEngine(build_model(checkpoint, source, required=CVAE), device)
     from dialog_cvae.engines.onnx_engine import OnnxEngine
 
     cache = open_cache(None, _log.info, "graphs")

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from dialog_cvae.config import ModelConfig
 from dialog_cvae.data.batches import EncodedCorpus, Integers, collate
 from dialog_cvae.model.latent_model import Encoded, LatentModel
+from dialog_cvae.model.weights import condition_size, skip_size
 from dialog_cvae.nn import distributions
 from dialog_cvae.nn.decoder import Decoder, Dropout
 from dialog_cvae.nn.devices import moved
@@ -85,7 +86,7 @@ class CVAE(LatentModel):
     def __init__(self, config: ModelConfig, vocab_size: int, topics: int) -> None:
         super().__init__()
         self.config = config
-        condition_size = config.topic_size + 2 * PROFILE_FEATURES + config.context_size
+        condition, added = condition_size(config), skip_size(config)
         self.embedding = nn.Embedding(vocab_size, config.embedding_size, padding_idx=0)
         self.topic = nn.Embedding(topics + 1, config.topic_size)
         self.unknown_profile = nn.Parameter(torch.zeros(PROFILE_FEATURES))
@@ -95,17 +96,16 @@ class CVAE(LatentModel):
         self.recognition_network: nn.Linear | None = None
         if config.latent_size:
             self.prior_network = nn.Sequential(
-                nn.Linear(condition_size, config.prior_size),
+                nn.Linear(condition, config.prior_size),
                 nn.Tanh(),
                 nn.Linear(config.prior_size, 2 * config.latent_size),
             )
-            self.recognition_network = nn.Linear(condition_size + 2 * config.utterance_size, 2 * config.latent_size)
+            self.recognition_network = nn.Linear(condition + 2 * config.utterance_size, 2 * config.latent_size)
         self.mean_norm: PosteriorNorm | None = None
         if config.latent_size and config.posterior_norm:
             self.mean_norm = PosteriorNorm(config.latent_size, config.posterior_norm)
-        start_size = condition_size + config.latent_size
-        beside = config.latent_size if config.skip else 0
-        self.decoder = Decoder(config.embedding_size, config.decoder_size, start_size, vocab_size, beside)
+        start_size = condition + config.latent_size
+        self.decoder = Decoder(config.embedding_size, config.decoder_size, start_size, vocab_size, added)
         self.bow_head = (
             nn.Sequential(nn.Linear(start_size, config.bow_size), nn.Tanh(), nn.Linear(config.bow_size, vocab_size))
             if config.bow
@@ -176,8 +176,8 @@ class CVAE(LatentModel):
         """(B,) -log p(x | z, c) in nats, summed over the response's tokens and `</s>`."""
         state = self.decoder.initial_state(condition, z)
         embedded = self.embedding(batch.inputs)
-        beside = z if self.config.skip and self.config.latent_size else None
-        losses = self.decoder.teacher_forced(embedded, batch.targets, batch.target_lengths, state, dropout, beside)
+        added = z if skip_size(self.config) else None
+        losses = self.decoder.teacher_forced(embedded, batch.targets, batch.target_lengths, state, dropout, added)
         return losses.per_example(len(z))
 
     def bag_of_words(self, batch: TensorBatch, condition: Tensor, z: Tensor) -> Tensor | None:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dialog_cvae.config import SviConfig
 from dialog_cvae.model.latent_model import Examples, LatentModel, Refine
-from dialog_cvae.model.svi import in_effect, noise_of_steps, refinement, without_learning
+from dialog_cvae.model.svi import Refiner
 from dialog_cvae.nn import distributions
 from dialog_cvae.nn.devices import moved
 from dialog_cvae.types import Gaussian
@@ -87,23 +87,20 @@ def evaluate_elbo(
     device = next(model.parameters()).device
     rng, rng_of_steps = (np.random.default_rng(seeds) for seeds in (seed, (seed, 1)))
     latent = model.config.latent_size
-    svi = in_effect(svi, model)
+    refiner = Refiner(model, svi)
     training = model.training
     model.eval()
     sums = torch.zeros(len(_TERMS) + 2 + 2 * latent, dtype=torch.float64, device=device)
-    with without_learning(svi):
+    with refiner.scoring():
         for index, chosen in enumerate(corpus.chunks(corpus.responses, batch_size)):
-            # For all, that all may share it out.
+            # Noise is drawn for all batches, so that it is the same for any number of processes.
             drawn = rng.standard_normal((len(chosen), 2, latent), dtype=np.float32)
             if by_mean:
                 drawn[:, 0] = 0
-            steps = None if svi is None else noise_of_steps(svi, rng_of_steps, (len(chosen), latent))
+            steps = refiner.noise([rng_of_steps] * len(chosen))
             if index % part[1] == part[0]:
                 batch = model.batch(corpus, chosen, device)
-                refine = None
-                if svi is not None and steps is not None:
-                    refine = refinement(model, batch, svi, moved(steps, device), beta=1.0)
-                sums += _sums(model, batch, moved(torch.from_numpy(drawn), device), refine)
+                sums += _sums(model, batch, moved(torch.from_numpy(drawn), device), refiner.refine(batch, steps))
                 if advance is not None:
                     advance(len(chosen))
     model.train(training)

@@ -1,10 +1,10 @@
-"""The unconditional VAE of sentences (Fu et al., 2019, sections 4, 6.1 and 6.3; after Kim et al., 2018).
+"""The sentence VAE, without a condition (Fu et al., 2019, sections 4, 6.1 and 6.3; after Kim et al., 2018).
 
-z ~ N(0, I); an LSTM decodes p(x | z) word by word, z standing beside every word and deciding the first state; q(z | x)
-is a diagonal Gaussian, linear in the vector of an encoder. Without latent dimensions p(x) is left, a language model
-whose likelihood is exact. The released code's recipe, with the equal lengths of its batches: nothing is padded.
+z ~ N(0, I). An LSTM decodes p(x | z) word by word; z is an input at every word and gives the first state. q(z | x) is a
+diagonal Gaussian, linear in the vector of an encoder. Without latent dimensions the model is a language model p(x) with
+exact likelihood. As in the released code, all sentences of a batch have the same length, so nothing is padded.
 
-The class answers to the same calls as `CVAE`, with an empty condition, so that one loop trains both and one evaluation
+The class has the same methods as `CVAE`, with an empty condition, so that one loop trains both and one evaluation
 scores both.
 
 Shape legend: B sentences of one length, L tokens with `<s>` and `</s>`, T = L - 1 targets, Z latent, E embedding,
@@ -23,6 +23,7 @@ from dialog_cvae.config import SentenceModelConfig
 from dialog_cvae.data.batches import Integers
 from dialog_cvae.data.sentences import Sentences
 from dialog_cvae.model.latent_model import Encoded, LatentModel
+from dialog_cvae.model.weights import layer_inputs, skip_size
 from dialog_cvae.nn.cross_entropy import token_nll
 from dialog_cvae.nn.decoder import Dropout
 from dialog_cvae.nn.devices import moved
@@ -72,15 +73,12 @@ class SentenceDecoder(nn.Module):
         super().__init__()
         self.config = config
         latent, hidden = config.latent_size, config.decoder_size
-        first = config.embedding_size + (latent if config.z_to_inputs else 0)
-        further = hidden + (latent if config.skip else 0)
-        self.layers = nn.ModuleList(
-            nn.LSTM(further if layer else first, hidden, batch_first=True) for layer in range(config.layers)
-        )
+        self.layers = nn.ModuleList(nn.LSTM(inputs, hidden, batch_first=True) for inputs in layer_inputs(config))
         starts = bool(latent and config.z_to_state)
         self.start = nn.Linear(latent, config.layers * hidden) if starts else None
-        self.map = nn.Linear(further, config.embedding_size, bias=False) if config.tied_output else None
-        self.output = None if config.tied_output else nn.Linear(further, vocab_size)
+        softmax = hidden + skip_size(config)
+        self.map = nn.Linear(softmax, config.embedding_size, bias=False) if config.tied_output else None
+        self.output = None if config.tied_output else nn.Linear(softmax, vocab_size)
         self.bias = nn.Parameter(torch.zeros(vocab_size)) if config.tied_output else None
 
     def states(self, z: Tensor) -> list[Tensor]:
@@ -118,8 +116,6 @@ class SentenceVAE(LatentModel):
         config: sizes.
         vocab_size: V, with the special tokens.
     """
-
-    bow_head = None  # it has no condition that the words could be predicted from
 
     def __init__(self, config: SentenceModelConfig, vocab_size: int) -> None:
         super().__init__()

@@ -26,7 +26,7 @@ Shape legend: B examples, Z latent dimensions, K steps.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
@@ -39,6 +39,7 @@ from dialog_cvae.config import SviConfig
 from dialog_cvae.model.latent_model import Encoded, LatentModel, Refine
 from dialog_cvae.nn import distributions
 from dialog_cvae.nn.decoder import Dropout
+from dialog_cvae.nn.devices import moved
 from dialog_cvae.nn.gru import differentiable_twice
 from dialog_cvae.types import Gaussian
 
@@ -91,13 +92,42 @@ def in_effect(config: SviConfig | None, model: LatentModel) -> SviConfig | None:
     return config if config is not None and config.steps and model.config.latent_size else None
 
 
-@contextmanager
-def without_learning(config: SviConfig | None) -> Iterator[None]:
-    """What is scored here is not learnt from: `inference_mode`, but where posteriors are refined, whose gradients are
-    taken and whose tensors autograd must accept.
+class Refiner:
+    """The refinement of a model's posteriors while it is scored, at beta 1; without steps it changes nothing.
+
+    Draw the noise of each batch with `noise` and pass what `refine` returns to the model, all within `scoring`.
+
+    Args:
+        model: that is scored.
+        config: of the refinement, if any.
     """
-    with torch.inference_mode(config is None), torch.no_grad():
-        yield
+
+    def __init__(self, model: LatentModel, config: SviConfig | None) -> None:
+        self._model, self._config = model, in_effect(config, model)
+
+    @contextmanager
+    def scoring(self) -> Iterator[None]:
+        """Score without learning: in `inference_mode`, or in `no_grad` where refinement itself takes gradients."""
+        with torch.inference_mode(self._config is None), torch.no_grad():
+            yield
+
+    def noise(self, rngs: Iterable[np.random.Generator]) -> Tensor | None:
+        """Noise of B examples, (S, B, Z), on the CPU.
+
+        Args:
+            rngs: the generator of each example, in order; it may be the same for all.
+        """
+        if self._config is None:
+            return None
+        latent = self._model.config.latent_size
+        return torch.cat([noise_of_steps(self._config, rng, (1, latent)) for rng in rngs], dim=1)
+
+    def refine(self, batch: Any, noise: Tensor | None) -> Refine | None:
+        """The refinement of a batch's posteriors with noise (S, B, Z) of `noise`; None where nothing is refined."""
+        if self._config is None or noise is None:
+            return None
+        device = next(self._model.parameters()).device
+        return refinement(self._model, batch, self._config, moved(noise, device), beta=1.0)
 
 
 def in_total(kl: Tensor) -> Tensor:

@@ -6,15 +6,11 @@ K width of a filter, W width that sentences are padded to.
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding, normalize, pad
 
-from dialog_cvae.config import SentenceModelConfig
-
-STRIDE = 2
+from dialog_cvae.config import FILTER_STRIDE, SentenceModelConfig
 
 
 class WordEmbedding(nn.Embedding):
@@ -32,16 +28,6 @@ class WordEmbedding(nn.Embedding):
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
         """(...) ids -> (..., E)."""
         return embedding(input, self.vectors, padding_idx=0)
-
-
-class SentenceEncoder(Protocol):
-    """An encoder; `output_size` is H."""
-
-    output_size: int
-
-    def __call__(self, embedded: Tensor) -> Tensor:
-        """(B, L, E) -> (B, H)."""
-        ...
 
 
 class LSTMEncoder(nn.Module):
@@ -76,14 +62,10 @@ class CNNEncoder(nn.Module):
     def __init__(self, config: SentenceModelConfig) -> None:
         super().__init__()
         size, filters, kernel = config.embedding_size, config.filters, config.filter_width
-        self.margin = kernel - 1
-        self.width = config.max_tokens + 2 * self.margin
-        places = self.width
-        for _ in range(2):
-            places = (places - kernel) // STRIDE + 1
-        self.first = nn.Conv1d(size, filters, kernel, STRIDE)
-        self.second = nn.Conv1d(filters, 2 * filters, kernel, STRIDE)
-        self.third = nn.Conv1d(2 * filters, 3 * filters, places)
+        self.margin, self.width = kernel - 1, config.padded_width
+        self.first = nn.Conv1d(size, filters, kernel, FILTER_STRIDE)
+        self.second = nn.Conv1d(filters, 2 * filters, kernel, FILTER_STRIDE)
+        self.third = nn.Conv1d(2 * filters, 3 * filters, config.last_filter_width)
         self.output_size = 3 * filters
 
     def forward(self, embedded: Tensor) -> Tensor:

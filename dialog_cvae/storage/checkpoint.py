@@ -7,8 +7,8 @@
     README.md          the model card
 
 All five are parts: a checkpoint that lacks one is refused. `config.json` carries a checksum of its own, so that no
-single changed byte goes unnoticed, but in the card: it is for people, who may write into it. The folder is written
-beside its place and then renamed into it; readers never see half of one.
+single changed byte goes unnoticed, except in the card, which may be edited. The folder is written
+under another name and then renamed; readers never see half of one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,7 @@ from dialog_cvae.storage.files import previous_name, replace_folder
 from dialog_cvae.text.tokenizer import Tokenizer
 
 FORMAT = 1
+ModelKind = Literal["dialog model", "sentence VAE"]
 WEIGHTS, TOKENIZER, CONFIG, METRICS, CARD = (
     "model.safetensors",
     "tokenizer.model",
@@ -61,12 +62,17 @@ class CheckpointConfig(Config):
     format: int = Field(FORMAT, description="version of this format")
     model: ModelConfig
     sentence: SentenceModelConfig | None = Field(
-        None, description="sizes of a VAE of sentences, for which `model` says nothing"
+        None, description="sizes of a sentence VAE, for which `model` has no meaning"
     )
     vocab_size: int = Field(ge=1, description="rows of the embedding, special tokens included")
     topics: tuple[str, ...] = Field(description="known topics, in the order of their embedding after `<unknown>`")
-    decoding: Decoding = Field(Decoding(), description="how its replies are drawn, unless whoever asks says otherwise")
+    decoding: Decoding = Field(Decoding(), description="how replies are drawn, unless a request says otherwise")
     provenance: Provenance
+
+    @property
+    def kind(self) -> ModelKind:
+        """What the weights are of, in messages."""
+        return "dialog model" if self.sentence is None else "sentence VAE"
 
     @field_validator("decoding", mode="wrap")
     @classmethod
@@ -81,7 +87,7 @@ class CheckpointConfig(Config):
     @classmethod
     def _distinct(cls, topics: tuple[str, ...]) -> tuple[str, ...]:
         if twice := [topic for topic, count in Counter(topics).items() if count > 1]:
-            raise ValueError(f"a topic stands there once, but {twice[0]!r} more often")
+            raise ValueError(f"duplicate topic {twice[0]!r}")
         return topics
 
 
@@ -158,15 +164,15 @@ def _load(folder: Path) -> Checkpoint:
 
 
 def _folder(path: str | Path) -> Path:
-    """Where the checkpoint is: at `path`, or at its side name when writing it anew was cut short."""
+    """Where the checkpoint is: at `path`, or under its previous name if replacing it was interrupted."""
     folder = Path(path)
-    if not str(path) or "\0" in str(path):  # neither names a folder, though Path("") is the one we are in
+    if not str(path) or "\0" in str(path):  # Path("") would be the working folder
         raise CheckpointError(f"{str(path)!r}: no checkpoint folder there")
     try:
         if folder.is_dir():
             return folder
         if folder.exists():
-            raise CheckpointError(f"{path}: is a file, and a checkpoint is a folder")
+            raise CheckpointError(f"{path}: is a file; a checkpoint is a folder")
         if previous_name(folder).is_dir():
             return previous_name(folder)
     except OSError as error:
@@ -175,7 +181,7 @@ def _folder(path: str | Path) -> Path:
 
 
 def _identity(path: str | Path) -> tuple[int, int] | None:
-    """Which folder is at `path` just now; another one once it was replaced. None when there is none."""
+    """Identifies the folder that is at `path` now; changes when the folder is replaced. None if there is none."""
     try:
         status = Path(path).stat()
     except (OSError, ValueError):
@@ -208,7 +214,7 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def _verified_parts(folder: Path, hashes: Mapping[str, str]) -> dict[str, bytes]:
-    """The parts beside `config.json`, each but the card held against the hash that it lists."""
+    """The parts beside `config.json`, each except the card checked against its hash."""
     if missing := [name for name in (WEIGHTS, TOKENIZER) if name not in hashes]:
         raise CheckpointError(f"{folder / CONFIG}: field files: no SHA-256 of {' and '.join(missing)}")
     parts = {name: _read_bytes(folder / name) for name in (WEIGHTS, TOKENIZER, METRICS, CARD)}
@@ -229,7 +235,7 @@ def _read_config(path: Path) -> dict[str, Any]:
     if not isinstance(content.get("files"), dict):
         raise CheckpointError(f"{path}: not a checkpoint's configuration (no field `files`)")
     if content.pop("checksum", None) != _checksum(content):
-        raise CheckpointError(f"{path}: changed since it was written (its checksum does not fit)")
+        raise CheckpointError(f"{path}: changed since it was written (its checksum does not match)")
     return content
 
 

@@ -1,4 +1,4 @@
-"""Files and folders that are written whole or not at all."""
+"""Files and folders that are written whole or not at all; open it to save anything that a reader may open meanwhile."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from dialog_cvae.errors import CheckpointError, DialogCvaeError
 def replace_folder(path: Path, parts: Mapping[str, bytes]) -> None:
     """Write files into a new folder and put it in the place of `path`.
 
-    The old folder steps aside for the moment between two renames; if the process dies there, `Checkpoint.load` finds it
-    under its side name.
+    The old folder is renamed for the moment between two renames. If the process dies there, `Checkpoint.load` finds it
+    under that name.
 
     Raises:
         DialogCvaeError: the folder cannot be written; what was there is untouched.
@@ -23,7 +23,7 @@ def replace_folder(path: Path, parts: Mapping[str, bytes]) -> None:
     fresh, previous = _beside(path, "new"), previous_name(path)
     with _written(path):
         if path.exists() and not path.is_dir():
-            raise CheckpointError(f"{path}: is a file, and a checkpoint is a folder")
+            raise CheckpointError(f"{path}: is a file; a checkpoint is a folder")
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(fresh, ignore_errors=True)
         try:
@@ -57,7 +57,7 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 @contextlib.contextmanager
 def _written(path: Path) -> Iterator[None]:
-    """Say what the operating system refuses as an error of ours, and so what no path can hold, such as a null byte."""
+    """Turn errors of the operating system, and of paths that cannot exist, into errors of ours."""
     try:
         yield
     except (OSError, ValueError) as error:
@@ -78,11 +78,11 @@ def previous_name(path: Path) -> Path:
 
 
 def _beside(path: Path, role: str) -> Path:
-    """A side name of what is, or is to be, at `path`.
+    """A hidden name in the same folder as `path`.
 
     Raises:
-        DialogCvaeError: it has no name in its folder, as `.` and `/` have none.
+        DialogCvaeError: the path has no final name, such as `.` and `/`.
     """
     if not path.name:
-        raise DialogCvaeError(f"{path}: cannot be written (it names a folder to be in, but nothing in it)")
+        raise DialogCvaeError(f"{path}: cannot be written (the path has no final name)")
     return path.with_name(f".{path.name}.{role}")

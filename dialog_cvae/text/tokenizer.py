@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -163,19 +161,6 @@ class Tokenizer:
     def to_bytes(self) -> bytes:
         """The SentencePiece model, which `SentencePieceProcessor` also reads."""
         return self._model
-
-    def save(self, path: str | Path) -> None:
-        """Write the model file atomically."""
-        path = Path(path)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(self._model)
-            Path(temporary).chmod(0o644)  # mkstemp gives 0600, which a server under another user cannot read
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
 
     def __len__(self) -> int:
         """Number of ids, special ones included."""

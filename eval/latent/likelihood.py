@@ -21,8 +21,8 @@ from dialog_cvae.data.sentences import Sentences
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.model.cvae import CVAE, TensorBatch
 from dialog_cvae.model.elbo import perplexity
-from dialog_cvae.model.latent_model import LatentModel
-from dialog_cvae.model.svi import in_effect, noise_of_steps, refinement, without_learning
+from dialog_cvae.model.latent_model import LatentModel, Refine
+from dialog_cvae.model.svi import Refiner
 from dialog_cvae.nn import distributions
 from dialog_cvae.nn.devices import moved
 from dialog_cvae.types import Gaussian
@@ -93,10 +93,11 @@ def posteriors(
         advance: told after each batch how many windows it had.
     """
     found: list[tuple[NDArray[np.float32], ...]] = []
-    svi = in_effect(svi, model)
-    with without_learning(svi):
+    refiner = Refiner(model, svi)
+    with refiner.scoring():
         for chosen, batch in _batches(model, corpus, corpus.responses, batch_size):
-            parameters = itertools.chain(*_inferred(model, batch, corpus, chosen, svi, seed)[1:])
+            noise = refiner.noise(generators(corpus, chosen, seed + 1))
+            parameters = itertools.chain(*_inferred(model, batch, refiner.refine(batch, noise))[1:])
             found.append(tuple(tensor.float().cpu().numpy() for tensor in parameters))
             if advance is not None:
                 advance(len(chosen))
@@ -139,12 +140,13 @@ def importance_weighted_nll(
     device = next(model.parameters()).device
     bounds: list[Tensor] = []  # (B, len(ks)) each
     tokens: list[NDArray[np.int64]] = []
-    svi = in_effect(svi, model)
-    with without_learning(svi):
+    refiner = Refiner(model, svi)
+    with refiner.scoring():
         for chosen, batch in _batches(model, corpus, responses, max(1, batch_size // draws)):
             rngs = generators(corpus, chosen, seed)
             drawn = np.stack([rng.standard_normal((draws if latent else 1, latent), dtype=np.float32) for rng in rngs])
-            inferred = _inferred(model, batch, corpus, chosen, svi, seed)
+            noise = refiner.noise(generators(corpus, chosen, seed + 1))
+            inferred = _inferred(model, batch, refiner.refine(batch, noise))
             weights = _log_weights(model, batch, inferred, moved(torch.from_numpy(drawn), device), batch_size)
             weights = weights.expand(-1, draws)
             bounds.append(torch.stack([_bound(weights, k) for k in ks], dim=1).cpu())
@@ -179,15 +181,13 @@ def subset_perplexity(
     device = next(model.parameters()).device
     rng, rng_of_steps = (np.random.default_rng(seeds) for seeds in (seed, (seed, 1)))
     perplexities, sums, windows = [], np.zeros(2), 0
-    svi = in_effect(svi, model)
-    with without_learning(svi):
+    refiner = Refiner(model, svi)
+    with refiner.scoring():
         for responses, contexts in loader_batches(corpus, batch_size, model.config.max_context):
             batch = TensorBatch.from_arrays(collate(corpus, responses, contexts), device)
             shape = (len(responses), model.config.latent_size)
             drawn = rng.standard_normal(shape, dtype=np.float32)
-            refine = None
-            if svi is not None:
-                refine = refinement(model, batch, svi, moved(noise_of_steps(svi, rng_of_steps, shape), device), 1.0)
+            refine = refiner.refine(batch, refiner.noise([rng_of_steps] * len(responses)))
             terms = model(batch, moved(torch.from_numpy(drawn), device), refine=refine)
             reconstruction, kl = (float(term.double().sum()) for term in (terms.reconstruction, terms.kl))
             perplexities.append(perplexity(reconstruction, int(batch.target_lengths.sum())))
@@ -269,21 +269,12 @@ class _Inferred(NamedTuple):
     prior: Gaussian
 
 
-def _inferred(
-    model: LatentModel,
-    batch: Any,
-    corpus: EncodedCorpus | Sentences,
-    chosen: NDArray[np.int64],
-    svi: SviConfig | None,
-    seed: int,
-) -> _Inferred:
-    """Of the batch of the examples `chosen` (B,), whose places in the corpus decide the refinement's noise."""
+def _inferred(model: LatentModel, batch: Any, refine: Refine | None) -> _Inferred:
+    """Infer z from a batch, with the posterior refined where `refine` is given."""
     encoded = model.encode(batch)
     posterior, prior = model.posterior(encoded), model.prior(encoded.condition)
-    if svi is not None:
-        rngs, shape = generators(corpus, chosen, seed + 1), (1, model.config.latent_size)
-        noise = torch.cat([noise_of_steps(svi, rng, shape) for rng in rngs], dim=1)
-        posterior = refinement(model, batch, svi, moved(noise, posterior.mean.device), 1.0)(encoded, posterior, prior)
+    if refine is not None:
+        posterior = refine(encoded, posterior, prior)
     return _Inferred(encoded.condition, posterior, prior)
 
 

@@ -195,4 +195,4 @@ def test_a_damaged_part_is_made_anew(tiny_checkpoint, held_out, tmp_path):
     _, again = modelled(tiny_checkpoint, Path("best"), "cpu", held_out, settings, cache, bar)
     assert again == replies
     assert len(said) == 1
-    assert "made anew" in said[0]
+    assert "rebuilt" in said[0]

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from dialog_cvae.config import Decoding
-from dialog_cvae.engines.torch_engine import TorchEngine, build_model
+from dialog_cvae.engines.torch_engine import TorchEngine
 from dialog_cvae.generate.decoding import Draw
 from dialog_cvae.generate.responder import Responder
+from dialog_cvae.model.build import build_model
 from dialog_cvae.storage.checkpoint import Checkpoint
 from dialog_cvae.types import Conversation, Utterance
 from eval import generation

@@ -15,7 +15,7 @@ import torch
 import dialog_cvae
 from dialog_cvae.config import Decoding, ModelConfig
 from dialog_cvae.data.batches import EncodedCorpus
-from dialog_cvae.engines.torch_engine import build_model, weights_of
+from dialog_cvae.model.build import build_model, weights_of
 from dialog_cvae.model.cvae import CVAE
 from dialog_cvae.model.elbo import evaluate_elbo
 from dialog_cvae.storage.checkpoint import CONFIG, WEIGHTS, Checkpoint

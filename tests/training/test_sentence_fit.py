@@ -12,7 +12,7 @@ import torch
 
 from dialog_cvae.config import SentenceModelConfig
 from dialog_cvae.data.readers import ptb
-from dialog_cvae.engines.torch_sentences import build_sentence_model
+from dialog_cvae.model.build import build_model
 from dialog_cvae.storage.checkpoint import Checkpoint
 from tests.training.tiny_runs import Fit, assert_same_run, metrics
 from training import arguments
@@ -56,7 +56,7 @@ def test_the_toy_learns_and_its_checkpoint_is_of_sentences(raw_fit: Fit) -> None
     elbo = [record["elbo"] for record in metrics(Path("run"), "valid")]
     assert elbo[-1] > elbo[0] + 1
     checkpoint = Checkpoint.load("run/best")
-    assert build_sentence_model(checkpoint).config.decoder_size == 8
+    assert build_model(checkpoint).config.decoder_size == 8
     assert "VAE of sentences" in checkpoint.card
     again = raw_fit(*TINY, "--init", "run/best", "--out", "more")
     assert again.status == 0

@@ -58,7 +58,6 @@ CLASS_NAMES = MappingProxyType(
         "ft": "thanking",
     }
 )
-DIALOG_ACTS = tuple(CLASS_NAMES.values())
 
 # A modifier is dropped, except where the manual counts tag and modifier as a class of its own. Only the bare
 # combination counts (`qy^d`, not `qy^d^t`), as in the manual's table.

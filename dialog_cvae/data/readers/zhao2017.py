@@ -80,18 +80,6 @@ def source_files(path: Path) -> list[Path]:
     return [file for file in files if file.is_file()]
 
 
-def read_split(path: Path) -> list[Conversation]:
-    """Read one jsonl file, such as `valid.jsonl` alone.
-
-    Raises:
-        DataError: the file is missing or malformed, or has no dialog of at least two utterances.
-    """
-    conversations = _read_jsonl(path, path.stem, Counter())
-    if not conversations:
-        raise DataError(path, "has no dialog of at least two utterances")
-    return conversations
-
-
 def _read_splits(path: Path, splits: Sequence[str], counts: Counter[str]) -> dict[str, list[Conversation]]:
     if path.suffix == ".jsonl":
         raise DataError(path, "is one split only; name the folder that holds all of them")

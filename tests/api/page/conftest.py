@@ -16,7 +16,7 @@ import uvicorn
 from api.app import create_app
 from api.settings import PREFIX, Settings
 from dialog_cvae.config import Decoding, ModelConfig, TokenizerConfig
-from dialog_cvae.engines.torch_engine import weights_of
+from dialog_cvae.model.build import weights_of
 from dialog_cvae.storage.checkpoint import Checkpoint, CheckpointConfig, Provenance
 from dialog_cvae.text.tokenizer import Tokenizer
 from tests.api.page.person import Person

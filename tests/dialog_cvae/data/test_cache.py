@@ -172,7 +172,7 @@ def test_what_is_broken_is_made_anew(
     assert np.array_equal(cache.get(KIND, ORIGIN, make), NUMBERS)
     assert make.calls == 1
     assert len(said) == 1
-    assert said[0].startswith(f"cache: {_entry(folder)} is not used but made anew (")
+    assert said[0].startswith(f"cache: {_entry(folder)} is invalid and is rebuilt (")
     assert said[0].isprintable()
     assert np.array_equal(cache.get(KIND, ORIGIN, make), NUMBERS)
     assert (make.calls, len(said)) == (1, 1)  # it is whole again, and nothing lies beside it
@@ -245,7 +245,7 @@ def test_many_at_the_same_time(folder: Path, said: list[str], broken: bool) -> N
         with ThreadPoolExecutor(8) as threads:
             assert all(np.array_equal(values, NUMBERS) for values in threads.map(get, range(8)))
         assert not list(folder.glob(".*"))
-    assert all("made anew" in line for line in said)
+    assert all("rebuilt" in line for line in said)
     assert bool(said) == broken
 
 

@@ -10,7 +10,7 @@ import pytest
 from dialog_cvae.data.code_digest import OURS, ROOT, code_digest, imported_modules
 
 FILES = {
-    "dialog_cvae/__init__.py": "",
+    "dialog_cvae/__init__.py": "def f():\n    from dialog_cvae import unused\n",  # which importing it does not call
     "dialog_cvae/a.py": '"""A."""\nfrom dialog_cvae.b import c\nfrom typing import TYPE_CHECKING\n'
     "if TYPE_CHECKING:\n    from dialog_cvae import unused\n",
     "dialog_cvae/b/__init__.py": "from .d import e\n",
@@ -57,6 +57,11 @@ def test_it_changes_with_what_decides(root: Path, name: str, text: str, changes:
     before = digest(root)
     (root / name).write_text(text)
     assert (digest(root) != before) is changes
+
+
+def test_a_package_imported_for_itself_counts_with_its_functions(root: Path) -> None:
+    (root / "dialog_cvae/a.py").write_text("import dialog_cvae\n")
+    assert set(imported_modules("dialog_cvae.a", root=root)) == {"dialog_cvae", "dialog_cvae.a", "dialog_cvae.unused"}
 
 
 def test_a_missing_module_is_named(root: Path) -> None:

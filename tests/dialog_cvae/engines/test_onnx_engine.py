@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +16,16 @@ import dialog_cvae
 from dialog_cvae.config import Decoding, ModelConfig
 from dialog_cvae.data.batches import EncodedCorpus, collate
 from dialog_cvae.data.cache import Cache
+from dialog_cvae.data.code_digest import OURS, ROOT, code_digest
 from dialog_cvae.engines.base import Engine, Step
 from dialog_cvae.engines.onnx_engine import OnnxEngine
 from dialog_cvae.engines.onnx_graphs import graphs
-from dialog_cvae.engines.torch_engine import TorchEngine, build_model, weights_of
-from dialog_cvae.errors import CheckpointError, ConfigError
+from dialog_cvae.engines.torch_engine import TorchEngine
+from dialog_cvae.errors import ConfigError
 from dialog_cvae.generate.responder import Responder
+from dialog_cvae.model.build import build_model, weights_of
 from dialog_cvae.model.cvae import CVAE
-from dialog_cvae.model.weights import checked, shapes
-from dialog_cvae.storage.checkpoint import Checkpoint, CheckpointConfig, Provenance
+from dialog_cvae.storage.checkpoint import Checkpoint, Provenance
 from dialog_cvae.types import Conversation, Utterance
 
 SHIPPED = Path(__file__).parents[3] / "models" / "swda"
@@ -183,39 +186,6 @@ print([name for name in ("sklearn", "scipy", "nltk", "pandas") if name in sys.mo
     assert (run.returncode, run.stdout.split("\n")[:2]) == (0, ["5", "[]"]), run.stderr
 
 
-# The checkpoint's weights.
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {},
-        {"bow": False},
-        {"latent_size": 0},
-        {"latent_size": 0, "bow": False},
-        {"decoder_size": 11},
-        {"skip": True, "posterior_norm": 0.5},
-        {"skip": True, "posterior_norm": 0.5, "latent_size": 0},
-    ],
-)
-def test_shapes_are_those_of_the_model(tiny_config: ModelConfig, change: dict[str, int]):
-    config = tiny_config.model_copy(update=change)
-    expected = {name: tuple(weight.shape) for name, weight in CVAE(config, 31, 4).state_dict().items()}
-    assert shapes(config, 31, 4) == expected
-
-
-def test_weights_that_do_not_fit_are_refused(tiny_checkpoint: Checkpoint):
-    weights = dict(tiny_checkpoint.weights)
-    weights["decoder.start.bias"] = np.full(7, 1e39)
-    config: CheckpointConfig = tiny_checkpoint.config
-    broken = Checkpoint(config, weights, tiny_checkpoint.tokenizer)
-    with pytest.raises(CheckpointError, match=r"^here: weight decoder.start.bias has values that are not finite$"):
-        checked(broken, "here")
-    del weights["decoder.start.bias"]
-    with pytest.raises(CheckpointError, match=r"^model.safetensors: weight decoder.start.bias is missing$"):
-        checked(Checkpoint(config, weights, broken.tokenizer))
-
-
 # The cache of graphs.
 
 
@@ -246,6 +216,22 @@ def test_graphs_are_made_once_for_the_same_weights(cache: Cache, tiny_checkpoint
     assert capsys.readouterr().out == ""
 
 
+def test_other_code_makes_the_graphs_again(cache: Cache, tmp_path: Path, tiny_checkpoint: Checkpoint, monkeypatch):
+    """A changed builder of graphs, or a changed module that it imports, must not be served by old graphs."""
+    for package in OURS:
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr("dialog_cvae.engines.onnx_engine.code_digest", partial(code_digest, root=tmp_path))
+    code_digest.cache_clear()
+    OnnxEngine.of(tiny_checkpoint, "weights", cache)
+    for module in ("engines/onnx_graphs.py", "model/weights.py"):
+        with (tmp_path / "dialog_cvae" / module).open("a") as file:
+            file.write("CHANGED = 1\n")
+        code_digest.cache_clear()
+        before = set((tmp_path / "graphs").glob("graphs-*"))
+        OnnxEngine.of(tiny_checkpoint, "weights", cache)
+        assert len(set((tmp_path / "graphs").glob("graphs-*")) - before) == 1
+
+
 def test_a_damaged_graph_is_made_anew(cache: Cache, tmp_path: Path, tiny_checkpoint: Checkpoint, capsys):
     OnnxEngine.of(tiny_checkpoint, "weights", cache)
     (file,) = (tmp_path / "graphs").glob("graphs-*/step.npy")
@@ -253,7 +239,7 @@ def test_a_damaged_graph_is_made_anew(cache: Cache, tmp_path: Path, tiny_checkpo
     data[len(data) // 2] ^= 1
     file.write_bytes(data)
     engine = OnnxEngine.of(tiny_checkpoint, "weights", cache)
-    assert "is not used but made anew" in capsys.readouterr().out
+    assert "is invalid and is rebuilt" in capsys.readouterr().out
     reference = TorchEngine(build_model(tiny_checkpoint))
     arguments = (np.array([5]), np.full((1, 7), 0.3, np.float32), np.ones(1, np.float32), 3)
     np.testing.assert_allclose(engine.step(*arguments).logits, reference.step(*arguments).logits, atol=1e-5)

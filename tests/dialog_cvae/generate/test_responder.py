@@ -17,12 +17,13 @@ from hypothesis import strategies as st
 import dialog_cvae
 from dialog_cvae.config import Decoding, ModelConfig, TokenizerConfig
 from dialog_cvae.data.batches import collate
-from dialog_cvae.engines.torch_engine import TorchEngine, build_model, weights_of
+from dialog_cvae.engines.torch_engine import TorchEngine
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.generate.decoding import Draw
 from dialog_cvae.generate.pool import Start
 from dialog_cvae.generate.replies import Replies
 from dialog_cvae.generate.responder import Responder, Response
+from dialog_cvae.model.build import build_model, weights_of
 from dialog_cvae.model.cvae import CVAE, TensorBatch
 from dialog_cvae.storage.checkpoint import Checkpoint, CheckpointConfig, Provenance
 from dialog_cvae.text.tokenizer import Tokenizer

@@ -15,9 +15,9 @@ from dialog_cvae.config import ModelConfig, SentenceModelConfig, TokenizerConfig
 from dialog_cvae.data.batches import encode_corpus
 from dialog_cvae.data.readers.ptb import sentence
 from dialog_cvae.data.sentences import Sentences, batches_per_epoch, epoch_batches
-from dialog_cvae.engines.torch_engine import build_model, weights_of
-from dialog_cvae.engines.torch_sentences import build_sentence_model
 from dialog_cvae.errors import CheckpointError
+from dialog_cvae.model.build import build_model, weights_of
+from dialog_cvae.model.cvae import CVAE
 from dialog_cvae.model.elbo import evaluate_elbo
 from dialog_cvae.model.sentence_vae import SentenceVAE
 from dialog_cvae.nn.decoder import Dropout
@@ -225,19 +225,19 @@ def test_a_checkpoint_comes_back_and_another_models_is_refused(
         provenance=Provenance(data="tiny"),
     )
     weights = weights_of(model)
-    found = build_sentence_model(Checkpoint(config, weights, tokenizer))
+    found = build_model(Checkpoint(config, weights, tokenizer))
     assert all(torch.equal(one, other) for one, other in zip(found.parameters(), model.parameters(), strict=True))
-    with pytest.raises(CheckpointError, match="is of a model of conversations"):
-        build_sentence_model(tiny_checkpoint)
-    with pytest.raises(CheckpointError, match="is of a VAE of sentences, which answers no conversation"):
-        build_model(Checkpoint(config, weights, tokenizer))
+    with pytest.raises(CheckpointError, match="holds a dialog model; a sentence VAE is required"):
+        build_model(tiny_checkpoint, required=SentenceVAE)
+    with pytest.raises(CheckpointError, match="holds a sentence VAE; a dialog model is required"):
+        build_model(Checkpoint(config, weights, tokenizer), required=CVAE)
     for change, complaint in (
         ({"extra": np.zeros(1)}, "weight extra is not part of this model"),
         ({"embedding.weight": np.zeros((2, 2))}, r"weight embedding.weight has shape \(2, 2\)"),
         ({"decoder.output.bias": np.full(len(tokenizer), np.nan)}, "values that are not finite"),
     ):
         with pytest.raises(CheckpointError, match=complaint):
-            build_sentence_model(Checkpoint(config, weights | change, tokenizer))
+            build_model(Checkpoint(config, weights | change, tokenizer))
     del weights["embedding.weight"]
     with pytest.raises(CheckpointError, match=r"weight embedding.weight is missing"):
-        build_sentence_model(Checkpoint(config, weights, tokenizer))
+        build_model(Checkpoint(config, weights, tokenizer))

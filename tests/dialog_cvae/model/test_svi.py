@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -14,7 +15,7 @@ from torch import Tensor
 from dialog_cvae.config import SviConfig
 from dialog_cvae.data.batches import EncodedCorpus, collate
 from dialog_cvae.model.cvae import CVAE, TensorBatch
-from dialog_cvae.model.svi import Objective, refine
+from dialog_cvae.model.svi import Objective, Refiner, noise_of_steps, refine
 from dialog_cvae.nn import distributions
 from dialog_cvae.nn.cross_entropy import token_nll
 from dialog_cvae.nn.lstm import lstm
@@ -317,3 +318,32 @@ def test_the_dialog_model_learns_through_it(encoded: EncodedCorpus, tiny_model: 
                 parameter += step * direction
             ends.append(float(loss()))
     assert (ends[0] - ends[1]) / 2e-5 == pytest.approx(slope, rel=1e-5)
+
+
+# Refinement while a model is scored.
+
+
+@pytest.mark.parametrize("noise", ["fixed", "fresh"])
+def test_noise_of_a_batch_is_drawn_example_by_example(tiny_model: CVAE, noise: Literal["fixed", "fresh"]) -> None:
+    """One generator for a whole batch, in one draw or one example at a time; or one generator for each."""
+    config, latent = SviConfig(steps=3, noise=noise), tiny_model.config.latent_size
+    refiner = Refiner(tiny_model, config)
+    rng = np.random.default_rng(5)
+    found = refiner.noise([rng] * 4)
+    assert found is not None
+    assert torch.equal(found, noise_of_steps(config, np.random.default_rng(5), (4, latent)))
+    own = refiner.noise(np.random.default_rng(seed) for seed in range(4))
+    assert own is not None
+    assert torch.equal(own[:, 2:3], noise_of_steps(config, np.random.default_rng(2), (1, latent)))
+
+
+@pytest.mark.parametrize("config", [None, SviConfig(steps=0)])
+def test_without_steps_nothing_is_refined(tiny_model: CVAE, config: SviConfig | None) -> None:
+    refiner = Refiner(tiny_model, config)
+    with refiner.scoring():
+        assert torch.is_inference_mode_enabled()
+    assert refiner.noise([np.random.default_rng(0)]) is None
+    assert refiner.refine(None, None) is None
+    with Refiner(tiny_model, SviConfig(steps=1)).scoring():
+        assert not torch.is_inference_mode_enabled()
+        assert not torch.is_grad_enabled()

@@ -263,7 +263,7 @@ def test_the_batches_of_the_published_validation_set(data_folder: Path) -> None:
     file = data_folder / "zhao2017" / "valid.jsonl"
     if not file.is_file():
         pytest.skip(f"needs {file.name} of Zhao et al. in a folder zhao2017")
-    conversations = list(zhao2017.read_split(file))
+    conversations = list(zhao2017.read(file.parent, ["valid"]).valid)
     tokenizer = Tokenizer.train(["yeah"], TokenizerConfig())
     corpus = encode_corpus(conversations, tokenizer, (), max_tokens=40)
     assert (len(conversations), corpus.windows) == (60, 5225)

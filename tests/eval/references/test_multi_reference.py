@@ -271,7 +271,7 @@ def test_real_conversations_in_the_published_order(tmp_path, data_folder, kind):
     path = data_folder / "zhao2017" / "valid.jsonl"
     if not path.is_file():
         pytest.skip(f"needs {path.name} of Zhao et al. (2017) in zhao2017/")
-    conversations = zhao2017.read_split(path)
+    conversations = zhao2017.read(path.parent, ["valid"]).valid
     lengths = [len(conversation.utterances) for conversation in conversations]
     order = [conversations[index] for index in np.argsort(lengths, kind=kind)]
     rows = load(written(tmp_path, published(order)), conversations)

@@ -3,12 +3,12 @@ from pathlib import Path
 
 import pytest
 
-from dialog_cvae.data.readers.dialog_acts import DIALOG_ACTS, QUESTIONS, class_name, is_continuation, is_nonverbal
+from dialog_cvae.data.readers.dialog_acts import CLASS_NAMES, QUESTIONS, class_name, is_continuation, is_nonverbal
 
 
 def test_there_are_42_classes():
-    assert len(DIALOG_ACTS) == len(set(DIALOG_ACTS)) == 42
-    assert set(DIALOG_ACTS) > QUESTIONS
+    assert len(CLASS_NAMES) == len(set(CLASS_NAMES.values())) == 42
+    assert set(CLASS_NAMES.values()) > QUESTIONS
 
 
 # The clusters of the coders' manual, with tags as they stand in the corpus.
@@ -69,4 +69,4 @@ def test_spelling_is_that_of_zhao(data_folder: Path):
     if not file.is_file():
         pytest.skip("needs zhao2017/valid.jsonl below DIALOG_CVAE_DATA")
     lines = file.read_text(encoding="utf-8").splitlines()
-    assert {act for line in lines for _, _, (act, _) in json.loads(line)["utts"]} <= set(DIALOG_ACTS)
+    assert {act for line in lines for _, _, (act, _) in json.loads(line)["utts"]} <= set(CLASS_NAMES.values())

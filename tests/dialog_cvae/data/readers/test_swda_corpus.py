@@ -14,7 +14,7 @@ from statistics import mean
 import pytest
 
 from dialog_cvae.data.readers import swda, zhao2017
-from dialog_cvae.data.readers.dialog_acts import DIALOG_ACTS, class_name, is_continuation
+from dialog_cvae.data.readers.dialog_acts import CLASS_NAMES, class_name, is_continuation
 from dialog_cvae.data.readers.swda_fluent import fluent
 from dialog_cvae.data.readers.swda_text import verbatim
 from dialog_cvae.types import Conversation, Corpus, Utterance
@@ -69,7 +69,7 @@ def test_no_markup_is_left(excerpt: Path, style: str, words: tuple[int, int], al
     turns = utterances(corpus)
     assert [turn.text for turn in turns if not re.fullmatch(allowed, turn.text) or "--" in turn.text] == []
     assert words[0] < mean(len(turn.text.split()) for turn in turns) < words[1]
-    assert {turn.dialog_act for turn in turns} <= {*DIALOG_ACTS, None} - {"non-verbal"}
+    assert {turn.dialog_act for turn in turns} <= {*CLASS_NAMES.values(), None} - {"non-verbal"}
     profiles = [profile for c in corpus.train for profile in c.speakers.values()]
     assert all(c.topic and c.prompt and set(c.speakers) == {"A", "B"} for c in corpus.train)
     assert {profile.sex for profile in profiles} == {"female", "male"}
@@ -144,7 +144,7 @@ def test_zhao_style_agrees_with_zhao(excerpt: Path, data_folder: Path):
     file = data_folder / "zhao2017" / "valid.jsonl"
     if not file.is_file():
         pytest.skip("needs zhao2017/valid.jsonl below DIALOG_CVAE_DATA")
-    theirs = zhao2017.read_split(file)
+    theirs = zhao2017.read(file.parent, ["valid"]).valid
     bags = [Counter(word for words in streams(c).values() for word in words) for c in theirs]
     ratios, pairs = [], []
     for ours in swda.read(excerpt, "zhao").valid:

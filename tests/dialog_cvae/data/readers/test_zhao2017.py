@@ -137,15 +137,22 @@ def test_a_damaged_pickle(tmp_path: Path, content: bytes, reason: str):
 def test_splits_that_are_not_asked_for_may_be_missing(tmp_path: Path):
     corpus = zhao2017.read(write_jsonl(tmp_path, valid=[DIALOG]), splits=("valid",))
     assert (corpus.train, corpus.valid, corpus.test) == ([], [expected("valid-1")], [])
-    assert zhao2017.read_split(tmp_path / "valid.jsonl") == corpus.valid
     with pytest.raises(DataError, match=r"train.jsonl, test.jsonl not found, nor full_swda_clean"):
         zhao2017.read(tmp_path)
     with pytest.raises(DataError, match="is one split only"):
         zhao2017.read(tmp_path / "valid.jsonl")
     with pytest.raises(ConfigError, match="split is 'dev', not one of train, valid, test"):
         zhao2017.read(tmp_path, ["dev"])
-    with pytest.raises(DataError, match=r"test.jsonl: cannot be read \(No such file"):
-        zhao2017.read_split(tmp_path / "test.jsonl")
+
+
+def test_an_unreadable_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    write_jsonl(tmp_path, valid=[DIALOG])
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(DataError, match=r"valid.jsonl: cannot be read \(Permission denied\)"):
+        zhao2017.read(tmp_path, ["valid"])
 
 
 def test_skips_are_counted(tmp_path: Path):
@@ -161,9 +168,8 @@ def test_skips_are_counted(tmp_path: Path):
         "1 speakers without a plausible age, age unknown",
     )
     write_jsonl(tmp_path, valid=[short])
-    for read in (lambda: zhao2017.read(tmp_path, ["valid"]), lambda: zhao2017.read_split(tmp_path / "valid.jsonl")):
-        with pytest.raises(DataError, match="no dialog of at least two utterances"):
-            read()
+    with pytest.raises(DataError, match="no dialog of at least two utterances"):
+        zhao2017.read(tmp_path, ["valid"])
 
 
 @pytest.mark.parametrize(
@@ -194,7 +200,7 @@ def test_lines_that_are_no_json(tmp_path: Path, line: bytes):
     file = write_jsonl(tmp_path, valid=[DIALOG]) / "valid.jsonl"
     file.write_bytes(file.read_bytes() + b"\n" + line)
     with pytest.raises(DataError, match=r"valid.jsonl, line 3: no valid JSON"):
-        zhao2017.read_split(file)
+        zhao2017.read(tmp_path, ["valid"])
 
 
 def test_the_published_validation_set(data_folder: Path):
