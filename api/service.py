@@ -16,7 +16,7 @@ from api.settings import SPELLED_OUT, Settings
 from dialog_cvae.config import Decoding
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.generate.decoding import decoding_for
-from dialog_cvae.generate.replies import Question, Response
+from dialog_cvae.generate.replies import Question, Reply
 from dialog_cvae.generate.responder import Responder
 from dialog_cvae.types import Conversation, Utterance
 
@@ -174,6 +174,6 @@ class Service:
         )
 
 
-def _candidate(response: Response) -> Candidate:
+def _candidate(response: Reply) -> Candidate:
     place = {} if response.place is None else {"place": response.place}
     return Candidate(text=response.text, log_prob=response.log_prob, **place)

@@ -18,7 +18,7 @@ from benchmarks import evaluation as evaluation_benchmark
 from benchmarks import serving as serving_benchmark
 from benchmarks import training as training_benchmark
 from dialog_cvae.data.readers.jsonl_line import parse_line
-from eval.dialog import _parser
+from eval.dialog_arguments import dialog_parser
 from eval.references import __main__ as references
 from experiments import run as experiments
 from experiments.table3 import command as table3
@@ -51,7 +51,7 @@ def test_fit_accepts(options: list[str]) -> None:
 
 @pytest.mark.parametrize("options", commands("eval.dialog"), ids=" ".join)
 def test_evaluation_accepts(options: list[str]) -> None:
-    assert _parser().parse_args(options).out
+    assert dialog_parser().parse_args(options).out
 
 
 @pytest.mark.parametrize("module", [chat, export, references], ids=lambda module: module.__name__)

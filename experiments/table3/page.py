@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from eval.evaluation import Evaluation, Settings
-from eval.generation import count_contexts
+from eval.contexts import count_contexts
+from eval.evaluation import Evaluation
+from eval.evaluation_settings import Settings
 from eval.held_out import HeldOut
 from eval.report import comparison_table
 from experiments import plots
@@ -203,7 +204,7 @@ def _samples(rows: Sequence[Row]) -> str:
     """Replies of the paper's M and C side by side, as in its Table 2; empty where there are no such two."""
     for pair in _pairs(rows):
         seed, evaluations = _common(pair)
-        table = comparison_table({name: one.sampled for name, one in evaluations.items()})
+        table = comparison_table({name: one.answered for name, one in evaluations.items()})
         return f"Of the runs with seed {seed}. {table}"
     return ""
 
