@@ -1,7 +1,7 @@
 """Digests for the caches of evaluations, and how their entries are stored.
 
-Open it to learn when a cached result is still valid. An entry is stored with digests of everything that decides it. For
-code, that is the module that computes the entry, with all that this module imports. So a module that calls `code` should
+Open it to learn when a cached result is valid. An entry is stored with digests of everything that decides it. For code,
+that is the module that computes the entry, with all that this module imports. So a module that calls `code` should
 import nothing that its entry does not depend on.
 """
 

@@ -63,7 +63,7 @@ def draw_replies(
             _question(conversations[index], position, (seed, index, position), samples, decoding)
             for index, position in positions(corpus, batch)
         ]
-        answers = responder.finish(responder.begin_encoded(asked, corpus, batch))
+        answers = responder.finish(responder.begin(asked))
         return [tuple(reply.text for reply in answer) or ("",) for answer in answers]
 
     draw = paper if protocol == "paper" else service

@@ -164,26 +164,10 @@ class Responder:
         Raises:
             ConfigError: see `check`.
         """
-        encoded = self.encode([_extended(each.conversation, Utterance(each.respond_as, "")) for each in questions])
-        return self.begin_encoded(questions, encoded, encoded.starts[1:] - 1)
-
-    def begin_encoded(
-        self, questions: Sequence[Question], corpus: EncodedCorpus, utterances: NDArray[np.int64]
-    ) -> list[Replies]:
-        """As `begin`, for contexts that are part of an encoded corpus.
-
-        Args:
-            questions: B questions.
-            corpus: encoded by `encode`.
-            utterances: (B,) the utterance of the corpus that each question's replies take the place of; its text has no
-                effect, its speaker is who answers.
-
-        Raises:
-            ConfigError: see `check`.
-        """
         for question in questions:
             self.check(question)
-        condition = self.engine.condition(collate(corpus, utterances, self.max_context))
+        encoded = self.encode([_extended(each.conversation, Utterance(each.respond_as, "")) for each in questions])
+        condition = self.engine.condition(collate(encoded, encoded.starts[1:] - 1, self.max_context))
         return [
             Replies(
                 question,

@@ -3,11 +3,11 @@
 Open it to add a baseline. The published metrics hardly distinguish a model from random utterances, so every table shows
 a model with these rows:
 
-    random utterances       drawn evenly from all training utterances, none twice for a context; different utterances may
-                            have the same text, so that a text is as likely as it is frequent
+    random utterances       drawn evenly from all training utterances, none twice for a context; different ones may have
+                            the same text, so that a text is as likely as it is frequent
     one reply               the most common training utterance, n times
     i'm not sure            these words, n times
-    fixed backchannels      the n most common training utterances, the same for every context; in Switchboard backchannels
+    fixed backchannels      the n most common training utterances, equal for all contexts; in Switchboard backchannels
     nearest neighbours      replies of the n most similar training contexts of equal topic and floor (`similarity`)
     nearest, any topic      the same of all topics
 
@@ -39,7 +39,7 @@ from eval.references.similarity import ContextIndex
 
 T = TypeVar("T")
 Baseline: TypeAlias = Callable[[Sequence[Conversation], Sequence[Conversation], int, int], list[AnsweredContext]]
-"""(training conversations, conversations to answer, replies to each context, seed) -> the contexts in order, with replies."""
+"""(training conversations, conversations to answer, replies to each context, seed) -> contexts with replies."""
 
 UNSURE = "i'm not sure"
 
