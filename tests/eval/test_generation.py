@@ -125,6 +125,9 @@ def test_the_paper_keeps_duplicate_draws_in_their_order(responder, conversations
 
 
 def test_replies_selected_from_candidates_are_distinct_draws(responder, conversations):
+    # a third speaker who has yet to speak is unknown to the service, and known to the paper's protocol
+    conversations = [c for c in conversations if {u.speaker for u in c.utterances} <= {"A", "B"}]
+    assert conversations
     every = list(draw_replies(responder, conversations, 12, 0, SAMPLED))
     for one, drawn in zip(sample(responder, conversations, replace(SAMPLED, candidates=12)), every, strict=True):
         assert len(one.replies) == len(set(one.replies)) == min(3, len(set(drawn.replies)))
