@@ -20,7 +20,7 @@ from typing import Protocol, Self
 
 from dialog_cvae.generate.pool import Pool
 from dialog_cvae.generate.replies import Question, Replies
-from dialog_cvae.generate.responder import Responder, Response
+from dialog_cvae.generate.responder import Reply, Responder
 
 ENCODED_TOGETHER = 8  # contexts encoded at a time at most; decoding pauses meanwhile
 REMEMBERED = 0.9  # weight of the past in the measured speed
@@ -77,7 +77,7 @@ class _Job:
 
     question: Question
     rows: int
-    answer: Future[list[Response]] = field(default_factory=Future)
+    answer: Future[list[Reply]] = field(default_factory=Future)
     replies: Replies | None = None
     tokens: int = 0
 
@@ -88,7 +88,7 @@ class _Job:
     def succeed(self) -> None:
         assert self.replies is not None
         try:
-            found = self.replies.responses()
+            found = self.replies.answer()
         except Exception as error:  # affects this request only
             self.fail(error)
             return
@@ -124,7 +124,7 @@ class Batcher:
         self._thread = threading.Thread(target=self._run, name="model", daemon=True)
         self._thread.start()
 
-    async def respond(self, question: Question, timeout_s: float | None = None) -> list[Response]:
+    async def respond(self, question: Question, timeout_s: float | None = None) -> list[Reply]:
         """The replies to a question; if the awaiting task is cancelled, the request leaves the queue and the batch.
 
         Args:

@@ -16,7 +16,7 @@ from api.settings import SPELLED_OUT, Settings
 from dialog_cvae.config import Decoding
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.generate.decoding import decoding_for
-from dialog_cvae.generate.replies import Question, Response
+from dialog_cvae.generate.replies import Question, Reply
 from dialog_cvae.generate.responder import Responder
 from dialog_cvae.types import Conversation, Utterance
 
@@ -38,13 +38,14 @@ class Service:
             Busy: the queue is full, or the reply took too long.
         """
         check_limits(request, self.settings)
-        question = self._question(request)
+        seed = secrets.randbelow(DRAWN_SEEDS) if request.seed is None else request.seed
+        question = self._question(request, seed)
         replies = await self.batcher.respond(question, self.settings.timeout_s)
         note = {"note": f"{len(replies)} of {question.n} responses: no more distinct ones were found"}
         return RespondResponse(
             responses=[_candidate(reply) for reply in replies],
             topic=question.conversation.topic,
-            seed=question.seed,
+            seed=seed,
             model=self.responder.name,
             **(note if len(replies) < question.n else {}),
         )
@@ -100,14 +101,14 @@ class Service:
     def _default_num_responses(self) -> int:
         return min(DEFAULT_RESPONSES, self.settings.max_responses)
 
-    def _question(self, request: RespondRequest) -> Question:
+    def _question(self, request: RespondRequest, seed: int) -> Question:
         """The request in the model's terms, with defaults filled in."""
         topic = known_topic(request.topic, self.responder.topics)
         return Question(
             request.conversation(topic),
             request.responder(),
             self.num_responses(request),
-            secrets.randbelow(DRAWN_SEEDS) if request.seed is None else request.seed,
+            seed,
             self._decoding(request),
             at=None if request.at is None else (request.at[0], request.at[1]),
             places=bool(request.map),
@@ -130,6 +131,6 @@ class Service:
         return base if diversity is None else decoding_for(diversity, base)
 
 
-def _candidate(reply: Response) -> Candidate:
+def _candidate(reply: Reply) -> Candidate:
     place = {} if reply.place is None else {"place": reply.place}
     return Candidate(text=reply.text, log_prob=reply.log_prob, **place)

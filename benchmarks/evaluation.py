@@ -32,8 +32,9 @@ from dialog_cvae.model.cvae import CVAE
 from dialog_cvae.model.elbo import evaluate_elbo
 from dialog_cvae.storage.checkpoint import WEIGHTS, Checkpoint
 from dialog_cvae.types import Conversation, DialogBatch
+from eval.contexts import AnsweredContext, count_contexts, generators
 from eval.dialog import data_config, vectors_source
-from eval.generation import Sampled, answered, count_contexts, generators, sample_responses
+from eval.generation import answered_utterances, draw_replies
 from eval.reply_scores import metric_context, reply_scores
 
 TIE = 1e-3  # logits closer than this are as good as equal to two ways of adding up the same numbers
@@ -112,7 +113,7 @@ class Naive(NamedTuple):
 
 
 def run_naive(
-    model: CVAE, responder: Responder, corpus: EncodedCorpus, sampled: Sequence[Sampled], count: int, seed: int
+    model: CVAE, responder: Responder, corpus: EncodedCorpus, sampled: Sequence[AnsweredContext], count: int, seed: int
 ) -> Naive:
     """Answer evenly spaced contexts one at a time, and compare with how we answer them at once and one at a time.
 
@@ -127,14 +128,14 @@ def run_naive(
     Raises:
         DialogCvaeError: a reply is not the same, and not for a tie.
     """
-    windows, samples, decoding = answered(corpus), len(sampled[0].responses), Decoding()
+    windows, samples, decoding = answered_utterances(corpus), len(sampled[0].replies), Decoding()
     special = responder.special
     count = min(count, len(windows))
     times, margins = Clock(), []
     for index in (number * len(windows) // count for number in range(count)):
         window = windows[index : index + 1]
         (draws,) = responder.draw(corpus, window, generators(corpus, window, seed), samples, decoding)
-        if tuple(map(responder.text, draws)) != sampled[index].responses:
+        if tuple(map(responder.text, draws)) != sampled[index].replies:
             raise DialogCvaeError(f"context {index} is answered otherwise when it is alone")
         (rng,) = generators(corpus, window, seed)
         noise = rng.standard_normal((samples, model.config.latent_size), dtype=np.float32)
@@ -227,11 +228,11 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _sample(
     responder: Responder, conversations: Sequence[Conversation], arguments: argparse.Namespace
-) -> list[Sampled]:
-    return list(sample_responses(responder, conversations, arguments.samples, arguments.seed, Decoding()))
+) -> list[AnsweredContext]:
+    return list(draw_replies(responder, conversations, arguments.samples, arguments.seed, Decoding()))
 
 
-def _score(sampled: Sequence[Sampled], source: Path | str | None, start: Clock, clock: Clock) -> list[int]:
+def _score(sampled: Sequence[AnsweredContext], source: Path | str | None, start: Clock, clock: Clock) -> list[int]:
     """Compute every metric of the replies; returns their lengths in tokens."""
     contexts = [metric_context(one) for one in sampled]
     vectors = None

@@ -1,17 +1,23 @@
-"""The contexts of a corpus: which utterances answer which."""
+"""The contexts of a corpus, and the replies to them.
+
+Open it to learn which contexts are evaluated, and what seeds the randomness of each.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dialog_cvae.config import ModelConfig
+from dialog_cvae.data.batches import EncodedCorpus
+from dialog_cvae.data.sentences import Sentences
 from dialog_cvae.types import Conversation, Utterance
 
 MAX_CONTEXT = ModelConfig().max_context
-"""Utterances that a context has at most: those that the paper's models see."""
+"""The most utterances in a context: those that the paper's models see."""
 
 Place: TypeAlias = tuple[str, int]
 """The id of a conversation and the index of a reply among its utterances, from 0."""
@@ -22,7 +28,7 @@ class Window(NamedTuple):
 
     Attributes:
         conversation: with all its utterances.
-        position: index of the reply; what is first answers nobody and has an empty context.
+        position: index of the reply; the first utterance of a conversation has an empty context.
     """
 
     conversation: Conversation
@@ -30,7 +36,7 @@ class Window(NamedTuple):
 
     @property
     def place(self) -> Place:
-        """What names the window in files."""
+        """The window's name in files."""
         return self.conversation.id, self.position
 
     @property
@@ -45,8 +51,53 @@ class Window(NamedTuple):
 
     @property
     def continues(self) -> bool:
-        """Whether the last utterance of the context has the speaker of the reply; of an empty context it has not."""
+        """Whether the reply has the speaker of the last utterance of the context; false for an empty context."""
         return self.position > 0 and self.conversation.utterances[self.position - 1].speaker == self.reply.speaker
+
+
+class AnsweredContext(NamedTuple):
+    """A context with its reference and the replies to evaluate.
+
+    Attributes:
+        conversation: its id.
+        position: index of the reference among the conversation's utterances, from 0; at least 1.
+        topic: of the conversation, None when unknown.
+        context: the utterances that the model saw, oldest first.
+        reference: the utterance that follows the context in the corpus.
+        replies: texts, in the order in which they were given.
+    """
+
+    conversation: str
+    position: int
+    topic: str | None
+    context: tuple[Utterance, ...]
+    reference: Utterance
+    replies: tuple[str, ...]
+
+    @classmethod
+    def at(
+        cls, conversation: Conversation, position: int, max_context: int, replies: tuple[str, ...]
+    ) -> AnsweredContext:
+        """The context before the utterance at `position`, of at most `max_context` utterances, with replies to it."""
+        context = conversation.utterances[max(0, position - max_context) : position]
+        return cls(conversation.id, position, conversation.topic, context, conversation.utterances[position], replies)
+
+
+class ReplySets(NamedTuple):
+    """All replies to the N contexts of a split.
+
+    Attributes:
+        answered: the contexts, with as many replies as the settings say.
+        single_reference: the same contexts with the replies for DialogWAE's protocol, if requested.
+    """
+
+    answered: list[AnsweredContext]
+    single_reference: list[AnsweredContext] | None = None
+
+
+def count_contexts(conversations: Sequence[Conversation]) -> int:
+    """Contexts of at least one utterance; the first utterance of a conversation has none."""
+    return sum(len(conversation.utterances) - 1 for conversation in conversations)
 
 
 def windows(conversations: Iterable[Conversation]) -> list[Window]:
@@ -55,7 +106,7 @@ def windows(conversations: Iterable[Conversation]) -> list[Window]:
 
 
 def generator(seed: int, conversation: int, position: int) -> np.random.Generator:
-    """The randomness of one context, wherever and with whatever else it is answered.
+    """The random numbers of one context, which do not depend on the other contexts or on the order of work.
 
     Args:
         seed: of the whole corpus.
@@ -66,7 +117,20 @@ def generator(seed: int, conversation: int, position: int) -> np.random.Generato
 
 
 def seeded_windows(conversations: Iterable[Conversation], seed: int) -> Iterator[tuple[Window, np.random.Generator]]:
-    """The windows that have a context, in order, each with its randomness."""
+    """The windows that have a context, in order, each with its random numbers."""
     for index, conversation in enumerate(conversations):
         for window in windows([conversation]):
             yield window, generator(seed, index, window.position)
+
+
+def generators(
+    corpus: EncodedCorpus | Sentences, utterances: NDArray[np.int64], seed: int
+) -> list[np.random.Generator]:
+    """The random numbers of the context of each utterance (B,), by the paper's protocol."""
+    return [generator(seed, index, position) for index, position in positions(corpus, utterances)]
+
+
+def positions(corpus: EncodedCorpus | Sentences, utterances: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """The index of the conversation and the position in it, from 0, of each utterance (B,)."""
+    indices, places = corpus.places(utterances)
+    return [(int(index), int(place) - 1) for index, place in zip(indices, places, strict=True)]

@@ -1,4 +1,9 @@
-"""What an evaluation keeps, and digests of everything that decides it."""
+"""Digests for the caches of evaluations, and how their entries are stored.
+
+Open it to learn when a cached result is valid. An entry is stored with digests of everything that decides it. For code,
+that is the module that computes the entry, with all that this module imports. So a module that calls `code` should
+import nothing that its entry does not depend on.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +20,16 @@ from numpy.typing import NDArray
 from dialog_cvae.data.cache import Arrays, Kind
 from dialog_cvae.data.code_digest import code_digest
 from dialog_cvae.storage.checkpoint import Checkpoint
-from eval.latent.model_scores import ModelScores
-from eval.reply_scores import ReplyScores
 
 Texts = list[tuple[str, ...]]
 """The replies to each context."""
 
+Columns = dict[str, NDArray[np.float64]]
+"""Scores by name; arrays of one length."""
+
 
 def digest(parts: Iterable[object]) -> str:
-    """Of values whose `repr` tells all that they are."""
+    """Digest of values whose `repr` describes them completely."""
     hashed = hashlib.sha256()
     for part in parts:
         hashed.update(f"{part!r}\n".encode("utf-8", "surrogatepass"))
@@ -31,7 +37,7 @@ def digest(parts: Iterable[object]) -> str:
 
 
 def checkpoint_digest(checkpoint: Checkpoint) -> str:
-    """Of what decides results: configuration, weights and tokenizer, and neither metrics nor card."""
+    """Digest of what decides a checkpoint's results: configuration, weights and tokenizer."""
     hashed = hashlib.sha256(checkpoint.config.model_dump_json().encode())
     for name, weight in sorted(checkpoint.weights.items()):
         hashed.update(f"{name} {weight.dtype} {weight.shape}\n".encode())
@@ -41,7 +47,7 @@ def checkpoint_digest(checkpoint: Checkpoint) -> str:
 
 
 def source_digest(source: Path | str) -> str:
-    """Of the content of a file, or of a name that is no file's."""
+    """Digest of a file's content; a name that is not a file's, as it is."""
     if not Path(source).is_file():
         return str(source)
     with Path(source).open("rb") as file:
@@ -49,43 +55,42 @@ def source_digest(source: Path | str) -> str:
 
 
 def code(*modules: str) -> str:
-    """Changes with the source of these modules, with what they import, and with PyTorch."""
+    """Digest of these modules, of all that they import, and of PyTorch's version."""
     return f"{code_digest(*modules)} {torch.__version__}"
 
 
-def _json(content: object) -> NDArray[np.uint8]:
+def pack_json(content: object) -> NDArray[np.uint8]:
+    """JSON as an array, for an entry of a cache."""
     return np.frombuffer(json.dumps(content, allow_nan=False).encode(), dtype=np.uint8)
 
 
-def _content(array: NDArray[Any]) -> Any:
+def unpack_json(array: NDArray[Any]) -> Any:
+    """The reverse of `pack_json`."""
     return json.loads(array.tobytes())
 
 
-def _own(array: NDArray[Any]) -> NDArray[Any]:
-    """In memory: what lies in a file of an entry cannot be sent to another process once the entry has its place."""
+def in_memory(array: NDArray[Any]) -> NDArray[Any]:
+    """A copy in memory: an array that is mapped from a cache's file cannot be sent to another process."""
     return np.array(array)
 
 
-def _packed(figures: Mapping[str, Any], columns: Mapping[str, NDArray[np.float64]]) -> Arrays:
-    return {"figures": _json(figures), "names": _json(list(columns)), "columns": np.array(list(columns.values()))}
+def pack_scores(figures: Mapping[str, Any], columns: Columns) -> Arrays:
+    """Figures, and the scores behind them, as arrays."""
+    return {
+        "figures": pack_json(figures),
+        "names": pack_json(list(columns)),
+        "columns": np.array(list(columns.values())),
+    }
 
 
-def _columns(arrays: Arrays) -> dict[str, NDArray[np.float64]]:
-    return dict(zip(_content(arrays["names"]), _own(arrays["columns"]), strict=True))
+def unpack_scores(arrays: Arrays) -> tuple[dict[str, Any], Columns]:
+    """The reverse of `pack_scores`."""
+    columns = dict(zip(unpack_json(arrays["names"]), in_memory(arrays["columns"]), strict=True))
+    return unpack_json(arrays["figures"]), columns
 
 
-MODEL = Kind(
-    "model",
-    lambda scores: {**_packed(scores.figures, scores.columns), "posterior_mean": scores.posterior_mean},
-    lambda arrays: ModelScores(_content(arrays["figures"]), _columns(arrays), _own(arrays["posterior_mean"])),
-)
 REPLIES: Kind[Texts] = Kind(
     "replies",
-    lambda texts: {"texts": _json(texts)},
-    lambda arrays: [tuple(replies) for replies in _content(arrays["texts"])],
-)
-SCORES = Kind(
-    "scores",
-    lambda scores: _packed(scores.figures, scores.columns),
-    lambda arrays: ReplyScores(_content(arrays["figures"]), _columns(arrays)),
+    lambda texts: {"texts": pack_json(texts)},
+    lambda arrays: [tuple(replies) for replies in unpack_json(arrays["texts"])],
 )

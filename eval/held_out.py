@@ -1,4 +1,7 @@
-"""What models are evaluated on, and what their replies are held against."""
+"""The held-out conversations of an evaluation, and the data that scoring needs beside the replies.
+
+Open it to add a source of scores, such as another tagger.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from dialog_cvae.data.vectors import WordVectors, load_vectors
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.types import Conversation
 from eval import evaluation_cache
-from eval.generation import Sampled
+from eval.contexts import AnsweredContext
 from eval.metrics.tokens import metric_tokens
 from eval.references.multi_reference import References
 
@@ -20,16 +23,16 @@ if TYPE_CHECKING:
     from eval.acts import ActTagger
 
 
-class Yardstick(NamedTuple):
-    """What replies are held against; what needs a part that is None is left out.
+class ScoringData(NamedTuple):
+    """The data that replies are scored with; scores that need a part that is None are left out.
 
     Attributes:
         conversations: whose contexts were answered.
-        references: what else fits a context; None where what was said is the one reference.
+        references: further replies that fit a context; None if the corpus's own reply is the only reference.
         vectors: of the words of replies and references.
         tagger: of dialog acts.
         tagger_accuracy: the share of these conversations' utterances with an act that the tagger gives it.
-        training_texts: what was said in training.
+        training_texts: all utterances of the training conversations.
     """
 
     conversations: Sequence[Conversation]
@@ -42,16 +45,16 @@ class Yardstick(NamedTuple):
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What models are evaluated on.
+    """The data that models are evaluated on.
 
     Attributes:
-        name: the corpus's.
-        split: of it.
-        conversations: that have at least one context together.
-        references: see `Yardstick`.
+        name: of the corpus.
+        split: of the corpus.
+        conversations: with at least one context in all.
+        references: see `ScoringData`.
         vectors: file or name of the word vectors for the embedding scores; None leaves these out.
-        train: the training conversations, to tell what a reply was remembered from and which dialog act it is; None
-            leaves that out.
+        train: the training conversations, for the share of replies copied from them and for the entropy of dialog acts;
+            None leaves these out.
     """
 
     name: str
@@ -63,17 +66,17 @@ class HeldOut:
 
     @cached_property
     def digest(self) -> str:
-        """Of the conversations."""
+        """Digest of the conversations."""
         return evaluation_cache.digest(self.conversations)
 
     @cached_property
     def train_digest(self) -> str | None:
-        """Of the training conversations."""
+        """Digest of the training conversations."""
         return None if self.train is None else evaluation_cache.digest(self.train)
 
     @cached_property
-    def yardstick_digest(self) -> dict[str, str | None]:
-        """Of all that replies are held against."""
+    def scoring_digest(self) -> dict[str, str | None]:
+        """Digests of all data that replies are scored with."""
         return {
             "conversations": self.digest,
             "references": None if self.references is None else evaluation_cache.digest(self.references.items()),
@@ -81,19 +84,19 @@ class HeldOut:
             "train": self.train_digest,
         }
 
-    def yardstick(self, sampled: Iterable[Sampled]) -> Yardstick:
-        """Load what these replies are to be held against."""
+    def scoring_data(self, answered: Iterable[AnsweredContext]) -> ScoringData:
+        """Load the data that these replies are scored with."""
         vectors = None
         if self.vectors is not None:
-            texts = {text for one in sampled for text in (*one.responses, one.reference.text)}
+            texts = {text for one in answered for text in (*one.replies, one.reference.text)}
             texts.update(text for row in (self.references or {}).values() for text in row.responses)
             vectors = load_vectors(self.vectors, {token for text in texts for token in metric_tokens(text)})
-        said = None if self.train is None else frozenset(u.text for c in self.train for u in c.utterances)
+        training_texts = None if self.train is None else frozenset(u.text for c in self.train for u in c.utterances)
         tagger, accuracy = self._tagger()
-        return Yardstick(self.conversations, self.references, vectors, tagger, accuracy, said)
+        return ScoringData(self.conversations, self.references, vectors, tagger, accuracy, training_texts)
 
     def _tagger(self) -> tuple[ActTagger | None, float | None]:
-        """The tagger and its accuracy; None where there is nothing to learn from, or nothing to test on."""
+        """The tagger and its accuracy; None without training data, or without test data."""
         if self.train is None:
             return None, None
         from eval.acts import ActTagger

@@ -1,4 +1,6 @@
-"""What replies say of a model: the scores of every context, and the figures of a corpus that follow from them.
+"""The scores of replies: of every context, and the means over a corpus.
+
+Open it to add a metric of replies to evaluations.
 
 Shape legend: N contexts.
 """
@@ -13,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval.baselines.people import LeftOut, human_scores
-from eval.contexts import Place
-from eval.generation import Sampled
+from eval.contexts import AnsweredContext, Place
+from eval.evaluation_cache import Columns
 from eval.metrics.bleu import context_bleu
 from eval.metrics.diversity import corpus_diversity, distinct_replies, label_entropy
 from eval.metrics.embedding import Vectors, context_embedding
@@ -28,18 +30,16 @@ _PARTS = PrecisionRecall._fields
 EMBEDDING_NAMES = ("a_bow", "e_bow", "g_bow")  # as `EmbeddingScores` has them
 
 Array = NDArray[np.float64]
-Columns = dict[str, Array]
-"""(N,) the scores of each context, by name."""
 
 
 class ReplyScores(NamedTuple):
-    """How replies score.
+    """The scores of replies.
 
     Attributes:
-        figures: of the corpus, by name; of some precision, recall and F1.
-        columns: (N,) the scores of each context, by name, NaN where it has none: without references, or without a
-            word vector. `NAME.precision` and `NAME.recall` are the parts of a figure, `floor_change` is 1 where the
-            reply is not by the speaker of the utterance before.
+        figures: of the corpus, by name; some have precision, recall and F1.
+        columns: (N,) the scores of each context, by name; NaN where it has none, for lack of references or of word
+            vectors. `NAME.precision` and `NAME.recall` are the parts of a figure. `floor_change` is 1 where the
+            reference has another speaker than the utterance before it.
     """
 
     figures: dict[str, Any]
@@ -47,7 +47,7 @@ class ReplyScores(NamedTuple):
 
 
 def reply_scores(
-    sampled: Sequence[Sampled],
+    answered: Sequence[AnsweredContext],
     *,
     references: References | None = None,
     vectors: Vectors | None = None,
@@ -59,61 +59,61 @@ def reply_scores(
     """Score the replies to N contexts.
 
     Args:
-        sampled: contexts with their replies, at least one.
-        references: what was said in each context and what else fits. A context that is not among them is scored
-            against what was said alone, as all are, under names that begin with `gold.`; without them the reference is
-            what was said.
-        vectors: for the embedding scores, which are left out without.
-        tag: from texts to their dialog acts, for the entropy of these, which is left out without.
-        left_out: where the replies are the references themselves, what is matched in their place.
-        seed: of the order in which replies give distinct n-grams at a fixed number of tokens.
-        advance: told after each context, for a progress bar.
+        answered: contexts with their replies, at least one.
+        references: several for each context, the corpus's own reply among them. Every context is then also scored
+            against the corpus's own reply alone, under names that begin with `gold.`; a context without references has
+            these scores only. None: the corpus's own reply is the one reference.
+        vectors: word vectors for the embedding scores; None leaves these out.
+        tag: from texts to their dialog acts, for the entropy of these; None leaves it out.
+        left_out: if the replies are the references themselves, the pairs to match instead.
+        seed: of the order in which replies are taken for distinct n-grams at a fixed number of tokens.
+        advance: called after each context, for a progress bar.
     """
-    contexts = [metric_context(one, references) for one in sampled]
+    contexts = [metric_context(one, references) for one in answered]
     parts: dict[str, Array] = {}
-    for index, (one, context) in enumerate(zip(sampled, contexts, strict=True)):
-        _note(parts, index, len(sampled), _matches(one, context, vectors, left_out))
+    for index, (one, context) in enumerate(zip(answered, contexts, strict=True)):
+        _note(parts, index, len(answered), _matches(one, context, vectors, left_out))
         if references is not None:
             gold = _scores((context[0], [metric_tokens(one.reference.text)]), vectors) if left_out is None else {}
-            _note(parts, index, len(sampled), {f"{GOLD}.{name}": score for name, score in gold.items()})
+            _note(parts, index, len(answered), {f"{GOLD}.{name}": score for name, score in gold.items()})
         advance()
-    changes = np.array([one.context[-1].speaker != one.reference.speaker for one in sampled])
+    changes = np.array([one.context[-1].speaker != one.reference.speaker for one in answered])
     columns = {f"{name}.{part}": table[:, i] for name, table in parts.items() for i, part in enumerate(_PARTS)}
     columns["distinct_replies"] = np.array([distinct_replies(replies) for replies, _ in contexts], dtype=np.float64)
     columns["floor_change"] = changes.astype(np.float64)
     figures: dict[str, Any] = {"contexts": len(contexts)} | _matched(contexts, parts, vectors, references)
     figures |= _diversity(contexts, seed)
-    figures["mean_reference_tokens"] = float(np.mean([len(metric_tokens(one.reference.text)) for one in sampled]))
+    figures["mean_reference_tokens"] = float(np.mean([len(metric_tokens(one.reference.text)) for one in answered]))
     if tag is not None:
-        figures["act_entropy"] = label_entropy(tag([text for one in sampled for text in one.responses]))
+        figures["act_entropy"] = label_entropy(tag([text for one in answered for text in one.replies]))
     strata = {"floor_change": changes, "continuation": ~changes}
-    figures |= {name: {"contexts": int(there.sum()), **_means(parts, there)} for name, there in strata.items()}
+    figures |= {name: {"contexts": int(chosen.sum()), **_means(parts, chosen)} for name, chosen in strata.items()}
     return ReplyScores(figures, columns)
 
 
-def metric_context(one: Sampled, references: References | None = None) -> Context:
+def metric_context(one: AnsweredContext, references: References | None = None) -> Context:
     """The replies to a context and its references, as the metrics compare them.
 
     Args:
         one: the context.
-        references: see `reply_scores`; of a context that they lack no reference comes back.
+        references: see `reply_scores`; a context that is not among them has no reference.
     """
     if references is None:
         targets: Sequence[str] = (one.reference.text,)
     else:
         row = references.get((one.conversation, one.position))
         targets = () if row is None else row.responses
-    return [metric_tokens(text) for text in one.responses], [metric_tokens(text) for text in targets]
+    return [metric_tokens(text) for text in one.replies], [metric_tokens(text) for text in targets]
 
 
 def _note(parts: dict[str, Array], index: int, count: int, scores: Mapping[str, PrecisionRecall]) -> None:
-    """Put the scores of a context into the tables (N, 2) of all."""
+    """Write the scores of a context into the tables (N, 2) of all contexts."""
     for name, score in scores.items():
         parts.setdefault(name, np.full((count, 2), np.nan))[index] = score
 
 
 def _matches(
-    one: Sampled, context: Context, vectors: Vectors | None, left_out: Mapping[Place, LeftOut] | None
+    one: AnsweredContext, context: Context, vectors: Vectors | None, left_out: Mapping[Place, LeftOut] | None
 ) -> dict[str, PrecisionRecall]:
     """Precision and recall of one context by name; none without references."""
     if left_out is None:
@@ -137,7 +137,7 @@ def _matched(
     vectors: Vectors | None,
     references: References | None,
 ) -> dict[str, Any]:
-    """Means of what needs references, and over how many contexts they are."""
+    """Means of the scores that need references, and the number of contexts that they are over."""
     figures: dict[str, Any] = {}
     counts = [len(targets) for _, targets in contexts]
     matched = sum(map(bool, counts))
@@ -151,7 +151,7 @@ def _matched(
 
 
 def _means(parts: Mapping[str, Array], chosen: NDArray[np.bool_]) -> dict[str, Any]:
-    """Corpus values over the chosen contexts that have a score."""
+    """Means over the chosen contexts that have a score."""
     figures: dict[str, Any] = {}
     for name, table in parts.items():
         scored = table[chosen & ~np.isnan(table[:, 0])]

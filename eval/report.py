@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from dialog_cvae.storage.files import write_atomically
+from eval.contexts import AnsweredContext
 from eval.evaluation import Evaluation
-from eval.generation import Sampled
 from eval.measures import DIVERSITY, MAIN, flat
 
 CONTEXTS_FILE, RESPONSES_FILE = "contexts.npz", "responses.jsonl"
@@ -41,12 +41,12 @@ def write(out: Path, evaluation: Evaluation, metrics: Mapping[str, Any]) -> None
     Raises:
         DialogCvaeError: a file cannot be written.
     """
-    lines = (json.dumps(_line(one), ensure_ascii=False, allow_nan=False) + "\n" for one in evaluation.sampled)
+    lines = (json.dumps(_line(one), ensure_ascii=False, allow_nan=False) + "\n" for one in evaluation.answered)
     write_atomically(out / RESPONSES_FILE, "".join(lines).encode())
-    write_atomically(out / SAMPLES_FILE, sample_table(evaluation.sampled).encode())
+    write_atomically(out / SAMPLES_FILE, sample_table(evaluation.answered).encode())
     places = {
-        "conversation": np.array([one.conversation for one in evaluation.sampled]),
-        "position": np.array([one.position for one in evaluation.sampled]),
+        "conversation": np.array([one.conversation for one in evaluation.answered]),
+        "position": np.array([one.position for one in evaluation.answered]),
     }
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **places, **evaluation.columns)
@@ -54,7 +54,7 @@ def write(out: Path, evaluation: Evaluation, metrics: Mapping[str, Any]) -> None
     write_atomically(out / METRICS_FILE, (json.dumps(metrics, indent=2, allow_nan=False) + "\n").encode())
 
 
-def _line(one: Sampled) -> dict[str, Any]:
+def _line(one: AnsweredContext) -> dict[str, Any]:
     return {
         "conversation": one.conversation,
         "position": one.position,
@@ -62,7 +62,7 @@ def _line(one: Sampled) -> dict[str, Any]:
         "context": [{"speaker": u.speaker, "text": u.text} for u in one.context],
         "reference": one.reference.text,
         "speaker": one.reference.speaker,
-        "responses": list(one.responses),
+        "responses": list(one.replies),
     }
 
 
@@ -99,9 +99,9 @@ def compared(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return markdown_table(["", *(one.label for one in measures)], lines)
 
 
-def chosen_contexts(sampled: Sequence[Sampled], count: int) -> list[Sampled]:
+def chosen_contexts(sampled: Sequence[AnsweredContext], count: int) -> list[AnsweredContext]:
     """Contexts to show: the middle one of each of at most `count` evenly spaced conversations."""
-    by_conversation: defaultdict[str, list[Sampled]] = defaultdict(list)
+    by_conversation: defaultdict[str, list[AnsweredContext]] = defaultdict(list)
     for one in sampled:
         by_conversation[one.conversation].append(one)
     conversations = list(by_conversation.values())
@@ -110,18 +110,18 @@ def chosen_contexts(sampled: Sequence[Sampled], count: int) -> list[Sampled]:
     return [contexts[len(contexts) // 2] for contexts in picked]
 
 
-def sample_table(sampled: Sequence[Sampled], count: int = 10) -> str:
+def sample_table(sampled: Sequence[AnsweredContext], count: int = 10) -> str:
     """Contexts with their reference and sampled replies, chosen by a rule that the text states."""
     chosen = chosen_contexts(sampled, count)
     parts = ["# Sampled replies\n", RULE.format(count=len(chosen)) + "\n"]
     for number, one in enumerate(chosen, start=1):
         lines = _opening(number, one, "##")
-        lines += [f"{index}. {reply}" for index, reply in enumerate(one.responses, start=1)]
+        lines += [f"{index}. {reply}" for index, reply in enumerate(one.replies, start=1)]
         parts.append("\n".join(lines) + "\n")
     return "\n".join(parts)
 
 
-def comparison_table(models: Mapping[str, Sequence[Sampled]], count: int = 10) -> str:
+def comparison_table(models: Mapping[str, Sequence[AnsweredContext]], count: int = 10) -> str:
     """The same contexts with the replies of several models side by side, chosen by the same rule.
 
     Args:
@@ -129,7 +129,7 @@ def comparison_table(models: Mapping[str, Sequence[Sampled]], count: int = 10) -
         count: contexts to show.
     """
     replies = {
-        (one.conversation, one.position, name): one.responses for name, sampled in models.items() for one in sampled
+        (one.conversation, one.position, name): one.replies for name, sampled in models.items() for one in sampled
     }
     chosen = chosen_contexts(next(iter(models.values())), count)
     parts = [RULE.format(count=len(chosen)) + "\n"]
@@ -150,7 +150,7 @@ def _numbered(columns: Sequence[Sequence[str]]) -> list[list[str]]:
     return [[f"{index}", *row] for index, row in enumerate(zip_longest(*columns, fillvalue=""), start=1)]
 
 
-def _opening(number: int, one: Sampled, level: str) -> list[str]:
+def _opening(number: int, one: AnsweredContext, level: str) -> list[str]:
     """A context and what was said in it."""
     heading = f"{level} {number}. {one.conversation}, utterance {one.position}, topic {one.topic or 'unknown'}\n"
     turns = [f"> **{turn.speaker}:** {turn.text}  " for turn in one.context[-SHOWN_CONTEXT:]]

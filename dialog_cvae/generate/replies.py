@@ -1,15 +1,18 @@
-"""The replies to one context on their way: which draws are still to be decoded, and which of them are the answer.
+"""The replies to one context: which draws must still be decoded, and which of them become the answer.
 
-What is drawn is a function of the context, the seed and the way of decoding alone. Draws are numbered, their random
-numbers come in blocks of `BLOCK`, and a further wave of draws is asked for only when all of the earlier ones are there,
-so that neither the order in which rows finish nor who else is decoded beside them changes the answer.
+Open it to learn which replies the service returns, when two replies count as the same, and what happens to unreadable
+draws. The service and evaluation both use it.
+
+The draws depend on the context, the seed and the decoding alone. Draws are numbered and take their random numbers from
+blocks of `BLOCK`. More draws are requested only when all earlier ones are decoded. So neither the order in which rows
+finish nor the other rows in the pool change the answer.
 
 Shape legend: Z latent, T tokens at most.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -25,21 +28,24 @@ from dialog_cvae.text.words import normalised
 from dialog_cvae.types import Conversation
 
 BLOCK = 16  # draws whose random numbers come from one generator
-LEAST_DRAWS = 8 * BLOCK  # made, if need be, however few replies are wanted
-DRAWS_PER_REPLY = 4  # made, if need be, for each reply wanted; then no more distinct ones are expected
-LEAST_WAVE = 4  # draws asked for when replies are missing
+LEAST_DRAWS = 8 * BLOCK  # the limit of draws is at least this, even for a single reply
+DRAWS_PER_REPLY = 4  # the limit of draws for each reply wanted; after it no more distinct ones are expected
+LEAST_WAVE = 4  # draws requested at once when replies are missing
+
+Seed = int | tuple[int, ...]
+"""What seeds the draws: one number, or several, each at least 0."""
 
 
 @dataclass(frozen=True, slots=True)
-class Response:
-    """A candidate reply.
+class Reply:
+    """A reply as text, with its probability.
 
     Attributes:
         text: as a person would write it.
         log_prob: log p(x | z, c) of the drawn z, in nats.
         tokens: the tokens that `log_prob` sums over, `</s>` included if it was reached.
-        finished: whether it was reached; else the reply is cut off.
-        place: of z on the context's latent map, if that was asked for; see `latent_map`.
+        finished: whether `</s>` was reached; otherwise the reply is cut off.
+        place: of z on the context's latent map, if requested; see `latent_map`.
     """
 
     text: str
@@ -56,23 +62,23 @@ class Question(NamedTuple):
         conversation: what was said so far; profiles and topic are used if given.
         respond_as: the speaker who answers.
         n: distinct replies wanted, at least 1.
-        seed: at least 0; equal seeds give equal replies.
-        decoding: how they are drawn.
-        at: all are decoded from this place of the context's latent map (see `latent_map`).
-        places: whether each reply says where on that map it comes from; with `at` it does in any case.
+        seed: equal seeds give equal replies; see `Seed`.
+        decoding: how replies are drawn.
+        at: all replies are decoded from this place of the context's latent map (see `latent_map`).
+        places: whether each reply gives its place on that map; with `at` it always does.
     """
 
     conversation: Conversation
     respond_as: str
     n: int
-    seed: int
+    seed: Seed
     decoding: Decoding
     at: tuple[float, float] | None = None
     places: bool = False
 
 
 class _Noise(NamedTuple):
-    """Random numbers of some draws: (R, Z) standard normal ones for z, (R, T) uniform ones for the tokens."""
+    """Random numbers of R draws: standard normal (R, Z) for z, uniform (R, T) for the tokens."""
 
     normal: Floats
     uniform: Floats
@@ -82,11 +88,11 @@ class Replies:
     """The replies to one context.
 
     Args:
-        question: what is wanted.
+        question: the context, and how to reply to it.
         condition: of this one context.
         latent_weight: the engine's.
-        text: what a draw reads; may be nothing.
-        accepts: the filter, if any.
+        text: the text of a draw, which may be empty.
+        accepts: the word filter, if any.
     """
 
     def __init__(
@@ -105,13 +111,13 @@ class Replies:
             if (question.places or question.at is not None) and len(self._std)
             else None
         )
-        self._found: dict[int, Response | None] = {}
+        self._found: dict[int, Reply | None] = {}
         self._places: dict[int, tuple[float, float]] = {}
         self._begun = 0
 
     @property
     def wants(self) -> int:
-        """How many draws to decode next; 0 while earlier ones are on their way, and at the end."""
+        """How many draws to decode next; 0 while earlier ones are being decoded, and at the end."""
         if len(self._found) < self._begun:
             return 0
         n, candidates = self.question.n, self.question.decoding.candidates
@@ -123,7 +129,7 @@ class Replies:
 
     @property
     def complete(self) -> bool:
-        """Whether the answer is there."""
+        """Whether all draws are decoded."""
         return 0 < self._begun == len(self._found) and self.wants == 0
 
     def wanted(self) -> tuple[list[tuple[Replies, int]], Start, Decoding]:
@@ -142,24 +148,27 @@ class Replies:
         return [(self, index) for index in indices], Start(vector, z, noise.uniform), self.question.decoding
 
     def take(self, index: int, draw: Draw) -> None:
-        """Take note of a draw that was decoded."""
+        """Store a decoded draw. One that is unreadable, or that the word filter refuses, gives no reply."""
         text = self._text(draw)
-        reply = Response(text, draw.log_prob, draw.length, draw.finished, self._places.get(index))
+        reply = Reply(text, draw.log_prob, draw.length, draw.finished, self._places.get(index))
         self._found[index] = reply if text and (self._accepts is None or self._accepts(text)) else None
 
-    def responses(self) -> list[Response]:
-        """The answer: distinct replies, ordered; see `Responder.respond`."""
+    def answer(self) -> list[Reply]:
+        """Distinct replies, ordered; see `Responder.respond`."""
+        n = self.question.n
         if self.question.decoding.candidates:
-            return selected(self._drawn(), self.question.n)
-        first = list(_distinct(self._drawn()).values())[: self.question.n]
+            drawn = self._drawn()
+            chosen = select([reply.text for reply in drawn], [reply.finished for reply in drawn], n)
+            return [drawn[index] for index in chosen]
+        first = list(_distinct(self._drawn()).values())[:n]
         return sorted(first, key=lambda reply: reply.log_prob / reply.tokens, reverse=True)
 
-    def _drawn(self) -> list[Response]:
-        """What was drawn and may be said, in the order of the draws."""
+    def _drawn(self) -> list[Reply]:
+        """The replies of all decoded draws, in the order of the draws."""
         return [reply for _, reply in sorted(self._found.items()) if reply is not None]
 
     def _noise(self, indices: range) -> _Noise:
-        """The random numbers of some draws."""
+        """The random numbers of the draws with these numbers."""
         question = self.question
         size = max(question.n, question.decoding.candidates) if question.decoding.candidates else BLOCK
         first = indices.start // size
@@ -169,21 +178,20 @@ class Replies:
 
     def _block(self, number: int, size: int) -> _Noise:
         """The random numbers of `size` draws; candidates are one block."""
-        decoding, seed = self.question.decoding, self.question.seed
-        rng = np.random.default_rng((seed,) if decoding.candidates else (seed, number))
+        decoding, seed = self.question.decoding, seed_numbers(self.question.seed)
+        rng = np.random.default_rng(seed if decoding.candidates else (*seed, number))
         normal = rng.standard_normal((size, len(self._std)), dtype=np.float32)
         return _Noise(normal, rng.random((size, decoding.max_tokens), dtype=np.float32))
 
 
-def selected(replies: Sequence[Response], n: int) -> list[Response]:
-    """At most `n` of the replies drawn for one context, distinct and standing for all; see `selection`."""
-    chosen = select([reply.text for reply in replies], [reply.finished for reply in replies], n)
-    return [replies[index] for index in chosen]
+def seed_numbers(seed: Seed) -> tuple[int, ...]:
+    """All numbers of a seed."""
+    return (seed,) if isinstance(seed, int) else seed
 
 
-def _distinct(replies: list[Response]) -> dict[str, Response]:
-    """The first of each kind of equal replies."""
-    found: dict[str, Response] = {}
+def _distinct(replies: list[Reply]) -> dict[str, Reply]:
+    """The first of each group of equal replies, by their words (`normalised`)."""
+    found: dict[str, Reply] = {}
     for reply in replies:
         found.setdefault(normalised(reply.text), reply)
     return found

@@ -1,19 +1,23 @@
-"""From a conversation to ranked, distinct candidate replies.
+"""A loaded checkpoint that replies: from a conversation to ranked, distinct replies.
 
-z ~ p(z | c) and the draws within the decoder come from NumPy generators that are seeded by the caller, so that a reply
-depends on its request and seed alone, whatever else is decoded beside it.
+Open it to load a model and reply, as the service and evaluation do.
+
+z ~ p(z | c) and the draws within the decoder come from NumPy generators that the caller seeds. So a reply depends on
+its question and seed alone, not on what else is decoded in the same pool.
 """
 
 from __future__ import annotations
 
 import logging
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dialog_cvae.config import Decoding
 from dialog_cvae.data.batches import EncodedCorpus, collate, encode_corpus
@@ -22,28 +26,28 @@ from dialog_cvae.engines.base import Condition, Engine, Floats
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.generate.decoding import Draw, SpecialIds
 from dialog_cvae.generate.pool import Pool, Start, decode
-from dialog_cvae.generate.replies import Question, Replies, Response
+from dialog_cvae.generate.replies import Question, Replies, Reply, Seed, seed_numbers
 from dialog_cvae.storage.checkpoint import WEIGHTS, Checkpoint, CheckpointConfig
 from dialog_cvae.text.tokenizer import Tokenizer
 from dialog_cvae.types import Conversation, Utterance
 
 EngineName = Literal["auto", "onnx", "onnx-int8", "torch"]
 
-__all__ = ["Decoding", "EngineName", "Question", "Responder", "Response"]
+__all__ = ["Decoding", "EngineName", "Question", "Reply", "Responder"]
 
 _log = logging.getLogger(__name__)
 
 
 class Responder:
-    """A loaded checkpoint that answers.
+    """A loaded checkpoint that replies.
 
     Attributes:
-        name: what the model was fitted on, for people.
+        name: what the model was fitted on, for display.
         config: the checkpoint's configuration.
         topics: the topics it knows.
-        max_context: utterances it looks back, at most.
+        max_context: the most utterances of a context that it sees.
         decoding: how replies are drawn by default.
-        accepts: a filter; replies that it refuses are never returned. None lets all pass.
+        accepts: a word filter; replies that it refuses are never returned. None accepts all.
     """
 
     def __init__(self, engine: Engine, tokenizer: Tokenizer, config: CheckpointConfig, name: str) -> None:
@@ -78,13 +82,13 @@ class Responder:
 
     @property
     def special(self) -> SpecialIds:
-        """The token ids that decoding treats apart."""
+        """The token ids that decoding treats specially."""
         t = self.tokenizer
         never = tuple(token for token in t.never_generated if token != t.unk_id)
         return SpecialIds(t.bos_id, t.eos_id, t.unk_id, never)
 
     def pool(self) -> Pool[tuple[Replies, int]]:
-        """Where the rows of any number of `Replies` are decoded together."""
+        """A pool in which the rows of any number of `Replies` are decoded together."""
         return Pool(self.engine, self.special, len(self.tokenizer))
 
     def encode(self, conversations: Sequence[Conversation]) -> EncodedCorpus:
@@ -97,46 +101,58 @@ class Responder:
         *,
         respond_as: str,
         n: int = 5,
-        seed: int = 0,
+        seed: Seed = 0,
         decoding: Decoding | None = None,
         at: tuple[float, float] | None = None,
         places: bool = False,
-    ) -> list[Response]:
+    ) -> list[Reply]:
         """At most `n` distinct replies.
 
         Without `decoding.candidates` they are the first `n` distinct draws, not the likeliest of many: a fair sample of
-        what the model would say, best log probability per token first. With it they are selected from exactly so many
-        draws, the most typical first (see `selection`). Fewer come back where fewer were distinct; see `replies`.
+        what the model would say, best log probability per token first. With it they are selected from exactly that many
+        draws, the most typical first (see `selection`). There are fewer if fewer were distinct; see `replies`.
 
         Args:
             conversation: what was said so far; profiles and topic are used if given.
             respond_as: the speaker who answers.
             n: replies wanted, at least 1.
-            seed: at least 0; equal seeds give equal replies.
+            seed: equal seeds give equal replies; see `Seed`.
             decoding: how they are drawn; default the checkpoint's.
             at: all are decoded from this place of the context's latent map (see `latent_map`).
-            places: say of each reply where on that map it comes from.
+            places: give the place of each reply on that map.
 
         Raises:
             ConfigError: `n` or `seed` is out of its range, or the model has no z to choose a place of.
         """
         decoding = decoding or self.decoding
-        (replies,) = self.begin([Question(conversation, respond_as, n, seed, decoding, at, places)])
-        pool = self.pool()
-        while not replies.complete:
-            if replies.wants:
-                pool.add(*replies.wanted())
-            for (_, index), draw in pool.step():
+        begun = self.begin([Question(conversation, respond_as, n, seed, decoding, at, places)])
+        return self.finish(begun)[0]
+
+    def finish(self, begun: Sequence[Replies]) -> list[list[Reply]]:
+        """Decode all that these replies still want, in one pool; the replies to each question."""
+        pool, waiting = self.pool(), deque(begun)
+        working: list[Replies] = []
+        while working or waiting:
+            # start on the next questions as soon as there is room for their rows
+            while waiting and len(pool) < self.engine.rows:
+                working.append(waiting.popleft())
+                pool.add(*working[-1].wanted())
+            for (replies, index), draw in pool.step():
                 replies.take(index, draw)
-        return replies.responses()
+            for replies in working:
+                if replies.wants:
+                    pool.add(*replies.wanted())
+            working = [replies for replies in working if not replies.complete]
+        return [replies.answer() for replies in begun]
 
     def check(self, question: Question) -> None:
-        """Refuse a question that nobody can answer.
+        """Refuse an invalid question.
 
         Raises:
             ConfigError: `n` or `seed` is out of its range, or the model has no z to choose a place of.
         """
-        for name, value, least in (("n", question.n, 1), ("seed", question.seed, 0)):
+        least_seed = min(seed_numbers(question.seed))
+        for name, value, least in (("n", question.n, 1), ("seed", least_seed, 0)):
             if value < least:
                 raise ConfigError(f"{name} must be at least {least}, but is {value}")
         if question.at is not None and not self.config.model.latent_size:
@@ -166,21 +182,23 @@ class Responder:
     def draw(
         self,
         corpus: EncodedCorpus,
-        responses: np.ndarray[tuple[int], np.dtype[np.int64]],
+        utterances: NDArray[np.int64],
         rngs: Sequence[np.random.Generator],
         samples: int,
         decoding: Decoding,
     ) -> Iterator[list[Draw]]:
-        """Draw `samples` replies for each of the windows that end in `responses`, each z from the prior.
+        """Draw `samples` times for each context, each z from the prior; keep every draw, equal ones too.
+
+        This is how the paper samples. For replies as the service gives them see `respond`.
 
         Args:
             corpus: encoded conversations.
-            responses: (B,) indices of utterances to answer in place of.
-            rngs: one generator a window; what it yields is all that decides the window's draws.
-            samples: draws for each window.
-            decoding: how tokens are drawn.
+            utterances: (B,) the utterances that the draws take the place of.
+            rngs: one generator for each context; its numbers alone decide the context's draws.
+            samples: draws for each context.
+            decoding: how tokens are drawn; `candidates` has no effect.
         """
-        condition = self.engine.condition(collate(corpus, responses, self.max_context))
+        condition = self.engine.condition(collate(corpus, utterances, self.max_context))
         latent = condition.prior_mean.shape[1]
         noise = np.stack([rng.standard_normal((samples, latent), dtype=np.float32) for rng in rngs])  # (B, S, Z)
         uniforms = np.concatenate([rng.random((samples, decoding.max_tokens), dtype=np.float32) for rng in rngs])
@@ -191,13 +209,8 @@ class Responder:
         for begin in range(0, len(draws), samples):
             yield draws[begin : begin + samples]
 
-    def readable(self, draws: Iterable[Draw]) -> list[Response]:
-        """The draws that are replies: byte pieces may also spell nothing."""
-        replies = (Response(self.text(draw), draw.log_prob, draw.length, draw.finished) for draw in draws)
-        return [reply for reply in replies if reply.text]
-
     def text(self, draw: Draw) -> str:
-        """What a draw reads; control characters, which byte pieces can spell, are no part of a reply."""
+        """The text of a draw, without control characters, which byte pieces can spell; it may be empty."""
         read = self.tokenizer.decode(draw.tokens)
         if not read.isprintable():
             read = "".join(c for c in read if unicodedata.category(c) != "Cc")
@@ -215,10 +228,10 @@ def _extended(conversation: Conversation, utterance: Utterance) -> Conversation:
 
 
 def _engine_name(engine: str, device: str) -> str:
-    """The engine that is meant.
+    """The engine to use.
 
     Raises:
-        ConfigError: it is unknown, or ONNX Runtime is asked for another device than the CPU.
+        ConfigError: it is unknown, not installed, or ONNX Runtime on another device than the CPU.
     """
     if engine not in get_args(EngineName):
         raise ConfigError(f"engine must be one of {', '.join(get_args(EngineName))}, but is {engine!r}")

@@ -23,8 +23,7 @@ from typing import NamedTuple
 
 from dialog_cvae.types import Conversation
 from eval.baselines.without_model import replied, shuffled
-from eval.contexts import Place, seeded_windows
-from eval.generation import Sampled
+from eval.contexts import AnsweredContext, Place, seeded_windows
 from eval.metrics.matching import Context, PrecisionRecall
 from eval.metrics.tokens import metric_tokens
 from eval.references.multi_reference import References
@@ -86,7 +85,9 @@ def human_scores(
     return found
 
 
-def human_replies(references: References, conversations: Sequence[Conversation], n: int, seed: int) -> list[Sampled]:
+def human_replies(
+    references: References, conversations: Sequence[Conversation], n: int, seed: int
+) -> list[AnsweredContext]:
     """At most n references of each context as its replies, for what is measured of replies alone, such as diversity.
 
     They are not to be scored against the references that they are; `leave_one_out` is for that. A context without

@@ -1,24 +1,25 @@
-"""Rows that keep a table honest: replies without a model, to the same contexts and as many for each.
+"""Baselines that need no model: as many replies to the same contexts as a model gives.
 
-The published metrics tell a model from random utterances by little, so every model is shown beside
+Open it to add a baseline. The published metrics hardly distinguish a model from random utterances, so every table shows
+a model with these rows:
 
-    random utterances       drawn evenly from all training utterances, none twice for a context; but different ones may
-                            read the same, and a text comes as often as it was said
-    one reply               the commonest training utterance, n times
+    random utterances       drawn evenly from all training utterances, none twice for a context; different ones may have
+                            the same text, so that a text is as likely as it is frequent
+    one reply               the most common training utterance, n times
     i'm not sure            these words, n times
-    fixed backchannels      the n commonest training utterances, for every context the same; in Switchboard backchannels
+    fixed backchannels      the n most common training utterances, equal for all contexts; in Switchboard backchannels
     nearest neighbours      replies of the n most similar training contexts of equal topic and floor (`similarity`)
     nearest, any topic      the same of all topics
 
-The published BLEU favours one or another of them by far: of a single reply `uh-huh` has three tokens and scores, `yeah`
-has one and does not. Neighbours are candidates of `eval.references.builder` too, so against references that were built
-this row is scored against itself; judge it by the reply that was said, or against the published file.
+The published BLEU depends on such details as these: the single reply `uh-huh` has three tokens and scores, `yeah` has
+one and scores 0. `eval.references.builder` builds references from the same nearest neighbours, so against such
+references this row is scored against itself. Judge it by the corpus's own reply, or against the published file.
 
-None of them sees the conversations that it answers. Utterances that differ in case, punctuation and spacing alone
-count as one, in the form in which they are commonest. The randomness of a context follows from the seed, the index of
-its conversation and its position, as for a model (`eval.contexts.generator`).
+No baseline sees the reference. Utterances that differ only in case, punctuation and spacing count as one, in their most
+common form. The random numbers of a context follow from the seed, the index of its conversation and its position, as
+for a model (`eval.contexts.generator`).
 
-People are one more row where contexts have several references: `eval.baselines.people`.
+People are one more row if contexts have several references: `eval.baselines.people`.
 """
 
 from __future__ import annotations
@@ -33,20 +34,19 @@ import numpy as np
 
 from dialog_cvae.text.words import normalised
 from dialog_cvae.types import Conversation
-from eval.contexts import MAX_CONTEXT, Window, seeded_windows, windows
-from eval.generation import Sampled, answered_at
+from eval.contexts import MAX_CONTEXT, AnsweredContext, Window, seeded_windows, windows
 from eval.references.similarity import ContextIndex
 
 T = TypeVar("T")
-Baseline: TypeAlias = Callable[[Sequence[Conversation], Sequence[Conversation], int, int], list[Sampled]]
-"""(training conversations, conversations to answer, replies for each context, seed) -> replies, in order."""
+Baseline: TypeAlias = Callable[[Sequence[Conversation], Sequence[Conversation], int, int], list[AnsweredContext]]
+"""(training conversations, conversations to answer, replies to each context, seed) -> contexts with replies."""
 
 UNSURE = "i'm not sure"
 
 
 def random_utterances(
     train: Sequence[Conversation], conversations: Sequence[Conversation], n: int, seed: int
-) -> list[Sampled]:
+) -> list[AnsweredContext]:
     """Training utterances, each as likely as it is frequent."""
     texts = _texts(train)
     return [replied(window, _random(texts, n, rng)) for window, rng in seeded_windows(conversations, seed)]
@@ -54,34 +54,36 @@ def random_utterances(
 
 def commonest_utterance(
     train: Sequence[Conversation], conversations: Sequence[Conversation], n: int, seed: int
-) -> list[Sampled]:
-    """The commonest training utterance; `seed` is without effect."""
+) -> list[AnsweredContext]:
+    """The most common training utterance; `seed` has no effect."""
     return _always(commonest(_texts(train), 1) * n, conversations)
 
 
-def unsure(train: Sequence[Conversation], conversations: Sequence[Conversation], n: int, seed: int) -> list[Sampled]:
-    """What fits everywhere and says nothing; `train` and `seed` are without effect."""
+def unsure(
+    train: Sequence[Conversation], conversations: Sequence[Conversation], n: int, seed: int
+) -> list[AnsweredContext]:
+    """A reply that fits every context and says nothing; `train` and `seed` have no effect."""
     return _always([UNSURE] * n, conversations)
 
 
 def fixed_backchannels(
     train: Sequence[Conversation], conversations: Sequence[Conversation], n: int, seed: int
-) -> list[Sampled]:
-    """The n commonest training utterances, over again if there are fewer; `seed` is without effect."""
+) -> list[AnsweredContext]:
+    """The n most common training utterances, repeated if there are fewer; `seed` has no effect."""
     return _always(list(islice(cycle(commonest(_texts(train), n)), n)), conversations)
 
 
 def nearest_neighbours(
     train: Sequence[Conversation], conversations: Sequence[Conversation], n: int, seed: int
-) -> list[Sampled]:
-    """Replies of the most similar training contexts of equal topic and floor; random ones where there are too few."""
+) -> list[AnsweredContext]:
+    """Replies of the most similar training contexts of equal topic and floor; random ones if there are too few."""
     return _retrieved(train, conversations, n, seed, by_topic=True)
 
 
 def nearest_of_any_topic(
     train: Sequence[Conversation], conversations: Sequence[Conversation], n: int, seed: int
-) -> list[Sampled]:
-    """Replies of the most similar training contexts of equal floor; random ones where there are too few."""
+) -> list[AnsweredContext]:
+    """Replies of the most similar training contexts of equal floor; random ones if there are too few."""
     return _retrieved(train, conversations, n, seed, by_topic=False)
 
 
@@ -98,7 +100,7 @@ BASELINES: Mapping[str, Baseline] = MappingProxyType(
 
 
 def commonest(texts: Iterable[str], n: int) -> list[str]:
-    """The n commonest texts, the commonest first and of equal ones the one that was there first."""
+    """The n most common texts, the most common first; of equally common ones the first in the corpus."""
     forms: dict[str, Counter[str]] = {}
     for text in texts:
         forms.setdefault(normalised(text), Counter())[text] += 1
@@ -106,14 +108,14 @@ def commonest(texts: Iterable[str], n: int) -> list[str]:
     return [forms[key].most_common(1)[0][0] for key, _ in totals.most_common(n)]
 
 
-def verbatim(sampled: Iterable[Sampled], texts: Iterable[str]) -> float:
-    """The share of replies that have the words of one of the texts; says how much was remembered, not said anew.
+def verbatim(answered: Iterable[AnsweredContext], texts: Iterable[str]) -> float:
+    """The share of replies that have the words of one of the texts, so are copied from training data.
 
     Raises:
         ValueError: there is no reply.
     """
     known = set(map(normalised, texts))
-    replies = [normalised(reply) in known for one in sampled for reply in one.responses]
+    replies = [normalised(reply) in known for one in answered for reply in one.replies]
     if not replies:
         raise ValueError("a share needs at least 1 reply, got 0")
     return sum(replies) / len(replies)
@@ -124,14 +126,14 @@ def shuffled(items: Sequence[T], n: int, rng: np.random.Generator) -> list[T]:
     return [items[index] for index in rng.choice(len(items), min(n, len(items)), replace=False)]
 
 
-def replied(window: Window, responses: Iterable[str]) -> Sampled:
-    """The record of replies to the context of a window."""
-    return answered_at(window.conversation, window.position, MAX_CONTEXT, tuple(responses))
+def replied(window: Window, replies: Iterable[str]) -> AnsweredContext:
+    """The context of a window with replies to it."""
+    return AnsweredContext.at(window.conversation, window.position, MAX_CONTEXT, tuple(replies))
 
 
 def _retrieved(
     train: Sequence[Conversation], conversations: Sequence[Conversation], n: int, seed: int, *, by_topic: bool
-) -> list[Sampled]:
+) -> list[AnsweredContext]:
     texts = _texts(train)
     neighbours = ContextIndex(train).nearest(windows(conversations), n, by_topic=by_topic)
     found = []
@@ -142,12 +144,12 @@ def _retrieved(
 
 
 def _random(texts: Sequence[str], n: int, rng: np.random.Generator) -> list[str]:
-    """Exactly n of the texts, none drawn twice unless there are fewer; equal ones among them are several."""
+    """Exactly n of the texts, none drawn twice unless there are fewer; equal texts count as different ones."""
     return list(islice(cycle(shuffled(texts, n, rng)), n))
 
 
-def _always(responses: Sequence[str], conversations: Sequence[Conversation]) -> list[Sampled]:
-    return [replied(window, responses) for window in windows(conversations)]
+def _always(replies: Sequence[str], conversations: Sequence[Conversation]) -> list[AnsweredContext]:
+    return [replied(window, replies) for window in windows(conversations)]
 
 
 def _texts(conversations: Iterable[Conversation]) -> list[str]:

@@ -26,7 +26,7 @@ from dialog_cvae.model.svi import Refiner
 from dialog_cvae.nn import distributions
 from dialog_cvae.nn.devices import moved
 from dialog_cvae.types import Gaussian
-from eval.generation import generators
+from eval.contexts import generators
 from eval.latent.information import Posteriors
 
 MAX_DRAWS = 100_000

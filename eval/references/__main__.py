@@ -18,7 +18,7 @@ from dialog_cvae.data.corpora import load_corpus, load_split, resolve
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.storage.files import write_atomically
 from dialog_cvae.types import Conversation
-from eval.generation import count_contexts
+from eval.contexts import count_contexts
 from eval.references.builder import CANDIDATES, KEEP_SHARE, build
 from eval.references.multi_reference import load, save
 from eval.references.quality import as_json, as_text, quality

@@ -1,9 +1,13 @@
-"""References that are built where none are given, and kept under everything that decides them."""
+"""References built for an evaluation that has none, cached.
+
+Open it to change how these references are built.
+"""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
@@ -12,10 +16,12 @@ from dialog_cvae.data.cache import Cache, Kind
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.storage.files import write_atomically
 from eval import evaluation_cache
-from eval.generation import count_contexts
-from eval.held_out import HeldOut
+from eval.contexts import count_contexts
 from eval.references import multi_reference
 from eval.references.multi_reference import References
+
+if TYPE_CHECKING:  # at run time the digest of this module's code would follow it to the metrics
+    from eval.held_out import HeldOut
 
 FILE = "references.json"
 _KIND = Kind(
@@ -27,16 +33,16 @@ _KIND = Kind(
 )
 
 
-def built_references(held_out: HeldOut, out: Path, kept: Cache) -> tuple[References, str]:
+def built_references(held_out: HeldOut, out: Path, cache: Cache) -> tuple[References, str]:
     """References of every context from similar training contexts, as `python -m eval.references build` makes them.
 
     Args:
         held_out: with its training conversations.
         out: folder that the file of references is written into.
-        kept: where what was built before is.
+        cache: of earlier results.
 
     Returns:
-        The references, and how they were made, for people.
+        The references, and a description of how they were built.
 
     Raises:
         ConfigError: the training conversations have no context.
@@ -44,7 +50,7 @@ def built_references(held_out: HeldOut, out: Path, kept: Cache) -> tuple[Referen
     """
     path = out / FILE
 
-    def make() -> tuple[bytes, bytes]:
+    def compute() -> tuple[bytes, bytes]:
         how = _build(held_out, path)
         return path.read_bytes(), how.encode()
 
@@ -53,27 +59,27 @@ def built_references(held_out: HeldOut, out: Path, kept: Cache) -> tuple[Referen
         "train": held_out.train_digest,
         "code": evaluation_cache.code(__name__),
     }
-    content, how = kept.get(_KIND, origin, make)
+    content, how = cache.get(_KIND, origin, compute)
     if not path.is_file() or path.read_bytes() != content:
         write_atomically(path, content)
     return multi_reference.load(path, held_out.conversations), how.decode()
 
 
 def _build(held_out: HeldOut, path: Path) -> str:
-    """Build the references into a file; says how."""
-    # Here, because scikit-learn takes seconds to load and a second evaluation builds nothing.
+    """Build the references into a file; returns a description of how."""
+    # imported here: scikit-learn takes seconds to load, and a second evaluation builds nothing
     from eval.references.builder import CANDIDATES, KEEP_SHARE, build
     from eval.references.reply_filter import ReplyFilter
     from eval.references.similarity import ContextIndex
 
     index = ContextIndex(held_out.train or ())
-    how = f"of each context the reply that was said and those to the {CANDIDATES} most similar training contexts"
+    how = f"for each context its own reply and those to the {CANDIDATES} most similar training contexts"
     try:
         reply_filter = ReplyFilter(index, seed=0)
-        how += f", less what a filter finds unfitting (it keeps {KEEP_SHARE:.0%} where the speaker changes)"
+        how += f", without those that a filter rejects (it keeps {KEEP_SHARE:.0%} if the speaker changes)"
     except ConfigError:
         reply_filter = None
-        how += ", unfiltered: the training split is too small to learn what fits"
+        how += ", unfiltered: the training split is too small to train the filter"
     contexts = count_contexts(held_out.conversations)
     with tqdm(total=contexts, desc="building references", unit="", disable=None, file=sys.stderr) as bar:
         built = build(index, held_out.conversations, reply_filter=reply_filter, advance=bar.update)

@@ -14,9 +14,10 @@ from dialog_cvae.data.corpora import load_corpus
 from dialog_cvae.data.vectors import load_vectors
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.types import Conversation
+from eval.contexts import count_contexts
 from eval.dialog import CACHE, NONE, vectors_source
-from eval.evaluation import Evaluation, Settings
-from eval.generation import count_contexts
+from eval.evaluation import Evaluation
+from eval.evaluation_settings import Settings
 from eval.held_out import HeldOut
 from eval.latent.likelihood import MAX_DRAWS
 from eval.references import multi_reference

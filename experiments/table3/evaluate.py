@@ -22,12 +22,14 @@ from tqdm import tqdm
 from dialog_cvae.data.cache import Cache, Kind
 from dialog_cvae.errors import DialogCvaeError
 from dialog_cvae.storage.checkpoint import Checkpoint
-from eval import evaluation_cache
-from eval.baselines.baseline_rows import PEOPLE, honest_replies
-from eval.evaluation import Evaluation, Replies, Settings, combined, modelled, score, scores_origin
-from eval.held_out import HeldOut, Yardstick
+from eval.baselines.baseline_rows import PEOPLE, baseline_replies
+from eval.contexts import ReplySets
+from eval.evaluation import Evaluation, combined, evaluate_checkpoint
+from eval.evaluation_settings import Settings
+from eval.held_out import HeldOut, ScoringData
 from eval.latent.model_scores import ModelScores
 from eval.reply_scores import ReplyScores
+from eval.scoring import SCORES, score_replies, scores_origin
 from experiments.framework.fitting import say
 
 T = TypeVar("T")
@@ -74,7 +76,7 @@ def evaluate_rows(checkpoints: Mapping[str, Path], bench: Bench) -> dict[str, Ev
     lean = replace(bench, held_out=replace(bench.held_out, references=None, vectors=None, train=None))
     models = _all_of("checkpoints", _model, {name: (path, lean) for name, path in checkpoints.items()}, bench)
     rows = {name: found[1] for name, found in models.items() if not isinstance(found, Failure)}
-    rows |= honest_replies(bench.held_out, bench.settings, Cache(bench.cache, say))
+    rows |= baseline_replies(bench.held_out, bench.settings, Cache(bench.cache, say))
     scores = _scores(rows, bench)
     evaluations: dict[str, Evaluation | Failure] = {}
     for name in (*models, *(name for name in rows if name not in models)):
@@ -88,21 +90,23 @@ def evaluate_rows(checkpoints: Mapping[str, Path], bench: Bench) -> dict[str, Ev
     return evaluations
 
 
-def _model(cache: Cache, path: Path, bench: Bench) -> tuple[ModelScores, Replies]:
-    return modelled(Checkpoint.load(path), path, bench.device, bench.held_out, bench.settings, cache, _no_bar)
+def _model(cache: Cache, path: Path, bench: Bench) -> tuple[ModelScores, ReplySets]:
+    return evaluate_checkpoint(
+        Checkpoint.load(path), path, bench.device, bench.held_out, bench.settings, cache, _no_bar
+    )
 
 
-def _scores(rows: Mapping[str, Replies], bench: Bench) -> dict[str, ReplyScores | Failure]:
+def _scores(rows: Mapping[str, ReplySets], bench: Bench) -> dict[str, ReplyScores | Failure]:
     """The scores of the replies of each row."""
-    shared: list[Yardstick] = []
+    shared: list[ScoringData] = []
 
-    def task(name: str, replies: Replies) -> tuple[Any, ...]:
+    def task(name: str, replies: ReplySets) -> tuple[Any, ...]:
         people = name == PEOPLE
         return scores_origin(replies, bench.held_out, bench.settings, people), replies, bench.settings, people, shared
 
     def load() -> None:
         every = (one for replies in rows.values() for part in replies if part is not None for one in part)
-        shared.append(bench.held_out.yardstick(every))
+        shared.append(bench.held_out.scoring_data(every))
 
     return _all_of("rows", _score, {name: task(name, replies) for name, replies in rows.items()}, bench, load)
 
@@ -110,14 +114,12 @@ def _scores(rows: Mapping[str, Replies], bench: Bench) -> dict[str, ReplyScores 
 def _score(
     cache: Cache,
     origin: dict[str, Any],
-    replies: Replies,
+    replies: ReplySets,
     settings: Settings,
     people: bool,
-    shared: Sequence[Yardstick],
+    shared: Sequence[ScoringData],
 ) -> ReplyScores:
-    return cache.get(
-        evaluation_cache.SCORES, origin, lambda: score(replies, shared[0], settings, _no_bar, people=people)
-    )
+    return cache.get(SCORES, origin, lambda: score_replies(replies, shared[0], settings, _no_bar, people=people))
 
 
 def _all_of(

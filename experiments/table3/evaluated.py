@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from eval.evaluation import Evaluation, Settings
+from eval.evaluation import Evaluation
+from eval.evaluation_settings import Settings
 from eval.held_out import HeldOut
 from eval.measures import flat
 from experiments.framework.fitting import Fitted

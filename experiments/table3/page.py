@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from eval.contexts import count_contexts
 from eval.evaluation import Evaluation
-from eval.generation import count_contexts
 from eval.measures import DIVERSITY, MAIN
 from eval.report import comparison_table
 from experiments.framework.effects import Contrast, Effect, effects
@@ -164,6 +164,6 @@ def _unlike(progress: Mapping[str, Progress], what: str, value: Callable[[Progre
 def _samples(found: Evaluated) -> Sequence[Section]:
     """Replies of the paper's M and C side by side, as in its Table 2; nothing if there are no such two."""
     for seed, evaluations in found.pairs[:1]:
-        replies = comparison_table({name: one.sampled for name, one in evaluations.items()})
+        replies = comparison_table({name: one.answered for name, one in evaluations.items()})
         return [Section("Samples", [[f"Of the runs with seed {seed}. {replies}"]])]
     return []

@@ -16,7 +16,7 @@ from api.service import WARM_UP
 from api.settings import Settings
 from dialog_cvae.config import Decoding, ModelConfig
 from dialog_cvae.generate.decoding import Draw
-from dialog_cvae.generate.replies import Question, Response
+from dialog_cvae.generate.replies import Question, Reply
 from dialog_cvae.generate.responder import Responder
 from dialog_cvae.storage.checkpoint import CheckpointConfig, Provenance
 from dialog_cvae.types import Conversation
@@ -50,20 +50,20 @@ class StubResponder(Responder):
     def begin(self, questions: Sequence[Question]) -> list[StubReplies]:
         return [StubReplies(self, question) for question in questions]
 
-    def respond(self, conversation: Conversation, **asked: Any) -> list[Response]:
+    def respond(self, conversation: Conversation, **asked: Any) -> list[Reply]:
         """What the model's thread calls for each request, once it is its turn and the gate is open."""
         self.threads.add(threading.current_thread().name)
         n, at, places = asked["n"], asked.pop("at"), asked.pop("places")
         places = places or at is not None
         if conversation.id == WARM_UP:
-            return [Response("fine", -1.0, 2, True)]
+            return [Reply("fine", -1.0, 2, True)]
         key = repr(
             (conversation.utterances, conversation.topic, *(asked[name] for name in ("respond_as", "seed", "decoding")))
         )
         self.calls.append((conversation, asked | ({"at": at, "places": places} if places else {})))
         digest = hashlib.sha256(key.encode()).hexdigest()
         where = [(at or (i / 4, -1.0)) if places else None for i in range(n)]
-        return [Response(f"{digest[:8]} {i}", -1.5 - i, 2, True, where[i]) for i in range(min(n, self.distinct))]
+        return [Reply(f"{digest[:8]} {i}", -1.5 - i, 2, True, where[i]) for i in range(min(n, self.distinct))]
 
 
 class StubPool:
@@ -96,7 +96,7 @@ class StubReplies:
     def __init__(self, stub: StubResponder, question: Question) -> None:
         self._stub, self.question = stub, question
         self.wants = 1
-        self.found: list[Response] | None = None
+        self.found: list[Reply] | None = None
 
     @property
     def complete(self) -> bool:
@@ -110,7 +110,7 @@ class StubReplies:
         asked = self.question._asdict()
         self.found = self._stub.respond(asked.pop("conversation"), **asked)
 
-    def responses(self) -> list[Response] | None:
+    def answer(self) -> list[Reply] | None:
         return self.found
 
 

@@ -13,7 +13,7 @@ from api.batcher import Batcher, Busy
 from dialog_cvae.config import Decoding
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.generate.replies import Question, Replies
-from dialog_cvae.generate.responder import Responder, Response
+from dialog_cvae.generate.responder import Reply, Responder
 from dialog_cvae.storage.checkpoint import Checkpoint
 from dialog_cvae.types import Conversation, Utterance
 
@@ -58,7 +58,7 @@ def a_question(index: int, **fields: object) -> Question:
     return question._replace(places=index % 3 == 0, at=(0.5, -1.0) if index % 5 == 0 else None)._replace(**fields)
 
 
-def alone(responder: Responder, question: Question) -> list[Response]:
+def alone(responder: Responder, question: Question) -> list[Reply]:
     conversation, respond_as, n, seed, decoding, at, places = question
     return responder.respond(
         conversation, respond_as=respond_as, n=n, seed=seed, decoding=decoding, at=at, places=places
@@ -71,7 +71,7 @@ def test_together_as_alone_to_the_bit(responder: Responder, max_rows: int):
     expected = [alone(responder, question) for question in questions]
     noted = Noted()
 
-    async def scenario() -> list[list[Response]]:
+    async def scenario() -> list[list[Reply]]:
         with Batcher(responder, max_waiting=24, max_rows=max_rows, metrics=noted) as batcher:
             return await asyncio.gather(*(batcher.respond(question, 60) for question in questions))
 
@@ -89,7 +89,7 @@ def test_a_request_whose_draws_are_alike_asks_for_more(responder: Responder):
     """Cold draws from a narrow prior hardly differ, so that waves of them are needed."""
     question = a_question(1, n=6, decoding=Decoding(max_tokens=3, prior_temperature=0.3), at=None)
 
-    async def scenario() -> list[Response]:
+    async def scenario() -> list[Reply]:
         with Batcher(responder) as batcher:
             return (await asyncio.gather(*(batcher.respond(question) for _ in range(3))))[2]
 
@@ -227,16 +227,16 @@ def test_a_step_that_fails_is_told_to_all_and_ends_nothing(responder: Responder,
 
 
 def test_an_answer_that_cannot_be_made_up_is_told_to_whoever_waits(responder: Responder, monkeypatch):
-    responses = Replies.responses
+    answer = Replies.answer
 
-    def failing(replies: Replies) -> list[Response]:
+    def failing(replies: Replies) -> list[Reply]:
         if replies.question.seed == 1:
             raise ZeroDivisionError
-        return responses(replies)
+        return answer(replies)
 
     async def scenario() -> None:
         with Batcher(responder) as batcher:
-            monkeypatch.setattr(Replies, "responses", failing)
+            monkeypatch.setattr(Replies, "answer", failing)
             found = await asyncio.gather(
                 batcher.respond(a_question(1)), batcher.respond(a_question(2)), return_exceptions=True
             )

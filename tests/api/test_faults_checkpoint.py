@@ -18,7 +18,7 @@ import dialog_cvae
 from benchmarks.server_process import ROOT
 from dialog_cvae.data.cache import CACHE_VARIABLE
 from dialog_cvae.errors import CheckpointError
-from dialog_cvae.generate.replies import Response
+from dialog_cvae.generate.replies import Reply
 from dialog_cvae.storage.checkpoint import CARD, CONFIG, METRICS, TOKENIZER, WEIGHTS
 from dialog_cvae.types import Conversation, Utterance
 
@@ -26,12 +26,12 @@ PARTS = (CONFIG, WEIGHTS, TOKENIZER, METRICS, CARD)
 ASKED = Conversation("asked", (Utterance("A", "you like cats"), Utterance("B", "we hate rain now")), "PETS")
 
 
-def replies(folder: Path) -> list[Response]:
+def replies(folder: Path) -> list[Reply]:
     return dialog_cvae.load(folder, engine="onnx").respond(ASKED, respond_as="A", n=4, seed=5)
 
 
 @pytest.fixture(scope="module")
-def expected(tiny_folder: Path) -> list[Response]:
+def expected(tiny_folder: Path) -> list[Reply]:
     found = replies(tiny_folder)
     assert len({each.text for each in found}) == 4
     return found
@@ -42,7 +42,7 @@ def folder(tmp_path: Path, tiny_folder: Path) -> Path:
     return Path(shutil.copytree(tiny_folder, tmp_path / "spoilt"))
 
 
-def judge(folder: Path, part: str, expected: list[Response]) -> bool:
+def judge(folder: Path, part: str, expected: list[Reply]) -> bool:
     """Whether the checkpoint is refused under the name of its part; if not, it must reply as the intact one does."""
     message = ""
     try:
@@ -78,7 +78,7 @@ def content(data: bytes) -> object:
         return None
 
 
-def spoil(folder: Path, part: str, expected: list[Response], places: int) -> None:
+def spoil(folder: Path, part: str, expected: list[Reply], places: int) -> None:
     path = folder / part
     intact = path.read_bytes()
     for damaged in damages(intact, places):
@@ -135,7 +135,7 @@ def test_two_parts_that_change_places(folder, expected):
     assert replies(folder) == expected
 
 
-def spoil_graphs(folder: Path, cache: Path, expected: list[Response], places: int) -> None:
+def spoil_graphs(folder: Path, cache: Path, expected: list[Reply], places: int) -> None:
     assert replies(folder) == expected
     (entry,) = cache.iterdir()
     intact = {path: path.read_bytes() for path in sorted(entry.iterdir())}

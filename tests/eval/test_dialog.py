@@ -325,8 +325,8 @@ def test_importance_samples_may_be_left_out(evaluate):
 def test_the_same_command_again_computes_nothing(evaluate, tmp_path, monkeypatch):
     first = evaluate("--limit", "3", "--samples", "2")
     before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir() if path.is_file()}
-    for name in ("model_scores", "sample_responses", "reply_scores"):
-        monkeypatch.setattr(f"eval.evaluation.{name}", lambda *_, **__: pytest.fail("computed again"))
+    for name in ("checkpoint_scores.model_scores", "checkpoint_replies.draw_replies", "scoring.reply_scores"):
+        monkeypatch.setattr(f"eval.{name}", lambda *_, **__: pytest.fail("computed again"))
     assert evaluate("--limit", "3", "--samples", "2") == first
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir() if path.is_file()} == before
 
@@ -434,8 +434,8 @@ def assert_refusal(capsys: pytest.CaptureFixture[str], message: str) -> None:
         (["--data-dir", "nowhere"], "nowhere: no such folder (--data-dir)"),
         (["--vectors", "nothing.txt"], "nothing.txt: no such file"),
         (["--device", "gpu"], "device"),
-        (["--out", "taken"], "--out: taken can't be made a folder (File exists)"),
-        (["--out", "taken/out"], "--out: taken/out can't be made a folder (Not a directory)"),
+        (["--out", "taken"], "--out: taken cannot be created (File exists)"),
+        (["--out", "taken/out"], "--out: taken/out cannot be created (Not a directory)"),
         (["--samples", "0"], "argument --samples: must be a whole number from 1 to 1000, but is 0"),
         (["--samples", "2.5"], "argument --samples: must be a whole number from 1 to 1000, but is 2.5"),
         (["--samples", "many"], "but is many"),
@@ -503,7 +503,7 @@ def test_a_folder_that_may_not_be_written_to_is_refused(folder, tmp_path, monkey
     # root may write anywhere, so the permission is refused here
     monkeypatch.setattr(os, "access", lambda *_: False)
     assert status([str(folder), "--out", str(tmp_path / "out")]) == 2
-    assert_refusal(capsys, "out can't be written to")
+    assert_refusal(capsys, "out is not writable")
 
 
 def test_a_full_disk_is_told_in_one_line(folder, tmp_path, monkeypatch, capsys):
@@ -517,7 +517,7 @@ def test_a_full_disk_is_told_in_one_line(folder, tmp_path, monkeypatch, capsys):
 
 def test_broken_vectors_are_refused_before_the_sampling(folder, tmp_path, monkeypatch, capsys):
     (tmp_path / "broken.txt").write_text("a 1 2\nb 1 2 3\nc 1 2\n")
-    monkeypatch.setattr("eval.evaluation.sample_responses", lambda *_: pytest.fail("sampled"))
+    monkeypatch.setattr("eval.checkpoint_replies.draw_replies", lambda *_: pytest.fail("sampled"))
     assert status([str(folder), "--vectors", str(tmp_path / "broken.txt"), "--out", str(tmp_path / "out")]) == 2
     assert_refusal(capsys, "broken.txt, line 2: expected 2 numbers after the word, got 3")
 
@@ -526,7 +526,7 @@ def test_an_interruption_is_no_traceback(folder, tmp_path, monkeypatch, capsys):
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("eval.evaluation.sample_responses", interrupt)
+    monkeypatch.setattr("eval.checkpoint_replies.draw_replies", interrupt)
     assert status([str(folder), "--limit", "1", "--out", str(tmp_path / "out")]) == 130
     assert capsys.readouterr().err == "interrupted\n"
 

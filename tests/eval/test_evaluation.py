@@ -1,4 +1,4 @@
-"""One evaluation from its parts: what is made, what is taken from before, and what changes it."""
+"""One evaluation from its parts: what is computed, what comes from the cache, and what changes it."""
 
 from __future__ import annotations
 
@@ -9,23 +9,28 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 from tqdm import tqdm
 
 from dialog_cvae.config import Decoding
 from dialog_cvae.data.cache import Cache
 from dialog_cvae.errors import CheckpointError
 from dialog_cvae.types import Conversation
-from eval import evaluation as module
+from eval import checkpoint_replies, checkpoint_scores, evaluation_cache, scoring
 from eval.acts import ActTagger
 from eval.baselines.without_model import verbatim
-from eval.evaluation import Evaluation, Replies, Settings, combined, modelled, scored
+from eval.contexts import ReplySets
+from eval.evaluation import Evaluation, combined, evaluate_checkpoint
+from eval.evaluation_settings import Settings
 from eval.held_out import HeldOut
 from eval.metrics.single_reference import per_context, summarize
 from eval.references.multi_reference import ReferenceRow
 from eval.reply_scores import metric_context
+from eval.scoring import cached_reply_scores
 from tests.conftest import make_conversations
 
 SHORT = Decoding(max_tokens=6)
+COMPUTES = {"model_scores": checkpoint_scores, "draw_replies": checkpoint_replies, "reply_scores": scoring}
 TRAIN = make_conversations(8, seed=9)
 
 
@@ -45,24 +50,24 @@ def held_out(conversations: Sequence[Conversation]) -> HeldOut:
 
 @pytest.fixture
 def evaluate(tiny_checkpoint, held_out, cache):
-    def run(settings: Settings, on: HeldOut = held_out) -> tuple[Evaluation, Replies]:
-        model, replies = modelled(tiny_checkpoint, Path("best"), "cpu", on, settings, cache, bar)
-        scores = scored(replies, on, settings, lambda: on.yardstick(replies.sampled), cache, bar)
+    def run(settings: Settings, on: HeldOut = held_out) -> tuple[Evaluation, ReplySets]:
+        model, replies = evaluate_checkpoint(tiny_checkpoint, Path("best"), "cpu", on, settings, cache, bar)
+        scores = cached_reply_scores(replies, on, settings, lambda: on.scoring_data(replies.answered), cache, bar)
         return combined(on, model, replies, scores), replies
 
     return run
 
 
 def refuse(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
-    """From now on these are not to be called."""
+    """From now on calling one of these fails the test."""
     for name in names:
-        monkeypatch.setattr(module, name, lambda *_, _name=name, **__: pytest.fail(f"{_name} was called"))
+        monkeypatch.setattr(COMPUTES[name], name, lambda *_, _name=name, **__: pytest.fail(f"{_name} was called"))
 
 
 def test_columns_are_those_of_the_contexts(evaluate, held_out, encoded):
     evaluation, replies = evaluate(Settings(samples=2, decoding=SHORT))
     contexts = sum(len(c.utterances) - 1 for c in held_out.conversations)
-    assert {len(column) for column in evaluation.columns.values()} == {contexts} == {len(replies.sampled)}
+    assert {len(column) for column in evaluation.columns.values()} == {contexts} == {len(replies.answered)}
     assert evaluation.model is not None
     answers = np.flatnonzero(encoded.places(encoded.responses)[1] > 1)
     assert np.array_equal(evaluation.columns["kl"], evaluation.model.columns["kl"][answers])
@@ -77,7 +82,9 @@ def test_a_model_that_was_refined_in_training_is_judged_by_refined_posteriors(ti
         return replace(tiny_checkpoint, config=config.model_copy(update={"provenance": provenance}))
 
     def figures(checkpoint):
-        return modelled(checkpoint, Path("best"), "cpu", held_out, Settings(decoding=SHORT), cache, bar)[0].figures
+        return evaluate_checkpoint(checkpoint, Path("best"), "cpu", held_out, Settings(decoding=SHORT), cache, bar)[
+            0
+        ].figures
 
     plain = figures(of({}))
     found = figures(of({"train": {"svi": {"steps": 3, "rate": 0.2}}}))
@@ -91,10 +98,10 @@ def test_a_model_that_was_refined_in_training_is_judged_by_refined_posteriors(ti
             figures(of(broken))
 
 
-def test_a_second_evaluation_makes_nothing(evaluate, monkeypatch):
+def test_a_second_evaluation_computes_nothing(evaluate, monkeypatch):
     settings = Settings(samples=2, decoding=SHORT, single_reference=True)
     first, replies = evaluate(settings)
-    refuse(monkeypatch, "model_scores", "sample_responses", "reply_scores")
+    refuse(monkeypatch, "model_scores", "draw_replies", "reply_scores")
     second, again = evaluate(settings)
     assert again == replies
     assert second.figures == first.figures
@@ -105,11 +112,12 @@ def test_a_second_evaluation_makes_nothing(evaluate, monkeypatch):
     ("change", "untouched"),
     [
         ({"samples": 3}, ["model_scores"]),
-        ({"importance_samples": 2}, ["sample_responses", "reply_scores"]),
+        ({"importance_samples": 2}, ["draw_replies", "reply_scores"]),
         ({"decoding": Decoding(max_tokens=5)}, ["model_scores"]),
+        ({"protocol": "service"}, ["model_scores"]),
     ],
 )
-def test_what_changes_is_made_anew_and_nothing_else(evaluate, monkeypatch, change, untouched):
+def test_a_changed_setting_recomputes_only_what_it_decides(evaluate, monkeypatch, change, untouched):
     evaluate(Settings(samples=2, decoding=SHORT))
     refuse(monkeypatch, *untouched)
     settings = Settings.model_validate(Settings(samples=2, decoding=SHORT).model_dump() | change)
@@ -123,12 +131,27 @@ def test_other_conversations_and_another_seed_change_everything(evaluate, held_o
     other, replies = evaluate(Settings(samples=2, decoding=SHORT, seed=1))
     assert fewer.figures["windows"] == sum(len(c.utterances) for c in TRAIN[:2])
     assert other.figures["reconstruction"] != evaluation.figures["reconstruction"]
-    assert replies.sampled != evaluation.sampled
+    assert replies.answered != evaluation.answered
+
+
+def test_each_entry_is_stored_with_the_digest_of_the_module_that_computes_it(evaluate, tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluation_cache, "code", lambda *modules: " ".join(modules))
+    evaluate(Settings(samples=2, decoding=SHORT))
+    manifests = {path.parent.name.partition("-")[0]: path.read_text() for path in tmp_path.glob("kept/*/manifest.json")}
+    assert manifests.keys() == {"model", "replies", "scores"}
+    assert "eval.checkpoint_scores" in manifests["model"]
+    assert "eval.checkpoint_replies" in manifests["replies"]
+    assert "eval.scoring" in manifests["scores"]
+
+
+def test_the_paper_selects_no_replies_from_candidates():
+    with pytest.raises(ValidationError, match=r"decoding\.candidates must be 0 with protocol 'paper', .* but is 3"):
+        Settings(decoding=replace(SHORT, candidates=3))
 
 
 def test_references_change_the_scores_alone(evaluate, held_out, monkeypatch):
     evaluate(Settings(samples=2, decoding=SHORT))
-    refuse(monkeypatch, "model_scores", "sample_responses")
+    refuse(monkeypatch, "model_scores", "draw_replies")
     place = (held_out.conversations[0].id, 1)
     rows = {place: ReferenceRow((), "A", ("you like cats", "rain"), (None, None))}
     evaluation, _ = evaluate(Settings(samples=2, decoding=SHORT), replace(held_out, references=rows))
@@ -136,22 +159,23 @@ def test_references_change_the_scores_alone(evaluate, held_out, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "decoding",
+    ("protocol", "decoding"),
     [
-        SHORT,
-        replace(SHORT, temperature=1.0),
-        replace(SHORT, temperature=1.0, candidates=12),
-        replace(SHORT, candidates=3),
-        replace(SHORT, candidates=4, temperature=1.0),
+        ("paper", SHORT),
+        ("paper", replace(SHORT, temperature=1.0)),
+        ("service", replace(SHORT, temperature=1.0)),
+        ("service", replace(SHORT, temperature=1.0, candidates=12)),
+        ("service", replace(SHORT, candidates=3)),
+        ("service", replace(SHORT, candidates=4, temperature=1.0)),
     ],
 )
-def test_ten_replies_beside_them_do_not_change_the_replies(evaluate, decoding):
-    alone, _ = evaluate(Settings(samples=4, decoding=decoding))
-    both, replies = evaluate(Settings(samples=4, decoding=decoding, single_reference=True))
-    assert both.sampled == alone.sampled
+def test_the_ten_replies_for_dialogwae_do_not_change_the_other_replies(evaluate, protocol, decoding):
+    alone, _ = evaluate(Settings(samples=4, decoding=decoding, protocol=protocol))
+    both, replies = evaluate(Settings(samples=4, decoding=decoding, protocol=protocol, single_reference=True))
+    assert both.answered == alone.answered
     assert replies.single_reference is not None
-    assert all(len(one.responses) <= 10 for one in replies.single_reference)
-    assert any(len(one.responses) > 4 for one in replies.single_reference) or decoding.candidates
+    assert all(len(one.replies) <= 10 for one in replies.single_reference)
+    assert any(len(one.replies) > 4 for one in replies.single_reference) or decoding.candidates
 
 
 def test_the_single_reference_scores_are_of_ten_replies(evaluate):
@@ -162,14 +186,14 @@ def test_the_single_reference_scores_are_of_ten_replies(evaluate):
     assert "single_reference.bleu3_end_nltk_3_6_recall" in evaluation.columns
 
 
-def test_training_conversations_tell_what_was_remembered(evaluate, held_out):
+def test_replies_are_compared_with_the_training_conversations(evaluate, held_out):
     evaluation, replies = evaluate(Settings(samples=2, decoding=SHORT), replace(held_out, train=TRAIN))
-    expected = verbatim(replies.sampled, [u.text for c in TRAIN for u in c.utterances])
+    expected = verbatim(replies.answered, [u.text for c in TRAIN for u in c.utterances])
     assert evaluation.figures["verbatim_from_training"] == expected
     assert "act_entropy" not in evaluation.figures  # these have no dialog acts
 
 
-def test_beside_the_entropy_of_acts_stands_how_well_they_are_told_apart(evaluate, held_out):
+def test_the_entropy_of_acts_comes_with_the_accuracy_of_the_tagger(evaluate, held_out):
     def labelled(conversations):
         acts = ("statement", "question")
         return [
@@ -185,14 +209,14 @@ def test_beside_the_entropy_of_acts_stands_how_well_they_are_told_apart(evaluate
     assert "act_tagger_accuracy" not in untold
 
 
-def test_a_damaged_part_is_made_anew(tiny_checkpoint, held_out, tmp_path):
+def test_a_damaged_entry_is_recomputed(tiny_checkpoint, held_out, tmp_path):
     said: list[str] = []
     cache = Cache(tmp_path / "kept", said.append)
     settings = Settings(samples=2, decoding=SHORT)
-    _, replies = modelled(tiny_checkpoint, Path("best"), "cpu", held_out, settings, cache, bar)
+    _, replies = evaluate_checkpoint(tiny_checkpoint, Path("best"), "cpu", held_out, settings, cache, bar)
     (path,) = (tmp_path / "kept").glob("replies-*/texts.npy")
     path.write_bytes(path.read_bytes()[:-9])
-    _, again = modelled(tiny_checkpoint, Path("best"), "cpu", held_out, settings, cache, bar)
+    _, again = evaluate_checkpoint(tiny_checkpoint, Path("best"), "cpu", held_out, settings, cache, bar)
     assert again == replies
     assert len(said) == 1
     assert "rebuilt" in said[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +12,10 @@ import pytest
 from dialog_cvae.data.cache import Cache
 from dialog_cvae.data.code_digest import OURS, ROOT, code_digest
 from eval import evaluation_cache
+from eval.checkpoint_scores import MODEL
 from eval.latent.model_scores import ModelScores
 from eval.reply_scores import ReplyScores
+from eval.scoring import SCORES
 
 
 def twice(cache: Cache, kind, value):
@@ -24,15 +27,13 @@ def twice(cache: Cache, kind, value):
 def test_the_parts_come_back(tmp_path):
     cache = Cache(tmp_path, pytest.fail)
     columns = {"a.b": np.array([1.0, np.nan]), "c": np.array([0.5, 2.0])}
-    for found in twice(
-        cache, evaluation_cache.MODEL, ModelScores({"kl": 1.5, "x": None}, columns, np.ones((2, 3), np.float32))
-    ):
+    for found in twice(cache, MODEL, ModelScores({"kl": 1.5, "x": None}, columns, np.ones((2, 3), np.float32))):
         assert found.figures == {"kl": 1.5, "x": None}
         assert list(found.columns) == ["a.b", "c"]
         assert np.array_equal(found.columns["a.b"], columns["a.b"], equal_nan=True)
         assert found.posterior_mean.tolist() == [[1.0] * 3] * 2
         assert not isinstance(found.posterior_mean.base, np.memmap)  # else it could not be sent to another process
-    for found in twice(cache, evaluation_cache.SCORES, ReplyScores({"n": {"precision": 1}}, columns)):
+    for found in twice(cache, SCORES, ReplyScores({"n": {"precision": 1}}, columns)):
         assert found.figures == {"n": {"precision": 1}}
         assert found.columns["c"].tolist() == [0.5, 2.0]
     texts = [("yes", "no 😀"), (), ("",)]
@@ -40,25 +41,65 @@ def test_the_parts_come_back(tmp_path):
         assert found == texts
 
 
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the code, to edit."""
+    root = tmp_path_factory.mktemp("code")
+    for package in OURS:
+        shutil.copytree(ROOT / package, root / package, ignore=shutil.ignore_patterns("__pycache__"))
+    return root
+
+
+MODEL_CODE, REPLIES_CODE, SCORES_CODE = "eval.checkpoint_scores", "eval.checkpoint_replies", "eval.scoring"
+BASELINES_CODE, REFERENCES_CODE = "eval.baselines.baseline_rows", "eval.references.built_references"
+MODULES = {MODEL_CODE, REPLIES_CODE, SCORES_CODE, BASELINES_CODE, REFERENCES_CODE}
+
+
 @pytest.mark.parametrize(
-    ("module", "imported"),
+    ("edited", "expected"),
     [
-        ("eval.evaluation", "dialog_cvae/text/words.py"),
-        ("eval.evaluation", "eval/evaluation.py"),
-        ("eval.evaluation", "eval/metrics/bleu.py"),
-        ("eval.baselines.baseline_rows", "eval/references/similarity.py"),
-        ("eval.references.built_references", "eval/references/reply_filter.py"),
+        ("eval/latent/likelihood.py", {MODEL_CODE}),
+        ("eval/generation.py", {REPLIES_CODE}),
+        ("eval/metrics/bleu.py", {SCORES_CODE}),
+        ("eval/metrics/embedding.py", {SCORES_CODE}),
+        ("eval/scoring.py", {SCORES_CODE}),
+        ("eval/acts.py", {SCORES_CODE}),
+        ("eval/references/similarity.py", {SCORES_CODE, BASELINES_CODE, REFERENCES_CODE}),
+        ("eval/references/reply_filter.py", {REFERENCES_CODE}),
+        ("dialog_cvae/text/words.py", MODULES),
+        ("dialog_cvae/generate/replies.py", MODULES),
+        ("eval/report.py", set()),
+        ("dialog_cvae/ray_cluster.py", set()),
     ],
 )
-def test_edited_code_makes_a_part_anew_and_a_comment_elsewhere_does_not(module, imported, tmp_path):
-    for package in OURS:
-        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
-    before = code_digest(module, root=tmp_path)
-    for edited, changes in (("dialog_cvae/ray_cluster.py", False), (imported, True)):
-        with (tmp_path / edited).open("a") as file:
-            file.write("\n# a comment\nEDITED = 1\n")
+def test_an_edit_changes_the_digest_of_what_it_decides_and_of_nothing_else(edited, expected, copied):
+    before = {module: code_digest(module, root=copied) for module in MODULES}
+    source = (copied / edited).read_bytes()
+    try:
+        (copied / edited).write_bytes(source + b"\nEDITED = 1\n")
         code_digest.cache_clear()
-        assert (code_digest(module, root=tmp_path) != before) is changes
+        assert {module for module in MODULES if code_digest(module, root=copied) != before[module]} == expected
+        (copied / edited).write_bytes(source + b"\n# a comment\n")
+        code_digest.cache_clear()
+        assert {module: code_digest(module, root=copied) for module in MODULES} == before
+    finally:
+        (copied / edited).write_bytes(source)
+        code_digest.cache_clear()
+
+
+def test_an_edit_of_the_definition_of_a_word_changes_the_scores(copied):
+    before = code_digest(SCORES_CODE, root=copied)
+    path = copied / "dialog_cvae/text/words.py"
+    source = path.read_text(encoding="utf-8")
+    edited = source.replace("text.casefold()", "text.lower()")
+    assert edited != source
+    try:
+        path.write_text(edited, encoding="utf-8")
+        code_digest.cache_clear()
+        assert code_digest(SCORES_CODE, root=copied) != before
+    finally:
+        path.write_text(source, encoding="utf-8")
+        code_digest.cache_clear()
 
 
 def test_the_digest_of_a_checkpoint_is_of_what_decides_its_replies(tiny_checkpoint):

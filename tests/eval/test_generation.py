@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from api.batcher import Batcher
 from dialog_cvae.config import Decoding
 from dialog_cvae.engines.torch_engine import TorchEngine
 from dialog_cvae.generate.decoding import Draw
-from dialog_cvae.generate.responder import Responder
+from dialog_cvae.generate.responder import Question, Reply, Responder
 from dialog_cvae.model.build import build_model
 from dialog_cvae.storage.checkpoint import Checkpoint
 from dialog_cvae.types import Conversation, Utterance
 from eval import generation
-from eval.contexts import seeded_windows
-from eval.generation import Sampled, count_contexts, sample_responses
+from eval.contexts import AnsweredContext, count_contexts, generators, seeded_windows
+from eval.evaluation_settings import ReplyProtocol
+from eval.generation import draw_replies
 
 GREEDY, SAMPLED = Decoding(max_tokens=10), Decoding(1.0, 0.9, 10)
 
@@ -30,35 +34,105 @@ def responder(tiny_checkpoint: Checkpoint) -> Responder:
 
 
 def sample(responder: Responder, conversations: list[Conversation], decoding: Decoding = GREEDY, seed: int = 0):
-    return list(sample_responses(responder, conversations, 3, seed, decoding))
+    protocol: ReplyProtocol = "service" if decoding.candidates else "paper"
+    return list(draw_replies(responder, conversations, 3, seed, decoding, protocol))
 
 
 def test_every_context_of_at_least_one_utterance_once_in_order(responder, conversations):
     sampled = sample(responder, conversations)
     expected = [
-        Sampled(c.id, i, c.topic, c.utterances[max(0, i - 4) : i], c.utterances[i], ())
+        AnsweredContext(c.id, i, c.topic, c.utterances[max(0, i - 4) : i], c.utterances[i], ())
         for c in conversations
         for i in range(1, len(c.utterances))
     ]
-    assert [one._replace(responses=()) for one in sampled] == expected
+    assert [one._replace(replies=()) for one in sampled] == expected
     assert len(sampled) == count_contexts(conversations)
-    assert all(len(one.responses) == 3 and all(one.responses) for one in sampled)
+    assert all(len(one.replies) == 3 and all(one.replies) for one in sampled)
 
 
 def test_a_context_has_the_same_randomness_for_models_and_for_rows_without_one(responder, conversations):
     corpus = responder.encode(conversations)
-    of_models = generation.generators(corpus, generation.answered(corpus), 5)
+    of_models = generators(corpus, generation.answered_utterances(corpus), 5)
     of_rows = [rng for _, rng in seeded_windows(conversations, 5)]
     drawn = [[rng.integers(2**63) for rng in rngs] for rngs in (of_models, of_rows)]
     assert drawn[0] == drawn[1]
     assert len(set(drawn[0])) == len(drawn[0]) == count_contexts(conversations)
 
 
+def texts(replies: Sequence[Reply]) -> tuple[str, ...]:
+    return tuple(reply.text for reply in replies)
+
+
+@pytest.mark.parametrize("decoding", [SAMPLED, replace(SAMPLED, candidates=12), replace(GREEDY, candidates=4), GREEDY])
+@pytest.mark.parametrize("samples", [1, 5])
+def test_the_services_protocol_gives_the_replies_of_respond(responder, conversations, decoding, samples):
+    found = list(draw_replies(responder, conversations, samples, 7, decoding, "service"))
+    assert len(found) == count_contexts(conversations)
+    contexts = iter(found)
+    for index, conversation in enumerate(conversations):
+        for position in range(1, len(conversation.utterances)):
+            expected = responder.respond(
+                replace(conversation, utterances=conversation.utterances[:position]),
+                respond_as=conversation.utterances[position].speaker,
+                n=samples,
+                seed=(7, index, position),
+                decoding=decoding,
+            )
+            assert next(contexts).replies == texts(expected)
+
+
+def test_the_services_protocol_gives_the_replies_of_the_service(responder, conversations):
+    """Through the batcher, which decodes requests together, as the service does."""
+    conversation, decoding = conversations[0], replace(SAMPLED, candidates=12)
+    found = list(draw_replies(responder, [conversation], 4, 3, decoding, "service"))
+
+    async def answers() -> list[list[Reply]]:
+        with Batcher(responder) as batcher:
+            asked = (
+                Question(
+                    replace(conversation, utterances=conversation.utterances[:position]),
+                    conversation.utterances[position].speaker,
+                    4,
+                    (3, 0, position),
+                    decoding,
+                )
+                for position in range(1, len(conversation.utterances))
+            )
+            return await asyncio.gather(*map(batcher.respond, asked))
+
+    assert [one.replies for one in found] == list(map(texts, asyncio.run(answers())))
+
+
+def test_the_services_protocol_uses_the_word_filter(responder, conversations):
+    open_ = list(draw_replies(responder, conversations, 3, 0, SAMPLED, "service"))
+    refused = open_[0].replies[0]
+    responder.accepts = lambda text: text != refused
+    filtered = list(draw_replies(responder, conversations, 3, 0, SAMPLED, "service"))
+    assert all(refused not in one.replies for one in filtered)
+    assert any(refused in one.replies for one in open_)
+
+
+def test_a_context_without_a_readable_reply_gets_an_empty_one(responder, conversations):
+    responder.accepts = lambda _: False
+    for decoding in (GREEDY, replace(GREEDY, candidates=3)):
+        found = draw_replies(responder, conversations[:1], 3, 0, decoding, "service")
+        assert {one.replies for one in found} == {("",)}
+
+
+def test_the_paper_keeps_duplicate_draws_in_their_order(responder, conversations):
+    nothing_random = replace(GREEDY, prior_temperature=0.0)
+    found = draw_replies(responder, conversations, 3, 0, nothing_random, "paper")
+    assert all(len(one.replies) == 3 and len(set(one.replies)) == 1 for one in found)
+
+
 def test_replies_selected_from_candidates_are_distinct_draws(responder, conversations):
-    every = list(sample_responses(responder, conversations, 12, 0, SAMPLED))
+    # a third speaker who has yet to speak is unknown to the service, and known to the paper's protocol
+    conversations = [c for c in conversations if {u.speaker for u in c.utterances} <= {"A", "B"}]
+    assert conversations
+    every = list(draw_replies(responder, conversations, 12, 0, SAMPLED))
     for one, drawn in zip(sample(responder, conversations, replace(SAMPLED, candidates=12)), every, strict=True):
-        assert len(one.responses) == len(set(one.responses)) == min(3, len(set(drawn.responses)))
-        assert set(one.responses) <= set(drawn.responses)
+        assert len(one.replies) == len(set(one.replies)) == min(3, len(set(drawn.replies)))
+        assert set(one.replies) <= set(drawn.replies)
 
 
 @pytest.mark.parametrize("decoding", [GREEDY, SAMPLED, replace(SAMPLED, candidates=6)])
@@ -82,7 +156,7 @@ def test_many_samples_are_drawn_for_few_contexts_at_a_time(responder, conversati
         return [[Draw((6,), -1.0, 2)] * samples for _ in batch]
 
     monkeypatch.setattr(responder, "draw", draw)
-    sampled = list(sample_responses(responder, conversations * 4, samples, 0, GREEDY))
+    sampled = list(draw_replies(responder, conversations * 4, samples, 0, GREEDY))
     assert max(sizes) == largest
     assert sum(sizes) == len(sampled)
 
@@ -98,7 +172,7 @@ def test_a_sampling_that_is_given_up_stops(responder, conversations, monkeypatch
 
     monkeypatch.setattr(responder, "draw", counted)
     before = set(threading.enumerate())
-    replies = sample_responses(responder, conversations, 1, 0, GREEDY)
+    replies = draw_replies(responder, conversations, 1, 0, GREEDY)
     next(replies)
     replies.close()
     assert set(threading.enumerate()) <= before  # so that nothing more can be sampled
@@ -123,14 +197,14 @@ def test_the_seed_decides(responder, conversations):
     first = sample(responder, conversations, SAMPLED, seed=1)
     assert sample(responder, conversations, SAMPLED, seed=1) == first
     second = sample(responder, conversations, SAMPLED, seed=2)
-    same = sum(a.responses == b.responses for a, b in zip(first, second, strict=True))
+    same = sum(a.replies == b.replies for a, b in zip(first, second, strict=True))
     assert same < len(first) / 4
 
 
 def test_equal_contexts_of_two_conversations_get_draws_of_their_own(responder, conversations):
     twice = sample(responder, [conversations[0], conversations[0]], SAMPLED)
     half = len(twice) // 2
-    assert [one.responses for one in twice[:half]] != [one.responses for one in twice[half:]]
+    assert [one.replies for one in twice[:half]] != [one.replies for one in twice[half:]]
 
 
 def test_a_reply_is_drawn_from_the_prior_of_its_own_context(responder, conversations):
@@ -142,7 +216,7 @@ def test_a_reply_is_drawn_from_the_prior_of_its_own_context(responder, conversat
         alone = responder.encode([Conversation(**(_fields(until) | {"speakers": conversation.speakers}))])
         rng = np.random.default_rng((0, index, one.position))
         (draws,) = responder.draw(alone, np.array([one.position + 1]), [rng], 3, GREEDY)
-        assert tuple(responder.tokenizer.decode(draw.tokens) for draw in draws) == one.responses
+        assert tuple(responder.tokenizer.decode(draw.tokens) for draw in draws) == one.replies
 
 
 def _fields(conversation: Conversation) -> dict[str, object]:
@@ -164,4 +238,4 @@ def test_the_text_of_the_reference_is_not_seen(responder, conversations):
     changed = (*conversation.utterances[:-1], Utterance(last.speaker, "quite another text"))
     before = sample(responder, [conversation])[-1]
     after = sample(responder, [Conversation("c1", changed, conversation.topic, None, conversation.speakers)])[-1]
-    assert after.responses == before.responses
+    assert after.replies == before.replies

@@ -8,7 +8,7 @@ import pytest
 from dialog_cvae.data.vectors import WordVectors
 from dialog_cvae.types import Utterance
 from eval.baselines.people import LeftOut
-from eval.generation import Sampled
+from eval.contexts import AnsweredContext
 from eval.metrics.bleu import context_bleu
 from eval.metrics.diversity import corpus_diversity, label_entropy
 from eval.metrics.embedding import context_embedding
@@ -24,9 +24,11 @@ VECTORS = WordVectors(
 )
 
 
-def sampled(place: tuple[str, int], speakers: str, said: str, *replies: str) -> Sampled:
+def sampled(place: tuple[str, int], speakers: str, said: str, *replies: str) -> AnsweredContext:
     """A context of one utterance."""
-    return Sampled(place[0], place[1], None, (Utterance(speakers[0], "hm"),), Utterance(speakers[1], said), replies)
+    return AnsweredContext(
+        place[0], place[1], None, (Utterance(speakers[0], "hm"),), Utterance(speakers[1], said), replies
+    )
 
 
 CONTEXTS = [
@@ -46,7 +48,7 @@ REFERENCES = {("c", 1): row("i like cats", "no i like dogs"), ("d", 1): row("xyz
 def test_without_references_the_reference_is_what_was_said():
     scores = reply_scores(CONTEXTS, vectors=VECTORS)
     for index, one in enumerate(CONTEXTS):
-        context = [metric_tokens(text) for text in one.responses], [metric_tokens(one.reference.text)]
+        context = [metric_tokens(text) for text in one.replies], [metric_tokens(one.reference.text)]
         for smoothing, name in (("method7-3.4", "bleu_nltk_3.4.5"), ("method7-3.6", "bleu_nltk_3.6")):
             for n, score in enumerate(context_bleu(*context)[smoothing], start=1):
                 assert scores.columns[f"{name}_{n}.precision"][index] == score.precision
@@ -78,7 +80,7 @@ def test_corpus_values_are_means_over_contexts_that_have_a_score():
 
 def test_against_references_the_best_of_them_counts_and_gold_stands_beside():
     scores = reply_scores(CONTEXTS, references=REFERENCES)
-    replies = [metric_tokens(text) for text in CONTEXTS[0].responses]
+    replies = [metric_tokens(text) for text in CONTEXTS[0].replies]
     targets = [["i", "like", "cats"], ["no", "i", "like", "dogs"]]
     assert metric_context(CONTEXTS[0], REFERENCES) == (replies, targets)
     assert metric_context(CONTEXTS[1], REFERENCES)[1] == []

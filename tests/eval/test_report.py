@@ -1,14 +1,16 @@
 """The table of sampled replies, and the rule that chooses what it shows."""
 
 from dialog_cvae.types import Utterance
-from eval.generation import Sampled
+from eval.contexts import AnsweredContext
 from eval.report import RULE, chosen_contexts, comparison_table, sample_table, summary
 
 
-def sampled(conversation: str, position: int) -> Sampled:
+def sampled(conversation: str, position: int) -> AnsweredContext:
     context = tuple(Utterance("AB"[i % 2], f"said {i}") for i in range(position))
     reference = Utterance("AB"[position % 2], f"said {position}")
-    return Sampled(conversation, position, None if conversation == "c0" else "PETS", context, reference, ("yes", "no"))
+    return AnsweredContext(
+        conversation, position, None if conversation == "c0" else "PETS", context, reference, ("yes", "no")
+    )
 
 
 EVERYTHING = [sampled(f"c{number}", position) for number in range(6) for position in range(1, 6)]
@@ -34,8 +36,8 @@ def test_the_table_states_its_rule_and_edits_nothing() -> None:
     assert "1. yes\n2. no" in table
 
 
-def replying(*replies: str) -> list[Sampled]:
-    return [one._replace(responses=replies) for one in EVERYTHING]
+def replying(*replies: str) -> list[AnsweredContext]:
+    return [one._replace(replies=replies) for one in EVERYTHING]
 
 
 def test_models_stand_side_by_side_by_the_same_rule() -> None:

@@ -158,7 +158,7 @@ def test_yelp(run: Run) -> None:
     ("options", "complaint"),
     [
         (("toy", "--seed", 3), "seed: an experiment has several; give --seeds"),
-        (("toy", "--seeds", "0,0"), "seeds: each must stand there once"),
+        (("toy", "--seeds", "0,0"), "seeds: duplicate seed"),
         (("toy", "--train.dropout", 2), "train.dropout: Input should be less than 1"),
         (("toy", "--rows=a"), "rows: toy has no row 'a'; it has constant, monotonic, cyclical"),
         (("toy", "--no-fit"), "out: none of the 3 cells in"),

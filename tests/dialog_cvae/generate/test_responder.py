@@ -22,7 +22,7 @@ from dialog_cvae.errors import ConfigError
 from dialog_cvae.generate.decoding import Draw
 from dialog_cvae.generate.pool import Start
 from dialog_cvae.generate.replies import Replies
-from dialog_cvae.generate.responder import Responder, Response
+from dialog_cvae.generate.responder import Reply, Responder
 from dialog_cvae.model.build import build_model, weights_of
 from dialog_cvae.model.cvae import CVAE, TensorBatch
 from dialog_cvae.storage.checkpoint import Checkpoint, CheckpointConfig, Provenance
@@ -53,7 +53,7 @@ def without(checkpoint: Checkpoint, *names: str) -> Responder:
     return responder_of(replace(checkpoint, weights=weights))
 
 
-def assert_well_formed(replies: list[Response], n: int) -> None:
+def assert_well_formed(replies: list[Reply], n: int) -> None:
     assert len(replies) <= n
     assert len({normalised(reply.text) for reply in replies}) == len(replies)
     assert all(reply.text.strip() and reply.log_prob < 0 and reply.tokens >= 1 for reply in replies)
@@ -78,12 +78,12 @@ def test_the_replies_to_fewer_are_among_those_to_more(responder):
 
 @pytest.mark.parametrize(("n", "candidates", "draws"), [(1, 1, 1), (5, 40, 40), (5, 3, 5), (20, 20, 20)])
 def test_replies_are_selected_from_exactly_the_candidates(responder, n, candidates, draws, monkeypatch):
-    pool: list[Response] = []
+    pool: list[Reply] = []
     take = Replies.take
 
     def spied(replies: Replies, index: int, draw: Draw) -> None:
         take(replies, index, draw)
-        pool.append(Response(replies._text(draw), draw.log_prob, draw.length, draw.finished))
+        pool.append(Reply(replies._text(draw), draw.log_prob, draw.length, draw.finished))
 
     monkeypatch.setattr(Replies, "take", spied)
     decoding = replace(SAMPLED, candidates=candidates)

@@ -87,8 +87,8 @@ def test_the_scores_of_bleu_are_those_of_the_matrix_without_its_diagonal():
 
 def test_replies_of_people():
     rows = human_replies(ROWS, [TALK], 3, 0)
-    assert [(row.position, len(row.responses)) for row in rows] == [(1, 3), (2, 1), (3, 1)]
-    assert set(rows[0].responses) < set(TEXTS)
-    assert rows[2].responses == ("turn 3",)
+    assert [(row.position, len(row.replies)) for row in rows] == [(1, 3), (2, 1), (3, 1)]
+    assert set(rows[0].replies) < set(TEXTS)
+    assert rows[2].replies == ("turn 3",)
     assert human_replies(ROWS, [TALK], 3, 0) == rows
-    assert {human_replies(ROWS, [TALK], 1, seed)[0].responses for seed in range(40)} == {(text,) for text in TEXTS}
+    assert {human_replies(ROWS, [TALK], 1, seed)[0].replies for seed in range(40)} == {(text,) for text in TEXTS}

@@ -9,8 +9,7 @@ import pytest
 from dialog_cvae.data.readers import sample
 from dialog_cvae.types import Conversation, Utterance
 from eval.baselines.without_model import BASELINES, UNSURE, commonest, verbatim
-from eval.contexts import MAX_CONTEXT, windows
-from eval.generation import Sampled, answered_at
+from eval.contexts import MAX_CONTEXT, AnsweredContext, windows
 from eval.references.similarity import ContextIndex
 
 CORPUS = sample.read()
@@ -22,9 +21,9 @@ TEXTS = [utterance.text for conversation in TRAIN for utterance in conversation.
 @pytest.mark.parametrize("n", [1, 5, 12])
 def test_every_context_gets_as_many_replies_as_were_asked_for(name, n):
     rows = BASELINES[name](TRAIN, TEST, n, 0)
-    expected = [answered_at(*window, MAX_CONTEXT, ()) for window in windows(TEST)]
-    assert [row._replace(responses=()) for row in rows] == expected
-    assert {len(row.responses) for row in rows} == {n}
+    expected = [AnsweredContext.at(*window, MAX_CONTEXT, ()) for window in windows(TEST)]
+    assert [row._replace(replies=()) for row in rows] == expected
+    assert {len(row.replies) for row in rows} == {n}
 
 
 @pytest.mark.parametrize("name", BASELINES)
@@ -34,8 +33,8 @@ def test_a_row_never_sees_what_it_answers(name):
         Conversation(c.id, (*c.utterances[:-1], Utterance(c.utterances[-1].speaker, "secret")), c.topic) for c in TEST
     ]
     rows, blind = (BASELINES[name](TRAIN, conversations, 5, 3) for conversations in (TEST, muted))
-    assert [row.responses for row in rows] == [row.responses for row in blind]
-    said = {text for row in rows for text in row.responses}
+    assert [row.replies for row in rows] == [row.replies for row in blind]
+    said = {text for row in rows for text in row.replies}
     assert said <= {*TEXTS, UNSURE}
 
 
@@ -45,21 +44,21 @@ def test_random_utterances_are_drawn_evenly_and_follow_from_the_seed():
     assert draw(TRAIN, TEST, 5, 0) == rows != draw(TRAIN, TEST, 5, 1)
     assert draw(TRAIN, TEST[:3], 5, 0) == rows[: len(windows(TEST[:3]))]
     few = [Conversation("x", tuple(Utterance("A", text) for text in "abcd"))]
-    counts = Counter(text for row in draw(few, TEST * 30, 2, 0) for text in row.responses)
+    counts = Counter(text for row in draw(few, TEST * 30, 2, 0) for text in row.replies)
     assert all(count / counts.total() == pytest.approx(1 / 4, abs=0.02) for count in counts.values())
-    assert all(len(set(row.responses)) == 2 for row in draw(few, TEST, 2, 0))  # none twice
-    assert all(Counter(row.responses).most_common(1)[0][1] == 2 for row in draw(few, TEST, 6, 0))  # in turn
+    assert all(len(set(row.replies)) == 2 for row in draw(few, TEST, 2, 0))  # none twice
+    assert all(Counter(row.replies).most_common(1)[0][1] == 2 for row in draw(few, TEST, 6, 0))  # in turn
 
 
 def test_random_utterances_recur_as_often_as_they_were_said():
     """Of three utterances of a word two are drawn for one context: no utterance twice, its text all the same."""
     train = [Conversation("x", tuple(Utterance("A", text) for text in ("yeah", "yeah", "yeah", "no")))]
     rows = BASELINES["random utterances"](train, TEST * 30, 2, 0)
-    both = sum(row.responses == ("yeah", "yeah") for row in rows) / len(rows)
+    both = sum(row.replies == ("yeah", "yeah") for row in rows) / len(rows)
     assert both == pytest.approx(3 / 4 * 2 / 3, abs=0.03)
-    assert all(row.responses.count("no") <= 1 for row in rows)
+    assert all(row.replies.count("no") <= 1 for row in rows)
     assert all(
-        sorted(row.responses) == ["no", *["yeah"] * 3] for row in BASELINES["random utterances"](train, TEST, 4, 0)
+        sorted(row.replies) == ["no", *["yeah"] * 3] for row in BASELINES["random utterances"](train, TEST, 4, 0)
     )
 
 
@@ -68,10 +67,10 @@ def test_frequent_utterances():
     train = [Conversation("x", tuple(Utterance("A", text) for text in said))]
     assert commonest(said, 3) == ["yeah", "hm", "no"]  # three, three and two; "yeah" came first
     fixed = BASELINES["fixed backchannels"]
-    assert {row.responses for row in fixed(train, TEST, 3, 0)} == {("yeah", "hm", "no")}
-    assert {row.responses for row in fixed(train, TEST, 6, 0)} == {("yeah", "hm", "no", "well", "yeah", "hm")}
-    assert {row.responses for row in BASELINES["one reply"](train, TEST, 2, 0)} == {("yeah", "yeah")}
-    assert {row.responses for row in BASELINES[UNSURE](train, TEST, 2, 0)} == {("i'm not sure", "i'm not sure")}
+    assert {row.replies for row in fixed(train, TEST, 3, 0)} == {("yeah", "hm", "no")}
+    assert {row.replies for row in fixed(train, TEST, 6, 0)} == {("yeah", "hm", "no", "well", "yeah", "hm")}
+    assert {row.replies for row in BASELINES["one reply"](train, TEST, 2, 0)} == {("yeah", "yeah")}
+    assert {row.replies for row in BASELINES[UNSURE](train, TEST, 2, 0)} == {("i'm not sure", "i'm not sure")}
 
 
 @pytest.mark.parametrize(("name", "by_topic"), [("nearest neighbours", True), ("nearest, any topic", False)])
@@ -80,11 +79,14 @@ def test_retrieval_replies_with_what_the_neighbours_said(name, by_topic):
     rows = BASELINES[name](TRAIN, TEST, 5, 0)
     assert any(len(near) < 5 for near in found) is by_topic
     for row, near in zip(rows, found, strict=True):
-        assert list(row.responses[: len(near)]) == [one.window.reply.text for one in near]
+        assert list(row.replies[: len(near)]) == [one.window.reply.text for one in near]
 
 
 def test_the_share_said_before():
-    rows = [Sampled("c", 1, None, (), Utterance("A", "x"), replies) for replies in (("Yes.", "no"), ("oh well", "hm"))]
+    rows = [
+        AnsweredContext("c", 1, None, (), Utterance("A", "x"), replies)
+        for replies in (("Yes.", "no"), ("oh well", "hm"))
+    ]
     assert verbatim(rows, ["yes", "Oh, well", "what"]) == 0.5
     assert verbatim(BASELINES["random utterances"](TRAIN, TEST, 5, 0), TEXTS) == 1.0
     with pytest.raises(ValueError, match="at least 1 reply"):

@@ -241,7 +241,7 @@ def test_after_a_stop_while_fitting_the_same_command_continues(run, tmp_path, en
 @pytest.mark.slow
 def test_a_stop_while_evaluating_loses_nothing_that_was_found(run, table, engine, monkeypatch):
     shutil.rmtree(table / "cache")
-    model, seen = table3_evaluate.modelled, []
+    model, seen = table3_evaluate.evaluate_checkpoint, []
 
     def interrupted(*arguments: Any) -> Any:
         seen.append(arguments)
@@ -249,11 +249,11 @@ def test_a_stop_while_evaluating_loses_nothing_that_was_found(run, table, engine
             raise KeyboardInterrupt
         return model(*arguments)
 
-    monkeypatch.setattr(table3_evaluate, "modelled", interrupted)
+    monkeypatch.setattr(table3_evaluate, "evaluate_checkpoint", interrupted)
     outcome = run(*DIAGONAL)
     assert (outcome.status, outcome.error.splitlines()[-1]) == (130, "interrupted; the same command goes on")
     assert len(list((table / "cache").glob("model-*"))) == 3
-    monkeypatch.setattr(table3_evaluate, "modelled", model)
+    monkeypatch.setattr(table3_evaluate, "evaluate_checkpoint", model)
     assert run(*DIAGONAL).status == 0
 
 

@@ -1,0 +1,81 @@
+"""The replies of a checkpoint to the contexts of a corpus, cached.
+
+Open it to change what decides these replies. An edit of any module that this one imports, directly or not, draws them
+again; an edit of a metric does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from dialog_cvae.data.cache import Cache
+from dialog_cvae.generate.responder import Responder
+from dialog_cvae.types import Conversation
+from eval import evaluation_cache
+from eval.contexts import AnsweredContext, ReplySets, windows
+from eval.evaluation_cache import Texts
+from eval.evaluation_settings import Progress, Settings
+from eval.generation import draw_replies
+
+
+def cached_replies(
+    responder: Responder,
+    conversations: Sequence[Conversation],
+    settings: Settings,
+    cache: Cache,
+    origin: Mapping[str, Any],
+    progress: Progress,
+) -> ReplySets:
+    """Replies to every context, and those for DialogWAE's protocol if requested.
+
+    Args:
+        responder: the checkpoint's model.
+        conversations: the corpus.
+        settings: how replies are drawn, and how many.
+        cache: of earlier results.
+        origin: digests of the checkpoint and the conversations, seed and device.
+        progress: makes progress bars.
+    """
+    places = windows(conversations)
+
+    def drawn(samples: int) -> Texts:
+        def draw() -> Texts:
+            found: Texts = []
+            how = settings.seed, settings.decoding, settings.protocol
+            with progress(len(places), "sampling") as shown:
+                for one in draw_replies(responder, conversations, samples, *how):
+                    found.append(one.replies)
+                    shown.update()
+            return found
+
+        decided = {
+            "decoding": asdict(settings.decoding),
+            "protocol": settings.protocol,
+            "samples": samples,
+            "code": evaluation_cache.code(__name__),
+        }
+        return cache.get(evaluation_cache.REPLIES, {**origin, **decided}, draw)
+
+    counts = settings.sample_counts
+    texts = {count: drawn(count) for count in ({max(counts)} if _nested(settings) else set(counts))}
+
+    def answered(count: int) -> list[AnsweredContext]:
+        return [
+            AnsweredContext.at(place.conversation, place.position, responder.max_context, replies[:count])
+            for place, replies in zip(places, texts.get(count, texts[max(texts)]), strict=True)
+        ]
+
+    return ReplySets(*map(answered, counts))
+
+
+def _nested(settings: Settings) -> bool:
+    """Whether few replies are the first of many, so that drawing the many is enough.
+
+    By the paper's protocol they are if nothing but z is random; by the service's if all are selected from the same
+    candidates.
+    """
+    if settings.protocol == "paper":
+        return settings.decoding.temperature == 0
+    return settings.decoding.candidates >= max(settings.sample_counts)

@@ -1,0 +1,133 @@
+"""The command line of `python -m eval.dialog`: its options and its help.
+
+Open it to add an option.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from dialog_cvae.cli import Parser, real, whole
+from dialog_cvae.config import MAX_CANDIDATES, MAX_TEMPERATURE, MIN_TEMPERATURE
+from eval.latent.likelihood import MAX_DRAWS
+from eval.latent.model_scores import FEW, ON_ALL
+
+EXPLANATION = """\
+Draws replies to every context of a split, scores them, and writes DIR/responses.jsonl (one object for each context:
+conversation, position, topic, context, reference and its speaker, responses), DIR/metrics.json, DIR/contexts.npz (every
+score of every context, for tests of a difference) and, to read, DIR/samples.md with ten contexts chosen by a rule.
+
+  python -m eval.dialog runs/mine/best --data swda --split test --samples 5 --out runs/mine/test
+  python -m eval.dialog runs/mine/best --data mine.jsonl --temperature 0.8 --top-p 0.9 --out runs/mine/test
+  python -m eval.dialog runs/mine/best --references refs.json --single-reference --baselines --out runs/mine/test
+
+By default each context gets as many draws as the paper takes, duplicates included. With --own-decoding it gets the
+replies that the service would give: distinct ones, selected and ordered by the checkpoint's own decoding.
+
+ELBO, KL and reconstruction perplexity are over all utterances of the split, with one latent sample from the posterior;
+the figures that begin with paper_ are over the windows that the official loader uses, perplexity as a mean over its
+batches. The importance-weighted likelihood (iw_nll, nats for each utterance) is a tighter bound than the ELBO.
+BLEU-1..4, A-bow, E-bow and G-bow precision and recall are those of Zhao et al. (2017) over all contexts of at least one
+utterance, against the corpus's own reply or against those of --references: precision is the mean over replies of their
+best match, recall the mean over references of their best reply. BLEU is reported twice: with the smoothing of NLTK up
+to 3.4.5, as in the published tables, and with that of NLTK from 3.6 on. The embedding scores need word vectors that are
+not the model's.
+
+Results are cached in DIR/cache with digests of everything that decides them, code included: the same command again
+computes nothing.
+
+Departures from the official code: every utterance counts, while its loader leaves out the last one of each conversation
+and, for perplexity and KL, most of the rest; texts are compared and not token ids, so that a reference keeps its rare
+words and its full length; a context without a known word vector is left out and counted, while that code fails.
+"""
+
+
+def dialog_parser() -> argparse.ArgumentParser:
+    """The options of `python -m eval.dialog`."""
+    parser = Parser(
+        "python -m eval.dialog", description=EXPLANATION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("checkpoint", type=Path, help="checkpoint folder, such as runs/mine/best")
+    _add_corpus(parser)
+    parser.add_argument("--samples", type=whole(1, 1000), default=5, help="replies to each context (default 5)")
+    parser.add_argument("--seed", type=whole(0, 2**63 - 1), default=0, help="of everything drawn (default 0)")
+    _add_decoding(parser.add_argument_group("drawing of replies"))
+    _add_scores(parser)
+    parser.add_argument("--limit", type=whole(1, 10**9), help="only the first N conversations of the split")
+    parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write to")
+    return parser
+
+
+def _add_corpus(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--data", help="swda, zhao2017, sample or PATH.jsonl; default: what the checkpoint was fitted on"
+    )
+    parser.add_argument(
+        "--data-dir", type=Path, help="folder with the corpora, searched before $DIALOG_CVAE_DATA and the cache"
+    )
+    parser.add_argument("--style", choices=("zhao", "fluent", "verbatim"), help="of swda; default: the checkpoint's")
+    parser.add_argument("--split", choices=("train", "valid", "test"), default="test", help="default: test")
+
+
+def _add_decoding(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--own-decoding",
+        action="store_true",
+        help="draw replies as the service does, with the checkpoint's own decoding unless an option below changes it; "
+        "default: as the paper does, which keeps every draw",
+    )
+    group.add_argument(
+        "--temperature",
+        type=real(MIN_TEMPERATURE, MAX_TEMPERATURE, or_zero=True),
+        help="0 is greedy decoding (default), as in the paper; 1 samples from the model's distribution",
+    )
+    group.add_argument("--top-p", type=real(0.001, 1), help="nucleus sampling (default 1: off)")
+    group.add_argument("--max-tokens", type=whole(1, 1000), help="of a reply, </s> included (default 40)")
+    group.add_argument("--allow-unknown", action="store_true", default=None, help="let the unknown word be generated")
+    group.add_argument(
+        "--prior-temperature",
+        type=real(0, MAX_TEMPERATURE),
+        help="factor of the standard deviations of z (default 1; 0 takes the prior's mean)",
+    )
+    group.add_argument(
+        "--candidates",
+        type=whole(0, MAX_CANDIDATES),
+        help="draws from which the replies are selected, as the service does (default 0: replies are the draws)",
+    )
+
+
+def _add_scores(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--vectors",
+        help="word vectors: a GloVe or word2vec text file (.gz too), a name such as glove.6B.100d of a file in the "
+        "folder glove beside the corpora, or a gensim downloader name; default: the first file glove* in that folder; "
+        "without any, embedding scores are left out",
+    )
+    parser.add_argument(
+        "--references",
+        metavar="FILE",
+        help="several references for each context, as `python -m eval.references build` writes or Zhao et al. "
+        "published; none (default): the corpus's own reply",
+    )
+    parser.add_argument(
+        "--importance-samples",
+        type=whole(0, MAX_DRAWS),
+        default=5,
+        metavar="K",
+        help=f"draws of z for the importance-weighted likelihood: at most {ON_ALL} for every utterance and, if K is "
+        f"more, all K for {FEW} of them (default 5; 0: none)",
+    )
+    parser.add_argument(
+        "--single-reference",
+        action="store_true",
+        help="also score ten replies to each context by DialogWAE's protocol, against the corpus's own reply",
+    )
+    parser.add_argument(
+        "--baselines",
+        action="store_true",
+        help="also score replies without a model: random utterances, one reply, fixed replies, nearest neighbours, "
+        "and people if there are several references; and for all rows the entropy of dialog acts, if the corpus has "
+        "acts, and the share of replies that are training utterances word by word",
+    )
