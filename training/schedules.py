@@ -12,7 +12,7 @@ Source: Fu et al. 2019, "Cyclical Annealing Schedule: A Simple Approach to Mitig
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -190,7 +190,12 @@ _SHAPES: Mapping[Shape, Callable[[float], float]] = {
 }
 
 
-if __name__ == "__main__":
-    from training.schedule_plots import main
+def main(argv: Sequence[str] | None = None) -> None:
+    """Draw the schedules; see `training.schedule_plots`."""
+    from training import schedule_plots  # needs matplotlib
 
+    schedule_plots.main(argv)
+
+
+if __name__ == "__main__":
     main()
