@@ -21,7 +21,9 @@ from benchmarks.server_process import ServerProcess, run_server, wait_until
 
 SHORT = json.dumps({"context": ["you like cats"], "num_responses": 2, "max_tokens": 5, "seed": 1}).encode()
 LONG = json.dumps({"context": ["we hate rain"], "num_responses": 100, "max_tokens": 1000, "seed": 1}).encode()
+SHORT_TOKENS = 2 * 5  # replies x tokens, and as many rows decoded
 HEAD = b"POST /respond HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+ANSWERED = 'dialog_cvae_requests_total{method="POST",route="/respond",status="200"}'
 GONE = 'dialog_cvae_requests_total{method="POST",route="/respond",status="499"}'
 SETTINGS = {
     "THREADS": 1,
@@ -62,11 +64,21 @@ def rows_decoded(service: ServerProcess) -> float:
     return service.metrics()["dialog_cvae_batch_rows_sum"] - before
 
 
-def assert_idle(service: ServerProcess) -> None:
-    """Nothing waits and nothing is decoded: a short request costs no more than its own rows."""
-    own_rows = 2 * 5  # replies x tokens
-    wait_until(lambda: rows_decoded(service) == own_rows)
+def assert_idle(service: ServerProcess) -> int:
+    """Nothing waits and nothing is decoded: a short request costs no more than its own rows.
+
+    Returns:
+        The number of short requests that were answered until it was so.
+    """
+    rows: list[float] = []
+
+    def idle() -> bool:
+        rows.append(rows_decoded(service))
+        return rows[-1] == SHORT_TOKENS
+
+    wait_until(idle)
     assert service.metrics()["dialog_cvae_queue_depth"] == 0
+    return len(rows)
 
 
 def connect(service: ServerProcess) -> socket.socket:
@@ -134,9 +146,11 @@ def test_who_hangs_up_while_waiting_and_while_decoding_leaves_queue_and_batch(se
     for number, connection in enumerate(connections):
         reset(connection) if number % 2 else connection.close()
     wait_until(lambda: service.metrics().get(GONE, 0) == before.get(GONE, 0) + 8)
-    assert_idle(service)
-    # None of the 8 replies of 1000 steps was finished; the few tokens are of requests that look whether it is idle.
-    assert service.metrics()["dialog_cvae_tokens_total"] < before["dialog_cvae_tokens_total"] + 1000
+    checks = assert_idle(service)
+    after = service.metrics()
+    # None of the 8 long requests was answered; the short requests of the idle check are all that was.
+    assert after["dialog_cvae_tokens_total"] == before["dialog_cvae_tokens_total"] + checks * SHORT_TOKENS
+    assert after[ANSWERED] == before[ANSWERED] + checks
 
 
 @pytest.mark.parametrize("rounds", [3, pytest.param(100, marks=pytest.mark.slow)])
