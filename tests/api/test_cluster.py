@@ -32,7 +32,7 @@ MARK = "DIALOG_TEST_CLUSTER"  # a variable that tells the processes of a test fr
 ASKED = {"context": ["Do you have any pets?"], "topic": "PETS", "num_responses": 2, "seed": 7}
 
 
-def test_ray_is_told_of_scale_and_settings():
+def test_ray_receives_scale_and_settings():
     settings = Settings(checkpoint="somewhere/best", timeout_s=12, max_waiting=30)
     scale = cluster.Scale(min_replicas=2, max_replicas=6, target_requests=3.5, cpus=2, gpus=0.5)
     environment = {"PATH": "/bin", "DIALOG_CVAE_CHECKPOINT": "somewhere/best", "DIALOG_CVAE_MAX_TOKENS": "20"}
@@ -49,7 +49,7 @@ def test_ray_is_told_of_scale_and_settings():
     }
 
 
-def test_threads_that_were_chosen_stay():
+def test_a_chosen_number_of_threads_is_kept():
     told = cluster.options(cluster.Scale(cpus=0.5), Settings(checkpoint="x"), {"DIALOG_CVAE_THREADS": "3"})
     assert told["ray_actor_options"]["runtime_env"]["env_vars"]["DIALOG_CVAE_THREADS"] == "3"
     told = cluster.options(cluster.Scale(cpus=0.5), Settings(checkpoint="x"), {})
@@ -71,7 +71,7 @@ def test_threads_that_were_chosen_stay():
         (["--replicas", "3"], ["--replicas"]),
     ],
 )
-def test_a_wrong_option_is_one_line(monkeypatch, capsys, arguments, words):
+def test_an_invalid_option_is_one_line(monkeypatch, capsys, arguments, words):
     monkeypatch.setenv("DIALOG_CVAE_CHECKPOINT", "x")
     try:
         status = cluster.main(arguments)
@@ -92,7 +92,7 @@ def test_a_port_that_is_taken_is_refused(monkeypatch, capsys):
     assert capsys.readouterr().err.startswith(f"error: port: 127.0.0.1:{port} can't be listened on: ")
 
 
-def test_help_teaches(capsys):
+def test_help_shows_examples(capsys):
     with pytest.raises(SystemExit, match="0"):
         cluster.main(["--help"])
     text = capsys.readouterr().out
@@ -102,14 +102,14 @@ def test_help_teaches(capsys):
     assert max(len(line) for line in text.splitlines()) <= 120
 
 
-def test_ray_that_is_not_installed_is_named_with_its_extra(monkeypatch):
+def test_without_ray_the_error_names_the_extra(monkeypatch):
     monkeypatch.setenv("DIALOG_CVAE_CHECKPOINT", "x")
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ConfigError, match=r"Ray is not installed: pip install 'dialog-cvae\[cluster\]'$"):
         cluster.app(cluster.Scale())
 
 
-def test_a_request_is_handed_what_the_lifespan_yielded(make_stub):
+def test_a_request_gets_the_state_of_the_lifespan(make_stub):
     """As Ray Serve runs an application: a lifespan with state, and requests without."""
     application = create_app(lambda _: make_stub(), lambda: Settings(checkpoint="none"))
     application.add_middleware(cluster.LifespanState)
@@ -130,7 +130,7 @@ def test_a_request_is_handed_what_the_lifespan_yielded(make_stub):
     asyncio.run(scenario())
 
 
-def test_a_replica_that_is_not_ready_is_not_well():
+def test_a_replica_that_is_not_ready_fails_its_health_check():
     replica = cluster.Replica()
     replica.app = create_app(lambda _: pytest.fail("not started"), lambda: Settings(checkpoint="none"))
     with pytest.raises(RuntimeError, match="/health/ready answers 503"):
@@ -184,7 +184,7 @@ def started() -> Callable[..., Any]:
 
 
 @pytest.mark.slow
-def test_it_serves_on_ray_what_it_serves_alone(started, monkeypatch):
+def test_ray_gives_the_same_answers_as_one_process(started, monkeypatch):
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     with started(f"--port={port}", "--max-replicas=2", DIALOG_CVAE_CHECKPOINT=str(MODEL)) as process:
@@ -207,7 +207,7 @@ def test_it_serves_on_ray_what_it_serves_alone(started, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_checkpoint_that_cannot_be_opened_is_said_so(started, tmp_path):
+def test_a_missing_checkpoint_is_reported(started, tmp_path):
     with started(f"--port={free_port()}", DIALOG_CVAE_CHECKPOINT=str(tmp_path)) as process:
         assert process.wait(timeout=180) == 2
         line = process.stderr.read()
@@ -217,7 +217,7 @@ def test_a_checkpoint_that_cannot_be_opened_is_said_so(started, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_serve_file_starts_it_and_a_replica_that_dies_is_replaced(tmp_path):
+def test_a_serve_file_starts_the_service_and_a_killed_replica_is_replaced(tmp_path):
     pytest.importorskip("ray.serve", reason="needs Ray Serve: pip install 'dialog-cvae[cluster]'")
     port = free_port()
     application = {"name": "dialog-cvae", "import_path": "api.cluster:app", "route_prefix": "/"}

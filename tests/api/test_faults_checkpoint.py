@@ -92,18 +92,18 @@ def spoil(folder: Path, part: str, expected: list[Response], places: int) -> Non
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_a_byte_here_and_there(folder, part, expected):
+def test_some_changed_bytes(folder, part, expected):
     spoil(folder, part, expected, places=1 if part == CARD else 25)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("part", PARTS)
-def test_every_byte(folder, part, expected):
+def test_every_changed_byte(folder, part, expected):
     spoil(folder, part, expected, places=10**9)
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_a_part_that_is_gone_or_is_something_else(folder, part, expected, tmp_path):
+def test_a_part_that_is_missing_or_not_a_file(folder, part, expected, tmp_path):
     path = folder / part
     intact = path.read_bytes()
 
@@ -121,7 +121,7 @@ def test_a_part_that_is_gone_or_is_something_else(folder, part, expected, tmp_pa
         path.write_bytes(intact)
 
 
-def test_two_parts_that_change_places(folder, expected):
+def test_two_swapped_parts(folder, expected):
     contents = {part: (folder / part).read_bytes() for part in PARTS}
     for first, second in permutations(PARTS, 2):
         (folder / first).write_bytes(contents[second])
@@ -162,7 +162,7 @@ def spoil_graphs(folder: Path, cache: Path, expected: list[Response], places: in
 
 
 @pytest.mark.parametrize("places", [0, pytest.param(60, marks=pytest.mark.slow)])
-def test_cached_graphs_that_are_damaged_are_made_anew(tiny_folder, tmp_path, expected, places, monkeypatch):
+def test_damaged_cached_graphs_are_rebuilt(tiny_folder, tmp_path, expected, places, monkeypatch):
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     spoil_graphs(tiny_folder, tmp_path / "cache", expected, places)
 
@@ -188,7 +188,7 @@ def start(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
         pytest.param(WEIGHTS, ("--workers", "2"), marks=pytest.mark.slow),
     ],
 )
-def test_a_service_does_not_start_on_a_spoilt_checkpoint_and_names_the_part(folder, part, options):
+def test_a_service_does_not_start_with_a_damaged_checkpoint_and_names_the_part(folder, part, options):
     data = bytearray((folder / part).read_bytes())
     data[len(data) // 2] ^= 1
     (folder / part).write_bytes(data)

@@ -106,7 +106,7 @@ def drip(connections: list[socket.socket]) -> None:
                 connection.sendall(b" ")
 
 
-def test_others_are_answered_while_clients_dawdle(service):
+def test_slow_clients_do_not_delay_others(service):
     with ExitStack() as stack:
 
         def some(count: int) -> list[socket.socket]:
@@ -131,7 +131,7 @@ def test_others_are_answered_while_clients_dawdle(service):
         assert all(connection.fileno() > 0 for connection in idle)
 
 
-def test_who_hangs_up_while_waiting_and_while_decoding_leaves_queue_and_batch(service):
+def test_clients_that_hang_up_leave_queue_and_batch(service):
     before = service.metrics()
     connections = [connect(service) for _ in range(8)]
     for connection in connections:
@@ -154,7 +154,7 @@ def test_who_hangs_up_while_waiting_and_while_decoding_leaves_queue_and_batch(se
 
 
 @pytest.mark.parametrize("rounds", [3, pytest.param(100, marks=pytest.mark.slow)])
-def test_what_is_cut_off_anywhere_hurts_nobody(service, rounds):
+def test_requests_cut_off_anywhere_affect_no_one_else(service, rounds):
     """A request is cut off at a random place, or its answer is not waited for, and the connection ends in any way."""
     rng, whole = random.Random(7), request(SHORT)
     for _ in range(rounds):
@@ -171,7 +171,7 @@ def test_what_is_cut_off_anywhere_hurts_nobody(service, rounds):
         run_load(service.port, Load(1, [SHORT] * 2, 60))
 
 
-def test_half_an_answer_is_enough(service):
+def test_a_client_may_leave_after_half_an_answer(service):
     """Who stops reading in the middle of an answer that is larger than the sockets hold, and leaves."""
     for _ in range(3):
         with connect(service) as connection:
@@ -180,7 +180,7 @@ def test_half_an_answer_is_enough(service):
 
 
 @pytest.mark.slow
-def test_connections_that_use_up_all_descriptors_leave_room_again(endless_folder):
+def test_the_service_recovers_after_connections_use_up_all_descriptors(endless_folder):
     def few() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 

@@ -60,7 +60,7 @@ needs_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a 
 
 
 @needs_full
-def test_without_a_home_and_with_a_log_that_takes_nothing(tiny_folder, expected):
+def test_no_home_folder_and_a_log_that_fails(tiny_folder, expected):
     environment = NO_CACHE | {"HOME": "/dev/null/nowhere"}
     with run_server(tiny_folder, {}, environment=environment, before=to_a_full_disk) as service:
         for _ in range(3):
@@ -70,7 +70,7 @@ def test_without_a_home_and_with_a_log_that_takes_nothing(tiny_folder, expected)
 @pytest.mark.slow
 @pytest.mark.parametrize("before", [None, pytest.param(to_a_full_disk, marks=needs_full), no_file_grows])
 @pytest.mark.parametrize("place", ["home", "cache"])
-def test_where_no_file_can_grow_or_no_folder_be_made(tiny_folder, expected, tmp_path, before, place):
+def test_no_file_can_grow_or_no_folder_can_be_created(tiny_folder, expected, tmp_path, before, place):
     home = tmp_path / "home"
     home.mkdir()
     environment = NO_CACHE | {"HOME": str(home)}
@@ -97,7 +97,7 @@ def test_a_cache_on_a_full_disk(tiny_folder, expected, tmp_path, monkeypatch):
         check_cache_in(folder, tiny_folder, expected, monkeypatch)
 
 
-def test_a_cache_without_names_left(tiny_folder, expected, tmp_path, monkeypatch):
+def test_a_cache_without_free_inodes(tiny_folder, expected, tmp_path, monkeypatch):
     with mounted(tmp_path / "small", "nr_inodes=3") as folder:
         check_cache_in(folder, tiny_folder, expected, monkeypatch)
 
@@ -114,7 +114,7 @@ def fill(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_disk_that_fills_up_and_files_that_go_while_the_service_runs(tiny_folder, expected, tmp_path):
+def test_the_disk_fills_up_and_files_disappear_while_the_service_runs(tiny_folder, expected, tmp_path):
     with mounted(tmp_path / "small", "size=256k") as folder:
         copy, cache, log = folder / "tiny", folder / "cache", folder / "log"
         shutil.copytree(tiny_folder, copy)

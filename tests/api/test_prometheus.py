@@ -53,7 +53,7 @@ def test_requests_are_counted_by_route_method_and_status(client):
     assert dict(info)["licence"] == "CC BY 4.0"
 
 
-def test_what_the_model_reports():
+def test_measurements_of_the_model():
     metrics = Metrics(INFO)
     for depth in (3, 1):
         metrics.queued(depth)
@@ -71,7 +71,7 @@ def test_what_the_model_reports():
     assert found["dialog_cvae_model_info", tuple(sorted(INFO.items()))] == 1
 
 
-def test_two_services_in_one_process_count_apart():
+def test_two_services_in_one_process_count_separately():
     first, second = Metrics(INFO), Metrics(INFO)
     first.finished(3)
     assert samples(second.exposition().decode())["dialog_cvae_tokens_total", ()] == 0
@@ -90,7 +90,7 @@ print(metrics.exposition().decode())
 """
 
 
-def test_several_processes_tell_of_all(tmp_path):
+def test_each_of_several_processes_reports_the_sum(tmp_path):
     environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "new")}
     told = [
         subprocess.run(
@@ -110,7 +110,7 @@ def test_several_processes_tell_of_all(tmp_path):
     assert found["dialog_cvae_requests_total", labels] == 3
 
 
-def test_a_folder_that_is_none_is_refused(tmp_path, monkeypatch):
+def test_an_unusable_folder_is_refused(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path / "file"))
     with pytest.raises(ConfigError, match="PROMETHEUS_MULTIPROC_DIR"):

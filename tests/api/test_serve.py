@@ -23,7 +23,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     return calls
 
 
-def test_the_checkpoint_that_is_named_is_served(started: list[dict[str, Any]], tmp_path: Path) -> None:
+def test_the_named_checkpoint_is_served(started: list[dict[str, Any]], tmp_path: Path) -> None:
     options = ["--host", "0.0.0.0", "--port", "80", "--workers", "3", "--root-path", "/dialog"]
     assert serve.main([str(tmp_path), *options]) == 0
     expected = {"app": "api.app:app", "host": "0.0.0.0", "port": 80, "workers": 3, "root_path": "/dialog"}
@@ -31,7 +31,7 @@ def test_the_checkpoint_that_is_named_is_served(started: list[dict[str, Any]], t
     assert os.environ["DIALOG_CVAE_CHECKPOINT"] == str(tmp_path)
 
 
-def test_without_one_the_variable_counts(
+def test_without_an_argument_the_variable_names_the_checkpoint(
     started: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DIALOG_CVAE_CHECKPOINT", str(tmp_path))
@@ -44,7 +44,7 @@ def test_without_one_the_variable_counts(
     ("arguments", "words"),
     [([], "error: no checkpoint: give the folder of one"), (["nowhere"], "error: nowhere: there is no such folder\n")],
 )
-def test_without_a_checkpoint_it_says_what_to_give(
+def test_without_a_checkpoint_the_error_says_what_to_give(
     started: list[dict[str, Any]], arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert serve.main(arguments) == 2
