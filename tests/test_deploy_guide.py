@@ -1,4 +1,4 @@
-"""The operations page says what is so: settings, metrics, commands and files."""
+"""The operations page is true: its settings, metrics, commands and files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COMMANDS = [
 
 
 def settings_table() -> str:
-    """The table of settings as it should stand on the page."""
+    """The table of settings as the page must show it."""
     lines = ["| variable | default | what |", "|---|---|---|"]
     for name, field in Settings.model_fields.items():
         value = "" if field.is_required() or field.default is None or field.default == () else field.default

@@ -1,4 +1,4 @@
-"""The Kubernetes manifests: of the published schemas, consistent with each other and with the image."""
+"""The Kubernetes manifests conform to the published schemas, and agree with each other and with the image."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from api.settings import PREFIX, Settings
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "deploy" / "kubernetes"
 KUSTOMIZATION: dict[str, Any] = yaml.safe_load((FOLDER / "kustomization.yaml").read_text(encoding="utf-8"))
-VERSIONS = ("1.30", "1.37")  # the first with `sleep` before a stop, and the last whose schemas are at hand
+VERSIONS = ("1.30", "1.37")  # the first with `sleep` in preStop, and the last whose schemas are installed
 
 
 def loaded(name: str) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def test_all_selectors_match_the_same_pods():
 
 
 def test_the_pod_meets_the_restricted_standard():
-    """https://kubernetes.io/docs/concepts/security/pod-security-standards/, and a read-only root beside."""
+    """https://kubernetes.io/docs/concepts/security/pod-security-standards/, and a read-only root."""
     security = POD["securityContext"]
     assert security["runAsNonRoot"] is True
     assert security["seccompProfile"] == {"type": "RuntimeDefault"}

@@ -1,4 +1,4 @@
-"""Prometheus and Grafana: what they ask for is what the service exports."""
+"""Prometheus and Grafana use only metrics that the service exports."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"
 DASHBOARD = DEPLOY / "grafana" / "dashboards" / "dialog-cvae.json"
 REASONS = {"queue_full", "timeout", "too_large", "unauthorised", "invalid"}
-ADDED = {"job", "instance"}  # labels that Prometheus gives to what it reads
+ADDED = {"job", "instance"}  # labels that Prometheus adds
 INTERVAL = "$__rate_interval"  # Grafana's, not PromQL
 
 
@@ -50,7 +50,7 @@ def exported() -> dict[str, set[str]]:
     for family in text_string_to_metric_families(metrics.exposition().decode()):
         for sample in family.samples:
             labels[sample.name] |= set(sample.labels)
-    return dict(labels) | {"up": set()}  # Prometheus' own
+    return dict(labels) | {"up": set()}  # from Prometheus itself
 
 
 def parsed(expression: str) -> promql_parser.Expr:
@@ -138,7 +138,7 @@ def test_every_metric_has_a_panel(exported):
 def test_the_dashboard_is_well_formed():
     dashboard = document(DASHBOARD)
     assert dashboard["uid"] == "dialog-cvae"
-    assert "id" not in dashboard  # Grafana's to give
+    assert "id" not in dashboard  # Grafana assigns it
     assert dashboard["editable"] is False
     assert [panel["id"] for panel in PANELS] == list(range(1, len(PANELS) + 1))
     for panel in PANELS:

@@ -1,4 +1,4 @@
-"""Requests that decode together get the answers that they get alone; the queue is bounded and lets everyone go."""
+"""Batching does not change answers; the queue is bounded; cancelled and failed requests leave it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WORDS = ["we like cats", "they hate dogs now", "you see birds", "rain", "we hear
 
 
 class Noted:
-    """An observer that remembers."""
+    """Records all measurements."""
 
     def __init__(self) -> None:
         self.rows: list[int] = []
@@ -79,14 +79,14 @@ def test_requests_decoded_together_get_exactly_the_answers_they_get_alone(respon
     assert len(noted.tokens) == 24
     assert sum(noted.tokens) == sum(noted.rows)  # each row of a step is one token
     if max_rows == 1:
-        assert max(noted.rows) <= 14  # the largest request, or the second wave of another, alone
+        assert max(noted.rows) <= 14  # the largest request, or the second wave of another one, decoded alone
     if max_rows == 200:
         assert max(noted.rows) > 12 + 7  # several requests at once
     assert max(noted.depths) <= 24
 
 
 def test_a_request_with_duplicate_draws_gets_more_draws(responder: Responder):
-    """Cold draws from a narrow prior hardly differ, so that waves of them are needed."""
+    """At a low temperature and with a narrow prior, draws hardly differ: several waves are needed."""
     question = a_question(1, n=6, decoding=Decoding(max_tokens=3, prior_temperature=0.3), at=None)
 
     async def scenario() -> list[Response]:
@@ -97,7 +97,7 @@ def test_a_request_with_duplicate_draws_gets_more_draws(responder: Responder):
 
 
 class Gate:
-    """Holds the model before each step until it is opened; tells when somebody is held."""
+    """Stops the model before each step until `open` is set; `wait` returns once the model has stopped."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, responder: Responder) -> None:
         self.open, self.reached, step = threading.Event(), threading.Event(), responder.engine.step
@@ -165,7 +165,7 @@ def test_a_request_that_waits_too_long_is_refused_and_leaves_the_batch(
 
     run(scenario)
     assert len(noted.tokens) == 1
-    assert len(noted.rows) < 8 + 12  # of the first nothing was decoded beyond the step that was under way
+    assert len(noted.rows) < 8 + 12  # nothing of the first request was decoded after its current step
 
 
 def test_retry_after_grows_with_the_waiting_rows(responder: Responder, gate: Gate):

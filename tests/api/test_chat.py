@@ -1,4 +1,4 @@
-"""Talking in the terminal, from a pipe and as a person would."""
+"""The chat in the terminal, interactive and from a pipe."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dialog_cvae.errors import ConfigError
 
 
 class Echo:
-    """Proposes replies that tell what was asked."""
+    """Proposes replies that show the request."""
 
     def __init__(self) -> None:
         self.asked: list[dict[str, object]] = []
@@ -32,7 +32,7 @@ def echo() -> Echo:
 
 @pytest.fixture
 def talk(echo, monkeypatch, capsys):
-    """Hold a conversation: `talk("line", ..., interactive=False)` gives it, and what was shown."""
+    """Run a chat: `talk("line", ..., interactive=False)` returns the conversation and the output."""
 
     def run(*lines: str, interactive: bool = False, answer=echo, **options):
         monkeypatch.setattr(sys, "stdin", io.StringIO("".join(f"{line}\n" for line in lines)))

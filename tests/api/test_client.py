@@ -1,4 +1,4 @@
-"""The client: against the service itself, and against servers that answer oddly."""
+"""The client, with the service itself and with servers whose responses are unusual."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def of_service(serve, stub) -> Callable[..., Client]:
 
 @pytest.fixture
 def slept(monkeypatch) -> list[float]:
-    """Seconds that clients waited, without waiting."""
+    """The waits of clients in seconds; nothing really waits."""
     waits: list[float] = []
 
     async def sleep(seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""The service on Ray Serve: what Ray is told, and a real cluster on this machine."""
+"""The service on Ray Serve: the options that Ray receives, and a real cluster on this machine."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from dialog_cvae.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
 MODEL = ROOT / "models" / "swda"
-MARK = "DIALOG_TEST_CLUSTER"  # a variable that tells the processes of a test from those of others
+MARK = "DIALOG_TEST_CLUSTER"  # a variable that marks the processes of a test
 ASKED = {"context": ["Do you have any pets?"], "topic": "PETS", "num_responses": 2, "seed": 7}
 
 
@@ -75,7 +75,7 @@ def test_an_invalid_option_is_one_line(monkeypatch, capsys, arguments, words):
     monkeypatch.setenv("DIALOG_CVAE_CHECKPOINT", "x")
     try:
         status = cluster.main(arguments)
-    except SystemExit as error:  # argparse's own
+    except SystemExit as error:  # from argparse
         status = error.code
     assert status == 2
     line = capsys.readouterr().err
@@ -110,7 +110,7 @@ def test_without_ray_the_error_names_the_extra(monkeypatch):
 
 
 def test_a_request_gets_the_state_of_the_lifespan(make_stub):
-    """As Ray Serve runs an application: a lifespan with state, and requests without."""
+    """Ray Serve runs the lifespan with a state, and requests without it."""
     application = create_app(lambda _: make_stub(), lambda: Settings(checkpoint="none"))
     application.add_middleware(cluster.LifespanState)
 
@@ -147,7 +147,7 @@ def free_port() -> int:
 
 
 def get(url: str, body: dict[str, Any] | None = None) -> tuple[int, Any]:
-    """Status and JSON of an answer; Ray's own are plain text, None here."""
+    """Status and JSON of an answer; None for Ray's own answers, which are plain text."""
     headers = {"Content-Type": "application/json"}
     request = Request(url, None if body is None else json.dumps(body).encode(), headers)
     try:
@@ -160,7 +160,7 @@ def get(url: str, body: dict[str, Any] | None = None) -> tuple[int, Any]:
 
 @pytest.fixture
 def started() -> Callable[..., Any]:
-    """Run the command line as a person would; `started(*options, **environment)`."""
+    """Run the command in a process of its own: `started(*options, **environment)`."""
     pytest.importorskip("ray.serve", reason="needs Ray Serve: pip install 'dialog-cvae[cluster]'")
 
     @contextmanager
@@ -240,7 +240,7 @@ def test_a_serve_file_starts_the_service_and_a_killed_replica_is_replaced(tmp_pa
 
 
 def replicas(mark: Path) -> list[int]:
-    """Processes of the replicas that were started with this mark."""
+    """The replicas' processes that have this mark."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
@@ -251,7 +251,7 @@ def replicas(mark: Path) -> list[int]:
 
 
 def answered(port: int, process: subprocess.Popen[bytes], seconds: float = 180.0) -> bool:
-    """Whether the service at the port answers within some time; False as soon as the process has ended."""
+    """Whether the service at the port answers in time; False if the process ends first."""
     end = time.monotonic() + seconds
     while time.monotonic() < end and process.poll() is None:
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Checkpoints and cached graphs that a disk has spoilt: refused by name, or without any effect on a reply."""
+"""Damaged checkpoints and cached graphs: refused with the name of the part, or without effect on replies."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def folder(tmp_path: Path, tiny_folder: Path) -> Path:
 
 
 def judge(folder: Path, part: str, expected: list[Response]) -> bool:
-    """Whether the checkpoint is refused under the name of its part; if not, it must reply as the intact one does."""
+    """Whether the checkpoint is refused with the name of the part; if not, it must reply like the intact one."""
     message = ""
     try:
         found = replies(folder)
@@ -58,10 +58,10 @@ def judge(folder: Path, part: str, expected: list[Response]) -> bool:
 
 
 def damages(data: bytes, places: int) -> Iterator[bytes]:
-    """The content with one byte changed, left out, and cut off with all that follows, at so many places."""
+    """The content with one byte changed, one byte removed, and cut off, at each of several places."""
     rng = random.Random(len(data))
     for place in sorted(rng.sample(range(len(data)), min(len(data), places))):
-        # A bit, all bits, and white space, which a text may hold more or less of.
+        # One bit, all bits, and white space, which may not matter in a text.
         for other in {data[place] ^ (1 << rng.randrange(8)), data[place] ^ 0xFF, 0x20} - {data[place]}:
             yield data[:place] + bytes([other]) + data[place + 1 :]
         yield data[:place]
@@ -71,7 +71,7 @@ def damages(data: bytes, places: int) -> Iterator[bytes]:
 
 
 def content(data: bytes) -> object:
-    """What a configuration says; None if it is none."""
+    """The parsed configuration; None if it is invalid."""
     try:
         return json.loads(data)
     except ValueError:
@@ -84,7 +84,7 @@ def spoil(folder: Path, part: str, expected: list[Response], places: int) -> Non
     for damaged in damages(intact, places):
         path.write_bytes(damaged)
         refused = judge(folder, part, expected)
-        # Of the configuration, the values count and not how they are spelt; the card may say anything.
+        # Only the values of the configuration count, not their spelling; the model card may have any content.
         same = part == CARD or (part == CONFIG and content(damaged) == content(intact))
         assert refused != same, damaged
     path.write_bytes(intact)
@@ -125,7 +125,7 @@ def test_two_swapped_parts(folder, expected):
     contents = {part: (folder / part).read_bytes() for part in PARTS}
     for first, second in permutations(PARTS, 2):
         (folder / first).write_bytes(contents[second])
-        # One in the place of another, then both.
+        # One part in place of another, then both swapped.
         assert judge(folder, first, expected) != (first == CARD)
         (folder / second).write_bytes(contents[first])
         with pytest.raises(CheckpointError, match=f"{folder}/({first}|{second}): "):
@@ -193,7 +193,7 @@ def test_a_service_does_not_start_with_a_damaged_checkpoint_and_names_the_part(f
     data[len(data) // 2] ^= 1
     (folder / part).write_bytes(data)
     ended = start(folder, *options)
-    assert ended.returncode != 0 or options  # uvicorn's parent of several workers may end as if all was well
+    assert ended.returncode != 0 or options  # with several workers, uvicorn's parent process may end with 0
     lines = {line for line in ended.stderr.splitlines() if str(folder / part) in line}
     assert lines
     assert all("error: " in line for line in lines)

@@ -1,4 +1,4 @@
-"""Clients that are slow, leave things half said or hang up: the service goes on answering the others."""
+"""Clients that are slow, send half a request or hang up: the service still answers the others."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def running(endless_folder: Path) -> Iterator[ServerProcess]:
 
 @pytest.fixture
 def service(running: ServerProcess) -> Iterator[ServerProcess]:
-    """The service, which at the end holds no more connections than before and has nothing left to do."""
+    """The service; at the end of each test it has no more connections than before and nothing left to decode."""
     before = running.descriptors()
     yield running
     wait_until(lambda: running.descriptors() <= before)
@@ -58,17 +58,17 @@ def service(running: ServerProcess) -> Iterator[ServerProcess]:
 
 
 def rows_decoded(service: ServerProcess) -> float:
-    """Rows that the model decodes, all steps added up, while a short request is answered."""
+    """The number of rows decoded, summed over steps, while a short request is answered."""
     before = service.metrics()["dialog_cvae_batch_rows_sum"]
     assert run_load(service.port, Load(1, [SHORT], 60)).refused == []
     return service.metrics()["dialog_cvae_batch_rows_sum"] - before
 
 
 def assert_idle(service: ServerProcess) -> int:
-    """Nothing waits and nothing is decoded: a short request costs no more than its own rows.
+    """Wait until nothing else is decoded: a short request then costs exactly its own rows.
 
     Returns:
-        The number of short requests that were answered until it was so.
+        The number of short requests that this took.
     """
     rows: list[float] = []
 
@@ -90,13 +90,13 @@ def request(body: bytes, length: int | None = None) -> bytes:
 
 
 def reset(connection: socket.socket) -> None:
-    """Hang up without a goodbye, as a client does whose process dies with data unread."""
+    """Reset the connection, as the kernel does for a client that dies with unread data."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()
 
 
 def drip(connections: list[socket.socket]) -> None:
-    """Send a byte on each of the connections now and then, until the service has answered there."""
+    """Send single bytes on each connection until the service has answered on it."""
     unanswered = list(connections)
     while unanswered:
         answered = select.select(unanswered, [], [], 0.1)[0]
@@ -117,7 +117,7 @@ def test_slow_clients_do_not_delay_others(service):
             connection.sendall(HEAD)
         for connection in bodies:
             connection.sendall(request(b'{"context":', length=10_000))
-        for connection in deaf:  # asks and asks, and reads nothing
+        for connection in deaf:  # sends requests and reads no answer
             connection.settimeout(0.2)
             with pytest.raises(TimeoutError):
                 connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 200_000)
@@ -126,7 +126,7 @@ def test_slow_clients_do_not_delay_others(service):
         assert len(run_load(service.port, Load(2, [SHORT] * 50, 60)).seconds) == 50
         for connection in bodies:
             assert connection.recv(65536).startswith(b"HTTP/1.1 408 ")
-        # What nobody reads is not made in advance: it would have grown for as long as there were requests to answer.
+        # Answers that no client reads are not produced in advance, else memory would have grown with each request.
         assert service.resident_mib() < resident + 16
         assert all(connection.fileno() > 0 for connection in idle)
 
@@ -155,14 +155,14 @@ def test_clients_that_hang_up_leave_queue_and_batch(service):
 
 @pytest.mark.parametrize("rounds", [3, pytest.param(100, marks=pytest.mark.slow)])
 def test_requests_cut_off_anywhere_affect_no_one_else(service, rounds):
-    """A request is cut off at a random place, or its answer is not waited for, and the connection ends in any way."""
+    """Each request is cut off at a random place, or its client leaves early; connections end in various ways."""
     rng, whole = random.Random(7), request(SHORT)
     for _ in range(rounds):
         connections = [connect(service) for _ in range(12)]
         for connection in connections:
             connection.sendall(whole[: rng.randrange(len(whole) + 1)] if rng.random() < 0.8 else request(LONG))
         if rng.random() < 0.5:
-            service.metrics()  # once this is answered, the service has read what was sent
+            service.metrics()  # after this answer, the service has read what was sent
         for connection in connections:
             way = rng.randrange(3)
             if way == 0:
@@ -172,7 +172,7 @@ def test_requests_cut_off_anywhere_affect_no_one_else(service, rounds):
 
 
 def test_a_client_may_leave_after_half_an_answer(service):
-    """Who stops reading in the middle of an answer that is larger than the sockets hold, and leaves."""
+    """The answer is larger than the socket buffers; the client reads a part of it and leaves."""
     for _ in range(3):
         with connect(service) as connection:
             connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 30)

@@ -1,4 +1,4 @@
-"""A disk that is full, read-only or not there: the service starts and answers all the same."""
+"""A disk that is full, read-only or missing: the service still starts and answers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def answers(service: ServerProcess) -> list[str]:
 
 @contextmanager
 def mounted(folder: Path, options: str) -> Iterator[Path]:
-    """A file system of its own in memory; only root may mount one."""
+    """A separate file system in memory; only root may mount one."""
     folder.mkdir()
     mount = shutil.which("mount")
     if mount is None or subprocess.run([mount, "-t", "tmpfs", "-o", options, "tmpfs", folder], check=False).returncode:
@@ -47,12 +47,12 @@ def mounted(folder: Path, options: str) -> Iterator[Path]:
 
 
 def to_a_full_disk() -> None:
-    """Standard error goes where every write fails, in a process that is about to start."""
+    """Before a process starts: make every write to its standard error fail."""
     os.dup2(os.open("/dev/full", os.O_WRONLY), 2)
 
 
 def no_file_grows() -> None:
-    """Every write to a file fails, in a process that is about to start."""
+    """Before a process starts: make every write to a file fail."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
 
 
@@ -84,7 +84,7 @@ def test_no_file_can_grow_or_no_folder_can_be_created(tiny_folder, expected, tmp
 
 
 def check_cache_in(folder: Path, tiny_folder: Path, expected: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Loading from a checkpoint, with the cache in a folder, is not hindered by it and leaves nothing in it."""
+    """Loading a checkpoint works with this cache folder, and leaves nothing in it."""
     monkeypatch.setenv(CACHE_VARIABLE, str(folder / "cache"))
     conversation = Conversation("asked", (Utterance("A", SAID[0]), Utterance("B", SAID[1])))
     found = dialog_cvae.load(tiny_folder).respond(conversation, respond_as="A", n=4, seed=5)

@@ -1,4 +1,4 @@
-"""A real server on a real socket: who is slow, who hangs up, and how it ends."""
+"""A real server on a real socket: slow clients, clients that hang up, and shutdown."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_a_body_that_stops_halfway_gets_408(live, stub):
     served = live(stub, body_timeout_s=0.3)
     with served.connection() as connection:
         connection.sendall(request(GOOD[:5], length=len(GOOD)))
-        answer = received(connection)  # up to the end: the server hangs up
+        answer = received(connection)  # until the server closes the connection
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert b"/problems/body-too-slow" in answer
     assert b"0.3 seconds" in answer
@@ -112,7 +112,7 @@ def test_a_body_in_pieces_is_answered(live, stub):
         whole = request(GOOD)
         for place in range(0, len(whole), 7):
             connection.sendall(whole[place : place + 7])
-            served.metrics()  # once this is answered, the server has had its chance to read the piece
+            served.metrics()  # after this answer, the server has had the time to read the piece
         assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
 
 

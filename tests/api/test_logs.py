@@ -1,4 +1,4 @@
-"""Log lines, and what they must not hold."""
+"""Log lines, and what they must not contain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Diversity, the latent map, and what the service says of its model."""
+"""Diversity, the latent map, GET /model, and the page."""
 
 from __future__ import annotations
 

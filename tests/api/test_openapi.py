@@ -1,4 +1,4 @@
-"""The document that clients are made from says exactly what the service does."""
+"""The OpenAPI document describes exactly what the service does."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def pattern_holds(codes: Iterable[int]) -> None:
             return False
 
     for code in codes:
-        if not 0xD800 <= code < 0xE000:  # surrogates, which no valid JSON holds
+        if not 0xD800 <= code < 0xE000:  # surrogates, which valid JSON can't contain
             assert accepted(chr(code)) is bool(pattern.search(chr(code))), hex(code)
     for text in ("", " \t", "a\x00", "\x00a", " a ", "\u200b\n", "\n.\n", "a\u0085"):
         assert accepted(text) is bool(pattern.search(text)), text
@@ -94,11 +94,11 @@ def test_the_pattern_of_readable_text_agrees_with_the_validator_for_every_charac
 
 
 def fuzz(client: TestClient, examples: int) -> int:
-    """Hold answers to cases that the document allows, and to others, against all of schemathesis' checks."""
+    """Send requests that the document allows, and others, and apply all checks of schemathesis to the answers."""
     schema = schemathesis.openapi.from_dict(client.get("/openapi.json").json())
     asked = 0
     for found in schema.get_all_operations():
-        # What has no body and no parameter can't be asked wrongly.
+        # Without body and parameters, no request is invalid.
         for mode in GenerationMode if found.ok().body else [GenerationMode.POSITIVE]:
             strategy = found.ok().as_strategy(generation_mode=mode)
 
@@ -122,7 +122,7 @@ def fuzz(client: TestClient, examples: int) -> int:
                 try:
                     answer = client.request(**{name: value for name, value in sent.items() if name != "cookies"})
                 except UnicodeEncodeError:
-                    hypothesis.reject()  # a header that HTTP can't carry
+                    hypothesis.reject()  # a header that HTTP can't transport
                 case.validate_response(answer)
 
             ask()

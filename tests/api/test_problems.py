@@ -1,4 +1,4 @@
-"""Every refusal and failure as a problem document, with its request's id."""
+"""Every refusal and failure is a problem document with its request's id."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ JSON = {"Content-Type": "application/json"}
 
 
 def problem(answer, status: int, kind: str) -> dict[str, object]:
-    """The document, after a check of what RFC 9457 and we promise of each."""
+    """The document, after checks of RFC 9457 and of this service's own rules."""
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.headers["x-content-type-options"] == "nosniff"

@@ -1,4 +1,4 @@
-"""Figures for Prometheus, of one process and of several."""
+"""Metrics for Prometheus, of one process and of several."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_each_of_several_processes_reports_the_sum(tmp_path):
         for depth, end in (("2", "stay"), ("40", "close"), ("5", "stay"))
     ]
     found = samples(told[-1])
-    assert found["dialog_cvae_queue_depth", ()] == 5  # of those that ended nothing waits any more
+    assert found["dialog_cvae_queue_depth", ()] == 5  # processes that have ended count no more
     assert found["dialog_cvae_batch_rows_sum", ()] == 24
     labels = (("method", "POST"), ("route", "/respond"), ("status", "200"))
     assert found["dialog_cvae_requests_total", labels] == 3
@@ -141,4 +141,4 @@ def test_the_queue_of_a_process_that_was_killed_is_not_counted(tmp_path):
         found = samples(living.communicate("")[0])
     assert both == 2
     assert found["dialog_cvae_queue_depth", ()] == 4
-    assert found["dialog_cvae_batch_rows_sum", ()] == 16  # what was done stays done
+    assert found["dialog_cvae_batch_rows_sum", ()] == 16  # counters of a killed process stay

@@ -1,4 +1,4 @@
-"""The service around a real checkpoint: small and untrained, because what is tested is the way, not the wit."""
+"""The service with a real checkpoint, small and untrained: the quality of replies does not matter here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a malformed request gets: 422 that names field, limit and value, and never a 500."""
+"""Malformed requests get 422 with field, limit and value, and never 500."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ JSON = {"Content-Type": "application/json"}
 
 
 def refusals(answer) -> dict[tuple[str | int, ...], str]:
-    """Messages by field, after a check of the shape that clients rely on."""
+    """Messages by field, after a check of the form that clients rely on."""
     assert answer.status_code == 422, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     problem = answer.json()

@@ -1,4 +1,4 @@
-"""What a well-formed request gets."""
+"""Answers to valid requests."""
 
 from __future__ import annotations
 

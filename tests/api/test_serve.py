@@ -1,4 +1,4 @@
-"""`dialog-cvae serve`: what it gives uvicorn, and what it refuses."""
+"""`dialog-cvae serve`: the arguments that uvicorn receives, and refusals."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from api.settings import PREFIX, Settings
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """What uvicorn was started with; no server is."""
+    """The arguments of each call of uvicorn, which starts no server here."""
     calls: list[dict[str, Any]] = []
     for name in Settings.model_fields:
-        monkeypatch.setenv(f"{PREFIX}{name.upper()}", "")  # so that what a command sets is undone
+        monkeypatch.setenv(f"{PREFIX}{name.upper()}", "")  # so that variables which a command sets are removed again
     monkeypatch.setattr(uvicorn, "run", lambda app, **options: calls.append({"app": app, **options}))
     return calls
 

@@ -1,4 +1,4 @@
-"""Starting, health, waiting, and the service's description of itself."""
+"""Startup, health, timeouts and settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The filter of words."""
+"""The word filter: files, matches, and its use by the service."""
 
 from __future__ import annotations
 

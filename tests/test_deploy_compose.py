@@ -1,4 +1,4 @@
-"""The compose file and the images: checked as far as that goes without a container engine."""
+"""The compose file and the images: checks that need no container engine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import yaml
 
 from api.settings import PREFIX, Settings
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 COMPOSE = ROOT / "docker-compose.yml"
 SERVICES = ("api", "train", "prometheus", "grafana")
 STAGE = re.compile(r"^FROM (?P<base>\S+) AS (?P<name>\S+)$", flags=re.MULTILINE)
@@ -44,12 +44,12 @@ def seconds(duration: str) -> int:
 
 
 def default(value: str) -> str:
-    """The value where none of its variables is set."""
+    """The value if none of its variables is set."""
     return re.sub(r"\$\{\w+:-(.*?)\}", r"\1", value)
 
 
 def complaint(path: Path) -> str:
-    """What the Compose specification's JSON schema, as check-jsonschema ships it, says of a file."""
+    """The errors in a file by the JSON schema of the Compose specification, as check-jsonschema ships it."""
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", "-o", "json"]
     result = subprocess.run([*command, str(path)], capture_output=True, text=True, check=False)
     assert result.stdout, result.stderr
@@ -127,7 +127,7 @@ def test_the_image_and_the_compose_file_have_the_same_health_check(compose, stag
 
 
 def mounted(compose: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Service, source and the rest of each of its volumes."""
+    """Service, source and target of each volume."""
     for name, service in compose["services"].items():
         for volume in service.get("volumes", []):
             source, _, rest = default(volume).partition(":")
