@@ -132,7 +132,7 @@ class Batcher:
             timeout_s: seconds to wait for the replies; None means no limit.
 
         Raises:
-            Busy: the queue is full, the time is over, or the service is shutting down.
+            Busy: the queue is full, `timeout_s` has passed, or the service is shutting down.
             ConfigError: the question is invalid; see `Responder.check`.
         """
         self._responder.check(question)

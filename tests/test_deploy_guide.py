@@ -37,8 +37,8 @@ def settings_table() -> str:
 
 
 def test_the_table_of_settings_matches_the_service():
-    (stands,) = re.findall(r"<!-- settings -->\n(.*?)\n?<!-- end of settings -->", TEXT, flags=re.DOTALL)
-    assert stands.strip() == settings_table(), f"the table in {PAGE.name} should be\n{settings_table()}"
+    (shown,) = re.findall(r"<!-- settings -->\n(.*?)\n?<!-- end of settings -->", TEXT, flags=re.DOTALL)
+    assert shown.strip() == settings_table(), f"the table in {PAGE.name} should be\n{settings_table()}"
 
 
 def test_every_named_variable_and_file_exists():

@@ -160,7 +160,7 @@ function pick(card) {
   const candidate = shown?.candidates[card];
   if (!candidate) return;
   say(candidate.text, true);
-  const typing = matchMedia("(pointer: coarse)").matches ? $("replies-title") : draft; // so that no on-screen keyboard covers the replies
+  const typing = matchMedia("(pointer: coarse)").matches ? $("replies-title") : draft; // no keyboard on top of the replies
   typing.focus({ preventScroll: true });
 }
 

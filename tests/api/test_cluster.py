@@ -36,11 +36,11 @@ def test_ray_receives_scale_and_settings():
     settings = Settings(checkpoint="somewhere/best", timeout_s=12, max_waiting=30)
     scale = cluster.Scale(min_replicas=2, max_replicas=6, target_requests=3.5, cpus=2, gpus=0.5)
     environment = {"PATH": "/bin", "DIALOG_CVAE_CHECKPOINT": "somewhere/best", "DIALOG_CVAE_MAX_TOKENS": "20"}
-    told = cluster.options(scale, settings, environment)
-    assert told["autoscaling_config"] == {"min_replicas": 2, "max_replicas": 6, "target_ongoing_requests": 3.5}
-    assert told["graceful_shutdown_timeout_s"] > 12
-    assert told["max_ongoing_requests"] > 30
-    actor = told["ray_actor_options"]
+    found = cluster.options(scale, settings, environment)
+    assert found["autoscaling_config"] == {"min_replicas": 2, "max_replicas": 6, "target_ongoing_requests": 3.5}
+    assert found["graceful_shutdown_timeout_s"] > 12
+    assert found["max_ongoing_requests"] > 30
+    actor = found["ray_actor_options"]
     assert (actor["num_cpus"], actor["num_gpus"]) == (2, 0.5)
     assert actor["runtime_env"]["env_vars"] == {
         "DIALOG_CVAE_CHECKPOINT": str(Path("somewhere/best").absolute()),
@@ -50,10 +50,10 @@ def test_ray_receives_scale_and_settings():
 
 
 def test_a_chosen_number_of_threads_is_kept():
-    told = cluster.options(cluster.Scale(cpus=0.5), Settings(checkpoint="x"), {"DIALOG_CVAE_THREADS": "3"})
-    assert told["ray_actor_options"]["runtime_env"]["env_vars"]["DIALOG_CVAE_THREADS"] == "3"
-    told = cluster.options(cluster.Scale(cpus=0.5), Settings(checkpoint="x"), {})
-    assert told["ray_actor_options"]["runtime_env"]["env_vars"]["DIALOG_CVAE_THREADS"] == "1"
+    found = cluster.options(cluster.Scale(cpus=0.5), Settings(checkpoint="x"), {"DIALOG_CVAE_THREADS": "3"})
+    assert found["ray_actor_options"]["runtime_env"]["env_vars"]["DIALOG_CVAE_THREADS"] == "3"
+    found = cluster.options(cluster.Scale(cpus=0.5), Settings(checkpoint="x"), {})
+    assert found["ray_actor_options"]["runtime_env"]["env_vars"]["DIALOG_CVAE_THREADS"] == "1"
 
 
 @pytest.mark.parametrize(
@@ -116,11 +116,11 @@ def test_a_request_gets_the_state_of_the_lifespan(make_stub):
 
     async def scenario() -> None:
         events: asyncio.Queue[dict[str, str]] = asyncio.Queue()
-        told: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        sent: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}
-        lifespan = asyncio.ensure_future(application(scope, events.get, told.put))
+        lifespan = asyncio.ensure_future(application(scope, events.get, sent.put))
         await events.put({"type": "lifespan.startup"})
-        assert (await told.get())["type"] == "lifespan.startup.complete"
+        assert (await sent.get())["type"] == "lifespan.startup.complete"
         replica = cluster.Replica()
         replica.app = application
         await replica.check_health()

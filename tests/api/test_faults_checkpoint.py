@@ -145,7 +145,7 @@ def spoil_graphs(folder: Path, cache: Path, expected: list[Response], places: in
     def check(damage: Callable[[], object]) -> None:
         damage()
         assert replies(folder) == expected
-        assert {path: path.read_bytes() for path in sorted(entry.iterdir())} == intact, "it was not made anew"
+        assert {path: path.read_bytes() for path in sorted(entry.iterdir())} == intact, "it was not rebuilt"
         assert [path.name for path in cache.iterdir()] == [entry.name]
 
     for path, data in intact.items():

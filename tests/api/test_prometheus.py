@@ -92,7 +92,7 @@ print(metrics.exposition().decode())
 
 def test_each_of_several_processes_reports_the_sum(tmp_path):
     environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "new")}
-    told = [
+    reported = [
         subprocess.run(
             [sys.executable, "-c", PROCESS, depth, end],
             env=environment,
@@ -103,7 +103,7 @@ def test_each_of_several_processes_reports_the_sum(tmp_path):
         ).stdout
         for depth, end in (("2", "stay"), ("40", "close"), ("5", "stay"))
     ]
-    found = samples(told[-1])
+    found = samples(reported[-1])
     assert found["dialog_cvae_queue_depth", ()] == 5  # processes that have ended count no more
     assert found["dialog_cvae_batch_rows_sum", ()] == 24
     labels = (("method", "POST"), ("route", "/respond"), ("status", "200"))
