@@ -77,34 +77,12 @@ def create_app(
         load: opens the model; called when the server starts.
         settings: reads the settings; called when the server starts.
     """
-
-    @asynccontextmanager
-    async def lifespan(started: FastAPI) -> AsyncIterator[State]:
-        chosen = settings()
-        logs.configure(chosen.log_format, chosen.log_text)
-        logs.event("configuration", **effective(chosen))
-        for line in unknown_variables():
-            logs.event(line, logging.WARNING)
-        keys = read_keys(chosen)
-        accepts = None if chosen.blocked_words is None else read_filter(chosen.blocked_words)
-        responder = await asyncio.to_thread(load, chosen)
-        responder.accepts = accepts
-        metrics = Metrics(_labels(responder, chosen))
-        with Batcher(responder, max_waiting=chosen.max_waiting, max_rows=chosen.max_rows, metrics=metrics) as batcher:
-            service = Service(responder, batcher, chosen)
-            await service.warm_up()
-            openapi.install(started, chosen, responder.topics, bool(keys))
-            logs.event("ready", model=responder.name, licence=service.licence)
-            yield {"service": service, "keys": keys, "metrics": metrics}
-            logs.event("finishing")
-        metrics.close()
-
     application = FastAPI(
         title="Dialog responses",
         summary="Diverse responses to a conversation, drawn from a conditional VAE",
         description=DESCRIPTION,
         version=version("dialog-cvae"),
-        lifespan=lifespan,
+        lifespan=lambda started: _lifespan(started, load, settings()),
         redirect_slashes=False,
         docs_url=None,  # FastAPI's pages load their scripts from another host
         redoc_url=None,
@@ -118,6 +96,33 @@ def create_app(
     for middleware in (BodyLimit, FullQueue, KeyGuard, Failsafe, Cors, RequestLog, StartupLine):
         application.add_middleware(middleware)
     return application
+
+
+@asynccontextmanager
+async def _lifespan(
+    application: FastAPI, load: Callable[[Settings], Responder], settings: Settings
+) -> AsyncIterator[State]:
+    """Everything between the start of the server and its end."""
+    # Log the settings, and read the files that they name before the model: that takes longer.
+    logs.configure(settings.log_format, settings.log_text)
+    logs.event("configuration", **effective(settings))
+    for line in unknown_variables():
+        logs.event(line, logging.WARNING)
+    keys = read_keys(settings)
+    accepts = None if settings.blocked_words is None else read_filter(settings.blocked_words)
+    # Open the model.
+    responder = await asyncio.to_thread(load, settings)
+    responder.accepts = accepts
+    metrics = Metrics(_labels(responder, settings))
+    # Serve until the server shuts down.
+    with Batcher(responder, max_waiting=settings.max_waiting, max_rows=settings.max_rows, metrics=metrics) as batcher:
+        service = Service(responder, batcher, settings)
+        await service.warm_up()
+        openapi.install(application, settings, responder.topics, bool(keys))
+        logs.event("ready", model=responder.name, licence=service.licence)
+        yield {"service": service, "keys": keys, "metrics": metrics}
+        logs.event("finishing")
+    metrics.close()
 
 
 def _labels(responder: Responder, settings: Settings) -> dict[str, str]:

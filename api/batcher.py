@@ -54,7 +54,7 @@ class BatchMetrics(Protocol):
         ...
 
     def finished(self, tokens: int) -> None:
-        """A request was answered after so many tokens were decoded for it."""
+        """A request is complete; this many tokens were decoded for it."""
         ...
 
 
@@ -132,7 +132,7 @@ class Batcher:
             timeout_s: seconds to wait for the replies; None means no limit.
 
         Raises:
-            Busy: the queue is full, the time is over, or the service is shutting down.
+            Busy: the queue is full, `timeout_s` has passed, or the service is shutting down.
             ConfigError: the question is invalid; see `Responder.check`.
         """
         self._responder.check(question)
@@ -229,8 +229,8 @@ class Batcher:
         # Answer the requests that are complete.
         for job in [job for job in self._working if job.replies is not None and job.replies.complete]:
             self._working.remove(job)
+            self._metrics.finished(job.tokens)  # first: a client that has its answer finds it counted
             job.succeed()
-            self._metrics.finished(job.tokens)
         self._measure(len(finished), ended - began)
 
     def _remove_cancelled(self, pool: Pool[tuple[Replies, int]]) -> None:

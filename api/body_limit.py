@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import Refusal
 
-# The rest of the body could not be told from the next request, so the connection is closed.
+# The connection is closed, because the rest of the body would be read as the next request.
 _CLOSE = {"Connection": "close"}
 
 

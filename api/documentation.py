@@ -28,7 +28,7 @@ async def page() -> Response:
 
 @router.get("/docs/{name}")
 async def file(name: str) -> Response:
-    """A file that the page is made of."""
+    """A file of the page."""
     if name not in SERVED:
         raise HTTPException(404)
     return FileResponse(FOLDER / name, headers={**HEADERS, "Cache-Control": "max-age=3600"})
@@ -36,5 +36,5 @@ async def file(name: str) -> Response:
 
 @router.get("/redoc")
 async def former_page() -> Response:
-    """Another page of the same content was here; it loaded its scripts from the internet."""
+    """A redirect from the address of an earlier documentation page."""
     return RedirectResponse("docs")

@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 f"no checkpoint: give the folder of one, such as runs/mine/best, or set {VARIABLE}; a checkout of the "
                 "project has one in models/swda, the installed package has none"
             )
-        read_settings()  # an invalid setting ends every worker: say it once, here
+        read_settings()  # an invalid setting would end every worker; here it is reported once
         uvicorn.run("api.app:app", host=given.host, port=given.port, workers=given.workers, root_path=given.root_path)
         return 0
 

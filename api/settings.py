@@ -18,12 +18,8 @@ from dialog_cvae.errors import ConfigError
 
 PREFIX = "DIALOG_CVAE_"
 OTHERS = {PREFIX + name for name in ("DATA", "CACHE", "API_KEY")}  # not the service's: corpora, caches, clients
-SPELLED_OUT = (
-    "temperature",
-    "top_p",
-    "prior_temperature",
-    "candidates",
-)  # the decoding options that can be set one by one
+# The decoding options that can be set one by one.
+SPELLED_OUT = ("temperature", "top_p", "prior_temperature", "candidates")
 _ORIGIN = re.compile(r"https?://[a-z0-9.\-\[\]:]+")
 
 

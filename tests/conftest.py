@@ -1,4 +1,4 @@
-"""What several tests share: tiny conversations, a tiny model of them, and where real data is."""
+"""Shared by all tests: tiny conversations, a tiny model of them, and the folder of real data."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def make_conversations(count: int = 6, seed: int = 0) -> list[Conversation]:
 
 @pytest.fixture(scope="session", autouse=True)
 def corpus_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder for encoded corpora that is not the user's."""
+    """A temporary folder for encoded corpora, so that tests leave the user's alone."""
     folder = tmp_path_factory.mktemp("corpora")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(CACHE_VARIABLE, str(folder))
@@ -94,7 +94,7 @@ TINY = ModelConfig(
 
 
 def make_model(config: ModelConfig, tokenizer: Tokenizer) -> CVAE:
-    """Weights large enough that a mistake shows."""
+    """A model with random weights, large enough that mistakes change its output."""
     torch.manual_seed(0)
     model = CVAE(config, len(tokenizer), len(TOPICS))
     with torch.no_grad():
@@ -104,7 +104,7 @@ def make_model(config: ModelConfig, tokenizer: Tokenizer) -> CVAE:
 
 
 def make_checkpoint(model: CVAE, tokenizer: Tokenizer) -> Checkpoint:
-    """A model as training would keep it."""
+    """A checkpoint as training would save it."""
     config = CheckpointConfig(
         model=model.config,
         vocab_size=len(tokenizer),
@@ -131,7 +131,7 @@ def tiny_checkpoint(tiny_model: CVAE, tokenizer: Tokenizer) -> Checkpoint:
 
 @pytest.fixture(scope="session")
 def tiny_folder(tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny checkpoint on the disk, for processes that only read it."""
+    """The folder of the tiny checkpoint, for tests that only read it."""
     folder = tmp_path_factory.mktemp("checkpoint") / "tiny"
     make_checkpoint(make_model(TINY, tokenizer), tokenizer).save(folder)
     return folder
@@ -150,7 +150,7 @@ def endless_folder(tiny_folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def data_folder() -> Path:
-    """The folder of real corpora; skips where there is none."""
+    """The folder of real corpora; skips if none is set."""
     folder = os.environ.get("DIALOG_CVAE_DATA")
     if not folder:
         pytest.skip("needs real corpora: set DIALOG_CVAE_DATA to their folder")

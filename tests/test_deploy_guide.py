@@ -1,4 +1,4 @@
-"""The operations page says what is so: settings, metrics, commands and files."""
+"""The operations page is true: its settings, metrics, commands and files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COMMANDS = [
 
 
 def settings_table() -> str:
-    """The table of settings as it should stand on the page."""
+    """The table of settings as the page must show it."""
     lines = ["| variable | default | what |", "|---|---|---|"]
     for name, field in Settings.model_fields.items():
         value = "" if field.is_required() or field.default is None or field.default == () else field.default
@@ -36,19 +36,19 @@ def settings_table() -> str:
     return "\n".join(lines)
 
 
-def test_the_table_of_settings_is_that_of_the_service():
-    (stands,) = re.findall(r"<!-- settings -->\n(.*?)\n?<!-- end of settings -->", TEXT, flags=re.DOTALL)
-    assert stands.strip() == settings_table(), f"the table in {PAGE.name} should be\n{settings_table()}"
+def test_the_table_of_settings_matches_the_service():
+    (shown,) = re.findall(r"<!-- settings -->\n(.*?)\n?<!-- end of settings -->", TEXT, flags=re.DOTALL)
+    assert shown.strip() == settings_table(), f"the table in {PAGE.name} should be\n{settings_table()}"
 
 
-def test_every_variable_and_file_that_is_named_exists():
+def test_every_named_variable_and_file_exists():
     known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | {"DIALOG_CVAE_CACHE"}
     assert set(re.findall(rf"\b{PREFIX}[A-Z_]+\b", TEXT)) == known
     for target in re.findall(r"\]\(([^)#]+)", TEXT):
         assert (PAGE.parent / target).resolve().is_file() or "://" in target, target
 
 
-def test_the_table_of_metrics_is_that_of_the_service():
+def test_the_table_of_metrics_matches_the_service():
     metrics = Metrics({"model": "m", "licence": "l", "engine": "e", "version": "v"})
     exported = {
         family.name + ("_total" if family.type == "counter" else "")
@@ -58,19 +58,19 @@ def test_the_table_of_metrics_is_that_of_the_service():
     assert set(re.findall(r"^\| `(dialog_cvae_\w+)`", TEXT, flags=re.MULTILINE)) == exported
 
 
-def test_the_compose_files_variables_are_real():
+def test_the_variables_of_the_compose_file_exist():
     compose = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
     assert all(f"${{{name}:-" in compose for name in ("CHECKPOINT", "DATA", "MODELS"))
     assert "service.env" in compose
 
 
-def test_training_accepts_what_is_shown():
+def test_training_accepts_the_commands_on_the_page():
     (line,) = [line for line in COMMANDS if " run --rm train " in line]
     given = arguments.parse(shlex.split(line.partition(" train ")[2]))
     assert arguments.run_options(given).out == Path("/models/run")
 
 
-def test_the_cluster_accepts_what_is_shown():
+def test_the_cluster_accepts_the_commands_on_the_page():
     lines = [line for line in COMMANDS if "-m api.cluster" in line]
     assert len(lines) == 2
     for line in lines:

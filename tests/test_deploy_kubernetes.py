@@ -1,4 +1,4 @@
-"""The Kubernetes manifests: of the published schemas, consistent with each other and with the image."""
+"""The Kubernetes manifests conform to the published schemas, and agree with each other and with the image."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from api.settings import PREFIX, Settings
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "deploy" / "kubernetes"
 KUSTOMIZATION: dict[str, Any] = yaml.safe_load((FOLDER / "kustomization.yaml").read_text(encoding="utf-8"))
-VERSIONS = ("1.30", "1.37")  # the first with `sleep` before a stop, and the last whose schemas are at hand
+VERSIONS = ("1.30", "1.37")  # the first with `sleep` in preStop, and the last whose schemas are installed
 
 
 def loaded(name: str) -> dict[str, Any]:
@@ -30,7 +30,7 @@ POD = TEMPLATE["spec"]
 (CONTAINER,) = POD["containers"]
 
 
-def test_every_file_is_applied_and_every_object_is_there():
+def test_every_file_is_listed_and_every_object_exists():
     files = {path.name for path in FOLDER.iterdir()} - {"kustomization.yaml"}
     assert files == set(KUSTOMIZATION["resources"])
     assert set(OBJECTS) == {
@@ -45,18 +45,18 @@ def test_every_file_is_applied_and_every_object_is_there():
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("kind", OBJECTS)
-def test_every_object_is_of_its_schema(kind, version):
+def test_every_object_conforms_to_its_schema(kind, version):
     kubernetes_validate.validate(OBJECTS[kind], version, strict=True)
 
 
-def test_the_schema_sees_a_mistake():
+def test_the_schema_finds_a_mistake():
     wrong = loaded("deployment.yaml")
     wrong["spec"]["template"]["spec"]["containers"][0]["readynessProbe"] = {}
     with pytest.raises(kubernetes_validate.ValidationError, match="readynessProbe"):
         kubernetes_validate.validate(wrong, VERSIONS[-1], strict=True)
 
 
-def test_all_mean_the_same_pods():
+def test_all_selectors_match_the_same_pods():
     labels = TEMPLATE["metadata"]["labels"].items()
     spread = POD["topologySpreadConstraints"]
     chosen = [
@@ -80,8 +80,8 @@ def test_all_mean_the_same_pods():
     }
 
 
-def test_the_pod_keeps_to_the_restricted_standard():
-    """https://kubernetes.io/docs/concepts/security/pod-security-standards/, and a read-only root beside."""
+def test_the_pod_meets_the_restricted_standard():
+    """https://kubernetes.io/docs/concepts/security/pod-security-standards/, and a read-only root."""
     security = POD["securityContext"]
     assert security["runAsNonRoot"] is True
     assert security["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -96,7 +96,7 @@ def test_the_pod_keeps_to_the_restricted_standard():
     assert not {"hostNetwork", "hostPID", "hostIPC"} & POD.keys()
 
 
-def test_the_user_is_the_images():
+def test_the_pod_and_the_image_have_the_same_user():
     dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     serve = dockerfile.rpartition("\nFROM ")[2]
     security = POD["securityContext"]
@@ -107,7 +107,7 @@ def test_the_user_is_the_images():
     assert CONTAINER["image"] in {image["name"] for image in KUSTOMIZATION["images"]}
 
 
-def test_probes_ask_routes_that_exist():
+def test_probes_use_existing_routes():
     paths = set(app.openapi()["paths"])
     asked = {name: CONTAINER[f"{name}Probe"]["httpGet"] for name in ("startup", "readiness", "liveness")}
     assert {name: probe["path"] for name, probe in asked.items()} == {
@@ -130,7 +130,7 @@ def literals() -> dict[str, str]:
     return dict(literal.split("=", 1) for literal in generator["literals"])
 
 
-def test_the_settings_are_read_and_right(monkeypatch):
+def test_the_service_reads_the_settings(monkeypatch):
     (generator,) = KUSTOMIZATION["configMapGenerator"]
     assert {"configMapRef": {"name": generator["name"]}} in CONTAINER["envFrom"]
     known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
@@ -142,13 +142,13 @@ def test_the_settings_are_read_and_right(monkeypatch):
     assert POD["enableServiceLinks"] is False
 
 
-def test_what_was_accepted_is_finished_before_the_end():
+def test_the_grace_period_is_long_enough_for_accepted_requests():
     pause = CONTAINER["lifecycle"]["preStop"]["sleep"]["seconds"]
     longest = float(literals()[f"{PREFIX}TIMEOUT_S"])
     assert POD["terminationGracePeriodSeconds"] > pause + longest
 
 
-def test_replicas_are_the_autoscalers_and_one_may_always_leave():
+def test_the_autoscaler_sets_the_replicas_and_one_can_always_be_evicted():
     assert "replicas" not in OBJECTS["Deployment"]["spec"]
     scaler, budget = OBJECTS["HorizontalPodAutoscaler"]["spec"], OBJECTS["PodDisruptionBudget"]["spec"]
     assert 2 <= scaler["minReplicas"] < scaler["maxReplicas"]

@@ -1,4 +1,4 @@
-"""Prometheus and Grafana: what they ask for is what the service exports."""
+"""Prometheus and Grafana use only metrics that the service exports."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"
 DASHBOARD = DEPLOY / "grafana" / "dashboards" / "dialog-cvae.json"
 REASONS = {"queue_full", "timeout", "too_large", "unauthorised", "invalid"}
-ADDED = {"job", "instance"}  # labels that Prometheus gives to what it reads
+ADDED = {"job", "instance"}  # labels that Prometheus adds
 INTERVAL = "$__rate_interval"  # Grafana's, not PromQL
 
 
@@ -50,7 +50,7 @@ def exported() -> dict[str, set[str]]:
     for family in text_string_to_metric_families(metrics.exposition().decode()):
         for sample in family.samples:
             labels[sample.name] |= set(sample.labels)
-    return dict(labels) | {"up": set()}  # Prometheus' own
+    return dict(labels) | {"up": set()}  # from Prometheus itself
 
 
 def parsed(expression: str) -> promql_parser.Expr:
@@ -86,7 +86,7 @@ def unknown(expression: str, exported: dict[str, set[str]]) -> list[str]:
 
 
 @pytest.mark.parametrize("name", EXPRESSIONS)
-def test_what_is_asked_for_is_exported(exported, name):
+def test_every_used_metric_is_exported(exported, name):
     assert list(selectors(nodes(parsed(EXPRESSIONS[name]))))
     assert unknown(EXPRESSIONS[name], exported) == []
 
@@ -100,16 +100,16 @@ def test_what_is_asked_for_is_exported(exported, name):
         ("1 - dialog_cvae_queue_length / dialog_cvae_queue_depth", "dialog_cvae_queue_length"),
     ],
 )
-def test_a_wrong_name_is_seen(exported, expression, problem):
+def test_a_wrong_name_is_found(exported, expression, problem):
     assert unknown(expression, exported) == [problem]
 
 
-def test_a_wrong_expression_is_seen():
+def test_an_invalid_expression_is_found():
     with pytest.raises(ValueError, match="unclosed"):
         parsed("sum(rate(up[1m])")
 
 
-def test_values_that_are_matched_are_ones_that_occur():
+def test_matched_label_values_exist():
     routes = {getattr(route, "path", "") for route in app.routes} | set(app.openapi()["paths"])
     for name, expression in EXPRESSIONS.items():
         for selector in selectors(nodes(parsed(expression))):
@@ -123,7 +123,7 @@ def test_values_that_are_matched_are_ones_that_occur():
                     assert values == {"dialog-cvae"}, name
 
 
-def test_everything_of_interest_has_a_panel(exported):
+def test_every_metric_has_a_panel(exported):
     shown = " ".join(EXPRESSIONS.values())
     ours = {name for name in exported if name.startswith("dialog_cvae_")}
     families = {name.removesuffix("_created").removesuffix("_total") for name in ours}
@@ -138,7 +138,7 @@ def test_everything_of_interest_has_a_panel(exported):
 def test_the_dashboard_is_well_formed():
     dashboard = document(DASHBOARD)
     assert dashboard["uid"] == "dialog-cvae"
-    assert "id" not in dashboard  # Grafana's to give
+    assert "id" not in dashboard  # Grafana assigns it
     assert dashboard["editable"] is False
     assert [panel["id"] for panel in PANELS] == list(range(1, len(PANELS) + 1))
     for panel in PANELS:
@@ -159,7 +159,7 @@ def test_panels_fill_the_grid_without_overlap():
     assert len(taken) == 24 * (max(y for _, y in taken) + 1)
 
 
-def test_the_dashboard_reads_the_source_that_is_provisioned():
+def test_the_dashboard_uses_the_provisioned_data_source():
     sources = document(DEPLOY / "grafana" / "provisioning" / "datasources" / "prometheus.yml")["datasources"]
     assert [source["uid"] for source in sources] == ["prometheus"]
     dashboard = document(DASHBOARD)
@@ -171,7 +171,7 @@ def test_the_dashboard_reads_the_source_that_is_provisioned():
     assert {variable["name"] for variable in variables} == {"instance"}
 
 
-def test_what_the_compose_file_mounts_is_where_each_looks_for_it():
+def test_mounted_files_are_where_each_program_looks_for_them():
     services = document(ROOT / "docker-compose.yml")["services"]
     grafana, prometheus = services["grafana"], services["prometheus"]
     folders = dict(volume.removesuffix(":ro").split(":") for volume in grafana["volumes"])
@@ -186,7 +186,7 @@ def test_what_the_compose_file_mounts_is_where_each_looks_for_it():
     assert source["url"] == "http://prometheus:9090"
 
 
-def test_prometheus_asks_every_container_of_the_service():
+def test_prometheus_scrapes_every_container_of_the_service():
     config = document(DEPLOY / "prometheus" / "prometheus.yml")
     jobs = {job["job_name"]: job for job in config["scrape_configs"]}
     (found,) = jobs["dialog-cvae"]["dns_sd_configs"]
@@ -196,7 +196,7 @@ def test_prometheus_asks_every_container_of_the_service():
     assert [(DEPLOY / "prometheus" / name).is_file() for name in config["rule_files"]] == [True]
 
 
-def test_every_alert_says_what_is_wrong():
+def test_every_alert_has_a_summary():
     assert len({rule["alert"] for rule in RULES}) == len(RULES)
     for rule in RULES:
         assert rule["annotations"]["summary"]

@@ -1,4 +1,4 @@
-"""A service tells nobody of itself."""
+"""The service sends no usage data anywhere."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecution
 
 
 def test_onnx_runtime_keeps_no_identifier_and_sends_nothing(tmp_path: Path) -> None:
-    """What it would send is first kept in the user's cache."""
+    """Data that it would send would first be written to the user's cache."""
     kept = ("PATH", "LD_LIBRARY_PATH", "OMP_NUM_THREADS")
     environment = {name: os.environ[name] for name in kept if name in os.environ} | {"HOME": str(tmp_path)}
     command = [sys.executable, "-c", SESSION]

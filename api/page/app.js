@@ -1,4 +1,4 @@
-/** The page: joins the conversation, the service and what is shown of both. */
+/** The page: connects the conversation, the service and the parts of the page. Open it first. */
 
 import { Asking } from "./asking.js";
 import { Conversation, length, tidy, visible } from "./conversation.js";
@@ -49,14 +49,14 @@ const settings = new Settings(
 );
 
 let conversation = new Conversation();
-let model = null; // what GET /model said
-let shown = null; // the replies on offer: {body, candidates: {text, fromMap}[], dots: {card, place, asked}[], note}
+let model = null; // the answer of GET /model
+let shown = null; // the current replies: {body, candidates: {text, fromMap}[], dots: {card, place, asked}[], note}
 
-/** The request for replies to the conversation as it stands. */
+/** The request for replies to the current conversation. */
 function requestBody() {
   const context = conversation.turns.map(({ speaker, text }) => ({ speaker, text }));
   return {
-    context: context.slice(-(model?.limits.context ?? context.length)), // the model reads the last ones only
+    context: context.slice(-(model?.limits.context ?? context.length)), // the model reads only the last ones
     ...(topics.value === null ? {} : { topic: topics.value }),
     respond_as: conversation.next,
     ...settings.fields,
@@ -64,7 +64,7 @@ function requestBody() {
   };
 }
 
-/** Ask for replies to the conversation as it stands. */
+/** Ask for replies to the current conversation. */
 async function ask() {
   if (!conversation.turns.length) return;
   const body = requestBody();
@@ -90,7 +90,7 @@ async function askFrom(place) {
   const [reply] = answer.responses;
   if (!reply) {
     offer(from);
-    notices.say("From there the model has nothing to say.");
+    notices.say("The model found no reply at this place.");
     return;
   }
   const known = from.candidates.findIndex(({ text }) => text === reply.text);
@@ -102,7 +102,7 @@ async function askFrom(place) {
   notices.say(`From ${spoken(place)}, ${what}`);
 }
 
-/** The service's answer; null when the request was overtaken or failed, and what was on offer before stands. */
+/** The service's answer; null if another request replaced this one, or if it failed: the old replies stay. */
 function asked(body, again) {
   return asking.answer(body, again, (error) => {
     offer(shown);
@@ -110,7 +110,7 @@ function asked(body, again) {
   });
 }
 
-/** Give a line that the service refuses back to whoever wrote it: whether there was one. */
+/** Put a line that the service refused back into the input field; returns whether there was one. */
 function refusedLine(error, body) {
   const last = body.context.length - 1;
   const fault = error.fields?.find(({ loc }) => loc[1] === "context" && loc[2] === last);
@@ -121,11 +121,11 @@ function refusedLine(error, body) {
   return true;
 }
 
-/** Show what is on offer: cards, and their dots. */
+/** Show replies as cards and dots. */
 function offer(what) {
   shown = what;
   replies.show(what?.candidates ?? [], what?.note);
-  if (what?.dots.length === 0) map.show(null, "This model draws no map.");
+  if (what?.dots.length === 0) map.show(null, "This model has no map.");
   else map.show(what?.dots ?? null);
 }
 
@@ -134,19 +134,19 @@ function light(card) {
   map.light(card);
 }
 
-/** Settings have changed: what is on offer is drawn anew. */
+/** Settings have changed: ask for replies again. */
 function redraw() {
   render();
   ask();
 }
 
-/** The next speaker says a line; replies of the other one are asked for. */
+/** Add a line of the next speaker, and ask for replies by the other one. */
 function say(text, picked) {
   conversation.say(text, { picked, shown });
   turned();
 }
 
-/** The conversation is another one: show it, and ask for replies, unless those on offer then are still known. */
+/** The conversation has changed: show it, and ask for replies unless `known` holds them. */
 function turned(known = null) {
   asking.stop();
   asking.solved();
@@ -160,7 +160,7 @@ function pick(card) {
   const candidate = shown?.candidates[card];
   if (!candidate) return;
   say(candidate.text, true);
-  const typing = matchMedia("(pointer: coarse)").matches ? $("replies-title") : draft; // no keyboard over the replies
+  const typing = matchMedia("(pointer: coarse)").matches ? $("replies-title") : draft; // no keyboard on top of the replies
   typing.focus({ preventScroll: true });
 }
 
@@ -170,7 +170,7 @@ function submit(event) {
   const limit = model?.limits.text_chars ?? Infinity;
   if (!visible(text)) return draftProblem("Write something first.");
   if (length(text) > limit) {
-    return draftProblem(`This line has ${length(text)} characters, ${length(text) - limit} more than can be read.`);
+    return draftProblem(`This line has ${length(text)} characters, ${length(text) - limit} more than the limit.`);
   }
   draftProblem("");
   draft.value = "";
@@ -188,15 +188,15 @@ function undo() {
   const { shown: known, turn } = conversation.undo();
   if (turn && !turn.picked && !draft.value) draft.value = turn.text;
   turned(known);
-  return notices.say(turn ? `Taken back: ${turn.text}` : "The conversation is back.");
+  return notices.say(turn ? `Undone: ${turn.text}` : "The old conversation is restored.");
 }
 
 function restart() {
-  if (!conversation.turns.length) return notices.say("The conversation is empty already.");
+  if (!conversation.turns.length) return notices.say("The conversation is already empty.");
   conversation.restart(shown);
   turned();
   draft.focus();
-  return notices.say("A new conversation. Undo brings the other one back.");
+  return notices.say("New conversation. Undo restores the old one.");
 }
 
 async function copy(text, what) {
@@ -204,14 +204,14 @@ async function copy(text, what) {
   return (await copier.copy(text)) && notices.say(`${what} copied.`);
 }
 
-/** Show what depends on the conversation, and keep it for a reload. */
+/** Update everything that depends on the conversation, and save it for a reload. */
 function render() {
   const { turns, next, past } = conversation;
   log.show(turns);
   replies.head(turns.length ? next : null);
   $("draft-label").textContent = turns.length ? `Or write what ${next} says` : `Write what ${next} says`;
   for (const radio of document.getElementsByName("next")) radio.checked = radio.value === next;
-  $("undo").lastElementChild.textContent = conversation.undoesRestart ? "Bring it back" : "Undo last turn";
+  $("undo").lastElementChild.textContent = conversation.undoesRestart ? "Restore old conversation" : "Undo last turn";
   $("undo").setAttribute("aria-disabled", String(!past.length));
   for (const id of ["restart", "copy-text", "copy-curl"]) $(id).setAttribute("aria-disabled", String(!turns.length));
   remember();
@@ -221,7 +221,7 @@ function remember() {
   keep({ conversation, settings, topic: topics.value, draft: draft.value, numberKeys: replies.keysOn });
 }
 
-/** Bring the newest turn to the top unless it and all replies are in view. */
+/** Scroll the newest turn to the top, unless it and all replies are visible. */
 function reveal() {
   const turn = $("turns").lastElementChild;
   if (turn.getBoundingClientRect().top >= 0 && $("replies").getBoundingClientRect().bottom <= innerHeight) return;
@@ -239,12 +239,12 @@ async function loadModel() {
     $("model").textContent = `Model: ${about.name}${licence}. Version ${about.version}, engine ${about.engine}.`;
     asking.solved();
   } catch (error) {
-    $("model").textContent = "Which model answers here could not be learnt.";
-    asking.tell(error, loadModel);
+    $("model").textContent = "The model's name could not be loaded.";
+    asking.report(error, loadModel);
   }
 }
 
-/** Keys that hold everywhere: Escape leads to the line and to the replies, a number picks a reply. */
+/** Keys of the whole page: Escape moves between the input field and the replies, a digit picks a reply. */
 function shortcuts(event) {
   const { key, target } = event;
   if (event.ctrlKey || event.altKey || event.metaKey || event.isComposing || document.querySelector("dialog[open]")) return;
@@ -253,7 +253,7 @@ function shortcuts(event) {
     const leaves = target === draft && conversation.turns.length > 0;
     (leaves ? $("replies-title") : draft).focus();
   } else if (/^[1-9]$/u.test(key) && !writing && replies.keysOn && shown?.candidates[key - 1]) {
-    event.preventDefault(); // the line has the focus next, and would take the number
+    event.preventDefault(); // the input field gets the focus next, and would receive the digit
     pick(key - 1);
   }
 }

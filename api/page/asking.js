@@ -1,10 +1,10 @@
-/** One question at a time: an overtaken one is aborted, a busy service is asked again, a failure is told. */
+/** One request at a time: a new one aborts the old one; a busy service is asked again; a failure is shown. */
 
-const RETRIES = 5; // of a busy service, before the person is asked
+const RETRIES = 5; // of a busy service, before the user has to try again
 
 const ADVICE = {
-  unreachable: "Check the connection; nothing that you wrote is lost.",
-  busy: "Try again in a while; nothing that you wrote is lost.",
+  unreachable: "Check your connection. Your text is not lost.",
+  busy: "Try again later. Your text is not lost.",
 };
 
 export class Asking {
@@ -18,7 +18,7 @@ export class Asking {
     addEventListener("online", () => this.lost?.());
   }
 
-  /** Give up what is being asked, and what would be asked again. */
+  /** Abort the current request and any planned retry. */
   stop() {
     this.current.abort();
     clearTimeout(this.timer);
@@ -26,10 +26,10 @@ export class Asking {
   }
 
   /**
-   * The service's answer to a body of POST /respond, in place of whatever was being asked.
+   * The service's answer to a body of POST /respond; aborts the request before it.
    *
-   * Null when it was overtaken, or failed: that was told then, unless `settled(error)` has seen to it.
-   * `again` asks anew.
+   * Null if a later request replaced this one, or if it failed: then the failure is shown, unless `settled(error)`
+   * has handled it. `again` repeats the request.
    */
   async answer(body, again, settled) {
     this.stop();
@@ -40,7 +40,7 @@ export class Asking {
       this.solved();
       return answer;
     } catch (error) {
-      if (!signal.aborted && !settled(error)) this.tell(error, again);
+      if (!signal.aborted && !settled(error)) this.report(error, again);
       return null;
     }
   }
@@ -51,19 +51,19 @@ export class Asking {
     this.notices.solved();
   }
 
-  /** Tell a failure in plain words, and how to go on. */
-  tell(error, again) {
+  /** Show a failure in plain words, and what to do next. */
+  report(error, again) {
     if (error.kind === "busy" && this.busy < RETRIES) {
       this.busy += 1;
       this.timer = setTimeout(again, error.retryAfter * 1000);
       const when = error.retryAfter === 1 ? "1 second" : `${error.retryAfter} seconds`;
-      this.notices.problem(`${error.message} Asking again in ${when}.`, "Ask now", again);
+      this.notices.problem(`${error.message} Trying again in ${when}.`, "Try now", again);
       return;
     }
     this.busy = 0;
     if (error.kind === "unreachable") this.lost = again; // until the browser is online again
-    if (!error.kind) console.error(error); // a fault of this page
+    if (!error.kind) console.error(error); // an error in this page's code
     const words = error.kind ? [error.message, ADVICE[error.kind] ?? ""] : ["Something went wrong on this page."];
-    this.notices.problem(words.join(" ").trim(), error.kind === "key" ? "Give a key" : "Try again", again);
+    this.notices.problem(words.join(" ").trim(), error.kind === "key" ? "Enter a key" : "Try again", again);
   }
 }

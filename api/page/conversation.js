@@ -1,4 +1,4 @@
-/** The conversation of two speakers and every step back from it: plain data, no page. */
+/** The conversation of two speakers and its undo steps: plain data, independent of the page. */
 
 export const SPEAKERS = ["A", "B"];
 
@@ -10,7 +10,7 @@ export function tidy(text) {
   return whole.replace(/[\s\p{Cc}]+/gu, " ").trim();
 }
 
-/** Whether a person can see anything of the text. */
+/** Whether the text has any visible character. */
 export const visible = (text) => /[^\p{Cc}\p{Cf}\p{Cs}\p{Z}]/u.test(text);
 
 /** Characters as the service counts them: code points, not UTF-16 units. */
@@ -18,29 +18,29 @@ export const length = (text) => [...text].length;
 
 export class Conversation {
   /**
-   * @param {object} stored what `toJSON` gave, or nothing
+   * @param {object} stored the result of `toJSON`, or nothing
    */
   constructor({ turns = [], next = SPEAKERS[0], past = [] } = {}) {
     this.turns = turns; // {speaker, text, picked}, oldest first
     this.next = next; // who speaks next
-    this.past = past; // a step back each, newest last: {next, shown} of a turn, with `turns` too of a new start
+    this.past = past; // undo steps, newest last: {next, shown} for a turn, {next, shown, turns} for a restart
   }
 
-  /** The next speaker says the text; `shown` is what was on offer, for the way back. */
+  /** Add a turn of the next speaker; `shown` is the replies shown before, for undo. */
   say(text, { picked = false, shown = null } = {}) {
     this.past.push({ next: this.next, shown });
     this.turns.push({ speaker: this.next, text, picked });
     this.next = otherThan(this.next);
   }
 
-  /** Empty it; the way back leads here too. */
+  /** Remove all turns; undo restores them. */
   restart(shown) {
     this.past.push({ next: this.next, shown, turns: this.turns });
     this.turns = [];
     this.next = SPEAKERS[0];
   }
 
-  /** Take the last step back: `{shown, turn}`, the turn that was taken back or null after a new start. */
+  /** Undo the last step: `{shown, turn}`, where `turn` is the removed turn, or null for a restart. */
   undo() {
     const { next, shown, turns } = this.past.pop();
     const turn = turns ? null : this.turns.pop();
@@ -53,12 +53,12 @@ export class Conversation {
     return Boolean(this.past.at(-1)?.turns);
   }
 
-  /** For a person to read: one line a turn. */
+  /** Readable text: one line for each turn. */
   toString() {
     return this.turns.map(({ speaker, text }) => `${speaker}: ${text}`).join("\n");
   }
 
-  /** What is kept over a reload: all but the replies that were on offer, which the seed brings back. */
+  /** What a reload keeps: everything except the replies, which the seed reproduces. */
   toJSON() {
     return { turns: this.turns, next: this.next, past: this.past.map((step) => ({ ...step, shown: null })) };
   }

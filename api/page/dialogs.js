@@ -1,7 +1,7 @@
-/** The two dialogs: one asks for an API key, one shows what the browser does not let us copy. */
+/** The two dialogs: one asks for an API key, one shows text that the browser does not let the page copy. */
 
 export class KeyDialog {
-  /** @param {HTMLDialogElement} dialog with the form, the field and the place for what is wrong */
+  /** @param {HTMLDialogElement} dialog with the form, the field and an element for its error message */
   constructor(dialog) {
     this.dialog = dialog;
     this.field = dialog.querySelector("input");
@@ -14,7 +14,7 @@ export class KeyDialog {
     dialog.addEventListener("close", () => this.answer?.(this.key));
   }
 
-  /** Ask: the key, or null. */
+  /** Ask for a key: the key, or null. */
   ask(rejected) {
     this.key = null;
     this.field.value = "";
@@ -25,7 +25,7 @@ export class KeyDialog {
 
   #take() {
     const key = this.field.value.trim();
-    if (!/^[\x21-\x7e]+$/u.test(key)) return this.#complain("A key has no spaces and only plain characters.");
+    if (!/^[\x21-\x7e]+$/u.test(key)) return this.#complain("A key has only ASCII characters, and no spaces.");
     this.key = key;
     return this.dialog.close();
   }
@@ -44,7 +44,7 @@ export class Copier {
     dialog.querySelector("#copy-close").addEventListener("click", () => dialog.close());
   }
 
-  /** Copy, or show what to copy: whether it was copied. */
+  /** Copy the text, or show it for copying; returns whether it was copied. */
   async copy(text) {
     try {
       await navigator.clipboard.writeText(text);
@@ -58,7 +58,7 @@ export class Copier {
   }
 }
 
-/** The command that sends a request from a shell; a key is left to a variable of the shell. */
+/** A shell command that sends the request; it takes the API key from a shell variable. */
 export function curlCommand(body, withKey) {
   const quoted = (text) => `'${text.replaceAll("'", String.raw`'\''`)}'`;
   const key = withKey ? ' -H "X-API-Key: $API_KEY"' : "";

@@ -1,8 +1,8 @@
-/** What a reload of this tab does not lose. Storage may be forbidden or full: then nothing is kept, and all else works. */
+/** State that survives a reload of this tab. Without storage, nothing is saved and the page still works. */
 
 const NAME = "dialog-cvae-conversation";
 
-/** What was kept, or an empty object. */
+/** The saved state, or an empty object. */
 export function recall() {
   try {
     return JSON.parse(sessionStorage.getItem(NAME)) ?? {};

@@ -1,12 +1,12 @@
-/** The conversation as people read it. */
+/** The list of turns of the conversation. */
 
 export class Log {
-  /** @param {HTMLOListElement} list within an element of role log, so that new turns are read out */
+  /** @param {HTMLOListElement} list inside an element of role log, so that screen readers read new turns */
   constructor(list) {
     this.list = list;
   }
 
-  /** Show the turns: what stands already is left in place. */
+  /** Show the turns; those that are already shown stay in place. */
   show(turns) {
     while (this.list.children.length > turns.length) this.list.lastElementChild.remove();
     this.list.append(...turns.slice(this.list.children.length).map(line));

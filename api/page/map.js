@@ -1,19 +1,19 @@
-/** The latent map: a dot for each reply, and a way to ask for a reply from anywhere else. */
+/** The latent map: shows a dot for each reply, and lets the user ask for a reply from any other place. */
 
 const SVG = "http://www.w3.org/2000/svg";
 const SIZE = 320; // of the view box
-const REACH = 3.25; // standard deviations from the middle to the edge, unless a drawn reply lies further out
-export const EDGE = 6; // the furthest that the service decodes from
+const REACH = 3.25; // standard deviations from the middle to the edge, unless a reply lies further out
+export const EDGE = 6; // the largest coordinate that the service accepts
 const STEP = 0.25;
-const APART = 18; // of the middles of two dots, in the view box: closer ones move a little, so that both can be read
-const NEAR = 0.4; // of a place that is told as being at a reply
+const APART = 18; // minimum distance between two dots, in the view box: closer ones are moved, so that both can be read
+const NEAR = 0.4; // distance within which the cursor counts as at a reply
 
 export class LatentMap {
   /**
    * @param {HTMLElement} box role application, with an empty svg
-   * @param {HTMLElement} readout where the place under the cursor is told
+   * @param {HTMLElement} readout shows the place of the cursor
    * @param {{ask: (place: number[]) => void, light: (card: number|null) => void, go: (card: number) => void}} on
-   *   a place was chosen; a dot is pointed at; a dot was clicked
+   *   a place is chosen; a dot is pointed at; a dot is clicked
    */
   constructor(box, readout, on) {
     Object.assign(this, { box, readout, on, svg: box.querySelector("svg"), dots: [], cursor: [0, 0], reach: REACH });
@@ -27,12 +27,12 @@ export class LatentMap {
     this.show(null);
   }
 
-  /** Draw dots `{card, place, asked}`; null where there is nothing to draw a map of, and `why` says why. */
+  /** Draw dots `{card, place, asked}`; null: there is no map, and `why` gives the reason. */
   show(dots, why = "The map appears with the first replies.") {
     this.why = why;
     this.#use(dots !== null);
     this.dots = dots ?? [];
-    const drawn = this.dots.filter(({ asked }) => !asked); // a place that was asked for stays where it was clicked
+    const drawn = this.dots.filter(({ asked }) => !asked); // a place that the user chose stays where it was clicked
     const furthest = Math.max(0, ...drawn.flatMap(({ place }) => place.map(Math.abs)));
     this.reach = Math.min(EDGE + 0.5, Math.max(REACH, furthest + 0.5));
     this.layers.rings.replaceChildren(...this.#rings());
@@ -51,7 +51,7 @@ export class LatentMap {
     }
   }
 
-  /** Other replies are awaited: the map rests until they are shown. */
+  /** Replies are loading: the map can't be used until they are shown. */
   rest() {
     this.why = "Waiting for replies.";
     this.#use(false);
@@ -62,7 +62,7 @@ export class LatentMap {
     this.box.setAttribute("aria-disabled", String(!usable));
   }
 
-  /** Mark a place that a reply is awaited from; none for null. */
+  /** Mark the place from which a reply is loading; none for null. */
   wait(place) {
     const ring = draw("circle", { ...this.#at(place ?? [0, 0]), r: 10, class: "waiting" });
     this.layers.waiting.replaceChildren(...(place === null ? [] : [ring]));
@@ -84,7 +84,7 @@ export class LatentMap {
     return [glow, axes, ...rings];
   }
 
-  /** Where dots are drawn: at their places, but for those that would cover each other. */
+  /** Where dots are drawn: at their places, except that dots which would overlap are moved apart. */
   #spots() {
     const spots = this.dots.map(({ place }) => this.#at(place.map((value) => clamp(value, this.reach))));
     for (let round = 0; round < 20; round += 1) {
@@ -140,10 +140,10 @@ export class LatentMap {
 export function spoken([x, y]) {
   const across = x === 0 ? "" : `${Math.abs(x)} ${x > 0 ? "right" : "left"}`;
   const along = y === 0 ? "" : `${Math.abs(y)} ${y > 0 ? "up" : "down"}`;
-  return [across, along].filter(Boolean).join(", ") || "in the middle";
+  return [across, along].filter(Boolean).join(", ") || "the middle";
 }
 
-/** Move two spots from each other until they are far enough apart. */
+/** Move two spots away from each other, until they are far enough apart. */
 function part(one, other) {
   const [x, y] = [one.cx - other.cx || 0.01, one.cy - other.cy];
   const missing = Math.max(0, APART / Math.hypot(x, y) - 1) / 2;

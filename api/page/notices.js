@@ -1,4 +1,4 @@
-/** What the page tells: a passing word, and a problem that stays until it is solved. */
+/** Messages of the page: short-lived ones, and a problem that stays until it is solved. */
 
 const SHOWN_MS = 7000;
 
@@ -6,31 +6,31 @@ export class Notices {
   /**
    * @param {{status: HTMLElement, announcement: HTMLElement, box: HTMLElement, text: HTMLElement,
    *   retry: HTMLButtonElement}} parts
-   * @param {HTMLElement} refuge takes the focus of a problem that is solved
+   * @param {HTMLElement} refuge gets the focus if a problem that had it is solved
    */
   constructor(parts, refuge) {
     Object.assign(this, parts, { refuge });
     this.retry.addEventListener("click", () => this.again?.());
   }
 
-  /** Say something in passing. */
+  /** Show a message for a few seconds. */
   say(text) {
     this.#read(this.status, text);
     clearTimeout(this.timer);
     this.timer = setTimeout(() => (this.status.textContent = ""), SHOWN_MS);
   }
 
-  /** Say to screen readers alone what the eye sees anyway. */
+  /** A message for screen readers only: the page shows the same in another way. */
   announce(text) {
     this.#read(this.announcement, text);
   }
 
   #read(region, text) {
     region.textContent = "";
-    requestAnimationFrame(() => (region.textContent = text)); // the same words twice are read twice
+    requestAnimationFrame(() => (region.textContent = text)); // so that a repeated message is read again
   }
 
-  /** Tell a problem, with a button that tries again. */
+  /** Show a problem, with a button that tries again. */
   problem(text, label, again) {
     this.again = again;
     this.retry.textContent = label;
@@ -40,7 +40,7 @@ export class Notices {
     this.box.scrollIntoView({ block: "nearest" });
   }
 
-  /** The problem is solved. */
+  /** Hide the problem. */
   solved() {
     if (this.box.contains(document.activeElement)) this.refuge.focus();
     this.box.hidden = true;

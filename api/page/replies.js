@@ -1,4 +1,4 @@
-/** The candidate replies as cards: one that is picked becomes the next turn. */
+/** The replies as cards; the card that the user picks becomes the next turn. */
 
 const SKELETONS = 8;
 
@@ -6,7 +6,7 @@ export class Replies {
   /**
    * @param {{section: HTMLElement, title: HTMLElement, keys: HTMLElement, cards: HTMLOListElement, note: HTMLElement}} parts
    *   `keys` is the label of the switch for number keys
-   * @param {{pick: (card: number) => void, light: (card: number|null) => void}} on a card was picked; is pointed at
+   * @param {{pick: (card: number) => void, light: (card: number|null) => void}} on a card is picked; is pointed at
    */
   constructor(parts, on) {
     Object.assign(this, { ...parts, on, count: 0 });
@@ -21,24 +21,24 @@ export class Replies {
     this.cards.addEventListener("keydown", (event) => this.#key(event));
   }
 
-  /** Whose replies these are; null hides them, as long as nobody has spoken. */
+  /** Set the speaker of the replies; null, for an empty conversation, hides them. */
   head(speaker) {
     this.section.hidden = speaker === null;
     this.title.textContent = `${speaker} could say`;
   }
 
-  /** Replies are awaited: the old ones stay, dimmed, until then; where there are none, empty cards. */
+  /** Show that replies are loading: dim the old ones, or show empty cards if there are none. */
   wait(count) {
     this.section.setAttribute("aria-busy", "true");
     this.section.classList.add("waiting");
     if (!this.count) this.cards.replaceChildren(...Array.from({ length: Math.min(count, SKELETONS) }, skeleton));
   }
 
-  /** Nothing is awaited any more; `candidates` are shown. */
+  /** Show the candidates; loading is over. */
   show(candidates, note = "") {
     this.section.removeAttribute("aria-busy");
     this.section.classList.remove("waiting");
-    const stays = this.#standing(candidates);
+    const stays = this.#unchanged(candidates);
     while (this.cards.children.length > stays) this.cards.lastElementChild.remove();
     this.cards.append(...candidates.slice(stays).map((each, index) => card(each, stays + index)));
     this.count = candidates.length;
@@ -52,13 +52,13 @@ export class Replies {
     this.#buttons.forEach((button, index) => button.classList.toggle("lit", index === card));
   }
 
-  /** Lead the keyboard and the eye to a card. */
+  /** Focus a card and scroll to it. */
   go(card) {
     this.#buttons[card]?.focus();
     this.#buttons[card]?.scrollIntoView({ block: "nearest" });
   }
 
-  /** Whether number keys pick: single keys get in the way of people who steer by voice, so they can be switched off. */
+  /** Whether digit keys pick a reply. Single keys disturb voice control, so they can be switched off. */
   get keysOn() {
     return this.switch.checked;
   }
@@ -77,8 +77,8 @@ export class Replies {
     return [...this.cards.querySelectorAll(".card")];
   }
 
-  /** How many cards may stay, the focus with them, because they show these candidates already. */
-  #standing(candidates) {
+  /** The number of leading cards that show these candidates already; they stay, and keep the focus. */
+  #unchanged(candidates) {
     const texts = this.#buttons.map((button) => button.querySelector(".text").textContent);
     const changed = texts.findIndex((text, index) => text !== candidates[index]?.text);
     return changed < 0 ? texts.length : changed;
@@ -120,7 +120,7 @@ function span(name, text) {
 
 function keyHint(last) {
   const keys = last > 1 ? [key("1"), " to ", key(String(last))] : [key("1")];
-  return ["Keys ", ...keys, last > 1 ? " pick" : " picks"];
+  return [last > 1 ? "Pick with keys " : "Pick with key ", ...keys];
 }
 
 function key(name) {

@@ -1,4 +1,4 @@
-/** The HTTP service: requests that can be aborted, and failures in plain words. */
+/** Requests to the HTTP service, which can be aborted, and their failures in plain words. */
 
 const KEY = "dialog-cvae-key";
 const BUSY = {
@@ -7,12 +7,12 @@ const BUSY = {
 };
 const PATIENCE_MS = 90_000; // well above the service's own limit
 
-/** A failure that is told to the person as it stands. */
+/** A failure whose message is shown to the user. */
 export class Problem extends Error {
   /**
    * @param {"unreachable"|"busy"|"key"|"refused"|"failed"} kind
    * @param {string} message plain words
-   * @param {{retryAfter?: number, fields?: {loc: (string|number)[], msg: string}[]}} more seconds; fields at fault
+   * @param {{retryAfter?: number, fields?: {loc: (string|number)[], msg: string}[]}} more seconds to wait; invalid fields
    */
   constructor(kind, message, { retryAfter = 0, fields = [] } = {}) {
     super(message);
@@ -22,11 +22,11 @@ export class Problem extends Error {
 
 export class Service {
   /**
-   * @param {(rejected: boolean) => Promise<string|null>} askForKey asks the person; null when they would rather not
+   * @param {(rejected: boolean) => Promise<string|null>} askForKey asks the user; null: the user cancelled
    */
   constructor(askForKey) {
     this.askForKey = askForKey;
-    this.asked = null; // several requests that lack a key ask once
+    this.asked = null; // several requests without a key ask only once
   }
 
   model() {
@@ -69,7 +69,7 @@ export class Service {
     if (keptKey() === refused) {
       this.asked ??= this.askForKey(refused !== null).finally(() => (this.asked = null));
       const key = await this.asked;
-      if (key === null) throw new Problem("key", "This service answers only with an API key.");
+      if (key === null) throw new Problem("key", "This service requires an API key.");
       keepKey(key);
     }
     signal?.throwIfAborted();
@@ -103,7 +103,7 @@ async function readJson(response) {
   }
 }
 
-/** What a refusal means; `answer` is problem+json (RFC 9457), or null where something else came. */
+/** The problem that a response means; `answer` is problem+json (RFC 9457), or null for any other content. */
 function problemOf(response, answer) {
   const { status } = response;
   if (status === 503 || status === 429) {
@@ -120,7 +120,7 @@ function problemOf(response, answer) {
   return new Problem("failed", `The service could not answer (error ${status}${reference}).`);
 }
 
-let unkept = null; // where the browser forbids storage
+let unkept = null; // the key, if the browser forbids storage
 
 function keptKey() {
   try {

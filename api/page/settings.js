@@ -1,18 +1,18 @@
-/** How replies are drawn: their number, their diversity, the seed. */
+/** The settings of a request: number of replies, diversity, seed. */
 
-const SEEDS = 1_000_000; // short enough to be noted down
+const SEEDS = 1_000_000; // short enough to write down
 
 export class Settings {
   /**
    * @param {{number: HTMLInputElement, diversity: HTMLInputElement, seed: HTMLInputElement, newSeed: HTMLButtonElement,
    *   numberValue: HTMLElement, diversityValue: HTMLElement, seedProblem: HTMLElement}} parts
-   * @param {() => void} changed called when replies would be drawn in another way
+   * @param {() => void} changed called when a setting changes
    */
   constructor(parts, changed) {
     Object.assign(this, parts);
-    this.touched = new Set(); // what is the person's choice, no longer the server's default
+    this.touched = new Set(); // fields that the user has set; the others have the server's defaults
     for (const name of ["number", "diversity"]) {
-      this[name].addEventListener("input", () => this.#tell());
+      this[name].addEventListener("input", () => this.#display());
       this[name].addEventListener("change", () => this.touched.add(name) && changed());
     }
     this.seed.addEventListener("change", () => this.#checkSeed() && changed());
@@ -22,18 +22,18 @@ export class Settings {
       changed();
     });
     this.seed.value = String(drawnSeed());
-    this.#tell();
+    this.#display();
   }
 
-  /** What GET /model says of limits and defaults. */
+  /** Apply limits and defaults of GET /model. */
   limit({ limits, defaults }) {
     this.number.max = String(limits.num_responses);
     if (!this.touched.has("number")) this.number.value = String(defaults.num_responses);
     if (!this.touched.has("diversity") && defaults.diversity !== null) this.diversity.value = String(defaults.diversity);
-    this.#tell();
+    this.#display();
   }
 
-  /** The fields of a request; an unreadable seed is told, and the last readable one holds. */
+  /** The fields of a request; an invalid seed is reported on the page, and the last valid one is used. */
   get fields() {
     return {
       num_responses: Number(this.number.value),
@@ -42,7 +42,7 @@ export class Settings {
     };
   }
 
-  /** What `toJSON` gave, put back. */
+  /** Restore the result of `toJSON`. */
   restore({ number, diversity, seed }) {
     for (const [name, value] of Object.entries({ number, diversity })) {
       if (value === undefined) continue;
@@ -52,7 +52,7 @@ export class Settings {
     }
     if (seed !== undefined) this.seed.value = seed;
     this.#checkSeed();
-    this.#tell();
+    this.#display();
   }
 
   toJSON() {
@@ -69,7 +69,7 @@ export class Settings {
     return readable;
   }
 
-  #tell() {
+  #display() {
     this.numberValue.textContent = this.number.value;
     const diversity = Number(this.diversity.value);
     this.diversityValue.textContent = diversity.toFixed(2);

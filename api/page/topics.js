@@ -1,4 +1,4 @@
-/** A searchable list of topics: the editable combobox of the ARIA Authoring Practices, with "No topic" on top. */
+/** A searchable list of topics, "No topic" first: the editable combobox of the ARIA Authoring Practices. */
 
 const NONE = "No topic";
 
@@ -19,7 +19,7 @@ export class TopicPicker {
     list.addEventListener("click", (event) => this.#choose(event.target.closest("[role=option]")));
   }
 
-  /** The topics the model knows; without any there is nothing to choose. */
+  /** Set the model's topics; without any, the field is disabled. */
   offer(topics) {
     this.topics = topics;
     this.input.disabled = topics.length === 0;
@@ -37,7 +37,7 @@ export class TopicPicker {
     return [...this.list.querySelectorAll("[role=option]:not([aria-disabled])")];
   }
 
-  /** Open the list of what holds every word of the query; of everything without one. */
+  /** Open the list of the topics that contain every word of the query; without a query, of all topics. */
   #open(query = "") {
     const words = query.toLocaleLowerCase().split(/\s+/u).filter(Boolean);
     const fits = (name) => words.every((word) => name.toLocaleLowerCase().includes(word));
@@ -83,7 +83,7 @@ export class TopicPicker {
     if (this.value !== before) this.changed();
   }
 
-  /** Leaving takes a name that was typed in full; anything else falls back to what was chosen. */
+  /** On leaving, a completely typed name is chosen; any other text is replaced by the topic chosen before. */
   #leave() {
     const typed = this.input.value.trim().toLocaleLowerCase();
     const before = this.value;
@@ -114,6 +114,6 @@ function nothing() {
   const item = document.createElement("li");
   item.role = "option";
   item.ariaDisabled = "true";
-  item.textContent = "No topic has this in its name";
+  item.textContent = "No matching topic";
   return item;
 }

@@ -30,7 +30,7 @@ CONFIG = CheckpointConfig(
 
 
 class StubResponder(Responder):
-    """Replies are digests of everything the request asks for, so that any input that is lost on the way shows."""
+    """Replies are digests of the whole request, so that a test notices any lost input."""
 
     def __init__(self, distinct: int = 1000, topics: tuple[str, ...] = ("MUSIC", "PETS", "Air Pollution")) -> None:
         self.name, self.topics, self.max_context = "stub", topics, 9
@@ -51,7 +51,7 @@ class StubResponder(Responder):
         return [StubReplies(self, question) for question in questions]
 
     def respond(self, conversation: Conversation, **asked: Any) -> list[Reply]:
-        """What the model's thread calls for each request, once it is its turn and the gate is open."""
+        """Called in the model's thread for each request, once the gate is open."""
         self.threads.add(threading.current_thread().name)
         n, at, places = asked["n"], asked.pop("at"), asked.pop("places")
         places = places or at is not None
@@ -67,7 +67,7 @@ class StubResponder(Responder):
 
 
 class StubPool:
-    """Rows that all finish at the next step, once the gate is open."""
+    """A pool whose rows all finish at the next step, once the gate is open."""
 
     def __init__(self, stub: StubResponder) -> None:
         self._stub = stub
@@ -91,7 +91,7 @@ class StubPool:
 
 
 class StubReplies:
-    """The replies to one request, all of one row."""
+    """The replies to one request, which all come from one row."""
 
     def __init__(self, stub: StubResponder, question: Question) -> None:
         self._stub, self.question = stub, question

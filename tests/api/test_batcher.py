@@ -1,4 +1,4 @@
-"""Requests that decode together get the answers that they get alone; the queue is bounded and lets everyone go."""
+"""Batching does not change answers; the queue is bounded; cancelled and failed requests leave it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WORDS = ["we like cats", "they hate dogs now", "you see birds", "rain", "we hear
 
 
 class Noted:
-    """An observer that remembers."""
+    """Records all measurements."""
 
     def __init__(self) -> None:
         self.rows: list[int] = []
@@ -66,7 +66,7 @@ def alone(responder: Responder, question: Question) -> list[Reply]:
 
 
 @pytest.mark.parametrize("max_rows", [1, 9, 200])
-def test_together_as_alone_to_the_bit(responder: Responder, max_rows: int):
+def test_requests_decoded_together_get_exactly_the_answers_they_get_alone(responder: Responder, max_rows: int):
     questions = [a_question(index) for index in range(24)]
     expected = [alone(responder, question) for question in questions]
     noted = Noted()
@@ -79,14 +79,14 @@ def test_together_as_alone_to_the_bit(responder: Responder, max_rows: int):
     assert len(noted.tokens) == 24
     assert sum(noted.tokens) == sum(noted.rows)  # each row of a step is one token
     if max_rows == 1:
-        assert max(noted.rows) <= 14  # the largest request, or the second wave of another, alone
+        assert max(noted.rows) <= 14  # the largest request, or the second wave of another one, decoded alone
     if max_rows == 200:
         assert max(noted.rows) > 12 + 7  # several requests at once
     assert max(noted.depths) <= 24
 
 
-def test_a_request_whose_draws_are_alike_asks_for_more(responder: Responder):
-    """Cold draws from a narrow prior hardly differ, so that waves of them are needed."""
+def test_a_request_with_duplicate_draws_gets_more_draws(responder: Responder):
+    """At a low temperature and with a narrow prior, draws hardly differ: several waves are needed."""
     question = a_question(1, n=6, decoding=Decoding(max_tokens=3, prior_temperature=0.3), at=None)
 
     async def scenario() -> list[Reply]:
@@ -97,7 +97,7 @@ def test_a_request_whose_draws_are_alike_asks_for_more(responder: Responder):
 
 
 class Gate:
-    """Holds the model before each step until it is opened; tells when somebody is held."""
+    """Stops the model before each step until `open` is set; `wait` returns once the model has stopped."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, responder: Responder) -> None:
         self.open, self.reached, step = threading.Event(), threading.Event(), responder.engine.step
@@ -122,7 +122,7 @@ def run(scenario: Callable[[], object]) -> None:
     asyncio.run(asyncio.wait_for(scenario(), 30))  # type: ignore[arg-type]
 
 
-def test_a_full_queue_refuses_at_once_and_frees_the_places_of_those_who_left(responder: Responder, gate: Gate):
+def test_a_full_queue_refuses_at_once_and_frees_places_of_cancelled_requests(responder: Responder, gate: Gate):
     async def scenario() -> None:
         with Batcher(responder, max_waiting=2, max_rows=1) as batcher:
             first = asyncio.ensure_future(batcher.respond(a_question(1)))
@@ -165,10 +165,10 @@ def test_a_request_that_waits_too_long_is_refused_and_leaves_the_batch(
 
     run(scenario)
     assert len(noted.tokens) == 1
-    assert len(noted.rows) < 8 + 12  # of the first nothing was decoded beyond the step that was under way
+    assert len(noted.rows) < 8 + 12  # nothing of the first request was decoded after its current step
 
 
-def test_retry_after_grows_with_what_waits(responder: Responder, gate: Gate):
+def test_retry_after_grows_with_the_waiting_rows(responder: Responder, gate: Gate):
     async def scenario() -> None:
         with Batcher(responder, max_waiting=3, max_rows=1) as batcher:
             batcher._row_seconds = 2.0
@@ -183,7 +183,7 @@ def test_retry_after_grows_with_what_waits(responder: Responder, gate: Gate):
     run(scenario)
 
 
-def test_a_question_that_breaks_the_model_breaks_only_its_own_answer(responder: Responder, monkeypatch):
+def test_an_error_in_encoding_fails_only_its_own_request(responder: Responder, monkeypatch):
     begin = responder.begin
 
     def picky(questions: list[Question]) -> list[Replies]:
@@ -206,7 +206,7 @@ def test_a_question_that_breaks_the_model_breaks_only_its_own_answer(responder: 
     run(scenario)
 
 
-def test_a_step_that_fails_is_told_to_all_and_ends_nothing(responder: Responder, monkeypatch):
+def test_a_failed_step_fails_the_batch_but_not_the_batcher(responder: Responder, monkeypatch):
     step = responder.engine.step
 
     def failing(*arguments: object) -> None:
@@ -226,7 +226,7 @@ def test_a_step_that_fails_is_told_to_all_and_ends_nothing(responder: Responder,
     run(scenario)
 
 
-def test_an_answer_that_cannot_be_made_up_is_told_to_whoever_waits(responder: Responder, monkeypatch):
+def test_an_error_in_the_last_step_reaches_the_client_that_waits(responder: Responder, monkeypatch):
     answer = Replies.answer
 
     def failing(replies: Replies) -> list[Reply]:
@@ -246,7 +246,7 @@ def test_an_answer_that_cannot_be_made_up_is_told_to_whoever_waits(responder: Re
     run(scenario)
 
 
-def test_closing_finishes_what_was_accepted_and_takes_no_more(responder: Responder, gate: Gate):
+def test_closing_finishes_accepted_requests_and_refuses_new_ones(responder: Responder, gate: Gate):
     async def scenario() -> None:
         batcher = Batcher(responder, max_rows=1)
         accepted = [asyncio.ensure_future(batcher.respond(a_question(index))) for index in (1, 2, 3)]
@@ -265,7 +265,7 @@ def test_closing_finishes_what_was_accepted_and_takes_no_more(responder: Respond
     run(scenario)
 
 
-def test_what_nobody_can_answer_is_refused_before_it_waits(responder: Responder):
+def test_an_invalid_question_is_refused_before_it_waits(responder: Responder):
     async def scenario() -> None:
         with Batcher(responder) as batcher, pytest.raises(ConfigError, match=r"^n must be at least 1, but is 0$"):
             await batcher.respond(a_question(1, n=0))

@@ -1,4 +1,4 @@
-"""Talking in the terminal, from a pipe and as a person would."""
+"""The chat in the terminal, interactive and from a pipe."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dialog_cvae.errors import ConfigError
 
 
 class Echo:
-    """Proposes replies that tell what was asked."""
+    """Proposes replies that show the request."""
 
     def __init__(self) -> None:
         self.asked: list[dict[str, object]] = []
@@ -32,7 +32,7 @@ def echo() -> Echo:
 
 @pytest.fixture
 def talk(echo, monkeypatch, capsys):
-    """Hold a conversation: `talk("line", ..., interactive=False)` gives it, and what was shown."""
+    """Run a chat: `talk("line", ..., interactive=False)` returns the conversation and the output."""
 
     def run(*lines: str, interactive: bool = False, answer=echo, **options):
         monkeypatch.setattr(sys, "stdin", io.StringIO("".join(f"{line}\n" for line in lines)))
@@ -43,7 +43,7 @@ def talk(echo, monkeypatch, capsys):
     return run
 
 
-def test_a_number_picks_and_the_conversation_goes_on(talk, echo):
+def test_a_number_picks_a_reply(talk, echo):
     turns, shown = talk("hello", "2", "and you?", "1")
     assert turns == [("A", "hello"), ("B", "reply 2 to hello"), ("A", "and you?"), ("B", "reply 1 to and you?")]
     assert shown.out.splitlines()[:4] == [
@@ -57,34 +57,34 @@ def test_a_number_picks_and_the_conversation_goes_on(talk, echo):
 
 
 @pytest.mark.parametrize("own", ["I am fine", "4", "0", "-1", "1.0", "²", "99999999999999999999"])
-def test_any_other_text_is_said(talk, own):
+def test_any_other_text_is_the_reply(talk, own):
     assert talk("hello", own)[0][1] == ("B", own)
 
 
-def test_an_empty_line_draws_others(talk, echo):
+def test_an_empty_line_draws_new_replies(talk, echo):
     talk("hello", "", "", "1", seed=5)
     assert [asked["seed"] for asked in echo.asked] == [5, 6, 7]
     assert len({str(asked["context"]) for asked in echo.asked}) == 1
 
 
-def test_empty_lines_before_are_nothing_said(talk, echo):
+def test_empty_lines_before_the_first_utterance_are_ignored(talk, echo):
     assert talk("", "  ", "hello", "1")[0][0] == ("A", "hello")
     assert len(echo.asked) == 1
 
 
-def test_the_end_of_input_ends_anywhere(talk):
+def test_the_end_of_input_ends_the_chat_at_any_point(talk):
     assert talk()[0] == []
     assert talk("hello")[0] == [("A", "hello")]
 
 
-def test_options_go_with_every_request(talk, echo):
+def test_every_request_has_the_options(talk, echo):
     talk("hello", "1", "bye", "1", topic="PETS", num_responses=3, diversity=0.5)
     assert [(asked["topic"], asked["num_responses"], asked["diversity"]) for asked in echo.asked] == [
         ("PETS", 3, 0.5)
     ] * 2
 
 
-def test_a_reply_can_not_steer_the_terminal(talk):
+def test_control_characters_in_a_reply_are_removed(talk):
     _, shown = talk("hello", answer=lambda _asked: ["\x1b[2J\x07 fine \u202e"])
     assert shown.out.splitlines() == ["  1   [2J  fine  "]
 
@@ -93,7 +93,7 @@ def failing(_asked: dict[str, object]) -> list[str]:
     raise ConfigError("it is busy")
 
 
-def test_an_error_ends_a_pipe_but_not_a_person(talk):
+def test_an_error_ends_a_pipe_but_not_an_interactive_chat(talk):
     with pytest.raises(ConfigError, match="busy"):
         talk("hello", answer=failing)
     turns, shown = talk("hello", "my own", interactive=True, answer=failing)
@@ -101,7 +101,7 @@ def test_an_error_ends_a_pipe_but_not_a_person(talk):
     assert "error: it is busy" in shown.err
 
 
-def test_a_service_is_asked_over_the_network(serve, stub, monkeypatch, capsys):
+def test_a_service_answers_over_http(serve, stub, monkeypatch, capsys):
     from api import client as module
 
     transport = serve(stub, api_keys="a-key-of-some-length")._transport
@@ -116,7 +116,7 @@ def test_a_service_is_asked_over_the_network(serve, stub, monkeypatch, capsys):
     assert (asked["n"], asked["respond_as"]) == (2, "Bo")
 
 
-def test_no_service_is_one_line_and_status_2(monkeypatch, capsys):
+def test_an_unreachable_service_is_one_line_and_status_2(monkeypatch, capsys):
     monkeypatch.setattr(sys, "stdin", io.StringIO(""))
     assert main(["http://127.0.0.1:9"]) == 2
     error = capsys.readouterr().err
@@ -124,7 +124,7 @@ def test_no_service_is_one_line_and_status_2(monkeypatch, capsys):
     assert error.count("\n") == 1
 
 
-def test_without_the_client_library_it_says_what_to_install(monkeypatch, capsys):
+def test_without_the_client_library_the_error_says_what_to_install(monkeypatch, capsys):
     for name in ("api.client", "api.client_errors"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setitem(sys.modules, "httpx2", None)
@@ -133,7 +133,7 @@ def test_without_the_client_library_it_says_what_to_install(monkeypatch, capsys)
 
 
 @pytest.mark.parametrize("options", [["-n", "many"], ["--diversity"], ["a", "b"], ["--speakers", "A"]])
-def test_wrong_options_are_one_line_and_status_2(options, capsys):
+def test_invalid_options_are_one_line_and_status_2(options, capsys):
     with pytest.raises(SystemExit) as error:
         main(options)
     assert error.value.code == 2
@@ -160,7 +160,7 @@ def test_a_model_in_this_process(tmp_path, tiny_checkpoint, monkeypatch, capsys)
     assert run("--checkpoint", str(tmp_path / "no"))[0] == 2
 
 
-def test_help_teaches_and_needs_no_model():
+def test_help_shows_examples_and_needs_no_model():
     command = [sys.executable, "-m", "api.chat", "--help"]
     shown = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True).stdout
     assert "Ctrl-D ends" in shown

@@ -1,4 +1,4 @@
-"""The client: against the service itself, and against servers that answer oddly."""
+"""The client, with the service itself and with servers whose responses are unusual."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def of_service(serve, stub) -> Callable[..., Client]:
 
 @pytest.fixture
 def slept(monkeypatch) -> list[float]:
-    """Seconds that clients waited, without waiting."""
+    """The waits of clients in seconds; nothing really waits."""
     waits: list[float] = []
 
     async def sleep(seconds: float) -> None:
@@ -81,7 +81,7 @@ def test_every_field_of_a_request_can_be_given():
     assert set(Options.__annotations__) == set(RespondRequest.model_fields) - {"context"}
 
 
-def test_texts_alone_and_places(of_service):
+def test_plain_texts_and_places_on_the_map(of_service):
     answer = of_service().respond(["hello"], at=(0.5, -1.0))
     assert [each.place for each in answer.responses] == [(0.5, -1.0)]
 
@@ -92,25 +92,25 @@ def test_topics_and_model(of_service):
     assert (client.model().name, client.model().limits.num_responses) == ("stub", 9)
 
 
-def test_a_refused_request_says_what_is_wrong(of_service):
+def test_an_invalid_request_raises_with_its_errors(of_service):
     with pytest.raises(InvalidRequestError, match="at most 20, got 500") as error:
         of_service().respond(["hello"], num_responses=500, max_tokens=99)
     assert [problem.loc[1] for problem in error.value.problem.errors] == ["num_responses", "max_tokens"]
 
 
-def test_a_missing_key_is_told(of_service):
+def test_a_missing_key_raises(of_service):
     client = of_service(api_keys=KEY)
     with pytest.raises(UnauthorisedError, match="API keys") as error:
         client.topics()
     assert error.value.problem.type == "/problems/unauthorised"
 
 
-def test_one_text_is_no_context(of_service):
+def test_one_text_as_context_is_refused(of_service):
     with pytest.raises(TypeError, match="list"):
         of_service().respond("hello")
 
 
-def test_a_busy_service_is_asked_again_when_it_says(slept):
+def test_the_client_retries_after_the_time_the_service_names(slept):
     transport = answers(busy("2"), busy("1"), httpx2.Response(200, json=ANSWER))
     with Client("http://x", transport=transport) as client:
         assert client.respond(["hi"]).seed == 7
@@ -129,7 +129,7 @@ def test_a_busy_service_is_asked_again_when_it_says(slept):
         (Patience(wait_s=60), "999999999999999", 0),
     ],
 )
-def test_patience_ends(slept, patience, retry_after, waits):
+def test_retries_are_limited(slept, patience, retry_after, waits):
     transport = httpx2.MockTransport(lambda _request: busy(retry_after))
     with pytest.raises(UnavailableError, match="busy") as error:
         Client("http://x", transport=transport, patience=patience).respond(["hi"])
@@ -139,14 +139,14 @@ def test_patience_ends(slept, patience, retry_after, waits):
 
 
 @pytest.mark.parametrize("retry_after", [None, "soon", "-1", "\u0663", ""])
-def test_where_the_service_does_not_say_when_waits_grow(slept, retry_after):
+def test_without_retry_after_waits_grow(slept, retry_after):
     with pytest.raises(UnavailableError):
         Client("http://x", transport=httpx2.MockTransport(lambda _request: busy(None))).topics()
     assert len(slept) == 3
     assert slept == sorted(slept)
 
 
-def test_a_date_is_understood(slept, monkeypatch):
+def test_retry_after_may_be_a_date(slept, monkeypatch):
     now = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
 
     class Frozen(datetime):
@@ -171,23 +171,23 @@ def test_a_date_is_understood(slept, monkeypatch):
         (httpx2.Response(500, content=b"\xff\xfe"), "status 500"),
     ],
 )
-def test_what_is_no_answer_of_the_service_is_told_as_such(response, words):
+def test_a_foreign_response_is_reported_as_such(response, words):
     with pytest.raises(ServiceError, match=words) as error:
         Client("http://x", transport=answers(response)).topics()
     assert error.value.problem.status == response.status_code
 
 
-def test_a_newer_server_may_say_more():
+def test_unknown_fields_of_a_newer_server_are_ignored():
     answer = httpx2.Response(200, json=ANSWER | {"new": 1, "responses": [ANSWER["responses"][0] | {"new": 2}]})
     assert Client("http://x", transport=answers(answer)).respond(["hi"]).responses[0].text == "yes"
 
 
-def test_nobody_there():
+def test_no_connection_raises():
     with pytest.raises(UnreachableError, match=r"127\.0\.0\.1:9"):
         Client("http://127.0.0.1:9").topics()
 
 
-def test_too_slow():
+def test_a_timeout_raises():
     def slow(request: httpx2.Request) -> httpx2.Response:
         raise httpx2.ReadTimeout("", request=request)
 
@@ -196,12 +196,12 @@ def test_too_slow():
 
 
 @pytest.mark.parametrize("url", ["", "localhost:8000", "ftp://x", "http://", "http://x:port", "//x"])
-def test_an_address_that_is_none(url):
+def test_an_invalid_url_is_refused(url):
     with pytest.raises(UnreachableError, match="not a valid URL"):
         Client(url)
 
 
-def test_the_prefix_of_an_address_stays():
+def test_the_prefix_of_a_url_is_kept():
     asked = []
 
     def answer(request: httpx2.Request) -> httpx2.Response:

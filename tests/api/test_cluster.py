@@ -1,4 +1,4 @@
-"""The service on Ray Serve: what Ray is told, and a real cluster on this machine."""
+"""The service on Ray Serve: the options that Ray receives, and a real cluster on this machine."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ from dialog_cvae.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
 MODEL = ROOT / "models" / "swda"
-MARK = "DIALOG_TEST_CLUSTER"  # a variable that tells the processes of a test from those of others
+MARK = "DIALOG_TEST_CLUSTER"  # a variable that marks the processes of a test
 ASKED = {"context": ["Do you have any pets?"], "topic": "PETS", "num_responses": 2, "seed": 7}
 
 
-def test_ray_is_told_of_scale_and_settings():
+def test_ray_receives_scale_and_settings():
     settings = Settings(checkpoint="somewhere/best", timeout_s=12, max_waiting=30)
     scale = cluster.Scale(min_replicas=2, max_replicas=6, target_requests=3.5, cpus=2, gpus=0.5)
     environment = {"PATH": "/bin", "DIALOG_CVAE_CHECKPOINT": "somewhere/best", "DIALOG_CVAE_MAX_TOKENS": "20"}
-    told = cluster.options(scale, settings, environment)
-    assert told["autoscaling_config"] == {"min_replicas": 2, "max_replicas": 6, "target_ongoing_requests": 3.5}
-    assert told["graceful_shutdown_timeout_s"] > 12
-    assert told["max_ongoing_requests"] > 30
-    actor = told["ray_actor_options"]
+    found = cluster.options(scale, settings, environment)
+    assert found["autoscaling_config"] == {"min_replicas": 2, "max_replicas": 6, "target_ongoing_requests": 3.5}
+    assert found["graceful_shutdown_timeout_s"] > 12
+    assert found["max_ongoing_requests"] > 30
+    actor = found["ray_actor_options"]
     assert (actor["num_cpus"], actor["num_gpus"]) == (2, 0.5)
     assert actor["runtime_env"]["env_vars"] == {
         "DIALOG_CVAE_CHECKPOINT": str(Path("somewhere/best").absolute()),
@@ -49,11 +49,11 @@ def test_ray_is_told_of_scale_and_settings():
     }
 
 
-def test_threads_that_were_chosen_stay():
-    told = cluster.options(cluster.Scale(cpus=0.5), Settings(checkpoint="x"), {"DIALOG_CVAE_THREADS": "3"})
-    assert told["ray_actor_options"]["runtime_env"]["env_vars"]["DIALOG_CVAE_THREADS"] == "3"
-    told = cluster.options(cluster.Scale(cpus=0.5), Settings(checkpoint="x"), {})
-    assert told["ray_actor_options"]["runtime_env"]["env_vars"]["DIALOG_CVAE_THREADS"] == "1"
+def test_a_chosen_number_of_threads_is_kept():
+    found = cluster.options(cluster.Scale(cpus=0.5), Settings(checkpoint="x"), {"DIALOG_CVAE_THREADS": "3"})
+    assert found["ray_actor_options"]["runtime_env"]["env_vars"]["DIALOG_CVAE_THREADS"] == "3"
+    found = cluster.options(cluster.Scale(cpus=0.5), Settings(checkpoint="x"), {})
+    assert found["ray_actor_options"]["runtime_env"]["env_vars"]["DIALOG_CVAE_THREADS"] == "1"
 
 
 @pytest.mark.parametrize(
@@ -71,11 +71,11 @@ def test_threads_that_were_chosen_stay():
         (["--replicas", "3"], ["--replicas"]),
     ],
 )
-def test_a_wrong_option_is_one_line(monkeypatch, capsys, arguments, words):
+def test_an_invalid_option_is_one_line(monkeypatch, capsys, arguments, words):
     monkeypatch.setenv("DIALOG_CVAE_CHECKPOINT", "x")
     try:
         status = cluster.main(arguments)
-    except SystemExit as error:  # argparse's own
+    except SystemExit as error:  # from argparse
         status = error.code
     assert status == 2
     line = capsys.readouterr().err
@@ -92,7 +92,7 @@ def test_a_port_that_is_taken_is_refused(monkeypatch, capsys):
     assert capsys.readouterr().err.startswith(f"error: port: 127.0.0.1:{port} can't be listened on: ")
 
 
-def test_help_teaches(capsys):
+def test_help_shows_examples(capsys):
     with pytest.raises(SystemExit, match="0"):
         cluster.main(["--help"])
     text = capsys.readouterr().out
@@ -102,25 +102,25 @@ def test_help_teaches(capsys):
     assert max(len(line) for line in text.splitlines()) <= 120
 
 
-def test_ray_that_is_not_installed_is_named_with_its_extra(monkeypatch):
+def test_without_ray_the_error_names_the_extra(monkeypatch):
     monkeypatch.setenv("DIALOG_CVAE_CHECKPOINT", "x")
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ConfigError, match=r"Ray is not installed: pip install 'dialog-cvae\[cluster\]'$"):
         cluster.app(cluster.Scale())
 
 
-def test_a_request_is_handed_what_the_lifespan_yielded(make_stub):
-    """As Ray Serve runs an application: a lifespan with state, and requests without."""
+def test_a_request_gets_the_state_of_the_lifespan(make_stub):
+    """Ray Serve runs the lifespan with a state, and requests without it."""
     application = create_app(lambda _: make_stub(), lambda: Settings(checkpoint="none"))
     application.add_middleware(cluster.LifespanState)
 
     async def scenario() -> None:
         events: asyncio.Queue[dict[str, str]] = asyncio.Queue()
-        told: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        sent: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}
-        lifespan = asyncio.ensure_future(application(scope, events.get, told.put))
+        lifespan = asyncio.ensure_future(application(scope, events.get, sent.put))
         await events.put({"type": "lifespan.startup"})
-        assert (await told.get())["type"] == "lifespan.startup.complete"
+        assert (await sent.get())["type"] == "lifespan.startup.complete"
         replica = cluster.Replica()
         replica.app = application
         await replica.check_health()
@@ -130,7 +130,7 @@ def test_a_request_is_handed_what_the_lifespan_yielded(make_stub):
     asyncio.run(scenario())
 
 
-def test_a_replica_that_is_not_ready_is_not_well():
+def test_a_replica_that_is_not_ready_fails_its_health_check():
     replica = cluster.Replica()
     replica.app = create_app(lambda _: pytest.fail("not started"), lambda: Settings(checkpoint="none"))
     with pytest.raises(RuntimeError, match="/health/ready answers 503"):
@@ -147,7 +147,7 @@ def free_port() -> int:
 
 
 def get(url: str, body: dict[str, Any] | None = None) -> tuple[int, Any]:
-    """Status and JSON of an answer; Ray's own are plain text, None here."""
+    """Status and JSON of an answer; None for Ray's own answers, which are plain text."""
     headers = {"Content-Type": "application/json"}
     request = Request(url, None if body is None else json.dumps(body).encode(), headers)
     try:
@@ -160,7 +160,7 @@ def get(url: str, body: dict[str, Any] | None = None) -> tuple[int, Any]:
 
 @pytest.fixture
 def started() -> Callable[..., Any]:
-    """Run the command line as a person would; `started(*options, **environment)`."""
+    """Run the command in a process of its own: `started(*options, **environment)`."""
     pytest.importorskip("ray.serve", reason="needs Ray Serve: pip install 'dialog-cvae[cluster]'")
 
     @contextmanager
@@ -184,7 +184,7 @@ def started() -> Callable[..., Any]:
 
 
 @pytest.mark.slow
-def test_it_serves_on_ray_what_it_serves_alone(started, monkeypatch):
+def test_ray_gives_the_same_answers_as_one_process(started, monkeypatch):
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     with started(f"--port={port}", "--max-replicas=2", DIALOG_CVAE_CHECKPOINT=str(MODEL)) as process:
@@ -207,7 +207,7 @@ def test_it_serves_on_ray_what_it_serves_alone(started, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_checkpoint_that_cannot_be_opened_is_said_so(started, tmp_path):
+def test_a_missing_checkpoint_is_reported(started, tmp_path):
     with started(f"--port={free_port()}", DIALOG_CVAE_CHECKPOINT=str(tmp_path)) as process:
         assert process.wait(timeout=180) == 2
         line = process.stderr.read()
@@ -217,7 +217,7 @@ def test_a_checkpoint_that_cannot_be_opened_is_said_so(started, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_serve_file_starts_it_and_a_replica_that_dies_is_replaced(tmp_path):
+def test_a_serve_file_starts_the_service_and_a_killed_replica_is_replaced(tmp_path):
     pytest.importorskip("ray.serve", reason="needs Ray Serve: pip install 'dialog-cvae[cluster]'")
     port = free_port()
     application = {"name": "dialog-cvae", "import_path": "api.cluster:app", "route_prefix": "/"}
@@ -240,7 +240,7 @@ def test_a_serve_file_starts_it_and_a_replica_that_dies_is_replaced(tmp_path):
 
 
 def replicas(mark: Path) -> list[int]:
-    """Processes of the replicas that were started with this mark."""
+    """The replicas' processes that have this mark."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
@@ -251,7 +251,7 @@ def replicas(mark: Path) -> list[int]:
 
 
 def answered(port: int, process: subprocess.Popen[bytes], seconds: float = 180.0) -> bool:
-    """Whether the service at the port answers within some time; False as soon as the process has ended."""
+    """Whether the service at the port answers in time; False if the process ends first."""
     end = time.monotonic() + seconds
     while time.monotonic() < end and process.poll() is None:
         with contextlib.suppress(OSError):

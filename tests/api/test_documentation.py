@@ -22,7 +22,7 @@ def test_the_page_names_no_other_host_and_all_its_files_are_served(client):
         assert answer.headers["content-security-policy"] == page.headers["content-security-policy"]
 
 
-def test_its_policy_lets_no_request_out_and_no_inline_script_run(client):
+def test_its_policy_allows_no_other_host_and_no_inline_script(client):
     policy = client.get("/docs").headers["content-security-policy"]
     directives = dict(part.strip().split(" ", 1) for part in policy.split(";"))
     assert directives["default-src"] == "'self'"
@@ -31,7 +31,7 @@ def test_its_policy_lets_no_request_out_and_no_inline_script_run(client):
     assert "http" not in policy
 
 
-def test_it_loads_this_servers_own_document_and_asks_no_validator(client):
+def test_it_loads_this_servers_document_and_uses_no_validator(client):
     script = client.get("/docs/start.js").text
     (url,) = re.findall(r'url: "(.+?)"', script)
     assert client.get(f"/{url}").json()["openapi"].startswith("3.")
@@ -44,12 +44,12 @@ def test_nothing_else_is_served(client, name):
     assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
 
 
-def test_the_other_page_leads_here(client):
+def test_redoc_redirects_here(client):
     answer = client.get("/redoc", follow_redirects=False)
     assert (answer.status_code, answer.headers["location"]) == (307, "docs")
 
 
-def test_it_needs_no_key_and_not_the_page_to_try_the_model_on(serve, stub):
+def test_it_needs_no_key_and_works_without_the_page(serve, stub):
     client = serve(stub, api_keys="a-key-of-sufficient-length", page=False)
     assert client.get("/docs").status_code == 200
     assert client.get("/docs/start.js").status_code == 200

@@ -1,4 +1,4 @@
-"""Checkpoints and cached graphs that a disk has spoilt: refused by name, or without any effect on a reply."""
+"""Damaged checkpoints and cached graphs: refused with the name of the part, or without effect on replies."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def folder(tmp_path: Path, tiny_folder: Path) -> Path:
 
 
 def judge(folder: Path, part: str, expected: list[Reply]) -> bool:
-    """Whether the checkpoint is refused under the name of its part; if not, it must reply as the intact one does."""
+    """Whether the checkpoint is refused with the name of the part; if not, it must reply like the intact one."""
     message = ""
     try:
         found = replies(folder)
@@ -58,10 +58,10 @@ def judge(folder: Path, part: str, expected: list[Reply]) -> bool:
 
 
 def damages(data: bytes, places: int) -> Iterator[bytes]:
-    """The content with one byte changed, left out, and cut off with all that follows, at so many places."""
+    """The content with one byte changed, one byte removed, and cut off, at each of several places."""
     rng = random.Random(len(data))
     for place in sorted(rng.sample(range(len(data)), min(len(data), places))):
-        # A bit, all bits, and white space, which a text may hold more or less of.
+        # One bit, all bits, and white space, which may not matter in a text.
         for other in {data[place] ^ (1 << rng.randrange(8)), data[place] ^ 0xFF, 0x20} - {data[place]}:
             yield data[:place] + bytes([other]) + data[place + 1 :]
         yield data[:place]
@@ -71,7 +71,7 @@ def damages(data: bytes, places: int) -> Iterator[bytes]:
 
 
 def content(data: bytes) -> object:
-    """What a configuration says; None if it is none."""
+    """The parsed configuration; None if it is invalid."""
     try:
         return json.loads(data)
     except ValueError:
@@ -84,7 +84,7 @@ def spoil(folder: Path, part: str, expected: list[Reply], places: int) -> None:
     for damaged in damages(intact, places):
         path.write_bytes(damaged)
         refused = judge(folder, part, expected)
-        # Of the configuration, the values count and not how they are spelt; the card may say anything.
+        # Only the values of the configuration count, not their spelling; the model card may have any content.
         same = part == CARD or (part == CONFIG and content(damaged) == content(intact))
         assert refused != same, damaged
     path.write_bytes(intact)
@@ -92,18 +92,18 @@ def spoil(folder: Path, part: str, expected: list[Reply], places: int) -> None:
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_a_byte_here_and_there(folder, part, expected):
+def test_some_changed_bytes(folder, part, expected):
     spoil(folder, part, expected, places=1 if part == CARD else 25)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("part", PARTS)
-def test_every_byte(folder, part, expected):
+def test_every_changed_byte(folder, part, expected):
     spoil(folder, part, expected, places=10**9)
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_a_part_that_is_gone_or_is_something_else(folder, part, expected, tmp_path):
+def test_a_part_that_is_missing_or_not_a_file(folder, part, expected, tmp_path):
     path = folder / part
     intact = path.read_bytes()
 
@@ -121,11 +121,11 @@ def test_a_part_that_is_gone_or_is_something_else(folder, part, expected, tmp_pa
         path.write_bytes(intact)
 
 
-def test_two_parts_that_change_places(folder, expected):
+def test_two_swapped_parts(folder, expected):
     contents = {part: (folder / part).read_bytes() for part in PARTS}
     for first, second in permutations(PARTS, 2):
         (folder / first).write_bytes(contents[second])
-        # One in the place of another, then both.
+        # One part in place of another, then both swapped.
         assert judge(folder, first, expected) != (first == CARD)
         (folder / second).write_bytes(contents[first])
         with pytest.raises(CheckpointError, match=f"{folder}/({first}|{second}): "):
@@ -145,7 +145,7 @@ def spoil_graphs(folder: Path, cache: Path, expected: list[Reply], places: int) 
     def check(damage: Callable[[], object]) -> None:
         damage()
         assert replies(folder) == expected
-        assert {path: path.read_bytes() for path in sorted(entry.iterdir())} == intact, "it was not made anew"
+        assert {path: path.read_bytes() for path in sorted(entry.iterdir())} == intact, "it was not rebuilt"
         assert [path.name for path in cache.iterdir()] == [entry.name]
 
     for path, data in intact.items():
@@ -162,7 +162,7 @@ def spoil_graphs(folder: Path, cache: Path, expected: list[Reply], places: int) 
 
 
 @pytest.mark.parametrize("places", [0, pytest.param(60, marks=pytest.mark.slow)])
-def test_cached_graphs_that_are_damaged_are_made_anew(tiny_folder, tmp_path, expected, places, monkeypatch):
+def test_damaged_cached_graphs_are_rebuilt(tiny_folder, tmp_path, expected, places, monkeypatch):
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     spoil_graphs(tiny_folder, tmp_path / "cache", expected, places)
 
@@ -188,12 +188,12 @@ def start(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
         pytest.param(WEIGHTS, ("--workers", "2"), marks=pytest.mark.slow),
     ],
 )
-def test_a_service_does_not_start_on_a_spoilt_checkpoint_and_names_the_part(folder, part, options):
+def test_a_service_does_not_start_with_a_damaged_checkpoint_and_names_the_part(folder, part, options):
     data = bytearray((folder / part).read_bytes())
     data[len(data) // 2] ^= 1
     (folder / part).write_bytes(data)
     ended = start(folder, *options)
-    assert ended.returncode != 0 or options  # uvicorn's parent of several workers may end as if all was well
+    assert ended.returncode != 0 or options  # with several workers, uvicorn's parent process may end with 0
     lines = {line for line in ended.stderr.splitlines() if str(folder / part) in line}
     assert lines
     assert all("error: " in line for line in lines)

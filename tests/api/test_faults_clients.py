@@ -1,4 +1,4 @@
-"""Clients that are slow, leave things half said or hang up: the service goes on answering the others."""
+"""Clients that are slow, send half a request or hang up: the service still answers the others."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ from benchmarks.server_process import ServerProcess, run_server, wait_until
 
 SHORT = json.dumps({"context": ["you like cats"], "num_responses": 2, "max_tokens": 5, "seed": 1}).encode()
 LONG = json.dumps({"context": ["we hate rain"], "num_responses": 100, "max_tokens": 1000, "seed": 1}).encode()
+SHORT_TOKENS = 2 * 5  # replies x tokens, and as many rows decoded
 HEAD = b"POST /respond HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+ANSWERED = 'dialog_cvae_requests_total{method="POST",route="/respond",status="200"}'
 GONE = 'dialog_cvae_requests_total{method="POST",route="/respond",status="499"}'
 SETTINGS = {
     "THREADS": 1,
@@ -47,7 +49,7 @@ def running(endless_folder: Path) -> Iterator[ServerProcess]:
 
 @pytest.fixture
 def service(running: ServerProcess) -> Iterator[ServerProcess]:
-    """The service, which at the end holds no more connections than before and has nothing left to do."""
+    """The service; at the end of each test it has no more connections than before and nothing left to decode."""
     before = running.descriptors()
     yield running
     wait_until(lambda: running.descriptors() <= before)
@@ -56,17 +58,27 @@ def service(running: ServerProcess) -> Iterator[ServerProcess]:
 
 
 def rows_decoded(service: ServerProcess) -> float:
-    """Rows that the model decodes, all steps added up, while a short request is answered."""
+    """The number of rows decoded, summed over steps, while a short request is answered."""
     before = service.metrics()["dialog_cvae_batch_rows_sum"]
     assert run_load(service.port, Load(1, [SHORT], 60)).refused == []
     return service.metrics()["dialog_cvae_batch_rows_sum"] - before
 
 
-def assert_idle(service: ServerProcess) -> None:
-    """Nothing waits and nothing is decoded: a short request costs no more than its own rows."""
-    own_rows = 2 * 5  # replies x tokens
-    wait_until(lambda: rows_decoded(service) == own_rows)
+def assert_idle(service: ServerProcess) -> int:
+    """Wait until nothing else is decoded: a short request then costs exactly its own rows.
+
+    Returns:
+        The number of short requests that this took.
+    """
+    rows: list[float] = []
+
+    def idle() -> bool:
+        rows.append(rows_decoded(service))
+        return rows[-1] == SHORT_TOKENS
+
+    wait_until(idle)
     assert service.metrics()["dialog_cvae_queue_depth"] == 0
+    return len(rows)
 
 
 def connect(service: ServerProcess) -> socket.socket:
@@ -78,13 +90,13 @@ def request(body: bytes, length: int | None = None) -> bytes:
 
 
 def reset(connection: socket.socket) -> None:
-    """Hang up without a goodbye, as a client does whose process dies with data unread."""
+    """Reset the connection, as the kernel does for a client that dies with unread data."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()
 
 
 def drip(connections: list[socket.socket]) -> None:
-    """Send a byte on each of the connections now and then, until the service has answered there."""
+    """Send single bytes on each connection until the service has answered on it."""
     unanswered = list(connections)
     while unanswered:
         answered = select.select(unanswered, [], [], 0.1)[0]
@@ -94,7 +106,7 @@ def drip(connections: list[socket.socket]) -> None:
                 connection.sendall(b" ")
 
 
-def test_others_are_answered_while_clients_dawdle(service):
+def test_slow_clients_do_not_delay_others(service):
     with ExitStack() as stack:
 
         def some(count: int) -> list[socket.socket]:
@@ -105,7 +117,7 @@ def test_others_are_answered_while_clients_dawdle(service):
             connection.sendall(HEAD)
         for connection in bodies:
             connection.sendall(request(b'{"context":', length=10_000))
-        for connection in deaf:  # asks and asks, and reads nothing
+        for connection in deaf:  # sends requests and reads no answer
             connection.settimeout(0.2)
             with pytest.raises(TimeoutError):
                 connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 200_000)
@@ -114,12 +126,12 @@ def test_others_are_answered_while_clients_dawdle(service):
         assert len(run_load(service.port, Load(2, [SHORT] * 50, 60)).seconds) == 50
         for connection in bodies:
             assert connection.recv(65536).startswith(b"HTTP/1.1 408 ")
-        # What nobody reads is not made in advance: it would have grown for as long as there were requests to answer.
+        # Answers that no client reads are not produced in advance, else memory would have grown with each request.
         assert service.resident_mib() < resident + 16
         assert all(connection.fileno() > 0 for connection in idle)
 
 
-def test_who_hangs_up_while_waiting_and_while_decoding_leaves_queue_and_batch(service):
+def test_clients_that_hang_up_leave_queue_and_batch(service):
     before = service.metrics()
     connections = [connect(service) for _ in range(8)]
     for connection in connections:
@@ -134,21 +146,23 @@ def test_who_hangs_up_while_waiting_and_while_decoding_leaves_queue_and_batch(se
     for number, connection in enumerate(connections):
         reset(connection) if number % 2 else connection.close()
     wait_until(lambda: service.metrics().get(GONE, 0) == before.get(GONE, 0) + 8)
-    assert_idle(service)
-    # None of the 8 replies of 1000 steps was finished; the few tokens are of requests that look whether it is idle.
-    assert service.metrics()["dialog_cvae_tokens_total"] < before["dialog_cvae_tokens_total"] + 1000
+    checks = assert_idle(service)
+    after = service.metrics()
+    # None of the 8 long requests was answered; the short requests of the idle check are all that was.
+    assert after["dialog_cvae_tokens_total"] == before["dialog_cvae_tokens_total"] + checks * SHORT_TOKENS
+    assert after[ANSWERED] == before[ANSWERED] + checks
 
 
 @pytest.mark.parametrize("rounds", [3, pytest.param(100, marks=pytest.mark.slow)])
-def test_what_is_cut_off_anywhere_hurts_nobody(service, rounds):
-    """A request is cut off at a random place, or its answer is not waited for, and the connection ends in any way."""
+def test_requests_cut_off_anywhere_affect_no_one_else(service, rounds):
+    """Each request is cut off at a random place, or its client leaves early; connections end in various ways."""
     rng, whole = random.Random(7), request(SHORT)
     for _ in range(rounds):
         connections = [connect(service) for _ in range(12)]
         for connection in connections:
             connection.sendall(whole[: rng.randrange(len(whole) + 1)] if rng.random() < 0.8 else request(LONG))
         if rng.random() < 0.5:
-            service.metrics()  # once this is answered, the service has read what was sent
+            service.metrics()  # after this answer, the service has read what was sent
         for connection in connections:
             way = rng.randrange(3)
             if way == 0:
@@ -157,8 +171,8 @@ def test_what_is_cut_off_anywhere_hurts_nobody(service, rounds):
         run_load(service.port, Load(1, [SHORT] * 2, 60))
 
 
-def test_half_an_answer_is_enough(service):
-    """Who stops reading in the middle of an answer that is larger than the sockets hold, and leaves."""
+def test_a_client_may_leave_after_half_an_answer(service):
+    """The answer is larger than the socket buffers; the client reads a part of it and leaves."""
     for _ in range(3):
         with connect(service) as connection:
             connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 30)
@@ -166,7 +180,7 @@ def test_half_an_answer_is_enough(service):
 
 
 @pytest.mark.slow
-def test_connections_that_use_up_all_descriptors_leave_room_again(endless_folder):
+def test_the_service_recovers_after_connections_use_up_all_descriptors(endless_folder):
     def few() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 

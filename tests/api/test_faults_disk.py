@@ -1,4 +1,4 @@
-"""A disk that is full, read-only or not there: the service starts and answers all the same."""
+"""A disk that is full, read-only or missing: the service still starts and answers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def answers(service: ServerProcess) -> list[str]:
 
 @contextmanager
 def mounted(folder: Path, options: str) -> Iterator[Path]:
-    """A file system of its own in memory; only root may mount one."""
+    """A separate file system in memory; only root may mount one."""
     folder.mkdir()
     mount = shutil.which("mount")
     if mount is None or subprocess.run([mount, "-t", "tmpfs", "-o", options, "tmpfs", folder], check=False).returncode:
@@ -47,12 +47,12 @@ def mounted(folder: Path, options: str) -> Iterator[Path]:
 
 
 def to_a_full_disk() -> None:
-    """Standard error goes where every write fails, in a process that is about to start."""
+    """Before a process starts: make every write to its standard error fail."""
     os.dup2(os.open("/dev/full", os.O_WRONLY), 2)
 
 
 def no_file_grows() -> None:
-    """Every write to a file fails, in a process that is about to start."""
+    """Before a process starts: make every write to a file fail."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
 
 
@@ -60,7 +60,7 @@ needs_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a 
 
 
 @needs_full
-def test_without_a_home_and_with_a_log_that_takes_nothing(tiny_folder, expected):
+def test_no_home_folder_and_a_log_that_fails(tiny_folder, expected):
     environment = NO_CACHE | {"HOME": "/dev/null/nowhere"}
     with run_server(tiny_folder, {}, environment=environment, before=to_a_full_disk) as service:
         for _ in range(3):
@@ -70,7 +70,7 @@ def test_without_a_home_and_with_a_log_that_takes_nothing(tiny_folder, expected)
 @pytest.mark.slow
 @pytest.mark.parametrize("before", [None, pytest.param(to_a_full_disk, marks=needs_full), no_file_grows])
 @pytest.mark.parametrize("place", ["home", "cache"])
-def test_where_no_file_can_grow_or_no_folder_be_made(tiny_folder, expected, tmp_path, before, place):
+def test_no_file_can_grow_or_no_folder_can_be_created(tiny_folder, expected, tmp_path, before, place):
     home = tmp_path / "home"
     home.mkdir()
     environment = NO_CACHE | {"HOME": str(home)}
@@ -84,7 +84,7 @@ def test_where_no_file_can_grow_or_no_folder_be_made(tiny_folder, expected, tmp_
 
 
 def check_cache_in(folder: Path, tiny_folder: Path, expected: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Loading from a checkpoint, with the cache in a folder, is not hindered by it and leaves nothing in it."""
+    """Loading a checkpoint works with this cache folder, and leaves nothing in it."""
     monkeypatch.setenv(CACHE_VARIABLE, str(folder / "cache"))
     conversation = Conversation("asked", (Utterance("A", SAID[0]), Utterance("B", SAID[1])))
     found = dialog_cvae.load(tiny_folder).respond(conversation, respond_as="A", n=4, seed=5)
@@ -97,7 +97,7 @@ def test_a_cache_on_a_full_disk(tiny_folder, expected, tmp_path, monkeypatch):
         check_cache_in(folder, tiny_folder, expected, monkeypatch)
 
 
-def test_a_cache_without_names_left(tiny_folder, expected, tmp_path, monkeypatch):
+def test_a_cache_without_free_inodes(tiny_folder, expected, tmp_path, monkeypatch):
     with mounted(tmp_path / "small", "nr_inodes=3") as folder:
         check_cache_in(folder, tiny_folder, expected, monkeypatch)
 
@@ -114,7 +114,7 @@ def fill(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_disk_that_fills_up_and_files_that_go_while_the_service_runs(tiny_folder, expected, tmp_path):
+def test_the_disk_fills_up_and_files_disappear_while_the_service_runs(tiny_folder, expected, tmp_path):
     with mounted(tmp_path / "small", "size=256k") as folder:
         copy, cache, log = folder / "tiny", folder / "cache", folder / "log"
         shutil.copytree(tiny_folder, copy)

@@ -1,4 +1,4 @@
-"""One of two workers is killed under load: it comes back, and nobody but whom it was answering hears of it."""
+"""One of two workers is killed under load: it is replaced, and only the clients it was answering get an error."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ LONG = {"num_responses": 20, "max_tokens": 100}
 
 
 def workers(service: ServerProcess) -> list[int]:
-    """The processes of the supervisor that serve."""
+    """The supervisor's worker processes."""
     children = Path(f"/proc/{service.process.pid}/task/{service.process.pid}/children").read_text().split()
     return [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 def ready(service: ServerProcess) -> int:
-    """How many workers have ever been ready: the supervisor replaces one at once, and that has to load."""
+    """How many workers have become ready so far; a replacement has to load the model first."""
     return service.log_text().count('"event": "ready"')
 
 
 def keep_asking(service: ServerProcess, done: Event) -> Counter[str]:
-    """What a client meets that asks one thing after the other, over connections that it keeps."""
+    """Send requests one after another over kept connections; counts the outcomes."""
     met = Counter[str]()
     with Client(f"http://127.0.0.1:{service.port}", patience=Patience(0)) as client:
         while not done.is_set():
@@ -62,11 +62,11 @@ def kill_under_load(service: ServerProcess, kills: int) -> None:
         finally:
             done.set()
         met = sum((each.result() for each in asking), Counter[str]())
-    # A client has one request under way: it can lose no more by a worker's death.
+    # Each client has one request at a time, so a killed worker can cost it only one.
     assert met["cut off"] <= CLIENTS * kills
     assert met["answered"] > 0
     figures = service.metrics()
-    # The dead one may have answered what it had not yet counted.
+    # The killed worker may have answered requests that it had not yet counted.
     counted = figures['dialog_cvae_requests_total{method="POST",route="/respond",status="200"}']
     assert met["answered"] - CLIENTS * kills <= counted <= met["answered"] + CLIENTS * kills
     assert figures["dialog_cvae_queue_depth"] == 0, "the dead worker's queue is still counted"
@@ -76,7 +76,7 @@ def kill_under_load(service: ServerProcess, kills: int) -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux's list of child processes")
 @pytest.mark.parametrize("kills", [1, pytest.param(8, marks=pytest.mark.slow)])
-def test_a_killed_worker_comes_back_and_the_other_goes_on(endless_folder, tmp_path, kills):
+def test_a_killed_worker_is_replaced_while_the_other_goes_on(endless_folder, tmp_path, kills):
     settings = {"THREADS": 1, "MAX_ROWS": 20, "MAX_TOKENS": 100, "LOG_FORMAT": "json"}
     shared = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "metrics")}
     with run_server(endless_folder, settings, options=("--workers", "2"), environment=shared) as service:

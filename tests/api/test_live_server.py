@@ -1,4 +1,4 @@
-"""A real server on a real socket: who is slow, who hangs up, and how it ends."""
+"""A real server on a real socket: slow clients, clients that hang up, and shutdown."""
 
 from __future__ import annotations
 
@@ -86,18 +86,18 @@ def half_sent(connection: socket.socket) -> None:
     connection.sendall(GOOD[:5])
 
 
-def test_a_body_that_stops_halfway_is_given_up(live, stub):
+def test_a_body_that_stops_halfway_gets_408(live, stub):
     served = live(stub, body_timeout_s=0.3)
     with served.connection() as connection:
         connection.sendall(request(GOOD[:5], length=len(GOOD)))
-        answer = received(connection)  # up to the end: the server hangs up
+        answer = received(connection)  # until the server closes the connection
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert b"/problems/body-too-slow" in answer
     assert b"0.3 seconds" in answer
     assert 'dialog_cvae_rejections_total{reason="timeout"} 1.0' in served.metrics()
 
 
-def test_a_body_that_drips_is_given_up_all_the_same(live, stub):
+def test_a_body_that_drips_gets_408_too(live, stub):
     with live(stub, body_timeout_s=0.5).connection() as connection:
         connection.sendall(request(b"", length=10_000))
         while not select.select([connection], [], [], 0.02)[0]:  # until the server answers
@@ -106,17 +106,17 @@ def test_a_body_that_drips_is_given_up_all_the_same(live, stub):
     assert stub.calls == []
 
 
-def test_a_body_in_pieces_is_fine(live, stub):
+def test_a_body_in_pieces_is_answered(live, stub):
     served = live(stub)
     with served.connection() as connection:
         whole = request(GOOD)
         for place in range(0, len(whole), 7):
             connection.sendall(whole[place : place + 7])
-            served.metrics()  # once this is answered, the server has had its chance to read the piece
+            served.metrics()  # after this answer, the server has had the time to read the piece
         assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
 
 
-def test_who_hangs_up_while_sending_leaves_no_fault(live, stub, capfd):
+def test_a_client_that_hangs_up_while_sending_causes_no_error(live, stub, capfd):
     served = live(stub)
     with served.connection() as connection:
         half_sent(connection)
@@ -124,7 +124,7 @@ def test_who_hangs_up_while_sending_leaves_no_fault(live, stub, capfd):
     assert "Traceback" not in capfd.readouterr().err
 
 
-def test_who_hangs_up_leaves_the_queue(live, stub, capfd):
+def test_a_client_that_hangs_up_leaves_the_queue(live, stub, capfd):
     served = live(stub)
     stub.gate.clear()
     try:
@@ -152,7 +152,7 @@ def refuses_connections(served: Live) -> bool:
         return True
 
 
-def test_a_server_that_is_to_end_finishes_what_it_accepted(live, stub):
+def test_a_server_that_shuts_down_finishes_accepted_requests(live, stub):
     served = live(stub)
     stub.gate.clear()
     try:
@@ -169,7 +169,7 @@ def test_a_server_that_is_to_end_finishes_what_it_accepted(live, stub):
     assert not served.thread.is_alive()
 
 
-def test_a_body_larger_than_allowed_is_answered_before_it_is_sent(live, stub):
+def test_a_body_that_is_too_large_is_refused_before_it_is_sent(live, stub):
     with live(stub, max_context=1, max_text_chars=1).connection() as connection:
         connection.sendall(request(b"{", length=10**12))
         assert b"/problems/body-too-large" in received(connection)
@@ -178,7 +178,7 @@ def test_a_body_larger_than_allowed_is_answered_before_it_is_sent(live, stub):
 @pytest.mark.parametrize(
     "junk", [b"\x00\x01\r\n\r\n", b"GET\r\n\r\n", b"POST /respond HTTP/9.9\r\n\r\n", b"\x16\x03\x01\x02\x00"]
 )
-def test_what_is_no_http_hurts_nobody(live, stub, junk):
+def test_bytes_that_are_not_http_affect_no_one_else(live, stub, junk):
     served = live(stub)
     with served.connection() as connection:
         connection.sendall(junk)

@@ -1,4 +1,4 @@
-"""More load than the service can take, and a load for long: what was accepted is answered, and nothing grows."""
+"""Overload, and load for a long time: accepted requests are answered, and memory does not grow."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 from benchmarks.load import Done, Load, run_load
 from benchmarks.server_process import ServerProcess, run_server, wait_until
 
-HELD = 4  # requests that may be in work or waiting
+HELD = 4  # requests that may be decoded or wait
 CONVERSATION = ["you like cats", "we hate rain now"]
 SETTINGS = {"THREADS": 1, "MAX_WAITING": HELD, "MAX_TOKENS": 300, "LOG_FORMAT": "json"}
 
@@ -41,16 +41,16 @@ def percentile(seconds: Sequence[float], share: float) -> float:
 
 
 def seconds_inside(service: ServerProcess, since: int, status: int) -> list[float]:
-    """What answers of a status took, by the service's own log: from a request's headers to the answer's end."""
+    """Seconds of the answers with a status, from the service's log: from a request's headers to the answer's end."""
     lines = [json.loads(line) for line in service.log_text().splitlines()[since:]]
     return [each["seconds"] for each in lines if each["event"] == "request" and each["status"] == status]
 
 
 @pytest.mark.parametrize("seconds", [3, pytest.param(60, marks=pytest.mark.slow)])
 def test_ten_times_the_capacity(service, seconds):
-    """Ten times as many clients as may wait; who is refused asks again after the time that an answer takes.
+    """Ten times as many clients as may wait; a refused one retries after about the time of an answer.
 
-    Times are compared with each other within the run: the machine may be busy with something else.
+    Times are compared only with others of the same run, because the machine may be busy.
     """
     many = bodies(100_000, num_responses=5, max_tokens=300)
     alone = run_load(service.port, Load(HELD, many, seconds / 2))
@@ -58,12 +58,12 @@ def test_ten_times_the_capacity(service, seconds):
     resident, logged = service.resident_mib(), len(service.log_text().splitlines())
     over = run_load(service.port, Load(10 * HELD, many, seconds, pause_s=percentile(alone.seconds, 0.5)))
 
-    # Anything but an answer and a refusal with its time to come again would have raised.
+    # Any outcome other than an answer, or a refusal with Retry-After, would have raised.
     asked, answered = len(over.seconds) + len(over.refused), len(over.seconds)
     refused, accepted = (seconds_inside(service, logged, status) for status in (503, 200))
     show(alone, over, refused, service.resident_mib() - resident)
     assert asked > 4 * answered, "that was no overload"
-    if seconds > 30:  # shorter ones say more about what else the machine does; the clients work on the same cores
+    if seconds > 30:  # shorter runs depend too much on other processes; the clients use the same cores
         assert answered / over.wall > 0.35 * len(alone.seconds) / alone.wall, "overload costs throughput"
         assert percentile(over.seconds, 0.99) < 4 * percentile(alone.seconds, 0.99)
     assert percentile(over.refused, 0.5) < percentile(over.seconds, 0.5)
@@ -76,7 +76,7 @@ def test_ten_times_the_capacity(service, seconds):
 
 
 def show(alone: Done, over: Done, inside: Sequence[float], grown: float) -> None:
-    """For people who run it with -s."""
+    """Print the figures, for pytest -s."""
     print(f"\nat capacity {len(alone.seconds) / alone.wall:.1f}/s, p99 {1e3 * percentile(alone.seconds, 0.99):.0f} ms")
     print(f"overload    {len(over.seconds) / over.wall:.1f}/s, p99 {1e3 * percentile(over.seconds, 0.99):.0f} ms")
     print(
@@ -102,7 +102,7 @@ WRONG = [
 
 
 def mixed(count: int) -> list[bytes]:
-    """Requests of every kind, one in four of them wrong, about ever new things."""
+    """Different requests of every kind; one in four is invalid."""
     rng = random.Random(11)
     words = ("you", "me", "they", "like", "hate", "see", "cats", "dogs", "birds", "rain", "sun", "now", "here")
     found = []

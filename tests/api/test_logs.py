@@ -1,4 +1,4 @@
-"""Log lines, and what they must not hold."""
+"""Log lines, and what they must not contain."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
     return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
 
 
-def test_a_request_is_one_json_line_without_what_was_said(serve, stub, capsys):
+def test_a_request_is_one_json_line_without_its_text(serve, stub, capsys):
     client = serve(stub, log_format="json")
     capsys.readouterr()
     answer = client.post("/respond", json=BODY, headers={"X-Request-ID": "r1"})
@@ -38,7 +38,7 @@ def test_a_request_is_one_json_line_without_what_was_said(serve, stub, capsys):
     assert answer.json()["responses"][0]["text"] not in str(line)
 
 
-def test_what_was_said_is_logged_only_where_it_is_asked_for(serve, stub, capsys):
+def test_text_is_logged_only_if_the_setting_is_on(serve, stub, capsys):
     client = serve(stub, log_format="json", log_text=True)
     capsys.readouterr()
     answer = client.post("/respond", json=BODY).json()
@@ -51,7 +51,7 @@ def test_what_was_said_is_logged_only_where_it_is_asked_for(serve, stub, capsys)
 @pytest.mark.parametrize(
     "body", [{"context": ["secret"], "seed": -1}, {"context": ["secret\x00"]}, {"context": ["hi"], "secret": 1}]
 )
-def test_refusals_are_logged_without_what_was_sent(serve, stub, capsys, form, body):
+def test_refusals_are_logged_without_the_text_of_the_request(serve, stub, capsys, form, body):
     client = serve(stub, log_format=form)
     client.post("/respond", json=body)
     logged = capsys.readouterr().err
@@ -79,7 +79,7 @@ def test_the_configuration_is_logged_with_secrets_masked(serve, stub, capsys):
     assert "kkk" not in str(first)
 
 
-def test_a_variable_that_is_no_setting_is_told(serve, stub, capsys, monkeypatch):
+def test_an_unknown_variable_is_logged_as_a_warning(serve, stub, capsys, monkeypatch):
     monkeypatch.setenv("DIALOG_CVAE_MAX_RESPONSE", "3")
     monkeypatch.setenv("DIALOG_CVAE_DATA", "x")
     serve(stub, log_format="json")
@@ -96,7 +96,7 @@ def record(message: str, **fields: object) -> logging.LogRecord:
     return made
 
 
-def test_text_lines_can_not_be_forged():
+def test_text_lines_cannot_be_forged():
     line = logs.TextLines(text=True).format(record("request", said="a b\n2026 INFO forged", route="/topics", rows=None))
     assert line == ('1970-01-01T00:00:01.500+00:00 INFO    request said="a b\\n2026 INFO forged" route=/topics')
 
@@ -108,7 +108,7 @@ def test_lines_are_ascii(text):
         assert re.fullmatch(r"[ -~]*", line)
 
 
-def test_uvicorns_lines_take_the_same_form_and_its_access_log_is_silent(monkeypatch, capsys):
+def test_uvicorns_lines_have_the_same_format_and_its_access_log_is_off(monkeypatch, capsys):
     import uvicorn
 
     loggers = {name: logging.getLogger(name) for name in ("uvicorn", "uvicorn.access", "uvicorn.error")}
@@ -126,7 +126,7 @@ def test_uvicorns_lines_take_the_same_form_and_its_access_log_is_silent(monkeypa
             logger.handlers, logger.propagate, logger.level = before[name]
 
 
-def test_logging_that_was_configured_otherwise_is_left_alone():
+def test_logging_configured_elsewhere_is_unchanged():
     logger, handler = logging.getLogger("uvicorn.access"), logging.NullHandler()
     before, logger.handlers = logger.handlers, [handler]
     try:

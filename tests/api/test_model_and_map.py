@@ -1,4 +1,4 @@
-"""Diversity, the latent map, and what the service says of its model."""
+"""Diversity, the latent map, GET /model, and the page."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from dialog_cvae.generate.decoding import decoding_for
 JSON = {"Content-Type": "application/json"}
 
 
-def test_diversity_chooses_how_responses_are_drawn(client, stub):
+def test_diversity_sets_the_decoding_options(client, stub):
     client.post("/respond", json={"context": ["hi"], "diversity": 0.25, "max_tokens": 7})
     ((_, asked),) = stub.calls
     assert asked["decoding"] == decoding_for(0.25, Decoding(max_tokens=7))
 
 
-def test_a_default_diversity_gives_way_to_what_a_request_spells_out(serve, stub):
+def test_options_of_a_request_override_the_default_diversity(serve, stub):
     client = serve(stub, diversity=0.5)
     for change in ({}, {"diversity": 1}, {"temperature": 0.3}, {"top_p": 0.5}):
         client.post("/respond", json={"context": ["hi"]} | change)
@@ -27,7 +27,7 @@ def test_a_default_diversity_gives_way_to_what_a_request_spells_out(serve, stub)
     assert [asked["decoding"] for _, asked in stub.calls] == expected
 
 
-def test_the_nucleus_and_the_candidates_of_a_server_hold_for_every_diversity(serve, stub):
+def test_top_p_and_candidates_of_the_server_apply_at_every_diversity(serve, stub):
     client = serve(stub, top_p=0.7, candidates=48, temperature=2.0)
     client.post("/respond", json={"context": ["hi"], "diversity": 0.5})
     ((_, asked),) = stub.calls
@@ -35,7 +35,7 @@ def test_the_nucleus_and_the_candidates_of_a_server_hold_for_every_diversity(ser
 
 
 @pytest.mark.parametrize("given", [{"temperature": 0.5}, {"top_p": 0.9}, {"temperature": 0, "top_p": 1}])
-def test_diversity_beside_what_it_chooses_is_refused_naming_both(client, stub, given):
+def test_diversity_together_with_an_option_it_sets_is_refused_naming_both(client, stub, given):
     answer = client.post("/respond", json={"context": ["hi"], "diversity": 0.5} | given)
     assert answer.status_code == 422
     messages = str(answer.json())
@@ -44,7 +44,7 @@ def test_diversity_beside_what_it_chooses_is_refused_naming_both(client, stub, g
     assert stub.calls == []
 
 
-def test_places_come_with_the_map_only(client, stub):
+def test_places_are_returned_only_with_map(client, stub):
     plain = client.post("/respond", json={"context": ["hi"], "map": False, "seed": 1}).json()
     mapped = client.post("/respond", json={"context": ["hi"], "map": True, "seed": 1}).json()
     assert all(set(each) == {"text", "log_prob"} for each in plain["responses"])
@@ -52,7 +52,7 @@ def test_places_come_with_the_map_only(client, stub):
     assert [asked.get("places") for _, asked in stub.calls] == [None, True]
 
 
-def test_a_place_on_the_map_is_decoded_once_unless_more_is_asked_for(client, stub):
+def test_a_place_on_the_map_gives_one_response_by_default(client, stub):
     answer = client.post("/respond", json={"context": ["hi"], "at": [6, -0.5]}).json()
     assert [each["place"] for each in answer["responses"]] == [[6.0, -0.5]]
     assert (
@@ -82,14 +82,14 @@ def test_a_place_on_the_map_is_decoded_once_unless_more_is_asked_for(client, stu
         {"diversity": True},
     ],
 )
-def test_what_is_no_place_or_diversity_is_refused(client, stub, change):
+def test_invalid_places_and_diversities_are_refused(client, stub, change):
     answer = client.post("/respond", content=json.dumps({"context": ["hi"]} | change), headers=JSON)
     assert answer.status_code == 422
     assert next(iter(change)) in str(answer.json())
     assert stub.calls == []
 
 
-def test_the_model_tells_its_limits_and_defaults(serve, make_stub):
+def test_get_model_shows_limits_and_defaults(serve, make_stub):
     client = serve(make_stub(), max_responses=3, max_context=7, max_text_chars=99, max_tokens=12, temperature=0.5)
     card = client.get("/model").json()
     assert card.pop("version")
@@ -130,7 +130,7 @@ def test_the_page_and_its_parts_are_served(serve, stub):
 
 
 @pytest.mark.usefixtures("page")
-def test_browsers_are_told_to_take_nothing_from_elsewhere(serve, stub):
+def test_security_headers_forbid_other_hosts(serve, stub):
     client = serve(stub)
     for answer in (client.get("/"), client.get("/page/app.js")):
         assert answer.headers["content-security-policy"].startswith("default-src 'self'; ")
@@ -146,7 +146,7 @@ def test_browsers_are_told_to_take_nothing_from_elsewhere(serve, stub):
 
 
 @pytest.mark.usefixtures("page")
-def test_without_the_page_the_documentation_is_shown(serve, stub):
+def test_without_the_page_the_root_redirects_to_the_documentation(serve, stub):
     client = serve(stub, page=False)
     assert client.get("/", follow_redirects=False).headers["location"] == "docs"
     assert client.get("/page/app.js").status_code == 404

@@ -1,4 +1,4 @@
-"""The document that clients are made from says exactly what the service does."""
+"""The OpenAPI document describes exactly what the service does."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_the_examples_of_problems_have_the_form_of_problems(client):
             assert set(media["example"]) >= {"type", "title", "status", "detail", "instance"}
 
 
-def test_the_limits_are_this_servers(serve, make_stub):
+def test_the_document_has_this_servers_limits(serve, make_stub):
     client = serve(make_stub(topics=()), max_responses=3, max_context=7, max_text_chars=99, max_tokens=12)
     schemas = client.get("/openapi.json").json()["components"]["schemas"]
     fields = schemas["RespondRequest"]["properties"]
@@ -63,7 +63,7 @@ def test_the_limits_are_this_servers(serve, make_stub):
     assert fields["topic"]["anyOf"] == [{"type": "null"}]
 
 
-def test_the_document_can_be_had_without_a_server():
+def test_the_document_is_available_without_a_server():
     assert create_app().openapi()["components"]["schemas"]["RespondRequest"]["properties"]["topic"]["anyOf"]
 
 
@@ -77,28 +77,28 @@ def pattern_holds(codes: Iterable[int]) -> None:
             return False
 
     for code in codes:
-        if not 0xD800 <= code < 0xE000:  # surrogates, which no valid JSON holds
+        if not 0xD800 <= code < 0xE000:  # surrogates, which valid JSON can't contain
             assert accepted(chr(code)) is bool(pattern.search(chr(code))), hex(code)
     for text in ("", " \t", "a\x00", "\x00a", " a ", "\u200b\n", "\n.\n", "a\u0085"):
         assert accepted(text) is bool(pattern.search(text)), text
 
 
-def test_the_pattern_of_readable_text_is_the_validators():
+def test_the_pattern_of_readable_text_agrees_with_the_validator():
     hidden = (code for code in range(sys.maxunicode) if unicodedata.category(chr(code)) in INVISIBLE)
     pattern_holds([*range(0x3100), *range(0x3100, sys.maxunicode, 499), *hidden])
 
 
 @pytest.mark.slow
-def test_the_pattern_of_readable_text_is_the_validators_for_every_character():
+def test_the_pattern_of_readable_text_agrees_with_the_validator_for_every_character():
     pattern_holds(range(sys.maxunicode + 1))
 
 
 def fuzz(client: TestClient, examples: int) -> int:
-    """Hold answers to cases that the document allows, and to others, against all of schemathesis' checks."""
+    """Send requests that the document allows, and others, and apply all checks of schemathesis to the answers."""
     schema = schemathesis.openapi.from_dict(client.get("/openapi.json").json())
     asked = 0
     for found in schema.get_all_operations():
-        # What has no body and no parameter can't be asked wrongly.
+        # Without body and parameters, no request is invalid.
         for mode in GenerationMode if found.ok().body else [GenerationMode.POSITIVE]:
             strategy = found.ok().as_strategy(generation_mode=mode)
 
@@ -122,24 +122,24 @@ def fuzz(client: TestClient, examples: int) -> int:
                 try:
                     answer = client.request(**{name: value for name, value in sent.items() if name != "cookies"})
                 except UnicodeEncodeError:
-                    hypothesis.reject()  # a header that HTTP can't carry
+                    hypothesis.reject()  # a header that HTTP can't transport
                 case.validate_response(answer)
 
             ask()
     return asked
 
 
-def test_what_the_document_says_holds(serve, stub):
+def test_answers_conform_to_the_document(serve, stub):
     assert fuzz(serve(stub, max_context=5, max_text_chars=50), 15) > 30
 
 
 @pytest.mark.slow
-def test_what_the_document_says_holds_in_thousands_of_cases(serve, stub):
+def test_answers_conform_to_the_document_in_thousands_of_cases(serve, stub):
     assert fuzz(serve(stub, max_context=20, max_text_chars=200), 1000) > 1600
 
 
 @pytest.mark.slow
-def test_what_the_document_says_holds_of_a_real_model(tmp_path, tiny_checkpoint):
+def test_answers_of_a_real_model_conform_to_the_document(tmp_path, tiny_checkpoint):
     tiny_checkpoint.save(tmp_path / "tiny")
     app = create_app(settings=lambda: Settings(checkpoint=tmp_path / "tiny", max_context=5, max_text_chars=80))
     with TestClient(app, raise_server_exceptions=False) as client:

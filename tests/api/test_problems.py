@@ -1,4 +1,4 @@
-"""Every refusal and failure as a problem document, with its request's id."""
+"""Every refusal and failure is a problem document with its request's id."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ JSON = {"Content-Type": "application/json"}
 
 
 def problem(answer, status: int, kind: str) -> dict[str, object]:
-    """The document, after a check of what RFC 9457 and we promise of each."""
+    """The document, after checks of RFC 9457 and of this service's own rules."""
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.headers["x-content-type-options"] == "nosniff"
@@ -37,7 +37,7 @@ def problem(answer, status: int, kind: str) -> dict[str, object]:
         ("OPTIONS", "/x" * 4000),
     ],
 )
-def test_where_nothing_is(client, method, path):
+def test_an_unknown_path_gets_404(client, method, path):
     answer = client.request(method, path, follow_redirects=False)
     if path == "/":
         problem(answer, 405, "method-not-allowed")
@@ -56,7 +56,7 @@ def test_where_nothing_is(client, method, path):
         ("PUT", "/metrics", "GET, HEAD"),
     ],
 )
-def test_another_method_is_told_which_is_allowed(client, method, path, allowed):
+def test_a_wrong_method_gets_405_with_the_allowed_ones(client, method, path, allowed):
     answer = client.request(method, path)
     problem(answer, 405, "method-not-allowed")
     assert answer.headers["allow"] == allowed
@@ -69,30 +69,30 @@ def test_head_is_get_without_the_body(client, path):
     assert head.headers["content-type"] == get.headers["content-type"]
 
 
-def test_head_of_what_can_only_be_posted(client):
+def test_head_of_a_path_that_accepts_only_post(client):
     answer = client.head("/respond")
     assert (answer.status_code, answer.content, answer.headers["allow"]) == (405, b"", "POST")
 
 
 @pytest.mark.parametrize("sent", ["a", "3f1c-0c4f", "A.b_c~d-9", "x" * 128])
-def test_a_client_may_name_its_request(client, sent):
+def test_a_clients_request_id_is_kept(client, sent):
     answer = client.get("/topics", headers={"X-Request-ID": sent})
     assert answer.headers["x-request-id"] == sent
     assert problem(client.get("/no", headers={"X-Request-ID": sent}), 404, "not-found")
 
 
 @pytest.mark.parametrize("sent", ["", " ", "x" * 129, "a b", "a\tb", 'a"b', "a%0ab", "\u00e9", "<script>", "a/b"])
-def test_other_names_are_replaced(client, sent):
+def test_an_invalid_request_id_is_replaced(client, sent):
     named = client.get("/topics", headers={"X-Request-ID": sent.encode("latin-1")}).headers["x-request-id"]
     assert re.fullmatch("[0-9a-f]{32}", named)
 
 
-def test_two_names_are_none(client):
+def test_two_request_ids_are_replaced(client):
     headers = [("X-Request-ID", "a"), ("X-Request-ID", "b")]
     assert len(client.get("/topics", headers=headers).headers["x-request-id"]) == 32
 
 
-def test_a_fault_of_ours_tells_its_id_and_nothing_else(serve, make_stub, capsys):
+def test_an_internal_error_shows_its_id_and_nothing_else(serve, make_stub, capsys):
     class Faulty(make_stub):
         def respond(self, conversation, **asked):
             if conversation.id == "request":
@@ -111,7 +111,7 @@ def test_a_fault_of_ours_tells_its_id_and_nothing_else(serve, make_stub, capsys)
     assert re.search(r"request_id=r7 .*status=500", logged)
 
 
-def test_a_fault_is_told_in_full_where_text_may_be_logged(serve, make_stub, capsys):
+def test_an_internal_error_is_logged_with_its_message_if_text_may_be_logged(serve, make_stub, capsys):
     class Faulty(make_stub):
         def respond(self, conversation, **asked):
             if conversation.id == "request":
@@ -122,7 +122,7 @@ def test_a_fault_is_told_in_full_where_text_may_be_logged(serve, make_stub, caps
     assert "RuntimeError: my password" in capsys.readouterr().err
 
 
-def test_a_body_that_says_it_is_too_long_is_not_read(client):
+def test_a_body_with_a_content_length_above_the_limit_is_not_read(client):
     read = 0
 
     def endless():
@@ -139,7 +139,7 @@ def test_a_body_that_says_it_is_too_long_is_not_read(client):
     assert answer.headers["connection"] == "close"
 
 
-def test_a_body_that_does_not_say_how_long_it_is_is_cut_off_at_the_limit(client):
+def test_a_body_without_content_length_is_cut_off_at_the_limit(client):
     def endless():
         for _ in range(50):
             yield b" " * 1_000_000
@@ -148,12 +148,12 @@ def test_a_body_that_does_not_say_how_long_it_is_is_cut_off_at_the_limit(client)
 
 
 @pytest.mark.parametrize("length", ["", "x", "-1", "1e3", "\u0661".encode().decode("latin-1")])
-def test_a_content_length_that_is_none_counts_as_none(client, length):
+def test_an_invalid_content_length_is_ignored(client, length):
     headers = JSON | {"Content-Length": length.encode("latin-1")}
     assert client.post("/respond", content=json.dumps(GOOD), headers=headers).status_code == 200
 
 
-def test_what_is_refused_is_counted_by_reason(serve, stub):
+def test_refusals_are_counted_by_reason(serve, stub):
     client = serve(stub, api_keys="k" * 16)
     key = {"X-API-Key": "k" * 16}
     client.post("/respond", json=GOOD)
@@ -166,7 +166,7 @@ def test_what_is_refused_is_counted_by_reason(serve, stub):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_type_of_a_problem_leads_to_what_it_means(serve, stub, kind):
+def test_the_type_of_a_problem_links_to_its_explanation(serve, stub, kind):
     answer = serve(stub, api_keys="k" * 16).get(f"/problems/{kind}")
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"
     assert answer.text.startswith(KINDS[kind].title)
@@ -174,5 +174,5 @@ def test_the_type_of_a_problem_leads_to_what_it_means(serve, stub, kind):
 
 
 @pytest.mark.parametrize("kind", ["nothing", "queue-full/x", "", "%2e%2e%2ftopics"])
-def test_no_other_problem_is_explained(client, kind):
+def test_an_unknown_kind_of_problem_gets_404(client, kind):
     problem(client.get(f"/problems/{kind}"), 404, "not-found")

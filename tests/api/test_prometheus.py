@@ -1,4 +1,4 @@
-"""Figures for Prometheus, of one process and of several."""
+"""Metrics for Prometheus, of one process and of several."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_requests_are_counted_by_route_method_and_status(client):
     assert dict(info)["licence"] == "CC BY 4.0"
 
 
-def test_what_the_model_reports():
+def test_measurements_of_the_model():
     metrics = Metrics(INFO)
     for depth in (3, 1):
         metrics.queued(depth)
@@ -71,7 +71,7 @@ def test_what_the_model_reports():
     assert found["dialog_cvae_model_info", tuple(sorted(INFO.items()))] == 1
 
 
-def test_two_services_in_one_process_count_apart():
+def test_two_services_in_one_process_count_separately():
     first, second = Metrics(INFO), Metrics(INFO)
     first.finished(3)
     assert samples(second.exposition().decode())["dialog_cvae_tokens_total", ()] == 0
@@ -90,9 +90,9 @@ print(metrics.exposition().decode())
 """
 
 
-def test_several_processes_tell_of_all(tmp_path):
+def test_each_of_several_processes_reports_the_sum(tmp_path):
     environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "new")}
-    told = [
+    reported = [
         subprocess.run(
             [sys.executable, "-c", PROCESS, depth, end],
             env=environment,
@@ -103,14 +103,14 @@ def test_several_processes_tell_of_all(tmp_path):
         ).stdout
         for depth, end in (("2", "stay"), ("40", "close"), ("5", "stay"))
     ]
-    found = samples(told[-1])
-    assert found["dialog_cvae_queue_depth", ()] == 5  # of those that ended nothing waits any more
+    found = samples(reported[-1])
+    assert found["dialog_cvae_queue_depth", ()] == 5  # processes that have ended count no more
     assert found["dialog_cvae_batch_rows_sum", ()] == 24
     labels = (("method", "POST"), ("route", "/respond"), ("status", "200"))
     assert found["dialog_cvae_requests_total", labels] == 3
 
 
-def test_a_folder_that_is_none_is_refused(tmp_path, monkeypatch):
+def test_an_unusable_folder_is_refused(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path / "file"))
     with pytest.raises(ConfigError, match="PROMETHEUS_MULTIPROC_DIR"):
@@ -141,4 +141,4 @@ def test_the_queue_of_a_process_that_was_killed_is_not_counted(tmp_path):
         found = samples(living.communicate("")[0])
     assert both == 2
     assert found["dialog_cvae_queue_depth", ()] == 4
-    assert found["dialog_cvae_batch_rows_sum", ()] == 16  # what was done stays done
+    assert found["dialog_cvae_batch_rows_sum", ()] == 16  # counters of a killed process stay

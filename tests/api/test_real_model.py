@@ -1,4 +1,4 @@
-"""The service around a real checkpoint: small and untrained, because what is tested is the way, not the wit."""
+"""The service with a real checkpoint, small and untrained: the quality of replies does not matter here."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def real(checkpoint: Path) -> Iterator[TestClient]:
         yield client
 
 
-def test_a_checkpoint_says_how_its_replies_are_drawn(checkpoint, tmp_path):
+def test_decoding_options_come_from_the_checkpoint(checkpoint, tmp_path):
     from dialog_cvae.storage.checkpoint import Checkpoint
 
     stored = Checkpoint.load(checkpoint)
@@ -67,7 +67,7 @@ def test_a_checkpoint_says_how_its_replies_are_drawn(checkpoint, tmp_path):
         assert client.post("/respond", json=body).json()["responses"] == warm["responses"] != cold["responses"]
 
 
-def test_a_server_may_select_from_candidates(checkpoint, real):
+def test_a_server_can_select_from_candidates(checkpoint, real):
     body = {"context": ["ab bc ?"], "seed": 3, "num_responses": 4, "temperature": 1.0}
     plain = real.post("/respond", json=body).json()["responses"]
     settings = Settings(checkpoint=checkpoint, candidates=48, prior_temperature=0.5)
@@ -104,7 +104,7 @@ def test_another_seed_and_another_topic_change_the_answer(real):
     assert len({str(real.post("/respond", json=each).json()["responses"]) for each in bodies}) == 3
 
 
-def test_topics_are_the_checkpoints(real):
+def test_topics_come_from_the_checkpoint(real):
     assert real.get("/topics").json() == {"topics": list(TOPICS)}
 
 

@@ -1,4 +1,4 @@
-"""What a malformed request gets: 422 that names field, limit and value, and never a 500."""
+"""Malformed requests get 422 with field, limit and value, and never 500."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ JSON = {"Content-Type": "application/json"}
 
 
 def refusals(answer) -> dict[tuple[str | int, ...], str]:
-    """Messages by field, after a check of the shape that clients rely on."""
+    """Messages by field, after a check of the form that clients rely on."""
     assert answer.status_code == 422, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     problem = answer.json()
@@ -84,14 +84,14 @@ def refusals(answer) -> dict[tuple[str | int, ...], str]:
         ({"context": ["x\udc00"]}, ("context", 0, "text"), ["U+DC00", "character 1"]),
     ],
 )
-def test_one_wrong_field_is_named_with_its_limit_and_value(client, stub, change, field, words):
+def test_an_invalid_field_is_named_with_its_limit_and_value(client, stub, change, field, words):
     found = refusals(client.post("/respond", content=json.dumps(GOOD | change), headers=JSON))
     assert list(found) == [field]
     assert [word for word in words if word not in found[field]] == [], found[field]
     assert stub.calls == []
 
 
-def test_everything_wrong_is_reported_at_once_but_not_without_end(client):
+def test_all_errors_are_reported_at_once_up_to_a_limit(client):
     found = refusals(client.post("/respond", json={"num_responses": 0, "seed": "x", "spam": 1}))
     assert set(found) == {("context",), ("num_responses",), ("seed",), ("spam",)}
     assert len(refusals(client.post("/respond", json={"context": [{}] * 150}))) == 20
@@ -102,7 +102,7 @@ def test_the_closest_topics_are_offered_first(client):
     assert message.index("Air Pollution") < message.index("MUSIC")
 
 
-def test_a_model_without_topics_says_so(serve, make_stub):
+def test_a_model_without_topics_refuses_every_topic(serve, make_stub):
     message = refusals(serve(make_stub(topics=())).post("/respond", json=GOOD | {"topic": "PETS"}))[("topic",)]
     assert "0 known topics" in message
     assert "leave it out" in message
@@ -128,7 +128,7 @@ def test_a_model_without_topics_says_so(serve, make_stub):
         (b'{"context": ["hi"], "\\ud800": 1}', "unicode"),
     ],
 )
-def test_a_body_that_is_no_json_object_is_refused_as_a_whole(client, body, words):
+def test_a_body_that_is_not_a_json_object_is_refused(client, body, words):
     found = refusals(client.post("/respond", content=body, headers=JSON))
     assert list(found) == [()]
     assert found[()].startswith("body: ")
@@ -143,11 +143,11 @@ def test_another_content_type_is_refused_by_name(client, content_type):
 
 
 @pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "application/vnd.api+json"])
-def test_forms_of_json_are_accepted(client, content_type):
+def test_media_types_of_json_are_accepted(client, content_type):
     assert client.post("/respond", content=json.dumps(GOOD), headers={"Content-Type": content_type}).status_code == 200
 
 
-def test_what_the_model_refuses_is_a_refusal(serve, make_stub):
+def test_input_that_the_model_refuses_gets_422(serve, make_stub):
     from dialog_cvae.errors import DataError
 
     class Refusing(make_stub):

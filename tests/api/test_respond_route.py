@@ -1,4 +1,4 @@
-"""What a well-formed request gets."""
+"""Answers to valid requests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dialog_cvae.types import Utterance
 QUESTION = {"speaker": "A", "text": "do you have pets ?"}
 
 
-def test_answers_with_ranked_texts_and_the_request_reaches_the_model(client, stub):
+def test_the_request_reaches_the_model_and_the_answer_has_ranked_texts(client, stub):
     body = {
         "context": [QUESTION, {"speaker": "B", "text": "two\n  cats"}],
         "topic": "air pollution ",
@@ -56,14 +56,14 @@ def test_null_means_the_default(serve, stub, limit):
     assert first | {"seed": None} == second | {"seed": None}
 
 
-def test_json_has_one_kind_of_number(client, stub):
+def test_whole_floats_are_accepted_as_integers(client, stub):
     for number in ("5", "5.0", "5e0"):
         body = f'{{"context": ["hi"], "num_responses": {number}, "seed": {number}}}'
         assert client.post("/respond", content=body, headers={"Content-Type": "application/json"}).status_code == 200
     assert [(asked["n"], asked["seed"], type(asked["n"])) for _, asked in stub.calls] == [(5, 5, int)] * 3
 
 
-def test_strings_alternate_and_objects_say_the_same(client, stub):
+def test_strings_alternate_as_the_same_objects_do(client, stub):
     answers = [
         client.post("/respond", json={"context": context, "seed": 1}).json()
         for context in (
@@ -102,7 +102,7 @@ def test_topics_match_in_any_case(client, sent, known):
     assert client.post("/respond", json={"context": ["hi"], "topic": sent}).json()["topic"] == known
 
 
-def test_of_topics_that_differ_in_case_alone_the_exact_one_is_meant(serve, make_stub):
+def test_among_topics_that_differ_only_in_case_the_exact_one_is_chosen(serve, make_stub):
     client = serve(make_stub(topics=("Pets", "PETS")))
     names = {
         sent: client.post("/respond", json={"context": ["hi"], "topic": sent}).json()["topic"]
@@ -111,7 +111,7 @@ def test_of_topics_that_differ_in_case_alone_the_exact_one_is_meant(serve, make_
     assert names == {"PETS": "PETS", "pets": "Pets"}
 
 
-def test_a_drawn_seed_reproduces_its_answer_and_is_exact_as_a_double(client):
+def test_a_random_seed_reproduces_its_answer_and_is_exact_as_a_double(client):
     answers = [client.post("/respond", json={"context": ["hi"]}).json() for _ in range(2)]
     assert answers[0]["seed"] != answers[1]["seed"]
     for answer in answers:
@@ -120,19 +120,19 @@ def test_a_drawn_seed_reproduces_its_answer_and_is_exact_as_a_double(client):
 
 
 @pytest.mark.parametrize("seed", [0, 2**53 + 1, 2**63 - 1])
-def test_seeds_come_back_as_they_were(client, stub, seed):
+def test_seeds_are_returned_unchanged(client, stub, seed):
     assert client.post("/respond", json={"context": ["hi"], "seed": seed}).json()["seed"] == seed
     assert stub.calls[0][1]["seed"] == seed
 
 
 @pytest.mark.parametrize(("distinct", "note"), [(2, "2 of 5 responses"), (0, "0 of 5 responses"), (5, None)])
-def test_fewer_responses_are_said_so(serve, make_stub, distinct, note):
+def test_fewer_responses_come_with_a_note(serve, make_stub, distinct, note):
     answer = serve(make_stub(distinct=distinct)).post("/respond", json={"context": ["hi"]}).json()
     assert len(answer["responses"]) == distinct
     assert answer["note"].startswith(note) if note else "note" not in answer
 
 
-def test_concurrent_requests_answer_as_single_ones_do(client, stub):
+def test_concurrent_requests_get_the_answers_of_single_ones(client, stub):
     bodies = [{"context": [f"hello {i % 5}"], "seed": i % 5} for i in range(40)]
     alone = [client.post("/respond", json=body).json() for body in bodies[:5]]
     with ThreadPoolExecutor(8) as pool:

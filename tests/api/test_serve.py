@@ -1,4 +1,4 @@
-"""`dialog-cvae serve`: what it gives uvicorn, and what it refuses."""
+"""`dialog-cvae serve`: the arguments that uvicorn receives, and refusals."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from api.settings import PREFIX, Settings
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """What uvicorn was started with; no server is."""
+    """The arguments of each call of uvicorn, which starts no server here."""
     calls: list[dict[str, Any]] = []
     for name in Settings.model_fields:
-        monkeypatch.setenv(f"{PREFIX}{name.upper()}", "")  # so that what a command sets is undone
+        monkeypatch.setenv(f"{PREFIX}{name.upper()}", "")  # so that variables which a command sets are removed again
     monkeypatch.setattr(uvicorn, "run", lambda app, **options: calls.append({"app": app, **options}))
     return calls
 
 
-def test_the_checkpoint_that_is_named_is_served(started: list[dict[str, Any]], tmp_path: Path) -> None:
+def test_the_named_checkpoint_is_served(started: list[dict[str, Any]], tmp_path: Path) -> None:
     options = ["--host", "0.0.0.0", "--port", "80", "--workers", "3", "--root-path", "/dialog"]
     assert serve.main([str(tmp_path), *options]) == 0
     expected = {"app": "api.app:app", "host": "0.0.0.0", "port": 80, "workers": 3, "root_path": "/dialog"}
@@ -31,7 +31,7 @@ def test_the_checkpoint_that_is_named_is_served(started: list[dict[str, Any]], t
     assert os.environ["DIALOG_CVAE_CHECKPOINT"] == str(tmp_path)
 
 
-def test_without_one_the_variable_counts(
+def test_without_an_argument_the_variable_names_the_checkpoint(
     started: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DIALOG_CVAE_CHECKPOINT", str(tmp_path))
@@ -44,7 +44,7 @@ def test_without_one_the_variable_counts(
     ("arguments", "words"),
     [([], "error: no checkpoint: give the folder of one"), (["nowhere"], "error: nowhere: there is no such folder\n")],
 )
-def test_without_a_checkpoint_it_says_what_to_give(
+def test_without_a_checkpoint_the_error_says_what_to_give(
     started: list[dict[str, Any]], arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert serve.main(arguments) == 2

@@ -1,4 +1,4 @@
-"""Starting, health, waiting, and the service's description of itself."""
+"""Startup, health, timeouts and settings."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_before_the_model_is_loaded_only_the_process_is_healthy(stub):
         assert answer.headers["retry-after"] == "1"
 
 
-def test_health_answers_while_the_model_works_and_a_full_queue_is_said_so(serve, stub):
+def test_health_answers_while_the_model_works_and_a_full_queue_gets_503(serve, stub):
     client = serve(stub, max_waiting=1)
     stub.gate.clear()
     with ThreadPoolExecutor(1) as pool:
@@ -56,7 +56,7 @@ def test_health_answers_while_the_model_works_and_a_full_queue_is_said_so(serve,
         assert working.result().status_code == 200
 
 
-def test_an_answer_that_takes_too_long_is_given_up(serve, stub):
+def test_an_answer_that_takes_too_long_gets_503(serve, stub):
     client = serve(stub, timeout_s=0.05)
     stub.gate.clear()
     try:
@@ -97,7 +97,7 @@ def test_settings_come_from_the_environment(monkeypatch):
         ("PAGE", "maybe", "boolean"),
     ],
 )
-def test_a_wrong_setting_is_one_line_that_names_variable_and_value(monkeypatch, name, value, words):
+def test_an_invalid_setting_is_one_line_that_names_variable_and_value(monkeypatch, name, value, words):
     monkeypatch.setenv("DIALOG_CVAE_CHECKPOINT", "x")
     monkeypatch.setenv(f"DIALOG_CVAE_{name}", value)
     with pytest.raises(ConfigError) as error:
@@ -144,7 +144,7 @@ def test_settings_that_contradict_each_other_are_named_in_one_line(monkeypatch, 
         ("CORS_ORIGINS", "", ()),
     ],
 )
-def test_how_settings_are_written(monkeypatch, name, value, read):
+def test_forms_in_which_settings_can_be_written(monkeypatch, name, value, read):
     monkeypatch.setenv("DIALOG_CVAE_CHECKPOINT", "x")
     monkeypatch.setenv(f"DIALOG_CVAE_{name}", value)
     assert getattr(read_settings(), name.lower()) == read
@@ -172,7 +172,7 @@ def start(**env: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_server_that_cannot_start_says_why_in_one_line_and_ends(tmp_path):
+def test_a_server_that_cannot_start_prints_one_line_and_ends(tmp_path):
     missing = start()
     assert missing.returncode != 0
     assert "error: DIALOG_CVAE_CHECKPOINT is not set" in missing.stderr
@@ -183,7 +183,7 @@ def test_a_server_that_cannot_start_says_why_in_one_line_and_ends(tmp_path):
     assert "Traceback" not in broken.stderr
 
 
-def test_a_missing_checkpoint_and_a_missing_device_are_told_apart(tmp_path, monkeypatch):
+def test_a_missing_checkpoint_and_a_missing_device_have_different_errors(tmp_path, monkeypatch):
     with pytest.raises(CheckpointError, match="nothing"):
         load_responder(Settings(checkpoint=tmp_path / "nothing"))
 

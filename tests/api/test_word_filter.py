@@ -1,4 +1,4 @@
-"""The filter of words."""
+"""The word filter: files, matches, and its use by the service."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_other_replies_pass(accepts, text):
 
 
 @given(words=st.lists(st.sampled_from("abc"), max_size=8))
-def test_a_phrase_is_found_as_a_search_for_it_finds_it(tmp_path_factory, words):
+def test_the_filter_agrees_with_a_plain_search_for_the_phrase(tmp_path_factory, words):
     file = tmp_path_factory.mktemp("filter") / "words"
     file.write_text("a b\nb b c\n")
     text = normalised(" ".join(words))
@@ -64,7 +64,7 @@ def test_a_phrase_is_found_as_a_search_for_it_finds_it(tmp_path_factory, words):
         (b"\xff\xfe\x00", "not UTF-8"),
     ],
 )
-def test_a_useless_file_is_refused(tmp_path, content, words):
+def test_an_invalid_file_is_refused(tmp_path, content, words):
     file = tmp_path / "words"
     file.write_bytes(content)
     with pytest.raises(ConfigError, match=words):
@@ -72,7 +72,7 @@ def test_a_useless_file_is_refused(tmp_path, content, words):
 
 
 @pytest.mark.parametrize("name", ["missing", "."])
-def test_a_file_that_is_none_is_refused(tmp_path, name):
+def test_an_unreadable_file_is_refused(tmp_path, name):
     with pytest.raises(ConfigError, match="can't be read"):
         read_filter(tmp_path / name)
 

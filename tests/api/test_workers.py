@@ -1,4 +1,4 @@
-"""The command of the README: several workers, their common figures, and how they shut down."""
+"""Several workers: their common metrics, and their shutdown."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SHUTTING_DOWN = '"event": "Shutting down"'  # logged by each worker of uvicorn
 
 
 def accepted(service: ServerProcess) -> socket.socket:
-    """A connection whose request the service has begun to read: its body is waited for."""
+    """A connection whose request the service has begun to read; it waits for the body."""
     connection = socket.create_connection(("127.0.0.1", service.port), timeout=60)
     connection.sendall(
         b"POST /respond HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nExpect: 100-continue\r\n"
@@ -37,7 +37,7 @@ def test_two_workers_share_their_figures_and_finish_what_they_accepted(tmp_path,
         wait_until(lambda: service.log_text().count('"event": "ready"') == 2)
         url = f"http://127.0.0.1:{service.port}"
         with ThreadPoolExecutor(8) as pool:
-            # Each over a connection of its own, so that both workers get some.
+            # Each uses a new connection, so that both workers get some.
             asked = list(pool.map(lambda _: httpx2.get(f"{url}/topics").status_code, range(40)))
         assert asked == [200] * 40
         text = httpx2.get(f"{url}/metrics").text

@@ -1,4 +1,4 @@
-// What a careful reader of WCAG 2.2 would look at, as functions of the document as it stands. Evaluated by tests.
+// Checks of WCAG 2.2, as functions of the current document. Evaluated by test_page_access.py.
 (() => {
   const shown = (element) => {
     const box = element.getBoundingClientRect();
@@ -35,7 +35,7 @@
     );
 
   return {
-    /** Texts below 4.5:1 (3:1 where large), and edges of fields below 3:1. */
+    /** Texts with contrast below 4.5:1 (large ones: 3:1), and edges of fields below 3:1. */
     pale: () => [
       ...texts().flatMap((element) => {
         const style = getComputedStyle(element);
@@ -53,7 +53,7 @@
         },
       ),
     ],
-    /** Things to press that are less than 44 by 44 CSS pixels. */
+    /** Controls smaller than 44 by 44 CSS pixels. */
     small: () =>
       [...document.querySelectorAll("button, a, input, textarea, [role=option], .check, .speakers label")]
         .map((element) => (element.matches("label input") ? element.closest("label") : element))
@@ -63,7 +63,7 @@
           return width < 44 || height < 44;
         })
         .map(name),
-    /** What reaches beyond the sides of the window. */
+    /** Elements wider than the window. */
     wide: () => [
       ...(document.documentElement.scrollWidth > innerWidth ? [`page ${document.documentElement.scrollWidth}`] : []),
       ...[...document.querySelectorAll("body *")]
@@ -71,7 +71,7 @@
         .filter((element) => element.getBoundingClientRect().right > innerWidth + 0.5)
         .map(name),
     ],
-    /** References of one element to another that lead nowhere, ids that are there twice, headings that skip a level. */
+    /** References to missing elements, duplicate ids, headings that skip a level. */
     broken: () => {
       const ids = [...document.querySelectorAll("[id]")].map((element) => element.id);
       const twice = ids.filter((id, index) => ids.indexOf(id) !== index);

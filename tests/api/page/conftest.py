@@ -1,4 +1,4 @@
-"""The page in a real browser, headless Chromium, before the real service with a small untrained model."""
+"""The page in a real browser, headless Chromium, with the real service and a small untrained model."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ PATIENCE_MS = 20_000
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of five topics that says words at random, sampled, so that replies differ."""
+    """A model of five topics that says random words, so that replies differ."""
     import torch
 
     from dialog_cvae.model.cvae import CVAE
@@ -96,7 +96,7 @@ def site(checkpoint: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def guarded_site(checkpoint: Path) -> Iterator[tuple[str, str]]:
-    """The address of a page whose service wants a key, and the key."""
+    """The address of a page whose service needs a key, and the key."""
     key = "correct-horse-battery"
     with serving(checkpoint, api_keys=key) as url:
         yield url, key
@@ -104,7 +104,7 @@ def guarded_site(checkpoint: Path) -> Iterator[tuple[str, str]]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """Headless Chromium; skips where it, or Playwright, is missing."""
+    """Headless Chromium; skips if it or Playwright is missing."""
     playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
     path = next((found for name in BROWSERS if (found := shutil.which(name))), None)
     if path is None:
@@ -130,7 +130,7 @@ def visit(browser: Any, site: str) -> Iterator[Callable[..., Person]]:
 
 @pytest.fixture(scope="module")
 def desktop(browser: Any) -> Iterator[Any]:
-    """A browser's page that tests use one after another: opening one takes longer than most of them."""
+    """A page of the browser that tests share: opening one takes longer than most tests."""
     context = opened(browser, {})
     yield context.new_page()
     context.close()
@@ -138,9 +138,9 @@ def desktop(browser: Any) -> Iterator[Any]:
 
 @pytest.fixture
 def person(desktop: Any, site: str) -> Iterator[Person]:
-    """Somebody at a desktop who has just opened the page."""
-    with watched(desktop, site) as somebody:
-        yield somebody.arrive()
+    """A user at a desktop who has just opened the page."""
+    with watched(desktop, site) as user:
+        yield user.arrive()
         desktop.evaluate("sessionStorage.clear()")
 
 
@@ -154,7 +154,7 @@ def opened(browser: Any, options: dict[str, Any]) -> Any:
 
 @contextmanager
 def watched(page: Any, url: str) -> Iterator[Person]:
-    """Whatever a test does, the browser asks no other origin and complains of nothing but what was expected."""
+    """Checks of every test: the browser asks no other origin, and its console shows only expected messages."""
     person = Person(page, url)
     yield person
     person.leave()

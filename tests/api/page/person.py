@@ -1,4 +1,4 @@
-"""Somebody at the page: what they do, and what they see."""
+"""A user of the page: what they do, and what they see."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ FOCUS_SHOWN = """() => {
 
 
 class Person:
-    """A browser's page with a person before it.
+    """A page of the browser and its user.
 
     Attributes:
-        urls: everything the page asked for.
-        asked: bodies of POST /respond.
-        complaints: what the browser's console has to say, but for what is in `expected`.
-        expected: parts of what the console may say.
+        urls: all URLs that the page requested.
+        asked: bodies of its POST /respond requests.
+        complaints: errors and warnings on the browser's console, except those in `expected`.
+        expected: parts of the messages that are allowed on the console.
     """
 
     def __init__(self, page: Any, url: str) -> None:
@@ -35,7 +35,7 @@ class Person:
             page.on(event, listener)
 
     def leave(self) -> None:
-        """Stop listening, and let the service answer everything again."""
+        """Stop listening, and remove all changed answers of `refuse`."""
         for event, listener in self._listeners.items():
             self.page.remove_listener(event, listener)
         self.page.unroute_all(behavior="ignoreErrors")
@@ -59,19 +59,19 @@ class Person:
         return self
 
     def settle(self) -> list[str]:
-        """Wait for what was asked: the replies on offer."""
+        """Wait until the current request is answered; returns the replies shown."""
         self.page.wait_for_function(SETTLED)
         return self.cards
 
     def say(self, text: str) -> list[str]:
-        """Write a line and send it: the replies to it."""
+        """Write a line and send it; returns the replies to it."""
         self.page.fill("#draft", text)
         self.page.press("#draft", "Enter")
         return self.settle()
 
     @property
     def cards(self) -> list[str]:
-        """The replies on offer."""
+        """The replies shown."""
         return self.page.locator(".card .text").all_inner_texts()
 
     @property
@@ -83,24 +83,24 @@ class Person:
         ]
 
     def text(self, selector: str) -> str:
-        """What is read there."""
+        """The text of an element."""
         return self.page.locator(selector).inner_text().strip()
 
     def value(self, selector: str) -> str:
-        """What stands in a field."""
+        """The value of a field."""
         return str(self.page.locator(selector).input_value())
 
     def press(self, *keys: str) -> None:
-        """Keys, one after another, whatever has the focus."""
+        """Press keys, one after another, on the element that has the focus."""
         for key in keys:
             self.page.keyboard.press(key)
 
     def at(self, selector: str) -> bool:
-        """Whether the focus is there."""
+        """Whether the element has the focus."""
         return bool(self.page.evaluate("selector => document.activeElement.matches(selector)", selector))
 
     def tab_to(self, selector: str, key: str = "Tab") -> None:
-        """Press Tab until the focus is there; wherever it stops on its way, it can be seen."""
+        """Press Tab until the element has the focus; at every stop the focus must be visible."""
         for _ in range(60):
             self.press(key)
             assert self.page.evaluate(FOCUS_SHOWN), self.page.evaluate("document.activeElement.outerHTML")
@@ -109,7 +109,7 @@ class Person:
         raise AssertionError(f"{key} does not lead to {selector}")
 
     def refuse(self, times: int = 1, **answer: Any) -> None:
-        """Let the service answer the next `times` questions in another way, or not at all (`abort=...`)."""
+        """Replace the service's next answers (`times` of them) by this one, or by none (`abort=...`)."""
         left = [times]
 
         def handle(route: Any) -> None:

@@ -1,4 +1,4 @@
-"""For everybody: assistive technology, contrast, phones, and a browser that trusts nothing from outside."""
+"""Access to the page: assistive technology, contrast, phones, and the browser's content security policy."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def faults(person, *kinds: str) -> dict[str, list[str]]:
 
 
 def tree(person) -> list[dict[str, Any]]:
-    """The accessibility tree: role, name and the rest of each node that assistive technology is shown."""
+    """The accessibility tree: role, name and properties of each node that assistive technology sees."""
     session = person.page.context.new_cdp_session(person.page)
     nodes = session.send("Accessibility.getFullAXTree")["nodes"]
     return [
@@ -40,7 +40,7 @@ def tree(person) -> list[dict[str, Any]]:
 
 
 def states(person):
-    """Lead the page through what it can look like; the name of each state."""
+    """Bring the page into each of its states; yields the name of the state."""
     page = person.page
     yield "empty"
     page.fill("#draft", "w" * 300 + " and wörds " * 20)
@@ -69,7 +69,7 @@ def states(person):
 
 
 @pytest.mark.parametrize("options", [{}, PHONE], ids=["desktop", "phone"])
-def test_every_state_can_be_read_and_touched(visit, options):
+def test_every_state_is_readable_and_large_enough_to_touch(visit, options):
     person = visit(reduced_motion="reduce", **options).arrive()
     found = {}
     for state in states(person):
@@ -80,7 +80,7 @@ def test_every_state_can_be_read_and_touched(visit, options):
     assert {state: wrong for state, wrong in found.items() if wrong} == {}
 
 
-def test_the_checks_see_what_is_wrong(person):
+def test_the_checks_find_faults(person):
     person.page.evaluate(
         """() => {
             const main = document.querySelector("main");
@@ -149,7 +149,7 @@ def test_on_a_phone_no_keyboard_covers_the_replies(visit):
     assert first["y"] + first["height"] <= 640
 
 
-def test_nothing_moves_for_those_who_want_it_so(visit):
+def test_reduced_motion_shows_no_animation(visit):
     person = visit(reduced_motion="reduce").arrive()
     held = []
     person.expected.append("ERR_FAILED")
@@ -164,12 +164,12 @@ def test_nothing_moves_for_those_who_want_it_so(visit):
         route.abort()
 
 
-def test_the_page_names_its_model_and_what_its_replies_are(person):
+def test_the_page_names_its_model_and_warns_about_its_replies(person):
     assert person.text("#model").startswith("Model: sayings, step 3, licence CC BY 4.0. Version ")
-    assert "suggestions of a model that knows no facts" in person.text("footer")
+    assert "suggestions by a model that knows no facts" in person.text("footer")
 
 
-def test_the_policy_of_the_browser_holds(person):
+def test_the_content_security_policy_blocks_inline_scripts(person):
     person.expected += ["Content Security Policy", "404"]
     response = person.page.goto(person.url)
     assert "default-src 'self'" in response.headers["content-security-policy"]
@@ -188,7 +188,7 @@ def test_the_policy_of_the_browser_holds(person):
     assert person.page.evaluate("window.intruded") is None
 
 
-def test_the_files_are_plain_and_bring_nothing_from_outside():
+def test_the_files_load_nothing_from_other_hosts():
     files = sorted(PAGE.iterdir())
     assert {file.suffix for file in files} == {".html", ".css", ".js", ".svg"}
     for file in files:

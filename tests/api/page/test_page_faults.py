@@ -1,4 +1,4 @@
-"""When the service is busy, refuses, fails or is gone: told in plain words, and nothing that was typed is lost."""
+"""A service that is busy, refuses, fails or is unreachable: the page says so, and loses nothing that was typed."""
 
 from __future__ import annotations
 
@@ -19,40 +19,40 @@ def problem(status: int, kind: str, **more: object) -> dict[str, object]:
     ("kind", "words"),
     [("queue-full", "The service is busy."), ("answer-too-slow", "The answer took too long.")],
 )
-def test_a_busy_service_is_asked_again_when_it_says(person, kind, words):
+def test_the_page_retries_a_busy_service_after_the_time_it_names(person, kind, words):
     person.expected.append("503")
     person.refuse(**problem(503, kind), headers={"Retry-After": "1", "Content-Type": "application/problem+json"})
     person.page.fill("#draft", PETS)
     person.press("Enter")
-    person.page.wait_for_selector(f"{ALERT}:has-text('{words} Asking again in 1 second.')")
+    person.page.wait_for_selector(f"{ALERT}:has-text('{words} Trying again in 1 second.')")
     assert person.page.get_by_role("alert").filter(has_text=words).count() == 1
     person.page.wait_for_selector(".card")
     assert not person.page.locator("#problem").is_visible()
     assert (len(person.asked), person.turns) == (2, [("A", PETS)])
 
 
-def test_who_does_not_want_to_wait_asks_now(person):
+def test_the_user_can_retry_at_once(person):
     person.expected.append("503")
     person.refuse(status=503, headers={"Retry-After": "600"}, body="")
     person.say(PETS)
-    person.page.click("#problem-retry:has-text('Ask now')")
+    person.page.click("#problem-retry:has-text('Try now')")
     assert len(person.settle()) == 5
     assert person.at("#draft")
 
 
-def test_a_service_that_stays_busy_is_left_to_the_person(person):
+def test_the_page_stops_retrying_a_service_that_stays_busy(person):
     person.expected.append("503")
     person.refuse(times=6, status=503, headers={"Retry-After": "600"}, body="")
     person.say(PETS)
     for _ in range(5):
-        person.page.click("#problem-retry:has-text('Ask now')")
+        person.page.click("#problem-retry:has-text('Try now')")
         person.settle()
-    assert person.text(ALERT) == "The service is busy. Try again in a while; nothing that you wrote is lost."
+    assert person.text(ALERT) == "The service is busy. Try again later. Your text is not lost."
     person.page.click("#problem-retry")
     person.page.wait_for_selector(".card")
 
 
-def test_a_refused_line_is_given_back(person):
+def test_a_refused_line_returns_to_the_input_field(person):
     errors = [{"loc": ["body", "context", 0, "text"], "msg": "context.0.text: too strange", "type": "x"}]
     person.expected.append("422")
     person.refuse(**problem(422, "invalid-request", errors=errors))
@@ -69,7 +69,7 @@ def test_a_refused_line_is_given_back(person):
     assert person.text("#draft-problem") == ""
 
 
-def test_another_refusal_is_told(person):
+def test_any_other_refusal_is_shown(person):
     errors = [{"loc": ["body", "topic"], "msg": "topic: unknown", "type": "x"}]
     person.expected.append("422")
     person.refuse(**problem(422, "invalid-request", errors=errors))
@@ -78,7 +78,7 @@ def test_another_refusal_is_told(person):
     assert person.turns == [("A", PETS)]
 
 
-def test_what_is_typed_while_an_answer_fails_stays(person):
+def test_a_failed_answer_keeps_what_was_typed_meanwhile(person):
     held = []
     person.expected.append("500")
     person.page.route("**/respond", lambda route: held.append(route))
@@ -97,7 +97,7 @@ def test_what_is_typed_while_an_answer_fails_stays(person):
         {"status": 200, "body": "<html>a portal that wants you to log in</html>", "content_type": "text/html"},
     ],
 )
-def test_an_answer_that_is_none_is_told(person, answer):
+def test_an_answer_that_is_not_json_is_reported(person, answer):
     person.expected.append("502")
     person.refuse(**answer)
     person.say(PETS)
@@ -106,20 +106,20 @@ def test_an_answer_that_is_none_is_told(person, answer):
     assert len(person.settle()) == 5
 
 
-def test_a_lost_connection_is_told_and_taken_up_again(person):
+def test_a_lost_connection_is_reported_and_retried_when_online(person):
     person.expected.append("ERR_INTERNET_DISCONNECTED")
     old = person.say(PETS)
     person.page.context.set_offline(True)
     person.page.click("#new-seed")
     person.settle()
-    assert person.text(ALERT).startswith("The service can't be reached. Check the connection")
+    assert person.text(ALERT).startswith("The service can't be reached. Check your connection")
     assert person.cards == old
-    person.page.context.set_offline(False)  # the browser says that it is online, and the page asks
+    person.page.context.set_offline(False)  # the browser reports that it is online, and the page retries
     person.page.wait_for_function("() => document.querySelector('#problem').hidden")
     assert person.cards != old
 
 
-def test_a_fault_on_the_map_leaves_the_replies(person):
+def test_a_failed_request_from_the_map_keeps_the_replies(person):
     person.expected.append("500")
     replies = person.say(PETS)
     person.refuse(**problem(500, "internal-error"))
@@ -143,13 +143,13 @@ def test_the_page_opens_before_the_service_is_ready(person):
 
     person.page.route("**/model", loading)
     person.page.goto(person.url)
-    person.page.wait_for_selector(f"{ALERT}:has-text('The model is still being loaded. Asking again in 1 second.')")
-    assert "could not be learnt" in person.text("#model")
+    person.page.wait_for_selector(f"{ALERT}:has-text('The model is still being loaded. Trying again in 1 second.')")
+    assert "could not be loaded" in person.text("#model")
     person.page.wait_for_selector("#model:has-text('Model: sayings')")
     assert not person.page.locator("#problem").is_visible()
 
 
-def test_an_overtaken_question_is_aborted(person):
+def test_a_new_request_aborts_the_old_one(person):
     page = person.page
     held = []
     page.route("**/respond", lambda route: held.append(route))
@@ -169,14 +169,14 @@ def test_an_overtaken_question_is_aborted(person):
     assert (person.turns, person.value("#draft")) == ([], PETS)
 
 
-def test_empty_and_endless_lines_are_not_sent(person):
+def test_empty_and_overlong_lines_are_not_sent(person):
     for text in ("", "   ", "\u200b \u2060"):
         person.page.fill("#draft", text)
         person.page.press("#draft", "Enter")
         assert person.text("#draft-problem") == "Write something first."
     person.page.fill("#draft", "é😀" * 1001)
     person.page.press("#draft", "Enter")
-    assert person.text("#draft-problem") == "This line has 2002 characters, 2 more than can be read."
+    assert person.text("#draft-problem") == "This line has 2002 characters, 2 more than the limit."
     assert (person.asked, person.turns) == ([], [])
     person.page.fill("#draft", "é😀" * 1000)
     person.page.press("#draft", "Enter")
@@ -187,7 +187,7 @@ def test_empty_and_endless_lines_are_not_sent(person):
     assert person.turns[-1] == ("B", "two lines and a bell")
 
 
-def test_a_key_is_asked_for_and_kept_in_this_tab_alone(visit, guarded_site):
+def test_the_page_asks_for_a_key_and_keeps_it_in_this_tab_only(visit, guarded_site):
     url, key = guarded_site
     person = visit(url)
     person.expected.append("401")
@@ -197,7 +197,7 @@ def test_a_key_is_asked_for_and_kept_in_this_tab_alone(visit, guarded_site):
     assert person.at("#key")
     page.keyboard.type("two words")
     person.press("Enter")
-    assert person.text("#key-problem") == "A key has no spaces and only plain characters."
+    assert person.text("#key-problem") == "A key has only ASCII characters, and no spaces."
     page.fill("#key", "a-key-that-is-wrong")
     person.press("Enter")
     page.wait_for_selector("#key-problem:has-text('The service did not accept that key.')")
@@ -219,13 +219,13 @@ def test_a_key_is_asked_for_and_kept_in_this_tab_alone(visit, guarded_site):
     page.wait_for_selector(".card")
 
 
-def test_without_a_key_the_page_says_so_and_asks_again(visit, guarded_site):
+def test_a_cancelled_key_dialog_can_be_opened_again(visit, guarded_site):
     person = visit(guarded_site[0])
     person.expected.append("401")
     person.page.goto(person.url)
     person.page.click("text=Not now")
-    person.page.wait_for_selector(f"{ALERT}:has-text('This service answers only with an API key.')")
-    person.page.click("#problem-retry:has-text('Give a key')")
+    person.page.wait_for_selector(f"{ALERT}:has-text('This service requires an API key.')")
+    person.page.click("#problem-retry:has-text('Enter a key')")
     person.page.fill("#key", guarded_site[1])
     person.press("Enter")
     person.page.wait_for_selector("#model:has-text('Model: sayings')")

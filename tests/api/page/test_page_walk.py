@@ -1,4 +1,4 @@
-"""What a person does on the page, by mouse and by keyboard, from the topic to the copied command."""
+"""Normal use of the page by mouse and by keyboard, from the choice of a topic to the copied command."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PETS = "do you like cats ?"
 EVERYTHING = {"context", "topic", "respond_as", "num_responses", "diversity", "seed", "map"}
 
 
-def test_the_whole_walk_by_mouse(person):
+def test_a_whole_conversation_by_mouse(person):
     page = person.page
     page.click("#topic")
     assert page.get_by_role("option").all_inner_texts()[0] == "No topic"
@@ -46,7 +46,7 @@ def test_the_whole_walk_by_mouse(person):
     assert {body["topic"] for body in person.asked} == {"PETS"}
 
 
-def test_the_whole_walk_by_keyboard(person):
+def test_a_whole_conversation_by_keyboard(person):
     person.tab_to("#topic")
     person.press("m", "u", "s", "Enter")
     assert person.value("#topic") == "MUSIC"
@@ -92,7 +92,7 @@ def test_the_whole_walk_by_keyboard(person):
     person.tab_to("[name=next]", "Shift+Tab")
 
 
-def test_numbers_pick_only_where_nothing_is_typed_and_can_be_switched_off(person):
+def test_digits_pick_a_reply_unless_the_user_types_or_switches_them_off(person):
     page = person.page
     person.say(PETS)
     page.focus("#draft")
@@ -112,7 +112,7 @@ def test_numbers_pick_only_where_nothing_is_typed_and_can_be_switched_off(person
     assert len(person.turns) == 2
 
 
-def test_topics_are_searched_and_left_out_again(person):
+def test_topics_can_be_searched_and_removed_again(person):
     page = person.page
     person.say(PETS)
     page.click("#topic")
@@ -121,7 +121,7 @@ def test_topics_are_searched_and_left_out_again(person):
     person.press("Escape")
     assert person.value("#topic") == "No topic"
     page.fill("#topic", "volcanoes")
-    assert "No topic has this" in person.text("#topic-list")
+    assert "No matching topic" in person.text("#topic-list")
     person.press("Enter", "Tab")
     assert (person.value("#topic"), len(person.asked)) == ("No topic", 1)
     page.fill("#topic", "air pollution")
@@ -134,7 +134,7 @@ def test_topics_are_searched_and_left_out_again(person):
     assert "topic" not in person.asked[-1]
 
 
-def test_sliders_draw_anew(person):
+def test_sliders_ask_for_new_replies(person):
     page = person.page
     person.say(PETS)
     page.focus("#number")
@@ -164,12 +164,12 @@ def test_fewer_replies_and_no_map(person, texts, note):
     person.refuse(status=200, json=answer)
     assert person.say(PETS) == texts
     assert person.text("#replies-note") == note
-    assert person.text("#map-place") == "This model draws no map."
+    assert person.text("#map-place") == "This model has no map."
     person.page.click("#map", force=True)
     assert len(person.asked) == 1
 
 
-def test_the_limits_of_the_service_hold(visit, checkpoint):
+def test_the_page_respects_the_limits_of_the_service(visit, checkpoint):
     with serving(checkpoint, max_responses=3, max_context=2, max_text_chars=12, diversity=0.8) as url:
         person = visit(url).arrive()
         assert (person.page.get_attribute("#number", "max"), person.value("#number")) == ("3", "3")
@@ -179,7 +179,7 @@ def test_the_limits_of_the_service_hold(visit, checkpoint):
         assert [turn["text"] for turn in person.asked[-1]["context"]] == ["you see", "they like"]
         person.page.fill("#draft", "thirteen char")
         person.page.press("#draft", "Enter")
-        assert person.text("#draft-problem") == "This line has 13 characters, 1 more than can be read."
+        assert person.text("#draft-problem") == "This line has 13 characters, 1 more than the limit."
 
 
 @pytest.mark.slow
@@ -195,7 +195,7 @@ def test_the_shipped_model(visit):
         assert "CC BY-NC-SA 3.0" in person.text("#model")
 
 
-def test_the_same_seed_brings_the_same_replies(visit, person):
+def test_the_same_seed_gives_the_same_replies(visit, person):
     page = person.page
     drawn, seed = person.say(PETS), person.value("#seed")
     page.click("#new-seed")
@@ -210,7 +210,7 @@ def test_the_same_seed_brings_the_same_replies(visit, person):
     assert other.say(PETS) == drawn
 
 
-def test_a_seed_that_is_none_is_told_and_not_sent(person):
+def test_an_invalid_seed_is_reported_and_not_sent(person):
     seed = int(person.value("#seed"))
     for text in ("-1", "1.5", "seven", "", str(2**53)):
         person.page.fill("#seed", text)
@@ -225,7 +225,7 @@ def test_a_seed_that_is_none_is_told_and_not_sent(person):
     assert person.asked[-1]["seed"] == 2**53 - 1
 
 
-def test_a_click_on_the_map_adds_a_reply_from_there(person):
+def test_a_click_on_the_map_adds_a_reply_from_that_place(person):
     page = person.page
     replies = person.say(PETS)
     assert page.locator(".dot").count() == 5
@@ -251,7 +251,7 @@ def test_a_click_on_the_map_adds_a_reply_from_there(person):
     assert person.turns[-1] == ("B", picked)
 
 
-def test_dots_that_would_cover_each_other_can_be_told_apart(person):
+def test_dots_do_not_overlap(person):
     places = [[0.5, 0.5], [0.5, 0.5], [0.52, 0.5], [-1.5, 2.0], [5.5, -5.9]]
     texts = [{"text": f"reply {i}", "log_prob": -1.0, "place": place} for i, place in enumerate(places)]
     person.refuse(status=200, json={"responses": texts, "topic": None, "seed": 7, "model": "m"})
@@ -283,7 +283,7 @@ def test_a_card_and_its_dot_are_highlighted_together(person):
     assert len(person.asked) == 1
 
 
-def test_undo_and_start_again_lose_nothing(person):
+def test_undo_restores_every_step(person):
     page = person.page
     first = person.say(PETS)
     page.click(".card >> nth=0")
@@ -295,12 +295,12 @@ def test_undo_and_start_again_lose_nothing(person):
     assert len(person.turns) == 2
     page.click("#undo")
     assert (person.turns, person.settle()) == ([("A", PETS)], first)
-    assert len(person.asked) == asked, "what was on offer is still known"
+    assert len(person.asked) == asked, "the replies shown before are reused"
 
     page.fill("#draft", "")
     page.click("#restart")
     assert (person.turns, page.locator("#replies").is_visible()) == ([], False)
-    page.click("text=Bring it back")
+    page.click("text=Restore old conversation")
     assert (person.turns, person.settle()) == ([("A", PETS)], first)
     page.click("#undo")
     assert (person.turns, person.value("#draft")) == ([], PETS)
@@ -309,7 +309,7 @@ def test_undo_and_start_again_lose_nothing(person):
     page.wait_for_selector("#status:has-text('There is nothing to undo.')")
 
 
-def test_either_speaker_may_go_on(person):
+def test_either_speaker_can_be_next(person):
     page = person.page
     page.click(".speakers label:has-text('B')")
     person.say("i begin")
@@ -322,7 +322,7 @@ def test_either_speaker_may_go_on(person):
     assert [speaker for speaker, _ in person.turns] == ["B", "B"]
 
 
-def test_the_conversation_and_the_command_are_copied(person):
+def test_the_conversation_and_the_curl_command_can_be_copied(person):
     page = person.page
     replies = person.say("don't they like 'cats' & \"dogs\" ? $HOME `ls` ü😀")
     page.click("#copy-curl")
@@ -338,7 +338,7 @@ def test_the_conversation_and_the_command_are_copied(person):
     assert page.evaluate("navigator.clipboard.readText()") == "\n".join(f"{who}: {text}" for who, text in person.turns)
 
 
-def test_without_a_clipboard_the_text_is_shown_to_be_copied(visit):
+def test_without_a_clipboard_the_text_is_shown_for_copying(visit):
     person = visit()
     person.page.add_init_script("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
     person.arrive().say(PETS)
@@ -349,7 +349,7 @@ def test_without_a_clipboard_the_text_is_shown_to_be_copied(visit):
     assert not person.page.locator("#copy-dialog").is_visible()
 
 
-def test_a_reload_loses_nothing(person):
+def test_a_reload_keeps_the_conversation_and_settings(person):
     page = person.page
     page.fill("#topic", "music")
     person.say(PETS)
@@ -367,7 +367,7 @@ def test_a_reload_loses_nothing(person):
     assert person.turns == turns[:1]
 
 
-def test_text_is_text(person):
+def test_markup_is_shown_as_text(person):
     markup = "<img src=x onerror=alert(1)><b>bold</b> &amp;"
     person.say(markup)
     assert person.turns == [("A", markup)]

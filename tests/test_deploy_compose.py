@@ -1,4 +1,4 @@
-"""The compose file and the images: checked as far as that goes without a container engine."""
+"""The compose file and the images: checks that need no container engine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import yaml
 
 from api.settings import PREFIX, Settings
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 COMPOSE = ROOT / "docker-compose.yml"
 SERVICES = ("api", "train", "prometheus", "grafana")
 STAGE = re.compile(r"^FROM (?P<base>\S+) AS (?P<name>\S+)$", flags=re.MULTILINE)
@@ -44,12 +44,12 @@ def seconds(duration: str) -> int:
 
 
 def default(value: str) -> str:
-    """The value where none of its variables is set."""
+    """The value if none of its variables is set."""
     return re.sub(r"\$\{\w+:-(.*?)\}", r"\1", value)
 
 
 def complaint(path: Path) -> str:
-    """What the Compose specification's JSON schema, as check-jsonschema ships it, says of a file."""
+    """The errors in a file by the JSON schema of the Compose specification, as check-jsonschema ships it."""
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", "-o", "json"]
     result = subprocess.run([*command, str(path)], capture_output=True, text=True, check=False)
     assert result.stdout, result.stderr
@@ -57,7 +57,7 @@ def complaint(path: Path) -> str:
     return "" if answer["status"] == "ok" else json.dumps(answer["errors"])
 
 
-def test_the_file_is_of_the_compose_specification():
+def test_the_file_conforms_to_the_compose_specification():
     assert complaint(COMPOSE) == ""
 
 
@@ -65,20 +65,20 @@ def test_the_file_is_of_the_compose_specification():
     ("right", "wrong"),
     [("cap_drop: [ALL]", "cap_drop: ALL"), ("    healthcheck:", "    healthchecks:"), ("pids: 256", "pids: {}")],
 )
-def test_the_specification_sees_a_mistake(tmp_path: Path, right: str, wrong: str) -> None:
+def test_the_specification_finds_a_mistake(tmp_path: Path, right: str, wrong: str) -> None:
     text = COMPOSE.read_text(encoding="utf-8")
     assert right in text
     (tmp_path / COMPOSE.name).write_text(text.replace(right, wrong, 1), encoding="utf-8")
     assert wrong.strip().split(":")[0] in complaint(tmp_path / COMPOSE.name)
 
 
-def test_plain_up_starts_the_service_alone(compose):
+def test_up_without_options_starts_only_the_service(compose):
     profiles = {name: service.get("profiles", []) for name, service in compose["services"].items()}
     assert profiles == {"api": [], "train": ["train"], "prometheus": ["monitoring"], "grafana": ["monitoring"]}
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_every_service_is_confined(compose, name):
+def test_every_service_has_limits(compose, name):
     service = compose["services"][name]
     assert service["read_only"] is True
     assert service["init"] is True
@@ -93,7 +93,7 @@ def test_every_service_is_confined(compose, name):
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_no_service_is_root_and_every_foreign_image_is_pinned(compose, stages, name):
+def test_no_service_runs_as_root_and_every_foreign_image_is_pinned(compose, stages, name):
     service = compose["services"][name]
     if "build" in service:
         assert re.findall(r"^USER (\S+)$", stages[service["build"]["target"]], flags=re.MULTILINE) == ["10001:10001"]
@@ -102,7 +102,7 @@ def test_no_service_is_root_and_every_foreign_image_is_pinned(compose, stages, n
         assert re.fullmatch(r"[a-z/]+:v?\d+\.\d+\.\d+", service["image"])
 
 
-def test_the_service_is_published_and_kept_up(compose):
+def test_the_service_is_published_and_restarted(compose):
     service = compose["services"]["api"]
     assert [default(port) for port in service["ports"]] == ["0.0.0.0:8000:8000"]
     assert service["restart"] == "unless-stopped"
@@ -119,7 +119,7 @@ def test_monitoring_is_published_on_this_machine_only(compose, name):
     )
 
 
-def test_the_image_and_the_compose_file_ask_for_health_alike(compose, stages):
+def test_the_image_and_the_compose_file_have_the_same_health_check(compose, stages):
     (asked,) = re.findall(r"^HEALTHCHECK .*?CMD (\[.+?\])$", stages["serve"], flags=re.MULTILINE | re.DOTALL)
     assert ["CMD", *json.loads(asked)] == compose["services"]["api"]["healthcheck"]["test"]
     assert "/health/ready" in asked
@@ -127,7 +127,7 @@ def test_the_image_and_the_compose_file_ask_for_health_alike(compose, stages):
 
 
 def mounted(compose: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Service, source and the rest of each of its volumes."""
+    """Service, source and target of each volume."""
     for name, service in compose["services"].items():
         for volume in service.get("volumes", []):
             source, _, rest = default(volume).partition(":")
@@ -143,12 +143,12 @@ def test_every_volume_and_mounted_file_exists(compose):
             assert source == "./data" or source in compose["volumes"], name
 
 
-def test_the_service_writes_nowhere_but_in_memory(compose):
+def test_the_service_can_write_only_to_memory(compose):
     assert all(rest.endswith(":ro") for name, _, rest in mounted(compose) if name == "api")
     assert [entry.split(":")[0] for entry in compose["services"]["api"]["tmpfs"]] == ["/tmp"]
 
 
-def test_every_setting_that_is_named_exists(compose, stages):
+def test_every_named_setting_exists(compose, stages):
     known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | {"DIALOG_CVAE_DATA", "DIALOG_CVAE_CACHE"}
     named = {name for service in ("api", "train") for name in compose["services"][service]["environment"]}
     named |= {name for text in stages.values() for name in re.findall(rf"{PREFIX}[A-Z_]+(?==)", text)}
@@ -156,7 +156,7 @@ def test_every_setting_that_is_named_exists(compose, stages):
     assert named <= known
 
 
-def test_the_variables_that_may_be_set_are_told_at_the_top():
+def test_the_comment_at_the_top_lists_all_variables():
     text = COMPOSE.read_text(encoding="utf-8")
     head = text.partition("\nservices:")[0]
     variables = set(re.findall(r"\$\{(\w+):-", text))
@@ -164,7 +164,7 @@ def test_the_variables_that_may_be_set_are_told_at_the_top():
     assert {name for name in variables if not re.search(rf"\b{name}\b", head)} == set()
 
 
-def test_what_the_image_copies_is_in_the_repository_and_let_through(dockerfile):
+def test_files_that_the_image_copies_exist_and_are_not_ignored(dockerfile):
     let_through = re.findall(r"^!(\S+)$", (ROOT / ".dockerignore").read_text(), flags=re.MULTILINE)
     copied = [
         source
@@ -175,7 +175,7 @@ def test_what_the_image_copies_is_in_the_repository_and_let_through(dockerfile):
     assert [source for source in copied if not (ROOT / source).exists()] == []
 
 
-def test_what_is_built_by_default_serves_and_holds_nothing_to_train_with(stages):
+def test_the_default_image_serves_and_has_nothing_for_training(stages):
     assert list(stages)[-1] == "serve"
     assert "'.[serve]'" in stages["install-serve"]
     assert "torch" not in stages["install-serve"] + stages["serve"]
@@ -184,7 +184,7 @@ def test_what_is_built_by_default_serves_and_holds_nothing_to_train_with(stages)
     assert re.findall(r"--from=(\S+)", stages["train"]) == ["install-train"]
 
 
-def test_the_model_that_is_served_is_the_one_in_the_image(compose, stages):
+def test_the_compose_file_serves_the_model_of_the_image(compose, stages):
     (served,) = re.findall(r"DIALOG_CVAE_CHECKPOINT=(\S+)", stages["serve"])
     assert compose["services"]["api"]["environment"]["DIALOG_CVAE_CHECKPOINT"] == f"${{CHECKPOINT:-{served}}}"
     assert re.findall(r"^COPY models (\S+)$", stages["install-serve"], flags=re.MULTILINE) == ["/app/models"]
