@@ -1,4 +1,4 @@
-"""The configuration of a fit: everything that decides its result.
+"""The configuration of a fit: all that affects its result.
 
 Open this to add a field; every field is an option of the command line.
 """
@@ -20,13 +20,13 @@ MAX_THREADS = 1024
 
 
 class TrainConfig(Config):
-    """How long to train, on what batches, and when to look."""
+    """Duration, batches, objective and validation of a fit."""
 
-    seed: int = Field(0, ge=0, lt=2**63, description="of initialisation, batch order and noise")
+    seed: int = Field(0, ge=0, lt=2**63, description="seed of initialisation, batch order and noise")
     epochs: Steps | None = Field(
         None, description=f"passes over the training windows; default {DEFAULT_EPOCHS}, unless max_steps is given"
     )
-    max_steps: Steps | None = Field(None, description="optimiser updates, in place of epochs")
+    max_steps: Steps | None = Field(None, description="optimiser updates; replaces epochs")
     batch_size: Steps = Field(30, description="windows in an update, over all processes")
     accumulation: Steps = Field(
         1,
@@ -123,7 +123,7 @@ class TrainConfig(Config):
         return self.max_steps or (self.epochs or DEFAULT_EPOCHS) * per_epoch
 
     def steps_per_epoch(self, windows: int) -> int:
-        """Updates in one pass over so many training windows, in batches of which only the last may be smaller."""
+        """Updates in one pass over the training windows; only the last batch may be smaller."""
         return -(-windows // self.batch_size)
 
     def validation_interval(self, per_epoch: int) -> int:
@@ -132,7 +132,7 @@ class TrainConfig(Config):
 
 
 class FitConfig(Config):
-    """A whole experiment; a recipe returns one and a variant changes a field of it.
+    """The configuration of an experiment. A recipe returns one; a variant changes a field of it.
 
     `model` gives the sizes of the conditional VAE for conversations, `sentence` those of the unconditional VAE for
     sentences; the corpus decides which of them is fitted.
@@ -157,11 +157,11 @@ class FitConfig(Config):
 
     @property
     def task(self) -> TaskName:
-        """What the corpus is modelled as; see `training.task`."""
+        """The task of the corpus; see `training.task`."""
         return "sentences" if self.corpus.of_sentences else "dialog"
 
     @property
     def sizes(self) -> ModelConfig | SentenceModelConfig:
-        """The sizes of the model that is fitted."""
+        """The sizes of the model to fit."""
         sizes: Mapping[TaskName, ModelConfig | SentenceModelConfig] = {"dialog": self.model, "sentences": self.sentence}
         return sizes[self.task]

@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 METRICS_FILE = "metrics.jsonl"
 LATENTS_FILE = "latents.jsonl"
-SPEED_FILE = "speed.jsonl"  # apart from the metrics, which are a function of the configuration
+SPEED_FILE = "speed.jsonl"  # separate from the metrics, which are a function of the configuration
 KINDS = ("train", "valid", "speed", "latents")
-STEPS = "steps"  # name, among the sums, of how many steps they are over
-LINE_SECONDS = 10.0  # between plain lines where stdout is no terminal
+STEPS = "steps"  # name of the number of steps among the sums
+LINE_SECONDS = 10.0  # between plain lines, if stdout is not a terminal
 COLLAPSED_KL = 0.5  # nats
 COLLAPSED_GAIN = 0.1  # nats
 COLLAPSED_SHARE = 0.02  # of the latent dimensions
@@ -53,7 +53,7 @@ class MetricsLog:
         self._start, self._began = progress.step, time.monotonic()
         self._spoke = self._began
         self._beta = 0.0
-        self._collapsed = False  # at the last validation; the warning comes once each time it begins
+        self._collapsed = False  # at the last validation; a warning is printed when a collapse begins
         self._sums = dict(progress.unlogged)
         self._paced, self._seconds, self._waited = progress.step, 0.0, 0.0
         self._metrics, self._speeds = (_opened(out / name, progress.step) for name in (METRICS_FILE, SPEED_FILE))
@@ -194,13 +194,13 @@ def read_metrics(out: Path, name: str = METRICS_FILE) -> list[dict[str, Any]]:
 
 
 def _opened(path: Path, step: int) -> IO[str]:
-    """A file of records to go on with after `step`."""
+    """A file of records, opened to append after `step`."""
     write_atomically(path, _until(path, step))
     return path.open("a", encoding="utf-8")
 
 
 def _until(path: Path, step: int) -> bytes:
-    """The content of a metrics file without what comes after `step`."""
+    """The records of a metrics file up to `step`."""
     kept = (line for number, line in enumerate(_lines(path), start=1) if _parsed(path, number, line)["step"] <= step)
     return b"".join(line + b"\n" for line in kept)
 

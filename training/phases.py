@@ -26,7 +26,7 @@ Trained = Literal["all", "inference", "generation"]
 
 
 class Phase(NamedTuple):
-    """What an update does.
+    """The course of one update.
 
     Attributes:
         beta: weight of the KL; with a controller, its upper limit.
@@ -71,9 +71,9 @@ class Control(NamedTuple):
 
 
 def phase(config: TrainConfig, schedule: BetaSchedule, step: int, total: int) -> Phase:
-    """What update `step` of `total` does.
+    """The phase of update `step` of `total`.
 
-    Beta's schedule begins after the autoencoder: the rest of the run is its whole.
+    Beta's schedule covers the rest of the run, after the autoencoder.
 
     Raises:
         ValueError: as `training.schedules.beta`.
@@ -86,7 +86,7 @@ def phase(config: TrainConfig, schedule: BetaSchedule, step: int, total: int) ->
 
 
 def autoencoder_steps(config: TrainConfig, total: int) -> int:
-    """Updates of the autoencoder."""
+    """Number of updates of the autoencoder."""
     return round(config.autoencoder_share * total)
 
 

@@ -35,7 +35,7 @@ class _Schedule(BaseModel):
     )
 
     def check(self, total_steps: int) -> None:
-        """Refuse a run too short for the cycles.
+        """Check that the run is long enough for the cycles.
 
         Raises:
             ValueError: M exceeds T, or T is less than 1; the message gives both.
@@ -50,7 +50,7 @@ class _Schedule(BaseModel):
         if self.cycle_steps is not None:
             return ((step - 1) % self.cycle_steps + first_step) / self.cycle_steps
         restart = -(-total_steps // self.cycles)
-        # One rounding only, so that tau = R is met exactly wherever R is the nearest float to the true ratio.
+        # One rounding only, so that tau = R holds exactly if R is the nearest float to the true ratio.
         return ((step - 1) % restart + first_step) * self.cycles / total_steps
 
 
@@ -92,7 +92,7 @@ class BetaSchedule(_Schedule):
 
 
 class LearningRateSchedule(_Schedule):
-    """The learning rate at each step: a schedule of its own, never moved by beta's.
+    """The learning rate at each step, independent of beta's schedule.
 
     The released code also restarts the learning rate in its cyclical runs and leaves it constant in its monotonic
     ones; here that takes two fields, `BetaSchedule.kind` and this `kind`.

@@ -1,6 +1,6 @@
-"""What a corpus is modelled as: replies in conversations, or sentences by themselves.
+"""Tasks: what a corpus is modelled as, replies in conversations or single sentences.
 
-A task says all that differs between them: batches, model, validation examples, checkpoint and names. `task_of` gives
+A task defines all that differs between them: batches, model, validation examples, checkpoint and names. `task_of` gives
 the task of a configuration. Open this to add a task: implement `Task`, give `FitConfig.task` its name and list it in
 `TASKS`.
 """
@@ -35,14 +35,14 @@ INIT = "the checkpoint of --init"
 
 
 class Task(ABC):
-    """All that differs between kinds of corpora and models.
+    """A kind of corpus with its model.
 
     Attributes:
-        examples: plural name of what a corpus holds, for messages.
+        examples: plural name of a corpus's examples, for messages.
         section: of the configuration, with the sizes of the model.
         unused_sections: of the configuration, with the sizes of other models.
-        served: whether the service opens its checkpoints.
-        can_add_bow: whether `model.bow` is an option against a collapsed posterior.
+        served: whether the service can open its checkpoints.
+        can_add_bow: whether `model.bow` can help against a collapsed posterior.
     """
 
     examples: ClassVar[str]
@@ -53,7 +53,7 @@ class Task(ABC):
 
     @abstractmethod
     def max_tokens(self, config: FitConfig) -> int:
-        """Tokens of an utterance or sentence, at most."""
+        """Maximum tokens of an utterance or sentence."""
 
     @abstractmethod
     def model_name(self, config: FitConfig) -> str:
@@ -61,7 +61,7 @@ class Task(ABC):
 
     @abstractmethod
     def build(self, sizes: Any, vocab_size: int, topics: int) -> LatentModel:
-        """A model with fresh weights from PyTorch's random state."""
+        """A new model, with weights from PyTorch's random state."""
 
     @abstractmethod
     def load(self, checkpoint: Checkpoint, vocabulary: Vocabulary) -> LatentModel:
@@ -73,7 +73,7 @@ class Task(ABC):
 
     @abstractmethod
     def word_embedding(self, model: LatentModel) -> nn.Embedding:
-        """The embedding that pre-trained word vectors go into."""
+        """The embedding that pre-trained word vectors initialise."""
 
     @abstractmethod
     def batches(self, corpus: EncodedCorpus, config: FitConfig, world: World, device: torch.device) -> Batches:
@@ -81,7 +81,7 @@ class Task(ABC):
 
     @abstractmethod
     def validation(self, corpus: EncodedCorpus) -> Examples:
-        """The validation split as the model's `batch` takes it."""
+        """The validation split in the form that the model's `batch` needs."""
 
     @abstractmethod
     def checkpoint_sizes(self, config: FitConfig, model: LatentModel) -> dict[str, Any]:
@@ -98,12 +98,12 @@ class Task(ABC):
         Args:
             config: of the checkpoint.
             metrics: of its validation.
-            command: that fitted it.
+            command: that fitted the model.
         """
 
 
 class DialogTask(Task):
-    """Replies to conversations, by the conditional VAE."""
+    """Replies in conversations, with the conditional VAE."""
 
     examples: ClassVar[str] = "conversations"
     section: ClassVar[str] = "model"
@@ -159,7 +159,7 @@ class DialogTask(Task):
 
 
 class SentenceTask(Task):
-    """Sentences by themselves, by the unconditional VAE."""
+    """Single sentences, with the unconditional VAE."""
 
     examples: ClassVar[str] = "sentences"
     section: ClassVar[str] = "sentence"
@@ -218,11 +218,11 @@ def task_of(config: FitConfig) -> Task:
 
 
 def task_of_checkpoint(config: CheckpointConfig) -> Task:
-    """The task that a checkpoint was fitted for."""
+    """The task of a checkpoint."""
     return next(task for task in TASKS.values() if task.stored_sizes(config) is not None)
 
 
 def new_model(config: FitConfig, vocabulary: Vocabulary) -> LatentModel:
-    """A model with fresh weights, which are a function of `train.seed`."""
+    """A new model; its weights are a function of `train.seed`."""
     torch.manual_seed(config.train.seed)
     return task_of(config).build(config.sizes, len(vocabulary.tokenizer), len(vocabulary.topics))

@@ -1,4 +1,4 @@
-"""Several processes give what one gives, write once, stop together and fail together."""
+"""Several processes give the same result as one, write once, stop together and fail together."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Start = Callable[..., list[Outcome]]
 
 @pytest.fixture
 def start(corpus_file: Path, config_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
-    """`training.fit` on the tiny corpus in several processes, in an empty folder; options come on top."""
+    """`training.fit` on the tiny corpus in several processes, in an empty folder, with further options."""
     monkeypatch.chdir(tmp_path)
 
     def run(size: int, *options: object, **more: Any) -> list[Outcome]:
@@ -49,7 +49,7 @@ def start(corpus_file: Path, config_file: Path, tmp_path: Path, monkeypatch: pyt
 
 
 def _assert_same_curves(one: Path, other: Path) -> None:
-    """Equal but for rounding: every record, and the weights in the end."""
+    """All records and the final weights are equal, except for rounding."""
     for kind in ("train", "valid"):
         ours, theirs = metrics(one, kind), metrics(other, kind)
         assert [record["step"] for record in ours] == [record["step"] for record in theirs] != []
@@ -61,7 +61,7 @@ def _assert_same_curves(one: Path, other: Path) -> None:
         torch.testing.assert_close(weights[name], expected[name], rtol=1e-3, atol=1e-5)
 
 
-def test_two_processes_learn_what_one_learns_and_write_it_once(start: Start, whole_run: Path) -> None:
+def test_two_processes_learn_the_same_as_one_and_write_once(start: Start, whole_run: Path) -> None:
     # 43 windows in batches of 7: the seventh step has one window, and so none for the second process.
     lead, other = start(2, "--out", "run")
     assert (lead.status, lead.error) == (0, "")
@@ -72,16 +72,14 @@ def test_two_processes_learn_what_one_learns_and_write_it_once(start: Start, who
     assert len(list(Path("run/tensorboard").iterdir())) == 1
 
 
-def test_two_processes_learn_a_decoder_with_skip_connections_as_one_does(start: Start, fit: Fit) -> None:
+def test_two_processes_learn_a_decoder_with_skip_connections_like_one(start: Start, fit: Fit) -> None:
     assert fit("--out", "alone", "--model.skip").status == 0
     lead, _ = start(2, "--out", "run", "--model.skip")
     assert (lead.status, lead.error) == (0, "")
     _assert_same_curves(Path("run"), Path("alone"))
 
 
-def test_two_processes_learn_sentences_as_one_does(
-    raw_fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_processes_learn_sentences_like_one(raw_fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     options = ["--recipe", "toy", "--max-steps", 6, "--train.validate-every", 3, "--train.log-every", 1]
     options += ["--train.batch-size", 5, "--train.dropout", 0.2, "--train.word-dropout", 0.3, "--train.svi.steps", 2]
@@ -97,7 +95,7 @@ def _files(out: Path) -> set[str]:
 
 
 def _after(step: int, act: Callable[[], object]) -> None:
-    """Do something in this process right after a step."""
+    """Call a function in this process right after a step."""
     for observer in (MetricsLog, NullObserver):
 
         def trained(self: Any, now: int, *rest: Any, original: Any = observer.trained) -> None:
@@ -117,12 +115,12 @@ def _signalled(rank: int, at: int, step: int, number: signal.Signals) -> None:
     ("at", "number", "status"),
     [(1, signal.SIGINT, 130), pytest.param(0, signal.SIGTERM, 143, marks=pytest.mark.slow)],
 )
-def test_a_signal_to_one_stops_all_and_another_number_of_processes_goes_on(
+def test_a_signal_to_one_process_stops_all_and_another_number_can_resume(
     start: Start, fit: Fit, whole_run: Path, at: int, number: signal.Signals, status: int
 ) -> None:
     lead, other = start(2, "--out", "run", prepare=partial(_signalled, at=at, step=5, number=number))
     assert (lead.status, other) == (status, Outcome(status, "", ""))
-    assert lead.out.endswith("stopped after step 6; go on with: python -m training.fit --out run --resume\n")
+    assert lead.out.endswith("stopped after step 6; continue with: python -m training.fit --out run --resume\n")
     assert load_progress(Path("run")).step == 6
     gone_on = fit("--out", "run", "--resume")
     assert gone_on.status == 0
@@ -131,7 +129,7 @@ def test_a_signal_to_one_stops_all_and_another_number_of_processes_goes_on(
 
 
 @pytest.mark.slow
-def test_a_run_of_one_process_goes_on_with_three(start: Start, fit: Fit, at_step: Any) -> None:
+def test_a_run_of_one_process_resumes_with_three(start: Start, fit: Fit, at_step: Any) -> None:
     few = ("--train.batch-size", 2, "--train.accumulation", 2)  # the third has one of two windows at each second step
     assert fit("--out", "whole", *few).status == 0
     at_step(5, lambda: os.kill(os.getpid(), signal.SIGINT))
@@ -153,7 +151,7 @@ def _not_finite(rank: int, at: int, call: int) -> None:
         training_update.weighted = poisoned  # type: ignore[attr-defined]
 
 
-def test_a_loss_that_is_not_finite_in_one_stops_all_in_one_line(start: Start) -> None:
+def test_a_loss_that_is_not_finite_stops_all_processes_with_one_error_line(start: Start) -> None:
     lead, other = start(2, "--out", "run", prepare=partial(_not_finite, at=1, call=6))
     assert lead.complaint.startswith("step 6: loss or gradient is not finite (loss nan: reconstruction ")
     assert "the state after step 5 is in run/state" in lead.complaint
@@ -179,7 +177,7 @@ def _lost(rank: int, at: int, step: int) -> None:
         _after(step, partial(os.kill, os.getpid(), signal.SIGKILL))
 
 
-def test_what_fails_in_one_is_told_once(start: Start, whole_run: Path, corpus_file: Path) -> None:
+def test_an_error_of_all_processes_is_printed_once(start: Start, whole_run: Path, corpus_file: Path) -> None:
     lead, other = start(2, "--out", whole_run)
     assert lead.complaint.startswith(f"out: {whole_run} already holds a run")
     assert other == Outcome(2, "", "")
@@ -204,7 +202,7 @@ def test_what_fails_in_one_is_told_once(start: Start, whole_run: Path, corpus_fi
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_torchrun_starts_it_and_passes_signals_on(
+def test_torchrun_starts_a_run_and_forwards_signals(
     corpus_file: Path, config_file: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
@@ -233,7 +231,7 @@ def test_torchrun_starts_it_and_passes_signals_on(
 
 
 @pytest.mark.slow
-def test_two_machines_need_no_folder_in_common(
+def test_two_machines_need_no_shared_folder(
     corpus_file: Path, config_file: Path, tmp_path: Path, whole_run: Path
 ) -> None:
     with socket.socket() as free:
@@ -268,7 +266,7 @@ def test_two_machines_need_no_folder_in_common(
 
 @settings(derandomize=True, deadline=None)
 @given(st.integers(0, 99), st.integers(1, 9), st.integers(1, 5))
-def test_parts_are_the_whole_in_order_and_nearly_equal(items: int, size: int, pieces: int) -> None:
+def test_parts_cover_the_whole_in_order_and_are_nearly_equal(items: int, size: int, pieces: int) -> None:
     shares = [part for rank in range(size) for part in World(rank, size).shards(items, pieces)]
     assert [item for part in shares for item in range(items)[part]] == list(range(items))
     lengths = [part.stop - part.start for part in shares]
@@ -310,7 +308,7 @@ def test_processes_share_each_batch_without_overlap(encoded: EncodedCorpus, size
         ({"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1"}, World(3, 4, 1, 2)),
     ],
 )
-def test_who_a_process_is(environment: dict[str, str], world: World) -> None:
+def test_world_from_environment_variables(environment: dict[str, str], world: World) -> None:
     assert world_from_environment(environment) == world
 
 
@@ -326,13 +324,13 @@ def test_who_a_process_is(environment: dict[str, str], world: World) -> None:
         ("LOCAL_WORLD_SIZE", "3", "from 1 to 2"),
     ],
 )
-def test_an_impossible_place_among_the_processes_is_refused(name: str, value: str, limit: str) -> None:
+def test_an_invalid_rank_or_world_size_is_refused(name: str, value: str, limit: str) -> None:
     environment = {"RANK": "0", "WORLD_SIZE": "2", name: value}
     with pytest.raises(ConfigError, match=f"^{name}: must be a whole number, {limit}, but is '{value}'$"):
         world_from_environment(environment)
 
 
-def test_each_process_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_process_has_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     first, second, third = (World(rank, 3, rank, 3) for rank in range(3))
     assert [world.device_name("auto") for world in (SINGLE_PROCESS, first, second)] == ["auto", "cuda:0", "cuda:1"]

@@ -116,7 +116,7 @@ def test_released_dialog_code():
     assert {t: learning_rate(restarts, t, total) for t in written_out} == pytest.approx(written_out, rel=1e-12)
 
 
-def test_released_values_hold_in_a_run_shorter_than_a_cycle():
+def test_released_values_apply_in_a_run_shorter_than_a_cycle():
     assert values(BetaSchedule(**RELEASED), 3) == pytest.approx([1 / 3432, 2 / 3432, 3 / 3432])
     assert values(BetaSchedule(kind="monotonic", **RELEASED), 2) == [1e-4, 2e-4]
 
@@ -279,7 +279,7 @@ def test_draws_the_figures(tmp_path, capsys):
         (["--bogus"], "unrecognized arguments: --bogus (see --help)"),
     ],
 )
-def test_bad_arguments_end_in_one_line(arguments, message, capsys, tmp_path, monkeypatch):
+def test_invalid_arguments_give_one_error_line(arguments, message, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as stop:
         main(arguments)

@@ -1,4 +1,4 @@
-"""The corpus of a run: what the cache gives is what the text gives, and it is never out of date."""
+"""The corpus of a run: the cache gives the same as the text, and is never outdated."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SMALL = TokenizerConfig(vocab_size=16)
 
 
 class Kept:
-    """Corpora over one cache folder, and what is said about them."""
+    """Corpora with one cache folder, and their log lines."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.said = folder, list[str]()
@@ -43,7 +43,7 @@ class Kept:
         return TrainingCorpus(config, Cache(self.folder, self.said.append), self.said.append)
 
     def all_of(self, config: DataConfig, tokenizer: TokenizerConfig = SMALL, limit: int = 6) -> tuple[Any, ...]:
-        """Everything that training needs; a line is said for each time that text is read."""
+        """All that training needs; each reading of the text logs a line."""
         corpus = self.corpus(config)
         vocabulary = Vocabulary(corpus.tokenizer(tokenizer), corpus.summary.topics)
         encoded = [corpus.encoded(split, vocabulary, limit) for split in SPLITS]
@@ -60,7 +60,7 @@ def mine(tmp_path: Path) -> DataConfig:
     return DataConfig(name=str(write_corpus(tmp_path / "mine.jsonl", [conversation(i) for i in range(20)])))
 
 
-def test_what_is_made_is_what_the_text_says(kept: Kept, mine: DataConfig) -> None:
+def test_the_corpus_equals_its_text(kept: Kept, mine: DataConfig) -> None:
     text, corpus = load_corpus(mine), kept.corpus(mine)
     parts = {split: list(getattr(text, split)) for split in SPLITS}
     summary = corpus.summary
@@ -96,7 +96,7 @@ def test_a_warm_start_reads_no_text_and_trains_no_tokenizer(
 
 
 def _change_text(path: Path) -> None:
-    """Another word of the same length, at the same time: neither size nor date of the file tells."""
+    """Another word of the same length, at the same time: size and date of the file do not change."""
     before = path.stat()
     content = path.read_bytes()
     path.write_bytes(content.replace(b"cats", b"rats").replace(b"dogs", b"hogs"))
@@ -115,7 +115,7 @@ CHANGES: dict[str, tuple[dict[str, Any], dict[str, Any], Callable[[Path], object
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_what_is_out_of_date_is_made_anew(kept: Kept, mine: DataConfig, tmp_path: Path, change: str) -> None:
+def test_outdated_cache_entries_are_rebuilt(kept: Kept, mine: DataConfig, tmp_path: Path, change: str) -> None:
     cold = kept.all_of(mine)
     fields, options, edit = CHANGES[change]
     edit(Path(mine.name))
@@ -126,7 +126,7 @@ def test_what_is_out_of_date_is_made_anew(kept: Kept, mine: DataConfig, tmp_path
     assert (found == cold) == (change == "vocabulary")  # there are fewer words than either limit
 
 
-def test_changed_code_makes_everything_anew(
+def test_changed_code_rebuilds_everything(
     kept: Kept, mine: DataConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for package in OURS:
@@ -153,7 +153,7 @@ def test_a_file_may_move(kept: Kept, mine: DataConfig, tmp_path: Path) -> None:
     assert kept.corpus(DataConfig(name=str(renamed))).summary.name == "yours"
 
 
-def test_another_vocabulary_has_token_ids_of_its_own(kept: Kept, mine: DataConfig) -> None:
+def test_another_vocabulary_has_its_own_token_ids(kept: Kept, mine: DataConfig) -> None:
     corpus = kept.corpus(mine)
     one, other = corpus.tokenizer(SMALL), corpus.tokenizer(TokenizerConfig(mode="unigram", vocab_size=300))
     found = [
@@ -163,7 +163,7 @@ def test_another_vocabulary_has_token_ids_of_its_own(kept: Kept, mine: DataConfi
     assert all(found.count(arrays) == 1 for arrays in found)
 
 
-def test_what_changes_while_it_is_read_is_refused_and_not_kept(
+def test_a_file_that_changes_while_it_is_read_is_refused_and_not_cached(
     kept: Kept, mine: DataConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = load_corpus(mine)
@@ -180,7 +180,7 @@ def test_what_changes_while_it_is_read_is_refused_and_not_kept(
     assert not kept.folder.exists()
 
 
-def test_what_cannot_be_read_is_told_by_its_reader(kept: Kept, tmp_path: Path) -> None:
+def test_unreadable_text_gives_the_readers_error(kept: Kept, tmp_path: Path) -> None:
     (tmp_path / "folder.jsonl").mkdir()
     for name, reason in (("gone", "No such file or directory"), ("folder", "Is a directory")):
         with pytest.raises(DataError, match=rf"{name}\.jsonl: cannot be read \({reason}\)"):
@@ -188,7 +188,7 @@ def test_what_cannot_be_read_is_told_by_its_reader(kept: Kept, tmp_path: Path) -
 
 
 def _widest(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """The value in the middle as high as its type allows, or as low if that comes to the same."""
+    """The middle value set to its type's maximum, or to its minimum if it is the maximum already."""
     changed, limits = array.copy(), np.iinfo(array.dtype)
     changed.flat[array.size // 2] = limits.max if limits.min == 0 or array.ndim == 2 else limits.min
     return changed
@@ -203,7 +203,7 @@ SPOILT: dict[str, Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]] = {
 
 @pytest.mark.parametrize("field", EncodedCorpus._fields)
 @pytest.mark.parametrize("how", SPOILT)
-def test_token_ids_that_do_not_fit_together_are_made_anew(
+def test_inconsistent_token_ids_are_rebuilt(
     kept: Kept, mine: DataConfig, field: str, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if how == "value" and field in ("profiles", "known"):
@@ -235,10 +235,10 @@ def test_the_fingerprint_changes_with_every_array(encoded: EncodedCorpus, name: 
     assert fingerprint(encoded, changed) not in (fingerprint(encoded, encoded), fingerprint(changed, encoded))
 
 
-def test_the_fingerprint_is_of_what_is_said_however_it_is_stored(
+def test_the_fingerprint_does_not_depend_on_how_the_text_is_stored(
     encoded: EncodedCorpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Runs that were begun when each utterance had its own profiles go on: theirs is the same."""
+    """Older runs, in which each utterance had its own profiles, can resume: the fingerprint is the same."""
     conversations, _ = encoded.places(np.arange(len(encoded.speaker)))
     columns = {
         "tokens": encoded.tokens.astype(np.int32),
@@ -260,7 +260,7 @@ def test_the_fingerprint_is_of_what_is_said_however_it_is_stored(
     assert fingerprint(wide) == digest.hexdigest()
 
 
-def test_runs_are_the_same_from_the_text_the_cache_and_without_one(
+def test_runs_from_text_from_cache_and_without_cache_are_equal(
     fit: Fit, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, corpus_file: Path
 ) -> None:
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "kept"))
