@@ -188,7 +188,7 @@ def test_unreadable_text_gives_the_readers_error(kept: Kept, tmp_path: Path) -> 
 
 
 def _widest(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """The middle value set to its type's maximum, or to its minimum if it is the maximum already."""
+    """The middle value set to an extreme of its type."""
     changed, limits = array.copy(), np.iinfo(array.dtype)
     changed.flat[array.size // 2] = limits.max if limits.min == 0 or array.ndim == 2 else limits.min
     return changed
