@@ -29,23 +29,11 @@ def figures_of(
         difference: between the naive loss and ours, relative.
         device: that was used.
     """
-    naive = next(measured[way].rate for way in measured if way.name == NAIVE)
+    naive = next(found.rate for way, found in measured.items() if way.name == NAIVE)
     rows = {}
     for way, found in measured.items():
         machine = rates["bfloat16" if way.precision == "bf16" else "float32"]
-        per_example = operations[way] / way.batch_size
-        rows[way.name] = {
-            "examples_per_second": found.rate,
-            "ratio": found.rate / naive,
-            "gflop_per_example": per_example / 1e9,
-            "share_of_matrix_rate": per_example * found.rate / machine,
-            "peak_bytes": found.peak,
-            "data_wait": found.waited / found.seconds,
-            "windows": way.batch_size,
-            "conversations": statistics.mean(found.conversations),
-            "utterances_encoded": statistics.mean(found.utterances),
-            "updates_per_1000_windows": 1000 / way.batch_size,
-        }
+        rows[way.name] = _row(way, found, operations[way] / way.batch_size, naive, machine)
     ours = {way: found.rate for way, found in measured.items() if way.name != NAIVE}
     fp32, best = max(rate for way, rate in ours.items() if way.precision == "fp32"), max(ours.values())
     return {
@@ -60,6 +48,30 @@ def figures_of(
         "parts": parts,
         "threads": torch.get_num_threads(),
         "device": str(device),
+    }
+
+
+def _row(way: Way, found: Measured, operations: float, naive: float, machine: float) -> dict[str, Any]:
+    """The figures of one way.
+
+    Args:
+        way: the way.
+        found: its measurements.
+        operations: for each example.
+        naive: examples per second of the naive way.
+        machine: operations per second of the machine, at the way's precision.
+    """
+    return {
+        "examples_per_second": found.rate,
+        "ratio": found.rate / naive,
+        "gflop_per_example": operations / 1e9,
+        "share_of_matrix_rate": operations * found.rate / machine,
+        "peak_bytes": found.peak,
+        "data_wait": found.waited / found.seconds,
+        "windows": way.batch_size,
+        "conversations": statistics.mean(found.conversations),
+        "utterances_encoded": statistics.mean(found.utterances),
+        "updates_per_1000_windows": 1000 / way.batch_size,
     }
 
 

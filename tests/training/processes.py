@@ -34,20 +34,9 @@ def together(
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__, "training.fit"])
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     pipes, processes = [], []
-    for rank in range(size):
+    for rank, environment in enumerate(_environments(size)):
         receiver, sender = context.Pipe(duplex=False)
-        environment = {
-            "RANK": rank,
-            "WORLD_SIZE": size,
-            "LOCAL_RANK": rank,
-            "LOCAL_WORLD_SIZE": size,
-            "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": port,
-        }
         words = [str(option) for option in options]
         arguments = (Path.cwd(), environment, words, prepare, rank, sender)
         processes.append(context.Process(target=_fit, args=arguments, daemon=True))
@@ -68,6 +57,15 @@ def together(
             process.kill()
             process.join()
     return outcomes
+
+
+def _environments(size: int) -> list[dict[str, Any]]:
+    """The variables of `torchrun` for each rank, on one machine."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    common = {"WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    return [{"RANK": rank, "LOCAL_RANK": rank, **common} for rank in range(size)]
 
 
 def _fit(

@@ -73,7 +73,7 @@ def test_a_field_equal_to_the_checkpoints_is_accepted(whole_run: Path) -> None:
     config = RECIPES["sample"]()
     same = config.model_copy(update={"model": checkpoint.config.model})
     assert like_checkpoint(same, checkpoint, [{"model": {"latent_size": 4}}]).model == checkpoint.config.model
-    with pytest.raises(ConfigError, match="^model.latent_size: the checkpoint of --init has 4, but 64 was asked for$"):
+    with pytest.raises(ConfigError, match=r"^model.latent_size: the checkpoint of --init has 4, but 64 was asked for$"):
         like_checkpoint(config, checkpoint, [{"model": {"latent_size": 64}}])
 
 
@@ -85,9 +85,7 @@ def test_a_resumed_run_keeps_its_configuration_and_start(resolved: Resolve, whol
     assert plan.start == Start.model_validate_json((whole_run / "start.json").read_bytes())
 
 
-def test_a_resumed_run_may_change_only_fields_that_do_not_affect_the_result(
-    resolved: Resolve, whole_run: Path
-) -> None:
+def test_a_resumed_run_may_change_only_fields_that_do_not_affect_the_result(resolved: Resolve, whole_run: Path) -> None:
     free = resolved("--out", whole_run, "--resume", "--train.save-every", 5, "--threads", 2)
     assert (free.config.train.save_every, free.config.train.threads) == (5, 2)
     with pytest.raises(ConfigError, match=r"^train.batch_size: the run in .* has 7, but 8 was asked for"):

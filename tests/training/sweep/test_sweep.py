@@ -2,44 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import json
-import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
-from tests.training.tiny_runs import CONFIG, Fit, Outcome, assert_same_run, metrics
+from tests.training.tiny_runs import Fit, Outcome, assert_same_run, metrics
 from training import fit as fit_command
-from training.state import STATE_FILE, load_progress
-from training.sweep import cell_task as task_module
+from training.state import STATE_FILE
 from training.sweep import run as sweep
-from training.sweep.cell_task import LOG_FILE, CellTask, Ending
-from training.sweep.cells import Cell, grid, parse_axis
-from training.sweep.live_table import LiveTable, Row, duration
-from training.sweep.run import run_sweep
-from training.sweep.runners import Ended, OnOneMachine, OnRay
-
-ROOT = Path(sweep.__file__).parents[2]
-KILL_ITSELF = """
-import os, signal, sys
-from training.sweep import process as sweep_process
-from training.metrics_log import MetricsLog
-trained = MetricsLog.trained
-def then_die(self, step, *rest):
-    trained(self, step, *rest)
-    if step == 10 and not os.path.exists("killed"):
-        open("killed", "w").close()
-        os.kill(os.getpid(), signal.SIGKILL)
-MetricsLog.trained = then_die
-sys.exit(sweep_process.main(sys.argv[1:]))
-"""
+from training.sweep.cell_task import CellTask, Ending
+from training.sweep.cells import grid, parse_axis
+from training.sweep.runners import Ended
 
 
 class InThisProcess:
@@ -207,159 +182,3 @@ def test_the_default_folder_names_the_varied_options(run: Fit, engine: InThisPro
     (cell,) = grid("sample", [parse_axis("schedule=cyclical"), parse_axis("bow=true")], (3,))
     assert sweep._default_out("sample", cell) == Path("runs/sweep-sample-bow-schedule")
     assert not Path("runs").exists()
-
-
-# Tests with real processes.
-
-
-@pytest.fixture
-def processes(raw_fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An environment in which cells run this code and open no window."""
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setenv("MPLBACKEND", "agg")
-
-
-@pytest.fixture
-def cell(corpus_file: Path) -> Cell:
-    return grid("paper", [parse_axis("schedule=cyclical")], (0,), {"corpus": {"name": str(corpus_file)}}, CONFIG)[0]
-
-
-def test_a_killed_cell_restarts_and_loses_nothing(
-    processes: None, cell: Cell, whole_run: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    Path("killing_process.py").write_text(KILL_ITSELF)
-    monkeypatch.setattr(task_module, "_PROCESS", "killing_process")
-    (result,) = run_sweep([cell], Path("sweep"), OnOneMachine(["cpu"]))
-    log = (result.folder / LOG_FILE).read_text()
-    assert (result.status, result.reason) == ("done", ""), log
-    assert Path("killed").exists()
-    starts = [line for line in log.splitlines() if line.startswith("$ python -m training.fit ")]
-    assert [line.endswith(" --resume") for line in starts] == [False, True]
-    assert_same_run(result.folder, whole_run)
-    assert result.figures["elbo"] == max(record["elbo"] for record in metrics(whole_run, "valid"))
-
-
-@pytest.mark.slow
-def test_the_cells_of_a_killed_sweep_save_their_state_and_stop(
-    processes: None, corpus_file: Path, config_file: Path, whole_run: Path, cell: Cell
-) -> None:
-    endless = ["--data", corpus_file, "--config", config_file, "--max-steps", "1000000", "--device", "cpu"]
-    command = [sys.executable, "-m", "training.sweep", "paper", *map(str, endless), "--out", "sweep"]
-    driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    folder = Path("sweep", "seed=0")
-    _wait_for(lambda: len(metrics(folder, "train")) > 3 if (folder / "metrics.jsonl").exists() else False)
-    driver.kill()
-    driver.wait()
-    log = folder / LOG_FILE
-    _wait_for(lambda: "stopped after step" in log.read_text())
-    assert load_progress(folder).step > 3
-
-
-def _wait_for(condition: Callable[[], bool], seconds: float = 120.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"the condition did not hold within {seconds} s"
-        time.sleep(0.05)
-
-
-@pytest.mark.slow
-def test_ctrl_c_saves_every_cell_and_the_same_command_continues(
-    processes: None, corpus_file: Path, config_file: Path
-) -> None:
-    tiny = ["--data", str(corpus_file), "--config", str(config_file), "--max-steps", "400", "--train.batch-size", "1"]
-    tiny += ["--train.validate-every", "400", "--train.save-every", "400"]
-    command = [
-        sys.executable,
-        "-m",
-        "training.sweep.run",
-        "paper",
-        *tiny,
-        "--seeds",
-        "3",
-        "--jobs",
-        "2",
-        "--out",
-        "sweep",
-    ]
-    driver = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    folder = Path("sweep", "seed=0")
-    _wait_for(lambda: len(metrics(folder, "train")) > 3 if (folder / "metrics.jsonl").exists() else False)
-    driver.send_signal(signal.SIGINT)
-    out, error = driver.communicate()
-    assert driver.returncode == 130
-    assert error == "stopped; repeat the command to continue\n"
-    assert "seed=2: stopped after step 0" in out
-    assert not Path("sweep", "seed=2").exists()
-    assert not Path("sweep", "sweep.md").exists()
-    step = load_progress(folder).step
-    assert f"stopped after step {step};" in (folder / LOG_FILE).read_text()
-    assert not list(Path("sweep").glob(".stop*"))
-    again = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert again.returncode == 0, again.stderr
-    assert f"seed=0: continues after step {step}" in again.stdout
-    assert "| paper | 3 |" in again.stdout
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # from Ray itself
-def test_a_cell_on_ray_gives_the_same_run(processes: None, cell: Cell, whole_run: Path) -> None:
-    pytest.importorskip("ray", reason="needs Ray: pip install 'dialog-cvae[ray]'")
-    (result,) = run_sweep([cell], Path("sweep"), OnRay(jobs=1, device="cpu"))
-    assert result.status == "done", result.reason
-    assert_same_run(result.folder, whole_run)
-
-
-# The live table.
-
-
-def test_rows_show_the_progress_in_the_folder(cell: Cell, whole_run: Path, tmp_path: Path) -> None:
-    folder = tmp_path / cell.name
-    row = Row(cell, folder, "new")
-    row.read(0.0)
-    assert row.texts() == (cell.name, "waiting", "", "", "", "", "")
-    shutil.copytree(whole_run, folder)
-    lines = (whole_run / "metrics.jsonl").read_text().splitlines(keepends=True)
-    (folder / LOG_FILE).write_text("$ python\n")
-    for seconds, count in ((10.0, 2), (14.0, 6)):  # two steps; then five, of which the third was validated
-        (folder / "metrics.jsonl").write_text("".join(lines[:count]) + '{"half')
-        row.read(seconds)
-    third = json.loads(lines[3])
-    assert third["kind"] == "valid"
-    speed = (5 - 2) / 4 * 7
-    assert row.texts() == (
-        cell.name, "running", "5/12", f"{third['elbo']:.2f}", f"{third['kl']:.2f}", f"{speed:.0f}", "9 s",
-    )  # fmt: skip
-    row.end(Ending("done"))
-    assert row.texts()[1:3] == ("done", "5/12")
-
-
-def test_a_terminal_shows_a_table_and_other_output_lines(cell: Cell, whole_run: Path, tmp_path: Path) -> None:
-    shutil.copytree(whole_run, tmp_path / cell.name)
-    shown = {}
-    for terminal in (True, False):
-        console = Console(file=io.StringIO(), force_terminal=terminal, width=100, height=20)
-        with LiveTable([cell], tmp_path, ["started"], tmp_path / "stop", console) as table:
-            table.ended(0, Ending("failed", "no [such] luck", 2))
-        shown[terminal] = console.file.getvalue()  # type: ignore[attr-defined]
-    assert shown[False] == f"{cell.name}: failed after step 12, restarted 2 times: no [such] luck\n"
-    for word in ("valid ELBO", "examples/s", cell.name, "12/12", "failed", "1 failed"):
-        assert word in shown[True], word
-
-
-def test_a_full_terminal_shows_active_cells_first(cell: Cell, corpus_file: Path, tmp_path: Path) -> None:
-    cells = grid("paper", [], range(30), {"corpus": {"name": str(corpus_file)}})
-    console = Console(file=io.StringIO(), force_terminal=True, width=100, height=15)
-    table = LiveTable(cells, tmp_path, ["new"] * 30, tmp_path / "stop", console)
-    table.ended(29, Ending("failed"))
-    shown = table.table()
-    assert shown.row_count == 9
-    assert shown.caption == "1 failed, 29 waiting"
-    assert next(iter(shown.columns[0].cells)) == "seed=29"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(None, ""), (0.0, "0 s"), (59.0, "59 s"), (90.0, "2 min"), (3599.0, "1 h 00 min"), (7500.0, "2 h 05 min")],
-)
-def test_durations_have_units(seconds: float | None, text: str) -> None:
-    assert duration(seconds) == text
