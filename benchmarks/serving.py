@@ -56,7 +56,7 @@ def ways(own: int) -> list[Way]:
         Way(f"{REPLIES} of 15, forced", True, 15, 15),
         Way(f"{REPLIES} replies", False, 0, REPLIES),
         Way(f"{REPLIES} of 15", False, 15, 15),
-        Way(f"{REPLIES} as the checkpoint says", False, None, own or REPLIES),
+        Way(f"{REPLIES}, checkpoint's settings", False, None, own or REPLIES),
     ]
 
 

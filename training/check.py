@@ -174,7 +174,7 @@ def _describe(conversations: Iterable[Conversation]) -> list[str]:
         _row("topics", _names(tally.topics)),
         _row("dialog acts", _names(tally.acts)),
         _row("profiles", known),
-        *([_row("", f"{silent:,} are of speakers who say nothing: check their names")] if silent else []),
+        *([_row("", f"{silent:,} belong to speakers without utterances: check their names")] if silent else []),
     ]
 
 

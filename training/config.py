@@ -47,7 +47,7 @@ class TrainConfig(Config):
     )
     word_dropout: Share = Field(
         0.0,
-        description="share of the decoder's input words whose embedding is replaced by zeros, so that z has to say "
+        description="share of the decoder's input words whose embedding is replaced by zeros, so that z has to carry "
         "more; after Bowman et al. (2016), who put the unknown word in their place",
     )
     dropout: float = Field(

@@ -32,7 +32,7 @@ EXPLANATION = """\
 Copies a checkpoint into a folder of its own, smaller: with its weights in half precision (22 MB where single takes 44)
 and, on request, without the bag-of-words head, which training alone uses. Everything else is kept, the recognition
 network too: the copy can be served, evaluated (python -m eval.dialog) and trained further (python -m training.fit
---init). Its config.json says what was changed. A recognition network whose means are normalised (posterior_norm) stays
+--init). Its config.json lists the changes. A recognition network whose means are normalised (posterior_norm) stays
 in single precision: they are divided by their standard deviation, however small that is, and so is every error.
 
   python -m training.export runs/mine models/mine --drop-bow --card CARD.md

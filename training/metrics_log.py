@@ -80,7 +80,7 @@ class MetricsLog:
             self._latents.close()
         self._board.close()
 
-    def say(self, line: str) -> None:
+    def print_line(self, line: str) -> None:
         """Print a line without breaking the progress bar."""
         if self._terminal:
             self._bar.write(line)
@@ -121,7 +121,7 @@ class MetricsLog:
     def validated(self, step: int, report: ElboReport, best: bool) -> None:
         """See `Observer.validated`."""
         self._record(self._metrics, "valid", step, report.figures() | {"beta": self._beta})
-        self.say(
+        self.print_line(
             f"step {step}: valid ELBO {report.elbo:.3f}, KL {report.kl:.3f}, reconstruction perplexity "
             f"{report.rec_perplexity:.2f}, active units {report.active_units}, nats gained by z "
             f"{report.nats_from_z:.2f}{' (best so far)' if best else ''}"
@@ -129,7 +129,7 @@ class MetricsLog:
         # Below half of the schedule's highest beta, an unused code is not yet a collapse.
         collapsed = hardly_uses_z(report, self._config.sizes) and self._beta > 0.5 * self._config.beta.stop
         if collapsed and not self._collapsed:
-            self.say(
+            self.print_line(
                 f"warning: step {step}: KL {report.kl:.3f} nats, nats gained by z {report.nats_from_z:.3f}, "
                 f"active units {report.active_units} of {self._config.sizes.latent_size}: the posterior is collapsing: "
                 f"the decoder hardly uses z. What helps: {' or '.join(remedies(self._config))}"
@@ -161,7 +161,7 @@ class MetricsLog:
             self._spoke = now
             speed = (step - self._start) * self._config.train.batch_size / (now - self._began)
             listed = ", ".join(f"{name} {value}" for name, value in shown.items())
-            self.say(f"step {step}/{self._bar.total}: {listed} ({speed:.0f} examples/s)")
+            self.print_line(f"step {step}/{self._bar.total}: {listed} ({speed:.0f} examples/s)")
 
 
 def hardly_uses_z(report: ElboReport, model: ModelConfig | SentenceModelConfig) -> bool:

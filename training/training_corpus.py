@@ -64,23 +64,23 @@ class TrainingCorpus:
 
     Args:
         config: names the corpus; not `auto`.
-        kept: cache of earlier results.
-        say: called with a line when the text must be read.
+        cache: of earlier results.
+        log: called with a line when the text must be read.
 
     Raises:
         DataError: here and in what it gives: the corpus is missing or malformed.
     """
 
-    def __init__(self, config: DataConfig, kept: Cache, say: Callable[[str], object]) -> None:
-        self._config, self._say = config, say
+    def __init__(self, config: DataConfig, cache: Cache, log: Callable[[str], object]) -> None:
+        self._config, self._log = config, log
         self._files = source_files(config)
         self._version: tuple[tuple[int, int, int], ...] = ()
         self._origin: dict[str, Any] = {}
-        self._cache = Cache(None, say)
+        self._cache = Cache(None, log)
         with suppress(OSError):  # reading the text will raise the error
             if self._files and all(path.is_file() for path in self._files):
                 self._version = _version(self._files)
-                self._origin, self._cache = _origin(config, self._files), kept
+                self._origin, self._cache = _origin(config, self._files), cache
 
     @cached_property
     def summary(self) -> Summary:
@@ -113,7 +113,7 @@ class TrainingCorpus:
 
     @cached_property
     def _text(self) -> Corpus:
-        self._say(f"reading the text of {self._config.name}")
+        self._log(f"reading the text of {self._config.name}")
         return load_corpus(self._config)
 
     def _get(self, kind: Kind[T], decided_by: Mapping[str, Any], make: Callable[[], T]) -> T:

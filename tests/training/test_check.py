@@ -58,7 +58,7 @@ def test_counts_of_a_small_file_by_hand(tmp_path: Path, capsys: pytest.CaptureFi
     assert "1 (12.5%) exceed the model's 40" in out
     assert "topics        1: x 1, (none given) 3" in out
     assert "sex known of 12%, age known of 12%, education known of 0%" in out
-    assert "1 are of speakers who say nothing" in out
+    assert "1 belong to speakers without utterances" in out
     assert "train 2, valid 1, test 1" in out
 
 
@@ -103,8 +103,10 @@ def test_too_few_conversations_is_a_problem(tmp_path: Path, capsys: pytest.Captu
 
 def test_the_unknown_word_is_not_counted_as_a_word(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "own.jsonl"
-    said = [[{"speaker": "A", "text": "<unk> " * (i + 1)}, {"speaker": "B", "text": "<unk>"}] for i in range(4)]
-    path.write_text("".join(json.dumps({"utterances": utterances}) + "\n" for utterances in said))
+    conversations = [
+        [{"speaker": "A", "text": "<unk> " * (i + 1)}, {"speaker": "B", "text": "<unk>"}] for i in range(4)
+    ]
+    path.write_text("".join(json.dumps({"utterances": utterances}) + "\n" for utterances in conversations))
     assert main([str(path)]) == 1
     out = capsys.readouterr().out
     assert "words         0\n" in out

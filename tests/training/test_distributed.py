@@ -245,12 +245,12 @@ def test_two_machines_need_no_shared_folder(
             )
         )
     try:
-        told = [machine.communicate(timeout=TIMEOUT) for machine in machines]
+        outputs = [machine.communicate(timeout=TIMEOUT) for machine in machines]
     finally:
         for machine in machines:
             machine.kill()
             machine.wait()
-    assert [machine.returncode for machine in machines] == [0, 0], told
-    assert [bool(out) for out, _ in told] == [True, False]
+    assert [machine.returncode for machine in machines] == [0, 0], outputs
+    assert [bool(out) for out, _ in outputs] == [True, False]
     assert list((tmp_path / "1").iterdir()) == []
     _assert_same_curves(tmp_path / "0" / "run", whole_run)

@@ -269,8 +269,8 @@ def test_a_model_without_a_bag_of_words_head_cannot_drop_it(run_export: Export, 
 
 
 def test_the_copy_stores_the_decoding_settings(run_export, best):
-    told = '{"temperature": 0.7, "top_p": 0.9, "prior_temperature": 0.8, "candidates": 24}'
-    assert run_export(best, "shipped", "--decoding", told).status == 0
+    decoding = '{"temperature": 0.7, "top_p": 0.9, "prior_temperature": 0.8, "candidates": 24}'
+    assert run_export(best, "shipped", "--decoding", decoding).status == 0
     responder = dialog_cvae.load("shipped")
     assert responder.decoding == Decoding(0.7, 0.9, prior_temperature=0.8, candidates=24)
     talk = Conversation("talk", (Utterance("A", "we like cats"),))
@@ -280,7 +280,7 @@ def test_the_copy_stores_the_decoding_settings(run_export, best):
 
 
 @pytest.mark.parametrize(
-    ("told", "words"),
+    ("decoding", "words"),
     [
         ('{"temperature": 11}', "temperature must be 0 or from 0.01 to 10, but is 11"),
         ('{"heat": 1}', "heat"),
@@ -288,8 +288,8 @@ def test_the_copy_stores_the_decoding_settings(run_export, best):
         ("[1", "JSON"),
     ],
 )
-def test_invalid_decoding_settings_are_refused(run_export, best, told, words):
-    outcome = run_export(best, "shipped", "--decoding", told)
+def test_invalid_decoding_settings_are_refused(run_export, best, decoding, words):
+    outcome = run_export(best, "shipped", "--decoding", decoding)
     assert outcome.status == 2
     assert outcome.error.startswith("error: ")
     assert words in outcome.error

@@ -33,9 +33,9 @@ def _memorable() -> list[dict[str, object]]:
     scripts = [("hello", "who are you", "a cat", "bye"), ("rain again", "no sun", "so cold"), ("dogs", "i like dogs")]
     spoken = [[{"speaker": "AB"[i % 2], "text": text} for i, text in enumerate(script)] for script in scripts]
     return [
-        {"topic": f"T{number}", "utterances": said, "split": split}
+        {"topic": f"T{number}", "utterances": utterances, "split": split}
         for split in ("train", "valid", "test")
-        for number, said in enumerate(spoken)
+        for number, utterances in enumerate(spoken)
     ]
 
 

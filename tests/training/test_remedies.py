@@ -132,11 +132,11 @@ def test_a_run_with_remedies_resumes_bit_for_bit(fit: Fit, kill_at: Callable[...
     assert fit("--out", "run", "--resume").status == 0
     assert_same_run(Path("run"), Path("whole"))
     talk = Conversation("c", (Utterance("A", "you and me"), Utterance("B", "cats now")))
-    said = [
+    replies = [
         dialog_cvae.load("run/best", engine=engine).respond(talk, respond_as="A", n=3, seed=1)
         for engine in ("onnx", "torch")
     ]
-    assert [reply.text for reply in said[0]] == [reply.text for reply in said[1]]
+    assert [reply.text for reply in replies[0]] == [reply.text for reply in replies[1]]
     asked = ["run/best", "--data", str(corpus_file), "--samples", "2", "--max-tokens", "6", "--out", "scores"]
     assert dialog.main(asked) == 0
     scores = json.loads(Path("scores/metrics.json").read_text())

@@ -34,10 +34,10 @@ class Kept:
     """Corpora with one cache folder, and their log lines."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.said = folder, list[str]()
+        self.folder, self.lines = folder, list[str]()
 
     def corpus(self, config: DataConfig) -> TrainingCorpus:
-        return TrainingCorpus(config, Cache(self.folder, self.said.append), self.said.append)
+        return TrainingCorpus(config, Cache(self.folder, self.lines.append), self.lines.append)
 
     def all_of(self, config: DataConfig, tokenizer: TokenizerConfig = SMALL, limit: int = 6) -> tuple[Any, ...]:
         """All that training needs; each reading of the text logs a line."""
@@ -81,7 +81,7 @@ def test_a_warm_start_reads_no_text_and_trains_no_tokenizer(
 ) -> None:
     config = mine if name == "mine" else DataConfig(name=name)
     cold = kept.all_of(config)
-    assert kept.said == [READING + config.name]
+    assert kept.lines == [READING + config.name]
     for owner, attribute in (
         (training_corpus, "load_corpus"),
         (training_corpus, "encode_corpus"),
@@ -89,7 +89,7 @@ def test_a_warm_start_reads_no_text_and_trains_no_tokenizer(
     ):
         monkeypatch.setattr(owner, attribute, lambda *_: pytest.fail("the text was read again"))
     assert kept.all_of(config) == cold
-    assert kept.said == [READING + config.name]
+    assert kept.lines == [READING + config.name]
 
 
 def _change_text(path: Path) -> None:
@@ -118,7 +118,7 @@ def test_outdated_cache_entries_are_rebuilt(kept: Kept, mine: DataConfig, tmp_pa
     edit(Path(mine.name))
     changed = mine.model_copy(update=fields)
     found = kept.all_of(changed, **options)
-    assert kept.said == [READING + mine.name] * 2
+    assert kept.lines == [READING + mine.name] * 2
     assert found == Kept(tmp_path / "other").all_of(changed, **options)
     assert (found == cold) == (change == "vocabulary")  # there are fewer words than either limit
 
@@ -134,7 +134,7 @@ def test_changed_code_rebuilds_everything(
         training_corpus._code.cache_clear()
         code_digest.cache_clear()
         kept.all_of(mine)
-        assert kept.said == [READING + mine.name] * index
+        assert kept.lines == [READING + mine.name] * index
         with (tmp_path / "dialog_cvae" / "data" / changed).open("a") as file:
             file.write("\n" if changed.endswith("json") else "\nEDITED = 1\n")
     training_corpus._code.cache_clear()
@@ -145,7 +145,7 @@ def test_a_file_may_move(kept: Kept, mine: DataConfig, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     moved = shutil.move(mine.name, tmp_path / "elsewhere")
     assert kept.all_of(DataConfig(name=str(moved), dir=tmp_path)) == cold
-    assert len(kept.said) == 1
+    assert len(kept.lines) == 1
     renamed = shutil.move(moved, tmp_path / "yours.jsonl")
     assert kept.corpus(DataConfig(name=str(renamed))).summary.name == "yours"
 
@@ -215,11 +215,11 @@ def test_inconsistent_token_ids_are_rebuilt(
         patch.setattr(training_corpus, "encode_corpus", spoil)
         patch.setattr(training_corpus, "_fitting", lambda arrays, vocabulary: EncodedCorpus(**arrays))
         kept.corpus(mine).encoded("train", vocabulary, 6)
-    kept.said.clear()
+    kept.lines.clear()
     found = kept.corpus(mine).encoded("train", vocabulary, 6)
     expected = encode_corpus(load_corpus(mine).train, vocabulary.tokenizer, (), 6)
     assert [array.tolist() for array in found] == [array.tolist() for array in expected]
-    assert [line.split()[0] for line in kept.said] == ["cache:", "reading"]
+    assert [line.split()[0] for line in kept.lines] == ["cache:", "reading"]
 
 
 @pytest.mark.parametrize("name", EncodedCorpus._fields)

@@ -55,12 +55,12 @@ def conversation(index: int, topics: tuple[str | None, ...] = ("PETS", "WEATHER"
     """One line of a user's corpus; some have no topic, some have profiles."""
     rng = random.Random(index)
     words = ["you", "me", "cats", "dogs", "rain", "sun", "now", "here"]
-    said = [
+    utterances = [
         {"speaker": "AB"[turn % 2], "text": " ".join(rng.choice(words) for _ in range(rng.randint(1, 5)))}
         for turn in range(rng.randint(2, 6))
     ]
     profiles = {"A": {"sex": "female", "age": 30 + index}} if index % 2 else {}
-    return {"topic": topics[index % len(topics)], "utterances": said, "speakers": profiles}
+    return {"topic": topics[index % len(topics)], "utterances": utterances, "speakers": profiles}
 
 
 def write_corpus(path: Path, lines: list[dict[str, Any]]) -> Path:

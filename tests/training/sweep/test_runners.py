@@ -26,7 +26,7 @@ from training.task import TASKS
 
 GIB = 2**30
 DONE = Ending("done")
-# Replaces a cell's process: it records its start, then acts as its option says.
+# Replaces a cell's process: it records its start, then does the act of its option.
 STUB = """
 import os, pathlib, signal, sys
 folder, act = pathlib.Path(sys.argv[1]), sys.argv[2]
