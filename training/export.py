@@ -29,16 +29,16 @@ NORMALISED = ("recognition_network.", "mean_norm.")
 MOST_CHANGE = 1e-3  # twice the largest change of a normal number in half precision, 2^-11
 
 EXPLANATION = """\
-Copies a checkpoint into a folder of its own, smaller: with its weights in half precision (22 MB where single takes 44)
-and, on request, without the bag-of-words head, which training alone uses. Everything else is kept, the recognition
-network too: the copy can be served, evaluated (python -m eval.dialog) and trained further (python -m training.fit
---init). Its config.json lists the changes. A recognition network whose means are normalised (posterior_norm) stays
-in single precision: they are divided by their standard deviation, however small that is, and so is every error.
+Copies a checkpoint into a new, smaller folder: with weights in half precision (22 MB instead of 44) and, on request,
+without the bag-of-words head, which only training uses. Everything else is kept, also the recognition network: the copy
+can be served, evaluated (python -m eval.dialog) and trained further (python -m training.fit --init). Its config.json
+lists the changes. A recognition network with normalised means (posterior_norm) stays in single precision, because the
+means and their errors are divided by a standard deviation, which can be very small.
 
   python -m training.export runs/mine models/mine --drop-bow --card CARD.md
 
-A weight is refused that half precision can't hold, or of which rounding would change a row by more than a thousandth of
-the row's norm: the embedding of a rare word is not to vanish among those of the others. A bias counts as one row.
+It is an error if a weight exceeds the range of half precision, or if rounding changes a row by more than a thousandth
+of the row's norm, so that even the embedding of a rare word stays exact enough. A bias counts as one row.
 """
 
 
