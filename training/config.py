@@ -30,13 +30,13 @@ class TrainConfig(Config):
     batch_size: Steps = Field(30, description="windows in an update, over all processes")
     accumulation: Steps = Field(
         1,
-        description="number of parts of a process's share of a batch, which go through the model one after the other to "
-        "save memory; the update is the same except for rounding",
+        description="number of parts of a process's share of a batch, which go through the model one after the other "
+        "to save memory; the update is the same except for rounding",
     )
     precision: Literal["fp32", "bf16"] = Field(
         "fp32",
-        description="precision of the matrix products in training; bf16 is faster if the processor supports it; weights, "
-        "gates, losses and the optimiser stay in fp32",
+        description="precision of the matrix products in training; bf16 is faster if the processor supports it; "
+        "weights, gates, losses and the optimiser stay in fp32",
     )
     segment: Steps = Field(
         5, description="neighbouring windows of a conversation that stay together in a batch and share their encoding"
@@ -102,7 +102,7 @@ class TrainConfig(Config):
         0,
         ge=0,
         le=100_000,
-        description="number of first validation examples; each validation records their posteriors in OUT/latents.jsonl",
+        description="number of first validation examples whose posteriors are recorded in OUT/latents.jsonl",
     )
     early_stopping: bool = Field(True, description="stop by the released code's patience rule on the validation ELBO")
     patience: Steps = Field(10, description="minimum validations before early stopping")
