@@ -1,1 +1,1 @@
-"""Measurements, each one command; every ratio compares two things in one run on one machine."""
+"""Benchmarks: each is a command that compares two implementations in one run on one machine."""

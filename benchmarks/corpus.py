@@ -1,4 +1,4 @@
-"""What a big corpus costs a run, in seconds and in memory: `python -m benchmarks.corpus --help`."""
+"""Measures the time and memory that a big corpus costs a run: `python -m benchmarks.corpus --help`."""
 
 from __future__ import annotations
 
@@ -23,24 +23,23 @@ from dialog_cvae.types import Conversation
 from training.metrics_log import METRICS_FILE
 
 MIB = 2**20
-NOISE = 0.1  # share of words in whose place another one stands
-LOOKS = 0.02  # seconds between looks at a process
-SMALL = 3_000  # utterances of the corpus that the big one is held against
+NOISE = 0.1  # share of words that are replaced
+POLL_SECONDS = 0.02  # between two readings of a process's memory
+SMALL = 3_000  # utterances of the corpus that the big one is compared with
 BATCH = 30
 PASS = SMALL // BATCH  # updates
-HELD_OUT = 0.0002  # share of conversations for validation, which is not what is measured
+HELD_OUT = 0.0002  # share of conversations for validation; small, because validation is not measured
 
 EXPLANATION = """\
-Makes a corpus of many utterances by repeating another one with noise (a tenth of the words become others), and fits a
-model to it twice, in processes of their own: first from its text, then from the cache. A third process fits the same
-model to 3,000 utterances, for several passes: what the big corpus costs is what its process has more than this one.
-Memory is what Linux calls resident: a process's own, and that of files, whose pages are shared between processes and
-are given back when the system needs room.
+Builds a big corpus by repeating another one with noise (a tenth of the words are replaced), and fits a model to it
+twice, in separate processes: first from its text, then from the cache. A third process fits the same model to 3,000
+utterances for several passes. The cost of the big corpus is the difference from this third process. Memory is resident
+memory on Linux: the process's own, and that of files, which processes share and the system can take back.
 """
 
 
 class Memory(NamedTuple):
-    """Resident memory of a process, in MiB: its own, that of files, and the most that both came to so far."""
+    """Resident memory of a process, in MiB: its own, that of files, and the peak of their sum so far."""
 
     own: float
     files: float
@@ -48,7 +47,7 @@ class Memory(NamedTuple):
 
 
 class Watched(NamedTuple):
-    """A run of `training.fit`, seen from outside.
+    """Measurements of a run of `training.fit`, taken from another process.
 
     Attributes:
         seconds: from the start of the process until its first update was recorded.
@@ -62,12 +61,12 @@ class Watched(NamedTuple):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns its exit status: 0 done, 2 refused or failed, 130 interrupted."""
+    """Run the command line; returns its exit status: 0 success, 2 invalid arguments or failure, 130 interrupted."""
     arguments = _parser().parse_args(argv)
 
     def figures() -> dict[str, Any]:
         with tempfile.TemporaryDirectory(dir=arguments.folder, prefix="corpus-benchmark-") as folder:
-            return measured(arguments, Path(folder))
+            return measure(arguments, Path(folder))
 
     return run_benchmark(figures, table, arguments.json)
 
@@ -76,28 +75,38 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         "python -m benchmarks.corpus", description=EXPLANATION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--utterances", type=whole(100, 10**9), default=2_000_000, help="default 2,000,000")
+    parser.add_argument(
+        "--utterances",
+        type=whole(100, 10**9),
+        default=2_000_000,
+        help="utterances of the big corpus (default 2,000,000)",
+    )
     parser.add_argument("--data", default="sample", help="corpus to repeat: sample (default), swda or PATH.jsonl")
     parser.add_argument("--data-dir", type=Path, help="folder with the corpora")
-    parser.add_argument("--recipe", default="small", help="of training.fit (default small)")
+    parser.add_argument("--recipe", default="small", help="recipe of training.fit (default small)")
     parser.add_argument(
         "--passes",
         type=whole(1, 1000),
         default=8,
-        help=f"{PASS} updates each, which is the small corpus once (default 8)",
+        help=f"passes over the small corpus, {PASS} updates each (default 8)",
     )
-    parser.add_argument("--threads", type=whole(1, 1024), default=1, help="of each process (default 1)")
-    parser.add_argument("--folder", type=Path, help="where there is room; default the system's temporary folder")
+    parser.add_argument("--threads", type=whole(1, 1024), default=1, help="CPU threads of each process (default 1)")
+    parser.add_argument(
+        "--folder", type=Path, help="folder for temporary files, which can be large (default: the system's)"
+    )
     parser.add_argument("--json", type=Path, help="file to write the figures to")
     return parser
 
 
-def measured(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
+def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """All figures by name; sizes in bytes."""
+    # The two corpora.
     _, conversations = load_split(DataConfig(name=arguments.data, dir=arguments.data_dir), "train")
     big, small, cache = folder / "big.jsonl", folder / "small.jsonl", folder / "cache"
     write_noisy(big, conversations, arguments.utterances)
     write_noisy(small, conversations, SMALL)
+
+    # The three runs.
     common = {
         "recipe": arguments.recipe,
         "threads": arguments.threads,
@@ -112,6 +121,8 @@ def measured(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     }
     cold, warm = (watch(folder / run, common | {"data": big, "cache": cache}) for run in ("cold", "warm"))
     few = watch(folder / "few", common | {"data": small, "cache": "off"})
+
+    # The sizes of the cache's files.
     arrays = {path: path.stat().st_size for path in cache.glob("ids-*/*.npy")}
     tokens = sum(size for path, size in arrays.items() if path.stem == "tokens")
     runs = {"cold": cold, "warm": warm, "few": few}
@@ -128,12 +139,12 @@ def measured(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 
 def write_noisy(path: Path, conversations: Sequence[Conversation], utterances: int, seed: int = 0) -> None:
-    """Write a file of one's own with at least so many utterances: the conversations again and again, with noise."""
+    """Write at least `utterances` utterances as JSON lines: the conversations, repeated with noise."""
     rng = random.Random(seed)
     words = sorted({word for conversation in conversations for u in conversation.utterances for word in u.text.split()})
     with path.open("w", encoding="utf-8") as file:
         for conversation in cycle(conversations):
-            said = [
+            texts = [
                 {
                     "speaker": utterance.speaker,
                     "text": " ".join(
@@ -146,22 +157,22 @@ def write_noisy(path: Path, conversations: Sequence[Conversation], utterances: i
                 name: {"sex": profile.sex, "age": profile.age, "education": profile.education}
                 for name, profile in conversation.speakers.items()
             }
-            line = {"topic": conversation.topic, "utterances": said, "speakers": speakers}
+            line = {"topic": conversation.topic, "utterances": texts, "speakers": speakers}
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
-            utterances -= len(said)
+            utterances -= len(texts)
             if utterances <= 0:
                 return
 
 
 def watch(out: Path, options: Mapping[str, object]) -> Watched:
-    """Run `training.fit` in a process of its own.
+    """Run `training.fit` in another process and measure its memory.
 
     Args:
         out: folder for the run.
-        options: of the command line, by their names.
+        options: of the command line, by name.
 
     Raises:
-        DialogCvaeError: it failed, or this is no Linux.
+        DialogCvaeError: the run failed, or the system is not Linux.
     """
     command = [sys.executable, "-m", "training.fit", "--out", str(out)]
     command += [f"--{name}={value}" for name, value in options.items()]
@@ -179,7 +190,7 @@ def watch(out: Path, options: Mapping[str, object]) -> Watched:
                     begin = time.monotonic() - start, memory
                 if memory is not None and recorded.count(b'{"kind": "valid"') > len(validations):
                     validations.append(memory)
-                time.sleep(LOOKS)
+                time.sleep(POLL_SECONDS)
         finally:
             process.kill()
             process.wait()
@@ -190,7 +201,7 @@ def watch(out: Path, options: Mapping[str, object]) -> Watched:
 
 
 def _memory(pid: int) -> Memory | None:
-    """Of a process; None once it has ended."""
+    """The memory of a process; None after it has ended."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except (FileNotFoundError, ProcessLookupError):
@@ -203,15 +214,15 @@ def _memory(pid: int) -> Memory | None:
 
 
 def table(figures: Mapping[str, Any]) -> str:
-    """For people."""
+    """The figures as text for the terminal."""
     names = {"cold": "from the text", "warm": "from the cache", "few": f"{SMALL:,} utterances"}
     utterances = figures["utterances"]
     lines = [
         f"{utterances:,} utterances: text {figures['text'] / MIB:.0f} MiB, token ids {figures['token_ids'] / MIB:.1f} "
-        f"MiB, all else that is kept {figures['other_arrays'] / MIB:.1f} MiB "
-        f"({figures['other_arrays'] / utterances:.1f} bytes an utterance)",
+        f"MiB, other arrays {figures['other_arrays'] / MIB:.1f} MiB "
+        f"({figures['other_arrays'] / utterances:.1f} bytes per utterance)",
         "",
-        f"{'':<18}{'first update':>14}{'own':>12}{'files':>12}{'most so far':>14}",
+        f"{'':<18}{'first update':>14}{'own':>12}{'files':>12}{'peak so far':>14}",
     ]
     for run, name in names.items():
         memory = figures["mib_at_first_update"][run]
@@ -223,7 +234,7 @@ def table(figures: Mapping[str, Any]) -> str:
     lines += [
         "",
         f"after {figures['updates']} updates the run from the cache has {warm['own'] - few['own']:+.0f} MiB of its own "
-        f"and {warm['files'] - few['files']:+.0f} MiB of files beside the one on {SMALL:,} utterances",
+        f"and {warm['files'] - few['files']:+.0f} MiB of files, compared with the run on {SMALL:,} utterances",
         f"own memory every {PASS} updates, a pass over {SMALL:,} utterances, in MiB:",
     ]
     for run, name in names.items():

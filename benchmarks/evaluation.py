@@ -1,4 +1,4 @@
-"""Contexts a second of sampling and scoring a test split: `python -m benchmarks.evaluation --help`."""
+"""Measures how fast replies to a test split are sampled and scored: `python -m benchmarks.evaluation --help`."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ from eval.dialog import data_config, vectors_source
 from eval.generation import answered_utterances, draw_replies
 from eval.reply_scores import metric_context, reply_scores
 
-TIE = 1e-3  # logits closer than this are as good as equal to two ways of adding up the same numbers
+TIE = 1e-3  # logits closer than this count as equal: the two implementations round differently
 
 EXPLANATION = """\
-Samples replies to every context of a split, greedily and with z from the prior, and scores them, as eval.dialog does;
-then answers some of the contexts again one at a time in the structure of the field's PyTorch code: every window encoded
-by itself, its samples decoded step by step with PyTorch's modules until all of them have ended, on one thread or on
-all, whichever is faster. Both take the same noise, so that the replies must be the same but where two tokens are as
-good as equal: anything else is an error.
+Samples replies to every context of a split, greedily and with z from the prior, and scores them, as eval.dialog does.
+Then answers some of the contexts again, one at a time, in the structure of the field's PyTorch code: it encodes each
+window separately and decodes its samples step by step with PyTorch's modules until all have ended, on one thread or on
+all, whichever is faster. Both use the same noise, so the replies must be equal, except where the logits of two tokens
+are nearly equal; any other difference is an error.
 """
 
 P = ParamSpec("P")
@@ -53,13 +53,13 @@ R = TypeVar("R")
 
 @dataclass
 class Clock:
-    """Seconds by part, added up from any thread."""
+    """Seconds spent in each part; may be used from any thread."""
 
     seconds: dict[str, float] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
 
     def timed(self, part: str, function: Callable[P, R], *arguments: P.args, **named: P.kwargs) -> R:
-        """Call the function and add the time that it took to the part."""
+        """Call the function and add its seconds to the part."""
         begin = time.perf_counter()
         result = function(*arguments, **named)
         spent = time.perf_counter() - begin
@@ -69,7 +69,7 @@ class Clock:
 
 
 class TimedEngine:
-    """An `Engine` whose calls are timed; seconds of threads side by side add up."""
+    """An `Engine` with timed calls; the seconds of parallel threads add up."""
 
     def __init__(self, engine: Engine, clock: Clock) -> None:
         self.engine, self.clock = engine, clock
@@ -97,11 +97,11 @@ class TimedEngine:
 
 
 class Naive(NamedTuple):
-    """What the naive way took and found.
+    """Result of the naive implementation.
 
     Attributes:
-        contexts: answered.
-        threads: 1 or the number given, whichever was faster.
+        contexts: number of answered contexts.
+        threads: the faster choice: 1, or the number of threads of this process.
         seconds: for all contexts.
         margins: of the logits, at each reply that differs from ours.
     """
@@ -115,18 +115,18 @@ class Naive(NamedTuple):
 def run_naive(
     model: CVAE, responder: Responder, corpus: EncodedCorpus, sampled: Sequence[AnsweredContext], count: int, seed: int
 ) -> Naive:
-    """Answer evenly spaced contexts one at a time, and compare with how we answer them at once and one at a time.
+    """Answer evenly spaced contexts naively; compare with our replies, sampled all together and one at a time.
 
     Args:
         model: the responder's.
-        responder: ours.
-        corpus: as the responder encodes it.
-        sampled: all our replies.
-        count: contexts to answer, at most.
-        seed: with which our replies were sampled.
+        responder: our implementation.
+        corpus: encoded by the responder.
+        sampled: our replies to all contexts.
+        count: maximum number of contexts to answer.
+        seed: of our replies.
 
     Raises:
-        DialogCvaeError: a reply is not the same, and not for a tie.
+        DialogCvaeError: a reply differs by more than a tie.
     """
     windows, samples, decoding = answered_utterances(corpus), len(sampled[0].replies), Decoding()
     special = responder.special
@@ -136,7 +136,7 @@ def run_naive(
         window = windows[index : index + 1]
         (draws,) = responder.draw(corpus, window, generators(corpus, window, seed), samples, decoding)
         if tuple(map(responder.text, draws)) != sampled[index].replies:
-            raise DialogCvaeError(f"context {index} is answered otherwise when it is alone")
+            raise DialogCvaeError(f"context {index} gets different replies when it is answered alone")
         (rng,) = generators(corpus, window, seed)
         noise = rng.standard_normal((samples, model.config.latent_size), dtype=np.float32)
         batch = collate(corpus, window, model.config.max_context)
@@ -145,7 +145,10 @@ def run_naive(
                 naive = times.timed(str(threads), naive_replies, model, batch, noise, decoding.max_tokens, special)
         margins += differences(draws, naive, special.end)
     if max(margins, default=0.0) > TIE:
-        raise DialogCvaeError(f"a reply has a token whose logit is {max(margins):.3g} below that of the naive reply's")
+        raise DialogCvaeError(
+            f"a reply has a token whose logit is {max(margins):.3g} below that of the naive reply's token"
+            f" (limit {TIE:g})"
+        )
     fastest = min(times.seconds, key=times.seconds.__getitem__)
     return Naive(count, int(fastest), times.seconds[fastest], margins)
 
@@ -161,7 +164,9 @@ def _threads(count: int) -> Iterator[None]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns its exit status: 0 done, 2 refused, or the two ways differ, 130 interrupted."""
+    """Run the command line; returns its exit status: 0 success, 2 invalid arguments, failure or
+    different replies, 130 interrupted.
+    """
     arguments = _parser().parse_args(argv)
     return run_benchmark(lambda: measure(arguments), summary, arguments.json)
 
@@ -169,22 +174,27 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser("python -m benchmarks.evaluation", description=EXPLANATION)
     parser.add_argument("checkpoint", type=Path, help="checkpoint folder, such as runs/mine/best")
-    parser.add_argument("--data", help="as in eval.dialog; default: what the checkpoint was fitted on")
+    parser.add_argument("--data", help="as in eval.dialog; default: the checkpoint's training data")
     parser.add_argument("--data-dir", type=Path, help="as in eval.dialog")
-    parser.add_argument("--style", choices=("zhao", "fluent", "verbatim"), help="of swda; default: the checkpoint's")
+    parser.add_argument(
+        "--style", choices=("zhao", "fluent", "verbatim"), help="style of swda; default: the checkpoint's"
+    )
     parser.add_argument("--split", choices=("train", "valid", "test"), default="test", help="default: test")
     parser.add_argument("--vectors", help="as in eval.dialog")
     parser.add_argument("--samples", type=whole(1, 1000), default=5, help="replies for each context (default 5)")
-    parser.add_argument("--seed", type=whole(0, 2**63 - 1), default=0, help="of everything drawn (default 0)")
+    parser.add_argument("--seed", type=whole(0, 2**63 - 1), default=0, help="random seed (default 0)")
     parser.add_argument("--limit", type=whole(1, 10**9), help="only the first N conversations of the split")
-    parser.add_argument("--naive-contexts", type=whole(1, 10**6), default=60, help="answered naively (default 60)")
-    parser.add_argument("--threads", type=whole(1, 1024), help="default: one for each core")
-    parser.add_argument("--json", type=Path, help="file for the figures")
+    parser.add_argument(
+        "--naive-contexts", type=whole(1, 10**6), default=60, help="contexts answered naively (default 60)"
+    )
+    parser.add_argument("--threads", type=whole(1, 1024), help="CPU threads; default: one for each core")
+    parser.add_argument("--json", type=Path, help="file to write the figures to")
     return parser
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
-    """All figures, by name."""
+    """All figures by name."""
+    # Open the checkpoint and the corpus.
     if arguments.threads is not None:
         torch.set_num_threads(arguments.threads)
     start, clock, parts = Clock(), Clock(), Clock()
@@ -196,14 +206,18 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     conversations = split[: arguments.limit]
     if count_contexts(conversations) == 0:
         raise ConfigError(f"split {arguments.split} of {name} has no context with a reply to score")
+
+    # Our implementation: sample and score, timed by part.
     engine = TorchEngine(model)
     responder = Responder(TimedEngine(engine, parts), checkpoint.tokenizer, checkpoint.config, name)
     sampled = clock.timed("sampling", _sample, responder, conversations, arguments)
     lengths = _score(sampled, vectors_source(arguments.vectors, arguments.data_dir), start, clock)
-    responder.engine = engine  # what follows is not timed by part
+
+    # The likelihood, and the naive implementation; without the timing by part.
+    responder.engine = engine
     corpus = responder.encode(conversations)
-    apart = Clock()
-    apart.timed("likelihood", evaluate_elbo, model, corpus, seed=arguments.seed)
+    likelihood = Clock()
+    likelihood.timed("likelihood", evaluate_elbo, model, corpus, seed=arguments.seed)
     naive = run_naive(model, responder, corpus, sampled, arguments.naive_contexts, arguments.seed)
     threads, per_second = torch.get_num_threads(), len(sampled) / sum(clock.seconds.values())
     rest = clock.seconds["sampling"] * threads - sum(parts.seconds.values())
@@ -221,7 +235,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         "naive_replies_differing_by_a_tie": len(naive.margins),
         "seconds": clock.seconds,
         "core_seconds_of_sampling": {**parts.seconds, "choosing tokens, text and waiting": rest},
-        "seconds_of_likelihood": apart.seconds["likelihood"],
+        "seconds_of_likelihood": likelihood.seconds["likelihood"],
         "seconds_to_start": start.seconds,
     }
 
@@ -244,7 +258,7 @@ def _score(sampled: Sequence[AnsweredContext], source: Path | str | None, start:
 
 
 def summary(report: dict[str, Any]) -> str:
-    """The figures for people."""
+    """The figures as text for the terminal."""
     lines = [
         f"{report['data']}: {report['contexts']} contexts, {report['samples']} greedy samples each of "
         f"{report['mean_reply_tokens']:.1f} tokens on average, {report['threads']} threads",
@@ -257,11 +271,11 @@ def summary(report: dict[str, Any]) -> str:
     for title, key in (
         ("seconds", "seconds"),
         ("core seconds of sampling", "core_seconds_of_sampling"),
-        ("seconds to start, beside Python's imports", "seconds_to_start"),
+        ("seconds to start, without Python's imports", "seconds_to_start"),
     ):
         lines.append(f"{title}:")
         lines += [f"  {part:<40} {seconds:8.2f}" for part, seconds in report[key].items()]
-    lines.append(f"likelihood of the split, which eval.dialog measures too: {report['seconds_of_likelihood']:.2f} s")
+    lines.append(f"likelihood of the split, which eval.dialog computes too: {report['seconds_of_likelihood']:.2f} s")
     return "\n".join(lines)
 
 

@@ -1,7 +1,6 @@
-"""A bounded load on a service of this machine: so many clients, each asking again as soon as it is answered.
+"""Puts a load on a service of this machine: a number of clients, each with one request at a time.
 
-Who is refused may pause first. Clients that pause for as long as an answer takes ask, all together, for as many times
-what the service can answer as there are times as many of them as it lets wait.
+A client sends its next request as soon as it has an answer; after a refusal it can pause first.
 """
 
 from __future__ import annotations
@@ -18,18 +17,18 @@ from typing import NamedTuple
 
 from dialog_cvae.errors import DialogCvaeError
 
-KEPT_S = 3.0  # for which an idle connection is trusted: uvicorn ends it after 5
+KEPT_S = 3.0  # seconds that an idle connection is reused for; uvicorn closes it after 5
 
 
 class Load(NamedTuple):
-    """What is asked.
+    """The requests to send.
 
     Attributes:
-        clients: at once.
-        bodies: of the requests, each asked once.
-        seconds: after which no more are asked.
+        clients: that send at the same time.
+        bodies: of the requests, each sent once.
+        seconds: after which no more requests are sent.
         pause_s: seconds from a refusal to the client's next request, on average.
-        expected: further statuses that are no surprise, such as 422 where some bodies are wrong on purpose.
+        expected: other statuses that are not errors, such as 422 if some bodies are invalid on purpose.
     """
 
     clients: int
@@ -40,13 +39,13 @@ class Load(NamedTuple):
 
 
 class Done(NamedTuple):
-    """What came of it.
+    """The result of a load.
 
     Attributes:
         seconds: of each answered request.
-        wall: from the first request to the last answer.
-        refused: seconds of each request that was told that the service is busy.
-        others: how often each further status came.
+        wall: seconds from the first request to the last answer.
+        refused: seconds of each request that was refused because the service is busy.
+        others: number of answers with each other expected status.
     """
 
     seconds: list[float]
@@ -56,11 +55,11 @@ class Done(NamedTuple):
 
 
 def run_load(port: int, load: Load) -> Done:
-    """Ask a service on the loopback interface.
+    """Send the requests to a service on the loopback interface.
 
     Raises:
-        DialogCvaeError: there was no reply at all, or an answer of another kind than replies, refusals that say when
-            to come again, and what is expected.
+        DialogCvaeError: no request got replies, or an answer has an unexpected status. A 503 is expected if it has a
+            valid Retry-After header.
     """
     taken, lock, begin = iter(load.bodies), Lock(), time.perf_counter()
     seconds, refused, others = list[float](), list[float](), Counter[int]()
@@ -73,17 +72,17 @@ def run_load(port: int, load: Load) -> Done:
                     body = next(taken, None)
                 if body is None:
                     return
-                asked = time.perf_counter()
-                if asked - answered > KEPT_S:
-                    connection.close()  # opened again by what is asked next
+                sent = time.perf_counter()
+                if sent - answered > KEPT_S:
+                    connection.close()  # the next request opens it again
                 connection.request("POST", "/respond", body, {"Content-Type": "application/json"})
                 answer = connection.getresponse()
-                said = answer.read()
+                content = answer.read()
                 answered = time.perf_counter()
-                spent = answered - asked
+                spent = answered - sent
                 busy = _is_refusal(answer)
                 if answer.status not in (200, *load.expected) and not busy:
-                    raise DialogCvaeError(f"the service answered {answer.status}: {said[:200]!r}")
+                    raise DialogCvaeError(f"the service answered {answer.status}: {content[:200]!r}")
                 with lock:
                     if busy or answer.status == 200:
                         (refused if busy else seconds).append(spent)

@@ -1,4 +1,4 @@
-"""What a machine can do at best: the rate of its matrix products, and the memory that a part of a run needs."""
+"""Measures the machine: the rate of its matrix products, and the peak memory of a part of a run."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ SECONDS = 0.5
 
 
 def matrix_rate(kind: torch.dtype, device: torch.device) -> float:
-    """Operations a second of a product of two large square matrices, the best of half a second; 2 for each
-    multiplication and addition.
+    """Operations per second of a product of two large square matrices, 2 for each multiplication and addition: the best
+    result within half a second.
     """
     x = torch.randn(SIZE, SIZE, device=device, dtype=kind)
     return 2 * SIZE**3 / least_seconds(lambda: torch.mm(x, x), device)
 
 
 def least_seconds(act: Callable[[], object], device: torch.device) -> float:
-    """The shortest time that `act` takes."""
+    """The shortest time of a call of `act`, from repeated calls."""
     act()
     end, least = time.perf_counter() + SECONDS, float("inf")
     while time.perf_counter() < end:
@@ -36,13 +36,13 @@ def least_seconds(act: Callable[[], object], device: torch.device) -> float:
 
 
 def synchronise(device: torch.device) -> None:
-    """Wait until the device has done what it was given."""
+    """Wait until the device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def forget_peak(device: torch.device) -> None:
-    """Begin to look for the peak of memory anew, where the system allows it."""
+    """Reset the record of peak memory, if the system allows it."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     elif sys.platform == "linux":
@@ -53,7 +53,7 @@ def forget_peak(device: torch.device) -> None:
 
 
 def peak_bytes(device: torch.device) -> int:
-    """The most memory held since `forget_peak`: of the GPU, or else of the process."""
+    """Peak memory since `forget_peak`, of the GPU if the device is one, else of the process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     status = Path("/proc/self/status")

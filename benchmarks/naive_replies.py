@@ -1,4 +1,4 @@
-"""Replies as the field's PyTorch code samples them, to measure ours against: one context at a time, nothing shared.
+"""Naive sampling of replies, in the structure of the field's PyTorch code: one context at a time, nothing shared.
 
 Shape legend: S samples of the context, U utterances of its window, T steps, C condition, Z latent, V vocabulary.
 """
@@ -22,7 +22,7 @@ class NaiveReplies(NamedTuple):
     """The replies to one context.
 
     Attributes:
-        tokens: (S, T), each reply with `</s>`, if it was reached, and then anything.
+        tokens: (S, T), each reply up to `</s>`, if it was reached; the tokens after it mean nothing.
         logits: T of (S, V), -inf where a token may not be drawn.
     """
 
@@ -32,13 +32,13 @@ class NaiveReplies(NamedTuple):
 
 @torch.inference_mode()
 def naive_replies(model: CVAE, batch: DialogBatch, noise: Floats, limit: int, special: SpecialIds) -> NaiveReplies:
-    """Encode one window by itself and decode its samples greedily, step by step, until all of them have ended.
+    """Encode one window and decode its samples greedily, step by step, until all have ended.
 
     Args:
         model: on the CPU.
         batch: of one window.
         noise: (S, Z), of z from the prior.
-        limit: tokens at most, `</s>` included.
+        limit: maximum tokens of a reply, with `</s>`.
         special: ids of the tokenizer.
     """
     condition = _condition(model, TensorBatch.from_arrays(batch)).expand(len(noise), -1)
@@ -62,7 +62,7 @@ def naive_replies(model: CVAE, batch: DialogBatch, noise: Floats, limit: int, sp
 
 
 def _condition(model: CVAE, batch: TensorBatch) -> Tensor:
-    """(1, C) of the one window of a batch, by PyTorch's own recurrences."""
+    """(1, C): the condition of a batch's only window, by PyTorch's own recurrent modules."""
     slots = batch.context[0]
     embedded = model.embedding(batch.tokens[slots])
     packed = pack_padded_sequence(embedded, batch.lengths[slots], batch_first=True, enforce_sorted=False)
@@ -78,10 +78,10 @@ def _condition(model: CVAE, batch: TensorBatch) -> Tensor:
 
 
 def differences(draws: Sequence[Draw], naive: NaiveReplies, end: int) -> list[float]:
-    """By how much the naive token's logit is above that of ours where a reply first differs; one for each such reply.
+    """For each reply that differs: the naive token's logit minus our token's, at the first different token.
 
     Args:
-        draws: S replies of ours.
+        draws: our S replies.
         naive: the same, decoded naively.
         end: the id of `</s>`.
     """

@@ -1,8 +1,8 @@
-"""A training step as the field's PyTorch code takes it, to measure ours against: slow on purpose, and equal.
+"""A naive training step, in the structure of the field's PyTorch code: slower than ours, with the same result.
 
-Every window's context utterances are encoded anew, and the decoder's states are projected to the vocabulary at padded
-positions too, as in Zhao et al. (2017)'s published code and its ports. Parameters are those of a `CVAE`, so that the
-terms can be compared number by number.
+The context utterances of each window are encoded separately, and the decoder's states are projected to the vocabulary
+at padded positions too, as in the published code of Zhao et al. (2017) and its ports. The parameters are those of a
+`CVAE`, so that the terms can be compared number by number.
 
 Shape legend: B windows, K context slots, L tokens of the longest utterance, V vocabulary.
 """
@@ -17,19 +17,43 @@ from dialog_cvae.model.cvae import CVAE, TensorBatch
 from dialog_cvae.model.latent_model import Encoded
 from dialog_cvae.nn import distributions
 from dialog_cvae.types import ElboTerms
+from training.batch import MicroBatch
+
+
+class NaiveModel(nn.Module):
+    """A model with the parameters of a `CVAE` and the naive forward pass."""
+
+    def __init__(self, model: CVAE) -> None:
+        super().__init__()
+        self.model, self.config = model, model.config
+
+    def forward(self, batch: TensorBatch, noise: Tensor) -> ElboTerms:
+        """See `naive_terms`."""
+        return naive_terms(self.model, batch, noise)
+
+
+def loss_difference(model: CVAE, naive: nn.Module, part: MicroBatch) -> float:
+    """The largest difference between the two losses on the same windows and noise, relative to ours."""
+    with torch.no_grad():
+        ours, theirs = model(part.windows, part.noise), naive(part.windows, part.noise)
+    largest = 0.0
+    for mine, other in zip(ours, theirs, strict=True):
+        if mine is not None:
+            largest = max(largest, float((mine - other).abs().max() / mine.abs().max().clamp_min(1)))
+    return largest
 
 
 def naive_terms(model: CVAE, batch: TensorBatch, noise: Tensor) -> ElboTerms:
     """What `CVAE.forward` computes, window by window.
 
     Args:
-        model: whose parameters are used.
+        model: its parameters are used.
         batch: windows.
         noise: (B, Z).
     """
     windows, slots = batch.context.shape
     used = torch.arange(slots) < batch.context_lengths[:, None]  # (B, K)
-    rows = torch.where(used, batch.context, batch.response[:, None]).flatten()  # anything stands in unused slots
+    rows = torch.where(used, batch.context, batch.response[:, None]).flatten()  # any row will do in unused slots
     vectors = _encode(model, batch, rows).view(windows, slots, -1)
     floors = torch.stack((batch.floors, 1 - batch.floors), dim=-1)
     inputs = torch.cat((vectors, floors), dim=-1)
@@ -59,7 +83,7 @@ def naive_terms(model: CVAE, batch: TensorBatch, noise: Tensor) -> ElboTerms:
 
 
 def _encode(model: CVAE, batch: TensorBatch, rows: Tensor) -> Tensor:
-    """(rows, 2H) vectors of the utterances `rows` of the batch, each encoded as often as it is named."""
+    """(rows, 2H) vectors of the utterances `rows` of the batch, encoded once for each time it occurs in `rows`."""
     embedded = model.embedding(batch.tokens[rows])
     packed = pack_padded_sequence(embedded, batch.lengths[rows], batch_first=True, enforce_sorted=False)
     _, final = model.utterance_encoder.gru(packed)

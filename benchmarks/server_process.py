@@ -116,7 +116,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     """Wait until a condition holds.
 
     Raises:
-        TimeoutError: it did not hold within so many seconds.
+        TimeoutError: it did not hold within `seconds`.
     """
     until = time.monotonic() + seconds
     while not condition():

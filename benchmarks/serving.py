@@ -1,4 +1,4 @@
-"""What the service costs: latency, throughput, start and memory: `python -m benchmarks.serving --help`."""
+"""Measures the service's latency, throughput, start and memory: `python -m benchmarks.serving --help`."""
 
 from __future__ import annotations
 
@@ -19,27 +19,28 @@ from benchmarks.serving_workload import context_operations, naive_seconds, row_o
 from dialog_cvae.cli import Parser, whole
 from dialog_cvae.storage.checkpoint import Checkpoint
 
-TOKENS = 20  # that replies are forced to
+TOKENS = 20  # of a forced reply
 CONTEXT = 9  # utterances
 REPLIES = 5
-WARM_UP = 20  # requests that are not counted
+WARM_UP = 20  # requests before timing starts
 EXPLANATION = f"""\
-Starts the service on a checkpoint and asks it over HTTP, by one client and by many: for {REPLIES} greedy replies, for
-as many selected from 15 or from the checkpoint's own number of draws, of natural length and forced to {TOKENS} tokens
-(a copy of the checkpoint whose </s> is never drawn). Beside it stands what the field's PyTorch code takes for one
-request after the other, without HTTP, and the share of the machine's rate of large matrix products that is reached.
-Contexts have {CONTEXT} utterances of telephone talk. Nothing else should run meanwhile.
+Starts the service on a checkpoint and sends it requests over HTTP, from one client and from many. A request asks for
+{REPLIES} greedy replies, or for {REPLIES} selected from 15 draws or from the checkpoint's own number of draws. Replies
+have their natural length or exactly {TOKENS} tokens (from a copy of the checkpoint that never draws </s>). The table
+compares this with the field's PyTorch code, which answers one request after the other without HTTP, and with the
+machine's rate of large matrix products. Contexts have {CONTEXT} utterances of telephone conversations. Run nothing else
+at the same time.
 """
 
 
 class Way(NamedTuple):
-    """A way to ask.
+    """One kind of request.
 
     Attributes:
-        name: for people.
+        name: as the table shows it.
         forced: whether replies have exactly `TOKENS` tokens.
-        candidates: draws that replies are selected from; 0 takes the first, None is the checkpoint's own way.
-        draws: how many that is.
+        candidates: draws that replies are selected from; 0 selects none, None takes the checkpoint's settings.
+        draws: number of replies that are drawn.
     """
 
     name: str
@@ -49,18 +50,18 @@ class Way(NamedTuple):
 
 
 def ways(own: int) -> list[Way]:
-    """All ways; `own` draws are the checkpoint's."""
+    """All kinds of requests; `own` is the checkpoint's number of draws."""
     return [
         Way(f"{REPLIES} replies, forced", True, 0, REPLIES),
         Way(f"{REPLIES} of 15, forced", True, 15, 15),
         Way(f"{REPLIES} replies", False, 0, REPLIES),
         Way(f"{REPLIES} of 15", False, 15, 15),
-        Way(f"{REPLIES} as the checkpoint says", False, None, own or REPLIES),
+        Way(f"{REPLIES}, checkpoint's settings", False, None, own or REPLIES),
     ]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns its exit status: 0 done, 2 refused, 130 interrupted."""
+    """Run the command line; returns its exit status: 0 success, 2 invalid arguments or failure, 130 interrupted."""
     arguments = _parser().parse_args(argv)
     return run_benchmark(lambda: measure(arguments), summary, arguments.json)
 
@@ -69,20 +70,29 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser("python -m benchmarks.serving", description=EXPLANATION)
     parser.add_argument("checkpoint", type=Path, nargs="?", default=Path("models/swda"), help="default: models/swda")
     parser.add_argument("--engine", choices=("onnx", "onnx-int8", "torch"), default="onnx", help="default: onnx")
-    parser.add_argument("--requests", type=whole(1, 10**6), default=300, help="for each figure, at most (default 300)")
-    parser.add_argument("--seconds", type=whole(1, 3600), default=15, help="for each figure, at most (default 15)")
-    parser.add_argument("--clients", type=whole(2, 256), default=16, help="at once, beside one (default 16)")
-    parser.add_argument("--naive-requests", type=whole(1, 10**4), default=20, help="answered naively (default 20)")
-    parser.add_argument("--threads", type=whole(1, 1024), help="of the model; default: one for each core")
-    parser.add_argument("--json", type=Path, help="write the figures there too")
+    parser.add_argument(
+        "--requests", type=whole(1, 10**6), default=300, help="maximum requests for each row (default 300)"
+    )
+    parser.add_argument("--seconds", type=whole(1, 3600), default=15, help="maximum seconds for each row (default 15)")
+    parser.add_argument(
+        "--clients", type=whole(2, 256), default=16, help="concurrent clients; one client is measured too (default 16)"
+    )
+    parser.add_argument(
+        "--naive-requests", type=whole(1, 10**4), default=20, help="requests answered naively (default 20)"
+    )
+    parser.add_argument("--threads", type=whole(1, 1024), help="CPU threads of the model; default: one for each core")
+    parser.add_argument("--json", type=Path, help="file to write the figures to")
     return parser
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
-    """All figures, by name."""
+    """All figures by name."""
+    # The machine and the naive implementation.
     checkpoint = Checkpoint.load(arguments.checkpoint)
     cores, rate = torch.get_num_threads(), matrix_rate(torch.float32, torch.device("cpu"))
     naive = naive_seconds(checkpoint, CONTEXT, REPLIES, TOKENS, arguments.naive_requests)
+
+    # The service: each kind of request, by one client and by many.
     rows, ready, resident = [], [], []
     with tempfile.TemporaryDirectory() as folder:
         forced = Path(folder) / "forced"
@@ -99,6 +109,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
                     rows.append(_figures(way, clients, done.seconds, done.wall, len(done.refused)))
                 ready.append(service.seconds_to_ready)
                 resident.append(service.resident_mib())
+
+    # The share of the machine's rate; only forced replies have a known number of operations.
     model, words = checkpoint.config.model, len(checkpoint.tokenizer)
     for row in rows:
         if row["forced"]:
@@ -121,7 +133,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def never_ending(checkpoint: Checkpoint) -> Checkpoint:
-    """The checkpoint with an end that is never drawn."""
+    """The checkpoint, changed so that `</s>` is never drawn."""
     weights = dict(checkpoint.weights)
     bias = weights["decoder.output.bias"].copy()
     bias[checkpoint.tokenizer.eos_id] = -1e4
@@ -147,7 +159,7 @@ def _figures(way: Way, clients: int, seconds: Sequence[float], wall: float, refu
 
 
 def summary(report: dict[str, Any]) -> str:
-    """The figures for people."""
+    """The figures as text for the terminal."""
     lines = [
         f"{report['checkpoint']}, engine {report['engine']}, vocabulary {report['vocabulary']}, "
         f"{report['cores']} cores: ready after {report['seconds_to_ready']:.1f} s, "
@@ -163,8 +175,8 @@ def summary(report: dict[str, Any]) -> str:
         )
     lines.append(
         f"one after the other in eager PyTorch, {REPLIES} forced replies, no HTTP: {report['naive_ms']:.1f} ms each\n"
-        f"ratio: {report['ratio_latency']:.1f} in latency (one client), {report['ratio_throughput']:.1f} in requests a "
-        f"second ({report['rows'][1]['clients']} clients)"
+        f"ratio: {report['ratio_latency']:.1f} in latency (one client), {report['ratio_throughput']:.1f} in requests "
+        f"per second ({report['rows'][1]['clients']} clients)"
     )
     return "\n".join(lines)
 

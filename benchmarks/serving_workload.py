@@ -1,4 +1,4 @@
-"""Requests as people make them, what answering one costs, and how the field's code answers it."""
+"""The requests of the serving benchmark, their cost in operations, and the time of the naive implementation."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from dialog_cvae.model.weights import condition_size
 from dialog_cvae.storage.checkpoint import Checkpoint
 from dialog_cvae.types import Conversation, Utterance
 
-TOKENS_OF_AN_UTTERANCE = 13  # with <s> and </s>, about what the sentences below have on average
+TOKENS_OF_AN_UTTERANCE = 13  # with <s> and </s>: about the average of the sentences below
 
-SAID = (
+SENTENCES = (
     "Do you have any pets?",
     "Yes, we have two dogs and a cat that is about fifteen years old by now.",
     "Uh-huh.",
@@ -43,25 +43,25 @@ SAID = (
 
 
 def talks(turns: int, count: int, seed: int) -> list[list[str]]:
-    """Conversations of so many utterances, made of the sentences above, their words shuffled: none was ever seen."""
+    """`count` conversations of `turns` utterances: the sentences above with shuffled words, so hardly any are equal."""
     rng = np.random.default_rng(seed)
 
-    def said() -> str:
-        return " ".join(rng.permutation(SAID[rng.integers(0, len(SAID))].split()))
+    def sentence() -> str:
+        return " ".join(rng.permutation(SENTENCES[rng.integers(0, len(SENTENCES))].split()))
 
-    return [[said() for _ in range(turns)] for _ in range(count)]
+    return [[sentence() for _ in range(turns)] for _ in range(count)]
 
 
 def talk_requests(turns: int, replies: int, count: int, seed: int) -> list[bytes]:
-    """Bodies for POST /respond, each with a seed of its own."""
+    """Bodies for POST /respond, each with another seed."""
     return [
-        json.dumps({"context": said, "num_responses": replies, "seed": index}).encode()
-        for index, said in enumerate(talks(turns, count, seed))
+        json.dumps({"context": context, "num_responses": replies, "seed": index}).encode()
+        for index, context in enumerate(talks(turns, count, seed))
     ]
 
 
 def context_operations(config: ModelConfig, utterances: int) -> float:
-    """Multiplications and additions that encoding a context takes, its prior and one decoder's first state included."""
+    """Multiplications and additions to encode a context, with its prior and the first state of one decoder."""
     utterance = 2 * 3 * config.utterance_size * (config.embedding_size + config.utterance_size)  # both directions
     context = 3 * config.context_size * (2 * config.utterance_size + 2 + config.context_size)
     condition = condition_size(config)
@@ -71,24 +71,24 @@ def context_operations(config: ModelConfig, utterances: int) -> float:
 
 
 def row_operations(config: ModelConfig, vocabulary: int) -> float:
-    """Multiplications and additions that a token of one reply takes."""
+    """Multiplications and additions for one token of one reply."""
     gates = 3 * config.decoder_size * (config.embedding_size + config.decoder_size)
     return 2.0 * (gates + config.decoder_size * vocabulary)
 
 
 def naive_seconds(checkpoint: Checkpoint, turns: int, replies: int, tokens: int, count: int) -> float:
-    """Seconds in which the field's PyTorch code answers one request, the mean of `count` after one that is not counted.
+    """Seconds per request of the field's PyTorch code: the mean of `count` requests, after one to warm up.
 
-    Each context is encoded by itself and its replies are decoded step by step, all of `tokens` tokens.
+    Each context is encoded separately; its replies are decoded step by step, with `tokens` tokens each.
     """
     model, t = build_model(checkpoint, required=CVAE), checkpoint.tokenizer
     special = SpecialIds(t.bos_id, t.eos_id, t.unk_id, (*t.never_generated, t.eos_id))
     rng, total = np.random.default_rng(0), 0.0
-    for index, said in enumerate(talks(turns, count + 1, seed=3)):
-        turns_said = tuple(Utterance("AB"[i % 2], text) for i, text in enumerate((*said, "")))
+    for index, context in enumerate(talks(turns, count + 1, seed=3)):
+        utterances = tuple(Utterance("AB"[i % 2], text) for i, text in enumerate((*context, "")))
         begin = time.perf_counter()
         corpus = encode_corpus(
-            [Conversation("talk", turns_said)], t, checkpoint.config.topics, model.config.max_utterance_tokens
+            [Conversation("talk", utterances)], t, checkpoint.config.topics, model.config.max_utterance_tokens
         )
         batch = collate(corpus, corpus.responses[-1:], model.config.max_context)
         noise = rng.standard_normal((replies, model.config.latent_size), dtype=np.float32)

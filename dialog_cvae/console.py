@@ -43,7 +43,7 @@ COMMANDS: Final = {
         "eval.references", "build or describe a file with several references for each context", "train"
     ),
     "sweep": Command("training.sweep", "train a grid of variants and seeds side by side", "train"),
-    "schedules": Command("training.schedules", "draw the schedules of beta and of the learning rate"),
+    "schedules": Command("training.schedule_plots", "draw the schedules of beta and of the learning rate"),
     "experiments": Command("experiments", "repeat the paper's experiments: table3, toy, ptb, yelp, ...", "train"),
     "cluster": Command("api.cluster", "serve on a Ray cluster", "serve"),
 }

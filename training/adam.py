@@ -1,4 +1,4 @@
-"""Adam that makes no more updates after one that is not finite."""
+"""Adam that stops updating after a loss or gradient that is not finite."""
 
 from __future__ import annotations
 

@@ -42,20 +42,22 @@ SHORT_NAMES = {
 
 
 class RunOptions(Config):
-    """The options of a run beyond its configuration."""
+    """The options of a run that are not part of its configuration."""
 
     recipe: Literal[
         "paper", "released", "small", "glove100", "sample", "toy", "ptb", "ptb-small", "yelp", "yelp-small"
     ] = Field("paper", description="configuration to start from")
-    config: Path | None = Field(None, description="JSON or TOML file with fields of the configuration, over the recipe")
+    config: Path | None = Field(
+        None, description="JSON or TOML file with fields of the configuration, which override the recipe"
+    )
     out: Path | None = Field(None, description="folder of the run; default runs/DATA-MODEL-SCHEDULE-seedN")
-    resume: bool = Field(False, description="go on with the run in OUT, exactly where it stopped")
+    resume: bool = Field(False, description="continue the run in OUT, exactly where it stopped")
     init: Path | None = Field(None, description="checkpoint to start from; its tokenizer is kept, new topics are added")
     device: str = Field("auto", description="auto, cpu or cuda")
     cache: str | None = Field(
         None,
-        description="folder that keeps encoded corpora from run to run; default $DIALOG_CVAE_CACHE, else the user's "
-        "cache folder; off for none",
+        description="folder for encoded corpora, shared by runs; default $DIALOG_CVAE_CACHE, else the user's "
+        "cache folder; off: no cache",
     )
 
 
@@ -68,7 +70,7 @@ class FitArguments(RunOptions, FitConfig, BaseSettings):
       python -m training.fit --schedule cyclical --bow            CVAE+BoW
       python -m training.fit --data mine.jsonl --recipe small     your own conversations
       python -m training.fit --recipe ptb                         a VAE of sentences; see `python -m experiments`
-      python -m training.fit --out runs/mine --resume             go on after a stop
+      python -m training.fit --out runs/mine --resume             continue after a stop
 
     Later layers win: defaults, --recipe, --config, options. Stop with Ctrl-C: the state is saved first.
     """
@@ -86,7 +88,7 @@ class FitArguments(RunOptions, FitConfig, BaseSettings):
 
 
 def parse(argv: Sequence[str] | None) -> dict[str, Any]:
-    """The options that were given, nested as the configuration is; exits with status 2 on an unknown one."""
+    """The given options, nested like the configuration; an unknown option exits with status 2."""
     parser = Parser(
         prog=FitArguments.model_config.get("cli_prog_name"),
         description=inspect.getdoc(FitArguments),
@@ -99,10 +101,10 @@ def parse(argv: Sequence[str] | None) -> dict[str, Any]:
 def parse_with(
     parser: Parser, settings: type[BaseSettings], argv: Sequence[str] | None
 ) -> tuple[Namespace, dict[str, Any]]:
-    """Parse a command line whose options are those of the parser and, added to them, those of the settings.
+    """Parse a command line with the options of the parser and of the settings.
 
     Returns:
-        All that was parsed, and the settings' options that were given, nested as the settings are.
+        All parsed options, and the given options of the settings, nested like the settings.
     """
     source: CliSettingsSource[Any] = CliSettingsSource(
         settings, root_parser=parser, formatter_class=RawDescriptionHelpFormatter
@@ -112,12 +114,12 @@ def parse_with(
 
 
 def run_options(given: Mapping[str, Any]) -> RunOptions:
-    """The options beside the configuration, validated."""
+    """The options that are not part of the configuration, validated."""
     return _valid(RunOptions, {name: value for name, value in given.items() if name in RunOptions.model_fields})
 
 
 def layered(base: FitConfig, *layers: Mapping[str, Any]) -> FitConfig:
-    """A configuration with fields replaced, the last layer's last.
+    """A configuration with fields replaced by layers; later layers override earlier ones.
 
     Raises:
         ConfigError: a field is unknown or out of range, or fields contradict each other; the message gives the field,
@@ -129,14 +131,16 @@ def layered(base: FitConfig, *layers: Mapping[str, Any]) -> FitConfig:
             if name in FitConfig.model_fields and not isinstance(value, Mapping):
                 raise ConfigError(f"{name}: must hold fields, but is {value!r}")
         asked = section(layer, "train")
-        if any(asked.get(name) is not None for name in DURATIONS):  # in the place of an earlier layer's, of either kind
+        if any(
+            asked.get(name) is not None for name in DURATIONS
+        ):  # replaces an earlier layer's duration of either kind
             merged = merge(merged, {"train": dict.fromkeys(DURATIONS)})
         merged = merge(merged, layer)
     return _valid(FitConfig, merged)
 
 
 def section(layer: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """The fields that a layer gives within a section; none where it gives no section of fields."""
+    """The fields of a layer in a section; empty if it has none."""
     fields = layer.get(name)
     return fields if isinstance(fields, Mapping) else {}
 
@@ -145,7 +149,7 @@ def read_config_file(path: Path) -> dict[str, Any]:
     """The fields in a JSON or TOML file.
 
     Raises:
-        ConfigError: the file is missing or not of the format that its suffix promises.
+        ConfigError: the file is missing, or not in the format of its suffix.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -165,13 +169,13 @@ def recipe(name: str) -> FitConfig:
 
 
 def differences(old: FitConfig, new: FitConfig) -> dict[str, tuple[Any, Any]]:
-    """Fields, by dotted name, whose values differ."""
+    """The old and new values of all different fields, by dotted name."""
     before, after = flat(old.model_dump(mode="json")), flat(new.model_dump(mode="json"))
     return {name: (before[name], after[name]) for name in before if before[name] != after[name]}
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested values, those of `over` in the place of those of `base`."""
+    """The nested values of `base`, overridden by those of `over`."""
     merged = dict(base)
     for key, value in over.items():
         both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)

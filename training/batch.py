@@ -1,4 +1,4 @@
-"""What an update is made from: a batch, divided into the parts that go through the model together, and its noise.
+"""The input of an update: a batch, divided into the parts that go through the model together, and its noise.
 
 Everything random is a function of the seed and the step. Open this to add a kind of batch or a source of randomness.
 
@@ -34,7 +34,7 @@ class Extras(NamedTuple):
 
     Attributes:
         dropout: in the decoder.
-        refining: (S, B, Z), the noise by which posteriors are refined.
+        refining: (S, B, Z), the noise for refining posteriors.
     """
 
     dropout: Dropout | None = None
@@ -46,7 +46,7 @@ class Batch(NamedTuple):
 
     Attributes:
         size: B, over all processes.
-        parts: empty where there are more processes than examples.
+        parts: empty if there are more processes than examples.
         extras: of each part.
     """
 
@@ -56,7 +56,7 @@ class Batch(NamedTuple):
 
 
 class Batches(Protocol):
-    """The training batches, each a function of the step; every process makes its own part of them."""
+    """The training batches, each a function of the step; each process makes its own part of them."""
 
     @property
     def per_epoch(self) -> int:
@@ -65,7 +65,7 @@ class Batches(Protocol):
 
     @property
     def device(self) -> torch.device | str:
-        """Where batches are put."""
+        """The device of the batches."""
         ...
 
     def from_step(self, step: int) -> Iterator[Batch]:
@@ -87,7 +87,7 @@ def refining_noise(config: TrainConfig, step: int, shape: tuple[int, int]) -> Te
 
 
 def dropped_words(config: TrainConfig, step: int, places: tuple[int, int]) -> Tensor | None:
-    """(B, T) true where the decoder does not see its input word; it always sees `<s>`. None without word dropout."""
+    """(B, T), true if the decoder does not see its input word; it always sees `<s>`. None without word dropout."""
     if config.word_dropout == 0:
         return None
     rng = np.random.default_rng((config.seed, step, WORDS))
@@ -114,5 +114,5 @@ def dropout_of(config: TrainConfig, step: int, places: tuple[int, int], widths: 
 
 
 def rows_of(dropout: Dropout, rows: slice, longest: int, device: torch.device | str) -> Dropout:
-    """A part of a batch's dropout, on a device: its rows, as many tokens as its longest response has."""
+    """The rows of a part of the batch, on a device; cut to the length of its longest response."""
     return Dropout(*(moved(mask[rows, :longest], device) for mask in dropout))

@@ -36,7 +36,7 @@ class BestCheckpoint:
     start: Start
 
     def __call__(self, model: LatentModel, step: int, report: ElboReport) -> None:
-        """Save the model with its metrics and card; paths lose their folders, which are private."""
+        """Save the model with its metrics and card. Paths lose their folders, which may be private."""
         fitted = self.config.model_dump(mode="json", exclude={"corpus": {"dir"}})
         fitted["corpus"]["name"] = Path(fitted["corpus"]["name"]).name
         if (vectors := fitted["train"]["vectors"]) is not None:

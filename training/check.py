@@ -30,19 +30,19 @@ The file is UTF-8 text with one conversation a line, each a JSON object:
 
   {"topic": "pets", "utterances": [{"speaker": "A", "text": "got a dog?"}, {"speaker": "B", "text": "yes, two"}]}
 
-  utterances  required, in the order in which they were said: objects with
+  utterances  required, in order: objects with
                 speaker     required; any name, and any number of speakers
                 text        required
                 dialog_act  optional, such as "yes-no-question"
   topic       optional
-  prompt      optional: what the speakers were asked to talk about
-  id          optional: a name that no other line has
+  prompt      optional: the topic that the speakers were given
+  id          optional: a unique name
   split       optional, then on every line: "train", "valid" or "test"; without it the conversations are divided by
               --valid-share and --test-share
   speakers    optional profiles, {"A": {"sex": "female", "age": 34, "education": 2}}, each field optional too;
               education is 0 less than high school, 1 less than college, 2 college, 3 more than college
 
-Blank lines are skipped. A conversation of one utterance is counted and left out, since nothing responds in it.
+Blank lines are skipped. A conversation of one utterance is counted and left out, because it has no response.
 Control characters other than tabs and line ends are a problem.
 Exit status: 0 the file is fine, 1 it has problems, 2 it cannot be read at all.
 """
@@ -51,7 +51,10 @@ Exit status: 0 the file is fine, 1 it has problems, 2 it cannot be read at all.
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     args = _parser().parse_args(argv)
-    for stream in (sys.stdout, sys.stderr):  # file names and topics may hold what the terminal's encoding does not
+    for stream in (
+        sys.stdout,
+        sys.stderr,
+    ):  # file names and topics may have characters that the terminal's encoding lacks
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     try:
@@ -61,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return UNREADABLE
     try:
         print(*lines, sep="\n", flush=True)
-    except BrokenPipeError:  # `| head` has seen enough; keep the interpreter from flushing into the closed pipe
+    except BrokenPipeError:  # `| head` has closed the pipe; the interpreter must not flush into it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return status
 
@@ -122,7 +125,7 @@ def _check(path: Path, valid_share: float, test_share: float, max_problems: int)
 
 @dataclass
 class _Tally:
-    """Counts over conversations, which are seen one at a time: a corpus need not fit into memory."""
+    """Counts over conversations, read one at a time: a corpus need not fit into memory."""
 
     turns: Counter[int] = field(default_factory=Counter)
     tokens: Counter[int] = field(default_factory=Counter)
@@ -150,7 +153,7 @@ class _Tally:
 
 
 def _describe(conversations: Iterable[Conversation]) -> list[str]:
-    """Counts over conversations without problems and with something to respond to."""
+    """Counts over conversations without problems and with at least one response."""
     tally = _Tally()
     for conversation in conversations:
         tally.add(conversation)
@@ -171,7 +174,7 @@ def _describe(conversations: Iterable[Conversation]) -> list[str]:
         _row("topics", _names(tally.topics)),
         _row("dialog acts", _names(tally.acts)),
         _row("profiles", known),
-        *([_row("", f"{silent:,} are of speakers who say nothing: check their names")] if silent else []),
+        *([_row("", f"{silent:,} belong to speakers without utterances: check their names")] if silent else []),
     ]
 
 
@@ -192,12 +195,12 @@ def _describe_splits(corpus: Corpus | None, train: Counter[str] | None) -> list[
 
 def _word_counts(conversations: Iterable[Conversation]) -> Counter[str]:
     counts = Counter(word for c in conversations for utterance in c.utterances for word in words(utterance.text))
-    del counts[UNK]  # marks a word that was left out
+    del counts[UNK]  # it marks an omitted word
     return counts
 
 
 def _quantiles(counts: Counter[int]) -> str:
-    """Nearest-rank quantiles of at least one value, which are given by how often each comes."""
+    """Nearest-rank quantiles of at least one value, from the count of each value."""
     values = sorted(counts)
     ranks = list(accumulate(counts[value] for value in values))
     wanted = ((percent * ranks[-1] + 99) // 100 for percent in QUANTILES)
@@ -206,7 +209,7 @@ def _quantiles(counts: Counter[int]) -> str:
 
 
 def _names(counts: Counter[str | None]) -> str:
-    """The most frequent names with their counts, and how often there is none."""
+    """The most frequent names with their counts, and the count of missing ones."""
     named = Counter({name: count for name, count in counts.items() if name is not None})
     shown = [f"{show(name)[1:-1]} {count:,}" for name, count in named.most_common(NAMES_SHOWN)]
     if len(named) > NAMES_SHOWN:

@@ -1,4 +1,4 @@
-"""The configuration of a fit: everything that decides its result.
+"""The configuration of a fit: all that affects its result.
 
 Open this to add a field; every field is an option of the command line.
 """
@@ -20,23 +20,23 @@ MAX_THREADS = 1024
 
 
 class TrainConfig(Config):
-    """How long to train, on what batches, and when to look."""
+    """Duration, batches, objective and validation of a fit."""
 
-    seed: int = Field(0, ge=0, lt=2**63, description="of initialisation, batch order and noise")
+    seed: int = Field(0, ge=0, lt=2**63, description="seed of initialisation, batch order and noise")
     epochs: Steps | None = Field(
         None, description=f"passes over the training windows; default {DEFAULT_EPOCHS}, unless max_steps is given"
     )
-    max_steps: Steps | None = Field(None, description="optimiser updates, in place of epochs")
+    max_steps: Steps | None = Field(None, description="optimiser updates; replaces epochs")
     batch_size: Steps = Field(30, description="windows in an update, over all processes")
     accumulation: Steps = Field(
         1,
-        description="parts that a process's share of a batch goes through the model in, one after the other, for less "
-        "memory; the update is the same except for rounding",
+        description="number of parts of a process's share of a batch, which go through the model one after the other "
+        "to save memory; the update is the same except for rounding",
     )
     precision: Literal["fp32", "bf16"] = Field(
         "fp32",
-        description="of the matrix products in training; bf16 is faster where the processor multiplies in it, with "
-        "weights, gates, losses and the optimiser kept in fp32",
+        description="precision of the matrix products in training; bf16 is faster if the processor supports it; "
+        "weights, gates, losses and the optimiser stay in fp32",
     )
     segment: Steps = Field(
         5, description="neighbouring windows of a conversation that stay together in a batch and share their encoding"
@@ -47,8 +47,8 @@ class TrainConfig(Config):
     )
     word_dropout: Share = Field(
         0.0,
-        description="share of the decoder's input words whose embedding is replaced by zeros, so that z has to say "
-        "more; after Bowman et al. (2016), who put the unknown word in their place",
+        description="share of the decoder's input words whose embedding is replaced by zeros, so that z has to carry "
+        "more; after Bowman et al. (2016), who use the unknown word instead",
     )
     dropout: float = Field(
         0.0,
@@ -61,10 +61,10 @@ class TrainConfig(Config):
         0.0,
         ge=0,
         allow_inf_nan=False,
-        description="nats of KL that cost nothing: the loss takes max(free_bits, KL) of each example",
+        description="nats of KL without cost: the loss takes max(free_bits, KL) of each example",
     )
     free_bits_in: Literal["total", "dimension"] = Field(
-        "total", description="whether free_bits are of an example's whole KL or of each latent dimension's"
+        "total", description="whether free_bits apply to an example's total KL or to each latent dimension"
     )
     svi: SviConfig = SviConfig()
     bow_weight: float = Field(
@@ -72,42 +72,42 @@ class TrainConfig(Config):
     )
     vectors: str | None = Field(
         None,
-        description="word vectors to start from: a GloVe or word2vec text file, a name such as glove.6B.100d of a file "
-        "in a folder glove beside the corpora, or a gensim downloader name",
+        description="word vectors to start from: a GloVe or word2vec text file, the name of a file in the folder glove "
+        "next to the corpora, such as glove.6B.100d, or a gensim downloader name",
     )
     validate_every: Steps | None = Field(None, description="steps between validations; default a quarter of a pass")
     kl_target: float = Field(
         0.0,
         ge=0,
         allow_inf_nan=False,
-        description="KL in nats that a PI controller steers to by beta (ControlVAE), which the schedule's beta then "
-        "limits; 0 is without",
+        description="KL in nats that a PI controller reaches by changing beta (ControlVAE); the schedule's beta is "
+        "then its limit; 0 means no controller",
     )
     control_p: float = Field(0.01, ge=0, allow_inf_nan=False, description="Kp of the controller")
     control_i: float = Field(1e-4, ge=0, allow_inf_nan=False, description="Ki of the controller, for each update")
     autoencoder_share: Share = Field(
         0.0,
         description="share of the run, at its start, that trains an autoencoder (beta 0, z the posterior mean), after "
-        "which the decoder is re-initialised and beta's schedule begins; 1 is an autoencoder to the end, validated as "
-        "one",
+        "which the decoder is re-initialised and beta's schedule begins; 1 trains and validates an autoencoder to the "
+        "end",
     )
     lagging_updates: int = Field(
         0,
         ge=0,
         le=1_000,
-        description="updates of the inference network alone before each of the rest alone (aggressive training)",
+        description="updates of only the inference network before each update of only the rest (aggressive training)",
     )
-    lagging_share: Share = Field(0.2, description="share of the run, at its start, that lagging_updates are for")
+    lagging_share: Share = Field(0.2, description="share of the run, at its start, that uses lagging_updates")
     keep_posteriors: int = Field(
         0,
         ge=0,
         le=100_000,
-        description="validation examples, the first ones, whose posterior each validation records in OUT/latents.jsonl",
+        description="number of first validation examples whose posteriors are recorded in OUT/latents.jsonl",
     )
     early_stopping: bool = Field(True, description="stop by the released code's patience rule on the validation ELBO")
-    patience: Steps = Field(10, description="validations to wait at least before stopping early")
-    save_every: Steps = Field(500, description="steps between saved states, the most that a killed run loses")
-    log_every: Steps = Field(50, description="steps between logged training metrics, which are means over them")
+    patience: Steps = Field(10, description="minimum validations before early stopping")
+    save_every: Steps = Field(500, description="steps between saved states; a killed run loses at most these")
+    log_every: Steps = Field(50, description="steps between logged training metrics, which are means over these steps")
     threads: int | None = Field(
         None, ge=1, le=MAX_THREADS, description="CPU threads of each process; default PyTorch's choice"
     )
@@ -123,7 +123,7 @@ class TrainConfig(Config):
         return self.max_steps or (self.epochs or DEFAULT_EPOCHS) * per_epoch
 
     def steps_per_epoch(self, windows: int) -> int:
-        """Updates in one pass over so many training windows, in batches of which only the last may be smaller."""
+        """Updates in one pass over the training windows; only the last batch may be smaller."""
         return -(-windows // self.batch_size)
 
     def validation_interval(self, per_epoch: int) -> int:
@@ -132,7 +132,7 @@ class TrainConfig(Config):
 
 
 class FitConfig(Config):
-    """A whole experiment; a recipe returns one and a variant changes a field of it.
+    """The configuration of an experiment. A recipe returns one; a variant changes a field of it.
 
     `model` gives the sizes of the conditional VAE for conversations, `sentence` those of the unconditional VAE for
     sentences; the corpus decides which of them is fitted.
@@ -157,11 +157,11 @@ class FitConfig(Config):
 
     @property
     def task(self) -> TaskName:
-        """What the corpus is modelled as; see `training.task`."""
+        """The task of the corpus; see `training.task`."""
         return "sentences" if self.corpus.of_sentences else "dialog"
 
     @property
     def sizes(self) -> ModelConfig | SentenceModelConfig:
-        """The sizes of the model that is fitted."""
+        """The sizes of the model to fit."""
         sizes: Mapping[TaskName, ModelConfig | SentenceModelConfig] = {"dialog": self.model, "sentences": self.sentence}
         return sizes[self.task]

@@ -1,4 +1,4 @@
-"""The device that a process computes on, and what is set for the whole process."""
+"""The device of a process, and the settings of the whole process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from training.memory import keep_freed_memory
 
 
 def device_of(name: str) -> torch.device:
-    """`auto` is a CUDA device where there is one.
+    """The device of a name; `auto` is a CUDA device if there is one.
 
     Raises:
         ConfigError: the device is unknown or absent.
@@ -32,7 +32,7 @@ def device_of(name: str) -> torch.device:
 
 
 def set_up_process(device: torch.device, config: TrainConfig) -> None:
-    """Set this process's device, CPU threads and memory allocator, and say where bf16 is slow."""
+    """Set this process's device, CPU threads and memory allocator; print a note if bf16 is slow here."""
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)
     if config.threads is not None:

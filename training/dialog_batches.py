@@ -40,7 +40,7 @@ class DialogBatches:
         config: batch size, accumulation, segment, dropout of conditions and words, and seed.
         model: maximum number of context utterances, and Z.
         world: the processes that share each batch.
-        device: where batches are put.
+        device: of the batches.
     """
 
     corpus: EncodedCorpus

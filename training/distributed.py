@@ -30,7 +30,7 @@ FAILURES = (DialogCvaeError, OSError, torch.OutOfMemoryError)  # what a user can
 
 
 class ProcessLostError(DialogCvaeError):
-    """Another process of the run ended, and this one cannot go on without it."""
+    """Another process of the run ended, and this one cannot continue without it."""
 
 
 @dataclass(frozen=True)
@@ -233,7 +233,7 @@ def process_group(world: World) -> Iterator[World]:
     try:
         yield world
         together = True
-    except SystemExit:  # an unknown option, which all processes refuse
+    except SystemExit:  # an unknown option: every process exits with the same error
         together = True
         raise
     finally:

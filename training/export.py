@@ -26,28 +26,28 @@ from training.state import STATE_FILE
 PRECISIONS: dict[str, type[np.floating[Any]]] = {"fp16": np.float16, "fp32": np.float32}
 BOW_HEAD = "bow_head."
 NORMALISED = ("recognition_network.", "mean_norm.")
-MOST_CHANGE = 1e-3  # twice what rounding to half precision does to a normal number at most, 2^-11
+MOST_CHANGE = 1e-3  # twice the largest change of a normal number in half precision, 2^-11
 
 EXPLANATION = """\
-Copies a checkpoint into a folder of its own, smaller: with its weights in half precision (22 MB where single takes 44)
-and, on request, without the bag-of-words head, which training alone uses. Everything else is kept, the recognition
-network too: the copy can be served, evaluated (python -m eval.dialog) and trained further (python -m training.fit
---init). Its config.json says what was changed. A recognition network whose means are normalised (posterior_norm) stays
-in single precision: they are divided by their standard deviation, however small that is, and so is every error.
+Copies a checkpoint into a new, smaller folder: with weights in half precision (22 MB instead of 44) and, on request,
+without the bag-of-words head, which only training uses. Everything else is kept, also the recognition network: the copy
+can be served, evaluated (python -m eval.dialog) and trained further (python -m training.fit --init). Its config.json
+lists the changes. A recognition network with normalised means (posterior_norm) stays in single precision, because the
+means and their errors are divided by a standard deviation, which can be very small.
 
   python -m training.export runs/mine models/mine --drop-bow --card CARD.md
 
-A weight is refused that half precision can't hold, or of which rounding would change a row by more than a thousandth of
-the row's norm: the embedding of a rare word is not to vanish among those of the others. A bias counts as one row.
+It is an error if a weight exceeds the range of half precision, or if rounding changes a row by more than a thousandth
+of the row's norm, so that even the embedding of a rare word stays exact enough. A bias counts as one row.
 """
 
 
 class Rounding(NamedTuple):
-    """What rounding did to the row that it changed most; a vector counts as one row.
+    """The row that rounding changed most; a vector counts as one row.
 
     Attributes:
-        change: norm of the difference / norm of the row; 0 where nothing was changed.
-        row: which it is, in words.
+        change: norm of the difference / norm of the row; 0 if nothing changed.
+        row: its name, for messages.
     """
 
     change: float
@@ -55,7 +55,7 @@ class Rounding(NamedTuple):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns its exit status: 0 done, 2 refused, 130 interrupted."""
+    """Run the command line; returns its exit status: 0 success, 2 invalid arguments or failure, 130 interrupted."""
     arguments = _parser().parse_args(argv)
     return exit_status(lambda: _export(arguments))
 
@@ -65,24 +65,28 @@ def _parser() -> argparse.ArgumentParser:
         "python -m training.export", description=EXPLANATION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("source", type=Path, metavar="RUN_OR_CHECKPOINT", help="a run's folder, or a checkpoint's")
-    parser.add_argument("out", type=Path, metavar="OUT", help="folder to write; must not hold anything yet")
-    parser.add_argument("--precision", choices=PRECISIONS, default="fp16", help="of the weights (default fp16)")
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder to write; must not exist yet")
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, default="fp16", help="precision of the weights (default fp16)"
+    )
     parser.add_argument("--drop-bow", action="store_true", help="leave out the bag-of-words head")
-    parser.add_argument("--card", type=Path, metavar="FILE", help="Markdown to take the model card's place")
+    parser.add_argument("--card", type=Path, metavar="FILE", help="Markdown file that replaces the model card")
     parser.add_argument(
         "--decoding",
         metavar="JSON",
-        help='how its replies are drawn by default, such as {"temperature": 0.7, "top_p": 0.9, "candidates": 32}; see '
+        help='default decoding settings, such as {"temperature": 0.7, "top_p": 0.9, "candidates": 32}; see '
         "dialog_cvae.config.Decoding",
     )
-    parser.add_argument("--metrics", type=Path, metavar="FILE", help="JSON object to take the place of metrics.json")
+    parser.add_argument(
+        "--metrics", type=Path, metavar="FILE", help="file with a JSON object that replaces metrics.json"
+    )
     return parser
 
 
 def _export(arguments: argparse.Namespace) -> int:
     source, out = arguments.source, arguments.out
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise ConfigError(f"OUT: {out} is there already; remove it or name another folder")
+        raise ConfigError(f"OUT: {out} exists already; remove it or give another folder")
     if (source / STATE_FILE).exists() or (source / BEST_FOLDER).exists():  # a run's folder
         source = source / BEST_FOLDER
     checkpoint = Checkpoint.load(source)
@@ -108,7 +112,7 @@ def _export(arguments: argparse.Namespace) -> int:
 
 
 def without_bow(checkpoint: Checkpoint) -> Checkpoint:
-    """The checkpoint without its bag-of-words head, which no reply and no likelihood needs.
+    """The checkpoint without its bag-of-words head, which neither replies nor likelihoods need.
 
     Raises:
         ConfigError: it has none.
@@ -122,7 +126,7 @@ def without_bow(checkpoint: Checkpoint) -> Checkpoint:
 
 
 def rounded(checkpoint: Checkpoint, precision: str) -> tuple[Checkpoint, Rounding]:
-    """The checkpoint with its weights in a precision, `NORMALISED` ones excepted, and what that changed at most.
+    """The checkpoint with its weights rounded, except the `NORMALISED` ones, and the largest change.
 
     Args:
         checkpoint: of finite weights.
@@ -155,7 +159,7 @@ def rounded(checkpoint: Checkpoint, precision: str) -> tuple[Checkpoint, Roundin
 
 
 def _rounding(name: str, before: NDArray[Any], after: NDArray[Any]) -> Rounding:
-    """What was done to one weight; rows of zeros stay what they are."""
+    """The largest change in one weight; rows of zeros do not change."""
     exact = np.asarray(before, np.float64)
     if not exact.size:
         return Rounding(0.0, f"weight {name}")
@@ -172,7 +176,7 @@ def _refuse(reason: str, precision: str) -> NoReturn:
 
 
 def _changed(checkpoint: Checkpoint, change: str) -> Checkpoint:
-    """The checkpoint, whose provenance says one thing more."""
+    """The checkpoint with a change added to its provenance."""
     provenance = checkpoint.config.provenance
     provenance = provenance.model_copy(update={"changes": (*provenance.changes, change)})
     return replace(checkpoint, config=checkpoint.config.model_copy(update={"provenance": provenance}))
@@ -198,7 +202,7 @@ def _read(path: Path) -> str:
 
 def _json_object(path: Path) -> Mapping[str, Any]:
     def refuse(constant: str) -> NoReturn:
-        raise ValueError(f"{constant} is no number of JSON")
+        raise ValueError(f"{constant} is not a JSON number")
 
     def finite(number: str) -> float:
         if math.isinf(value := float(number)):

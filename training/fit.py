@@ -1,6 +1,6 @@
 """Fit a model: `python -m training.fit --help`.
 
-Open this to see a run from its command line to its exit status; each step is a module of its own.
+Open this to see a run from its command line to its exit status; each step is a module.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ from training.task import task_of
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns its exit status: 0 done, 2 refused or failed, 128 + signal when interrupted.
+    """Run the command line; returns its exit status: 0 success, 2 invalid arguments or failure, 128 + signal when
+    interrupted.
 
     Of several processes only the first prints, except that each reports an error that only it had.
     """
@@ -59,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def fit(argv: Sequence[str], world: World) -> int:
-    """Fit what a command line asks for, in all processes of the run; returns the exit status.
+    """Fit as the command line says, in all processes of the run; returns the exit status.
 
     Raises:
         DialogCvaeError: the run is refused or fails, in every process.
@@ -72,7 +73,7 @@ def fit(argv: Sequence[str], world: World) -> int:
 
 
 def _train(plan: Plan, built: Parts) -> tuple[Progress, int]:
-    """How far the run came, and the number of the signal that stopped it in some process, 0 without one."""
+    """Run the training; returns its progress, and the number of the signal that stopped it in any process, else 0."""
     world = plan.world
     keep_best = BestCheckpoint(plan.out / BEST_FOLDER, built.vocabulary, built.summary, plan.config, plan.start)
     with StopRequest() as stop, ExitStack() as stack:
@@ -94,7 +95,7 @@ def _train(plan: Plan, built: Parts) -> tuple[Progress, int]:
 
 
 def _finish(plan: Plan, progress: Progress, stopped_by: int) -> int:
-    """Draw the learning curves, say how the run ended, and return the exit status."""
+    """Draw the learning curves, print how the run ended, and return the exit status."""
     out = plan.out
     records = read_metrics(out)
     if any(record["kind"] == "valid" for record in records):
@@ -102,11 +103,11 @@ def _finish(plan: Plan, progress: Progress, stopped_by: int) -> int:
     if not progress.finished:
         print(
             f"stopped after step {progress.step}; "
-            f"go on with: python -m training.fit --out {shlex.quote(str(out))} --resume"
+            f"continue with: python -m training.fit --out {shlex.quote(str(out))} --resume"
         )
         return 128 + stopped_by
     if not (out / BEST_FOLDER).is_dir():
-        raise CheckpointError(f"{out / BEST_FOLDER}: the best checkpoint was written and is missing now")
+        raise CheckpointError(f"{out / BEST_FOLDER}: the best checkpoint was written, but is missing now")
     early = "" if progress.step == progress.total_steps else " (stopped early: the validation ELBO no longer improves)"
     print(
         f"done after step {progress.step}{early}; validation ELBO {-progress.stopping.best:.3f}\n"
@@ -118,7 +119,7 @@ def _finish(plan: Plan, progress: Progress, stopped_by: int) -> int:
 
 
 def _fit_or_refuse(argv: Sequence[str], world: World) -> int:
-    """Fit; a refusal, which comes in every process, is printed inside the process group, before others end."""
+    """Fit; an error that every process has is printed inside the process group, before other processes end."""
     try:
         return fit(argv, world)
     except ProcessLostError:

@@ -1,4 +1,4 @@
-"""The folder of a run: its name, and the files that say what the run was started with.
+"""The folder of a run: its name, and the files that record its start.
 
 Open this to see or change what is in a run's folder:
 
@@ -7,7 +7,7 @@ OUT/tokenizer.model  the tokenizer
 OUT/topics.json      topics in the order of their embedding
 OUT/start.json       the command, and the provenance of the checkpoint of --init
 OUT/metrics.jsonl    metrics; OUT/tensorboard the same for TensorBoard; OUT/learning_curves.png at the end
-OUT/speed.jsonl      seconds an update took, and the share of them spent waiting for its batch
+OUT/speed.jsonl      seconds per update, and the share spent waiting for batches
 OUT/state/           weights, optimiser and position, to resume from
 OUT/best/            the best checkpoint
 """
@@ -49,7 +49,7 @@ class Start(Config):
 
 
 def decide_corpus(config: FitConfig) -> FitConfig:
-    """Decide the corpus `auto`, and say so where the answer is not Switchboard."""
+    """Replace the corpus `auto` by a name; print a note if it is not Switchboard."""
     corpus = resolve(config.corpus)
     if config.corpus.name == "auto" and corpus.name == "sample":
         print(
@@ -74,14 +74,14 @@ def new_out(out: Path | None, config: FitConfig) -> Path:
     """
     out = out or default_out(config)
     if (out / STATE_FILE).exists() or (out / BEST_FOLDER).exists():
-        raise ConfigError(f"out: {out} already holds a run; go on with it by --resume, or choose another --out")
+        raise ConfigError(f"out: {out} already holds a run; continue it with --resume, or choose another --out")
     if out.exists() and not out.is_dir():
         raise ConfigError(f"out: {out} is not a folder")
     return out
 
 
 def write_start(out: Path, config: FitConfig, vocabulary: Vocabulary, start: Start) -> None:
-    """Write what a new run is started with."""
+    """Write the files of a new run's start."""
     write_atomically(out / CONFIG_FILE, (config.model_dump_json(indent=2) + "\n").encode())
     write_atomically(out / TOKENIZER_FILE, vocabulary.tokenizer.to_bytes())
     write_atomically(out / TOPICS_FILE, (json.dumps(vocabulary.topics, indent=2) + "\n").encode())
@@ -89,7 +89,7 @@ def write_start(out: Path, config: FitConfig, vocabulary: Vocabulary, start: Sta
 
 
 def stored_vocabulary(out: Path) -> Vocabulary:
-    """The vocabulary that the run was started with.
+    """The vocabulary of a stored run.
 
     Raises:
         CheckpointError: a part is missing or broken.
@@ -98,7 +98,7 @@ def stored_vocabulary(out: Path) -> Vocabulary:
 
 
 def stored_start(out: Path) -> Start:
-    """What the run was started from.
+    """The start of a stored run.
 
     Raises:
         CheckpointError: the file is missing or broken.

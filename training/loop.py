@@ -36,11 +36,11 @@ PREFETCHED_BATCHES = {"cpu": 0, "cuda": 8}  # on a CPU the thread would slow the
 
 
 class TrainingError(DialogCvaeError):
-    """Training cannot go on; the last good state is saved."""
+    """Training cannot continue; the last good state is saved."""
 
 
 class NotFiniteError(TrainingError):
-    """The loss or the gradient of an update is not finite; the weights are those from before it.
+    """The loss or the gradient of an update is not finite; the weights are those before it.
 
     Args:
         step: of that update.
@@ -63,12 +63,12 @@ class Run:
     Attributes:
         config: of the experiment.
         out: folder of the run.
-        model, optimiser: what is trained, on its device.
+        model, optimiser: on the device of the run.
         batches: of the training split.
         validation: encoded validation split.
         observer: receives the figures of steps and validations.
         keep_best: saves the best model; called in the first process only.
-        interrupted: true once the run was asked to stop.
+        interrupted: true after a request to stop.
         world: the processes of the run.
     """
 
@@ -85,7 +85,7 @@ class Run:
 
     @property
     def stops(self) -> bool:
-        """Whether to stop now; several processes decide that together, by the figures of an update, instead."""
+        """Whether to stop now. Several processes instead decide it together, from the figures of an update."""
         return self.world.size == 1 and bool(self.interrupted)
 
 
@@ -103,7 +103,7 @@ class PendingUpdates:
 
     Args:
         run: its observer receives the figures.
-        batches: what the updates wait for.
+        batches: the iterator that updates wait for.
 
     Attributes:
         kl: of the last update that was read.
@@ -120,7 +120,7 @@ class PendingUpdates:
         return len(self._updates)
 
     def start_clock(self) -> None:
-        """The next update begins now."""
+        """Record that the next update begins now."""
         self._began, self._waited = time.perf_counter(), self._batches.waited
 
     def add(self, update: Update) -> None:
@@ -158,7 +158,7 @@ def train(run: Run, progress: Progress) -> Progress:
 
     Args:
         run: its parts.
-        progress: how far it is; that state is on disk.
+        progress: of the run; its state is on disk.
 
     Raises:
         TrainingError: on a loss, gradient or validation that is not finite; the message says which state is on disk.
@@ -171,14 +171,14 @@ def train(run: Run, progress: Progress) -> Progress:
         best = run.out / BEST_FOLDER
         start = f"start again, or from --init {best}," if best.is_dir() else "start again"
         raise TrainingError(
-            f"{error}; the state after step {saved.step} is in {run.out}/state. Going on would end the same way: "
+            f"{error}; the state after step {saved.step} is in {run.out}/state. Resuming would fail the same way: "
             f"{start} with a lower learning rate"
         ) from None
     return saved
 
 
 def _saved(run: Run, progress: Progress) -> Iterator[Progress]:
-    """Train, and yield the progress each time that the state was saved, the last time at the end."""
+    """Train, and yield the progress after each save of the state, the last time at the end."""
     config, total = run.config.train, progress.total_steps
     interval = config.validation_interval(run.batches.per_epoch)
     device, stop = torch.device(run.batches.device).type, False
@@ -215,7 +215,7 @@ def _saved(run: Run, progress: Progress) -> Iterator[Progress]:
 
 
 def advance(run: Run, batch: Batch, step: int, total: int, now: Phase) -> Update:
-    """One update, as its phase and the schedule of the learning rate say."""
+    """One update, with the phase and the learning rate of its step."""
     config = run.config
     rate = learning_rate(config.learning_rate, step, total)
     if now.restarts:
@@ -234,7 +234,7 @@ def advance(run: Run, batch: Batch, step: int, total: int, now: Phase) -> Update
 
 def restart(model: LatentModel, optimiser: GuardedAdam, seed: int) -> None:
     """Re-initialise the decoder, as a function of the seed, and drop the moments of its weights."""
-    torch.manual_seed(seed + 1)  # other weights than at the start
+    torch.manual_seed(seed + 1)  # not the first weights again
     for parameter in model.restart_generation():
         optimiser.state.pop(parameter, None)
 

@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 METRICS_FILE = "metrics.jsonl"
 LATENTS_FILE = "latents.jsonl"
-SPEED_FILE = "speed.jsonl"  # apart from the metrics, which are a function of the configuration
+SPEED_FILE = "speed.jsonl"  # separate from the metrics, which are a function of the configuration
 KINDS = ("train", "valid", "speed", "latents")
-STEPS = "steps"  # name, among the sums, of how many steps they are over
-LINE_SECONDS = 10.0  # between plain lines where stdout is no terminal
+STEPS = "steps"  # name of the number of steps among the sums
+LINE_SECONDS = 10.0  # between plain lines, if stdout is not a terminal
 COLLAPSED_KL = 0.5  # nats
 COLLAPSED_GAIN = 0.1  # nats
 COLLAPSED_SHARE = 0.02  # of the latent dimensions
@@ -53,7 +53,7 @@ class MetricsLog:
         self._start, self._began = progress.step, time.monotonic()
         self._spoke = self._began
         self._beta = 0.0
-        self._collapsed = False  # at the last validation; the warning comes once each time it begins
+        self._collapsed = False  # at the last validation; a warning is printed when a collapse begins
         self._sums = dict(progress.unlogged)
         self._paced, self._seconds, self._waited = progress.step, 0.0, 0.0
         self._metrics, self._speeds = (_opened(out / name, progress.step) for name in (METRICS_FILE, SPEED_FILE))
@@ -80,7 +80,7 @@ class MetricsLog:
             self._latents.close()
         self._board.close()
 
-    def say(self, line: str) -> None:
+    def print_line(self, line: str) -> None:
         """Print a line without breaking the progress bar."""
         if self._terminal:
             self._bar.write(line)
@@ -121,7 +121,7 @@ class MetricsLog:
     def validated(self, step: int, report: ElboReport, best: bool) -> None:
         """See `Observer.validated`."""
         self._record(self._metrics, "valid", step, report.figures() | {"beta": self._beta})
-        self.say(
+        self.print_line(
             f"step {step}: valid ELBO {report.elbo:.3f}, KL {report.kl:.3f}, reconstruction perplexity "
             f"{report.rec_perplexity:.2f}, active units {report.active_units}, nats gained by z "
             f"{report.nats_from_z:.2f}{' (best so far)' if best else ''}"
@@ -129,7 +129,7 @@ class MetricsLog:
         # Below half of the schedule's highest beta, an unused code is not yet a collapse.
         collapsed = hardly_uses_z(report, self._config.sizes) and self._beta > 0.5 * self._config.beta.stop
         if collapsed and not self._collapsed:
-            self.say(
+            self.print_line(
                 f"warning: step {step}: KL {report.kl:.3f} nats, nats gained by z {report.nats_from_z:.3f}, "
                 f"active units {report.active_units} of {self._config.sizes.latent_size}: the posterior is collapsing: "
                 f"the decoder hardly uses z. What helps: {' or '.join(remedies(self._config))}"
@@ -161,7 +161,7 @@ class MetricsLog:
             self._spoke = now
             speed = (step - self._start) * self._config.train.batch_size / (now - self._began)
             listed = ", ".join(f"{name} {value}" for name, value in shown.items())
-            self.say(f"step {step}/{self._bar.total}: {listed} ({speed:.0f} examples/s)")
+            self.print_line(f"step {step}/{self._bar.total}: {listed} ({speed:.0f} examples/s)")
 
 
 def hardly_uses_z(report: ElboReport, model: ModelConfig | SentenceModelConfig) -> bool:
@@ -194,13 +194,13 @@ def read_metrics(out: Path, name: str = METRICS_FILE) -> list[dict[str, Any]]:
 
 
 def _opened(path: Path, step: int) -> IO[str]:
-    """A file of records to go on with after `step`."""
+    """A file of records, opened to append after `step`."""
     write_atomically(path, _until(path, step))
     return path.open("a", encoding="utf-8")
 
 
 def _until(path: Path, step: int) -> bytes:
-    """The content of a metrics file without what comes after `step`."""
+    """The records of a metrics file up to `step`."""
     kept = (line for number, line in enumerate(_lines(path), start=1) if _parsed(path, number, line)["step"] <= step)
     return b"".join(line + b"\n" for line in kept)
 

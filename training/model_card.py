@@ -12,10 +12,10 @@ _AND_OWN = f" and {OWN_LICENCE}"
 
 
 def joint_licence(licences: Sequence[str | None]) -> str | None:
-    """The licence of weights that were fitted on several texts, one after the other.
+    """The licence of weights that were fitted on several corpora in turn.
 
     Args:
-        licences: of each text, None for a user's own; one may itself be the result of an earlier call.
+        licences: of each corpus, None for a user's own; each may itself be the result of an earlier call.
 
     Returns:
         Every licence once; None where all texts are the user's own.
@@ -28,12 +28,12 @@ def joint_licence(licences: Sequence[str | None]) -> str | None:
 
 
 def dialog_card(config: CheckpointConfig, metrics: Mapping[str, Any], command: str) -> str:
-    """Markdown: what the dialog model is, its data, its validation and its limits.
+    """The card of a dialog model, Markdown: its data, validation and limits.
 
     Args:
         config: of the checkpoint.
         metrics: of its validation, by name.
-        command: that fitted it.
+        command: that fitted the model.
     """
     provenance = config.provenance
     model, topics = config.model, len(config.topics)
@@ -75,7 +75,7 @@ rude or off the point: show its replies as suggestions to a person.
 
 
 def sentence_card(config: CheckpointConfig, metrics: Mapping[str, Any], command: str) -> str:
-    """Markdown: what the sentence model is, its data and its validation; arguments as for `dialog_card`."""
+    """The card of a sentence model, Markdown: its data and validation. Arguments as for `dialog_card`."""
     model, provenance = config.sentence, config.provenance
     assert model is not None
     kind = "VAE of sentences" if model.latent_size else "Language model of sentences"

@@ -13,7 +13,7 @@ class Objective(NamedTuple):
     """The loss and its named parts, all scalar tensors.
 
     Attributes:
-        loss: what is minimised.
+        loss: to minimise.
         parts: means over the batch, unweighted, in nats for each response.
     """
 
@@ -46,7 +46,7 @@ def hinged(kl: Tensor, free_bits: float) -> Tensor:
 
 
 def charged(kl: Tensor, free_bits: float, free_bits_in: Literal["total", "dimension"]) -> Tensor:
-    """What beta multiplies, (B,), of each example's KL, (B,) or, as it must be for free bits by dimension, (B, Z)."""
+    """The KL (B,) that beta multiplies. `kl` is (B,), or (B, Z) for free bits by dimension."""
     kl = kl.sum(-1) if free_bits_in == "total" and kl.dim() == 2 else kl
     return hinged(kl, free_bits)
 
@@ -64,7 +64,7 @@ def weighted(
     Args:
         terms: of each example.
         beta: weight of the KL term.
-        bow_weight: w; without effect on a model that has no bag-of-words head.
+        bow_weight: w; no effect on a model without a bag-of-words head.
         windows: of the whole batch. Where `terms` are those of a part of it, the objective is that part's share: the
             sum over all parts, and of their gradients, is the whole batch's.
         free_bits: nats that the loss's KL does not fall below; the part `kl` is the KL itself.

@@ -65,18 +65,18 @@ class BestKeeper(Protocol):
     """Keeps the best model."""
 
     def __call__(self, model: LatentModel, step: int, report: ElboReport) -> None:
-        """Save the model, which has just had its best validation."""
+        """Save the model after its best validation so far."""
         ...
 
 
 class Interruption(Protocol):
-    """True once the run was asked to stop."""
+    """True after a request to stop."""
 
     def __bool__(self) -> bool: ...
 
 
 class StopRequest:
-    """True once Ctrl-C or SIGTERM came; a second one ends the process at once."""
+    """True after Ctrl-C or SIGTERM; a second one ends the process at once."""
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None

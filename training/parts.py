@@ -1,4 +1,7 @@
-"""From a plan to the parts of a run: corpus, vocabulary, model, batches, optimiser and where the run starts."""
+"""Builds the parts of a run from its plan: corpus, vocabulary, model, batches, optimiser and progress.
+
+Open this to change how a run is started or resumed.
+"""
 
 from __future__ import annotations
 
@@ -29,15 +32,15 @@ from training.vocabulary import Vocabulary
 
 @dataclass(frozen=True)
 class Parts:
-    """What a run is made of.
+    """The parts of a run.
 
     Attributes:
         summary: of the corpus.
         vocabulary: tokenizer and topics.
-        model, optimiser: what is trained, on its device, with the state from which the run starts.
+        model, optimiser: on the device of the run, with the state that the run starts from.
         batches: of the training split.
         validation: encoded validation split.
-        progress: how far the run is; its state is on disk.
+        progress: of the run; its state is on disk.
     """
 
     summary: Summary
@@ -75,7 +78,7 @@ def build(plan: Plan) -> Parts:
     total = config.train.total_steps(batches.per_epoch)
     _check(config, total, world.size)
 
-    # Where the run starts: the first process reads or writes it, and all get its weights.
+    # The state at the start: the first process reads or writes it, then all receive its weights.
     optimiser = GuardedAdam(model.parameters(), lr=config.learning_rate.peak)
     new = Progress(
         step=0,
@@ -96,24 +99,24 @@ def build(plan: Plan) -> Parts:
 
 
 def _open_corpus(config: FitConfig, cache: str | None) -> TrainingCorpus:
-    """The corpus, after a description of it is printed."""
+    """Open the corpus and print its description."""
 
-    def say(line: str) -> None:
+    def log(line: str) -> None:
         print(line, flush=True)
 
-    corpus = TrainingCorpus(config.corpus, open_cache(cache, say), say)
+    corpus = TrainingCorpus(config.corpus, open_cache(cache, log), log)
     summary = corpus.summary
     sizes = ", ".join(
         f"{split} {summary.sizes[split].conversations} conversations, {summary.sizes[split].utterances} utterances"
         for split in SPLITS
     )
     for line in (f"corpus {summary.name}: {sizes}", *(f"  {note}" for note in summary.notes)):
-        say(line)
+        log(line)
     return corpus
 
 
 def _vocabulary_and_model(plan: Plan, corpus: TrainingCorpus) -> tuple[Vocabulary, LatentModel | None]:
-    """The vocabulary; with it the model, unless its weights are those of any new model or will be loaded."""
+    """The vocabulary, and the model if it starts from a checkpoint or word vectors."""
     config = plan.config
     if plan.resume:
         return folder.stored_vocabulary(plan.out), None
@@ -133,13 +136,14 @@ def _vocabulary_and_model(plan: Plan, corpus: TrainingCorpus) -> tuple[Vocabular
 
 @torch.no_grad()
 def put_vectors(embedding: torch.nn.Embedding, vocabulary: Vocabulary, source: str, data_dir: Path | None) -> float:
-    """Start the embeddings of known words from word vectors; returns the share of words that have one.
+    """Initialise the embeddings of known words by word vectors; returns the share of words that have a vector.
 
     Args:
         embedding: (V, E), changed in place.
-        vocabulary: its words; of a unigram vocabulary, the pieces that begin a word, lower-cased.
-        source: a file, a published name found in a folder `glove` beside the corpora, or a gensim downloader name.
-        data_dir: where corpora are looked for.
+        vocabulary: gives the words; for a unigram vocabulary, the pieces that begin a word, lower-cased.
+        source: a file, the name of a published file in the folder `glove` next to the corpora, or a gensim downloader
+            name.
+        data_dir: folder with the corpora.
 
     Raises:
         ConfigError: the vectors' width is not the embedding's.
@@ -159,7 +163,7 @@ def put_vectors(embedding: torch.nn.Embedding, vocabulary: Vocabulary, source: s
 
 
 def _check(config: FitConfig, total: int, processes: int) -> None:
-    """Refuse what only the number of steps or of processes shows to be impossible."""
+    """Check the configuration against the number of steps and processes."""
     for name, schedule in (("beta", config.beta), ("learning_rate", config.learning_rate)):
         try:
             schedule.check(total)
@@ -173,7 +177,7 @@ def _check(config: FitConfig, total: int, processes: int) -> None:
 
 
 def _start(plan: Plan, vocabulary: Vocabulary, model: LatentModel, optimiser: GuardedAdam, new: Progress) -> Progress:
-    """Load the state of a run to resume, or write that of a new run."""
+    """Load the state of a resumed run, or write the files of a new one."""
     if plan.resume:
         return resume_state(plan.out, model, optimiser, new)
     folder.write_start(plan.out, plan.config, vocabulary, plan.start)

@@ -8,7 +8,7 @@ Three remedies change the course of a run:
 - a lagging decoder (`lagging_updates`; He et al., 2019, "Lagging Inference Networks and Posterior Collapse in
   Variational Autoencoders", algorithm 1): this many updates of q(z | x) alone before each
   update of the other weights alone.
-  Numbers are fixed here; He et al. go on until the loss stops falling, and give up once the mutual information stops
+  Numbers are fixed here; He et al. continue until the loss stops falling, and stop once the mutual information stops
   rising;
 - a controller (`kl_target`; Shao et al., 2020, "ControlVAE: Controllable Variational Autoencoder", algorithm 1), which
   sets beta by the KL of the updates before.
@@ -26,7 +26,7 @@ Trained = Literal["all", "inference", "generation"]
 
 
 class Phase(NamedTuple):
-    """What an update does.
+    """The course of one update.
 
     Attributes:
         beta: weight of the KL; with a controller, its upper limit.
@@ -56,7 +56,7 @@ class Control(NamedTuple):
         """The state after an update, by its KL.
 
         With e = target - KL: beta = Kp / (1 + exp(e)) + I, and I falls by Ki e, kept between 0 and `limit`. Where beta
-        is at one of these, I does not move on beyond it; the published algorithm holds I wherever the last beta was
+        is at one of these, I does not move beyond it; the published algorithm holds I wherever the last beta was
         outside, from which it need not come back.
         """
         error = config.kl_target - kl
@@ -71,9 +71,9 @@ class Control(NamedTuple):
 
 
 def phase(config: TrainConfig, schedule: BetaSchedule, step: int, total: int) -> Phase:
-    """What update `step` of `total` does.
+    """The phase of update `step` of `total`.
 
-    Beta's schedule begins after the autoencoder: the rest of the run is its whole.
+    Beta's schedule covers the rest of the run, after the autoencoder.
 
     Raises:
         ValueError: as `training.schedules.beta`.
@@ -86,7 +86,7 @@ def phase(config: TrainConfig, schedule: BetaSchedule, step: int, total: int) ->
 
 
 def autoencoder_steps(config: TrainConfig, total: int) -> int:
-    """Updates of the autoencoder."""
+    """Number of updates of the autoencoder."""
     return round(config.autoencoder_share * total)
 
 

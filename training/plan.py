@@ -1,7 +1,7 @@
-"""What a command line asks for, resolved before anything is built.
+"""The plan of a run: the command line, resolved before anything is built.
 
-The first process reads configuration files, the checkpoint of `--init` and the run to resume, and broadcasts what it
-decided once. Open this to change how options, files and stored runs combine.
+The first process reads configuration files, the checkpoint of `--init` and the run to resume, and broadcasts its
+decision. Open this to change how options, files and stored runs combine.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from training.distributed import World
 from training.folder import Start
 from training.task import task_of, task_of_checkpoint
 
-Layer = Mapping[str, Any]  # fields, nested as the configuration is
+Layer = Mapping[str, Any]  # fields, nested like the configuration
 
 
 class Decision(NamedTuple):
-    """What the first process decides for all.
+    """The decision of the first process for all processes.
 
     Attributes:
         config: of the experiment.
         out: folder of the run.
-        start: what the run is or was started with.
+        start: command and provenance at the run's start.
         init: checkpoint to start from; None in all other processes.
     """
 
@@ -61,13 +61,13 @@ class Decision(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that is decided before a run is built.
+    """All decisions before a run is built.
 
     Attributes:
         config: of the experiment.
         out: folder of the run.
-        start: what the run is or was started with.
-        resume: whether the run in `out` goes on.
+        start: command and provenance at the run's start.
+        resume: whether to continue the run in `out`.
         init: checkpoint to start from, in the first process only.
         cache: folder of encoded corpora, as `--cache` gives it.
         device: of this process.
@@ -85,7 +85,7 @@ class Plan:
 
 
 def resolve(argv: Sequence[str], world: World) -> Plan:
-    """The plan of a command line, the same in all processes except for their devices.
+    """The plan of a command line. It is equal in all processes, except for the device.
 
     Raises:
         DialogCvaeError: an option, a file or a combination of them is invalid. SystemExit: an option is unknown.
@@ -113,7 +113,7 @@ def resolve(argv: Sequence[str], world: World) -> Plan:
 
 def _decide(argv: Sequence[str], options: RunOptions, fields: Layer, names_recipe: bool) -> Decision:
     """Combine options, configuration file, checkpoint and stored run."""
-    # The configuration that is asked for.
+    # The requested configuration.
     init = None if options.init is None else Checkpoint.load(options.init)
     base = arguments.recipe(options.recipe)
     layers = [fields] if options.config is None else [arguments.read_config_file(options.config), fields]
@@ -121,13 +121,13 @@ def _decide(argv: Sequence[str], options: RunOptions, fields: Layer, names_recip
     if init is not None:
         config = like_checkpoint(config, init, layers)
 
-    # A resumed run keeps its own, as far as it decides the result.
+    # A resumed run keeps all stored fields that affect the result.
     if options.resume:
         out = options.out or folder.default_out(folder.decide_corpus(config))
         stored = resume.stored_run(out, config if names_recipe else None, layers, options.init)
         return Decision(stored, out, folder.stored_start(out), init)
 
-    # A new run gets a folder of its own.
+    # A new run gets a new folder.
     config = folder.decide_corpus(config)
     out = folder.new_out(options.out, config)
     _note_unused_fields(base, config)
@@ -140,11 +140,11 @@ def like_checkpoint(config: FitConfig, checkpoint: Checkpoint, asked: Sequence[L
     Args:
         config: of the new run.
         checkpoint: of `--init`.
-        asked: layers of fields that were asked for; a recipe's do not count.
+        asked: layers of requested fields, without the recipe's.
 
     Raises:
-        ConfigError: a field of the model or the tokenizer was asked for with another value than the checkpoint's, or
-            word vectors, which would replace the checkpoint's embeddings; or the checkpoint is for another task.
+        ConfigError: a requested field of the model or the tokenizer differs from the checkpoint's; or word vectors are
+            requested, which would replace its embeddings; or the checkpoint is for another task.
     """
     for layer in asked:
         if (vectors := arguments.section(layer, "train").get("vectors")) is not None:
@@ -173,7 +173,7 @@ def like_checkpoint(config: FitConfig, checkpoint: Checkpoint, asked: Sequence[L
 
 
 def _note_unused_fields(base: FitConfig, config: FitConfig) -> None:
-    """Name the fields that differ from the recipe's but are of a model that is not fitted."""
+    """Print a note for each changed field that belongs to the model of another task."""
     task = task_of(config)
     for name in arguments.differences(base, config):
         if name.split(".")[0] in task.unused_sections:
@@ -182,5 +182,5 @@ def _note_unused_fields(base: FitConfig, config: FitConfig) -> None:
 
 
 def _command(argv: Sequence[str]) -> str:
-    """The command line for a model card: absolute paths are shortened to their last part, since folders are private."""
+    """The command line for a model card. Absolute paths keep only their last part, because folders may be private."""
     return shlex.join(["python", "-m", "training.fit", *(re.sub(r"(^|=)/.*/(?=.)", r"\1", word) for word in argv)])

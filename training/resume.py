@@ -1,6 +1,6 @@
-"""The rules of `--resume`: what a resumed run must have in common with the run that was stored.
+"""The rules of `--resume`: which fields and state must equal those of the stored run.
 
-Open this to let a resumed run change more or less than it may now.
+Open this to change what a resumed run may change.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from training.config import FitConfig
 from training.folder import CONFIG_FILE, read, stored_start
 from training.state import STATE_FILE, Progress, load_state
 
-# Fields that a resumed run may change, because they do not change its result.
+# Fields that a resumed run may change, because they do not affect its result.
 FREE_ON_RESUME = {"corpus.dir", "train.accumulation", "train.save_every", "train.log_every", "train.threads"}
 
 
@@ -30,21 +30,21 @@ def stored_run(
 
     Args:
         out: folder of the run.
-        asked: the whole configuration that is now asked for, where the command names a recipe.
-        layers: the single fields that are now asked for.
+        asked: the whole requested configuration, if the command names a recipe.
+        layers: the single requested fields.
         init: `--init` of the command, which may repeat what the run was started with.
 
     Raises:
         CheckpointError: there is no run, or its configuration is broken.
-        ConfigError: a field that decides the result was asked for with another value, or a checkpoint to start from
-            although the run was started without one.
+        ConfigError: a requested field that affects the result differs; or `--init` is given, but the run was started
+            without it.
     """
     path = out / CONFIG_FILE
     if not (out / STATE_FILE).is_file() or not path.is_file():
         raise CheckpointError(f"{out}: no saved run there to resume (no {STATE_FILE} or no {CONFIG_FILE})")
     if init is not None and stored_start(out).origin is None:
         raise ConfigError(
-            f"resume, init: the run in {out} was started without --init, but goes on with --init {init}; "
+            f"resume, init: the run in {out} was started without --init, but --init {init} is given; "
             "leave out one of --resume and --init"
         )
     stored = read(path, TypeAdapter(FitConfig))
@@ -52,7 +52,7 @@ def stored_run(
     if wanted.corpus.name == "auto":
         wanted = arguments.layered(wanted, {"corpus": {"name": stored.corpus.name}})
     for name, (old, new) in arguments.differences(stored, wanted).items():
-        # A file may have moved: the fingerprint of its conversations decides whether they are the run's.
+        # A file may have moved: the fingerprint of its conversations is checked later.
         moved = name == "corpus.name" and old.endswith(".jsonl") and new.endswith(".jsonl")
         if name not in FREE_ON_RESUME and not moved:
             raise ConfigError(
@@ -71,7 +71,7 @@ def resume_state(out: Path, model: LatentModel, optimiser: torch.optim.Adam, new
         new: the progress of a new run with the same configuration and data.
 
     Raises:
-        CheckpointError: the state is missing, broken, or of another run.
+        CheckpointError: the state is missing, broken, or from another run.
     """
     progress = load_state(out, model, optimiser)
     if progress.data != new.data:

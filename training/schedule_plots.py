@@ -1,4 +1,4 @@
-"""Draws the schedules of beta and of the learning rate: `python -m training.schedules --help`."""
+"""Draws the schedules of beta and of the learning rate: `python -m training.schedule_plots --help`."""
 
 from __future__ import annotations
 
@@ -92,11 +92,11 @@ def _save(figure: Figure, path: Path) -> None:
 
 def _arguments() -> argparse.ArgumentParser:
     parser = Parser(
-        prog="python -m training.schedules",
+        prog="python -m training.schedule_plots",
         description="Draw the schedules of beta and of the learning rate as in Figures 2 and 7 of Fu et al. 2019.",
         epilog="The defaults are the paper's figure: 40,000 steps, four cycles, beta rising in the first half of each; "
         "the monotonic schedule rises over the first quarter of the run. Example, eight short cycles: "
-        "python -m training.schedules --steps 20000 --cycles 8 --ratio 0.8 --out eight.png",
+        "python -m training.schedule_plots --steps 20000 --cycles 8 --ratio 0.8 --out eight.png",
     )
     parser.add_argument("--out", type=Path, default=Path("runs/schedules.png"), help="%(default)s; or .pdf, .svg")
     parser.add_argument("--steps", type=int, default=40_000, help="T, total steps of the run (%(default)s)")
@@ -143,3 +143,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     except (ValueError, OSError) as error:
         parser.exit(2, f"error: {error}\n")
     print(f"wrote {args.out}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,7 +1,7 @@
 """Schedules of beta and of the learning rate: pure functions of the step, in plain Python.
 
-Open this to add a kind of schedule or a shape of its rise. `python -m training.schedules` draws the schedules as the
-paper's Figures 2 and 7; see `training.schedule_plots`.
+Open this to add a kind of schedule or a shape of its rise. `python -m training.schedule_plots` draws them as the paper's
+Figures 2 and 7 do.
 
 Symbols: t step, counted from 1; T total steps of the run; M cycles; R ratio, the share of a cycle in which beta rises;
 tau position within a cycle; f the rise, f(0) = 0 and f(R) = 1.
@@ -12,7 +12,7 @@ Source: Fu et al. 2019, "Cyclical Annealing Schedule: A Simple Approach to Mitig
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -35,7 +35,7 @@ class _Schedule(BaseModel):
     )
 
     def check(self, total_steps: int) -> None:
-        """Refuse a run too short for the cycles.
+        """Check that the run is long enough for the cycles.
 
         Raises:
             ValueError: M exceeds T, or T is less than 1; the message gives both.
@@ -50,7 +50,7 @@ class _Schedule(BaseModel):
         if self.cycle_steps is not None:
             return ((step - 1) % self.cycle_steps + first_step) / self.cycle_steps
         restart = -(-total_steps // self.cycles)
-        # One rounding only, so that tau = R is met exactly wherever R is the nearest float to the true ratio.
+        # One rounding only, so that tau = R holds exactly if R is the nearest float to the true ratio.
         return ((step - 1) % restart + first_step) * self.cycles / total_steps
 
 
@@ -92,7 +92,7 @@ class BetaSchedule(_Schedule):
 
 
 class LearningRateSchedule(_Schedule):
-    """The learning rate at each step: a schedule of its own, never moved by beta's.
+    """The learning rate at each step, independent of beta's schedule.
 
     The released code also restarts the learning rate in its cyclical runs and leaves it constant in its monotonic
     ones; here that takes two fields, `BetaSchedule.kind` and this `kind`.
@@ -188,14 +188,3 @@ _SHAPES: Mapping[Shape, Callable[[float], float]] = {
     "cosine": _cosine,
     "sigmoid_released": _sigmoid_released,
 }
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Draw the schedules; see `training.schedule_plots`."""
-    from training import schedule_plots  # needs matplotlib
-
-    schedule_plots.main(argv)
-
-
-if __name__ == "__main__":
-    main()

@@ -30,7 +30,7 @@ class SentenceBatches:
         config: batch size, accumulation, dropout and seed.
         model: Z, and the widths of what dropout applies to.
         world: the processes that share each batch.
-        device: where batches are put.
+        device: of the batches.
     """
 
     corpus: Sentences

@@ -28,22 +28,22 @@ from training.stopping import Stopping
 STATE_FILE = Path("state") / "training.safetensors"
 FORMAT = "2"
 _MOMENTS = ("exp_avg", "exp_avg_sq")
-_COUNT = "count"  # of a weight's updates, where some updates of the run did not change it
+_COUNT = "count"  # of a weight's updates; smaller than the step if some updates did not change it
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run is.
+    """The progress of a run.
 
     Attributes:
         step: updates done.
-        total_steps: T, which the schedules depend on and which never changes.
+        total_steps: T; the schedules depend on it, so it never changes.
         data: fingerprint of the training and validation conversations.
         seed: of batch order and noise.
         threads: CPU threads used; results repeat bit for bit at an equal number.
         stopping: the early-stopping rule's state.
         finished: whether the run reached its end.
-        processes: that the batches are divided among; another number changes rounding too.
+        processes: number that share the batches; another number changes rounding.
         unlogged: sums of metrics over the steps since they were last recorded; see `training.observer.Observer`.
         control: the state of the controller of beta.
     """
@@ -124,7 +124,7 @@ def load_state(out: Path, model: nn.Module, optimiser: torch.optim.Adam) -> Prog
 
 
 def load_weights(out: Path, model: nn.Module) -> None:
-    """Put the weights of a run's last update into a model of its configuration.
+    """Load the weights of a run's last update into a model with its configuration.
 
     Raises:
         CheckpointError: the state is missing, broken or of another model; the message names the file.

@@ -17,7 +17,7 @@ class Stopping:
         patience: validations after which it stops.
         done: validations so far.
         best: lowest validation loss (negative ELBO at beta 1, nats) so far.
-        threshold: the loss that progress is measured against.
+        threshold: the loss of the last progress.
     """
 
     patience: int
@@ -34,5 +34,5 @@ class Stopping:
 
     @property
     def exhausted(self) -> bool:
-        """Whether the rule says stop."""
+        """Whether to stop."""
         return self.patience <= self.done

@@ -1,6 +1,6 @@
-"""What a corpus is modelled as: replies in conversations, or sentences by themselves.
+"""Tasks: what a corpus is modelled as, replies in conversations or single sentences.
 
-A task says all that differs between them: batches, model, validation examples, checkpoint and names. `task_of` gives
+A task defines all that differs between them: batches, model, validation examples, checkpoint and names. `task_of` gives
 the task of a configuration. Open this to add a task: implement `Task`, give `FitConfig.task` its name and list it in
 `TASKS`.
 """
@@ -34,14 +34,14 @@ INIT = "the checkpoint of --init"
 
 
 class Task(ABC):
-    """All that differs between kinds of corpora and models.
+    """A kind of corpus with its model.
 
     Attributes:
-        examples: plural name of what a corpus holds, for messages.
+        examples: plural name of a corpus's examples, for messages.
         section: of the configuration, with the sizes of the model.
         unused_sections: of the configuration, with the sizes of other models.
-        served: whether the service opens its checkpoints.
-        can_add_bow: whether `model.bow` is an option against a collapsed posterior.
+        served: whether the service can open its checkpoints.
+        can_add_bow: whether `model.bow` can help against a collapsed posterior.
     """
 
     examples: ClassVar[str]
@@ -52,7 +52,7 @@ class Task(ABC):
 
     @abstractmethod
     def max_tokens(self, config: FitConfig) -> int:
-        """Tokens of an utterance or sentence, at most."""
+        """Maximum tokens of an utterance or sentence."""
 
     @abstractmethod
     def model_name(self, config: FitConfig) -> str:
@@ -60,7 +60,7 @@ class Task(ABC):
 
     @abstractmethod
     def build(self, sizes: Any, vocab_size: int, topics: int) -> LatentModel:
-        """A model with fresh weights from PyTorch's random state."""
+        """A new model, with weights from PyTorch's random state."""
 
     @abstractmethod
     def load(self, checkpoint: Checkpoint, vocabulary: Vocabulary) -> LatentModel:
@@ -72,7 +72,7 @@ class Task(ABC):
 
     @abstractmethod
     def word_embedding(self, model: LatentModel) -> nn.Embedding:
-        """The embedding that pre-trained word vectors go into."""
+        """The embedding that pre-trained word vectors initialise."""
 
     @abstractmethod
     def batches(self, corpus: EncodedCorpus, config: FitConfig, world: World, device: torch.device) -> Batches:
@@ -80,7 +80,7 @@ class Task(ABC):
 
     @abstractmethod
     def validation(self, corpus: EncodedCorpus) -> Examples:
-        """The validation split as the model's `batch` takes it."""
+        """The validation split in the form that the model's `batch` needs."""
 
     @abstractmethod
     def checkpoint_sizes(self, config: FitConfig, model: LatentModel) -> dict[str, Any]:
@@ -97,12 +97,12 @@ class Task(ABC):
         Args:
             config: of the checkpoint.
             metrics: of its validation.
-            command: that fitted it.
+            command: that fitted the model.
         """
 
 
 class DialogTask(Task):
-    """Replies to conversations, by the conditional VAE."""
+    """Replies in conversations, with the conditional VAE."""
 
     examples: ClassVar[str] = "conversations"
     section: ClassVar[str] = "model"
@@ -158,7 +158,7 @@ class DialogTask(Task):
 
 
 class SentenceTask(Task):
-    """Sentences by themselves, by the unconditional VAE."""
+    """Single sentences, with the unconditional VAE."""
 
     examples: ClassVar[str] = "sentences"
     section: ClassVar[str] = "sentence"
@@ -217,11 +217,11 @@ def task_of(config: FitConfig) -> Task:
 
 
 def task_of_checkpoint(config: CheckpointConfig) -> Task:
-    """The task that a checkpoint was fitted for."""
+    """The task of a checkpoint."""
     return next(task for task in TASKS.values() if task.stored_sizes(config) is not None)
 
 
 def new_model(config: FitConfig, vocabulary: Vocabulary) -> LatentModel:
-    """A model with fresh weights, which are a function of `train.seed`."""
+    """A new model; its weights are a function of `train.seed`."""
     torch.manual_seed(config.train.seed)
     return task_of(config).build(config.sizes, len(vocabulary.tokenizer), len(vocabulary.topics))

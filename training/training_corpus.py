@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 
 class Size(Config):
-    """Of a split."""
+    """The size of a split."""
 
     conversations: int
     utterances: int
@@ -60,27 +60,27 @@ class Summary(Config):
 
 
 class TrainingCorpus:
-    """What training needs of a corpus.
+    """The corpus as training needs it.
 
     Args:
         config: names the corpus; not `auto`.
-        kept: cache of earlier results.
-        say: receives a line when the text has to be read.
+        cache: of earlier results.
+        log: called with a line when the text must be read.
 
     Raises:
         DataError: here and in what it gives: the corpus is missing or malformed.
     """
 
-    def __init__(self, config: DataConfig, kept: Cache, say: Callable[[str], object]) -> None:
-        self._config, self._say = config, say
+    def __init__(self, config: DataConfig, cache: Cache, log: Callable[[str], object]) -> None:
+        self._config, self._log = config, log
         self._files = source_files(config)
         self._version: tuple[tuple[int, int, int], ...] = ()
         self._origin: dict[str, Any] = {}
-        self._cache = Cache(None, say)
-        with suppress(OSError):  # reading the text will report what is wrong
+        self._cache = Cache(None, log)
+        with suppress(OSError):  # reading the text will raise the error
             if self._files and all(path.is_file() for path in self._files):
                 self._version = _version(self._files)
-                self._origin, self._cache = _origin(config, self._files), kept
+                self._origin, self._cache = _origin(config, self._files), cache
 
     @cached_property
     def summary(self) -> Summary:
@@ -113,7 +113,7 @@ class TrainingCorpus:
 
     @cached_property
     def _text(self) -> Corpus:
-        self._say(f"reading the text of {self._config.name}")
+        self._log(f"reading the text of {self._config.name}")
         return load_corpus(self._config)
 
     def _get(self, kind: Kind[T], decided_by: Mapping[str, Any], make: Callable[[], T]) -> T:
@@ -157,7 +157,7 @@ def fingerprint(*corpora: EncodedCorpus) -> str:
 
 
 def _columns(corpus: EncodedCorpus) -> Iterator[tuple[str, type, tuple[int, ...], Iterator[NDArray[Any]]]]:
-    """Names, types, shapes and, a block of rows at a time, values of what is known of each token and utterance."""
+    """Names, types, shapes and values of all columns of tokens and utterances, the values in blocks of rows."""
     count = len(corpus.speaker)
 
     def stored(values: NDArray[Any]) -> Iterator[NDArray[Any]]:
@@ -179,7 +179,7 @@ def _columns(corpus: EncodedCorpus) -> Iterator[tuple[str, type, tuple[int, ...]
 
 
 def _fitting(arrays: Arrays, vocabulary: Vocabulary) -> EncodedCorpus:
-    """Arrays as a corpus, if every index in them points to something.
+    """A corpus from arrays, after a check that all indices are valid.
 
     Raises:
         TypeError, ValueError: they are no corpus of this vocabulary.
@@ -230,7 +230,7 @@ _TOKENIZER = Kind(
 
 
 def _origin(config: DataConfig, files: Sequence[Path]) -> dict[str, Any]:
-    """Everything that decides what reading a corpus gives.
+    """All that affects the result of reading a corpus.
 
     Raises:
         OSError: a file cannot be read.
@@ -247,7 +247,7 @@ def _code() -> str:
 
 
 def _sha256(files: Sequence[Path]) -> str:
-    """Of names and contents."""
+    """A digest of the files' names and contents."""
     digest = hashlib.sha256()
     for path in files:
         with path.open("rb") as file:
@@ -256,6 +256,6 @@ def _sha256(files: Sequence[Path]) -> str:
 
 
 def _version(files: Sequence[Path]) -> tuple[tuple[int, int, int], ...]:
-    """Changes when the files do, as far as their sizes and times show."""
+    """A version of the files, from their sizes and times."""
     found = (path.stat() for path in files)
     return tuple((status.st_ino, status.st_size, status.st_mtime_ns) for status in found)

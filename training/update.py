@@ -46,8 +46,8 @@ def update(
         config: clip norm and weight of the bag-of-words loss.
         beta_now: weight of the KL term.
         world: the processes that share the batch.
-        interrupted: whether this process was asked to stop, for the others to know.
-        trained: which weights change; the gradient's norm is of these.
+        interrupted: whether this process must stop; the others receive it with the figures.
+        trained: the weights to change; the gradient's norm is over these.
 
     Returns:
         (F,) what `figure_names` names: of the whole batch; `interrupted` counts processes, the norm is the gradient's
@@ -74,7 +74,7 @@ def update(
 
 
 def terms_of(model: LatentModel, part: MicroBatch, extras: Extras, config: TrainConfig, beta_now: float) -> ElboTerms:
-    """The terms of a part of a batch: by dimension where free bits are, and of refined posteriors where they are."""
+    """The terms of a part of a batch: by dimension if free bits need it, with refined posteriors if configured."""
     asked: dict[str, Any] = {}
     if config.free_bits and config.free_bits_in == "dimension":
         asked["kl_by_dimension"] = True
@@ -88,7 +88,7 @@ def terms_of(model: LatentModel, part: MicroBatch, extras: Extras, config: Train
 
 
 def _summed(figures: Tensor, parameters: list[nn.Parameter], world: World) -> Tensor:
-    """The figures (F - 1,) of all processes; the parameters get the gradients of all.
+    """Sum figures (F - 1,) and gradients over all processes.
 
     One sum of everything after the backward pass, not DistributedDataParallel's of buckets during it: a process without
     windows, and parts of a batch, then need no special care, and the figures travel along.
@@ -102,7 +102,7 @@ def _summed(figures: Tensor, parameters: list[nn.Parameter], world: World) -> Te
 
 
 def _forget_all_but(trained: Trained, model: LatentModel) -> None:
-    """Drop the gradients of the weights that this update leaves alone."""
+    """Drop the gradients of the weights that this update does not change."""
     inference = {id(parameter) for parameter in model.inference_parameters()}
     for parameter in model.parameters():
         if (id(parameter) in inference) != (trained == "inference"):

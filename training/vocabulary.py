@@ -1,4 +1,4 @@
-"""What turns text into ids, and how several processes share it."""
+"""The vocabulary of a run: tokenizer and topics."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from training import arguments
 from training.sweep.cells import Cell, parse_seeds
 from training.sweep.runners import Engine, on_one_machine
 
-AGAIN = "the same command goes on"
+AGAIN = "repeat the command to continue"
 EXIT_STATUS = "Exit status: 0 all is done, 1 something failed, 2 refused, 130 interrupted."
 
 

@@ -17,7 +17,7 @@ from experiments.framework.rows import Run
 from training import fit
 from training.state import STATE_FILE
 from training.sweep.cell_task import LOG_FILE, CellTask, Ending
-from training.sweep.cells import Cell, Standing
+from training.sweep.cells import Cell, CellState
 from training.sweep.run import run_sweep
 from training.sweep.runners import Ended, Engine
 
@@ -32,7 +32,7 @@ class Found(NamedTuple):
     """
 
     run: Run
-    standing: Standing | Literal["broken"]
+    standing: CellState | Literal["broken"]
     reason: str = ""
 
 
@@ -79,7 +79,7 @@ def look(runs: Sequence[Run]) -> Fitted:
     found = []
     for run in runs:
         try:
-            found.append(Found(run, run.cell.standing(run.root)))
+            found.append(Found(run, run.cell.state(run.root)))
         except CheckpointError as error:
             found.append(Found(run, "broken", str(error)))
     return Fitted(found, {one.run.name: one.reason for one in found if one.standing == "broken"})

@@ -1,4 +1,4 @@
-"""The corpus benchmark at a tiny size: its corpus is what it says, and its figures come from real runs."""
+"""The corpus benchmark at a tiny size: the noisy corpus, and figures from real runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dialog_cvae.errors import DialogCvaeError
 from training.check import main as check
 
 
-def test_the_noisy_corpus_is_the_other_repeated_with_a_tenth_of_its_words_changed(tmp_path: Path) -> None:
+def test_the_noisy_corpus_repeats_the_base_with_a_tenth_of_the_words_changed(tmp_path: Path) -> None:
     base = sample.read(conversations=10).train
     length = sum(len(conversation.utterances) for conversation in base)
     benchmark.write_noisy(tmp_path / "big.jsonl", base, 20 * length)
@@ -34,13 +34,13 @@ def test_the_noisy_corpus_is_the_other_repeated_with_a_tenth_of_its_words_change
     assert len({conversation.utterances for conversation in conversations}) == len(conversations)
 
 
-def test_a_run_that_fails_is_told_of(tmp_path: Path) -> None:
+def test_a_failed_run_raises_an_error(tmp_path: Path) -> None:
     with pytest.raises(DialogCvaeError, match=r"ended with 2: error: .*gone\.jsonl"):
         benchmark.watch(tmp_path / "run", {"data": tmp_path / "gone.jsonl", "threads": 1})
 
 
 @pytest.mark.slow
-def test_figures_of_real_runs(
+def test_prints_and_writes_figures_of_real_runs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(benchmark, "SMALL", 300)

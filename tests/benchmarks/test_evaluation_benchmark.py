@@ -1,4 +1,4 @@
-"""The evaluation benchmark at a tiny size: it runs, adds up, and would tell if two ways of decoding differed."""
+"""The evaluation benchmark at a tiny size: its figures, and its errors if two implementations differ."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def arguments(tiny_checkpoint: Checkpoint, corpus_file: Path, tmp_path: Path) ->
     return [str(tmp_path / "best"), "--data", str(corpus_file), "--naive-contexts", "4", "--samples", "3"]
 
 
-def test_it_prints_and_writes_figures_that_add_up(arguments, tmp_path, capsys):
+def test_prints_and_writes_consistent_figures(arguments, tmp_path, capsys):
     assert evaluation.main([*arguments, "--json", str(tmp_path / "figures.json")]) == 0
     report = json.loads((tmp_path / "figures.json").read_text())
     printed = capsys.readouterr().out
@@ -51,7 +51,7 @@ def test_it_prints_and_writes_figures_that_add_up(arguments, tmp_path, capsys):
     assert cores == pytest.approx(report["threads"] * report["seconds"]["sampling"])
 
 
-def test_a_reply_that_depends_on_its_company_is_told_of(arguments, capsys, monkeypatch):
+def test_a_reply_that_depends_on_other_replies_is_an_error(arguments, capsys, monkeypatch):
     start = TorchEngine.start
 
     def mixed(engine: TorchEngine, condition: np.ndarray, z: np.ndarray) -> np.ndarray:
@@ -59,10 +59,10 @@ def test_a_reply_that_depends_on_its_company_is_told_of(arguments, capsys, monke
 
     monkeypatch.setattr(TorchEngine, "start", mixed)
     assert evaluation.main(arguments) == 2
-    assert "answered otherwise when it is alone" in capsys.readouterr().err
+    assert "gets different replies when it is answered alone" in capsys.readouterr().err
 
 
-def test_a_reply_unlike_the_naive_one_is_told_of(arguments, capsys, monkeypatch):
+def test_a_reply_that_differs_from_the_naive_one_is_an_error(arguments, capsys, monkeypatch):
     start = TorchEngine.start
     monkeypatch.setattr(TorchEngine, "start", lambda engine, condition, z: start(engine, condition, -z))
     assert evaluation.main(arguments) == 2
@@ -75,7 +75,7 @@ def test_a_missing_checkpoint_is_refused(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("skip", [False, True])
-def test_naive_logits_are_the_engines(
+def test_naive_logits_equal_the_engines(
     tiny_config: ModelConfig, tokenizer: Tokenizer, encoded: EncodedCorpus, skip: bool
 ):
     model = make_model(tiny_config.model_copy(update={"skip": skip}), tokenizer)
@@ -94,7 +94,7 @@ def test_naive_logits_are_the_engines(
         tokens = naive.tokens[:, step].numpy()
 
 
-def test_differences_are_margins_where_replies_first_part():
+def test_differences_are_the_margins_at_the_first_different_token():
     logits = [torch.tensor([[0.0, 5.0, 4.5, 1.0]] * 3), torch.tensor([[0.0, 1.0, 2.0, 7.0]] * 3)]
     naive = NaiveReplies(torch.tensor([[1, 3]] * 3), logits)
     draws = [Draw((1,), -1.0, 2), Draw((2,), -1.0, 2), Draw((1, 2), -1.0, 2)]

@@ -1,4 +1,4 @@
-"""The benchmark of the service: what it counts, whom it asks, and that its figures add up."""
+"""The serving benchmark: its counts of operations, its load, and its figures."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_operations_worked_by_hand():
     assert context_operations(TINY, 4) == 2 * (4 * (utterance + context) + 13 * (14 + 14) + 11 * (14 + 7))
 
 
-def test_talks_are_the_seeds_and_never_the_same():
+def test_requests_are_a_function_of_the_seed_and_hardly_repeat():
     bodies = talk_requests(9, 5, 30, seed=1)
     assert bodies == talk_requests(9, 5, 30, seed=1)
     asked = [json.loads(body) for body in bodies]
@@ -43,20 +43,20 @@ def test_talks_are_the_seeds_and_never_the_same():
     assert len(set(long)) > 0.95 * len(long)
 
 
-def test_replies_of_the_copy_never_end(tiny_checkpoint: Checkpoint, tmp_path: Path):
+def test_forced_replies_have_the_maximum_length(tiny_checkpoint: Checkpoint, tmp_path: Path):
     serving.never_ending(tiny_checkpoint).save(tmp_path / "forced")
     responder = Responder.load(tmp_path / "forced")
-    said = Conversation("talk", (Utterance("A", "we like cats"),))
-    replies = responder.respond(said, respond_as="B", decoding=Decoding(max_tokens=20))
+    conversation = Conversation("talk", (Utterance("A", "we like cats"),))
+    replies = responder.respond(conversation, respond_as="B", decoding=Decoding(max_tokens=20))
     assert {(reply.tokens, reply.finished) for reply in replies} == {(20, False)}
 
 
-def test_the_naive_way_takes_time(tiny_checkpoint: Checkpoint):
+def test_naive_seconds_are_positive(tiny_checkpoint: Checkpoint):
     assert naive_seconds(tiny_checkpoint, 3, 2, 4, 2) > 0
 
 
 class Answers(BaseHTTPRequestHandler):
-    """200 or, where a body says so, something else."""
+    """Answers 200, or another status for some bodies."""
 
     protocol_version = "HTTP/1.1"
     asked: list[bytes]
@@ -88,7 +88,7 @@ def port() -> Iterator[int]:
         thread.join()
 
 
-def test_each_request_is_asked_once_and_refusals_are_counted(port: int):
+def test_each_request_is_sent_once_and_refusals_are_counted(port: int):
     bodies = [b"%d" % index for index in range(40)] + [b"busy"] * 3 + [b"wrong"] * 2
     done = run_load(port, Load(4, bodies, 30, expected=(422,)))
     assert sorted(Answers.asked) == sorted(bodies)
@@ -105,7 +105,7 @@ def test_a_client_pauses_after_a_refusal(port: int, monkeypatch: pytest.MonkeyPa
     assert all(4 <= pause <= 12 for pause in pauses)
 
 
-def test_a_fault_of_the_service_ends_the_measurement(port: int):
+def test_an_unexpected_status_raises_an_error(port: int):
     with pytest.raises(DialogCvaeError, match="the service answered 500"):
         run_load(port, Load(1, [b"1", b"broken"], 30))
     with pytest.raises(DialogCvaeError, match="the service answered 422"):
@@ -114,7 +114,7 @@ def test_a_fault_of_the_service_ends_the_measurement(port: int):
         run_load(port, Load(1, [b"busy"] * 2, 30))
 
 
-def test_a_service_that_does_not_start_is_told_of(tmp_path: Path):
+def test_a_service_that_does_not_start_raises_an_error(tmp_path: Path):
     with (
         pytest.raises(DialogCvaeError, match=r"the service did not start: .*nothing"),
         run_server(tmp_path / "nothing", {}),
@@ -123,7 +123,7 @@ def test_a_service_that_does_not_start_is_told_of(tmp_path: Path):
 
 
 @pytest.mark.slow
-def test_it_prints_and_writes_figures_that_add_up(tiny_checkpoint: Checkpoint, tmp_path: Path, capsys):
+def test_prints_and_writes_consistent_figures(tiny_checkpoint: Checkpoint, tmp_path: Path, capsys):
     tiny_checkpoint.save(tmp_path / "best")
     options = ["--requests", "8", "--clients", "3", "--naive-requests", "2", "--json", str(tmp_path / "figures.json")]
     assert serving.main([str(tmp_path / "best"), *options]) == 0

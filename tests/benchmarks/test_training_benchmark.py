@@ -1,4 +1,4 @@
-"""The benchmark of training at a tiny size: what it prints, what it writes, and what it refuses."""
+"""The training benchmark at a tiny size: its table, its JSON figures and its errors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import machine, training
+from benchmarks import machine, naive_step, training, training_run
 from benchmarks.naive_step import naive_terms
 from dialog_cvae.config import ModelConfig, TokenizerConfig
 from training.config import FitConfig
@@ -43,11 +43,12 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     config = FitConfig(tokenizer=TokenizerConfig(vocab_size=200), model=ModelConfig(**SIZES))
     monkeypatch.setattr(training, "recipe", lambda _: config)
     monkeypatch.setattr(training, "TURN", 1)
+    monkeypatch.setattr(training_run, "TURN", 1)
     monkeypatch.setattr(machine, "SECONDS", 0.01)
     monkeypatch.setattr(machine, "SIZE", 64)
 
 
-def test_prints_and_writes_ratios_of_one_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_prints_and_writes_ratios(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     threads = torch.get_num_threads()
     try:
         assert training.main([*OPTIONS, "--json", str(tmp_path / "figures.json")]) == 0
@@ -60,7 +61,7 @@ def test_prints_and_writes_ratios_of_one_run(tmp_path: Path, capsys: pytest.Capt
     assert figures["ratio_best"] == pytest.approx(max(rates[n] for n in rates if n != "naive") / rates["naive"])
     assert figures["ratio_fp32"] == pytest.approx(max(rates[n] for n in rates if "fp32" in n) / rates["naive"])
     assert figures["loss_difference"] < 1e-5
-    # The windows of a segment share their utterances, so that fewer are encoded for as many windows.
+    # The windows of a segment share utterances, so fewer are encoded for the same number of windows.
     assert ways["ours, 30 x 1, fp32"]["utterances_encoded"] > 2 * ways["ours, 30 x 5, fp32"]["utterances_encoded"]
     assert ways["naive"]["gflop_per_example"] > ways["ours, 30 x 5, fp32"]["gflop_per_example"] > 0
     assert ways["ours, 30 x 5, fp32"]["conversations"] < ways["ours, 30 x 1, fp32"]["conversations"] <= 30
@@ -71,18 +72,18 @@ def test_prints_and_writes_ratios_of_one_run(tmp_path: Path, capsys: pytest.Capt
     assert "| ours, 40 x 8, bf16 |" in printed
 
 
-def test_a_naive_step_of_another_loss_is_not_timed(
+def test_a_naive_step_with_a_different_loss_is_not_timed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def wrong(*arguments):  # type: ignore[no-untyped-def]
         terms = naive_terms(*arguments)
         return terms._replace(kl=terms.kl * 1.01 + 0.01)
 
-    monkeypatch.setattr(training, "naive_terms", wrong)
+    monkeypatch.setattr(naive_step, "naive_terms", wrong)
     assert training.main(OPTIONS) == 2
-    assert "the naive loss must be ours" in capsys.readouterr().err
+    assert "the naive loss must equal ours" in capsys.readouterr().err
 
 
-def test_absent_data_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_data_gives_one_error_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert training.main(["--data", str(tmp_path / "none.jsonl")]) == 2
     assert capsys.readouterr().err.count("\n") == 1

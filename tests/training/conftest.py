@@ -42,7 +42,7 @@ def raw_fit(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pyt
 
 @pytest.fixture
 def fit(raw_fit: Fit, corpus_file: Path, config_file: Path) -> Fit:
-    """`training.fit` on the tiny corpus with the tiny configuration; options come on top."""
+    """`training.fit` on the tiny corpus with the tiny configuration and further options."""
 
     def run(*options: object) -> Outcome:
         return raw_fit("--data", corpus_file, "--config", config_file, *options)
@@ -52,7 +52,7 @@ def fit(raw_fit: Fit, corpus_file: Path, config_file: Path) -> Fit:
 
 @pytest.fixture
 def at_step(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], object]], None]:
-    """Do something right after a step of the run that comes next."""
+    """Call a function right after a step of the next run."""
 
     def arrange(wanted: int, action: Callable[[], object]) -> None:
         original = MetricsLog.trained
@@ -70,7 +70,7 @@ def at_step(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], obje
 
 @pytest.fixture
 def kill_at(at_step: Callable[[int, Callable[[], object]], None], fit: Fit) -> Callable[..., None]:
-    """Run, and die right after a step without saving anything."""
+    """Run, and end right after a step without saving anything."""
 
     def run(step: int, *options: object) -> None:
         def die() -> None:
@@ -85,7 +85,7 @@ def kill_at(at_step: Callable[[int, Callable[[], object]], None], fit: Fit) -> C
 
 @pytest.fixture(scope="session")
 def whole_run(tmp_path_factory: pytest.TempPathFactory, corpus_file: Path, config_file: Path) -> Path:
-    """A run that nothing interrupted; only to be read."""
+    """An uninterrupted run; tests must not change it."""
     out = tmp_path_factory.mktemp("whole") / "run"
     options = ("--data", corpus_file, "--config", config_file, "--out", out)
     assert command_line.main([str(option) for option in options]) == 0

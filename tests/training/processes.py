@@ -1,4 +1,4 @@
-"""Several processes that fit one model, as `torchrun` would start them; forked with torch loaded, which is quicker."""
+"""Starts several processes that fit one model, like `torchrun`, but forked with torch loaded, which is faster."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any
 
 from tests.training.tiny_runs import Outcome
 
-TIMEOUT = 120.0  # seconds for a run of some steps; a process that waits for another must not wait for ever
+TIMEOUT = 120.0  # seconds for a run of some steps, so that no test waits forever
 
 Prepare = Callable[[int], object]
 
@@ -24,30 +24,19 @@ Prepare = Callable[[int], object]
 def together(
     size: int, options: Sequence[object], prepare: Prepare | None = None, lost: int | None = None
 ) -> list[Outcome]:
-    """`training.fit` in `size` processes; what each gave back and wrote, by rank.
+    """Run `training.fit` in `size` processes; returns the outcomes by rank.
 
     Args:
         size: number of processes.
-        options: of each.
-        prepare: called with the rank in each process before it begins; a function of a module.
+        options: of each process.
+        prepare: called with the rank in each process before it starts; must be a module's function.
         lost: rank of a process that is expected to die.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__, "training.fit"])
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     pipes, processes = [], []
-    for rank in range(size):
+    for rank, environment in enumerate(_environments(size)):
         receiver, sender = context.Pipe(duplex=False)
-        environment = {
-            "RANK": rank,
-            "WORLD_SIZE": size,
-            "LOCAL_RANK": rank,
-            "LOCAL_WORLD_SIZE": size,
-            "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": port,
-        }
         words = [str(option) for option in options]
         arguments = (Path.cwd(), environment, words, prepare, rank, sender)
         processes.append(context.Process(target=_fit, args=arguments, daemon=True))
@@ -57,7 +46,7 @@ def together(
     outcomes = []
     try:
         for rank, pipe in enumerate(pipes):
-            assert pipe.poll(TIMEOUT), f"process {rank} said nothing for {TIMEOUT} s"
+            assert pipe.poll(TIMEOUT), f"process {rank} did not answer within {TIMEOUT} s"
             outcome = Outcome(-1, "", "")
             with suppress(EOFError):
                 outcome = Outcome(*pipe.recv())
@@ -68,6 +57,15 @@ def together(
             process.kill()
             process.join()
     return outcomes
+
+
+def _environments(size: int) -> list[dict[str, Any]]:
+    """The variables of `torchrun` for each rank, on one machine."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    common = {"WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    return [{"RANK": rank, "LOCAL_RANK": rank, **common} for rank in range(size)]
 
 
 def _fit(

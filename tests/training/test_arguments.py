@@ -1,4 +1,4 @@
-"""One system of configuration: recipe, then file, then options; what is wrong is named with its limit and its value."""
+"""Configuration from recipe, file and options; errors give the field, its limit and its value."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _options(model: type[BaseModel], prefix: str = "") -> dict[str, str]:
 OPTIONS = _options(FitConfig) | _options(arguments.RunOptions)
 
 
-def test_help_teaches_every_field(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_help_describes_every_field(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "1000")
     with pytest.raises(SystemExit) as stopped:
         fit.main(["--help"])
@@ -66,7 +66,7 @@ def test_help_teaches_every_field(capsys: pytest.CaptureFixture[str], monkeypatc
         (["--seed", "7", "--seed", "8"], "train.seed", 8),
     ],
 )
-def test_options_reach_their_fields_and_no_other(given: list[str], field: str, value: object) -> None:
+def test_options_set_their_fields_and_no_others(given: list[str], field: str, value: object) -> None:
     default = FitConfig()
     config = arguments.layered(default, arguments.parse(given))
     assert _at(config, field) == value
@@ -100,7 +100,7 @@ def test_later_layers_win(raw_fit: Fit, tmp_path: Path) -> None:
     assert (config.train.epochs, config.train.max_steps) == (2, None)  # a duration replaces one of the other kind
 
 
-def test_json_and_toml_say_the_same(tmp_path: Path) -> None:
+def test_json_and_toml_give_the_same_configuration(tmp_path: Path) -> None:
     fields = {"train": {"epochs": 2}, "model": {"bow": True}, "learning_rate": {"peak": 0.5}}
     (tmp_path / "a.json").write_text(json.dumps(fields))
     (tmp_path / "a.toml").write_text("[train]\nepochs = 2\n[model]\nbow = true\n[learning_rate]\npeak = 0.5\n")
@@ -171,7 +171,7 @@ def test_refused_files(raw_fit: Fit, content: str, complaint: str) -> None:
     assert raw_fit("--config", "f.json", "--data", "sample", "--out", "run").complaint.startswith(complaint)
 
 
-def test_every_problem_of_a_file_is_named(tmp_path: Path) -> None:
+def test_all_problems_of_a_file_are_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"^model\.bow: .*; train\.seed: ") as refused:
         arguments.layered(FitConfig(), {"model": {"bow": "perhaps"}, "train": {"seed": -5}})
     assert "-5" in str(refused.value)
@@ -186,7 +186,7 @@ def test_text_that_is_not_toml_or_utf8_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_recipes_are_whole_and_survive_json(name: str) -> None:
+def test_recipes_are_complete_and_survive_json(name: str) -> None:
     config = arguments.recipe(name)
     assert FitConfig.model_validate_json(config.model_dump_json()) == config
     assert FitConfig.model_validate(config.model_dump(mode="json")) == config
@@ -202,7 +202,7 @@ def test_recipes_are_the_choices_of_the_option() -> None:
         arguments.run_options({"recipe": "unheard of"})
 
 
-def test_the_papers_recipe_is_the_default_and_the_papers() -> None:
+def test_the_paper_recipe_is_the_default_and_has_the_papers_values() -> None:
     paper = arguments.recipe("paper")
     assert paper == FitConfig()
     assert (paper.beta.kind, paper.beta.cycles, paper.beta.ratio) == ("cyclical", 4, 0.5)

@@ -1,4 +1,4 @@
-"""The checker of own data: counts, problems by line, exit status."""
+"""`training.check`: counts, problems by line, exit status."""
 
 import json
 import subprocess
@@ -29,7 +29,7 @@ def own(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_fine_file(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_valid_file(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     corpus = jsonl.read(own, valid_share=0.1, test_share=0.1)
     conversations = [*corpus.train, *corpus.valid, *corpus.test]
     utterances = sum(len(c.utterances) for c in conversations)
@@ -46,7 +46,7 @@ def test_a_fine_file(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert out.endswith("no problems found\n")
 
 
-def test_counts_are_those_of_a_small_file_by_hand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_counts_of_a_small_file_by_hand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "own.jsonl"
     long = " ".join(["word"] * 39)
     profiles = {"A": {"sex": "male", "age": 3}, "C": {"age": 4}}
@@ -58,7 +58,7 @@ def test_counts_are_those_of_a_small_file_by_hand(tmp_path: Path, capsys: pytest
     assert "1 (12.5%) exceed the model's 40" in out
     assert "topics        1: x 1, (none given) 3" in out
     assert "sex known of 12%, age known of 12%, education known of 0%" in out
-    assert "1 are of speakers who say nothing" in out
+    assert "1 belong to speakers without utterances" in out
     assert "train 2, valid 1, test 1" in out
 
 
@@ -101,10 +101,12 @@ def test_too_few_conversations_is_a_problem(tmp_path: Path, capsys: pytest.Captu
     assert "needs at least 3 different conversations" in capsys.readouterr().out
 
 
-def test_the_unknown_word_is_no_word(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_unknown_word_is_not_counted_as_a_word(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "own.jsonl"
-    said = [[{"speaker": "A", "text": "<unk> " * (i + 1)}, {"speaker": "B", "text": "<unk>"}] for i in range(4)]
-    path.write_text("".join(json.dumps({"utterances": utterances}) + "\n" for utterances in said))
+    conversations = [
+        [{"speaker": "A", "text": "<unk> " * (i + 1)}, {"speaker": "B", "text": "<unk>"}] for i in range(4)
+    ]
+    path.write_text("".join(json.dumps({"utterances": utterances}) + "\n" for utterances in conversations))
     assert main([str(path)]) == 1
     out = capsys.readouterr().out
     assert "words         0\n" in out
@@ -122,7 +124,9 @@ def test_the_unknown_word_is_no_word(tmp_path: Path, capsys: pytest.CaptureFixtu
         (".", "only .jsonl"),
     ],
 )
-def test_what_cannot_be_read(name: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unreadable_files_exit_with_2(
+    name: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main([str(tmp_path / name)]) == 2
     captured = capsys.readouterr()
     assert message in captured.err
@@ -131,7 +135,7 @@ def test_what_cannot_be_read(name: str, message: str, tmp_path: Path, capsys: py
 
 
 @pytest.mark.parametrize("given", [[], ["own.jsonl", "--max-problems", "many"], ["own.jsonl", "--bogus"]])
-def test_bad_arguments_end_in_one_line(given: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_arguments_give_one_error_line(given: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(given)
     error = capsys.readouterr().err
@@ -149,7 +153,7 @@ def test_the_format_shown_is_the_format_read() -> None:
     assert parse_line(example.encode(), 1).conversation.topic == "pets"
 
 
-def test_as_a_command_with_little_encoding_and_a_closed_pipe(tmp_path: Path) -> None:
+def test_as_a_command_with_an_ascii_terminal_and_a_closed_pipe(tmp_path: Path) -> None:
     path = tmp_path / "own.jsonl"
     path.write_text("".join(line(str(i), topic="école\u202e") for i in range(4)), encoding="utf-8")
     command = [sys.executable, "-m", "training.check", str(path)]

@@ -1,4 +1,4 @@
-"""Several processes give what one gives, write once, stop together and fail together."""
+"""Several processes give the same result as one, write once, stop together and fail together."""
 
 from __future__ import annotations
 
@@ -10,25 +10,17 @@ import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
-from itertools import count, islice
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from dialog_cvae.config import ModelConfig
-from dialog_cvae.data.batches import EncodedCorpus
-from dialog_cvae.errors import ConfigError
 from tests.training.processes import TIMEOUT, together
 from tests.training.tiny_runs import Fit, Outcome, metrics, state
 from training import loop
 from training import update as training_update
-from training.config import TrainConfig
-from training.dialog_batches import DialogBatches
-from training.distributed import SINGLE_PROCESS, World, world_from_environment
 from training.metrics_log import MetricsLog
 from training.objectives import Objective, weighted
 from training.observer import NullObserver
@@ -39,7 +31,7 @@ Start = Callable[..., list[Outcome]]
 
 @pytest.fixture
 def start(corpus_file: Path, config_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
-    """`training.fit` on the tiny corpus in several processes, in an empty folder; options come on top."""
+    """`training.fit` on the tiny corpus in several processes, in an empty folder, with further options."""
     monkeypatch.chdir(tmp_path)
 
     def run(size: int, *options: object, **more: Any) -> list[Outcome]:
@@ -49,7 +41,7 @@ def start(corpus_file: Path, config_file: Path, tmp_path: Path, monkeypatch: pyt
 
 
 def _assert_same_curves(one: Path, other: Path) -> None:
-    """Equal but for rounding: every record, and the weights in the end."""
+    """All records and the final weights are equal, except for rounding."""
     for kind in ("train", "valid"):
         ours, theirs = metrics(one, kind), metrics(other, kind)
         assert [record["step"] for record in ours] == [record["step"] for record in theirs] != []
@@ -61,7 +53,7 @@ def _assert_same_curves(one: Path, other: Path) -> None:
         torch.testing.assert_close(weights[name], expected[name], rtol=1e-3, atol=1e-5)
 
 
-def test_two_processes_learn_what_one_learns_and_write_it_once(start: Start, whole_run: Path) -> None:
+def test_two_processes_learn_the_same_as_one_and_write_once(start: Start, whole_run: Path) -> None:
     # 43 windows in batches of 7: the seventh step has one window, and so none for the second process.
     lead, other = start(2, "--out", "run")
     assert (lead.status, lead.error) == (0, "")
@@ -72,16 +64,14 @@ def test_two_processes_learn_what_one_learns_and_write_it_once(start: Start, who
     assert len(list(Path("run/tensorboard").iterdir())) == 1
 
 
-def test_two_processes_learn_a_decoder_with_skip_connections_as_one_does(start: Start, fit: Fit) -> None:
+def test_two_processes_learn_a_decoder_with_skip_connections_like_one(start: Start, fit: Fit) -> None:
     assert fit("--out", "alone", "--model.skip").status == 0
     lead, _ = start(2, "--out", "run", "--model.skip")
     assert (lead.status, lead.error) == (0, "")
     _assert_same_curves(Path("run"), Path("alone"))
 
 
-def test_two_processes_learn_sentences_as_one_does(
-    raw_fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_processes_learn_sentences_like_one(raw_fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     options = ["--recipe", "toy", "--max-steps", 6, "--train.validate-every", 3, "--train.log-every", 1]
     options += ["--train.batch-size", 5, "--train.dropout", 0.2, "--train.word-dropout", 0.3, "--train.svi.steps", 2]
@@ -97,7 +87,7 @@ def _files(out: Path) -> set[str]:
 
 
 def _after(step: int, act: Callable[[], object]) -> None:
-    """Do something in this process right after a step."""
+    """Call a function in this process right after a step."""
     for observer in (MetricsLog, NullObserver):
 
         def trained(self: Any, now: int, *rest: Any, original: Any = observer.trained) -> None:
@@ -117,12 +107,12 @@ def _signalled(rank: int, at: int, step: int, number: signal.Signals) -> None:
     ("at", "number", "status"),
     [(1, signal.SIGINT, 130), pytest.param(0, signal.SIGTERM, 143, marks=pytest.mark.slow)],
 )
-def test_a_signal_to_one_stops_all_and_another_number_of_processes_goes_on(
+def test_a_signal_to_one_process_stops_all_and_another_number_can_resume(
     start: Start, fit: Fit, whole_run: Path, at: int, number: signal.Signals, status: int
 ) -> None:
     lead, other = start(2, "--out", "run", prepare=partial(_signalled, at=at, step=5, number=number))
     assert (lead.status, other) == (status, Outcome(status, "", ""))
-    assert lead.out.endswith("stopped after step 6; go on with: python -m training.fit --out run --resume\n")
+    assert lead.out.endswith("stopped after step 6; continue with: python -m training.fit --out run --resume\n")
     assert load_progress(Path("run")).step == 6
     gone_on = fit("--out", "run", "--resume")
     assert gone_on.status == 0
@@ -131,7 +121,7 @@ def test_a_signal_to_one_stops_all_and_another_number_of_processes_goes_on(
 
 
 @pytest.mark.slow
-def test_a_run_of_one_process_goes_on_with_three(start: Start, fit: Fit, at_step: Any) -> None:
+def test_a_run_of_one_process_resumes_with_three(start: Start, fit: Fit, at_step: Any) -> None:
     few = ("--train.batch-size", 2, "--train.accumulation", 2)  # the third has one of two windows at each second step
     assert fit("--out", "whole", *few).status == 0
     at_step(5, lambda: os.kill(os.getpid(), signal.SIGINT))
@@ -153,7 +143,7 @@ def _not_finite(rank: int, at: int, call: int) -> None:
         training_update.weighted = poisoned  # type: ignore[attr-defined]
 
 
-def test_a_loss_that_is_not_finite_in_one_stops_all_in_one_line(start: Start) -> None:
+def test_a_loss_that_is_not_finite_stops_all_processes_with_one_error_line(start: Start) -> None:
     lead, other = start(2, "--out", "run", prepare=partial(_not_finite, at=1, call=6))
     assert lead.complaint.startswith("step 6: loss or gradient is not finite (loss nan: reconstruction ")
     assert "the state after step 5 is in run/state" in lead.complaint
@@ -179,7 +169,7 @@ def _lost(rank: int, at: int, step: int) -> None:
         _after(step, partial(os.kill, os.getpid(), signal.SIGKILL))
 
 
-def test_what_fails_in_one_is_told_once(start: Start, whole_run: Path, corpus_file: Path) -> None:
+def test_an_error_of_all_processes_is_printed_once(start: Start, whole_run: Path, corpus_file: Path) -> None:
     lead, other = start(2, "--out", whole_run)
     assert lead.complaint.startswith(f"out: {whole_run} already holds a run")
     assert other == Outcome(2, "", "")
@@ -204,7 +194,7 @@ def test_what_fails_in_one_is_told_once(start: Start, whole_run: Path, corpus_fi
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_torchrun_starts_it_and_passes_signals_on(
+def test_torchrun_starts_a_run_and_forwards_signals(
     corpus_file: Path, config_file: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
@@ -233,7 +223,7 @@ def test_torchrun_starts_it_and_passes_signals_on(
 
 
 @pytest.mark.slow
-def test_two_machines_need_no_folder_in_common(
+def test_two_machines_need_no_shared_folder(
     corpus_file: Path, config_file: Path, tmp_path: Path, whole_run: Path
 ) -> None:
     with socket.socket() as free:
@@ -255,93 +245,12 @@ def test_two_machines_need_no_folder_in_common(
             )
         )
     try:
-        told = [machine.communicate(timeout=TIMEOUT) for machine in machines]
+        outputs = [machine.communicate(timeout=TIMEOUT) for machine in machines]
     finally:
         for machine in machines:
             machine.kill()
             machine.wait()
-    assert [machine.returncode for machine in machines] == [0, 0], told
-    assert [bool(out) for out, _ in told] == [True, False]
+    assert [machine.returncode for machine in machines] == [0, 0], outputs
+    assert [bool(out) for out, _ in outputs] == [True, False]
     assert list((tmp_path / "1").iterdir()) == []
     _assert_same_curves(tmp_path / "0" / "run", whole_run)
-
-
-@settings(derandomize=True, deadline=None)
-@given(st.integers(0, 99), st.integers(1, 9), st.integers(1, 5))
-def test_parts_are_the_whole_in_order_and_nearly_equal(items: int, size: int, pieces: int) -> None:
-    shares = [part for rank in range(size) for part in World(rank, size).shards(items, pieces)]
-    assert [item for part in shares for item in range(items)[part]] == list(range(items))
-    lengths = [part.stop - part.start for part in shares]
-    assert min(lengths, default=1) > 0
-    assert max(lengths, default=0) - min(lengths, default=0) <= 1
-
-
-@pytest.mark.parametrize(("size", "accumulation"), [(2, 1), (3, 2), (8, 1)])
-def test_processes_share_each_batch_without_overlap(encoded: EncodedCorpus, size: int, accumulation: int) -> None:
-    config = TrainConfig(batch_size=5, accumulation=accumulation, condition_dropout=0.3, word_dropout=0.4, segment=3)
-    model = ModelConfig(max_context=4, latent_size=2)
-    steps = config.steps_per_epoch(encoded.windows) + 2  # beyond the last batch, which is smaller
-    whole = islice(DialogBatches(encoded, config.model_copy(update={"accumulation": 1}), model).from_step(0), steps)
-    ranks = [DialogBatches(encoded, config, model, World(rank, size)).from_step(0) for rank in range(size)]
-    for expected, *found in zip(whole, *(islice(batches, steps) for batches in ranks), strict=True):
-        assert {batch.size for batch in found} == {expected.size}
-        parts = [part for batch in found for part in batch.parts]
-        ((all_windows, all_noise),) = expected.parts
-        assert torch.equal(torch.cat([part.noise for part in parts]), all_noise)
-        for name in ("topic", "context_lengths", "target_lengths", "profiles", "profiles_known"):
-            ours = torch.cat([getattr(part.windows, name) for part in parts])
-            assert torch.equal(ours, getattr(all_windows, name)), name
-        hidden = [row for part in parts for row in part.windows.dropped.tolist()]
-        assert hidden == [row[: len(part)] for part, row in zip(hidden, all_windows.dropped.tolist(), strict=True)]
-        responses = [row for part in parts for row in part.windows.tokens[part.windows.response].tolist()]
-        for row, other in zip(responses, all_windows.tokens[all_windows.response].tolist(), strict=True):
-            longest = max(len(row), len(other))
-            assert row + [0] * (longest - len(row)) == other + [0] * (longest - len(other))
-
-
-@pytest.mark.parametrize(
-    ("environment", "world"),
-    [
-        ({}, SINGLE_PROCESS),
-        ({"RANK": "3"}, SINGLE_PROCESS),
-        ({"RANK": "0", "WORLD_SIZE": "1"}, World(0, 1, 0, 1)),
-        ({"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}, World(3, 4, 1, 2)),
-        ({"RANK": "3", "WORLD_SIZE": "4"}, World(3, 4, 0, 1)),
-        ({"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1"}, World(3, 4, 1, 2)),
-    ],
-)
-def test_who_a_process_is(environment: dict[str, str], world: World) -> None:
-    assert world_from_environment(environment) == world
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "limit"),
-    [
-        ("RANK", "2", "from 0 to 1"),
-        ("RANK", "-1", "from 0 to 1"),
-        ("RANK", "", "from 0 to 1"),
-        ("WORLD_SIZE", "0", "at least 1"),
-        ("WORLD_SIZE", "two", "at least 1"),
-        ("LOCAL_RANK", "2", "from 0 to 1"),
-        ("LOCAL_WORLD_SIZE", "3", "from 1 to 2"),
-    ],
-)
-def test_an_impossible_place_among_the_processes_is_refused(name: str, value: str, limit: str) -> None:
-    environment = {"RANK": "0", "WORLD_SIZE": "2", name: value}
-    with pytest.raises(ConfigError, match=f"^{name}: must be a whole number, {limit}, but is '{value}'$"):
-        world_from_environment(environment)
-
-
-def test_each_process_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    first, second, third = (World(rank, 3, rank, 3) for rank in range(3))
-    assert [world.device_name("auto") for world in (SINGLE_PROCESS, first, second)] == ["auto", "cuda:0", "cuda:1"]
-    assert second.device_name("cuda") == "cuda:1"
-    assert third.device_name("cpu") == "cpu"
-    assert SINGLE_PROCESS.device_name("cuda:1") == "cuda:1"
-    with pytest.raises(ConfigError, match=r"^device: 3 processes on a machine of 2 CUDA devices; start at most 2"):
-        third.device_name("auto")
-    with pytest.raises(ConfigError, match=r"^device: cuda:1 is one device for 3 processes; give cuda$"):
-        first.device_name("cuda:1")
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    assert second.device_name("auto") == "auto"

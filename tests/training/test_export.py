@@ -1,4 +1,4 @@
-"""What is shipped: half the size, the same model, and it says what was changed."""
+"""`training.export`: half the size, the same model, and its changes in the provenance."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_half_precision(run_export: Export, best: Path, source: str) -> None:
     assert f"largest relative change {errors[worst]:.2g} ({worst})" in done.out
 
 
-def test_a_normalised_posterior_outlives_half_precision(
+def test_a_normalised_posterior_survives_half_precision(
     run_export: Export, best: Path, tiny_config: ModelConfig, encoded: EncodedCorpus
 ) -> None:
     config, checkpoint = tiny_config.model_copy(update={"posterior_norm": 0.6}), Checkpoint.load(best)
@@ -105,7 +105,7 @@ def test_a_normalised_posterior_outlives_half_precision(
     assert single == {name for name in kinds if name.startswith(("recognition_network.", "mean_norm."))}
 
 
-def test_it_takes_half_the_room(run_export: Export, best: Path, tiny_checkpoint: Checkpoint) -> None:
+def test_half_precision_halves_the_size(run_export: Export, best: Path, tiny_checkpoint: Checkpoint) -> None:
     config = ModelConfig(latent_size=20)
     network = CVAE(config, tiny_checkpoint.config.vocab_size, 2)
     sized = tiny_checkpoint.config.model_copy(update={"model": config})
@@ -134,7 +134,7 @@ def test_dropping_the_head_changes_no_likelihood_and_no_reply(
     assert replies[0] == replies[1]
 
 
-def test_both_at_once_and_once_more(run_export: Export, best: Path) -> None:
+def test_export_with_both_options_and_again(run_export: Export, best: Path) -> None:
     assert run_export(best, "first", "--drop-bow").status == 0
     assert Checkpoint.load("first").config.provenance.changes == (HEADLESS, ROUNDED)
     again = run_export("first", "second")
@@ -145,7 +145,7 @@ def test_both_at_once_and_once_more(run_export: Export, best: Path) -> None:
     assert {weight.dtype for weight in Checkpoint.load("single").weights.values()} == {np.dtype(np.float32)}
 
 
-def test_it_evaluates_as_before(run_export: Export, best: Path) -> None:
+def test_an_export_evaluates_like_the_original(run_export: Export, best: Path) -> None:
     assert run_export(best, "half", "--drop-bow").status == 0
     figures = []
     for folder in (best, Path("half")):
@@ -157,13 +157,13 @@ def test_it_evaluates_as_before(run_export: Export, best: Path) -> None:
         assert figures[1][name] != figures[0][name]
 
 
-def test_training_goes_on_from_it(run_export: Export, fit: Fit, whole_run: Path) -> None:
+def test_training_can_start_from_an_export(run_export: Export, fit: Fit, whole_run: Path) -> None:
     assert run_export(whole_run, "half").status == 0
     assert fit("--init", "half", "--out", "more").status == 0
     assert Checkpoint.load("more/best").weights["decoder.output.weight"].dtype == np.float32
 
 
-def test_a_decoder_without_z_is_shipped_too(run_export: Export, best: Path, tiny_checkpoint: Checkpoint) -> None:
+def test_a_decoder_without_z_can_be_exported(run_export: Export, best: Path, tiny_checkpoint: Checkpoint) -> None:
     config = tiny_checkpoint.config.model.model_copy(update={"latent_size": 0})
     torch.manual_seed(0)
     weights = weights_of(CVAE(config, tiny_checkpoint.config.vocab_size, 2))
@@ -196,7 +196,7 @@ def test_card_and_metrics_are_replaced(run_export: Export, best: Path) -> None:
         (lambda w: w * 1e-12, r"fp16 would change weight decoder\.start\.bias by 1 of its norm"),
     ],
 )
-def test_what_half_precision_cannot_hold_is_refused(
+def test_weights_beyond_half_precision_are_refused(
     run_export: Export, best: Path, change: Callable[[np.ndarray], np.ndarray], complaint: str
 ) -> None:
     changed(best, "decoder.start.bias", lambda w: change(w).astype(np.float32))
@@ -208,7 +208,7 @@ def test_what_half_precision_cannot_hold_is_refused(
 
 
 @pytest.mark.parametrize(("scale", "change"), [(1e-9, "1"), (1e-5, "0.00")])
-def test_a_row_that_would_vanish_is_refused_though_the_others_outweigh_it(
+def test_a_row_that_would_vanish_is_refused_even_among_large_rows(
     run_export: Export, best: Path, scale: float, change: str
 ) -> None:
     changed(best, "embedding.weight", lambda w: np.where(np.arange(len(w))[:, None] == 7, w * np.float32(scale), w))
@@ -219,24 +219,24 @@ def test_a_row_that_would_vanish_is_refused_though_the_others_outweigh_it(
     assert run_export(best, "out").status == 0
 
 
-def test_weights_of_zeros_and_a_few_tiny_ones_are_fine(run_export: Export, best: Path) -> None:
+def test_zero_weights_and_a_few_tiny_ones_are_accepted(run_export: Export, best: Path) -> None:
     changed(best, "unknown_profile", np.zeros_like)
     changed(best, "decoder.start.bias", lambda w: np.where(np.arange(len(w)) == 0, 1e-9, w).astype(np.float32))
     assert run_export(best, "out").status == 0
 
 
-def test_what_is_there_is_not_touched(run_export: Export, best: Path) -> None:
+def test_existing_files_are_not_changed(run_export: Export, best: Path) -> None:
     Path("full").mkdir()
     (Path("full") / "mine").write_text("mine")
     Path("file").write_text("mine")
     for out in ("full", "file", best):
-        assert run_export(best, out).complaint == f"OUT: {out} is there already; remove it or name another folder"
+        assert run_export(best, out).complaint == f"OUT: {out} exists already; remove it or give another folder"
     assert (Path("full") / "mine").read_text() == Path("file").read_text() == "mine"
     Path("empty").mkdir()
     assert run_export(best, "empty").status == 0
 
 
-def test_what_cannot_be_read_is_refused_by_name(run_export: Export, best: Path) -> None:
+def test_unreadable_inputs_are_refused_with_their_name(run_export: Export, best: Path) -> None:
     assert "nowhere: no checkpoint folder there" in run_export("nowhere", "out").complaint
     (Path("begun") / STATE_FILE).parent.mkdir(parents=True)
     (Path("begun") / STATE_FILE).write_bytes(b"")
@@ -261,16 +261,16 @@ def test_what_cannot_be_read_is_refused_by_name(run_export: Export, best: Path) 
     assert not Path("out").exists()
 
 
-def test_a_model_without_the_head_has_none_to_drop(run_export: Export, best: Path) -> None:
+def test_a_model_without_a_bag_of_words_head_cannot_drop_it(run_export: Export, best: Path) -> None:
     assert run_export(best, "first", "--drop-bow").status == 0
     assert run_export("first", "second", "--drop-bow").complaint == (
         "--drop-bow: the checkpoint has no bag-of-words head"
     )
 
 
-def test_the_copy_says_how_its_replies_are_drawn(run_export, best):
-    told = '{"temperature": 0.7, "top_p": 0.9, "prior_temperature": 0.8, "candidates": 24}'
-    assert run_export(best, "shipped", "--decoding", told).status == 0
+def test_the_copy_stores_the_decoding_settings(run_export, best):
+    decoding = '{"temperature": 0.7, "top_p": 0.9, "prior_temperature": 0.8, "candidates": 24}'
+    assert run_export(best, "shipped", "--decoding", decoding).status == 0
     responder = dialog_cvae.load("shipped")
     assert responder.decoding == Decoding(0.7, 0.9, prior_temperature=0.8, candidates=24)
     talk = Conversation("talk", (Utterance("A", "we like cats"),))
@@ -280,7 +280,7 @@ def test_the_copy_says_how_its_replies_are_drawn(run_export, best):
 
 
 @pytest.mark.parametrize(
-    ("told", "words"),
+    ("decoding", "words"),
     [
         ('{"temperature": 11}', "temperature must be 0 or from 0.01 to 10, but is 11"),
         ('{"heat": 1}', "heat"),
@@ -288,8 +288,8 @@ def test_the_copy_says_how_its_replies_are_drawn(run_export, best):
         ("[1", "JSON"),
     ],
 )
-def test_a_way_of_drawing_that_there_is_not_is_refused(run_export, best, told, words):
-    outcome = run_export(best, "shipped", "--decoding", told)
+def test_invalid_decoding_settings_are_refused(run_export, best, decoding, words):
+    outcome = run_export(best, "shipped", "--decoding", decoding)
     assert outcome.status == 2
     assert outcome.error.startswith("error: ")
     assert words in outcome.error

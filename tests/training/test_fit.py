@@ -1,4 +1,4 @@
-"""The command line from outside: what is learnt, what is applied at each step, and what a run leaves behind."""
+"""The fit command: learning, schedules at each step, and the files of a run."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ KillAt = Callable[..., None]
 
 
 def _memorable() -> list[dict[str, object]]:
-    """The same three conversations for training and for validation: topic and context decide what is said."""
+    """The same three conversations for training and for validation: topic and context determine the response."""
     scripts = [("hello", "who are you", "a cat", "bye"), ("rain again", "no sun", "so cold"), ("dogs", "i like dogs")]
     spoken = [[{"speaker": "AB"[i % 2], "text": text} for i, text in enumerate(script)] for script in scripts]
     return [
-        {"topic": f"T{number}", "utterances": said, "split": split}
+        {"topic": f"T{number}", "utterances": utterances, "split": split}
         for split in ("train", "valid", "test")
-        for number, said in enumerate(spoken)
+        for number, utterances in enumerate(spoken)
     ]
 
 
@@ -63,7 +63,7 @@ def test_a_tiny_set_is_memorised(raw_fit: Fit, bow: str) -> None:
     assert reply[0].text.lower().rstrip(".") == "a cat"
 
 
-def test_a_decoder_without_z_is_fitted_by_the_same_loop(fit: Fit) -> None:
+def test_a_decoder_without_z_can_be_fitted(fit: Fit) -> None:
     model = ("--model.latent-size", 0, "--bow")
     done = fit(*model, "--beta.kind", "constant")
     assert done.status == 0
@@ -116,7 +116,7 @@ def test_early_stopping_never_rescales_the_schedule(fit: Fit, whole_run: Path) -
     assert (progress.step, progress.total_steps, progress.finished) == (6, 12, True)
 
 
-def test_the_best_checkpoint_is_that_of_the_best_validation(fit: Fit, whole_run: Path) -> None:
+def test_the_best_checkpoint_has_the_best_validation(fit: Fit, whole_run: Path) -> None:
     records = metrics(whole_run, "valid")
     assert [record["step"] for record in records] == [3, 6, 9, 12]
     assert all(r["elbo"] == pytest.approx(-(r["reconstruction"] + r["kl"]), rel=1e-9) for r in records)
@@ -128,7 +128,7 @@ def test_the_best_checkpoint_is_that_of_the_best_validation(fit: Fit, whole_run:
     assert "mine" in kept.config.provenance.data
 
 
-def test_nothing_left_behind_names_the_users_folders(whole_run: Path, corpus_file: Path) -> None:
+def test_no_output_contains_the_users_folders(whole_run: Path, corpus_file: Path) -> None:
     folder = str(corpus_file.parent)
     for part in ("README.md", "config.json", "metrics.json"):
         assert folder not in (whole_run / "best" / part).read_text(), part
@@ -154,7 +154,7 @@ def test_durations_in_epochs(fit: Fit) -> None:
     assert load_progress(Path("run")).total_steps == 2 * math.ceil(windows / 7)
 
 
-def test_word_vectors_are_where_training_starts(fit: Fit, kill_at: KillAt) -> None:
+def test_training_starts_from_word_vectors(fit: Fit, kill_at: KillAt) -> None:
     rows = {"cats": [0.5 + i for i in range(8)], "rain": [-1.0] * 8, "unseen": [9.0] * 8}
     text = "".join(f"{word} {' '.join(map(str, values))}\n" for word, values in rows.items())
     Path("vectors.txt").write_text(text)
@@ -181,7 +181,7 @@ def test_vectors_of_another_width_are_refused_with_both_numbers(fit: Fit) -> Non
     assert not Path("run").exists()
 
 
-def test_fine_tuning_keeps_what_is_known_and_adds_topics(
+def test_fine_tuning_keeps_the_vocabulary_and_adds_topics(
     raw_fit: Fit, config_file: Path, whole_run: Path, kill_at: KillAt
 ) -> None:
     base = whole_run / "best"
@@ -203,7 +203,7 @@ def test_fine_tuning_keeps_what_is_known_and_adds_topics(
     assert raw_fit("--data", more, *common, "--recipe", "small", "--out", "run", "--resume").status == 0
 
 
-def test_a_fine_tuned_model_carries_the_licence_of_what_it_started_from(fit: Fit, whole_run: Path) -> None:
+def test_a_fine_tuned_model_keeps_the_licence_of_its_checkpoint(fit: Fit, whole_run: Path) -> None:
     base = Checkpoint.load(whole_run / "best")
     provenance = base.config.provenance.model_copy(update={"data": "Phone calls", "licence": "CC BY-NC-SA 3.0"})
     dataclasses.replace(base, config=base.config.model_copy(update={"provenance": provenance})).save(Path("base"))
@@ -229,7 +229,7 @@ def test_a_fine_tuned_model_carries_the_licence_of_what_it_started_from(fit: Fit
         ([None, f"MIT and {OWN_LICENCE}"], f"MIT and {OWN_LICENCE}"),
     ],
 )
-def test_no_source_of_the_weights_loses_its_licence(licences: list[str | None], joint: str | None) -> None:
+def test_the_joint_licence_has_every_sources_licence(licences: list[str | None], joint: str | None) -> None:
     assert joint_licence(licences) == joint
 
 
@@ -242,19 +242,19 @@ def test_no_source_of_the_weights_loses_its_licence(licences: list[str | None], 
         (("--vectors", "v.txt"), "train.vectors: the checkpoint of --init has its own embeddings, but 'v.txt'"),
     ],
 )
-def test_what_the_checkpoint_decides_cannot_be_asked_for(
+def test_options_that_contradict_the_checkpoint_are_refused(
     fit: Fit, whole_run: Path, options: tuple[object, ...], complaint: str
 ) -> None:
     assert fit("--init", whole_run / "best", "--out", "run", *options).complaint.startswith(complaint)
 
 
-def test_vectors_of_a_recipe_give_way_to_a_checkpoint(fit: Fit, whole_run: Path) -> None:
+def test_a_checkpoint_overrides_the_vectors_of_a_recipe(fit: Fit, whole_run: Path) -> None:
     assert fit("--init", whole_run / "best", "--recipe", "glove100", "--out", "run").status == 0
     assert json.loads(Path("run/config.json").read_text())["train"]["vectors"] is None
 
 
 @pytest.mark.parametrize("part", ["config.json", "model.safetensors", "tokenizer.model"])
-def test_a_broken_checkpoint_to_start_from_is_refused_by_path(fit: Fit, whole_run: Path, part: str) -> None:
+def test_a_broken_checkpoint_for_init_is_refused_with_its_path(fit: Fit, whole_run: Path, part: str) -> None:
     shutil.copytree(whole_run / "best", "base")
     content = (Path("base") / part).read_bytes()
     (Path("base") / part).write_bytes(content[: len(content) // 2])
@@ -271,7 +271,7 @@ def test_unknown_topics_and_profiles_are_trained(fit: Fit) -> None:
     assert not torch.equal(never, half)
 
 
-def test_tensorboard_files_hold_each_step_once(fit: Fit, at_step: Callable[..., None]) -> None:
+def test_tensorboard_files_have_each_step_once(fit: Fit, at_step: Callable[..., None]) -> None:
     at_step(5, lambda: os.kill(os.getpid(), signal.SIGTERM))
     assert fit("--out", "run").status == 143
     assert fit("--out", "run", "--resume").status == 0
@@ -287,7 +287,7 @@ def test_tensorboard_files_hold_each_step_once(fit: Fit, at_step: Callable[..., 
     assert losses == [(r["step"], pytest.approx(r["loss"], rel=1e-6)) for r in metrics(Path("run"), "train")]
 
 
-def test_progress_is_plain_lines_where_there_is_no_terminal(fit: Fit) -> None:
+def test_progress_without_a_terminal_is_plain_lines(fit: Fit) -> None:
     out = fit("--out", "run").out
     assert "\r" not in out
     assert "\x1b" not in out

@@ -1,4 +1,4 @@
-"""The parts of the loop, each by itself."""
+"""The parts of the loop, tested separately."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_the_gradient_is_clipped_to_its_norm(tiny_model: CVAE, encoded: EncodedC
         torch.testing.assert_close(one / 4, other, rtol=1e-4, atol=1e-7)
 
 
-def test_an_update_in_parts_is_that_of_the_whole_batch(tiny_model: CVAE, encoded: EncodedCorpus) -> None:
+def test_an_update_in_parts_equals_one_with_the_whole_batch(tiny_model: CVAE, encoded: EncodedCorpus) -> None:
     whole, gradients = None, list[Tensor]()
     optimiser = GuardedAdam(tiny_model.parameters(), lr=0.0)
     for parts in (1, 2, 5, 7, 90):  # more parts than the 7 windows too
@@ -77,7 +77,7 @@ def test_an_update_in_parts_is_that_of_the_whole_batch(tiny_model: CVAE, encoded
             torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
 
 
-def test_from_an_update_that_is_not_finite_on_nothing_changes(tiny_model: CVAE, encoded: EncodedCorpus) -> None:
+def test_nothing_changes_after_an_update_that_is_not_finite(tiny_model: CVAE, encoded: EncodedCorpus) -> None:
     optimiser = GuardedAdam(tiny_model.parameters(), lr=0.1)
     _update(tiny_model, optimiser, encoded)
     bias = tiny_model.decoder.output.bias
@@ -103,7 +103,7 @@ def _place(tensor: Tensor) -> int:
 
 
 class _NothingReadBack(TorchDispatchMode):
-    """Refuses to look at the values of given tensors and of all that is computed from them.
+    """Forbids reading the values of given tensors and of all tensors computed from them.
 
     On a GPU these are on the device, and lengths, which are on the host, may be looked at; here all are on the CPU.
     """
@@ -136,7 +136,7 @@ def _on_device(model: CVAE, optimiser: GuardedAdam, batch: Batch) -> Iterator[Te
         yield from (tensor for name, tensor in tensors if tensor is not None and not name.endswith("lengths"))
 
 
-def test_nothing_is_read_back_in_an_update(tiny_model: CVAE, encoded: EncodedCorpus) -> None:
+def test_an_update_reads_nothing_from_the_device(tiny_model: CVAE, encoded: EncodedCorpus) -> None:
     optimiser = GuardedAdam(tiny_model.parameters(), lr=0.1)
     config = TrainConfig(batch_size=5, accumulation=2, word_dropout=0.3)
     first, second = islice(DialogBatches(encoded, config, tiny_model.config).from_step(0), 2)
@@ -150,7 +150,7 @@ def test_nothing_is_read_back_in_an_update(tiny_model: CVAE, encoded: EncodedCor
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("accumulation", [1, 2])
-def test_a_gpu_is_never_waited_for_in_an_update(tiny_model: CVAE, encoded: EncodedCorpus, accumulation: int) -> None:
+def test_an_update_never_waits_for_the_gpu(tiny_model: CVAE, encoded: EncodedCorpus, accumulation: int) -> None:
     model = tiny_model.to("cuda")
     optimiser = GuardedAdam(model.parameters(), lr=0.1)
     config = TrainConfig(batch_size=5, accumulation=accumulation)
@@ -209,7 +209,7 @@ def test_noise_is_standard_normal_and_a_function_of_seed_and_step() -> None:
         assert not torch.equal(drawn, noise(seed, step, (500, 40)))
 
 
-def test_a_state_comes_back_bit_for_bit(tiny_model: CVAE, encoded: EncodedCorpus, tmp_path: Path) -> None:
+def test_a_saved_state_loads_bit_for_bit(tiny_model: CVAE, encoded: EncodedCorpus, tmp_path: Path) -> None:
     optimiser = GuardedAdam(tiny_model.parameters(), lr=0.01)
     for _ in range(3):
         _update(tiny_model, optimiser, encoded)
@@ -228,11 +228,11 @@ def test_a_state_comes_back_bit_for_bit(tiny_model: CVAE, encoded: EncodedCorpus
 
 
 @pytest.mark.parametrize("name", ["tpu", "meta", "cuda:99", "cuda:x", "", "cpu:zero"])
-def test_devices_that_are_not_there_are_refused_by_name(name: str) -> None:
+def test_missing_devices_are_refused_with_their_name(name: str) -> None:
     with pytest.raises(ConfigError, match=r"^device: "):
         device_of(name)
 
 
-def test_the_cpu_is_always_there() -> None:
+def test_the_cpu_is_always_available() -> None:
     assert device_of("cpu").type == "cpu"
     assert device_of("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,4 +1,4 @@
-"""Keeping freed memory: whether the system is asked less, seen from outside of the process."""
+"""Keeping freed memory: whether a process has fewer page faults, measured from outside."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def faults(how: str) -> int:
     return int(done.stdout)
 
 
-def test_freed_memory_is_used_again() -> None:
+def test_freed_memory_is_reused() -> None:
     assert faults("keep") * 10 < faults("leave")
 
 
-def test_other_systems_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_systems_are_not_changed(monkeypatch: pytest.MonkeyPatch) -> None:
     from training import memory
 
     monkeypatch.setattr(sys, "platform", "darwin")

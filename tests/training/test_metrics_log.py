@@ -1,4 +1,4 @@
-"""What a run says: records, warnings and the progress bar."""
+"""The log of a run: records, warnings and the progress bar."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_records_are_means_since_the_last_one(tmp_path: Path) -> None:
     ]
 
 
-def test_speed_is_recorded_apart_from_the_metrics(tmp_path: Path) -> None:
+def test_speed_is_recorded_separately_from_the_metrics(tmp_path: Path) -> None:
     with MetricsLog(tmp_path, _progress(), _config(log_every=4)) as log:
         _train(log, 1, 2)
         log.paced(2, 1.0, 0.25)
@@ -82,7 +82,7 @@ def test_records_after_the_state_are_dropped(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("line", ["{}", "[]", "null", '{"kind": "train"}', '{"kind": "x", "step": 1}', "{half", '"'])
-def test_a_broken_record_is_named_by_line(tmp_path: Path, line: str) -> None:
+def test_a_broken_record_is_reported_with_its_line(tmp_path: Path, line: str) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_text(f'{{"kind": "train", "step": 1}}\n{line}\n')
     with pytest.raises(DataError, match=r"metrics\.jsonl, line 2: not a record of metrics"):
@@ -109,7 +109,7 @@ def test_a_half_written_record_at_the_end_is_left_out(tmp_path: Path) -> None:
         (HEALTHY, 1.0, 1.0, False),
     ],
 )
-def test_collapse_is_warned_of_with_advice(
+def test_a_collapse_gives_a_warning_with_advice(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], report: ElboReport, beta: float, full_beta: float, warned: bool
 ) -> None:
     with MetricsLog(tmp_path, _progress(), _config(stop=full_beta)) as log:
@@ -144,11 +144,11 @@ def test_a_model_without_z_does_not_collapse() -> None:
         (_config().model_copy(update={"model": ModelConfig(bow=True)}), ["more --beta.cycles"]),
     ],
 )
-def test_advice_is_what_the_run_does_not_do_yet(config: FitConfig, expected: list[str]) -> None:
+def test_advice_lists_only_unused_remedies(config: FitConfig, expected: list[str]) -> None:
     assert remedies(config) == [*expected, "a smaller --beta.stop"]
 
 
-def test_a_collapse_that_comes_back_is_warned_of_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_second_collapse_gives_a_second_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with MetricsLog(tmp_path, _progress(), _config()) as log:
         for step, report in enumerate((COLLAPSED, HEALTHY, COLLAPSED), start=1):
             _train(log, step, step)
@@ -156,7 +156,7 @@ def test_a_collapse_that_comes_back_is_warned_of_again(tmp_path: Path, capsys: p
     assert capsys.readouterr().out.count("warning: ") == 2
 
 
-def test_figures_that_are_not_finite_are_null_and_a_gap_in_the_curves(tmp_path: Path) -> None:
+def test_figures_that_are_not_finite_become_null_and_gaps_in_the_curves(tmp_path: Path) -> None:
     with MetricsLog(tmp_path, _progress(), _config()) as log:
         _train(log, 1, 1)
         log.validated(1, HEALTHY._replace(rec_perplexity=math.inf, kl=math.nan), True)
@@ -167,7 +167,7 @@ def test_figures_that_are_not_finite_are_null_and_a_gap_in_the_curves(tmp_path: 
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG\r\n")
 
 
-def test_a_terminal_gets_a_bar_with_terms_and_beta(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_terminal_shows_a_bar_with_terms_and_beta(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = io.StringIO()
     monkeypatch.setattr(terminal, "isatty", lambda: True)
     monkeypatch.setattr(sys, "stdout", terminal)

@@ -1,4 +1,4 @@
-"""Prefetched items are the source's, waiting is measured, and no thread is left behind."""
+"""Prefetching: the items, the measured waiting, and the end of the thread."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _threads() -> list[threading.Thread]:
 
 
 @pytest.mark.parametrize("depth", [0, 1, 3, 50])
-def test_the_items_are_those_of_the_source_in_order(depth: int) -> None:
+def test_items_equal_the_sources_in_order(depth: int) -> None:
     made: list[int] = []
     with Prefetcher(_numbers(made), depth) as items:
         assert list(items) == list(range(20))
@@ -36,7 +36,7 @@ def test_the_items_are_those_of_the_source_in_order(depth: int) -> None:
 
 
 @pytest.mark.parametrize("depth", [0, 1, 3])
-def test_an_exception_comes_where_its_item_would(depth: int) -> None:
+def test_an_exception_is_raised_at_its_items_place(depth: int) -> None:
     with Prefetcher(_numbers([], fail_at=4), depth) as items:
         assert [next(items) for _ in range(4)] == [0, 1, 2, 3]
         with pytest.raises(OSError, match="no more"):
@@ -69,7 +69,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def test_without_a_thread_the_making_of_an_item_counts_as_waiting(clock: Clock) -> None:
+def test_without_a_thread_making_an_item_counts_as_waiting(clock: Clock) -> None:
     def slow() -> Iterator[int]:
         for number in range(3):
             clock.seconds += 10
@@ -81,7 +81,7 @@ def test_without_a_thread_the_making_of_an_item_counts_as_waiting(clock: Clock) 
 
 
 def _gated(clock: Clock, start: threading.Semaphore, made: threading.Semaphore) -> Iterator[int]:
-    """Makes an item each time that `start` is released, which takes ten seconds of the clock."""
+    """Makes an item each time `start` is released, which takes ten seconds on the clock."""
     for number in range(3):
         assert start.acquire(timeout=SAFETY_S)
         clock.seconds += 10
@@ -89,7 +89,7 @@ def _gated(clock: Clock, start: threading.Semaphore, made: threading.Semaphore) 
         yield number
 
 
-def test_items_made_before_they_are_needed_cost_no_waiting(clock: Clock) -> None:
+def test_items_made_in_advance_cost_no_waiting(clock: Clock) -> None:
     start, made = threading.Semaphore(0), threading.Semaphore(0)
     with Prefetcher(_gated(clock, start, made), 1) as items:
         for number in range(3):
@@ -105,7 +105,7 @@ def test_waiting_for_an_item_that_is_not_ready_is_measured(clock: Clock, monkeyp
         reads = 0
 
         def read() -> float:
-            """The clock, whose every other reading, at the beginning of `next`, lets the source make an item."""
+            """The clock. Every second reading, at the start of `next`, lets the source make an item."""
             nonlocal reads
             reads += 1
             seconds = clock()

@@ -1,4 +1,4 @@
-"""Semi-amortized training of both models: the gradient of a whole update, and what it must not depend on."""
+"""Semi-amortized training of both models: the gradient of a whole update, and its independence of batch division."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ Made = Callable[..., tuple[LatentModel, Batch, TrainConfig]]
 
 @pytest.fixture
 def known(tokenizer: Tokenizer) -> Tokenizer:
-    """That of the conversations."""
+    """The corpus of the conversations."""
     return tokenizer
 
 
 @pytest.fixture(params=["dialog", "remedied", "sentences"])
 def made(request: pytest.FixtureRequest, known: Tokenizer, tiny_config: ModelConfig, encoded: EncodedCorpus) -> Made:
-    """A model, its first batch, and the configuration that made it."""
+    """A model, its first batch and its configuration."""
     tokenizer = Tokenizer.train(TEXTS, TokenizerConfig(mode="space", vocab_size=16))
     corpus = encode_corpus([sentence(str(i), text) for i, text in enumerate(TEXTS)], tokenizer, (), 16)
 
@@ -90,7 +90,7 @@ def test_an_update_follows_the_gradient_through_the_refinement(made: Made, gradi
     assert (ends[0] - ends[1]) / 2e-5 == pytest.approx(slope, rel=2e-5)
 
 
-def test_the_refinement_is_seen_in_the_terms_and_has_noise_of_its_own(made: Made) -> None:
+def test_the_refinement_changes_the_terms_and_has_its_own_noise(made: Made) -> None:
     model, batch, config = made(svi=STEPS | {"noise": "fresh"})
     plain_batch = made()[1]
     (part,), (plain,), (extras,) = batch.parts, plain_batch.parts, batch.extras
@@ -114,7 +114,7 @@ def test_an_update_does_not_depend_on_how_its_batch_is_divided(made: Made) -> No
     torch.testing.assert_close(figures[0], figures[1], rtol=1e-4, atol=1e-5)
 
 
-def test_the_evaluation_refines_too_and_gains_by_it(encoded: EncodedCorpus, tiny_model: CVAE) -> None:
+def test_the_evaluation_refines_too_and_improves_by_it(encoded: EncodedCorpus, tiny_model: CVAE) -> None:
     config = TrainConfig(svi={"steps": 6, "rate": 0.2, "noise": "fresh"}).svi
     plain = evaluate_elbo(tiny_model, encoded, seed=1)
     refined = evaluate_elbo(tiny_model, encoded, seed=1, svi=config)
@@ -127,8 +127,8 @@ def test_the_evaluation_refines_too_and_gains_by_it(encoded: EncodedCorpus, tiny
 
 
 @pytest.mark.parametrize(("bits", "within"), [(0.0, "total"), (6.0, "total"), (0.4, "dimension")])
-def test_what_is_refined_is_where_descent_leads(made: Made, bits: float, within: str) -> None:
-    """One step by hand, on the model's own terms, free bits among them."""
+def test_the_refined_posterior_equals_gradient_descent_by_hand(made: Made, bits: float, within: str) -> None:
+    """One step by hand, on the model's own terms, with free bits."""
     fields = {"free_bits": bits, "free_bits_in": within}
     model, batch, config = made(svi={"steps": 1, "rate": 0.5, "clip_norm": None}, **fields)
     (part,), (extras,) = batch.parts, batch.extras
@@ -151,7 +151,7 @@ def test_what_is_refined_is_where_descent_leads(made: Made, bits: float, within:
     torch.testing.assert_close(found if found.dim() == 1 else found.sum(-1), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_a_refined_run_goes_on_bit_for_bit(fit: Fit, kill_at: Callable[..., None]) -> None:
+def test_a_refined_run_resumes_bit_for_bit(fit: Fit, kill_at: Callable[..., None]) -> None:
     options = ("--train.svi.steps", 2, "--train.svi.gradient", "finite_differences")
     assert fit("--out", "whole", *options).status == 0
     kill_at(6, "--out", "run", *options)
@@ -161,10 +161,8 @@ def test_a_refined_run_goes_on_bit_for_bit(fit: Fit, kill_at: Callable[..., None
 
 @pytest.mark.filterwarnings("ignore:TF32 acceleration")  # what PyTorch says when oneDNN is switched off
 @pytest.mark.parametrize("gradient", ["exact", "finite_differences"])
-def test_an_update_takes_the_products_that_it_must_and_no_others(
-    gradient: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Every product that is taken, counted, against the least number by the formula."""
+def test_an_update_computes_only_the_necessary_products(gradient: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The number of computed products equals the smallest number by the formula."""
     monkeypatch.setattr(matmul, "_onednn", lambda _: None)  # its products would not be counted
     monkeypatch.setattr(matmul, "ROWS", 1)  # nothing is padded
     monkeypatch.setattr(matmul, "STEP", 1)

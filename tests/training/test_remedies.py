@@ -1,4 +1,4 @@
-"""Each remedy against posterior collapse, against the equation that defines it."""
+"""Each remedy against posterior collapse, compared with its equation."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_free_bits_are_the_maximum_by_example_or_by_dimension() -> None:
     assert gradient.tolist() == [[1, 1], [0, 0], [1, 1]]
 
 
-def test_free_bits_stand_in_the_loss_and_the_kl_itself_in_the_records() -> None:
+def test_free_bits_change_the_loss_and_records_have_the_kl_itself() -> None:
     nothing = torch.zeros(2)
     terms = ElboTerms(torch.tensor([10.0, 20.0]), torch.tensor([1.0, 4.0]), None, nothing)
     objective = weighted(terms, 0.5, 1.0, 2, 2.0)
@@ -124,7 +124,7 @@ def test_dropout_does_not_depend_on_how_a_batch_is_divided(tiny_model: CVAE, enc
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
-def test_a_run_with_remedies_goes_on_bit_for_bit(fit: Fit, kill_at: Callable[..., None], corpus_file: Path) -> None:
+def test_a_run_with_remedies_resumes_bit_for_bit(fit: Fit, kill_at: Callable[..., None], corpus_file: Path) -> None:
     options = ("--train.dropout", 0.3, "--train.free-bits", 0.2, "--train.free-bits-in", "dimension")
     options += ("--model.skip", "--model.posterior-norm", 0.5, "--bow")
     assert fit("--out", "whole", *options).status == 0
@@ -132,11 +132,11 @@ def test_a_run_with_remedies_goes_on_bit_for_bit(fit: Fit, kill_at: Callable[...
     assert fit("--out", "run", "--resume").status == 0
     assert_same_run(Path("run"), Path("whole"))
     talk = Conversation("c", (Utterance("A", "you and me"), Utterance("B", "cats now")))
-    said = [
+    replies = [
         dialog_cvae.load("run/best", engine=engine).respond(talk, respond_as="A", n=3, seed=1)
         for engine in ("onnx", "torch")
     ]
-    assert [reply.text for reply in said[0]] == [reply.text for reply in said[1]]
+    assert [reply.text for reply in replies[0]] == [reply.text for reply in replies[1]]
     asked = ["run/best", "--data", str(corpus_file), "--samples", "2", "--max-tokens", "6", "--out", "scores"]
     assert dialog.main(asked) == 0
     scores = json.loads(Path("scores/metrics.json").read_text())
@@ -167,7 +167,7 @@ def test_a_remedy_out_of_its_range_is_refused(fit: Fit, option: str, value: floa
     assert fit("--out", "run", option, value).complaint.startswith(complaint)
 
 
-def test_an_autoencoder_comes_first_then_the_decoder_starts_anew_and_beta_rises() -> None:
+def test_an_autoencoder_comes_first_then_the_decoder_restarts_and_beta_rises() -> None:
     config, schedule = TrainConfig(autoencoder_share=0.3), BetaSchedule(kind="monotonic", ratio=0.5)
     found = [phase(config, schedule, step, 20) for step in range(1, 21)]
     assert found[:6] == [Phase(0.0, samples=False)] * 6
@@ -185,7 +185,7 @@ def test_the_decoder_lags_behind_for_its_share_of_the_run() -> None:
 
 
 @pytest.mark.parametrize("trained", ["inference", "generation"])
-def test_an_update_of_some_weights_leaves_the_others_and_their_moments(
+def test_a_partial_update_does_not_change_other_weights_and_moments(
     tiny_model: CVAE, encoded: EncodedCorpus, trained: Trained
 ) -> None:
     batch, config = _batch(encoded, tiny_model)
@@ -200,7 +200,7 @@ def test_an_update_of_some_weights_leaves_the_others_and_their_moments(
     assert moved == changed
 
 
-def test_the_controller_is_the_equation_and_stays_within_its_limits() -> None:
+def test_the_controller_follows_its_equation_and_stays_within_its_limits() -> None:
     config = TrainConfig(kl_target=3.0, control_p=0.5, control_i=0.1)
     first = Control().after(5.0, config, 1.0)  # e = -2: I = 0.2, P = 0.5 / (1 + exp(-2))
     assert first == pytest.approx((0.2, 0.2 + 0.5 / (1 + math.exp(-2))))
@@ -229,7 +229,7 @@ def test_the_controller_brings_the_kl_of_a_plant_to_its_target() -> None:
     assert kl == pytest.approx(4.0, abs=0.05)
 
 
-def test_a_restarted_decoder_is_fresh_and_the_rest_as_it_was(tiny_model: CVAE) -> None:
+def test_a_restarted_decoder_is_new_and_the_rest_is_unchanged(tiny_model: CVAE) -> None:
     optimiser = GuardedAdam(tiny_model.parameters(), lr=0.1)
     sum(parameter.square().sum() for parameter in tiny_model.parameters()).backward()  # type: ignore[union-attr]
     optimiser.step()
@@ -257,7 +257,7 @@ def test_a_restarted_decoder_is_fresh_and_the_rest_as_it_was(tiny_model: CVAE) -
     ids=str,
 )
 @pytest.mark.parametrize("recipe", [(), ("--recipe", "toy", "--data", "toy", "--train.keep-posteriors", 4)], ids=str)
-def test_a_run_whose_course_is_changed_goes_on_bit_for_bit(
+def test_a_run_with_phases_resumes_bit_for_bit(
     fit: Fit, kill_at: Callable[..., None], options: tuple[object, ...], recipe: tuple[object, ...]
 ) -> None:
     assert fit(*recipe, *options, "--out", "whole").status == 0
@@ -269,7 +269,7 @@ def test_a_run_whose_course_is_changed_goes_on_bit_for_bit(
         assert len(Path("run/latents.jsonl").read_text().splitlines()) == 4
 
 
-def test_an_autoencoder_has_no_noise_and_is_judged_by_its_reconstruction(fit: Fit) -> None:
+def test_an_autoencoder_has_no_noise_and_is_scored_by_its_reconstruction(fit: Fit) -> None:
     options = ("--train.autoencoder-share", 1.0, "--out", "run")
     assert fit(*options).status == 0
     assert {record["beta"] for record in metrics(Path("run"), "train")} == {0.0}

@@ -1,9 +1,7 @@
-"""A run that was killed or interrupted goes on exactly as if nothing had happened; what does not fit is refused."""
+"""A killed or interrupted run resumes exactly; options or conversations that differ from the run's are an error."""
 
 from __future__ import annotations
 
-import errno
-import json
 import os
 import shutil
 import signal
@@ -13,20 +11,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 
-from tests.training.tiny_runs import Fit, assert_same_run, conversation, metrics, state, write_corpus
+from tests.training.tiny_runs import Fit, assert_same_run, conversation, metrics, write_corpus
 from training import loop
-from training import update as training_update
-from training.objectives import Objective, weighted
-from training.state import STATE_FILE, load_progress
+from training.state import load_progress
 
 AtStep = Callable[[int, Callable[[], object]], None]
 KillAt = Callable[..., None]
 
 
 @pytest.mark.parametrize(("step", "saved"), [(1, 0), (4, 0), (6, 4), (9, 8), (12, 8)])
-def test_killed_run_loses_the_steps_since_the_last_save_and_nothing_else(
+def test_a_killed_run_loses_only_the_steps_since_the_last_save(
     fit: Fit, kill_at: KillAt, whole_run: Path, step: int, saved: int
 ) -> None:
     kill_at(step, "--out", "run")
@@ -36,21 +31,21 @@ def test_killed_run_loses_the_steps_since_the_last_save_and_nothing_else(
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_interrupted_run_saves_and_says_how_to_go_on(
+def test_an_interrupted_run_saves_and_prints_how_to_continue(
     fit: Fit, at_step: AtStep, whole_run: Path, number: signal.Signals, status: int
 ) -> None:
     before = signal.getsignal(number)
     at_step(6, lambda: os.kill(os.getpid(), number))
     stopped = fit("--out", "my run")
     assert stopped.status == status
-    assert stopped.out.endswith("stopped after step 6; go on with: python -m training.fit --out 'my run' --resume\n")
+    assert stopped.out.endswith("stopped after step 6; continue with: python -m training.fit --out 'my run' --resume\n")
     assert load_progress(Path("my run")).step == 6
     assert signal.getsignal(number) is before
     assert fit("--out", "my run", "--resume").status == 0
     assert_same_run(Path("my run"), whole_run)
 
 
-def test_records_go_on_in_the_middle_of_their_mean(fit: Fit, at_step: AtStep) -> None:
+def test_records_continue_in_the_middle_of_a_mean(fit: Fit, at_step: AtStep) -> None:
     often = ("--train.log-every", 5, "--train.save-every", 1000)
     assert fit("--out", "whole", *often).status == 0
     for step in (2, 3, 9):
@@ -61,7 +56,7 @@ def test_records_go_on_in_the_middle_of_their_mean(fit: Fit, at_step: AtStep) ->
     assert_same_run(Path("parts"), Path("whole"))
 
 
-def test_second_interrupt_stops_at_once_without_a_traceback(fit: Fit, at_step: AtStep) -> None:
+def test_a_second_interrupt_stops_at_once_without_a_traceback(fit: Fit, at_step: AtStep) -> None:
     def twice() -> None:
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
@@ -72,7 +67,7 @@ def test_second_interrupt_stops_at_once_without_a_traceback(fit: Fit, at_step: A
     assert load_progress(Path("run")).step == 4
 
 
-def test_real_kill_9_of_a_real_process(fit: Fit, corpus_file: Path, config_file: Path, whole_run: Path) -> None:
+def test_kill_9_of_a_real_process(fit: Fit, corpus_file: Path, config_file: Path, whole_run: Path) -> None:
     script = (
         "import os, signal, sys; from training import fit; from training.metrics_log import MetricsLog; "
         "trained = MetricsLog.trained; "
@@ -114,7 +109,7 @@ def test_resuming_a_finished_run_changes_nothing(fit: Fit, early: bool) -> None:
         ("--tokenizer.mode", "unigram", "--threads", 1, "--device", "cpu"),
     ],
 )
-def test_the_first_command_again_with_resume_goes_on(fit: Fit, kill_at: KillAt, options: tuple[object, ...]) -> None:
+def test_the_first_command_with_resume_continues(fit: Fit, kill_at: KillAt, options: tuple[object, ...]) -> None:
     assert fit(*options, "--out", "whole").status == 0
     kill_at(5, *options)
     (out,) = Path("runs").iterdir()  # named by data, model, schedule and seed
@@ -136,7 +131,7 @@ def test_auto_corpus_is_decided_once(
     assert raw_fit(*options, "--resume", "--max-steps", 12).status == 0
 
 
-def test_fields_without_influence_may_change(fit: Fit, at_step: AtStep, whole_run: Path) -> None:
+def test_fields_that_do_not_affect_the_result_may_change(fit: Fit, at_step: AtStep, whole_run: Path) -> None:
     at_step(11, lambda: os.kill(os.getpid(), signal.SIGINT))
     assert fit("--out", "run").status == 130
     free = (
@@ -172,7 +167,7 @@ def test_fields_without_influence_may_change(fit: Fit, at_step: AtStep, whole_ru
         (("--recipe", "small"), "tokenizer.vocab_size", "10000", "5000"),
     ],
 )
-def test_fields_that_decide_the_result_may_not_change(
+def test_fields_that_affect_the_result_may_not_change(
     fit: Fit, whole_run: Path, options: tuple[object, ...], field: str, old: str, new: str
 ) -> None:
     complaint = fit("--out", whole_run, "--resume", *options).complaint
@@ -180,7 +175,7 @@ def test_fields_that_decide_the_result_may_not_change(
     assert f"{old}, but {new} was asked for; a resumed run keeps it" in complaint
 
 
-def test_a_file_may_move_but_not_be_another(
+def test_a_file_may_move_but_not_change(
     raw_fit: Fit, kill_at: KillAt, corpus_file: Path, config_file: Path, whole_run: Path
 ) -> None:
     kill_at(6, "--out", "run")
@@ -213,176 +208,22 @@ def test_changed_conversations_are_refused(raw_fit: Fit, config_file: Path, chan
     assert complaint == "run: the conversations are not those that this run was started on"
 
 
-def test_a_run_started_without_a_checkpoint_does_not_take_one_later(fit: Fit, whole_run: Path) -> None:
+def test_a_run_started_without_init_is_not_resumed_with_init(fit: Fit, whole_run: Path) -> None:
     best = whole_run / "best"
     complaint = fit("--out", whole_run, "--resume", "--init", best).complaint
-    assert complaint.startswith(f"resume, init: the run in {whole_run} was started without --init, but goes on with")
+    assert complaint.startswith(f"resume, init: the run in {whole_run} was started without --init, but --init")
     assert fit("--out", "none", "--resume", "--init", best).complaint.startswith("none: no saved run there to resume")
     assert fit("--out", "tuned", "--init", best).status == 0
     assert fit("--out", "tuned", "--init", best, "--resume").status == 0
 
 
-def test_a_folder_that_holds_a_run_is_not_started_in(fit: Fit, whole_run: Path) -> None:
+def test_no_new_run_starts_in_a_folder_with_a_run(fit: Fit, whole_run: Path) -> None:
     before = {path: path.read_bytes() for path in whole_run.rglob("*") if path.is_file()}
     complaint = fit("--out", whole_run).complaint
-    assert complaint == f"out: {whole_run} already holds a run; go on with it by --resume, or choose another --out"
+    assert complaint == f"out: {whole_run} already holds a run; continue it with --resume, or choose another --out"
     assert {path: path.read_bytes() for path in whole_run.rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.parametrize("name", ["run", "run/deep/er"])
 def test_a_folder_without_a_run_is_not_resumed(fit: Fit, name: str) -> None:
     assert fit("--out", name, "--resume").complaint.startswith(f"{name}: no saved run there to resume")
-
-
-def _truncate(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-def _flip(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[-40] ^= 0x10
-    path.write_bytes(content)
-
-
-def _empty(path: Path) -> None:
-    path.write_bytes(b"")
-
-
-def _noise(path: Path) -> None:
-    path.write_bytes(b"\xff\xfe{]" * 40)
-
-
-def _later(path: Path) -> None:
-    content = path.read_bytes()
-    assert content.count(b'\\"step\\": 12') == 1
-    path.write_bytes(content.replace(b'\\"step\\": 12', b'\\"step\\": 11'))
-
-
-@pytest.mark.parametrize(
-    ("part", "harm"),
-    [(STATE_FILE, harm) for harm in (_truncate, _flip, _empty, _noise, _later, Path.unlink)]
-    + [(name, harm) for name in ("topics.json", "tokenizer.model", "start.json") for harm in (_truncate, Path.unlink)]
-    + [("config.json", harm) for harm in (_truncate, _noise, Path.unlink)]
-    + [("metrics.jsonl", _noise_line := lambda path: path.write_bytes(b"{}\n" + path.read_bytes()))],
-)
-def test_harmed_parts_are_refused_by_path(
-    fit: Fit, whole_run: Path, part: str | Path, harm: Callable[[Path], object]
-) -> None:
-    shutil.copytree(whole_run, "run")
-    harm(Path("run") / part)
-    complaint = fit("--out", "run", "--resume").complaint
-    assert complaint.startswith("run")
-    assert str(part) in complaint
-
-
-def test_a_state_of_another_model_is_refused(fit: Fit, whole_run: Path) -> None:
-    shutil.copytree(whole_run, "run")
-    stored = json.loads(Path("run/config.json").read_text())
-    stored["model"]["context_size"] = 9
-    Path("run/config.json").write_text(json.dumps(stored))
-    complaint = fit("--out", "run", "--resume", "--model.context-size", 9).complaint
-    assert complaint.startswith(f"run/{STATE_FILE}: ")
-    assert "the model asks for" in complaint
-
-
-def test_a_state_of_another_seed_is_refused(fit: Fit, whole_run: Path) -> None:
-    shutil.copytree(whole_run, "run")
-    stored = json.loads(Path("run/config.json").read_text())
-    stored["train"]["seed"] = 9
-    Path("run/config.json").write_text(json.dumps(stored))
-    assert "seed 0, but 9" in fit("--out", "run", "--resume", "--seed", 9).complaint
-
-
-def test_half_a_line_of_metrics_is_dropped(fit: Fit, kill_at: KillAt, whole_run: Path) -> None:
-    kill_at(6, "--out", "run")
-    with Path("run/metrics.jsonl").open("a") as file:
-        file.write('{"kind": "train", "step": 7, "lo')
-    assert fit("--out", "run", "--resume").status == 0
-    assert_same_run(Path("run"), whole_run)
-
-
-def _not_finite_at(monkeypatch: pytest.MonkeyPatch, wanted: int) -> None:
-    calls = iter(range(1, 1000))
-
-    def poisoned(*args: object) -> Objective:
-        objective = weighted(*args)  # type: ignore[arg-type]
-        return objective._replace(loss=objective.loss * (float("nan") if next(calls) == wanted else 1.0))
-
-    monkeypatch.setattr(training_update, "weighted", poisoned)
-
-
-def test_a_loss_that_is_not_finite_stops_with_the_last_good_state(
-    fit: Fit, whole_run: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as patch:
-        _not_finite_at(patch, 7)
-        complaint = fit("--out", "run").complaint
-    assert complaint.startswith("step 7: loss or gradient is not finite (loss nan: reconstruction ")
-    assert "the state after step 6 is in run/state" in complaint
-    assert complaint.endswith("start again, or from --init run/best, with a lower learning rate")
-    assert load_progress(Path("run")).step == 6
-    assert all(bool(torch.isfinite(tensor).all()) for tensor in state(Path("run")).values())
-    assert fit("--out", "run", "--resume").status == 0
-    assert_same_run(Path("run"), whole_run)
-
-
-@pytest.mark.parametrize("often", [1, 5, 1000])
-def test_figures_may_be_read_later_without_changing_the_run(
-    fit: Fit, at_step: AtStep, whole_run: Path, monkeypatch: pytest.MonkeyPatch, often: int
-) -> None:
-    monkeypatch.setitem(loop.MAX_PENDING, "cpu", 1000)  # both as on a GPU
-    monkeypatch.setitem(loop.PREFETCHED_BATCHES, "cpu", 3)
-    log_every = ("--train.log-every", often, "--train.validate-every", 12, "--train.save-every", 100)
-    with monkeypatch.context() as patch:
-        _not_finite_at(patch, 7)
-        complaint = fit("--out", "run", *log_every).complaint
-    assert complaint.startswith("step 7: loss or gradient is not finite (loss nan: reconstruction ")
-    assert "the state after step 6 is in run/state" in complaint
-    assert load_progress(Path("run")).step == 6
-    at_step(10, lambda: os.kill(os.getpid(), signal.SIGINT))
-    assert fit("--out", "run", *log_every, "--resume").status in (0, 130)
-    assert fit("--out", "run", *log_every, "--resume").status == 0
-    ours, theirs = state(Path("run")), state(whole_run)
-    assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
-    assert [record["step"] for record in metrics(Path("run"), "train")][-1] == 12
-
-
-@pytest.mark.parametrize("peak", ["1e18", "1e30", "1e39"])
-def test_a_learning_rate_that_explodes_is_said_so_and_leaves_a_finite_state(fit: Fit, peak: str) -> None:
-    complaint = fit("--out", "run", "--learning-rate.peak", peak, "--train.validate-every", 12).complaint
-    assert "not finite" in complaint
-    step = load_progress(Path("run")).step
-    assert f"the state after step {step} is in run/state" in complaint
-    assert not Path("run/best").exists()
-    assert complaint.endswith("start again with a lower learning rate")
-    assert all(bool(torch.isfinite(tensor).all()) for tensor in state(Path("run")).values())
-
-
-def test_a_full_disk_is_one_line_and_the_run_can_go_on(
-    fit: Fit, whole_run: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as patch:
-
-        def full(_: int) -> None:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-        original = loop.save_state
-
-        def save(out: Path, *args: object) -> None:
-            patch.setattr(os, "fsync", full)
-            original(out, *args)  # type: ignore[arg-type]
-
-        patch.setattr(loop, "save_state", save)
-        complaint = fit("--out", "run").complaint
-    assert complaint.startswith(f"run/{STATE_FILE}: ")
-    assert os.strerror(errno.ENOSPC) in complaint
-    assert load_progress(Path("run")).step == 0
-    assert fit("--out", "run", "--resume").status == 0
-    assert_same_run(Path("run"), whole_run)
-
-
-@pytest.mark.parametrize("out", ["file", "file/below"])
-def test_an_impossible_folder_is_one_line(fit: Fit, out: str) -> None:
-    Path("file").write_text("mine")
-    assert fit("--out", out).complaint
-    assert Path("file").read_text() == "mine"

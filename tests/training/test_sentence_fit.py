@@ -1,4 +1,4 @@
-"""Fits of the VAE of sentences by the same loop: exact resume, remedies, every recipe."""
+"""Fits of the sentence VAE: exact resume, remedies, every recipe."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ REMEDIES = ("--train.dropout", 0.3, "--train.word-dropout", 0.3, "--train.free-b
 REMEDIES = (*REMEDIES, "--sentence.posterior-norm", 0.5, "--sentence.skip", "--train.batch-size", 3)
 
 
-def test_a_killed_run_goes_on_bit_for_bit(raw_fit: Fit, at_step: Callable[..., None]) -> None:
+def test_a_killed_run_resumes_bit_for_bit(raw_fit: Fit, at_step: Callable[..., None]) -> None:
     from tests.training.tiny_runs import Killed
 
     assert raw_fit(*TINY, *REMEDIES, "--out", "whole").status == 0
@@ -49,7 +49,7 @@ def test_parts_of_a_batch_make_the_same_update(raw_fit: Fit) -> None:
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
-def test_the_toy_learns_and_its_checkpoint_is_of_sentences(raw_fit: Fit) -> None:
+def test_the_toy_model_learns_and_its_checkpoint_is_a_sentence_vae(raw_fit: Fit) -> None:
     done = raw_fit(*TINY, "--max-steps", 60, "--learning-rate.peak", 0.02, "--out", "run")
     assert done.status == 0
     assert "serve it" not in done.out
@@ -82,7 +82,7 @@ def test_passes_count_batches_of_one_length(raw_fit: Fit, tmp_path: Path) -> Non
     assert load_progress(Path("run")).total_steps == 2 * (2 + 2 + 1)  # 4 of one word, 4 of two, 2 of three
 
 
-def test_a_weight_that_some_updates_left_alone_keeps_its_count(tmp_path: Path) -> None:
+def test_a_weight_that_some_updates_skipped_keeps_its_count(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = torch.nn.ModuleDict({"a": torch.nn.Linear(2, 1), "b": torch.nn.Linear(2, 1), "c": torch.nn.Linear(2, 1)})
     optimiser = GuardedAdam(model.parameters(), lr=0.1)
@@ -115,7 +115,7 @@ def test_every_recipe_can_be_chosen(name: str) -> None:
     assert RECIPES[name]().sizes.latent_size > 0
 
 
-def test_the_penn_treebank_recipe_is_the_released_codes() -> None:
+def test_the_penn_treebank_recipe_has_the_released_codes_values() -> None:
     from training.schedules import beta
 
     config = RECIPES["ptb"]()

@@ -1,12 +1,10 @@
-"""The corpus of a run: what the cache gives is what the text gives, and it is never out of date."""
+"""The corpus of a run: the cache gives the same as the text, and is never outdated."""
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import os
 import shutil
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -17,15 +15,14 @@ import pytest
 
 from dialog_cvae.config import DataConfig, TokenizerConfig
 from dialog_cvae.data.batches import EncodedCorpus, encode_corpus
-from dialog_cvae.data.cache import CACHE_VARIABLE, Cache
+from dialog_cvae.data.cache import Cache
 from dialog_cvae.data.code_digest import OURS, ROOT, code_digest
 from dialog_cvae.data.corpora import load_corpus
 from dialog_cvae.errors import DataError
 from dialog_cvae.text.tokenizer import Tokenizer
 from dialog_cvae.types import Corpus
-from tests.training.tiny_runs import Fit, assert_same_run, conversation, write_corpus
+from tests.training.tiny_runs import conversation, write_corpus
 from training import training_corpus
-from training.metrics_log import MetricsLog
 from training.training_corpus import SPLITS, Size, TrainingCorpus, fingerprint
 from training.vocabulary import Vocabulary
 
@@ -34,16 +31,16 @@ SMALL = TokenizerConfig(vocab_size=16)
 
 
 class Kept:
-    """Corpora over one cache folder, and what is said about them."""
+    """Corpora with one cache folder, and their log lines."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.said = folder, list[str]()
+        self.folder, self.lines = folder, list[str]()
 
     def corpus(self, config: DataConfig) -> TrainingCorpus:
-        return TrainingCorpus(config, Cache(self.folder, self.said.append), self.said.append)
+        return TrainingCorpus(config, Cache(self.folder, self.lines.append), self.lines.append)
 
     def all_of(self, config: DataConfig, tokenizer: TokenizerConfig = SMALL, limit: int = 6) -> tuple[Any, ...]:
-        """Everything that training needs; a line is said for each time that text is read."""
+        """All that training needs; each reading of the text logs a line."""
         corpus = self.corpus(config)
         vocabulary = Vocabulary(corpus.tokenizer(tokenizer), corpus.summary.topics)
         encoded = [corpus.encoded(split, vocabulary, limit) for split in SPLITS]
@@ -60,7 +57,7 @@ def mine(tmp_path: Path) -> DataConfig:
     return DataConfig(name=str(write_corpus(tmp_path / "mine.jsonl", [conversation(i) for i in range(20)])))
 
 
-def test_what_is_made_is_what_the_text_says(kept: Kept, mine: DataConfig) -> None:
+def test_the_corpus_equals_its_text(kept: Kept, mine: DataConfig) -> None:
     text, corpus = load_corpus(mine), kept.corpus(mine)
     parts = {split: list(getattr(text, split)) for split in SPLITS}
     summary = corpus.summary
@@ -84,7 +81,7 @@ def test_a_warm_start_reads_no_text_and_trains_no_tokenizer(
 ) -> None:
     config = mine if name == "mine" else DataConfig(name=name)
     cold = kept.all_of(config)
-    assert kept.said == [READING + config.name]
+    assert kept.lines == [READING + config.name]
     for owner, attribute in (
         (training_corpus, "load_corpus"),
         (training_corpus, "encode_corpus"),
@@ -92,11 +89,11 @@ def test_a_warm_start_reads_no_text_and_trains_no_tokenizer(
     ):
         monkeypatch.setattr(owner, attribute, lambda *_: pytest.fail("the text was read again"))
     assert kept.all_of(config) == cold
-    assert kept.said == [READING + config.name]
+    assert kept.lines == [READING + config.name]
 
 
 def _change_text(path: Path) -> None:
-    """Another word of the same length, at the same time: neither size nor date of the file tells."""
+    """Another word of the same length, at the same time: size and date of the file do not change."""
     before = path.stat()
     content = path.read_bytes()
     path.write_bytes(content.replace(b"cats", b"rats").replace(b"dogs", b"hogs"))
@@ -115,18 +112,18 @@ CHANGES: dict[str, tuple[dict[str, Any], dict[str, Any], Callable[[Path], object
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_what_is_out_of_date_is_made_anew(kept: Kept, mine: DataConfig, tmp_path: Path, change: str) -> None:
+def test_outdated_cache_entries_are_rebuilt(kept: Kept, mine: DataConfig, tmp_path: Path, change: str) -> None:
     cold = kept.all_of(mine)
     fields, options, edit = CHANGES[change]
     edit(Path(mine.name))
     changed = mine.model_copy(update=fields)
     found = kept.all_of(changed, **options)
-    assert kept.said == [READING + mine.name] * 2
+    assert kept.lines == [READING + mine.name] * 2
     assert found == Kept(tmp_path / "other").all_of(changed, **options)
     assert (found == cold) == (change == "vocabulary")  # there are fewer words than either limit
 
 
-def test_changed_code_makes_everything_anew(
+def test_changed_code_rebuilds_everything(
     kept: Kept, mine: DataConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for package in OURS:
@@ -137,7 +134,7 @@ def test_changed_code_makes_everything_anew(
         training_corpus._code.cache_clear()
         code_digest.cache_clear()
         kept.all_of(mine)
-        assert kept.said == [READING + mine.name] * index
+        assert kept.lines == [READING + mine.name] * index
         with (tmp_path / "dialog_cvae" / "data" / changed).open("a") as file:
             file.write("\n" if changed.endswith("json") else "\nEDITED = 1\n")
     training_corpus._code.cache_clear()
@@ -148,12 +145,12 @@ def test_a_file_may_move(kept: Kept, mine: DataConfig, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     moved = shutil.move(mine.name, tmp_path / "elsewhere")
     assert kept.all_of(DataConfig(name=str(moved), dir=tmp_path)) == cold
-    assert len(kept.said) == 1
+    assert len(kept.lines) == 1
     renamed = shutil.move(moved, tmp_path / "yours.jsonl")
     assert kept.corpus(DataConfig(name=str(renamed))).summary.name == "yours"
 
 
-def test_another_vocabulary_has_token_ids_of_its_own(kept: Kept, mine: DataConfig) -> None:
+def test_another_vocabulary_has_its_own_token_ids(kept: Kept, mine: DataConfig) -> None:
     corpus = kept.corpus(mine)
     one, other = corpus.tokenizer(SMALL), corpus.tokenizer(TokenizerConfig(mode="unigram", vocab_size=300))
     found = [
@@ -163,7 +160,7 @@ def test_another_vocabulary_has_token_ids_of_its_own(kept: Kept, mine: DataConfi
     assert all(found.count(arrays) == 1 for arrays in found)
 
 
-def test_what_changes_while_it_is_read_is_refused_and_not_kept(
+def test_a_file_that_changes_while_it_is_read_is_refused_and_not_cached(
     kept: Kept, mine: DataConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = load_corpus(mine)
@@ -180,7 +177,7 @@ def test_what_changes_while_it_is_read_is_refused_and_not_kept(
     assert not kept.folder.exists()
 
 
-def test_what_cannot_be_read_is_told_by_its_reader(kept: Kept, tmp_path: Path) -> None:
+def test_unreadable_text_gives_the_readers_error(kept: Kept, tmp_path: Path) -> None:
     (tmp_path / "folder.jsonl").mkdir()
     for name, reason in (("gone", "No such file or directory"), ("folder", "Is a directory")):
         with pytest.raises(DataError, match=rf"{name}\.jsonl: cannot be read \({reason}\)"):
@@ -188,7 +185,7 @@ def test_what_cannot_be_read_is_told_by_its_reader(kept: Kept, tmp_path: Path) -
 
 
 def _widest(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """The value in the middle as high as its type allows, or as low if that comes to the same."""
+    """The middle value set to an extreme of its type."""
     changed, limits = array.copy(), np.iinfo(array.dtype)
     changed.flat[array.size // 2] = limits.max if limits.min == 0 or array.ndim == 2 else limits.min
     return changed
@@ -203,7 +200,7 @@ SPOILT: dict[str, Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]] = {
 
 @pytest.mark.parametrize("field", EncodedCorpus._fields)
 @pytest.mark.parametrize("how", SPOILT)
-def test_token_ids_that_do_not_fit_together_are_made_anew(
+def test_inconsistent_token_ids_are_rebuilt(
     kept: Kept, mine: DataConfig, field: str, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if how == "value" and field in ("profiles", "known"):
@@ -218,11 +215,11 @@ def test_token_ids_that_do_not_fit_together_are_made_anew(
         patch.setattr(training_corpus, "encode_corpus", spoil)
         patch.setattr(training_corpus, "_fitting", lambda arrays, vocabulary: EncodedCorpus(**arrays))
         kept.corpus(mine).encoded("train", vocabulary, 6)
-    kept.said.clear()
+    kept.lines.clear()
     found = kept.corpus(mine).encoded("train", vocabulary, 6)
     expected = encode_corpus(load_corpus(mine).train, vocabulary.tokenizer, (), 6)
     assert [array.tolist() for array in found] == [array.tolist() for array in expected]
-    assert [line.split()[0] for line in kept.said] == ["cache:", "reading"]
+    assert [line.split()[0] for line in kept.lines] == ["cache:", "reading"]
 
 
 @pytest.mark.parametrize("name", EncodedCorpus._fields)
@@ -235,10 +232,10 @@ def test_the_fingerprint_changes_with_every_array(encoded: EncodedCorpus, name: 
     assert fingerprint(encoded, changed) not in (fingerprint(encoded, encoded), fingerprint(changed, encoded))
 
 
-def test_the_fingerprint_is_of_what_is_said_however_it_is_stored(
+def test_the_fingerprint_does_not_depend_on_how_the_text_is_stored(
     encoded: EncodedCorpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Runs that were begun when each utterance had its own profiles go on: theirs is the same."""
+    """Older runs, in which each utterance had its own profiles, can resume: the fingerprint is the same."""
     conversations, _ = encoded.places(np.arange(len(encoded.speaker)))
     columns = {
         "tokens": encoded.tokens.astype(np.int32),
@@ -258,55 +255,3 @@ def test_the_fingerprint_is_of_what_is_said_however_it_is_stored(
         assert fingerprint(encoded) == digest.hexdigest()
     wide = encoded._replace(tokens=encoded.tokens.astype(np.uint32), parties=encoded.parties.astype(np.uint64))
     assert fingerprint(wide) == digest.hexdigest()
-
-
-def test_runs_are_the_same_from_the_text_the_cache_and_without_one(
-    fit: Fit, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, corpus_file: Path
-) -> None:
-    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "kept"))
-    line = f"{READING}{corpus_file}\n"
-    assert [line in fit("--out", out).out for out in ("cold", "warm")] == [True, False]
-    assert line in fit("--out", "none", "--cache", "off").out
-    assert line in fit("--out", "other", "--cache", "other kept").out
-    for out in ("warm", "none", "other"):
-        assert_same_run(Path("cold"), Path(out))
-    shutil.rmtree("kept")
-    (tmp_path / "kept").write_text("in the way")
-    blocked = fit("--out", "blocked").out
-    assert blocked.count("cannot be written to (File exists); going on without it") == 1
-    assert_same_run(Path("cold"), Path("blocked"))
-
-
-def test_resumed_and_fine_tuned_runs_start_warm_too(
-    fit: Fit, kill_at: Callable[..., None], whole_run: Path, corpus_file: Path
-) -> None:
-    kill_at(6, "--out", "run")
-    resumed = fit("--out", "run", "--resume")
-    assert READING not in resumed.out
-    assert_same_run(Path("run"), whole_run)
-    tuned = [fit("--out", out, "--init", whole_run / "best").out for out in ("tuned", "again")]
-    assert READING not in tuned[1]
-    assert_same_run(Path("tuned"), Path("again"))
-
-
-def test_memory_stays_flat_over_epochs(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
-    epochs, per_epoch = 16, 22
-    blocks: list[int] = []
-    resident: list[int] = []
-    original = MetricsLog.validated
-
-    def validated(self: MetricsLog, *arguments: Any) -> None:
-        original(self, *arguments)
-        gc.collect()
-        blocks.append(sys.getallocatedblocks())
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-        resident.append(pages * os.sysconf("SC_PAGE_SIZE"))
-
-    monkeypatch.setattr(MetricsLog, "validated", validated)
-    options = {"batch-size": 2, "max-steps": epochs * per_epoch, "validate-every": per_epoch, "save-every": 1000}
-    outcome = fit("--out", "run", *(f"--train.{name}={value}" for name, value in options.items()))
-    assert f"43 windows, {epochs * per_epoch} steps" in outcome.out
-    assert len(blocks) == epochs
-    middle = epochs // 2 - 1
-    assert blocks[-1] - blocks[middle] < 3 * per_epoch * (epochs - 1 - middle)  # hardly an object a step
-    assert resident[-1] - resident[middle] < 4 * 2**20

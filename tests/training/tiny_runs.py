@@ -1,4 +1,4 @@
-"""What the tests of training share: a tiny corpus and configuration, and how to look at and compare runs."""
+"""Shared by the tests of training: a tiny corpus and configuration, and functions to read and compare runs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CONFIG: dict[str, Any] = {
 
 
 class Outcome(NamedTuple):
-    """What a command line gave back and wrote."""
+    """The exit status and output of a command."""
 
     status: int
     out: str
@@ -37,7 +37,7 @@ class Outcome(NamedTuple):
 
     @property
     def complaint(self) -> str:
-        """The one line that a refusal is."""
+        """The error line of an invalid command."""
         assert self.status == 2, self
         assert self.error.startswith("error: ")
         assert self.error.count("\n") == 1
@@ -48,19 +48,19 @@ Fit = Callable[..., Outcome]
 
 
 class Killed(BaseException):
-    """Stands for kill -9: nothing in training catches it, so nothing is saved on the way out."""
+    """Simulates kill -9: no code in training catches it, so nothing is saved."""
 
 
 def conversation(index: int, topics: tuple[str | None, ...] = ("PETS", "WEATHER", None)) -> dict[str, Any]:
-    """One line of a corpus of one's own; some have no topic, some have profiles."""
+    """One line of a user's corpus; some have no topic, some have profiles."""
     rng = random.Random(index)
     words = ["you", "me", "cats", "dogs", "rain", "sun", "now", "here"]
-    said = [
+    utterances = [
         {"speaker": "AB"[turn % 2], "text": " ".join(rng.choice(words) for _ in range(rng.randint(1, 5)))}
         for turn in range(rng.randint(2, 6))
     ]
     profiles = {"A": {"sex": "female", "age": 30 + index}} if index % 2 else {}
-    return {"topic": topics[index % len(topics)], "utterances": said, "speakers": profiles}
+    return {"topic": topics[index % len(topics)], "utterances": utterances, "speakers": profiles}
 
 
 def write_corpus(path: Path, lines: list[dict[str, Any]]) -> Path:
@@ -69,7 +69,7 @@ def write_corpus(path: Path, lines: list[dict[str, Any]]) -> Path:
 
 
 def metrics(out: Path, kind: str) -> list[dict[str, Any]]:
-    """The records of a kind, read as strictly as JSON is defined."""
+    """The records of a kind, read as strict JSON."""
 
     def refuse(constant: str) -> None:
         raise AssertionError(f"{constant} is not JSON")

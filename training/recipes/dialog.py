@@ -43,17 +43,17 @@ def small() -> FitConfig:
 
 
 def glove100() -> FitConfig:
-    """The paper's model with embeddings of 100 that start from GloVe 6B and really are used."""
+    """The paper's model with embeddings of 100 that start from GloVe 6B, which are really used."""
     return FitConfig(model=ModelConfig(embedding_size=100), train=TrainConfig(vectors="glove.6B.100d"))
 
 
 def sample() -> FitConfig:
-    """A tiny model for the synthetic corpus: a minute or two on two cores, to see the whole way work."""
+    """A tiny model for the synthetic corpus: one or two minutes on two cores, to try all steps."""
     return small().model_copy(
         update={
             "corpus": DataConfig(name="sample"),
             "learning_rate": LearningRateSchedule(peak=3e-3),
-            # One thread: products this small gain little from two, and lose much where the cores are shared.
+            # One thread: small products gain little from two, and lose much on shared cores.
             "train": TrainConfig(epochs=14, validate_every=100, save_every=200, log_every=20, threads=1),
         }
     )

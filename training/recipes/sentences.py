@@ -12,7 +12,7 @@ WORDS = TokenizerConfig(mode="space")
 def toy() -> FitConfig:
     """Section 4: ten one-hot sequences, two-dimensional z, LSTMs of two layers and 64 units, 40,000 updates.
 
-    The paper says nothing of batches, optimiser and rate: here a batch is the whole corpus and Adam's rate 1e-3. Its
+    The paper does not give batches, optimiser and rate: here a batch is the whole corpus, and Adam's rate is 1e-3. Its
     monotonic schedule rises over the first quarter.
     """
     return FitConfig(
@@ -35,9 +35,9 @@ def toy() -> FitConfig:
 
 
 def ptb() -> FitConfig:
-    """Section 6.1 as the released code has it: 40 passes in batches of at most 32 sentences of one length, dropout 0.5,
-    every weight from U(-0.1, 0.1). Beta starts at 0.1: cyclical, it reaches 1 after 0.45 of each of 4 cycles;
-    monotonic, after 9 passes. `--learning-rate.kind cosine_restarts` is the released cyclical learning rate.
+    """Section 6.1 with the values of the released code: 40 passes in batches of at most 32 sentences of one length,
+    dropout 0.5, every weight from U(-0.1, 0.1). Beta starts at 0.1: cyclical, it reaches 1 after 0.45 of each of 4
+    cycles; monotonic, after 9 passes. `--learning-rate.kind cosine_restarts` is the released cyclical learning rate.
     """
     return FitConfig(
         corpus=DataConfig(name="ptb"),
@@ -64,11 +64,12 @@ def ptb_small() -> FitConfig:
 
 
 def yelp() -> FitConfig:
-    """Section 6.3 as the released code has it: convolutions, z of 256, 100 passes of Adam at 1e-4; cyclical beta has 10
-    cycles of 10 passes. `--schedule monotonic` rises over 10 passes, `--train.autoencoder-share 1` is the autoencoder.
+    """Section 6.3 with the values of the released code: convolutions, z of 256, 100 passes of Adam at 1e-4; cyclical
+    beta has 10 cycles of 10 passes. `--schedule monotonic` rises over 10 passes,
+    `--train.autoencoder-share 1` is the autoencoder.
 
-    Its M lets the learning rate fall by 1% every 2 passes, for which there is no schedule here, and its loss has the
-    padding's words too; sentences are of one length in a batch here.
+    Two differences: in the released code the learning rate of its baseline M falls by 1% every 2 passes, which no
+    schedule here does; and its loss includes padding, while a batch here has sentences of one length.
     """
     return FitConfig(
         corpus=DataConfig(name="yelp"),

@@ -1,4 +1,4 @@
-"""How many cells fit on this machine at a time: by its cores, by free memory, and by free memory of its GPUs."""
+"""How many cells can run on this machine at the same time: by cores, free memory, and free memory of the GPUs."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ from dialog_cvae.config import ModelConfig, SentenceModelConfig
 from training.config import FitConfig
 from training.task import Task, task_of
 
-# A fit of the paper's model on Switchboard takes 0.9 GB at its highest; `fit_bytes` accounts for 0.3 GB of them.
+# A fit of the paper's model on Switchboard takes 0.9 GB at its peak; `fit_bytes` estimates 0.3 GB of them.
 PROCESS_BYTES = 700 * 2**20  # interpreter, PyTorch and the encoded corpus
 CONTEXT_BYTES = 600 * 2**20  # of a CUDA context with its libraries, on the GPU
-_COPIES = 4  # of the weights: themselves, their gradient, Adam's two moments
-_LOGITS = 3  # of a batch: themselves, their log-softmax, their gradient
+_COPIES = 4  # of the weights: weights, gradient, Adam's two moments
+_LOGITS = 3  # copies for a batch: logits, log-softmax, gradient
 _FLOAT = 4  # bytes
 _FREE_ON_GPUS = "[torch.cuda.mem_get_info(index)[0] for index in range(torch.cuda.device_count())]"
 _CONTAINER = Path("/sys/fs/cgroup")
 
 
 def cells_by_cores(threads: int) -> int:
-    """Cells of so many threads at a time, by the cores that this process may use; at least 1."""
+    """Number of cells with `threads` threads that the cores of this process can run at the same time; at least 1."""
     cores: int = joblib.cpu_count()
     return max(1, cores // threads)
 
 
 def cells_by_memory(fit: int) -> int | None:
-    """Cells at a time, at least 1, where each fit takes so many bytes; None where free memory is unknown."""
+    """Number of cells of `fit` bytes that free memory holds, at least 1; None if free memory is unknown."""
     free = free_memory()
     return None if free is None else max(1, free // (PROCESS_BYTES + fit))
 
 
 def cells_by_gpu(fit: int, free: int) -> int:
-    """Cells at a time, at least 1, on a GPU with so many free bytes, where each fit takes so many."""
+    """Number of cells of `fit` bytes that a GPU with `free` bytes holds; at least 1."""
     return max(1, free // (CONTEXT_BYTES + fit))
 
 
 def fit_bytes(config: FitConfig) -> int:
-    """An estimate of what weights, optimiser and a batch take, beside what every process takes."""
+    """Estimated bytes of weights, optimiser and a batch, without what every process takes."""
     words = config.tokenizer.vocab_size
     logits = config.train.batch_size * task_of(config).max_tokens(config) * words
     return _FLOAT * (_COPIES * parameters(task_of(config), config.sizes, words) + _LOGITS * logits)
@@ -51,20 +51,20 @@ def fit_bytes(config: FitConfig) -> int:
 
 @functools.cache  # a sweep asks for every seed
 def parameters(task: Task, sizes: ModelConfig | SentenceModelConfig, words: int) -> int:
-    """Numbers in the weights of a model, less its topics."""
+    """Number of parameters of a model, without its topics."""
     with torch.device("meta"):  # shapes alone
         model = task.build(sizes, words, 0)
     return sum(int(weight.numel()) for weight in model.parameters())
 
 
 def free_memory() -> int | None:
-    """Bytes that new processes can take, of the machine or of its container; None where the system does not tell."""
+    """Bytes that new processes can take, on the machine or in its container; None if the system does not report it."""
     known = [free for free in (_free_on_machine(), _free_in_container()) if free is not None]
     return min(known, default=None)
 
 
 def free_on_gpus() -> list[int]:
-    """Free bytes of each GPU that this process may use, asked in another process, whose context goes with it."""
+    """Free bytes of each GPU of this process. Another process asks, so that its CUDA context is freed when it ends."""
     if not torch.cuda.is_available():
         return []
     script = f"import json, torch; print(json.dumps({_FREE_ON_GPUS}))"
@@ -86,6 +86,6 @@ def _free_in_container() -> int | None:
         limit = int((_CONTAINER / "memory.max").read_text())
         used = int((_CONTAINER / "memory.current").read_text())
         kinds = dict(line.split() for line in (_CONTAINER / "memory.stat").read_text().splitlines())
-        return max(0, limit - used + int(kinds["inactive_file"]))  # cached files give way
+        return max(0, limit - used + int(kinds["inactive_file"]))  # the system can drop cached files
     except (OSError, KeyError, ValueError):  # no container, or one without a limit
         return None

@@ -1,7 +1,7 @@
-"""The cells of a sweep: each is one fit, named by what varies and by its seed.
+"""The cells of a sweep: each is one fit, named by the varied options and its seed.
 
-A cell's whole configuration is known, and checked, before anything starts; its command is an ordinary `training.fit`
-that repeats it anywhere.
+A cell's whole configuration is known and checked before anything starts. Its command is an ordinary `training.fit`,
+which repeats the cell anywhere.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from training.state import STATE_FILE, load_progress
 
 MAX_CELLS = 10_000
 MAX_NAME = 200  # characters of a folder's name; file systems take 255 bytes
-DEFAULT_THREADS = 1  # of a cell: side by side, cells use the cores better than threads do
+DEFAULT_THREADS = 1  # of a cell: parallel cells use the cores better than threads do
 _SHORT = {long.replace("-", "_"): short for long, short in SHORT_NAMES.items()}
 _LONG = {short.replace("-", "_"): long for long, short in _SHORT.items()}
 _SEED = "train.seed"
 _DURATIONS = {f"train.{name}" for name in DURATIONS}
 
-Standing = Literal["new", "started", "finished"]
+CellState = Literal["new", "started", "finished"]
 
 
 class Axis(NamedTuple):
-    """What varies: a dotted field of the configuration, and its values as they were given."""
+    """A varied field of the configuration, with dots, and its values as text."""
 
     field: str
     values: tuple[str, ...]
@@ -51,9 +51,10 @@ class Cell:
     Attributes:
         recipe: configuration that its command starts from.
         config: its whole configuration, with the seed.
-        variation: values by short option name, less the seed, in alphabetical order: which variant it belongs to.
+        variation: the varied values by short option name, without the seed, in alphabetical order; it identifies the
+            variant.
         init: checkpoint to start from.
-        origin: what that checkpoint was fitted on.
+        origin: provenance of that checkpoint.
     """
 
     recipe: str
@@ -64,21 +65,21 @@ class Cell:
 
     @property
     def seed(self) -> int:
-        """Its seed."""
+        """The seed."""
         return self.config.train.seed
 
     @property
     def name(self) -> str:
-        """Its folder's name, such as `schedule=cyclical,seed=3`; the same whatever the order of the options."""
+        """The name of its folder, such as `schedule=cyclical,seed=3`, for any order of the options."""
         values = {**self.variation, "seed": str(self.seed)}
         return ",".join(f"{name}={quote(value, safe='+')}" for name, value in values.items())
 
     @property
     def options(self) -> tuple[str, ...]:
-        """Options of `training.fit` that lead from the recipe to this configuration."""
+        """Options of `training.fit` that give this configuration: the recipe and all differences from it."""
         changed = arguments.differences(arguments.recipe(self.recipe), self.config)
         values = {name: new for name, (_, new) in changed.items() if name != _SEED}
-        if any(values.get(name) is not None for name in _DURATIONS):  # one duration takes the place of the other
+        if any(values.get(name) is not None for name in _DURATIONS):  # one duration replaces the other
             values = {name: value for name, value in values.items() if name not in _DURATIONS or value is not None}
         options = (f"--recipe={self.recipe}", f"--seed={self.seed}", *(option(*item) for item in values.items()))
         return options if self.init is None else (*options, f"--init={self.init}")
@@ -87,12 +88,12 @@ class Cell:
         """The command line that fits this cell."""
         return shlex.join(["python", "-m", "training.fit", *self.options, f"--out={folder}"])
 
-    def standing(self, out: Path) -> Standing:
-        """How far its run below `out` is.
+    def state(self, out: Path) -> CellState:
+        """Whether its run below `out` is new, started or finished.
 
         Raises:
             ConfigError: the folder holds a run of another configuration; the message names folder, field and values.
-            CheckpointError: what it holds is incomplete or broken.
+            CheckpointError: the folder holds an incomplete or broken run.
         """
         path = out / self.name
         if not (path / STATE_FILE).exists() and not (path / BEST_FOLDER).exists():
@@ -104,7 +105,7 @@ class Cell:
                 f"init: the run in {path} was started {_from(origin)}, but one {_from(self.origin)} was asked for"
             )
         stored = FitConfig.model_validate_json((path / CONFIG_FILE).read_bytes())
-        # A file elsewhere may be another: only the resumed fit compares the conversations.
+        # Another path may hold other conversations: only the resumed fit compares them.
         same_file = stored.corpus.name == self.config.corpus.name
         complete = load_progress(path).finished and (path / BEST_FOLDER).is_dir()
         return "finished" if complete and same_file else "started"
@@ -117,14 +118,15 @@ def grid(
     *layers: Mapping[str, Any],
     init: Path | None = None,
 ) -> list[Cell]:
-    """Every combination of the axes' values, for each seed; all variants of a seed come before the next seed.
+    """A cell for each combination of the axes' values and each seed; all variants of a seed come before the next seed.
 
     Args:
         recipe: a recipe's name.
-        axes: what varies, at most once each.
+        axes: the varied fields, each at most once.
         seeds: distinct.
-        layers: fields over the recipe's and below what varies, nested as the configuration is, the last layer's last.
-        init: checkpoint that every cell starts from.
+        layers: fields that override the recipe and are overridden by the axes, nested like the configuration; later
+            layers override earlier ones.
+        init: checkpoint to start every cell from.
 
     Raises:
         ConfigError: a field is unknown, duplicate or out of range, or contradicts another; or there are too many cells.
@@ -138,18 +140,18 @@ def grid(
     ]
     cells = [_with_seed(variant, seed) for seed in seeds for variant in variants]
     counts = Counter(cell.name for cell in cells)
-    if twice := next((name for name, count in counts.items() if count > 1), None):
-        raise ConfigError(f"vary: duplicate cell {twice}")
+    if duplicate := next((name for name, count in counts.items() if count > 1), None):
+        raise ConfigError(f"vary: duplicate cell {duplicate}")
     if long := next((name for name in counts if len(name) > MAX_NAME), None):
-        raise ConfigError(f"vary: a cell's name may have {MAX_NAME} characters, but {long} has {len(long)}")
+        raise ConfigError(f"vary: a cell's name must have at most {MAX_NAME} characters, but {long} has {len(long)}")
     return cells
 
 
 def parse_axis(text: str) -> Axis:
-    """`NAME=V1,V2`, where NAME is an option of `training.fit`, long or short.
+    """Parse `NAME=V1,V2`, where NAME is a long or short option of `training.fit`.
 
     Raises:
-        ConfigError: the name is no field of the configuration, or there is no value.
+        ConfigError: the name is not a field of the configuration, or a value is empty.
     """
     name, separator, values = text.partition("=")
     plain = name.strip().removeprefix("--").replace("-", "_")
@@ -157,9 +159,9 @@ def parse_axis(text: str) -> Axis:
     if not separator or not name.strip():
         raise ConfigError(f"vary: must be NAME=V1,V2,... but is {text!r}")
     if dotted == _SEED:
-        raise ConfigError(f"vary: the seeds are given by --seeds, not by {text!r}")
+        raise ConfigError(f"vary: give seeds with --seeds, not with {text!r}")
     if dotted not in arguments.flat(FitConfig().model_dump()):
-        raise ConfigError(f"vary: {name!r} is no field of the configuration (training.fit --help lists them)")
+        raise ConfigError(f"vary: {name!r} is not a field of the configuration (training.fit --help lists them)")
     parts = tuple(value.strip() for value in values.split(","))
     if "" in parts:
         raise ConfigError(f"vary: {name} has an empty value in {text!r}")
@@ -167,10 +169,10 @@ def parse_axis(text: str) -> Axis:
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
-    """A number N for the seeds 0 to N - 1, or the seeds themselves: `0,1,7`, or a single one as `7,`.
+    """Parse seeds: a number N gives 0 to N - 1; `0,1,7` gives these seeds; `7,` gives a single one.
 
     Raises:
-        ConfigError: it is neither, or a seed is duplicate.
+        ConfigError: the text has another form, or a duplicate seed.
     """
     parts = text.removesuffix(",").split(",")
     if not all(re.fullmatch(r" *[0-9]{1,19} *", part) for part in parts):
@@ -186,7 +188,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
 
 
 def seeds_option(seeds: Sequence[int]) -> str:
-    """The shortest text from which `parse_seeds` makes these seeds."""
+    """The shortest text that `parse_seeds` parses to these seeds."""
     if list(seeds) == list(range(len(seeds))):
         return str(len(seeds))
     return ",".join(map(str, seeds)) + ("," if len(seeds) == 1 else "")
@@ -194,8 +196,8 @@ def seeds_option(seeds: Sequence[int]) -> str:
 
 def _check_axes(axes: Sequence[Axis], seeds: Sequence[int]) -> None:
     counts = Counter(axis.field for axis in axes)
-    if twice := next((name for name, count in counts.items() if count > 1), None):
-        raise ConfigError(f"vary: duplicate {short_name(twice)}; give all its values together")
+    if duplicate := next((name for name, count in counts.items() if count > 1), None):
+        raise ConfigError(f"vary: duplicate {short_name(duplicate)}; give all its values together")
     count = math.prod((len(seeds), *(len(axis.values) for axis in axes)))
     if count > MAX_CELLS:
         raise ConfigError(f"vary, seeds: a sweep has at most {MAX_CELLS} cells, but this one has {count}")
@@ -208,7 +210,7 @@ def _variant(
     init: Path | None,
     checkpoint: Checkpoint | None,
 ) -> Cell:
-    """A cell of any seed, with these fields."""
+    """The cell of a variant, before its seed is set."""
     varied: dict[str, Any] = {}
     for name, value in fields.items():
         varied = arguments.merge(varied, _nested(name, None if value == "None" else value))
@@ -227,7 +229,7 @@ def _with_seed(cell: Cell, seed: int) -> Cell:
 
 
 def _nested(name: str, value: Any) -> dict[str, Any]:
-    """A layer of one field."""
+    """A layer with one field."""
     for part in reversed(name.split(".")):
         value = {part: value}
     return dict(value)
@@ -247,7 +249,7 @@ def _text(value: object) -> str:
 
 
 def option(name: str, value: object) -> str:
-    """The option that gives a field its value."""
+    """The option that sets a field to a value."""
     if isinstance(value, bool):
         return f"--{short_name(name)}" if value else f"--no-{short_name(name)}"
     return f"--{short_name(name)}={value}"

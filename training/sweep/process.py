@@ -1,8 +1,8 @@
 """The process of a sweep's cell: `python -m training.sweep.process FOLDER OPTIONS`, which `cell_task` starts.
 
-It fits while its standard input, the life line, is open; then it saves its state and stops. A lock in the folder lets
-no two processes work on one cell, not even where that of an earlier sweep is still about to stop: the second waits, and
-goes on from what the first left.
+It fits while its standard input is open; when that is closed, it saves its state and stops. A lock in the folder allows
+only one process per cell. If the process of an earlier sweep is still stopping, the second one waits and then continues
+from the saved state.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _STDIN = 0
 def main(argv: Sequence[str]) -> int:
     """Fit the cell in the folder `argv[0]` with the options after it; returns the exit status of the fit."""
     folder, options = Path(argv[0]), [*argv[1:]]
-    threading.Thread(target=_stop_when_cut, daemon=True).start()
+    threading.Thread(target=_stop_at_end_of_input, daemon=True).start()
     with (folder / LOCK_FILE).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         from training import fit
@@ -34,8 +34,8 @@ def main(argv: Sequence[str]) -> int:
         return fit.main(options)
 
 
-def _stop_when_cut() -> None:
-    while os.read(_STDIN, 1):  # nothing is ever written; the end of the file is the sign
+def _stop_at_end_of_input() -> None:
+    while os.read(_STDIN, 1):  # nothing is written to it: only its end matters
         pass
     os.kill(os.getpid(), signal.SIGTERM)
 

@@ -24,7 +24,7 @@ from training.recipes import RECIPES
 from training.state import load_progress
 from training.sweep import summary
 from training.sweep.cell_task import LOG_FILE, CellTask, Ending
-from training.sweep.cells import Cell, Standing, grid, parse_axis, parse_seeds, short_name
+from training.sweep.cells import Cell, CellState, grid, parse_axis, parse_seeds, short_name
 from training.sweep.live_table import LiveTable
 from training.sweep.runners import Engine, OnRay, on_one_machine, threads_of
 from training.sweep.summary import CellResult, best_figures
@@ -36,13 +36,13 @@ Fit every combination of the values of --vary, for every seed, side by side.
   python -m training.sweep paper --seeds 5 --vary schedule=monotonic,cyclical
   python -m training.sweep sample --seeds 0,1,7 --vary schedule=monotonic,cyclical --vary bow=false,true --epochs 4
 
-Each cell is an ordinary run of training.fit in a folder of its own, OUT/schedule=cyclical,seed=3 for example, with what
-it says in fit.log. Stop with Ctrl-C: each cell saves its state. The same command again goes on: cells that are done are
-kept, those that were cut off go on exactly where their state is, and more seeds or values may be asked for. At the end
-the best validations are summed up over the seeds, in OUT/sweep.md and OUT/sweep.json.
+Each cell is an ordinary run of training.fit in a folder of its own, OUT/schedule=cyclical,seed=3 for example, with
+its output in fit.log. Stop with Ctrl-C: each cell saves its state. To continue, repeat the command, with more seeds or
+values if you like: finished cells are kept, interrupted ones continue exactly from their saved state. At the end,
+OUT/sweep.md and OUT/sweep.json summarise the best validations over the seeds.
 
-The options of training.fit hold for all cells; a cell has one CPU thread unless --threads says otherwise.
-Exit status: 0 all cells are done, 1 some failed, 2 refused, 130 interrupted.
+Options of training.fit apply to all cells. A cell uses one CPU thread unless --threads gives another number.
+Exit status: 0 all cells are done, 1 some failed, 2 invalid arguments, 130 interrupted.
 """
 
 
@@ -53,7 +53,7 @@ class FitFields(FitConfig, BaseSettings):
 
 
 class StopFile(StopRequest):
-    """Comes into being at Ctrl-C or SIGTERM, where the cells on all machines see it; a second one ends at once."""
+    """A file that Ctrl-C or SIGTERM creates, so that cells on all machines see it; a second signal exits at once."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
@@ -69,29 +69,29 @@ class StopFile(StopRequest):
 
 
 def run_sweep(cells: Sequence[Cell], out: Path, engine: Engine | None = None) -> list[CellResult]:
-    """Fit the cells that are not done yet, and say how all of them ended.
+    """Fit the cells that are not done yet; returns the results of all.
 
     Args:
         cells: with distinct names; see `training.sweep.cells.grid`.
         out: folder of the sweep; a cell's run is in `out / cell.name`.
-        engine: what runs them; default this machine, as many at a time as fit.
+        engine: runs the cells; default this machine, with as many cells at a time as fit.
 
     Returns:
-        A result for each cell, in their order. Those that were stopped are called so; the same call goes on.
+        A result for each cell, in their order. The same call continues those that are stopped.
 
     Raises:
-        ConfigError: a cell's folder holds a run of another configuration, or the engine cannot run.
+        ConfigError: a cell's folder holds a run of another configuration, or the engine is not available.
         CheckpointError: a cell's folder holds an incomplete or broken run.
-        DataError: a corpus is not there, or a finished run is broken.
+        DataError: a corpus is missing, or a finished run is broken.
     """
-    standings = checked(cells, out)
-    endings = {index: Ending("done") for index, standing in enumerate(standings) if standing == "finished"}
+    states = states_of(cells, out)
+    endings = {index: Ending("done") for index, state in enumerate(states) if state == "finished"}
     rest = [index for index in range(len(cells)) if index not in endings]
     if rest:
         engine = engine or on_one_machine([cells[index] for index in rest])
         out.mkdir(parents=True, exist_ok=True)
         cwd = Path.cwd()
-        with StopFile(cwd / out) as stop, LiveTable(cells, out, standings, stop.path) as table:
+        with StopFile(cwd / out) as stop, LiveTable(cells, out, states, stop.path) as table:
 
             def ended(position: int, ending: Ending) -> None:
                 endings[rest[position]] = ending
@@ -102,26 +102,26 @@ def run_sweep(cells: Sequence[Cell], out: Path, engine: Engine | None = None) ->
     return [_result(cell, out / cell.name, endings[index]) for index, cell in enumerate(cells)]
 
 
-def checked(cells: Sequence[Cell], out: Path) -> list[Standing]:
-    """How far each cell is, all of it refused together where one cannot go on.
+def states_of(cells: Sequence[Cell], out: Path) -> list[CellState]:
+    """The state of each cell; an error for one cell stops the whole sweep before anything starts.
 
     Raises:
         ConfigError, CheckpointError, DataError: see `run_sweep`.
     """
-    standings: list[Standing] = []
-    refused: list[DialogCvaeError] = []
+    states: list[CellState] = []
+    errors: list[DialogCvaeError] = []
     for cell in cells:
         try:
-            standings.append(cell.standing(out))
+            states.append(cell.state(out))
         except (ConfigError, CheckpointError) as error:
-            refused.append(error)
-    if refused:
-        more = f"; {len(refused) - 1} more cannot go on either" if len(refused) > 1 else ""
-        raise type(refused[0])(f"{refused[0]}{more}")
-    pending = (cell for cell, standing in zip(cells, standings, strict=True) if standing != "finished")
+            errors.append(error)
+    if errors:
+        more = f"; {len(errors) - 1} other cells have errors too" if len(errors) > 1 else ""
+        raise type(errors[0])(f"{errors[0]}{more}")
+    pending = (cell for cell, state in zip(cells, states, strict=True) if state != "finished")
     for corpus in dict.fromkeys(cell.config.corpus for cell in pending):
-        locate(corpus)  # once, before many cells would download it
-    return standings
+        locate(corpus)  # downloads a missing corpus once, before the cells start
+    return states
 
 
 def _result(cell: Cell, folder: Path, ending: Ending) -> CellResult:
@@ -135,27 +135,29 @@ def _result(cell: Cell, folder: Path, ending: Ending) -> CellResult:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns its exit status."""
-    return exit_status(lambda: _sweep(argv), "interrupted at once: the cells save their state by themselves")
+    return exit_status(lambda: _sweep(argv), "interrupted; the cells still save their state")
 
 
 def _sweep(argv: Sequence[str] | None) -> int:
     args, given = arguments.parse_with(_parser(), FitFields, argv)
     cells = _cells(args, given)
     out = args.out or _default_out(args.recipe, cells[0])
-    standings = checked(cells, out)
-    rest = [cell for cell, standing in zip(cells, standings, strict=True) if standing != "finished"]
+    states = states_of(cells, out)
+    rest = [cell for cell, state in zip(cells, states, strict=True) if state != "finished"]
     engine = _engine(args, rest) if rest else None
-    counts = Counter(standings)
-    print(f"{len(cells)} cells in {out}: {counts['finished']} done, {counts['started']} to go on, {counts['new']} new")
+    counts = Counter(states)
+    print(
+        f"{len(cells)} cells in {out}: {counts['finished']} done, {counts['started']} to continue, {counts['new']} new"
+    )
     if engine is not None:
         print(engine, flush=True)
     if args.dry_run:
-        for cell, standing in zip(cells, standings, strict=True):
-            print(f"{cell.name}: {_intention(out / cell.name, standing)}")
+        for cell, state in zip(cells, states, strict=True):
+            print(f"{cell.name}: {_planned(out / cell.name, state)}")
         return 0
     results = run_sweep(cells, out, engine)
     if any(result.status == "stopped" for result in results):
-        print("stopped; the same command goes on", file=sys.stderr)
+        print("stopped; repeat the command to continue", file=sys.stderr)
         return 128 + signal.SIGINT
     print(f"\n{summary.write(results, out)}", end="")
     failed = [result for result in results if result.status == "failed"]
@@ -173,25 +175,25 @@ def _parser() -> Parser:
     )
     add = parser.add_argument
     add("recipe", metavar="RECIPE", choices=RECIPES, help=f"configuration to start from: {', '.join(RECIPES)}")
-    add("--seeds", metavar="N|S1,S2", help="number of seeds, from 0, or the seeds themselves (default: --seed)")
+    add("--seeds", metavar="N|S1,S2", help="number of seeds, counted from 0, or a list of seeds (default: --seed)")
     add(
         "--vary",
         action="append",
         default=[],
         metavar="NAME=V1,V2",
-        help="values of an option of training.fit; may be repeated for a grid",
+        help="values of an option of training.fit; repeat it for a grid",
     )
     add("--out", type=Path, help="folder of the sweep (default: runs/sweep-RECIPE-NAMES)")
     add("--jobs", type=_count, metavar="N", help="cells at a time (default: as many as cores and free memory allow)")
-    add("--per-gpu", type=_count, metavar="N", help="cells at a time on a GPU (default: by its free memory; on Ray 1)")
+    add("--per-gpu", type=_count, metavar="N", help="cells at a time on each GPU (default: by free memory; with Ray 1)")
     add("--engine", choices=("joblib", "ray"), default="joblib", help="joblib: this machine; ray: also a cluster")
     add(
         "--address",
-        help="of a Ray cluster, auto for the one that this machine is in (default: $RAY_ADDRESS, or start Ray)",
+        help="address of a Ray cluster; auto: the cluster of this machine (default: $RAY_ADDRESS, or start Ray)",
     )
-    add("--dry-run", action="store_true", help="list the cells and what would be done, and do nothing")
-    add("--config", type=Path, help="JSON or TOML file with fields of the configuration, over the recipe")
-    add("--init", type=Path, help="checkpoint that every cell starts from")
+    add("--dry-run", action="store_true", help="only list the cells and what would be done")
+    add("--config", type=Path, help="JSON or TOML file with fields of the configuration, which override the recipe")
+    add("--init", type=Path, help="checkpoint to start every cell from")
     add("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
     return parser
 
@@ -214,7 +216,7 @@ def _cells(args: argparse.Namespace, given: dict[str, Any]) -> list[Cell]:
         raise ConfigError(f"seeds: give --seeds ({args.seeds}) or --seed ({seed}), not both")
     axes = [parse_axis(text) for text in args.vary]
     if both := next((axis.field for axis in axes if axis.field in arguments.flat(given)), None):
-        raise ConfigError(f"vary: {short_name(both)} varies, but one value of it is given too")
+        raise ConfigError(f"vary: {short_name(both)} is varied, but also given as an option")
     return grid(args.recipe, axes, seeds, *layers, init=args.init)
 
 
@@ -226,17 +228,15 @@ def _engine(args: argparse.Namespace, cells: Sequence[Cell]) -> Engine:
     if args.engine == "ray":
         return OnRay(args.address, args.jobs, threads_of(cells), args.device, args.per_gpu or 1)
     if args.address is not None:
-        raise ConfigError(
-            f"address: joblib runs on this machine alone, but {args.address!r} is given; add --engine ray"
-        )
+        raise ConfigError(f"address: joblib runs on this machine only, but {args.address!r} is given; add --engine ray")
     return on_one_machine(cells, args.jobs, args.device, args.per_gpu)
 
 
-def _intention(folder: Path, standing: Standing) -> str:
-    if standing == "new":
+def _planned(folder: Path, state: CellState) -> str:
+    if state == "new":
         return "start"
     progress = load_progress(folder)
-    return "done" if standing == "finished" else f"go on after step {progress.step} of {progress.total_steps}"
+    return "done" if state == "finished" else f"continue after step {progress.step} of {progress.total_steps}"
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""What runs the cells of a sweep: joblib on one machine, Ray on one or on a cluster.
+"""Engines that run the cells of a sweep: joblib on one machine, Ray on one machine or a cluster.
 
-Joblib's threads suffice, since each only waits for the process of its cell. On Ray a cell is a task, which Ray places
-by CPUs and GPUs and repeats where a machine is lost; all machines must see the sweep's folder and its working folder.
+Joblib uses threads, because each only waits for the process of its cell. With Ray, a cell is a task: Ray places it by
+CPUs and GPUs, and repeats it if a machine is lost. All machines must see the sweep's folder and its working folder.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dialog_cvae import ray_cluster
 from dialog_cvae.errors import ConfigError
 from training.device import device_of
 from training.sweep import capacity
-from training.sweep.cell_task import CellTask, Ending, work
+from training.sweep.cell_task import CellTask, Ending, run_cell
 
 if TYPE_CHECKING:
     from training.sweep.cells import Cell
@@ -27,23 +27,23 @@ Ended = Callable[[int, Ending], object]
 
 
 class Engine(Protocol):
-    """What runs tasks side by side."""
+    """Runs several tasks at the same time."""
 
     def run(self, tasks: Sequence[CellTask], ended: Ended) -> None:
         """Run all tasks; `ended` receives each task's position and how it ended, from any thread."""
         ...
 
     def __str__(self) -> str:
-        """How many at a time, and on what."""
+        """The number of tasks at a time, and where they run."""
         ...
 
 
 @dataclass(frozen=True)
 class OnOneMachine:
-    """Joblib's threads.
+    """Runs tasks in joblib's threads.
 
     Attributes:
-        slots: the device of each cell that runs at a time.
+        slots: a device for each cell that runs at the same time.
     """
 
     slots: Sequence[str]
@@ -57,7 +57,7 @@ class OnOneMachine:
         def run_one(index: int, task: CellTask) -> None:
             device = free.get()
             try:
-                ending = work(task, device)
+                ending = run_cell(task, device)
             finally:
                 free.put(device)
             ended(index, ending)
@@ -71,13 +71,13 @@ class OnOneMachine:
 
 @dataclass(frozen=True)
 class OnRay:
-    """Ray's tasks.
+    """Runs tasks on Ray.
 
     Attributes:
         address: of the cluster, as `ray.init` takes it; None starts Ray on this machine.
-        jobs: cells at a time at most; None leaves it to what Ray has.
-        threads: CPUs that a cell takes.
-        device: `--device` of the fits; auto takes GPUs where Ray has any, and a cell sees no GPU but its own.
+        jobs: maximum cells at a time; None for as many as Ray has room for.
+        threads: CPUs of a cell.
+        device: `--device` of the fits; auto uses GPUs if Ray has any. A cell sees only its own GPU.
         per_gpu: cells that share a GPU.
     """
 
@@ -91,11 +91,11 @@ class OnRay:
         """See `Engine.run`.
 
         Raises:
-            ConfigError: Ray is not installed, cannot be reached, or has not what one cell needs.
+            ConfigError: Ray is not installed, cannot be reached, or has too few CPUs or GPUs for one cell.
         """
         ray = ray_cluster.connected(self.address, "ray")
         try:
-            fit = ray.remote(work).options(**self._needs(ray.cluster_resources()))
+            fit = ray.remote(run_cell).options(**self._needs(ray.cluster_resources()))
             waiting, running = deque(enumerate(tasks)), dict[Any, int]()
             while waiting or running:
                 while waiting and len(running) < (self.jobs or len(tasks)):
@@ -111,7 +111,7 @@ class OnRay:
             ray.shutdown()
 
     def _needs(self, resources: Mapping[str, float]) -> dict[str, float]:
-        """What Ray sets aside for a cell."""
+        """The CPUs and GPUs that Ray reserves for a cell."""
         on_gpu = self.device != "cpu" and (self.device != "auto" or resources.get("GPU", 0) > 0)
         needs = {"num_cpus": self.threads, "num_gpus": 1 / self.per_gpu if on_gpu else 0}
         for option, kind in (("num_cpus", "CPU"), ("num_gpus", "GPU")):
@@ -122,23 +122,23 @@ class OnRay:
         return needs
 
     def __str__(self) -> str:
-        limit = f"at most {self.jobs} at a time" if self.jobs else "as many at a time as there is room for"
+        limit = f"at most {self.jobs} at a time" if self.jobs else "as many at a time as fit"
         return f"{limit} on Ray ({self.address or 'this machine'})"
 
 
 def on_one_machine(
     cells: Sequence[Cell], jobs: int | None = None, device: str = "auto", per_gpu: int | None = None
 ) -> OnOneMachine:
-    """An engine with as many cells at a time as fit, by cores and free memory, or as were asked for.
+    """An engine with `jobs` cells at a time, or as many as fit by cores and free memory.
 
     Args:
-        cells: to be fitted, at least one; the largest decides.
-        jobs: at a time, in place of what fits.
-        device: `--device` of `training.fit`; auto and cuda spread the cells over all GPUs.
-        per_gpu: cells on a GPU at a time, in place of what fits.
+        cells: to fit, at least one; the largest decides how many fit.
+        jobs: cells at a time; None for as many as fit.
+        device: `--device` of `training.fit`; auto and cuda distribute the cells over all GPUs.
+        per_gpu: cells at a time on each GPU; None for as many as fit.
 
     Raises:
-        ConfigError: there is no such device.
+        ConfigError: the device does not exist.
     """
     fit = max(capacity.fit_bytes(cell.config) for cell in cells)
     limits = [len(cells), capacity.cells_by_cores(threads_of(cells)), capacity.cells_by_memory(fit)]
@@ -149,7 +149,7 @@ def on_one_machine(
         gpus = range(len(free)) if chosen.index is None else [chosen.index]
         room = [per_gpu or capacity.cells_by_gpu(fit, free[gpu]) for gpu in gpus]
         limits.append(sum(room))
-        # GPUs take turns, so that few cells are spread over all.
+        # One slot of each GPU by turns, so that a few cells use all GPUs.
         places = [
             f"cuda:{gpu}" for turn in range(max(room)) for gpu, most in zip(gpus, room, strict=True) if turn < most
         ]
@@ -158,5 +158,5 @@ def on_one_machine(
 
 
 def threads_of(cells: Sequence[Cell]) -> int:
-    """CPU threads of the cell that has most."""
+    """The largest number of CPU threads of a cell."""
     return max(cell.config.train.threads or 1 for cell in cells)

@@ -1,4 +1,4 @@
-"""What a sweep found: each cell's best validation, and for each variant mean and interval over its seeds."""
+"""The results of a sweep: the best validation of each cell; mean and interval over seeds for each variant."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from training.sweep.cells import Cell
 
 JSON_FILE, MARKDOWN_FILE = "sweep.json", "sweep.md"
 CONFIDENCE = 0.95
-# Name among a checkpoint's metrics, and what tables call it; `dialog_cvae.model.elbo.ElboReport` defines them.
+# Names of metrics in a checkpoint and in tables; `dialog_cvae.model.elbo.ElboReport` defines them.
 MEASURES = {
     "elbo": "ELBO",
     "reconstruction": "reconstruction",
@@ -34,16 +34,16 @@ MEASURES = {
 
 @dataclass(frozen=True, slots=True)
 class CellResult:
-    """How a cell ended.
+    """The result of a cell.
 
     Attributes:
-        cell: which.
+        cell: the cell.
         folder: of its run.
-        status: stopped also where it was never begun, because the sweep was stopped.
-        reason: why it failed.
-        step: updates that its saved state has.
-        data: fingerprint of its conversations, None before it was begun.
-        figures: of its best validation, by name, nats for each response where they are nats; empty unless done.
+        status: also "stopped" if the sweep stopped before the cell started.
+        reason: of a failure.
+        step: number of updates in its saved state.
+        data: fingerprint of its conversations; None if the cell never started.
+        figures: of its best validation, by name, nats per response where the unit is nats; empty unless done.
     """
 
     cell: Cell
@@ -69,7 +69,7 @@ class Estimate(NamedTuple):
     n: int
 
     def text(self, digits: int = 2) -> str:
-        """Mean and, if there is one, half the interval, with so many decimals."""
+        """The mean and, if it exists, half the interval, with `digits` decimals."""
         half = "" if self.half is None else f" ± {self.half:.{digits}f}"
         return f"{self.mean:.{digits}f}{half}"
 
@@ -78,12 +78,12 @@ class Estimate(NamedTuple):
 
 
 class Variant(NamedTuple):
-    """A variant's cells, summed up.
+    """A variant's cells, summarised over seeds.
 
     Attributes:
-        variation: what distinguishes it, by short option name.
-        asked: its cells.
-        done: how many of them are done.
+        variation: its values by short option name.
+        asked: number of its cells.
+        done: number of its cells that are done.
         measures: by name.
     """
 
@@ -94,10 +94,10 @@ class Variant(NamedTuple):
 
 
 def best_figures(folder: Path) -> dict[str, float]:
-    """The best validation's figures of a finished run, those that are finite.
+    """The finite figures of a finished run's best validation.
 
     Raises:
-        DataError: the file that holds them is missing or broken.
+        DataError: their file is missing or broken.
     """
     path = folder / BEST_FOLDER / checkpoint.METRICS
     try:
@@ -110,18 +110,18 @@ def best_figures(folder: Path) -> dict[str, float]:
 
 
 def estimate(values: Sequence[float]) -> Estimate:
-    """Mean and half the 95% interval, t s / sqrt(n) with s the sample's standard deviation, of at least one value."""
+    """Mean and half the 95% interval, t s / sqrt(n), with s the sample standard deviation. Needs at least one value."""
     n = len(values)
     if n == 1:
         return Estimate(values[0], None, 1)
-    from scipy.stats import t  # a second to load, and needed once, at the end
+    from scipy.stats import t  # takes a second to load, and is needed only at the end
 
     quantile = float(t.ppf((1 + CONFIDENCE) / 2, n - 1))
     return Estimate(statistics.fmean(values), quantile * statistics.stdev(values) / math.sqrt(n), n)
 
 
 def variants(results: Sequence[CellResult]) -> list[Variant]:
-    """The cells summed up over their seeds, in the order in which the variants come."""
+    """The cells summarised over their seeds, in the order of the variants."""
     groups: defaultdict[tuple[tuple[str, str], ...], list[CellResult]] = defaultdict(list)
     for result in results:
         groups[tuple(result.cell.variation.items())].append(result)
@@ -135,7 +135,7 @@ def variants(results: Sequence[CellResult]) -> list[Variant]:
 
 
 def markdown(results: Sequence[CellResult]) -> str:
-    """The table over seeds, and below it what is missing from it or makes its rows hard to compare."""
+    """The table over seeds, then notes on what is missing or makes rows hard to compare."""
     rows = variants(results)
     axes = list(rows[0].variation)
     measures = [name for name in MEASURES if any(name in row.measures for row in rows)]
@@ -151,7 +151,7 @@ def markdown(results: Sequence[CellResult]) -> str:
 
 
 def notes(results: Sequence[CellResult]) -> list[str]:
-    """What failed, and cells whose configurations name the same conversations but which were fitted on others."""
+    """Notes on failed cells, and on cells with the same corpus in their configuration but different conversations."""
     found = [f"Failed: {result.cell.name}: {result.reason}" for result in results if result.status == "failed"]
     fitted: defaultdict[str, dict[str, str]] = defaultdict(dict)
     for result in results:
@@ -167,10 +167,10 @@ def notes(results: Sequence[CellResult]) -> list[str]:
 
 
 def write(results: Sequence[CellResult], out: Path) -> str:
-    """Write `OUT/sweep.json` and `OUT/sweep.md`; returns the latter's text.
+    """Write `OUT/sweep.json` and `OUT/sweep.md`; returns the text of `sweep.md`.
 
     Raises:
-        DialogCvaeError: they cannot be written.
+        DialogCvaeError: a file cannot be written.
     """
     content: dict[str, Any] = {
         "cells": [

@@ -231,7 +231,7 @@ def test_after_a_stop_while_fitting_the_same_command_continues(run, tmp_path, en
     engine.stop_after = 2
     outcome = run("--cells", "diagonal", "--seeds", "1")
     assert outcome.status == 130
-    assert "stopped; the same command goes on" in outcome.error
+    assert "stopped; repeat the command to continue" in outcome.error
     assert not (tmp_path / "t3" / "table3.md").exists()
     engine.stop_after = 1000
     assert run("--cells", "diagonal", "--seeds", "1").status == 0
@@ -251,7 +251,7 @@ def test_a_stop_while_evaluating_loses_nothing_that_was_found(run, table, engine
 
     monkeypatch.setattr(table3_evaluate, "evaluate_checkpoint", interrupted)
     outcome = run(*DIAGONAL)
-    assert (outcome.status, outcome.error.splitlines()[-1]) == (130, "interrupted; the same command goes on")
+    assert (outcome.status, outcome.error.splitlines()[-1]) == (130, "interrupted; repeat the command to continue")
     assert len(list((table / "cache").glob("model-*"))) == 3
     monkeypatch.setattr(table3_evaluate, "evaluate_checkpoint", model)
     assert run(*DIAGONAL).status == 0
@@ -325,7 +325,7 @@ def test_ctrl_c_ends_all_processes_at_once_and_the_same_command_continues(words,
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all processes
         error = process.communicate(timeout=60)[1].decode()
     assert process.returncode == 130
-    assert "interrupted; the same command goes on" in error
+    assert "interrupted; repeat the command to continue" in error
     assert "Traceback" not in error
     again = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr

@@ -1,4 +1,4 @@
-"""The cells of a sweep: what they are called, what they are fitted with, and what is refused before anything starts."""
+"""The cells of a sweep: names, configurations, states, and errors before anything starts."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def names(cells: list[Cell]) -> list[str]:
     return [cell.name for cell in cells]
 
 
-def test_every_combination_for_every_seed_and_all_variants_of_a_seed_first() -> None:
+def test_a_grid_has_every_combination_for_every_seed_in_order_of_seeds() -> None:
     cells = grid("sample", axes("schedule=monotonic,cyclical", "bow=true,false"), (0, 7))
     assert names(cells) == [
         f"bow={bow},schedule={kind},seed={seed}"
@@ -64,7 +64,7 @@ def test_every_combination_for_every_seed_and_all_variants_of_a_seed_first() -> 
         ("--schedule= cyclical ", "--bow=False"),
     ],
 )
-def test_a_cell_has_one_name_however_it_is_asked_for(again: tuple[str, ...]) -> None:
+def test_the_name_does_not_depend_on_the_form_of_the_options(again: tuple[str, ...]) -> None:
     (cell,) = grid("paper", axes(*again), (3,), {"corpus": {"name": "sample"}})
     assert cell.name == "bow=false,schedule=cyclical,seed=3"
 
@@ -80,7 +80,7 @@ def test_a_cell_has_one_name_however_it_is_asked_for(again: tuple[str, ...]) -> 
         ("vectors=None", "vectors=None"),
     ],
 )
-def test_values_in_names_are_canonical_and_fit_into_one_folder_name(text: str, name: str) -> None:
+def test_values_in_names_are_canonical_and_valid_in_a_folder_name(text: str, name: str) -> None:
     (cell,) = grid("paper", axes(text), (0,))
     assert cell.name == f"{name},seed=0"
     assert Path(cell.name).name == cell.name
@@ -93,7 +93,7 @@ def test_values_in_names_are_canonical_and_fit_into_one_folder_name(text: str, n
     duration=st.sampled_from([{}, {"epochs": "2"}, {"max_steps": "9"}, {"epochs": None}]),
     seed=st.integers(0, 2**63 - 1),
 )
-def test_the_command_of_a_cell_leads_to_its_configuration(
+def test_the_options_of_a_cell_give_its_configuration(
     recipe: str, chosen: dict[str, str], duration: dict[str, Any], seed: int
 ) -> None:
     varied = [Axis(parse_axis(f"{name}=x").field, (value,)) for name, value in chosen.items()]
@@ -105,7 +105,7 @@ def test_the_command_of_a_cell_leads_to_its_configuration(
     assert arguments.layered(arguments.recipe(recipe), fields) == cell.config
 
 
-def test_cells_have_one_thread_unless_more_are_asked_for() -> None:
+def test_cells_have_one_thread_by_default() -> None:
     sample = {"corpus": {"name": "sample"}}
     assert grid("paper", [], (0,), sample)[0].config.train.threads == 1
     assert grid("paper", [], (0,), sample, {"train": {"threads": 3}})[0].config.train.threads == 3
@@ -122,7 +122,7 @@ def test_the_corpus_is_decided_once_for_all_cells(monkeypatch: pytest.MonkeyPatc
     ("text", "seeds"),
     [("1", (0,)), ("5", (0, 1, 2, 3, 4)), ("0,1,7", (0, 1, 7)), ("7, 3", (7, 3)), ("9,0", (9, 0)), ("7,", (7,))],
 )
-def test_seeds_are_a_number_of_them_or_a_list(text: str, seeds: tuple[int, ...]) -> None:
+def test_seeds_are_a_number_or_a_list(text: str, seeds: tuple[int, ...]) -> None:
     assert parse_seeds(text) == seeds
     assert parse_seeds(seeds_option(seeds)) == seeds
 
@@ -142,7 +142,7 @@ def test_seeds_are_a_number_of_them_or_a_list(text: str, seeds: tuple[int, ...])
         ("3,1,3", "seeds: duplicate seed in '3,1,3'"),
     ],
 )
-def test_seeds_that_make_no_sense_are_refused(text: str, complaint: str) -> None:
+def test_invalid_seeds_are_refused(text: str, complaint: str) -> None:
     with pytest.raises(ConfigError) as refused:
         parse_seeds(text)
     assert str(refused.value).startswith(complaint)
@@ -151,16 +151,16 @@ def test_seeds_that_make_no_sense_are_refused(text: str, complaint: str) -> None
 @pytest.mark.parametrize(
     ("texts", "complaint"),
     [
-        (["schedul=cyclical"], "vary: 'schedul' is no field of the configuration (training.fit --help lists them)"),
-        (["model=1"], "vary: 'model' is no field"),
-        (["out=a,b"], "vary: 'out' is no field"),
-        (["recipe=paper,small"], "vary: 'recipe' is no field"),
+        (["schedul=cyclical"], "vary: 'schedul' is not a field of the configuration (training.fit --help lists them)"),
+        (["model=1"], "vary: 'model' is not a field"),
+        (["out=a,b"], "vary: 'out' is not a field"),
+        (["recipe=paper,small"], "vary: 'recipe' is not a field"),
         (["schedule"], "vary: must be NAME=V1,V2,... but is 'schedule'"),
         (["=cyclical"], "vary: must be NAME=V1,V2,... but is '=cyclical'"),
         (["schedule="], "vary: schedule has an empty value in 'schedule='"),
         (["schedule=cyclical,,constant"], "vary: schedule has an empty value"),
-        (["seed=0,1"], "vary: the seeds are given by --seeds, not by 'seed=0,1'"),
-        (["train.seed=0,1"], "vary: the seeds are given by --seeds"),
+        (["seed=0,1"], "vary: give seeds with --seeds, not with 'seed=0,1'"),
+        (["train.seed=0,1"], "vary: give seeds with --seeds"),
         (["schedule=wavy"], "beta.kind: Input should be 'constant', 'monotonic' or 'cyclical', but is 'wavy'"),
         (["epochs=1,0"], "train.epochs: Input should be greater than or equal to 1, but is '0'"),
         (["bow=perhaps"], "model.bow: Input should be a valid boolean"),
@@ -168,39 +168,39 @@ def test_seeds_that_make_no_sense_are_refused(text: str, complaint: str) -> None
         (["bow=true", "model.bow=false"], "vary: duplicate bow; give all its values together"),
         (["beta.ratio=0.5,0.25,0.50"], "vary: duplicate cell beta.ratio=0.5,seed=0"),
         (["bow=true,yes"], "vary: duplicate cell bow=true,seed=0"),
-        ([f"data={'x' * 250}.jsonl"], "vary: a cell's name may have 200 characters, but data=xxx"),
+        ([f"data={'x' * 250}.jsonl"], "vary: a cell's name must have at most 200 characters, but data=xxx"),
     ],
 )
-def test_what_cannot_vary_is_refused_by_name(texts: list[str], complaint: str) -> None:
+def test_invalid_axes_are_refused(texts: list[str], complaint: str) -> None:
     with pytest.raises(ConfigError) as refused:
         grid("sample", axes(*texts), (0,))
     assert str(refused.value).startswith(complaint)
     assert "\n" not in str(refused.value)
 
 
-def test_a_sweep_has_a_limit_that_is_checked_before_it_is_built() -> None:
+def test_the_number_of_cells_is_checked_before_they_are_built() -> None:
     many = ",".join(str(value) for value in range(1, MAX_CELLS + 1))
     with pytest.raises(ConfigError, match=f"at most {MAX_CELLS} cells, but this one has {MAX_CELLS**3}$"):
         grid("sample", axes(f"epochs={many}", f"batch-size={many}"), range(MAX_CELLS))
 
 
 def cell_of(corpus_file: Path, *texts: str, seed: int = 0, init: Path | None = None) -> Cell:
-    """The tiny run's cell."""
+    """A cell of the tiny runs."""
     recipe, layers = "paper", ({"corpus": {"name": str(corpus_file)}}, CONFIG)
     return grid(recipe, axes(*texts), (seed,), *layers, init=init)[0]
 
 
-def test_standings(fit: Fit, kill_at: KillAt, corpus_file: Path, whole_run: Path) -> None:
+def test_states_of_a_cell(fit: Fit, kill_at: KillAt, corpus_file: Path, whole_run: Path) -> None:
     cell = cell_of(corpus_file, "schedule=cyclical")
-    assert cell.standing(Path("sweep")) == "new"
+    assert cell.state(Path("sweep")) == "new"
     Path("sweep", cell.name).mkdir(parents=True)
-    assert cell.standing(Path("sweep")) == "new"
+    assert cell.state(Path("sweep")) == "new"
     kill_at(6, "--out", Path("sweep", cell.name))
-    assert cell.standing(Path("sweep")) == "started"
+    assert cell.state(Path("sweep")) == "started"
     assert fit("--out", Path("sweep", cell.name), "--resume").status == 0
-    assert cell.standing(Path("sweep")) == "finished"
+    assert cell.state(Path("sweep")) == "finished"
     shutil.rmtree(Path("sweep", cell.name, "best"))
-    assert cell.standing(Path("sweep")) == "started"
+    assert cell.state(Path("sweep")) == "started"
 
 
 @pytest.mark.parametrize(
@@ -211,26 +211,26 @@ def test_standings(fit: Fit, kill_at: KillAt, corpus_file: Path, whole_run: Path
         (("max-steps=13",), "train.max_steps: the run in {} has 12, but 13 was asked for"),
     ],
 )
-def test_a_folder_of_another_configuration_is_refused_by_name(
+def test_a_folder_with_another_configuration_is_refused(
     corpus_file: Path, whole_run: Path, tmp_path: Path, texts: tuple[str, ...], complaint: str
 ) -> None:
     cell = cell_of(corpus_file, *texts)
     shutil.copytree(whole_run, tmp_path / cell.name)
     with pytest.raises(ConfigError) as refused:
-        cell.standing(tmp_path)
+        cell.state(tmp_path)
     assert str(refused.value).startswith(complaint.format(tmp_path / cell.name))
 
 
-def test_a_finished_run_on_another_file_is_left_to_the_fit_which_compares_the_conversations(
+def test_a_finished_run_on_another_file_is_started_because_only_the_fit_compares_conversations(
     corpus_file: Path, whole_run: Path, tmp_path: Path
 ) -> None:
     cell = cell_of(tmp_path / "other.jsonl")
     shutil.copytree(whole_run, tmp_path / cell.name)
-    assert cell.standing(tmp_path) == "started"
-    assert cell_of(corpus_file).standing(tmp_path) == "finished"
+    assert cell.state(tmp_path) == "started"
+    assert cell_of(corpus_file).state(tmp_path) == "finished"
 
 
-def test_what_a_run_started_from_belongs_to_its_configuration(
+def test_a_run_from_another_checkpoint_is_refused(
     raw_fit: Fit, corpus_file: Path, config_file: Path, whole_run: Path
 ) -> None:
     base = whole_run / "best"
@@ -238,18 +238,18 @@ def test_what_a_run_started_from_belongs_to_its_configuration(
     assert tuned.options[-1] == f"--init={base}"
     out = Path(tuned.name)
     assert raw_fit("--data", corpus_file, "--config", config_file, "--init", base, "--out", out).status == 0
-    assert tuned.standing(Path()) == "finished"
+    assert tuned.state(Path()) == "finished"
     with pytest.raises(
         ConfigError, match=r"^init: the run in seed=0 was started from a checkpoint of .*, step \d+, but"
     ):
-        plain.standing(Path())
+        plain.state(Path())
     other = Checkpoint.load(base)
     origin = other.config.provenance.model_copy(update={"step": 99})
     Checkpoint(other.config.model_copy(update={"provenance": origin}), other.weights, other.tokenizer).save(
         Path("base")
     )
     with pytest.raises(ConfigError, match=r"but one from a checkpoint of .*, step 99 was asked for$"):
-        cell_of(corpus_file, init=Path("base")).standing(Path())
+        cell_of(corpus_file, init=Path("base")).state(Path())
 
 
 def test_sizes_come_from_the_checkpoint_to_start_from(corpus_file: Path, whole_run: Path) -> None:
@@ -260,17 +260,17 @@ def test_sizes_come_from_the_checkpoint_to_start_from(corpus_file: Path, whole_r
         grid("paper", axes("model.latent-size=9"), (0,), *layers, init=whole_run / "best")
 
 
-def test_broken_or_impossible_folders_are_refused_by_path(corpus_file: Path, whole_run: Path, tmp_path: Path) -> None:
+def test_broken_folders_are_refused_with_their_path(corpus_file: Path, whole_run: Path, tmp_path: Path) -> None:
     cell = cell_of(corpus_file)
     (tmp_path / cell.name).write_text("mine")
     with pytest.raises(ConfigError, match=r"is not a folder$"):
-        cell.standing(tmp_path)
+        cell.state(tmp_path)
     (tmp_path / cell.name).unlink()
     shutil.copytree(whole_run, tmp_path / cell.name)
     state = tmp_path / cell.name / STATE_FILE
     state.write_bytes(state.read_bytes()[:50])
     with pytest.raises(CheckpointError, match=r"training.safetensors: truncated or broken"):
-        cell.standing(tmp_path)
+        cell.state(tmp_path)
     state.unlink()
     with pytest.raises(CheckpointError, match="no saved run there to resume"):
-        cell.standing(tmp_path)
+        cell.state(tmp_path)

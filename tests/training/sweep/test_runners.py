@@ -1,4 +1,4 @@
-"""What runs the cells: how many at a time, on which devices, what happens to one that is cut off."""
+"""Running cells: how many at a time, on which devices, and restarts after an interruption."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from dialog_cvae.model.cvae import CVAE
 from training.config import FitConfig
 from training.sweep import capacity, runners
 from training.sweep import cell_task as task_module
-from training.sweep.cell_task import LOG_FILE, CellTask, Ending, work
+from training.sweep.cell_task import LOG_FILE, CellTask, Ending, run_cell
 from training.sweep.cells import Cell, grid, parse_axis
 from training.sweep.runners import OnOneMachine, OnRay, on_one_machine
 from training.task import TASKS
 
 GIB = 2**30
 DONE = Ending("done")
-# Stands for a cell's process: it notes its start, then does what its option says.
+# Replaces a cell's process: it records its start, then does the act of its option.
 STUB = """
 import os, pathlib, signal, sys
 folder, act = pathlib.Path(sys.argv[1]), sys.argv[2]
@@ -51,8 +51,8 @@ if act == "wait":
 
 @pytest.fixture
 def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], CellTask]:
-    (tmp_path / "stub_of_a_fit.py").write_text(STUB)
-    monkeypatch.setattr(task_module, "_PROCESS", "stub_of_a_fit")
+    (tmp_path / "stub_fit.py").write_text(STUB)
+    monkeypatch.setattr(task_module, "_PROCESS", "stub_fit")
     monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
     return lambda act: CellTask(Path("cells", act), (act,), tmp_path / "stop", tmp_path)
 
@@ -61,60 +61,62 @@ def starts(task: CellTask) -> int:
     return len(list((task.cwd / task.folder).glob("start*")))
 
 
-def test_a_cell_that_ends_well_is_done(task: Callable[[str], CellTask]) -> None:
+def test_a_successful_cell_is_done(task: Callable[[str], CellTask]) -> None:
     good = task("good")
-    assert work(good, "cuda:1") == DONE
+    assert run_cell(good, "cuda:1") == DONE
     assert (good.cwd / good.folder / "start0").read_text() == "--device=cuda:1"
 
 
 @pytest.mark.parametrize(("act", "reason"), [("fail", "no such luck"), ("crash", "ValueError: a bug")])
-def test_a_cell_that_fails_is_not_repeated_and_says_why(task: Callable[[str], CellTask], act: str, reason: str) -> None:
-    assert work(task(act), "cpu") == Ending("failed", reason)
+def test_a_failed_cell_is_not_repeated_and_gives_the_reason(
+    task: Callable[[str], CellTask], act: str, reason: str
+) -> None:
+    assert run_cell(task(act), "cpu") == Ending("failed", reason)
     assert starts(task(act)) == 1
     assert reason in (task(act).cwd / task(act).folder / LOG_FILE).read_text()
 
 
-def test_a_cell_that_was_cut_off_is_started_again(task: Callable[[str], CellTask]) -> None:
-    assert work(task("kill-once"), "cpu") == Ending("done", restarts=1)
+def test_an_interrupted_cell_is_restarted(task: Callable[[str], CellTask]) -> None:
+    assert run_cell(task("kill-once"), "cpu") == Ending("done", restarts=1)
     assert starts(task("kill-once")) == 2
 
 
 @pytest.mark.parametrize(("act", "name"), [("kill", "SIGKILL"), ("terminate", "SIGTERM"), ("odd", "signal 127")])
-def test_a_cell_that_gets_no_further_is_given_up(task: Callable[[str], CellTask], act: str, name: str) -> None:
-    ending = work(task(act), "cpu")
-    assert ending == Ending("failed", f"cut off by {name}, and again without having got further than step 0", 1)
+def test_a_cell_without_progress_fails(task: Callable[[str], CellTask], act: str, name: str) -> None:
+    ending = run_cell(task(act), "cpu")
+    assert ending == Ending("failed", f"ended twice by a signal ({name}) without progress beyond step 0", 1)
     assert starts(task(act)) == 2
 
 
-def test_a_cell_that_gets_further_each_time_is_started_as_often(
+def test_a_cell_with_progress_is_restarted_each_time(
     task: Callable[[str], CellTask], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(task_module, "_saved_step", lambda folder: len(list(folder.glob("start*"))))
-    assert work(task("progress"), "cpu") == Ending("done", restarts=3)
+    assert run_cell(task("progress"), "cpu") == Ending("done", restarts=3)
 
 
 def test_a_cell_stops_when_the_sweep_stops(task: Callable[[str], CellTask]) -> None:
     waiting = task("wait")
     with ThreadPoolExecutor(1) as pool:
-        ending = pool.submit(work, waiting, "cpu")
+        ending = pool.submit(run_cell, waiting, "cpu")
         until = time.monotonic() + 60
         while starts(waiting) == 0:
             assert time.monotonic() < until, "the cell did not start"
             time.sleep(0.01)
         waiting.stop.touch()
         assert ending.result() == Ending("stopped")
-    assert work(task("good"), "cpu") == Ending("stopped")  # and no other begins
+    assert run_cell(task("good"), "cpu") == Ending("stopped")  # and no other cell starts
     assert starts(task("good")) == 0
 
 
-def test_a_folder_that_cannot_be_written_is_a_failed_cell(task: Callable[[str], CellTask]) -> None:
+def test_a_folder_that_cannot_be_written_gives_a_failed_cell(task: Callable[[str], CellTask]) -> None:
     (task("good").cwd / "cells").write_text("mine")
-    ending = work(task("good"), "cpu")
+    ending = run_cell(task("good"), "cpu")
     assert ending.status == "failed"
     assert ending.reason.endswith((os.strerror(20), os.strerror(17)))
 
 
-def test_slots_are_all_used_and_no_cell_shares_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_slots_are_used_and_none_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
     busy: list[str] = []
     most, lock = [0], threading.Lock()
     side_by_side = threading.Barrier(3)  # passes once three cells run at the same time
@@ -128,7 +130,7 @@ def test_slots_are_all_used_and_no_cell_shares_one(monkeypatch: pytest.MonkeyPat
         busy.remove(device)
         return Ending("failed", task.options[0]) if task.options[0] == "4" else DONE
 
-    monkeypatch.setattr(runners, "work", fake)
+    monkeypatch.setattr(runners, "run_cell", fake)
     endings: dict[int, Ending] = {}
     tasks = [CellTask(Path(), (str(index),), Path(), Path()) for index in range(9)]
     OnOneMachine(["cuda:0", "cuda:1", "cpu"]).run(tasks, lambda index, ending: endings.update({index: ending}))
@@ -146,7 +148,7 @@ def cells(monkeypatch: pytest.MonkeyPatch) -> list[Cell]:
     return grid("paper", [parse_axis("bow=true,false")], range(6), {"corpus": {"name": "sample"}})
 
 
-def test_default_jobs_on_cpu_are_what_fits(cells: list[Cell], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_jobs_on_cpu_fit_cores_and_memory(cells: list[Cell], monkeypatch: pytest.MonkeyPatch) -> None:
     assert on_one_machine(cells).slots == ["cpu"] * 5  # of about 1.1 GiB each
     assert on_one_machine(cells[:3]).slots == ["cpu"] * 3
     assert on_one_machine(cells, jobs=11).slots == ["cpu"] * 11
@@ -158,7 +160,7 @@ def test_default_jobs_on_cpu_are_what_fits(cells: list[Cell], monkeypatch: pytes
     assert on_one_machine(cells).slots == ["cpu"]
 
 
-def test_cells_take_turns_on_gpus_by_their_free_memory(cells: list[Cell], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpus_get_cells_by_turns_and_free_memory(cells: list[Cell], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(capacity, "free_memory", lambda: 600 * GIB)
     assert on_one_machine(cells, device="cuda").slots == ["cuda:0", "cuda:1", "cuda:0"]
     assert on_one_machine(cells, device="cuda:0").slots == ["cuda:0"] * 2
@@ -174,12 +176,12 @@ def test_parameters_are_counted_without_building_the_model(tiny_config: ModelCon
         assert capacity.parameters(TASKS["dialog"], config, 50) == sum(weight.numel() for weight in model.parameters())
 
 
-def test_a_fit_of_the_papers_size_is_estimated_near_what_was_measured() -> None:
+def test_the_estimate_for_the_papers_model_is_near_the_measured_memory() -> None:
     measured = 895_304 * 2**10  # VmHWM of a fit on Switchboard
     assert measured <= capacity.PROCESS_BYTES + capacity.fit_bytes(FitConfig()) <= 1.5 * measured
 
 
-def test_free_memory_is_that_of_the_container_where_it_is_less(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_free_memory_is_limited_by_the_container(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(capacity, "_CONTAINER", tmp_path)
     on_machine = capacity._free_on_machine()
     (tmp_path / "memory.max").write_text("max\n")
@@ -192,7 +194,7 @@ def test_free_memory_is_that_of_the_container_where_it_is_less(monkeypatch: pyte
         assert on_machine > 2500
 
 
-def test_ray_sets_aside_cores_and_a_share_of_a_gpu() -> None:
+def test_ray_reserves_cores_and_a_share_of_a_gpu() -> None:
     resources = {"CPU": 4.0, "GPU": 1.0}
     assert OnRay(threads=2, per_gpu=4)._needs(resources) == {"num_cpus": 2, "num_gpus": 0.25}
     assert OnRay(threads=2)._needs({"CPU": 4.0}) == {"num_cpus": 2, "num_gpus": 0}
@@ -203,14 +205,14 @@ def test_ray_sets_aside_cores_and_a_share_of_a_gpu() -> None:
         OnRay(threads=5)._needs(resources)
 
 
-def test_ray_that_is_not_installed_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_ray_gives_the_command_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ConfigError, match=r"^engine: Ray is not installed: pip install 'dialog-cvae\[ray\]'$"):
         OnRay().run([], lambda *_: None)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "127.0.0.1:many"])
-def test_a_cluster_that_does_not_answer_is_refused_at_once(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cluster_that_does_not_answer_is_an_error_at_once(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", sys)  # any module: it is not reached
     with pytest.raises(ConfigError, match=f"^address: no Ray cluster at '{address}' "):
         OnRay(address).run([], lambda *_: None)

@@ -1,4 +1,4 @@
-"""The table over seeds: Student's t by hand, what is missing, and what makes rows hard to compare."""
+"""The table over seeds: intervals by hand, and notes on failed or incomparable cells."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_intervals_agree_with_another_library(values: list[float]) -> None:
     assert (found.mean - found.half, found.mean + found.half) == pytest.approx((low, high), rel=1e-6, abs=1e-6)
 
 
-def test_the_table_sums_up_what_is_done_and_says_what_is_not() -> None:
+def test_the_table_summarises_finished_cells_and_notes_the_others() -> None:
     results = [done(0, kl=1.0, elbo=-40.0), done(1, kl=5.0), done(2, kl=2.0, elbo=-42.0), done(3, kl=5.0), failed(4)]
     table = markdown([*results, done(5, kl=5.0)])
     assert table == (
@@ -63,13 +63,13 @@ def test_the_table_sums_up_what_is_done_and_says_what_is_not() -> None:
     )
 
 
-def test_a_sweep_of_seeds_alone_has_one_row() -> None:
+def test_a_sweep_over_seeds_only_has_one_row() -> None:
     cells = grid("sample", [], (0, 1))
     results = [CellResult(cell, Path(), "done", figures={"kl": float(cell.seed)}) for cell in cells]
     assert "| sample | 2 | 0.50 ± 6.35 |" in markdown(results)
 
 
-def test_runs_on_different_conversations_are_not_compared_in_silence() -> None:
+def test_runs_on_different_conversations_are_noted() -> None:
     assert notes([done(0), done(1), done(2)]) == []
     (note,) = notes([done(0), done(1, data="other"), done(2)])
     assert note == (
@@ -77,12 +77,12 @@ def test_runs_on_different_conversations_are_not_compared_in_silence() -> None:
     )
 
 
-def test_what_varies_the_data_is_no_reason_for_a_warning() -> None:
+def test_varied_data_is_not_noted() -> None:
     cells = grid("sample", [parse_axis("tokenizer.vocab-size=50,60")], (0,))
     assert notes([CellResult(cell, Path(), "done", data=cell.name) for cell in cells]) == []
 
 
-def test_files_hold_every_cell_and_every_variant(tmp_path: Path) -> None:
+def test_files_contain_every_cell_and_every_variant(tmp_path: Path) -> None:
     results = [done(0, kl=1.0), done(1, kl=3.0), done(2, kl=2.0), failed(3)]
     text = write(results, tmp_path)
     assert (tmp_path / "sweep.md").read_text(encoding="utf-8") == text
@@ -99,7 +99,7 @@ def test_files_hold_every_cell_and_every_variant(tmp_path: Path) -> None:
     assert [variant.done for variant in variants(results)] == [2, 1]
 
 
-def test_figures_are_those_of_the_best_checkpoint(whole_run: Path) -> None:
+def test_figures_come_from_the_best_checkpoint(whole_run: Path) -> None:
     records = [json.loads(line) for line in (whole_run / "metrics.jsonl").read_text().splitlines()]
     best = max((record for record in records if record["kind"] == "valid"), key=lambda record: record["elbo"])
     found = best_figures(whole_run)
@@ -108,7 +108,7 @@ def test_figures_are_those_of_the_best_checkpoint(whole_run: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [None, "{", "[]", '{"elbo": "low"}'])
-def test_broken_figures_are_refused_by_path(tmp_path: Path, content: str | None) -> None:
+def test_broken_figures_are_refused_with_their_path(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "best").mkdir()
         (tmp_path / "best" / "metrics.json").write_text(content)
