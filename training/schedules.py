@@ -1,7 +1,7 @@
 """Schedules of beta and of the learning rate: pure functions of the step, in plain Python.
 
-Open this to add a kind of schedule or a shape of its rise. `python -m training.schedule_plots` draws them as the paper's
-Figures 2 and 7 do.
+Open this to add a kind of schedule or a shape of its rise. `python -m training.schedule_plots` draws them as in the
+paper's Figures 2 and 7.
 
 Symbols: t step, counted from 1; T total steps of the run; M cycles; R ratio, the share of a cycle in which beta rises;
 tau position within a cycle; f the rise, f(0) = 0 and f(R) = 1.
