@@ -29,9 +29,10 @@ from dialog_cvae.storage.checkpoint import Checkpoint, CheckpointConfig, Provena
 from dialog_cvae.text.tokenizer import Tokenizer
 from eval import generation
 from eval.dialog import main
-from eval.metrics.bleu import bleu_precision_recall
+from eval.metrics.bleu import context_bleu
 from eval.metrics.diversity import distinct
-from eval.metrics.embedding import embedding_precision_recall
+from eval.metrics.embedding import context_embedding
+from eval.metrics.matching import mean_over_contexts
 from eval.metrics.tokens import metric_tokens
 
 FIELDS = {"conversation", "position", "topic", "context", "reference", "speaker", "responses"}
@@ -124,12 +125,16 @@ def test_the_metrics_follow_from_the_responses(evaluate, vectors):
     lines, metrics = evaluate("--limit", "8", "--samples", "3", "--temperature", "1", "--vectors", str(vectors))
     contexts = [([metric_tokens(t) for t in line["responses"]], [metric_tokens(line["reference"])]) for line in lines]
     for smoothing, name in (("method7-3.4", "bleu_nltk_3.4.5"), ("method7-3.6", "bleu_nltk_3.6")):
-        for n, score in enumerate(bleu_precision_recall(contexts)[smoothing], start=1):
+        scores = [context_bleu(*context)[smoothing] for context in contexts]
+        for n, of_order in enumerate(zip(*scores, strict=True), start=1):
+            score = mean_over_contexts(of_order)
             assert metrics[f"{name}_{n}"] == {"precision": score.precision, "recall": score.recall, "f1": score.f1}
-    report = embedding_precision_recall(contexts, load_vectors(vectors))
-    for name, score in zip(("a_bow", "e_bow", "g_bow"), report.scores, strict=True):
+    known = load_vectors(vectors)
+    compared = [found for context in contexts if (found := context_embedding(*context, known)) is not None]
+    means = map(mean_over_contexts, zip(*compared, strict=True))
+    for name, score in zip(("a_bow", "e_bow", "g_bow"), means, strict=True):
         assert metrics[name] == {"precision": score.precision, "recall": score.recall, "f1": score.f1}
-    assert metrics["contexts_without_word_vectors"] == report.skipped
+    assert metrics["contexts_without_word_vectors"] == len(contexts) - len(compared)
     replies = [reply for hypotheses, _ in contexts for reply in hypotheses]
     for n in (1, 2):
         assert metrics[f"distinct_{n}"] == distinct(replies, n).ratio
@@ -272,7 +277,7 @@ def test_several_references(evaluate, tmp_path):
     covered = {conversation.id for conversation in CORPUS.test[:6]}
     more = [metric_tokens("yes , i do"), metric_tokens("i don't know")]
     contexts = [(h, [r, *more]) for (h, r), line in zip(said, lines, strict=True) if line["conversation"] in covered]
-    expected = bleu_precision_recall(contexts)["method7-3.4"][3]
+    expected = mean_over_contexts(context_bleu(*context)["method7-3.4"][3] for context in contexts)
     assert metrics["bleu_nltk_3.4.5_4"] == {
         "precision": expected.precision,
         "recall": expected.recall,
