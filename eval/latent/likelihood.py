@@ -1,4 +1,6 @@
-"""Likelihoods of given responses: by importance sampling, and as the paper's Table 3 has them; and posteriors to study.
+"""Likelihoods of given responses, by importance sampling and as in the paper's Table 3, and their posteriors.
+
+Open it to see how a likelihood of `eval.dialog` is computed.
 
 Shape legend: N responses, B windows of a batch, K draws of z for each, Z latent dimensions.
 """
@@ -90,7 +92,7 @@ def posteriors(
         svi: how q is refined, if at all.
         seed: of the refinement's noise.
         batch_size: windows encoded at a time.
-        advance: told after each batch how many windows it had.
+        advance: called after each batch with its number of windows.
     """
     found: list[tuple[NDArray[np.float32], ...]] = []
     refiner = Refiner(model, svi)
@@ -117,9 +119,9 @@ def importance_weighted_nll(
 ) -> ImportanceWeighted:
     """Bound -log p(x | c) by -E log mean_k w, w = p(x | z, c) p(z | c) / q(z | x, c), z from q (Burda et al., 2016).
 
-    One draw gives the negative ELBO, more a tighter bound. All ks share max(ks) draws, of which each k takes as many
-    disjoint groups as there are: the mean over groups varies less than one group does, and where each k divides the
-    next the bounds of every single response fall with k. Without z the likelihood is exact and the same for all k.
+    One draw gives the negative ELBO, more a tighter bound. All ks share max(ks) draws. Each k splits them
+    into as many disjoint groups as possible, because a mean over groups varies less than one group. If each k divides
+    the next, the bound of every response falls with k. Without z the likelihood is exact and the same for all k.
 
     Args:
         model: on any device.
@@ -127,9 +129,9 @@ def importance_weighted_nll(
         responses: (N,) indices of utterances, as `corpus.responses` has them.
         ks: numbers of draws.
         svi: how q, from which z is drawn, is refined, if at all.
-        seed: of the noise, which a response's place in the corpus decides and nothing else.
+        seed: of the noise; with the place of a response in the corpus it alone decides that response's noise.
         batch_size: rows decoded at a time.
-        advance: told now and then how many more responses are done.
+        advance: called after each batch with its number of responses.
 
     Raises:
         ConfigError: there are no responses or they are not utterances of the corpus; there are no ks, or one is out of
@@ -176,7 +178,7 @@ def subset_perplexity(
         svi: how posteriors are refined, if at all.
         seed: of the noise.
         batch_size: conversations side by side; 60 in the released code's evaluation.
-        advance: told after each batch how many windows it had.
+        advance: called after each batch with its number of windows.
     """
     device = next(model.parameters()).device
     rng, rng_of_steps = (np.random.default_rng(seeds) for seeds in (seed, (seed, 1)))

@@ -28,7 +28,7 @@ def ngrams(tokens: Tokens, n: int) -> Iterator[tuple[str, ...]]:
     """The n-grams of a sentence in order; none when it has fewer than n tokens.
 
     Raises:
-        TypeError: `tokens` is one string, whose characters would silently be taken for words.
+        TypeError: `tokens` is one string; its characters would count as words.
     """
     if isinstance(tokens, str):
         raise TypeError(f"a sentence must be a sequence of tokens, got the string {tokens!r}")

@@ -1,7 +1,7 @@
 """Several reference replies for each context: the published file, read and written.
 
 Zhao et al. (2017) published `test_multi_ref.json`: a list with an object for each test window, which has `context`
-(strings "A: text "), `speaker` (who replies), `responses` (what was said, then what else fits) and `resp_dialog_acts`
+(strings "A: text "), `speaker` (who replies), `responses` (the real reply, then others that fit) and `resp_dialog_acts`
 (one for each response). Nothing in it says which conversation an object belongs to; their order does. It is that of the
 official loader with batches of one: conversations by length, and of each the windows from its first utterance to its
 last but one. Conversations of one length are as NumPy's unstable `argsort` left them, which depends on its version and
@@ -38,9 +38,9 @@ class ReferenceRow(NamedTuple):
 
     Attributes:
         context: at most MAX_CONTEXT utterances, oldest first; none where the reply is a conversation's first utterance,
-            which answers nobody and is not scored.
+            which is not scored.
         speaker: who replies.
-        responses: what was said (the gold reply), then what else fits.
+        responses: the real (gold) reply, then others that fit.
         dialog_acts: of each response, None where unknown.
     """
 
@@ -91,7 +91,7 @@ def save(path: Path, references: References) -> None:
     """Write references in the published format, with the fields `conversation` and `position`.
 
     Raises:
-        DialogCvaeError: the file cannot be written; what was there is untouched.
+        DialogCvaeError: the file cannot be written; an existing file is unchanged.
     """
     content = [
         {
@@ -169,7 +169,7 @@ def _by_order(
 
 
 def _next_conversation(found: Sequence[str], left: Mapping[int, Sequence[str]]) -> int:
-    """The conversation that fits whole, else the one that agrees most, so that its first difference can be told."""
+    """The conversation that fits completely, else the one that agrees most, whose first difference is then reported."""
     for index, expected in left.items():
         if found[: len(expected)] == expected:
             return index
@@ -180,13 +180,13 @@ def _next_conversation(found: Sequence[str], left: Mapping[int, Sequence[str]]) 
 def _by_context(
     path: Path, items: Sequence[Item], conversations: Sequence[Conversation]
 ) -> Iterator[tuple[Item, Window]]:
-    """Windows by what was said in them; equal ones come in the order of the conversations."""
+    """Windows by their utterances; equal ones are in the order of the conversations."""
     windows: defaultdict[tuple[str, ...], deque[Window]] = defaultdict(deque)
     for conversation in conversations:
         letters = [_letters(utterance.text) for utterance in conversation.utterances]
         for position in range(len(letters)):
-            said = tuple(letters[max(0, position - MAX_CONTEXT) : position + 1])
-            windows[said].append(Window(conversation, position))
+            spoken = tuple(letters[max(0, position - MAX_CONTEXT) : position + 1])
+            windows[spoken].append(Window(conversation, position))
     for item in items:
         context, reply = item.context or (), item.responses[0]
         same = windows[tuple(map(_letters, (*context, reply)))]

@@ -511,7 +511,7 @@ def test_a_folder_that_may_not_be_written_to_is_refused(folder, tmp_path, monkey
     assert_refusal(capsys, "out is not writable")
 
 
-def test_a_full_disk_is_told_in_one_line(folder, tmp_path, monkeypatch, capsys):
+def test_a_full_disk_is_reported_in_one_line(folder, tmp_path, monkeypatch, capsys):
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 

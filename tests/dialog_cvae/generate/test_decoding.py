@@ -51,7 +51,7 @@ def inputs(tiny_config: ModelConfig, tokenizer: Tokenizer, request: pytest.Fixtu
 
 
 def naive_greedy(inputs: Inputs, row: int, limit: int, allowed: list[int]) -> list[int]:
-    """Argmax, one row and one token at a time, over the whole prefix anew."""
+    """Argmax, one row and one token at a time, over the whole prefix again."""
     model, tokenizer = inputs.model, inputs.tokenizer
     ids = [tokenizer.bos_id]
     state = model.decoder.initial_state(*(torch.from_numpy(a[row : row + 1]) for a in (inputs.condition, inputs.z)))
@@ -243,7 +243,7 @@ def test_rows_that_come_and_go_are_decoded_as_if_alone(inputs, tmp_path, engine)
     assert pool.step() == []
 
 
-def test_a_pool_of_nobody_goes_on(inputs):
+def test_a_pool_whose_rows_were_all_removed_can_be_used_again(inputs):
     pool: Pool[int] = Pool(inputs.engine, inputs.special, len(inputs.tokenizer))
     pool.add([], inputs.start(slice(0, 0)), WAYS[0])
     assert (len(pool), pool.step()) == (0, [])

@@ -10,7 +10,7 @@ from dialog_cvae.data.readers import sample
 from dialog_cvae.types import Conversation, Utterance
 from eval.baselines.without_model import BASELINES, UNSURE, commonest, verbatim
 from eval.contexts import MAX_CONTEXT, AnsweredContext, windows
-from eval.references.similarity import ContextIndex
+from eval.references.context_index import ContextIndex
 
 CORPUS = sample.read()
 TRAIN, TEST = CORPUS.train[:80], CORPUS.test[:10]

@@ -22,7 +22,7 @@ def codes(
     return x, np.where(labels, "positive", "negative")
 
 
-def test_separable_codes_are_told_apart() -> None:
+def test_separable_codes_are_classified_perfectly() -> None:
     train, test = codes(2_000, 12.0), codes(1_000, 12.0, seed=1)
     few, all_ = probe(*train, *test, [100, 10**9])
     assert (few.labels, few.draws, all_.labels, all_.draws) == (100, 5, 2_000, 1)

@@ -14,8 +14,8 @@ from dialog_cvae.types import Conversation, Utterance
 from eval.contexts import Window, windows
 from eval.references import reply_filter
 from eval.references.builder import build
+from eval.references.context_index import ContextIndex
 from eval.references.reply_filter import Pair, ReplyFilter
-from eval.references.similarity import ContextIndex
 
 CORPUS = sample.read()
 
@@ -69,8 +69,8 @@ def test_the_accuracy_is_that_on_conversations_that_the_filter_did_not_learn_fro
     )
     vectorizer = CountVectorizer(analyzer=reply_filter._features, min_df=20, binary=True)
     refitted = LogisticRegression(C=0.03, solver="liblinear").fit(vectorizer.fit_transform(seen_pairs), real[~unseen])
-    told = refitted.predict(vectorizer.transform(unseen_pairs))
-    assert fitted.accuracy == (told == real[unseen]).mean()
+    predicted = refitted.predict(vectorizer.transform(unseen_pairs))
+    assert fitted.accuracy == (predicted == real[unseen]).mean()
     assert fitted.pairs == len(seen_pairs)
     assert fitted.accuracy < refitted.score(vectorizer.transform(seen_pairs), real[~unseen])
 

@@ -133,7 +133,7 @@ def test_refusals(arguments, message, capsys, tmp_path, monkeypatch):
         ("y" * 300 + "/x.json", "cannot be written (File name too long)"),
     ],
 )
-def test_what_cannot_be_written_is_told_before_the_work(out, message, capsys, tmp_path, monkeypatch):
+def test_an_output_that_cannot_be_written_is_refused_before_the_work(out, message, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("file").write_text("mine")
     Path("folder.json").mkdir()

@@ -11,8 +11,8 @@ from dialog_cvae.errors import ConfigError
 from dialog_cvae.types import Conversation, Utterance
 from eval.contexts import MAX_CONTEXT, Window, windows
 from eval.metrics.tokens import metric_tokens
-from eval.references import similarity
-from eval.references.similarity import ContextIndex
+from eval.references import context_index
+from eval.references.context_index import ContextIndex
 
 CORPUS = sample.read()
 TRAIN, TEST = CORPUS.train[:60], CORPUS.test[:12]
@@ -56,7 +56,7 @@ def test_windows_are_places_in_conversations():
 @pytest.mark.parametrize("by_topic", [True, False])
 @pytest.mark.parametrize("cells", [1, 500, 10**6])
 def test_the_index_agrees_with_a_search_one_by_one(by_topic, cells, monkeypatch):
-    monkeypatch.setattr(similarity, "CELLS", cells)
+    monkeypatch.setattr(context_index, "CELLS", cells)
     index, queries = ContextIndex(TRAIN), windows(TEST)
     joined = [" ".join(u.text for u in w.context) for w in (*index.windows, *queries)]
     vectorizer = TfidfVectorizer(analyzer=metric_tokens)
