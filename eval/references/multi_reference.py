@@ -2,17 +2,17 @@
 
 Zhao et al. (2017) published `test_multi_ref.json`: a list with an object for each test window, which has `context`
 (strings "A: text "), `speaker` (who replies), `responses` (the real reply, then others that fit) and `resp_dialog_acts`
-(one for each response). Nothing in it says which conversation an object belongs to; their order does. It is that of the
-official loader with batches of one: conversations by length, and of each the windows from its first utterance to its
+(one for each response). Only the order of the objects identifies their conversations. It is the order of the official
+loader with batches of one: conversations by length, and of each the windows from its first utterance to its
 last but one. Conversations of one length are as NumPy's unstable `argsort` left them, which depends on its version and
 on the processor, so here the replies decide which conversation comes next.
 
-Two relatives are read too: a file that `save` wrote, in the same format with the fields `conversation` and `position`,
-which say what the order would, and with the last utterances; and the JSON lines in which COTK distributes part of the
-published file (`utts` as context, `responses` as [dialog act, text]), matched by context and reply.
+Two more formats are read. A file of `save` has the same format with the fields `conversation` and `position`, which
+identify an object without the order, and it includes the last utterances. The JSON lines in which COTK distributes part
+of the published file (`utts` as context, `responses` as [dialog act, text]) are matched by context and reply.
 
-Texts stay as they are in the file: 30% of the published further responses begin with `) `, which the published
-metrics tokenise along.
+Texts are not cleaned: 30% of the published further responses begin with `) `, which counts as a token in the published
+metrics.
 
 Source: github.com/snakeztc/NeuralDialog-CVAE (`data_apis/data_utils.py`), github.com/thu-coai/cotk.
 """
@@ -67,8 +67,8 @@ def load(path: Path, conversations: Sequence[Conversation]) -> References:
         conversations: the whole split that the file was made for, in any order.
 
     Raises:
-        DataError: the file is missing, malformed, or does not fit the conversations: the message gives the item, the
-            reply that was expected there, and the one that was found.
+        DataError: the file is missing, malformed, or does not fit the conversations; the message gives the item, the
+            expected reply and the one in the file.
     """
     items = read_items(path)
     if items[0].place is not None:

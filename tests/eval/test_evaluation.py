@@ -75,7 +75,7 @@ def test_columns_are_those_of_the_contexts(evaluate, held_out, encoded):
     assert evaluation.figures["windows"] == contexts + len(held_out.conversations)
 
 
-def test_a_model_that_was_refined_in_training_is_judged_by_refined_posteriors(tiny_checkpoint, held_out, cache):
+def test_a_model_refined_in_training_is_evaluated_with_refined_posteriors(tiny_checkpoint, held_out, cache):
     def of(fit):
         config = tiny_checkpoint.config
         provenance = config.provenance.model_copy(update={"fit": fit})

@@ -45,7 +45,7 @@ def row(*texts: str) -> ReferenceRow:
 REFERENCES = {("c", 1): row("i like cats", "no i like dogs"), ("d", 1): row("xyzzy", "plugh")}
 
 
-def test_without_references_the_reference_is_what_was_said():
+def test_without_references_the_real_reply_is_the_reference():
     scores = reply_scores(CONTEXTS, vectors=VECTORS)
     for index, one in enumerate(CONTEXTS):
         context = [metric_tokens(text) for text in one.replies], [metric_tokens(one.reference.text)]
@@ -119,7 +119,7 @@ def test_the_entropy_is_that_of_the_tags_of_all_replies():
     assert reply_scores(CONTEXTS, tag=tag).figures["act_entropy"] == label_entropy(["no"] * 2 + ["other"] * 7)
 
 
-def test_people_are_matched_with_what_was_left_out():
+def test_people_are_matched_with_the_other_references():
     left_out = {
         ("c", 1): LeftOut(
             [([["a", "b"]], [["a", "b"]]), ([["a"]], [["z"]])], [([["a", "b"]], [["a", "b"]]), ([["z"]], [["a"]])]

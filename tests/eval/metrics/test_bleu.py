@@ -152,7 +152,7 @@ def test_precision_and_recall_of_a_context_by_hand():
     assert context_bleu([right, wrong], [right, right])["method7-3.4"][0] == pytest.approx((2 / 3, 4 / 3))
 
 
-def test_no_common_word_and_nothing_said_score_zero():
+def test_no_common_word_and_empty_texts_score_zero():
     smoothings: tuple[Smoothing, ...] = ("method7-3.4", "method7-3.6", "method1")
     for smoothing in smoothings:
         for hypothesis, reference in ((["a", "b"], ["c"]), ([], ["c"]), (["a"], []), ([], [])):

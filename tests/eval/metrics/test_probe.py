@@ -85,7 +85,7 @@ def test_the_interval_is_students_by_hand() -> None:
     assert found.half == pytest.approx(4.302653 * deviation / math.sqrt(3), rel=1e-6)
 
 
-def test_a_class_of_few_is_always_there() -> None:
+def test_a_rare_class_always_has_a_label() -> None:
     rng = np.random.default_rng(0)
     labels = np.array([0] * 990 + [1] * 10)
     x = rng.standard_normal((1_000, 2)) + 20 * labels[:, None]
