@@ -1,4 +1,4 @@
-"""Decoding, held against a naive loop over the model itself."""
+"""Decoding against a naive loop over the model itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The map's axes are what singular value decomposition says, and places go there and back."""
+"""The map's axes against singular value decomposition, and moves to a place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Replies: distinct, ranked, reproducible, and decided by what the model may know of the conversation."""
+"""Replies are distinct, ranked and reproducible, and depend on exactly the input that the model may see."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The choice of one token, held against a naive walk along the nucleus."""
+"""The choice of one token against a naive walk along the nucleus."""
 
 from __future__ import annotations
 

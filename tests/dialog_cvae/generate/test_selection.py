@@ -1,4 +1,4 @@
-"""Selection: held against exhaustive search and hand-worked likenesses."""
+"""Selection against exhaustive search and similarities worked by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rows without a model: which there are, how many replies they give, and that they are found again."""
+"""The rows without a model: which there are, how many replies they have, and that these are cached."""
 
 from __future__ import annotations
 

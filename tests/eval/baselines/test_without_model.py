@@ -1,4 +1,4 @@
-"""Rows without a model: what each replies, and that none depends on what it is to answer."""
+"""Baselines: the replies of each, and that none depends on the reference."""
 
 from __future__ import annotations
 

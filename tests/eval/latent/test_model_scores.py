@@ -1,4 +1,4 @@
-"""What a checkpoint makes of given responses: each figure against the function that defines it."""
+"""The scores of given responses under a model: each figure against the function that defines it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report on a file of references, counted by hand."""
+"""Statistics of a file of references, counted by hand."""
 
 from __future__ import annotations
 
