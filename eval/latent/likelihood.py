@@ -168,7 +168,7 @@ def subset_perplexity(
     batch_size: int = 60,
     advance: Advance | None = None,
 ) -> SubsetPerplexity:
-    """Reconstruction perplexity and KL as the paper has them: over the windows that the released loader keeps.
+    """Reconstruction perplexity and KL as in the paper: over the windows that the released loader keeps.
 
     Perplexity is the mean over batches, each with one z from the posterior; see `loader_batches` for the windows.
 
@@ -177,7 +177,7 @@ def subset_perplexity(
         corpus: encoded for this model.
         svi: how posteriors are refined, if at all.
         seed: of the noise.
-        batch_size: conversations side by side; 60 in the released code's evaluation.
+        batch_size: conversations in a batch; 60 in the released code's evaluation.
         advance: called after each batch with its number of windows.
     """
     device = next(model.parameters()).device
@@ -206,19 +206,19 @@ def loader_batches(
 ) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """The windows that the released code's loader feeds at a batch size, and their contexts' lengths; (B,) each.
 
-    It sorts conversations by length, takes them `batch_size` at a time, leaving out the longest that fill no batch, and
-    moves a window over all of a batch at once, from the opening on. It stops where the window would begin at the last
-    utterance of the shortest conversation, and never comes to the last utterance of the longest. A conversation that
-    has ended meanwhile gives its last utterance again and again, with a shrinking context.
+    The loader sorts conversations by length and takes `batch_size` at a time; the longest ones are left out if they do
+    not fill a batch. It moves a window over all conversations of a batch together, from their beginning. It stops when
+    the window would begin at the last utterance of the shortest conversation, and never reaches the last utterance of
+    the longest. A conversation that has already ended repeats its last utterance, with a shrinking context.
 
-    Of Zhao et al.'s 60 validation conversations 41 batches are left: 2,460 windows. A corpus of fewer than `batch_size`
-    conversations, which the loader has no batch for, is one batch here; conversations of one length stay in the
-    corpus's order, which the loader leaves to chance.
+    Zhao et al.'s 60 validation conversations give 41 batches, 2,460 windows. Here, a corpus of fewer than `batch_size`
+    conversations is one batch (the loader has none for it), and conversations of equal length stay in the corpus's
+    order (random in the loader).
 
     Args:
-        corpus: with the opening pseudo-utterances, which count as utterances in all of this.
-        batch_size: conversations side by side.
-        max_context: context utterances, at most; 9 in the released code.
+        corpus: with the opening pseudo-utterances, which count as utterances here.
+        batch_size: conversations in a batch.
+        max_context: the most utterances of a context; 9 in the released code.
 
     Raises:
         ConfigError: `batch_size` is below 1, or the corpus leaves no window.

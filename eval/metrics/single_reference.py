@@ -98,15 +98,15 @@ class SingleReference(NamedTuple):
 
 
 def per_context(contexts: Sequence[Context], vectors: Vectors | None) -> dict[str, NDArray[np.float64]]:
-    """The scores of each context, which corpus values are means of and differences of models are tested by.
+    """The scores of each context, from which corpus values and differences between models are computed.
 
     Args:
         contexts: samples and references; only the first reference counts, which is the real reply.
         vectors: word vectors, not those of the model under evaluation; without any there are no embedding scores.
 
     Returns:
-        (N,) by name, as `SingleReference.figures` but for F1 and counts. The embedding scores are there with vectors
-        only, and NaN in a context that has nothing to compare.
+        (N,) by name, as `SingleReference.figures` without F1 and counts. There are embedding scores only with
+        vectors; they are NaN in a context without known words.
 
     Raises:
         ValueError: there are no contexts, or one has no sample or no reference.

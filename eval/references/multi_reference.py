@@ -80,9 +80,7 @@ def load(path: Path, conversations: Sequence[Conversation]) -> References:
     rows: dict[Place, ReferenceRow] = {}
     for item, window in matched:
         if window.place in rows:
-            raise item.error(
-                path, f"conversation {window.conversation.id}, position {window.position} was there before"
-            )
+            raise item.error(path, f"conversation {window.conversation.id}, position {window.position} is a duplicate")
         rows[window.place] = ReferenceRow(window.context, window.reply.speaker, item.responses, item.dialog_acts)
     return rows
 
@@ -108,14 +106,14 @@ def save(path: Path, references: References) -> None:
 
 
 def _spoken(row: ReferenceRow, position: int) -> Iterator[tuple[str, str]]:
-    """The context as the published file has it: one that reaches the beginning opens with the pseudo-utterance."""
+    """The context in the published format: with the pseudo-utterance if it includes the beginning."""
     if position < MAX_CONTEXT:
         yield (row.context[0].speaker if row.context else row.speaker), DIALOG_START
     yield from ((utterance.speaker, utterance.text) for utterance in row.context)
 
 
 def _letters(text: str) -> str:
-    """What a text keeps however it is tokenised and whatever punctuation a cleaning left in it (`) yeah`)."""
+    """The letters and digits of a text, which do not depend on its tokenisation and punctuation (`) yeah`)."""
     return normalised(text).replace(" ", "")
 
 
@@ -144,8 +142,8 @@ def _by_place(
 def _by_order(
     path: Path, items: Sequence[Item], conversations: Sequence[Conversation]
 ) -> Iterator[tuple[Item, Window]]:
-    """Windows of whole conversations one after the other, without the last of each."""
-    items = [item for item in items if item.responses[0]]  # an empty utterance, which readers of corpora drop
+    """The windows of whole conversations in turn, without the last window of each."""
+    items = [item for item in items if item.responses[0]]  # readers of corpora drop empty utterances
     windows = sum(len(conversation.utterances) - 1 for conversation in conversations)
     if len(items) != windows:
         raise DataError(
@@ -155,7 +153,7 @@ def _by_order(
         )
     found = [_letters(item.responses[0]) for item in items]
     left = {index: [_letters(u.text) for u in c.utterances[:-1]] for index, c in enumerate(conversations)}
-    left = dict(sorted(left.items(), key=lambda pair: len(pair[1])))  # what comes next is then among the first
+    left = dict(sorted(left.items(), key=lambda pair: len(pair[1])))  # the next one is then among the first
     begin = 0
     while left:
         index = _next_conversation(found[begin:], left)

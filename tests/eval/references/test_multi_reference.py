@@ -220,7 +220,7 @@ def test_a_wrong_place_is_refused(tmp_path, change, message):
 
 def test_a_duplicate_place_is_refused(tmp_path):
     items = json.loads(own(tmp_path)[0].read_text())
-    with pytest.raises(DataError, match=r"item 18: conversation same length, position 0 was there before"):
+    with pytest.raises(DataError, match=r"item 18: conversation same length, position 0 is a duplicate"):
         load(written(tmp_path, [*items, items[0]]), TALKS)
 
 
