@@ -145,9 +145,11 @@ def importance_weighted_nll(
     refiner = Refiner(model, svi)
     with refiner.scoring():
         for chosen, batch in _batches(model, corpus, responses, max(1, batch_size // draws)):
+            # each response has noise of its own, for the draws and for the refinement
             rngs = generators(corpus, chosen, seed)
             drawn = np.stack([rng.standard_normal((draws if latent else 1, latent), dtype=np.float32) for rng in rngs])
             noise = refiner.noise(generators(corpus, chosen, seed + 1))
+            # the weight of each draw, and from them the bounds for all ks
             inferred = _inferred(model, batch, refiner.refine(batch, noise))
             weights = _log_weights(model, batch, inferred, moved(torch.from_numpy(drawn), device), batch_size)
             weights = weights.expand(-1, draws)

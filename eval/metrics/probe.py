@@ -87,17 +87,14 @@ def probe(
     scaler = StandardScaler().fit(x)
     x, test_x = scaler.transform(x), scaler.transform(test_x)
     chance = float(np.unique(test_y, return_counts=True)[1].max() / len(test_y))
-
-    def score(count: int, draw: int) -> tuple[float, float]:
-        """Accuracy and balanced accuracy with one draw of labels."""
-        rng = np.random.default_rng((seed, count, draw))
-        chosen = _stratified(y, count, rng)
-        predicted = _fitted(x[chosen], y[chosen], int(rng.integers(2**31))).predict(test_x)
-        return accuracy_score(test_y, predicted), balanced_accuracy_score(test_y, predicted)
-
     found = []
     for count in sorted({min(count, len(y)) for count in counts}):
-        scores = [score(count, draw) for draw in range(1 if count == len(y) else draws)]
+        scores = []
+        for draw in range(1 if count == len(y) else draws):
+            rng = np.random.default_rng((seed, count, draw))
+            chosen = _stratified(y, count, rng)
+            predicted = _fitted(x[chosen], y[chosen], int(rng.integers(2**31))).predict(test_x)
+            scores.append((accuracy_score(test_y, predicted), balanced_accuracy_score(test_y, predicted)))
         accuracies, balanced = zip(*scores, strict=True)
         mean, half = _interval(accuracies)
         found.append(Probe(count, len(scores), mean, half, float(np.mean(balanced)), tuple(accuracies), chance))

@@ -1,4 +1,7 @@
-"""Reply text as the tokens that the metrics compare, and their n-grams."""
+"""Reply text as the tokens that the metrics compare, and their n-grams.
+
+Open it to see what counts as a word in BLEU, embedding scores and diversity.
+"""
 
 from __future__ import annotations
 
