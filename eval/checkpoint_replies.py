@@ -14,7 +14,7 @@ from dialog_cvae.data.cache import Cache
 from dialog_cvae.generate.responder import Responder
 from dialog_cvae.types import Conversation
 from eval import evaluation_cache
-from eval.contexts import AnsweredContext, ReplySets, windows
+from eval.contexts import AnsweredContext, ReplySets, count_contexts, windows
 from eval.evaluation_cache import Texts
 from eval.evaluation_settings import Progress, Settings
 from eval.generation import draw_replies
@@ -41,22 +41,17 @@ def cached_replies(
     places = windows(conversations)
 
     def drawn(samples: int) -> Texts:
-        def draw() -> Texts:
-            found: Texts = []
-            how = settings.seed, settings.decoding, settings.protocol
-            with progress(len(places), "sampling") as shown:
-                for one in draw_replies(responder, conversations, samples, *how):
-                    found.append(one.replies)
-                    shown.update()
-            return found
-
         decided = {
             "decoding": asdict(settings.decoding),
             "protocol": settings.protocol,
             "samples": samples,
             "code": evaluation_cache.code(__name__),
         }
-        return cache.get(evaluation_cache.REPLIES, {**origin, **decided}, draw)
+        return cache.get(
+            evaluation_cache.REPLIES,
+            {**origin, **decided},
+            lambda: _drawn(responder, conversations, samples, settings, progress),
+        )
 
     counts = settings.sample_counts
     texts = {count: drawn(count) for count in ({max(counts)} if _nested(settings) else set(counts))}
@@ -68,6 +63,23 @@ def cached_replies(
         ]
 
     return ReplySets(*map(answered, counts))
+
+
+def _drawn(
+    responder: Responder,
+    conversations: Sequence[Conversation],
+    samples: int,
+    settings: Settings,
+    progress: Progress,
+) -> Texts:
+    """Draw `samples` replies to every context."""
+    found: Texts = []
+    how = settings.seed, settings.decoding, settings.protocol
+    with progress(count_contexts(conversations), "sampling") as shown:
+        for one in draw_replies(responder, conversations, samples, *how):
+            found.append(one.replies)
+            shown.update()
+    return found
 
 
 def _nested(settings: Settings) -> bool:

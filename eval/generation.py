@@ -54,24 +54,20 @@ def draw_replies(
     """
     corpus = responder.encode(conversations)
 
-    def paper(batch: NDArray[np.int64]) -> Texts:
-        drawn = responder.draw(corpus, batch, generators(corpus, batch, seed), samples, decoding)
-        return [tuple(map(responder.text, draws)) for draws in drawn]
-
-    def service(batch: NDArray[np.int64]) -> Texts:
-        asked = [
-            _question(conversations[index], position, (seed, index, position), samples, decoding)
-            for index, position in positions(corpus, batch)
-        ]
-        answers = responder.finish(responder.begin(asked))
-        return [tuple(reply.text for reply in answer) or ("",) for answer in answers]
-
-    draw = paper if protocol == "paper" else service
-
     def answer(batch: NDArray[np.int64]) -> list[AnsweredContext]:
+        places = positions(corpus, batch)
+        if protocol == "paper":
+            drawn = responder.draw(corpus, batch, generators(corpus, batch, seed), samples, decoding)
+            texts = [tuple(map(responder.text, draws)) for draws in drawn]
+        else:
+            questions = [
+                _question(conversations[index], position, (seed, index, position), samples, decoding)
+                for index, position in places
+            ]
+            texts = _service_replies(responder, questions)
         return [
-            AnsweredContext.at(conversations[index], position, responder.max_context, texts)
-            for (index, position), texts in zip(positions(corpus, batch), draw(batch), strict=True)
+            AnsweredContext.at(conversations[index], position, responder.max_context, replies)
+            for (index, position), replies in zip(places, texts, strict=True)
         ]
 
     # few contexts at a time where each has many draws
@@ -95,6 +91,12 @@ def _side_by_side(
                 yield from ahead.popleft().result()
         while ahead:
             yield from ahead.popleft().result()
+
+
+def _service_replies(responder: Responder, questions: Sequence[Question]) -> Texts:
+    """The replies that the service gives to each question; one empty reply if it gives none."""
+    answers = responder.finish(responder.begin(questions))
+    return [tuple(reply.text for reply in answer) or ("",) for answer in answers]
 
 
 def _question(conversation: Conversation, position: int, seed: tuple[int, ...], n: int, decoding: Decoding) -> Question:

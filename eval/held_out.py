@@ -20,7 +20,7 @@ from eval.metrics.tokens import metric_tokens
 from eval.references.multi_reference import References
 
 if TYPE_CHECKING:
-    from eval.acts import ActTagger
+    from eval.act_tagger import ActTagger
 
 
 class ScoringData(NamedTuple):
@@ -99,7 +99,7 @@ class HeldOut:
         """The tagger and its accuracy; None without training data, or without test data."""
         if self.train is None:
             return None, None
-        from eval.acts import ActTagger
+        from eval.act_tagger import ActTagger
 
         try:
             tagger = ActTagger.fit(self.train)

@@ -47,7 +47,7 @@ DIVERSITY = (
     Measure("mean_reply_tokens", "tokens", 1),
     Measure("verbatim_from_training", "said in training", 3),
 )
-"""How replies differ, entropy in nats, and what share of them are training utterances word by word."""
+"""How much replies differ, entropy in nats, and the share of replies that are training utterances word by word."""
 
 
 def flat(figures: Mapping[str, Any]) -> dict[str, float]:

@@ -35,7 +35,7 @@ def write(out: Path, evaluation: Evaluation, metrics: Mapping[str, Any]) -> None
 
     Args:
         out: the folder.
-        evaluation: what was found.
+        evaluation: its results.
         metrics: the whole content of metrics.json.
 
     Raises:
@@ -151,7 +151,7 @@ def _numbered(columns: Sequence[Sequence[str]]) -> list[list[str]]:
 
 
 def _opening(number: int, one: AnsweredContext, level: str) -> list[str]:
-    """A context and what was said in it."""
+    """A context and its real reply."""
     heading = f"{level} {number}. {one.conversation}, utterance {one.position}, topic {one.topic or 'unknown'}\n"
     turns = [f"> **{turn.speaker}:** {turn.text}  " for turn in one.context[-SHOWN_CONTEXT:]]
     return [heading, *turns, "", f"What {one.reference.speaker} said: {one.reference.text}\n"]

@@ -49,8 +49,8 @@ def code_digest(*modules: str, root: Path = ROOT) -> str:
 def imported_modules(*modules: str, root: Path = ROOT) -> dict[str, Module]:
     """These modules and all of ours that they import, directly or not, by dotted name.
 
-    Importing a module first runs the packages that it is in. It calls none of their functions, so imports within those
-    count only where a package is imported for itself.
+    Importing a module first runs the packages that it is in. Of these, and of what they import, only that run counts:
+    imports within their functions do not, unless the module itself imports them too.
 
     Raises:
         ValueError: there is no such module.
@@ -68,7 +68,7 @@ def imported_modules(*modules: str, root: Path = ROOT) -> dict[str, Module]:
                 raise ValueError(f"{name}: no such module below {root}")
             found[name] = Module(path, ast.parse(path.read_text(encoding="utf-8")))
         called |= {name} if calls else set()
-        todo += [(each, True) for each in _imports(name, found[name], root, functions=calls)]
+        todo += [(each, calls) for each in _imports(name, found[name], root, functions=calls)]
         todo += [(name.rpartition(".")[0], False)] if "." in name else []
     return found
 

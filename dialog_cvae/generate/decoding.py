@@ -1,4 +1,7 @@
-"""What a draw is, and one knob from likely to varied replies."""
+"""Draws, the token ids that decoding treats specially, and `decoding_for`: one knob from likely to varied replies.
+
+Open it to change what `diversity` does.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,13 @@ from dialog_cvae.errors import ConfigError
 
 
 class SpecialIds(NamedTuple):
-    """Token ids that decoding treats apart.
+    """Token ids that decoding treats specially.
 
     Attributes:
-        begin: what a response begins with.
-        end: what ends it, and may not be its first token: an empty reply is no reply.
-        unknown: forbidden unless a way of decoding allows it.
-        forbidden: may never be generated.
+        begin: the first token of every reply, not part of it.
+        end: ends a reply; never its first token, because a reply is not empty.
+        unknown: forbidden unless the decoding allows it.
+        forbidden: never generated.
     """
 
     begin: int
@@ -26,13 +29,13 @@ class SpecialIds(NamedTuple):
 
 
 class Draw(NamedTuple):
-    """A decoded response.
+    """A decoded reply.
 
     Attributes:
         tokens: ids without `<s>` and `</s>`.
         log_prob: log p(x | z, c) in nats of these tokens and, if it was reached, `</s>`; always under the model's own
-            distribution, whatever temperature, nucleus or forbidden tokens did to the draw.
-        length: the tokens that `log_prob` sums over.
+            distribution: temperature, nucleus and forbidden tokens do not change it.
+        length: number of tokens that `log_prob` sums over.
     """
 
     tokens: tuple[int, ...]
@@ -51,15 +54,15 @@ CANDIDATES = 32
 
 
 def decoding_for(diversity: float, base: Decoding) -> Decoding:
-    """How replies of this diversity are drawn.
+    """The decoding for a diversity.
 
-    At 0 each z, from a prior of less than half its width, is decoded greedily; at 1 words are sampled too, and z from a
-    wider prior than the model's own. Both temperatures rise evenly between. The replies are always selected so that
-    together they stand for all candidates.
+    At 0, z is drawn from the prior with less than half its standard deviation and decoded greedily. At 1, tokens are
+    sampled too, and z is drawn from a wider prior than the model's own. Both temperatures are linear in between. The
+    replies are always selected from candidates, so that they represent all of them.
 
     Args:
         diversity: from 0 to 1.
-        base: gives everything else: nucleus, tokens at most, and the number of candidates if it has one.
+        base: gives the rest: nucleus, the most tokens, and the number of candidates if it has one.
 
     Raises:
         ConfigError: `diversity` is out of its range.

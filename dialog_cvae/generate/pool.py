@@ -1,8 +1,9 @@
 """Rows that are decoded together.
 
-A row is one response on its way: its state, its last token, its random numbers. Rows of many requests, each drawn in
-its own way, take their steps together in a `Pool`; who has finished leaves, and whoever comes joins at the next step.
-Engines compute every row alike whatever stands beside it, so that a draw is a function of its own row.
+Open it to see how draws of different requests share the decoder's steps. A row is a reply that is being decoded: its
+state, its last token, its random numbers. Rows of many requests, each with its own decoding, take their steps together
+in a `Pool`. Finished rows leave it, and new ones join at the next step. An engine's result for a row does not depend on
+the other rows, so a draw depends on its own row alone.
 
 Shape legend: R rows, C condition, Z latent, D decoder state, A what z adds to a step, V vocabulary, T steps,
 F tokens that may be forbidden.
@@ -47,19 +48,19 @@ class Start(NamedTuple):
 
 
 class _Rows(NamedTuple):
-    """The rows of a pool, field by field, in the order in which they came.
+    """The rows of a pool, field by field, in the order in which they joined.
 
     Attributes:
-        number: (R,) names a row for its key, uniforms and limit.
+        number: (R,) identifies a row, to find its key.
         state: (R, D).
         added: (R, A) what z adds to each of its steps.
         token: (R,) the last one.
         length: (R,) tokens so far.
         log_prob: (R,) of these, in nats.
-        written: (R, W) the tokens, W being more than any row has.
-        temperature, top_p, sharpness: (R,) of its way of drawing.
-        forbids: (R, F + 1) what it may not draw now; see `Ways`.
-        limit: (R,) tokens at most.
+        written: (R, W) the tokens, with W at least the limit of each row.
+        temperature, top_p, sharpness: (R,) of its decoding.
+        forbids: (R, F + 1) which tokens it may not draw now; see `Ways`.
+        limit: (R,) the most tokens.
         uniforms: (R, W).
     """
 
@@ -99,7 +100,7 @@ class Pool(Generic[Key]):
         return len(self._keys)
 
     def add(self, keys: Sequence[Key], start: Start, decoding: Decoding) -> None:
-        """Let rows join; each key names its row when it has finished."""
+        """Add rows; `step` returns the key of each when it has finished."""
         count = len(keys)
         if count == 0:
             return
@@ -125,7 +126,7 @@ class Pool(Generic[Key]):
         self._rows = joining if self._rows is None else _joined(self._rows, joining)
 
     def remove(self, leaves: Callable[[Key], bool]) -> None:
-        """Let the rows go whose key is of those that nobody waits for any longer."""
+        """Remove the rows for whose key `leaves` is true."""
         gone = [number for number, key in self._keys.items() if leaves(key)]
         for number in gone:
             del self._keys[number]
@@ -133,10 +134,11 @@ class Pool(Generic[Key]):
             self._keep(~np.isin(self._rows.number, gone))
 
     def step(self) -> list[tuple[Key, Draw]]:
-        """One token more for every row; the rows that thereby finished."""
+        """Decode one more token of every row; returns the rows that are now finished."""
         rows = self._rows
         if rows is None:
             return []
+        # the engine's step, and what each row may draw from it
         likeliest = NUCLEUS_LIKELIEST if (rows.temperature > 0).any() else GREEDY_LIKELIEST
         step = self._engine.step(rows.token, rows.state, rows.sharpness, likeliest, rows.added)
         every = np.arange(len(rows.token))
@@ -144,6 +146,7 @@ class Pool(Generic[Key]):
         ways = Ways(rows.temperature, rows.top_p, rows.uniforms[every, rows.length], rows.sharpness, rows.forbids)
         normaliser = step.values[:, 0] + np.log(step.mass.astype(np.float64))  # of the model's own distribution
         token = choose(step, ways, self._forbidden)
+        # record the tokens, then take out the rows that have ended
         rows.log_prob[:] += step.logits[every, token] - normaliser
         rows.written[every, rows.length] = token
         rows.length[:] += 1
@@ -155,7 +158,7 @@ class Pool(Generic[Key]):
         return finished
 
     def _forbids(self, decoding: Decoding) -> Flags:
-        """(F + 1) what a way of decoding never draws."""
+        """(F + 1) which tokens this decoding never draws."""
         forbids = np.isin(self._forbidden.tokens, self._special.forbidden)
         forbids[self._forbidden.column[self._special.unknown]] = not decoding.allow_unknown
         return np.append(forbids, False)
@@ -172,7 +175,7 @@ class Pool(Generic[Key]):
 
 
 def _joined(rows: _Rows, joining: _Rows) -> _Rows:
-    """Both, their texts made equally wide."""
+    """Both sets of rows, padded to the same width."""
     width = max(rows.written.shape[1], joining.written.shape[1])
 
     def widened(part: _Rows) -> _Rows:
@@ -184,11 +187,11 @@ def _joined(rows: _Rows, joining: _Rows) -> _Rows:
 
 
 def decode(engine: Engine, start: Start, decoding: Decoding, special: SpecialIds, vocabulary: int) -> list[Draw]:
-    """Decode one response per row.
+    """Decode one draw for each row.
 
     Args:
         engine: the model.
-        start: R rows; as many are decoded together as the engine likes to.
+        start: R rows; at most `engine.rows` are decoded together.
         decoding: how to draw.
         special: ids of the tokenizer.
         vocabulary: V.

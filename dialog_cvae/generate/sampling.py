@@ -1,9 +1,10 @@
 """The choice of the next token: greedy, or from the nucleus of a tempered distribution.
 
-The nucleus is the smallest set of likeliest tokens that together have the probability asked for; at 1 it is the whole
-vocabulary. It is walked through from the likeliest token on, until a uniform number is used up. Almost always the few
-likeliest tokens decide that, which the engine has found already; where they do not, all logits of the row are looked
-at. Both ways give the same token, but for rounding at the border between two.
+Open it to see how a token is drawn. The nucleus is the smallest set of likeliest tokens that together have the
+probability `top_p`; at 1 it is the whole vocabulary. A uniform number selects a token by the cumulative probability of
+the nucleus, from the likeliest token on. Almost always the few likeliest tokens decide this, and the engine has already
+found them; otherwise all logits of the row are used. Both ways give the same token, up to rounding at the border
+between two.
 
 Shape legend: R rows, V vocabulary, K likeliest tokens, F tokens that are forbidden in some row.
 """
@@ -21,9 +22,9 @@ from dialog_cvae.engines.base import Floats, Ints, Step
 Doubles = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
-GREEDY_LIKELIEST = 8  # tokens asked of the engine: that many must be forbidden before the rest is looked at
+GREEDY_LIKELIEST = 8  # tokens requested from the engine; the rest is used only if all of these are forbidden
 NUCLEUS_LIKELIEST = 64
-NUCLEUS_BOUND = 256  # tokens below this part of what a nucleus leaves out are seldom in it
+NUCLEUS_BOUND = 256  # tokens below this fraction of the probability outside a nucleus are seldom in it
 LEAST_SHARE = 1e-3  # of the single-precision sum that permitted tokens must have for it to be accurate enough
 
 
@@ -32,7 +33,7 @@ class Forbidden(NamedTuple):
 
     Attributes:
         tokens: (F,) distinct ids.
-        column: (V,) where each token of the vocabulary is among them, F for those that never are.
+        column: (V,) the index of each token among them, F for tokens that are never forbidden.
     """
 
     tokens: Ints
@@ -40,7 +41,7 @@ class Forbidden(NamedTuple):
 
     @classmethod
     def of(cls, tokens: Iterable[int], vocabulary: int) -> Forbidden:
-        """From any order of ids below `vocabulary`."""
+        """From ids below `vocabulary`, in any order."""
         distinct = np.unique(np.fromiter(tokens, dtype=np.int64))
         column = np.full(vocabulary, len(distinct), dtype=np.int64)
         column[distinct] = np.arange(len(distinct))
@@ -54,8 +55,8 @@ class Ways(NamedTuple):
         temperature: (R,) 0 is greedy.
         top_p: (R,).
         uniforms: (R,) in [0, 1).
-        sharpness: (R,) of `sharpness`.
-        forbids: (R, F + 1) which of the tokens that may be forbidden are; the last column is false.
+        sharpness: (R,) from the function `sharpness`.
+        forbids: (R, F + 1) which tokens of `Forbidden` are forbidden; the last column is false.
     """
 
     temperature: Doubles
@@ -66,7 +67,7 @@ class Ways(NamedTuple):
 
 
 def sharpness(temperature: Doubles) -> Floats:
-    """What logits are multiplied by, (R,): 1 where the choice is greedy."""
+    """The factor of the logits, (R,): 1 if the choice is greedy."""
     return np.divide(1.0, temperature, out=np.ones_like(temperature), where=temperature > 0).astype(np.float32)
 
 
@@ -74,14 +75,14 @@ def choose(step: Step, ways: Ways, forbidden: Forbidden) -> Ints:
     """The next tokens (R,).
 
     Args:
-        step: what the engine says; its logits may be changed.
+        step: the engine's result; its logits may be changed.
         ways: of each row.
         forbidden: tokens that may be forbidden.
     """
     every = np.arange(len(step.ids))
     values = np.where(ways.forbids[every[:, None], forbidden.column[step.ids]], -np.inf, step.values)  # (R, K)
     whole = step.ids.shape[1] == step.logits.shape[1]
-    known = values > (-np.inf if whole else step.values[:, -1:])  # an equal of the last one may have been left out
+    known = values > (-np.inf if whole else step.values[:, -1:])  # tokens equal to the last one may be missing
     places = values.argmax(axis=1)
     decided = known[every, places]
     samples = ways.temperature > 0
@@ -100,7 +101,7 @@ def choose(step: Step, ways: Ways, forbidden: Forbidden) -> Ints:
 def _drawn(
     step: Step, values: Floats, known: Flags, ways: Ways, forbidden: Forbidden
 ) -> tuple[NDArray[np.intp], Flags]:
-    """Where each row's drawn token is among the K, (R,), and whether that is sure; greedy rows hold anything."""
+    """The index of each row's drawn token among the K, (R,), and whether it is certain; greedy rows are meaningless."""
     every = np.arange(len(values))
     peak, sharp = step.values[:, :1].astype(np.float64), ways.sharpness[:, None]
     weights = np.where(known, np.exp((values - peak) * sharp), 0.0)
@@ -117,7 +118,7 @@ def _drawn(
 
 
 def exactly(logits: Floats, temperature: float, top_p: float, uniform: float) -> int:
-    """The token of one row from all its logits (V,), -inf where it may not be drawn."""
+    """The token of one row, from all its logits (V,); they are -inf for forbidden tokens."""
     if temperature == 0:
         return int(logits.argmax())
     weights = logits.astype(np.float64)
@@ -133,9 +134,10 @@ def exactly(logits: Floats, temperature: float, top_p: float, uniform: float) ->
 
 
 def _candidates(weights: Doubles, top_p: float) -> NDArray[np.intp]:
-    """Tokens among which the nucleus is: all above a weight, so few that sorting them is cheap.
+    """Tokens that contain the nucleus: all above some weight, few enough to sort cheaply.
 
-    The V tokens below (1 - top_p) / V hold less than what a nucleus leaves out; mostly a higher bound will do.
+    Tokens below (1 - top_p) / V have together less probability than lies outside the nucleus; usually a higher bound
+    is enough.
     """
     total, bound = weights.sum(), NUCLEUS_BOUND
     while True:

@@ -1,15 +1,16 @@
-"""Which candidates to show: a few replies that together stand for everything that was drawn.
+"""The selection of replies: a few candidates that together represent everything that was drawn.
+
+Open it to change which draws are shown, and in which order.
 
 Of the drawn candidates those S are chosen that make
 
     sum over drawn i of   max over j in S of   similarity(i, j)
 
-large, a facility location. If what a person would say next is distributed as the draws are, this is the expected
-likeness of that reply to the best one shown, times the number of draws: likely replies are chosen because many draws
-resemble them, and different ones because a second reply like the first adds nothing. There is no weight to tune between
-the two. The greedy choice comes within 1 - 1/e of the best (Nemhauser, Wolsey and Fisher, 1978), its first reply is the
-one of least Bayes risk (Kumar and Byrne, 2004), and of the same draws the first n replies do not depend on how many are
-wanted.
+large, which is a facility location problem. If a person's next utterance is distributed as the draws are, this is its
+expected similarity to the best reply shown, times the number of draws. Likely replies are chosen because many draws
+resemble them, and different replies because a second one like the first adds nothing. No weight between the two needs
+tuning. The greedy choice reaches at least 1 - 1/e of the optimum (Nemhauser, Wolsey and Fisher, 1978). Its first reply
+has the least Bayes risk (Kumar and Byrne, 2004). The first n replies do not depend on how many are wanted.
 
 Shape legend: C distinct candidates, each with the number of its draws, G distinct n-grams.
 """
@@ -25,16 +26,16 @@ from numpy.typing import NDArray
 
 from dialog_cvae.text.words import normalised
 
-LOOP = 3  # words that, said twice in one reply, make it a loop
+LOOP = 3  # a reply loops if it has the same run of this many words twice
 
 Words = tuple[str, ...]
 
 
 def loops(said: Words) -> bool:
-    """Whether a reply says the same three words twice, as a model does that has lost its way.
+    """Whether a reply has the same three words in a row twice, a typical failure of models.
 
-    People do too: 3% of Switchboard's test utterances in the fluent style, mostly long ones. It is no reason to refuse
-    a reply, only to prefer another.
+    So do 3% of Switchboard's test utterances in the fluent style, mostly long ones. So such a reply is not refused, but
+    others are preferred.
     """
     runs = list(zip(*(said[start:] for start in range(LOOP)), strict=False))
     return len(set(runs)) < len(runs)
@@ -59,12 +60,12 @@ def similarity(replies: Sequence[Words]) -> NDArray[np.float64]:
 def representatives(
     likeness: NDArray[np.float64], weights: NDArray[np.float64], preferred: NDArray[np.bool_], n: int
 ) -> list[int]:
-    """At most `n` candidates, always the one next that adds most.
+    """At most `n` candidates, chosen greedily: always the one that adds most.
 
     Args:
         likeness: (C, C), at least 0.
         weights: (C,) how often each was drawn.
-        preferred: (C,) candidates that are all chosen before any other; of equals the first is.
+        preferred: (C,) candidates that are all chosen before any other. Of equally good ones the first is chosen.
         n: how many to choose.
     """
     chosen: list[int] = []
@@ -81,13 +82,13 @@ def representatives(
 
 
 def select(texts: Sequence[str], finished: Sequence[bool], n: int) -> list[int]:
-    """At most `n` distinct draws that stand for all of them, the most typical first.
+    """At most `n` distinct draws that represent all of them, the most typical first.
 
-    Replies that were cut off or turn in a circle count as draws, but are only chosen where nothing else is left.
+    Replies that were cut off or that loop count as draws, but are chosen only if no others are left.
 
     Args:
-        texts: what the draws read.
-        finished: whether each came to its end within the tokens allowed.
+        texts: of the draws.
+        finished: whether each draw ended within its limit of tokens.
         n: how many to choose.
     """
     places: dict[Words, list[int]] = {}
@@ -95,7 +96,7 @@ def select(texts: Sequence[str], finished: Sequence[bool], n: int) -> list[int]:
         places.setdefault(tuple(normalised(text).split()), []).append(place)
     if not places:
         return []
-    # Of equal draws one that came to its end stands for the others.
+    # a finished draw, if there is one, represents all draws with the same words
     best = [max(where, key=lambda place: finished[place]) for where in places.values()]
     weights = np.array([len(where) for where in places.values()], dtype=np.float64)
     preferred = np.array([finished[place] and not loops(said) for said, place in zip(places, best, strict=True)])

@@ -1,19 +1,21 @@
-"""People as a row of a table: the references of a context against each other, one left out at a time.
+"""The row of people in a table: the references of a context against each other, one left out at a time.
+
+Open it to see how that row is scored, and what it does not show.
 
 With R references of a context and s(h, r) the score of a hypothesis against a reference::
 
     precision = mean over i of max over j != i of s(r_i, r_j)           one person's reply against the others'
     recall    = mean over j of max over i in H_j of s(r_i, r_j)         n people's replies against one more person's
 
-where H_j are n of the references without r_j, drawn anew for each j. A reference never meets itself, but may meet a
-copy: the published file has a reply twice in many contexts. Against a model's row each hypothesis has one reference
-less to match, so that the figures are a little low.
+where H_j are n of the references without r_j, drawn again for each j. A reference never meets itself, but may meet a
+copy: the published file has a reply twice in many contexts. Each hypothesis has one reference less to match
+than in a model's row, so the figures are a little low.
 
-Only the first reference was said in the context. The others are what people said in similar training contexts, in the
-published file picked by a classifier that learnt from people's judgements. Where `eval.references.builder` made them
-without any such judgement, the row says how well replies that were retrieved match others retrieved for the same
-context, and what was said: it is neither a ceiling nor a measure of people, and near to the retrieval rows of
-`eval.baselines`, whose replies are among these references.
+Only the first reference is the real reply to the context. The others are replies to similar training contexts; in the
+published file a classifier trained on human judgements selected them. `eval.references.builder` uses no such
+judgements. With its references the row shows how well retrieved replies match the real reply and each other: it is
+neither a ceiling nor a measure of people, and close to the retrieval rows of `eval.baselines`, whose replies are among
+these references.
 """
 
 from __future__ import annotations
@@ -49,7 +51,7 @@ def leave_one_out(
     Args:
         references: of the conversations.
         conversations: whose contexts, in the order of the result.
-        n: hypotheses for recall, at least 1; all other references where they are fewer.
+        n: hypotheses for recall, at least 1; all other references if there are fewer.
         seed: of the draws.
     """
     found = {}
@@ -57,8 +59,8 @@ def leave_one_out(
         row = references.get(window.place)
         if row is None or len(row.responses) < 2:
             continue
-        said = [metric_tokens(text) for text in row.responses]
-        parts = [(one, said[:index] + said[index + 1 :]) for index, one in enumerate(said)]
+        replies = [metric_tokens(text) for text in row.responses]
+        parts = [(one, replies[:index] + replies[index + 1 :]) for index, one in enumerate(replies)]
         found[window.place] = LeftOut(
             [([one], others) for one, others in parts], [(shuffled(others, n, rng), [one]) for one, others in parts]
         )
@@ -88,14 +90,14 @@ def human_scores(
 def human_replies(
     references: References, conversations: Sequence[Conversation], n: int, seed: int
 ) -> list[AnsweredContext]:
-    """At most n references of each context as its replies, for what is measured of replies alone, such as diversity.
+    """At most n references of each context as its replies, for measures of replies alone, such as diversity.
 
-    They are not to be scored against the references that they are; `leave_one_out` is for that. A context without
-    references has the reply that was said.
+    Do not score them against the references, which they are part of; `leave_one_out` does that. A context without
+    references has its real reply.
     """
     found = []
     for window, rng in seeded_windows(conversations, seed):
         row = references.get(window.place)
-        said = (window.reply.text,) if row is None else row.responses
-        found.append(replied(window, shuffled(said, n, rng)))
+        replies = (window.reply.text,) if row is None else row.responses
+        found.append(replied(window, shuffled(replies, n, rng)))
     return found

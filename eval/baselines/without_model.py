@@ -8,10 +8,10 @@ a model with these rows:
     one reply               the most common training utterance, n times
     i'm not sure            these words, n times
     fixed backchannels      the n most common training utterances, equal for all contexts; in Switchboard backchannels
-    nearest neighbours      replies of the n most similar training contexts of equal topic and floor (`similarity`)
+    nearest neighbours      replies of the n most similar training contexts of equal topic and floor (`context_index`)
     nearest, any topic      the same of all topics
 
-The published BLEU depends on such details as these: the single reply `uh-huh` has three tokens and scores, `yeah` has
+The published BLEU depends on such details: the single reply `uh-huh` has three tokens and scores, `yeah` has
 one and scores 0. `eval.references.builder` builds references from the same nearest neighbours, so against such
 references this row is scored against itself. Judge it by the corpus's own reply, or against the published file.
 
@@ -35,7 +35,7 @@ import numpy as np
 from dialog_cvae.text.words import normalised
 from dialog_cvae.types import Conversation
 from eval.contexts import MAX_CONTEXT, AnsweredContext, Window, seeded_windows, windows
-from eval.references.similarity import ContextIndex
+from eval.references.context_index import ContextIndex
 
 T = TypeVar("T")
 Baseline: TypeAlias = Callable[[Sequence[Conversation], Sequence[Conversation], int, int], list[AnsweredContext]]

@@ -1,4 +1,4 @@
-"""What latent codes know: KL by dimension, and the parts of the KL in section 3.3 of Fu et al. (2019).
+"""How much information latent codes have: KL by dimension, and the parts of the KL in section 3.3 of Fu et al. (2019).
 
 Shape legend: N windows, Z latent dimensions.
 """
@@ -34,20 +34,20 @@ class MutualInformation(NamedTuple):
 
     With n uniform on the windows, q(z | n) = q(z | x_n, c_n), the aggregated posterior q(z) = sum of q(z | n) / N and,
     likewise, p(z) = sum of p(z | c_n) / N. Everything here is marginal: nothing is conditional on the context. I(z; n)
-    counts what z knows of response and context together, even what the prior has told it; I(z; x | c) cannot be
+    counts the information of z on response and context together, including what the prior gives; I(z; x | c) cannot be
     estimated from one response to each context, and the mean KL is an upper bound of it.
 
     The paper's equation 8 holds for a prior that is the same for all windows. In general
     mean KL(q(z | n) || p(z | c_n)) = I(z; n) + KL(q(z) || p(z)) - E[log p(z | c_n) / p(z)].
 
     Attributes:
-        plug_in: I(z; n) = E[log q(z | n) / q(z)] with all N components in q(z): exact for these windows but for the
-            sampling of z, and at most log N. Of the population of windows it is a lower bound.
+        plug_in: I(z; n) = E[log q(z | n) / q(z)] with all N components in q(z): exact for these windows up to the
+            sampling of z, and at most log N. For the population of windows it is a lower bound.
         leave_one_out: the same without the window's own component in its q(z). No cap holds; of the population it is an
             upper bound (Poole et al., 2019, section 2.2). Where the two agree, N is large enough.
         marginal_kl: KL(q(z) || p(z)), all components in both mixtures.
-        from_context: E[log p(z | c_n) / p(z)], z from q(z | n): what the prior rightly tells of z by the context;
-            negative where it misleads, 0 where it is the same for all windows.
+        from_context: E[log p(z | c_n) / p(z)], z from q(z | n): what the prior predicts of z from the context;
+            negative if it misleads, 0 if it is the same for all windows.
         n: N.
         cap: log N.
     """

@@ -1,4 +1,6 @@
-"""Likelihoods of given responses: by importance sampling, and as the paper's Table 3 has them; and posteriors to study.
+"""Likelihoods of given responses, by importance sampling and as in the paper's Table 3, and their posteriors.
+
+Open it to see how a likelihood of `eval.dialog` is computed.
 
 Shape legend: N responses, B windows of a batch, K draws of z for each, Z latent dimensions.
 """
@@ -90,7 +92,7 @@ def posteriors(
         svi: how q is refined, if at all.
         seed: of the refinement's noise.
         batch_size: windows encoded at a time.
-        advance: told after each batch how many windows it had.
+        advance: called after each batch with its number of windows.
     """
     found: list[tuple[NDArray[np.float32], ...]] = []
     refiner = Refiner(model, svi)
@@ -117,9 +119,9 @@ def importance_weighted_nll(
 ) -> ImportanceWeighted:
     """Bound -log p(x | c) by -E log mean_k w, w = p(x | z, c) p(z | c) / q(z | x, c), z from q (Burda et al., 2016).
 
-    One draw gives the negative ELBO, more a tighter bound. All ks share max(ks) draws, of which each k takes as many
-    disjoint groups as there are: the mean over groups varies less than one group does, and where each k divides the
-    next the bounds of every single response fall with k. Without z the likelihood is exact and the same for all k.
+    One draw gives the negative ELBO, more a tighter bound. All ks share max(ks) draws. Each k splits them
+    into as many disjoint groups as possible, because a mean over groups varies less than one group. If each k divides
+    the next, the bound of every response falls with k. Without z the likelihood is exact and the same for all k.
 
     Args:
         model: on any device.
@@ -127,9 +129,9 @@ def importance_weighted_nll(
         responses: (N,) indices of utterances, as `corpus.responses` has them.
         ks: numbers of draws.
         svi: how q, from which z is drawn, is refined, if at all.
-        seed: of the noise, which a response's place in the corpus decides and nothing else.
+        seed: of the noise; with the place of a response in the corpus it alone decides that response's noise.
         batch_size: rows decoded at a time.
-        advance: told now and then how many more responses are done.
+        advance: called after each batch with its number of responses.
 
     Raises:
         ConfigError: there are no responses or they are not utterances of the corpus; there are no ks, or one is out of
@@ -143,9 +145,11 @@ def importance_weighted_nll(
     refiner = Refiner(model, svi)
     with refiner.scoring():
         for chosen, batch in _batches(model, corpus, responses, max(1, batch_size // draws)):
+            # each response has noise of its own, for the draws and for the refinement
             rngs = generators(corpus, chosen, seed)
             drawn = np.stack([rng.standard_normal((draws if latent else 1, latent), dtype=np.float32) for rng in rngs])
             noise = refiner.noise(generators(corpus, chosen, seed + 1))
+            # the weight of each draw, and from them the bounds for all ks
             inferred = _inferred(model, batch, refiner.refine(batch, noise))
             weights = _log_weights(model, batch, inferred, moved(torch.from_numpy(drawn), device), batch_size)
             weights = weights.expand(-1, draws)
@@ -166,7 +170,7 @@ def subset_perplexity(
     batch_size: int = 60,
     advance: Advance | None = None,
 ) -> SubsetPerplexity:
-    """Reconstruction perplexity and KL as the paper has them: over the windows that the released loader keeps.
+    """Reconstruction perplexity and KL as in the paper: over the windows that the released loader keeps.
 
     Perplexity is the mean over batches, each with one z from the posterior; see `loader_batches` for the windows.
 
@@ -175,8 +179,8 @@ def subset_perplexity(
         corpus: encoded for this model.
         svi: how posteriors are refined, if at all.
         seed: of the noise.
-        batch_size: conversations side by side; 60 in the released code's evaluation.
-        advance: told after each batch how many windows it had.
+        batch_size: conversations in a batch; 60 in the released code's evaluation.
+        advance: called after each batch with its number of windows.
     """
     device = next(model.parameters()).device
     rng, rng_of_steps = (np.random.default_rng(seeds) for seeds in (seed, (seed, 1)))
@@ -204,19 +208,19 @@ def loader_batches(
 ) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """The windows that the released code's loader feeds at a batch size, and their contexts' lengths; (B,) each.
 
-    It sorts conversations by length, takes them `batch_size` at a time, leaving out the longest that fill no batch, and
-    moves a window over all of a batch at once, from the opening on. It stops where the window would begin at the last
-    utterance of the shortest conversation, and never comes to the last utterance of the longest. A conversation that
-    has ended meanwhile gives its last utterance again and again, with a shrinking context.
+    The loader sorts conversations by length and takes `batch_size` at a time; the longest ones are left out if they do
+    not fill a batch. It moves a window over all conversations of a batch together, from their beginning. It stops when
+    the window would begin at the last utterance of the shortest conversation, and never reaches the last utterance of
+    the longest. A conversation that has already ended repeats its last utterance, with a shrinking context.
 
-    Of Zhao et al.'s 60 validation conversations 41 batches are left: 2,460 windows. A corpus of fewer than `batch_size`
-    conversations, which the loader has no batch for, is one batch here; conversations of one length stay in the
-    corpus's order, which the loader leaves to chance.
+    Zhao et al.'s 60 validation conversations give 41 batches, 2,460 windows. Here, a corpus of fewer than `batch_size`
+    conversations is one batch (the loader has none for it), and conversations of equal length stay in the corpus's
+    order (random in the loader).
 
     Args:
-        corpus: with the opening pseudo-utterances, which count as utterances in all of this.
-        batch_size: conversations side by side.
-        max_context: context utterances, at most; 9 in the released code.
+        corpus: with the opening pseudo-utterances, which count as utterances here.
+        batch_size: conversations in a batch.
+        max_context: the most utterances of a context; 9 in the released code.
 
     Raises:
         ConfigError: `batch_size` is below 1, or the corpus leaves no window.

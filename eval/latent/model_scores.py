@@ -1,4 +1,6 @@
-"""What a checkpoint makes of the responses that were given: likelihoods, and what its latent code knows of them.
+"""A checkpoint's likelihoods of given responses, and the information in its latent code.
+
+Open it to add a score that needs the model and the corpus but no replies.
 
 Shape legend: W windows, in the corpus's order; Z latent dimensions.
 """
@@ -24,7 +26,7 @@ from dialog_cvae.types import Gaussian
 from eval.latent.information import Posteriors, kl_per_dimension, mutual_information
 from eval.latent.likelihood import importance_weighted_nll, posteriors, subset_perplexity
 
-ON_ALL = 10  # importance samples of every window, at most; what is asked for beyond it, a few windows get
+ON_ALL = 10  # importance samples of every window, at most; if more are requested, a few windows get them
 FEW = 300
 MIXTURE = 6_000  # windows in the aggregate posterior, at most: its cost grows with their square
 
@@ -32,11 +34,11 @@ Bar = Callable[[int, str], "tqdm[Any]"]
 
 
 class ModelScores(NamedTuple):
-    """What a checkpoint makes of W responses.
+    """The scores of W responses under a checkpoint.
 
     Attributes:
         figures: by name, as JSON, nats for each response unless `elbo`, `information` or `likelihood`
-            say otherwise; what is not finite is None. The names that begin with `paper_` are after its protocol.
+            say otherwise; values that are not finite are None. Names with `paper_` follow the paper's protocol.
         columns: (W,) by name: `kl` and, where z was drawn for it, the importance-weighted `iw_nll`.
         posterior_mean: (W, Z) of q(z | x, c).
     """
@@ -94,7 +96,7 @@ def _kl(found: Posteriors) -> NDArray[np.float64]:
 
 
 def _paper(model: CVAE, corpus: EncodedCorpus, svi: SviConfig | None, seed: int) -> dict[str, Any]:
-    """Rec-P and KL as the paper has them."""
+    """Rec-P and KL as in the paper."""
     subset = subset_perplexity(model, corpus, svi=svi, seed=seed)
     return {
         "paper_rec_perplexity": subset.perplexity,
@@ -137,7 +139,7 @@ def latent_figures(found: Posteriors, seed: int, most: int) -> dict[str, Any]:
 def _few(
     model: CVAE, corpus: EncodedCorpus, svi: SviConfig | None, seed: int, samples: int, bar: Bar
 ) -> dict[str, Any]:
-    """Bounds of a few windows' likelihood with few and with many draws, which say how far the bound still falls."""
+    """Bounds of a few windows' likelihood with few and with many draws, which show how far the bound still falls."""
     chosen = np.sort(np.random.default_rng(seed).permutation(corpus.responses)[:FEW])
     ks = [1, ON_ALL, *(k for k in (50, 100) if k < samples), samples]
     with bar(len(chosen), f"importance sampling, {samples} draws") as shown:
@@ -147,7 +149,7 @@ def _few(
 
 
 def _finite(figures: Any) -> Any:
-    """Figures with None for what JSON has no number for."""
+    """Figures with None for numbers that JSON does not have."""
     if isinstance(figures, dict):
         return {name: _finite(value) for name, value in figures.items()}
     return None if isinstance(figures, float) and not math.isfinite(figures) else figures

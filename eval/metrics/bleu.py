@@ -1,9 +1,9 @@
-"""Sentence BLEU after the exact formulas that published dialog results used, and its multi-reference protocol.
+"""Sentence BLEU by the exact formulas of published dialog results, and its multi-reference protocol.
 
-The metric of Zhao et al. (2017) and Fu et al. (2019) is NLTK's `sentence_bleu(..., smoothing_function=method7)` inside
-an `except` that scores every error 0. NLTK changed that smoothing twice, so a number means nothing without its
-version: 3 common words among 11 score BLEU-4 .324, .487 or .115. The versions are written out here, with the smoothing
-that self-BLEU uses beside them.
+Open it to see which formula a BLEU score comes from. The metric of Zhao et al. (2017) and Fu et al. (2019) is NLTK's
+`sentence_bleu(..., smoothing_function=method7)`, with every error scored as 0. NLTK changed method 7 twice, so a score
+is comparable only with scores of the same version: for 3 common words among 11, BLEU-4 is .324 with NLTK up to 3.4.5,
+.487 with NLTK 3.5 and .115 from 3.6 on. This module has the first and the last version, and the smoothing of self-BLEU.
 
 With p_n the clipped n-gram precision of a hypothesis of `l` tokens (its denominator at least 1), N the highest order
 that has a weight, and BP = 1 if l > r else exp(1 - r/l) the brevity penalty for a reference of `r` tokens::
@@ -14,15 +14,14 @@ where s_n is p_n smoothed, and a zero p_n is first replaced by
 
     method1        0.1 / denominator_n                            (Chen and Cherry 2014, method 1; then s_n = p_n)
     method7-3.4    1 / (n - 1 + 5 / ln l)                         (NLTK up to 3.4.5)
-    method7-3.5    (n - 1 + 5 / ln l) / denominator_n             (NLTK 3.5 only)
     method7-3.6    (ln l / (5 * 2**k)) / denominator_n            (NLTK from 3.6 on; k-th zero, k = 1, 2, ...; l > 1)
 
-before all variants of method 7 average neighbours, with s_0 = p_1 + 1 and p_(N+1) the unsmoothed 5-gram precision::
+Both versions of method 7 then average neighbours, with s_0 = p_1 + 1 and p_(N+1) the unsmoothed 5-gram precision::
 
     s_n = (s_(n-1) + p_n + p_(n+1)) / 3
 
-Because s_0 exceeds 1, method 7 can: a perfect match of 4 tokens has BLEU-1 = 4/3. For a one-token hypothesis ln l = 0
-and the versions up to 3.5 divide by zero; the published protocol scores that 0, and so does this module.
+s_0 exceeds 1, so method 7 can exceed 1 too: a perfect match of 4 tokens has BLEU-1 = 4/3. For a hypothesis of one token
+ln l = 0 and the version up to 3.4.5 divides by zero; the published protocol scores that as 0, and so does this module.
 """
 
 from __future__ import annotations
@@ -35,16 +34,16 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.metrics.matching import Context, PrecisionRecall, best_matches, mean_over_contexts
+from eval.metrics.matching import PrecisionRecall, best_matches
 from eval.metrics.tokens import Tokens, ngrams
 
-Smoothing = Literal["method7-3.4", "method7-3.5", "method7-3.6", "method1"]
+Smoothing = Literal["method7-3.4", "method7-3.6", "method1"]
 
 PUBLISHED: Smoothing = "method7-3.4"
 """The version behind the tables of Zhao et al. (2017) and Fu et al. (2019)."""
 
 PROTOCOL: tuple[Smoothing, ...] = (PUBLISHED, "method7-3.6")
-"""What a table shows side by side: the published metric and today's NLTK."""
+"""What tables report: the published metric, and today's NLTK."""
 
 BLEU_WEIGHTS: tuple[tuple[float, ...], ...] = (
     (1.0, 0.0, 0.0, 0.0),
@@ -52,15 +51,19 @@ BLEU_WEIGHTS: tuple[tuple[float, ...], ...] = (
     (1 / 3, 1 / 3, 1 / 3, 0.0),
     (0.25, 0.25, 0.25, 0.25),
 )
-"""BLEU-1..4 of the protocol. The zeros matter: they keep higher orders in method 7's averages."""
+"""The weights of BLEU-1..4 in the protocol, one for each order from unigrams on.
 
-_SMOOTHING_ORDER = 5  # method 7 looks at 5-grams whatever the weights are
+The zeros matter: they keep higher orders in method 7's averages. So (1/3, 1/3, 1/3), as in DialogWAE, is another metric
+than (1/3, 1/3, 1/3, 0).
+"""
+
+_SMOOTHING_ORDER = 5  # method 7 uses 5-grams with any weights
 _CHEN_CHERRY_K = 5.0
 _EPSILON = 0.1
 
 
 class NgramCounts(NamedTuple):
-    """One sentence, counted once for all its comparisons.
+    """The n-grams of one sentence, counted once for all comparisons.
 
     Attributes:
         length: number of tokens.
@@ -72,7 +75,7 @@ class NgramCounts(NamedTuple):
 
 
 class Overlap(NamedTuple):
-    """What BLEU needs to know of a hypothesis and its references.
+    """The counts that BLEU of a hypothesis is computed from.
 
     Attributes:
         matches: clipped n-gram matches; index n - 1 holds order n.
@@ -100,39 +103,6 @@ class Overlap(NamedTuple):
         return math.exp(1.0 - self.reference_length / self.hypothesis_length) if self.hypothesis_length else 0.0
 
 
-def sentence_bleu(
-    hypothesis: Tokens,
-    references: Sequence[Tokens],
-    weights: Sequence[float] = BLEU_WEIGHTS[3],
-    smoothing: Smoothing = PUBLISHED,
-) -> float:
-    """Sentence BLEU of one hypothesis; n-gram counts are clipped by the reference that has most of them.
-
-    Args:
-        hypothesis: tokens of the sampled reply.
-        references: token sequences; the published protocol gives one at a time.
-        weights: one for each order, from unigrams on. Orders that are left out do not take part in the smoothing,
-            which makes (1/3, 1/3, 1/3), as in DialogWAE, another metric than (1/3, 1/3, 1/3, 0).
-        smoothing: the formula; see the module's documentation.
-
-    Returns:
-        The score: at least 0, and at most 1 with method1 only.
-
-    Raises:
-        ValueError: no reference or no weight.
-        TypeError: a sentence is one string instead of a sequence of tokens.
-    """
-    if not references or not weights:
-        raise ValueError(
-            f"BLEU needs at least 1 reference and 1 weight, got {len(references)} references and {len(weights)} weights"
-        )
-    orders = max(_SMOOTHING_ORDER, len(weights))
-    counted = [count_ngrams(reference, orders) for reference in references]
-    overlap = _overlap(count_ngrams(hypothesis, orders), counted)
-    precisions = _smoothed_precisions(overlap, len(weights), smoothing)
-    return _bleu(overlap, precisions, weights)
-
-
 def pairwise_bleu(
     hypotheses: Sequence[Tokens],
     references: Sequence[Tokens],
@@ -147,17 +117,21 @@ def pairwise_bleu(
         hypotheses: token sequences of the sampled replies.
         references: token sequences of the reference replies.
         smoothings: the formulas.
-        weightings: for each BLEU the weights of its orders, equally many and at most 5; see `sentence_bleu`.
+        weightings: for each BLEU the weights of its orders; equally many, and at most 5.
 
     Returns:
-        (S, W, H, R) for S smoothings, W weightings (BLEU-1..4 unless told), H hypotheses and R references.
+        (S, W, H, R) for S smoothings, W weightings, H hypotheses and R references. A score is at least 0; with method 7
+        it can exceed 1. Without a common word it is 0.
+
+    Raises:
+        TypeError: a sentence is one string instead of a sequence of tokens.
     """
     orders = len(weightings[0])
     counted = [count_ngrams(reference) for reference in references]
     scores = np.zeros((len(smoothings), len(weightings), len(hypotheses), len(references)))
     for h, hypothesis in enumerate(map(count_ngrams, hypotheses)):
         for r, reference in enumerate(counted):
-            overlap = _overlap(hypothesis, [reference])
+            overlap = _overlap(hypothesis, reference)
             if overlap.matches[0] == 0:
                 continue
             for s, smoothing in enumerate(smoothings):
@@ -178,28 +152,13 @@ def context_bleu(
     return {s: tuple(best_matches(pairs) for pairs in scores[i]) for i, s in enumerate(smoothings)}
 
 
-def bleu_precision_recall(
-    contexts: Iterable[Context], smoothings: Sequence[Smoothing] = PROTOCOL
-) -> dict[Smoothing, tuple[PrecisionRecall, ...]]:
-    """The corpus value: means over contexts of `context_bleu`, BLEU-1..4 at index n - 1.
-
-    Raises:
-        ValueError: there are no contexts, or one has no hypothesis or no reference.
-    """
-    scored = [context_bleu(hypotheses, references, smoothings) for hypotheses, references in contexts]
-    return {
-        smoothing: tuple(mean_over_contexts(context[smoothing][n] for context in scored) for n in range(4))
-        for smoothing in smoothings
-    }
-
-
 def leave_one_out_bleu(
     sentences: Sequence[Tokens], weights: Sequence[float], smoothing: Smoothing
 ) -> NDArray[np.float64]:
-    """`sentence_bleu` of each sentence with all the others as its references.
+    """BLEU of each sentence with all the others as its references.
 
-    Of each n-gram only the two largest counts are looked at, so that the work grows with the number of sentences and
-    not with its square.
+    The count of an n-gram is clipped by the reference that has it most often. Only the two largest counts of an n-gram
+    are used, so that the work grows with the number of sentences and not with its square.
 
     Returns:
         (H,) for H sentences.
@@ -222,7 +181,7 @@ def leave_one_out_bleu(
 
 
 def _clipped_by_others(counts: Sequence[Counter[tuple[str, ...]]]) -> list[int]:
-    """For each sentence its matches of one order, each n-gram clipped by the other sentence that has most of it."""
+    """The matches of each sentence for one order; an n-gram is clipped by the other sentence that has it most often."""
     first: dict[tuple[str, ...], int] = {}
     second: dict[tuple[str, ...], int] = {}
     for sentence in counts:
@@ -232,7 +191,7 @@ def _clipped_by_others(counts: Sequence[Counter[tuple[str, ...]]]) -> list[int]:
                 first[gram], second[gram] = count, most
             elif count > second[gram]:
                 second[gram] = count
-    # a sentence that alone has most of an n-gram is clipped by the next; where two tie, the next is as large
+    # the one sentence with the largest count is clipped by the second largest; in a tie the two are equal
     return [
         sum(second[gram] if count == first[gram] else count for gram, count in sentence.items()) for sentence in counts
     ]
@@ -242,29 +201,26 @@ def count_ngrams(tokens: Tokens, orders: int = _SMOOTHING_ORDER) -> NgramCounts:
     """Count the n-grams of orders 1..`orders`.
 
     Raises:
-        TypeError: `tokens` is one string, whose characters would silently be taken for words.
+        TypeError: `tokens` is one string; its characters would count as words.
     """
     return NgramCounts(len(tokens), tuple(Counter(ngrams(tokens, n)) for n in range(1, orders + 1)))
 
 
-def _overlap(hypothesis: NgramCounts, references: Sequence[NgramCounts]) -> Overlap:
-    matches = []
-    for order, counts in enumerate(hypothesis.counts):
-        most = references[0].counts[order]
-        for reference in references[1:]:
-            most = most | reference.counts[order]
-        matches.append(sum(min(counts[gram], most[gram]) for gram in counts.keys() & most.keys()))
-    closest = _closest(hypothesis.length, [reference.length for reference in references])
-    return Overlap(tuple(matches), hypothesis.length, closest)
+def _overlap(hypothesis: NgramCounts, reference: NgramCounts) -> Overlap:
+    pairs = zip(hypothesis.counts, reference.counts, strict=True)
+    matches = tuple(
+        sum(min(ours[gram], theirs[gram]) for gram in ours.keys() & theirs.keys()) for ours, theirs in pairs
+    )
+    return Overlap(matches, hypothesis.length, reference.length)
 
 
 def _closest(length: int, lengths: Iterable[int]) -> int:
-    """The length that is nearest to `length`; of two equally far ones the shorter."""
+    """The length nearest to `length`; the shorter of two equally near ones."""
     return min(lengths, key=lambda other: (abs(other - length), other))
 
 
 def _smoothed_precisions(overlap: Overlap, orders: int, smoothing: Smoothing) -> list[float]:
-    """s_1..s_orders of the module's formula; empty where the published code fails and scores 0."""
+    """s_1..s_orders of the module's formula; empty where the published code fails, which counts as 0."""
     if overlap.matches[0] == 0:
         return []
     precisions = [overlap.precision(order) for order in range(1, orders + 1)]
@@ -278,14 +234,13 @@ def _smoothed_precisions(overlap: Overlap, orders: int, smoothing: Smoothing) ->
         elif log_length == 0.0:
             return []
         else:
-            damping = order - 1 + _CHEN_CHERRY_K / log_length
-            smoothed = 1.0 / damping if smoothing == "method7-3.4" else damping / overlap.total(order)
+            smoothed = 1.0 / (order - 1 + _CHEN_CHERRY_K / log_length)
         precisions[order - 1] = smoothed
     return precisions if smoothing == "method1" else _neighbour_average(precisions, overlap.precision(_SMOOTHING_ORDER))
 
 
 def _neighbour_average(precisions: list[float], last: float) -> list[float]:
-    """Method 5 of Chen and Cherry: each order is averaged with the smoothed one below and the raw one above."""
+    """Method 5 of Chen and Cherry: average each order with the smoothed one below and the unsmoothed one above."""
     smoothed = [precisions[0] + 1.0]
     for current, above in zip(precisions, [*precisions[1:], last], strict=True):
         smoothed.append((smoothed[-1] + current + above) / 3.0)

@@ -1,6 +1,7 @@
 """How much replies differ: distinct n-grams, n-gram entropy, self-BLEU, distinct replies and the entropy of labels.
 
-Noise is diverse too: read a figure here beside a quality metric. Replies are token sequences.
+Open it to see how a measure of diversity is defined. Noise is diverse too: read these with a quality metric. Replies
+are token sequences.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ class Distinct(NamedTuple):
 class CorpusDiversity(NamedTuple):
     """How much the replies to many contexts differ.
 
-    The measures within a context tell whether it gets several answers, those over all replies whether all contexts get
-    the same ones.
+    Measures within a context show whether it gets different replies; those over all replies show whether different
+    contexts do.
 
     Attributes:
         distinct_replies: different replies of a context, mean over contexts.
@@ -61,7 +62,7 @@ class CorpusDiversity(NamedTuple):
     distinct_2_fixed: Distinct | None
 
     def figures(self) -> dict[str, float]:
-        """By name, of n-grams the ratio; what is None is left out."""
+        """The measures by name, ratios for distinct n-grams; without those that are None."""
         values = {name: value.ratio if isinstance(value, Distinct) else value for name, value in self._asdict().items()}
         return {name: value for name, value in values.items() if value is not None}
 
@@ -70,9 +71,9 @@ def corpus_diversity(contexts: Sequence[Context], *, tokens: int = 10_000, seed:
     """Diversity of the hypotheses of all contexts, within a context and over all.
 
     Args:
-        contexts: hypotheses and references; the references take no part.
-        tokens: how many of them `distinct_1_fixed` and `distinct_2_fixed` are taken at.
-        seed: of the order in which replies give those tokens; in a corpus those of one conversation stand together.
+        contexts: hypotheses and references; the references are ignored.
+        tokens: the fixed number of tokens of `distinct_1_fixed` and `distinct_2_fixed`.
+        seed: of the order in which replies give those tokens; unshuffled, they would come from few conversations.
 
     Raises:
         ValueError: there are no contexts, one has no replies, or `tokens` is below 1.
@@ -117,7 +118,7 @@ def distinct(replies: Sequence[Tokens], n: int) -> Distinct:
 def distinct_at(replies: Sequence[Tokens], n: int, tokens: int) -> Distinct:
     """Distinct n-grams of the first `tokens` tokens: distinct-n falls with length, so compare models at one length.
 
-    Replies are taken in the order given, the last one cut; shuffle them with a seed if their order means anything.
+    Replies are used in the given order, the last one cut; shuffle them if their order matters.
 
     Raises:
         ValueError: n below 1, or the replies have fewer than `tokens` tokens together.
@@ -148,7 +149,7 @@ def intra_distinct(replies: Sequence[Tokens], n: int) -> float:
 def ngram_entropy(replies: Sequence[Tokens], n: int) -> float:
     """Ent-n of Zhang et al. (2018): the entropy in nats of how often each n-gram of the replies occurs.
 
-    Unlike distinct-n it sees whether a few n-grams make up most of what is said. It grows with the number of tokens, up
+    Unlike distinct-n it shows whether a few n-grams make up most of the replies. It grows with the number of tokens, up
     to the logarithm of the number of n-grams; 0 when no reply has n tokens.
 
     Raises:

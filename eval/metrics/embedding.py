@@ -1,24 +1,26 @@
 """Similarity of replies by their word vectors: average, extrema and greedy matching.
 
+Open it to see how A-bow, E-bow and greedy matching are computed.
+
 The average and extrema scores (A-bow, E-bow) and their multi-reference protocol are those of Zhao et al. (2017) and Fu
 et al. (2019): raw vectors of the tokens that have one, cosine mapped from [-1, 1] to [0, 1]. Greedy matching is that
 of Rus and Lintean (2012) as Liu et al. (2016) use it, "How NOT To Evaluate Your Dialogue System", section 3.2.
 
-Averages of word vectors point much the same way: random pairs of replies already score about .9, so a figure means
-something only beside that of a random baseline.
+Averages of word vectors point in much the same direction: random pairs of replies already score about .9. So compare a
+score with that of a random baseline.
 
 Shape legend: T tokens of a sentence that have a vector, D dimensions, H hypotheses, R references.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.metrics.matching import Context, PrecisionRecall, best_matches, mean_over_contexts, require_pairs
+from eval.metrics.matching import PrecisionRecall, best_matches, require_pairs
 from eval.metrics.tokens import Tokens
 
 Array = NDArray[np.float64]
@@ -37,25 +39,11 @@ class Vectors(Protocol):
 
 
 class EmbeddingScores(NamedTuple):
-    """The three scores of one context, or their means over contexts."""
+    """The three scores of one context."""
 
     average: PrecisionRecall
     extrema: PrecisionRecall
     greedy: PrecisionRecall
-
-
-class EmbeddingReport(NamedTuple):
-    """Corpus values, and on how much they rest.
-
-    Attributes:
-        scores: means over the scored contexts.
-        scored: contexts with a known word in at least one hypothesis and one reference.
-        skipped: all other contexts; the published code fails on those.
-    """
-
-    scores: EmbeddingScores
-    scored: int
-    skipped: int
 
 
 def known_vectors(tokens: Tokens, vectors: Vectors) -> Array:
@@ -71,7 +59,7 @@ def average(words: Array) -> Array:
 
 
 def extrema(words: Array) -> Array:
-    """In each dimension the largest value if it is at least as far from 0 as the smallest, else the smallest.
+    """The value furthest from 0 in each dimension; of two equally far ones the positive one.
 
     (T, D) -> (D,).
     """
@@ -104,7 +92,7 @@ def context_embedding(
 ) -> EmbeddingScores | None:
     """Multi-reference precision and recall of the three scores for one context.
 
-    Sentences without a known word take no part.
+    Sentences without a known word are ignored.
 
     Args:
         hypotheses: token sequences of the sampled replies.
@@ -130,27 +118,6 @@ def context_embedding(
     return EmbeddingScores(*(best_matches((matrix + 1.0) / 2.0 if mapped else matrix) for matrix in matrices))
 
 
-def embedding_precision_recall(
-    contexts: Iterable[Context], vectors: Vectors, *, mapped: bool = True
-) -> EmbeddingReport:
-    """The corpus value: means over contexts of `context_embedding`.
-
-    Raises:
-        ValueError: a context has no hypothesis or no reference, or no context can be scored.
-    """
-    all_scores = [
-        context_embedding(hypotheses, references, vectors, mapped=mapped) for hypotheses, references in contexts
-    ]
-    scored = [scores for scores in all_scores if scores is not None]
-    if not scored:
-        raise ValueError(
-            f"none of {len(all_scores)} contexts has both a hypothesis and a reference with a word "
-            f"among the {len(vectors.rows)} word vectors"
-        )
-    means = EmbeddingScores(*(mean_over_contexts(column) for column in zip(*scored, strict=True)))
-    return EmbeddingReport(means, len(scored), len(all_scores) - len(scored))
-
-
 def _known_sentences(sentences: Sequence[Tokens], vectors: Vectors) -> list[Array]:
     return [words for words in (known_vectors(sentence, vectors) for sentence in sentences) if len(words)]
 
@@ -160,7 +127,7 @@ def _pool(pool: Callable[[Array], Array], sentences: Sequence[Array]) -> Array:
 
 
 def _starts(sentences: Sequence[Array]) -> NDArray[np.intp]:
-    """The row of each sentence's first word among the words of all."""
+    """The row of each sentence's first word, among the words of all sentences."""
     return np.cumsum([0, *(len(words) for words in sentences[:-1])])
 
 

@@ -1,8 +1,10 @@
 """Precision and recall of a set of sampled replies against a set of reference replies.
 
+Open it to see how scores of pairs become precision and recall.
+
 Source: Zhao, Zhao and Eskenazi (2017), "Learning Discourse-level Diversity for Neural Dialog Models using Conditional
-Variational Autoencoders", section 5.2: precision asks how good the samples are, recall how much of what could be said
-they cover.
+Variational Autoencoders", section 5.2: precision measures how good the samples are, recall how many of the
+possible replies they cover.
 
 Shape legend: H hypotheses (sampled replies) and R references of one context.
 """

@@ -1,11 +1,12 @@
-"""How much of a class a frozen latent code holds: the accuracy of a linear classifier, by number of labels.
+"""How much a frozen latent code says about a class: the accuracy of a linear classifier, by number of labels.
 
-Section 6.3 of Fu et al. (2019), whose released code trains one linear layer on posterior means by Adam for 3,000 passes
-(1,000 for the autoencoder) and reports the test accuracy of the pass that is best on 6,347 labelled validation
-sentences, of one draw of 10% of the labels. Here the classifier is scikit-learn's logistic regression, fitted to
-convergence, so that nothing depends on how long a loop of ours runs; its L2 penalty is chosen by cross-validation
-within the labels that are given, so that no others are used; and labels are drawn several times. Codes are standardised
-over all training codes, for which no label is needed.
+Open it to see how the classifier is fitted and how its labels are drawn. It follows section 6.3 of Fu et al. (2019).
+
+Their released code trains one linear layer on posterior means by Adam for 3,000 passes (1,000 for the autoencoder). It
+reports the test accuracy of the pass that is best on 6,347 labelled validation sentences, for one draw of 10% of the
+labels. Here the classifier is scikit-learn's logistic regression, fitted to convergence, so that no number of passes
+matters. Its L2 penalty is chosen by cross-validation within the given labels, so that no others are used. Labels are
+drawn several times. Codes are standardised over all training codes, which needs no label.
 
 Shape legend: N training codes, M test codes, Z latent dimensions.
 """
@@ -31,15 +32,15 @@ LEVEL = 0.95
 
 
 class Probe(NamedTuple):
-    """The test accuracy with so many labels.
+    """The test accuracy for one number of labels.
 
     Attributes:
-        labels: that the classifier was fitted to.
-        draws: of them; 1 where all labels are taken.
+        labels: how many the classifier was fitted to.
+        draws: how many times they were drawn; 1 if all labels are used.
         accuracy: mean over the draws.
         half: of the 95% interval of that mean (Student's t); None for one draw.
-        balanced: mean over the draws of the balanced accuracy: the mean over classes of the share that is told right.
-        each: the draws' accuracies.
+        balanced: mean over the draws of the balanced accuracy: the mean over classes of the share classified correctly.
+        each: the accuracy of each draw.
         chance: accuracy of always naming the test set's most frequent class.
     """
 
@@ -62,18 +63,18 @@ def probe(
     draws: int = 5,
     seed: int = 0,
 ) -> list[Probe]:
-    """Fit the classifier on so many labels, several times, and score it on the test codes.
+    """Fit the classifier to several numbers of labels, drawn several times, and score it on the test codes.
 
-    Labels are drawn in the classes' shares, each class once at least. A draw is a function of seed, count and number of
-    the draw: it is the same for every model that is compared.
+    Each class has its share of the drawn labels, at least one. A draw depends on the seed, the count and the number of
+    the draw alone, so all compared models get the same labels.
 
     Args:
         train_codes: (N, Z).
         train_labels: (N,) two or more classes.
         test_codes: (M, Z).
         test_labels: (M,).
-        counts: of labels; what is above N is N.
-        draws: of labels for each count below N.
+        counts: numbers of labels; a number above N counts as N.
+        draws: how often labels are drawn for each count below N.
         seed: of the draws and of the folds.
 
     Raises:
@@ -82,18 +83,7 @@ def probe(
     """
     x, y = _checked(train_codes, train_labels, "training")
     test_x, test_y = _checked(test_codes, test_labels, "test")
-    classes, sizes = np.unique(y, return_counts=True)
-    if x.shape[1] != test_x.shape[1]:
-        raise ValueError(
-            f"test codes must have {x.shape[1]} dimensions as the training codes, but have {test_x.shape[1]}"
-        )
-    if len(classes) < 2:
-        raise ValueError(f"a classifier needs two classes at least, but the training labels have {len(classes)}")
-    if draws < 1 or any(count < len(classes) for count in counts):
-        raise ValueError(
-            f"each count must be at least the number of classes, {len(classes)}, and draws at least 1, "
-            f"but they are {list(counts)} and {draws}"
-        )
+    _check_sizes(x, y, test_x, counts, draws)
     scaler = StandardScaler().fit(x)
     x, test_x = scaler.transform(x), scaler.transform(test_x)
     chance = float(np.unique(test_y, return_counts=True)[1].max() / len(test_y))
@@ -102,13 +92,28 @@ def probe(
         scores = []
         for draw in range(1 if count == len(y) else draws):
             rng = np.random.default_rng((seed, count, draw))
-            chosen = _stratified(y, classes, sizes, count, rng)
+            chosen = _stratified(y, count, rng)
             predicted = _fitted(x[chosen], y[chosen], int(rng.integers(2**31))).predict(test_x)
             scores.append((accuracy_score(test_y, predicted), balanced_accuracy_score(test_y, predicted)))
         accuracies, balanced = zip(*scores, strict=True)
         mean, half = _interval(accuracies)
         found.append(Probe(count, len(scores), mean, half, float(np.mean(balanced)), tuple(accuracies), chance))
     return found
+
+
+def _check_sizes(x: NDArray[Any], y: NDArray[Any], test_x: NDArray[Any], counts: Sequence[int], draws: int) -> None:
+    classes = len(np.unique(y))
+    if x.shape[1] != test_x.shape[1]:
+        raise ValueError(
+            f"test codes must have {x.shape[1]} dimensions as the training codes, but have {test_x.shape[1]}"
+        )
+    if classes < 2:
+        raise ValueError(f"a classifier needs two classes at least, but the training labels have {classes}")
+    if draws < 1 or any(count < classes for count in counts):
+        raise ValueError(
+            f"each count must be at least the number of classes, {classes}, and draws at least 1, "
+            f"but they are {list(counts)} and {draws}"
+        )
 
 
 def _checked(codes: ArrayLike, labels: Sequence[Any] | NDArray[Any], which: str) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -122,23 +127,22 @@ def _checked(codes: ArrayLike, labels: Sequence[Any] | NDArray[Any], which: str)
     return x, y
 
 
-def _stratified(
-    labels: NDArray[Any], classes: NDArray[Any], sizes: NDArray[Any], count: int, rng: np.random.Generator
-) -> NDArray[np.int64]:
-    """Indices of `count` labels, of each class its share by the largest remainders, and one at least."""
+def _stratified(labels: NDArray[Any], count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Indices of `count` labels: of each class its share, by the largest remainders, and at least one."""
+    classes, sizes = np.unique(labels, return_counts=True)
     shares = count * sizes / len(labels)
     wanted = np.maximum(np.floor(shares).astype(int), 1)
     order = np.argsort(np.floor(shares) - shares, kind="stable")  # the largest remainder first
     for index in range(count - int(wanted.sum())):
         wanted[order[index % len(order)]] += 1
-    while wanted.sum() > count:  # a rare class took one more than its share
+    while wanted.sum() > count:  # if rare classes got more than their share
         wanted[np.argmax(wanted)] -= 1
     chosen = [rng.permutation(np.flatnonzero(labels == one))[:size] for one, size in zip(classes, wanted, strict=True)]
     return rng.permutation(np.concatenate(chosen))
 
 
 def _fitted(x: NDArray[Any], y: NDArray[Any], seed: int) -> Any:
-    """The classifier; with too few labels of a class for two folds its penalty is 1."""
+    """The fitted classifier; its penalty is 1 if a class has too few labels for two folds."""
     model = LogisticRegression(solver="newton-cholesky", max_iter=ITERATIONS)
     folds = min(FOLDS, int(np.unique(y, return_counts=True)[1].min()))
     if folds < 2:
@@ -148,7 +152,7 @@ def _fitted(x: NDArray[Any], y: NDArray[Any], seed: int) -> Any:
 
 
 def _interval(values: Sequence[float]) -> tuple[float, float | None]:
-    """Mean, and half of its interval."""
+    """Mean, and half the width of its interval."""
     count = len(values)
     if count < 2:
         return float(np.mean(values)), None

@@ -1,8 +1,9 @@
 """Whether a difference between two models is more than chance: paired bootstrap over clusters, and Holm's correction.
 
-The contexts of a conversation resemble each other and both models answer the same ones, so conversations are resampled,
-not contexts, and the difference at each context, not the two models (Efron and Tibshirani, 1993, section 8.3; for the
-use in this field Koehn, 2004, "Statistical Significance Tests for Machine Translation Evaluation").
+Open it to see where intervals and p-values come from. The contexts of a conversation resemble each other, so whole
+conversations are resampled. Both models answer the same contexts, so their differences are resampled (Efron and
+Tibshirani, 1993, section 8.3; for the use in this field Koehn, 2004, "Statistical Significance Tests for Machine
+Translation Evaluation").
 
 Shape legend: N contexts, C clusters (conversations), M columns (metrics), R resamples.
 """
@@ -19,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 Array = NDArray[np.float64]
 
 _LEVEL = 0.95
-_DRAWN_AT_ONCE = 1 << 21  # clusters, so that memory stays small however many there are
+_DRAWN_AT_ONCE = 1 << 21  # clusters; limits memory
 
 
 class Difference(NamedTuple):
@@ -29,7 +30,7 @@ class Difference(NamedTuple):
         mean: over contexts, in the units of the metric.
         low: where the interval begins.
         high: where it ends.
-        p: two-sided, for no difference; at least 2 / (R + 1), and below .05 about where the interval leaves out 0.
+        p: two-sided, for no difference; at least 2 / (R + 1), and below .05 about when the interval excludes 0.
     """
 
     mean: float | Array
@@ -69,7 +70,7 @@ def paired_bootstrap(
     sums = np.zeros((len(order), columns.shape[1]))  # (C, M)
     np.add.at(sums, members, columns)
     means = _resampled_means(sums, np.bincount(members), resamples, seed)  # (R, M)
-    # what is 0 but for rounding must not count as a side
+    # a mean that is 0 up to rounding must count as 0
     rounding = len(values) * np.finfo(np.float64).eps * np.abs(columns).max(axis=0)
     means[np.abs(means) <= rounding] = 0.0
     low, high = np.quantile(means, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2], axis=0)

@@ -1,4 +1,6 @@
-"""Scores against the one reply that was really said, after the protocol of DialogWAE.
+"""Scores against the one real reply, by the protocol of DialogWAE.
+
+Open it to compare with published tables of that protocol.
 
 Source: Gu et al. (2019), "DialogWAE: Multimodal Response Generation with Conditional Wasserstein Auto-Encoder", section
 5.2, as their released code computes it; its tables draw 10 samples for each context. Every figure is a mean over
@@ -8,17 +10,17 @@ BLEU is BLEU-3 with the weights (1/3, 1/3, 1/3) and smoothing method 7: recall i
 the samples, F1 their harmonic mean after averaging over contexts. The code leaves `</s>` at the end of samples and
 reference, so that every pair has a token in common; this alone more than doubles the score of random replies without
 final punctuation. NLTK's version matters as well (see `eval.metrics.bleu`). All four combinations are given;
-`bleu3_end_nltk_3_4_5` is that of the code with the NLTK of its time, and so the one to hold against published tables.
+`bleu3_end_nltk_3_4_5` is that of the code with the NLTK of its time, so compare published tables with it.
 
 The embedding scores are the best sample's cosine, not mapped to [0, 1] as Zhao et al. (2017) do.
 
 Departures from the code:
 
--   Every sample ends with `</s>`, also one that was cut off at the token limit, which has none in the code.
--   A word without a vector takes no part, where the code gives it a random one.
--   Greedy matching compares the words of the reply, where the code also takes in `</s>` and whatever its decoder goes
-    on to say after it, up to 40 tokens, which no text holds. Greedy scores are therefore not comparable with published
-    ones; average and extrema are, as far as the vectors are the same.
+-   Every sample ends with `</s>`, even if it was cut off at the token limit; in the code such a sample has none.
+-   A word without a vector is ignored; the code gives it a random one.
+-   Greedy matching compares the words of the reply. The code also uses `</s>` and all tokens that its decoder produces
+    after it, up to 40, which a reply's text does not have. Greedy scores are therefore not comparable with published
+    ones; average and extrema are, if the vectors are the same.
 
 Diversity: intra-distinct within each sample, inter-distinct over the samples of a context. Inter-distinct falls with
 their number and length.
@@ -41,7 +43,7 @@ from eval.metrics.embedding import Vectors, context_embedding
 from eval.metrics.matching import Context, PrecisionRecall, best_matches, require_pairs
 from eval.metrics.tokens import Tokens
 
-_WEIGHTS = ((1 / 3, 1 / 3, 1 / 3),)  # three orders, which the smoothing tells from four of weight (1/3, 1/3, 1/3, 0)
+_WEIGHTS = ((1 / 3, 1 / 3, 1 / 3),)  # with method 7 not the same as (1/3, 1/3, 1/3, 0)
 _END = "</s>"
 _BLEUS = ("bleu3_end_nltk_3_4_5", "bleu3_end_nltk_3_6", "bleu3_words_nltk_3_4_5", "bleu3_words_nltk_3_6")
 _EMBEDDINGS = ("average", "extrema", "greedy")
@@ -64,7 +66,7 @@ class SingleReference(NamedTuple):
         inter_distinct_2: distinct bigrams over a context's samples by all their bigrams; none spans two samples.
         length: tokens of a sample, without `</s>`.
         contexts: N.
-        contexts_without_word_vectors: left out of the embedding scores, since no sample or not the reference has a
+        contexts_without_word_vectors: not in the embedding scores, because no sample, or not the reference, has a
             known word; None without vectors.
     """
 
@@ -84,7 +86,7 @@ class SingleReference(NamedTuple):
     contexts_without_word_vectors: int | None
 
     def figures(self) -> dict[str, float]:
-        """Every figure by name; a BLEU as three with `_precision`, `_recall` and `_f1`; what is None is left out."""
+        """Every figure by name, without those that are None; a BLEU as `_precision`, `_recall` and `_f1`."""
         figures: dict[str, float] = {}
         for name, value in self._asdict().items():
             if isinstance(value, PrecisionRecall):
@@ -96,15 +98,15 @@ class SingleReference(NamedTuple):
 
 
 def per_context(contexts: Sequence[Context], vectors: Vectors | None) -> dict[str, NDArray[np.float64]]:
-    """The scores of each context, which corpus values are means of and differences of models are tested by.
+    """The scores of each context, from which corpus values and differences between models are computed.
 
     Args:
-        contexts: samples and references; of the references the first counts, which is what was really said.
-        vectors: word vectors, not those of the model under evaluation; without any the embedding scores are left out.
+        contexts: samples and references; only the first reference counts, which is the real reply.
+        vectors: word vectors, not those of the model under evaluation; without any there are no embedding scores.
 
     Returns:
-        (N,) by name, as `SingleReference.figures` but for F1 and counts. The embedding scores are there with vectors
-        only, and NaN in a context that has nothing to compare.
+        (N,) by name, as `SingleReference.figures` without F1 and counts. There are embedding scores only with
+        vectors; they are NaN in a context without known words.
 
     Raises:
         ValueError: there are no contexts, or one has no sample or no reference.

@@ -1,4 +1,7 @@
-"""Reply text as the tokens that the metrics compare, and their n-grams."""
+"""Reply text as the tokens that the metrics compare, and their n-grams.
+
+Open it to see what counts as a word in BLEU, embedding scores and diversity.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ def ngrams(tokens: Tokens, n: int) -> Iterator[tuple[str, ...]]:
     """The n-grams of a sentence in order; none when it has fewer than n tokens.
 
     Raises:
-        TypeError: `tokens` is one string, whose characters would silently be taken for words.
+        TypeError: `tokens` is one string; its characters would count as words.
     """
     if isinstance(tokens, str):
         raise TypeError(f"a sentence must be a sequence of tokens, got the string {tokens!r}")

@@ -19,14 +19,15 @@ from dialog_cvae.errors import ConfigError
 from dialog_cvae.storage.files import write_atomically
 from dialog_cvae.types import Conversation
 from eval.contexts import count_contexts
-from eval.references.builder import CANDIDATES, KEEP_SHARE, build
+from eval.references.builder import CANDIDATES, KEEP_SHARE, Built, build
+from eval.references.context_index import ContextIndex
 from eval.references.multi_reference import load, save
-from eval.references.quality import as_json, as_text, quality
+from eval.references.reference_statistics import as_json, as_text, statistics
 from eval.references.reply_filter import ReplyFilter
-from eval.references.similarity import ContextIndex
 
 EXPLANATION = """\
-A context has many good replies, of which a corpus holds one. This makes a file of more, and reports on such files.
+A context has many good replies, but a corpus has only one of them. This builds a file with more, and reports on such
+files.
 
   python -m eval.references build --data swda --out references.json
   python -m eval.references build --data mine.jsonl --no-filter --out references.json
@@ -34,12 +35,12 @@ A context has many good replies, of which a corpus holds one. This makes a file 
   python -m eval.references report test_multi_ref.json --data zhao2017
 
 `build` takes the replies to the ten training contexts that are most similar to a context (TF-IDF of its last nine
-utterances, equal topic, equal change of speaker), and keeps those that a filter finds fitting. The filter is a logistic
-regression that learnt to tell the real reply of a training context from another's; it stands in for the human
-judgements of Zhao et al. (2017), and keeps the share of candidates that theirs kept where the speaker changes.
-The file has the form of their `test_multi_ref.json`, with the ids of conversations and the positions of replies.
+utterances, equal topic, equal change of speaker), and keeps those that a filter accepts. The filter is a logistic
+regression, trained to distinguish the real reply to a training context from the reply to another one. It replaces the
+human judgements of Zhao et al. (2017), and keeps the same share of candidates as theirs where the speaker changes.
+The file has the format of their `test_multi_ref.json`, with the ids of conversations and the positions of replies.
 
-`report` counts what a file holds: one of those, the published file, or COTK's JSON lines of it.
+`report` prints statistics of such a file, of the published file, or of COTK's JSON lines of it.
 """
 
 
@@ -54,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
         "python -m eval.references", description=EXPLANATION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="build|report")
-    builder = commands.add_parser("build", help="make a file of references for the contexts of a split")
+    builder = commands.add_parser("build", help="build a file of references for the contexts of a split")
     _add_corpus(builder)
     builder.add_argument(
         "--train", metavar="DATA", help="corpus whose training split has the candidates; default: that of --data"
@@ -63,28 +64,28 @@ def _parser() -> argparse.ArgumentParser:
         "--candidates",
         type=whole(1, 1000),
         default=CANDIDATES,
-        help=f"similar contexts whose replies are looked at (default {CANDIDATES})",
+        help=f"similar contexts whose replies are considered (default {CANDIDATES})",
     )
     builder.add_argument(
         "--filter",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="keep what fits, by a model of what follows what in the training split (default); else keep all",
+        help="keep the replies that a model of the training split accepts (default); otherwise keep all",
     )
     builder.add_argument(
         "--keep-share",
         type=real(0.01, 1),
         default=KEEP_SHARE,
-        help=f"of the candidates at changes of speaker that the filter keeps (default {KEEP_SHARE})",
+        help=f"share of the candidates that the filter keeps where the speaker changes (default {KEEP_SHARE})",
     )
     builder.add_argument(
-        "--distinct", action="store_true", help="drop references with the words of an earlier one of their context"
+        "--distinct", action="store_true", help="drop references with the same words as an earlier one of their context"
     )
-    builder.add_argument("--seed", type=whole(0, 2**63 - 1), default=0, help="of the filter (default 0)")
+    builder.add_argument("--seed", type=whole(0, 2**63 - 1), default=0, help="seed of the filter (default 0)")
     builder.add_argument(
-        "--out", type=Path, required=True, help="file to write; its report goes beside it, as NAME.report.json"
+        "--out", type=Path, required=True, help="file to write; its report is NAME.report.json in the same folder"
     )
-    reporter = commands.add_parser("report", help="count what a file of references holds")
+    reporter = commands.add_parser("report", help="print statistics of a file of references")
     reporter.add_argument("file", type=Path, help="file that `build` wrote, or test_multi_ref.json, or COTK's .jsonl")
     _add_corpus(reporter)
     reporter.add_argument("--out", type=Path, help="JSON file to write the report to")
@@ -95,7 +96,7 @@ def _add_corpus(parser: argparse.ArgumentParser) -> None:
     defaults = DataConfig()
     parser.add_argument("--data", default=defaults.name, help="swda, zhao2017, sample or PATH.jsonl; default: swda")
     parser.add_argument(
-        "--data-dir", type=Path, help="folder with the corpora, looked into before $DIALOG_CVAE_DATA and the cache"
+        "--data-dir", type=Path, help="folder with the corpora, searched before $DIALOG_CVAE_DATA and the cache"
     )
     parser.add_argument(
         "--style", choices=("zhao", "fluent", "verbatim"), default=defaults.style, help="of swda (default zhao)"
@@ -111,6 +112,8 @@ def _add_corpus(parser: argparse.ArgumentParser) -> None:
 
 
 def _build(arguments: argparse.Namespace) -> int:
+    """Build a file of references and its report."""
+    # refuse what cannot work before the long part
     if arguments.out.suffix != ".json":
         raise ConfigError(f"--out: must be a file whose name ends with .json, but is {arguments.out}")
     report = arguments.out.with_suffix(".report.json")
@@ -119,15 +122,8 @@ def _build(arguments: argparse.Namespace) -> int:
     train_name, train, name, conversations = _corpora(arguments)
     if count_contexts(conversations) == 0:
         raise ConfigError(f"split {arguments.split} of {name} has no context with a reply")
+    # find candidates and filter them
     index = ContextIndex(train)
-    settings: dict[str, Any] = {
-        "data": name,
-        "split": arguments.split,
-        "train": train_name,
-        "training_contexts": len(index.windows),
-        "candidates": arguments.candidates,
-        "distinct": arguments.distinct,
-    }
     reply_filter = ReplyFilter(index, arguments.seed) if arguments.filter else None
     with tqdm(total=count_contexts(conversations), desc="searching", unit="context", disable=None) as bar:
         built = build(
@@ -139,24 +135,37 @@ def _build(arguments: argparse.Namespace) -> int:
             distinct=arguments.distinct,
             advance=bar.update,
         )
+    # write and report
+    settings: dict[str, Any] = {
+        "data": name,
+        "split": arguments.split,
+        "train": train_name,
+        "training_contexts": len(index.windows),
+        "candidates": arguments.candidates,
+        "distinct": arguments.distinct,
+    }
     if reply_filter is not None:
-        settings |= {
-            "keep_share": arguments.keep_share,
-            "seed": arguments.seed,
-            "filter_pairs": reply_filter.pairs,
-            "filter_accuracy": reply_filter.accuracy,
-            "filter_threshold": built.threshold,
-        }
+        settings |= _filter_settings(arguments, reply_filter, built)
         print(
-            f"filter: learnt from {reply_filter.pairs:,} pairs of a context and a reply, half of them real; tells "
-            f"{reply_filter.accuracy:.1%} of held-out pairs right"
+            f"filter: trained on {reply_filter.pairs:,} pairs of a context and a reply, half of them real; classifies "
+            f"{reply_filter.accuracy:.1%} of held-out pairs correctly"
         )
-    strata = quality(built.references)
+    strata = statistics(built.references)
     save(arguments.out, built.references)
     _write(report, {**settings, **as_json(strata)})
     print(as_text(strata))
     print(f"wrote {arguments.out} and {report}")
     return 0
+
+
+def _filter_settings(arguments: argparse.Namespace, reply_filter: ReplyFilter, built: Built) -> dict[str, Any]:
+    return {
+        "keep_share": arguments.keep_share,
+        "seed": arguments.seed,
+        "filter_pairs": reply_filter.pairs,
+        "filter_accuracy": reply_filter.accuracy,
+        "filter_threshold": built.threshold,
+    }
 
 
 def _corpora(arguments: argparse.Namespace) -> tuple[str, Sequence[Conversation], str, Sequence[Conversation]]:
@@ -187,7 +196,7 @@ def _report(arguments: argparse.Namespace) -> int:
         _require_other(arguments.out, arguments.file, Path(arguments.data))
         _require_writable(arguments.out)
     name, conversations = load_split(_config(arguments), arguments.split)
-    strata = quality(load(arguments.file, conversations))
+    strata = statistics(load(arguments.file, conversations))
     if arguments.out is not None:
         _write(arguments.out, {"data": name, "split": arguments.split, **as_json(strata)})
     print(as_text(strata))
@@ -195,14 +204,14 @@ def _report(arguments: argparse.Namespace) -> int:
 
 
 def _require_other(out: Path, *inputs: Path) -> None:
-    """Refuse to put a report in the place of what it is about."""
+    """Refuse to overwrite an input with the report."""
     for path in inputs:
         if out.exists() and path.exists() and out.samefile(path):
             raise ConfigError(f"--out: {out} is {path}, which is read and would be lost")
 
 
 def _require_writable(out: Path) -> None:
-    """Refuse now what could not be written after the long work."""
+    """Refuse an output that cannot be written, before the long work."""
     try:
         if out.is_dir():
             raise ConfigError(f"--out: {out} is a folder")

@@ -1,11 +1,13 @@
-"""Further references for a corpus that has one for each context, after Zhao et al. (2017), section 5.3.
+"""Builds further references for a corpus with one per context, after Zhao et al. (2017), section 5.3.
+
+Open it to change which candidates become references.
 
 1.  The candidates of a context are the replies to the ten training contexts that are most similar to it
-    (`eval.references.similarity`): candidates come from training conversations alone.
-2.  A filter keeps those that fit. Zhao et al. trained theirs on human labels; where there are none, it is
-    `reply_filter`, its threshold such that a stated share of the candidates is kept where the speaker changes.
+    (`eval.references.context_index`): candidates come from training conversations alone.
+2.  A filter keeps those that fit. Zhao et al. trained theirs on human labels. `reply_filter` needs none; its threshold
+    keeps a given share of the candidates where the speaker changes.
 
-Departure from the original: first turns answer nobody and get no candidates.
+Departure from the original: first utterances have no context and get no candidates.
 """
 
 from __future__ import annotations
@@ -18,21 +20,21 @@ import numpy as np
 from dialog_cvae.text.words import normalised
 from dialog_cvae.types import Conversation, Utterance
 from eval.contexts import Window, windows
+from eval.references.context_index import ContextIndex
 from eval.references.multi_reference import ReferenceRow, References
 from eval.references.reply_filter import Pair, ReplyFilter
-from eval.references.similarity import ContextIndex
 
 CANDIDATES = 10
 KEEP_SHARE = 0.8
-"""Of the candidates at changes of speaker: in the 50 published rows that are known 8.0 of 10 were kept."""
+"""Of the candidates where the speaker changes: in the 50 known rows of the published file, 8.0 of 10 were kept."""
 
 
 class Built(NamedTuple):
-    """What was built.
+    """The built references.
 
     Attributes:
-        references: of every utterance, conversations by length as in the published file.
-        threshold: log odds from which the filter kept a candidate; None without a filter or candidates.
+        references: of every utterance; conversations are ordered by length, as in the published file.
+        threshold: log odds at or above which the filter kept a candidate; None without a filter or candidates.
     """
 
     references: References
@@ -57,8 +59,8 @@ def build(
         candidates: for each context, at least 1.
         reply_filter: which of them fit; None keeps all.
         keep_share: of the candidates at changes of speaker that the filter keeps, in (0, 1].
-        distinct: drop what has the words of an earlier reference of the context; the published file does not.
-        advance: told how many contexts were done, for a progress bar.
+        distinct: drop references with the words of an earlier one of the context; the published file keeps them.
+        advance: called with the number of contexts just done, for a progress bar.
     """
     ordered = sorted(conversations, key=lambda conversation: len(conversation.utterances))
     queries = windows(ordered)
@@ -86,9 +88,9 @@ def _filtered(
 
 
 def _row(window: Window, extras: Sequence[Utterance], distinct: bool) -> ReferenceRow:
-    said = [window.reply, *extras]
+    replies = [window.reply, *extras]
     if distinct:
-        first = {normalised(utterance.text): utterance for utterance in reversed(said)}
-        said = [utterance for utterance in said if first[normalised(utterance.text)] is utterance]
-    texts, acts = tuple(u.text for u in said), tuple(u.dialog_act for u in said)
+        first = {normalised(utterance.text): utterance for utterance in reversed(replies)}
+        replies = [utterance for utterance in replies if first[normalised(utterance.text)] is utterance]
+    texts, acts = tuple(u.text for u in replies), tuple(u.dialog_act for u in replies)
     return ReferenceRow(window.context, window.reply.speaker, texts, acts)

@@ -69,8 +69,8 @@ def _build(held_out: HeldOut, path: Path) -> str:
     """Build the references into a file; returns a description of how."""
     # imported here: scikit-learn takes seconds to load, and a second evaluation builds nothing
     from eval.references.builder import CANDIDATES, KEEP_SHARE, build
+    from eval.references.context_index import ContextIndex
     from eval.references.reply_filter import ReplyFilter
-    from eval.references.similarity import ContextIndex
 
     index = ContextIndex(held_out.train or ())
     how = f"for each context its own reply and those to the {CANDIDATES} most similar training contexts"

@@ -1,18 +1,18 @@
 """Several reference replies for each context: the published file, read and written.
 
 Zhao et al. (2017) published `test_multi_ref.json`: a list with an object for each test window, which has `context`
-(strings "A: text "), `speaker` (who replies), `responses` (what was said, then what else fits) and `resp_dialog_acts`
-(one for each response). Nothing in it says which conversation an object belongs to; their order does. It is that of the
-official loader with batches of one: conversations by length, and of each the windows from its first utterance to its
+(strings "A: text "), `speaker` (who replies), `responses` (the real reply, then others that fit) and `resp_dialog_acts`
+(one for each response). Only the order of the objects identifies their conversations. It is the order of the official
+loader with batches of one: conversations by length, and of each the windows from its first utterance to its
 last but one. Conversations of one length are as NumPy's unstable `argsort` left them, which depends on its version and
 on the processor, so here the replies decide which conversation comes next.
 
-Two relatives are read too: a file that `save` wrote, in the same format with the fields `conversation` and `position`,
-which say what the order would, and with the last utterances; and the JSON lines in which COTK distributes part of the
-published file (`utts` as context, `responses` as [dialog act, text]), matched by context and reply.
+Two more formats are read. A file of `save` has the same format with the fields `conversation` and `position`, which
+identify an object without the order, and it includes the last utterances. The JSON lines in which COTK distributes part
+of the published file (`utts` as context, `responses` as [dialog act, text]) are matched by context and reply.
 
-Texts stay as they are in the file: 30% of the published further responses begin with `) `, which the published
-metrics tokenise along.
+Texts are not cleaned: 30% of the published further responses begin with `) `, which counts as a token in the published
+metrics.
 
 Source: github.com/snakeztc/NeuralDialog-CVAE (`data_apis/data_utils.py`), github.com/thu-coai/cotk.
 """
@@ -38,9 +38,9 @@ class ReferenceRow(NamedTuple):
 
     Attributes:
         context: at most MAX_CONTEXT utterances, oldest first; none where the reply is a conversation's first utterance,
-            which answers nobody and is not scored.
+            which is not scored.
         speaker: who replies.
-        responses: what was said (the gold reply), then what else fits.
+        responses: the real (gold) reply, then others that fit.
         dialog_acts: of each response, None where unknown.
     """
 
@@ -67,8 +67,8 @@ def load(path: Path, conversations: Sequence[Conversation]) -> References:
         conversations: the whole split that the file was made for, in any order.
 
     Raises:
-        DataError: the file is missing, malformed, or does not fit the conversations: the message gives the item, the
-            reply that was expected there, and the one that was found.
+        DataError: the file is missing, malformed, or does not fit the conversations; the message gives the item, the
+            expected reply and the one in the file.
     """
     items = read_items(path)
     if items[0].place is not None:
@@ -80,9 +80,7 @@ def load(path: Path, conversations: Sequence[Conversation]) -> References:
     rows: dict[Place, ReferenceRow] = {}
     for item, window in matched:
         if window.place in rows:
-            raise item.error(
-                path, f"conversation {window.conversation.id}, position {window.position} was there before"
-            )
+            raise item.error(path, f"conversation {window.conversation.id}, position {window.position} is a duplicate")
         rows[window.place] = ReferenceRow(window.context, window.reply.speaker, item.responses, item.dialog_acts)
     return rows
 
@@ -91,7 +89,7 @@ def save(path: Path, references: References) -> None:
     """Write references in the published format, with the fields `conversation` and `position`.
 
     Raises:
-        DialogCvaeError: the file cannot be written; what was there is untouched.
+        DialogCvaeError: the file cannot be written; an existing file is unchanged.
     """
     content = [
         {
@@ -108,14 +106,14 @@ def save(path: Path, references: References) -> None:
 
 
 def _spoken(row: ReferenceRow, position: int) -> Iterator[tuple[str, str]]:
-    """The context as the published file has it: one that reaches the beginning opens with the pseudo-utterance."""
+    """The context in the published format: with the pseudo-utterance if it includes the beginning."""
     if position < MAX_CONTEXT:
         yield (row.context[0].speaker if row.context else row.speaker), DIALOG_START
     yield from ((utterance.speaker, utterance.text) for utterance in row.context)
 
 
 def _letters(text: str) -> str:
-    """What a text keeps however it is tokenised and whatever punctuation a cleaning left in it (`) yeah`)."""
+    """The letters and digits of a text, which do not depend on its tokenisation and punctuation (`) yeah`)."""
     return normalised(text).replace(" ", "")
 
 
@@ -144,8 +142,8 @@ def _by_place(
 def _by_order(
     path: Path, items: Sequence[Item], conversations: Sequence[Conversation]
 ) -> Iterator[tuple[Item, Window]]:
-    """Windows of whole conversations one after the other, without the last of each."""
-    items = [item for item in items if item.responses[0]]  # an empty utterance, which readers of corpora drop
+    """The windows of whole conversations in turn, without the last window of each."""
+    items = [item for item in items if item.responses[0]]  # readers of corpora drop empty utterances
     windows = sum(len(conversation.utterances) - 1 for conversation in conversations)
     if len(items) != windows:
         raise DataError(
@@ -155,7 +153,7 @@ def _by_order(
         )
     found = [_letters(item.responses[0]) for item in items]
     left = {index: [_letters(u.text) for u in c.utterances[:-1]] for index, c in enumerate(conversations)}
-    left = dict(sorted(left.items(), key=lambda pair: len(pair[1])))  # what comes next is then among the first
+    left = dict(sorted(left.items(), key=lambda pair: len(pair[1])))  # the next one is then among the first
     begin = 0
     while left:
         index = _next_conversation(found[begin:], left)
@@ -169,7 +167,7 @@ def _by_order(
 
 
 def _next_conversation(found: Sequence[str], left: Mapping[int, Sequence[str]]) -> int:
-    """The conversation that fits whole, else the one that agrees most, so that its first difference can be told."""
+    """The conversation that fits completely, else the one that agrees most, whose first difference is then reported."""
     for index, expected in left.items():
         if found[: len(expected)] == expected:
             return index
@@ -180,13 +178,13 @@ def _next_conversation(found: Sequence[str], left: Mapping[int, Sequence[str]]) 
 def _by_context(
     path: Path, items: Sequence[Item], conversations: Sequence[Conversation]
 ) -> Iterator[tuple[Item, Window]]:
-    """Windows by what was said in them; equal ones come in the order of the conversations."""
+    """Windows by their utterances; equal ones are in the order of the conversations."""
     windows: defaultdict[tuple[str, ...], deque[Window]] = defaultdict(deque)
     for conversation in conversations:
         letters = [_letters(utterance.text) for utterance in conversation.utterances]
         for position in range(len(letters)):
-            said = tuple(letters[max(0, position - MAX_CONTEXT) : position + 1])
-            windows[said].append(Window(conversation, position))
+            spoken = tuple(letters[max(0, position - MAX_CONTEXT) : position + 1])
+            windows[spoken].append(Window(conversation, position))
     for item in items:
         context, reply = item.context or (), item.responses[0]
         same = windows[tuple(map(_letters, (*context, reply)))]

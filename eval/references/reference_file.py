@@ -1,7 +1,7 @@
-"""What a file of reference replies says, item by item, before it is matched to conversations.
+"""A file of reference replies, read item by item before it is matched to conversations.
 
-Two forms: the published JSON list (and ours, with two more fields), and COTK's JSON lines; `multi_reference`
-documents both.
+Open it to change what such a file may contain. There are two formats: the published JSON list (and ours, with two more
+fields), and COTK's JSON lines; `multi_reference` documents both.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from dialog_cvae.errors import DataError
 from eval.contexts import Place
 
 DIALOG_START = "<d>"
-"""The pseudo-utterance that opens the context of a window which reaches back to the beginning."""
+"""The pseudo-utterance at the start of a context that includes the beginning of its conversation."""
 
 
 class Item(NamedTuple):
-    """What a file says of one context.
+    """One context of a file.
 
     Attributes:
         number: of the item in the file, from 1.
-        line: of the file, where each item has one.
-        place: None where the file does not say.
-        context: texts, oldest first; None where the order of the items says what they are.
+        line: of the file, if each item has its own line.
+        place: None if the file does not give it.
+        context: texts, oldest first; None if the order of the items identifies the contexts.
         responses: at least one, with single spaces; only the first can be empty.
-        dialog_acts: of each response, None where unknown.
+        dialog_acts: of each response, None if unknown.
     """
 
     number: int
@@ -40,7 +40,7 @@ class Item(NamedTuple):
     dialog_acts: tuple[str | None, ...]
 
     def error(self, path: Path, reason: str) -> DataError:
-        """What is wrong with the item."""
+        """An error about this item."""
         return DataError(path, f"item {self.number:,}: {reason}", self.line)
 
 

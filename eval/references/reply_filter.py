@@ -1,12 +1,12 @@
-"""Which candidate replies fit a context: a logistic regression that stands in for human judgement.
+"""Which candidate replies fit a context: a logistic regression in place of human judgement.
 
-Zhao et al. (2017) had two people judge the candidates of 240 contexts and fitted an L2-regularised logistic regression
-to their labels, with features that at least 20 judged pairs have. Without such labels this one learns to tell what was
-really said from the reply to another training context of equal topic and floor flag. Words of the reply alone can't
-tell these two apart, so every feature joins something of the context and something of the reply:
+Open it to change the filter or its features. Zhao et al. (2017) had two people judge the candidates of 240 contexts and
+fitted an L2-regularised logistic regression to their labels, with features that at least 20 judged pairs have. This one
+has no such labels: it learns to distinguish the real reply from the reply to another training context of equal topic
+and floor flag. Words of the reply alone cannot distinguish the two, so every feature combines context and reply:
 
     the last words of the context's last utterance and the first words of the reply; the lengths of the two; either
-    length and the other's nearest word; words of the context that come back; dialog acts, where known.
+    length and the other's nearest word; words of the context that the reply repeats; dialog acts, where known.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from dialog_cvae.errors import ConfigError
 from dialog_cvae.types import Utterance
 from eval.contexts import Window
 from eval.metrics.tokens import metric_tokens
-from eval.references.similarity import ContextIndex
+from eval.references.context_index import ContextIndex
 
 WINDOWS = 30_000  # of the training split, at most, to learn from
 LEAST_WINDOWS, LEAST_CONVERSATIONS = 500, 10
-RARE = 20  # pairs; what fewer have is no feature
+RARE = 20  # pairs that must have a feature for it to be used
 HELD_OUT = 0.1  # of the conversations, to measure accuracy on
-PENALTY = 0.03  # C of scikit-learn: small, since thousands of features are weak
+PENALTY = 0.03  # C of scikit-learn; small, because there are thousands of weak features
 LONG_WORD = 4  # characters from which a word is likely to be about something
 
 _tokens = lru_cache(maxsize=200_000)(metric_tokens)
 
 
 class Pair(NamedTuple):
-    """A context, as that of a window, and a reply to judge in the place of the window's own."""
+    """The context of a window, and a reply to judge instead of the window's own."""
 
     window: Window
     reply: Utterance
@@ -48,8 +48,8 @@ class ReplyFilter:
     """A fitted filter.
 
     Attributes:
-        accuracy: share of the pairs of held-out training conversations that it tells right, half of them being real.
-        pairs: how many pairs it learnt from.
+        accuracy: share of the pairs of held-out training conversations classified correctly; half of them are real.
+        pairs: how many pairs it was trained on.
     """
 
     def __init__(self, index: ContextIndex, seed: int) -> None:
@@ -57,7 +57,7 @@ class ReplyFilter:
 
         Args:
             index: of the training split.
-            seed: of the windows and of the replies that are put in the place of theirs.
+            seed: of the windows and of the replies that replace their own.
 
         Raises:
             ConfigError: there are too few windows or conversations to learn from.
@@ -75,8 +75,8 @@ class ReplyFilter:
         features = self._vectorizer.fit_transform(pair for pair, seen in zip(pairs, known, strict=True) if seen)
         self._model = LogisticRegression(C=PENALTY, solver="liblinear").fit(features, real[known])
         self.pairs = int(known.sum())
-        told = self.scores([pair for pair, seen in zip(pairs, known, strict=True) if not seen]) > 0.0
-        self.accuracy = float((told == real[~known]).mean())
+        predicted = self.scores([pair for pair, seen in zip(pairs, known, strict=True) if not seen]) > 0.0
+        self.accuracy = float((predicted == real[~known]).mean())
 
     def scores(self, pairs: Sequence[Pair]) -> NDArray[np.float64]:
         """Log odds that each reply is the real one, (pairs,)."""
@@ -85,7 +85,7 @@ class ReplyFilter:
 
 
 def _training_pairs(index: ContextIndex, rng: np.random.Generator) -> tuple[list[Pair], NDArray[np.bool_]]:
-    """Windows with their own reply and, next to it, with that of another window of equal topic and floor flag."""
+    """Each window with its own reply, then with that of another window of equal topic and floor flag."""
     chosen = np.sort(rng.permutation(len(index.windows))[:WINDOWS])
     pairs: list[Pair] = []
     for number in chosen:
@@ -101,23 +101,23 @@ def _training_pairs(index: ContextIndex, rng: np.random.Generator) -> tuple[list
 
 def _features(pair: Pair) -> Iterator[str]:
     context, reply = pair.window.context, pair.reply
-    last, said = _tokens(context[-1].text), _tokens(reply.text)
-    last_length, length = _length(last), _length(said)
-    yield from (f"words {before} {after}" for before in last[-2:] for after in said[:2])
+    last, words = _tokens(context[-1].text), _tokens(reply.text)
+    last_length, length = _length(last), _length(words)
+    yield from (f"words {before} {after}" for before in last[-2:] for after in words[:2])
     yield from (f"last length, length {last_length} {length}", f"length, last word {length} {' '.join(last[-1:])}")
-    yield f"last length, first word {last_length} {' '.join(said[:1])}"
-    long_words = {word for word in said if len(word) >= LONG_WORD}
+    yield f"last length, first word {last_length} {' '.join(words[:1])}"
+    long_words = {word for word in words if len(word) >= LONG_WORD}
     yield f"length, words of the last {length} {min(3, len(long_words.intersection(last)))}"
     before = {word for utterance in context for word in _tokens(utterance.text)}
     yield f"length, words of the context {length} {min(4, len(long_words & before))}"
-    yield f"length, repeats the last {length} {said == last}"
+    yield f"length, repeats the last {length} {words == last}"
     if reply.dialog_act is not None:
         acts = [str(utterance.dialog_act) for utterance in context[-2:]]
         yield f"act, act {acts[-1]} {reply.dialog_act}"
         yield f"acts, act {' '.join(acts)} {reply.dialog_act}"
     if context[-1].dialog_act is not None:
         yield f"act, length {context[-1].dialog_act} {length}"
-        yield from (f"act, word {context[-1].dialog_act} {word}" for word in set(said[:5]))
+        yield from (f"act, word {context[-1].dialog_act} {word}" for word in set(words[:5]))
 
 
 def _length(tokens: Sequence[str]) -> int:

@@ -29,9 +29,10 @@ from dialog_cvae.storage.checkpoint import Checkpoint, CheckpointConfig, Provena
 from dialog_cvae.text.tokenizer import Tokenizer
 from eval import generation
 from eval.dialog import main
-from eval.metrics.bleu import bleu_precision_recall
+from eval.metrics.bleu import context_bleu
 from eval.metrics.diversity import distinct
-from eval.metrics.embedding import embedding_precision_recall
+from eval.metrics.embedding import context_embedding
+from eval.metrics.matching import mean_over_contexts
 from eval.metrics.tokens import metric_tokens
 
 FIELDS = {"conversation", "position", "topic", "context", "reference", "speaker", "responses"}
@@ -82,7 +83,7 @@ def evaluate(folder: Path, tmp_path: Path) -> Callable[..., tuple[list[dict[str,
     return run
 
 
-def test_one_line_a_context(evaluate, checkpoint):
+def test_one_line_for_each_context(evaluate, checkpoint):
     lines, metrics = evaluate("--limit", "6")
     window = checkpoint.config.model.max_context
     expected = [
@@ -124,12 +125,16 @@ def test_the_metrics_follow_from_the_responses(evaluate, vectors):
     lines, metrics = evaluate("--limit", "8", "--samples", "3", "--temperature", "1", "--vectors", str(vectors))
     contexts = [([metric_tokens(t) for t in line["responses"]], [metric_tokens(line["reference"])]) for line in lines]
     for smoothing, name in (("method7-3.4", "bleu_nltk_3.4.5"), ("method7-3.6", "bleu_nltk_3.6")):
-        for n, score in enumerate(bleu_precision_recall(contexts)[smoothing], start=1):
+        scores = [context_bleu(*context)[smoothing] for context in contexts]
+        for n, of_order in enumerate(zip(*scores, strict=True), start=1):
+            score = mean_over_contexts(of_order)
             assert metrics[f"{name}_{n}"] == {"precision": score.precision, "recall": score.recall, "f1": score.f1}
-    report = embedding_precision_recall(contexts, load_vectors(vectors))
-    for name, score in zip(("a_bow", "e_bow", "g_bow"), report.scores, strict=True):
+    known = load_vectors(vectors)
+    compared = [found for context in contexts if (found := context_embedding(*context, known)) is not None]
+    means = map(mean_over_contexts, zip(*compared, strict=True))
+    for name, score in zip(("a_bow", "e_bow", "g_bow"), means, strict=True):
         assert metrics[name] == {"precision": score.precision, "recall": score.recall, "f1": score.f1}
-    assert metrics["contexts_without_word_vectors"] == report.skipped
+    assert metrics["contexts_without_word_vectors"] == len(contexts) - len(compared)
     replies = [reply for hypotheses, _ in contexts for reply in hypotheses]
     for n in (1, 2):
         assert metrics[f"distinct_{n}"] == distinct(replies, n).ratio
@@ -192,7 +197,7 @@ def test_the_size_of_a_batch_changes_no_reply(evaluate, temperature, monkeypatch
     assert found == expected
 
 
-def test_a_limit_is_a_beginning(evaluate):
+def test_a_limit_takes_the_first_conversations(evaluate):
     few, _ = evaluate("--limit", "2")
     more, _ = evaluate("--limit", "4", out="more")
     assert more[: len(few)] == few
@@ -213,7 +218,7 @@ def test_without_vectors_the_embedding_scores_are_left_out(evaluate, capsys):
     assert "no word vectors (--vectors): A-bow, E-bow and G-bow are left out" in capsys.readouterr().out
 
 
-def test_vectors_beside_the_corpora_are_found(evaluate, vectors, tmp_path):
+def test_vectors_in_the_folder_of_the_corpora_are_found(evaluate, vectors, tmp_path):
     (tmp_path / "data" / "glove").mkdir(parents=True)
     with gzip.open(tmp_path / "data" / "glove" / "glove.tiny.6d.txt.gz", "wb") as file:
         file.write(vectors.read_bytes())
@@ -224,7 +229,7 @@ def test_vectors_beside_the_corpora_are_found(evaluate, vectors, tmp_path):
     assert evaluate("--limit", "2", *data, "--vectors", "glove.tiny.6d")[1]["a_bow"] == expected
 
 
-def test_vectors_of_none_of_the_words_leave_the_scores_out(evaluate, tmp_path):
+def test_vectors_without_any_of_the_words_give_no_scores(evaluate, tmp_path):
     (tmp_path / "strange.txt").write_text("zzz 1 2\nyyy 3 4\n")
     lines, metrics = evaluate("--limit", "2", "--vectors", str(tmp_path / "strange.txt"))
     assert "a_bow" not in metrics
@@ -272,7 +277,7 @@ def test_several_references(evaluate, tmp_path):
     covered = {conversation.id for conversation in CORPUS.test[:6]}
     more = [metric_tokens("yes , i do"), metric_tokens("i don't know")]
     contexts = [(h, [r, *more]) for (h, r), line in zip(said, lines, strict=True) if line["conversation"] in covered]
-    expected = bleu_precision_recall(contexts)["method7-3.4"][3]
+    expected = mean_over_contexts(context_bleu(*context)["method7-3.4"][3] for context in contexts)
     assert metrics["bleu_nltk_3.4.5_4"] == {
         "precision": expected.precision,
         "recall": expected.recall,
@@ -293,7 +298,7 @@ def test_references_of_other_conversations_are_refused(folder, tmp_path, capsys)
     assert not (tmp_path / "out").exists()
 
 
-def test_rows_without_a_model_stand_beside_it(evaluate, tmp_path, capsys):
+def test_baselines_are_rows_next_to_the_model(evaluate, tmp_path, capsys):
     file = references_file(tmp_path / "refs.json", len(CORPUS.test))
     _, metrics = evaluate("--limit", "3", "--samples", "2", "--baselines", "--references", str(file))
     assert {"random utterances", "one reply", "nearest neighbours"} < metrics["baselines"].keys()
@@ -331,7 +336,7 @@ def test_the_same_command_again_computes_nothing(evaluate, tmp_path, monkeypatch
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir() if path.is_file()} == before
 
 
-def test_a_checkpoints_own_way_to_draw(checkpoint, tmp_path):
+def test_own_decoding_uses_the_checkpoints_decoding(checkpoint, tmp_path):
     own = checkpoint.config.model_copy(update={"decoding": Decoding(temperature=0.7, candidates=6, max_tokens=7)})
     replace(checkpoint, config=own).save(tmp_path / "best")
 
@@ -363,7 +368,7 @@ def own_conversations(path: Path, count: int = 12) -> Path:
     return path
 
 
-def test_conversations_of_ones_own(evaluate, tmp_path):
+def test_a_users_own_conversations(evaluate, tmp_path):
     lines, metrics = evaluate("--data", str(own_conversations(tmp_path / "mine.jsonl", 30)))
     assert metrics["data"] == "mine"
     assert metrics["conversations"] == 3  # a tenth
@@ -371,7 +376,7 @@ def test_conversations_of_ones_own(evaluate, tmp_path):
     assert "😀" in lines[0]["reference"]
 
 
-def test_a_checkpoint_of_ones_own_file(checkpoint, tmp_path, monkeypatch, capsys):
+def test_a_checkpoint_of_a_users_own_file(checkpoint, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     config = checkpoint.config.model_copy(
         update={"provenance": Provenance(data="mine", fit={"corpus": {"name": "mine.jsonl", "test_share": 0.5}})}
@@ -395,7 +400,7 @@ def test_a_checkpoint_that_does_not_say_what_it_was_fitted_on(checkpoint, tmp_pa
     assert_refusal(capsys, "config.json: field provenance.fit.corpus is broken")
 
 
-def test_zhao2017_of_which_only_one_split_is_there(evaluate, data_folder_variable, tmp_path, folder, capsys):
+def test_zhao2017_with_only_one_split(evaluate, data_folder_variable, tmp_path, folder, capsys):
     original = data_folder_variable / "zhao2017" / "valid.jsonl"
     if not original.is_file():
         pytest.skip("DIALOG_CVAE_DATA has no zhao2017/valid.jsonl")
@@ -486,7 +491,7 @@ def test_a_missing_checkpoint_and_a_missing_out_are_refused(tmp_path, folder, ca
     assert_refusal(capsys, "the following arguments are required: checkpoint, --out")
 
 
-def test_the_checkpoint_is_not_written_over(folder, capsys):
+def test_the_checkpoint_is_never_overwritten(folder, capsys):
     before = (folder / "metrics.json").read_bytes()
     assert status([str(folder), "--out", f"{folder}/../best"]) == 2
     assert_refusal(capsys, "is the checkpoint itself, whose metrics.json would be overwritten")
@@ -499,14 +504,14 @@ def test_cuda_without_a_gpu_is_refused(folder, tmp_path, capsys):
     assert_refusal(capsys, "error: device cuda can't be used here: ")
 
 
-def test_a_folder_that_may_not_be_written_to_is_refused(folder, tmp_path, monkeypatch, capsys):
+def test_a_folder_without_write_permission_is_refused(folder, tmp_path, monkeypatch, capsys):
     # root may write anywhere, so the permission is refused here
     monkeypatch.setattr(os, "access", lambda *_: False)
     assert status([str(folder), "--out", str(tmp_path / "out")]) == 2
     assert_refusal(capsys, "out is not writable")
 
 
-def test_a_full_disk_is_told_in_one_line(folder, tmp_path, monkeypatch, capsys):
+def test_a_full_disk_is_reported_in_one_line(folder, tmp_path, monkeypatch, capsys):
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
@@ -522,7 +527,7 @@ def test_broken_vectors_are_refused_before_the_sampling(folder, tmp_path, monkey
     assert_refusal(capsys, "broken.txt, line 2: expected 2 numbers after the word, got 3")
 
 
-def test_an_interruption_is_no_traceback(folder, tmp_path, monkeypatch, capsys):
+def test_an_interruption_prints_no_traceback(folder, tmp_path, monkeypatch, capsys):
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
@@ -531,7 +536,7 @@ def test_an_interruption_is_no_traceback(folder, tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err == "interrupted\n"
 
 
-def test_help_teaches():
+def test_help_has_examples_and_explains_the_scores():
     run = subprocess.run([sys.executable, "-m", "eval.dialog", "--help"], capture_output=True, text=True, check=True)
     for word in ("python -m eval.dialog runs/mine/best", "--temperature", "precision", "Departures", "NLTK", "default"):
         assert word in run.stdout

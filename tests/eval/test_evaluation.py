@@ -17,7 +17,7 @@ from dialog_cvae.data.cache import Cache
 from dialog_cvae.errors import CheckpointError
 from dialog_cvae.types import Conversation
 from eval import checkpoint_replies, checkpoint_scores, evaluation_cache, scoring
-from eval.acts import ActTagger
+from eval.act_tagger import ActTagger
 from eval.baselines.without_model import verbatim
 from eval.contexts import ReplySets
 from eval.evaluation import Evaluation, combined, evaluate_checkpoint
@@ -75,7 +75,7 @@ def test_columns_are_those_of_the_contexts(evaluate, held_out, encoded):
     assert evaluation.figures["windows"] == contexts + len(held_out.conversations)
 
 
-def test_a_model_that_was_refined_in_training_is_judged_by_refined_posteriors(tiny_checkpoint, held_out, cache):
+def test_a_model_refined_in_training_is_evaluated_with_refined_posteriors(tiny_checkpoint, held_out, cache):
     def of(fit):
         config = tiny_checkpoint.config
         provenance = config.provenance.model_copy(update={"fit": fit})
@@ -204,9 +204,11 @@ def test_the_entropy_of_acts_comes_with_the_accuracy_of_the_tagger(evaluate, hel
     on = replace(held_out, conversations=labelled(held_out.conversations), train=labelled(TRAIN))
     figures = evaluate(Settings(samples=2, decoding=SHORT), on)[0].figures
     assert figures["act_tagger_accuracy"] == ActTagger.fit(on.train).accuracy(on.conversations)
-    untold = evaluate(Settings(samples=2, decoding=SHORT), replace(on, conversations=held_out.conversations))[0].figures
-    assert "act_entropy" in untold
-    assert "act_tagger_accuracy" not in untold
+    without_acts = evaluate(Settings(samples=2, decoding=SHORT), replace(on, conversations=held_out.conversations))[
+        0
+    ].figures
+    assert "act_entropy" in without_acts
+    assert "act_tagger_accuracy" not in without_acts
 
 
 def test_a_damaged_entry_is_recomputed(tiny_checkpoint, held_out, tmp_path):

@@ -161,7 +161,7 @@ def test_many_samples_are_drawn_for_few_contexts_at_a_time(responder, conversati
     assert sum(sizes) == len(sampled)
 
 
-def test_a_sampling_that_is_given_up_stops(responder, conversations, monkeypatch):
+def test_an_abandoned_iteration_stops_the_drawing(responder, conversations, monkeypatch):
     monkeypatch.setattr(generation, "BATCH", 1)
     calls: list[int] = []
     draw = responder.draw
@@ -179,7 +179,7 @@ def test_a_sampling_that_is_given_up_stops(responder, conversations, monkeypatch
     assert 1 <= len(calls) <= generation.AHEAD + 1 < count_contexts(conversations)
 
 
-def test_an_error_of_the_model_comes_out(responder, conversations, monkeypatch):
+def test_an_error_of_the_model_is_raised(responder, conversations, monkeypatch):
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
@@ -201,7 +201,7 @@ def test_the_seed_decides(responder, conversations):
     assert same < len(first) / 4
 
 
-def test_equal_contexts_of_two_conversations_get_draws_of_their_own(responder, conversations):
+def test_equal_contexts_of_two_conversations_get_different_draws(responder, conversations):
     twice = sample(responder, [conversations[0], conversations[0]], SAMPLED)
     half = len(twice) // 2
     assert [one.replies for one in twice[:half]] != [one.replies for one in twice[half:]]
@@ -223,7 +223,7 @@ def _fields(conversation: Conversation) -> dict[str, object]:
     return {name: getattr(conversation, name) for name in ("id", "utterances", "topic", "prompt", "speakers")}
 
 
-def test_conversations_without_a_reply_are_passed_over(responder, conversations):
+def test_conversations_without_a_reply_are_skipped(responder, conversations):
     lonely = Conversation("lonely", (Utterance("A", "rain"),))
     assert count_contexts([lonely]) == 0
     assert sample(responder, [lonely]) == []

@@ -45,7 +45,7 @@ def row(*texts: str) -> ReferenceRow:
 REFERENCES = {("c", 1): row("i like cats", "no i like dogs"), ("d", 1): row("xyzzy", "plugh")}
 
 
-def test_without_references_the_reference_is_what_was_said():
+def test_without_references_the_real_reply_is_the_reference():
     scores = reply_scores(CONTEXTS, vectors=VECTORS)
     for index, one in enumerate(CONTEXTS):
         context = [metric_tokens(text) for text in one.replies], [metric_tokens(one.reference.text)]
@@ -78,7 +78,7 @@ def test_corpus_values_are_means_over_contexts_that_have_a_score():
         assert found == pytest.approx(expected)
 
 
-def test_against_references_the_best_of_them_counts_and_gold_stands_beside():
+def test_references_give_best_matches_and_scores_against_the_real_reply():
     scores = reply_scores(CONTEXTS, references=REFERENCES)
     replies = [metric_tokens(text) for text in CONTEXTS[0].replies]
     targets = [["i", "like", "cats"], ["no", "i", "like", "dogs"]]
@@ -119,7 +119,7 @@ def test_the_entropy_is_that_of_the_tags_of_all_replies():
     assert reply_scores(CONTEXTS, tag=tag).figures["act_entropy"] == label_entropy(["no"] * 2 + ["other"] * 7)
 
 
-def test_people_are_matched_with_what_was_left_out():
+def test_people_are_matched_with_the_other_references():
     left_out = {
         ("c", 1): LeftOut(
             [([["a", "b"]], [["a", "b"]]), ([["a"]], [["z"]])], [([["a", "b"]], [["a", "b"]]), ([["z"]], [["a"]])]
@@ -133,7 +133,7 @@ def test_people_are_matched_with_what_was_left_out():
     assert not any(name.startswith("gold.") for name in scores.columns)
 
 
-def test_every_context_is_told_of():
-    told: list[None] = []
-    reply_scores(CONTEXTS, advance=lambda: told.append(None))
-    assert len(told) == 3
+def test_progress_counts_every_context():
+    calls: list[None] = []
+    reply_scores(CONTEXTS, advance=lambda: calls.append(None))
+    assert len(calls) == 3

@@ -21,7 +21,7 @@ def test_the_middle_context_of_evenly_spaced_conversations() -> None:
     assert [(one.conversation, one.position) for one in chosen] == [("c0", 3), ("c2", 3), ("c4", 3)]
 
 
-def test_a_small_corpus_shows_what_it_has() -> None:
+def test_a_small_corpus_shows_all_its_conversations() -> None:
     assert [one.conversation for one in chosen_contexts(EVERYTHING, 10)] == [f"c{number}" for number in range(6)]
     assert chosen_contexts(EVERYTHING[:1], 10) == EVERYTHING[:1]
 

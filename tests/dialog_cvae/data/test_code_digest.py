@@ -64,6 +64,17 @@ def test_a_package_imported_for_itself_counts_with_its_functions(root: Path) -> 
     assert set(imported_modules("dialog_cvae.a", root=root)) == {"dialog_cvae", "dialog_cvae.a", "dialog_cvae.unused"}
 
 
+def test_functions_of_what_only_a_parent_package_imports_do_not_count(root: Path) -> None:
+    (root / "dialog_cvae/b/__init__.py").write_text("from .d import e\nimport dialog_cvae.lazy\n")
+    (root / "dialog_cvae/lazy.py").write_text("import dialog_cvae.b.d\ndef f():\n    import dialog_cvae.unused\n")
+    found = set(imported_modules("dialog_cvae.b.c", root=root))
+    assert "dialog_cvae.lazy" in found
+    assert "dialog_cvae.unused" not in found
+    # a module that imports it itself may call its functions
+    (root / "dialog_cvae/b/c.py").write_text("import dialog_cvae.lazy\n")
+    assert "dialog_cvae.unused" in imported_modules("dialog_cvae.b.c", root=root)
+
+
 def test_a_missing_module_is_named(root: Path) -> None:
     with pytest.raises(ValueError, match=r"dialog_cvae\.z: no such module"):
         imported_modules("dialog_cvae.z", root=root)

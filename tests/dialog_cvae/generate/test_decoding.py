@@ -1,4 +1,4 @@
-"""Decoding, held against a naive loop over the model itself."""
+"""Decoding against a naive loop over the model itself."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def inputs(tiny_config: ModelConfig, tokenizer: Tokenizer, request: pytest.Fixtu
 
 
 def naive_greedy(inputs: Inputs, row: int, limit: int, allowed: list[int]) -> list[int]:
-    """Argmax, one row and one token at a time, over the whole prefix anew."""
+    """Argmax, one row and one token at a time, over the whole prefix again."""
     model, tokenizer = inputs.model, inputs.tokenizer
     ids = [tokenizer.bos_id]
     state = model.decoder.initial_state(*(torch.from_numpy(a[row : row + 1]) for a in (inputs.condition, inputs.z)))
@@ -133,7 +133,7 @@ def test_a_reply_is_cut_at_max_tokens(inputs, limit):
 
 
 @pytest.mark.parametrize("decoding", WAYS)
-def test_a_row_is_decoded_alike_whatever_stands_beside_it(inputs, decoding):
+def test_a_row_does_not_depend_on_the_other_rows(inputs, decoding):
     together = inputs.decode(decoding)
     for count in (1, 2, ROWS - 1, ROWS, ROWS + 1, 2 * ROWS + 1, 40):
         assert inputs.decode(decoding, slice(count)) == together[:count]
@@ -144,7 +144,7 @@ def test_a_row_is_decoded_alike_whatever_stands_beside_it(inputs, decoding):
 
 
 @pytest.mark.parametrize("decoding", WAYS)
-def test_what_stands_beside_a_row_changes_not_a_bit_of_it(inputs, decoding):
+def test_a_row_is_bit_for_bit_independent_of_the_other_rows(inputs, decoding):
     (before, *_) = inputs.decode(decoding)
     inputs.condition[1:] *= 3
     inputs.z[1:] = 0
@@ -154,7 +154,7 @@ def test_what_stands_beside_a_row_changes_not_a_bit_of_it(inputs, decoding):
 
 
 @pytest.mark.parametrize(("decoder", "vocabulary"), [(400, 3000), (400, 3001), (129, 1234), (33, 6007)])
-def test_a_row_of_any_width_is_decoded_alike_in_any_company_at_any_place_and_on_any_threads(decoder, vocabulary):
+def test_a_row_does_not_depend_on_its_place_the_other_rows_or_threads(decoder, vocabulary):
     """Above all at the paper's width, where matrix products take other ways through the processor."""
     torch.manual_seed(0)
     model = CVAE(ModelConfig(decoder_size=decoder, initialisation="torch"), vocabulary, 2)
@@ -203,12 +203,12 @@ def test_a_temperature_near_zero_is_greedy_and_a_high_one_is_not(inputs):
         ({"max_tokens": 10**30}, "^max_tokens must be from 1 to 1000, but is 1000"),
     ],
 )
-def test_impossible_ways_of_decoding_are_refused(fields, message):
+def test_invalid_decodings_are_refused(fields, message):
     with pytest.raises(ConfigError, match=message):
         Decoding(**fields)
 
 
-def test_the_same_from_the_checkpoint(tmp_path, inputs):
+def test_a_checkpoint_gives_the_same_draws(tmp_path, inputs):
     """Saving and loading changes no draw."""
     make_checkpoint(inputs.model, inputs.tokenizer).save(tmp_path / "best")
     loaded = Responder.load(tmp_path / "best", engine="torch")
@@ -243,7 +243,7 @@ def test_rows_that_come_and_go_are_decoded_as_if_alone(inputs, tmp_path, engine)
     assert pool.step() == []
 
 
-def test_a_pool_of_nobody_goes_on(inputs):
+def test_a_pool_whose_rows_were_all_removed_can_be_used_again(inputs):
     pool: Pool[int] = Pool(inputs.engine, inputs.special, len(inputs.tokenizer))
     pool.add([], inputs.start(slice(0, 0)), WAYS[0])
     assert (len(pool), pool.step()) == (0, [])

@@ -1,4 +1,4 @@
-"""One knob: what it chooses at its ends, that it rises evenly, and what it leaves alone."""
+"""`decoding_for`: its values at both ends and between, and the settings that it does not change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The map's axes are what singular value decomposition says, and places go there and back."""
+"""The map's axes against singular value decomposition, and moves to a place."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_step_along_an_axis_moves_the_state_most():
     assert np.linalg.norm((WEIGHT * STD) @ directions.T, axis=0).max() <= moved[0] + 1e-5
 
 
-def test_what_is_moved_to_a_place_is_there_and_else_as_it_was():
+def test_moving_to_a_place_changes_nothing_else():
     drawn = LatentMap.of(WEIGHT, STD)
     moved = drawn.moved(NOISE, (1.5, -0.25))
     np.testing.assert_allclose(drawn.places(moved), np.tile([1.5, -0.25], (50, 1)), atol=1e-5)
@@ -59,7 +59,7 @@ def responder(tiny_checkpoint: Checkpoint) -> Responder:
     return Responder(engine, tiny_checkpoint.tokenizer, tiny_checkpoint.config, "tiny")
 
 
-def test_replies_say_their_place_only_if_asked(responder: Responder):
+def test_replies_give_their_place_only_on_request(responder: Responder):
     plain = responder.respond(TALK, respond_as="A", n=4, seed=1)
     placed = responder.respond(TALK, respond_as="A", n=4, seed=1, places=True)
     assert [reply.place for reply in plain] == [None] * 4

@@ -1,4 +1,4 @@
-"""Replies: distinct, ranked, reproducible, and decided by what the model may know of the conversation."""
+"""Replies are distinct, ranked and reproducible, and depend on exactly the input that the model may see."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_distinct_ranked_replies(responder, decoding, n):
     assert all(word in known for reply in replies for word in reply.text.split())
 
 
-def test_the_replies_to_fewer_are_among_those_to_more(responder):
+def test_fewer_replies_are_among_more_replies(responder):
     five, nine = (responder.respond(talk(), respond_as="B", n=n, decoding=SAMPLED) for n in (5, 9))
     assert {reply.text for reply in five} < {reply.text for reply in nine}
 
@@ -97,7 +97,7 @@ def test_replies_are_selected_from_exactly_the_candidates(responder, n, candidat
         assert responder.respond(talk(), respond_as="B", n=n + 2, seed=3, decoding=decoding)[:n] == replies
 
 
-def test_no_reply_is_selected_where_none_can_be_read(responder, monkeypatch):
+def test_unreadable_draws_are_never_selected(responder, monkeypatch):
     monkeypatch.setattr(responder.tokenizer, "decode", lambda ids: "")
     assert responder.respond(talk(), respond_as="B", decoding=replace(SAMPLED, candidates=8)) == []
 
@@ -126,7 +126,7 @@ def test_the_seed_decides(responder, tiny_checkpoint):
     assert_well_formed(responder.respond(talk(), respond_as="B", seed=2**63 - 1), 5)
 
 
-def test_an_earlier_request_leaves_nothing_behind(responder):
+def test_an_earlier_request_does_not_affect_a_later_one(responder):
     first = responder.respond(talk(), respond_as="B", seed=1)
     responder.respond(talk(Utterance("A", "rain")), respond_as="C", n=20, seed=9, decoding=SAMPLED)
     np.random.default_rng(0).random()
@@ -143,7 +143,7 @@ for reply in dialog_cvae.load(sys.argv[1]).respond(said, respond_as="B", n=4, se
 """
 
 
-def test_another_process_answers_alike(tiny_checkpoint, tmp_path):
+def test_another_process_gives_the_same_replies(tiny_checkpoint, tmp_path):
     tiny_checkpoint.save(tmp_path / "best")
     here = dialog_cvae.load(tmp_path / "best").respond(talk(TALK[0]), respond_as="B", n=4, seed=5)
     run = subprocess.run(
@@ -166,7 +166,7 @@ def test_as_many_replies_as_a_server_may_ask_for(responder):
 
 
 @pytest.mark.parametrize(("field", "value", "least"), [("n", 0, 1), ("n", -3, 1), ("seed", -1, 0)])
-def test_impossible_wishes_are_refused(responder, field, value, least):
+def test_invalid_questions_are_refused(responder, field, value, least):
     with pytest.raises(ConfigError, match=f"^{field} must be at least {least}, but is {value}$"):
         responder.respond(talk(), respond_as="B", **{field: value})
 
@@ -199,14 +199,14 @@ def answer(responder: Responder, conversation: Conversation, respond_as: str = "
     return str(responder.respond(conversation, respond_as=respond_as, n=3))
 
 
-def test_the_topic_counts_and_a_strange_one_is_unknown(responder):
+def test_the_topic_matters_and_an_unseen_one_is_unknown(responder):
     pets, weather, strange, none = (answer(responder, talk(topic=t)) for t in ("PETS", "WEATHER", "CHESS", None))
     assert len({pets, weather, none}) == 3
     assert strange == none
     assert answer(responder, talk(topic="")) == none
 
 
-def test_who_answers_counts(responder):
+def test_the_speaker_who_answers_matters(responder):
     as_a, as_b, as_c = (answer(responder, talk(), name) for name in "ABC")
     assert len({as_a, as_b, as_c}) == 3  # A spoke first and last, B between them, C never
     assert answer(responder, talk(), "Nobody else") == as_c
@@ -222,7 +222,7 @@ def test_only_floors_tell_speakers_apart(responder):
     assert answer(responder, talk(*three), "C") == answer(responder, talk(*merged), "C")
 
 
-def test_profiles_count(responder):
+def test_profiles_matter(responder):
     mine, others = Profile("female", 70, 0), Profile("male", 20, 3)
     answers = [
         answer(responder, talk(speakers=speakers))
@@ -267,7 +267,7 @@ def test_any_context_is_answered(responder, context, decoding):
     assert len(replies) == 5
 
 
-def test_all_unknown_words_are_alike(responder):
+def test_all_unknown_words_have_the_same_effect(responder):
     first, second = (answer(responder, talk(Utterance("A", text))) for text in ("quux cats", "猫 cats"))
     assert first == second != answer(responder, talk(Utterance("A", "dogs cats")))
 
@@ -317,7 +317,7 @@ def test_bytes_never_spell_control_characters(pieces):
     assert pieces.text(Draw(tokens, -1.0, len(tokens))) == "sure sure"
 
 
-def test_replies_of_nothing_but_broken_bytes_are_left_out(pieces, monkeypatch):
+def test_replies_of_only_broken_bytes_are_left_out(pieces, monkeypatch):
     """Half a character decodes to nothing, and nothing is no reply."""
     halves = [i for i, byte in pieces.tokenizer._bytes.items() if byte == 0xE7]
     decode = pieces.tokenizer.decode

@@ -1,4 +1,4 @@
-"""The choice of one token, held against a naive walk along the nucleus."""
+"""The choice of one token against a naive walk along the nucleus."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ SCORES = st.one_of(st.integers(-3, 3).map(float), st.floats(-30, 30, width=32), 
     uniform=st.floats(0, 1, exclude_max=True, width=32),
     likeliest=st.sampled_from([1, 2, 3, 8, 1000]),
 )
-def test_the_choice_is_the_naive_one(scores, copies, temperature, top_p, uniform, likeliest):
+def test_the_choice_equals_the_naive_one(scores, copies, temperature, top_p, uniform, likeliest):
     logits = np.tile(np.array(scores, dtype=np.float32), copies)
     token = int(chosen(logits[None], temperature, top_p, np.array([uniform], np.float32), likeliest)[0])
     assert logits[token] > -np.inf
@@ -153,7 +153,7 @@ def test_extreme_logits_do_not_overflow():
         assert second in (0, 1)
 
 
-def test_the_whole_row_decides_where_its_likeliest_tokens_do_not(monkeypatch):
+def test_all_logits_decide_where_the_likeliest_tokens_do_not(monkeypatch):
     """And only there."""
     looked: list[int] = []
 

@@ -1,4 +1,4 @@
-"""Selection: held against exhaustive search and hand-worked likenesses."""
+"""Selection against exhaustive search and similarities worked by hand."""
 
 from __future__ import annotations
 
@@ -89,24 +89,24 @@ def test_the_most_typical_comes_first_and_then_what_is_different():
     assert [texts[i] for i in select(texts, [True] * 6, 3)] == ["i like cats", "yeah.", "no way"]
 
 
-def test_what_is_cut_off_or_circles_comes_last():
+def test_replies_that_are_cut_off_or_loop_come_last():
     texts = ["we we we we we", "we we we", "we went and", "we went home"]
     assert set(select(texts, [True, True, False, True], 2)) == {1, 3}
     assert set(select(texts, [True, True, False, True], 4)[2:]) == {0, 2}
 
 
-def test_what_comes_last_is_different_too():
+def test_the_last_replies_are_different_too():
     """Of what was cut off, "no" says something that the reply already chosen does not."""
     texts = ["yes we like cats", *["yes we like cats a lot"] * 6, *["no"] * 3]
     chosen = select(texts, [True] + [False] * 9, 3)
     assert [texts[i] for i in chosen] == ["yes we like cats", "no", "yes we like cats a lot"]
 
 
-def test_of_equal_draws_one_that_came_to_its_end_is_shown():
+def test_of_equal_draws_a_finished_one_is_shown():
     assert select(["so we", "So we."], [False, True], 1) == [1]
 
 
-def test_of_nothing_nothing_is_chosen():
+def test_nothing_is_chosen_from_no_draws():
     assert select([], [], 5) == []
 
 

@@ -1,4 +1,4 @@
-"""The rows without a model: which there are, how many replies they give, and that they are found again."""
+"""The rows without a model: which there are, how many replies they have, and that these are cached."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_ten_replies_for_dialogwaes_protocol(held_out, tmp_path):
         assert {len(one.replies) for one in replies.single_reference or ()} == {10}
 
 
-def test_people_are_a_row_where_there_are_references(held_out, conversations, tmp_path):
+def test_people_are_a_row_if_there_are_references(held_out, conversations, tmp_path):
     references = {(conversations[0].id, 1): ReferenceRow((), "A", ("you see", "we hear", "rain"), (None,) * 3)}
     asked = replace(held_out, references=references)
     rows = baseline_replies(asked, Settings(samples=2), Cache(tmp_path, pytest.fail))
@@ -53,7 +53,7 @@ def test_people_are_a_row_where_there_are_references(held_out, conversations, tm
     assert set(first.replies) < {"you see", "we hear", "rain"}
 
 
-def test_what_was_replied_is_found_again(held_out, tmp_path, monkeypatch):
+def test_replies_of_baselines_are_cached(held_out, tmp_path, monkeypatch):
     cache = Cache(tmp_path, pytest.fail)
     rows = baseline_replies(held_out, Settings(samples=2), cache)
     monkeypatch.setattr(baseline_rows, "BASELINES", {name: lambda *_: pytest.fail("asked again") for name in BASELINES})

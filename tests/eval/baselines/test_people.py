@@ -62,7 +62,7 @@ def test_with_fewer_hypotheses_recall_falls_and_follows_from_the_seed():
     assert leave_one_out({("c", 1): many}, [TALK], 2, 1)["c", 1] != drawn[0]
 
 
-def test_scores_that_some_references_lack():
+def test_means_skip_missing_scores():
     def known(context: Context) -> dict[str, PrecisionRecall]:
         hypotheses, references = ([t for t in side if "z" not in t] for side in context)
         return {"known": shared(hypotheses, references)} if hypotheses and references else {}

@@ -1,4 +1,4 @@
-"""Rows without a model: what each replies, and that none depends on what it is to answer."""
+"""Baselines: the replies of each, and that none depends on the reference."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dialog_cvae.data.readers import sample
 from dialog_cvae.types import Conversation, Utterance
 from eval.baselines.without_model import BASELINES, UNSURE, commonest, verbatim
 from eval.contexts import MAX_CONTEXT, AnsweredContext, windows
-from eval.references.similarity import ContextIndex
+from eval.references.context_index import ContextIndex
 
 CORPUS = sample.read()
 TRAIN, TEST = CORPUS.train[:80], CORPUS.test[:10]
@@ -19,7 +19,7 @@ TEXTS = [utterance.text for conversation in TRAIN for utterance in conversation.
 
 @pytest.mark.parametrize("name", BASELINES)
 @pytest.mark.parametrize("n", [1, 5, 12])
-def test_every_context_gets_as_many_replies_as_were_asked_for(name, n):
+def test_every_context_gets_the_requested_number_of_replies(name, n):
     rows = BASELINES[name](TRAIN, TEST, n, 0)
     expected = [AnsweredContext.at(*window, MAX_CONTEXT, ()) for window in windows(TEST)]
     assert [row._replace(replies=()) for row in rows] == expected
@@ -27,7 +27,7 @@ def test_every_context_gets_as_many_replies_as_were_asked_for(name, n):
 
 
 @pytest.mark.parametrize("name", BASELINES)
-def test_a_row_never_sees_what_it_answers(name):
+def test_a_baseline_never_sees_the_reference(name):
     """With replies of another test set's, the same contexts are answered the same."""
     muted = [
         Conversation(c.id, (*c.utterances[:-1], Utterance(c.utterances[-1].speaker, "secret")), c.topic) for c in TEST
@@ -50,7 +50,7 @@ def test_random_utterances_are_drawn_evenly_and_follow_from_the_seed():
     assert all(Counter(row.replies).most_common(1)[0][1] == 2 for row in draw(few, TEST, 6, 0))  # in turn
 
 
-def test_random_utterances_recur_as_often_as_they_were_said():
+def test_random_utterances_are_as_likely_as_they_are_frequent():
     """Of three utterances of a word two are drawn for one context: no utterance twice, its text all the same."""
     train = [Conversation("x", tuple(Utterance("A", text) for text in ("yeah", "yeah", "yeah", "no")))]
     rows = BASELINES["random utterances"](train, TEST * 30, 2, 0)
@@ -74,7 +74,7 @@ def test_frequent_utterances():
 
 
 @pytest.mark.parametrize(("name", "by_topic"), [("nearest neighbours", True), ("nearest, any topic", False)])
-def test_retrieval_replies_with_what_the_neighbours_said(name, by_topic):
+def test_retrieval_returns_the_neighbours_replies(name, by_topic):
     found = ContextIndex(TRAIN).nearest(windows(TEST), 5, by_topic=by_topic)
     rows = BASELINES[name](TRAIN, TEST, 5, 0)
     assert any(len(near) < 5 for near in found) is by_topic
@@ -82,7 +82,7 @@ def test_retrieval_replies_with_what_the_neighbours_said(name, by_topic):
         assert list(row.replies[: len(near)]) == [one.window.reply.text for one in near]
 
 
-def test_the_share_said_before():
+def test_the_share_copied_from_training():
     rows = [
         AnsweredContext("c", 1, None, (), Utterance("A", "x"), replies)
         for replies in (("Yes.", "no"), ("oh well", "hm"))

@@ -86,13 +86,13 @@ def test_blocks_change_nothing_and_keep_memory_small(monkeypatch: pytest.MonkeyP
     assert mutual_information(posteriors) == pytest.approx(found, rel=1e-12)
 
 
-def test_identical_posteriors_tell_nothing() -> None:
+def test_identical_posteriors_have_no_mutual_information() -> None:
     same = np.tile(np.array([[0.3, -2.0]]), (50, 1))
     found = mutual_information(Posteriors(same, same / 2, same, same / 2), samples=4)
     assert found[:4] == pytest.approx((0.0, 0.0, 0.0, 0.0), abs=1e-12)
 
 
-def test_posteriors_far_apart_tell_which_window_it_is() -> None:
+def test_posteriors_far_apart_identify_their_window() -> None:
     mean = 1000.0 * np.arange(20.0)[:, None]
     found = mutual_information(shared_prior(mean, np.zeros((20, 1))))
     assert found.plug_in == pytest.approx(math.log(20), abs=1e-12)
@@ -135,7 +135,7 @@ def test_the_estimates_enclose_the_information_of_a_gaussian_channel() -> None:
     assert np.mean([one.marginal_kl for one in found]) == pytest.approx(3.0**2 / 2 - truth, abs=0.3)
 
 
-def test_priors_that_tell_all_leave_no_marginal_kl() -> None:
+def test_priors_equal_to_posteriors_leave_no_marginal_kl() -> None:
     mean, logvar = posteriors_of(n=30)[:2]
     found = mutual_information(Posteriors(mean, logvar, mean, logvar))
     assert found.marginal_kl == pytest.approx(0.0, abs=1e-12)
@@ -201,7 +201,7 @@ def test_broken_arrays_are_refused(change: dict[str, np.ndarray], message: str) 
             measure(posteriors_of()._replace(**change))
 
 
-def test_too_little_is_refused() -> None:
+def test_a_single_window_or_no_sample_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 2 windows and 1 sample, got 1 and 1"):
         mutual_information(posteriors_of(n=1))
     with pytest.raises(ValueError, match="at least 2 windows and 1 sample, got 9 and 0"):

@@ -209,7 +209,7 @@ def test_without_z_the_likelihood_is_exact(
         ([1], [10**9], "ks must be numbers from 1 to 100000"),
     ],
 )
-def test_what_cannot_be_weighted_is_refused(
+def test_invalid_responses_and_numbers_of_draws_are_refused(
     tiny_model: CVAE, encoded: EncodedCorpus, responses: list[int], ks: list[int], message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):
@@ -274,7 +274,7 @@ def test_the_batches_of_the_published_validation_set(data_folder: Path) -> None:
     assert len(single) == sum(len(conversation.utterances) - 1 for conversation in conversations) == 5165
 
 
-def test_the_papers_perplexity_is_of_refined_posteriors_too(tiny_model: CVAE, encoded: EncodedCorpus) -> None:
+def test_the_papers_perplexity_uses_refined_posteriors(tiny_model: CVAE, encoded: EncodedCorpus) -> None:
     plain, found = (subset_perplexity(tiny_model, encoded, svi=svi) for svi in (None, SVI))
     assert found.reconstruction + found.kl < plain.reconstruction + plain.kl - 0.1
     assert subset_perplexity(tiny_model, encoded, svi=SVI.model_copy(update={"steps": 0})) == plain

@@ -1,4 +1,4 @@
-"""What a checkpoint makes of given responses: each figure against the function that defines it."""
+"""The scores of given responses under a model: each figure against the function that defines it."""
 
 from __future__ import annotations
 
@@ -61,14 +61,14 @@ def test_many_importance_samples_are_for_few_windows(tiny_model, encoded, monkey
     assert len(columns["iw_nll"]) == encoded.windows
 
 
-def test_a_big_corpus_gives_the_mixture_a_sample(tiny_model, encoded, monkeypatch):
+def test_the_mixture_of_a_big_corpus_is_a_sample(tiny_model, encoded, monkeypatch):
     monkeypatch.setattr(module, "MIXTURE", 9)
     figures, _, means = model_scores(tiny_model, encoded, bar=bar)
     assert (figures["mutual_information_windows"], figures["mutual_information_cap"]) == (9, math.log(9))
     assert len(means) == encoded.windows
 
 
-def test_a_model_that_is_far_off_has_figures_that_are_none(tiny_model, encoded):
+def test_figures_that_are_not_finite_are_none(tiny_model, encoded):
     with torch.no_grad():
         tiny_model.recognition_network.bias.fill_(1e30)
     figures, _, _ = model_scores(tiny_model, encoded, importance_samples=2, bar=bar)

@@ -95,7 +95,7 @@ def test_ngram_entropy_by_hand():
     assert ngram_entropy(REPLIES, 5) == 0.0
 
 
-def test_ngram_entropy_sees_what_distinct_does_not():
+def test_ngram_entropy_differs_where_distinct_does_not():
     even, uneven = [["a", "a", "b", "b"]], [["a", "a", "a", "b"]]
     assert distinct(even, 1) == distinct(uneven, 1)
     assert ngram_entropy(even, 1) > ngram_entropy(uneven, 1)
@@ -115,7 +115,7 @@ def test_corpus_diversity_by_hand():
     assert corpus_diversity([([["a", "b", "c", "d", "e"]], [])]).entropy_4 == pytest.approx(math.log(2))
 
 
-def test_corpus_diversity_leaves_out_what_it_cannot_say():
+def test_undefined_measures_of_diversity_are_left_out():
     alone = corpus_diversity([([["a", "b"]], [])], tokens=3)
     assert (alone.self_bleu_2, alone.self_bleu_3, alone.distinct_1_fixed, alone.distinct_2_fixed) == (None,) * 4
     assert alone.figures() == {"distinct_replies": 1.0, "distinct_1": 1.0, "distinct_2": 1.0, "entropy_4": 0.0}

@@ -22,7 +22,7 @@ def codes(
     return x, np.where(labels, "positive", "negative")
 
 
-def test_separable_codes_are_told_apart() -> None:
+def test_separable_codes_are_classified_perfectly() -> None:
     train, test = codes(2_000, 12.0), codes(1_000, 12.0, seed=1)
     few, all_ = probe(*train, *test, [100, 10**9])
     assert (few.labels, few.draws, all_.labels, all_.draws) == (100, 5, 2_000, 1)
@@ -85,7 +85,7 @@ def test_the_interval_is_students_by_hand() -> None:
     assert found.half == pytest.approx(4.302653 * deviation / math.sqrt(3), rel=1e-6)
 
 
-def test_a_class_of_few_is_always_there() -> None:
+def test_a_rare_class_always_has_a_label() -> None:
     rng = np.random.default_rng(0)
     labels = np.array([0] * 990 + [1] * 10)
     x = rng.standard_normal((1_000, 2)) + 20 * labels[:, None]

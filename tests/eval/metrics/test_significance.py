@@ -62,13 +62,13 @@ def test_a_clear_difference_has_the_smallest_p_value_there_is_and_never_0():
     assert paired_bootstrap([0.0] * 30, list(range(30))) == Difference(0.0, 0.0, 0.0, 1.0)
 
 
-def test_what_cancels_but_for_rounding_is_no_difference():
+def test_differences_that_cancel_up_to_rounding_are_none():
     assert 0.1 + 0.2 - 0.3 > 0
     found = paired_bootstrap([0.1, 0.2, -0.3] * 20, np.repeat(np.arange(20), 3).tolist())
     assert (found.low, found.high, found.p) == (0.0, 0.0, 1.0)
 
 
-def test_columns_are_what_each_gives_alone():
+def test_each_column_has_the_result_of_that_column_alone():
     differences, clusters = some_differences()
     together = paired_bootstrap(differences, clusters, resamples=300, seed=5)
     for index in range(differences.shape[1]):
@@ -149,6 +149,6 @@ def test_holm_by_its_definition(p_values):
 
 
 @pytest.mark.parametrize("p", [-0.1, 1.1, float("nan")])
-def test_holm_refuses_what_is_no_p_value(p):
+def test_holm_refuses_numbers_that_are_no_p_values(p):
     with pytest.raises(ValueError, match="p-value 1 must be from 0 to 1, but is"):
         holm([0.5, p])

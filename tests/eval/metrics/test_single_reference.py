@@ -107,7 +107,7 @@ def test_diversity_by_hand():
     assert scores.length == pytest.approx((5 / 3 + 1) / 2)
 
 
-def test_what_cannot_be_compared_is_left_out_and_counted():
+def test_contexts_without_known_words_are_left_out_and_counted():
     known, unknown = ([["east"], []], [["east"]]), ([["zzz"], []], [["east"]])
     scores = single_reference([known, unknown, ([["east"]], [[]])], COMPASS)
     assert (scores.average, scores.contexts, scores.contexts_without_word_vectors) == (pytest.approx(1), 3, 2)
@@ -128,7 +128,7 @@ def test_empty_replies_score_nothing():
 
 @given(contexts=st.lists(CONTEXT, min_size=1, max_size=4))
 @settings(derandomize=True, deadline=None, max_examples=40)
-def test_columns_are_what_single_contexts_score(contexts):
+def test_columns_have_the_scores_of_single_contexts(contexts):
     columns = per_context(contexts, VECTORS)
     for index, (samples, references) in enumerate(contexts):
         # further references and the order of the samples change nothing

@@ -89,13 +89,13 @@ def test_a_gold_reply_may_be_tokenised_and_punctuated_otherwise(tmp_path, gold):
     assert load(written(tmp_path, items), TALKS)["short", 1].responses[0] == " ".join(gold.split())
 
 
-def test_utterances_that_readers_drop_are_passed_over(tmp_path):
+def test_utterances_that_readers_drop_are_skipped(tmp_path):
     items = published(ORDERS[0])
     items.insert(1, {**items[0], "responses": ["", "yes", "no"]})
     assert load(written(tmp_path, items), TALKS) == load(written(tmp_path, published(ORDERS[0])), TALKS)
 
 
-def test_equal_conversations_come_one_after_the_other(tmp_path):
+def test_equal_conversations_are_matched_in_order(tmp_path):
     twin = Conversation("twin", SHORT.utterances)
     rows = load(written(tmp_path, published([SHORT, twin])), [twin, SHORT])
     assert set(rows) == {("short", 0), ("short", 1), ("twin", 0), ("twin", 1)}
@@ -144,7 +144,7 @@ def swapped(items: list[dict[str, Any]], one: int, two: int) -> list[dict[str, A
         ),
     ],
 )
-def test_what_does_not_fit_is_refused(tmp_path, spoil, message):
+def test_a_file_that_does_not_fit_the_conversations_is_refused(tmp_path, spoil, message):
     path = written(tmp_path, spoil(published(ORDERS[0])))
     with pytest.raises(DataError, match=message) as caught:
         load(path, TALKS)
@@ -166,7 +166,7 @@ def own(tmp_path: Path) -> tuple[Path, References]:
     return path, rows
 
 
-def test_what_is_saved_is_read_again_whatever_the_order(tmp_path):
+def test_a_saved_file_is_read_back_with_conversations_in_any_order(tmp_path):
     path, rows = own(tmp_path)
     assert load(path, TALKS) == rows
     assert list(load(path, TALKS)) == list(rows)
@@ -218,9 +218,9 @@ def test_a_wrong_place_is_refused(tmp_path, change, message):
         load(written(tmp_path, items), TALKS)
 
 
-def test_a_place_that_comes_twice_is_refused(tmp_path):
+def test_a_duplicate_place_is_refused(tmp_path):
     items = json.loads(own(tmp_path)[0].read_text())
-    with pytest.raises(DataError, match=r"item 18: conversation same length, position 0 was there before"):
+    with pytest.raises(DataError, match=r"item 18: conversation same length, position 0 is a duplicate"):
         load(written(tmp_path, [*items, items[0]]), TALKS)
 
 
@@ -260,7 +260,7 @@ def test_lines_of_cotk(tmp_path):
         ("{", r"line 3: no valid JSON"),
     ],
 )
-def test_a_line_of_cotk_that_fits_nowhere(tmp_path, line, message):
+def test_a_line_of_cotk_that_matches_no_context_is_refused(tmp_path, line, message):
     path = written(tmp_path, f"{cotk_line(SHORT, 1)}\n\n{line}", "refs.jsonl")
     with pytest.raises(DataError, match=message):
         load(path, TALKS)

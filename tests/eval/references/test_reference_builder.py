@@ -14,8 +14,8 @@ from dialog_cvae.types import Conversation, Utterance
 from eval.contexts import Window, windows
 from eval.references import reply_filter
 from eval.references.builder import build
+from eval.references.context_index import ContextIndex
 from eval.references.reply_filter import Pair, ReplyFilter
-from eval.references.similarity import ContextIndex
 
 CORPUS = sample.read()
 
@@ -46,7 +46,7 @@ def test_the_filter_learns_from_real_replies_and_others_of_equal_topic_and_floor
         assert pair.reply is not pair.window.reply
 
 
-def test_the_filter_tells_what_was_said(index, fitted):
+def test_the_filter_recognises_real_replies(index, fitted):
     """On conversations that it never saw, each reply against that of the next context of equal topic and floor."""
     assert 0.6 < fitted.accuracy < 1.0
     test = windows(CORPUS.test)
@@ -59,7 +59,7 @@ def test_the_filter_tells_what_was_said(index, fitted):
     assert (real > other).mean() > 0.75
 
 
-def test_the_accuracy_is_that_on_conversations_that_the_filter_did_not_learn_from(index, fitted):
+def test_accuracy_is_measured_on_held_out_conversations(index, fitted):
     """Against a model that is fitted to the other nine tenths here."""
     pairs, real = reply_filter._training_pairs(index, np.random.default_rng(0))
     names = list(dict.fromkeys(pair.window.conversation.id for pair in pairs))
@@ -69,13 +69,13 @@ def test_the_accuracy_is_that_on_conversations_that_the_filter_did_not_learn_fro
     )
     vectorizer = CountVectorizer(analyzer=reply_filter._features, min_df=20, binary=True)
     refitted = LogisticRegression(C=0.03, solver="liblinear").fit(vectorizer.fit_transform(seen_pairs), real[~unseen])
-    told = refitted.predict(vectorizer.transform(unseen_pairs))
-    assert fitted.accuracy == (told == real[unseen]).mean()
+    predicted = refitted.predict(vectorizer.transform(unseen_pairs))
+    assert fitted.accuracy == (predicted == real[unseen]).mean()
     assert fitted.pairs == len(seen_pairs)
     assert fitted.accuracy < refitted.score(vectorizer.transform(seen_pairs), real[~unseen])
 
 
-def test_the_filter_follows_from_the_seed(index, fitted):
+def test_equal_seeds_give_equal_filters(index, fitted):
     pairs = [Pair(window, window.reply) for window in windows(CORPUS.test)]
     assert np.array_equal(ReplyFilter(index, seed=0).scores(pairs), fitted.scores(pairs))
     assert not np.array_equal(ReplyFilter(index, seed=1).scores(pairs), fitted.scores(pairs))
@@ -102,7 +102,7 @@ def test_the_features_of_a_pair():
     )
 
 
-def test_acts_are_used_where_known():
+def test_known_acts_are_features():
     acts = (Utterance("A", "got a dog?", "yes-no-question"), Utterance("B", "yes", "yes_answers"))
     bare = tuple(Utterance(u.speaker, u.text) for u in acts)
     for utterances, expected in ((acts, True), (bare, False)):
@@ -111,7 +111,7 @@ def test_acts_are_used_where_known():
 
 
 @pytest.mark.parametrize("count", [9, 40])
-def test_too_few_windows_for_a_filter(count):
+def test_too_few_windows_for_a_filter_are_refused(count):
     with pytest.raises(ConfigError, match=r"at least 500 training contexts of 10 conversations, but has \d+ of \d+"):
         ReplyFilter(ContextIndex(CORPUS.train[:count]), seed=0)
 
@@ -136,7 +136,7 @@ def test_without_a_filter_extras_are_the_neighbours_replies(index):
 
 
 @pytest.mark.parametrize("share", [0.3, 0.8, 1.0])
-def test_the_filter_keeps_the_share_that_was_asked_for(index, fitted, share):
+def test_the_filter_keeps_the_requested_share(index, fitted, share):
     whole, kept = build(index, CORPUS.test), build(index, CORPUS.test, reply_filter=fitted, keep_share=share)
     changes = [place for place, row in whole.references.items() if row.context and not row.continues]
     counts = [sum(len(built.references[place].responses) - 1 for place in changes) for built in (kept, whole)]
@@ -149,7 +149,7 @@ def test_the_filter_keeps_the_share_that_was_asked_for(index, fitted, share):
 
 
 @pytest.mark.parametrize("offset", [-1.0, 1.0])
-def test_the_share_is_that_at_changes_of_speaker_whatever_the_others_score(index, offset):
+def test_the_share_is_of_candidates_where_the_speaker_changes(index, offset):
     """Where a speaker goes on, every candidate scores below, or above, all at changes."""
 
     class Offset:
@@ -176,7 +176,7 @@ def test_the_filter_keeps_the_best(index, fitted):
         assert list(kept.references[window.place].responses[1:]) == chosen
 
 
-def test_one_speaker_alone_has_a_threshold_too(index, fitted):
+def test_a_corpus_without_changes_of_speaker_has_a_threshold(index, fitted):
     monologue = Conversation("m", tuple(Utterance("A", u.text) for u in CORPUS.test[0].utterances))
     built = build(index, [monologue], reply_filter=fitted, keep_share=0.5)
     extras = sum(len(row.responses) - 1 for row in built.references.values())
@@ -192,7 +192,7 @@ def test_distinct_references(index):
         assert keys == list(dict.fromkeys(map(normalised, every[place].responses)))
 
 
-def test_a_context_that_nothing_resembles_keeps_its_gold_reply(fitted):
+def test_a_context_without_similar_ones_keeps_its_gold_reply(fitted):
     """In none of these training conversations a speaker goes on."""
     index = ContextIndex([c for c in CORPUS.train if not any(w.continues for w in windows([c]))])
     said = (Utterance("A", "hello"), Utterance("A", "are you there"), Utterance("B", "yes"))

@@ -76,7 +76,7 @@ def test_references_for_switchboard_have_as_many_acts_as_the_published_ones(data
 
 
 @pytest.mark.parametrize("topics", [True, False])
-def test_conversations_of_ones_own(tmp_path, topics, capsys):
+def test_a_users_own_conversations(tmp_path, topics, capsys):
     data, out = tmp_path / "mine.jsonl", tmp_path / "refs.json"
     data.write_text(lines(40, topics=topics))
     assert (
@@ -133,7 +133,7 @@ def test_refusals(arguments, message, capsys, tmp_path, monkeypatch):
         ("y" * 300 + "/x.json", "cannot be written (File name too long)"),
     ],
 )
-def test_what_cannot_be_written_is_told_before_the_work(out, message, capsys, tmp_path, monkeypatch):
+def test_an_output_that_cannot_be_written_is_refused_before_the_work(out, message, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("file").write_text("mine")
     Path("folder.json").mkdir()
@@ -148,13 +148,13 @@ def test_what_cannot_be_written_is_told_before_the_work(out, message, capsys, tm
     assert Path("file").read_text() == "mine"
 
 
-def test_a_folder_is_made_where_there_is_none(built, tmp_path):
+def test_a_missing_folder_is_created(built, tmp_path):
     out = tmp_path / "one" / "two" / "report.json"
     assert main(["report", str(built), "--data", "sample", "--out", str(out)]) == 0
     assert [path.name for path in out.parent.iterdir()] == ["report.json"]
 
 
-def test_a_report_never_takes_the_place_of_what_it_is_about(built, capsys, tmp_path, monkeypatch):
+def test_a_report_never_overwrites_its_input(built, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     data, refs = tmp_path / "mine.jsonl", tmp_path / "refs.json"
     data.write_text(lines(40))

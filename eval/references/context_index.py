@@ -3,8 +3,10 @@
     d(c_i, c_j) = 1[t_i = t_j] * 1[f_i = f_j] * cos(h_i, h_j)
 
 with t the topic, f whether the last utterance of the context has the speaker of the reply, and h the TF-IDF vector of
-all words of the window, its inverse document frequencies those of the training contexts. What is replied plays no part,
-so that different replies come in.
+all words of the context; the inverse document frequencies are those of the training contexts. The reply has no
+influence, so that different replies are found.
+
+Open it to change which replies the nearest-neighbour baselines and the built references use.
 
 Shape legend: N training windows, Q queries, V words of the training utterances.
 """
@@ -48,7 +50,7 @@ class ContextIndex:
         Raises:
             ConfigError: they have no window or no word.
         """
-        # Here, because it takes seconds to load and whoever has the baselines at hand may not call them.
+        # imported here because it takes seconds to load, and cached baselines do not need it
         from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
 
         self.windows = windows(conversations)
@@ -64,7 +66,7 @@ class ContextIndex:
         self._topic_ids = {topic: number for number, topic in enumerate(sorted(topics, key=str))}
         self._topics = np.array([self._topic_ids.get(w.conversation.topic, ANY_TOPIC) for w in self.windows])  # (N,)
         self._continues = np.array([window.continues for window in self.windows])  # (N,)
-        self._alike: dict[tuple[int, bool], NDArray[np.intp]] = {}  # by topic and floor flag, once asked for
+        self._alike: dict[tuple[int, bool], NDArray[np.intp]] = {}  # by topic and floor flag, filled on demand
 
     def alike(self, window: Window) -> NDArray[np.intp]:
         """Indices of the training windows of equal topic and floor flag.
@@ -81,15 +83,15 @@ class ContextIndex:
         by_topic: bool = True,
         advance: Callable[[int], object] = lambda _: None,
     ) -> list[list[Neighbour]]:
-        """The most similar of the windows that are `alike` to each query, the most similar first.
+        """The windows most similar to each query, among those that are `alike`; the most similar first.
 
-        Of equally similar ones the earlier in the corpus comes first. There are fewer than `n` where fewer are alike.
+        Equally similar ones are in the corpus's order. There are fewer than `n` if fewer are alike.
 
         Args:
             queries: windows of conversations that were not indexed; each has a context.
             n: neighbours wanted, at least 1.
             by_topic: False compares with windows of all topics.
-            advance: told how many queries were answered, for a progress bar.
+            advance: called with the number of queries just answered, for a progress bar.
         """
         if not queries:
             return []
@@ -122,15 +124,15 @@ class ContextIndex:
         return self._alike[group]
 
     def _transform(self, chosen: Sequence[Window]) -> sparse.csr_matrix:
-        """TF-IDF vectors of contexts, (windows, V); words that no training context has do not count."""
+        """TF-IDF vectors of contexts, (windows, V); words that occur in no training context do not count."""
         texts, spans = _spans(chosen)
         return self._weights.transform(spans @ self._counter.transform(texts))
 
 
 def _spans(chosen: Sequence[Window]) -> tuple[list[str], sparse.csr_matrix]:
-    """Texts, each once for all contexts that it is in, and which of them each context has, (windows, texts)."""
+    """The distinct utterances of the contexts, and which of them each context has, (windows, texts)."""
     texts: list[str] = []
-    first: dict[int, int] = {}  # of each conversation, by identity: where its texts begin
+    first: dict[int, int] = {}  # index of the first text of each conversation, by identity
     for conversation in (window.conversation for window in chosen):
         if id(conversation) not in first:
             first[id(conversation)] = len(texts)
@@ -143,7 +145,7 @@ def _spans(chosen: Sequence[Window]) -> tuple[list[str], sparse.csr_matrix]:
 
 
 def _largest(values: NDArray[np.float64], n: int) -> NDArray[np.intp]:
-    """Indices of the n largest values, the largest first and of equal ones the first."""
+    """Indices of the n largest values, the largest first; equal values in their order."""
     floor = np.partition(values, -n)[-n] if len(values) > n else -np.inf
     candidates = np.flatnonzero(values >= floor)
     order: NDArray[np.intp] = candidates[np.argsort(-values[candidates], kind="stable")][:n]

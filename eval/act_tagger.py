@@ -1,9 +1,9 @@
-"""Label replies with dialog acts, to see how many kinds of answer a model gives.
+"""A tagger of dialog acts, which shows how many kinds of reply a model gives.
 
-A linear classifier of what an utterance says, learned from a corpus that has acts; the conversation around it is not
-looked at. On Switchboard's 42 acts that is about as good as the tagger behind the published references: Zhao et al.
-(2017) report an accuracy of .773 for theirs. Rare acts are given too seldom, so that the entropy of tags is below that
-of true acts; compare tags with tags.
+Open it to change how utterances are tagged. It is a linear classifier of an utterance's words, trained on a corpus with
+acts; it does not see the context. On Switchboard's 42 acts it is about as good as the tagger of the published
+references: Zhao et al. (2017) report an accuracy of .773 for theirs. It predicts rare acts too seldom, so the entropy
+of predicted acts is lower than that of true acts: compare it with predicted acts only.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from dialog_cvae.errors import ConfigError
 from dialog_cvae.types import Conversation
 from eval.metrics.tokens import metric_tokens
 
-_MOST_ACTS = 200  # told apart; Switchboard has 42
+_MOST_ACTS = 200  # that are learned; Switchboard has 42
 _MOST_UTTERANCES = 60_000  # to fit on; all 103,000 of Switchboard give less than .01 in accuracy for twice the time
 _PASSES = 5
 
@@ -32,7 +32,7 @@ class ActTagger:
     """A fitted tagger.
 
     Attributes:
-        pipeline: from texts to acts.
+        pipeline: predicts acts from texts.
     """
 
     pipeline: Pipeline
@@ -42,7 +42,7 @@ class ActTagger:
         """Fit a linear support vector machine on TF-IDF of words and word pairs, sentence ends included.
 
         Args:
-            conversations: utterances without an act take no part. Of more than 200 acts the most frequent are learned,
+            conversations: utterances without an act are ignored. Of more than 200 acts the most frequent are learned,
                 of more than 60,000 utterances a sample is used.
             seed: of the sample and of the order of the averaged stochastic gradient's steps.
 
@@ -72,7 +72,7 @@ class ActTagger:
         return [str(act) for act in self.pipeline.predict(texts)] if texts else []
 
     def accuracy(self, conversations: Sequence[Conversation]) -> float:
-        """The share of utterances with an act that are given it.
+        """The share of utterances, among those with an act, whose act is predicted.
 
         Raises:
             ConfigError: no utterance has an act.
@@ -87,13 +87,13 @@ class ActTagger:
 
 
 def _features(text: str) -> list[str]:
-    """Words and word pairs, the ends of the utterance included: a reply of one word is another act than its start."""
+    """Words and word pairs, with marks at both ends: a reply of one word is another act than a longer one."""
     words = ["<s>", *metric_tokens(text), "</s>"]
     return words + [f"{first} {second}" for first, second in pairwise(words)]
 
 
 def _sample(acts: Sequence[str], learned: Collection[str], generator: np.random.Generator) -> list[int]:
-    """At most 60,000 utterances with an act that is learned; of each act one stands first, so that none is lost."""
+    """At most 60,000 utterances with an act that is learned; one of each act comes first, so that no act is lost."""
     order = [i for i in generator.permutation(len(acts)).tolist() if acts[i] in learned]
     one_of_each = {acts[i]: i for i in reversed(order)}.values()
     return list(dict.fromkeys([*one_of_each, *order]))[:_MOST_UTTERANCES]

@@ -1,4 +1,4 @@
-"""The report on a file of references, counted by hand."""
+"""Statistics of a file of references, counted by hand."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from dialog_cvae.types import Utterance
 from eval.references.multi_reference import ReferenceRow
-from eval.references.quality import INFERRED, LABELS, PUBLISHED, STRATA, as_json, as_text, quality
+from eval.references.reference_statistics import INFERRED, LABELS, PUBLISHED, STRATA, as_json, as_text, statistics
 
 HI, YES, DOGS = Utterance("A", "hi"), Utterance("B", "yes"), Utterance("A", "i have dogs")
 ROWS = {
@@ -23,7 +23,7 @@ ROWS = {
 
 
 def test_every_figure():
-    strata = quality(ROWS)
+    strata = statistics(ROWS)
     assert tuple(strata) == STRATA
     assert strata["speaker changes"].figures == {
         "contexts": 4,
@@ -64,15 +64,15 @@ def test_every_figure():
     assert every.gold_acts == {"y": 0.6, "s": 0.2, "b": 0.2}
 
 
-def test_nothing_to_count():
-    strata = quality({("c", 0): ROWS["c", 0]})
+def test_empty_references_have_no_figures():
+    strata = statistics({("c", 0): ROWS["c", 0]})
     assert {name: value for name, value in strata["all"].figures.items() if value is not None} == {"contexts": 0}
     assert "-" in as_text(strata)
     json.dumps(as_json(strata), allow_nan=False)
 
 
-def test_the_report_shows_each_figure_beside_the_published_one():
-    strata = quality(ROWS)
+def test_the_report_shows_published_figures_next_to_ours():
+    strata = statistics(ROWS)
     lines = as_text(strata).splitlines()
     (means,) = (line for line in lines if line.startswith("references, mean"))
     assert means.split() == ["references,", "mean", "2.67", "[7.69]", "3.25", "[9]", "1.50", "[5.3", "inferred]"]
@@ -86,7 +86,7 @@ def test_the_report_shows_each_figure_beside_the_published_one():
     assert all(set(known) <= set(LABELS) for table in (PUBLISHED, INFERRED) for known in table.values())
 
 
-def test_what_is_inferred_follows_from_what_is_published():
+def test_inferred_figures_follow_from_published_ones():
     every, changes = (PUBLISHED[name]["mean_references"] for name in ("all", "speaker changes"))
     share = 3492 / 5419  # of the paper's scored contexts
     assert INFERRED["speaker goes on"]["mean_references"] == pytest.approx(

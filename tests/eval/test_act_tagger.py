@@ -1,4 +1,4 @@
-"""The dialog-act tagger on a corpus whose acts can be told from the words, and on Switchboard."""
+"""The dialog-act tagger on a corpus whose acts follow from the words, and on Switchboard."""
 
 import random
 
@@ -8,7 +8,7 @@ from dialog_cvae.config import DataConfig
 from dialog_cvae.data.corpora import load_corpus
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.types import Conversation, Utterance
-from eval.acts import ActTagger
+from eval.act_tagger import ActTagger
 
 THINGS = ["cats", "dogs", "the rain", "old cars", "baseball"]
 
@@ -30,7 +30,7 @@ CORPUS = [conversation(index) for index in range(60)]
 HELD_OUT = [conversation(index) for index in range(100, 120)]
 
 
-def test_learns_what_words_tell_and_ignores_case_and_utterances_without_an_act():
+def test_learns_from_words_and_ignores_case_and_utterances_without_an_act():
     tagger = ActTagger.fit(CORPUS)
     assert tagger.tag(["Do you like baseball?", "yeah", "YEAH I like snow a lot"]) == [
         "yes-no-question",
@@ -40,7 +40,7 @@ def test_learns_what_words_tell_and_ignores_case_and_utterances_without_an_act()
     assert tagger.accuracy(HELD_OUT) == 1.0
 
 
-def test_an_act_that_was_never_seen_is_always_missed():
+def test_an_unseen_act_is_never_predicted():
     said = (Utterance("A", "do you like snow", "yes-no-question"), Utterance("B", "no", "answer"))
     assert ActTagger.fit(CORPUS).accuracy([Conversation("q", said)]) == 0.5
 
@@ -56,18 +56,18 @@ def test_any_text_has_an_act():
     assert tagger.tag([]) == []
 
 
-def test_of_many_utterances_a_sample_is_used_that_has_every_act(monkeypatch):
+def test_a_sample_of_many_utterances_has_every_act(monkeypatch):
     corpus = [*CORPUS, Conversation("rare", (Utterance("A", "ouch", "exclamation"),))]
     everything = ActTagger.fit(corpus)
-    monkeypatch.setattr("eval.acts._MOST_UTTERANCES", 24)
+    monkeypatch.setattr("eval.act_tagger._MOST_UTTERANCES", 24)
     sampled = ActTagger.fit(corpus)
     assert sampled.accuracy(HELD_OUT) > 0.5  # half of them are statements
     assert len(sampled.pipeline[0].vocabulary_) < len(everything.pipeline[0].vocabulary_)
     assert set(sampled.pipeline.classes_) == {"yes-no-question", "backchannel", "statement", "exclamation"}
 
 
-def test_of_very_many_acts_the_most_frequent_are_learned(monkeypatch):
-    monkeypatch.setattr("eval.acts._MOST_ACTS", 2)
+def test_only_the_most_frequent_acts_are_learned(monkeypatch):
+    monkeypatch.setattr("eval.act_tagger._MOST_ACTS", 2)
     rare = [Conversation(f"r{i}", (Utterance("A", "yeah", f"act {i}"),)) for i in range(30)]
     tagger = ActTagger.fit([*rare, *CORPUS])
     assert set(tagger.pipeline.classes_) == {"statement", "yes-no-question"}

@@ -1,12 +1,13 @@
-"""How good a file of references is: counts that can be held against what is known of the published one.
+"""Statistics of a file of references, next to what is known of the published file.
 
-Of the published file's 5,481 rows the paper gives two means (Zhao et al. 2017, section 5.3), and COTK distributes 50
-whole rows of 5 conversations. All of those are at changes of speaker, so only that stratum is compared with them; what
-is shown beside the other is inferred from the two. A reference is there twice, or again, if its text is the same to the
-letter, as it was counted in those rows, and the context before is the one before in the same stratum.
+Open it to add a statistic or to see where a published figure comes from. The paper gives two means over the 5,481 rows
+of the published file (Zhao et al. 2017, section 5.3), and COTK distributes 50 whole rows of 5 conversations. In all 50
+the speaker changes, so only that stratum is compared with them; the figure for the other stratum is inferred from the
+two. A duplicate is a reference with exactly the same text, as counted in those rows. "The context before" is the
+previous one in the same stratum.
 
-Of references that `eval.references.builder` made, the mean at changes of speaker says nothing: its threshold is set so
-that a published share of the candidates is kept there. What else comes close to the published file does by itself.
+For references of `eval.references.builder`, the mean where the speaker changes is no evidence: the builder's threshold
+is set so that a published share of candidates is kept there. The other figures are not fitted to the published file.
 """
 
 from __future__ import annotations
@@ -49,8 +50,8 @@ PUBLISHED: Mapping[str, Mapping[str, float]] = MappingProxyType(
 INFERRED: Mapping[str, Mapping[str, float]] = MappingProxyType(
     {"speaker goes on": MappingProxyType({"mean_references": 5.3})}
 )
-"""Published nowhere: what the mean of all leaves if that of the 50 rows holds at every change of speaker, which are
-64.4% of the contexts. The gold reply counts; 4.3 are further ones."""
+"""Not published: it follows from the mean of all contexts, if the mean of the 50 rows holds for all contexts where the
+speaker changes, which are 64.4%. The gold reply counts; 4.3 are further ones."""
 
 PUBLISHED_ACTS: Mapping[str, float] = MappingProxyType(
     {
@@ -82,12 +83,12 @@ LABELS: Mapping[str, str] = MappingProxyType(
 
 
 class Stratum(NamedTuple):
-    """What one stratum of contexts has.
+    """The statistics of one stratum of contexts.
 
     Attributes:
-        figures: by the names of LABELS; None where there is nothing to count.
+        figures: by the names of LABELS; None if there is nothing to count.
         references: how many contexts have each number of references.
-        extra_acts: shares of the dialog acts of further references, the commonest first; unknown ones do not count.
+        extra_acts: shares of the dialog acts of further references, the most common first; unknown acts do not count.
         gold_acts: the same of gold replies.
     """
 
@@ -97,7 +98,7 @@ class Stratum(NamedTuple):
     gold_acts: dict[str, float]
 
 
-def quality(references: References) -> dict[str, Stratum]:
+def statistics(references: References) -> dict[str, Stratum]:
     """The strata by name; windows without a context, which are not scored, do not count."""
     scored = {place: row for place, row in references.items() if row.context}
     members = {
@@ -136,14 +137,14 @@ def _stratum(rows: References) -> Stratum:
 
 
 def _again(rows: References) -> Iterator[bool]:
-    """Of each further reference: whether the row before in its conversation has it as one."""
+    """For each further reference, whether the previous row of its conversation has it too."""
     for before, place in pairwise(sorted(rows)):
         if before[0] == place[0]:
             yield from (text in rows[before].responses[1:] for text in rows[place].responses[1:])
 
 
 def _words(text: str) -> int:
-    """Words as writing separates them: `uh-huh` is one, a lone bracket none."""
+    """Words separated by spaces: `uh-huh` is one; a bracket alone is none."""
     return sum(any(map(str.isalnum, word)) for word in text.split())
 
 
@@ -157,7 +158,7 @@ def _shares(acts: Iterable[str | None]) -> dict[str, float]:
 
 
 def as_json(strata: Mapping[str, Stratum]) -> dict[str, Any]:
-    """The strata with what is published, or inferred, beside each figure."""
+    """The strata, each with its published and inferred figures."""
     return {
         name: {
             **stratum._asdict(),
@@ -169,7 +170,7 @@ def as_json(strata: Mapping[str, Stratum]) -> dict[str, Any]:
 
 
 def as_text(strata: Mapping[str, Stratum]) -> str:
-    """A table for people."""
+    """A table as plain text."""
     lines = ["in brackets: the published file, of Switchboard, as far as it is known", ""]
     lines += [f"{'':<{LABEL_WIDTH}}" + "".join(f"{name:>20}" for name in strata)]
     for name, label in LABELS.items():

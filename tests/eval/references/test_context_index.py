@@ -11,8 +11,8 @@ from dialog_cvae.errors import ConfigError
 from dialog_cvae.types import Conversation, Utterance
 from eval.contexts import MAX_CONTEXT, Window, windows
 from eval.metrics.tokens import metric_tokens
-from eval.references import similarity
-from eval.references.similarity import ContextIndex
+from eval.references import context_index
+from eval.references.context_index import ContextIndex
 
 CORPUS = sample.read()
 TRAIN, TEST = CORPUS.train[:60], CORPUS.test[:12]
@@ -55,8 +55,8 @@ def test_windows_are_places_in_conversations():
 
 @pytest.mark.parametrize("by_topic", [True, False])
 @pytest.mark.parametrize("cells", [1, 500, 10**6])
-def test_the_index_agrees_with_a_search_one_by_one(by_topic, cells, monkeypatch):
-    monkeypatch.setattr(similarity, "CELLS", cells)
+def test_the_index_equals_a_search_one_by_one(by_topic, cells, monkeypatch):
+    monkeypatch.setattr(context_index, "CELLS", cells)
     index, queries = ContextIndex(TRAIN), windows(TEST)
     joined = [" ".join(u.text for u in w.context) for w in (*index.windows, *queries)]
     vectorizer = TfidfVectorizer(analyzer=metric_tokens)
@@ -103,7 +103,7 @@ def test_without_a_known_topic_all_are_compared(topic):
     assert found == replies(index, query("A do you like dogs, B yes", "PETS"), 10, by_topic=False)
 
 
-def test_of_equals_the_earlier_comes_first():
+def test_equally_similar_windows_are_in_the_order_of_the_corpus():
     twins = [conversation(str(i), f"A same words, B reply {i}", "PETS") for i in range(5)]
     index = ContextIndex([PETS, *twins])
     assert replies(index, query("A same words, B x", "PETS"), 3) == ["reply 0", "reply 1", "reply 2"]
@@ -114,7 +114,7 @@ def test_a_context_without_a_known_word_gets_the_first_windows():
     assert replies(index, query("A zebra, B x", "PETS"), 5) == ["yes", "big dogs"]
 
 
-def test_windows_alike_are_those_of_topic_and_floor():
+def test_alike_windows_have_equal_topic_and_floor():
     index = ContextIndex([CARS, PETS, BARE])
     texts = [[index.windows[i].reply.text for i in index.alike(w)] for w in index.windows]
     every = ["no", "why", "yes", "big dogs", "who knows"]
