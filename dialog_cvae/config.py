@@ -75,8 +75,8 @@ class ModelConfig(Config):
         200,
         ge=0,
         le=65_536,
-        description="dimensions of z; 0 leaves an encoder-decoder without z, like HRED, whose KL is 0 and whose ELBO is "
-        "the exact log p(x | c)",
+        description="dimensions of z; 0 leaves an encoder-decoder like HRED, without z: its KL is 0, and its ELBO "
+        "is the exact log p(x | c)",
     )
     decoder_size: Size = Field(400, description="units of the decoder GRU")
     topic_size: Size = Field(30, description="dimensions of a topic's embedding")

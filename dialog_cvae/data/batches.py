@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dialog_cvae.text.tokenizer import Tokenizer
 
 UNKNOWN_TOPIC = 0
-NOBODY = -1  # the speaker of the pseudo-utterance
+NO_SPEAKER = -1  # the speaker of the pseudo-utterance
 Integers = NDArray[np.integer[Any]]  # of the smallest type that holds them
 
 
@@ -33,7 +33,7 @@ class EncodedCorpus(NamedTuple):
     Attributes:
         tokens: (S,) unsigned, every utterance as `<s> ... </s>`.
         offsets: (N + 1,) unsigned, where each utterance's tokens begin.
-        speaker: (N,) signed, speakers numbered within their conversation; NOBODY for the pseudo-utterance.
+        speaker: (N,) signed, speakers numbered within their conversation; NO_SPEAKER for the pseudo-utterance.
         parties: (N, 2) unsigned, rows of `profiles`: of the utterance's speaker and of the one it is said to.
         starts: (C + 1,) int64, the first utterance (the pseudo-utterance) of each conversation, and N.
         topic: (C,) int32, 0 is `<unknown>`.
@@ -53,7 +53,7 @@ class EncodedCorpus(NamedTuple):
     @property
     def responses(self) -> NDArray[np.int64]:
         """Every real utterance: each is the response of one window."""
-        return np.flatnonzero(self.speaker != NOBODY)
+        return np.flatnonzero(self.speaker != NO_SPEAKER)
 
     @property
     def windows(self) -> int:
@@ -122,7 +122,7 @@ def encode_corpus(
         starts.append(len(lengths))
         tokens.extend(opening)
         lengths.append(len(opening))
-        speaker_ids.append(NOBODY)
+        speaker_ids.append(NO_SPEAKER)
         parties.extend((0, 0))
         names: dict[str, int] = {}
         profile_rows = {name: rows.setdefault(profile, len(rows)) for name, profile in conversation.speakers.items()}
@@ -234,7 +234,7 @@ def epoch_order(corpus: EncodedCorpus, segment: int, seed: int, epoch: int) -> I
     return np.repeat(jumps, lengths) + np.arange(corpus.windows, dtype=kind)
 
 
-def forget_conditions(batch: DialogBatch, share: float, draws: NDArray[np.float64]) -> DialogBatch:
+def drop_conditions(batch: DialogBatch, share: float, draws: NDArray[np.float64]) -> DialogBatch:
     """Replace topics, and profiles of each party, by the unknown ones in a random share of windows.
 
     This is what trains the `<unknown>` topic and profile on corpora in which everything is known.

@@ -152,7 +152,7 @@ class CVAE(LatentModel):
     def prior(self, condition: Tensor) -> Gaussian:
         """p(z | c): (B, C) -> Gaussian of (B, Z)."""
         if self.prior_network is None:
-            return _no_code(condition)
+            return _no_latent(condition)
         with torch.autocast(condition.device.type, enabled=False):  # small, and the KL is made of differences
             return Gaussian(*self.prior_network(condition).chunk(2, dim=-1))
 
@@ -163,7 +163,7 @@ class CVAE(LatentModel):
         prior's mean; see `PosteriorNorm`.
         """
         if self.recognition_network is None:
-            return _no_code(encoded.condition)
+            return _no_latent(encoded.condition)
         with torch.autocast(encoded.condition.device.type, enabled=False):
             mean, logvar = self.recognition_network(torch.cat(encoded, dim=-1)).chunk(2, dim=-1)
         if self.mean_norm is not None:
@@ -204,7 +204,7 @@ class CVAE(LatentModel):
         return (self.decoder,) if self.bow_head is None else (self.decoder, self.bow_head)
 
 
-def _no_code(condition: Tensor) -> Gaussian:
+def _no_latent(condition: Tensor) -> Gaussian:
     """A distribution over no dimensions, (B, 0): every sample of it is the same and every divergence 0."""
     nothing = condition.new_zeros(len(condition), 0)
     return Gaussian(nothing, nothing)

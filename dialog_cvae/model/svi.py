@@ -130,7 +130,7 @@ class Refiner:
         return refinement(self._model, batch, self._config, moved(noise, device), beta=1.0)
 
 
-def in_total(kl: Tensor) -> Tensor:
+def total_kl(kl: Tensor) -> Tensor:
     """(B, Z) -> (B,)."""
     return kl.sum(-1)
 
@@ -142,7 +142,7 @@ def refinement(
     noise: Tensor,
     beta: float,
     dropout: Dropout | None = None,
-    divergence: Callable[[Tensor], Tensor] = in_total,
+    divergence: Callable[[Tensor], Tensor] = total_kl,
 ) -> Refine:
     """The refinement of a model's posteriors of a batch; the bag of words has no part in its objective.
 
@@ -181,10 +181,10 @@ def noise_of_steps(config: SviConfig, rng: np.random.Generator, size: tuple[int,
     return torch.from_numpy(drawn).transpose(0, 1)
 
 
-_OF_A_STEP = {"exact": 6.0, "finite_differences": 8.0}
+_STEP_COST = {"exact": 6.0, "finite_differences": 8.0}
 
 
-def work(once: float, each_step: float, config: SviConfig) -> float:
+def update_cost(once: float, each_step: float, config: SviConfig) -> float:
     """Matrix products of an update that refines, in units of those of one that does not: the least by such steps.
 
     An ordinary update goes forward, back to the inputs and back to the weights: 3 products of everything. A refined one
@@ -198,7 +198,7 @@ def work(once: float, each_step: float, config: SviConfig) -> float:
         each_step: those of the rest of the decoder.
         config: of the steps.
     """
-    return 1.0 + config.steps * _OF_A_STEP[config.gradient] / 3.0 * each_step / (once + each_step)
+    return 1.0 + config.steps * _STEP_COST[config.gradient] / 3.0 * each_step / (once + each_step)
 
 
 class _Step(NamedTuple):

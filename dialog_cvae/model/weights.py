@@ -195,7 +195,9 @@ def shapes(config: CheckpointConfig) -> Shapes:
     return dialog_shapes(config.model, config.vocab_size, len(config.topics))
 
 
-def checked(checkpoint: Checkpoint, source: str, required: ModelKind | None = None) -> dict[str, NDArray[np.float32]]:
+def checked_weights(
+    checkpoint: Checkpoint, source: str, required: ModelKind | None = None
+) -> dict[str, NDArray[np.float32]]:
     """The checkpoint's weights in single precision, in which all models compute.
 
     Args:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dialog_cvae.config import SviConfig
-from dialog_cvae.data.batches import NOBODY, EncodedCorpus, Integers, collate
+from dialog_cvae.data.batches import NO_SPEAKER, EncodedCorpus, Integers, collate
 from dialog_cvae.data.sentences import Sentences
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.model.cvae import CVAE, TensorBatch
@@ -245,7 +245,7 @@ def _check(corpus: EncodedCorpus | Sentences, responses: Integers, ks: Sequence[
         raise ConfigError("responses must be at least 1, but are 0")
     speaker = corpus.speaker if isinstance(corpus, EncodedCorpus) else corpus.responses  # a sentence has an author
     inside = (responses >= 0) & (responses < len(speaker))
-    if not inside.all() or (speaker[responses] == NOBODY).any():
+    if not inside.all() or (speaker[responses] == NO_SPEAKER).any():
         raise ConfigError(f"responses must be utterances of the corpus, from 1 to {len(speaker) - 1}")
     if not ks or not 1 <= min(ks) <= max(ks) <= MAX_DRAWS:
         raise ConfigError(f"ks must be numbers from 1 to {MAX_DRAWS}, but are {list(ks)}")

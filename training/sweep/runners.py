@@ -93,7 +93,7 @@ class OnRay:
         Raises:
             ConfigError: Ray is not installed, cannot be reached, or has not what one cell needs.
         """
-        ray = ray_cluster.connected(self.address, "ray")
+        ray = ray_cluster.connect(self.address, "ray")
         try:
             fit = ray.remote(work).options(**self._needs(ray.cluster_resources()))
             waiting, running = deque(enumerate(tasks)), dict[Any, int]()
