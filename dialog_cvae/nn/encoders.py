@@ -50,9 +50,7 @@ class UtteranceEncoder(nn.Module):
         vectors = embedding(nn.functional.pad(words, (0, padded_rows(len(words)) - len(words))))
         gates = []
         for (weight_in, _, bias_in, _), position in zip(self.gru.all_weights, places, strict=True):
-            by_word = linear(vectors, weight_in, bias_in).to(
-                bias_in.dtype
-            )  # sums the gradients of repeated words
+            by_word = linear(vectors, weight_in, bias_in).to(bias_in.dtype)  # sums the gradients of repeated words
             gates.append(nn.functional.embedding(index[packing.sequence, position], by_word))
         _, weight, _, bias = (torch.stack(parameters) for parameters in zip(*self.gru.all_weights, strict=True))
         return gru(torch.stack(gates), weight, bias, packing.sizes)[:, packing.last]

@@ -59,9 +59,7 @@ def lstm_layer(layer: nn.LSTM, inputs: Tensor, hidden: Tensor) -> Tensor:
     Returns:
         (B, T, H).
     """
-    halved = inputs.device.type == "cpu" and torch.is_autocast_enabled(
-        "cpu"
-    )  # PyTorch's LSTM may lack it
+    halved = inputs.device.type == "cpu" and torch.is_autocast_enabled("cpu")  # PyTorch's LSTM may lack it
     if not (halved or needs_second_derivative()):
         states: Tensor = layer(inputs, (hidden[None], torch.zeros_like(hidden)[None]))[0]
         return states

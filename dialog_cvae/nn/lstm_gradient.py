@@ -55,9 +55,7 @@ class Gradient(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         """The gradient of the gradient."""
-        if (
-            torch.is_grad_enabled()
-        ):  # `once_differentiable` does not stop autograd.grad
+        if torch.is_grad_enabled():  # `once_differentiable` does not stop autograd.grad
             raise RuntimeError("lstm can be differentiated twice, not three times")
         grad_active, active, cells, weight, cell, to_hidden, to_cell, to_gates = ctx.saved_tensors
         sizes, kind = ctx.sizes, ctx.kind
