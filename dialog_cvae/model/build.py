@@ -1,4 +1,4 @@
-"""PyTorch models from checkpoints, and their weights as arrays for a checkpoint."""
+"""Build PyTorch models from checkpoints, and get their weights as arrays for a checkpoint."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def build_model(
 
     Args:
         checkpoint: of either kind of model.
-        source: begins every error message.
-        required: the class of model that the caller can use; None for both.
+        source: name of the checkpoint, with which every error message begins.
+        required: class of model that the caller needs; None accepts both.
 
     Raises:
-        CheckpointError: the model is of the other class, or a weight does not fit; see `weights.checked_weights`.
+        CheckpointError: the model has the other class, or a weight does not fit; see `weights.checked_weights`.
     """
     config = checkpoint.config
     arrays = checked_weights(checkpoint, source, None if required is None else _KINDS[required])

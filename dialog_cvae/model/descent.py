@@ -25,7 +25,7 @@ from dialog_cvae.config import SviConfig
 from dialog_cvae.types import Gaussian
 
 Objective = Callable[..., Tensor]
-"""(mean, logvar, step, *given) -> (B,): each example's beta-weighted negative ELBO, by its own row of (B, Z) alone."""
+"""(mean, logvar, step, *given) -> (B,): beta-weighted negative ELBO of each example, from its own row of (B, Z)."""
 
 _NORM_FLOOR = 1e-6  # added to a norm before it divides, as PyTorch's clipping does
 
@@ -39,27 +39,27 @@ def refine(
 ) -> Gaussian:
     """K steps from `start` towards a lower `nelbo`.
 
-    Where gradients are enabled the result can be differentiated with respect to `start`, `given` and `weights` (by
-    `exact` anything else that `nelbo` is made of is learnt too). Where they are disabled (`torch.no_grad`; not
-    `inference_mode`, whose tensors autograd refuses), it is computed all the same and is but a value.
+    If gradients are enabled, the result can be differentiated with respect to `start`, `given` and `weights` (with
+    `exact`, also anything else that `nelbo` depends on). If they are disabled, the result has no gradient. Disable them
+    with `torch.no_grad`, not `inference_mode`, whose tensors autograd refuses.
 
     Args:
-        nelbo: called for steps 0 to K - 1, by `finite_differences` several times for each; see `Objective`. By `exact`
-            everything in it must be differentiable twice: `lstm` and `token_nll` are, `recurrence.gru` is not.
-        start: of the recognition network, (B, Z).
+        nelbo: called for steps 0 to K - 1, with `finite_differences` several times per step; see `Objective`. With
+            `exact` everything in it must be differentiable twice: `lstm` and `token_nll` are, `gru` is not.
+        start: q from the recognition network, (B, Z).
         config: of the steps.
-        given: what `nelbo` is given beside q and the step: tensors that were computed, such as what an encoder made of
-            a context. `nelbo` must take them from its arguments.
-        weights: that `nelbo` uses by itself, such as the decoder's: leaves of the graph.
+        given: further arguments of `nelbo`: computed tensors, such as an encoded context. `nelbo` must take them from
+            its arguments.
+        weights: weights that `nelbo` uses directly, such as the decoder's; leaves of the graph.
 
     Returns:
         The refined Gaussian, (B, Z).
 
     Raises:
-        ValueError: `nelbo` returns something other than (B,), or one of the weights is none.
+        ValueError: `nelbo` does not return (B,), or one of the weights is not a leaf.
     """
     if any(not weight.is_leaf for weight in weights):
-        raise ValueError("weights must be leaves of the graph; what was computed is given")
+        raise ValueError("weights must be leaves of the graph; pass computed tensors as given")
     learning = torch.is_grad_enabled()
     if learning and config.gradient == "finite_differences":
         refined = _Refinement.apply(nelbo, config, len(given), *start, *given, *weights)  # type: ignore[no-untyped-call]
@@ -69,21 +69,21 @@ def refine(
 
 
 class _Step(NamedTuple):
-    """Where a step begins, and the gradient there before clipping; both of the last one are (point, None)."""
+    """The point where a step begins, and the unclipped gradient there; None for the last point."""
 
     point: Gaussian
     gradient: Gaussian | None
 
 
 class _Descent(NamedTuple):
-    """See `refine`."""
+    """An objective and its settings; see `refine`."""
 
     nelbo: Objective
     config: SviConfig
     given: tuple[Tensor, ...]
 
     def run(self, start: Gaussian, *, learning: bool) -> list[_Step]:
-        """K + 1 points, the first the start; with their graph if `learning`."""
+        """K + 1 points, beginning with `start`; with their graph if `learning`."""
         point, velocity = start, Gaussian(torch.zeros_like(start.mean), torch.zeros_like(start.logvar))
         steps = []
         for step in range(self.config.steps):
@@ -100,19 +100,19 @@ class _Descent(NamedTuple):
         return [*steps, _Step(point, None)]
 
     def loss(self, point: Gaussian, step: int) -> Tensor:
-        """The scalar to descend on: the batch's mean, or, whose gradients are each example's own, its sum."""
+        """The scalar to minimise: the batch's mean, or its sum, whose gradients are each example's own."""
         values = self.values(point, step)
         return values.mean() if self.config.scope == "batch" else values.sum()
 
     def values(self, point: Gaussian, step: int) -> Tensor:
-        """(B,) what `nelbo` says."""
+        """(B,) values of the objective."""
         values = self.nelbo(point.mean, point.logvar, step, *self.given)
         if values.shape != point.mean.shape[:1]:
             raise ValueError(f"nelbo must return ({len(point.mean)},), but returns {tuple(values.shape)}")
         return values
 
     def clipped(self, gradient: Gaussian) -> Gaussian:
-        """Mean's and log variance's gradients, each scaled down where its norm is above the limit."""
+        """The gradients of mean and log variance, each scaled down if its norm is above the limit."""
         limit = self.config.clip_norm
         if limit is None:
             return gradient
@@ -122,10 +122,10 @@ class _Descent(NamedTuple):
         return Gaussian(*(tensor * factor for tensor, factor in zip(gradient, factors, strict=True)))
 
     def second_order(self, step: int, point: Gaussian, along: Gaussian, learnt: Sequence[Tensor]) -> list[Tensor]:
-        """The gradients, of the point and of what is learnt, of the loss's slope at the point along a vector.
+        """Gradients, by the point and by `learnt`, of the slope of the loss at the point along a vector.
 
-        That slope is taken by central differences, over a distance that is for each example the cube root of the
-        precision, relative to the size of its x: there rounding and curvature err alike.
+        The slope is a central difference. Its distance is, for each example, the cube root of the precision relative to
+        the size of its x: there the errors from rounding and from curvature are about equal.
         """
         size = torch.cat(point, dim=1).norm(dim=1) + 1.0
         norm = torch.cat(along, dim=1).norm(dim=1)
@@ -141,18 +141,18 @@ class _Descent(NamedTuple):
 
 
 class _Refinement(torch.autograd.Function):
-    """The refinement that remembers its points alone."""
+    """The refinement by `finite_differences`, which saves only its points."""
 
     @staticmethod
     def forward(
         ctx: Any, nelbo: Objective, config: SviConfig, count: int, mean: Tensor, logvar: Tensor, *rest: Tensor
     ) -> tuple[Tensor, Tensor]:
-        # What is given is cut from its graph, so that differentiating the objective ends at it.
+        # Detached, so that differentiating the objective stops at these tensors.
         given = tuple(tensor.detach().requires_grad_(tensor.requires_grad) for tensor in rest[:count])
         descent = _Descent(nelbo, config, given)
         with torch.enable_grad():
             steps = descent.run(Gaussian(mean.detach(), logvar.detach()), learning=False)
-        ctx.save_for_backward(*rest)  # so that autograd sees whether they were changed in the meantime
+        ctx.save_for_backward(*rest)  # so that autograd notices changes before the backward pass
         ctx.descent, ctx.steps = descent, steps[:-1]
         end = steps[-1].point
         return (

@@ -40,18 +40,18 @@ from dialog_cvae.types import Gaussian
 
 
 def in_effect(config: SviConfig | None, model: LatentModel) -> SviConfig | None:
-    """The refinement of a model's posteriors; None where it has no steps, or the model no latent dimension."""
+    """The refinement that applies to a model: None if it has no steps, or the model no latent dimension."""
     return config if config is not None and config.steps and model.config.latent_size else None
 
 
 class Refiner:
-    """The refinement of a model's posteriors while it is scored, at beta 1; without steps it changes nothing.
+    """Refines a model's posteriors in evaluation, at beta 1; without steps it changes nothing.
 
-    Draw the noise of each batch with `noise` and pass what `refine` returns to the model, all within `scoring`.
+    Within `scoring`, draw the noise of each batch with `noise` and pass the result of `refine` to the model.
 
     Args:
-        model: that is scored.
-        config: of the refinement, if any.
+        model: the evaluated model.
+        config: settings of the refinement, if any.
     """
 
     def __init__(self, model: LatentModel, config: SviConfig | None) -> None:
@@ -59,7 +59,7 @@ class Refiner:
 
     @contextmanager
     def scoring(self) -> Iterator[None]:
-        """Score without learning: in `inference_mode`, or in `no_grad` where refinement itself takes gradients."""
+        """Evaluate without gradients: in `inference_mode`, or in `no_grad` if the refinement itself needs gradients."""
         with torch.inference_mode(self._config is None), torch.no_grad():
             yield
 
@@ -67,7 +67,7 @@ class Refiner:
         """Noise of B examples, (S, B, Z), on the CPU.
 
         Args:
-            rngs: the generator of each example, in order; it may be the same for all.
+            rngs: the generator of each example, in order; one generator may serve several examples.
         """
         if self._config is None:
             return None
@@ -75,7 +75,7 @@ class Refiner:
         return torch.cat([noise_of_steps(self._config, rng, (1, latent)) for rng in rngs], dim=1)
 
     def refine(self, batch: Any, noise: Tensor | None) -> Refine | None:
-        """The refinement of a batch's posteriors with noise (S, B, Z) of `noise`; None where nothing is refined."""
+        """The refinement of a batch's posteriors with noise (S, B, Z) from `noise`; None if nothing is refined."""
         if self._config is None or noise is None:
             return None
         device = next(self._model.parameters()).device
@@ -83,7 +83,7 @@ class Refiner:
 
 
 def total_kl(kl: Tensor) -> Tensor:
-    """(B, Z) -> (B,)."""
+    """The sum over latent dimensions, (B, Z) -> (B,)."""
     return kl.sum(-1)
 
 
@@ -96,19 +96,19 @@ def refinement(
     dropout: Dropout | None = None,
     divergence: Callable[[Tensor], Tensor] = total_kl,
 ) -> Refine:
-    """The refinement of a model's posteriors of a batch; the bag of words has no part in its objective.
+    """The refinement of a model's posteriors for a batch; its objective leaves out the bag of words.
 
-    The loss must have noise of its own: what was refined for a draw of z is no posterior for that draw any more, and
-    the sum of its terms no bound.
+    The loss must use other noise: a posterior that was refined for a draw of z depends on that draw, and the sum of its
+    terms would not be a bound.
 
     Args:
-        model: whose weights are learnt through it.
+        model: the model, whose weights are learnt through the refinement.
         batch: of the model's kind.
-        config: of the steps.
-        noise: (S, B, Z), S being 1 for all steps together or K; see `noise_of_steps`.
+        config: settings of the steps.
+        noise: (S, B, Z), where S is 1 (one draw for all steps) or K; see `noise_of_steps`.
         beta: weight of the KL.
-        dropout: in the decoder, in training: the same in all steps.
-        divergence: from each dimension's KL, (B, Z), to what beta weighs, (B,), where that is not their sum.
+        dropout: of the decoder, in training; the same in all steps.
+        divergence: the KL that beta weighs, (B,), from that of each dimension, (B, Z); by default their sum.
     """
     twice = torch.is_grad_enabled() and config.gradient == "exact"
 
@@ -127,7 +127,7 @@ def refinement(
 
 
 def noise_of_steps(config: SviConfig, rng: np.random.Generator, size: tuple[int, int]) -> Tensor:
-    """The noise that a refinement takes for (B, Z): (S, B, Z), drawn example by example."""
+    """Noise (S, B, Z) of a refinement, for size (B, Z); drawn example by example."""
     steps = config.steps if config.noise == "fresh" else 1
     drawn = rng.standard_normal((size[0], steps, size[1]), dtype=np.float32)
     return torch.from_numpy(drawn).transpose(0, 1)
@@ -137,17 +137,17 @@ _STEP_COST = {"exact": 6.0, "finite_differences": 8.0}
 
 
 def update_cost(once: float, each_step: float, config: SviConfig) -> float:
-    """Matrix products of an update that refines, in units of those of one that does not: the least by such steps.
+    """Minimum number of matrix products of a refined update, divided by that of an ordinary update.
 
-    An ordinary update goes forward, back to the inputs and back to the weights: 3 products of everything. A refined one
-    does that too, at the end. Before, each step goes forward and back to z: 2. Differentiated exactly, either of these
-    is gone back through to what was multiplied and to the weights: 4 more. By finite differences, forward, back to the
-    inputs and to the weights at two places: 6 more.
+    An ordinary update needs 3 products per weight: forward, gradient of the inputs, gradient of the weights. A refined
+    update does the same at its end. Before that, each step needs 2: forward, and the gradient of z. With `exact`, each
+    of these 2 is differentiated by its inputs and by the weights: 4 more. With `finite_differences`, forward pass and
+    both gradients are computed at two points: 6 more.
 
     Args:
-        once: multiplications with weights in the forward pass of what z has no part in: the encoder and, where they are
-            shared by the steps, the decoder's products with its input words.
-        each_step: those of the rest of the decoder.
-        config: of the steps.
+        once: multiplications in the forward pass that do not depend on z: the encoder and, if the steps share them, the
+            decoder's products with its input words.
+        each_step: multiplications of the rest of the decoder.
+        config: settings of the steps.
     """
     return 1.0 + config.steps * _STEP_COST[config.gradient] / 3.0 * each_step / (once + each_step)
