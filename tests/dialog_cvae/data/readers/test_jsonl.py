@@ -190,7 +190,7 @@ def test_too_few_conversations(objects: list[object], message: str, tmp_path: Pa
         read(write(tmp_path / "own.jsonl", *objects))
 
 
-def test_conversations_are_read_from_the_file_when_they_are_asked_for(tmp_path: Path) -> None:
+def test_conversations_are_read_from_the_file_at_each_access(tmp_path: Path) -> None:
     path = tmp_path / "own.jsonl"
     lines = [json.dumps(talk(i, split="train")).encode() for i in range(5)]
     held_out = b"".join(json.dumps(talk(9, split=split)).encode() + b"\n" for split in ("valid", "test"))
@@ -284,7 +284,7 @@ derandomized = settings(derandomize=True, deadline=None, max_examples=60)
 
 @derandomized
 @given(n=st.integers(3, 60), valid=st.floats(0, 0.49), test=st.floats(0, 0.49), seed=st.integers(0, 99))
-def test_splits_are_a_partition_of_the_asked_sizes(n: int, valid: float, test: float, seed: int) -> None:
+def test_splits_are_a_partition_of_the_requested_sizes(n: int, valid: float, test: float, seed: int) -> None:
     with TemporaryDirectory() as folder:
         path = write(Path(folder) / "own.jsonl", *(talk(i) for i in range(n)))
         corpus = jsonl.read(path, valid_share=valid, test_share=test, seed=seed)

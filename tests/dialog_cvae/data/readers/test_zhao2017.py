@@ -134,7 +134,7 @@ def test_a_damaged_pickle(tmp_path: Path, content: bytes, reason: str):
     assert caught.value.reason.startswith(reason)
 
 
-def test_splits_that_are_not_asked_for_may_be_missing(tmp_path: Path):
+def test_splits_that_are_not_requested_may_be_missing(tmp_path: Path):
     corpus = zhao2017.read(write_jsonl(tmp_path, valid=[DIALOG]), splits=("valid",))
     assert (corpus.train, corpus.valid, corpus.test) == ([], [expected("valid-1")], [])
     with pytest.raises(DataError, match=r"train.jsonl, test.jsonl not found, nor full_swda_clean"):
