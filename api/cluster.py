@@ -188,7 +188,7 @@ def _serve() -> Any:
     try:
         from ray import serve
     except ModuleNotFoundError:
-        raise ray_cluster.missing(EXTRA) from None
+        raise ray_cluster.not_installed(EXTRA) from None
     return serve
 
 
@@ -260,7 +260,7 @@ def _run(given: argparse.Namespace) -> int:
         except OSError as error:  # checked before Ray is started, which takes long
             raise ConfigError(f"port: {given.host}:{given.port} can't be listened on: {error.strerror}") from None
     application, serve = app(scale), _serve()
-    ray = ray_cluster.connected(given.address, EXTRA)
+    ray = ray_cluster.connect(given.address, EXTRA)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):  # after Ray, which installs a handler for SIGTERM too
         signal.signal(number, lambda *_: stop.set())

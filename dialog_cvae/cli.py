@@ -18,10 +18,10 @@ _RENAMED: ContextVar[tuple[str, str]] = ContextVar("renamed", default=("", "")) 
 
 
 class Parser(argparse.ArgumentParser):
-    """Refuses in one line, like every other error; exits with status 2.
+    """Reports an error in one line, like all other errors, and exits with status 2.
 
     Args:
-        prog: how the program is called, unless the block is within `renamed`.
+        prog: name of the program in its usage, unless `renamed` replaces it.
         options: those of `argparse.ArgumentParser`.
     """
 
@@ -30,7 +30,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(new + prog.removeprefix(old) if prog and old and prog.startswith(old) else prog, **options)
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong with the arguments, without the usage."""
+        """Print what is wrong with the arguments, without the usage."""
         self.exit(2, f"error: {message} (see --help)\n")
 
 
@@ -50,11 +50,11 @@ def renamed(old: str, new: str) -> Iterator[None]:
 
 
 def exit_status(run: Callable[[], int], interrupted: str = "interrupted") -> int:
-    """What `run` returns; 2 after one line about what a user or the operating system did wrong, 130 after Ctrl-C.
+    """The result of `run`; 2 after a one-line message for an error of the user or operating system; 130 after Ctrl-C.
 
     Args:
         run: the work of a command line.
-        interrupted: what to say after Ctrl-C.
+        interrupted: message after Ctrl-C.
     """
     try:
         return run()
@@ -71,7 +71,7 @@ def exit_status(run: Callable[[], int], interrupted: str = "interrupted") -> int
 
 
 def whole(low: int, high: int) -> Callable[[str], int]:
-    """What turns an argument into a whole number from `low` to `high`."""
+    """A converter for arguments that are whole numbers from `low` to `high`."""
 
     def convert(text: str) -> int:
         if not re.fullmatch(r"[+-]?[0-9]{1,19}", text) or not low <= int(text) <= high:
@@ -82,7 +82,7 @@ def whole(low: int, high: int) -> Callable[[str], int]:
 
 
 def real(low: float, high: float, *, or_zero: bool = False) -> Callable[[str], float]:
-    """What turns an argument into a number from `low` to `high`, or 0 where that is meant."""
+    """A converter for arguments that are numbers from `low` to `high`, or 0 if `or_zero`."""
 
     def convert(text: str) -> float:
         try:

@@ -1,4 +1,7 @@
-"""Configuration of model, data and tokenizer: frozen, validated, every field documented with its unit."""
+"""Configuration of model, data and tokenizer: frozen, validated, every field documented with its unit.
+
+Open it to change what an option of a command line means: each `description` is the help text of its option.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ SENTENCE_CORPORA = ("ptb", "yelp", "yelp-full", "toy")
 
 
 class Config(BaseModel):
-    """Base of all configuration: unknown fields are refused and nothing changes after construction."""
+    """Base of all configuration: unknown fields are refused, and an instance never changes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -27,23 +30,23 @@ class DataConfig(Config):
 
     name: str = Field(
         "auto",
-        description="corpus: swda, zhao2017, sample (synthetic), or the path of a .jsonl file of your own; "
-        "auto is swda where its file is found, else sample; ptb, yelp and toy are sentences, for the sentence VAE",
+        description="corpus: swda, zhao2017, sample (synthetic), or the path of your own .jsonl file; auto is swda if "
+        "its file is found, else sample; ptb, yelp, yelp-full and toy hold sentences, for the sentence VAE",
     )
     dir: Path | None = Field(
-        None, description="folder with the corpora, looked into before $DIALOG_CVAE_DATA and the download cache"
+        None, description="folder with the corpora, searched before $DIALOG_CVAE_DATA and the download cache"
     )
     style: Literal["zhao", "fluent", "verbatim"] = Field(
         "zhao",
-        description="text of swda: zhao (lower case, no punctuation, no uh/um, turns merged), fluent (no false "
-        "starts, with punctuation), verbatim (every word as it was said)",
+        description="form of the text of swda: zhao (lower case, no punctuation, no uh/um, turns merged), fluent (no "
+        "false starts, with punctuation), verbatim (every word as spoken)",
     )
     valid_share: Share = Field(0.1, description="share of a .jsonl file's conversations held out for validation")
     test_share: Share = Field(0.1, description="share of a .jsonl file's conversations held out for testing")
 
     @property
     def of_sentences(self) -> bool:
-        """Whether the corpus is sentences by themselves, which the sentence VAE models, and not conversations."""
+        """Whether the corpus holds single sentences, for the sentence VAE, instead of conversations."""
         return self.name in SENTENCE_CORPORA
 
 
@@ -52,133 +55,145 @@ class TokenizerConfig(Config):
 
     mode: Literal["word", "space", "unigram"] = Field(
         "word",
-        description="word: lower-cased words as in the paper; space: words as they stand between spaces; unigram: "
-        "SentencePiece pieces with byte fallback",
+        description="unit of text that is one token. word: lower-cased words, as in the paper; space: the text between "
+        "spaces, unchanged; unigram: SentencePiece pieces with byte fallback",
     )
-    vocab_size: int = Field(10_000, ge=16, le=1_000_000, description="tokens beside the special ones, at most")
+    vocab_size: int = Field(
+        10_000, ge=16, le=1_000_000, description="maximum number of tokens, without the special ones"
+    )
 
 
 class ModelConfig(Config):
-    """Sizes of the conditional VAE; the defaults are the paper's (units: neurons, unless a field says otherwise)."""
+    """Sizes of the conditional VAE; the defaults are the paper's."""
 
-    embedding_size: Size = Field(200, description="word embedding, shared by encoders and decoder")
-    utterance_size: Size = Field(300, description="utterance encoder, per direction of the bidirectional GRU")
-    context_size: Size = Field(600, description="context GRU")
+    embedding_size: Size = Field(200, description="dimensions of a word's embedding, shared by encoders and decoder")
+    utterance_size: Size = Field(
+        300, description="units of the utterance encoder, a bidirectional GRU, in each direction"
+    )
+    context_size: Size = Field(600, description="units of the context GRU")
     latent_size: int = Field(
         200,
         ge=0,
         le=65_536,
-        description="dimensions of z; 0 is the decoder without z, an HRED-type encoder-decoder: its KL is 0, and "
-        "reconstruction and ELBO are the exact log p(x | c)",
+        description="dimensions of z; 0 leaves an encoder-decoder like HRED, without z: its KL is 0, and its ELBO "
+        "is the exact log p(x | c)",
     )
-    decoder_size: Size = Field(400, description="decoder GRU")
-    topic_size: Size = Field(30, description="topic embedding")
-    prior_size: Size = Field(400, description="hidden layer of the prior network")
-    bow_size: Size = Field(400, description="hidden layer of the bag-of-words head")
-    bow: bool = Field(False, description="add the bag-of-words head and its loss (CVAE+BoW)")
+    decoder_size: Size = Field(400, description="units of the decoder GRU")
+    topic_size: Size = Field(30, description="dimensions of a topic's embedding")
+    prior_size: Size = Field(400, description="units of the prior network's hidden layer")
+    bow_size: Size = Field(400, description="units of the bag-of-words head's hidden layer")
+    bow: bool = Field(False, description="bag-of-words head and its loss (CVAE+BoW)")
     skip: bool = Field(
         False,
-        description="z also stands beside every input word of the decoder and beside its state where the softmax is "
-        "taken (Dieng et al., 2018)",
+        description="skip connections (Dieng et al., 2018): z is also concatenated to every input of the decoder and "
+        "to its states before the softmax",
     )
     posterior_norm: float = Field(
         0.0,
         ge=0,
         allow_inf_nan=False,
-        description="gamma of batch normalisation of the posterior means' distance from the prior's (after BN-VAE, Zhu "
-        "et al., 2020), which keeps its standard deviation over the data at gamma; 0 is without. Its statistics are of "
-        "a whole batch: it is refused in several processes and with train.accumulation above 1",
+        description="gamma, the standard deviation over the data to which batch normalisation sets the distance "
+        "between posterior and prior means (after BN-VAE, Zhu et al., 2020); 0 turns it off. It needs whole batches: "
+        "it is refused with several processes and with train.accumulation above 1",
     )
-    max_context: int = Field(9, ge=1, le=64, description="context utterances a response sees, at most")
+    max_context: int = Field(9, ge=1, le=64, description="maximum number of context utterances before a response")
     max_utterance_tokens: int = Field(
         40,
         ge=4,
         le=1024,
-        description="tokens of an utterance with <s> and </s>; a longer one keeps its first and its last",
+        description="maximum number of tokens of an utterance, <s> and </s> included; of a longer one the first tokens "
+        "and </s> are kept",
     )
     initialisation: Literal["uniform", "torch"] = Field(
         "uniform",
-        description="uniform: the official code's U(-0.08, 0.08) for embeddings, recurrences and output, Xavier "
-        "elsewhere; torch: the framework's own",
+        description="distribution of the initial weights. uniform: U(-0.08, 0.08) for embeddings, GRUs and output, "
+        "Xavier elsewhere, as in the official code; torch: PyTorch's defaults",
     )
 
 
 class SviConfig(Config):
     """Refinement of q(z | x) by gradient descent (Kim et al., 2018); see `dialog_cvae.model.svi`.
 
-    The defaults but for the steps are what the released code's values for the Penn Treebank (10 steps, rate 1, norm 5,
-    of means over a batch of 32) come to for each sentence: a rate of 1 / 32 and, where sentences are alike, a norm of
-    5 sqrt(32).
+    The defaults of `rate` and `clip_norm` are the released code's values for the Penn Treebank (10 steps, rate 1, norm
+    5, for means over a batch of 32), converted to single sentences: a rate of 1 / 32 and, if sentences have similar
+    gradients, a norm of 5 sqrt(32).
     """
 
-    steps: int = Field(0, ge=0, le=1000, description="steps of descent; 0 is no refinement, the ordinary VAE")
-    rate: float = Field(1 / 32, gt=0.0, le=1e6, description="of the descent, for mean and log variance")
-    momentum: float = Field(0.5, ge=0.0, lt=1.0, description="share of the last step that the next one keeps")
-    clip_norm: float | None = Field(28.0, gt=0.0, description="largest norm of a gradient; null for any")
+    steps: int = Field(
+        0, ge=0, le=1000, description="steps of gradient descent; 0 is the ordinary VAE, without refinement"
+    )
+    rate: float = Field(1 / 32, gt=0.0, le=1e6, description="step size of the descent, for mean and log variance")
+    momentum: float = Field(0.5, ge=0.0, lt=1.0, description="momentum: share of a step that is added to the next one")
+    clip_norm: float | None = Field(28.0, gt=0.0, description="maximum norm of a gradient; null is no limit")
     scope: Literal["example", "batch"] = Field(
         "example",
-        description="example: each example descends on its own objective, clipped by its own norm; batch: on the mean "
-        "over what goes through the model together, clipped over all of it, as released",
+        description="objective of the descent. example: each example's own, clipped by its own norm; batch: the mean "
+        "over the examples processed together, clipped by their joint norm, as in the released code",
     )
     noise: Literal["fixed", "fresh"] = Field(
         "fixed",
-        description="of z in the steps: fixed, one draw for all of them; fresh, one for each, as released. The loss "
-        "after the last step has a draw of its own",
+        description="noise of z in the steps. fixed: one draw for all steps; fresh: a new draw for each step, as in "
+        "the released code. The loss after the last step always has a new draw",
     )
     gradient: Literal["exact", "finite_differences"] = Field(
         "exact",
-        description="exact: differentiate the steps, their gradients included; finite_differences: the second "
-        "derivatives by central differences, in the memory of one step",
+        description="method of differentiating through the steps. exact: second derivatives by autograd; "
+        "finite_differences: second derivatives by central differences, with the memory of a single step",
     )
 
 
 class SentenceModelConfig(Config):
-    """Sizes of the unconditional VAE of sentences; the defaults are those of the released code for the Penn Treebank
-    (units: neurons, unless a field says otherwise).
-    """
+    """Sizes of the unconditional sentence VAE; the defaults are the released code's for the Penn Treebank."""
 
     bow: ClassVar[bool] = False
     """It has no bag-of-words head."""
 
-    embedding_size: Size = Field(256, description="word embedding")
-    shared_embedding: bool = Field(False, description="one embedding for encoder and decoder, not one for each")
-    encoder: Literal["lstm", "cnn"] = Field("lstm", description="lstm, or the released Yelp code's convolutions")
-    encoder_size: Size = Field(256, description="encoder LSTM; without effect on convolutions")
-    filters: Size = Field(300, description="of the encoder's first convolution; the next have 2 and 3 times as many")
-    filter_width: int = Field(5, ge=3, le=64, description="words that a filter of the encoder's convolutions spans")
-    unit_embedding: bool = Field(False, description="words' vectors are scaled to length 1 wherever they are used")
-    decoder_size: Size = Field(256, description="decoder LSTM")
+    embedding_size: Size = Field(256, description="dimensions of a word's embedding")
+    shared_embedding: bool = Field(False, description="encoder and decoder share one embedding")
+    encoder: Literal["lstm", "cnn"] = Field(
+        "lstm", description="encoder: lstm, or cnn, the convolutions of the released Yelp code"
+    )
+    encoder_size: Size = Field(256, description="units of the encoder LSTM; no effect on cnn")
+    filters: Size = Field(
+        300, description="filters of the first convolution of cnn; the next two have 2 and 3 times as many"
+    )
+    filter_width: int = Field(5, ge=3, le=64, description="words that a filter of cnn spans")
+    unit_embedding: bool = Field(False, description="word vectors are scaled to length 1")
+    decoder_size: Size = Field(256, description="units of the decoder LSTM")
     layers: int = Field(1, ge=1, le=16, description="LSTM layers of encoder and decoder")
-    latent_size: int = Field(32, ge=0, le=65_536, description="dimensions of z; 0 is the language model without z")
-    z_to_state: bool = Field(True, description="the decoder's first state is a linear function of z, else 0")
-    z_to_inputs: bool = Field(True, description="z stands beside every input word of the decoder")
+    latent_size: int = Field(32, ge=0, le=65_536, description="dimensions of z; 0 is a language model without z")
+    z_to_state: bool = Field(
+        True, description="the decoder's initial state is a linear function of z; otherwise it is 0"
+    )
+    z_to_inputs: bool = Field(True, description="z is concatenated to every input word of the decoder")
     skip: bool = Field(
         False,
-        description="z also stands beside the input of every further layer of the decoder and of its softmax (Dieng et "
-        "al., 2018)",
+        description="skip connections (Dieng et al., 2018): z is also concatenated to the inputs of the decoder's "
+        "second and later layers and of its softmax",
     )
     posterior_norm: float = Field(
         0.0,
         ge=0,
         allow_inf_nan=False,
-        description="gamma of batch normalisation of the posterior means (BN-VAE, Zhu et al., 2020), which keeps their "
-        "standard deviation over the data at gamma; 0 is without. Its statistics are of a whole batch: it is refused "
-        "in several processes and with train.accumulation above 1",
+        description="gamma, the standard deviation over the data to which batch normalisation sets the posterior "
+        "means (BN-VAE, Zhu et al., 2020); 0 turns it off. It needs whole batches: it is refused with several "
+        "processes and with train.accumulation above 1",
     )
     tied_output: bool = Field(
-        False, description="the softmax's weights are the decoder's embedding, after a linear map from its state"
+        False, description="the softmax uses the decoder's embedding as its weights, after a linear map of the state"
     )
     initial_range: float = Field(
         0.1,
         ge=0,
         allow_inf_nan=False,
-        description="all weights start from U(-range, range); 0 is the framework's start",
+        description="range of the initial weights, U(-range, range); 0 means PyTorch's defaults",
     )
     max_tokens: int = Field(
         128,
         ge=4,
         le=1024,
-        description="tokens of a sentence with <s> and </s>; a longer one keeps its first and its last",
+        description="maximum number of tokens of a sentence, <s> and </s> included; of a longer one the first tokens "
+        "and </s> are kept",
     )
 
     @model_validator(mode="after")
@@ -192,12 +207,12 @@ class SentenceModelConfig(Config):
 
     @property
     def padded_width(self) -> int:
-        """Words that the convolutions see: a sentence with `filter_width` - 1 zero vectors on either side."""
+        """Width of the input of the convolutions: a sentence with `filter_width` - 1 zero vectors on each side."""
         return self.max_tokens + 2 * (self.filter_width - 1)
 
     @property
     def last_filter_width(self) -> int:
-        """Places that the first two convolutions leave, all of which the third one spans."""
+        """Width of the third convolution, which spans all outputs of the first two."""
         places = self.padded_width
         for _ in range(2):
             places = (places - self.filter_width) // FILTER_STRIDE + 1
@@ -205,8 +220,8 @@ class SentenceModelConfig(Config):
 
 
 MAX_TOKENS = 1000
-MAX_CANDIDATES = 256  # selecting among them takes a fraction of the time that drawing them does
-MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 10.0  # beside 0; outside, sampling is greedy or uniform in all but name
+MAX_CANDIDATES = 256  # selecting among so many takes much less time than drawing them
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 10.0  # or 0; beyond these limits, sampling is practically greedy or uniform
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,13 +229,13 @@ class Decoding:
     """How replies are drawn: z from the prior, then its tokens.
 
     Attributes:
-        temperature: 0 takes the likeliest token, as the paper does; 1 samples from the model's distribution; from 0.01
-            to 10 otherwise.
-        top_p: nucleus sampling: only the likeliest tokens that together have this probability (Holtzman et al., 2020).
-        max_tokens: tokens at most, `</s>` included; up to 1000.
+        temperature: 0 takes the most likely token, as the paper does; otherwise from 0.01 to 10, and 1 samples from the
+            model's distribution.
+        top_p: nucleus sampling: the most likely tokens with this total probability are kept (Holtzman et al., 2020).
+        max_tokens: maximum number of tokens, `</s>` included; up to 1000.
         allow_unknown: whether the unknown word may be generated.
-        prior_temperature: what the prior's standard deviations are multiplied by, from 0 (z is its mean, and at
-            temperature 0 all replies are equal) to 10; 1 is the model's own prior.
+        prior_temperature: factor of the prior's standard deviations, from 0 (z is the prior mean, and at temperature 0
+            all replies are equal) to 10; 1 is the model's own prior.
         candidates: draws from which the replies to a context are selected (see `selection`), at most 256, and never
             fewer than the replies wanted; 0 takes the first draws instead.
 
@@ -235,7 +250,7 @@ class Decoding:
     prior_temperature: float = 1.0
     candidates: int = 0
 
-    __pydantic_config__: ClassVar = {"extra": "forbid"}  # where it is read from a file
+    __pydantic_config__: ClassVar = {"extra": "forbid"}  # when it is read from a file
 
     def __post_init__(self) -> None:
         if self.temperature != 0 and not MIN_TEMPERATURE <= self.temperature <= MAX_TEMPERATURE:

@@ -16,16 +16,16 @@ class ConfigError(DialogCvaeError):
 
 
 class CheckpointError(DialogCvaeError):
-    """A checkpoint or training state is missing, truncated or does not fit together."""
+    """A checkpoint or training state is missing, truncated or inconsistent."""
 
 
 class DataError(DialogCvaeError):
-    """A data file is missing or malformed; says where.
+    """A data file is missing or malformed; the message names file and line.
 
     Args:
-        path: the file (or the member of an archive) at fault.
+        path: the file, or member of an archive, with the error.
         reason: what is wrong, with the limit and the value.
-        line: 1-based line number, where there is one.
+        line: 1-based line number, if there is one.
     """
 
     def __init__(self, path: Path | str, reason: str, line: int | None = None) -> None:

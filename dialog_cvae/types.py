@@ -1,9 +1,9 @@
-"""The values that travel through the system.
+"""Data types that are passed between the parts of the system.
 
-A corpus and a request are both made of `Conversation`; `dialog_cvae.data.batches` turns conversations into
-`DialogBatch`; the model turns a batch into `ElboTerms`. Nothing here imports torch at run time.
+Corpora and requests consist of `Conversation`s; `dialog_cvae.data.batches` turns conversations into a `DialogBatch`;
+the model turns a batch into `ElboTerms`. Nothing here imports torch at run time.
 
-Shape legend: U distinct utterances in a batch, L tokens of the longest of them, B windows (a context and its
+Shape legend: U distinct utterances in a batch, L tokens of the longest one, B windows (a context and its
 response), K context slots, Z latent dimensions.
 """
 
@@ -24,11 +24,11 @@ Sex = Literal["female", "male"]
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What is known of a speaker; None where it is not.
+    """What is known about a speaker; unknown fields are None.
 
     Attributes:
         sex: "female" or "male".
-        age: years, at the time of the conversation.
+        age: in years, at the time of the conversation.
         education: Switchboard's code: 0 less than high school, 1 less than college, 2 college, 3 more than college.
     """
 
@@ -43,7 +43,7 @@ PROFILE_FEATURES = 4  # age / 100, education / 3, female, male
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """One thing said by one speaker, as text for people; `dialog_act` is a class name or None."""
+    """One utterance of one speaker, as readable text; `dialog_act` is the name of a class, or None."""
 
     speaker: str
     text: str
@@ -52,14 +52,14 @@ class Utterance:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """Utterances in the order in which they were said.
+    """Utterances in the order in which they were spoken.
 
     Attributes:
         id: unique within its corpus.
         utterances: at least one, unless it is the empty context of a request.
-        topic: a topic's name, or None when unknown.
-        prompt: the instruction that the speakers were given, if any.
-        speakers: profiles by speaker name; a speaker without an entry is unknown.
+        topic: name of the topic, None if unknown.
+        prompt: the instruction given to the speakers, if any.
+        speakers: profiles by speaker name; a speaker without an entry has the unknown profile.
     """
 
     id: str
@@ -77,11 +77,11 @@ class Corpus(NamedTuple):
     """A corpus split by conversation, as a reader returns it.
 
     Attributes:
-        name: what tables and model cards call it; a synthetic corpus says so here.
+        name: the name in tables and model cards; that of a synthetic corpus says so.
         train, valid, test: conversations; no conversation is in two splits; each split is non-empty unless a reader
             documents otherwise.
-        notes: one line for each kind of thing that was skipped or repaired, with its count.
-        licence: licence of the text, which weights fitted on it carry; None when it is the user's own.
+        notes: one line for each kind of skipped or repaired item, with its count.
+        licence: licence of the text, also of weights trained on it; None for the user's own text.
     """
 
     name: str
@@ -93,18 +93,19 @@ class Corpus(NamedTuple):
 
 
 class DialogBatch(NamedTuple):
-    """Windows over shared utterances: each utterance stands once, windows point to it. Arrays are NumPy's.
+    """Windows over shared utterances: each utterance is stored once, and windows refer to it. NumPy arrays.
 
     Attributes:
-        tokens: (U, L) int64, `<s> ... </s>` then padding.
-        lengths: (U,) int64, tokens with `<s>` and `</s>`.
-        context: (B, K) int64, rows of `tokens`, oldest first, unused slots at the end are 0.
+        tokens: (U, L) int64, `<s> ... </s>`, then padding.
+        lengths: (U,) int64, numbers of tokens, `<s>` and `</s>` included.
+        context: (B, K) int64, rows of `tokens`, oldest first; unused slots, at the end, are 0.
         context_lengths: (B,) int64, 1..K.
-        floors: (B, K) float32, 1 where the context utterance's speaker is the response's, else 0.
+        floors: (B, K) float32, 1 if the context utterance and the response have the same speaker, else 0.
         response: (B,) int64, the row of `tokens` to generate.
         topic: (B,) int64, 0 is `<unknown>`.
-        profiles: (B, 2, 4) float32, responder and other: age / 100, education / 3, female, male; 0 where unknown.
-        profiles_known: (B, 2, 4) float32, 1 where the feature is known.
+        profiles: (B, 2, 4) float32, responder and other: age / 100, education / 3, female, male; 0 if
+            unknown.
+        profiles_known: (B, 2, 4) float32, 1 if the feature is known, else 0.
     """
 
     tokens: NDArray[np.int64]
@@ -135,8 +136,7 @@ class ElboTerms(NamedTuple):
 
     Attributes:
         reconstruction: (B,) -log p(x | z, c), summed over the response's tokens and `</s>`.
-        kl: (B,) KL(q(z | x, c) || p(z | c)), summed over latent dimensions; (B, Z), for each dimension, where the model
-            was asked for that.
+        kl: (B,) KL(q(z | x, c) || p(z | c)), summed over latent dimensions; (B, Z), for each dimension, on request.
         bag_of_words: (B,) -log of the bag-of-words head, summed over the same tokens; None without that head.
         tokens: (B,) int64, target tokens of the response with `</s>`.
     """

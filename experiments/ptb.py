@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dialog_cvae.config import SentenceModelConfig, SviConfig
-from dialog_cvae.model.svi import work
+from dialog_cvae.model.svi import update_cost
 from eval.measures import Measure
 from experiments.framework.effects import Contrast, Effect, Square, effects
 from experiments.framework.page import Page, Section, effects_content, pictures
@@ -192,7 +192,7 @@ def least_products(sizes: SentenceModelConfig, words: int, steps: int) -> float:
     encoder = 4 * sizes.encoder_size * (sizes.embedding_size + sizes.encoder_size * (2 * layers - 1))
     decoder = 4 * sizes.decoder_size * (sizes.embedding_size + latent + sizes.decoder_size * (2 * layers - 1))
     decoder += sizes.decoder_size * words
-    return work(encoder, decoder, SviConfig(steps=steps))
+    return update_cost(encoder, decoder, SviConfig(steps=steps))
 
 
 EXPERIMENT = Experiment(

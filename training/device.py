@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from dialog_cvae.errors import ConfigError
-from dialog_cvae.nn.matmul import multiplies_fast
+from dialog_cvae.nn.matmul import has_fast_matmul
 from training.config import TrainConfig
 from training.memory import keep_freed_memory
 
@@ -37,6 +37,6 @@ def set_up_process(device: torch.device, config: TrainConfig) -> None:
         torch.cuda.set_device(device)
     if config.threads is not None:
         torch.set_num_threads(config.threads)
-    if config.precision == "bf16" and not multiplies_fast(torch.bfloat16, device):
+    if config.precision == "bf16" and not has_fast_matmul(torch.bfloat16, device):
         print("note: this processor emulates bfloat16 products in software: fp32 is faster", flush=True)
     keep_freed_memory()

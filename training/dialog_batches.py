@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from dialog_cvae.config import ModelConfig
-from dialog_cvae.data.batches import EncodedCorpus, Integers, collate, epoch_order, forget_conditions
+from dialog_cvae.data.batches import EncodedCorpus, Integers, collate, drop_conditions, epoch_order
 from dialog_cvae.model.cvae import TensorBatch
 from dialog_cvae.nn.decoder import Dropout
 from dialog_cvae.nn.devices import moved
@@ -78,7 +78,7 @@ class DialogBatches:
         parts, extras = [], []
         for rows in self.world.shards(size, config.accumulation):
             arrays = collate(self.corpus, responses[rows], self.model.max_context)
-            arrays = forget_conditions(arrays, config.condition_dropout, draws[rows])
+            arrays = drop_conditions(arrays, config.condition_dropout, draws[rows])
             windows = TensorBatch.from_arrays(arrays, self.device)
             longest = int(windows.target_lengths.max())
             if dropped is not None:

@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from dialog_cvae.cli import Parser, exit_status
 from dialog_cvae.config import Decoding
 from dialog_cvae.errors import CheckpointError, ConfigError, DataError
-from dialog_cvae.model.weights import checked
+from dialog_cvae.model.weights import checked_weights
 from dialog_cvae.storage.checkpoint import WEIGHTS, Checkpoint
 from training.folder import BEST_FOLDER
 from training.state import STATE_FILE
@@ -90,7 +90,7 @@ def _export(arguments: argparse.Namespace) -> int:
     if (source / STATE_FILE).exists() or (source / BEST_FOLDER).exists():  # a run's folder
         source = source / BEST_FOLDER
     checkpoint = Checkpoint.load(source)
-    checked(checkpoint, f"{source}/{WEIGHTS}", "dialog model")  # errors name the weight that does not fit
+    checked_weights(checkpoint, f"{source}/{WEIGHTS}", "dialog model")  # errors name the weight that does not fit
     if arguments.card is not None:
         checkpoint = replace(checkpoint, card=_read(arguments.card))
     if arguments.metrics is not None:

@@ -22,7 +22,7 @@ import sentencepiece
 from numpy.typing import NDArray
 
 from dialog_cvae.config import Config, DataConfig, TokenizerConfig
-from dialog_cvae.data.batches import NOBODY, EncodedCorpus, encode_corpus
+from dialog_cvae.data.batches import NO_SPEAKER, EncodedCorpus, encode_corpus
 from dialog_cvae.data.cache import Arrays, Cache, Kind
 from dialog_cvae.data.code_digest import code_digest
 from dialog_cvae.data.corpora import Split, load_corpus, source_files
@@ -200,11 +200,11 @@ def _fitting(arrays: Arrays, vocabulary: Vocabulary) -> EncodedCorpus:
         array = arrays[name]
         if not f"{array.dtype.kind}{array.dtype.itemsize}".startswith(kind) or array.shape != shape:
             raise ValueError(f"{name} is {array.dtype} {array.shape}, not {kind} {shape}")
-    openings = np.flatnonzero(corpus.speaker == NOBODY)
+    openings = np.flatnonzero(corpus.speaker == NO_SPEAKER)
     if not (
         (corpus.offsets[1:] >= corpus.offsets[:-1]).all()
         and corpus.tokens.max(initial=0) < len(vocabulary.tokenizer)
-        and corpus.speaker.min(initial=NOBODY) == NOBODY
+        and corpus.speaker.min(initial=NO_SPEAKER) == NO_SPEAKER
         and corpus.parties.max(initial=0) < profiles
         and 0 <= corpus.topic.min(initial=0) <= corpus.topic.max(initial=0) <= len(vocabulary.topics)
         and np.array_equal(corpus.starts, [*openings, utterances])

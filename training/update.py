@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from dialog_cvae.model.latent_model import LatentModel
-from dialog_cvae.model.svi import in_total, refinement
+from dialog_cvae.model.svi import refinement, total_kl
 from dialog_cvae.types import ElboTerms
 from training.adam import GuardedAdam
 from training.batch import Batch, Extras, MicroBatch
@@ -80,7 +80,7 @@ def terms_of(model: LatentModel, part: MicroBatch, extras: Extras, config: Train
         asked["kl_by_dimension"] = True
     if extras.refining is not None:
         free = partial(charged, free_bits=config.free_bits, free_bits_in=config.free_bits_in)
-        charge = free if config.free_bits else in_total
+        charge = free if config.free_bits else total_kl
         asked["refine"] = refinement(model, part.windows, config.svi, extras.refining, beta_now, extras.dropout, charge)
     dropout = () if extras.dropout is None else (extras.dropout,)
     terms: ElboTerms = model(part.windows, part.noise, *dropout, **asked)

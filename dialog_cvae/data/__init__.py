@@ -1,1 +1,1 @@
-"""Corpora: one reader a file, all returning `dialog_cvae.types.Corpus`."""
+"""From the files of a corpus to encoded batches; also word vectors, downloads and the cache."""

@@ -1,9 +1,9 @@
-"""From conversations to batches: token ids once, windows by index, each utterance of a batch once.
+"""From conversations to batches: texts are encoded once, windows are indices, a batch has each utterance once.
 
-A window is a response and the at most K utterances before it. Every conversation begins with the pseudo-utterance
-`<s> <d> </s>`, so that its first utterance has a context too. Windows that follow each other in a conversation share
-most of their utterances; a batch is made of segments of such neighbours, so that each utterance is encoded once for
-all windows of its segment.
+Open it to change what the model sees. A window is a response and the at most K utterances before it. Every
+conversation begins with the pseudo-utterance `<s> <d> </s>`, so its first utterance has a context too. Consecutive
+windows of a conversation share most of their utterances. A batch consists of segments of consecutive windows, so each
+utterance is encoded once for all windows of its segment.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ if TYPE_CHECKING:
     from dialog_cvae.text.tokenizer import Tokenizer
 
 UNKNOWN_TOPIC = 0
-NOBODY = -1  # the speaker of the pseudo-utterance
-Integers = NDArray[np.integer[Any]]  # of the smallest type that holds them
+NO_SPEAKER = -1  # the speaker of the pseudo-utterance
+Integers = NDArray[np.integer[Any]]  # of the smallest type that can hold the values
 
 
 class EncodedCorpus(NamedTuple):
-    """Conversations as flat arrays, which may lie in a file: beside its token ids an utterance takes some 10 bytes.
+    """Conversations as flat arrays, possibly memory-mapped. An utterance takes about 10 bytes plus its token ids.
 
     N utterances (pseudo-utterances included), S = sum of their tokens, C conversations, P distinct profiles.
 
     Attributes:
-        tokens: (S,) unsigned, every utterance as `<s> ... </s>`.
-        offsets: (N + 1,) unsigned, where each utterance's tokens begin.
-        speaker: (N,) signed, speakers numbered within their conversation; NOBODY for the pseudo-utterance.
-        parties: (N, 2) unsigned, rows of `profiles`: of the utterance's speaker and of the one it is said to.
-        starts: (C + 1,) int64, the first utterance (the pseudo-utterance) of each conversation, and N.
+        tokens: (S,) unsigned, each utterance as `<s> ... </s>`.
+        offsets: (N + 1,) unsigned, index in `tokens` where each utterance begins.
+        speaker: (N,) signed, speakers numbered within their conversation; NO_SPEAKER for the pseudo-utterance.
+        parties: (N, 2) unsigned, rows of `profiles`: the utterance's speaker and its addressee.
+        starts: (C + 1,) int64, the first utterance (the pseudo-utterance) of each conversation; the last entry is N.
         topic: (C,) int32, 0 is `<unknown>`.
         profiles: (P, 4) float32, distinct profiles; the first is the unknown one.
-        known: (P, 4) float32, 1 where the feature is known.
+        known: (P, 4) float32, 1 if the feature is known, else 0.
     """
 
     tokens: Integers
@@ -52,20 +52,20 @@ class EncodedCorpus(NamedTuple):
 
     @property
     def responses(self) -> NDArray[np.int64]:
-        """Every real utterance: each is the response of one window."""
-        return np.flatnonzero(self.speaker != NOBODY)
+        """Indices of all real utterances: each is the response of one window."""
+        return np.flatnonzero(self.speaker != NO_SPEAKER)
 
     @property
     def windows(self) -> int:
-        """How many responses there are."""
+        """The number of responses."""
         return len(self.speaker) - len(self.topic)
 
     def chunks(self, chosen: Integers, size: int) -> list[Integers]:
-        """Responses in the given order, `size` at a time."""
+        """The responses in the given order, in parts of at most `size`."""
         return [chosen[begin : begin + size] for begin in range(0, len(chosen), size)]
 
     def places(self, utterances: Integers) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The conversation of each utterance, and its position there: 0 is the pseudo-utterance's."""
+        """The conversation of each utterance and its position in it; the pseudo-utterance has position 0."""
         conversations = np.searchsorted(self.starts, utterances, side="right") - 1
         return conversations, utterances - self.starts[conversations]
 
@@ -76,7 +76,7 @@ def truncate(tokens: Sequence[int], limit: int) -> list[int]:
 
 
 def addressees(conversation: Conversation) -> list[str | None]:
-    """Whom each utterance is said to: the other of two, else the latest different speaker, else nobody known."""
+    """The addressee of each utterance: the other of two speakers, else the latest other speaker, else None."""
     speakers = [utterance.speaker for utterance in conversation.utterances]
     names = {*speakers, *conversation.speakers}
     if len(names) == 2:
@@ -93,7 +93,7 @@ def addressees(conversation: Conversation) -> list[str | None]:
 
 
 def profile_features(profile: Profile) -> tuple[list[float], list[float]]:
-    """Features [age / 100, education / 3, female, male] and which of them are known."""
+    """The features [age / 100, education / 3, female, male], and 1 for each that is known, else 0."""
     age, education = profile.age, profile.education
     features = [(age or 0) / 100, (education or 0) / 3, float(profile.sex == "female"), float(profile.sex == "male")]
     sex_known = float(profile.sex is not None)
@@ -103,13 +103,13 @@ def profile_features(profile: Profile) -> tuple[list[float], list[float]]:
 def encode_corpus(
     conversations: Iterable[Conversation], tokenizer: Tokenizer, topics: Sequence[str], max_tokens: int
 ) -> EncodedCorpus:
-    """Turn text into ids, once; a conversation is let go of before the next one is asked for.
+    """Encode texts as token ids. Only one conversation is in memory at a time.
 
     Args:
-        conversations: in any order, which `EncodedCorpus` keeps.
+        conversations: in any order; the result keeps it.
         tokenizer: the model's.
         topics: known topics in the order of the model's embedding; all others become `<unknown>`.
-        max_tokens: limit of an utterance with `<s>` and `</s>`.
+        max_tokens: maximum number of tokens of an utterance, `<s>` and `</s>` included.
     """
     topic_ids = {name: i for i, name in enumerate(topics, start=1)}
     opening = [tokenizer.bos_id, tokenizer.dialog_start_id, tokenizer.eos_id]
@@ -122,7 +122,7 @@ def encode_corpus(
         starts.append(len(lengths))
         tokens.extend(opening)
         lengths.append(len(opening))
-        speaker_ids.append(NOBODY)
+        speaker_ids.append(NO_SPEAKER)
         parties.extend((0, 0))
         names: dict[str, int] = {}
         profile_rows = {name: rows.setdefault(profile, len(rows)) for name, profile in conversation.speakers.items()}
@@ -155,18 +155,18 @@ def _offsets(lengths: array[int]) -> Integers:
 def _smallest(values: Integers) -> Integers:
     """A copy in the smallest integer type, unsigned unless a value is negative."""
     kinds = [np.min_scalar_type(int(limit)) for limit in (values.min(initial=0), values.max(initial=0))]
-    if kinds[0].kind == "i":  # the type of the highest value is to be signed too
+    if kinds[0].kind == "i":  # the highest value then needs a signed type too
         kinds[1] = np.min_scalar_type(-1 - int(values.max()))
     return values.astype(np.result_type(*kinds))
 
 
 def collate(corpus: EncodedCorpus, responses: Integers, max_context: int | Integers) -> DialogBatch:
-    """The batch of the windows that end in `responses` (B,), each utterance in it once.
+    """The batch of the windows that end with `responses` (B,); it has each utterance once.
 
     Args:
-        corpus: where the responses are.
+        corpus: contains the responses.
         responses: indices of utterances, repeats allowed.
-        max_context: K, context utterances at most; (B,) for each response its own.
+        max_context: K, maximum number of context utterances; or (B,), one for each response.
     """
     responses = responses.astype(np.int64)
     conversations, positions = corpus.places(responses)  # (B,) each
@@ -192,7 +192,7 @@ def collate(corpus: EncodedCorpus, responses: Integers, max_context: int | Integ
 
 
 def _padded(corpus: EncodedCorpus, utterances: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Tokens of utterances side by side, (U, L) padded with 0, and their lengths (U,)."""
+    """Tokens of utterances, (U, L) padded with 0, and their lengths (U,)."""
     begin = corpus.offsets[utterances].astype(np.int64)
     lengths = corpus.offsets[utterances + 1] - begin
     positions = np.arange(int(lengths.max(initial=1)))
@@ -204,12 +204,12 @@ def _padded(corpus: EncodedCorpus, utterances: NDArray[np.int64]) -> tuple[NDArr
 def epoch_order(corpus: EncodedCorpus, segment: int, seed: int, epoch: int) -> Integers:
     """All windows of one pass in training order: shuffled segments of at most `segment` neighbours.
 
-    Where segments begin moves with the epoch, so that windows meet different neighbours. A function of seed and epoch
-    alone, which is all that a resumed run needs to go on.
+    Segment boundaries move with the epoch, so that windows have different neighbours. The order depends only on seed
+    and epoch, so a resumed run can reproduce it.
 
     Args:
-        corpus: whose windows.
-        segment: windows of one conversation that stay together, at least 1.
+        corpus: has the windows.
+        segment: number of windows of one conversation that stay together, at least 1.
         seed: of the run.
         epoch: number of the pass.
 
@@ -219,7 +219,7 @@ def epoch_order(corpus: EncodedCorpus, segment: int, seed: int, epoch: int) -> I
     rng = np.random.default_rng((seed, epoch))
     shift = int(rng.integers(segment))
     last = np.diff(corpus.starts) - 1  # (C,) position of the last response; the first is at 1
-    # A segment is the responses of a conversation whose positions are equal in (position + shift) // segment.
+    # A segment has the responses of a conversation with the same (position + shift) // segment.
     first_block = (1 + shift) // segment
     counts = np.where(last > 0, (last + shift) // segment - first_block + 1, 0)  # (C,) segments
     conversation = np.repeat(np.arange(len(last)), counts)
@@ -228,20 +228,20 @@ def epoch_order(corpus: EncodedCorpus, segment: int, seed: int, epoch: int) -> I
     end = np.minimum((block + 1) * segment - shift, last[conversation] + 1)
     shuffled = rng.permutation(len(conversation))
     begin, lengths = (corpus.starts[conversation] + begin)[shuffled], (end - begin)[shuffled]
-    # Between segments the index jumps, within one it counts on.
+    # The index jumps between segments and increases by 1 within a segment.
     kind = np.min_scalar_type(-len(corpus.speaker))
     jumps = (begin - np.cumsum(lengths) + lengths).astype(kind)
     return np.repeat(jumps, lengths) + np.arange(corpus.windows, dtype=kind)
 
 
-def forget_conditions(batch: DialogBatch, share: float, draws: NDArray[np.float64]) -> DialogBatch:
-    """Replace topics, and profiles of each party, by the unknown ones in a random share of windows.
+def drop_conditions(batch: DialogBatch, share: float, draws: NDArray[np.float64]) -> DialogBatch:
+    """Replace topics, and each party's profile, by the unknown ones in a random share of windows.
 
-    This is what trains the `<unknown>` topic and profile on corpora in which everything is known.
+    This trains the `<unknown>` topic and profile on corpora in which everything is known.
 
     Args:
-        batch: is not changed.
-        share: of windows, for each of topic, responder's and other's profile.
+        batch: is not modified.
+        share: share of windows, for topic, responder's profile and other's profile independently.
         draws: (B, 3) uniform in [0, 1).
     """
     kept = draws >= share

@@ -1,11 +1,11 @@
-"""A cache folder for what is made from a corpus or a checkpoint, valid while its origin stays the same.
+"""A cache folder for data computed from a corpus or a checkpoint, valid while its origin is unchanged.
 
-    KIND-DIGEST/manifest.json   what the entry was made from, and the SHA-256 of each of its files
-    KIND-DIGEST/NAME.npy        arrays, which are opened without being read into memory
+    KIND-DIGEST/manifest.json   origin of the entry, and the SHA-256 of each of its files
+    KIND-DIGEST/NAME.npy        arrays, which are memory-mapped
 
-An entry that is damaged or of another origin is rebuilt. A folder that cannot be written to is reported once and not
-used. Processes may share a folder: an entry is written beside its place and renamed into it, and a process goes on
-with the files that it opened whatever becomes of their names. The folder is safe to delete.
+An entry that is damaged or has another origin is rebuilt. A folder that cannot be written to is reported once and not
+used. Processes may share a folder: an entry is written under another name and then renamed, and open files stay valid
+if an entry is replaced. The folder is safe to delete.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 _HALF_WRITTEN = re.compile(r"\.[a-z]+-[0-9a-f]{32}\.\w{8}(\.old)?")
 _ABANDONED = 24 * 3600.0  # seconds after which no process can still be writing an entry
-# What reading a file of any content may fail with.
+# Errors that reading a file of arbitrary content can raise.
 _UNUSABLE = (
     OSError,
     EOFError,
@@ -49,7 +49,7 @@ _UNUSABLE = (
     DialogCvaeError,
 )
 
-_TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)  # what renaming a folder to a name in use fails with
+_TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)  # errors of renaming a folder to a name in use
 
 T = TypeVar("T")
 Arrays = Mapping[str, NDArray[Any]]
@@ -83,12 +83,12 @@ class Cache:
         self._writable = folder is not None
 
     def get(self, kind: Kind[T], origin: Mapping[str, Any], make: Callable[[], T]) -> T:
-        """The entry of this kind and origin; made, and kept, if there is none.
+        """The entry of this kind and origin; if there is none, it is computed and stored.
 
         Args:
-            kind: what it is.
-            origin: everything that decides it, as JSON.
-            make: makes it.
+            kind: the kind of entry.
+            origin: everything on which the entry depends, as JSON.
+            make: computes the entry.
         """
         if self._folder is None:
             return make()
@@ -118,22 +118,22 @@ def open_cache(setting: str | None, say: Callable[[str], object], name: str = "c
     """The cache in the folder `setting`, else in $DIALOG_CVAE_CACHE, else the user's; "off" is none.
 
     Args:
-        setting: what the user asked for, if anything.
+        setting: the user's setting, if any.
         say: see `Cache`.
         name: of the folder within the user's own cache.
     """
-    asked = setting or os.environ.get(CACHE_VARIABLE)
-    if asked == OFF:
+    folder = setting or os.environ.get(CACHE_VARIABLE)
+    if folder == OFF:
         return Cache(None, say)
     try:
-        return Cache(Path(asked) if asked else cache_dir() / name, say)
-    except RuntimeError as error:  # nobody's account, without a home
+        return Cache(Path(folder) if folder else cache_dir() / name, say)
+    except RuntimeError as error:  # the account has no home directory
         say(f"cache: {error} ({CACHE_VARIABLE} names a folder); going on without it")
         return Cache(None, say)
 
 
 def _kept(path: Path, origin: str, arrays: Arrays, found: Callable[[Path], T]) -> T:
-    """Write an entry, and return what is found there."""
+    """Write an entry, and return it as read from its files."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path.parent)
     fresh = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
@@ -152,14 +152,14 @@ def _kept(path: Path, origin: str, arrays: Arrays, found: Callable[[Path], T]) -
 
 
 def _open(path: Path, origin: str) -> Arrays:
-    """The arrays of an entry, each held against its hash.
+    """The arrays of an entry, each checked against its hash.
 
     Raises:
-        OSError, LookupError, TypeError, ValueError: it is damaged or of another origin.
+        OSError, LookupError, TypeError, ValueError: the entry is damaged or has another origin.
     """
     manifest = json.loads((path / MANIFEST).read_bytes())
     if manifest["format"] != FORMAT or json.dumps(manifest["origin"], sort_keys=True) != origin:
-        raise ValueError(f"{MANIFEST} is of another origin")
+        raise ValueError(f"{MANIFEST} has another origin")
     arrays = {}
     for name, expected in manifest["sha256"].items():
         file = path / f"{name}.npy"
@@ -170,7 +170,7 @@ def _open(path: Path, origin: str) -> Arrays:
 
 
 def _publish(fresh: Path, path: Path, found: Callable[[Path], object]) -> None:
-    """Put an entry in its place, unless another process has put a good one there meanwhile."""
+    """Move an entry into place, unless another process has put a valid one there in the meantime."""
     if _renamed(fresh, path):
         return
     with suppress(*_UNUSABLE):
@@ -184,7 +184,7 @@ def _publish(fresh: Path, path: Path, found: Callable[[Path], object]) -> None:
 
 
 def _renamed(old: Path, new: Path) -> bool:
-    """Whether a folder could have the new name; False if there is something of that name."""
+    """Rename a folder; returns False if the new name is in use."""
     try:
         old.rename(new)
     except OSError as error:
@@ -195,7 +195,7 @@ def _renamed(old: Path, new: Path) -> bool:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what processes that died left half written, and nothing else: the folder is the user's."""
+    """Remove entries that killed processes left half written, and nothing else: the folder is the user's."""
     for path in folder.glob(".*"):
         with suppress(OSError):
             if _HALF_WRITTEN.fullmatch(path.name) and time.time() - path.stat().st_mtime > _ABANDONED:

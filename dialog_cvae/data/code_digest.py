@@ -1,6 +1,6 @@
-"""A digest of code, for caches: it changes with a module and with every module of ours that this one imports.
+"""A digest of code, for caches: it changes with a module and with every module of this project that it imports.
 
-Open it to see what makes a cached file invalid. Imports are read from the source, those in functions included, so that
+Open it to see what makes a cached file invalid. Imports are read from the source, including those in functions, so
 there is no list of modules to maintain. Comments, docstrings and layout do not count. JSON files in the same folder do,
 because modules read them.
 """
@@ -27,11 +27,11 @@ class Module(NamedTuple):
 
 @cache
 def code_digest(*modules: str, root: Path = ROOT) -> str:
-    """SHA-256 of these modules and of all that they import, directly or not.
+    """SHA-256 of these modules and of all modules of this project that they import, directly or not.
 
     Args:
         modules: dotted names.
-        root: folder that holds the packages; another one is for a copy of the code.
+        root: folder that contains the packages, for example of a copy of the code.
 
     Raises:
         ValueError: there is no such module.
@@ -47,7 +47,7 @@ def code_digest(*modules: str, root: Path = ROOT) -> str:
 
 
 def imported_modules(*modules: str, root: Path = ROOT) -> dict[str, Module]:
-    """These modules and all of ours that they import, directly or not, by dotted name.
+    """These modules and all modules of this project that they import, directly or not, by dotted name.
 
     Importing a module first runs the packages that it is in. Of these, and of what they import, only that run counts:
     imports within their functions do not, unless the module itself imports them too.
@@ -79,7 +79,7 @@ def _file(name: str, root: Path) -> Path | None:
 
 
 def _imports(name: str, module: Module, root: Path, *, functions: bool) -> Iterator[str]:
-    """Modules of ours that a module imports: when it is loaded and, on request, in its functions."""
+    """Modules of this project that a module imports: when it is loaded and, with `functions`, in its functions."""
     package = name.split(".") if module.path.name == "__init__.py" else name.split(".")[:-1]
     for node in _executed(module.tree, functions):
         if isinstance(node, ast.Import):
@@ -94,7 +94,7 @@ def _imports(name: str, module: Module, root: Path, *, functions: bool) -> Itera
 
 
 def _executed(tree: ast.AST, functions: bool) -> Iterator[ast.stmt]:
-    """The statements of a module, without what only a type checker reads and, unless asked for, without functions."""
+    """The statements of a module, without those for type checkers only and, by default, without functions."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
             continue

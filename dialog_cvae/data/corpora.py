@@ -1,4 +1,7 @@
-"""From a name or a path to a corpus: where files are looked for, and which reader reads them."""
+"""From the name or path of a corpus to its conversations: where files are searched, and which reader reads them.
+
+Open it to add a corpus.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from dialog_cvae.types import Conversation, Corpus
 Split = Literal["train", "valid", "test"]
 
 DATA_VARIABLE = "DIALOG_CVAE_DATA"
-NAMES = ("swda", "zhao2017", "sample")  # of conversations; `dialog_cvae.config.SENTENCE_CORPORA` has the others
+NAMES = ("swda", "zhao2017", "sample")  # conversations; `dialog_cvae.config.SENTENCE_CORPORA` are sentences
 SYNTHETIC: Mapping[str, tuple[Callable[[], Corpus], Sequence[Path]]] = {
     "sample": (sample.read, sample.SOURCE_FILES),
     "toy": (toy.read, toy.SOURCE_FILES),
@@ -47,14 +50,14 @@ _YELP: Mapping[str, yelp.Part] = {"yelp": "short", "yelp-full": "full"}
 
 
 def resolve(config: DataConfig) -> DataConfig:
-    """Replace the name `auto` by `swda` where its file is found, else by `sample`."""
+    """Replace the name `auto` by `swda` if its file is found, else by `sample`."""
     if config.name != "auto":
         return config
     return config.model_copy(update={"name": "sample" if find("swda", config.dir) is None else "swda"})
 
 
 def load_corpus(config: DataConfig) -> Corpus:
-    """Read the corpus that a configuration names; `swda` is downloaded if it is nowhere to be found.
+    """Read the corpus that a configuration names; `swda` is downloaded if it is not found.
 
     Raises:
         DataError: the file is missing or malformed, or the name is unknown.
@@ -75,10 +78,10 @@ def load_corpus(config: DataConfig) -> Corpus:
 
 
 def locate(config: DataConfig) -> Path | None:
-    """Where the corpus of a decided name is, None for a synthetic one; `swda` is downloaded if need be.
+    """The path of a corpus, None for a synthetic one; `swda` is downloaded if it is not found.
 
     Raises:
-        DataError: it is not there, or the name is unknown.
+        DataError: the corpus is not found, or the name is unknown.
     """
     if config.name in SYNTHETIC:
         return None
@@ -95,7 +98,7 @@ def locate(config: DataConfig) -> Path | None:
 
 
 def source_files(config: DataConfig) -> Sequence[Path]:
-    """The files that `load_corpus` reads; of the synthetic corpus, those which make it.
+    """The files that `load_corpus` reads; for a synthetic corpus, the code that generates it.
 
     Raises:
         DataError: as `locate`.
@@ -114,7 +117,7 @@ def source_files(config: DataConfig) -> Sequence[Path]:
 
 
 def load_split(config: DataConfig, split: Split) -> tuple[str, Sequence[Conversation]]:
-    """The corpus's name and, in memory, the conversations of one split; of `zhao2017` only its file need be there.
+    """The corpus's name and the conversations of one split, in memory. `zhao2017` needs only the file of this split.
 
     Raises:
         DataError: as `load_corpus`.
@@ -126,10 +129,10 @@ def load_split(config: DataConfig, split: Split) -> tuple[str, Sequence[Conversa
 
 
 def find(name: str, folder: Path | None) -> Path | None:
-    """Where a corpus is: below `folder`, else below $DIALOG_CVAE_DATA, else in the download cache.
+    """The path of a corpus: below `folder`, else below $DIALOG_CVAE_DATA, else in the download cache; None if nowhere.
 
     Raises:
-        DataError: a folder was named but does not exist; that of the environment matters only once it is looked into.
+        DataError: `folder`, or the environment's folder when it is searched, does not exist.
     """
     for root in _roots(folder):
         for place in _PLACES[name]:
@@ -140,9 +143,9 @@ def find(name: str, folder: Path | None) -> Path | None:
 
 
 def find_vectors(name: str, folder: Path | None) -> Path | None:
-    """A word vector file in a folder `glove` beside the corpora, for a published name such as `glove.6B.100d`.
+    """A word vector file in a folder `glove` next to the corpora, by a published name such as `glove.6B.100d`.
 
-    `glove.6B.100d.txt` has that name, and so does `glove.6B.100d.subset.txt.gz`.
+    `glove.6B.100d.txt` matches this name, and so does `glove.6B.100d.subset.txt.gz`.
     """
     for root in _roots(folder):
         for path in sorted(root.glob("glove/*")):
@@ -152,7 +155,7 @@ def find_vectors(name: str, folder: Path | None) -> Path | None:
 
 
 def _found(config: DataConfig) -> Path:
-    """Where a corpus is that nobody may download."""
+    """The path of a corpus that cannot be downloaded automatically."""
     name = config.name
     if (path := find(name, config.dir)) is None:
         raise DataError(
@@ -162,7 +165,7 @@ def _found(config: DataConfig) -> Path:
 
 
 def _roots(folder: Path | None) -> Iterator[Path]:
-    """The folders to look into, one after the other."""
+    """The folders to search, in this order."""
     if folder is not None:
         yield _existing(folder, "--data-dir")
     if variable := os.environ.get(DATA_VARIABLE):

@@ -1,4 +1,4 @@
-"""Published files on first use: downloaded once, checked, kept in the user's cache folder."""
+"""Download published files on first use, check them and keep them in the user's cache folder."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import NamedTuple
 from dialog_cvae.errors import DataError
 
 TIMEOUT = 30.0
-"""Seconds without an answer after which a server counts as out of reach."""
+"""Seconds without an answer after which a server is considered unreachable."""
 
 
 class PublishedFile(NamedTuple):
-    r"""A file that its publisher keeps in a git repository.
+    r"""A file in a public git repository.
 
     Attributes:
         name: its name in the cache folder.
-        url: where it is.
+        url: its address.
         git_blob: its git blob hash, SHA-1 of `blob <bytes>\0` and the content (`git hash-object FILE`), in hex.
     """
 
@@ -45,9 +45,9 @@ def cache_dir() -> Path:
 
 
 def fetch(spec: PublishedFile, url: str | None = None) -> Path:
-    """The file's path in the cache folder, after downloading it if it is not there yet.
+    """The file's path in the cache folder; the file is downloaded if it is not there yet.
 
-    A file that is there already may be the user's own, another repacking, and is not checked.
+    An existing file is not checked, because the user may have put another version there.
 
     Args:
         spec: the file.
@@ -55,7 +55,7 @@ def fetch(spec: PublishedFile, url: str | None = None) -> Path:
 
     Raises:
         DataError: the server cannot be reached or has no such file, the content is not the published one, or the
-            cache folder cannot be used. Nothing is left behind then.
+            cache folder cannot be used. No partial file remains.
     """
     target = cache_dir() / spec.name
     try:
@@ -81,7 +81,7 @@ def fetch(spec: PublishedFile, url: str | None = None) -> Path:
 
 
 def _download(url: str, part: Path, target: Path) -> None:
-    # Only a download needs these, and a serving installation lacks them.
+    # Only downloads need these; an installation for serving does not have them.
     import pooch
     import requests
 
@@ -89,7 +89,7 @@ def _download(url: str, part: Path, target: Path) -> None:
         pooch.HTTPDownloader(progressbar=True, timeout=TIMEOUT, chunk_size=2**16)(url, str(part), None)
     except (requests.RequestException, OSError) as error:
         if isinstance(error, requests.HTTPError) and error.response is not None:
-            error.response.close()  # pooch leaves the connection of a refused request open
+            error.response.close()  # pooch leaves the connection of a failed request open
         raise DataError(
             target,
             f"cannot download {url} ({_reason(error)}); download it by hand, and put it there under this name or below "
@@ -98,7 +98,7 @@ def _download(url: str, part: Path, target: Path) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """What went wrong in a few words: the innermost cause, without the libraries' wrapping."""
+    """The innermost cause of an error, in a few words."""
     response = getattr(error, "response", None)
     if response is not None:
         return f"HTTP {response.status_code} {response.reason}".strip()

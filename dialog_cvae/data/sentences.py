@@ -1,4 +1,4 @@
-"""Sentences by themselves, sorted by length: a batch is of one length, so that nothing is padded."""
+"""Corpora of single sentences, sorted by length: all sentences of a batch have one length, without padding."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from dialog_cvae.data.batches import EncodedCorpus, Integers
 
 
 class Sentences(NamedTuple):
-    """S sentences as flat arrays, the shortest first; N = sum of their tokens.
+    """S sentences as flat arrays, the shortest first; N is the total number of tokens.
 
     Attributes:
-        tokens: (N,) unsigned, every sentence as `<s> ... </s>`.
-        offsets: (S + 1,) int64, where each sentence's tokens begin.
-        label: (S,) int32, the class, 0 where there is none.
-        source: (S,) int64, where in the corpus each stood.
+        tokens: (N,) unsigned, each sentence as `<s> ... </s>`.
+        offsets: (S + 1,) int64, index in `tokens` where each sentence begins.
+        label: (S,) int32, the class; 0 if there is none.
+        source: (S,) int64, index of each sentence in the corpus.
     """
 
     tokens: Integers
@@ -27,7 +27,7 @@ class Sentences(NamedTuple):
 
     @classmethod
     def of(cls, corpus: EncodedCorpus) -> Sentences:
-        """The utterances of a corpus whose conversations are one sentence each, and whose topics are classes."""
+        """From a corpus whose conversations have one sentence each, with the class as their topic."""
         rows = corpus.responses
         begin = corpus.offsets[rows].astype(np.int64)
         lengths = corpus.offsets[rows + 1].astype(np.int64) - begin
@@ -40,17 +40,17 @@ class Sentences(NamedTuple):
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """(S,) tokens of each, with `<s>` and `</s>`."""
+        """(S,) numbers of tokens, `<s>` and `</s>` included."""
         return np.diff(self.offsets)
 
     @property
     def windows(self) -> int:
-        """S, the examples."""
+        """S, the number of examples."""
         return len(self.label)
 
     @property
     def responses(self) -> NDArray[np.int64]:
-        """(S,) every sentence."""
+        """(S,) indices of all sentences."""
         return np.arange(self.windows)
 
     def groups(self) -> list[NDArray[np.int64]]:
@@ -59,7 +59,7 @@ class Sentences(NamedTuple):
         return np.split(self.responses, cuts) if self.windows else []
 
     def chunks(self, chosen: Integers, size: int) -> list[Integers]:
-        """Sentences in the given order, cut where a chunk has `size` or the length changes."""
+        """The sentences in the given order, in parts of one length and at most `size` sentences."""
         cuts = np.flatnonzero(np.diff(self.lengths[chosen])) + 1
         runs = np.split(chosen, cuts) if len(chosen) else []
         return [run[begin : begin + size] for run in runs for begin in range(0, len(run), size)]
@@ -68,19 +68,19 @@ class Sentences(NamedTuple):
         """(B, L) token ids of sentences of one length."""
         begin = self.offsets[chosen]
         lengths = self.offsets[np.asarray(chosen) + 1] - begin
-        assert (lengths == lengths[0]).all(), "a batch is of one length"
+        assert (lengths == lengths[0]).all(), "a batch has sentences of one length"
         return self.tokens[begin[:, None] + np.arange(lengths[0])].astype(np.int64)
 
     def places(self, chosen: Integers) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Where in the corpus each sentence stood, and 1, its position there; see `EncodedCorpus.places`."""
+        """The index of each sentence in the corpus, and its position, 1; see `EncodedCorpus.places`."""
         return self.source[chosen], np.ones(len(chosen), dtype=np.int64)
 
 
 def epoch_batches(sentences: Sentences, size: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
-    """All sentences of one pass, shuffled, in batches of at most `size` that are of one length each.
+    """All sentences of one pass, shuffled, in batches of one length and at most `size` sentences.
 
-    The released code makes its batches once and shuffles their order; here the sentences of a length meet different
-    neighbours in every pass. A function of seed and epoch alone, which is all that a resumed run needs to go on.
+    The released code forms its batches once and shuffles their order. Here they are formed again in every pass. The
+    result depends only on seed and epoch, so a resumed run can reproduce it.
     """
     rng = np.random.default_rng((seed, epoch))
     batches = [
@@ -93,5 +93,5 @@ def epoch_batches(sentences: Sentences, size: int, seed: int, epoch: int) -> lis
 
 
 def batches_per_epoch(sentences: Sentences, size: int) -> int:
-    """Batches of one pass."""
+    """The number of batches of one pass."""
     return sum(-(-len(group) // size) for group in sentences.groups())

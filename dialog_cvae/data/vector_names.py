@@ -1,4 +1,4 @@
-"""Where word vectors are: a file, or a name that gensim's downloader knows."""
+"""Find word vectors: a file, or a name that gensim's downloader knows."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _PLAIN_NAME = re.compile(r"\w[\w.-]*")
 
 
 def locate(source: str | Path) -> Path:
-    """The file that `source` is or names, downloaded if need be.
+    """The file of word vectors, by path or name; downloaded if necessary.
 
     Raises:
-        DataError: there is none; the message says where to put it or which names there are.
+        DataError: it is not found; the message says where to put it, or lists similar names.
     """
     path = Path(source)
     with readable(path):
@@ -60,7 +60,7 @@ def _where_to_put(name: str) -> str:
 
 @contextlib.contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """Say what the operating system or a decompressor refuses as an error of ours, with the path."""
+    """Turn errors of the operating system or a decompressor into `DataError`s with the path."""
     try:
         yield
     except EOFError as error:
@@ -70,7 +70,7 @@ def readable(path: Path) -> Iterator[None]:
 
 
 def _download(name: str) -> Path:
-    """The file behind a name of gensim's downloader; without network once it is there."""
+    """The file of a name of gensim's downloader; needs no network if it was downloaded before."""
     try:
         from gensim import downloader
     except ImportError as error:

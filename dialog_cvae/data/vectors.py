@@ -1,8 +1,8 @@
-"""Word vectors from any GloVe or word2vec file, or by name from gensim's downloader.
+"""Word vectors from a GloVe or word2vec file, or by name from gensim's downloader.
 
-Files are read here and not by gensim, for three reasons: only the words that are asked for are kept (GloVe Twitter has
-1.2 million, word2vec's news vectors 3 million), words that contain spaces are understood (GloVe 840B has ". . ."), and
-a malformed line is named. gensim, an optional package, downloads.
+gensim, an optional package, only downloads. Files are read here, for three reasons: only the requested words are kept
+in memory (GloVe Twitter has 1.2 million, word2vec's news vectors 3 million), words may contain spaces (GloVe 840B has
+". . ."), and the error for a malformed line gives its number.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from dialog_cvae.errors import DataError
 _SAMPLE_BYTES = 1 << 16
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 _MOST_DIMENSIONS = 1 << 14
-_LONGEST_WORD = 1 << 12  # bytes; beyond it a binary file is out of step
+_LONGEST_WORD = 1 << 12  # bytes; a longer word means that a binary file is damaged
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class WordVectors:
         return int(self.matrix.shape[1])
 
     def coverage(self, words: Collection[str]) -> float:
-        """The share of `words` that have a vector, repetitions counted; 0 for no words."""
+        """The share of `words` that have a vector, repetitions included; 0 if there are no words."""
         return sum(word in self.rows for word in words) / len(words) if words else 0.0
 
 
@@ -56,16 +56,16 @@ def load_vectors(source: str | Path, words: Collection[str] | None = None) -> Wo
 
     Args:
         source: a GloVe or word2vec file (text or word2vec's binary, plain or gzip), a name that gensim's downloader
-            knows, such as "glove-twitter-200", or the published one of the same vectors, "glove.twitter.27B.200d"; what
-            a name means is fetched once into gensim's own folder.
-        words: keep these only, which also bounds memory; all when None. Words that the file lacks are left out.
+            knows, such as "glove-twitter-200", or the published name of the same vectors, "glove.twitter.27B.200d". The
+            file of a name is downloaded once into gensim's own folder.
+        words: the words to keep, which limits memory; None keeps all. Words that are not in the file are left out.
 
     Returns:
-        The vectors, in the order of the file. Of a word that occurs twice the first counts.
+        The vectors, in the order of the file. If a word occurs twice, its first vector is used.
 
     Raises:
-        DataError: the file is missing, empty, of another format or malformed (with the line), or the name is unknown or
-            cannot be downloaded.
+        DataError: the file is missing, empty, malformed (with the line) or in another format, or the name is unknown
+            or cannot be downloaded.
     """
     path = locate(source)
     wanted = None if words is None else frozenset(words)
@@ -77,7 +77,7 @@ def load_vectors(source: str | Path, words: Collection[str] | None = None) -> Wo
 
 
 class _Layout(NamedTuple):
-    """The shape of a file: D, V where a word2vec header says it (else 0), and whether numbers stand as text."""
+    """The layout of a file: D, V if a word2vec header gives it (else 0), and whether numbers are text."""
 
     dimension: int
     announced: int
@@ -105,7 +105,7 @@ def _refuse_other_formats(path: Path, sample: bytes) -> None:
 
 
 def _layout(path: Path, sample: bytes) -> _Layout:
-    """What the beginning of the file says."""
+    """The layout, from the beginning of the file."""
     lines = sample.removeprefix(b"\xef\xbb\xbf").split(b"\n")
     # the sample may end within a line
     lines = [line for line in map(_strip, lines[:-1] if len(sample) == _SAMPLE_BYTES else lines) if line]
@@ -136,7 +136,7 @@ def _is_text(sample: bytes) -> bool:
 
 
 def _numbers_after_word(line: bytes) -> int:
-    """How many numbers follow the word; 0 if a number stands before something that is none."""
+    """How many numbers follow the word; 0 if something else follows a number."""
     fields = line.split(b" ")[1:]
     numeric = [_is_number(field) for field in fields]
     count = sum(numeric)
@@ -144,7 +144,7 @@ def _numbers_after_word(line: bytes) -> int:
 
 
 def _read_text(path: Path, layout: _Layout, wanted: Collection[str] | None) -> WordVectors:
-    # the first field decides quickly about most lines, before anything is split or decoded
+    # the first field rules out most lines quickly, before they are split or decoded
     first_fields = None if wanted is None else {word.encode(errors="replace").partition(b" ")[0] for word in wanted}
     rows: dict[str, int] = {}
     numbers: array[float] = array("f")
@@ -156,7 +156,7 @@ def _read_text(path: Path, layout: _Layout, wanted: Collection[str] | None) -> W
         if surplus == 0 and first_fields is not None and line.partition(b" ")[0] not in first_fields:
             continue
         word, values = _split(path, number, line, layout.dimension)
-        # a line that begins with a space has the empty word, which occurs in published files and no token can ask for
+        # a line that begins with a space has an empty word: it occurs in published files, and no token matches it
         if not word or word in rows or (wanted is not None and word not in wanted):
             continue
         rows[word] = len(rows)
@@ -164,7 +164,9 @@ def _read_text(path: Path, layout: _Layout, wanted: Collection[str] | None) -> W
         try:
             numbers.extend(map(float, values))
         except ValueError as error:
-            raise DataError(path, f"the vector of {word!r} has a value that is no number: {error}", number) from error
+            raise DataError(
+                path, f"the vector of {word!r} has a value that is not a number: {error}", number
+            ) from error
     if layout.has_header and vectors != layout.announced:
         raise DataError(path, f"the header announces {layout.announced} vectors, the file has {vectors}")
     matrix = np.asarray(numbers).reshape(len(rows), layout.dimension)
@@ -172,7 +174,7 @@ def _read_text(path: Path, layout: _Layout, wanted: Collection[str] | None) -> W
 
 
 def _lines(path: Path, *, has_header: bool) -> Iterator[tuple[int, bytes]]:
-    """Numbered lines with something on them, without the header and the end of line."""
+    """Numbers and text of lines that are not blank, without the header and line ends."""
     with readable(path), _open(path) as stream:
         for number, line in enumerate(stream, start=1):
             text = _strip(line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line)
@@ -199,18 +201,18 @@ def _read_binary(path: Path, layout: _Layout, wanted: Collection[str] | None) ->
             word = _binary_word(stream)
             vector = stream.read(size)
             if word is None or len(vector) < size:
-                raise DataError(path, f"ends or is out of step at vector {index} of the {layout.announced} announced")
+                raise DataError(path, f"ends early or is damaged at vector {index} of {layout.announced}")
             if word not in rows and (wanted is None or word in wanted):
                 rows[word] = len(rows)
                 numbers += vector
         if stream.read(_LONGEST_WORD).strip():
-            raise DataError(path, f"goes on after the {layout.announced} vectors that the header announces")
+            raise DataError(path, f"has more data than the {layout.announced} vectors that the header announces")
     matrix = np.frombuffer(numbers, dtype="<f4").astype(np.float32).reshape(len(rows), layout.dimension)
     return _finite(path, WordVectors(rows, matrix), None)
 
 
 def _binary_word(stream: BufferedReader) -> str | None:
-    """The bytes up to the next space; None where there is none. Some writers end each vector with a line feed."""
+    """The bytes before the next space; None if there is none. Some programs end each vector with a line feed."""
     word = bytearray()
     while len(word) < _LONGEST_WORD and (byte := stream.read(1)):
         if byte == b" ":

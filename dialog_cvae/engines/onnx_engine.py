@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from dialog_cvae.data.cache import Cache, Kind
 from dialog_cvae.data.code_digest import code_digest
 from dialog_cvae.engines.base import Condition, Floats, Ints, Step
-from dialog_cvae.model.weights import START, checked
+from dialog_cvae.model.weights import START, checked_weights
 from dialog_cvae.storage.checkpoint import Checkpoint
 from dialog_cvae.types import DialogBatch
 
@@ -77,9 +77,9 @@ class OnnxEngine:
             int8: see `onnx_graphs.graphs`.
 
         Raises:
-            CheckpointError: a weight does not fit; see `dialog_cvae.model.weights.checked`.
+            CheckpointError: a weight does not fit; see `dialog_cvae.model.weights.checked_weights`.
         """
-        weights, config = checked(checkpoint, source, "dialog model"), checkpoint.config.model
+        weights, config = checked_weights(checkpoint, source, "dialog model"), checkpoint.config.model
 
         def make() -> Mapping[str, bytes]:
             from dialog_cvae.engines.onnx_graphs import graphs

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from dialog_cvae.engines.base import ROWS
-from dialog_cvae.nn.matmul import prepared
+from dialog_cvae.nn.matmul import packed_linear
 
 
 def by_rows(function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
@@ -48,7 +48,7 @@ class RowProduct:
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
         self.outputs = len(weight)
-        self._apply = prepared(weight.detach(), bias.detach())
+        self._apply = packed_linear(weight.detach(), bias.detach())
 
     def __call__(self, rows: Tensor) -> Tensor:
         """(R, I) -> (R, O), an array of its own."""

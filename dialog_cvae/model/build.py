@@ -1,4 +1,4 @@
-"""PyTorch models from checkpoints, and their weights as arrays for a checkpoint."""
+"""Build PyTorch models from checkpoints, and get their weights as arrays for a checkpoint."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 from dialog_cvae.model.cvae import CVAE
 from dialog_cvae.model.latent_model import LatentModel
 from dialog_cvae.model.sentence_vae import SentenceVAE
-from dialog_cvae.model.weights import checked
+from dialog_cvae.model.weights import checked_weights
 from dialog_cvae.storage.checkpoint import WEIGHTS, Checkpoint, ModelKind
 
 M = TypeVar("M", CVAE, SentenceVAE)
@@ -31,14 +31,14 @@ def build_model(
 
     Args:
         checkpoint: of either kind of model.
-        source: begins every error message.
-        required: the class of model that the caller can use; None for both.
+        source: name of the checkpoint, with which every error message begins.
+        required: class of model that the caller needs; None accepts both.
 
     Raises:
-        CheckpointError: the model is of the other class, or a weight does not fit; see `weights.checked`.
+        CheckpointError: the model has the other class, or a weight does not fit; see `weights.checked_weights`.
     """
     config = checkpoint.config
-    arrays = checked(checkpoint, source, None if required is None else _KINDS[required])
+    arrays = checked_weights(checkpoint, source, None if required is None else _KINDS[required])
     model: LatentModel
     with torch.device("meta"), _NoNormal():
         if config.sentence is None:

@@ -1,9 +1,9 @@
 """The conditional VAE of Zhao et al. (2017) and Fu et al. (2019): prior, recognition and generation networks.
 
 Generation: z ~ p(z | c), x ~ p(x | z, c), with the condition c = [topic; responder's profile; other's profile;
-context]. Recognition: q(z | x, c). Without latent dimensions p(x | c) is left, an encoder-decoder like HRED (Serban et
-al., 2016) whose likelihood is exact. The official code's recipe is followed but for two things: the GRU is PyTorch's
-(see `encoders`), and topic and profile features may be unknown, in which case learnt vectors stand for them.
+context]. Recognition: q(z | x, c). Without latent dimensions the model is p(x | c), an encoder-decoder like HRED
+(Serban et al., 2016) with an exact likelihood. Two things differ from the official code: the GRU is PyTorch's (see
+`encoders`), and unknown topics and profile features are replaced by learnt vectors.
 
 Shape legend: U utterances, L tokens, B windows, K context slots, Z latent, C the condition, V vocabulary.
 """
@@ -31,10 +31,10 @@ UNIFORM_RANGE = 0.08
 
 
 class TensorBatch(NamedTuple):
-    """`DialogBatch` as tensors, field by field; lengths of every kind stay on the CPU, where packing needs them.
+    """`DialogBatch` as tensors, with the same fields; all lengths stay on the CPU, where packing needs them.
 
-    `target_lengths` (B,) counts the tokens to predict for each window: the response's, with `</s>`. `dropped` (B, T) is
-    true where the decoder does not see its input word (word dropout), None where it sees all.
+    `target_lengths` (B,) is the number of tokens to predict for each window: the response's, `</s>` included. `dropped`
+    (B, T) is true where word dropout hides an input word from the decoder; None without word dropout.
     """
 
     tokens: Tensor
@@ -51,7 +51,7 @@ class TensorBatch(NamedTuple):
 
     @classmethod
     def from_arrays(cls, batch: DialogBatch, device: torch.device | str = "cpu") -> TensorBatch:
-        """Put a batch on a device; see `moved`."""
+        """Copy a batch to a device; see `moved`."""
         tensors = {name: torch.from_numpy(array) for name, array in batch._asdict().items()}
         for name in tensors.keys() - {"lengths", "context_lengths"}:
             tensors[name] = moved(tensors[name], device)
@@ -64,23 +64,23 @@ class TensorBatch(NamedTuple):
 
     @property
     def inputs(self) -> Tensor:
-        """(B, T) ids of `<s> x_1 ... x_n`, then padding; dropped words are padding too, whose embedding is zero."""
+        """(B, T) ids of `<s> x_1 ... x_n`, then padding; dropped words become padding, whose embedding is zero."""
         inputs = self.tokens[self.response, : int(self.target_lengths.max())]
         return inputs if self.dropped is None else inputs.masked_fill(self.dropped, 0)
 
     def repeated(self, rows: Tensor) -> TensorBatch:
-        """The batch with its windows' responses `rows` (R,) to decode, which repeat some of them; on the CPU."""
+        """The batch with the responses of windows `rows` (R,), which may repeat; `rows` is on the CPU."""
         there = moved(rows, self.response.device)
         return self._replace(response=self.response[there], target_lengths=self.target_lengths[rows])
 
 
 class CVAE(LatentModel):
-    """The model; noise is an argument, so that outputs are a function of parameters and inputs alone.
+    """The model. Noise is an argument, so outputs depend only on parameters and inputs.
 
     Args:
         config: sizes.
         vocab_size: V, with the special tokens.
-        topics: known topics; one more row stands for `<unknown>`.
+        topics: number of known topics; one more row is `<unknown>`.
     """
 
     def __init__(self, config: ModelConfig, vocab_size: int, topics: int) -> None:
@@ -115,8 +115,8 @@ class CVAE(LatentModel):
 
     @torch.no_grad()
     def initialise(self, modules: Sequence[nn.Module]) -> None:
-        """The official code's start: U(-0.08, 0.08) for embeddings, recurrent kernels and the output projection, GRU
-        gate biases 1; Xavier and zero biases for the fully connected layers.
+        """Initialise as the official code does: U(-0.08, 0.08) for embeddings, recurrent kernels and the output
+        projection, GRU gate biases 1; Xavier and zero biases for the fully connected layers.
         """
         if self.config.initialisation == "torch":
             return
@@ -138,7 +138,7 @@ class CVAE(LatentModel):
         self.embedding.weight[0] = 0.0
 
     def batch(self, corpus: EncodedCorpus, chosen: Integers, device: torch.device | str = "cpu") -> TensorBatch:
-        """The windows that end in the utterances `chosen` (B,), on a device."""
+        """The windows that end with the utterances `chosen` (B,), on a device."""
         return TensorBatch.from_arrays(collate(corpus, chosen, self.config.max_context), device)
 
     def encode(self, batch: TensorBatch) -> Encoded:
@@ -152,18 +152,18 @@ class CVAE(LatentModel):
     def prior(self, condition: Tensor) -> Gaussian:
         """p(z | c): (B, C) -> Gaussian of (B, Z)."""
         if self.prior_network is None:
-            return _no_code(condition)
-        with torch.autocast(condition.device.type, enabled=False):  # small, and the KL is made of differences
+            return _no_latent(condition)
+        with torch.autocast(condition.device.type, enabled=False):  # small, and the KL needs the precision
             return Gaussian(*self.prior_network(condition).chunk(2, dim=-1))
 
     def posterior(self, encoded: Encoded) -> Gaussian:
         """q(z | x, c) by the recognition network: Gaussian of (B, Z).
 
-        With `posterior_norm` the network's mean is normalised and counts in the prior's standard deviations from the
-        prior's mean; see `PosteriorNorm`.
+        With `posterior_norm` the network's mean is normalised and used as the distance from the prior's mean, in units
+        of the prior's standard deviation; see `PosteriorNorm`.
         """
         if self.recognition_network is None:
-            return _no_code(encoded.condition)
+            return _no_latent(encoded.condition)
         with torch.autocast(encoded.condition.device.type, enabled=False):
             mean, logvar = self.recognition_network(torch.cat(encoded, dim=-1)).chunk(2, dim=-1)
         if self.mean_norm is not None:
@@ -194,17 +194,17 @@ class CVAE(LatentModel):
         return -(log_probs.gather(1, targets) * real).sum(-1)
 
     def inference_parameters(self) -> Iterator[nn.Parameter]:
-        """phi: the recognition network's; prior and generation use the encoders too."""
+        """phi: the recognition network; the encoders are shared with prior and generation."""
         for part in (self.recognition_network, self.mean_norm):
             if part is not None:
                 yield from part.parameters()
 
     def generation_modules(self) -> Sequence[nn.Module]:
-        """theta: the decoder, and the bag-of-words head where there is one."""
+        """theta: the decoder and, if there is one, the bag-of-words head."""
         return (self.decoder,) if self.bow_head is None else (self.decoder, self.bow_head)
 
 
-def _no_code(condition: Tensor) -> Gaussian:
-    """A distribution over no dimensions, (B, 0): every sample of it is the same and every divergence 0."""
+def _no_latent(condition: Tensor) -> Gaussian:
+    """A Gaussian without dimensions, (B, 0): its samples are empty and its KL is 0."""
     nothing = condition.new_zeros(len(condition), 0)
     return Gaussian(nothing, nothing)

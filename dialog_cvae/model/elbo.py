@@ -1,4 +1,6 @@
-"""The ELBO over a whole corpus, and how much of it the latent code carries.
+"""The ELBO over a whole corpus, and how much information the latent code carries.
+
+Open it to add a figure to what validation and evaluation report.
 
 Shape legend: B windows of a batch, Z latent dimensions.
 """
@@ -6,7 +8,8 @@ Shape legend: B windows of a batch, Z latent dimensions.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,25 +23,25 @@ from dialog_cvae.nn import distributions
 from dialog_cvae.nn.devices import moved
 from dialog_cvae.types import Gaussian
 
-ACTIVE_VARIANCE = 0.01  # Burda et al. (2016): a unit is active when its mean varies more than this over the data
+ACTIVE_VARIANCE = 0.01  # Burda et al. (2016): a unit is active if the variance of its mean over the data is larger
 _TERMS = ("reconstruction", "prior", "shuffled", "kl", "bag_of_words")
 
 
 class ElboReport(NamedTuple):
-    """Means over all windows, in nats for each response, unless a line says otherwise.
+    """Means over all windows, in nats per response unless stated otherwise.
 
     Attributes:
-        windows: responses scored.
-        tokens: target tokens scored, `</s>` included.
+        windows: number of responses.
+        tokens: number of target tokens, `</s>` included.
         reconstruction: -log p(x | z, c) with one z from the posterior.
         kl: KL(q(z | x, c) || p(z | c)).
-        elbo: -(reconstruction + kl), beta 1 and no bag of words.
-        rec_perplexity: exp(total reconstruction / tokens), over the corpus and not a mean over batches.
+        elbo: -(reconstruction + kl), with beta 1 and without the bag of words.
+        rec_perplexity: exp(total reconstruction / tokens) over the corpus, not a mean over batches.
         perplexity_bound: exp(-total ELBO / tokens), an upper bound of the model's perplexity.
-        active_units: dimensions in which mean(q) - mean(p) varies by more than 0.01 over the windows.
-        nats_from_z: reconstruction lost when z comes from the prior instead of the posterior.
-        nats_shuffled: reconstruction lost when z comes from the posterior of another window of its batch.
-        bag_of_words: loss of the bag-of-words head, None without it.
+        active_units: number of dimensions in which the variance of mean(q) - mean(p) over the windows exceeds 0.01.
+        nats_from_z: increase of `reconstruction` if z comes from the prior instead of the posterior.
+        nats_shuffled: increase of `reconstruction` if z comes from the posterior of another window of the batch.
+        bag_of_words: loss of the bag-of-words head; None without the head.
     """
 
     windows: int
@@ -54,7 +57,7 @@ class ElboReport(NamedTuple):
     bag_of_words: float | None
 
     def figures(self) -> dict[str, float | None]:
-        """What was measured, by name, for JSON: a figure that is not finite is None there."""
+        """The figures by name, for JSON; a figure that is not finite is None."""
         present = ((name, value) for name, value in self._asdict().items() if value is not None)
         return {name: value if math.isfinite(value) else None for name, value in present}
 
@@ -74,24 +77,22 @@ def evaluate_elbo(
     """Score every window of a corpus once.
 
     Args:
-        model: evaluated in evaluation mode, and left in the mode it was in.
+        model: is put into evaluation mode, and back afterwards.
         corpus: encoded for this model.
         seed: of the noise, which does not depend on the batch size.
-        batch_size: windows at a time.
-        advance: told after each batch how many windows it had, for a progress bar.
+        batch_size: windows in a batch.
+        advance: receives the number of windows of each finished batch, for a progress bar.
         part: (i, n): score batches i, i + n, ... only, as one of n processes.
-        total: from this process's sums to those of all n.
-        by_mean: reconstruct from the posterior mean, as an autoencoder does; the ELBO is then none.
-        svi: how posteriors are refined before they are scored, if at all.
+        total: adds up the sums of all n processes.
+        by_mean: reconstruct from the posterior mean, as an autoencoder does; `elbo` is then not a bound.
+        svi: refinement of the posteriors, if any.
     """
     device = next(model.parameters()).device
     rng, rng_of_steps = (np.random.default_rng(seeds) for seeds in (seed, (seed, 1)))
     latent = model.config.latent_size
     refiner = Refiner(model, svi)
-    training = model.training
-    model.eval()
     sums = torch.zeros(len(_TERMS) + 2 + 2 * latent, dtype=torch.float64, device=device)
-    with refiner.scoring():
+    with evaluation_mode(model), refiner.scoring():
         for index, chosen in enumerate(corpus.chunks(corpus.responses, batch_size)):
             # Noise is drawn for all batches, so that it is the same for any number of processes.
             drawn = rng.standard_normal((len(chosen), 2, latent), dtype=np.float32)
@@ -103,24 +104,32 @@ def evaluate_elbo(
                 sums += _sums(model, batch, moved(torch.from_numpy(drawn), device), refiner.refine(batch, steps))
                 if advance is not None:
                     advance(len(chosen))
-    model.train(training)
     return _report((sums if total is None else total(sums)).cpu(), model.config.bow)
+
+
+@contextmanager
+def evaluation_mode(model: LatentModel) -> Iterator[None]:
+    """Put a model into evaluation mode, and afterwards back into its former mode."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
 
 
 @torch.inference_mode()
 def first_posteriors(model: LatentModel, corpus: Examples, count: int) -> Gaussian:
     """q(z | x, c) of the first `count` examples of a corpus, (N, Z), on the CPU."""
-    training = model.training
-    model.eval()
     device = next(model.parameters()).device
     chunks = corpus.chunks(corpus.responses[:count], 64)
-    found = [model.posterior(model.encode(model.batch(corpus, chosen, device))) for chosen in chunks]
-    model.train(training)
+    with evaluation_mode(model):
+        found = [model.posterior(model.encode(model.batch(corpus, chosen, device))) for chosen in chunks]
     return Gaussian(*(torch.cat(parts).cpu() for parts in zip(*found, strict=True)))
 
 
 def _report(sums: Tensor, bow: bool) -> ElboReport:
-    """The means from the sums over all windows; see `_sums`."""
+    """Means from the sums over all windows; see `_sums`."""
     terms, counts, shifts = sums.tensor_split((len(_TERMS), len(_TERMS) + 2))
     windows, tokens = (int(count) for count in counts)
     mean = {name: float(term) / windows for name, term in zip(_TERMS, terms, strict=True)}
@@ -145,14 +154,14 @@ def _report(sums: Tensor, bow: bool) -> ElboReport:
 def _sums(model: LatentModel, batch: Any, noise: Tensor, refine: Refine | None) -> Tensor:
     """Sums over a batch in double precision: `_TERMS`, windows, tokens, mean(q) - mean(p) (Z), its square (Z).
 
-    They stay on the model's device, which is asked for the sums of all batches at once. Noise is (B, 2, Z).
+    They stay on the model's device, so that it need not wait after each batch. Noise is (B, 2, Z).
     """
     encoded = model.encode(batch)
     posterior, prior = model.posterior(encoded), model.prior(encoded.condition)
     if refine is not None:
         posterior = refine(encoded, posterior, prior)
     z = distributions.sample(posterior, noise[:, 0])
-    elsewhere = torch.roll(z, max(1, len(z) // 2), dims=0)  # far away in the corpus's order, so seldom a neighbour
+    elsewhere = torch.roll(z, max(1, len(z) // 2), dims=0)  # half a batch away: rarely the same conversation
     codes = (z, distributions.sample(prior, noise[:, 1]), elsewhere)
     losses = [model.reconstruction(batch, encoded.condition, code) for code in codes]
     losses.append(distributions.kl(posterior, prior).sum(-1))
@@ -165,5 +174,5 @@ def _sums(model: LatentModel, batch: Any, noise: Tensor, refine: Refine | None) 
 
 
 def perplexity(nats: float, tokens: int) -> float:
-    """exp(nats / tokens); infinite rather than an overflow for a model that is far off."""
+    """exp(nats / tokens); infinity instead of an overflow."""
     return math.exp(nats / tokens) if nats / tokens < 700 else math.inf

@@ -1,6 +1,6 @@
-"""What the loop and the evaluations ask of a model with a latent code, conditional or not.
+"""The interface of models with a latent code, conditional or not, for training and evaluation.
 
-Shape legend: B examples of a batch, C their condition (which may have no dimension), Z latent dimensions.
+Shape legend: B examples of a batch, C dimensions of the condition (may be 0), Z latent dimensions.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dialog_cvae.types import ElboTerms, Gaussian
 
 
 class Examples(Protocol):
-    """An encoded corpus of examples: windows of conversations, or sentences."""
+    """An encoded corpus; its examples are windows of conversations, or sentences."""
 
     @property
     def responses(self) -> Integers:
@@ -28,23 +28,23 @@ class Examples(Protocol):
         ...
 
     def chunks(self, chosen: Integers, size: int) -> list[Integers]:
-        """Examples in the given order, at most `size` at a time, those that fit in one batch together."""
+        """The examples in the given order, in parts of at most `size` that can form a batch."""
         ...
 
 
 class Encoded(NamedTuple):
-    """What the encoders know of a batch: the condition (B, C) and each response's vector (B, 2H)."""
+    """Output of the encoders for a batch: condition (B, C) and response vectors (B, 2H)."""
 
     condition: Tensor
     response: Tensor
 
 
 Refine = Callable[[Encoded, Gaussian, Gaussian], Gaussian]
-"""What was encoded, posterior and prior -> a better posterior; see `dialog_cvae.model.svi`."""
+"""(encoded, posterior, prior) -> refined posterior; see `dialog_cvae.model.svi`."""
 
 
 class LatentModel(nn.Module, ABC):
-    """z ~ p(z | c), x ~ p(x | z, c), q(z | x, c); batches and corpora are of the model's own kinds.
+    """z ~ p(z | c), x ~ p(x | z, c), q(z | x, c); each model has its own types of batch and corpus.
 
     Calling it gives the terms of the ELBO; see `forward`.
 
@@ -60,7 +60,7 @@ class LatentModel(nn.Module, ABC):
 
     @abstractmethod
     def encode(self, batch: Any) -> Encoded:
-        """Condition and response of every example."""
+        """Encode condition and response of every example."""
 
     @abstractmethod
     def prior(self, condition: Tensor) -> Gaussian:
@@ -92,9 +92,9 @@ class LatentModel(nn.Module, ABC):
         Args:
             batch: B examples of the model's own kind.
             noise: (B, Z), standard normal.
-            dropout: in the decoder, in training.
-            kl_by_dimension: give the KL of each dimension, (B, Z), in place of their sum.
-            refine: from the recognition network's posterior to the one to take.
+            dropout: of the decoder, in training.
+            kl_by_dimension: return the KL of each dimension, (B, Z), instead of their sum.
+            refine: refines the recognition network's posterior.
         """
         encoded = self.encode(batch)
         posterior, prior = self.posterior(encoded), self.prior(encoded.condition)
@@ -114,14 +114,14 @@ class LatentModel(nn.Module, ABC):
 
     @abstractmethod
     def generation_modules(self) -> Sequence[nn.Module]:
-        """theta: what p(x | z, c) has for itself."""
+        """theta: the modules that only p(x | z, c) uses."""
 
     @abstractmethod
     def initialise(self, modules: Sequence[nn.Module]) -> None:
-        """Give parts of the model the fresh weights that its configuration asks for."""
+        """Initialise the weights of parts of the model as its configuration says."""
 
     def restart_generation(self) -> list[nn.Parameter]:
-        """Give theta fresh weights; returns them."""
+        """Reinitialise theta; returns its weights."""
         parts = self.generation_modules()
         for part in parts:
             for module in part.modules():

@@ -1,11 +1,11 @@
 """The sentence VAE, without a condition (Fu et al., 2019, sections 4, 6.1 and 6.3; after Kim et al., 2018).
 
-z ~ N(0, I). An LSTM decodes p(x | z) word by word; z is an input at every word and gives the first state. q(z | x) is a
-diagonal Gaussian, linear in the vector of an encoder. Without latent dimensions the model is a language model p(x) with
-exact likelihood. As in the released code, all sentences of a batch have the same length, so nothing is padded.
+z ~ N(0, I). An LSTM decodes p(x | z) word by word; z is an input at every word and determines the first state. q(z | x)
+is a diagonal Gaussian, linear in the output of an encoder. Without latent dimensions the model is a language model p(x)
+with an exact likelihood. As in the released code, all sentences of a batch have the same length, so nothing is padded.
 
-The class has the same methods as `CVAE`, with an empty condition, so that one loop trains both and one evaluation
-scores both.
+The class has the same methods as `CVAE`, with an empty condition, so that training and evaluation use the same
+code for both.
 
 Shape legend: B sentences of one length, L tokens with `<s>` and `</s>`, T = L - 1 targets, Z latent, E embedding,
 D decoder LSTM, V vocabulary.
@@ -38,7 +38,7 @@ class SentenceBatch(NamedTuple):
 
     Attributes:
         tokens: (B, L) `<s> x_1 ... x_n </s>`.
-        dropped: (B, T) true where the decoder does not see its input word (word dropout); None where it sees all.
+        dropped: (B, T) true where word dropout hides an input word from the decoder; None without word dropout.
     """
 
     tokens: Tensor
@@ -51,7 +51,7 @@ class SentenceBatch(NamedTuple):
 
     @property
     def inputs(self) -> Tensor:
-        """(B, T) ids of `<s> x_1 ... x_n`; dropped words are padding, whose embedding is zero."""
+        """(B, T) ids of `<s> x_1 ... x_n`; dropped words are replaced by padding, whose embedding is zero."""
         inputs = self.tokens[:, :-1]
         return inputs if self.dropped is None else inputs.masked_fill(self.dropped, 0)
 
@@ -61,13 +61,13 @@ class SentenceBatch(NamedTuple):
         return torch.full((len(self.tokens),), self.tokens.shape[1] - 1)
 
     def repeated(self, rows: Tensor) -> SentenceBatch:
-        """The batch of its sentences `rows` (R,), which repeat some of them; on the CPU."""
+        """The batch of the sentences `rows` (R,), which may repeat; `rows` is on the CPU."""
         there = moved(rows, self.tokens.device)
         return SentenceBatch(self.tokens[there], None if self.dropped is None else self.dropped[there])
 
 
 class SentenceDecoder(nn.Module):
-    """p(x | z) by teacher forcing: layers of LSTMs, the softmax over the vocabulary."""
+    """p(x | z) with teacher forcing: layers of LSTMs and a softmax over the vocabulary."""
 
     def __init__(self, config: SentenceModelConfig, vocab_size: int) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ class SentenceDecoder(nn.Module):
         return list(self.start(z).chunk(self.config.layers, dim=-1))
 
     def softmax_input(self, hidden: Tensor, embedding: WordEmbedding) -> tuple[Tensor, Tensor, Tensor]:
-        """What the softmax is taken of: (..., H), weights (V, H) and bias (V,)."""
+        """Input (..., H), weights (V, H) and bias (V,) of the softmax."""
         if self.output is not None:
             return hidden, self.output.weight, self.output.bias
         assert self.map is not None
@@ -98,19 +98,19 @@ class SentenceDecoder(nn.Module):
     def forward(self, embedded: Tensor, z: Tensor, dropout: Dropout | None = None) -> Tensor:
         """(B, T, D), or (B, T, D + Z) with skip connections, from embedded inputs (B, T, E) and z (B, Z)."""
         config = self.config
-        beside = z[:, None].expand(-1, embedded.shape[1], -1)
+        z_inputs = z[:, None].expand(-1, embedded.shape[1], -1)
         hidden = embedded if dropout is None else embedded * dropout.inputs
         for number, (layer, state) in enumerate(zip(self.layers, self.states(z), strict=True)):
             joined = config.skip if number else config.z_to_inputs
-            hidden = torch.cat((hidden, beside), dim=-1) if joined and config.latent_size else hidden
+            hidden = torch.cat((hidden, z_inputs), dim=-1) if joined and config.latent_size else hidden
             assert isinstance(layer, nn.LSTM)
             hidden = lstm_layer(layer, hidden, state)
         hidden = hidden if dropout is None else hidden * dropout.outputs
-        return torch.cat((hidden, beside), dim=-1) if config.skip else hidden
+        return torch.cat((hidden, z_inputs), dim=-1) if config.skip else hidden
 
 
 class SentenceVAE(LatentModel):
-    """The model; noise and dropout are arguments, so that outputs are a function of parameters and inputs alone.
+    """The model. Noise and dropout are arguments, so outputs depend only on parameters and inputs.
 
     Args:
         config: sizes.
@@ -138,7 +138,7 @@ class SentenceVAE(LatentModel):
 
     @torch.no_grad()
     def initialise(self, modules: Sequence[nn.Module]) -> None:
-        """The released code's start: U(-range, range) for every weight and bias, but for the zero row of padding."""
+        """Initialise as the released code does: U(-range, range) for all weights and biases; padding's row is zero."""
         limit = self.config.initial_range
         for parameter in (each for part in modules for each in part.parameters() if limit):
             parameter.uniform_(-limit, limit)
@@ -153,7 +153,7 @@ class SentenceVAE(LatentModel):
         return SentenceBatch(moved(torch.from_numpy(corpus.rows(chosen)), device))
 
     def encode(self, batch: SentenceBatch) -> Encoded:
-        """The sentences' vectors, and their condition, which has no dimension: (B, 0)."""
+        """The sentences' vectors, and an empty condition, (B, 0)."""
         empty = self.embedding.weight.new_zeros(len(batch.tokens), 0)
         if self.encoder is None:
             return Encoded(empty, empty)
@@ -186,7 +186,7 @@ class SentenceVAE(LatentModel):
         """There is no such head."""
 
     def inference_parameters(self) -> Iterator[nn.Parameter]:
-        """phi: the weights of q(z | x), less an embedding that the decoder shares."""
+        """phi: the weights of q(z | x), without an embedding that the decoder shares."""
         for part in (self.encoder_embedding, self.encoder, self.recognition_network, self.mean_norm):
             if part is not None:
                 yield from part.parameters()

@@ -1,41 +1,36 @@
-"""Semi-amortized variational inference (Kim et al., 2018): q's parameters refined by gradient descent on the ELBO.
+"""Semi-amortized variational inference (Kim et al., 2018): posteriors refined by gradient descent on the ELBO.
 
-The recognition network gives the start. Each of K steps, all on q's mean and log variance x,
+The recognition network gives the initial mean and log variance; a few steps of gradient descent improve them, and
+encoder and decoder learn through these steps (`descent` has the steps and their gradient). Open it to refine the
+posteriors of a model, in training (`refinement`) or in evaluation (`Refiner`).
 
-    p_k = momentum p_{k-1} - clip(gradient at x_k),    x_{k+1} = x_k + rate p_k,
-
-and encoder and decoder learn through all of them. `refine` does this for any objective, by one of two ways to the
-gradient of the whole: `exact` keeps the graph of the K steps and differentiates it, gradients included, a second time;
-`finite_differences` keeps the K points alone and takes each product of a vector and a second derivative, by
-    H u ~ (gradient at x + r u - gradient at x - r u) / 2r,
-so that the memory is that of one step and no operation need be differentiable twice.
-
-What the released code (harvardnlp/sa-vae, `optim_n2n.py`) does otherwise, or leaves unsaid in the paper:
-- Its objective is the mean over the batch, so a rate of 1 is one of 1 / B for each sentence, and it clips the norm over
-  the batch, of mean and log variance each on its own. That is `scope` "batch" here; with "example" each sentence has
-  its own gradient and norm, and its refinement doesn't depend on what it is batched with.
-- It draws the reparameterisation noise and the dropout masks anew for every step, keeps those of a step for the
-  backward pass, and draws once more for the loss after the last step. Here the noise of the steps is `fixed` (one draw
-  for all) or `fresh`, dropout is that of the loss, and the loss has noise of its own.
-- Its finite differences are forward ones at a fixed r = 1e-5, of clipped gradients (with weights and q's parameters in
-  one norm, unlike the forward pass), and what flows back is clipped again at every step. Here they are central, r
-  follows the precision and the size of x and u, the clipping is differentiated exactly, and nothing else is clipped.
+Differences from the released code (harvardnlp/sa-vae, `optim_n2n.py`), some of which the paper does not mention:
+- Its objective is the mean over the batch, so its rate of 1 is a rate of 1 / B per sentence. It clips the norm over the
+  batch, separately for mean and log variance. That is `scope` "batch" here. With "example" each sentence has its own
+  gradient and norm, so its refinement does not depend on the other sentences of the batch.
+- It draws new reparameterisation noise and dropout masks for each step, keeps them for the step's backward pass, and
+  draws again for the loss after the last step. Here the noise of the steps is `fixed` (one draw for all) or `fresh`,
+  the steps use the dropout masks of the loss, and the loss has its own noise.
+- It uses forward differences with a fixed r = 1e-5, of clipped gradients (with one norm for weights and q's parameters,
+  unlike in the forward pass), and clips the gradients again at every step of the backward pass. Here differences are
+  central, r depends on the precision and on the size of x and u, the clipping is differentiated exactly, and nothing
+  else is clipped.
 
 Shape legend: B examples, Z latent dimensions, K steps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from dialog_cvae.config import SviConfig
+from dialog_cvae.model.descent import refine
 from dialog_cvae.model.latent_model import Encoded, LatentModel, Refine
 from dialog_cvae.nn import distributions
 from dialog_cvae.nn.decoder import Dropout
@@ -43,63 +38,20 @@ from dialog_cvae.nn.devices import moved
 from dialog_cvae.nn.gru import differentiable_twice
 from dialog_cvae.types import Gaussian
 
-Objective = Callable[..., Tensor]
-"""(mean, logvar, step, *given) -> (B,): each example's beta-weighted negative ELBO, by its own row of (B, Z) alone."""
-
-_NORM_FLOOR = 1e-6  # added to a norm before it divides, as PyTorch's clipping does
-
-
-def refine(
-    nelbo: Objective,
-    start: Gaussian,
-    config: SviConfig,
-    given: Sequence[Tensor] = (),
-    weights: Sequence[Tensor] = (),
-) -> Gaussian:
-    """K steps from `start` towards a lower `nelbo`.
-
-    Where gradients are enabled the result can be differentiated with respect to `start`, `given` and `weights` (by
-    `exact` anything else that `nelbo` is made of is learnt too). Where they are disabled (`torch.no_grad`; not
-    `inference_mode`, whose tensors autograd refuses), it is computed all the same and is but a value.
-
-    Args:
-        nelbo: called for steps 0 to K - 1, by `finite_differences` several times for each; see `Objective`. By `exact`
-            everything in it must be differentiable twice: `lstm` and `token_nll` are, `recurrence.gru` is not.
-        start: of the recognition network, (B, Z).
-        config: of the steps.
-        given: what `nelbo` is given beside q and the step: tensors that were computed, such as what an encoder made of
-            a context. `nelbo` must take them from its arguments.
-        weights: that `nelbo` uses by itself, such as the decoder's: leaves of the graph.
-
-    Returns:
-        The refined Gaussian, (B, Z).
-
-    Raises:
-        ValueError: `nelbo` returns something other than (B,), or one of the weights is none.
-    """
-    if any(not weight.is_leaf for weight in weights):
-        raise ValueError("weights must be leaves of the graph; what was computed is given")
-    learning = torch.is_grad_enabled()
-    if learning and config.gradient == "finite_differences":
-        refined = _Refinement.apply(nelbo, config, len(given), *start, *given, *weights)  # type: ignore[no-untyped-call]
-        return Gaussian(*refined)
-    with torch.enable_grad():
-        return _Descent(nelbo, config, tuple(given)).run(start, learning=learning)[-1].point
-
 
 def in_effect(config: SviConfig | None, model: LatentModel) -> SviConfig | None:
-    """The refinement of a model's posteriors; None where it has no steps, or the model no latent dimension."""
+    """The refinement that applies to a model: None if it has no steps, or the model no latent dimension."""
     return config if config is not None and config.steps and model.config.latent_size else None
 
 
 class Refiner:
-    """The refinement of a model's posteriors while it is scored, at beta 1; without steps it changes nothing.
+    """Refines a model's posteriors in evaluation, at beta 1; without steps it changes nothing.
 
-    Draw the noise of each batch with `noise` and pass what `refine` returns to the model, all within `scoring`.
+    Within `scoring`, draw the noise of each batch with `noise` and pass the result of `refine` to the model.
 
     Args:
-        model: that is scored.
-        config: of the refinement, if any.
+        model: the evaluated model.
+        config: settings of the refinement, if any.
     """
 
     def __init__(self, model: LatentModel, config: SviConfig | None) -> None:
@@ -107,7 +59,7 @@ class Refiner:
 
     @contextmanager
     def scoring(self) -> Iterator[None]:
-        """Score without learning: in `inference_mode`, or in `no_grad` where refinement itself takes gradients."""
+        """Evaluate without gradients: in `inference_mode`, or in `no_grad` if the refinement itself needs gradients."""
         with torch.inference_mode(self._config is None), torch.no_grad():
             yield
 
@@ -115,7 +67,7 @@ class Refiner:
         """Noise of B examples, (S, B, Z), on the CPU.
 
         Args:
-            rngs: the generator of each example, in order; it may be the same for all.
+            rngs: the generator of each example, in order; one generator may serve several examples.
         """
         if self._config is None:
             return None
@@ -123,15 +75,15 @@ class Refiner:
         return torch.cat([noise_of_steps(self._config, rng, (1, latent)) for rng in rngs], dim=1)
 
     def refine(self, batch: Any, noise: Tensor | None) -> Refine | None:
-        """The refinement of a batch's posteriors with noise (S, B, Z) of `noise`; None where nothing is refined."""
+        """The refinement of a batch's posteriors with noise (S, B, Z) from `noise`; None if nothing is refined."""
         if self._config is None or noise is None:
             return None
         device = next(self._model.parameters()).device
         return refinement(self._model, batch, self._config, moved(noise, device), beta=1.0)
 
 
-def in_total(kl: Tensor) -> Tensor:
-    """(B, Z) -> (B,)."""
+def total_kl(kl: Tensor) -> Tensor:
+    """The sum over latent dimensions, (B, Z) -> (B,)."""
     return kl.sum(-1)
 
 
@@ -142,21 +94,21 @@ def refinement(
     noise: Tensor,
     beta: float,
     dropout: Dropout | None = None,
-    divergence: Callable[[Tensor], Tensor] = in_total,
+    divergence: Callable[[Tensor], Tensor] = total_kl,
 ) -> Refine:
-    """The refinement of a model's posteriors of a batch; the bag of words has no part in its objective.
+    """The refinement of a model's posteriors for a batch; its objective leaves out the bag of words.
 
-    The loss must have noise of its own: what was refined for a draw of z is no posterior for that draw any more, and
-    the sum of its terms no bound.
+    The loss must use other noise: a posterior that was refined for a draw of z depends on that draw, and the sum of its
+    terms would not be a bound.
 
     Args:
-        model: whose weights are learnt through it.
+        model: the model, whose weights are learnt through the refinement.
         batch: of the model's kind.
-        config: of the steps.
-        noise: (S, B, Z), S being 1 for all steps together or K; see `noise_of_steps`.
+        config: settings of the steps.
+        noise: (S, B, Z), where S is 1 (one draw for all steps) or K; see `noise_of_steps`.
         beta: weight of the KL.
-        dropout: in the decoder, in training: the same in all steps.
-        divergence: from each dimension's KL, (B, Z), to what beta weighs, (B,), where that is not their sum.
+        dropout: of the decoder, in training; the same in all steps.
+        divergence: the KL that beta weighs, (B,), from that of each dimension, (B, Z); by default their sum.
     """
     twice = torch.is_grad_enabled() and config.gradient == "exact"
 
@@ -175,142 +127,27 @@ def refinement(
 
 
 def noise_of_steps(config: SviConfig, rng: np.random.Generator, size: tuple[int, int]) -> Tensor:
-    """The noise that a refinement takes for (B, Z): (S, B, Z), drawn example by example."""
+    """Noise (S, B, Z) of a refinement, for size (B, Z); drawn example by example."""
     steps = config.steps if config.noise == "fresh" else 1
     drawn = rng.standard_normal((size[0], steps, size[1]), dtype=np.float32)
     return torch.from_numpy(drawn).transpose(0, 1)
 
 
-_OF_A_STEP = {"exact": 6.0, "finite_differences": 8.0}
+_STEP_COST = {"exact": 6.0, "finite_differences": 8.0}
 
 
-def work(once: float, each_step: float, config: SviConfig) -> float:
-    """Matrix products of an update that refines, in units of those of one that does not: the least by such steps.
+def update_cost(once: float, each_step: float, config: SviConfig) -> float:
+    """Minimum number of matrix products of a refined update, divided by that of an ordinary update.
 
-    An ordinary update goes forward, back to the inputs and back to the weights: 3 products of everything. A refined one
-    does that too, at the end. Before, each step goes forward and back to z: 2. Differentiated exactly, either of these
-    is gone back through to what was multiplied and to the weights: 4 more. By finite differences, forward, back to the
-    inputs and to the weights at two places: 6 more.
+    An ordinary update needs 3 products per weight: forward, gradient of the inputs, gradient of the weights. A refined
+    update does the same at its end. Before that, each step needs 2: forward, and the gradient of z. With `exact`, each
+    of these 2 is differentiated by its inputs and by the weights: 4 more. With `finite_differences`, forward pass and
+    both gradients are computed at two points: 6 more.
 
     Args:
-        once: multiplications with weights in the forward pass of what z has no part in: the encoder and, where they are
-            shared by the steps, the decoder's products with its input words.
-        each_step: those of the rest of the decoder.
-        config: of the steps.
+        once: multiplications in the forward pass that do not depend on z: the encoder and, if the steps share them, the
+            decoder's products with its input words.
+        each_step: multiplications of the rest of the decoder.
+        config: settings of the steps.
     """
-    return 1.0 + config.steps * _OF_A_STEP[config.gradient] / 3.0 * each_step / (once + each_step)
-
-
-class _Step(NamedTuple):
-    """Where a step begins, and the gradient there before clipping; both of the last one are (point, None)."""
-
-    point: Gaussian
-    gradient: Gaussian | None
-
-
-class _Descent(NamedTuple):
-    """See `refine`."""
-
-    nelbo: Objective
-    config: SviConfig
-    given: tuple[Tensor, ...]
-
-    def run(self, start: Gaussian, *, learning: bool) -> list[_Step]:
-        """K + 1 points, the first the start; with their graph if `learning`."""
-        point, velocity = start, Gaussian(torch.zeros_like(start.mean), torch.zeros_like(start.logvar))
-        steps = []
-        for step in range(self.config.steps):
-            if not learning:
-                point = Gaussian(*(tensor.detach() for tensor in point))
-            here = Gaussian(*(tensor if tensor.requires_grad else tensor.detach().requires_grad_() for tensor in point))
-            gradient = Gaussian(*torch.autograd.grad(self.loss(here, step), here, create_graph=learning))
-            steps.append(_Step(point, gradient))
-            clipped = self.clipped(gradient)
-            velocity = Gaussian(*(self.config.momentum * p - g for p, g in zip(velocity, clipped, strict=True)))
-            point = Gaussian(*(x + self.config.rate * p for x, p in zip(here, velocity, strict=True)))
-        if not learning:
-            point = Gaussian(*(tensor.detach() for tensor in point))
-        return [*steps, _Step(point, None)]
-
-    def loss(self, point: Gaussian, step: int) -> Tensor:
-        """The scalar to descend on: the batch's mean, or, whose gradients are each example's own, its sum."""
-        values = self.values(point, step)
-        return values.mean() if self.config.scope == "batch" else values.sum()
-
-    def values(self, point: Gaussian, step: int) -> Tensor:
-        """(B,) what `nelbo` says."""
-        values = self.nelbo(point.mean, point.logvar, step, *self.given)
-        if values.shape != point.mean.shape[:1]:
-            raise ValueError(f"nelbo must return ({len(point.mean)},), but returns {tuple(values.shape)}")
-        return values
-
-    def clipped(self, gradient: Gaussian) -> Gaussian:
-        """Mean's and log variance's gradients, each scaled down where its norm is above the limit."""
-        limit = self.config.clip_norm
-        if limit is None:
-            return gradient
-        axes = (0, 1) if self.config.scope == "batch" else (1,)
-        norms = (torch.linalg.vector_norm(tensor, dim=axes, keepdim=True) for tensor in gradient)
-        factors = ((limit / (norm + _NORM_FLOOR)).clamp(max=1.0) for norm in norms)
-        return Gaussian(*(tensor * factor for tensor, factor in zip(gradient, factors, strict=True)))
-
-    def second_order(self, step: int, point: Gaussian, along: Gaussian, learnt: Sequence[Tensor]) -> list[Tensor]:
-        """The gradients, of the point and of what is learnt, of the loss's slope at the point along a vector.
-
-        That slope is taken by central differences, over a distance that is for each example the cube root of the
-        precision, relative to the size of its x: there rounding and curvature err alike.
-        """
-        size = torch.cat(point, dim=1).norm(dim=1) + 1.0
-        norm = torch.cat(along, dim=1).norm(dim=1)
-        radius = torch.finfo(norm.dtype).eps ** (1 / 3) * size / torch.where(norm > 0, norm, 1.0)  # (B,)
-        here = Gaussian(*(tensor.detach().requires_grad_() for tensor in point))
-        ends = []
-        for sign in (1.0, -1.0):
-            moved = (x + sign * radius[:, None] * u for x, u in zip(here, along, strict=True))
-            ends.append(self.values(Gaussian(*moved), step))
-        slopes = (ends[0] - ends[1]) / (2.0 * radius)
-        slope = slopes.mean() if self.config.scope == "batch" else slopes.sum()
-        return list(torch.autograd.grad(slope, (*here, *learnt), allow_unused=True, materialize_grads=True))
-
-
-class _Refinement(torch.autograd.Function):
-    """The refinement that remembers its points alone."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, nelbo: Objective, config: SviConfig, count: int, mean: Tensor, logvar: Tensor, *rest: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        # What is given is cut from its graph, so that differentiating the objective ends at it.
-        given = tuple(tensor.detach().requires_grad_(tensor.requires_grad) for tensor in rest[:count])
-        descent = _Descent(nelbo, config, given)
-        with torch.enable_grad():
-            steps = descent.run(Gaussian(mean.detach(), logvar.detach()), learning=False)
-        ctx.save_for_backward(*rest)  # so that autograd sees whether they were changed in the meantime
-        ctx.descent, ctx.steps = descent, steps[:-1]
-        end = steps[-1].point
-        return (
-            end.mean.clone(),
-            end.logvar.clone(),
-        )  # by no steps it is the start, and autograd takes no output for input
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        descent, rest = ctx.descent, ctx.saved_tensors
-        inner = (*descent.given, *rest[len(descent.given) :])
-        totals = [torch.zeros_like(tensor) if tensor.requires_grad else None for tensor in inner]
-        learnt = [(tensor, total) for tensor, total in zip(inner, totals, strict=True) if total is not None]
-        to_point = Gaussian(*grads)
-        to_velocity = Gaussian(*(torch.zeros_like(grad) for grad in grads))
-        for step in reversed(range(len(ctx.steps))):
-            point, gradient = ctx.steps[step]
-            to_velocity = Gaussian(*(p + descent.config.rate * x for p, x in zip(to_velocity, to_point, strict=True)))
-            with torch.enable_grad():
-                free = Gaussian(*(tensor.detach().requires_grad_() for tensor in gradient))
-                to_gradient = Gaussian(*torch.autograd.grad(descent.clipped(free), free, to_velocity))
-                found = descent.second_order(step, point, to_gradient, [tensor for tensor, _ in learnt])
-            to_point = Gaussian(*(x - h for x, h in zip(to_point, found, strict=False)))
-            for (_, total), part in zip(learnt, found[2:], strict=True):
-                total -= part
-            to_velocity = Gaussian(*(descent.config.momentum * p for p in to_velocity))
-        return None, None, None, *to_point, *totals
+    return 1.0 + config.steps * _STEP_COST[config.gradient] / 3.0 * each_step / (once + each_step)

@@ -1,6 +1,6 @@
 """Names and shapes of every parameter of both models, and the check of a checkpoint against them; needs no PyTorch.
 
-Open it to add a parameter, or to find out what an array in `model.safetensors` is. The engines take arrays through the
+Open it to add a parameter, or to find out what an array in `model.safetensors` is. The engines look up arrays by the
 names below, for example `START.of(weights).bias`; the PyTorch modules must have exactly these parameters.
 
 Shape legend: V vocabulary, E embedding, H utterance GRU per direction, K context GRU, D decoder, Z latent,
@@ -20,7 +20,7 @@ from dialog_cvae.config import ModelConfig, SentenceModelConfig
 from dialog_cvae.errors import CheckpointError
 from dialog_cvae.types import PROFILE_FEATURES
 
-if TYPE_CHECKING:  # so that caches of what is made from weights do not depend on the code of checkpoints
+if TYPE_CHECKING:  # only then, so that caches of results of weights do not depend on the code of checkpoints
     from dialog_cvae.storage.checkpoint import Checkpoint, CheckpointConfig, ModelKind
 
 Shape = tuple[int, ...]
@@ -33,7 +33,7 @@ LSTM_GATES = 4  # input, forget, cell, output
 
 
 class Linear(NamedTuple, Generic[T]):
-    """A fully connected layer, y = x W^T + b: its names, or the arrays of these names."""
+    """A fully connected layer, y = x W^T + b: the names of its parameters, or their arrays."""
 
     weight: T  # (outputs, inputs)
     bias: T  # (outputs,)
@@ -44,7 +44,7 @@ class Linear(NamedTuple, Generic[T]):
 
 
 class Recurrent(NamedTuple, Generic[T]):
-    """One direction of a GRU or LSTM layer: its names, or the arrays of these names; gates in PyTorch's order."""
+    """One direction of a GRU or LSTM layer: the names of its parameters, or their arrays; gates in PyTorch's order."""
 
     weight_ih: T  # (gates * hidden, inputs)
     weight_hh: T  # (gates * hidden, hidden)
@@ -88,7 +88,7 @@ TIED_BIAS = "decoder.bias"  # (V,), with a tied output
 
 
 def condition_size(config: ModelConfig) -> int:
-    """C."""
+    """C, the size of the condition."""
     return config.topic_size + 2 * PROFILE_FEATURES + config.context_size
 
 
@@ -109,7 +109,7 @@ def dialog_shapes(config: ModelConfig, vocab_size: int, topics: int) -> Shapes:
     Args:
         config: sizes.
         vocab_size: V, with the special tokens.
-        topics: known topics; one more row is `<unknown>`.
+        topics: number of known topics; one more row is `<unknown>`.
     """
     condition, latent, added = condition_size(config), config.latent_size, skip_size(config)
     found: Shapes = {
@@ -157,7 +157,7 @@ def sentence_shapes(config: SentenceModelConfig, vocab_size: int) -> Shapes:
 
 
 def _sentence_encoder_shapes(config: SentenceModelConfig) -> Shapes:
-    """Shapes of q(z | x): the convolutions or the LSTM, and the linear map from their vector."""
+    """Shapes of q(z | x): the convolutions or the LSTM, and the linear map of their output."""
     size, found = config.embedding_size, Shapes()
     if config.encoder == "cnn":
         widths = (config.filter_width, config.filter_width, config.last_filter_width)
@@ -172,7 +172,7 @@ def _sentence_encoder_shapes(config: SentenceModelConfig) -> Shapes:
 
 
 def _linear_shapes(layers: Iterable[Linear[str]], *sizes: int) -> Shapes:
-    """Shapes of layers that follow each other, from `sizes[0]` inputs to `sizes[-1]` outputs."""
+    """Shapes of consecutive layers, from `sizes[0]` inputs to `sizes[-1]` outputs."""
     found = Shapes()
     for names, (inputs, outputs) in zip(layers, pairwise(sizes), strict=True):
         found |= {names.weight: (outputs, inputs), names.bias: (outputs,)}
@@ -195,13 +195,15 @@ def shapes(config: CheckpointConfig) -> Shapes:
     return dialog_shapes(config.model, config.vocab_size, len(config.topics))
 
 
-def checked(checkpoint: Checkpoint, source: str, required: ModelKind | None = None) -> dict[str, NDArray[np.float32]]:
+def checked_weights(
+    checkpoint: Checkpoint, source: str, required: ModelKind | None = None
+) -> dict[str, NDArray[np.float32]]:
     """The checkpoint's weights in single precision, in which all models compute.
 
     Args:
         checkpoint: of either kind of model.
-        source: begins every message.
-        required: the kind of model that the caller can use; None for both.
+        source: name of the checkpoint, with which every error message begins.
+        required: kind of model that the caller needs; None accepts both.
 
     Raises:
         CheckpointError: the checkpoint holds the other kind of model; or a weight is missing, unexpected, not of the

@@ -1,1 +1,1 @@
-"""What the networks are computed with: matrix products, recurrent layers, losses, encoders and the decoder."""
+"""Building blocks of the networks: matrix products, recurrent layers, losses, encoders and the decoder."""

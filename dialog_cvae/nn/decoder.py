@@ -1,7 +1,7 @@
-"""The response decoder: a GRU language model that starts from [condition; z].
+"""The response decoder: a GRU language model whose initial state is a function of [condition; z].
 
-With skip connections (Dieng et al., 2018, "Avoiding Latent Variable Collapse with Generative Skip Models") z also
-stands beside each of its inputs, and beside its state where the softmax is taken.
+With skip connections (Dieng et al., 2018, "Avoiding Latent Variable Collapse with Generative Skip Models") z is also
+concatenated to each input, and to each state before the softmax.
 
 Shape legend: B windows, T target tokens of a response with `</s>`, N = sum of T over the batch,
 E embedding, D decoder GRU, Z latent, V vocabulary.
@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from dialog_cvae.nn.cross_entropy import token_nll
-from dialog_cvae.nn.gru import Packing, fused, gru
+from dialog_cvae.nn.gru import Packing, gru, use_torch_gru
 from dialog_cvae.nn.matmul import pad_rows
 
 
 class Dropout(NamedTuple):
-    """What dropout multiplies by: 0 with probability p, else 1 / (1 - p), so that expectations stay as they are.
+    """Factors of dropout: 0 with probability p, else 1 / (1 - p), which keeps expectations unchanged.
 
     Attributes:
         inputs: (B, T, E) for the decoder's embedded inputs.
@@ -33,11 +33,11 @@ class Dropout(NamedTuple):
 
 
 class TokenLoss(NamedTuple):
-    """Negative log likelihood of real tokens only.
+    """Negative log likelihood of each token, without padding.
 
     Attributes:
         nll: (N,) nats.
-        example: (N,) the window each token belongs to.
+        example: (N,) index of the window to which each token belongs.
     """
 
     nll: Tensor
@@ -49,23 +49,23 @@ class TokenLoss(NamedTuple):
 
 
 class Decoder(nn.Module):
-    """p(x | z, c) by teacher forcing over whole batches; engines take the steps of decoding from its parameters.
+    """p(x | z, c) with teacher forcing; the engines use the same parameters to decode step by step.
 
     Args:
         embedding_size: E.
         hidden_size: D.
-        start_size: of [condition; z].
+        start_size: size of [condition; z].
         vocab_size: V.
-        beside: dimensions of what stands beside inputs and states: Z with skip connections, else 0.
+        skip_size: dimensions concatenated to inputs and states: Z with skip connections, else 0.
     """
 
     def __init__(
-        self, embedding_size: int, hidden_size: int, start_size: int, vocab_size: int, beside: int = 0
+        self, embedding_size: int, hidden_size: int, start_size: int, vocab_size: int, skip_size: int = 0
     ) -> None:
         super().__init__()
         self.start = nn.Linear(start_size, hidden_size)
-        self.gru = nn.GRU(embedding_size + beside, hidden_size, batch_first=True)
-        self.output = nn.Linear(hidden_size + beside, vocab_size)
+        self.gru = nn.GRU(embedding_size + skip_size, hidden_size, batch_first=True)
+        self.output = nn.Linear(hidden_size + skip_size, vocab_size)
 
     def initial_state(self, condition: Tensor, z: Tensor) -> Tensor:
         """(B, D) from the condition (B, *) and the latent code (B, Z)."""
@@ -78,25 +78,25 @@ class Decoder(nn.Module):
         lengths: Tensor,
         state: Tensor,
         dropout: Dropout | None = None,
-        beside: Tensor | None = None,
+        skip: Tensor | None = None,
     ) -> TokenLoss:
-        """Likelihood of given responses; the projection to the vocabulary runs on real tokens only.
+        """Loss of given responses; padding is not projected to the vocabulary.
 
         Args:
             embedded: (B, T, E) embedded inputs `<s> x_1 ... x_n`.
-            targets: (B, T) ids of `x_1 ... x_n </s>`, then anything.
-            lengths: (B,) real targets, on the CPU, at least 1.
+            targets: (B, T) ids of `x_1 ... x_n </s>`; the rest is ignored.
+            lengths: (B,) numbers of targets, at least 1, on the CPU.
             state: (B, D).
-            dropout: multipliers, in training.
-            beside: (B, Z), z where the decoder has skip connections.
+            dropout: its factors, in training.
+            skip: (B, Z), z if the decoder has skip connections.
         """
         if dropout is not None:
             embedded = embedded * dropout.inputs
-        if beside is not None:
-            embedded = torch.cat((embedded, beside[:, None].expand(-1, embedded.shape[1], -1)), dim=-1)
+        if skip is not None:
+            embedded = torch.cat((embedded, skip[:, None].expand(-1, embedded.shape[1], -1)), dim=-1)
         packing = Packing.of(lengths).to(targets.device)
         tokens = packing.sequence, packing.position
-        if fused(embedded.device):
+        if use_torch_gru(embedded.device):
             packed = pack_padded_sequence(embedded[packing.order], lengths.sort(descending=True)[0], True)
             hidden = self.gru(packed, state[packing.order][None])[0].data
         else:
@@ -106,7 +106,7 @@ class Decoder(nn.Module):
             hidden = gru(gates[None], weight[None], bias[None], packing.sizes, first[None])[0]
         if dropout is not None:
             hidden = hidden * dropout.outputs[tokens]
-        if beside is not None:
-            hidden = torch.cat((hidden, beside[packing.sequence]), dim=-1)
+        if skip is not None:
+            hidden = torch.cat((hidden, skip[packing.sequence]), dim=-1)
         nll = token_nll(hidden, self.output.weight, self.output.bias, targets[tokens])
         return TokenLoss(nll, packing.sequence)

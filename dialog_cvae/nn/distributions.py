@@ -1,4 +1,4 @@
-"""Diagonal Gaussians as pure functions over `Gaussian(mean, logvar)`; Z is the last axis."""
+"""Pure functions of diagonal Gaussians, `Gaussian(mean, logvar)`; Z is the last axis."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dialog_cvae.types import Gaussian
 
 
 def sample(gaussian: Gaussian, noise: Tensor) -> Tensor:
-    """Reparameterised draw: mean + exp(logvar / 2) * noise, with standard normal `noise` of the mean's shape."""
+    """Reparameterised sample: mean + exp(logvar / 2) * noise, with standard normal `noise` of the mean's shape."""
     return gaussian.mean + torch.exp(0.5 * gaussian.logvar) * noise
 
 
@@ -22,6 +22,6 @@ def log_prob(gaussian: Gaussian, value: Tensor) -> Tensor:
 
 
 def kl(q: Gaussian, p: Gaussian) -> Tensor:
-    """KL(q || p) in nats for each latent dimension, (..., Z); sum over the last axis for the whole divergence."""
+    """KL(q || p) in nats for each latent dimension, (..., Z); its sum over the last axis is the total KL."""
     difference = (q.mean - p.mean).square() * torch.exp(-p.logvar)
     return 0.5 * (p.logvar - q.logvar + torch.exp(q.logvar - p.logvar) + difference - 1.0)

@@ -1,8 +1,8 @@
 """Utterance and context encoders.
 
 Shape legend: U utterances, L tokens, E embedding, H utterance GRU per direction, B windows, K context slots,
-C context GRU. The recurrence is PyTorch's GRU, which applies the reset gate after the recurrent product; TensorFlow
-1's, used by the official code, applies it before. Both have the same size and cost.
+C context GRU. The recurrence is PyTorch's GRU, which applies the reset gate after the recurrent product; the official
+code's, TensorFlow 1's, applies it before. Both have the same size and cost.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from dialog_cvae.nn.gru import Packing, fused, gru
-from dialog_cvae.nn.matmul import padded
+from dialog_cvae.nn.gru import Packing, gru, use_torch_gru
+from dialog_cvae.nn.matmul import padded_rows
 
 
 class UtteranceEncoder(nn.Module):
-    """Bidirectional GRU; an utterance's vector is its two final states side by side."""
+    """Bidirectional GRU; the vector of an utterance is its two final states, concatenated."""
 
     def __init__(self, embedding_size: int, hidden_size: int) -> None:
         super().__init__()
@@ -27,16 +27,16 @@ class UtteranceEncoder(nn.Module):
         """Encode each utterance once.
 
         Args:
-            embedding: of the V words, (V, E).
+            embedding: (V, E), word embeddings.
             tokens: (U, L) ids, padded.
-            lengths: (U,) tokens of each, on the CPU.
+            lengths: (U,) numbers of tokens, on the CPU.
 
         Returns:
             (U, 2H).
         """
         packing = Packing.of(lengths).to(tokens.device)
         final: Tensor  # (2, U, H)
-        if fused(tokens.device):
+        if use_torch_gru(tokens.device):
             packed = pack_padded_sequence(embedding(tokens[packing.order]), lengths.sort(descending=True)[0], True)
             final = self.gru(packed)[1][:, packing.rank]
         else:
@@ -44,13 +44,13 @@ class UtteranceEncoder(nn.Module):
         return final.transpose(0, 1).flatten(1)
 
     def _by_distinct_words(self, embedding: nn.Embedding, tokens: Tensor, packing: Packing) -> Tensor:
-        """(2, U, H), with the input products taken once for each distinct word of the batch."""
-        places = (packing.position, packing.mirrored)  # of the forward and of the backward direction
+        """(2, U, H), with each input product computed once per distinct word of the batch."""
+        places = (packing.position, packing.mirrored)  # forward and backward direction
         words, index = torch.unique(tokens, return_inverse=True)
-        vectors = embedding(nn.functional.pad(words, (0, padded(len(words)) - len(words))))
+        vectors = embedding(nn.functional.pad(words, (0, padded_rows(len(words)) - len(words))))
         gates = []
         for (weight_in, _, bias_in, _), position in zip(self.gru.all_weights, places, strict=True):
-            by_word = linear(vectors, weight_in, bias_in).to(bias_in.dtype)  # repeated words' gradients add up in it
+            by_word = linear(vectors, weight_in, bias_in).to(bias_in.dtype)  # sums the gradients of repeated words
             gates.append(nn.functional.embedding(index[packing.sequence, position], by_word))
         _, weight, _, bias = (torch.stack(parameters) for parameters in zip(*self.gru.all_weights, strict=True))
         return gru(torch.stack(gates), weight, bias, packing.sizes)[:, packing.last]
@@ -59,7 +59,7 @@ class UtteranceEncoder(nn.Module):
 class ContextEncoder(nn.Module):
     """GRU over a window's utterance vectors, each with a one-hot floor (responder, other).
 
-    Windows share utterances, so the product of input weights and utterance vectors is taken once for each utterance
+    Windows share utterances, so the product of input weights and an utterance vector is computed once per utterance
     and floor.
     """
 
@@ -68,13 +68,13 @@ class ContextEncoder(nn.Module):
         self.cell = nn.GRUCell(utterance_size + 2, hidden_size)
 
     def forward(self, utterances: Tensor, context: Tensor, lengths: Tensor, floors: Tensor) -> Tensor:
-        """Encode every window from the utterances it points to.
+        """Encode every window from the utterances to which it refers.
 
         Args:
             utterances: (U, 2H) vectors.
             context: (B, K) rows of `utterances`, oldest first.
-            lengths: (B,) used slots, at least 1, on the CPU.
-            floors: (B, K), 1 where the responder speaks.
+            lengths: (B,) numbers of used slots, at least 1, on the CPU.
+            floors: (B, K), 1 if the responder speaks.
 
         Returns:
             (B, C), the state after each window's last used slot.

@@ -1,13 +1,13 @@
-"""Gated recurrences over packed sequences, with the gradient written out.
+"""GRUs over packed sequences on a CPU, with a hand-written gradient.
 
-PyTorch's GRU on a CPU accumulates its weight gradients step by step and differentiates every small operation of every
-step. Here the recurrent product is the only matrix product within the loop, both directions of a bidirectional
-recurrence take their steps together, the first step (from a zero state) needs no product, what the backward loop
-multiplies by is computed for all tokens at once, and each weight gradient is one product at the end. On a GPU PyTorch's
-fused kernels are the better choice (`fused`), where the whole input is known beforehand; both compute the same from the
-same parameters.
+Open it to change how recurrent layers are computed. PyTorch's GRU on a CPU accumulates its weight gradients step by
+step and differentiates every small operation of every step. This one is faster:
+- The recurrent product is the only matrix product within the loop; the first step, from a zero state, needs none.
+- Both directions of a bidirectional GRU advance together.
+- The factors of the backward loop are computed for all tokens at once, and each weight gradient is one product.
+On a GPU, PyTorch's fused kernels are faster (`use_torch_gru`). Both compute the same from the same parameters.
 
-Under autocast the products run in its precision, while states, gates and accumulated gradients stay in single.
+Autocast affects the products only; states, gates and accumulated gradients stay in single precision.
 
 Shape legend: D directions, S sequences, N tokens of all sequences, n_t sequences longer than t, H hidden units.
 """
@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from dialog_cvae.nn.devices import moved
-from dialog_cvae.nn.matmul import few_shapes, padded, prepared, product_type
+from dialog_cvae.nn.matmul import matmul_dtype, packed_linear, padded_rows, rows_to_multiply
 
 
 class Packing(NamedTuple):
@@ -33,12 +33,12 @@ class Packing(NamedTuple):
 
     Attributes:
         sizes: n_t for each step, descending and at least 1.
-        sequence: (N,) which sequence each packed token is of.
-        position: (N,) where in it.
-        mirrored: (N,) where in it the backward direction is at that token: length - 1 - position.
+        sequence: (N,) sequence of each packed token.
+        position: (N,) position of the token in its sequence.
+        mirrored: (N,) position that the backward direction reads at the same step: length - 1 - position.
         last: (S,) the packed index of each sequence's last token.
         order: (S,) the sequences, longest first.
-        rank: (S,) where in `order` each sequence stands.
+        rank: (S,) index of each sequence in `order`.
     """
 
     sizes: tuple[int, ...]
@@ -68,32 +68,32 @@ class Packing(NamedTuple):
         return Packing(self.sizes, *(moved(tensor, device) for tensor in self[1:]))
 
 
-_TWICE = ContextVar("twice", default=False)
+_SECOND_DERIVATIVE = ContextVar("twice", default=False)
 
 
 @contextmanager
 def differentiable_twice() -> Iterator[None]:
-    """Within it, what is computed by recurrences can be differentiated twice, on every device; it takes longer."""
-    token = _TWICE.set(True)
+    """In this context, recurrent layers can be differentiated twice, on every device; they are slower."""
+    token = _SECOND_DERIVATIVE.set(True)
     try:
-        with torch.backends.cudnn.flags(enabled=False):  # which has no second derivatives; PyTorch's own kernels have
+        with torch.backends.cudnn.flags(enabled=False):  # cuDNN has no second derivatives, PyTorch's own kernels do
             yield
     finally:
-        _TWICE.reset(token)
+        _SECOND_DERIVATIVE.reset(token)
 
 
-def needed_twice() -> bool:
+def needs_second_derivative() -> bool:
     """Whether the caller is within `differentiable_twice`."""
-    return _TWICE.get()
+    return _SECOND_DERIVATIVE.get()
 
 
-def fused(device: torch.device) -> bool:
-    """Whether to use PyTorch's own GRU: on a GPU, where it has a kernel for all steps, and for second derivatives."""
-    return device.type == "cuda" or needed_twice()
+def use_torch_gru(device: torch.device) -> bool:
+    """Whether to use PyTorch's own GRU: on a GPU, where one kernel computes all steps, and for second derivatives."""
+    return device.type == "cuda" or needs_second_derivative()
 
 
 def gru(gates: Tensor, weight: Tensor, bias: Tensor, sizes: tuple[int, ...], initial: Tensor | None = None) -> Tensor:
-    """States of a GRU whose input products are given.
+    """States of a GRU from its input products.
 
     Args:
         gates: (D, N, 3H) input products with their bias, packed; gate order reset, update, new.
@@ -106,13 +106,13 @@ def gru(gates: Tensor, weight: Tensor, bias: Tensor, sizes: tuple[int, ...], ini
         (D, N, H), packed.
     """
     states: Tensor = _GRU.apply(  # type: ignore[no-untyped-call]
-        gates, weight, bias, initial, sizes, product_type(weight)
+        gates, weight, bias, initial, sizes, matmul_dtype(weight)
     )
     return states
 
 
 class _GRU(torch.autograd.Function):
-    """h' = n + z (h - n), with r, z = sigmoid(x + W h + b) and n = tanh(x + r (W h + b)), x being given."""
+    """h' = n + z (h - n), with r, z = sigmoid(x + W h + b) and n = tanh(x + r (W h + b)), given x."""
 
     @staticmethod
     def forward(
@@ -125,8 +125,8 @@ class _GRU(torch.autograd.Function):
         kind: torch.dtype,
     ) -> Tensor:
         hidden = weight.shape[2]
-        multiply = [prepared(each) for each in weight.to(kind)]  # h -> W h, for each direction
-        active = gates.to(weight.dtype, copy=True)  # (D, N, 3H): r, z and n will take the places of their inputs
+        multiply = [packed_linear(each) for each in weight.to(kind)]  # h -> W h, per direction
+        active = gates.to(weight.dtype, copy=True)  # (D, N, 3H): inputs of the gates, overwritten by r, z and n
         active[..., : 2 * hidden] += bias[:, None, : 2 * hidden]
         inner = bias[:, None, 2 * hidden :].repeat(1, gates.shape[1], 1)  # (D, N, H): W h + b of the new gate
         states = torch.empty_like(inner)
@@ -144,7 +144,7 @@ class _GRU(torch.autograd.Function):
             if previous is None:
                 previous = torch.zeros_like(state)
             else:
-                wide = previous[:, : few_shapes(size, previous.shape[1])].to(kind)
+                wide = previous[:, : rows_to_multiply(size, previous.shape[1])].to(kind)
                 previous = previous[:, :size]
                 for rows, times, to_sigmoid, to_new in zip(wide, multiply, sigmoid, within, strict=True):
                     product = times(rows)[:size].to(states.dtype)  # (n, 3H)
@@ -165,8 +165,8 @@ class _GRU(torch.autograd.Function):
         first = torch.zeros_like(states[:, : sizes[0]]) if initial is None else initial.to(states.dtype)
         earlier = (state[:, :size] for state, size in zip(torch.split(states, list(sizes), 1), sizes[1:], strict=False))
         tokens = states.shape[1]
-        spare = states.new_zeros(len(states), padded(tokens) - tokens, hidden)
-        before = torch.cat((first, *earlier, spare), dim=1)  # (D, padded N, H): each token's state before it
+        spare = states.new_zeros(len(states), padded_rows(tokens) - tokens, hidden)
+        before = torch.cat((first, *earlier, spare), dim=1)  # (D, padded N, H): the state before each token
         reset, update, new = active.chunk(3, dim=-1)
         to_new = (1 - new * new).mul_(1 - update)  # from h' to the input of tanh
         factors = torch.empty(*states.shape[:2], 3, hidden, dtype=states.dtype, device=states.device)  # to W h + b
@@ -185,7 +185,7 @@ class _GRU(torch.autograd.Function):
             grad_weight = torch.bmm(room.transpose(1, 2), before.to(kind)).to(weight.dtype)
         if ctx.needs_input_grad[2]:
             grad_bias = grad_products.sum(1, dtype=weight.dtype)
-        torch.mul(grad_states, to_new, out=grad_products[..., 2 * hidden :])  # the new gate's input is not reset
+        torch.mul(grad_states, to_new, out=grad_products[..., 2 * hidden :])  # the reset gate does not apply to x
         return grad_products, grad_weight, grad_bias, carried, None, None
 
 
@@ -202,18 +202,18 @@ def _back_through_time(
     """The loop of the backward pass.
 
     Args:
-        grad_states: (D, N, H), the loss's own gradient of each state; what flows back from later ones is added to it.
-        room: (D, at least N, 3H), of which the first N are written.
-        factors: (D, N, 3, H) from a state to its three recurrent products.
+        grad_states: (D, N, H), gradient of the loss for each state; the gradients from later states are added.
+        room: (D, at least N, 3H), an output; the first N rows are written.
+        factors: (D, N, 3, H), derivatives of a state by its three recurrent products.
         update: (D, N, H), z.
         weight: (D, 3H, H) in the precision of the products.
         sizes: n_t.
-        to_start: whether the first states' gradient is wanted.
+        to_start: whether to return the gradient of the first states.
 
     Returns:
-        (D, n_0, H), the gradient of the first states, if wanted.
+        (D, n_0, H), the gradient of the first states, or None.
     """
-    multiply = [prepared(each.t()) for each in weight]  # g -> g W, for each direction
+    multiply = [packed_linear(each.t()) for each in weight]  # g -> g W, per direction
     products = room[:, : sum(sizes)].unflatten(2, (3, -1))  # type: ignore[no-untyped-call]
     begins = accumulate(sizes, initial=0)
     steps = list(zip(begins, _by_step(sizes, grad_states, products, factors, update), strict=False))
@@ -224,7 +224,7 @@ def _back_through_time(
         torch.mul(factor, grad[:, :, None], out=product)
         if begin or to_start:
             size = grad.shape[1]
-            wide = room[:, begin : begin + few_shapes(size, room.shape[1] - begin)]
+            wide = room[:, begin : begin + rows_to_multiply(size, room.shape[1] - begin)]
             carried = [
                 times(rows)[:size].to(own.dtype).addcmul_(own, stays)
                 for times, rows, own, stays in zip(multiply, wide, grad, kept, strict=True)
@@ -233,10 +233,10 @@ def _back_through_time(
 
 
 def _by_step(sizes: tuple[int, ...], *packed: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Views of packed tensors (D, N, ...), for each step those of its n_t sequences."""
+    """Views of packed tensors (D, N, ...): for each step the rows of its n_t sequences."""
     return zip(*(torch.split(tensor, list(sizes), 1) for tensor in packed), strict=True)
 
 
 def _tanh_(x: Tensor) -> Tensor:
-    """The tanh in place, by way of the sigmoid, whose kernel is several times faster; off by 1e-7 at most."""
+    """Tanh in place, computed by the sigmoid, whose kernel is several times faster; the error is at most 1e-7."""
     return x.mul_(2).sigmoid_().mul_(2).sub_(1)

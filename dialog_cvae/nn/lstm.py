@@ -1,13 +1,12 @@
-"""An LSTM over packed sequences whose gradient can be differentiated again, on every device.
+"""An LSTM over packed sequences that can be differentiated twice, on every device.
 
-cuDNN's LSTM has no second derivative, and PyTorch's own on a CPU takes it operation by operation. Here the gradient is
-an operation of its own with a gradient of its own, all three written out: each is one loop over the steps whose only
-matrix product is the recurrent one, what the loops multiply by is computed for all tokens at once, and each gradient of
-the weight is one product at the end. For a first derivative alone PyTorch's own is the faster one (`lstm_layer`).
+cuDNN's LSTM has no second derivative, and PyTorch's own on a CPU computes it operation by operation. Here forward pass,
+gradient and second derivative are all hand-written. Each is one loop over the steps whose only matrix product is the
+recurrent one; the loops' factors are computed for all tokens at once, and each gradient of the weight is one product at
+the end. For a first derivative alone PyTorch's own LSTM is faster (`lstm_layer`).
 
-With i, f, o = sigmoid(a) and g = tanh(a) of a_t = x_t + W h_{t-1}, x being given: c_t = f c_{t-1} + i g,
-m_t = tanh(c_t), h_t = o m_t. Gates stand in PyTorch's order, i, f, g, o. Under autocast the products run in its
-precision, as in `recurrence`.
+With i, f, o = sigmoid(a) and g = tanh(a) for a_t = x_t + W h_{t-1}: c_t = f c_{t-1} + i g, m_t = tanh(c_t),
+h_t = o m_t. Gates have PyTorch's order, i, f, g, o. Autocast affects the products only, as in `gru`.
 
 Shape legend: N tokens of all sequences, n_t sequences longer than t, H hidden units.
 """
@@ -19,9 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dialog_cvae.nn.gru import needed_twice
-from dialog_cvae.nn.lstm_gradient import Gradient, before, by_gate, steps, tanh
-from dialog_cvae.nn.matmul import asked_for, few_shapes, prepared, product_type
+from dialog_cvae.nn.gru import needs_second_derivative
+from dialog_cvae.nn.lstm_gradient import Gradient, previous_step, split_gates, steps, tanh
+from dialog_cvae.nn.matmul import matmul_dtype, needs_gradient, packed_linear, rows_to_multiply
 
 
 def lstm(
@@ -31,10 +30,10 @@ def lstm(
     hidden: Tensor | None = None,
     cell: Tensor | None = None,
 ) -> Tensor:
-    """States of an LSTM whose input products are given.
+    """States of an LSTM from its input products.
 
     Args:
-        gates: (N, 4H) input products with both biases, packed by time as `recurrence.Packing` does.
+        gates: (N, 4H) input products with both biases, packed by time as `gru.Packing` does.
         weight: (4H, H) recurrent weights.
         sizes: n_t for each step, descending.
         hidden: (n_0, H) first states, longest sequence first; zeros if None.
@@ -43,14 +42,14 @@ def lstm(
     Returns:
         (N, H), packed. Can be differentiated twice.
     """
-    states: Tensor = _LSTM.apply(gates, weight, hidden, cell, sizes, product_type(weight))[0]  # type: ignore[no-untyped-call]
+    states: Tensor = _LSTM.apply(gates, weight, hidden, cell, sizes, matmul_dtype(weight))[0]  # type: ignore[no-untyped-call]
     return states
 
 
 def lstm_layer(layer: nn.LSTM, inputs: Tensor, hidden: Tensor) -> Tensor:
-    """States of a layer over sequences of one length, from zero cells: PyTorch's where that is the better one.
+    """States of a layer over sequences of one length, from zero cells.
 
-    Which it isn't within `recurrence.differentiable_twice`, nor in half precision on a CPU.
+    PyTorch's LSTM computes them, except within `gru.differentiable_twice` and in half precision on a CPU.
 
     Args:
         layer: one layer of one direction, batch first.
@@ -60,8 +59,8 @@ def lstm_layer(layer: nn.LSTM, inputs: Tensor, hidden: Tensor) -> Tensor:
     Returns:
         (B, T, H).
     """
-    halved = inputs.device.type == "cpu" and torch.is_autocast_enabled("cpu")  # which PyTorch's refuses on some
-    if not (halved or needed_twice()):
+    halved = inputs.device.type == "cpu" and torch.is_autocast_enabled("cpu")  # PyTorch's LSTM may lack it
+    if not (halved or needs_second_derivative()):
         states: Tensor = layer(inputs, (hidden[None], torch.zeros_like(hidden)[None]))[0]
         return states
     ((weight_in, weight, bias_in, bias),) = layer.all_weights
@@ -71,7 +70,7 @@ def lstm_layer(layer: nn.LSTM, inputs: Tensor, hidden: Tensor) -> Tensor:
 
 
 class _LSTM(torch.autograd.Function):
-    """From input products to states; gates and cells are outputs too, since the gradient depends on them."""
+    """States from input products; gates and cells are outputs too, because the gradient depends on them."""
 
     @staticmethod
     def forward(
@@ -86,15 +85,15 @@ class _LSTM(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         size = weight.shape[1]
         double = torch.ones(4, 1, dtype=weight.dtype, device=weight.device)
-        double[2] = 2.0  # tanh(x) = 2 sigmoid(2x) - 1: one kernel for all gates, and a faster one than the tanh's
-        active = (by_gate(gates.to(weight.dtype)) * double).flatten(1)
-        times = prepared((weight.reshape(4, size, size) * double[:, None]).flatten(0, 1).to(kind))  # h -> W h
+        double[2] = 2.0  # tanh(x) = 2 sigmoid(2x) - 1: one kernel for all gates, and faster than tanh's
+        active = (split_gates(gates.to(weight.dtype)) * double).flatten(1)
+        times = packed_linear((weight.reshape(4, size, size) * double[:, None]).flatten(0, 1).to(kind))  # h -> W h
         states, cells = active.new_empty(len(active), size), active.new_empty(len(active), size)
         earlier, inner = hidden, cell
         for gate, state, own in steps(sizes, active, states, cells):
             rows = len(gate)
             if earlier is not None:
-                gate += times(earlier[: few_shapes(rows, len(earlier))].to(kind))[:rows].to(gate.dtype)
+                gate += times(earlier[: rows_to_multiply(rows, len(earlier))].to(kind))[:rows].to(gate.dtype)
             i, f, g, o = gate.sigmoid_().chunk(4, dim=1)
             g.mul_(2).sub_(1)
             torch.mul(i, g, out=own)
@@ -115,7 +114,7 @@ class _LSTM(torch.autograd.Function):
         )
         grad_gates, grad_hidden, grad_cell = found
         grad_weight = None
-        if asked_for(ctx, 1):
-            rows = before(states, hidden, ctx.sizes).to(ctx.kind)
+        if needs_gradient(ctx, 1):
+            rows = previous_step(states, hidden, ctx.sizes).to(ctx.kind)
             grad_weight = torch.mm(grad_gates.t().to(ctx.kind), rows).to(weight.dtype)
         return grad_gates, grad_weight, grad_hidden, grad_cell, None, None

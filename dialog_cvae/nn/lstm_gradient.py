@@ -1,4 +1,4 @@
-"""The gradient of an LSTM as an operation that has a gradient of its own; see `lstm`.
+"""The gradient of an LSTM, as an operation that can itself be differentiated; see `lstm`.
 
 Shape legend: N tokens of all sequences, n_t sequences longer than t, H hidden units.
 """
@@ -12,14 +12,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from dialog_cvae.nn.matmul import Product, asked_for, few_shapes, prepared
+from dialog_cvae.nn.matmul import LinearMap, needs_gradient, packed_linear, rows_to_multiply
 
 
 class Gradient(torch.autograd.Function):
-    """From the gradients of states, and maybe of gates and cells, to those of the gates' inputs and first states.
+    """Gradients of the gates' inputs and first states from those of states and, optionally, of gates and cells.
 
-    With d for gradients: dh_t = given + da_{t+1} W, dc_t = given + dh_t o (1 - m^2) + dc_{t+1} f_{t+1}, and da_t what
-    both are of the gates' inputs.
+    With d for gradients: dh_t = given + da_{t+1} W, dc_t = given + dh_t o (1 - m^2) + dc_{t+1} f_{t+1}, and da_t
+    follows from both by the chain rule.
     """
 
     @staticmethod
@@ -38,13 +38,13 @@ class Gradient(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """The gradient."""
         ctx.set_materialize_grads(False)
-        factors = _factors(active, cells, before(cells, cell, sizes))
-        to_hidden = _copy(grad_states, active)  # dh, of which so far only what is given
+        factors = _factors(active, cells, previous_step(cells, cell, sizes))
+        to_hidden = _copy(grad_states, active)  # dh, so far only the given part
         to_cell = torch.zeros_like(cells) if grad_cells is None else _copy(grad_cells, cells)  # dc
         to_gates = torch.empty_like(active)  # da
         given = None if grad_active is None else grad_active * factors.slopes
         forget = active.chunk(4, dim=1)[1]
-        times = prepared(weight.t().to(kind))  # da -> da W
+        times = packed_linear(weight.t().to(kind))  # da -> da W
         _back_through_time((to_hidden, to_cell, to_gates), factors, forget, given, times, sizes, kind)
         ctx.save_for_backward(grad_active, active, cells, weight, cell, to_hidden, to_cell, to_gates)
         ctx.sizes, ctx.kind = sizes, kind
@@ -54,25 +54,25 @@ class Gradient(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        """The gradient's own."""
-        if torch.is_grad_enabled():  # `once_differentiable` lets autograd.grad pass, whose answer would lack a part
+        """The gradient of the gradient."""
+        if torch.is_grad_enabled():  # `once_differentiable` does not stop autograd.grad
             raise RuntimeError("lstm can be differentiated twice, not three times")
         grad_active, active, cells, weight, cell, to_hidden, to_cell, to_gates = ctx.saved_tensors
         sizes, kind = ctx.sizes, ctx.kind
-        earlier = before(cells, cell, sizes)
+        earlier = previous_step(cells, cell, sizes)
         factors = _factors(active, cells, earlier)
         a = torch.zeros_like(active) if grads[0] is None else _copy(grads[0], active)
         k, e = _along_time(a, (grads[1], grads[2]), factors, active.chunk(4, dim=1)[1], weight, sizes, kind)
-        to_active, to_cells, to_earlier = _second(
+        to_active, to_cells, to_earlier = _second_derivative(
             factors, active, cells, earlier, a, k, to_hidden, to_cell, grad_active
         )
-        to_active[:, 1] += before(k, grads[2], sizes) * to_cell
+        to_active[:, 1] += previous_step(k, grads[2], sizes) * to_cell
         first, *others = split(to_earlier, sizes)
         for step, other in zip(split(to_cells, sizes), others, strict=False):
             step[: len(other)] += other
         to_weight = None
-        if asked_for(ctx, 1):
-            to_weight = torch.mm(to_gates.t().to(kind), before(e, grads[1], sizes).to(kind)).to(weight.dtype)
+        if needs_gradient(ctx, 1):
+            to_weight = torch.mm(to_gates.t().to(kind), previous_step(e, grads[1], sizes).to(kind)).to(weight.dtype)
         to_start = None if cell is None else first
         return e, to_weight, to_active.flatten(1), to_cells, None, None, None, to_start, None, None
 
@@ -82,35 +82,35 @@ def _back_through_time(
     factors: _Factors,
     forget: Tensor,
     given: Tensor | None,
-    times: Product,
+    times: LinearMap,
     sizes: tuple[int, ...],
     kind: torch.dtype,
 ) -> None:
     """The loop of the gradient.
 
     Args:
-        gradients: dh and dc (N, H), which hold what is given, and da (N, 4H); all are written.
-        factors: see there.
+        gradients: dh and dc (N, H), which hold the given parts, and da (N, 4H); all are updated in place.
+        factors: see `_Factors`.
         forget: (N, H), f.
-        given: (N, 4H) what is given of da, if anything.
+        given: (N, 4H), the given part of da, if any.
         times: da -> da W.
         sizes: n_t.
         kind: the precision of the products.
     """
     to_hidden, to_cell, to_gates = gradients
     begins = [*accumulate(sizes)]  # of each next step
-    parts = steps(sizes, to_hidden, to_cell, by_gate(to_gates), *factors[1:])
+    parts = steps(sizes, to_hidden, to_cell, split_gates(to_gates), *factors[1:])
     for t, (dh, dc, da, by_cell, by_hidden, inward) in reversed([*enumerate(parts)]):
         if t + 1 < len(sizes):
             rows, begin = sizes[t + 1], begins[t]
-            wide = to_gates[begin : begin + few_shapes(rows, len(to_gates) - begin)]
+            wide = to_gates[begin : begin + rows_to_multiply(rows, len(to_gates) - begin)]
             dh[:rows] += times(wide.to(kind))[:rows].to(dh.dtype)
             dc[:rows].addcmul_(to_cell[begin : begin + rows], forget[begin : begin + rows])
         dc.addcmul_(dh, inward)
         torch.mul(by_cell, dc[:, None], out=da[:, :3])
         torch.mul(by_hidden, dh, out=da[:, 3])
         if given is not None:
-            da += by_gate(given[begins[t] - len(da) : begins[t]])
+            da += split_gates(given[begins[t] - len(da) : begins[t]])
 
 
 def _along_time(
@@ -130,7 +130,7 @@ def _along_time(
     Args:
         a: (N, 4H), which holds what is given; written.
         starts: e and k before the first step, (n_0, H).
-        factors: see there.
+        factors: see `_Factors`.
         forget: (N, H), f.
         weight: (4H, H).
         sizes: n_t.
@@ -141,12 +141,12 @@ def _along_time(
     """
     k, e = torch.empty_like(forget), torch.empty_like(forget)
     hidden_before, cell_before = starts
-    times = prepared(weight.to(kind))  # e -> W e
-    parts = steps(sizes, a, by_gate(a), k, e, forget, *factors[1:])
+    times = packed_linear(weight.to(kind))  # e -> W e
+    parts = steps(sizes, a, split_gates(a), k, e, forget, *factors[1:])
     for flat, own, to_dc, to_dh, keep, by_cell, by_hidden, inward in parts:
         rows = len(flat)
         if hidden_before is not None:
-            wide = hidden_before[: few_shapes(rows, len(hidden_before))].to(kind)
+            wide = hidden_before[: rows_to_multiply(rows, len(hidden_before))].to(kind)
             flat += times(wide)[:rows].to(flat.dtype)
         torch.sum(own[:, :3] * by_cell, dim=1, out=to_dc)
         if cell_before is not None:
@@ -184,7 +184,7 @@ def _factors(active: Tensor, cells: Tensor, earlier: Tensor) -> _Factors:
     return _Factors(slopes, by_cell, m * to_o, o - o * m * m)
 
 
-def _second(
+def _second_derivative(
     factors: _Factors,
     active: Tensor,
     cells: Tensor,
@@ -195,9 +195,9 @@ def _second(
     to_cell: Tensor,
     grad_active: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """What the gradient's own gradient is with respect to gates (N, 4, H), cells and the cells before them (N, H).
+    """The gradient of the gradient by gates (N, 4, H), cells and previous cells (N, H).
 
-    The part of f that comes from the cells' own recursion is left out.
+    The part of f from the recursion of the cells is left out.
     """
     i, f, g, o = active.chunk(4, dim=1)
     m = tanh(cells)
@@ -206,7 +206,7 @@ def _second(
     if grad_active is not None:
         inner = [one + more for one, more in zip(inner, grad_active.chunk(4, dim=1), strict=True)]
     curve = torch.stack((1 - 2 * i, 1 - 2 * f, -2 * g, 1 - 2 * o), dim=1)
-    to_active = by_gate(a) * torch.stack(inner, dim=1) * curve
+    to_active = split_gates(a) * torch.stack(inner, dim=1) * curve
     by_i, by_f, by_g, by_o = (a * factors.slopes).chunk(4, dim=1)
     to_active[:, 0] += by_g * to_cell
     to_active[:, 2] += by_i * to_cell
@@ -216,11 +216,11 @@ def _second(
 
 
 def _copy(tensor: Tensor, like: Tensor) -> Tensor:
-    """To write into."""
+    """A contiguous copy, to write into."""
     return tensor.to(like.dtype, copy=True, memory_format=torch.contiguous_format)
 
 
-def by_gate(packed: Tensor) -> Tensor:
+def split_gates(packed: Tensor) -> Tensor:
     """(N, 4H) as (N, 4, H)."""
     return packed.reshape(len(packed), 4, -1)
 
@@ -231,17 +231,17 @@ def split(packed: Tensor, sizes: tuple[int, ...]) -> tuple[Tensor, ...]:
 
 
 def steps(sizes: tuple[int, ...], *packed: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Views of packed tensors (N, ...), for each step those of its n_t sequences."""
+    """Views of packed tensors (N, ...): for each step the rows of its n_t sequences."""
     return zip(*(split(tensor, sizes) for tensor in packed), strict=True)
 
 
-def before(packed: Tensor, first: Tensor | None, sizes: tuple[int, ...]) -> Tensor:
-    """(N, H) what stood at each token's sequence one step earlier; zeros before the first if None."""
+def previous_step(packed: Tensor, first: Tensor | None, sizes: tuple[int, ...]) -> Tensor:
+    """(N, H), the value one step earlier in each token's sequence; zeros at the first step if `first` is None."""
     start = packed.new_zeros(sizes[0], packed.shape[1]) if first is None else first.to(packed.dtype)
     earlier = (step[:size] for step, size in zip(split(packed, sizes), sizes[1:], strict=False))
     return torch.cat((start, *earlier))
 
 
 def tanh(x: Tensor) -> Tensor:
-    """The tanh, by way of the sigmoid, whose kernel is several times faster; off by 1e-7 at most."""
+    """tanh, computed by the sigmoid, whose kernel is several times faster; the error is at most 1e-7."""
     return x.mul(2).sigmoid_().mul_(2).sub_(1)

@@ -1,9 +1,9 @@
-"""Matrix products of a CPU training step: x W^T, by the library that does them fastest.
+"""Matrix products x W^T of a CPU training step, by the fastest library.
 
-PyTorch multiplies single-precision matrices by MKL, which on processors of other makers reaches about half of what
-oneDNN does on wide or short products; oneDNN comes with PyTorch, and also keeps a weight in its own layout between
-products. Where PyTorch lacks these operations (other builds, other devices) its ordinary product is taken, which
-computes the same up to rounding.
+Open it if products are slow on a processor. PyTorch multiplies single-precision matrices with MKL, which on processors
+that are not Intel's is about half as fast as oneDNN for wide or short products. oneDNN comes with PyTorch, and can keep
+a weight in its own layout between products. Without it (other builds, other devices) PyTorch's ordinary product is
+used, which gives the same result up to rounding.
 
 Shape legend: M rows, K inputs, N outputs.
 """
@@ -19,46 +19,46 @@ from torch import Tensor
 
 ROWS = 64
 STEP = 8
-KINDS = (torch.float32, torch.bfloat16)  # that oneDNN is asked to multiply
+DTYPES = (torch.float32, torch.bfloat16)  # types for which oneDNN is used
 
-Product = Callable[[Tensor], Tensor]
+LinearMap = Callable[[Tensor], Tensor]
 
 
-def product_type(tensor: Tensor) -> torch.dtype:
-    """The precision of matrix products with `tensor`: autocast's where it is on."""
+def matmul_dtype(tensor: Tensor) -> torch.dtype:
+    """The type of matrix products with `tensor`: autocast's, if it is enabled, else the tensor's."""
     kind = tensor.device.type
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else tensor.dtype
 
 
-def padded(rows: int) -> int:
-    """The next multiple of `ROWS`: oneDNN compiles a kernel for every new shape, which takes longer than its product.
+def padded_rows(rows: int) -> int:
+    """The next multiple of `ROWS`, to which products over all tokens of a batch are padded.
 
-    Products over as many rows as a batch happens to have tokens are therefore taken over so many.
+    oneDNN compiles a kernel for every new shape, which takes longer than the product itself.
     """
     return -(-rows // ROWS) * ROWS
 
 
-def few_shapes(rows: int, there: int) -> int:
-    """How many of the rows that are there to multiply where only the first `rows` are wanted.
+def rows_to_multiply(rows: int, available: int) -> int:
+    """How many of the available rows to multiply if only the first `rows` are needed: a multiple of `STEP`.
 
-    A recurrence takes its products with every number of rows from the largest down to 1; multiples of `STEP` let oneDNN
-    keep the kernels of all of them.
+    A recurrent layer multiplies with every number of rows from the largest down to 1. With multiples of `STEP`, oneDNN
+    can keep all its kernels.
     """
-    return min(-(-rows // STEP) * STEP, there)
+    return min(-(-rows // STEP) * STEP, available)
 
 
 def pad_rows(x: Tensor) -> Tensor:
-    """(M, K) -> (padded(M), K), with zeros."""
-    return torch.nn.functional.pad(x, (0, 0, 0, padded(len(x)) - len(x)))
+    """(M, K) -> (padded_rows(M), K), padded with zeros."""
+    return torch.nn.functional.pad(x, (0, 0, 0, padded_rows(len(x)) - len(x)))
 
 
-def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """The product x W^T + b, outside of autograd.
+def plain_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """X W^T + b, without autograd.
 
     Args:
         x: (M, K).
         weight: (N, K), of the same type.
-        bias: (N,) in single precision, in which the sum then is.
+        bias: (N,) in single precision, which is then the precision of the result.
 
     Returns:
         (M, N).
@@ -70,12 +70,12 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return multiplied if bias is None else multiplied + bias
 
 
-def prepared(weight: Tensor, bias: Tensor | None = None) -> Product:
-    """The function x -> x W^T + b for many x (M, K) and one weight (N, K), whose layout is changed once.
+def packed_linear(weight: Tensor, bias: Tensor | None = None) -> LinearMap:
+    """The function x -> x W^T + b for many x (M, K) and one weight (N, K), which is converted to oneDNN's layout once.
 
-    Later changes of the weight may or may not have an effect, those of the bias have.
+    Do not change the weight afterwards: whether this has an effect depends on the library. The bias may change.
     """
-    operations = _onednn(weight.dtype) if weight.device.type == "cpu" and weight.dtype in KINDS else None
+    operations = _onednn(weight.dtype) if weight.device.type == "cpu" and weight.dtype in DTYPES else None
     if operations is None:
         transposed = weight.t().contiguous()
         return lambda x: torch.mm(x, transposed) if bias is None else torch.addmm(bias, x, transposed)
@@ -100,7 +100,7 @@ class _OneDNN:
 
 @cache
 def _onednn(kind: torch.dtype) -> _OneDNN | None:
-    """The operations, if they are there for a type and multiply as they should; processors may lack bfloat16."""
+    """The operations, if they exist for a type and give correct results; some processors lack bfloat16."""
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return None
     try:
@@ -114,27 +114,27 @@ def _onednn(kind: torch.dtype) -> _OneDNN | None:
         return None
 
 
-def asked_for(ctx: Any, index: int) -> bool:
-    """Within a custom backward pass, whether anyone wants the gradient of tensor input `index` in this very pass.
+def needs_gradient(ctx: Any, index: int) -> bool:
+    """Whether the current backward pass needs the gradient of tensor input `index` of a custom function.
 
-    `needs_input_grad` only says that someone may; a refinement of z, for one, passes a weight's gradient by many times.
-    Whoever can't tell says yes.
+    `needs_input_grad` only says that some pass may need it; the refinement of z, for example, runs many backward passes
+    that need no weight gradients. True if PyTorch does not say.
 
     Args:
-        ctx: of the function, whose inputs before this one must all be tensors.
+        ctx: the function's context; its inputs before this one must all be tensors.
         index: of the input.
     """
     if not ctx.needs_input_grad[index]:
         return False
     try:
         answer: bool = torch._C._will_engine_execute_node(ctx.next_functions[index][0])
-    except (AttributeError, RuntimeError):  # it isn't there, or the input is a leaf that was asked for by name
+    except (AttributeError, RuntimeError):  # not in this PyTorch, or the input is a leaf passed to autograd.grad
         return True
     return answer
 
 
-def multiplies_fast(kind: torch.dtype, device: torch.device) -> bool:
-    """Whether products of a type are what a device is made for, rather than pieced together."""
+def has_fast_matmul(kind: torch.dtype, device: torch.device) -> bool:
+    """Whether a device multiplies a type natively, without emulation."""
     if device.type == "cuda":
         return kind != torch.bfloat16 or torch.cuda.is_bf16_supported(including_emulation=False)
     return device.type != "cpu" or _onednn(kind) is not None

@@ -1,15 +1,16 @@
-"""Batch normalisation of posterior means (BN-VAE): a lower bound of the KL that holds by construction.
+"""Batch normalisation of posterior means (BN-VAE), which guarantees a lower bound of the KL.
 
 Zhu et al. (2020), "A Batch Normalized Inference Network Keeps the KL Vanishing Away", equation 5: with means
 normalised over the data to standard deviation gamma and mean b in each dimension, the expected KL to N(0, I) is at
-least sum_d (gamma^2 + b_d^2) / 2, whatever the encoder does.
+least sum_d (gamma^2 + b_d^2) / 2, for any encoder.
 
-Where the prior N(m, s^2) is learnt too, as a conditional VAE's is, no statistics of the posterior's mean alone bound
-the KL, since the prior may follow. There what is normalised is the mean's distance from m in units of s: with the
-posterior's mean m + s n, the KL in a dimension is (n^2 + r - log r - 1) / 2 for the variances' ratio r, and the bound
-above holds for n whatever recognition and prior network do. For N(0, I) it is BN-VAE. (Ours, not the way of Zhu et al.)
+If the prior N(m, s^2) is learnt too, as in a conditional VAE, no statistics of the posterior mean alone bound the KL,
+because the prior can follow. Then the distance of the mean from m, in units of s, is normalised: with the posterior
+mean m + s n, the KL in a dimension is (n^2 + r - log r - 1) / 2, where r is the ratio of the variances, and the bound
+above holds for n, for any recognition and prior network. For the prior N(0, I) this is BN-VAE. (The generalisation is
+ours, not that of Zhu et al.)
 
-Posteriors that are refined afterwards (`dialog_cvae.model.svi`) are not bound by it.
+The bound does not hold for posteriors that are refined afterwards (`dialog_cvae.model.svi`).
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ EPSILON = 1e-10  # with PyTorch's 1e-5 an encoder whose means vary less would fa
 class PosteriorNorm(nn.Module):
     """gamma (mean - batch mean) / batch standard deviation + b; gamma is fixed and b is learnt.
 
-    In training, statistics are those of the batch's rows that are given together, and a running mean of them is kept
-    for evaluation, and for a batch of a single row, which has no deviation of its own.
+    In training, the statistics are those of the rows of one call. Their running means are used in evaluation, and for a
+    single row, which has no standard deviation.
 
     Args:
         size: Z, dimensions.
-        gamma: their standard deviation.
+        gamma: standard deviation of the normalised means.
     """
 
     running_mean: Tensor
@@ -44,7 +45,7 @@ class PosteriorNorm(nn.Module):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Put b to 0."""
+        """Set b to 0."""
         self.bias.zero_()
 
     def forward(self, mean: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
-"""Encoders of sentences: from words to their vectors, and from these to one vector.
+"""Sentence encoders: from words to word vectors, and from these to one vector.
 
-Shape legend: B sentences, L tokens with `<s>` and `</s>`, E embedding, H what an encoder returns, V vocabulary,
+Shape legend: B sentences, L tokens with `<s>` and `</s>`, E embedding, H output of an encoder, V vocabulary,
 K width of a filter, W width that sentences are padded to.
 """
 
@@ -14,7 +14,7 @@ from dialog_cvae.config import FILTER_STRIDE, SentenceModelConfig
 
 
 class WordEmbedding(nn.Embedding):
-    """Words' vectors; on request of length 1, as in the released Yelp code. That of padding is zero."""
+    """Word vectors, optionally scaled to length 1 as in the released Yelp code. The vector of padding is zero."""
 
     def __init__(self, vocab_size: int, size: int, *, unit: bool) -> None:
         super().__init__(vocab_size, size, padding_idx=0)
@@ -22,7 +22,7 @@ class WordEmbedding(nn.Embedding):
 
     @property
     def vectors(self) -> Tensor:
-        """(V, E), to look words up in or to take the softmax with."""
+        """(V, E), for looking up words or as weights of the softmax."""
         return pad(normalize(self.weight[1:], dim=1), (0, 0, 1, 0)) if self.unit else self.weight
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
@@ -31,7 +31,7 @@ class WordEmbedding(nn.Embedding):
 
 
 class LSTMEncoder(nn.Module):
-    """The last state of the last layer of an LSTM over the whole sentence, as in the released code."""
+    """The final state of the last layer of an LSTM, as in the released code."""
 
     def __init__(self, embedding_size: int, hidden_size: int, layers: int) -> None:
         super().__init__()
@@ -49,14 +49,14 @@ class LSTMEncoder(nn.Module):
 class CNNEncoder(nn.Module):
     """Three convolutions over time, as in the code that Fu et al. (2019) released for Yelp.
 
-    F filters of K words in steps of 2 with a ReLU, 2F filters of K places in steps of 2 with a ReLU, and 3F filters
-    over all places that are left, with a tanh. `<s>` is left out. Sentences are padded to one width W, with K - 1 zero
-    vectors before them and at least K behind (25 for K = 5 and at most 17 tokens, as there), so that what a sentence is
-    encoded to depends on W but on nothing that it is batched with. The released code pads with a word whose vector is
-    learnt, and its first filters start all alike.
+    F filters of width K and stride 2 with a ReLU, 2F filters of width K and stride 2 with a ReLU, and 3F filters over
+    all remaining positions with a tanh. `<s>` is left out. Every sentence is padded to one width W, with K - 1 zero
+    vectors before it and at least K after it (W is 25 for K = 5 and at most 17 tokens, as in the released code), so
+    its vector does not depend on the other sentences of the batch. The released code pads with a word whose vector is
+    learnt, and initialises all first filters equally.
 
     Args:
-        config: E, F, K and the most tokens that a sentence has.
+        config: E, F, K and the maximum number of tokens.
     """
 
     def __init__(self, config: SentenceModelConfig) -> None:
@@ -77,7 +77,7 @@ class CNNEncoder(nn.Module):
 
 
 def new_encoder(config: SentenceModelConfig) -> LSTMEncoder | CNNEncoder:
-    """The encoder that a configuration names."""
+    """The encoder that a configuration asks for."""
     if config.encoder == "cnn":
         return CNNEncoder(config)
     return LSTMEncoder(config.embedding_size, config.encoder_size, config.layers)

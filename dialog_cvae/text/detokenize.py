@@ -1,8 +1,8 @@
-"""From WordPunct tokens back to text as a person writes it: `i ' m fine .` becomes `i'm fine.`
+"""From WordPunct tokens back to normally written text: `i ' m fine .` becomes `i'm fine.`
 
-WordPunct splits at every change between word and punctuation characters and forgets the spaces, so spacing is
-restored by rule. Each punctuation token either glues to the word before it, to the word after it, to both or to
-neither; what stands around an apostrophe, a dot or a colon decides where the sign alone does not.
+WordPunct splits at every change between word and punctuation characters and drops the spaces, so spacing is restored
+by rules. A punctuation token is joined to the word before it, to the word after it, to both or to neither. For an
+apostrophe, a dot or a colon this also depends on the neighbouring words.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class _Glue(NamedTuple):
 
 
 def detokenize(tokens: Sequence[str]) -> str:
-    """Join tokens with a space wherever a person would put one.
+    """Join tokens, with spaces as in normal writing.
 
     Args:
         tokens: WordPunct tokens; a special name such as `<unk>` counts as a word.
@@ -92,7 +92,7 @@ def _apostrophe(before: str, after: str) -> _Glue:
 
 
 def _inside_number(mark: str, before: str, after: str) -> bool:
-    """Whether the mark belongs to a number such as 3.5, 1,000 or 7:30."""
+    """Whether the mark is part of a number such as 3.5, 1,000 or 7:30."""
     if not (before.isdecimal() and after.isdecimal()):
         return False
     return mark == "." or (mark == "," and len(before) <= 3 == len(after)) or (mark == ":" and len(after) == 2)

@@ -1,12 +1,12 @@
 """Text to token ids and back, over one SentencePiece vocabulary.
 
-Three modes share the class and the special ids. `word` is the paper's: lower-cased text cut by NLTK's WordPunct
-expression, each of the most frequent words a token, the rest `<unk>`. `space` is the same over words as they stand
-between spaces, for corpora whose text is tokenised already. `unigram` is SentencePiece's unigram model with
-byte fallback, which keeps case and can write any text.
+Three modes share the class and the special ids. `word` is the paper's: lower-cased text is split by NLTK's WordPunct
+expression, each of the most frequent words is a token, the rest is `<unk>`. `space` splits at spaces only, for corpora
+that are already tokenised. `unigram` is SentencePiece's unigram model with byte fallback, which keeps case and can
+represent any text.
 
-Both vocabularies are trained on word counts instead of lines: the result then depends neither on the order of the
-lines nor on SentencePiece's limit on their length.
+Vocabularies are trained on word counts instead of lines, so the result depends neither on the order of the lines nor on
+SentencePiece's limit on their length.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PAD, UNK, BOS, EOS, DIALOG_START = SPECIALS = ("<pad>", "<unk>", "<s>", "</s>", 
 # Not `re`: NLTK matches with `regex`, to which combining marks are word characters, so that "हिन्दी" stays whole.
 _WORD_PUNCT = regex.compile(r"\w+|[^\w\s]+")
 _SPACE = "▁"  # SentencePiece's sign for a space
-# Signs that SentencePiece keeps for itself travel through it as noncharacters, which text never contains.
+# Characters that SentencePiece reserves are replaced by noncharacters, which text never contains.
 _RESERVED = {"\0": "\ufdd0", "\x1f": "\ufdd1", _SPACE: "\ufdd2", "▅": "\ufdd3"}
 _ESCAPE = str.maketrans(_RESERVED)
 _UNESCAPE = str.maketrans({stand_in: sign for sign, stand_in in _RESERVED.items()})
@@ -38,7 +38,7 @@ _UNESCAPE = str.maketrans({stand_in: sign for sign, stand_in in _RESERVED.items(
 _BYTE_PIECES = 256
 _MIN_UNIGRAM_SIZE = _BYTE_PIECES + 32
 _MAX_WORD_LENGTH = 256  # characters; anything longer is pasted data, and SentencePiece refuses very long pieces
-# Control characters and bytes that UTF-8 has no use for: no reply needs them.
+# Control characters and bytes that never occur in UTF-8: no reply needs them.
 _UNWRITTEN_BYTES = frozenset({*range(0x20), 0x7F, 0xC0, 0xC1, *range(0xF5, 0x100)})
 # The model file ends in its own SHA-256, as a protocol buffer field (number 1000, 32 bytes) that readers skip, because
 # SentencePiece loads without complaint a file that was cut between two fields.
@@ -47,7 +47,7 @@ _AT_SPACES = b"\xca\x3e\x05space"  # likewise (number 1001), before it, in space
 
 
 def words(text: str) -> list[str]:
-    """The words of word mode: lower-cased, cut like NLTK's `WordPunctTokenizer`; a literal `<unk>` stays whole."""
+    """The words of word mode: lower-cased, split like NLTK's `WordPunctTokenizer`; a literal `<unk>` is one word."""
     found: list[str] = []
     for part in _with_unknown(_writable(text).lower()):
         found += [UNK] if part == UNK else _WORD_PUNCT.findall(part)
@@ -55,7 +55,7 @@ def words(text: str) -> list[str]:
 
 
 def words_between_spaces(text: str) -> list[str]:
-    """The words of space mode, as they stand; a literal `<unk>` is the unknown word."""
+    """The words of space mode, unchanged; a literal `<unk>` is the unknown word."""
     return _writable(text).split()
 
 
@@ -63,11 +63,11 @@ _WORDS = {"word": words, "space": words_between_spaces}
 
 
 class Tokenizer:
-    """One vocabulary and its rules; immutable, and safe to share between threads.
+    """A vocabulary with its rules; immutable, and safe to share between threads.
 
     Attributes:
         mode: "word", "space" or "unigram".
-        pieces: what each id stands for; a word, or a SentencePiece piece in which `▁` is a space.
+        pieces: the text of each id: a word, or a SentencePiece piece in which `▁` is a space.
         never_generated: ids that a reply must not contain; a caller that wants the unknown word allows `unk_id`.
     """
 
@@ -86,10 +86,10 @@ class Tokenizer:
 
         Args:
             model: the SentencePiece model with its seal.
-            source: what errors call it, usually its path.
+            source: its name in error messages, usually the path.
 
         Raises:
-            CheckpointError: the model is truncated, damaged or not of this package.
+            CheckpointError: the model is truncated, damaged or from another program.
         """
         sealed = len(_SEAL) + hashlib.sha256().digest_size
         if model[-sealed:] != _SEAL + hashlib.sha256(model[:-sealed]).digest():
@@ -113,9 +113,9 @@ class Tokenizer:
     def train(cls, texts: Iterable[str], config: TokenizerConfig) -> Tokenizer:
         """Build a vocabulary; equal texts in any order and on any machine give an equal model.
 
-        In word and space mode the vocabulary is the most frequent words, of equally frequent ones those first in
-        code-point order; what is longer than 256 characters is no word. In unigram mode a small corpus lowers the
-        size by itself, and characters too rare for the size are left to the byte pieces.
+        In word and space mode the vocabulary consists of the most frequent words, with ties in code-point order; words
+        of more than 256 characters are left out. In unigram mode a small corpus gives a smaller vocabulary, and rare
+        characters are represented by byte pieces.
 
         Raises:
             ConfigError: `vocab_size` has no room for the byte pieces.
@@ -168,7 +168,7 @@ class Tokenizer:
 
     @property
     def whole_words(self) -> dict[int, str]:
-        """The ids that can stand for a whole word, each with the word in lower case, as word vectors spell it."""
+        """The ids of whole words, each with the word in lower case, as in word vectors."""
         first = range(len(SPECIALS), len(self.pieces))
         if self.mode != "unigram":
             return {i: self.pieces[i] for i in first}
@@ -176,7 +176,7 @@ class Tokenizer:
         return {i: raw[len(_SPACE) :].lower() for i, raw in begin if raw.startswith(_SPACE) and len(raw) > len(_SPACE)}
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of a text, without `<s>` and `</s>`; a text without a word gives an empty list.
+        """Token ids of a text, without `<s>` and `</s>`; empty if the text has no word.
 
         A literal `<unk>` is the unknown word, as corpora use it. Every other special name is ordinary text.
         """
@@ -192,8 +192,8 @@ class Tokenizer:
         """Text as a person would write it.
 
         Args:
-            ids: any ids in range. Special ones vanish, except that the unknown word reads `<unk>`; byte pieces that
-                do not add up to a character vanish too.
+            ids: any valid ids. Special ones are left out, except that the unknown word becomes `<unk>`; byte pieces
+                that do not form a character are left out too.
         """
         if self.mode != "unigram":
             tokens = self.tokens(ids)
@@ -215,7 +215,7 @@ class Tokenizer:
         return " ".join(text.translate(_UNESCAPE).split())
 
     def tokens(self, ids: Sequence[int]) -> list[str]:
-        """The words (word mode) or pieces behind the ids, for metrics; special ones vanish, `<unk>` stays."""
+        """The words (word mode) or pieces of the ids, for metrics; special ones are left out, except `<unk>`."""
         return [self.pieces[i] for i in ids if i >= len(SPECIALS) or i == self.unk_id]
 
 
@@ -225,7 +225,7 @@ def _writable(text: str) -> str:
 
 
 def _with_unknown(text: str) -> Iterator[str]:
-    """The stretches of text between literal `<unk>`s, and the `<unk>`s."""
+    """The parts of a text between literal `<unk>`s, and the `<unk>`s."""
     first, *rest = text.split(UNK)
     yield first
     for part in rest:
@@ -247,7 +247,7 @@ def _train_unigram(counts: Mapping[str, int], size: int) -> bytes:
     for word, count in counts.items():
         for character in word:
             characters[character] += count
-    # Every covered character takes a piece of its own: leave half of the room to longer ones.
+    # Each covered character needs its own piece: leave half of the size to longer pieces.
     covered = {character for character, _ in _most_frequent(characters, (size - _BYTE_PIECES) // 2)}
     stretches: Counter[str] = Counter()
     for word, count in sorted(counts.items()):
@@ -278,7 +278,7 @@ def _train_model(counts: Iterable[tuple[str, int]], **options: Any) -> bytes:
         eos_id=Tokenizer.eos_id,
         pad_piece=PAD,
         control_symbols=[DIALOG_START],
-        num_threads=1,  # the sums of more threads would depend on their number
+        num_threads=1,  # with more threads the sums would depend on their number
         minloglevel=2,
         **options,
     )

@@ -1,4 +1,4 @@
-"""What counts as a word, and when two replies are the same."""
+"""When two replies count as the same."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import re
 
 
 def normalised(text: str) -> str:
-    """What makes two replies the same: their words, without case, punctuation and spacing."""
+    """The words of a reply without case, punctuation and spacing: equal for replies that count as the same."""
     return " ".join(re.findall(r"\w+", text.casefold())) or text.strip()

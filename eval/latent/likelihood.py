@@ -1,6 +1,6 @@
-"""Likelihoods of given responses, by importance sampling and as in the paper's Table 3, and their posteriors.
+"""Posteriors of given responses, and their likelihoods by importance sampling.
 
-Open it to see how a likelihood of `eval.dialog` is computed.
+Open it for tighter bounds than the ELBO; `subset_perplexity` has the figures of the paper's Table 3.
 
 Shape legend: N responses, B windows of a batch, K draws of z for each, Z latent dimensions.
 """
@@ -18,10 +18,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dialog_cvae.config import SviConfig
-from dialog_cvae.data.batches import NOBODY, EncodedCorpus, Integers, collate
+from dialog_cvae.data.batches import NO_SPEAKER, EncodedCorpus, Integers
 from dialog_cvae.data.sentences import Sentences
 from dialog_cvae.errors import ConfigError
-from dialog_cvae.model.cvae import CVAE, TensorBatch
 from dialog_cvae.model.elbo import perplexity
 from dialog_cvae.model.latent_model import LatentModel, Refine
 from dialog_cvae.model.svi import Refiner
@@ -57,24 +56,6 @@ class ImportanceWeighted(NamedTuple):
         return {k: perplexity(float(nll.sum()), int(self.tokens.sum())) for k, nll in self.nll.items()}
 
 
-class SubsetPerplexity(NamedTuple):
-    """The likelihood figures of the paper's Table 3; see `subset_perplexity`.
-
-    Attributes:
-        perplexity: Rec-P, the mean over batches of exp(reconstruction / tokens).
-        reconstruction: mean -log p(x | z, c) in nats for each window, with one z from the posterior.
-        kl: mean KL(q(z | x, c) || p(z | c)) in nats for each window.
-        windows: scored, repeats counted.
-        batches: of equal size.
-    """
-
-    perplexity: float
-    reconstruction: float
-    kl: float
-    windows: int
-    batches: int
-
-
 def posteriors(
     model: LatentModel,
     corpus: EncodedCorpus | Sentences,
@@ -89,10 +70,10 @@ def posteriors(
     Args:
         model: on any device.
         corpus: encoded for this model.
-        svi: how q is refined, if at all.
+        svi: refinement of q, if any.
         seed: of the refinement's noise.
-        batch_size: windows encoded at a time.
-        advance: called after each batch with its number of windows.
+        batch_size: windows encoded together.
+        advance: receives the number of windows of each finished batch.
     """
     found: list[tuple[NDArray[np.float32], ...]] = []
     refiner = Refiner(model, svi)
@@ -119,23 +100,23 @@ def importance_weighted_nll(
 ) -> ImportanceWeighted:
     """Bound -log p(x | c) by -E log mean_k w, w = p(x | z, c) p(z | c) / q(z | x, c), z from q (Burda et al., 2016).
 
-    One draw gives the negative ELBO, more a tighter bound. All ks share max(ks) draws. Each k splits them
-    into as many disjoint groups as possible, because a mean over groups varies less than one group. If each k divides
-    the next, the bound of every response falls with k. Without z the likelihood is exact and the same for all k.
+    One draw gives the negative ELBO, more draws a tighter bound. All ks share max(ks) draws: each k averages over
+    disjoint groups of k draws, which varies less than a single group. If each k divides the next, the bounds of every
+    response fall with k. Without z the likelihood is exact and the same for all k.
 
     Args:
         model: on any device.
         corpus: encoded for this model.
-        responses: (N,) indices of utterances, as `corpus.responses` has them.
+        responses: (N,) indices of utterances, as in `corpus.responses`.
         ks: numbers of draws.
-        svi: how q, from which z is drawn, is refined, if at all.
-        seed: of the noise; with the place of a response in the corpus it alone decides that response's noise.
-        batch_size: rows decoded at a time.
-        advance: called after each batch with its number of responses.
+        svi: refinement of q, from which z is drawn, if any.
+        seed: of the noise, which depends only on a response's place in the corpus.
+        batch_size: rows decoded together.
+        advance: receives the number of responses of each finished batch.
 
     Raises:
-        ConfigError: there are no responses or they are not utterances of the corpus; there are no ks, or one is out of
-            its range.
+        ConfigError: there are no responses, or some are not utterances of the corpus; there are no ks, or one is out
+            of range.
     """
     _check(corpus, responses, ks)
     draws, latent = max(ks), model.config.latent_size
@@ -145,14 +126,10 @@ def importance_weighted_nll(
     refiner = Refiner(model, svi)
     with refiner.scoring():
         for chosen, batch in _batches(model, corpus, responses, max(1, batch_size // draws)):
-            # each response has noise of its own, for the draws and for the refinement
-            rngs = generators(corpus, chosen, seed)
-            drawn = np.stack([rng.standard_normal((draws if latent else 1, latent), dtype=np.float32) for rng in rngs])
-            noise = refiner.noise(generators(corpus, chosen, seed + 1))
-            # the weight of each draw, and from them the bounds for all ks
-            inferred = _inferred(model, batch, refiner.refine(batch, noise))
-            weights = _log_weights(model, batch, inferred, moved(torch.from_numpy(drawn), device), batch_size)
-            weights = weights.expand(-1, draws)
+            drawn = _noise(corpus, chosen, draws, latent, seed)
+            steps = refiner.noise(generators(corpus, chosen, seed + 1))
+            inferred = _inferred(model, batch, refiner.refine(batch, steps))
+            weights = _log_weights(model, batch, inferred, moved(drawn, device), batch_size).expand(-1, draws)
             bounds.append(torch.stack([_bound(weights, k) for k in ks], dim=1).cpu())
             tokens.append(batch.target_lengths.numpy())
             if advance is not None:
@@ -161,95 +138,12 @@ def importance_weighted_nll(
     return ImportanceWeighted(dict(zip(ks, nll, strict=True)), np.concatenate(tokens))
 
 
-def subset_perplexity(
-    model: CVAE,
-    corpus: EncodedCorpus,
-    *,
-    svi: SviConfig | None = None,
-    seed: int = 0,
-    batch_size: int = 60,
-    advance: Advance | None = None,
-) -> SubsetPerplexity:
-    """Reconstruction perplexity and KL as in the paper: over the windows that the released loader keeps.
-
-    Perplexity is the mean over batches, each with one z from the posterior; see `loader_batches` for the windows.
-
-    Args:
-        model: on any device.
-        corpus: encoded for this model.
-        svi: how posteriors are refined, if at all.
-        seed: of the noise.
-        batch_size: conversations in a batch; 60 in the released code's evaluation.
-        advance: called after each batch with its number of windows.
-    """
-    device = next(model.parameters()).device
-    rng, rng_of_steps = (np.random.default_rng(seeds) for seeds in (seed, (seed, 1)))
-    perplexities, sums, windows = [], np.zeros(2), 0
-    refiner = Refiner(model, svi)
-    with refiner.scoring():
-        for responses, contexts in loader_batches(corpus, batch_size, model.config.max_context):
-            batch = TensorBatch.from_arrays(collate(corpus, responses, contexts), device)
-            shape = (len(responses), model.config.latent_size)
-            drawn = rng.standard_normal(shape, dtype=np.float32)
-            refine = refiner.refine(batch, refiner.noise([rng_of_steps] * len(responses)))
-            terms = model(batch, moved(torch.from_numpy(drawn), device), refine=refine)
-            reconstruction, kl = (float(term.double().sum()) for term in (terms.reconstruction, terms.kl))
-            perplexities.append(perplexity(reconstruction, int(batch.target_lengths.sum())))
-            sums += reconstruction, kl
-            windows += len(responses)
-            if advance is not None:
-                advance(len(responses))
-    reconstruction, kl = (sums / windows).tolist()
-    return SubsetPerplexity(math.fsum(perplexities) / len(perplexities), reconstruction, kl, windows, len(perplexities))
-
-
-def loader_batches(
-    corpus: EncodedCorpus, batch_size: int, max_context: int
-) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """The windows that the released code's loader feeds at a batch size, and their contexts' lengths; (B,) each.
-
-    The loader sorts conversations by length and takes `batch_size` at a time; the longest ones are left out if they do
-    not fill a batch. It moves a window over all conversations of a batch together, from their beginning. It stops when
-    the window would begin at the last utterance of the shortest conversation, and never reaches the last utterance of
-    the longest. A conversation that has already ended repeats its last utterance, with a shrinking context.
-
-    Zhao et al.'s 60 validation conversations give 41 batches, 2,460 windows. Here, a corpus of fewer than `batch_size`
-    conversations is one batch (the loader has none for it), and conversations of equal length stay in the corpus's
-    order (random in the loader).
-
-    Args:
-        corpus: with the opening pseudo-utterances, which count as utterances here.
-        batch_size: conversations in a batch.
-        max_context: the most utterances of a context; 9 in the released code.
-
-    Raises:
-        ConfigError: `batch_size` is below 1, or the corpus leaves no window.
-    """
-    if batch_size < 1:
-        raise ConfigError(f"batch_size must be at least 1, but is {batch_size}")
-    lengths = np.diff(corpus.starts)
-    size = max(1, min(batch_size, len(lengths)))
-    order = np.argsort(lengths, kind="stable")
-    batches = []
-    for begin in range(0, len(order) - size + 1, size):
-        chosen = order[begin : begin + size]
-        shortest, longest = (int(lengths[each]) for each in (chosen[0], chosen[-1]))
-        for end in range(2, longest):
-            first = max(0, end - max_context - 1)
-            if first < shortest - 1:
-                positions = np.minimum(end, lengths[chosen]) - 1
-                batches.append((corpus.starts[chosen] + positions, positions - first))
-    if not batches:
-        raise ConfigError(f"{len(lengths)} conversations leave no window: the longest needs at least 2 utterances")
-    return batches
-
-
 def _check(corpus: EncodedCorpus | Sentences, responses: Integers, ks: Sequence[int]) -> None:
     if not len(responses):
         raise ConfigError("responses must be at least 1, but are 0")
     speaker = corpus.speaker if isinstance(corpus, EncodedCorpus) else corpus.responses  # a sentence has an author
     inside = (responses >= 0) & (responses < len(speaker))
-    if not inside.all() or (speaker[responses] == NOBODY).any():
+    if not inside.all() or (speaker[responses] == NO_SPEAKER).any():
         raise ConfigError(f"responses must be utterances of the corpus, from 1 to {len(speaker) - 1}")
     if not ks or not 1 <= min(ks) <= max(ks) <= MAX_DRAWS:
         raise ConfigError(f"ks must be numbers from 1 to {MAX_DRAWS}, but are {list(ks)}")
@@ -258,15 +152,22 @@ def _check(corpus: EncodedCorpus | Sentences, responses: Integers, ks: Sequence[
 def _batches(
     model: LatentModel, corpus: EncodedCorpus | Sentences, responses: Integers, size: int
 ) -> Iterator[tuple[NDArray[np.int64], Any]]:
-    """Examples, `size` at a time, where the model is."""
+    """Batches of at most `size` examples, on the model's device."""
     device = next(model.parameters()).device
     for part in corpus.chunks(responses, size):
         chosen = part.astype(np.int64)
         yield chosen, model.batch(corpus, chosen, device)
 
 
+def _noise(corpus: EncodedCorpus | Sentences, chosen: NDArray[np.int64], draws: int, latent: int, seed: int) -> Tensor:
+    """Noise of each response, (B, K, Z), which depends on its place in the corpus alone; K is 1 without z."""
+    shape = (draws if latent else 1, latent)
+    rngs = generators(corpus, chosen, seed)
+    return torch.from_numpy(np.stack([rng.standard_normal(shape, dtype=np.float32) for rng in rngs]))
+
+
 class _Inferred(NamedTuple):
-    """What a batch's condition (B, C) and its responses say of z: Gaussians of (B, Z)."""
+    """Condition (B, C), and posterior and prior of z, Gaussians of (B, Z)."""
 
     condition: Tensor
     posterior: Gaussian
@@ -274,7 +175,7 @@ class _Inferred(NamedTuple):
 
 
 def _inferred(model: LatentModel, batch: Any, refine: Refine | None) -> _Inferred:
-    """Infer z from a batch, with the posterior refined where `refine` is given."""
+    """Infer z from a batch; `refine` refines the posterior."""
     encoded = model.encode(batch)
     posterior, prior = model.posterior(encoded), model.prior(encoded.condition)
     if refine is not None:

@@ -24,7 +24,8 @@ from dialog_cvae.model.svi import in_effect
 from dialog_cvae.nn import distributions
 from dialog_cvae.types import Gaussian
 from eval.latent.information import Posteriors, kl_per_dimension, mutual_information
-from eval.latent.likelihood import importance_weighted_nll, posteriors, subset_perplexity
+from eval.latent.likelihood import importance_weighted_nll, posteriors
+from eval.latent.subset_perplexity import subset_perplexity
 
 ON_ALL = 10  # importance samples of every window, at most; if more are requested, a few windows get them
 FEW = 300

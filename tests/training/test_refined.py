@@ -18,7 +18,7 @@ from dialog_cvae.model.cvae import CVAE
 from dialog_cvae.model.elbo import evaluate_elbo
 from dialog_cvae.model.latent_model import LatentModel
 from dialog_cvae.model.sentence_vae import SentenceBatch, SentenceVAE
-from dialog_cvae.model.svi import work
+from dialog_cvae.model.svi import update_cost
 from dialog_cvae.nn import matmul
 from dialog_cvae.text.tokenizer import Tokenizer
 from dialog_cvae.types import Gaussian
@@ -181,15 +181,15 @@ def test_an_update_computes_only_the_necessary_products(gradient: str, monkeypat
         counts.append(counter.get_total_flops())
     encoder = (length + 1) * 8 * size**2
     decoder = length * (4 * size * (2 * size + 4) + size * vocabulary)
-    assert counts[1] / counts[0] == pytest.approx(work(encoder, decoder, config.svi), rel=0.005)
+    assert counts[1] / counts[0] == pytest.approx(update_cost(encoder, decoder, config.svi), rel=0.005)
 
 
 def test_the_least_work_by_hand() -> None:
     ten = SviConfig(steps=10)
-    assert work(0.0, 1.0, ten) == 21.0  # 3 + 10 * 6 in units of 3
-    assert work(1.0, 1.0, ten) == 11.0
-    assert work(0.0, 3.0, SviConfig(steps=3, gradient="finite_differences")) == 9.0  # 3 + 3 * 8
-    assert work(5.0, 2.0, SviConfig()) == 1.0
+    assert update_cost(0.0, 1.0, ten) == 21.0  # 3 + 10 * 6 in units of 3
+    assert update_cost(1.0, 1.0, ten) == 11.0
+    assert update_cost(0.0, 3.0, SviConfig(steps=3, gradient="finite_differences")) == 9.0  # 3 + 3 * 8
+    assert update_cost(5.0, 2.0, SviConfig()) == 1.0
 
 
 @pytest.mark.parametrize("gradient", ["exact", "finite_differences"])

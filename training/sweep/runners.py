@@ -93,7 +93,7 @@ class OnRay:
         Raises:
             ConfigError: Ray is not installed, cannot be reached, or has too few CPUs or GPUs for one cell.
         """
-        ray = ray_cluster.connected(self.address, "ray")
+        ray = ray_cluster.connect(self.address, "ray")
         try:
             fit = ray.remote(run_cell).options(**self._needs(ray.cluster_resources()))
             waiting, running = deque(enumerate(tasks)), dict[Any, int]()

@@ -1,1 +1,1 @@
-"""One module for each corpus or file format: from files to conversations."""
+"""Readers: one module for each corpus or file format, from files to conversations."""

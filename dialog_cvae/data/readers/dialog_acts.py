@@ -1,7 +1,7 @@
-"""SWBD-DAMSL tags to the 42 classes that the literature on Switchboard uses.
+"""From SWBD-DAMSL tags to the 42 classes that the literature on Switchboard uses.
 
-The corpus has some 220 distinct tags: a base tag, `^` and a modifier (`sd^e`), punctuation of the annotators
-(`aa@`, `sd(^q)`), at times two tags for one utterance (`sv;sd`). Jurafsky, Shriberg and Biasca (1997), the coders'
+The corpus has about 220 distinct tags: a base tag, `^` and a modifier (`sd^e`), punctuation of the annotators
+(`aa@`, `sd(^q)`), and sometimes two tags for one utterance (`sv;sd`). Jurafsky, Shriberg and Biasca (1997), the coders'
 manual of SWBD-DAMSL, cluster them into 42 classes; class names are the manual's in the spelling of Zhao et al. (2017).
 """
 
@@ -59,8 +59,8 @@ CLASS_NAMES = MappingProxyType(
     }
 )
 
-# A modifier is dropped, except where the manual counts tag and modifier as a class of its own. Only the bare
-# combination counts (`qy^d`, not `qy^d^t`), as in the manual's table.
+# A modifier is dropped, unless the manual has a separate class for tag and modifier. Only the bare combination has
+# that class (`qy^d`, not `qy^d^t`), as in the manual's table.
 _KEPT_COMBINATIONS = MappingProxyType({"qy^d": "qy^d", "qw^d": "qw^d", "b^m": "b^m", "nn^e": "ng", "ny^e": "na"})
 _CLUSTERS = MappingProxyType(
     {
@@ -72,7 +72,7 @@ _CLUSTERS = MappingProxyType(
         "am": "aap",
         "arp": "nd",
         **dict.fromkeys(("fo", "fw", '"', "by", "bc"), "o"),
-        # The names under which other tools write the clusters.
+        # Names of the clusters in other tools.
         "oo_co_cc": "oo",
         "aap_am": "aap",
         "arp_nd": "nd",
@@ -84,14 +84,14 @@ _ANNOTATOR_MARKS = re.compile(r"[()@*]")
 _TWO_TAGS = re.compile(r"\s*[,;]\s*")
 
 QUESTIONS = frozenset(CLASS_NAMES[tag] for tag in ("qy", "qw", "qo", "qrr", "^g"))
-"""Classes whose utterances are questions in form, so that they end with a question mark in writing."""
+"""Classes whose utterances have the form of a question, and end with a question mark in writing."""
 
 
 @cache
 def class_name(tag: str) -> str | None:
-    """The class of a DAMSL tag, or None if it has none: a continuation (`+`), an empty or an unknown tag.
+    """The class of a DAMSL tag; None for a continuation (`+`), an empty or an unknown tag.
 
-    Of two tags (`sv;sd`) the first counts.
+    Of two tags (`sv;sd`) the first is used.
     """
     first = _TWO_TAGS.split(tag.strip())[0]
     if first in _KEPT_COMBINATIONS:
@@ -103,10 +103,10 @@ def class_name(tag: str) -> str | None:
 
 
 def is_continuation(tag: str) -> bool:
-    """Whether the row goes on with an utterance that its speaker left unfinished (`+`, also `+@`, `+*`)."""
+    """Whether the row continues an unfinished utterance of its speaker (`+`, also `+@`, `+*`)."""
     return _ANNOTATOR_MARKS.sub("", tag).strip() == "+"
 
 
 def is_nonverbal(tag: str) -> bool:
-    """Whether the row holds no words, such as laughter (`x`, also `x@`, `x*`)."""
+    """Whether the row has no words, for example laughter (`x`, also `x@`, `x*`)."""
     return class_name(tag) == CLASS_NAMES["x"]

@@ -1,8 +1,8 @@
 """A user's own conversations: a UTF-8 text file with one JSON object a line (see `jsonl_line`).
 
-`scan` finds every problem of a file and `assemble` makes a corpus of what is left; `read` and the command line
-`training.check` are both made of these two, so that they cannot disagree. Neither holds conversations in memory: a
-corpus of a file knows where its lines are and reads them again whenever somebody goes through it.
+`scan` finds all problems of a file, and `assemble` builds a corpus from its valid lines. `read` and the command
+`training.check` both use these two, so their results agree. Conversations are not kept in memory: the corpus stores the
+offsets of its lines and reads the file again at every iteration.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ KEY_BYTES = 16
 
 
 class Problem(NamedTuple):
-    """What is wrong on a 1-based line."""
+    """A problem and its 1-based line."""
 
     line: int
     reason: str
 
 
 class Lines(Sequence[Conversation]):
-    """Conversations of a file, read from it whenever they are asked for.
+    """Conversations of a file, read from it at every access.
 
     Args:
         path: the file.
-        version: of the file, as `_version` has it; another one is refused.
+        version: of the file, see `_version`; a changed file is refused.
         numbers: (C,) 1-based lines.
-        offsets: (C,) where in the file they begin.
+        offsets: (C,) byte offsets at which the lines begin.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Lines(Sequence[Conversation]):
                 file.seek(offset)
                 try:
                     record = parse_line(file.readline(MAX_LINE_BYTES + 1), int(number))
-                except LineError:  # it was checked, so it is another line now
+                except LineError:  # the line was valid before, so the file has changed
                     self._check(file)
                     raise
                 yield record.conversation
@@ -78,7 +78,7 @@ class Lines(Sequence[Conversation]):
 
     def _check(self, file: BinaryIO) -> None:
         if _version(file) != self._version:
-            raise DataError(self._path, "was changed while it was being used")
+            raise DataError(self._path, "has changed since it was first read")
 
     def take(self, chosen: NDArray[np.int64]) -> Lines:
         """Some of the conversations, in the order of `chosen`."""
@@ -86,18 +86,18 @@ class Lines(Sequence[Conversation]):
 
 
 class Scan(NamedTuple):
-    """What a file holds.
+    """The content of a file.
 
     Attributes:
-        conversations: those with something to respond to, in the file's order.
-        asked: (C,) the split that the line of each asks for, by its place in SPLITS, or NO_SPLIT.
-        keys: (C,) 16 bytes, a hash of what is said in each and of the seed of the split.
-        problems: everything wrong, in the file's order.
-        one_utterance: lines with a single utterance, to which nothing responds; left out of `conversations`.
+        conversations: those with at least two utterances, in the file's order.
+        requested: (C,) the split that each line requests, as its index in SPLITS, or NO_SPLIT.
+        keys: (C,) 16 bytes, a hash of each conversation's text and of the seed of the split.
+        problems: all problems, in the file's order.
+        one_utterance: lines with a single utterance, which has no response; not part of `conversations`.
     """
 
     conversations: Lines
-    asked: NDArray[np.int8]
+    requested: NDArray[np.int8]
     keys: NDArray[np.bytes_]
     problems: Sequence[Problem]
     one_utterance: Sequence[int]
@@ -113,8 +113,8 @@ def read(path: Path, *, valid_share: float, test_share: float, seed: int = 0) ->
         seed: another seed gives another split.
 
     Raises:
-        DataError: the file cannot be read, a line is malformed, or too few conversations are left.
-        ConfigError: the shares leave nothing to train on.
+        DataError: the file cannot be read, a line is malformed, or there are too few conversations.
+        ConfigError: the shares leave no training data.
     """
     found = scan(path, seed=seed)
     if found.problems:
@@ -134,8 +134,8 @@ def scan(path: Path, *, seed: int = 0) -> Scan:
     Raises:
         DataError: the file cannot be read.
     """
-    every, several = _Places(), _Places()  # all conversations, and those of several utterances
-    asked, keys = array("b"), bytearray()
+    every, several = _Places(), _Places()  # all conversations, and those with several utterances
+    requested, keys = array("b"), bytearray()
     problems: list[Problem] = []
     one_utterance: list[int] = []
     first: Record | None = None
@@ -156,12 +156,12 @@ def scan(path: Path, *, seed: int = 0) -> Scan:
                 one_utterance.append(number)
                 continue
             several.add(record, offset)
-            asked.append(NO_SPLIT if record.split is None else SPLITS.index(record.split))
+            requested.append(NO_SPLIT if record.split is None else SPLITS.index(record.split))
             keys += _key(record.conversation, seed)
     problems = sorted([*_repeated_ids(path, version, every), *problems], key=lambda problem: problem.line)
     return Scan(
         several.lines(path, version),
-        np.array(asked, dtype=np.int8),
+        np.array(requested, dtype=np.int8),
         np.frombuffer(keys, dtype=f"S{KEY_BYTES}"),
         problems,
         one_utterance,
@@ -169,7 +169,7 @@ def scan(path: Path, *, seed: int = 0) -> Scan:
 
 
 class _Places:
-    """Where conversations are, and a hash of the id of each."""
+    """Lines and offsets of conversations, and a hash of each id."""
 
     def __init__(self) -> None:
         self.numbers, self.offsets, self.id_hashes = array("q"), array("q"), array("q")
@@ -184,33 +184,33 @@ class _Places:
 
 
 def _repeated_ids(path: Path, version: tuple[int, ...], places: _Places) -> Iterator[Problem]:
-    """Ids that an earlier line has; only lines whose hashes are equal are looked at again."""
+    """Duplicate ids; only lines with equal hashes are read again."""
     _, inverse, counts = np.unique(places.id_hashes, return_inverse=True, return_counts=True)
     suspects = np.flatnonzero(counts[inverse] > 1)
     line_of_id: dict[str, int] = {}
     for index, conversation in zip(suspects, places.lines(path, version).take(suspects), strict=True):
         number = places.numbers[index]
         if (earlier := line_of_id.setdefault(conversation.id, number)) != number:
-            yield Problem(number, f"id {show(conversation.id)} is already that of line {earlier}")
+            yield Problem(number, f"id {show(conversation.id)} is a duplicate of line {earlier}")
 
 
 def assemble(path: Path, found: Scan, *, valid_share: float, test_share: float) -> Corpus:
-    """Split what `scan` found, problems aside.
+    """Split the conversations that `scan` found; its problems are ignored.
 
-    The split depends on what is said and on the seed, so that it survives reordering; exact copies of a conversation
-    always share a split.
+    The split depends only on the text of the conversations and on the seed, not on their order. Exact copies of a
+    conversation are always in the same split.
 
     Raises:
         DataError: a split would be empty.
-        ConfigError: the shares leave nothing to train on.
+        ConfigError: the shares leave no training data.
     """
-    named = len(found.asked) > 0 and found.asked[0] != NO_SPLIT
-    chosen = found.asked if named else _draw_splits(path, found, valid_share, test_share)
+    named = len(found.requested) > 0 and found.requested[0] != NO_SPLIT
+    chosen = found.requested if named else _draw_splits(path, found, valid_share, test_share)
     parts = {name: found.conversations.take(np.flatnonzero(chosen == i)) for i, name in enumerate(SPLITS)}
     if missing := [name for name in SPLITS if not len(parts[name])]:
         raise DataError(path, f"no conversation of two or more utterances has split {' or '.join(missing)}")
     count = len(found.one_utterance)
-    notes = (f"{count} conversations of one utterance skipped: nothing responds in them",) if count else ()
+    notes = (f"{count} conversations with a single utterance skipped: they have no response",) if count else ()
     return Corpus(path.stem, parts["train"], parts["valid"], parts["test"], notes)
 
 
@@ -219,20 +219,20 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
     try:
         with path.open("rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise DataError(path, "is no regular file, and conversations are read more than once")
+                raise DataError(path, "is not a regular file; conversations are read more than once")
             yield file
     except OSError as error:
         raise DataError(path, f"cannot be read ({error.strerror})") from error
 
 
 def _version(file: BinaryIO) -> tuple[int, ...]:
-    """Changes with the file's content."""
+    """Inode, size and time of the last change, which together change with the file's content."""
     status = os.fstat(file.fileno())
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _lines(file: BinaryIO) -> Iterator[tuple[int, int, bytes]]:
-    """Numbers, offsets and bytes of lines that are not blank; of one beyond the limit no more than a byte over it."""
+    """Number, offset and bytes of each line that is not blank; a line over the limit is cut one byte after it."""
     number = offset = 0
     while raw := file.readline(MAX_LINE_BYTES + 1):
         number += 1
@@ -246,7 +246,7 @@ def _lines(file: BinaryIO) -> Iterator[tuple[int, int, bytes]]:
 
 
 def _draw_splits(path: Path, found: Scan, valid_share: float, test_share: float) -> NDArray[np.int8]:
-    """A split for each conversation, by the order of the hashes of what is said."""
+    """A split for each conversation, by the order of the hashes of their texts."""
     if not (valid_share >= 0 and test_share >= 0 and valid_share + test_share < 1):
         raise ConfigError(
             "corpus.valid_share + corpus.test_share must be below 1 and neither negative, "

@@ -1,4 +1,4 @@
-"""One line of a user's own data file, from bytes to a `Conversation`, and what is wrong with it in a few words.
+"""One line of a user's own data file, from bytes to a `Conversation`, with short error messages.
 
     {"id": "17",                                  optional, unique; default "line-<number>"
      "topic": "pets",                             optional
@@ -8,8 +8,8 @@
                     {"speaker": "B", "text": "yes, two"}],              dialog_act is optional
      "speakers": {"A": {"sex": "female", "age": 34, "education": 2}}}   optional, each field too
 
-Any number of speakers. Fields may be null where they are optional; unknown ones are refused, so that a misspelt name
-is not silently without effect. Control characters other than tabs and line ends are refused.
+There may be any number of speakers. Optional fields may be null. Unknown fields are refused, so that a misspelt name is
+noticed. Control characters other than tabs and line ends are refused.
 Education is Switchboard's code, 0 to 3 (see `dialog_cvae.types.Profile`).
 """
 
@@ -29,14 +29,14 @@ from pydantic_core import PydanticCustomError
 from dialog_cvae.types import Conversation, Profile, Sex, Utterance
 
 MAX_LINE_BYTES = 16 * 2**20
-MAX_REASONS = 5  # problems named for one line
+MAX_REASONS = 5  # problems reported for one line
 
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 
 
 def _without_control_characters(text: str) -> str:
-    """Refuse what the service refuses too: no person says it, and in a reply it would steer a terminal."""
+    """Refuse control characters, as the service does: in a reply they would control the terminal."""
     for char in text:
         if unicodedata.category(char) == "Cc" and char not in "\t\n\r":
             raise PydanticCustomError("control_character", "has a control character", {"code": f"{ord(char):04X}"})
@@ -75,7 +75,7 @@ class _Line(_Strict):
 
 _PARTS: Mapping[str, type[_Strict]] = MappingProxyType({"utterances": _Utterance, "speakers": _Profile})
 
-# What a pydantic error type means to someone who looks at the line; the braces are the error's own context.
+# Messages for pydantic's error types; braces are filled from the error's context.
 _REASONS: Mapping[str, str] = MappingProxyType(
     {
         "missing": "is missing",
@@ -96,7 +96,7 @@ _REASONS: Mapping[str, str] = MappingProxyType(
 
 
 class LineError(ValueError):
-    """A line that is no conversation; `reasons` has one short sentence for each problem."""
+    """An invalid line; `reasons` has one short sentence for each problem."""
 
     def __init__(self, *reasons: str) -> None:
         super().__init__("; ".join(reasons))
@@ -104,7 +104,7 @@ class LineError(ValueError):
 
 
 class Record(NamedTuple):
-    """A conversation, its 1-based line and the split that the line asks for."""
+    """A conversation, its 1-based line and the split that the line requests."""
 
     line: int
     conversation: Conversation
@@ -116,7 +116,7 @@ def parse_line(raw: bytes, number: int) -> Record:
 
     Args:
         raw: the line's bytes, with or without line end and byte order mark.
-        number: its 1-based number, which makes up a missing id.
+        number: its 1-based number, used for a missing id.
 
     Raises:
         LineError: the line is malformed.
@@ -136,7 +136,7 @@ def parse_line(raw: bytes, number: int) -> Record:
 
 def _json(raw: bytes) -> object:
     if len(raw) > MAX_LINE_BYTES:
-        raise LineError(f"the line is longer than {MAX_LINE_BYTES:,} bytes; each conversation has a line of its own")
+        raise LineError(f"the line is longer than {MAX_LINE_BYTES:,} bytes; each conversation must be on its own line")
     try:
         return json.loads(raw.decode("utf-8-sig"), object_pairs_hook=_object, parse_constant=_refuse_constant)
     except UnicodeDecodeError as error:
@@ -147,7 +147,7 @@ def _json(raw: bytes) -> object:
         raise LineError("nested too deeply") from error
     except LineError:
         raise
-    except ValueError as error:  # an integer of more digits than Python converts
+    except ValueError as error:  # an integer with more digits than Python converts
         raise LineError("a number has too many digits") from error
 
 
@@ -159,7 +159,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         raise LineError("a key is not valid Unicode (half of a surrogate pair)") from error
     known = dict(pairs)
     if len(known) < len(pairs):
-        raise LineError(f"key {show(Counter(names).most_common(1)[0][0])} stands twice in an object")
+        raise LineError(f"key {show(Counter(names).most_common(1)[0][0])} occurs twice in an object")
     return known
 
 
@@ -181,14 +181,14 @@ def _validated(value: object) -> _Line:
 
 
 def _reason(detail: Any) -> str:
-    """One of pydantic's error details as a short sentence."""
+    """A short sentence for one of pydantic's error details."""
     *parents, last = detail["loc"]
     if detail["type"] == "extra_forbidden":
         model = _PARTS.get(parents[0] if parents else "", _Line)
         near = get_close_matches(str(last), model.model_fields, n=1)
         hint = f'did you mean "{near[0]}"?' if near else f"known are {', '.join(model.model_fields)}"
         return f"{_path(parents)}{': ' if parents else ''}unknown field {show(last)} ({hint})"
-    if last == "[key]" and len(parents) == 2:  # pydantic's mark of an error in a key of `speakers`
+    if last == "[key]" and len(parents) == 2:  # pydantic marks an error in a key of `speakers` so
         return f"{_path(parents[:-1])}: a name {_what(detail)}"
     return f"{_path(detail['loc'])} {_what(detail)}"
 
@@ -213,6 +213,6 @@ def show(value: object) -> str:
 
 
 def _printable(text: str, limit: int = 60) -> str:
-    """Terminal control sequences and lone surrogates may stand in a file, but not in a message."""
+    """Escape characters that may be in a file but not in a message: terminal control sequences, lone surrogates."""
     short = text if len(text) <= limit else f"{text[: limit - 1]}…"
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in short)

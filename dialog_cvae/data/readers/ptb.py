@@ -1,6 +1,6 @@
 """Reader of the Penn Treebank as Mikolov prepared it: one sentence a line, 10,000 words, `<unk>` for the rest.
 
-A sentence becomes a conversation of one utterance, so that it travels as every other text does.
+A sentence becomes a conversation of one utterance, so that it is processed as any other text.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def read(folder: Path) -> Corpus:
 
 
 def sentences(path: Path) -> list[Conversation]:
-    """The sentences of a file; empty lines are none.
+    """The sentences of a file, without blank lines.
 
     Raises:
         DataError: the file is missing, is not UTF-8 or has no sentence.

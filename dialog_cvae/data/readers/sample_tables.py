@@ -1,8 +1,8 @@
-"""What the synthetic sample corpus talks about, and how: the tables of the grammar in `sample`.
+"""Topics and phrases of the synthetic sample corpus: the tables of the grammar in `sample`.
 
 Templates have slots in braces: `do`, `did` (an activity and its past), `things` and `others` (two kinds), `good` and
-`bad` (adjectives of the topic), `who` (somebody near the speaker), `when`, `often`, `topic` and `kind`. Slots keep
-their value within an exchange, so that an answer speaks of what was asked.
+`bad` (adjectives of the topic), `who` (a person close to the speaker), `when`, `often`, `topic` and `kind`. Slots keep
+their values within an exchange, so an answer is about its question.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 
 class Topic(NamedTuple):
-    """A subject of conversation.
+    """A topic of conversation.
 
     Attributes:
         name: the topic's name.
@@ -21,7 +21,7 @@ class Topic(NamedTuple):
         things: plural nouns of that kind.
         activities: pairs of an activity's base form and its past.
         good: adjectives that praise the things.
-        bad: adjectives that complain of them.
+        bad: adjectives that criticise the things.
     """
 
     name: str
@@ -38,8 +38,8 @@ class Move(NamedTuple):
     Attributes:
         act: its dialog act, one of the 42 standard classes.
         templates: ways to say it, equally likely.
-        next: names of the moves that may follow, equally likely; none where the exchange ends.
-        same_speaker: whether the speaker of the utterance before goes on, instead of the other one.
+        next: names of the moves that may follow, equally likely; empty if the exchange ends.
+        same_speaker: whether the previous speaker continues, instead of the other one.
     """
 
     act: str

@@ -1,19 +1,19 @@
-"""Reader of the Switchboard Dialog Act Corpus: 1,155 telephone conversations of two callers each on a given topic.
+"""Reader of the Switchboard Dialog Act Corpus: 1,155 telephone conversations of two callers on a given topic.
 
-The corpus is that of Jurafsky, Shriberg and Biasca (1997), in the layout of github.com/cgpotts/swda. The split holds
-out for validation and test the conversations which are also in the validation and test sets of Zhao et al. (2017).
+The corpus is that of Jurafsky, Shriberg and Biasca (1997), in the layout of github.com/cgpotts/swda. The validation
+and test splits are the conversations in the validation and test sets of Zhao et al. (2017).
 
 From rows to utterances:
 
-1.  Rows without words (act `x`) go.
+1.  Rows without words (act `x`) are dropped.
 2.  A continuation (act `+`) joins its speaker's latest utterance if that is unfinished (has no `/` yet); what the
     other speaker said in between comes after the joined utterance.
-3.  Markup becomes text in one of three styles, utterance by utterance; what is then empty goes.
-4.  `zhao`: the utterances of a turn (a speaker's consecutive rows) become one. `fluent`: likewise as long as the
-    result has at most `FLUENT_WORDS` words, so that a model which reads 40 tokens sees it whole. `verbatim`: nothing
-    is merged.
-5.  A merged utterance has the dialog act of the part with most words (the first of equals), which of the simple rules
-    agrees best with the acts of Zhao et al.'s turns.
+3.  Markup becomes text in one of three styles, utterance by utterance; utterances that are then empty are dropped.
+4.  `zhao`: the utterances of a turn (a speaker's consecutive rows) are merged. `fluent`: likewise, while the
+    result has at most `FLUENT_WORDS` words, so that a model with a limit of 40 tokens sees all of it. `verbatim`:
+    nothing is merged.
+5.  A merged utterance has the dialog act of its part with the most words (the first, if several). Of the simple rules,
+    this one agrees best with the acts of Zhao et al.'s turns.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from dialog_cvae.errors import ConfigError, DataError
 from dialog_cvae.types import Conversation, Corpus, Utterance
 
 FLUENT_WORDS = 25
-"""Words of a `fluent` utterance beyond which no further sentence of its speaker is added to it."""
+"""Maximum number of words of a merged `fluent` utterance."""
 
 _WORD_LIMITS = MappingProxyType({"zhao": inf, "fluent": FLUENT_WORDS, "verbatim": 0})
 STYLES = tuple(_WORD_LIMITS)
@@ -44,7 +44,7 @@ LICENCE = "CC BY-NC-SA 3.0"
 _NOTES = MappingProxyType(
     {
         "nonverbal": "rows without words (act x) dropped",
-        "joined": "continuations (act +) joined to the utterance that they go on with",
+        "joined": "continuations (act +) joined to the utterance that they continue",
         "orphan": "continuations without an unfinished utterance kept as utterances without a dialog act",
         "unknown act": "utterances with a tag that is not DAMSL's kept without a dialog act",
         "empty": "utterances empty after cleaning dropped",
@@ -115,7 +115,7 @@ def _conversations(path: Path, style: str, counts: Counter[str]) -> Iterator[tup
 
 @dataclass
 class _Unit:
-    """An utterance as the annotators cut it: its rows' markup and class, and the turn in which it begins."""
+    """An utterance as segmented by the annotators: markup and class of its rows, and the turn in which it begins."""
 
     caller: str
     dialog_act: str | None
@@ -167,7 +167,7 @@ def _text(unit: _Unit, style: str) -> str:
 
 
 def _groups(parts: Sequence[Utterance], limit: float) -> Iterator[Sequence[Utterance]]:
-    """Neighbours of at most `limit` words together; a part that is longer by itself stays whole."""
+    """Groups of neighbours with at most `limit` words together; a longer single part stays whole."""
     group: list[Utterance] = []
     words = 0
     for part in parts:
@@ -181,7 +181,7 @@ def _groups(parts: Sequence[Utterance], limit: float) -> Iterator[Sequence[Utter
 
 
 def _merged(parts: Sequence[Utterance]) -> Utterance:
-    """Neighbours of one speaker as one utterance, with the act of the longest."""
+    """One utterance from neighbours of one speaker, with the act of the longest."""
     longest = max(parts, key=_length)
     return Utterance(parts[0].speaker, " ".join(part.text for part in parts), longest.dialog_act)
 

@@ -1,7 +1,7 @@
 """The files of the Switchboard Dialog Act Corpus in the layout of github.com/cgpotts/swda, zipped or not.
 
-`swNNutt/sw_*_CCCC.utt.csv` hold a conversation each, a row an utterance or a part of one; `swda-metadata.csv` has a
-row for each call. Columns that nothing here needs (parses, parts of speech) may be missing.
+Each `swNNutt/sw_*_CCCC.utt.csv` is a conversation, and each of its rows an utterance or a part of one;
+`swda-metadata.csv` has a row for each call. Unused columns (parses, parts of speech) may be missing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _TRANSCRIPT_END = ".utt.csv"
 _UNREADABLE = (OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError)
 
 CALLERS = ("A", "B")
-# In years at the call; Switchboard's callers were adults, so that anything else is a typing error.
+# In years, at the time of the call; Switchboard's callers were adults, so other values are typing errors.
 PLAUSIBLE_AGE = range(12, 101)
 _EDUCATION_CODES = {"0": 0, "1": 1, "2": 2, "3": 3}  # 9 is unknown
 _SEXES: Mapping[str, Sex] = {"FEMALE": "female", "MALE": "male"}
@@ -51,7 +51,7 @@ class Transcript(NamedTuple):
 
 
 class Call(NamedTuple):
-    """What the metadata tell of a call; `repairs` names what was implausible and became None."""
+    """Metadata of a call; `repairs` names the fields that were implausible and became None."""
 
     topic: str | None
     prompt: str | None
@@ -88,13 +88,13 @@ def open_files(path: Path) -> Iterator[Mapping[str, File]]:
     try:
         archive = zipfile.ZipFile(root)
     except (OSError, zipfile.BadZipFile) as error:
-        raise DataError(root, f"is no readable zip file, perhaps truncated ({error})") from error
+        raise DataError(root, f"is not a readable zip file, perhaps truncated ({error})") from error
     with archive:
         yield _by_name(root, [zipfile.Path(archive, name) for name in archive.namelist()])
 
 
 def source_files(path: Path) -> list[Path]:
-    """The zip file, or the files of the extracted folder, that `open_files` reads; none where there is no corpus."""
+    """The zip file, or the files of the extracted folder, that `open_files` reads; empty if there is no corpus."""
     root = _find(path)
     if root is None or root.is_file():
         return [] if root is None else [root]
@@ -122,7 +122,7 @@ def _records(file: File, columns: Sequence[str]) -> Iterator[tuple[int, list[str
     """Line numbers and the values of the named columns.
 
     Raises:
-        DataError: a column is missing, a row has too few fields, or the file is damaged or no UTF-8.
+        DataError: a column is missing, a row has too few fields, or the file is damaged or not UTF-8.
     """
     try:
         data = file.read_bytes()
@@ -132,7 +132,7 @@ def _records(file: File, columns: Sequence[str]) -> Iterator[tuple[int, list[str
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise DataError(str(file), f"byte {error.start} is no UTF-8 ({error.reason})", line) from error
+        raise DataError(str(file), f"byte {error.start} is not UTF-8 ({error.reason})", line) from error
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         header = next(reader, [])
@@ -148,14 +148,14 @@ def _records(file: File, columns: Sequence[str]) -> Iterator[tuple[int, list[str
                 raise DataError(str(file), f"{len(record)} fields, not {len(header)}", reader.line_num)
             yield reader.line_num, [record[index] for index in indices]
     except csv.Error as error:
-        raise DataError(str(file), f"no valid CSV ({error})", reader.line_num) from error
+        raise DataError(str(file), f"not valid CSV ({error})", reader.line_num) from error
 
 
 def read_transcript(file: File) -> Transcript:
     """One conversation.
 
     Raises:
-        DataError: as `_records`, or a caller is neither A nor B, or the conversation's number is none or changes.
+        DataError: as `_records`, or a caller is neither A nor B, or the conversation's number is invalid or changes.
     """
     number: int | None = None
     rows: list[Row] = []
@@ -174,7 +174,7 @@ def read_metadata(file: File) -> Mapping[int, Call]:
     """The calls by conversation number.
 
     Raises:
-        DataError: as `_records`, or a conversation's number is none or stands twice.
+        DataError: as `_records`, or a conversation's number is invalid or a duplicate.
     """
     of_caller = [f"{side}_caller_{column}" for side in ("from", "to") for column in ("sex", "education", "birth_year")]
     columns = ("conversation_no", "talk_day", "topic_description", "prompt", *of_caller)
@@ -182,7 +182,7 @@ def read_metadata(file: File) -> Mapping[int, Call]:
     for line, (value, talk_day, topic, prompt, *profiles) in _records(file, columns):
         number = _conversation_number(file, line, value)
         if number in calls:
-            raise DataError(str(file), f"conversation_no {number} stands twice", line)
+            raise DataError(str(file), f"duplicate conversation_no {number}", line)
         repairs: list[str] = []
         talk_year = _talk_year(talk_day, repairs)
         speakers = {

@@ -1,8 +1,7 @@
-"""Switchboard's disfluency markup to the sentence its speaker meant to say: the style `fluent`.
+"""From Switchboard's disfluency markup to the sentence that its speaker intended: the style `fluent`.
 
-The markup is read as a tree (see `swda_text` for its signs); what a person would leave out when writing the utterance
-down is left out: hesitations, broken words, editing terms, each reparandum with what stands between it and its
-repair, what was given up (`-/`), and conjunctions after which nothing came.
+The markup is read as a tree (see `swda_text` for its signs). Dropped are hesitations, interrupted words, editing terms,
+each reparandum with everything between it and its repair, abandoned parts (`-/`), and conjunctions at the end.
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ _TOKEN = re.compile(r"\{[A-Z](?![\w'])|[{}\[\]+]|[^\s{}\[\]+]+")
 _MARKS = ",.?!"
 _ENDS = (".", "?", "!")
 
-# The comma before a dropped "uh" is usually the uh's own ("who, uh, moved"), but after these it is theirs.
+# The comma before a dropped "uh" usually belongs to it ("who, uh, moved"), but after these words it is kept.
 _COMMA_OF_ITS_OWN = frozenset({"yes", "no", "yeah", "yep", "well", "okay", "oh", "right", "sure", "uh-huh", "exactly"})
 _ARTICLES = frozenset({"a", "an", "the"})
 _DANGLING = frozenset({"and", "or", "but"}) | _ARTICLES
 _CONJUNCTIONS = frozenset({"and", "but", "so", "or", "because", "cause", "then", "plus", "an"})
-# Said twice in a row without markup, these are slips; "very, very" and "that that" may be meant.
+# If repeated without markup, these are slips; "very, very" and "that that" may be intended.
 _SLIPS = frozenset(
     {"i", "i'm", "we", "you", "he", "she", "they", "it", "it's", "a", "an", "the", "my", "and", "but", "or", "if"}
     | {"to", "of", "in", "on", "at", "with", "is", "was"}
@@ -47,7 +46,7 @@ _SENTENCE_START = re.compile(r"(?:^|(?<=[.?!]\s))['\"]?[a-zé]")
 
 
 class _Word(NamedTuple):
-    """A word with its punctuation, and the class letter of the braces around it ("" where there are none)."""
+    """A word with its punctuation, and the class letter of the braces around it ("" if there are none)."""
 
     text: str
     role: str
@@ -70,7 +69,7 @@ class _Span:
     repaired: bool = False
 
     def close(self, *, matched: bool) -> list[_Word]:
-        """What remains of the span; a brace that is never closed says nothing about the words after it."""
+        """The words of the span that are kept; a brace that is never closed is ignored."""
         if self.repaired:  # of `[ a + b ]` b, without the "you know" or "oh" that introduces it
             start = next((i for i, word in enumerate(self.words) if word.role not in ("D", "F")), 0)
             return self.words[start:]
@@ -80,7 +79,7 @@ class _Span:
 
 
 def _resolve_structure(text: str) -> list[_Word]:
-    """Braces to roles and brackets to repairs; signs without a counterpart end where their surroundings do."""
+    """Resolve braces to roles and brackets to repairs; an unclosed sign ends with its enclosing span."""
     stack = [_Span("")]
     for token in _TOKEN.findall(text):
         if token[0] not in "{}[]+":
@@ -110,7 +109,7 @@ def _close_unmatched(stack: list[_Span], depth: int) -> None:
 
 
 def _without_disfluencies(words: list[_Word]) -> list[_Word]:
-    """Drop hesitations, broken words, editing terms and slips, and give their punctuation to the words around them."""
+    """Drop hesitations, interrupted words, editing terms and slips; their punctuation moves to neighbouring words."""
     only_editing = all(word.role == "E" for word in words)
     kept: list[_Word] = []
     gap = False  # whether something was dropped since the last kept word
@@ -123,19 +122,19 @@ def _without_disfluencies(words: list[_Word]) -> list[_Word]:
                 kept.append(_before_next(previous, word, gap=gap))
             kept.append(_after_previous(word, kept[-1] if kept else None))
         elif kept and not kept[-1].ends_sentence and (word.ends_sentence or not dropped):
-            mark = word.text[-1]  # of the dropped word, or all that a removed sound left behind
+            mark = word.text[-1]  # of the dropped word, or of a removed sound
             kept[-1] = _Word(kept[-1].text.rstrip(_MARKS) + mark, kept[-1].role)
         gap = dropped or (gap and not bare)
     return kept
 
 
 def _is_repeated(word: _Word, following: _Word) -> bool:
-    """Whether a word is said again in its sentence: "the, the", but not "give you, {D you know, }"."""
+    """Whether a word is repeated in its sentence: "the, the", but not "give you, {D you know, }"."""
     return word.bare == following.bare and word.role == following.role and not word.ends_sentence
 
 
 def _before_next(word: _Word, following: _Word, *, gap: bool) -> _Word:
-    """A word without the comma that belonged to the hesitation after it, or that no comma can follow."""
+    """A word without a comma that belonged to the hesitation after it, or that cannot follow this word."""
     if not word.text.endswith(","):
         return word
     has_own_comma = word.role == "D" or following.role == "D" or word.bare in _COMMA_OF_ITS_OWN
@@ -145,18 +144,18 @@ def _before_next(word: _Word, following: _Word, *, gap: bool) -> _Word:
 
 
 def _after_previous(word: _Word, previous: _Word | None) -> _Word:
-    """A marker that began a row or a restart loses its capital in mid-sentence."""
+    """A marker at the beginning of a row or restart becomes lower case in mid-sentence."""
     if not word.role or previous is None or previous.ends_sentence or re.match(r"I\b", word.text):
         return word
     return _Word(word.text[0].lower() + word.text[1:], word.role)
 
 
 def _complete_part(words: list[_Word], *, incomplete: bool) -> list[_Word]:
-    """Cut an utterance that was given up after its last whole sentence, and last words that lead nowhere."""
+    """Cut an abandoned utterance after its last complete sentence, and drop dangling last words."""
     if incomplete:
         while words and not words[-1].ends_sentence:
             words = words[:-1]
-        if all(word.role for word in words):  # "So." before what was given up says nothing
+        if all(word.role for word in words):  # "So." before an abandoned part has no content
             return []
     while words and _is_dangling(words[-1]):
         words = words[:-1]
@@ -170,7 +169,7 @@ def _is_dangling(word: _Word) -> bool:
 
 
 def _title_case(match: re.Match[str]) -> str:
-    """`THE SILENCE OF THE LAMBS` -> `The Silence of the Lambs`; acronyms stay."""
+    """`THE SILENCE OF THE LAMBS` -> `The Silence of the Lambs`; acronyms are unchanged."""
     words = [
         word
         if word in _ACRONYMS
@@ -187,11 +186,11 @@ def fluent(raw: str, *, question: bool = False) -> str:
 
     Args:
         raw: a row of the corpus, or the joined rows of one utterance.
-        question: its dialog act is a question, which transcribers often end with a full stop.
+        question: whether its dialog act is a question; transcribers often end those with a full stop.
     """
     clean = without_comments(raw)
     markup = " ".join(without_breaks(clean).replace('"', " ").split())
-    markup = join_spelled(_TITLE.sub(_title_case, markup))  # in this order, or else a "TV" is a title
+    markup = join_spelled(_TITLE.sub(_title_case, markup))  # in this order: otherwise "TV" becomes a title
     words = _without_disfluencies(_resolve_structure(markup))
     words = _complete_part(words, incomplete=is_incomplete(clean))
     text = tidy_marks(" ".join(word.text for word in words))

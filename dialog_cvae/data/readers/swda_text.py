@@ -1,4 +1,4 @@
-r"""Switchboard's disfluency markup to text, in the styles `zhao` and `verbatim`; `swda_fluent` has the third.
+r"""From Switchboard's disfluency markup to text, in the styles `zhao` and `verbatim`; `swda_fluent` has the third.
 
 The markup (Meteer et al. 1995, and the comments of SWBD-DAMSL's annotators):
 
@@ -6,10 +6,10 @@ The markup (Meteer et al. 1995, and the comments of SWBD-DAMSL's annotators):
     [ a, + {F uh, } b ]   reparandum a, repair b; nests, and may span the rows of one utterance
     <laughter> <<faint>> {pause} [Children]   sounds, not words
     # words #         spoken over the other speaker
-    (( words ))       the transcriber's guess, perhaps empty
+    (( words ))       the transcriber's guess, possibly empty
     /   -/   --       end of an utterance, end of an incomplete one, and a break in mid-utterance
-    *[[ comment ]]  <+ comment +>   the annotators'
-    th-               a word broken off
+    *[[ comment ]]  <+ comment +>   comments of annotators
+    th-               an interrupted word
     T V   fianc3e     a spelled abbreviation; an accented e
 """
 
@@ -18,13 +18,13 @@ from __future__ import annotations
 import re
 
 HESITATIONS = frozenset({"uh", "um", "er", "eh", "uhm", "uh-", "um-", "u-"})
-"""Sounds without meaning. Other words that the corpus marks as fillers (oh, huh, wow) answer something and stay."""
+"""Sounds without meaning. Other words that the corpus marks as fillers (oh, huh, wow) can be answers and are kept."""
 
-# Order matters: a comment may quote any other markup, and so may a sound.
+# The order matters: comments and sounds may contain any other markup.
 _COMMENT = re.compile(r"\*\[\[.*?(?:\]\]|$)|<\+.*?(?:\+>|$)")
 _SOUND = re.compile(
     r"<+[^<>]*>+"
-    r"|\[\w+\]"  # real brackets have spaces inside
+    r"|\[\w+\]"  # brackets of repairs have spaces inside
     r"|\{(?![A-Z][\s{\[(#,])[^{}\[\]]*\}"  # {pause}, {Very faint}: no one-letter class
 )
 _STRAY = re.compile(r"[<>#*^=@~|\\()_]")
@@ -50,24 +50,24 @@ _LEADING_MARKS = re.compile(r"^[\s,.?!]+")
 
 
 def without_comments(raw: str) -> str:
-    """The row without annotators' comments, sounds, overlap and uncertainty marks; structure and slashes stay."""
+    """The row without comments, sounds, overlap and uncertainty marks; structure and slashes are kept."""
     text = _COMMENT.sub(" ", raw.replace("\u2019", "'"))
     text = _STRAY.sub(" ", _SOUND.sub(" ", text))
     return _ACCENT.sub("é", text) if "3" in text else text
 
 
 def is_finished(raw: str) -> bool:
-    """Whether a row ends its utterance, complete or not (`/`, `-/`); if not, a `+` row goes on with it."""
+    """Whether a row ends its utterance, complete or not (`/`, `-/`); if not, a `+` row continues it."""
     return _END.search(without_comments(raw)) is not None
 
 
 def is_incomplete(text: str) -> bool:
-    """Whether a text without comments ends an utterance that its speaker gave up (`-/`)."""
+    """Whether a text without comments ends an abandoned utterance (`-/`)."""
     return _INCOMPLETE_END.search(text) is not None
 
 
 def without_breaks(text: str) -> str:
-    """Text without slashes and breaks; broken words (`th-`) and hyphens inside words stay."""
+    """Text without slashes and breaks; interrupted words (`th-`) and hyphens inside words are kept."""
     return _BREAK.sub(" ", text.replace("/", " "))
 
 
@@ -85,28 +85,28 @@ def join_spelled(text: str) -> str:
 
 
 def is_broken(word: str) -> bool:
-    """Whether a word was broken off (`th-`, `wor-,`)."""
+    """Whether a word was interrupted (`th-`, `wor-,`)."""
     return word.rstrip(",.?!").endswith("-")
 
 
 def tidy_marks(text: str) -> str:
-    """Single spaces, punctuation at the word before it, one mark at a time (the strongest), none in front."""
+    """Single spaces, no space before a mark, only the strongest of several marks, and none at the beginning."""
     text = _SPACE_BEFORE_MARK.sub("", " ".join(text.split()))
     text = _REPEATED_MARKS.sub(lambda match: max(match.group(), key=",.!?".index), text)
     return _LEADING_MARKS.sub("", text).strip()
 
 
 def verbatim(raw: str) -> str:
-    """Every word as it was said, fillers, repetitions and broken words included, with the transcript's punctuation."""
+    """Every word as spoken, with fillers, repetitions, interrupted words and the transcript's punctuation."""
     words = _STRUCTURE.sub(" ", without_breaks(without_comments(raw)))
     return join_spelled(tidy_marks(words))
 
 
 def zhao(raw: str) -> str:
-    """Lower-case words without punctuation, hesitations and broken words, as Zhao et al. (2017) prepared Switchboard.
+    """Lower-case words without punctuation, hesitations and interrupted words, like Zhao et al.'s (2017) Switchboard.
 
-    Repetitions, reparanda and discourse markers stay, apostrophes and hyphens inside words too, except in numbers
-    ("twenty two"). Their text comes from another transcription of the same speech, so that some words differ.
+    Repetitions, reparanda and discourse markers are kept, and so are apostrophes and hyphens inside words, except in
+    numbers ("twenty two"). Their text comes from another transcription of the same speech, so some words differ.
     """
     text = verbatim(raw).lower()
     if "ty-" in text:

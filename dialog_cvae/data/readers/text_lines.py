@@ -1,4 +1,4 @@
-"""Lines of a text file, with their numbers."""
+"""Read the lines of a text file, with their numbers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dialog_cvae.errors import DataError
 
 
 def numbered(path: Path) -> list[tuple[int, str]]:
-    """The lines that are not blank, without the spaces around them, each with its 1-based number.
+    """The lines that are not blank, stripped, each with its 1-based number.
 
     Raises:
         DataError: the file cannot be read or is not UTF-8.

@@ -1,10 +1,10 @@
-"""Readers of Yelp sentences with their sentiment, in both forms in which they are passed around.
+"""Reader of Yelp sentences with their sentiment, in the two forms in which they are distributed.
 
 - Shen et al. (2017, "Style Transfer from Non-Parallel Text by Cross-Alignment"): `sentiment.{train,dev,test}.{0,1}`, a
   tokenised sentence a line, 0 negative and 1 positive.
-- The subset of the code that Fu et al. (2019) released: the first tenth of each of these files, in which words that
-  its training split has fewer than five times are `<unk>`. Here `short_s10.{train,dev,test}.tsv`, with a label, a tab
-  and a sentence a line. Where only the files of Shen et al. are there, it is made from them.
+- The subset of the code that Fu et al. (2019) released: the first tenth of each of these files, in which words with
+  fewer than five occurrences in its training split are `<unk>`. Its files are `short_s10.{train,dev,test}.tsv`, with a
+  label, a tab and a sentence in each line. If only the files of Shen et al. are there, the subset is made from them.
 
 A sentence becomes a conversation of one utterance whose topic is its sentiment.
 """
@@ -26,7 +26,7 @@ SPLITS = ("train", "dev", "test")
 SHORT_FILES = {split: f"short_s10.{split}.tsv" for split in SPLITS}
 FULL_FILES = {split: tuple(f"sentiment.{split}.{label}" for label in range(len(LABELS))) for split in SPLITS}
 LICENCE = "of the Yelp Dataset, for academic use, as prepared by Shen et al. (2017)"
-SHARE = 10  # the subset is one sentence in so many
+SHARE = 10  # the subset has one of so many sentences
 RARE = 5  # a word with fewer occurrences in its training split is unknown
 UNKNOWN = "<unk>"
 
@@ -70,7 +70,7 @@ def source_files(folder: Path, part: Part = "short") -> Sequence[Path]:
 
 
 def _is_short(folder: Path) -> bool:
-    """Whether the subset's files are there, or at least no file of the other form is."""
+    """Whether a file of the subset is there, or no file of the other form."""
     if any((folder / name).exists() for name in SHORT_FILES.values()):
         return True
     return not any((folder / name).exists() for names in FULL_FILES.values() for name in names)
@@ -92,7 +92,7 @@ def _short(path: Path) -> list[_Sentence]:
 
 
 def _full(folder: Path, split: str, share: int = 1) -> list[_Sentence]:
-    """The first of every `share` sentences of a split's two files, all negative ones first."""
+    """The first 1 / `share` of each of a split's two files, negative sentences first."""
     found = []
     for name, label in zip(FULL_FILES[split], LABELS, strict=True):
         lines = numbered(folder / name)
@@ -116,13 +116,13 @@ def _check(folder: Path, split: str, sentences: Iterable[_Sentence]) -> None:
 
 
 def _notes(train: Sequence[Conversation], dev: Sequence[Conversation], test: Sequence[Conversation]) -> tuple[str, ...]:
-    """Counts of what a reader of results should know: nothing was left out."""
+    """The numbers of sentences that are also in the training split."""
     seen = {conversation.utterances[0].text for conversation in train}
     repeated = (
         (name, sum(conversation.utterances[0].text in seen for conversation in split))
         for name, split in (("validation", dev), ("test", test))
     )
-    return tuple(f"{count:,} {name} sentences also stand in the training split" for name, count in repeated if count)
+    return tuple(f"{count:,} {name} sentences are also in the training split" for name, count in repeated if count)
 
 
 def _shown(text: str) -> str:

@@ -1,8 +1,8 @@
 """Reader of Switchboard as Zhao et al. (2017) prepared it (github.com/snakeztc/NeuralDialog-CVAE).
 
-It comes in two forms with the same content: `train.jsonl`, `valid.jsonl`, `test.jsonl` with a dialog a line, or one
-Python 2 pickle of a dict of three lists. A dialog has `A`, `B` (age, education, sex), `topic`, `prompt` and `utts`, a
-list of [speaker, text, [dialog act, sentiment]]. Strings other than texts carry stray quotes and spaces
+It comes in two forms with the same content: `train.jsonl`, `valid.jsonl`, `test.jsonl` with a dialog in each line, or
+one Python 2 pickle of a dict of three lists. A dialog has `A`, `B` (age, education, sex), `topic`, `prompt` and `utts`,
+a list of [speaker, text, [dialog act, sentiment]]. Strings other than texts have stray quotes and spaces
 (`' "FEMALE"'`), which are removed here; the official code's sex feature is constant because of them.
 
 Ages are those of 2016, not of the call some 25 years earlier, as a comparison with Switchboard's own tables shows.
@@ -34,7 +34,7 @@ _NOTES = MappingProxyType(
         "age": "speakers without a plausible age, age unknown",
     }
 )
-# What a pickle may name beside the containers and values that need no name. Nothing here runs code of its own.
+# Names that a pickle may use. None of them can run other code.
 _PLAIN = MappingProxyType(
     {
         ("collections", "OrderedDict"): OrderedDict,
@@ -44,7 +44,7 @@ _PLAIN = MappingProxyType(
 
 
 class _MalformedError(ValueError):
-    """A dialog is not as the module's docstring says."""
+    """A dialog does not have the form in the module's docstring."""
 
 
 def read(path: Path, splits: Sequence[str] = SPLITS) -> Corpus:
@@ -52,10 +52,10 @@ def read(path: Path, splits: Sequence[str] = SPLITS) -> Corpus:
 
     Args:
         path: a folder with the jsonl files or the pickle (the former are preferred), or the pickle itself.
-        splits: the splits to read; the others are empty, and need not be there.
+        splits: the splits to read; the others are empty, and their files may be missing.
 
     Raises:
-        ConfigError: no such split.
+        ConfigError: a split is unknown.
         DataError: a split is missing, empty or malformed.
     """
     for split in splits:
@@ -73,7 +73,7 @@ def read(path: Path, splits: Sequence[str] = SPLITS) -> Corpus:
 
 
 def source_files(path: Path) -> list[Path]:
-    """The files that `read` may read, as far as they are there."""
+    """The existing files that `read` may read."""
     files = (
         [path] if path.is_file() else [path / name for name in (*(f"{split}.jsonl" for split in SPLITS), PICKLE_NAME)]
     )
@@ -82,7 +82,7 @@ def source_files(path: Path) -> list[Path]:
 
 def _read_splits(path: Path, splits: Sequence[str], counts: Counter[str]) -> dict[str, list[Conversation]]:
     if path.suffix == ".jsonl":
-        raise DataError(path, "is one split only; name the folder that holds all of them")
+        raise DataError(path, "is a single split; give the folder with all splits")
     if path.is_file():
         return _read_pickle(path, splits, counts)
     missing = [f"{split}.jsonl" for split in splits if not (path / f"{split}.jsonl").is_file()]
@@ -107,8 +107,8 @@ def _read_jsonl(path: Path, split: str, counts: Counter[str]) -> list[Conversati
             conversations.append(_conversation(dialog, f"{split}-{number}", counts))
         except _MalformedError as error:
             raise DataError(path, str(error), number) from error
-        except (ValueError, RecursionError) as error:  # what is no UTF-8 is a ValueError too
-            raise DataError(path, f"no valid JSON ({error})", number) from error
+        except (ValueError, RecursionError) as error:  # invalid UTF-8 is a ValueError too
+            raise DataError(path, f"not valid JSON ({error})", number) from error
     return _usable(conversations, counts)
 
 
@@ -125,14 +125,14 @@ class _PlainUnpickler(pickle.Unpickler):
 def _read_pickle(path: Path, splits: Sequence[str], counts: Counter[str]) -> dict[str, list[Conversation]]:
     try:
         with path.open("rb") as file:
-            # Python 2 wrote byte strings, of ASCII text; latin-1 decodes any byte.
+            # Python 2 wrote byte strings with ASCII text; latin-1 decodes any byte.
             data = _PlainUnpickler(file, encoding="latin-1").load()
     except _MalformedError as error:
         raise DataError(path, str(error)) from error
     except OSError as error:
         raise DataError(path, f"cannot be read ({error.strerror or error})") from error
-    except Exception as error:  # a damaged pickle fails in as many ways as there are opcodes
-        raise DataError(path, f"no valid pickle, perhaps truncated ({type(error).__name__}: {error})") from error
+    except Exception as error:  # a damaged pickle can raise any error
+        raise DataError(path, f"not a valid pickle, perhaps truncated ({type(error).__name__}: {error})") from error
     if not isinstance(data, dict):
         raise DataError(path, f"holds a {type(data).__name__}, not a dict of {', '.join(SPLITS)}")
     found = {}
@@ -202,7 +202,7 @@ def _number(value: object, what: str) -> int | None:
 
 
 def _unquoted(value: object, what: str) -> str:
-    """A field's text without the quotes and spaces around it; "" where it is missing."""
+    """A field's text without the quotes and spaces around it; "" if it is missing."""
     if value is None:
         return ""
     if not isinstance(value, str | int | float):

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from dialog_cvae.config import ModelConfig, TokenizerConfig
 from dialog_cvae.data.batches import (
-    NOBODY,
+    NO_SPEAKER,
     EncodedCorpus,
     addressees,
     collate,
+    drop_conditions,
     encode_corpus,
     epoch_order,
-    forget_conditions,
     truncate,
 )
 from dialog_cvae.text.tokenizer import Tokenizer
@@ -199,7 +199,7 @@ def test_the_batch_of_a_step_does_not_depend_on_where_training_began(encoded: En
 def test_the_first_window_sees_the_start_of_the_dialog() -> None:
     corpus = _encode([Conversation("c", (Utterance("A", "a"), Utterance("A", "b")))])
     batch = collate(corpus, corpus.responses, 9)
-    assert corpus.speaker.tolist() == [NOBODY, 0, 0]
+    assert corpus.speaker.tolist() == [NO_SPEAKER, 0, 0]
     assert _window(batch, 0)["context"] == [OPENING]
     assert _window(batch, 0)["floors"] == [0.0]
     assert _window(batch, 1)["context"] == [OPENING, _ids("a")]
@@ -236,7 +236,7 @@ def test_conditions_are_forgotten_independently_in_that_share(share: float) -> N
         for p in [Profile("female", 30, 1)]
     ]
     batch = collate(_encode(spoken), _encode(spoken).responses, 2)
-    forgotten = forget_conditions(batch, share, np.random.default_rng(0).random((batch.size, 3)))
+    forgotten = drop_conditions(batch, share, np.random.default_rng(0).random((batch.size, 3)))
     gone = np.column_stack((forgotten.topic == 0, ~forgotten.profiles_known.any(-1)))  # topic, mine, theirs
     assert np.allclose(gone.mean(0), share, atol=0.05)
     assert np.allclose((gone[:, 0] & gone[:, 1]).mean(), share**2, atol=0.05)
@@ -266,7 +266,7 @@ def test_numbers_fit_their_types(speakers: int) -> None:
     names = [f"speaker {index}" for index in range(speakers)]
     profiles = {name: Profile(age=index) for index, name in enumerate(names)}
     corpus = _encode([Conversation("c", tuple(Utterance(name, "a") for name in names), speakers=profiles)])
-    assert corpus.speaker.tolist() == [NOBODY, *range(speakers)]
+    assert corpus.speaker.tolist() == [NO_SPEAKER, *range(speakers)]
     ages = 100 * corpus.profiles[corpus.parties[:, 0], 0]
     assert ages.round().tolist() == [0, *range(speakers)]
     assert corpus.known[corpus.parties[:, 0], 0].tolist() == [0] + [1] * speakers

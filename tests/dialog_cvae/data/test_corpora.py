@@ -90,7 +90,7 @@ def test_auto_is_swda_where_its_file_is_and_else_sample(places: dict[str, Path])
     assert resolve(DataConfig(dir=places["named"])).name == "swda"
 
 
-def test_swda_is_read_from_where_it_is_in_the_style_asked_for(
+def test_swda_is_found_and_read_in_the_requested_style(
     places: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[object] = []

@@ -127,7 +127,7 @@ def test_steps_are_teacher_forcing(tiny_config: ModelConfig, tokenizer: Tokenize
 
 
 def assert_summed_up(said: Step, sharpness: np.ndarray, likeliest: int) -> None:
-    """What is said beside the logits is what they say."""
+    """Token choices and log probabilities agree with the logits."""
     order = np.argsort(-said.logits, axis=1, kind="stable")[:, :likeliest]
     np.testing.assert_array_equal(said.ids, order)
     np.testing.assert_array_equal(said.values, np.take_along_axis(said.logits, order, axis=1))

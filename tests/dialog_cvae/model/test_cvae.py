@@ -104,7 +104,7 @@ def test_terms_and_gradients_agree_with_the_naive_model(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for module in ("encoders", "decoder"):  # as on a GPU, where PyTorch's own GRU computes most
-        monkeypatch.setattr(f"dialog_cvae.nn.{module}.fused", lambda _: fused)
+        monkeypatch.setattr(f"dialog_cvae.nn.{module}.use_torch_gru", lambda _: fused)
     model, responses = make_model(tiny_config.model_copy(update=remedy), tokenizer).double(), encoded.responses
     if model.mean_norm is not None:
         model.eval()

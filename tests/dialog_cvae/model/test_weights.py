@@ -16,7 +16,7 @@ from dialog_cvae.errors import CheckpointError
 from dialog_cvae.model.build import build_model
 from dialog_cvae.model.cvae import CVAE
 from dialog_cvae.model.sentence_vae import SentenceVAE
-from dialog_cvae.model.weights import GRU_GATES, Linear, Recurrent, checked, dialog_shapes, sentence_shapes
+from dialog_cvae.model.weights import GRU_GATES, Linear, Recurrent, checked_weights, dialog_shapes, sentence_shapes
 from dialog_cvae.storage.checkpoint import Checkpoint
 
 
@@ -76,7 +76,7 @@ def test_a_weight_that_does_not_fit_is_named(tiny_checkpoint: Checkpoint) -> Non
     weights = dict(tiny_checkpoint.weights)
     weights["decoder.start.bias"] = np.full(7, 1e39)
     with pytest.raises(CheckpointError, match=r"^here: weight decoder.start.bias has values that are not finite$"):
-        checked(replace(tiny_checkpoint, weights=weights), "here")
+        checked_weights(replace(tiny_checkpoint, weights=weights), "here")
     del weights["decoder.start.bias"]
     with pytest.raises(CheckpointError, match=r"^model.safetensors: weight decoder.start.bias is missing$"):
         build_model(replace(tiny_checkpoint, weights=weights))
@@ -87,7 +87,7 @@ def test_a_model_of_the_other_kind_is_refused(tiny_checkpoint: Checkpoint) -> No
         build_model(tiny_checkpoint, "here", required=SentenceVAE)
     config = tiny_checkpoint.config.model_copy(update={"sentence": SentenceModelConfig()})
     with pytest.raises(CheckpointError, match=r"^here: holds a sentence VAE; a dialog model is required$"):
-        checked(replace(tiny_checkpoint, config=config), "here", "dialog model")
+        checked_weights(replace(tiny_checkpoint, config=config), "here", "dialog model")
 
 
 def test_building_a_model_draws_no_random_numbers(tiny_checkpoint: Checkpoint) -> None:

@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy, linear
 
 from dialog_cvae.nn import matmul
 from dialog_cvae.nn.cross_entropy import BLOCK, token_nll
-from dialog_cvae.nn.matmul import ROWS, pad_rows, padded, prepared, product
+from dialog_cvae.nn.matmul import ROWS, packed_linear, pad_rows, padded_rows, plain_linear
 
 
 def operands(rows: int, hidden: int, vocabulary: int, scale: float = 1.0) -> tuple[torch.Tensor, ...]:
@@ -56,7 +56,7 @@ def test_half_precision_is_close_and_adds_up_in_single() -> None:
         assert (one - other).norm() < 0.02 * other.norm()
 
 
-def test_needs_no_room_for_a_gradient_that_nobody_wants() -> None:
+def test_an_unneeded_gradient_takes_no_memory() -> None:
     x, weight, bias, targets = operands(40, 9, 30)
     with torch.no_grad():
         found = token_nll(x, weight, bias, targets)
@@ -67,18 +67,18 @@ def test_needs_no_room_for_a_gradient_that_nobody_wants() -> None:
 @pytest.mark.parametrize("onednn", [True, False])
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("rows", [1, 3, 64, 65])
-def test_products_are_products(onednn: bool, kind: torch.dtype, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_products_agree_with_torch(onednn: bool, kind: torch.dtype, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     if not onednn:
         monkeypatch.setattr(matmul, "_onednn", lambda _: None)
     x, weight, bias = torch.randn(rows, 20).to(kind), torch.randn(33, 20).to(kind), torch.randn(33)
     expected = x.float() @ weight.float().t()
     close = {"rtol": 0.02, "atol": 0.05} if kind == torch.bfloat16 else {"rtol": 1e-4, "atol": 1e-5}
-    torch.testing.assert_close(product(x, weight).float(), expected, **close)
-    torch.testing.assert_close(product(x, weight, bias).float(), expected + bias, **close)
-    torch.testing.assert_close(prepared(weight)(x).float(), expected, **close)
+    torch.testing.assert_close(plain_linear(x, weight).float(), expected, **close)
+    torch.testing.assert_close(plain_linear(x, weight, bias).float(), expected + bias, **close)
+    torch.testing.assert_close(packed_linear(weight)(x).float(), expected, **close)
 
 
-def test_onednn_that_multiplies_wrongly_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_onednn_is_not_used_if_its_results_are_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     matmul._onednn.cache_clear()
     monkeypatch.setattr(matmul._OneDNN, "linear", lambda _, x, weight, bias=None: x @ weight.t() + 1)
     assert matmul._onednn(torch.float32) is None
@@ -86,13 +86,13 @@ def test_onednn_that_multiplies_wrongly_is_left_alone(monkeypatch: pytest.Monkey
 
 
 def test_rows_are_padded_with_zeros() -> None:
-    assert [padded(rows) for rows in (1, ROWS, ROWS + 1)] == [ROWS, ROWS, 2 * ROWS]
+    assert [padded_rows(rows) for rows in (1, ROWS, ROWS + 1)] == [ROWS, ROWS, 2 * ROWS]
     x = torch.ones(3, 2)
     assert pad_rows(x).shape == (ROWS, 2)
     assert pad_rows(x).sum() == 6
 
 
-def test_a_sure_token_still_has_its_gradient_in_half_precision() -> None:
+def test_a_certain_token_still_has_its_gradient_in_half_precision() -> None:
     weight = torch.tensor([[6.5], [0.0]], requires_grad=True)
     with torch.autocast("cpu", torch.bfloat16):
         loss = token_nll(torch.ones(1, 1), weight, torch.zeros(2), torch.tensor([0]))
@@ -128,7 +128,7 @@ def test_a_third_derivative_is_refused() -> None:
         torch.autograd.grad(first.square().sum(), x, create_graph=True)
 
 
-def test_a_gradient_that_nobody_asked_for_is_not_computed() -> None:
+def test_a_gradient_that_is_not_needed_is_not_computed() -> None:
     x, weight, bias, targets = operands(40, 9, 30)
     counts = []
     for wanted in ("all", "x", "x, weight"):
@@ -140,7 +140,7 @@ def test_a_gradient_that_nobody_asked_for_is_not_computed() -> None:
     assert counts[0] == counts[2] + 1 == counts[1] + 2
 
 
-def test_what_is_frozen_costs_nothing() -> None:
+def test_frozen_weights_get_no_gradient() -> None:
     x, weight, bias, targets = operands(40, 9, 30)
     expected = torch.autograd.grad(token_nll(x, weight, bias, targets).sum(), x)[0]
     found = torch.autograd.grad(token_nll(x, weight.detach(), bias.detach(), targets).sum(), x)[0]
@@ -160,5 +160,5 @@ def test_a_processor_without_bfloat16_keeps_onednn_for_single(monkeypatch: pytes
     available = torch.backends.mkldnn.is_available()
     assert (matmul._onednn(torch.float32) is not None) == available
     assert matmul._onednn(torch.bfloat16) is None
-    assert not matmul.multiplies_fast(torch.bfloat16, torch.device("cpu"))
+    assert not matmul.has_fast_matmul(torch.bfloat16, torch.device("cpu"))
     matmul._onednn.cache_clear()

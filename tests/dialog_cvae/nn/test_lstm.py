@@ -101,7 +101,7 @@ def test_a_third_derivative_is_refused() -> None:
         torch.autograd.grad(first.square().sum(), x, create_graph=True)
 
 
-def test_only_what_is_asked_for_is_computed() -> None:
+def test_only_needed_gradients_are_computed() -> None:
     x = torch.randn(3, 4 * HIDDEN, requires_grad=True)
     weight = torch.randn(4 * HIDDEN, HIDDEN, requires_grad=True)
     counts = []
@@ -133,7 +133,7 @@ def test_products_in_half_precision_stay_close(hidden: int) -> None:
     assert all((rough_one - one).norm() < 0.02 * one.norm() for rough_one, one in pairs)
 
 
-def test_the_layout_of_what_comes_in_does_not_matter() -> None:
+def test_the_memory_layout_of_the_inputs_does_not_matter() -> None:
     sizes = (3, 2)
     shapes = ((5, 4 * HIDDEN), (4 * HIDDEN, HIDDEN), (3, HIDDEN), (3, HIDDEN))
     generator = torch.Generator().manual_seed(1)

@@ -23,7 +23,8 @@ from dialog_cvae.model.svi import noise_of_steps, refinement
 from dialog_cvae.text.tokenizer import Tokenizer
 from dialog_cvae.types import Conversation, Gaussian, Utterance
 from eval.latent.information import kl_per_dimension
-from eval.latent.likelihood import importance_weighted_nll, loader_batches, posteriors, subset_perplexity
+from eval.latent.likelihood import importance_weighted_nll, posteriors
+from eval.latent.subset_perplexity import loader_batches, subset_perplexity
 
 SVI = SviConfig(steps=4, rate=0.2, noise="fresh")
 

@@ -14,8 +14,9 @@ from dialog_cvae.model.cvae import CVAE
 from dialog_cvae.model.elbo import evaluate_elbo
 from eval.latent import model_scores as module
 from eval.latent.information import kl_per_dimension, mutual_information
-from eval.latent.likelihood import importance_weighted_nll, posteriors, subset_perplexity
+from eval.latent.likelihood import importance_weighted_nll, posteriors
 from eval.latent.model_scores import model_scores
+from eval.latent.subset_perplexity import subset_perplexity
 
 
 def bar(total: int, what: str) -> tqdm[Any]:

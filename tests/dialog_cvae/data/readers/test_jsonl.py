@@ -97,7 +97,7 @@ REFUSED = {
     "two objects": (b"{} {}", "not a JSON object in one line: Extra data at character 4"),
     "NaN": (b'{"utterances": NaN}', "NaN is not JSON"),
     "infinity": (b'{"utterances": -Infinity}', "-Infinity is not JSON"),
-    "key twice": (b'{"topic": "a", "topic": "b"}', 'key "topic" stands twice in an object'),
+    "key twice": (b'{"topic": "a", "topic": "b"}', 'key "topic" occurs twice in an object'),
     "latin 1": ('{"topic": "café"}'.encode("latin-1"), r"not UTF-8 at byte 15 \(0xe9\)"),
     "utf 16": ("{}".encode("utf-16"), r"not UTF-8 at byte 1 \(0xff\)"),
     "surrogate": (b'{"utterances": [{"speaker": "A", "text": "\\ud800"}]}', "text is not valid Unicode"),
@@ -160,7 +160,7 @@ def test_many_problems_on_a_line_stay_readable(tmp_path: Path) -> None:
 def test_duplicate_ids_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "own.jsonl", talk(0, id="x"), talk(1, id="line-3"), talk(2), talk(3, id="x"))
     reasons = [(p.line, p.reason) for p in jsonl.scan(path).problems]
-    assert reasons == [(3, 'id "line-3" is already that of line 2'), (4, 'id "x" is already that of line 1')]
+    assert reasons == [(3, 'id "line-3" is a duplicate of line 2'), (4, 'id "x" is a duplicate of line 1')]
 
 
 def test_a_huge_line_is_refused_without_reading_it_whole(tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_too_few_conversations(objects: list[object], message: str, tmp_path: Pa
         read(write(tmp_path / "own.jsonl", *objects))
 
 
-def test_conversations_are_read_from_the_file_when_they_are_asked_for(tmp_path: Path) -> None:
+def test_conversations_are_read_from_the_file_at_each_access(tmp_path: Path) -> None:
     path = tmp_path / "own.jsonl"
     lines = [json.dumps(talk(i, split="train")).encode() for i in range(5)]
     held_out = b"".join(json.dumps(talk(9, split=split)).encode() + b"\n" for split in ("valid", "test"))
@@ -220,7 +220,7 @@ def test_a_file_that_changes_while_it_is_used_is_refused(change: str, tmp_path: 
     if change == "rewritten":
         path.write_bytes(content)
         os.utime(path, ns=(0, 0))
-    with pytest.raises(DataError, match=r"own\.jsonl: (was changed while it was being used|cannot be read \(No such)"):
+    with pytest.raises(DataError, match=r"own\.jsonl: (has changed since it was first read|cannot be read \(No such)"):
         list(train)
 
 
@@ -230,13 +230,13 @@ def test_a_change_while_the_conversations_go_by_is_noticed(tmp_path: Path) -> No
     next(train)
     with path.open("r+b") as file:
         file.truncate(path.stat().st_size // 2)
-    with pytest.raises(DataError, match="was changed while it was being used"):
+    with pytest.raises(DataError, match="has changed since it was first read"):
         list(train)
 
 
 def test_what_can_be_read_only_once_is_refused(tmp_path: Path) -> None:
     (tmp_path / "own.jsonl").symlink_to("/dev/null")
-    with pytest.raises(DataError, match=r"own\.jsonl: is no regular file"):
+    with pytest.raises(DataError, match=r"own\.jsonl: is not a regular file"):
         read(tmp_path / "own.jsonl")
 
 
@@ -250,7 +250,7 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
 def test_one_utterance_is_skipped_and_counted(tmp_path: Path) -> None:
     path = write(tmp_path / "own.jsonl", *(talk(i) for i in range(4)), {"utterances": TWO[:1]}, {"utterances": TWO[1:]})
     corpus = read(path)
-    assert corpus.notes == ("2 conversations of one utterance skipped: nothing responds in them",)
+    assert corpus.notes == ("2 conversations with a single utterance skipped: they have no response",)
     assert len(all_ids(corpus)) == 4
 
 
@@ -284,7 +284,7 @@ derandomized = settings(derandomize=True, deadline=None, max_examples=60)
 
 @derandomized
 @given(n=st.integers(3, 60), valid=st.floats(0, 0.49), test=st.floats(0, 0.49), seed=st.integers(0, 99))
-def test_splits_are_a_partition_of_the_asked_sizes(n: int, valid: float, test: float, seed: int) -> None:
+def test_splits_are_a_partition_of_the_requested_sizes(n: int, valid: float, test: float, seed: int) -> None:
     with TemporaryDirectory() as folder:
         path = write(Path(folder) / "own.jsonl", *(talk(i) for i in range(n)))
         corpus = jsonl.read(path, valid_share=valid, test_share=test, seed=seed)

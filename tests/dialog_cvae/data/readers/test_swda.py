@@ -234,7 +234,7 @@ def test_truncated_zip(corpus: Callable[..., Path], tmp_path: Path, kept: float)
     archive.write_bytes(data[: int(len(data) * kept) if isinstance(kept, float) else kept])
     error = refused(archive)
     assert error.path == str(archive)
-    assert "no readable zip file, perhaps truncated" in error.reason
+    assert "not a readable zip file, perhaps truncated" in error.reason
 
 
 def test_damaged_zip_member(corpus: Callable[..., Path], tmp_path: Path):
@@ -274,7 +274,7 @@ def test_missing_metadata_columns(corpus: Callable[..., Path]):
         (f"f,{TRAIN},1", "f,4326,1", 3, "conversation_no is 4326, but 4325 above"),
         (f"f,{TRAIN},1", "f,five,1", 3, "conversation_no is 'five', not a number"),
         (",No. /,p,t", "", 3, "5 fields, not 8"),
-        ("No. /,", '"No. /,', 3, "no valid CSV"),
+        ("No. /,", '"No. /,', 3, "not valid CSV"),
     ],
 )
 def test_malformed_rows(corpus: Callable[..., Path], old: str, new: str, line: int, reason: str):
@@ -301,7 +301,7 @@ def test_not_utf8(corpus: Callable[..., Path]):
     file.write_bytes(file.read_bytes().replace(b"No.", b"N\xf3."))
     error = refused(path)
     assert (error.path, error.line) == (str(file), 3)
-    assert "is no UTF-8" in error.reason
+    assert "is not UTF-8" in error.reason
 
 
 def test_bytes_that_utf8_allows(corpus: Callable[..., Path]):
@@ -318,7 +318,7 @@ def test_a_conversation_or_its_metadata_twice(corpus: Callable[..., Path]):
     (path / "sw00utt" / "sw_0002_4325.utt.csv").unlink()
     metadata = path / "swda-metadata.csv"
     metadata.write_text(metadata.read_text() + metadata.read_text().splitlines()[1] + "\n")
-    assert (refused(path).line, refused(path).reason) == (5, "conversation_no 4325 stands twice")
+    assert (refused(path).line, refused(path).reason) == (5, "duplicate conversation_no 4325")
 
 
 @pytest.mark.parametrize(

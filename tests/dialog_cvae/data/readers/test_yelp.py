@@ -37,8 +37,8 @@ def test_a_line_is_a_sentence_with_its_sentiment(tmp_path: Path) -> None:
     assert corpus.valid[1].id == "short_s10.dev:3"
     assert corpus.licence is not None
     assert corpus.notes == (
-        "2 validation sentences also stand in the training split",
-        "2 test sentences also stand in the training split",
+        "2 validation sentences are also in the training split",
+        "2 test sentences are also in the training split",
     )
     assert [path.name for path in source_files(DataConfig(name="yelp", dir=tmp_path))] == [*yelp.SHORT_FILES.values()]
 

@@ -114,12 +114,12 @@ WHOLE = pickle.dumps({"train": [DIALOG]}, protocol=2)
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "no valid pickle, perhaps truncated"),
-        (b"hello\n", "no valid pickle"),
-        (WHOLE[: len(WHOLE) // 2], "no valid pickle, perhaps truncated"),
-        (b"\x80\x02Ppid\n.", "no valid pickle"),
-        (b"\x80\x04r\xff\xff\xff\x7f.", "no valid pickle"),
-        (b"(" * 10 + b"t" * 20, "no valid pickle"),
+        (b"", "not a valid pickle, perhaps truncated"),
+        (b"hello\n", "not a valid pickle"),
+        (WHOLE[: len(WHOLE) // 2], "not a valid pickle, perhaps truncated"),
+        (b"\x80\x02Ppid\n.", "not a valid pickle"),
+        (b"\x80\x04r\xff\xff\xff\x7f.", "not a valid pickle"),
+        (b"(" * 10 + b"t" * 20, "not a valid pickle"),
         (pickle.dumps([DIALOG]), "holds a list, not a dict of train, valid, test"),
         (pickle.dumps({"train": DIALOG}), "train is dict, not a list of dialogs"),
         (WHOLE, "valid is missing, not a list of dialogs"),
@@ -134,12 +134,12 @@ def test_a_damaged_pickle(tmp_path: Path, content: bytes, reason: str):
     assert caught.value.reason.startswith(reason)
 
 
-def test_splits_that_are_not_asked_for_may_be_missing(tmp_path: Path):
+def test_splits_that_are_not_requested_may_be_missing(tmp_path: Path):
     corpus = zhao2017.read(write_jsonl(tmp_path, valid=[DIALOG]), splits=("valid",))
     assert (corpus.train, corpus.valid, corpus.test) == ([], [expected("valid-1")], [])
     with pytest.raises(DataError, match=r"train.jsonl, test.jsonl not found, nor full_swda_clean"):
         zhao2017.read(tmp_path)
-    with pytest.raises(DataError, match="is one split only"):
+    with pytest.raises(DataError, match="is a single split"):
         zhao2017.read(tmp_path / "valid.jsonl")
     with pytest.raises(ConfigError, match="split is 'dev', not one of train, valid, test"):
         zhao2017.read(tmp_path, ["dev"])
@@ -199,7 +199,7 @@ def test_malformed_dialogs_are_named_by_line(tmp_path: Path, dialog: object, rea
 def test_lines_that_are_no_json(tmp_path: Path, line: bytes):
     file = write_jsonl(tmp_path, valid=[DIALOG]) / "valid.jsonl"
     file.write_bytes(file.read_bytes() + b"\n" + line)
-    with pytest.raises(DataError, match=r"valid.jsonl, line 3: no valid JSON"):
+    with pytest.raises(DataError, match=r"valid.jsonl, line 3: not valid JSON"):
         zhao2017.read(tmp_path, ["valid"])
 
 
