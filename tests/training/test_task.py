@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from dialog_cvae.config import DataConfig, ModelConfig, SentenceModelConfig
-from dialog_cvae.engines.torch_engine import weights_of
+from dialog_cvae.model.build import weights_of
 from dialog_cvae.model.cvae import CVAE
 from dialog_cvae.model.sentence_vae import SentenceVAE
 from dialog_cvae.storage.checkpoint import Checkpoint, CheckpointConfig, Provenance
