@@ -102,9 +102,9 @@ class LatentModel(nn.Module, ABC):
             posterior = refine(encoded, posterior, prior)
         z, divergence = distributions.sample(posterior, noise), distributions.kl(posterior, prior)
         return ElboTerms(
-            reconstruction=self.reconstruction(batch, encoded.condition, z, dropout),
+            reconstruction=self.reconstruction(batch, encoded, z, dropout),
             kl=divergence if kl_by_dimension else divergence.sum(-1),
-            bag_of_words=self.bag_of_words(batch, encoded.condition, z),
+            bag_of_words=self.bag_of_words(batch, encoded, z),
             tokens=moved(batch.target_lengths, z.device),
         )
 
