@@ -149,8 +149,8 @@ class LanguageModelConfig(Config):
         1.0,
         ge=0,
         allow_inf_nan=False,
-        description="weight of the loss of the same replies without z: it keeps the language model whole, and the use of z "
-        "is measured against it",
+        description="weight of the loss of the same replies without z: it keeps the language model whole, and the "
+        "use of z is measured against it",
     )
     max_context_tokens: int = Field(256, ge=8, le=8192, description="tokens before a batch's first reply, at most")
     max_reply_tokens: int = Field(
