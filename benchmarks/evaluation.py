@@ -193,7 +193,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     if count_contexts(conversations) == 0:
         raise ConfigError(f"split {arguments.split} of {name} has no context with a reply to score")
     engine = TorchEngine(model)
-    responder = Responder(TimedEngine(engine, parts), checkpoint.tokenizer, checkpoint.config, name)
+    responder = Responder(TimedEngine(engine, parts), checkpoint.word_tokenizer, checkpoint.config, name)
     sampled = clock.timed("sampling", _sample, responder, conversations, arguments)
     lengths = _score(sampled, vectors_source(arguments.vectors, arguments.data_dir), start, clock)
     responder.engine = engine  # what follows is not timed by part

@@ -80,7 +80,7 @@ def naive_seconds(checkpoint: Checkpoint, turns: int, replies: int, tokens: int,
 
     Each context is encoded by itself and its replies are decoded step by step, all of `tokens` tokens.
     """
-    model, t = build_model(checkpoint), checkpoint.tokenizer
+    model, t = build_model(checkpoint), checkpoint.word_tokenizer
     special = SpecialIds(t.bos_id, t.eos_id, t.unk_id, (*t.never_generated, t.eos_id))
     rng, total = np.random.default_rng(0), 0.0
     for index, said in enumerate(talks(turns, count + 1, seed=3)):

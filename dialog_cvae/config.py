@@ -130,11 +130,26 @@ class LlamaConfig(Config):
         return self.width // self.heads
 
 
+class BackboneFacts(Config):
+    """A pre-trained language model: what adapters must find again."""
+
+    name: str = Field(description="as its file says")
+    licence: str | None = Field(description="as its file says; null where it does not")
+    sha256: str = Field(description="of the file of its weights")
+    sizes: LlamaConfig
+
+
 class LanguageModelConfig(Config):
     """Sizes of the conditional VAE whose encoder and decoder are a pre-trained language model with adapters."""
 
-    backbone: str = Field(
-        "smollm2", description="smollm2, or the path of a Llama-type folder or GGUF file, or a hub name"
+    posterior_norm: ClassVar[float] = 0.0
+    """The posterior's means are not normalised."""
+
+    backbone: str = Field("smollm2", description="smollm2, or the path of a Llama-type folder or GGUF file")
+    sha256: str | None = Field(
+        None,
+        pattern="^[0-9a-f]{64}$",
+        description="of the file of its weights: another file is refused; default: of the file that is found",
     )
     rank: int = Field(16, ge=1, le=1024, description="of the adapters of every linear map")
     alpha: float = Field(16.0, gt=0, allow_inf_nan=False, description="adapters count alpha / rank")
@@ -152,7 +167,10 @@ class LanguageModelConfig(Config):
         description="weight of the loss of the same replies without z: it keeps the language model whole, and the "
         "use of z is measured against it",
     )
-    max_context_tokens: int = Field(256, ge=8, le=8192, description="tokens before a batch's first reply, at most")
+    block: Size = Field(
+        16, description="neighbouring replies, at most, that share one reading of the conversation before them"
+    )
+    max_context_tokens: int = Field(256, ge=8, le=8192, description="tokens before a block's first reply, at most")
     max_reply_tokens: int = Field(
         96, ge=4, le=1024, description="tokens of a reply; a longer one is cut, and its end is then not learnt"
     )

@@ -101,7 +101,7 @@ def modelled(
     """
     model = build_model(checkpoint, f"{place}/{WEIGHTS}")
     engine = TorchEngine(model, device)
-    responder = Responder(engine, checkpoint.tokenizer, checkpoint.config, checkpoint.config.provenance.data)
+    responder = Responder(engine, checkpoint.word_tokenizer, checkpoint.config, checkpoint.config.provenance.data)
     svi = refinement_of(checkpoint, place)
     origin = {
         "checkpoint": evaluation_cache.checkpoint_digest(checkpoint),

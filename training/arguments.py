@@ -45,7 +45,17 @@ class RunOptions(Config):
     """The options of a run beyond its configuration."""
 
     recipe: Literal[
-        "paper", "released", "small", "glove100", "sample", "toy", "ptb", "ptb-small", "yelp", "yelp-small"
+        "paper",
+        "released",
+        "small",
+        "glove100",
+        "sample",
+        "smollm2",
+        "toy",
+        "ptb",
+        "ptb-small",
+        "yelp",
+        "yelp-small",
     ] = Field("paper", description="configuration to start from")
     config: Path | None = Field(None, description="JSON or TOML file with fields of the configuration, over the recipe")
     out: Path | None = Field(None, description="folder of the run; default runs/DATA-MODEL-SCHEDULE-seedN")
@@ -67,6 +77,7 @@ class FitArguments(RunOptions, FitConfig, BaseSettings):
       python -m training.fit --schedule cyclical                  Switchboard, the paper's model and schedule
       python -m training.fit --schedule cyclical --bow            CVAE+BoW
       python -m training.fit --data mine.jsonl --recipe small     your own conversations
+      python -m training.fit --data mine.jsonl --recipe smollm2   on a language model; first: dialog-cvae backbone
       python -m training.fit --recipe ptb                         a VAE of sentences; see `python -m experiments`
       python -m training.fit --out runs/mine --resume             go on after a stop
 

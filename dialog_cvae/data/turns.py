@@ -128,40 +128,77 @@ def encode_turns(conversations: Iterable[Conversation], encoder: Encoder, max_re
     )
 
 
-def collate_turns(turns: EncodedTurns, replies: Integers, max_context_tokens: int) -> TurnBatch:
-    """The batch of these replies, in their order; neighbours that follow each other share a block.
+def block_starts(turns: EncodedTurns, replies: Integers, block: int) -> NDArray[np.int64]:
+    """(B,) where in `replies` each one's block begins.
+
+    A block is a run of at most `block` replies that follow each other in a conversation.
+
+    Args:
+        turns: where the replies are.
+        replies: (B,) indices of utterances.
+        block: replies of a block, at most.
+    """
+    replies = replies.astype(np.int64)
+    conversations, _ = turns.places(replies)
+    indices = np.arange(len(replies))
+    joined = np.zeros(len(replies), dtype=bool)  # to the reply before
+    joined[1:] = (np.diff(replies) == 1) & (np.diff(conversations) == 0)
+    run = np.maximum.accumulate(np.where(joined, 0, indices))
+    return indices - (indices - run) % block
+
+
+class Blocks(NamedTuple):
+    """How replies share readings of their conversations; a part of a batch takes its rows of both.
+
+    Attributes:
+        first: (B,) the first reply of each one's block, which decides what is read before it.
+        untitled: (B,) whether the block's topic line is left out.
+    """
+
+    first: NDArray[np.int64]
+    untitled: NDArray[np.bool_]
+
+    @classmethod
+    def of(
+        cls, turns: EncodedTurns, replies: Integers, block: int, untitled: NDArray[np.bool_] | None = None
+    ) -> Blocks:
+        """The blocks of a whole batch; the draw of a block's first reply decides for its topic line."""
+        starts = block_starts(turns, replies, block)
+        left_out = np.zeros(len(starts), dtype=bool) if untitled is None else untitled[starts]
+        return cls(replies.astype(np.int64)[starts], left_out)
+
+    def rows(self, part: slice) -> Blocks:
+        """Those of a part of the batch. What a reply can read stays the same."""
+        return Blocks(self.first[part], self.untitled[part])
+
+
+def collate_turns(turns: EncodedTurns, replies: Integers, max_context_tokens: int, blocks: Blocks) -> TurnBatch:
+    """The batch of these replies, in their order.
 
     Args:
         turns: where the replies are.
         replies: (B,) indices of utterances.
         max_context_tokens: tokens before the first reply of a block, the topic line included. The topic line is always
-            there; of the utterances, the latest that fit, each whole.
+            there, unless it is left out; of the utterances, the latest that fit, each whole.
+        blocks: of these replies.
     """
     replies = replies.astype(np.int64)
     conversations, _ = turns.places(replies)
-    # A block ends where the next reply is not the next utterance of the same conversation.
-    cuts = np.flatnonzero((np.diff(replies) != 1) | (np.diff(conversations) != 0)) + 1
+    cuts = np.flatnonzero((np.diff(replies) != 1) | (np.diff(blocks.first) != 0)) + 1
     runs = np.split(np.arange(len(replies)), cuts)
     rows: list[NDArray[np.int32]] = []
-    block, begin = np.zeros(len(replies), np.int64), np.zeros(len(replies), np.int64)
+    block, begin = np.zeros((2, len(replies)), dtype=np.int64)
     for row, run in enumerate(runs):
-        first, last, topic = int(replies[run[0]]), int(replies[run[-1]]), int(turns.starts[conversations[run[0]]])
-        topic_length = int(turns.offsets[topic + 1] - turns.offsets[topic])
-        room = max_context_tokens - topic_length
+        first, last, topic = int(blocks.first[run[0]]), int(replies[run[-1]]), int(turns.starts[conversations[run[0]]])
+        title = turns.tokens[turns.offsets[topic] : turns.offsets[topic if blocks.untitled[run[0]] else topic + 1]]
+        room = max_context_tokens - len(title)
         earliest = int(np.searchsorted(turns.offsets, turns.offsets[first] - room))  # of which all that follows fits
         earliest = min(first, max(topic + 1, earliest))
-        rows.append(
-            np.concatenate(
-                (
-                    turns.tokens[turns.offsets[topic] : turns.offsets[topic + 1]],
-                    turns.tokens[turns.offsets[earliest] : turns.offsets[last + 1]],
-                )
-            )
-        )
+        rows.append(np.concatenate((title, turns.tokens[turns.offsets[earliest] : turns.offsets[last + 1]])))
         own = replies[run]
         block[run] = row
-        begin[run] = topic_length + turns.offsets[own] - turns.offsets[earliest] + turns.header[own] - 1
+        begin[run] = len(title) + turns.offsets[own] - turns.offsets[earliest] + turns.header[own] - 1
     tokens = np.zeros((len(rows), max(map(len, rows))), dtype=np.int64)
-    for row, ids in zip(tokens, rows, strict=True):
-        row[: len(ids)] = ids
+    for line, ids in zip(tokens, rows, strict=True):
+        line[: len(ids)] = ids
     return TurnBatch(tokens, block, begin, turns.targets[replies].astype(np.int64))

@@ -18,6 +18,8 @@ def build_sentence_model(checkpoint: Checkpoint, source: str = WEIGHTS) -> Sente
             config.json asks for or not finite; the message names it, prefixed by `source`.
     """
     config = checkpoint.config
+    if checkpoint.language_model:
+        raise CheckpointError(f"{source}: {checkpoint.language_model}")
     if config.sentence is None:
         raise CheckpointError(f"{source}: is of a model of conversations, not of sentences")
     model = SentenceVAE(config.sentence, config.vocab_size)

@@ -21,7 +21,7 @@ from dialog_cvae.nn.devices import moved
 from dialog_cvae.types import Gaussian
 
 ACTIVE_VARIANCE = 0.01  # Burda et al. (2016): a unit is active when its mean varies more than this over the data
-_TERMS = ("reconstruction", "prior", "shuffled", "kl", "bag_of_words")
+_TERMS = ("reconstruction", "prior", "shuffled", "kl", "bag_of_words", "without_z")
 
 
 class ElboReport(NamedTuple):
@@ -39,6 +39,7 @@ class ElboReport(NamedTuple):
         nats_from_z: reconstruction lost when z comes from the prior instead of the posterior.
         nats_shuffled: reconstruction lost when z comes from the posterior of another window of its batch.
         bag_of_words: loss of the bag-of-words head, None without it.
+        without_z: -log p(x | c) of the same network without z, to compare the ELBO with; None where it cannot read so.
     """
 
     windows: int
@@ -52,6 +53,7 @@ class ElboReport(NamedTuple):
     nats_from_z: float
     nats_shuffled: float
     bag_of_words: float | None
+    without_z: float | None = None
 
     def figures(self) -> dict[str, float | None]:
         """What was measured, by name, for JSON: a figure that is not finite is None there."""
@@ -70,6 +72,7 @@ def evaluate_elbo(
     total: Callable[[Tensor], Tensor] | None = None,
     by_mean: bool = False,
     svi: SviConfig | None = None,
+    first: int | None = None,
 ) -> ElboReport:
     """Score every window of a corpus once.
 
@@ -83,6 +86,7 @@ def evaluate_elbo(
         total: from this process's sums to those of all n.
         by_mean: reconstruct from the posterior mean, as an autoencoder does; the ELBO is then none.
         svi: how posteriors are refined before they are scored, if at all.
+        first: score only so many windows, the first ones; None for all.
     """
     device = next(model.parameters()).device
     rng, rng_of_steps = (np.random.default_rng(seeds) for seeds in (seed, (seed, 1)))
@@ -92,7 +96,7 @@ def evaluate_elbo(
     model.eval()
     sums = torch.zeros(len(_TERMS) + 2 + 2 * latent, dtype=torch.float64, device=device)
     with without_learning(svi):
-        for index, chosen in enumerate(corpus.chunks(corpus.responses, batch_size)):
+        for index, chosen in enumerate(corpus.chunks(corpus.responses[:first], batch_size)):
             # For all, that all may share it out.
             drawn = rng.standard_normal((len(chosen), 2, latent), dtype=np.float32)
             if by_mean:
@@ -107,7 +111,7 @@ def evaluate_elbo(
                 if advance is not None:
                     advance(len(chosen))
     model.train(training)
-    return _report((sums if total is None else total(sums)).cpu(), model.config.bow)
+    return _report((sums if total is None else total(sums)).cpu(), model.config.bow, model.compares)
 
 
 @torch.inference_mode()
@@ -122,7 +126,7 @@ def first_posteriors(model: LatentModel, corpus: Examples, count: int) -> Gaussi
     return Gaussian(*(torch.cat(parts).cpu() for parts in zip(*found, strict=True)))
 
 
-def _report(sums: Tensor, bow: bool) -> ElboReport:
+def _report(sums: Tensor, bow: bool, compares: bool) -> ElboReport:
     """The means from the sums over all windows; see `_sums`."""
     terms, counts, shifts = sums.tensor_split((len(_TERMS), len(_TERMS) + 2))
     windows, tokens = (int(count) for count in counts)
@@ -142,6 +146,7 @@ def _report(sums: Tensor, bow: bool) -> ElboReport:
         nats_from_z=mean["prior"] - mean["reconstruction"],
         nats_shuffled=mean["shuffled"] - mean["reconstruction"],
         bag_of_words=mean["bag_of_words"] if bow else None,
+        without_z=mean["without_z"] if compares else None,
     )
 
 
@@ -157,10 +162,10 @@ def _sums(model: LatentModel, batch: Any, noise: Tensor, refine: Refine | None) 
     z = distributions.sample(posterior, noise[:, 0])
     elsewhere = torch.roll(z, max(1, len(z) // 2), dims=0)  # far away in the corpus's order, so seldom a neighbour
     codes = (z, distributions.sample(prior, noise[:, 1]), elsewhere)
-    losses = [model.reconstruction(batch, encoded.condition, code) for code in codes]
+    losses = [model.reconstruction(batch, encoded, code) for code in codes]
     losses.append(distributions.kl(posterior, prior).sum(-1))
-    bag_of_words = model.bag_of_words(batch, encoded.condition, z)
-    losses.append(torch.zeros_like(losses[0]) if bag_of_words is None else bag_of_words)
+    for loss in (model.bag_of_words(batch, encoded, z), model.without_z(batch, encoded)):
+        losses.append(torch.zeros_like(losses[0]) if loss is None else loss)
     difference = (posterior.mean - prior.mean).double()
     counts = moved(torch.tensor([len(z), int(batch.target_lengths.sum())], dtype=torch.float64), noise.device)
     terms = torch.stack([loss.double().sum() for loss in losses])

@@ -14,20 +14,20 @@ V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from dialog_cvae.config import LanguageModelConfig, LlamaConfig
 from dialog_cvae.data.batches import Integers
-from dialog_cvae.data.turns import EncodedTurns, TurnBatch, collate_turns
+from dialog_cvae.data.turns import Blocks, EncodedTurns, TurnBatch, collate_turns
 from dialog_cvae.model.latent_model import Encoded, LatentModel
 from dialog_cvae.nn.cross_entropy import token_nll
 from dialog_cvae.nn.decoder import Dropout
 from dialog_cvae.nn.devices import moved
 from dialog_cvae.nn.llama import KeysValues, Llama, Rotation, bias_of
-from dialog_cvae.types import Gaussian
+from dialog_cvae.types import ElboTerms, Gaussian
 
 Z_RANGE = 0.02  # deviation of z's maps at the start
 
@@ -39,19 +39,19 @@ class TurnTensors(NamedTuple):
         tokens: (R, T) ids.
         reply: (R, T) the reply whose stream a position is in, from the last token of its header to its last; else B.
         block, begin: (B,) see `TurnBatch`.
-        target_lengths: (B,) tokens to predict; on the CPU.
         rows, positions: (P,) where each predicted token's state is: the token before it.
         replies: (P,) its reply.
+        target_lengths: (B,) tokens to predict; on the CPU.
     """
 
     tokens: Tensor
     reply: Tensor
     block: Tensor
     begin: Tensor
-    target_lengths: Tensor
     rows: Tensor
     positions: Tensor
     replies: Tensor
+    target_lengths: Tensor
 
     @classmethod
     def from_arrays(cls, batch: TurnBatch, device: torch.device | str = "cpu") -> TurnTensors:
@@ -63,8 +63,9 @@ class TurnTensors(NamedTuple):
         reply = torch.full_like(tokens, len(targets))
         reply[block[replies], positions] = replies
         reply[block, begin + targets] = torch.arange(len(targets))
-        there = [moved(each, device) for each in (tokens, reply, block, begin)]
-        return cls(*there, targets, *(moved(each, device) for each in (block[replies], positions, replies)))
+        rows = block[replies]
+        there = [moved(each, device) for each in (tokens, reply, block, begin, rows, positions, replies)]
+        return cls(*there, targets)
 
     @property
     def targets(self) -> Tensor:
@@ -104,12 +105,15 @@ class LanguageCVAE(LatentModel):
     def __init__(self, config: LanguageModelConfig, base: LlamaConfig, weights: Mapping[str, Tensor]) -> None:
         super().__init__()
         self.config = config
+        self.compares = config.latent_size > 0  # else it reads without z anyway
+        self.plain_weight = config.plain_weight if self.compares else 0.0
         self.lm = Llama(base, weights, config.rank, config.alpha)
         self.z_layers = min(config.z_layers, base.layers)
         width, latent, hidden = base.width, config.latent_size, config.hidden_size
-        self.prior_network = _mlp(width, hidden, 2 * latent)
-        self.recognition_network = _mlp(3 * width, hidden, 2 * latent)
-        self.z_maps = nn.ModuleList(nn.Linear(latent, width, bias=False) for _ in range(self.z_layers + 1))
+        self.prior_network = _mlp(width, hidden, 2 * latent) if latent else None
+        self.recognition_network = _mlp(3 * width, hidden, 2 * latent) if latent else None
+        maps = self.z_layers + 1 if latent else 0
+        self.z_maps = nn.ModuleList(nn.Linear(latent, width, bias=False) for _ in range(maps))
         self.bow_head = _mlp(width + latent, hidden, width) if config.bow else None
         self.initialise((self.z_maps,))
 
@@ -121,7 +125,13 @@ class LanguageCVAE(LatentModel):
 
     def batch(self, corpus: EncodedTurns, chosen: Integers, device: torch.device | str = "cpu") -> TurnTensors:
         """The replies `chosen` (B,), on a device."""
-        return TurnTensors.from_arrays(collate_turns(corpus, chosen, self.config.max_context_tokens), device)
+        blocks = Blocks.of(corpus, chosen, self.config.block)
+        return TurnTensors.from_arrays(collate_turns(corpus, chosen, self.config.max_context_tokens, blocks), device)
+
+    def forward(self, batch: TurnTensors, noise: Tensor, *args: Any, **options: Any) -> ElboTerms:
+        """See `LatentModel.forward`. Products are in the type of the base, whatever autocast says."""
+        with torch.autocast(noise.device.type, enabled=False):
+            return super().forward(batch, noise, *args, **options)
 
     def encode(self, batch: TurnTensors) -> Read:
         """Read the conversations once, without z."""
@@ -146,12 +156,16 @@ class LanguageCVAE(LatentModel):
 
     def prior(self, condition: Tensor) -> Gaussian:
         """p(z | c): (B, D) -> Gaussian of (B, Z)."""
+        if self.prior_network is None:
+            return Gaussian(condition[:, :0], condition[:, :0])
         with torch.autocast(condition.device.type, enabled=False):
             return Gaussian(*self.prior_network(condition).chunk(2, dim=-1))
 
-    def posterior(self, encoded: Encoded | Read) -> Gaussian:
+    def posterior(self, encoded: Encoded) -> Gaussian:
         """q(z | x, c): Gaussian of (B, Z); the network says how far it is from the prior."""
         prior = self.prior(encoded.condition)
+        if self.recognition_network is None:
+            return prior
         with torch.autocast(encoded.condition.device.type, enabled=False):
             both = torch.cat((encoded.condition, encoded.response), dim=-1)
             mean, logvar = self.recognition_network(both).chunk(2, dim=-1)
@@ -159,11 +173,11 @@ class LanguageCVAE(LatentModel):
 
     def reconstruction(self, batch: TurnTensors, encoded: Read, z: Tensor, dropout: Dropout | None = None) -> Tensor:
         """(B,) -log p(x | z, c) in nats, summed over the reply's tokens and its line break."""
-        return self._nll(batch, self._states(batch, encoded, z))
+        return self._nll(batch, self._states(batch, encoded, z) if self.z_maps else encoded.states)
 
-    def without_z(self, batch: TurnTensors, encoded: Read) -> Tensor:
-        """(B,) -log p(x | c) in nats of the language model without z."""
-        return self._nll(batch, encoded.states)
+    def without_z(self, batch: TurnTensors, encoded: Read) -> Tensor | None:
+        """(B,) -log p(x | c) in nats of the language model without z; None where there is no other."""
+        return self._nll(batch, encoded.states) if self.compares else None
 
     def bag_of_words(self, batch: TurnTensors, encoded: Read, z: Tensor) -> Tensor | None:
         """(B,) -log of the bag-of-words head through the embedding, summed over the same tokens; None without it."""
@@ -204,7 +218,8 @@ class LanguageCVAE(LatentModel):
 
     def inference_parameters(self) -> Iterator[nn.Parameter]:
         """phi: the recognition network's."""
-        yield from self.recognition_network.parameters()
+        if self.recognition_network is not None:
+            yield from self.recognition_network.parameters()
 
     def generation_modules(self) -> Sequence[nn.Module]:
         """theta: what z enters by, and the bag-of-words head; the language model is the encoder's too."""

@@ -71,9 +71,11 @@ def checked(checkpoint: Checkpoint, source: str = WEIGHTS) -> dict[str, NDArray[
 
     Raises:
         CheckpointError: a weight is missing, unexpected, of another shape than the sizes in config.json ask for, or
-            not finite in single precision; the message names it, prefixed by `source`. Or it is of a VAE of sentences.
+            not finite in single precision; the message names it, prefixed by `source`. Or it is of another kind.
     """
     config = checkpoint.config
+    if checkpoint.language_model:
+        raise CheckpointError(f"{source}: {checkpoint.language_model}")
     if config.sentence is not None:
         raise CheckpointError(f"{source}: is of a VAE of sentences, which answers no conversation")
     expected = shapes(config.model, config.vocab_size, len(config.topics))

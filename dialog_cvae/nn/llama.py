@@ -148,7 +148,8 @@ def attention(query: Tensor, seen: KeysValues, bias: Tensor) -> Tensor:
     shared = (query * size**-0.5).reshape(rows, groups, heads // groups * count, size)
     scores = (shared @ seen.keys.transpose(-1, -2)).view(rows, groups, heads // groups, count, -1)
     weights = (scores + bias[:, :, None]).softmax(dim=-1)
-    return (weights.flatten(2, 3) @ seen.values).view(rows, heads, count, size)
+    found: Tensor = weights.flatten(2, 3) @ seen.values
+    return found.view(rows, heads, count, size)
 
 
 class Llama(nn.Module):

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from dialog_cvae.config import LlamaConfig
+from dialog_cvae.config import BackboneFacts, LlamaConfig
 from dialog_cvae.data.download import cache_dir
 from dialog_cvae.errors import CheckpointError
 from dialog_cvae.text.byte_pairs import BytePairs
@@ -64,6 +64,11 @@ class Backbone:
     config: LlamaConfig
     weights: Callable[[], dict[str, Array]]
     tokenizer: BytePairs
+
+    @property
+    def facts(self) -> BackboneFacts:
+        """What a checkpoint of adapters says of it."""
+        return BackboneFacts(name=self.name, licence=self.licence, sha256=self.sha256, sizes=self.config)
 
 
 def locate(name: str) -> Path:
@@ -290,7 +295,7 @@ def _folder_weights(config: LlamaConfig, file: Path) -> Iterator[tuple[str, Arra
         names = {f"model.layers.{index}.{theirs}.weight": name for name, (_, theirs) in LAYER_WEIGHTS.items()}
         ours |= {theirs: f"layers.{index}.{name}" for theirs, name in names.items()}
     try:
-        tensors = deserialize(file.read_bytes())
+        tensors = deserialize(file.read_bytes())  # type: ignore[no-untyped-call]
     except SafetensorError as error:
         raise CheckpointError(f"{file}: not a readable safetensors file ({error})") from None
     for name, tensor in tensors:

@@ -27,7 +27,13 @@ class BytePairs:
 
     Raises:
         CheckpointError: it is not a tokenizer, or its line break is not one token, which ends a reply.
+
+    Attributes:
+        content: the same, by which it is stored.
+        unk_id: no id: no text is unknown.
     """
+
+    unk_id = -1
 
     def __init__(self, content: bytes) -> None:
         try:
@@ -66,6 +72,10 @@ class BytePairs:
         tokenizer.pre_tokenizer = _CUTS[cut]
         tokenizer.decoder = ByteLevelDecoder()
         return cls(tokenizer.to_str().encode())
+
+    def to_bytes(self) -> bytes:
+        """The content of `tokenizer.json`."""
+        return self.content
 
     def __len__(self) -> int:
         return int(self._tokenizer.get_vocab_size())

@@ -21,7 +21,7 @@ from dialog_cvae.data.sentences import Sentences
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.model.cvae import CVAE, TensorBatch
 from dialog_cvae.model.elbo import perplexity
-from dialog_cvae.model.latent_model import LatentModel
+from dialog_cvae.model.latent_model import LatentModel, Vectors
 from dialog_cvae.model.svi import in_effect, noise_of_steps, refinement, without_learning
 from dialog_cvae.nn import distributions
 from dialog_cvae.nn.devices import moved
@@ -303,7 +303,8 @@ def _log_weights(model: LatentModel, batch: Any, inferred: _Inferred, noise: Ten
     for part in torch.split(torch.arange(len(codes)), rows):
         window = part // noise.shape[1]
         condition = inferred.condition[moved(window, noise.device)]
-        nll.append(model.reconstruction(batch.repeated(window), condition, codes[moved(part, noise.device)]))
+        known = Vectors(condition, condition[:, :0])
+        nll.append(model.reconstruction(batch.repeated(window), known, codes[moved(part, noise.device)]))
     return ratio - torch.cat(nll).double().view_as(ratio)
 
 

@@ -30,7 +30,7 @@ def _one_at_a_time(model: CVAE, encoded: EncodedCorpus, seed: int) -> dict[str, 
         vectors = model.encode(batch)
         prior = model.prior(vectors.condition)
         z = distributions.sample(prior, noise[:, 1])
-        found["prior"].append(float(model.reconstruction(batch, vectors.condition, z)))
+        found["prior"].append(float(model.reconstruction(batch, vectors, z)))
         shifts.append((model.posterior(vectors).mean - prior.mean)[0].tolist())
     return {name: np.array(values) for name, values in found.items()} | {"shift": np.array(shifts)}
 

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dialog_cvae.config import LanguageModelConfig, LlamaConfig
-from dialog_cvae.data.turns import EncodedTurns, collate_turns, encode_turns
+from dialog_cvae.data.turns import Blocks, EncodedTurns, TurnBatch, collate_turns, encode_turns
 from dialog_cvae.model.language_cvae import LanguageCVAE, TurnTensors
 from dialog_cvae.nn.llama import bias_of
 from dialog_cvae.types import Conversation, Utterance
@@ -64,9 +65,13 @@ def turns(conversations: list[Conversation]) -> EncodedTurns:
     return encode_turns(conversations, Letters(), max_reply_tokens=24)
 
 
+def collated(turns: EncodedTurns, replies: NDArray[np.int64], room: int) -> TurnBatch:
+    return collate_turns(turns, replies, room, Blocks.of(turns, replies, SIZES.block))
+
+
 def alone(model: LanguageCVAE, turns: EncodedTurns, block: list[int], reply: int, z: Tensor | None) -> Tensor:
     """-log p of one reply, its block read token by token up to it and the reply after it, by plain attention."""
-    batch = TurnTensors.from_arrays(collate_turns(turns, np.array(block), SIZES.max_context_tokens))
+    batch = TurnTensors.from_arrays(collated(turns, np.array(block), SIZES.max_context_tokens))
     index = block.index(reply)
     row, begin, count = int(batch.block[index]), int(batch.begin[index]), int(batch.target_lengths[index])
     tokens = batch.tokens[row : row + 1, : begin + count + 1]
@@ -154,7 +159,7 @@ def test_the_terms_of_the_elbo(model: LanguageCVAE, turns: EncodedTurns) -> None
 def test_a_block_keeps_the_latest_whole_utterances(room: int, kept: str) -> None:
     said = tuple(Utterance("AB"[i % 2], "x" * (i + 1)) for i in range(6))  # lines of 5, 6, ... letters
     turns = encode_turns([Conversation("1", said, topic="T")], Letters(), max_reply_tokens=24)
-    batch = collate_turns(turns, np.array([5, 6]), max_context_tokens=len("Topic: T\n") + room)
+    batch = collated(turns, np.array([5, 6]), len("Topic: T\n") + room)
     text = "".join(map(chr, batch.tokens[0]))
     assert text == f"Topic: T\n{kept}A: xxxxx\nB: xxxxxx\n"
     assert [text[begin - 1 : begin + 1] for begin in batch.begin] == ["A:", "B:"]
