@@ -176,9 +176,10 @@ def recipe(name: str) -> FitConfig:
 
 
 def differences(old: FitConfig, new: FitConfig) -> dict[str, tuple[Any, Any]]:
-    """Fields, by dotted name, whose values differ."""
+    """Fields, by dotted name, whose values differ; None stands for those of a section that one of them lacks."""
     before, after = flat(old.model_dump(mode="json")), flat(new.model_dump(mode="json"))
-    return {name: (before[name], after[name]) for name in before if before[name] != after[name]}
+    pairs = {name: (before.get(name), after.get(name)) for name in dict.fromkeys((*before, *after))}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

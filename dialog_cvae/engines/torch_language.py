@@ -23,7 +23,7 @@ def new_language_model(config: LanguageModelConfig, base: Backbone, kind: torch.
     Raises:
         CheckpointError: the base's file is truncated or does not fit its sizes.
     """
-    weights = {name: torch.from_numpy(array).to(kind) for name, array in base.weights().items()}
+    weights = {name: torch.tensor(array, dtype=kind) for name, array in base.weights().items()}
     return LanguageCVAE(config, base.config, weights)
 
 
