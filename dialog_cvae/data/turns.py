@@ -9,6 +9,7 @@ longest block.
 
 from __future__ import annotations
 
+import functools
 from array import array
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol
@@ -102,6 +103,8 @@ def encode_turns(conversations: Iterable[Conversation], encoder: Encoder, max_re
     (line_break,) = encoder.encode("\n")
     tokens, offsets, headers, targets, starts = array("i"), array("q", [0]), array("i"), array("i"), array("q")
 
+    named_once = functools.cache(lambda speaker: encoder.encode(header(speaker)))
+
     def add(own: list[int], header_length: int, learnt: int) -> None:
         tokens.extend(own)
         offsets.append(len(tokens))
@@ -113,7 +116,7 @@ def encode_turns(conversations: Iterable[Conversation], encoder: Encoder, max_re
         topic = encoder.encode(f"Topic: {' '.join(conversation.topic.split())}\n") if conversation.topic else []
         add(topic, len(topic), 0)
         for utterance in conversation.utterances:
-            named = encoder.encode(header(utterance.speaker))
+            named = named_once(utterance.speaker)
             said = encoder.encode(f" {' '.join(utterance.text.split())}")
             cut = len(said) + 1 > max_reply_tokens
             said = said[: max_reply_tokens - 1]

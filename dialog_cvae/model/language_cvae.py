@@ -63,9 +63,9 @@ class TurnTensors(NamedTuple):
         reply = torch.full_like(tokens, len(targets))
         reply[block[replies], positions] = replies
         reply[block, begin + targets] = torch.arange(len(targets))
-        rows = block[replies]
-        there = [moved(each, device) for each in (tokens, reply, block, begin, rows, positions, replies)]
-        return cls(*there, targets)
+        arrays = {"tokens": tokens, "reply": reply, "block": block, "begin": begin}
+        arrays |= {"rows": block[replies], "positions": positions, "replies": replies}
+        return cls(**{name: moved(each, device) for name, each in arrays.items()}, target_lengths=targets)
 
     @property
     def targets(self) -> Tensor:

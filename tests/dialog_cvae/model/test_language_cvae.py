@@ -13,7 +13,8 @@ from torch import Tensor
 from dialog_cvae.config import LanguageModelConfig, LlamaConfig
 from dialog_cvae.data.turns import Blocks, EncodedTurns, TurnBatch, collate_turns, encode_turns
 from dialog_cvae.model.language_cvae import LanguageCVAE, TurnTensors
-from dialog_cvae.nn.llama import bias_of
+from dialog_cvae.nn.llama import Llama, bias_of
+from dialog_cvae.storage.backbone import LAYER_WEIGHTS
 from dialog_cvae.types import Conversation, Utterance
 
 BASE = LlamaConfig(layers=4, width=16, heads=4, kv_heads=2, mlp_size=24, vocab_size=128, max_positions=256)
@@ -171,3 +172,34 @@ def test_an_utterance_that_is_too_long_is_cut_and_its_end_not_learnt() -> None:
     turns = encode_turns([Conversation("1", (Utterance("A", "x" * 50), Utterance("B", "y\nz")))], Letters(), 8)
     assert turns.targets.tolist() == [0, 7, 5]
     assert "".join(map(chr, turns.tokens)) == "A: xxxxxx\nB: y z\n"
+
+
+def test_without_z_it_is_the_llama_of_transformers() -> None:
+    transformers = pytest.importorskip("transformers")
+    config = transformers.LlamaConfig(
+        vocab_size=BASE.vocab_size,
+        hidden_size=BASE.width,
+        intermediate_size=BASE.mlp_size,
+        num_hidden_layers=BASE.layers,
+        num_attention_heads=BASE.heads,
+        num_key_value_heads=BASE.kv_heads,
+        max_position_embeddings=BASE.max_positions,
+        rms_norm_eps=BASE.norm_epsilon,
+        rope_theta=BASE.rope_theta,
+        tie_word_embeddings=True,
+    )
+    theirs = transformers.LlamaForCausalLM(config).double().eval()
+    own = weights(BASE)
+    named = {"model.embed_tokens.weight": own["embedding"], "model.norm.weight": own["final_norm"]}
+    for index in range(BASE.layers):
+        for name, (_, other) in LAYER_WEIGHTS.items():
+            named[f"model.layers.{index}.{other}.weight"] = own[f"layers.{index}.{name}"]
+    missing = theirs.load_state_dict(named, strict=False)
+    assert set(missing.missing_keys) <= {"lm_head.weight"}
+    lm = Llama(BASE, own, rank=0, alpha=1.0)
+    tokens = torch.arange(12)[None]
+    rotation, bias = lm.rotation(tokens), bias_of(torch.ones(1, 12, 12, dtype=torch.bool).tril(), torch.float64)
+    x = lm.embed(tokens)
+    for layer in lm.layers:
+        x, _ = layer(x, rotation, bias)
+    torch.testing.assert_close(lm.normalised(x) @ lm.embedding.T, theirs(tokens).logits, rtol=1e-5, atol=1e-5)
