@@ -157,7 +157,9 @@ class FitConfig(Config):
     tokenizer: TokenizerConfig = TokenizerConfig()
     model: ModelConfig = ModelConfig()
     sentence: SentenceModelConfig = SentenceModelConfig()
-    language: LanguageModelConfig | None = None
+    language: LanguageModelConfig | None = Field(
+        None, description="sizes of what is added to a pre-trained language model; null fits a model of its own"
+    )
     beta: BetaSchedule = BetaSchedule()
     learning_rate: LearningRateSchedule = LearningRateSchedule()
     train: TrainConfig = TrainConfig()

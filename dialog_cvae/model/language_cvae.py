@@ -138,12 +138,11 @@ class LanguageCVAE(LatentModel):
         lm, count = self.lm, batch.tokens.shape[1]
         places = torch.arange(count, device=batch.tokens.device)
         rotation = lm.rotation(places[None])
-        bias = bias_of((places[:, None] >= places)[None], lm.embedding.dtype)
         x, lower, seen = lm.embed(batch.tokens), torch.empty(0), []
         for index, layer in enumerate(lm.layers):
             if index == len(lm.layers) - self.z_layers:
                 lower = x
-            x, own = layer(x, rotation, bias)
+            x, own = layer(x, rotation)
             seen.append(own)
         states = lm.normalised(x)
         condition = _precise(states[batch.block, batch.begin])

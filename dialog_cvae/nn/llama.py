@@ -105,14 +105,15 @@ class LlamaLayer(nn.Module):
         self.register_buffer("mlp_norm", weights["mlp_norm"], persistent=False)
 
     def forward(
-        self, x: Tensor, rotation: Rotation, bias: Tensor, before: KeysValues | None = None
+        self, x: Tensor, rotation: Rotation, bias: Tensor | None = None, before: KeysValues | None = None
     ) -> tuple[Tensor, KeysValues]:
         """The layer's output, and the keys and values of these positions alone.
 
         Args:
             x: (R, T, D).
             rotation: of the positions of x.
-            bias: (R or 1, 1, T, S), added to the scores: 0 or MASKED. S counts `before`, then the positions of x.
+            bias: (R or 1, 1, T, S), added to the scores: 0 or MASKED. S counts `before`, then the positions of x. None
+                lets each position see those up to its own.
             before: keys and values of other positions that x may attend to.
         """
         config = self.config
@@ -132,24 +133,20 @@ class LlamaLayer(nn.Module):
         return nn.functional.rms_norm(x, (x.shape[-1],), weight, self.config.norm_epsilon)
 
 
-def attention(query: Tensor, seen: KeysValues, bias: Tensor) -> Tensor:
-    """softmax(q k^T / sqrt(E) + bias) v, each key head serving H / K query heads.
+def attention(query: Tensor, seen: KeysValues, bias: Tensor | None) -> Tensor:
+    """softmax(q k^T / sqrt(E) + bias) v, each key head serving H / K query heads; no (T, S) of weights is kept.
 
     Args:
         query: (R, H, T, E).
         seen: keys and values (R, K, S, E).
-        bias: (R or 1, 1, T, S).
+        bias: (R or 1, 1, T, S); None lets each position see those up to its own, S being T.
 
     Returns:
         (R, H, T, E).
     """
-    rows, heads, count, size = query.shape
-    groups = seen.keys.shape[1]
-    shared = (query * size**-0.5).reshape(rows, groups, heads // groups * count, size)
-    scores = (shared @ seen.keys.transpose(-1, -2)).view(rows, groups, heads // groups, count, -1)
-    weights = (scores + bias[:, :, None]).softmax(dim=-1)
-    found: Tensor = weights.flatten(2, 3) @ seen.values
-    return found.view(rows, heads, count, size)
+    served = query.shape[1] // seen.keys.shape[1]
+    keys, values = (each.repeat_interleave(served, dim=1) for each in seen)
+    return nn.functional.scaled_dot_product_attention(query, keys, values, attn_mask=bias, is_causal=bias is None)
 
 
 class Llama(nn.Module):
