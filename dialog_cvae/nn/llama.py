@@ -47,8 +47,10 @@ class AdaptedLinear(nn.Module):
         y = nn.functional.linear(x, self.weight)
         if self.down is None or self.up is None:
             return y
-        low = nn.functional.linear(x, self.down.to(x.dtype))
-        return y + nn.functional.linear(low, (self.up * self.scale).to(x.dtype))
+        low = nn.functional.linear(x, self.down.to(x.dtype)).flatten(0, -2)
+        # Into y, which no backward pass reads: one pass over the wide output less.
+        y.view(-1, y.shape[-1]).addmm_(low, self.up.to(x.dtype).t(), alpha=self.scale)
+        return y
 
 
 class Rotation(NamedTuple):
@@ -118,13 +120,13 @@ class LlamaLayer(nn.Module):
         """
         config = self.config
         rows, count, _ = x.shape
-        heads = config.heads, config.kv_heads, config.kv_heads
         joined = self.query_key_value(self._norm(x, self.attention_norm))
-        joined = joined.view(rows, count, sum(heads), config.head_size).transpose(1, 2)
-        query, key, value = joined.split(heads, dim=1)  # (R, heads, T, E)
-        own = KeysValues(rotation.turn(key), value)
+        joined = joined.view(rows, count, config.heads + 2 * config.kv_heads, config.head_size).transpose(1, 2)
+        turned, value = joined.split((config.heads + config.kv_heads, config.kv_heads), dim=1)  # (R, heads, T, E)
+        query, key = rotation.turn(turned).split((config.heads, config.kv_heads), dim=1)
+        own = KeysValues(key, value)
         seen = own if before is None else before.followed_by(own)
-        found = attention(rotation.turn(query), seen, bias)  # (R, H, T, E)
+        found = attention(query, seen, bias)  # (R, H, T, E)
         x = x + self.attended(found.transpose(1, 2).reshape(rows, count, -1))
         gate, up = self.gate_up(self._norm(x, self.mlp_norm)).chunk(2, dim=-1)
         return x + self.down(nn.functional.silu(gate) * up), own
