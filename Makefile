@@ -41,6 +41,7 @@ $(READY): pyproject.toml constraints.txt
 		$(PY) -m pip index versions torch $(TORCH_CPU) >/dev/null 2>&1 && $(PIP) $(TORCH_CPU) --no-deps torch; } || \
 		echo "PyTorch's CPU index cannot be reached: taking torch from the ordinary index"
 	@$(PIP) --editable '.[dev]'
+	@$(VENV)/bin/dialog-cvae backbone || echo "The recipe smollm2 cannot run without that file; everything else can"
 	@touch $(READY)
 
 demo: env ## serve the shipped model, or another: make demo MODEL=runs/mine/best PORT=8001

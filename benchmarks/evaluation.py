@@ -209,7 +209,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
 
     # Our implementation: sample and score, timed by part.
     engine = TorchEngine(model)
-    responder = Responder(TimedEngine(engine, parts), checkpoint.tokenizer, checkpoint.config, name)
+    responder = Responder(TimedEngine(engine, parts), checkpoint.word_tokenizer, checkpoint.config, name)
     sampled = clock.timed("sampling", _sample, responder, conversations, arguments)
     lengths = _score(sampled, vectors_source(arguments.vectors, arguments.data_dir), start, clock)
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from dialog_cvae.model.cvae import CVAE, TensorBatch
-from dialog_cvae.model.latent_model import Encoded
+from dialog_cvae.model.latent_model import Vectors
 from dialog_cvae.nn import distributions
 from dialog_cvae.types import ElboTerms
 from training.batch import MicroBatch
@@ -62,7 +62,7 @@ def naive_terms(model: CVAE, batch: TensorBatch, noise: Tensor) -> ElboTerms:
         state = torch.where(used[:, slot, None], model.context_encoder.cell(inputs[:, slot], state), state)
     profiles = torch.where(batch.profiles_known > 0, batch.profiles, model.unknown_profile).flatten(1)
     condition = torch.cat((model.topic(batch.topic), profiles, state), dim=-1)
-    posterior = model.posterior(Encoded(condition, _encode(model, batch, batch.response)))
+    posterior = model.posterior(Vectors(condition, _encode(model, batch, batch.response)))
     prior = model.prior(condition)
     z = distributions.sample(posterior, noise)
 

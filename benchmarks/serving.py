@@ -136,7 +136,7 @@ def never_ending(checkpoint: Checkpoint) -> Checkpoint:
     """The checkpoint, changed so that `</s>` is never drawn."""
     weights = dict(checkpoint.weights)
     bias = weights["decoder.output.bias"].copy()
-    bias[checkpoint.tokenizer.eos_id] = -1e4
+    bias[checkpoint.word_tokenizer.eos_id] = -1e4
     return Checkpoint(checkpoint.config, weights | {"decoder.output.bias": bias}, checkpoint.tokenizer)
 
 

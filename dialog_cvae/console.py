@@ -35,6 +35,11 @@ class Command(NamedTuple):
 COMMANDS: Final = {
     "check": Command("training.check", "check a file of your own conversations, before training on it"),
     "fit": Command("training.fit", "train a model and write its best checkpoint", "train"),
+    "backbone": Command(
+        "dialog_cvae.storage.fetch_backbone",
+        "get or check the language model that fit --recipe smollm2 starts from",
+        "lm",
+    ),
     "eval": Command("eval.dialog", "measure a checkpoint on a test split", "train"),
     "chat": Command("api.chat", "talk with a model in the terminal"),
     "serve": Command("api.serve", "answer over HTTP, with a page to try the model on", "serve"),

@@ -15,6 +15,7 @@ DISTRIBUTION: Final = "dialog-cvae"
 PURPOSES: Final = {
     "train": "training and evaluation need",
     "serve": "serving needs",
+    "lm": "a language model as decoder needs",
     "client": "talking to a service needs",
 }
 COMMON_NAMES: Final = {"torch": "PyTorch", "onnxruntime": "ONNX Runtime", "fastapi": "FastAPI"}

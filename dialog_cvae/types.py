@@ -139,9 +139,12 @@ class ElboTerms(NamedTuple):
         kl: (B,) KL(q(z | x, c) || p(z | c)), summed over latent dimensions; (B, Z), for each dimension, on request.
         bag_of_words: (B,) -log of the bag-of-words head, summed over the same tokens; None without that head.
         tokens: (B,) int64, target tokens of the response with `</s>`.
+        without_z: (B,) -log p(x | c) of the same network without z, summed over the same tokens; None where the model
+            cannot read without z.
     """
 
     reconstruction: Tensor
     kl: Tensor
     bag_of_words: Tensor | None
     tokens: Tensor
+    without_z: Tensor | None = None

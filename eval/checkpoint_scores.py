@@ -60,7 +60,8 @@ def cached_model_scores(
 
     def compute() -> ModelScores:
         config = checkpoint.config
-        corpus = encode_corpus(conversations, checkpoint.tokenizer, config.topics, config.model.max_utterance_tokens)
+        tokenizer, limit = checkpoint.word_tokenizer, config.model.max_utterance_tokens
+        corpus = encode_corpus(conversations, tokenizer, config.topics, limit)
         draws = settings.importance_samples
         return model_scores(model, corpus, svi=svi, seed=settings.seed, importance_samples=draws, bar=progress)
 

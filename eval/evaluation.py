@@ -73,7 +73,7 @@ def evaluate_checkpoint(
     """
     model = build_model(checkpoint, f"{path}/{WEIGHTS}", required=CVAE)
     engine = TorchEngine(model, device)
-    responder = Responder(engine, checkpoint.tokenizer, checkpoint.config, checkpoint.config.provenance.data)
+    responder = Responder(engine, checkpoint.word_tokenizer, checkpoint.config, checkpoint.config.provenance.data)
     svi = refinement(checkpoint, path)
     origin = {
         "checkpoint": evaluation_cache.checkpoint_digest(checkpoint),

@@ -12,6 +12,7 @@ import torch
 
 from dialog_cvae.data.readers.toy import SEQUENCES
 from dialog_cvae.data.sentences import Sentences
+from dialog_cvae.model.latent_model import Vectors
 from dialog_cvae.model.sentence_vae import SentenceVAE
 from eval.measures import Measure
 from experiments.framework.page import Page, pictures
@@ -134,7 +135,7 @@ def exact_nll(model: SentenceVAE, sentences: Sentences, points: int = GRID, edge
         nll = []
         for part in torch.split(z.float(), 2_048):
             repeated = batch.repeated(torch.zeros(len(part), dtype=torch.long))
-            nll.append(model.reconstruction(repeated, part[:, :0], part).double())
+            nll.append(model.reconstruction(repeated, Vectors(part[:, :0], part[:, :0]), part).double())
         exact.append(-float(torch.logsumexp(area + log_prior - torch.cat(nll), dim=0)))
     return math.fsum(exact) / len(exact)
 

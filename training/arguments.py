@@ -45,7 +45,17 @@ class RunOptions(Config):
     """The options of a run that are not part of its configuration."""
 
     recipe: Literal[
-        "paper", "released", "small", "glove100", "sample", "toy", "ptb", "ptb-small", "yelp", "yelp-small"
+        "paper",
+        "released",
+        "small",
+        "glove100",
+        "sample",
+        "smollm2",
+        "toy",
+        "ptb",
+        "ptb-small",
+        "yelp",
+        "yelp-small",
     ] = Field("paper", description="configuration to start from")
     config: Path | None = Field(
         None, description="JSON or TOML file with fields of the configuration, which override the recipe"
@@ -69,6 +79,7 @@ class FitArguments(RunOptions, FitConfig, BaseSettings):
       python -m training.fit --schedule cyclical                  Switchboard, the paper's model and schedule
       python -m training.fit --schedule cyclical --bow            CVAE+BoW
       python -m training.fit --data mine.jsonl --recipe small     your own conversations
+      python -m training.fit --data mine.jsonl --recipe smollm2   on a language model; first: dialog-cvae backbone
       python -m training.fit --recipe ptb                         a VAE of sentences; see `python -m experiments`
       python -m training.fit --out runs/mine --resume             continue after a stop
 
@@ -169,9 +180,10 @@ def recipe(name: str) -> FitConfig:
 
 
 def differences(old: FitConfig, new: FitConfig) -> dict[str, tuple[Any, Any]]:
-    """The old and new values of all different fields, by dotted name."""
+    """The old and new values of all different fields, by dotted name; None where one of them lacks the section."""
     before, after = flat(old.model_dump(mode="json")), flat(new.model_dump(mode="json"))
-    return {name: (before[name], after[name]) for name in before if before[name] != after[name]}
+    pairs = {name: (before.get(name), after.get(name)) for name in dict.fromkeys((*before, *after))}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

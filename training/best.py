@@ -41,8 +41,14 @@ class BestCheckpoint:
         fitted["corpus"]["name"] = Path(fitted["corpus"]["name"]).name
         if (vectors := fitted["train"]["vectors"]) is not None:
             fitted["train"]["vectors"] = Path(vectors).name
+        task = task_of(self.config)
+        sizes = task.checkpoint_sizes(self.config, model)
+        if fitted["language"] is not None:
+            fitted["language"]["backbone"] = sizes["language"].backbone
         origin = self.start.origin
-        licences = [self.corpus.licence] if origin is None else [self.corpus.licence, origin.licence]
+        licences = [self.corpus.licence, *([] if origin is None else [origin.licence])]
+        if (base := sizes.get("base")) is not None:
+            licences.append(base.licence or f"that of {base.name}, which its file does not state")
         provenance = Provenance(
             data=self.corpus.name if origin is None else f"{self.corpus.name}, after {origin.data}",
             style=self.config.corpus.style if self.config.corpus.name == "swda" else None,
@@ -51,9 +57,8 @@ class BestCheckpoint:
             fit=fitted,
         )
         tokenizer, topics = self.vocabulary.tokenizer, self.vocabulary.topics
-        task = task_of(self.config)
         config = CheckpointConfig(
-            **task.checkpoint_sizes(self.config, model),
+            **sizes,
             vocab_size=len(tokenizer),
             topics=topics,
             provenance=provenance,

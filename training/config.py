@@ -5,16 +5,26 @@ Open this to add a field; every field is an option of the command line.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from dialog_cvae.config import Config, DataConfig, ModelConfig, SentenceModelConfig, Share, SviConfig, TokenizerConfig
+from dialog_cvae.config import (
+    Config,
+    DataConfig,
+    LanguageModelConfig,
+    ModelConfig,
+    SentenceModelConfig,
+    Share,
+    SviConfig,
+    TokenizerConfig,
+)
 from training.schedules import BetaSchedule, LearningRateSchedule
 
 DEFAULT_EPOCHS = 15
-TaskName = Literal["dialog", "sentences"]
+TaskName = Literal["dialog", "sentences", "language"]
+Sizes = ModelConfig | SentenceModelConfig | LanguageModelConfig
+Precision = Literal["fp32", "bf16"]
 Steps = Annotated[int, Field(ge=1, le=10**12)]
 MAX_THREADS = 1024
 
@@ -33,10 +43,11 @@ class TrainConfig(Config):
         description="number of parts of a process's share of a batch, which go through the model one after the other "
         "to save memory; the update is the same except for rounding",
     )
-    precision: Literal["fp32", "bf16"] = Field(
+    precision: Precision = Field(
         "fp32",
         description="precision of the matrix products in training; bf16 is faster if the processor supports it; "
-        "weights, gates, losses and the optimiser stay in fp32",
+        "weights, gates, losses and the optimiser stay in fp32, except for a language model's own weights, which are "
+        "frozen",
     )
     segment: Steps = Field(
         5, description="neighbouring windows of a conversation that stay together in a batch and share their encoding"
@@ -98,6 +109,9 @@ class TrainConfig(Config):
         description="updates of only the inference network before each update of only the rest (aggressive training)",
     )
     lagging_share: Share = Field(0.2, description="share of the run, at its start, that uses lagging_updates")
+    valid_examples: Steps | None = Field(
+        None, description="number of validation examples, the first ones, that each validation scores; default all"
+    )
     keep_posteriors: int = Field(
         0,
         ge=0,
@@ -135,13 +149,17 @@ class FitConfig(Config):
     """The configuration of an experiment. A recipe returns one; a variant changes a field of it.
 
     `model` gives the sizes of the conditional VAE for conversations, `sentence` those of the unconditional VAE for
-    sentences; the corpus decides which of them is fitted.
+    sentences; the corpus decides which of them is fitted. With `language` conversations are modelled by a pre-trained
+    language model instead, as the recipe `smollm2` does.
     """
 
     corpus: DataConfig = DataConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()
     model: ModelConfig = ModelConfig()
     sentence: SentenceModelConfig = SentenceModelConfig()
+    language: LanguageModelConfig | None = Field(
+        None, description="sizes of what is added to a pre-trained language model; null fits a model of its own"
+    )
     beta: BetaSchedule = BetaSchedule()
     learning_rate: LearningRateSchedule = LearningRateSchedule()
     train: TrainConfig = TrainConfig()
@@ -155,13 +173,34 @@ class FitConfig(Config):
             )
         return self
 
+    @model_validator(mode="after")
+    def _fits_language_model(self) -> Self:
+        if self.language is None:
+            return self
+        if self.corpus.of_sentences:
+            raise ValueError(f"language models conversations, but corpus {self.corpus.name} holds sentences")
+        train = self.train
+        refused = {
+            "train.svi.steps": (train.svi.steps, "each step would read the reply again through the language model"),
+            "train.word_dropout": (train.word_dropout, "the reply's words are read once, with and without z"),
+            "train.dropout": (train.dropout, "the reply's words are read once, with and without z"),
+            "train.vectors": (train.vectors, "the language model has embeddings of its own"),
+        }
+        for name, (value, reason) in refused.items():
+            if value:
+                raise ValueError(f"{name} cannot be used on a language model, but is {value}: {reason}")
+        return self
+
     @property
     def task(self) -> TaskName:
         """The task of the corpus; see `training.task`."""
+        if self.language is not None:
+            return "language"
         return "sentences" if self.corpus.of_sentences else "dialog"
 
     @property
-    def sizes(self) -> ModelConfig | SentenceModelConfig:
+    def sizes(self) -> Sizes:
         """The sizes of the model to fit."""
-        sizes: Mapping[TaskName, ModelConfig | SentenceModelConfig] = {"dialog": self.model, "sentences": self.sentence}
-        return sizes[self.task]
+        if self.language is not None:
+            return self.language
+        return self.sentence if self.corpus.of_sentences else self.model

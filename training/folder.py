@@ -25,7 +25,7 @@ from dialog_cvae.data.corpora import DATA_VARIABLE, resolve
 from dialog_cvae.errors import CheckpointError, ConfigError
 from dialog_cvae.storage.checkpoint import Provenance
 from dialog_cvae.storage.files import write_atomically
-from dialog_cvae.text.tokenizer import Tokenizer
+from dialog_cvae.text.stored_tokenizer import read_tokenizer
 from training.config import FitConfig
 from training.state import STATE_FILE
 from training.task import task_of
@@ -94,7 +94,14 @@ def stored_vocabulary(out: Path) -> Vocabulary:
     Raises:
         CheckpointError: a part is missing or broken.
     """
-    return Vocabulary(Tokenizer.load(out / TOKENIZER_FILE), read(out / TOPICS_FILE, TypeAdapter(tuple[str, ...])))
+    path = out / TOKENIZER_FILE
+    try:
+        tokenizer = read_tokenizer(path.read_bytes())
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+    return Vocabulary(tokenizer, read(out / TOPICS_FILE, TypeAdapter(tuple[str, ...])))
 
 
 def stored_start(out: Path) -> Start:

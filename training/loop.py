@@ -28,7 +28,7 @@ from training.observer import BestKeeper, Interruption, Observer
 from training.phases import Phase, autoencoder_steps, phase
 from training.prefetch import Prefetcher
 from training.schedules import learning_rate
-from training.state import Progress, save_state
+from training.state import Progress, save_state, saved_tensors
 from training.update import figure_names, update
 
 MAX_PENDING = {"cpu": 1, "cuda": 50}  # updates whose figures are not read yet
@@ -49,7 +49,9 @@ class NotFiniteError(TrainingError):
 
     def __init__(self, step: int, figures: Mapping[str, float]) -> None:
         self.step = step
-        parts = ", ".join(f"{name} {figures[name]:.4g}" for name in part_names(bow=True) if name in figures)
+        parts = ", ".join(
+            f"{name} {figures[name]:.4g}" for name in part_names(bow=True, without_z=True) if name in figures
+        )
         super().__init__(
             f"step {step}: loss or gradient is not finite (loss {figures['loss']:.4g}: {parts}; "
             f"norm {figures['gradient_norm']:.4g})"
@@ -111,7 +113,7 @@ class PendingUpdates:
 
     def __init__(self, run: Run, batches: Prefetcher[Batch]) -> None:
         self._run, self._batches = run, batches
-        self._names = figure_names(run.model.config.bow)
+        self._names = figure_names(run.model.config.bow, run.model.compares)
         self._updates: list[Update] = []
         self.kl = 0.0
         self.start_clock()
@@ -245,8 +247,8 @@ def save(run: Run, progress: Progress) -> Progress:
     Raises:
         TrainingError: a weight is not finite; the state that was saved before is kept.
     """
-    for name, parameter in (*run.model.named_parameters(), *run.model.named_buffers()):
-        if not bool(torch.isfinite(parameter).all()):
+    for name, tensor in saved_tensors(run.model):
+        if not bool(torch.isfinite(tensor).all()):
             raise TrainingError(f"step {progress.step}: weight {name} is not finite")
     progress = replace(progress, unlogged=run.observer.unlogged)
     run.world.on_main(lambda: save_state(run.out, run.model, run.optimiser, progress))
@@ -265,7 +267,14 @@ def validate(run: Run, progress: Progress) -> Progress:
     by_mean = progress.step <= autoencoder_steps(config, progress.total_steps)
     svi = None if by_mean else config.svi
     report = evaluate_elbo(
-        run.model, run.validation, seed=config.seed, part=part, total=world.all_reduce, by_mean=by_mean, svi=svi
+        run.model,
+        run.validation,
+        seed=config.seed,
+        part=part,
+        total=world.all_reduce,
+        by_mean=by_mean,
+        svi=svi,
+        first=config.valid_examples,
     )
     loss = report.reconstruction if config.autoencoder_share == 1 else -report.elbo
     if not math.isfinite(loss):

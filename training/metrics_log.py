@@ -14,12 +14,11 @@ from typing import IO, TYPE_CHECKING, Any, Self
 
 from tqdm import tqdm
 
-from dialog_cvae.config import ModelConfig, SentenceModelConfig
 from dialog_cvae.errors import DataError
 from dialog_cvae.model.elbo import ElboReport
 from dialog_cvae.storage.files import write_atomically
 from dialog_cvae.types import Gaussian
-from training.config import FitConfig
+from training.config import FitConfig, Sizes
 from training.state import Progress
 from training.task import task_of
 
@@ -124,7 +123,7 @@ class MetricsLog:
         self.print_line(
             f"step {step}: valid ELBO {report.elbo:.3f}, KL {report.kl:.3f}, reconstruction perplexity "
             f"{report.rec_perplexity:.2f}, active units {report.active_units}, nats gained by z "
-            f"{report.nats_from_z:.2f}{' (best so far)' if best else ''}"
+            f"{report.nats_from_z:.2f}{_beside(report)}{' (best so far)' if best else ''}"
         )
         # Below half of the schedule's highest beta, an unused code is not yet a collapse.
         collapsed = hardly_uses_z(report, self._config.sizes) and self._beta > 0.5 * self._config.beta.stop
@@ -154,6 +153,8 @@ class MetricsLog:
         terms = {"rec": means["reconstruction"], "kl": means["kl"], "beta": self._beta}
         if "bag_of_words" in means:
             terms["bow"] = means["bag_of_words"]
+        if "without_z" in means:
+            terms["without z"] = means["without_z"]
         shown = {name: f"{value:.3g}" for name, value in terms.items()}
         self._bar.set_postfix(shown)
         now = time.monotonic()
@@ -164,7 +165,14 @@ class MetricsLog:
             self.print_line(f"step {step}/{self._bar.total}: {listed} ({speed:.0f} examples/s)")
 
 
-def hardly_uses_z(report: ElboReport, model: ModelConfig | SentenceModelConfig) -> bool:
+def _beside(report: ElboReport) -> str:
+    """What the ELBO is to be compared with, where the model also reads without z."""
+    if report.without_z is None:
+        return ""
+    return f", reconstruction {report.reconstruction:.3f}, without z {report.without_z:.3f}"
+
+
+def hardly_uses_z(report: ElboReport, model: Sizes) -> bool:
     """Whether z hardly changes the reconstruction, or has a small KL in hardly any dimension; false without z."""
     if not model.latent_size:
         return False
@@ -175,10 +183,11 @@ def hardly_uses_z(report: ElboReport, model: ModelConfig | SentenceModelConfig) 
 def remedies(config: FitConfig) -> list[str]:
     """Options against a collapse that the run does not use already."""
     cyclical = config.beta.kind == "cyclical"
+    bow = "--bow" if config.language is None else "--language.bow"
     shorter = "more --beta.cycles" if config.beta.cycle_steps is None else "a smaller --beta.cycle-steps"
     return [
         shorter if cyclical else "--schedule cyclical",
-        *(["--bow"] if task_of(config).can_add_bow and not config.model.bow else []),
+        *([bow] if task_of(config).can_add_bow and not config.sizes.bow else []),
         "a smaller --beta.stop",
     ]
 

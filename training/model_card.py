@@ -95,6 +95,37 @@ ELBO, reconstruction and KL are nats for each sentence, with one latent sample; 
 """
 
 
+def language_card(config: CheckpointConfig, metrics: Mapping[str, Any], command: str) -> str:
+    """Markdown: what the adapters are, their base, data and validation; arguments as for `dialog_card`."""
+    model, base, provenance = config.language, config.base, config.provenance
+    assert model is not None
+    assert base is not None
+    kind = ("CVAE" if model.latent_size else "Adapters") + (" with bag-of-words loss" if model.bow else "")
+    style = f", text style `{provenance.style}`" if provenance.style else ""
+    return f"""# {kind} on {base.name}, fitted on {provenance.data}
+
+Low-rank adapters of a pre-trained language model, and the small networks of a latent code: several replies to a
+conversation. The language model's own weights are not in this folder.
+
+- Language model: {base.name}, SHA-256 of its file `{base.sha256}`.
+- Fitted on: {provenance.data}{style}; {provenance.step} updates; z has {model.latent_size} dimensions.
+- Licence of the weights: {provenance.licence or OWN_LICENCE}.
+- Command: `{command}`
+
+## Validation at this step
+
+{_table(metrics)}
+
+ELBO, reconstruction and KL are nats for each reply, with one latent sample; `without_z` is the negative log likelihood
+of the same adapters without z, which the ELBO is to be compared with. Perplexities are over the corpus.
+
+## Limits
+
+The model imitates the text that it and its language model were fitted on. A reply may be wrong, rude or off the point:
+show its replies as suggestions to a person.
+"""
+
+
 def _table(metrics: Mapping[str, Any]) -> str:
     return "\n".join(
         ("| measure | value |", "|---|---|", *(f"| {name} | {_shown(v)} |" for name, v in metrics.items()))

@@ -21,9 +21,14 @@ class Objective(NamedTuple):
     parts: dict[str, Tensor]
 
 
-def part_names(bow: bool) -> tuple[str, ...]:
-    """The names of an objective's parts, of a model with or without a bag-of-words head."""
-    return ("reconstruction", "kl", "bag_of_words") if bow else ("reconstruction", "kl")
+def part_names(bow: bool, without_z: bool = False) -> tuple[str, ...]:
+    """The names of an objective's parts, of a model with or without a bag-of-words head and a loss without z."""
+    return (
+        "reconstruction",
+        "kl",
+        *(("bag_of_words",) if bow else ()),
+        *(("without_z",) if without_z else ()),
+    )
 
 
 def hinged(kl: Tensor, free_bits: float) -> Tensor:
@@ -58,8 +63,11 @@ def weighted(
     windows: int,
     free_bits: float = 0.0,
     free_bits_in: Literal["total", "dimension"] = "total",
+    plain_weight: float = 0.0,
 ) -> Objective:
     """Fu et al. (2019), equation 3, with Zhao et al. (2017)'s bag-of-words loss: L_E + beta L_R + w L_bow.
+
+    A model that also reads without z adds u L_plain, the loss of the same replies without z.
 
     Args:
         terms: of each example.
@@ -69,6 +77,7 @@ def weighted(
             sum over all parts, and of their gradients, is the whole batch's.
         free_bits: nats that the loss's KL does not fall below; the part `kl` is the KL itself.
         free_bits_in: of an example's whole KL, or of each dimension's, for which `terms.kl` must be (B, Z).
+        plain_weight: u; without effect on a model that cannot read without z.
     """
     parts = {"reconstruction": terms.reconstruction.sum() / windows, "kl": terms.kl.sum() / windows}
     loss = parts["reconstruction"] + beta * parts["kl"]
@@ -77,4 +86,7 @@ def weighted(
     if terms.bag_of_words is not None:
         parts["bag_of_words"] = terms.bag_of_words.sum() / windows
         loss = loss + bow_weight * parts["bag_of_words"]
+    if terms.without_z is not None:
+        parts["without_z"] = terms.without_z.sum() / windows
+        loss = loss + plain_weight * parts["without_z"]
     return Objective(loss, parts)

@@ -10,15 +10,14 @@ from pathlib import Path
 
 import torch
 
-from dialog_cvae.data.batches import EncodedCorpus
 from dialog_cvae.data.cache import open_cache
-from dialog_cvae.data.corpora import find_vectors
+from dialog_cvae.data.corpora import Split, find_vectors
 from dialog_cvae.data.vectors import load_vectors
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.model.latent_model import Examples, LatentModel
-from dialog_cvae.text.tokenizer import Tokenizer
 from training import folder
 from training.adam import GuardedAdam
+from training.base_task import Encoded
 from training.batch import Batches
 from training.config import FitConfig
 from training.plan import Plan
@@ -28,6 +27,8 @@ from training.stopping import Stopping
 from training.task import new_model, task_of
 from training.training_corpus import SPLITS, Summary, TrainingCorpus, fingerprint
 from training.vocabulary import Vocabulary
+
+TRAINING_SPLITS: tuple[Split, ...] = ("train", "valid")
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,8 @@ def build(plan: Plan) -> Parts:
         lambda text: (Vocabulary.from_json(text), None),
     )
     model = new_model(config, vocabulary) if initialised is None else initialised
-    limit = task.max_tokens(config)
     train, valid = world.local_main_first(
-        lambda: [corpus.encoded(split, vocabulary, limit) for split in ("train", "valid")]
+        lambda: [task.encoded(config, corpus, split, vocabulary) for split in TRAINING_SPLITS]
     )
     model = model.to(plan.device)
     batches = task.batches(train, config, world, plan.device)
@@ -122,10 +122,9 @@ def _vocabulary_and_model(plan: Plan, corpus: TrainingCorpus) -> tuple[Vocabular
         return folder.stored_vocabulary(plan.out), None
     if (init := plan.init) is not None:
         print(f"starting from {init.config.provenance.data}: its sizes and its tokenizer are kept", flush=True)
-        known, found = init.config.topics, corpus.summary.topics
-        vocabulary = Vocabulary(init.tokenizer, (*known, *(topic for topic in found if topic not in known)))
-        return vocabulary, task_of(config).load(init, vocabulary)
-    vocabulary = Vocabulary(corpus.tokenizer(config.tokenizer), corpus.summary.topics)
+        vocabulary = task_of(config).vocabulary(config, corpus, init)
+        return vocabulary, task_of(config).load(init, vocabulary, config)
+    vocabulary = task_of(config).vocabulary(config, corpus, None)
     if (source := config.train.vectors) is None:
         return vocabulary, None
     model = new_model(config, vocabulary)
@@ -149,7 +148,7 @@ def put_vectors(embedding: torch.nn.Embedding, vocabulary: Vocabulary, source: s
         ConfigError: the vectors' width is not the embedding's.
         DataError: there are no such vectors, or they are malformed.
     """
-    words = vocabulary.tokenizer.whole_words
+    words = vocabulary.word_tokenizer.whole_words
     path = None if Path(source).exists() else find_vectors(source, data_dir)
     vectors = load_vectors(path or source, set(words.values()))
     width = embedding.embedding_dim
@@ -185,9 +184,9 @@ def _start(plan: Plan, vocabulary: Vocabulary, model: LatentModel, optimiser: Gu
     return new
 
 
-def _describe(plan: Plan, vocabulary: Vocabulary, model: LatentModel, train: EncodedCorpus, total: int) -> None:
+def _describe(plan: Plan, vocabulary: Vocabulary, model: LatentModel, train: Encoded, total: int) -> None:
     processes = f"{plan.world.size} processes of " if plan.world.size > 1 else ""
-    unknown = float((train.tokens == Tokenizer.unk_id).mean())
+    unknown = float((train.tokens == vocabulary.tokenizer.unk_id).mean())
     print(
         f"model: {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, vocabulary "
         f"{len(vocabulary.tokenizer)}, {len(vocabulary.topics)} topics, unknown words "

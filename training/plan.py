@@ -120,6 +120,8 @@ def _decide(argv: Sequence[str], options: RunOptions, fields: Layer, names_recip
     config = arguments.layered(base, *layers)
     if init is not None:
         config = like_checkpoint(config, init, layers)
+    if names_recipe or not options.resume:
+        config = task_of(config).settled(config)
 
     # A resumed run keeps all stored fields that affect the result.
     if options.resume:
@@ -154,11 +156,16 @@ def like_checkpoint(config: FitConfig, checkpoint: Checkpoint, asked: Sequence[L
     task, stored = task_of(config), task_of_checkpoint(checkpoint.config)
     sizes = task.stored_sizes(checkpoint.config)
     if sizes is None:
+        if stored.examples == task.examples:
+            raise ConfigError(
+                f"init: the checkpoint's sizes are of the section {stored.section}, but this run fits {task.section} "
+                "(a recipe decides which)"
+            )
         raise ConfigError(
             f"init: the checkpoint was fitted on {stored.examples}, but corpus {config.corpus.name} holds "
             f"{task.examples}"
         )
-    fixed: dict[str, Any] = {task.section: sizes.model_dump(), "train": {"vectors": None}}
+    fixed: dict[str, Any] = {task.section: sizes.model_dump(exclude=set(task.free_sizes)), "train": {"vectors": None}}
     if "tokenizer" in checkpoint.config.provenance.fit:
         fixed["tokenizer"] = checkpoint.config.provenance.fit["tokenizer"]
     for section in (task.section, "tokenizer"):

@@ -75,6 +75,13 @@ class BetaSchedule(_Schedule):
     ratio: float = Field(
         0.5, ge=0, le=1, description="R, share of a cycle (of the run, if monotonic) in which beta rises; 0 is constant"
     )
+    hold: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of a cycle (of the run, if monotonic) at `start` before the rise, as Li et al. (2020, "
+        "Optimus) have it",
+    )
     start: float = Field(0.0, ge=0, description="beta where a rise starts")
     stop: float = Field(1.0, ge=0, description="beta where a rise stops")
     warmup_steps: int | None = Field(
@@ -88,6 +95,8 @@ class BetaSchedule(_Schedule):
     def _rises(self) -> Self:
         if self.start > self.stop:
             raise ValueError(f"start must be at most stop, {self.stop:g}, but is {self.start:g}")
+        if self.hold and self.hold + self.ratio > 1:
+            raise ValueError(f"hold and ratio must together be at most 1, but are {self.hold:g} and {self.ratio:g}")
         return self
 
 
@@ -98,8 +107,10 @@ class LearningRateSchedule(_Schedule):
     ones; here that takes two fields, `BetaSchedule.kind` and this `kind`.
     """
 
-    kind: Literal["constant", "cosine_restarts"] = Field(
-        "constant", description="constant: `peak` throughout; cosine_restarts: from `peak` towards 0 in each cycle"
+    kind: Literal["constant", "linear", "cosine_restarts"] = Field(
+        "constant",
+        description="constant: `peak` throughout; linear: from `peak` towards 0 over the run; cosine_restarts: from "
+        "`peak` towards 0 in each cycle",
     )
     peak: float = Field(1e-3, gt=0, description="learning rate of the first step")
 
@@ -109,7 +120,8 @@ def beta(schedule: BetaSchedule, step: int, total_steps: int) -> float:
 
     Equations 6 and 7: f(tau) for tau <= R, else 1, with tau = mod(t - 1, ceil(T / M)) / (T / M); then scaled to run
     from `start` to `stop`. Where M does not divide T the ceiling makes the last cycle shorter than the others.
-    R = 0, for which equation 6 leaves 0 / 0 at a cycle's first step, is the constant schedule.
+    R = 0, for which equation 6 leaves 0 / 0 at a cycle's first step, is the constant schedule. With `hold`, h, beta is
+    `start` while tau < h, and f(tau - h) after that.
 
     Args:
         schedule: kind, shape and cycles.
@@ -121,7 +133,11 @@ def beta(schedule: BetaSchedule, step: int, total_steps: int) -> float:
     """
     _check_step(schedule, step, total_steps)
     tau, ratio = _rise(schedule, step, total_steps)
-    if schedule.kind == "constant" or ratio == 0 or tau > ratio:
+    if schedule.kind == "constant":
+        return schedule.stop
+    if tau < 0:
+        return schedule.start
+    if ratio == 0 or tau > ratio:
         return schedule.stop
     share = _SHAPES[schedule.shape](tau / ratio)
     value = (1 - share) * schedule.start + share * schedule.stop
@@ -132,7 +148,7 @@ def learning_rate(schedule: LearningRateSchedule, step: int, total_steps: int) -
     """The learning rate at a step.
 
     cosine_restarts: peak / 2 (1 + cos(pi tau)) with tau of equation 7, after Loshchilov and Hutter 2017 (SGDR) with
-    cycles of equal length and a floor of 0, which is not reached.
+    cycles of equal length and a floor of 0, which is not reached. linear: peak (1 - (t - 1) / T).
 
     Args:
         schedule: kind, peak and cycles.
@@ -145,17 +161,19 @@ def learning_rate(schedule: LearningRateSchedule, step: int, total_steps: int) -
     _check_step(schedule, step, total_steps)
     if schedule.kind == "constant":
         return schedule.peak
+    if schedule.kind == "linear":
+        return schedule.peak * (1 - (step - 1) / total_steps)
     return 0.5 * schedule.peak * (1 + math.cos(math.pi * schedule._tau(step, total_steps)))
 
 
 def _rise(schedule: BetaSchedule, step: int, total_steps: int) -> tuple[float, float]:
-    """The position tau, and the one at which the rise ends."""
+    """The position tau, counted from the end of `hold`, and the one at which the rise ends."""
     if schedule.kind == "cyclical":
-        return schedule._tau(step, total_steps, schedule.first_step), schedule.ratio
+        return schedule._tau(step, total_steps, schedule.first_step) - schedule.hold, schedule.ratio
     position = step - 1 + schedule.first_step
     if schedule.warmup_steps is not None:
-        return position / schedule.warmup_steps, 1.0
-    return position / total_steps, schedule.ratio
+        return (position - schedule.hold * total_steps) / schedule.warmup_steps, 1.0
+    return position / total_steps - schedule.hold, schedule.ratio
 
 
 def _check_step(schedule: _Schedule, step: int, total_steps: int) -> None:

@@ -75,10 +75,15 @@ class Progress:
         return cls(**content | {"stopping": Stopping(**content["stopping"]), "control": control})
 
 
+def saved_tensors(model: nn.Module) -> list[tuple[str, Tensor]]:
+    """Parameters and buffers that a checkpoint holds, by name: all but the weights of a frozen base."""
+    kept = model.state_dict(keep_vars=True).keys()
+    return [*model.named_parameters(), *((name, each) for name, each in model.named_buffers() if name in kept)]
+
+
 def save_state(out: Path, model: nn.Module, optimiser: torch.optim.Adam, progress: Progress) -> None:
     """Write `OUT/state/training.safetensors`; a reader sees the old file or the new one."""
-    kept = (*model.named_parameters(), *model.named_buffers())
-    tensors = {f"model.{name}": tensor.detach().cpu().contiguous() for name, tensor in kept}
+    tensors = {f"model.{name}": tensor.detach().cpu().contiguous() for name, tensor in saved_tensors(model)}
     for name, parameter in model.named_parameters():
         moments = optimiser.state.get(parameter, {})
         for moment in _MOMENTS:
@@ -109,10 +114,9 @@ def load_state(out: Path, model: nn.Module, optimiser: torch.optim.Adam) -> Prog
     """
     progress, tensors = _read(out)
     with torch.no_grad():
-        for name, buffer in model.named_buffers():
-            buffer.copy_(_take(tensors, f"model.{name}", buffer, out))
+        for name, tensor in saved_tensors(model):
+            tensor.copy_(_take(tensors, f"model.{name}", tensor, out))
         for name, parameter in model.named_parameters():
-            parameter.copy_(_take(tensors, f"model.{name}", parameter, out))
             count = float(tensors.get(f"{_COUNT}.{name}", progress.step))
             if count:
                 moments = {moment: _take(tensors, f"{moment}.{name}", parameter, out) for moment in _MOMENTS}
@@ -131,7 +135,7 @@ def load_weights(out: Path, model: nn.Module) -> None:
     """
     _, tensors = _read(out)
     with torch.no_grad():
-        for name, value in (*model.named_parameters(), *model.named_buffers()):
+        for name, value in saved_tensors(model):
             value.copy_(_take(tensors, f"model.{name}", value, out))
 
 
@@ -147,7 +151,7 @@ def checksum_of(out: Path) -> str:
 
 def broadcast_state(world: World, model: nn.Module, optimiser: torch.optim.Adam, step: int) -> None:
     """Broadcast the weights of rank 0 and, after `step` updates, the moments."""
-    world.broadcast((*model.parameters(), *model.buffers()))
+    world.broadcast([tensor for _, tensor in saved_tensors(model)])
     for parameter in model.parameters() if step else ():
         if parameter not in optimiser.state:  # in other ranks than 0, or before its first update
             optimiser.state[parameter] = {

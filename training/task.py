@@ -1,13 +1,12 @@
 """Tasks: what a corpus is modelled as, replies in conversations or single sentences.
 
 A task defines all that differs between them: batches, model, validation examples, checkpoint and names. `task_of` gives
-the task of a configuration. Open this to add a task: implement `Task`, give `FitConfig.task` its name and list it in
-`TASKS`.
+the task of a configuration. Open this to add a task: implement `training.base_task.Task`, give `FitConfig.task` its
+name and list it in `TASKS`.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -19,86 +18,17 @@ from dialog_cvae.data.batches import EncodedCorpus
 from dialog_cvae.data.sentences import Sentences
 from dialog_cvae.model.build import build_model
 from dialog_cvae.model.cvae import CVAE
-from dialog_cvae.model.latent_model import Examples, LatentModel
+from dialog_cvae.model.latent_model import LatentModel
 from dialog_cvae.model.sentence_vae import SentenceVAE
 from dialog_cvae.storage.checkpoint import Checkpoint, CheckpointConfig
-from training.batch import Batches
-from training.config import FitConfig, TaskName
+from training.base_task import INIT, Task
+from training.config import FitConfig, Precision, TaskName
 from training.dialog_batches import DialogBatches
 from training.distributed import World
+from training.language_task import LanguageTask
 from training.model_card import dialog_card, sentence_card
 from training.sentence_batches import SentenceBatches
 from training.vocabulary import Vocabulary
-
-INIT = "the checkpoint of --init"
-
-
-class Task(ABC):
-    """A kind of corpus with its model.
-
-    Attributes:
-        examples: plural name of a corpus's examples, for messages.
-        section: of the configuration, with the sizes of the model.
-        unused_sections: of the configuration, with the sizes of other models.
-        served: whether the service can open its checkpoints.
-        can_add_bow: whether `model.bow` can help against a collapsed posterior.
-    """
-
-    examples: ClassVar[str]
-    section: ClassVar[str]
-    unused_sections: ClassVar[tuple[str, ...]]
-    served: ClassVar[bool]
-    can_add_bow: ClassVar[bool]
-
-    @abstractmethod
-    def max_tokens(self, config: FitConfig) -> int:
-        """Maximum tokens of an utterance or sentence."""
-
-    @abstractmethod
-    def model_name(self, config: FitConfig) -> str:
-        """A short name of the model, for the default folder of a run."""
-
-    @abstractmethod
-    def build(self, sizes: Any, vocab_size: int, topics: int) -> LatentModel:
-        """A new model, with weights from PyTorch's random state."""
-
-    @abstractmethod
-    def load(self, checkpoint: Checkpoint, vocabulary: Vocabulary) -> LatentModel:
-        """A checkpoint's model for more training, in the vocabulary of the new run.
-
-        Raises:
-            CheckpointError: the weights do not fit the sizes.
-        """
-
-    @abstractmethod
-    def word_embedding(self, model: LatentModel) -> nn.Embedding:
-        """The embedding that pre-trained word vectors initialise."""
-
-    @abstractmethod
-    def batches(self, corpus: EncodedCorpus, config: FitConfig, world: World, device: torch.device) -> Batches:
-        """The training batches."""
-
-    @abstractmethod
-    def validation(self, corpus: EncodedCorpus) -> Examples:
-        """The validation split in the form that the model's `batch` needs."""
-
-    @abstractmethod
-    def checkpoint_sizes(self, config: FitConfig, model: LatentModel) -> dict[str, Any]:
-        """The fields of `CheckpointConfig` that give the model's sizes."""
-
-    @abstractmethod
-    def stored_sizes(self, config: CheckpointConfig) -> ModelConfig | SentenceModelConfig | None:
-        """The sizes of a checkpoint of this task; None for one of another task."""
-
-    @abstractmethod
-    def card(self, config: CheckpointConfig, metrics: Mapping[str, Any], command: str) -> str:
-        """The model card of a checkpoint, Markdown.
-
-        Args:
-            config: of the checkpoint.
-            metrics: of its validation.
-            command: that fitted the model.
-        """
 
 
 class DialogTask(Task):
@@ -106,7 +36,7 @@ class DialogTask(Task):
 
     examples: ClassVar[str] = "conversations"
     section: ClassVar[str] = "model"
-    unused_sections: ClassVar[tuple[str, ...]] = ("sentence",)
+    unused_sections: ClassVar[tuple[str, ...]] = ("sentence", "language")
     served: ClassVar[bool] = True
     can_add_bow: ClassVar[bool] = True
 
@@ -118,11 +48,11 @@ class DialogTask(Task):
         """See `Task.model_name`."""
         return ("cvae" if config.model.latent_size else "hred") + ("-bow" if config.model.bow else "")
 
-    def build(self, sizes: ModelConfig, vocab_size: int, topics: int) -> CVAE:
+    def build(self, sizes: ModelConfig, vocab_size: int, topics: int, precision: Precision = "fp32") -> CVAE:
         """See `Task.build`."""
         return CVAE(sizes, vocab_size, topics)
 
-    def load(self, checkpoint: Checkpoint, vocabulary: Vocabulary) -> CVAE:
+    def load(self, checkpoint: Checkpoint, vocabulary: Vocabulary, config: FitConfig) -> CVAE:
         """See `Task.load`. Each new topic starts as the `<unknown>` one."""
         model = build_model(checkpoint, INIT, required=CVAE)
         rows = model.topic.weight.detach()
@@ -150,7 +80,7 @@ class DialogTask(Task):
 
     def stored_sizes(self, config: CheckpointConfig) -> ModelConfig | None:
         """See `Task.stored_sizes`."""
-        return config.model if config.sentence is None else None
+        return config.model if config.sentence is None and config.language is None else None
 
     def card(self, config: CheckpointConfig, metrics: Mapping[str, Any], command: str) -> str:
         """See `Task.card`."""
@@ -162,7 +92,7 @@ class SentenceTask(Task):
 
     examples: ClassVar[str] = "sentences"
     section: ClassVar[str] = "sentence"
-    unused_sections: ClassVar[tuple[str, ...]] = ("model",)
+    unused_sections: ClassVar[tuple[str, ...]] = ("model", "language")
     served: ClassVar[bool] = False
     can_add_bow: ClassVar[bool] = False
 
@@ -174,11 +104,13 @@ class SentenceTask(Task):
         """See `Task.model_name`."""
         return "vae" if config.sentence.latent_size else "lm"
 
-    def build(self, sizes: SentenceModelConfig, vocab_size: int, topics: int) -> SentenceVAE:
+    def build(
+        self, sizes: SentenceModelConfig, vocab_size: int, topics: int, precision: Precision = "fp32"
+    ) -> SentenceVAE:
         """See `Task.build`. A sentence has no topic."""
         return SentenceVAE(sizes, vocab_size)
 
-    def load(self, checkpoint: Checkpoint, vocabulary: Vocabulary) -> SentenceVAE:
+    def load(self, checkpoint: Checkpoint, vocabulary: Vocabulary, config: FitConfig) -> SentenceVAE:
         """See `Task.load`."""
         return build_model(checkpoint, INIT, required=SentenceVAE).train()
 
@@ -208,7 +140,7 @@ class SentenceTask(Task):
         return sentence_card(config, metrics, command)
 
 
-TASKS: Mapping[TaskName, Task] = {"dialog": DialogTask(), "sentences": SentenceTask()}
+TASKS: Mapping[TaskName, Task] = {"dialog": DialogTask(), "sentences": SentenceTask(), "language": LanguageTask()}
 
 
 def task_of(config: FitConfig) -> Task:
@@ -224,4 +156,6 @@ def task_of_checkpoint(config: CheckpointConfig) -> Task:
 def new_model(config: FitConfig, vocabulary: Vocabulary) -> LatentModel:
     """A new model; its weights are a function of `train.seed`."""
     torch.manual_seed(config.train.seed)
-    return task_of(config).build(config.sizes, len(vocabulary.tokenizer), len(vocabulary.topics))
+    return task_of(config).build(
+        config.sizes, len(vocabulary.tokenizer), len(vocabulary.topics), config.train.precision
+    )

@@ -26,7 +26,9 @@ from dialog_cvae.data.batches import NO_SPEAKER, EncodedCorpus, encode_corpus
 from dialog_cvae.data.cache import Arrays, Cache, Kind
 from dialog_cvae.data.code_digest import code_digest
 from dialog_cvae.data.corpora import Split, load_corpus, source_files
+from dialog_cvae.data.turns import EncodedTurns, encode_turns
 from dialog_cvae.errors import DataError
+from dialog_cvae.text.stored_tokenizer import AnyTokenizer
 from dialog_cvae.text.tokenizer import Tokenizer
 from dialog_cvae.types import PROFILE_FEATURES, Corpus
 from training.vocabulary import Vocabulary
@@ -99,7 +101,7 @@ class TrainingCorpus:
 
     def encoded(self, split: Split, vocabulary: Vocabulary, max_tokens: int) -> EncodedCorpus:
         """The token ids of a split; see `encode_corpus`."""
-        tokenizer, topics = vocabulary.tokenizer, vocabulary.topics
+        tokenizer, topics = vocabulary.word_tokenizer, vocabulary.topics
         kind = Kind("ids", EncodedCorpus._asdict, partial(_fitting, vocabulary=vocabulary))
         decided_by = {
             "split": split,
@@ -109,6 +111,18 @@ class TrainingCorpus:
         }
         return self._get(
             kind, decided_by, lambda: encode_corpus(getattr(self._text, split), tokenizer, topics, max_tokens)
+        )
+
+    def turns(self, split: Split, tokenizer: AnyTokenizer, max_reply_tokens: int) -> EncodedTurns:
+        """The token ids of a split as a language model reads it; see `encode_turns`."""
+        kind = Kind("turns", EncodedTurns._asdict, partial(_fitting_turns, words=len(tokenizer)))
+        decided_by = {
+            "split": split,
+            "tokenizer": hashlib.sha256(tokenizer.to_bytes()).hexdigest(),
+            "max_reply_tokens": max_reply_tokens,
+        }
+        return self._get(
+            kind, decided_by, lambda: encode_turns(getattr(self._text, split), tokenizer, max_reply_tokens)
         )
 
     @cached_property
@@ -142,14 +156,14 @@ def summarised(corpus: Corpus) -> Summary:
     )
 
 
-def fingerprint(*corpora: EncodedCorpus) -> str:
+def fingerprint(*corpora: EncodedCorpus | EncodedTurns) -> str:
     """Changes with the conversations, their order and split, the tokenizer and the topics.
 
     It covers the content of each utterance, independently of the arrays' types and layout.
     """
     digest = hashlib.sha256()
     for corpus in corpora:
-        for name, kind, shape, blocks in _columns(corpus):
+        for name, kind, shape, blocks in _columns(corpus) if isinstance(corpus, EncodedCorpus) else _lines(corpus):
             digest.update(f"{name} {np.dtype(kind)} {shape}".encode())
             for block in blocks:
                 digest.update(np.ascontiguousarray(block, dtype=kind).data)
@@ -176,6 +190,38 @@ def _columns(corpus: EncodedCorpus) -> Iterator[tuple[str, type, tuple[int, ...]
     yield "profiles", np.float32, profiles, (corpus.profiles[block] for block in stored(corpus.parties))
     yield "known", np.float32, profiles, (corpus.known[block] for block in stored(corpus.parties))
     yield "conversation", np.int32, (count,), by_conversation(np.arange(len(corpus.topic)))
+
+
+def _lines(turns: EncodedTurns) -> Iterator[tuple[str, type, tuple[int, ...], Iterator[NDArray[Any]]]]:
+    """The same of lines of text."""
+    for name, array in turns._asdict().items():
+        yield name, np.int64, array.shape, (array[begin : begin + BLOCK] for begin in range(0, len(array), BLOCK))
+
+
+def _fitting_turns(arrays: Arrays, words: int) -> EncodedTurns:
+    """Arrays as lines of text, if every index in them points to something.
+
+    Raises:
+        TypeError, ValueError: they are no lines of this vocabulary.
+    """
+    turns = EncodedTurns(**arrays)
+    lines, lengths = len(turns.header), np.diff(turns.offsets)
+    if not (
+        all(array.dtype.kind == "i" and array.ndim == 1 for array in arrays.values())
+        and len(turns.offsets) == lines + 1
+        and len(turns.targets) == lines
+        and turns.offsets[0] == 0
+        and turns.offsets[-1] == len(turns.tokens)
+        and (lengths >= 0).all()
+        and turns.tokens.min(initial=0) >= 0
+        and turns.tokens.max(initial=0) < words
+        and (turns.targets >= 0).all()
+        and (turns.header + turns.targets <= lengths).all()
+        and turns.starts[-1] == lines
+        and (np.diff(turns.starts) > 0).all()
+    ):
+        raise ValueError("an index is out of its range")
+    return turns
 
 
 def _fitting(arrays: Arrays, vocabulary: Vocabulary) -> EncodedCorpus:

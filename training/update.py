@@ -22,9 +22,9 @@ from training.objectives import charged, part_names, weighted
 from training.phases import Trained
 
 
-def figure_names(bow: bool) -> tuple[str, ...]:
+def figure_names(bow: bool, without_z: bool = False) -> tuple[str, ...]:
     """What `update` returns, in order."""
-    return ("loss", *part_names(bow), "interrupted", "gradient_norm")
+    return ("loss", *part_names(bow, without_z), "interrupted", "gradient_norm")
 
 
 def update(
@@ -55,12 +55,13 @@ def update(
     """
     optimiser.zero_grad(set_to_none=True)
     parameters = list(model.parameters())
-    figures = torch.zeros(len(figure_names(model.config.bow)) - 1, device=parameters[0].device)
+    figures = torch.zeros(len(figure_names(model.config.bow, model.compares)) - 1, device=parameters[0].device)
     figures[-1] = float(interrupted)
     for part, extras in zip(batch.parts, batch.extras, strict=True):
         with torch.autocast(part.noise.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
             terms = terms_of(model, part, extras, config, beta_now)
-        objective = weighted(terms, beta_now, config.bow_weight, batch.size, config.free_bits, config.free_bits_in)
+        free = config.free_bits, config.free_bits_in
+        objective = weighted(terms, beta_now, config.bow_weight, batch.size, *free, model.plain_weight)
         objective.loss.backward()  # type: ignore[no-untyped-call]
         figures[:-1] += torch.stack((objective.loss.detach(), *(part.detach() for part in objective.parts.values())))
     if world.size > 1:

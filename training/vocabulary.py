@@ -6,6 +6,7 @@ import json
 from base64 import b64decode, b64encode
 from dataclasses import dataclass
 
+from dialog_cvae.text.stored_tokenizer import AnyTokenizer, read_tokenizer
 from dialog_cvae.text.tokenizer import Tokenizer
 
 
@@ -13,8 +14,14 @@ from dialog_cvae.text.tokenizer import Tokenizer
 class Vocabulary:
     """Turns text into ids: the tokenizer, and the topics in the order of their embedding."""
 
-    tokenizer: Tokenizer
+    tokenizer: AnyTokenizer
     topics: tuple[str, ...]
+
+    @property
+    def word_tokenizer(self) -> Tokenizer:
+        """The tokenizer, of a model that is not a language model's."""
+        assert isinstance(self.tokenizer, Tokenizer)
+        return self.tokenizer
 
     def to_json(self) -> str:
         """As text."""
@@ -24,4 +31,4 @@ class Vocabulary:
     def from_json(cls, text: str) -> Vocabulary:
         """The reverse of `to_json`."""
         content = json.loads(text)
-        return cls(Tokenizer.from_bytes(b64decode(content["tokenizer"])), tuple(content["topics"]))
+        return cls(read_tokenizer(b64decode(content["tokenizer"])), tuple(content["topics"]))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,20 @@ if TYPE_CHECKING:
 UNKNOWN_TOPIC = 0
 NO_SPEAKER = -1  # the speaker of the pseudo-utterance
 Integers = NDArray[np.integer[Any]]  # of the smallest type that can hold the values
+
+
+class Windows(Protocol):
+    """Conversations whose first entry is no window's response: a pseudo-utterance or a topic line."""
+
+    @property
+    def starts(self) -> NDArray[np.int64]:
+        """(C + 1,) the first entry of each conversation, and their number."""
+        ...
+
+    @property
+    def windows(self) -> int:
+        """How many responses there are."""
+        ...
 
 
 class EncodedCorpus(NamedTuple):
@@ -201,7 +215,7 @@ def _padded(corpus: EncodedCorpus, utterances: NDArray[np.int64]) -> tuple[NDArr
     return np.where(real, corpus.tokens[flat], 0).astype(np.int64), lengths
 
 
-def epoch_order(corpus: EncodedCorpus, segment: int, seed: int, epoch: int) -> Integers:
+def epoch_order(corpus: Windows, segment: int, seed: int, epoch: int) -> Integers:
     """All windows of one pass in training order: shuffled segments of at most `segment` neighbours.
 
     Segment boundaries move with the epoch, so that windows have different neighbours. The order depends only on seed
@@ -229,7 +243,7 @@ def epoch_order(corpus: EncodedCorpus, segment: int, seed: int, epoch: int) -> I
     shuffled = rng.permutation(len(conversation))
     begin, lengths = (corpus.starts[conversation] + begin)[shuffled], (end - begin)[shuffled]
     # The index jumps between segments and increases by 1 within a segment.
-    kind = np.min_scalar_type(-len(corpus.speaker))
+    kind = np.min_scalar_type(-int(corpus.starts[-1]))
     jumps = (begin - np.cumsum(lengths) + lengths).astype(kind)
     return np.repeat(jumps, lengths) + np.arange(corpus.windows, dtype=kind)
 

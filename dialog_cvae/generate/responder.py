@@ -78,7 +78,7 @@ class Responder:
         checkpoint = Checkpoint.load(path)
         name = f"{checkpoint.config.provenance.data}, step {checkpoint.config.provenance.step}"
         model = _opened(checkpoint, f"{path}/{WEIGHTS}", chosen, device, threads)
-        return cls(model, checkpoint.tokenizer, checkpoint.config, name)
+        return cls(model, checkpoint.word_tokenizer, checkpoint.config, name)
 
     @property
     def special(self) -> SpecialIds:

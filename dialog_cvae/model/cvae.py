@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from dialog_cvae.config import ModelConfig
 from dialog_cvae.data.batches import EncodedCorpus, Integers, collate
-from dialog_cvae.model.latent_model import Encoded, LatentModel
+from dialog_cvae.model.latent_model import Encoded, LatentModel, Vectors
 from dialog_cvae.model.weights import condition_size, skip_size
 from dialog_cvae.nn import distributions
 from dialog_cvae.nn.decoder import Decoder, Dropout
@@ -147,7 +147,7 @@ class CVAE(LatentModel):
         context = self.context_encoder(utterances, batch.context, batch.context_lengths, batch.floors)
         profiles = torch.where(batch.profiles_known > 0, batch.profiles, self.unknown_profile)  # (B, 2, 4)
         condition = torch.cat((self.topic(batch.topic), profiles.flatten(1), context), dim=-1)
-        return Encoded(condition, utterances[batch.response])
+        return Vectors(condition, utterances[batch.response])
 
     def prior(self, condition: Tensor) -> Gaussian:
         """p(z | c): (B, C) -> Gaussian of (B, Z)."""
@@ -165,22 +165,22 @@ class CVAE(LatentModel):
         if self.recognition_network is None:
             return _no_latent(encoded.condition)
         with torch.autocast(encoded.condition.device.type, enabled=False):
-            mean, logvar = self.recognition_network(torch.cat(encoded, dim=-1)).chunk(2, dim=-1)
+            mean, logvar = self.recognition_network(torch.cat((encoded.condition, encoded.response), dim=-1)).chunk(
+                2, dim=-1
+            )
         if self.mean_norm is not None:
             mean = distributions.sample(self.prior(encoded.condition), self.mean_norm(mean))
         return Gaussian(mean, logvar)
 
-    def reconstruction(
-        self, batch: TensorBatch, condition: Tensor, z: Tensor, dropout: Dropout | None = None
-    ) -> Tensor:
+    def reconstruction(self, batch: TensorBatch, encoded: Encoded, z: Tensor, dropout: Dropout | None = None) -> Tensor:
         """(B,) -log p(x | z, c) in nats, summed over the response's tokens and `</s>`."""
-        state = self.decoder.initial_state(condition, z)
+        state = self.decoder.initial_state(encoded.condition, z)
         embedded = self.embedding(batch.inputs)
         added = z if skip_size(self.config) else None
         losses = self.decoder.teacher_forced(embedded, batch.targets, batch.target_lengths, state, dropout, added)
         return losses.per_example(len(z))
 
-    def bag_of_words(self, batch: TensorBatch, condition: Tensor, z: Tensor) -> Tensor | None:
+    def bag_of_words(self, batch: TensorBatch, encoded: Encoded, z: Tensor) -> Tensor | None:
         """(B,) -log of the bag-of-words head, summed over the response's tokens and `</s>`; None without the head.
 
         Zhao et al. (2017), section 3.3: the words of x are predicted from z and c without their order.
@@ -188,7 +188,8 @@ class CVAE(LatentModel):
         if self.bow_head is None:
             return None
         targets = batch.targets
-        log_probs = torch.log_softmax(self.bow_head(torch.cat((condition, z), dim=-1)).to(z.dtype), dim=-1)  # (B, V)
+        logits = self.bow_head(torch.cat((encoded.condition, z), dim=-1))
+        log_probs = torch.log_softmax(logits.to(z.dtype), dim=-1)  # (B, V)
         positions = torch.arange(targets.shape[1], device=targets.device)
         real = positions < moved(batch.target_lengths, targets.device)[:, None]
         return -(log_probs.gather(1, targets) * real).sum(-1)

@@ -24,7 +24,7 @@ from dialog_cvae.nn.devices import moved
 from dialog_cvae.types import Gaussian
 
 ACTIVE_VARIANCE = 0.01  # Burda et al. (2016): a unit is active if the variance of its mean over the data is larger
-_TERMS = ("reconstruction", "prior", "shuffled", "kl", "bag_of_words")
+_TERMS = ("reconstruction", "prior", "shuffled", "kl", "bag_of_words", "without_z")
 
 
 class ElboReport(NamedTuple):
@@ -42,6 +42,7 @@ class ElboReport(NamedTuple):
         nats_from_z: increase of `reconstruction` if z comes from the prior instead of the posterior.
         nats_shuffled: increase of `reconstruction` if z comes from the posterior of another window of the batch.
         bag_of_words: loss of the bag-of-words head; None without the head.
+        without_z: -log p(x | c) of the same network without z, to compare the ELBO with; None if it cannot do without.
     """
 
     windows: int
@@ -55,6 +56,7 @@ class ElboReport(NamedTuple):
     nats_from_z: float
     nats_shuffled: float
     bag_of_words: float | None
+    without_z: float | None = None
 
     def figures(self) -> dict[str, float | None]:
         """The figures by name, for JSON; a figure that is not finite is None."""
@@ -73,6 +75,7 @@ def evaluate_elbo(
     total: Callable[[Tensor], Tensor] | None = None,
     by_mean: bool = False,
     svi: SviConfig | None = None,
+    first: int | None = None,
 ) -> ElboReport:
     """Score every window of a corpus once.
 
@@ -86,6 +89,7 @@ def evaluate_elbo(
         total: adds up the sums of all n processes.
         by_mean: reconstruct from the posterior mean, as an autoencoder does; `elbo` is then not a bound.
         svi: refinement of the posteriors, if any.
+        first: number of windows to score, the first ones; None for all.
     """
     device = next(model.parameters()).device
     rng, rng_of_steps = (np.random.default_rng(seeds) for seeds in (seed, (seed, 1)))
@@ -93,7 +97,7 @@ def evaluate_elbo(
     refiner = Refiner(model, svi)
     sums = torch.zeros(len(_TERMS) + 2 + 2 * latent, dtype=torch.float64, device=device)
     with evaluation_mode(model), refiner.scoring():
-        for index, chosen in enumerate(corpus.chunks(corpus.responses, batch_size)):
+        for index, chosen in enumerate(corpus.chunks(corpus.responses[:first], batch_size)):
             # Noise is drawn for all batches, so that it is the same for any number of processes.
             drawn = rng.standard_normal((len(chosen), 2, latent), dtype=np.float32)
             if by_mean:
@@ -104,7 +108,7 @@ def evaluate_elbo(
                 sums += _sums(model, batch, moved(torch.from_numpy(drawn), device), refiner.refine(batch, steps))
                 if advance is not None:
                     advance(len(chosen))
-    return _report((sums if total is None else total(sums)).cpu(), model.config.bow)
+    return _report((sums if total is None else total(sums)).cpu(), model.config.bow, model.compares)
 
 
 @contextmanager
@@ -128,7 +132,7 @@ def first_posteriors(model: LatentModel, corpus: Examples, count: int) -> Gaussi
     return Gaussian(*(torch.cat(parts).cpu() for parts in zip(*found, strict=True)))
 
 
-def _report(sums: Tensor, bow: bool) -> ElboReport:
+def _report(sums: Tensor, bow: bool, compares: bool) -> ElboReport:
     """Means from the sums over all windows; see `_sums`."""
     terms, counts, shifts = sums.tensor_split((len(_TERMS), len(_TERMS) + 2))
     windows, tokens = (int(count) for count in counts)
@@ -148,6 +152,7 @@ def _report(sums: Tensor, bow: bool) -> ElboReport:
         nats_from_z=mean["prior"] - mean["reconstruction"],
         nats_shuffled=mean["shuffled"] - mean["reconstruction"],
         bag_of_words=mean["bag_of_words"] if bow else None,
+        without_z=mean["without_z"] if compares else None,
     )
 
 
@@ -163,10 +168,10 @@ def _sums(model: LatentModel, batch: Any, noise: Tensor, refine: Refine | None) 
     z = distributions.sample(posterior, noise[:, 0])
     elsewhere = torch.roll(z, max(1, len(z) // 2), dims=0)  # half a batch away: rarely the same conversation
     codes = (z, distributions.sample(prior, noise[:, 1]), elsewhere)
-    losses = [model.reconstruction(batch, encoded.condition, code) for code in codes]
+    losses = [model.reconstruction(batch, encoded, code) for code in codes]
     losses.append(distributions.kl(posterior, prior).sum(-1))
-    bag_of_words = model.bag_of_words(batch, encoded.condition, z)
-    losses.append(torch.zeros_like(losses[0]) if bag_of_words is None else bag_of_words)
+    for loss in (model.bag_of_words(batch, encoded, z), model.without_z(batch, encoded)):
+        losses.append(torch.zeros_like(losses[0]) if loss is None else loss)
     difference = (posterior.mean - prior.mean).double()
     counts = moved(torch.tensor([len(z), int(batch.target_lengths.sum())], dtype=torch.float64), noise.device)
     terms = torch.stack([loss.double().sum() for loss in losses])

@@ -32,8 +32,22 @@ class Examples(Protocol):
         ...
 
 
-class Encoded(NamedTuple):
-    """Output of the encoders for a batch: condition (B, C) and response vectors (B, 2H)."""
+class Encoded(Protocol):
+    """What the encoders know of a batch; a model may add what its own decoder needs."""
+
+    @property
+    def condition(self) -> Tensor:
+        """(B, C)."""
+        ...
+
+    @property
+    def response(self) -> Tensor:
+        """(B, 2H) each response's vector."""
+        ...
+
+
+class Vectors(NamedTuple):
+    """`Encoded` and nothing more: the condition (B, C) and each response's vector (B, 2H)."""
 
     condition: Tensor
     response: Tensor
@@ -50,9 +64,13 @@ class LatentModel(nn.Module, ABC):
 
     Attributes:
         config: sizes, `latent_size` and `bow` among them.
+        compares: whether `without_z` gives a loss.
+        plain_weight: weight of that loss in training.
     """
 
     config: Any
+    compares: bool = False
+    plain_weight: float = 0.0
 
     @abstractmethod
     def batch(self, corpus: Any, chosen: Integers, device: torch.device | str = "cpu") -> Any:
@@ -71,12 +89,16 @@ class LatentModel(nn.Module, ABC):
         """q(z | x, c): Gaussian of (B, Z)."""
 
     @abstractmethod
-    def reconstruction(self, batch: Any, condition: Tensor, z: Tensor, dropout: Dropout | None = None) -> Tensor:
-        """(B,) -log p(x | z, c) in nats, summed over tokens and `</s>`."""
+    def reconstruction(self, batch: Any, encoded: Any, z: Tensor, dropout: Dropout | None = None) -> Tensor:
+        """(B,) -log p(x | z, c) in nats, summed over tokens and the end; `encoded` is what `encode` returned."""
 
     @abstractmethod
-    def bag_of_words(self, batch: Any, condition: Tensor, z: Tensor) -> Tensor | None:
+    def bag_of_words(self, batch: Any, encoded: Any, z: Tensor) -> Tensor | None:
         """(B,) loss of the bag-of-words head; None without the head."""
+
+    def without_z(self, batch: Any, encoded: Any) -> Tensor | None:
+        """(B,) -log p(x | c) in nats of the same network without z; None where it has no such reading."""
+        return None
 
     def forward(
         self,
@@ -102,10 +124,11 @@ class LatentModel(nn.Module, ABC):
             posterior = refine(encoded, posterior, prior)
         z, divergence = distributions.sample(posterior, noise), distributions.kl(posterior, prior)
         return ElboTerms(
-            reconstruction=self.reconstruction(batch, encoded.condition, z, dropout),
+            reconstruction=self.reconstruction(batch, encoded, z, dropout),
             kl=divergence if kl_by_dimension else divergence.sum(-1),
-            bag_of_words=self.bag_of_words(batch, encoded.condition, z),
+            bag_of_words=self.bag_of_words(batch, encoded, z),
             tokens=moved(batch.target_lengths, z.device),
+            without_z=self.without_z(batch, encoded),
         )
 
     @abstractmethod

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from dialog_cvae.config import SentenceModelConfig
 from dialog_cvae.data.batches import Integers
 from dialog_cvae.data.sentences import Sentences
-from dialog_cvae.model.latent_model import Encoded, LatentModel
+from dialog_cvae.model.latent_model import Encoded, LatentModel, Vectors
 from dialog_cvae.model.weights import layer_inputs, skip_size
 from dialog_cvae.nn.cross_entropy import token_nll
 from dialog_cvae.nn.decoder import Dropout
@@ -156,8 +156,8 @@ class SentenceVAE(LatentModel):
         """The sentences' vectors, and an empty condition, (B, 0)."""
         empty = self.embedding.weight.new_zeros(len(batch.tokens), 0)
         if self.encoder is None:
-            return Encoded(empty, empty)
-        return Encoded(empty, self.encoder((self.encoder_embedding or self.embedding)(batch.tokens)))
+            return Vectors(empty, empty)
+        return Vectors(empty, self.encoder((self.encoder_embedding or self.embedding)(batch.tokens)))
 
     def prior(self, condition: Tensor) -> Gaussian:
         """p(z) = N(0, I), for each of B sentences."""
@@ -175,14 +175,14 @@ class SentenceVAE(LatentModel):
         return Gaussian(mean if self.mean_norm is None else self.mean_norm(mean), logvar)
 
     def reconstruction(
-        self, batch: SentenceBatch, condition: Tensor, z: Tensor, dropout: Dropout | None = None
+        self, batch: SentenceBatch, encoded: Encoded, z: Tensor, dropout: Dropout | None = None
     ) -> Tensor:
         """(B,) -log p(x | z) in nats, summed over the sentence's words and `</s>`."""
         hidden = self.decoder(self.embedding(batch.inputs), z, dropout)
         rows, weight, bias = self.decoder.softmax_input(hidden.flatten(0, 1), self.embedding)
         return token_nll(rows, weight, bias, batch.targets.flatten()).view(batch.targets.shape).sum(1)
 
-    def bag_of_words(self, batch: SentenceBatch, condition: Tensor, z: Tensor) -> None:
+    def bag_of_words(self, batch: SentenceBatch, encoded: Encoded, z: Tensor) -> None:
         """There is no such head."""
 
     def inference_parameters(self) -> Iterator[nn.Parameter]:

@@ -31,7 +31,7 @@ from torch import Tensor
 
 from dialog_cvae.config import SviConfig
 from dialog_cvae.model.descent import refine
-from dialog_cvae.model.latent_model import Encoded, LatentModel, Refine
+from dialog_cvae.model.latent_model import Encoded, LatentModel, Refine, Vectors
 from dialog_cvae.nn import distributions
 from dialog_cvae.nn.decoder import Dropout
 from dialog_cvae.nn.devices import moved
@@ -115,8 +115,9 @@ def refinement(
     def nelbo(mean: Tensor, logvar: Tensor, step: int, condition: Tensor, *prior: Tensor) -> Tensor:
         q = Gaussian(mean, logvar)
         z = distributions.sample(q, noise[step % len(noise)])
+        known = Vectors(condition, condition[:, :0])  # a decoder has no use for the response's vector
         with differentiable_twice() if twice else nullcontext():
-            reconstruction = model.reconstruction(batch, condition, z, dropout)
+            reconstruction = model.reconstruction(batch, known, z, dropout)
         return reconstruction + beta * divergence(distributions.kl(q, Gaussian(*prior)))
 
     def refined(encoded: Encoded, posterior: Gaussian, prior: Gaussian) -> Gaussian:

@@ -206,9 +206,11 @@ def checked_weights(
         required: kind of model that the caller needs; None accepts both.
 
     Raises:
-        CheckpointError: the checkpoint holds the other kind of model; or a weight is missing, unexpected, not of the
+        CheckpointError: the checkpoint holds another kind of model; or a weight is missing, unexpected, not of the
             shape that config.json gives, or not finite in single precision. The message names the weight.
     """
+    if checkpoint.language_model:
+        raise CheckpointError(f"{source}: {checkpoint.language_model}")
     if required is not None and checkpoint.config.kind != required:
         raise CheckpointError(f"{source}: holds a {checkpoint.config.kind}; a {required} is required")
     expected = shapes(checkpoint.config)

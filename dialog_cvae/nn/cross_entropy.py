@@ -51,11 +51,12 @@ class _TokenNLL(torch.autograd.Function):
         ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, kind: torch.dtype, learning: bool
     ) -> tuple[Tensor, Tensor]:
         ctx.set_materialize_grads(False)
+        single = torch.promote_types(weight.dtype, torch.float32)
         count, rows, low = len(hidden), pad_rows(hidden.to(kind)), weight.to(kind)
         labels = torch.nn.functional.pad(targets, (0, len(rows) - count))
-        nll = torch.empty(len(rows), dtype=weight.dtype, device=rows.device)
+        nll = torch.empty(len(rows), dtype=single, device=rows.device)
         residual = torch.empty(len(rows) if learning else 0, len(low), dtype=kind, device=rows.device)
-        minus_one = torch.full((BLOCK, 1), -1.0, dtype=weight.dtype, device=rows.device)
+        minus_one = torch.full((BLOCK, 1), -1.0, dtype=single, device=rows.device)
         for begin in range(0, len(rows), BLOCK):
             block = slice(begin, begin + BLOCK)
             logits = plain_linear(rows[block], low, bias)  # single precision

@@ -2,7 +2,7 @@
 
     config.json        sizes, topics, what it was fitted on, and the SHA-256 of the next three
     model.safetensors  the weights, in single precision or, to be shipped, in half
-    tokenizer.model    the SentencePiece model
+    tokenizer.model    the SentencePiece model, or the language model's tokenizer.json
     metrics.json       what was measured
     README.md          the model card
 
@@ -19,18 +19,26 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, field_validator
+from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, field_validator, model_validator
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_weights
 from safetensors.numpy import save as serialise_weights
 
-from dialog_cvae.config import Config, Decoding, ModelConfig, SentenceModelConfig
+from dialog_cvae.config import (
+    BackboneFacts,
+    Config,
+    Decoding,
+    LanguageModelConfig,
+    ModelConfig,
+    SentenceModelConfig,
+)
 from dialog_cvae.errors import CheckpointError, ConfigError
 from dialog_cvae.storage.files import previous_name, replace_folder
+from dialog_cvae.text.stored_tokenizer import AnyTokenizer, read_tokenizer
 from dialog_cvae.text.tokenizer import Tokenizer
 
 FORMAT = 1
@@ -64,6 +72,10 @@ class CheckpointConfig(Config):
     sentence: SentenceModelConfig | None = Field(
         None, description="sizes of a sentence VAE, for which `model` has no meaning"
     )
+    language: LanguageModelConfig | None = Field(
+        None, description="sizes of what was added to a language model, for which `model` says nothing"
+    )
+    base: BackboneFacts | None = Field(None, description="that language model, whose own weights are not here")
     vocab_size: int = Field(ge=1, description="rows of the embedding, special tokens included")
     topics: tuple[str, ...] = Field(description="known topics, in the order of their embedding after `<unknown>`")
     decoding: Decoding = Field(Decoding(), description="how replies are drawn, unless a request says otherwise")
@@ -83,6 +95,12 @@ class CheckpointConfig(Config):
             raise ValueError(str(error)) from None
         return decoding
 
+    @model_validator(mode="after")
+    def _names_its_base(self) -> Self:
+        if (self.language is None) != (self.base is None):
+            raise ValueError("language and base must be given together")
+        return self
+
     @field_validator("topics")
     @classmethod
     def _distinct(cls, topics: tuple[str, ...]) -> tuple[str, ...]:
@@ -100,9 +118,30 @@ class Checkpoint:
 
     config: CheckpointConfig
     weights: Mapping[str, NDArray[Any]]
-    tokenizer: Tokenizer
+    tokenizer: AnyTokenizer
     metrics: Mapping[str, Any] = field(default_factory=dict)
     card: str = ""
+
+    @property
+    def word_tokenizer(self) -> Tokenizer:
+        """The tokenizer of a model that is not a language model's.
+
+        Raises:
+            CheckpointError: it is a language model's.
+        """
+        if not isinstance(self.tokenizer, Tokenizer):
+            raise CheckpointError(f"the checkpoint {self.language_model}")
+        return self.tokenizer
+
+    @property
+    def language_model(self) -> str:
+        """What a command that opens other models says of a checkpoint of a language model; empty for another."""
+        if self.config.base is None:
+            return ""
+        return (
+            f"holds adapters of the language model {self.config.base.name}; this command opens only models with "
+            "weights of their own"
+        )
 
     def save(self, path: Path) -> None:
         """Write the folder `path`, replacing what is there only once the new one is complete.
@@ -152,7 +191,7 @@ def _load(folder: Path) -> Checkpoint:
     except (SafetensorError, KeyError) as error:
         raise CheckpointError(f"{folder / WEIGHTS}: not a readable safetensors file ({error})") from None
     try:
-        tokenizer = Tokenizer.from_bytes(parts[TOKENIZER])
+        tokenizer = read_tokenizer(parts[TOKENIZER])
     except CheckpointError as error:
         raise CheckpointError(f"{folder / TOKENIZER}: {error}") from None
     if len(tokenizer) != config.vocab_size:

@@ -55,6 +55,22 @@ def write_atomically(path: Path, data: bytes) -> None:
             fresh.unlink(missing_ok=True)
 
 
+def move_into_place(source: Path, target: Path) -> None:
+    """Copy a file to its place so that readers see the whole of it or nothing; the folders above are created.
+
+    Raises:
+        DialogCvaeError: it cannot be written; what was there is untouched.
+    """
+    fresh = _beside(target, "new")
+    with _written(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            shutil.copyfile(source, fresh)
+            fresh.replace(target)
+        finally:
+            fresh.unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def _written(path: Path) -> Iterator[None]:
     """Turn errors of the operating system, and of paths that cannot exist, into errors of ours."""

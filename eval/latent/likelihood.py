@@ -22,7 +22,7 @@ from dialog_cvae.data.batches import NO_SPEAKER, EncodedCorpus, Integers
 from dialog_cvae.data.sentences import Sentences
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.model.elbo import perplexity
-from dialog_cvae.model.latent_model import LatentModel, Refine
+from dialog_cvae.model.latent_model import LatentModel, Refine, Vectors
 from dialog_cvae.model.svi import Refiner
 from dialog_cvae.nn import distributions
 from dialog_cvae.nn.devices import moved
@@ -199,7 +199,8 @@ def _log_weights(model: LatentModel, batch: Any, inferred: _Inferred, noise: Ten
     for part in torch.split(torch.arange(len(codes)), rows):
         window = part // noise.shape[1]
         condition = inferred.condition[moved(window, noise.device)]
-        nll.append(model.reconstruction(batch.repeated(window), condition, codes[moved(part, noise.device)]))
+        known = Vectors(condition, condition[:, :0])
+        nll.append(model.reconstruction(batch.repeated(window), known, codes[moved(part, noise.device)]))
     return ratio - torch.cat(nll).double().view_as(ratio)
 
 

@@ -158,7 +158,7 @@ def test_perplexity_is_that_of_all_pairs_together(evaluate, checkpoint):
         encoded = model.encode(batch)
         q, p = model.posterior(encoded), model.prior(encoded.condition)
         z = q.mean + (0.5 * q.logvar).exp() * noise[:, 0]
-        reconstruction += float(model.reconstruction(batch, encoded.condition, z))
+        reconstruction += float(model.reconstruction(batch, encoded, z))
         spread = [torch.distributions.Normal(g.mean, (0.5 * g.logvar).exp()) for g in (q, p)]
         kl += float(torch.distributions.kl_divergence(*spread).sum())
         tokens += int(batch.target_lengths.sum())

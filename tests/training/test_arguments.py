@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from pydantic import BaseModel
@@ -21,8 +21,10 @@ def _options(model: type[BaseModel], prefix: str = "") -> dict[str, str]:
     found: dict[str, str] = {}
     for name, field in model.model_fields.items():
         option = prefix + name.replace("_", "-")
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            found |= _options(field.annotation, f"{option}.")
+        kinds = [kind for kind in (*get_args(field.annotation), field.annotation) if isinstance(kind, type)]
+        sections = [kind for kind in kinds if issubclass(kind, BaseModel)]
+        if sections:
+            found |= _options(sections[0], f"{option}.")
         else:
             found[option] = field.description or ""
     return found

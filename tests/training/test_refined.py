@@ -138,7 +138,7 @@ def test_the_refined_posterior_equals_gradient_descent_by_hand(made: Made, bits:
     z = leaves[0] + (0.5 * leaves[1]).exp() * extras.refining[0]
     normal = torch.distributions.Normal
     q, p = (normal(g.mean, (0.5 * g.logvar).exp()) for g in (Gaussian(*leaves), prior))
-    value = model.reconstruction(part.windows, encoded.condition, z)
+    value = model.reconstruction(part.windows, encoded, z)
     divergence = torch.distributions.kl_divergence(q, p)
     divergence = divergence if within == "dimension" else divergence.sum(-1, keepdim=True)
     charged = torch.where(divergence > bits, divergence, torch.tensor(bits))

@@ -43,6 +43,25 @@ def test_two_linear_cycles_written_out():
     assert values(BetaSchedule(cycles=2), 16) == one + one
 
 
+def test_a_hold_written_out():
+    schedule = BetaSchedule(cycles=2, hold=0.4, ratio=0.4, start=0.2)
+    one = [0.2] * 5 + [0.4, 0.6, 0.8, 1.0, 1.0]
+    assert values(schedule, 20) == pytest.approx(one + one)
+    assert values(schedule.model_copy(update={"kind": "monotonic"}), 10) == pytest.approx(one)
+    assert values(BetaSchedule(kind="monotonic", hold=0.25, warmup_steps=2), 8) == [0, 0, 0, 0.5, 1, 1, 1, 1]
+    assert values(BetaSchedule(cycles=1, hold=0.5, ratio=0), 4) == [0, 0, 1, 1]
+    assert values(BetaSchedule(kind="constant", hold=0.5), 2) == [1, 1]
+
+
+def test_hold_and_rise_fit_into_a_cycle():
+    with pytest.raises(ValidationError, match=r"hold and ratio must together be at most 1, but are 0\.6 and 0\.5"):
+        BetaSchedule(hold=0.6)
+
+
+def test_a_linear_fall_of_the_learning_rate_written_out():
+    assert rates(LearningRateSchedule(kind="linear", peak=2.0, cycles=9), 4) == [2.0, 1.5, 1.0, 0.5]
+
+
 def test_shapes_written_out():
     # Five steps of the rise, tau / R = 0, 1/4, 1/2, 3/4, 1; s is the logistic function of 12 tau / R - 6.
     s = [1 / (1 + math.exp(-x)) for x in (-6, -3, 0, 3, 6)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from training.config import FitConfig
-from training.recipes import dialog, sentences
+from training.recipes import dialog, language, sentences
 
 RECIPES: Mapping[str, Callable[[], FitConfig]] = {
     "paper": dialog.paper,
@@ -13,6 +13,7 @@ RECIPES: Mapping[str, Callable[[], FitConfig]] = {
     "small": dialog.small,
     "glove100": dialog.glove100,
     "sample": dialog.sample,
+    "smollm2": language.smollm2,
     "toy": sentences.toy,
     "ptb": sentences.ptb,
     "ptb-small": sentences.ptb_small,

@@ -11,9 +11,9 @@ from pathlib import Path
 import joblib
 import torch
 
-from dialog_cvae.config import ModelConfig, SentenceModelConfig
-from training.config import FitConfig
-from training.task import Task, task_of
+from training.base_task import Task
+from training.config import FitConfig, Sizes
+from training.task import task_of
 
 # A fit of the paper's model on Switchboard takes 0.9 GB at its peak; `fit_bytes` estimates 0.3 GB of them.
 PROCESS_BYTES = 700 * 2**20  # interpreter, PyTorch and the encoded corpus
@@ -50,7 +50,7 @@ def fit_bytes(config: FitConfig) -> int:
 
 
 @functools.cache  # a sweep asks for every seed
-def parameters(task: Task, sizes: ModelConfig | SentenceModelConfig, words: int) -> int:
+def parameters(task: Task, sizes: Sizes, words: int) -> int:
     """Number of parameters of a model, without its topics."""
     with torch.device("meta"):  # shapes alone
         model = task.build(sizes, words, 0)

@@ -16,6 +16,7 @@ from dialog_cvae.generate.decoding import Draw, SpecialIds
 from dialog_cvae.generate.pool import Pool, Start, decode
 from dialog_cvae.generate.responder import Responder
 from dialog_cvae.model.cvae import CVAE, TensorBatch
+from dialog_cvae.model.latent_model import Vectors
 from dialog_cvae.text.tokenizer import Tokenizer
 from tests.conftest import make_checkpoint, make_model
 
@@ -95,7 +96,7 @@ def reconstruction(inputs: Inputs, encoded: EncodedCorpus, row: int, draw: Draw)
     any_window = collate(encoded, encoded.responses[:1], 1)
     batch = any_window._replace(tokens=tokens, lengths=np.array([tokens.size]), response=np.array([0]))
     condition, z = (torch.from_numpy(array[row : row + 1]) for array in (inputs.condition, inputs.z))
-    return float(inputs.model.reconstruction(TensorBatch.from_arrays(batch), condition, z))
+    return float(inputs.model.reconstruction(TensorBatch.from_arrays(batch), Vectors(condition, condition), z))
 
 
 @pytest.mark.parametrize("decoding", WAYS)

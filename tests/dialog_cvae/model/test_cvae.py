@@ -10,6 +10,7 @@ from torch import Tensor
 from dialog_cvae.config import ModelConfig
 from dialog_cvae.data.batches import EncodedCorpus, collate
 from dialog_cvae.model.cvae import CVAE, TensorBatch
+from dialog_cvae.model.latent_model import Vectors
 from dialog_cvae.nn.distributions import kl
 from dialog_cvae.text.tokenizer import Tokenizer
 from dialog_cvae.types import ElboTerms
@@ -202,7 +203,7 @@ def test_steps_equal_teacher_forcing(tiny_model: CVAE, encoded: EncodedCorpus) -
     batch = TensorBatch.from_arrays(collate(encoded, responses, 4))
     z = torch.randn(len(responses), 3, generator=torch.Generator().manual_seed(2))
     condition = tiny_model.encode(batch).condition
-    expected = tiny_model.reconstruction(batch, condition, z)
+    expected = tiny_model.reconstruction(batch, Vectors(condition, condition), z)
     state, total = tiny_model.decoder.initial_state(condition, z)[None], torch.zeros(len(responses))
     tokens = batch.tokens[batch.response]
     for position in range(int(batch.target_lengths.max())):

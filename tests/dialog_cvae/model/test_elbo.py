@@ -30,7 +30,7 @@ def _one_at_a_time(model: CVAE, encoded: EncodedCorpus, seed: int) -> dict[str, 
         vectors = model.encode(batch)
         prior = model.prior(vectors.condition)
         z = distributions.sample(prior, noise[:, 1])
-        found["prior"].append(float(model.reconstruction(batch, vectors.condition, z)))
+        found["prior"].append(float(model.reconstruction(batch, vectors, z)))
         shifts.append((model.posterior(vectors).mean - prior.mean)[0].tolist())
     return {name: np.array(values) for name, values in found.items()} | {"shift": np.array(shifts)}
 
@@ -103,7 +103,7 @@ def test_processes_may_share_the_batches_out(tiny_model: CVAE, encoded: EncodedC
     shared = evaluate_elbo(
         tiny_model, encoded, seed=3, batch_size=10, part=(0, processes), total=lambda sums: sums + sum(kept)
     )
-    assert shared._asdict() == pytest.approx(whole._asdict(), rel=1e-12, abs=1e-12)
+    assert shared.figures() == pytest.approx(whole.figures(), rel=1e-12, abs=1e-12)
 
 
 def test_progress_counts_every_window_and_the_mode_is_kept(tiny_model: CVAE, encoded: EncodedCorpus) -> None:

@@ -19,6 +19,7 @@ from dialog_cvae.errors import CheckpointError
 from dialog_cvae.model.build import build_model, weights_of
 from dialog_cvae.model.cvae import CVAE
 from dialog_cvae.model.elbo import evaluate_elbo
+from dialog_cvae.model.latent_model import Vectors
 from dialog_cvae.model.sentence_vae import SentenceVAE
 from dialog_cvae.nn.decoder import Dropout
 from dialog_cvae.nn.posterior_norm import PosteriorNorm
@@ -129,7 +130,7 @@ def test_dropout_of_inputs_and_outputs(tokenizer: Tokenizer, sentences: Sentence
     generator = torch.Generator().manual_seed(5)
     dropout = Dropout(*(torch.rand(1, width, size, generator=generator).round() * 2 for size in (5, 7)))
     z = torch.randn(1, 3, generator=generator)
-    found = model.reconstruction(batch, z[:, :0], z, dropout)
+    found = model.reconstruction(batch, Vectors(z[:, :0], z[:, :0]), z, dropout)
     torch.testing.assert_close(found[0], naive_nll(model, batch.tokens[0].tolist(), z[0], dropout), rtol=1e-5, atol=0)
 
 
@@ -188,7 +189,9 @@ def test_importance_weighting_comes_to_the_integral(tokenizer: Tokenizer, senten
     for index in range(3):
         batch = model.batch(sentences, np.array([index])).repeated(torch.zeros(801, dtype=torch.long))
         with torch.no_grad():
-            joint = Normal(0.0, 1.0).log_prob(grid[:, 0]) - model.reconstruction(batch, grid[:, :0], grid)
+            joint = Normal(0.0, 1.0).log_prob(grid[:, 0]) - model.reconstruction(
+                batch, Vectors(grid[:, :0], grid[:, :0]), grid
+            )
         exact = -float(torch.logsumexp(joint, 0) + np.log(0.02))
         assert found.nll[20_000][index] == pytest.approx(exact, abs=0.01)
     assert found.nats[1] > found.nats[20_000]

@@ -16,6 +16,7 @@ from dialog_cvae.config import SviConfig
 from dialog_cvae.data.batches import EncodedCorpus, collate
 from dialog_cvae.model.cvae import CVAE, TensorBatch
 from dialog_cvae.model.descent import Objective, refine
+from dialog_cvae.model.latent_model import Vectors
 from dialog_cvae.model.svi import Refiner, noise_of_steps
 from dialog_cvae.nn import distributions
 from dialog_cvae.nn.cross_entropy import token_nll
@@ -301,12 +302,14 @@ def test_the_dialog_model_learns_through_it(encoded: EncodedCorpus, tiny_model: 
         def nelbo(mean: Tensor, logvar: Tensor, step: int, condition: Tensor, *prior: Tensor) -> Tensor:
             z = distributions.sample(Gaussian(mean, logvar), noise[0])
             kl = distributions.kl(Gaussian(mean, logvar), Gaussian(*prior)).sum(-1)
-            return model.reconstruction(batch, condition, z) + 0.5 * kl
+            return model.reconstruction(batch, Vectors(condition, condition), z) + 0.5 * kl
 
         weights = (*model.embedding.parameters(), *model.decoder.parameters())
         refined = refine(nelbo, model.posterior(encoded_batch), config, (condition, *prior), weights)
         z = distributions.sample(refined, noise[1])
-        return (model.reconstruction(batch, condition, z) + distributions.kl(refined, prior).sum(-1)).mean()
+        return (
+            model.reconstruction(batch, Vectors(condition, condition), z) + distributions.kl(refined, prior).sum(-1)
+        ).mean()
 
     parameters = list(model.parameters())
     gradients = torch.autograd.grad(loss(), parameters, allow_unused=True, materialize_grads=True)

@@ -19,6 +19,7 @@ from dialog_cvae.data.readers import zhao2017
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.model.cvae import CVAE, TensorBatch
 from dialog_cvae.model.elbo import evaluate_elbo
+from dialog_cvae.model.latent_model import Vectors
 from dialog_cvae.model.svi import noise_of_steps, refinement
 from dialog_cvae.text.tokenizer import Tokenizer
 from dialog_cvae.types import Conversation, Gaussian, Utterance
@@ -75,7 +76,7 @@ def naive_log_weights(
     weights = []
     for each in noise:
         z = q.loc + q.scale * each
-        likelihood = -model.reconstruction(batch, encoded.condition, z[None])[0]
+        likelihood = -model.reconstruction(batch, encoded, z[None])[0]
         weights.append(float(likelihood + p.log_prob(z).sum() - q.log_prob(z).sum()))
     return weights
 
@@ -175,7 +176,7 @@ def test_many_draws_reach_the_integral_over_z(
             mean, logvar = (float(each) for each in model.prior(condition))
             lengths = batch.target_lengths.expand(len(grid))
             repeated = batch._replace(response=batch.response.expand(len(grid)), target_lengths=lengths)
-            nll = model.reconstruction(repeated, condition.expand(len(grid), -1), grid[:, None])
+            nll = model.reconstruction(repeated, Vectors(*(2 * [condition.expand(len(grid), -1)])), grid[:, None])
         prior = Normal(mean, math.exp(logvar / 2)).log_prob(grid)
         truth = float(torch.logsumexp((prior - nll).double(), 0)) + math.log(float(grid[1] - grid[0]))
         assert found.nll[1][index] > -truth + 0.2

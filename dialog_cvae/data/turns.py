@@ -1,0 +1,207 @@
+"""Conversations as a language model reads them: a line for the topic, then a line `name: text` for each utterance.
+
+Token ids are made once. A batch is made of blocks: a run of neighbouring replies of one conversation, and before it as
+much of the conversation as fits. One pass over a block serves all its replies.
+
+Shape legend: N utterances, topic lines included, C conversations, B replies of a batch, R blocks, T tokens of the
+longest block.
+"""
+
+from __future__ import annotations
+
+import functools
+from array import array
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dialog_cvae.data.batches import Integers
+from dialog_cvae.types import Conversation
+
+
+class Encoder(Protocol):
+    """Text to token ids, without marks of beginning or end."""
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of a text."""
+        ...
+
+
+class EncodedTurns(NamedTuple):
+    """Conversations as flat arrays.
+
+    Attributes:
+        tokens: (sum of all lengths,) every line with its line break.
+        offsets: (N + 1,) where each line begins.
+        header: (N,) tokens of `name:`, which a reply is given; all of them for a topic line.
+        targets: (N,) tokens that are learnt: the text and, unless the text was cut, its line break.
+        starts: (C + 1,) the topic line of each conversation, which may be empty, and N.
+    """
+
+    tokens: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+    header: NDArray[np.int32]
+    targets: NDArray[np.int32]
+    starts: NDArray[np.int64]
+
+    @property
+    def responses(self) -> NDArray[np.int64]:
+        """Every utterance: each is the reply of one window."""
+        return np.setdiff1d(np.arange(len(self.header)), self.starts[:-1], assume_unique=True)
+
+    @property
+    def windows(self) -> int:
+        """How many replies there are."""
+        return len(self.header) - (len(self.starts) - 1)
+
+    def chunks(self, chosen: Integers, size: int) -> list[Integers]:
+        """Replies in the given order, `size` at a time."""
+        return [chosen[begin : begin + size] for begin in range(0, len(chosen), size)]
+
+    def places(self, utterances: Integers) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The conversation of each utterance, and its position there; 0 is the topic line's."""
+        conversations = np.searchsorted(self.starts, utterances, side="right") - 1
+        return conversations, utterances - self.starts[conversations]
+
+
+class TurnBatch(NamedTuple):
+    """Replies in blocks.
+
+    Attributes:
+        tokens: (R, T) int64, padded with 0.
+        block: (B,) row of each reply.
+        begin: (B,) position of the last token of its header: what follows it is the reply.
+        targets: (B,) tokens to predict.
+    """
+
+    tokens: NDArray[np.int64]
+    block: NDArray[np.int64]
+    begin: NDArray[np.int64]
+    targets: NDArray[np.int64]
+
+    @property
+    def size(self) -> int:
+        """B."""
+        return len(self.block)
+
+
+def header(speaker: str) -> str:
+    """What a line begins with."""
+    return f"{' '.join(speaker.split())}:"
+
+
+def encode_turns(conversations: Iterable[Conversation], encoder: Encoder, max_reply_tokens: int) -> EncodedTurns:
+    """Turn text into ids, once.
+
+    Args:
+        conversations: in any order, which is kept.
+        encoder: the language model's tokenizer.
+        max_reply_tokens: tokens of an utterance's text and line break, at most.
+    """
+    (line_break,) = encoder.encode("\n")
+    tokens, offsets, headers, targets, starts = array("i"), array("q", [0]), array("i"), array("i"), array("q")
+
+    named_once = functools.cache(lambda speaker: encoder.encode(header(speaker)))
+
+    def add(own: list[int], header_length: int, learnt: int) -> None:
+        tokens.extend(own)
+        offsets.append(len(tokens))
+        headers.append(header_length)
+        targets.append(learnt)
+
+    for conversation in conversations:
+        starts.append(len(headers))
+        topic = encoder.encode(f"Topic: {' '.join(conversation.topic.split())}\n") if conversation.topic else []
+        add(topic, len(topic), 0)
+        for utterance in conversation.utterances:
+            named = named_once(utterance.speaker)
+            said = encoder.encode(f" {' '.join(utterance.text.split())}")
+            cut = len(said) + 1 > max_reply_tokens
+            said = said[: max_reply_tokens - 1]
+            add([*named, *said, line_break], len(named), len(said) + (not cut))
+    starts.append(len(headers))
+    return EncodedTurns(
+        np.array(tokens, dtype=np.int32),
+        np.array(offsets, dtype=np.int64),
+        np.array(headers, dtype=np.int32),
+        np.array(targets, dtype=np.int32),
+        np.array(starts, dtype=np.int64),
+    )
+
+
+def block_starts(turns: EncodedTurns, replies: Integers, block: int) -> NDArray[np.int64]:
+    """(B,) where in `replies` each one's block begins.
+
+    A block is a run of at most `block` replies that follow each other in a conversation.
+
+    Args:
+        turns: where the replies are.
+        replies: (B,) indices of utterances.
+        block: replies of a block, at most.
+    """
+    replies = replies.astype(np.int64)
+    conversations, _ = turns.places(replies)
+    indices = np.arange(len(replies))
+    joined = np.zeros(len(replies), dtype=bool)  # to the reply before
+    joined[1:] = (np.diff(replies) == 1) & (np.diff(conversations) == 0)
+    run = np.maximum.accumulate(np.where(joined, 0, indices))
+    return indices - (indices - run) % block
+
+
+class Blocks(NamedTuple):
+    """How replies share readings of their conversations; a part of a batch takes its rows of both.
+
+    Attributes:
+        first: (B,) the first reply of each one's block, which decides what is read before it.
+        untitled: (B,) whether the block's topic line is left out.
+    """
+
+    first: NDArray[np.int64]
+    untitled: NDArray[np.bool_]
+
+    @classmethod
+    def of(
+        cls, turns: EncodedTurns, replies: Integers, block: int, untitled: NDArray[np.bool_] | None = None
+    ) -> Blocks:
+        """The blocks of a whole batch; the draw of a block's first reply decides for its topic line."""
+        starts = block_starts(turns, replies, block)
+        left_out = np.zeros(len(starts), dtype=bool) if untitled is None else untitled[starts]
+        return cls(replies.astype(np.int64)[starts], left_out)
+
+    def rows(self, part: slice) -> Blocks:
+        """Those of a part of the batch. What a reply can read stays the same."""
+        return Blocks(self.first[part], self.untitled[part])
+
+
+def collate_turns(turns: EncodedTurns, replies: Integers, max_context_tokens: int, blocks: Blocks) -> TurnBatch:
+    """The batch of these replies, in their order.
+
+    Args:
+        turns: where the replies are.
+        replies: (B,) indices of utterances.
+        max_context_tokens: tokens before the first reply of a block, the topic line included. The topic line is always
+            there, unless it is left out; of the utterances, the latest that fit, each whole.
+        blocks: of these replies.
+    """
+    replies = replies.astype(np.int64)
+    conversations, _ = turns.places(replies)
+    cuts = np.flatnonzero((np.diff(replies) != 1) | (np.diff(blocks.first) != 0)) + 1
+    runs = np.split(np.arange(len(replies)), cuts)
+    rows: list[NDArray[np.int32]] = []
+    block, begin = np.zeros((2, len(replies)), dtype=np.int64)
+    for row, run in enumerate(runs):
+        first, last, topic = int(blocks.first[run[0]]), int(replies[run[-1]]), int(turns.starts[conversations[run[0]]])
+        title = turns.tokens[turns.offsets[topic] : turns.offsets[topic if blocks.untitled[run[0]] else topic + 1]]
+        room = max_context_tokens - len(title)
+        earliest = int(np.searchsorted(turns.offsets, turns.offsets[first] - room))  # of which all that follows fits
+        earliest = min(first, max(topic + 1, earliest))
+        rows.append(np.concatenate((title, turns.tokens[turns.offsets[earliest] : turns.offsets[last + 1]])))
+        own = replies[run]
+        block[run] = row
+        begin[run] = len(title) + turns.offsets[own] - turns.offsets[earliest] + turns.header[own] - 1
+    tokens = np.zeros((len(rows), max(map(len, rows))), dtype=np.int64)
+    for line, ids in zip(tokens, rows, strict=True):
+        line[: len(ids)] = ids
+    return TurnBatch(tokens, block, begin, turns.targets[replies].astype(np.int64))

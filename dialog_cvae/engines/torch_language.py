@@ -1,0 +1,71 @@
+"""From a base, and a checkpoint of adapters, to the conditional VAE on a language model."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from dialog_cvae.config import BackboneFacts, LanguageModelConfig
+from dialog_cvae.errors import CheckpointError
+from dialog_cvae.model.language_cvae import LanguageCVAE
+from dialog_cvae.storage.backbone import Backbone
+from dialog_cvae.storage.checkpoint import WEIGHTS, Checkpoint
+
+
+def new_language_model(config: LanguageModelConfig, base: Backbone, kind: torch.dtype = torch.float32) -> LanguageCVAE:
+    """The base with fresh adapters from PyTorch's random state.
+
+    Args:
+        config: sizes of what is added.
+        base: the language model.
+        kind: in which the base is kept and multiplied; what is trained is in single precision.
+
+    Raises:
+        CheckpointError: the base's file is truncated or does not fit its sizes.
+    """
+    weights = {name: torch.tensor(array, dtype=kind) for name, array in base.weights().items()}
+    return LanguageCVAE(config, base.config, weights)
+
+
+def build_language_model(
+    checkpoint: Checkpoint, base: Backbone, kind: torch.dtype = torch.float32, source: str = WEIGHTS
+) -> LanguageCVAE:
+    """A checkpoint's adapters on their base, in evaluation mode on the CPU.
+
+    Raises:
+        CheckpointError: the checkpoint holds another kind of model, the base is not the one that it was fitted on, or
+            a weight is missing, unexpected, of another shape than config.json asks for or not finite; the message
+            names it, prefixed by `source`.
+    """
+    config = checkpoint.config
+    if config.language is None or config.base is None:
+        raise CheckpointError(f"{source}: holds a model with weights of its own, no adapters of a language model")
+    check_base(config.base, base, source)
+    model = new_language_model(config.language, base, kind)
+    expected = model.state_dict()
+    for name in sorted(expected.keys() | checkpoint.weights.keys()):
+        if name not in checkpoint.weights or name not in expected:
+            what = "missing" if name in expected else "not part of this model"
+            raise CheckpointError(f"{source}: weight {name} is {what}")
+        found, asked = checkpoint.weights[name], tuple(expected[name].shape)
+        if found.shape != asked:
+            raise CheckpointError(f"{source}: weight {name} has shape {found.shape}, config.json asks {asked}")
+        if not np.isfinite(found).all():
+            raise CheckpointError(f"{source}: weight {name} has values that are not finite")
+    model.load_state_dict(
+        {name: torch.from_numpy(each.astype(np.float32)) for name, each in checkpoint.weights.items()}
+    )
+    return model.eval()
+
+
+def check_base(wanted: BackboneFacts, found: Backbone, source: str) -> None:
+    """Refuse a base other than the one that adapters were fitted on.
+
+    Raises:
+        CheckpointError: its file has another content; the message names both.
+    """
+    if found.sha256 != wanted.sha256:
+        raise CheckpointError(
+            f"{source}: was fitted on the language model {wanted.name} (SHA-256 {wanted.sha256[:12]}...), "
+            f"but {found.name} ({found.sha256[:12]}...) was found"
+        )

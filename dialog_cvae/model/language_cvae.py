@@ -1,0 +1,234 @@
+"""The conditional VAE on a pre-trained language model: one Llama with adapters encodes, recognises and generates.
+
+A conversation is read once, without z. The state before a reply is the condition c; the states over the reply are its
+vector r; prior p(z | c) and recognition network q(z | x, c) are small MLPs, the posterior counted from the prior. Then
+the replies are read again with their z, which is added to the states of the `z_layers` uppermost layers and of the
+softmax (z in the embeddings as in Optimus, Li et al., 2020, and in each layer as in DELLA, Hu et al., 2022). There a
+reply sees the keys and values of the conversation before it, which are those without z, and itself. The layers below
+are the same with and without z and are computed once. With z's maps at zero this is the language model without z.
+
+Shape legend: B replies, R blocks, T tokens of a block, P predicted tokens of all replies, D width, Z latent,
+V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from dialog_cvae.config import LanguageModelConfig, LlamaConfig
+from dialog_cvae.data.batches import Integers
+from dialog_cvae.data.turns import Blocks, EncodedTurns, TurnBatch, collate_turns
+from dialog_cvae.model.latent_model import Encoded, LatentModel
+from dialog_cvae.nn.cross_entropy import token_nll
+from dialog_cvae.nn.decoder import Dropout
+from dialog_cvae.nn.devices import moved
+from dialog_cvae.nn.llama import KeysValues, Llama, Rotation, bias_of
+from dialog_cvae.types import ElboTerms, Gaussian
+
+Z_RANGE = 0.02  # deviation of z's maps at the start
+
+
+class TurnTensors(NamedTuple):
+    """`TurnBatch` as tensors, with what follows from it.
+
+    Attributes:
+        tokens: (R, T) ids.
+        reply: (R, T) the reply whose stream a position is in, from the last token of its header to its last; else B.
+        block, begin: (B,) see `TurnBatch`.
+        rows, positions: (P,) where each predicted token's state is: the token before it.
+        replies: (P,) its reply.
+        target_lengths: (B,) tokens to predict; on the CPU.
+    """
+
+    tokens: Tensor
+    reply: Tensor
+    block: Tensor
+    begin: Tensor
+    rows: Tensor
+    positions: Tensor
+    replies: Tensor
+    target_lengths: Tensor
+
+    @classmethod
+    def from_arrays(cls, batch: TurnBatch, device: torch.device | str = "cpu") -> TurnTensors:
+        """Put a batch on a device."""
+        tokens, block, begin, targets = (torch.from_numpy(array) for array in batch)
+        replies = torch.repeat_interleave(torch.arange(len(targets)), targets)
+        first = (targets.cumsum(0) - targets)[replies]
+        positions = begin[replies] + torch.arange(len(replies)) - first
+        reply = torch.full_like(tokens, len(targets))
+        reply[block[replies], positions] = replies
+        reply[block, begin + targets] = torch.arange(len(targets))
+        arrays = {"tokens": tokens, "reply": reply, "block": block, "begin": begin}
+        arrays |= {"rows": block[replies], "positions": positions, "replies": replies}
+        return cls(**{name: moved(each, device) for name, each in arrays.items()}, target_lengths=targets)
+
+    @property
+    def targets(self) -> Tensor:
+        """(P,) the tokens to predict."""
+        return self.tokens[self.rows, self.positions + 1]
+
+
+class Read(NamedTuple):
+    """A conversation that was read without z: `Encoded`, and what replies with z need of it.
+
+    Attributes:
+        condition: (B, D) the state before each reply.
+        response: (B, 2D) the mean state of each reply, and its last.
+        lower: (R, T, D) states below the layers that z enters.
+        seen: keys and values of each of these layers.
+        states: (R, T, D) what the softmax is taken of.
+        rotation: of the positions.
+    """
+
+    condition: Tensor
+    response: Tensor
+    lower: Tensor
+    seen: tuple[KeysValues, ...]
+    states: Tensor
+    rotation: Rotation
+
+
+class LanguageCVAE(LatentModel):
+    """The model.
+
+    Args:
+        config: sizes of what is added to the base.
+        base: sizes of the base.
+        weights: the base's, in the type that it computes in.
+    """
+
+    def __init__(self, config: LanguageModelConfig, base: LlamaConfig, weights: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.config = config
+        self.compares = config.latent_size > 0  # else it reads without z anyway
+        self.plain_weight = config.plain_weight if self.compares else 0.0
+        self.lm = Llama(base, weights, config.rank, config.alpha)
+        self.z_layers = min(config.z_layers, base.layers)
+        width, latent, hidden = base.width, config.latent_size, config.hidden_size
+        self.prior_network = _mlp(width, hidden, 2 * latent) if latent else None
+        self.recognition_network = _mlp(3 * width, hidden, 2 * latent) if latent else None
+        maps = self.z_layers + 1 if latent else 0
+        self.z_maps = nn.ModuleList(nn.Linear(latent, width, bias=False) for _ in range(maps))
+        self.bow_head = _mlp(width + latent, hidden, width) if config.bow else None
+        self.initialise((self.z_maps,))
+
+    def initialise(self, modules: Sequence[nn.Module]) -> None:
+        """Small maps of z, so that the first updates are those of the language model."""
+        for module in (each for part in modules for each in part.modules()):
+            if isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, 0.0, Z_RANGE)
+
+    def batch(self, corpus: EncodedTurns, chosen: Integers, device: torch.device | str = "cpu") -> TurnTensors:
+        """The replies `chosen` (B,), on a device."""
+        blocks = Blocks.of(corpus, chosen, self.config.block)
+        return TurnTensors.from_arrays(collate_turns(corpus, chosen, self.config.max_context_tokens, blocks), device)
+
+    def forward(self, batch: TurnTensors, noise: Tensor, *args: Any, **options: Any) -> ElboTerms:
+        """See `LatentModel.forward`. Products are in the type of the base, whatever autocast says."""
+        with torch.autocast(noise.device.type, enabled=False):
+            return super().forward(batch, noise, *args, **options)
+
+    def encode(self, batch: TurnTensors) -> Read:
+        """Read the conversations once, without z."""
+        lm, count = self.lm, batch.tokens.shape[1]
+        places = torch.arange(count, device=batch.tokens.device)
+        rotation = lm.rotation(places[None])
+        x, lower, seen = lm.embed(batch.tokens), torch.empty(0), []
+        for index, layer in enumerate(lm.layers):
+            if index == len(lm.layers) - self.z_layers:
+                lower = x
+            x, own = layer(x, rotation)
+            seen.append(own)
+        states = lm.normalised(x)
+        condition = _precise(states[batch.block, batch.begin])
+        ends = batch.begin + moved(batch.target_lengths, batch.begin.device)
+        said = _precise(states[batch.rows, batch.positions + 1])  # (P, D)
+        mean = torch.zeros_like(condition).index_add(0, batch.replies, said)
+        mean = mean / moved(batch.target_lengths, mean.device)[:, None]
+        response = torch.cat((mean, _precise(states[batch.block, ends])), dim=-1)
+        return Read(condition, response, lower, tuple(seen[-self.z_layers :]), states, rotation)
+
+    def prior(self, condition: Tensor) -> Gaussian:
+        """p(z | c): (B, D) -> Gaussian of (B, Z)."""
+        if self.prior_network is None:
+            return Gaussian(condition[:, :0], condition[:, :0])
+        with torch.autocast(condition.device.type, enabled=False):
+            return Gaussian(*self.prior_network(condition).chunk(2, dim=-1))
+
+    def posterior(self, encoded: Encoded) -> Gaussian:
+        """q(z | x, c): Gaussian of (B, Z); the network says how far it is from the prior."""
+        prior = self.prior(encoded.condition)
+        if self.recognition_network is None:
+            return prior
+        with torch.autocast(encoded.condition.device.type, enabled=False):
+            both = torch.cat((encoded.condition, encoded.response), dim=-1)
+            mean, logvar = self.recognition_network(both).chunk(2, dim=-1)
+        return Gaussian(prior.mean + mean, prior.logvar + logvar)
+
+    def reconstruction(self, batch: TurnTensors, encoded: Read, z: Tensor, dropout: Dropout | None = None) -> Tensor:
+        """(B,) -log p(x | z, c) in nats, summed over the reply's tokens and its line break."""
+        return self._nll(batch, self._states(batch, encoded, z) if self.z_maps else encoded.states)
+
+    def without_z(self, batch: TurnTensors, encoded: Read) -> Tensor | None:
+        """(B,) -log p(x | c) in nats of the language model without z; None where there is no other."""
+        return self._nll(batch, encoded.states) if self.compares else None
+
+    def bag_of_words(self, batch: TurnTensors, encoded: Read, z: Tensor) -> Tensor | None:
+        """(B,) -log of the bag-of-words head through the embedding, summed over the same tokens; None without it."""
+        if self.bow_head is None:
+            return None
+        state = self.bow_head(torch.cat((encoded.condition, z), dim=-1)).to(self.lm.embedding.dtype)
+        log_probs = torch.log_softmax(_precise(state @ self.lm.embedding.T), dim=-1)  # (B, V)
+        return self._summed(batch, -log_probs[batch.replies, batch.targets])
+
+    def _states(self, batch: TurnTensors, encoded: Read, z: Tensor) -> Tensor:
+        """(R, T, D) what the softmax is taken of, of every position that is in a reply's stream."""
+        lm, count = self.lm, batch.tokens.shape[1]
+        places = torch.arange(count, device=batch.tokens.device)
+        start = torch.cat((batch.begin, batch.begin.new_zeros(1)))[batch.reply]  # (R, T)
+        before = places < start[:, :, None]
+        own = (batch.reply[:, :, None] == batch.reply[:, None, :]) & (places[:, None] >= places)
+        bias = bias_of(torch.cat((before, own), dim=-1), lm.embedding.dtype)
+        x = encoded.lower
+        for index, layer in enumerate(lm.layers[-self.z_layers :]):
+            x, _ = layer(x + self._spread(batch, z, index), encoded.rotation, bias, encoded.seen[index])
+        return lm.normalised(x + self._spread(batch, z, self.z_layers))
+
+    def _spread(self, batch: TurnTensors, z: Tensor, index: int) -> Tensor:
+        """(R, T, D) what z adds at each position of its reply; 0 elsewhere."""
+        added = self.z_maps[index](z)
+        return nn.functional.embedding(batch.reply, nn.functional.pad(added, (0, 0, 0, 1))).to(self.lm.embedding.dtype)
+
+    def _nll(self, batch: TurnTensors, states: Tensor) -> Tensor:
+        embedding = self.lm.embedding
+        zeros = torch.zeros(len(embedding), device=embedding.device)
+        return self._summed(batch, token_nll(states[batch.rows, batch.positions], embedding, zeros, batch.targets))
+
+    @staticmethod
+    def _summed(batch: TurnTensors, values: Tensor) -> Tensor:
+        """(P,) -> (B,)."""
+        values = _precise(values)
+        return values.new_zeros(len(batch.block)).index_add(0, batch.replies, values)
+
+    def inference_parameters(self) -> Iterator[nn.Parameter]:
+        """phi: the recognition network's."""
+        if self.recognition_network is not None:
+            yield from self.recognition_network.parameters()
+
+    def generation_modules(self) -> Sequence[nn.Module]:
+        """theta: what z enters by, and the bag-of-words head; the language model is the encoder's too."""
+        return (self.z_maps,) if self.bow_head is None else (self.z_maps, self.bow_head)
+
+
+def _mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.Tanh(), nn.Linear(hidden, outputs))
+
+
+def _precise(x: Tensor) -> Tensor:
+    """In single precision at least, in which losses and the latent networks are computed."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))

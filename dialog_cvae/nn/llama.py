@@ -1,0 +1,195 @@
+"""A Llama-type language model with low-rank adapters, layer by layer, so that a model can enter between layers.
+
+The base is frozen: its weights are buffers that `state_dict` leaves out, so that a checkpoint holds the adapters alone.
+Each linear map computes W x + (alpha / r) B A x (LoRA, Hu et al., 2022) with B = 0 at the start. Layers are those of
+Touvron et al. (2023): RMSNorm before each part, rotary positions, grouped key and value heads, SwiGLU. Departure:
+query, key and value share one product and one adapter, and so do gate and up.
+
+Shape legend: R rows, T positions, S positions attended to, D width, H query heads, K key and value heads, E head size,
+r rank, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from dialog_cvae.config import LlamaConfig
+
+MASKED = -1e4  # added to a score that must not count; finite in every floating type, so that no row is all infinite
+
+
+class AdaptedLinear(nn.Module):
+    """y = W x + scale B A x, with W frozen.
+
+    Args:
+        weight: (out, in), in the type that the base computes in.
+        rank: r, rows of A; 0 is W alone.
+        alpha: scale times r.
+    """
+
+    weight: Tensor
+
+    def __init__(self, weight: Tensor, rank: int, alpha: float) -> None:
+        super().__init__()
+        outputs, inputs = weight.shape
+        self.register_buffer("weight", weight, persistent=False)
+        self.scale = alpha / rank if rank else 0.0
+        self.down = nn.Parameter(torch.randn(rank, inputs) / math.sqrt(inputs)) if rank else None
+        self.up = nn.Parameter(torch.zeros(outputs, rank)) if rank else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., in) -> (..., out), in the type of x."""
+        y = nn.functional.linear(x, self.weight)
+        if self.down is None or self.up is None:
+            return y
+        low = nn.functional.linear(x, self.down.to(x.dtype)).flatten(0, -2)
+        # Into y, which no backward pass reads: one pass over the wide output less.
+        y.view(-1, y.shape[-1]).addmm_(low, self.up.to(x.dtype).t(), alpha=self.scale)
+        return y
+
+
+class Rotation(NamedTuple):
+    """Rotary positions: cosines and sines, both (R or 1, 1, T, E / 2)."""
+
+    cos: Tensor
+    sin: Tensor
+
+    @classmethod
+    def of(cls, positions: Tensor, config: LlamaConfig, dtype: torch.dtype) -> Rotation:
+        """Of positions (R or 1, T) in the sequence, from 0."""
+        exponents = torch.arange(0, config.head_size, 2, device=positions.device, dtype=torch.float32)
+        angles = positions[:, None, :, None].float() * config.rope_theta ** (-exponents / config.head_size)
+        return cls(angles.cos().to(dtype), angles.sin().to(dtype))
+
+    def turn(self, x: Tensor) -> Tensor:
+        """Rotate (R, heads, T, E): the first half of each head's dimensions with the second."""
+        first, second = x.chunk(2, dim=-1)
+        return torch.cat((first * self.cos - second * self.sin, second * self.cos + first * self.sin), dim=-1)
+
+
+class KeysValues(NamedTuple):
+    """What a layer keeps of positions for later ones: both (R, K, S, E)."""
+
+    keys: Tensor
+    values: Tensor
+
+    def followed_by(self, later: KeysValues) -> KeysValues:
+        """Both, side by side."""
+        return KeysValues(torch.cat((self.keys, later.keys), 2), torch.cat((self.values, later.values), 2))
+
+
+class LlamaLayer(nn.Module):
+    """One layer.
+
+    Args:
+        config: sizes of the base.
+        weights: of the layer, by the names of `dialog_cvae.storage.backbone.LAYER_WEIGHTS`.
+        rank, alpha: of the adapters.
+    """
+
+    attention_norm: Tensor
+    mlp_norm: Tensor
+
+    def __init__(self, config: LlamaConfig, weights: Mapping[str, Tensor], rank: int, alpha: float) -> None:
+        super().__init__()
+        self.config = config
+        joined = torch.cat([weights[name] for name in ("query", "key", "value")])
+        self.query_key_value = AdaptedLinear(joined, rank, alpha)
+        self.attended = AdaptedLinear(weights["attended"], rank, alpha)
+        self.gate_up = AdaptedLinear(torch.cat([weights[name] for name in ("gate", "up")]), rank, alpha)
+        self.down = AdaptedLinear(weights["down"], rank, alpha)
+        self.register_buffer("attention_norm", weights["attention_norm"], persistent=False)
+        self.register_buffer("mlp_norm", weights["mlp_norm"], persistent=False)
+
+    def forward(
+        self, x: Tensor, rotation: Rotation, bias: Tensor | None = None, before: KeysValues | None = None
+    ) -> tuple[Tensor, KeysValues]:
+        """The layer's output, and the keys and values of these positions alone.
+
+        Args:
+            x: (R, T, D).
+            rotation: of the positions of x.
+            bias: (R or 1, 1, T, S), added to the scores: 0 or MASKED. S counts `before`, then the positions of x. None
+                lets each position see those up to its own.
+            before: keys and values of other positions that x may attend to.
+        """
+        config = self.config
+        rows, count, _ = x.shape
+        joined = self.query_key_value(self._norm(x, self.attention_norm))
+        joined = joined.view(rows, count, config.heads + 2 * config.kv_heads, config.head_size).transpose(1, 2)
+        turned, value = torch.split(
+            joined, (config.heads + config.kv_heads, config.kv_heads), dim=1
+        )  # (R, heads, T, E)
+        query, key = torch.split(rotation.turn(turned), (config.heads, config.kv_heads), dim=1)
+        own = KeysValues(key, value)
+        seen = own if before is None else before.followed_by(own)
+        found = attention(query, seen, bias)  # (R, H, T, E)
+        x = x + self.attended(found.transpose(1, 2).reshape(rows, count, -1))
+        gate, up = self.gate_up(self._norm(x, self.mlp_norm)).chunk(2, dim=-1)
+        return x + self.down(nn.functional.silu(gate) * up), own
+
+    def _norm(self, x: Tensor, weight: Tensor) -> Tensor:
+        return nn.functional.rms_norm(x, (x.shape[-1],), weight, self.config.norm_epsilon)
+
+
+def attention(query: Tensor, seen: KeysValues, bias: Tensor | None) -> Tensor:
+    """softmax(q k^T / sqrt(E) + bias) v, each key head serving H / K query heads; no (T, S) of weights is kept.
+
+    Args:
+        query: (R, H, T, E).
+        seen: keys and values (R, K, S, E).
+        bias: (R or 1, 1, T, S); None lets each position see those up to its own, S being T.
+
+    Returns:
+        (R, H, T, E).
+    """
+    served = query.shape[1] // seen.keys.shape[1]
+    keys, values = (each.repeat_interleave(served, dim=1) for each in seen)
+    return nn.functional.scaled_dot_product_attention(query, keys, values, attn_mask=bias, is_causal=bias is None)
+
+
+class Llama(nn.Module):
+    """The base with adapters.
+
+    Args:
+        config: its sizes.
+        weights: its weights by name; see `dialog_cvae.storage.backbone`.
+        rank, alpha: of the adapters.
+    """
+
+    embedding: Tensor
+    final_norm: Tensor
+
+    def __init__(self, config: LlamaConfig, weights: Mapping[str, Tensor], rank: int, alpha: float) -> None:
+        super().__init__()
+        self.config = config
+        self.register_buffer("embedding", weights["embedding"], persistent=False)
+        self.register_buffer("final_norm", weights["final_norm"], persistent=False)
+        self.layers = nn.ModuleList()
+        for index in range(config.layers):
+            prefix = f"layers.{index}."
+            own = {name.removeprefix(prefix): each for name, each in weights.items() if name.startswith(prefix)}
+            self.layers.append(LlamaLayer(config, own, rank, alpha))
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """(R, T) ids -> (R, T, D)."""
+        return nn.functional.embedding(tokens, self.embedding)
+
+    def normalised(self, x: Tensor) -> Tensor:
+        """(..., D) what the softmax over the vocabulary, whose weights are the embedding, is taken of."""
+        return nn.functional.rms_norm(x, (x.shape[-1],), self.final_norm, self.config.norm_epsilon)
+
+    def rotation(self, positions: Tensor) -> Rotation:
+        """See `Rotation.of`."""
+        return Rotation.of(positions, self.config, self.embedding.dtype)
+
+
+def bias_of(visible: Tensor, dtype: torch.dtype) -> Tensor:
+    """(R, T, S) whether a position may be attended to -> (R, 1, T, S), 0 or MASKED."""
+    zeros = torch.zeros(visible.shape, dtype=dtype, device=visible.device)
+    return zeros.masked_fill_(~visible, MASKED)[:, None]

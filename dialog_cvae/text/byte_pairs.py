@@ -1,0 +1,91 @@
+"""The tokenizer of a pre-trained language model: byte pairs, from `tokenizer.json` or a GGUF file's tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tokenizers import Tokenizer as HuggingFaceTokenizer
+from tokenizers.decoders import ByteLevel as ByteLevelDecoder
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import ByteLevel, Digits
+from tokenizers.pre_tokenizers import Sequence as Both
+
+from dialog_cvae.errors import CheckpointError
+
+# How a GGUF file calls the way its tokenizer cuts text before pairs are merged, and that way.
+_CUTS = {
+    "gpt-2": ByteLevel(add_prefix_space=False),
+    "smollm": Both([Digits(individual_digits=True), ByteLevel(add_prefix_space=False)]),
+}
+
+
+class BytePairs:
+    """Text to ids and back; can write any text. Marks such as `<|im_end|>` in a text are text like any other.
+
+    Args:
+        content: of `tokenizer.json`.
+
+    Raises:
+        CheckpointError: it is not a tokenizer, or its line break is not one token, which ends a reply.
+
+    Attributes:
+        content: the same, by which it is stored.
+        unk_id: no id: no text is unknown.
+    """
+
+    unk_id = -1
+
+    def __init__(self, content: bytes) -> None:
+        try:
+            self._tokenizer = HuggingFaceTokenizer.from_buffer(content)
+        except Exception as error:  # the library raises nothing more specific
+            raise CheckpointError(f"not a tokenizer.json ({error})") from None
+        self._tokenizer.encode_special_tokens = True
+        self.content = content
+        ids = self.encode("\n")
+        if len(ids) != 1:
+            raise CheckpointError(f"a line break must be one token, but is {len(ids)}")
+        self.line_break_id = ids[0]
+
+    @classmethod
+    def from_tables(cls, pieces: Sequence[str], merges: Sequence[str], cut: str) -> BytePairs:
+        """From the tables of a GGUF file.
+
+        Args:
+            pieces: by id.
+            merges: two pieces each, with a space between, the first merge first.
+            cut: how text is cut before.
+
+        Raises:
+            CheckpointError: `cut` is not known here, or the tables do not fit.
+        """
+        if cut not in _CUTS:
+            known = ", ".join(sorted(_CUTS))
+            raise CheckpointError(
+                f"tokenizer {cut!r} is not known (known: {known}); give the model's Hugging Face folder"
+            )
+        pairs = [tuple(merge.split(" ", 1)) for merge in merges]
+        try:
+            tokenizer = HuggingFaceTokenizer(BPE({piece: i for i, piece in enumerate(pieces)}, pairs))  # type: ignore[arg-type]
+        except Exception as error:
+            raise CheckpointError(f"the tokenizer's tables do not fit ({error})") from None
+        tokenizer.pre_tokenizer = _CUTS[cut]
+        tokenizer.decoder = ByteLevelDecoder()
+        return cls(tokenizer.to_str().encode())
+
+    def to_bytes(self) -> bytes:
+        """The content of `tokenizer.json`."""
+        return self.content
+
+    def __len__(self) -> int:
+        return int(self._tokenizer.get_vocab_size())
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of a text, without marks of beginning or end."""
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of ids; bytes that are no UTF-8 become U+FFFD."""
+        text: str = self._tokenizer.decode(list(ids), skip_special_tokens=False)
+        return text

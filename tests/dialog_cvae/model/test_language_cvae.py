@@ -1,0 +1,205 @@
+"""One pass over a block gives what each reply gives by itself, in losses and gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dialog_cvae.config import LanguageModelConfig, LlamaConfig
+from dialog_cvae.data.turns import Blocks, EncodedTurns, TurnBatch, collate_turns, encode_turns
+from dialog_cvae.model.language_cvae import LanguageCVAE, TurnTensors
+from dialog_cvae.nn.llama import Llama, bias_of
+from dialog_cvae.storage.backbone import LAYER_WEIGHTS
+from dialog_cvae.types import Conversation, Utterance
+
+BASE = LlamaConfig(layers=4, width=16, heads=4, kv_heads=2, mlp_size=24, vocab_size=128, max_positions=256)
+SIZES = LanguageModelConfig(rank=2, latent_size=3, z_layers=2, hidden_size=5, bow=True, max_context_tokens=40)
+
+
+class Letters:
+    """A token a letter."""
+
+    def encode(self, text: str) -> list[int]:
+        return [ord(letter) for letter in text]
+
+
+def weights(base: LlamaConfig, seed: int = 0) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64) / shape[-1] ** 0.5
+
+    found = {"embedding": draw(base.vocab_size, base.width), "final_norm": 1 + draw(base.width)}
+    groups = base.kv_heads * base.head_size
+    for index in range(base.layers):
+        shapes = {
+            "query": (base.width, base.width),
+            "key": (groups, base.width),
+            "value": (groups, base.width),
+            "attended": (base.width, base.width),
+            "gate": (base.mlp_size, base.width),
+            "up": (base.mlp_size, base.width),
+            "down": (base.width, base.mlp_size),
+        }
+        found |= {f"layers.{index}.{name}": draw(*shape) for name, shape in shapes.items()}
+        found |= {f"layers.{index}.{name}": 1 + draw(base.width) for name in ("attention_norm", "mlp_norm")}
+    return found
+
+
+@pytest.fixture
+def model() -> LanguageCVAE:
+    torch.manual_seed(0)
+    model = LanguageCVAE(SIZES, BASE, weights(BASE)).double()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(0, 0.3)
+    return model
+
+
+@pytest.fixture
+def turns(conversations: list[Conversation]) -> EncodedTurns:
+    return encode_turns(conversations, Letters(), max_reply_tokens=24)
+
+
+def collated(turns: EncodedTurns, replies: NDArray[np.int64], room: int) -> TurnBatch:
+    return collate_turns(turns, replies, room, Blocks.of(turns, replies, SIZES.block))
+
+
+def alone(model: LanguageCVAE, turns: EncodedTurns, block: list[int], reply: int, z: Tensor | None) -> Tensor:
+    """-log p of one reply, its block read token by token up to it and the reply after it, by plain attention."""
+    batch = TurnTensors.from_arrays(collated(turns, np.array(block), SIZES.max_context_tokens))
+    index = block.index(reply)
+    row, begin, count = int(batch.block[index]), int(batch.begin[index]), int(batch.target_lengths[index])
+    tokens = batch.tokens[row : row + 1, : begin + count + 1]
+    lm = model.lm
+    length = tokens.shape[1]
+    rotation = lm.rotation(torch.arange(length)[None])
+    causal = bias_of(torch.ones(1, length, length, dtype=torch.bool).tril(), torch.float64)
+    free = lm.embed(tokens)
+    z_from = len(lm.layers) - model.z_layers
+    coded = free
+    for depth, layer in enumerate(lm.layers):
+        if depth < z_from or z is None:
+            free, _ = layer(free, rotation, causal)
+            coded = free
+            continue
+        # With z: from its own first position on the reply has states of its own; what is before it has none.
+        added = model.z_maps[depth - z_from](z)
+        mixed = torch.cat((free[:, :begin], coded[:, begin:] + added), 1)
+        free, coded = layer(free, rotation, causal)[0], layer(mixed, rotation, causal)[0]
+    if z is not None:
+        coded = coded + model.z_maps[-1](z)
+    logits = lm.normalised(coded[0, begin : begin + count]) @ lm.embedding.T
+    return torch.nn.functional.cross_entropy(logits, tokens[0, begin + 1 : begin + count + 1], reduction="sum")
+
+
+def runs(turns: EncodedTurns) -> Iterator[list[int]]:
+    replies = turns.responses.tolist()
+    yield replies[:5]
+    yield [*replies[3:6], *replies[9:11]]
+
+
+def test_losses_and_gradients_are_those_of_each_reply_alone(model: LanguageCVAE, turns: EncodedTurns) -> None:
+    for chosen in runs(turns):
+        batch = model.batch(turns, np.array(chosen))
+        read = model.encode(batch)
+        z = torch.randn(len(chosen), 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+        fast = (model.reconstruction(batch, read, z), model.without_z(batch, read))
+        slow = (
+            torch.stack([alone(model, turns, chosen, reply, code) for reply, code in zip(chosen, z, strict=True)]),
+            torch.stack([alone(model, turns, chosen, reply, None) for reply in chosen]),
+        )
+        for one, other in zip(fast, slow, strict=True):
+            torch.testing.assert_close(one, other.to(one.dtype), rtol=1e-5, atol=1e-4)
+        parameters = [*model.lm.parameters(), *model.z_maps.parameters()]
+        weighing = torch.arange(1.0, len(chosen) + 1)
+        gradients = [
+            torch.autograd.grad((sum(losses) * weighing).sum(), parameters, allow_unused=True)
+            for losses in (fast, slow)
+        ]
+        for one, other in zip(*gradients, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
+def test_without_maps_of_z_it_is_the_language_model(model: LanguageCVAE, turns: EncodedTurns) -> None:
+    with torch.no_grad():
+        for each in model.z_maps:
+            each.weight.zero_()
+    batch = model.batch(turns, turns.responses)
+    read = model.encode(batch)
+    z = torch.randn(batch.block.shape[0], 3, dtype=torch.float64)
+    torch.testing.assert_close(model.reconstruction(batch, read, z), model.without_z(batch, read), rtol=1e-6, atol=1e-5)
+
+
+def test_what_comes_later_changes_nothing(model: LanguageCVAE, turns: EncodedTurns) -> None:
+    chosen = turns.responses[:4]
+    batch = model.batch(turns, chosen)
+    changed = batch.tokens.clone()
+    changed[0, int(batch.begin[2]) + 1 :] = 7  # of the third reply and after
+    first, second = (model.encode(each) for each in (batch, batch._replace(tokens=changed)))
+    assert torch.equal(first.condition[:3], second.condition[:3])
+    assert torch.equal(first.response[:2], second.response[:2])
+    assert not torch.equal(first.response[2], second.response[2])
+
+
+def test_the_terms_of_the_elbo(model: LanguageCVAE, turns: EncodedTurns) -> None:
+    batch = model.batch(turns, turns.responses[:6])
+    terms = model(batch, torch.zeros(6, 3, dtype=torch.float64))
+    assert (terms.kl >= 0).all()
+    assert terms.bag_of_words is not None
+    assert terms.tokens.tolist() == turns.targets[turns.responses[:6]].tolist()
+    assert set(dict(model.named_parameters())) == set(model.state_dict())  # the base is not in a checkpoint
+
+
+@pytest.mark.parametrize(("room", "kept"), [(15, "A: xxx\nB: xxxx\n"), (14, "B: xxxx\n"), (8, "B: xxxx\n"), (7, "")])
+def test_a_block_keeps_the_latest_whole_utterances(room: int, kept: str) -> None:
+    said = tuple(Utterance("AB"[i % 2], "x" * (i + 1)) for i in range(6))  # lines of 5, 6, ... letters
+    turns = encode_turns([Conversation("1", said, topic="T")], Letters(), max_reply_tokens=24)
+    batch = collated(turns, np.array([5, 6]), len("Topic: T\n") + room)
+    text = "".join(map(chr, batch.tokens[0]))
+    assert text == f"Topic: T\n{kept}A: xxxxx\nB: xxxxxx\n"
+    assert [text[begin - 1 : begin + 1] for begin in batch.begin] == ["A:", "B:"]
+    replies = [text[begin + 1 : begin + 1 + count] for begin, count in zip(batch.begin, batch.targets, strict=True)]
+    assert replies == [" xxxxx\n", " xxxxxx\n"]
+
+
+def test_an_utterance_that_is_too_long_is_cut_and_its_end_not_learnt() -> None:
+    turns = encode_turns([Conversation("1", (Utterance("A", "x" * 50), Utterance("B", "y\nz")))], Letters(), 8)
+    assert turns.targets.tolist() == [0, 7, 5]
+    assert "".join(map(chr, turns.tokens)) == "A: xxxxxx\nB: y z\n"
+
+
+def test_without_z_it_is_the_llama_of_transformers() -> None:
+    transformers = pytest.importorskip("transformers")
+    config = transformers.LlamaConfig(
+        vocab_size=BASE.vocab_size,
+        hidden_size=BASE.width,
+        intermediate_size=BASE.mlp_size,
+        num_hidden_layers=BASE.layers,
+        num_attention_heads=BASE.heads,
+        num_key_value_heads=BASE.kv_heads,
+        max_position_embeddings=BASE.max_positions,
+        rms_norm_eps=BASE.norm_epsilon,
+        rope_theta=BASE.rope_theta,
+        tie_word_embeddings=True,
+    )
+    theirs = transformers.LlamaForCausalLM(config).double().eval()
+    own = weights(BASE)
+    named = {"model.embed_tokens.weight": own["embedding"], "model.norm.weight": own["final_norm"]}
+    for index in range(BASE.layers):
+        for name, (_, other) in LAYER_WEIGHTS.items():
+            named[f"model.layers.{index}.{other}.weight"] = own[f"layers.{index}.{name}"]
+    missing = theirs.load_state_dict(named, strict=False)
+    assert set(missing.missing_keys) <= {"lm_head.weight"}
+    lm = Llama(BASE, own, rank=0, alpha=1.0)
+    tokens = torch.arange(12)[None]
+    rotation, bias = lm.rotation(tokens), bias_of(torch.ones(1, 12, 12, dtype=torch.bool).tril(), torch.float64)
+    x = lm.embed(tokens)
+    for layer in lm.layers:
+        x, _ = layer(x, rotation, bias)
+    torch.testing.assert_close(lm.normalised(x) @ lm.embedding.T, theirs(tokens).logits, rtol=1e-5, atol=1e-5)

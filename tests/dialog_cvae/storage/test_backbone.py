@@ -1,0 +1,93 @@
+"""Bases are read from both kinds of file into the same model, and broken ones are refused by name."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dialog_cvae.errors import CheckpointError
+from dialog_cvae.storage.backbone import locate, open_backbone
+from dialog_cvae.text.byte_pairs import BytePairs
+from tests.dialog_cvae.storage.tiny_bases import BASE, drawn, letters, write_folder, write_gguf
+
+
+def test_both_files_hold_the_same_model(tmp_path: Path) -> None:
+    weights = drawn()
+    for backbone in (
+        open_backbone(write_folder(tmp_path / "tiny", weights)),
+        open_backbone(write_gguf(tmp_path / "tiny.gguf", weights)),
+    ):
+        assert (backbone.name, backbone.licence) == ("tiny", "apache-2.0")
+        assert backbone.config == BASE
+        found = backbone.weights()
+        assert found.keys() == weights.keys()
+        assert all(np.array_equal(found[name], weights[name]) for name in weights)
+        assert backbone.tokenizer.encode("he\n") == [256, backbone.tokenizer.line_break_id]
+
+
+@pytest.mark.parametrize("text", ["A: Do you have any pets? 12\n", "ünïcode 😀", "<|im_end|> stays text", " "])
+def test_any_text_comes_back(text: str) -> None:
+    tokenizer = BytePairs.from_tables(letters(), ["h e"], "smollm")
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+def test_bfloat16_is_read(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "tiny", drawn())
+    file = folder / "model.safetensors"
+    data = file.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    head, body = json.loads(data[8 : 8 + length]), np.frombuffer(data[8 + length :], np.uint32)
+    for entry in head.values():
+        entry["dtype"], entry["data_offsets"] = "BF16", [offset // 2 for offset in entry["data_offsets"]]
+    text = json.dumps(head).encode()
+    file.write_bytes(len(text).to_bytes(8, "little") + text + (body >> 16).astype(np.uint16).tobytes())
+    found = open_backbone(folder).weights()
+    assert all(np.allclose(found[name], array, rtol=2**-7) for name, array in drawn().items())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model_type": "gpt2"}, r"config\.json: model_type must be llama, but is 'gpt2'"),
+        ({"tie_word_embeddings": False}, "tie_word_embeddings must be true"),
+        ({"rope_scaling": {"type": "linear"}}, "rope_scaling is not supported"),
+        ({"num_attention_heads": 3}, r"config\.json: sizes: width 16 must be an even multiple of heads 3"),
+        ({"intermediate_size": 23}, r"weight layers\.\d\.\w+ has shape .*24.* but the sizes ask .*23"),
+        ({"num_hidden_layers": 3}, r"weight layers\.2\.attended is missing"),
+        ({"num_hidden_layers": 1}, r"weight model\.layers\.1\.\S+ is not part of a Llama model"),
+    ],
+)
+def test_a_folder_of_another_kind_is_refused(tmp_path: Path, changes: dict[str, object], message: str) -> None:
+    folder = write_folder(tmp_path / "tiny", drawn(), **changes)
+    with pytest.raises(CheckpointError, match=message):
+        open_backbone(folder).weights()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.3, 0.6, 0.99])
+def test_a_truncated_file_is_refused(tmp_path: Path, share: float) -> None:
+    path = write_gguf(tmp_path / "tiny.gguf", drawn())
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    with pytest.raises(CheckpointError, match=r"tiny\.gguf"):
+        open_backbone(path).weights()
+
+
+def test_a_gguf_of_another_kind_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="architecture must be llama, but is 'qwen2'"):
+        open_backbone(write_gguf(tmp_path / "a.gguf", drawn(), kind="qwen2"))
+    with pytest.raises(CheckpointError, match="tokenizer 'bloom' is not known"):
+        open_backbone(write_gguf(tmp_path / "b.gguf", drawn(), cut="bloom"))
+
+
+def test_what_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(CheckpointError, match="backbone nothing: no such file or folder"):
+        locate("nothing")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("dialog_cvae.storage.backbone.find_spec", lambda _: None)
+    with pytest.raises(CheckpointError, match="get it with: dialog-cvae backbone"):
+        locate("smollm2")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CheckpointError, match=r"config\.json: cannot be read \(No such file"):
+        open_backbone(tmp_path / "empty")

@@ -1,0 +1,117 @@
+"""What a task is: all that differs between kinds of corpora and models.
+
+Open this to see what a new task must say; `training.task` lists the tasks.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from dialog_cvae.data.batches import EncodedCorpus
+from dialog_cvae.data.corpora import Split
+from dialog_cvae.data.turns import EncodedTurns
+from dialog_cvae.model.latent_model import Examples, LatentModel
+from dialog_cvae.storage.checkpoint import Checkpoint, CheckpointConfig
+from training.batch import Batches
+from training.config import FitConfig, Precision, Sizes
+from training.distributed import World
+from training.training_corpus import TrainingCorpus
+from training.vocabulary import Vocabulary
+
+INIT = "the checkpoint of --init"
+Encoded = EncodedCorpus | EncodedTurns
+
+
+class Task(ABC):
+    """All that differs between kinds of corpora and models.
+
+    Attributes:
+        examples: plural name of what a corpus holds, for messages.
+        section: of the configuration, with the sizes of the model.
+        unused_sections: of the configuration, with the sizes of other models.
+        served: whether the service opens its checkpoints.
+        can_add_bow: whether the section has `bow`, an option against a collapsed posterior.
+        free_sizes: fields of the section that may differ from those of a checkpoint to start from.
+    """
+
+    examples: ClassVar[str]
+    section: ClassVar[str]
+    unused_sections: ClassVar[tuple[str, ...]]
+    served: ClassVar[bool]
+    can_add_bow: ClassVar[bool]
+
+    free_sizes: ClassVar[tuple[str, ...]] = ()
+
+    def settled(self, config: FitConfig) -> FitConfig:
+        """The configuration with what only files say filled in.
+
+        Raises:
+            DialogCvaeError: a file is missing, broken or another one than the configuration names.
+        """
+        return config
+
+    def vocabulary(self, config: FitConfig, corpus: TrainingCorpus, init: Checkpoint | None) -> Vocabulary:
+        """What turns text into ids: made from the training text, or that of the checkpoint to start from."""
+        if init is None:
+            return Vocabulary(corpus.tokenizer(config.tokenizer), corpus.summary.topics)
+        known = init.config.topics
+        return Vocabulary(init.tokenizer, (*known, *(topic for topic in corpus.summary.topics if topic not in known)))
+
+    def encoded(self, config: FitConfig, corpus: TrainingCorpus, split: Split, vocabulary: Vocabulary) -> Encoded:
+        """The token ids of a split."""
+        return corpus.encoded(split, vocabulary, self.max_tokens(config))
+
+    @abstractmethod
+    def max_tokens(self, config: FitConfig) -> int:
+        """Tokens of an utterance or sentence, at most."""
+
+    @abstractmethod
+    def model_name(self, config: FitConfig) -> str:
+        """A short name of the model, for the default folder of a run."""
+
+    @abstractmethod
+    def build(self, sizes: Any, vocab_size: int, topics: int, precision: Precision = "fp32") -> LatentModel:
+        """A model with fresh weights from PyTorch's random state; `precision` is that of weights that never change."""
+
+    @abstractmethod
+    def load(self, checkpoint: Checkpoint, vocabulary: Vocabulary, config: FitConfig) -> LatentModel:
+        """A checkpoint's model for more training, in the vocabulary and the configuration of the new run.
+
+        Raises:
+            CheckpointError: the weights do not fit the sizes.
+        """
+
+    @abstractmethod
+    def word_embedding(self, model: LatentModel) -> nn.Embedding:
+        """The embedding that pre-trained word vectors go into."""
+
+    @abstractmethod
+    def batches(self, corpus: Any, config: FitConfig, world: World, device: torch.device) -> Batches:
+        """The training batches."""
+
+    @abstractmethod
+    def validation(self, corpus: Any) -> Examples:
+        """The validation split as the model's `batch` takes it."""
+
+    @abstractmethod
+    def checkpoint_sizes(self, config: FitConfig, model: LatentModel) -> dict[str, Any]:
+        """The fields of `CheckpointConfig` that give the model's sizes."""
+
+    @abstractmethod
+    def stored_sizes(self, config: CheckpointConfig) -> Sizes | None:
+        """The sizes of a checkpoint of this task; None for one of another task."""
+
+    @abstractmethod
+    def card(self, config: CheckpointConfig, metrics: Mapping[str, Any], command: str) -> str:
+        """The model card of a checkpoint, Markdown.
+
+        Args:
+            config: of the checkpoint.
+            metrics: of its validation.
+            command: that fitted it.
+        """
