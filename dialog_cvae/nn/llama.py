@@ -125,7 +125,7 @@ class LlamaLayer(nn.Module):
         turned, value = torch.split(
             joined, (config.heads + config.kv_heads, config.kv_heads), dim=1
         )  # (R, heads, T, E)
-        query, key = torch.split(rotation.turn(turned), (config.heads, config.kv_heads), dim=1)
+        query, key = torch.split(rotation.turn(turned), [config.heads, config.kv_heads], dim=1)
         own = KeysValues(key, value)
         seen = own if before is None else before.followed_by(own)
         found = attention(query, seen, bias)  # (R, H, T, E)

@@ -58,7 +58,8 @@ def test_each_task_uses_the_sizes_of_its_section() -> None:
     for config in (dialog, sentences):
         task = task_of(config)
         assert getattr(config, task.section) is config.sizes
-        assert {task.section, *task.unused_sections} == {"model", "sentence"}
+        assert {task.section, *task.unused_sections} <= {"model", "sentence", "language"}
+        assert task.section not in task.unused_sections
 
 
 @pytest.mark.parametrize(("corpus", "model"), [("sample", CVAE), ("toy", SentenceVAE)])
@@ -111,7 +112,7 @@ def test_sizes_survive_a_checkpoint(tiny_model: CVAE, tokenizer: Tokenizer) -> N
 def test_new_topics_of_a_loaded_model_start_as_the_unknown_one(tiny_checkpoint: Checkpoint) -> None:
     known = tiny_checkpoint.config.topics
     vocabulary = Vocabulary(tiny_checkpoint.tokenizer, (*known, "NEW", "NEWER"))
-    model = TASKS["dialog"].load(tiny_checkpoint, vocabulary)
+    model = TASKS["dialog"].load(tiny_checkpoint, vocabulary, FitConfig())
     assert isinstance(model, CVAE)
     assert model.training
     rows = model.topic.weight.detach().numpy()
@@ -123,7 +124,7 @@ def test_new_topics_of_a_loaded_model_start_as_the_unknown_one(tiny_checkpoint: 
 
 def test_a_loaded_sentence_model_has_the_checkpoints_weights(tokenizer: Tokenizer) -> None:
     checkpoint = sentence_checkpoint(tokenizer)
-    model = TASKS["sentences"].load(checkpoint, Vocabulary(tokenizer, ()))
+    model = TASKS["sentences"].load(checkpoint, Vocabulary(tokenizer, ()), FitConfig())
     assert model.training
     loaded = weights_of(model)
     assert loaded.keys() == checkpoint.weights.keys()
