@@ -122,8 +122,10 @@ class LlamaLayer(nn.Module):
         rows, count, _ = x.shape
         joined = self.query_key_value(self._norm(x, self.attention_norm))
         joined = joined.view(rows, count, config.heads + 2 * config.kv_heads, config.head_size).transpose(1, 2)
-        turned, value = joined.split((config.heads + config.kv_heads, config.kv_heads), dim=1)  # (R, heads, T, E)
-        query, key = rotation.turn(turned).split((config.heads, config.kv_heads), dim=1)
+        turned, value = torch.split(
+            joined, [config.heads + config.kv_heads, config.kv_heads], dim=1
+        )  # (R, heads, T, E)
+        query, key = torch.split(rotation.turn(turned), [config.heads, config.kv_heads], dim=1)
         own = KeysValues(key, value)
         seen = own if before is None else before.followed_by(own)
         found = attention(query, seen, bias)  # (R, H, T, E)
