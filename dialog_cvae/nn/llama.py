@@ -123,7 +123,7 @@ class LlamaLayer(nn.Module):
         joined = self.query_key_value(self._norm(x, self.attention_norm))
         joined = joined.view(rows, count, config.heads + 2 * config.kv_heads, config.head_size).transpose(1, 2)
         turned, value = torch.split(
-            joined, (config.heads + config.kv_heads, config.kv_heads), dim=1
+            joined, [config.heads + config.kv_heads, config.kv_heads], dim=1
         )  # (R, heads, T, E)
         query, key = torch.split(rotation.turn(turned), [config.heads, config.kv_heads], dim=1)
         own = KeysValues(key, value)
