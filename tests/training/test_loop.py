@@ -50,7 +50,12 @@ def test_the_objective_is_the_weighted_sum_of_means() -> None:
     without = weighted(terms._replace(bag_of_words=None), 0.0, 2.0, 2)
     assert float(without.loss) == 15
     assert tuple(without.parts) == part_names(bow=False)
-    share = weighted(ElboTerms(*(term[:1] for term in terms)), 0.5, 2.0, 2)  # of the first window in a batch of two
+    plain = weighted(terms._replace(without_z=torch.tensor([4.0, 8.0])), 0.5, 2.0, 2, plain_weight=0.5)
+    assert float(plain.loss) == 15 + 0.5 * 2.5 + 2 * 7 + 0.5 * 6
+    assert tuple(plain.parts) == part_names(bow=True, without_z=True)
+    share = weighted(
+        ElboTerms(*(term[:1] for term in terms if term is not None)), 0.5, 2.0, 2
+    )  # of the first window in a batch of two
     assert float(share.loss) == (10 + 0.5 * 1 + 2 * 8) / 2
 
 
