@@ -23,6 +23,8 @@ from training.batch import MicroBatch
 class NaiveModel(nn.Module):
     """A model with the parameters of a `CVAE` and the naive forward pass."""
 
+    compares, plain_weight = False, 0.0  # no loss without z; see `LatentModel`
+
     def __init__(self, model: CVAE) -> None:
         super().__init__()
         self.model, self.config = model, model.config

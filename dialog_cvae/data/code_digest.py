@@ -12,10 +12,12 @@ import hashlib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]  # folder of the packages below
 OURS = ("dialog_cvae", "training", "eval", "experiments")
+_ONE_AT_A_TIME = Lock()  # in some versions of Python, parsing in two threads at once raises a SystemError
 
 
 class Module(NamedTuple):
@@ -36,6 +38,11 @@ def code_digest(*modules: str, root: Path = ROOT) -> str:
     Raises:
         ValueError: there is no such module.
     """
+    with _ONE_AT_A_TIME:
+        return _digest(*modules, root=root)
+
+
+def _digest(*modules: str, root: Path) -> str:
     digest = hashlib.sha256()
     found = imported_modules(*modules, root=root)
     for name, module in sorted(found.items()):

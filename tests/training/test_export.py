@@ -249,7 +249,7 @@ def test_unreadable_inputs_are_refused_with_their_name(run_export: Export, best:
     for text, reason in (
         ("{", "not valid JSON"),
         ("[]", "must hold a JSON object"),
-        ('{"a": NaN}', "NaN is no number"),
+        ('{"a": NaN}', "NaN is not a JSON number"),
         ('{"a": [-1e999]}', "-1e999 is beyond 1.8e+308, the largest number"),
         ('{"a": "\\ud800"}', r"'\ud800' is half of a surrogate pair"),
         ('{"\\udfff": 1}', r"'\udfff' is half of a surrogate pair"),
