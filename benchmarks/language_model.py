@@ -179,7 +179,7 @@ def _print_profile(model: LanguageCVAE, optimiser: GuardedAdam, batch: Batch, co
 
 
 def table(figures: dict[str, Any]) -> str:
-    """The figures for people."""
+    """The figures as text."""
     lines = [
         f"{figures['base']} in {figures['precision']} on {figures['device']}, {figures['threads']} threads; "
         f"matrix products reach {figures['matrix_rate'] / 1e9:.0f} G operations/s; "

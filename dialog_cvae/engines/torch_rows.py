@@ -2,7 +2,7 @@
 
 A matrix product's rounding depends on its shape, and vectorised functions may treat the end of an array apart.
 Everything here is therefore computed for `ROWS` rows at a time, the last ones filled up: a row's result is the same
-whatever stands beside it and however much. Products run in oneDNN, with weights laid out for it once: on a CPU that is
+whatever other rows the batch has. Products run in oneDNN, with weights laid out for it once: on a CPU that is
 three to four times as fast at 16 rows as PyTorch's own product, which uses MKL, and a row's place and the number of
 threads change nothing either.
 
