@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dialog_cvae.data.batches import Integers, Windows, epoch_order
 from dialog_cvae.model.svi import noise_of_steps
 from dialog_cvae.nn.decoder import Dropout
 from dialog_cvae.nn.devices import moved
@@ -71,6 +72,17 @@ class Batches(Protocol):
     def from_step(self, step: int) -> Iterator[Batch]:
         """The batches of the updates after `step`, without end."""
         ...
+
+
+def in_training_order(corpus: Windows, config: TrainConfig, step: int) -> Iterator[tuple[int, Integers]]:
+    """The numbers of the updates after `step`, without end, and the windows (B,) of each."""
+    per_epoch = config.steps_per_epoch(corpus.windows)
+    epoch, position = divmod(step, per_epoch)
+    while True:
+        order = epoch_order(corpus, config.segment, config.seed, epoch)
+        for index in range(position, per_epoch):
+            yield epoch * per_epoch + index + 1, order[index * config.batch_size : (index + 1) * config.batch_size]
+        epoch, position = epoch + 1, 0
 
 
 def noise(seed: int, step: int, shape: tuple[int, int]) -> Tensor:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from dialog_cvae.config import ModelConfig
-from dialog_cvae.data.batches import EncodedCorpus, Integers, collate, drop_conditions, epoch_order
+from dialog_cvae.data.batches import EncodedCorpus, Integers, collate, drop_conditions
 from dialog_cvae.model.cvae import TensorBatch
 from dialog_cvae.nn.decoder import Dropout
 from dialog_cvae.nn.devices import moved
@@ -23,6 +23,7 @@ from training.batch import (
     MicroBatch,
     dropout_of,
     dropped_words,
+    in_training_order,
     noise,
     refining_noise,
     rows_of,
@@ -56,14 +57,8 @@ class DialogBatches:
 
     def from_step(self, step: int) -> Iterator[Batch]:
         """The batches of the updates after `step`, without end."""
-        config, per_epoch = self.config, self.per_epoch
-        epoch, position = divmod(step, per_epoch)
-        while True:
-            order = epoch_order(self.corpus, config.segment, config.seed, epoch)
-            for index in range(position, per_epoch):
-                chosen = order[index * config.batch_size : (index + 1) * config.batch_size]
-                yield self._batch(chosen, epoch * per_epoch + index + 1)
-            epoch, position = epoch + 1, 0
+        for number, chosen in in_training_order(self.corpus, self.config, step):
+            yield self._batch(chosen, number)
 
     def _batch(self, responses: Integers, step: int) -> Batch:
         """This process's part of the windows that end in `responses` (B,)."""

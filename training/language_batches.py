@@ -12,11 +12,11 @@ import numpy as np
 import torch
 
 from dialog_cvae.config import LanguageModelConfig
-from dialog_cvae.data.batches import Integers, epoch_order
+from dialog_cvae.data.batches import Integers
 from dialog_cvae.data.turns import Blocks, EncodedTurns, collate_turns
 from dialog_cvae.model.language_cvae import TurnTensors
 from dialog_cvae.nn.devices import moved
-from training.batch import FORGETTING, Batch, Extras, MicroBatch, noise
+from training.batch import FORGETTING, Batch, Extras, MicroBatch, in_training_order, noise
 from training.config import TrainConfig
 from training.distributed import SINGLE_PROCESS, World
 
@@ -46,14 +46,8 @@ class TurnBatches:
 
     def from_step(self, step: int) -> Iterator[Batch]:
         """The batches of the updates after `step`, without end."""
-        config, per_epoch = self.config, self.per_epoch
-        epoch, position = divmod(step, per_epoch)
-        while True:
-            order = epoch_order(self.corpus, config.segment, config.seed, epoch)
-            for index in range(position, per_epoch):
-                chosen = order[index * config.batch_size : (index + 1) * config.batch_size]
-                yield self._batch(chosen, epoch * per_epoch + index + 1)
-            epoch, position = epoch + 1, 0
+        for number, chosen in in_training_order(self.corpus, self.config, step):
+            yield self._batch(chosen, number)
 
     def _batch(self, replies: Integers, step: int) -> Batch:
         """This process's part of the batch of `replies` (B,)."""
