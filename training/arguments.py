@@ -220,4 +220,5 @@ def _explained(detail: Any) -> str:
     message = detail["msg"].removeprefix("Value error, ")
     given = detail["input"]
     shown = "" if isinstance(given, Mapping) else f", but is {given!r}"
-    return f"{place}: {message}{shown}"
+    start = f"{place}: " if place else ""  # of a contradiction between sections the message names the fields
+    return f"{start}{message}{shown}"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 
 from dialog_cvae.config import BackboneFacts, LanguageModelConfig
 from dialog_cvae.errors import CheckpointError
 from dialog_cvae.model.language_cvae import LanguageCVAE
+from dialog_cvae.model.weights import fitting_weights
 from dialog_cvae.storage.backbone import Backbone
 from dialog_cvae.storage.checkpoint import WEIGHTS, Checkpoint
 
@@ -42,19 +42,9 @@ def build_language_model(
         raise CheckpointError(f"{source}: holds a model with weights of its own, no adapters of a language model")
     check_base(config.base, base, source)
     model = new_language_model(config.language, base, kind)
-    expected = model.state_dict()
-    for name in sorted(expected.keys() | checkpoint.weights.keys()):
-        if name not in checkpoint.weights or name not in expected:
-            what = "missing" if name in expected else "not part of this model"
-            raise CheckpointError(f"{source}: weight {name} is {what}")
-        found, asked = checkpoint.weights[name], tuple(expected[name].shape)
-        if found.shape != asked:
-            raise CheckpointError(f"{source}: weight {name} has shape {found.shape}, config.json asks {asked}")
-        if not np.isfinite(found).all():
-            raise CheckpointError(f"{source}: weight {name} has values that are not finite")
-    model.load_state_dict(
-        {name: torch.from_numpy(each.astype(np.float32)) for name, each in checkpoint.weights.items()}
-    )
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    arrays = fitting_weights(checkpoint.weights, expected, source)
+    model.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
     return model.eval()
 
 

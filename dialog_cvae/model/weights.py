@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -213,9 +213,19 @@ def checked_weights(
         raise CheckpointError(f"{source}: {checkpoint.language_model}")
     if required is not None and checkpoint.config.kind != required:
         raise CheckpointError(f"{source}: holds a {checkpoint.config.kind}; a {required} is required")
-    expected = shapes(checkpoint.config)
+    return fitting_weights(checkpoint.weights, shapes(checkpoint.config), source)
+
+
+def fitting_weights(
+    weights: Mapping[str, NDArray[Any]], expected: Mapping[str, Shape], source: str
+) -> dict[str, NDArray[np.float32]]:
+    """Weights in single precision, compared with the names and shapes that a model has.
+
+    Raises:
+        CheckpointError: a weight is missing, unexpected, of another shape, or not finite; the message names it.
+    """
     with np.errstate(over="ignore"):
-        arrays = {name: array.astype(np.float32) for name, array in checkpoint.weights.items()}
+        arrays = {name: array.astype(np.float32) for name, array in weights.items()}
     for name in sorted(expected.keys() | arrays.keys()):
         if name not in arrays:
             raise CheckpointError(f"{source}: weight {name} is missing")

@@ -186,6 +186,7 @@ def test_what_makes_no_sense_is_refused_by_name(
     raw_fit: Fit, options: list[object], option: str, value: object, reason: str
 ) -> None:
     complaint = raw_fit(*options, option, value).complaint
+    assert complaint.startswith("train.")
     assert f"cannot be used on a language model, but is {value}: " in complaint
     assert reason in complaint
 
