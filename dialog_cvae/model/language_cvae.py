@@ -37,20 +37,20 @@ class TurnTensors(NamedTuple):
 
     Attributes:
         tokens: (R, T) ids.
-        reply: (R, T) the reply whose stream a position is in, from the last token of its header to its last; else B.
         block, begin: (B,) see `TurnBatch`.
         rows, positions: (P,) where each predicted token's state is: the token before it.
         replies: (P,) its reply.
+        slots: (P,) its place among the predicted tokens of its row.
         target_lengths: (B,) tokens to predict; on the CPU.
     """
 
     tokens: Tensor
-    reply: Tensor
     block: Tensor
     begin: Tensor
     rows: Tensor
     positions: Tensor
     replies: Tensor
+    slots: Tensor
     target_lengths: Tensor
 
     @classmethod
@@ -60,11 +60,11 @@ class TurnTensors(NamedTuple):
         replies = torch.repeat_interleave(torch.arange(len(targets)), targets)
         first = (targets.cumsum(0) - targets)[replies]
         positions = begin[replies] + torch.arange(len(replies)) - first
-        reply = torch.full_like(tokens, len(targets))
-        reply[block[replies], positions] = replies
-        reply[block, begin + targets] = torch.arange(len(targets))
-        arrays = {"tokens": tokens, "reply": reply, "block": block, "begin": begin}
-        arrays |= {"rows": block[replies], "positions": positions, "replies": replies}
+        rows = block[replies]
+        in_row = torch.bincount(rows, minlength=len(tokens))
+        slots = torch.arange(len(rows)) - (in_row.cumsum(0) - in_row)[rows]
+        arrays = {"tokens": tokens, "block": block, "begin": begin}
+        arrays |= {"rows": rows, "positions": positions, "replies": replies, "slots": slots}
         return cls(**{name: moved(each, device) for name, each in arrays.items()}, target_lengths=targets)
 
     @property
@@ -172,11 +172,11 @@ class LanguageCVAE(LatentModel):
 
     def reconstruction(self, batch: TurnTensors, encoded: Read, z: Tensor, dropout: Dropout | None = None) -> Tensor:
         """(B,) -log p(x | z, c) in nats, summed over the reply's tokens and its line break."""
-        return self._nll(batch, self._states(batch, encoded, z) if self.z_maps else encoded.states)
+        return self._nll(batch, self._states(batch, encoded, z) if self.z_maps else self._plain_states(batch, encoded))
 
     def without_z(self, batch: TurnTensors, encoded: Read) -> Tensor | None:
         """(B,) -log p(x | c) in nats of the language model without z; None where there is no other."""
-        return self._nll(batch, encoded.states) if self.compares else None
+        return self._nll(batch, self._plain_states(batch, encoded)) if self.compares else None
 
     def bag_of_words(self, batch: TurnTensors, encoded: Read, z: Tensor) -> Tensor | None:
         """(B,) -log of the bag-of-words head through the embedding, summed over the same tokens; None without it."""
@@ -187,27 +187,38 @@ class LanguageCVAE(LatentModel):
         return self._summed(batch, -log_probs[batch.replies, batch.targets])
 
     def _states(self, batch: TurnTensors, encoded: Read, z: Tensor) -> Tensor:
-        """(R, T, D) what the softmax is taken of, of every position that is in a reply's stream."""
-        lm, count = self.lm, batch.tokens.shape[1]
-        places = torch.arange(count, device=batch.tokens.device)
-        start = torch.cat((batch.begin, batch.begin.new_zeros(1)))[batch.reply]  # (R, T)
-        before = places < start[:, :, None]
-        own = (batch.reply[:, :, None] == batch.reply[:, None, :]) & (places[:, None] >= places)
-        bias = bias_of(torch.cat((before, own), dim=-1), lm.embedding.dtype)
-        x = encoded.lower
+        """(P, D) what the softmax is taken of, with z: each reply is read again after the conversation before it."""
+        lm, (rows, count) = self.lm, batch.tokens.shape
+        # Only the positions from which tokens are predicted, side by side in each row: (R, S) with S the most of a row.
+        size = int(batch.slots.max()) + 1
+        positions = batch.positions.new_zeros(rows, size)
+        replies = batch.replies.new_full((rows, size), len(batch.block))  # B where a row has fewer
+        positions[batch.rows, batch.slots], replies[batch.rows, batch.slots] = batch.positions, batch.replies
+        start = nn.functional.pad(batch.begin, (0, 1), value=count)[replies]
+        before = torch.arange(count, device=start.device) < start[:, :, None]
+        own = (replies[:, :, None] == replies[:, None, :]) & (positions[:, :, None] >= positions[:, None, :])
+        bias = bias_of(torch.cat((before, own), dim=-1), lm.embedding.dtype)  # (R, S, T + S)
+        rotation = encoded.rotation.at(positions)
+        x = encoded.lower[torch.arange(rows, device=start.device)[:, None], positions]
         for index, layer in enumerate(lm.layers[-self.z_layers :]):
-            x, _ = layer(x + self._spread(batch, z, index), encoded.rotation, bias, encoded.seen[index])
-        return lm.normalised(x + self._spread(batch, z, self.z_layers))
+            x, _ = layer(x + self._spread(z, index, replies), rotation, bias, encoded.seen[index])
+        return lm.normalised((x + self._spread(z, self.z_layers, replies))[batch.rows, batch.slots])
 
-    def _spread(self, batch: TurnTensors, z: Tensor, index: int) -> Tensor:
-        """(R, T, D) what z adds at each position of its reply; 0 elsewhere."""
-        added = self.z_maps[index](z)
-        return nn.functional.embedding(batch.reply, nn.functional.pad(added, (0, 0, 0, 1))).to(self.lm.embedding.dtype)
+    @staticmethod
+    def _plain_states(batch: TurnTensors, encoded: Read) -> Tensor:
+        """(P, D) the same without z."""
+        return encoded.states[batch.rows, batch.positions]
+
+    def _spread(self, z: Tensor, index: int, replies: Tensor) -> Tensor:
+        """(R, S, D) what z adds at each position of its reply; 0 elsewhere."""
+        added = self.z_maps[index](z).to(self.lm.embedding.dtype)
+        return nn.functional.embedding(replies, nn.functional.pad(added, (0, 0, 0, 1)))
 
     def _nll(self, batch: TurnTensors, states: Tensor) -> Tensor:
+        """(B,) from the states (P, D) before the predicted tokens."""
         embedding = self.lm.embedding
         zeros = torch.zeros(len(embedding), device=embedding.device)
-        return self._summed(batch, token_nll(states[batch.rows, batch.positions], embedding, zeros, batch.targets))
+        return self._summed(batch, token_nll(states, embedding, zeros, batch.targets))
 
     @staticmethod
     def _summed(batch: TurnTensors, values: Tensor) -> Tensor:

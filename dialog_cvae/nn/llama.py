@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from dialog_cvae.config import LlamaConfig
+from dialog_cvae.nn.llama_functions import adapted_linear, grouped_attention, rms_norm, rotated, swiglu
 
 MASKED = -1e4  # added to a score that must not count; finite in every floating type, so that no row is all infinite
 
@@ -44,17 +45,13 @@ class AdaptedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., in) -> (..., out), in the type of x."""
-        y = nn.functional.linear(x, self.weight)
         if self.down is None or self.up is None:
-            return y
-        low = nn.functional.linear(x, self.down.to(x.dtype)).flatten(0, -2)
-        # Into y, which no backward pass reads: one pass over the wide output less.
-        y.view(-1, y.shape[-1]).addmm_(low, self.up.to(x.dtype).t(), alpha=self.scale)
-        return y
+            return nn.functional.linear(x, self.weight)
+        return adapted_linear(x, self.weight, self.down.to(x.dtype), self.up.to(x.dtype), self.scale)
 
 
 class Rotation(NamedTuple):
-    """Rotary positions: cosines and sines, both (R or 1, 1, T, E / 2)."""
+    """Rotary positions: cosines and sines, both (R or 1, T, 1, 1, E / 2)."""
 
     cos: Tensor
     sin: Tensor
@@ -63,13 +60,12 @@ class Rotation(NamedTuple):
     def of(cls, positions: Tensor, config: LlamaConfig, dtype: torch.dtype) -> Rotation:
         """Of positions (R or 1, T) in the sequence, from 0."""
         exponents = torch.arange(0, config.head_size, 2, device=positions.device, dtype=torch.float32)
-        angles = positions[:, None, :, None].float() * config.rope_theta ** (-exponents / config.head_size)
+        angles = positions[:, :, None, None, None].float() * config.rope_theta ** (-exponents / config.head_size)
         return cls(angles.cos().to(dtype), angles.sin().to(dtype))
 
-    def turn(self, x: Tensor) -> Tensor:
-        """Rotate (R, heads, T, E): the first half of each head's dimensions with the second."""
-        first, second = x.chunk(2, dim=-1)
-        return torch.cat((first * self.cos - second * self.sin, second * self.cos + first * self.sin), dim=-1)
+    def at(self, positions: Tensor) -> Rotation:
+        """Of some of the positions, (R, T'), where these are all from 0 on."""
+        return Rotation(*(each[0][positions] for each in self))
 
 
 class KeysValues(NamedTuple):
@@ -114,43 +110,23 @@ class LlamaLayer(nn.Module):
         Args:
             x: (R, T, D).
             rotation: of the positions of x.
-            bias: (R or 1, 1, T, S), added to the scores: 0 or MASKED. S counts `before`, then the positions of x. None
+            bias: (R or 1, T, S), added to the scores: 0 or MASKED. S counts `before`, then the positions of x. None
                 lets each position see those up to its own.
             before: keys and values of other positions that x may attend to.
         """
         config = self.config
-        rows, count, _ = x.shape
-        joined = self.query_key_value(self._norm(x, self.attention_norm))
-        joined = joined.view(rows, count, config.heads + 2 * config.kv_heads, config.head_size).transpose(1, 2)
-        turned, value = torch.split(
-            joined, [config.heads + config.kv_heads, config.kv_heads], dim=1
-        )  # (R, heads, T, E)
-        query, key = torch.split(rotation.turn(turned), [config.heads, config.kv_heads], dim=1)
-        own = KeysValues(key, value)
+        kv_heads, served = config.kv_heads, config.heads // config.kv_heads
+        joined = self.query_key_value(self._norm(x, self.attention_norm)).unflatten(-1, (-1, config.head_size))
+        query, key, value = torch.split(joined, [config.heads, kv_heads, kv_heads], dim=2)  # (R, T, heads, E)
+        query = rotated(query.unflatten(2, (kv_heads, served)), *rotation)  # (R, K, T, H / K, E)
+        own = KeysValues(rotated(key[:, :, :, None], *rotation)[:, :, :, 0], value.transpose(1, 2))
         seen = own if before is None else before.followed_by(own)
-        found = attention(query, seen, bias)  # (R, H, T, E)
-        x = x + self.attended(found.transpose(1, 2).reshape(rows, count, -1))
-        gate, up = self.gate_up(self._norm(x, self.mlp_norm)).chunk(2, dim=-1)
-        return x + self.down(nn.functional.silu(gate) * up), own
+        found = grouped_attention(query, *seen, bias)
+        x = x + self.attended(found.transpose(1, 2).flatten(2))
+        return x + self.down(swiglu(self.gate_up(self._norm(x, self.mlp_norm)))), own
 
     def _norm(self, x: Tensor, weight: Tensor) -> Tensor:
-        return nn.functional.rms_norm(x, (x.shape[-1],), weight, self.config.norm_epsilon)
-
-
-def attention(query: Tensor, seen: KeysValues, bias: Tensor | None) -> Tensor:
-    """softmax(q k^T / sqrt(E) + bias) v, each key head serving H / K query heads; no (T, S) of weights is kept.
-
-    Args:
-        query: (R, H, T, E).
-        seen: keys and values (R, K, S, E).
-        bias: (R or 1, 1, T, S); None lets each position see those up to its own, S being T.
-
-    Returns:
-        (R, H, T, E).
-    """
-    served = query.shape[1] // seen.keys.shape[1]
-    keys, values = (each.repeat_interleave(served, dim=1) for each in seen)
-    return nn.functional.scaled_dot_product_attention(query, keys, values, attn_mask=bias, is_causal=bias is None)
+        return rms_norm(x, weight, self.config.norm_epsilon)
 
 
 class Llama(nn.Module):
@@ -182,7 +158,7 @@ class Llama(nn.Module):
 
     def normalised(self, x: Tensor) -> Tensor:
         """(..., D) what the softmax over the vocabulary, whose weights are the embedding, is taken of."""
-        return nn.functional.rms_norm(x, (x.shape[-1],), self.final_norm, self.config.norm_epsilon)
+        return rms_norm(x, self.final_norm, self.config.norm_epsilon)
 
     def rotation(self, positions: Tensor) -> Rotation:
         """See `Rotation.of`."""
@@ -190,6 +166,6 @@ class Llama(nn.Module):
 
 
 def bias_of(visible: Tensor, dtype: torch.dtype) -> Tensor:
-    """(R, T, S) whether a position may be attended to -> (R, 1, T, S), 0 or MASKED."""
+    """(R, T, S) whether a position may be attended to -> (R, T, S), 0 or MASKED."""
     zeros = torch.zeros(visible.shape, dtype=dtype, device=visible.device)
-    return zeros.masked_fill_(~visible, MASKED)[:, None]
+    return zeros.masked_fill_(~visible, MASKED)
