@@ -34,6 +34,7 @@ SHORT_NAMES = {
     "train.seed": "seed",
     "train.epochs": "epochs",
     "train.max-steps": "max-steps",
+    "train.max-minutes": "max-minutes",
     "train.batch-size": "batch-size",
     "train.early-stopping": "early-stopping",
     "train.vectors": "vectors",
@@ -147,6 +148,9 @@ def layered(base: FitConfig, *layers: Mapping[str, Any]) -> FitConfig:
         ):  # replaces an earlier layer's duration of either kind
             merged = merge(merged, {"train": dict.fromkeys(DURATIONS)})
         merged = merge(merged, layer)
+        bow = section(layer, "model").get("bow")
+        if isinstance(merged["language"], Mapping) and bow is not None and "bow" not in section(layer, "language"):
+            merged = merge(merged, {"model": {"bow": False}, "language": {"bow": bow}})  # --bow is of the model fitted
     return _valid(FitConfig, merged)
 
 

@@ -37,6 +37,13 @@ class TrainConfig(Config):
         None, description=f"passes over the training windows; default {DEFAULT_EPOCHS}, unless max_steps is given"
     )
     max_steps: Steps | None = Field(None, description="optimiser updates; replaces epochs")
+    max_minutes: float | None = Field(
+        None,
+        gt=0,
+        le=10**6,
+        description="minutes for updates and validations: a run that would take longer gets fewer steps, by a speed "
+        "that is measured at its start; its schedules then end with these",
+    )
     batch_size: Steps = Field(30, description="windows in an update, over all processes")
     accumulation: Steps = Field(
         1,

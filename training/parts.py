@@ -20,9 +20,10 @@ from training.adam import GuardedAdam
 from training.base_task import Encoded
 from training.batch import Batches
 from training.config import FitConfig
+from training.pace import steps_within
 from training.plan import Plan
 from training.resume import resume_state
-from training.state import Progress, broadcast_state, save_state
+from training.state import Progress, broadcast_state, load_progress, save_state
 from training.stopping import Stopping
 from training.task import new_model, task_of
 from training.training_corpus import SPLITS, Summary, TrainingCorpus, fingerprint
@@ -75,11 +76,12 @@ def build(plan: Plan) -> Parts:
     )
     model = model.to(plan.device)
     batches = task.batches(train, config, world, plan.device)
-    total = config.train.total_steps(batches.per_epoch)
+    optimiser = GuardedAdam(model.parameters(), lr=config.learning_rate.peak)
+    validation = task.validation(valid)
+    total = _total_steps(plan, model, optimiser, batches, validation)
     _check(config, total, world.size)
 
     # The state at the start: the first process reads or writes it, then all receive its weights.
-    optimiser = GuardedAdam(model.parameters(), lr=config.learning_rate.peak)
     new = Progress(
         step=0,
         total_steps=total,
@@ -95,7 +97,18 @@ def build(plan: Plan) -> Parts:
     )
     broadcast_state(world, model, optimiser, progress.step)
     _describe(plan, vocabulary, model, train, total)
-    return Parts(corpus.summary, vocabulary, model, optimiser, batches, task.validation(valid), progress)
+    return Parts(corpus.summary, vocabulary, model, optimiser, batches, validation, progress)
+
+
+def _total_steps(plan: Plan, model: LatentModel, optimiser: GuardedAdam, batches: Batches, validation: Examples) -> int:
+    """T: as configured, and with a limit of minutes as few as these allow; a resumed run keeps its own."""
+    config, world = plan.config.train, plan.world
+    total = config.total_steps(batches.per_epoch)
+    if config.max_minutes is None:
+        return total
+    if plan.resume:
+        return world.broadcast_result(lambda: load_progress(plan.out).total_steps, str, int)
+    return min(total, steps_within(config.max_minutes, model, optimiser, batches, validation, config, world))
 
 
 def _open_corpus(config: FitConfig, cache: str | None) -> TrainingCorpus:

@@ -116,9 +116,10 @@ class LlamaLayer(nn.Module):
         """
         config = self.config
         kv_heads, served = config.kv_heads, config.heads // config.kv_heads
-        joined = self.query_key_value(self._norm(x, self.attention_norm)).unflatten(-1, (-1, config.head_size))
+        joined = self.query_key_value(self._norm(x, self.attention_norm))
+        joined = joined.view(*x.shape[:2], -1, config.head_size)
         query, key, value = torch.split(joined, [config.heads, kv_heads, kv_heads], dim=2)  # (R, T, heads, E)
-        query = rotated(query.unflatten(2, (kv_heads, served)), *rotation)  # (R, K, T, H / K, E)
+        query = rotated(query.view(*x.shape[:2], kv_heads, served, -1), *rotation)  # (R, K, T, H / K, E)
         own = KeysValues(rotated(key[:, :, :, None], *rotation)[:, :, :, 0], value.transpose(1, 2))
         seen = own if before is None else before.followed_by(own)
         found = grouped_attention(query, *seen, bias)

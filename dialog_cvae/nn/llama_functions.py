@@ -33,7 +33,7 @@ def adapted_linear(x: Tensor, weight: Tensor, down: Tensor, up: Tensor, scale: f
         (..., out).
     """
     y: Tensor = _AdaptedLinear.apply(x.flatten(0, -2), weight, down, up, scale)  # type: ignore[no-untyped-call]
-    return y.unflatten(0, x.shape[:-1])
+    return y.view(*x.shape[:-1], -1)
 
 
 class _AdaptedLinear(torch.autograd.Function):
@@ -45,7 +45,7 @@ class _AdaptedLinear(torch.autograd.Function):
         return torch.nn.functional.linear(x, weight).addmm_(low, up.t(), alpha=scale)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, down, up, low = ctx.saved_tensors
         to_low = (grad @ up).mul_(ctx.scale)
@@ -75,7 +75,7 @@ class _RMSNorm(torch.autograd.Function):
         return torch.mul(x, inverse, out=torch.empty_like(x)).mul_(weight)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, inverse = ctx.saved_tensors
         weighted = grad * weight
@@ -98,7 +98,7 @@ class _SwiGLU(torch.autograd.Function):
         return torch.nn.functional.silu(gate).mul_(up)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         (gate_up,) = ctx.saved_tensors
         gate, up = gate_up.chunk(2, dim=-1)
@@ -114,7 +114,8 @@ def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
     Args:
         x: (R, T, K, G, E).
-        cos, sin: (R or 1, T, 1, 1, E / 2).
+        cos: (R or 1, T, 1, 1, E / 2).
+        sin: of the same shape.
 
     Returns:
         (R, K, T, G, E), contiguous.
@@ -133,7 +134,7 @@ class _Rotated(torch.autograd.Function):
         return y
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         cos, sin = ctx.saved_tensors
         rows, heads, count, shared, size = grad.shape
@@ -153,7 +154,8 @@ def grouped_attention(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor 
 
     Args:
         query: (R, K, T, G, E).
-        keys, values: (R, K, S, E).
+        keys: (R, K, S, E).
+        values: (R, K, S, E).
         bias: (R or 1, T, S), 0 or very negative; None lets each position see those up to its own, S being T.
 
     Returns:
@@ -172,7 +174,8 @@ def _fused_attention(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor |
     found = torch.nn.functional.scaled_dot_product_attention(
         heads, keys, values, attn_mask=mask, is_causal=bias is None, enable_gqa=True
     )
-    return found.unflatten(1, query.shape[1:4:2]).transpose(2, 3)
+    rows, groups, count, shared, size = query.shape
+    return found.view(rows, groups, shared, count, size).transpose(2, 3)
 
 
 class _GroupedAttention(torch.autograd.Function):
@@ -204,7 +207,7 @@ class _GroupedAttention(torch.autograd.Function):
         return found.view(query.shape)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, bias, *kept = ctx.saved_tensors
         rows, heads, count, shared, size = ctx.shape

@@ -91,6 +91,14 @@ def test_a_field_of_another_model_is_noted(raw_fit: Fit) -> None:
     assert "no effect" not in raw_fit("--out", "toy", "--resume").out
 
 
+@pytest.mark.parametrize(("given", "bow"), [([], True), (["--no-bow"], False), (["--bow", "--no-language.bow"], False)])
+def test_bow_is_of_the_model_that_is_fitted(given: list[str], bow: bool) -> None:
+    config = arguments.layered(RECIPES["smollm2"](), arguments.parse(given))
+    assert config.language is not None
+    assert config.sizes.bow is bow
+    assert arguments.layered(FitConfig(), config.model_dump(mode="json")) == config
+
+
 def test_later_layers_win(raw_fit: Fit, tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text('[train]\nmax_steps = 40\nseed = 5\n[beta]\nkind = "monotonic"\n')

@@ -1,0 +1,52 @@
+"""A run with a limit of minutes: as many steps as fit, and no trace of the measurement."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+from tests.training.tiny_runs import Fit, assert_same_run
+from training import pace
+from training.state import load_progress
+
+
+def let_every_measurement_take(monkeypatch: pytest.MonkeyPatch, updates: float, validation: float) -> None:
+    """Seconds of all timed updates together, and of the validation."""
+    seconds = itertools.cycle([updates, validation])
+
+    def timed(run: object) -> float:
+        assert callable(run)
+        run()
+        return next(seconds)
+
+    monkeypatch.setattr(pace, "_timed", timed)
+
+
+def test_enough_minutes_change_nothing(fit: Fit, whole_run: Path) -> None:
+    assert fit("--out", "run", "--train.max-minutes", 1000).status == 0
+    assert_same_run(Path("run"), whole_run)
+
+
+def test_few_minutes_give_as_many_steps_as_fit(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
+    # An update takes 2 s and a validation, after every third, 3 s: (33 - 3) / (2 + 1) = 10.
+    let_every_measurement_take(monkeypatch, 2.0 * pace.UPDATES, 3.0)
+    assert fit("--out", "run", "--train.max-minutes", 33 / 60).status == 0
+    assert load_progress(Path("run")).step == load_progress(Path("run")).total_steps == 10
+
+
+def test_a_resumed_run_keeps_its_steps(fit: Fit, monkeypatch: pytest.MonkeyPatch, kill_at: object) -> None:
+    assert callable(kill_at)
+    let_every_measurement_take(monkeypatch, 2.0 * pace.UPDATES, 3.0)
+    kill_at(5, "--out", "run", "--train.max-minutes", 33 / 60)
+    let_every_measurement_take(monkeypatch, 20.0 * pace.UPDATES, 30.0)
+    assert fit("--out", "run", "--resume").status == 0
+    assert load_progress(Path("run")).step == 10
+
+
+def test_too_few_minutes_are_refused(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
+    let_every_measurement_take(monkeypatch, 120.0 * pace.UPDATES, 3.0)
+    refused = fit("--out", "run", "--train.max-minutes", 1).complaint
+    assert refused.startswith("train.max_minutes: 1 minutes are too few: an update takes 120.0 s")
+    assert not (Path("run") / "state").exists()

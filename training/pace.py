@@ -1,0 +1,78 @@
+"""How many updates fit into a number of minutes, from a speed that is measured before the run begins.
+
+Open this to change what `--max-minutes` counts. Everything that the measurement changes is put back.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+
+from dialog_cvae.errors import ConfigError
+from dialog_cvae.model.elbo import evaluate_elbo
+from dialog_cvae.model.latent_model import Examples, LatentModel
+from training.adam import GuardedAdam
+from training.batch import Batches
+from training.config import TrainConfig
+from training.distributed import World
+from training.update import update
+
+UPDATES = 3  # that are timed, after one that is not: the first one compiles kernels
+BETA = 0.5  # of these; any does
+VALIDATED = 64  # examples whose validation is timed
+
+
+def steps_within(
+    minutes: float,
+    model: LatentModel,
+    optimiser: GuardedAdam,
+    batches: Batches,
+    validation: Examples,
+    config: TrainConfig,
+    world: World,
+) -> int:
+    """The most updates that take at most `minutes` with their validations, at the speed of this machine now.
+
+    Args:
+        minutes: for updates and validations; reading the corpus and building the model are not counted.
+        model: as the run starts with it; left as it was.
+        optimiser: without moments; left as it was.
+        batches: of the training split; the first ones are timed.
+        validation: encoded validation split.
+        config: of the run.
+        world: the processes of the run; the first one's time counts.
+
+    Raises:
+        ConfigError: not even one update fits.
+    """
+    weights = copy.deepcopy(model.state_dict())
+    stream = batches.from_step(0)
+
+    def advance(updates: int) -> None:
+        for _ in range(updates):
+            update(model, optimiser, next(stream), config, BETA, world).cpu()  # waits for it
+
+    advance(1)
+    seconds = _timed(lambda: advance(UPDATES)) / UPDATES
+    examples = min(config.valid_examples or len(validation.responses), len(validation.responses))
+    scored = min(VALIDATED, examples)
+    validating = _timed(lambda: evaluate_elbo(model, validation, first=scored)) * examples / scored
+    model.load_state_dict(weights)
+    optimiser.state.clear()
+    optimiser.found_inf.zero_()
+    interval = config.validation_interval(batches.per_epoch)
+    steps = int((60 * minutes - validating) / (seconds + validating / interval))
+    steps = world.broadcast_result(lambda: steps, str, int)
+    if steps < 1:
+        raise ConfigError(
+            f"train.max_minutes: {minutes:g} minutes are too few: an update takes {seconds:.1f} s and a validation "
+            f"{validating:.0f} s here"
+        )
+    return steps
+
+
+def _timed(run: Callable[[], object]) -> float:
+    begin = time.perf_counter()
+    run()
+    return time.perf_counter() - begin
