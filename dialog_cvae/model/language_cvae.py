@@ -3,7 +3,8 @@
 A conversation is read once, without z. The state before a reply is the condition c; the states over the reply are its
 vector r; prior p(z | c) and recognition network q(z | x, c) are small MLPs, the posterior counted from the prior. Then
 the replies are read again with their z, which is added to the states of the `z_layers` uppermost layers and of the
-softmax (z in the embeddings as in Optimus, Li et al., 2020, and in each layer as in DELLA, Hu et al., 2022). There a
+softmax (z in the embeddings as in Optimus, Li et al., 2020, and in each layer as in DELLA, Hu et al., 2022), in
+proportion to their size: in a trained model it grows from layer to layer, and z would be lost in the upper ones. There a
 reply sees the keys and values of the conversation before it, which are those without z, and itself. The layers below
 are the same with and without z and are computed once. With z's maps at zero this is the language model without z.
 
@@ -30,6 +31,9 @@ from dialog_cvae.nn.llama import KeysValues, Llama, Rotation, bias_of
 from dialog_cvae.types import ElboTerms, Gaussian
 
 Z_RANGE = 0.02  # deviation of z's maps at the start
+LARGEST = (
+    4.0  # of what the latent networks read: a few dimensions of a language model's states are tens of times larger
+)
 
 
 class TurnTensors(NamedTuple):
@@ -77,8 +81,8 @@ class Read(NamedTuple):
     """A conversation that was read without z: `Encoded`, and what replies with z need of it.
 
     Attributes:
-        condition: (B, D) the state before each reply.
-        response: (B, 2D) the mean state of each reply, and its last.
+        condition: (B, D) the state before each reply, within +-`LARGEST`.
+        response: (B, 2D) the mean state of each reply, and its last, likewise.
         lower: (R, T, D) states below the layers that z enters.
         seen: keys and values of each of these layers.
         states: (R, T, D) what the softmax is taken of.
@@ -145,12 +149,12 @@ class LanguageCVAE(LatentModel):
             x, own = layer(x, rotation)
             seen.append(own)
         states = lm.normalised(x)
-        condition = _precise(states[batch.block, batch.begin])
+        condition = _bounded(states[batch.block, batch.begin])
         ends = batch.begin + moved(batch.target_lengths, batch.begin.device)
-        said = _precise(states[batch.rows, batch.positions + 1])  # (P, D)
+        said = _bounded(states[batch.rows, batch.positions + 1])  # (P, D)
         mean = torch.zeros_like(condition).index_add(0, batch.replies, said)
         mean = mean / moved(batch.target_lengths, mean.device)[:, None]
-        response = torch.cat((mean, _precise(states[batch.block, ends])), dim=-1)
+        response = torch.cat((mean, _bounded(states[batch.block, ends])), dim=-1)
         return Read(condition, response, lower, tuple(seen[-self.z_layers :]), states, rotation)
 
     def prior(self, condition: Tensor) -> Gaussian:
@@ -201,18 +205,20 @@ class LanguageCVAE(LatentModel):
         rotation = encoded.rotation.at(positions)
         x = encoded.lower[torch.arange(rows, device=start.device)[:, None], positions]
         for index, layer in enumerate(lm.layers[-self.z_layers :]):
-            x, _ = layer(x + self._spread(z, index, replies), rotation, bias, encoded.seen[index])
-        return lm.normalised((x + self._spread(z, self.z_layers, replies))[batch.rows, batch.slots])
+            x, _ = layer(self._with_z(x, z, index, replies), rotation, bias, encoded.seen[index])
+        return lm.normalised(self._with_z(x, z, self.z_layers, replies)[batch.rows, batch.slots])
+
+    def _with_z(self, x: Tensor, z: Tensor, index: int, replies: Tensor) -> Tensor:
+        """(R, S, D) states and what z adds to them: its map, times the root mean square of each state."""
+        added = self.z_maps[index](z).to(x.dtype)  # (B, D)
+        spread = nn.functional.embedding(replies, nn.functional.pad(added, (0, 0, 0, 1)))  # 0 where there is no reply
+        size = torch.linalg.vector_norm(x, dim=-1, keepdim=True) * x.shape[-1] ** -0.5
+        return torch.addcmul(x, spread, size)
 
     @staticmethod
     def _plain_states(batch: TurnTensors, encoded: Read) -> Tensor:
         """(P, D) the same without z."""
         return encoded.states[batch.rows, batch.positions]
-
-    def _spread(self, z: Tensor, index: int, replies: Tensor) -> Tensor:
-        """(R, S, D) what z adds at each position of its reply; 0 elsewhere."""
-        added = self.z_maps[index](z).to(self.lm.embedding.dtype)
-        return nn.functional.embedding(replies, nn.functional.pad(added, (0, 0, 0, 1)))
 
     def _nll(self, batch: TurnTensors, states: Tensor) -> Tensor:
         """(B,) from the states (P, D) before the predicted tokens."""
@@ -237,7 +243,12 @@ class LanguageCVAE(LatentModel):
 
 
 def _mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(inputs, hidden), nn.Tanh(), nn.Linear(hidden, outputs))
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.SiLU(), nn.Linear(hidden, outputs))
+
+
+def _bounded(x: Tensor) -> Tensor:
+    """What the latent networks read of states."""
+    return _precise(x).clamp(-LARGEST, LARGEST)
 
 
 def _precise(x: Tensor) -> Tensor:

@@ -89,11 +89,13 @@ def alone(model: LanguageCVAE, turns: EncodedTurns, block: list[int], reply: int
             coded = free
             continue
         # With z: from its own first position on the reply has states of its own; what is before it has none.
-        added = model.z_maps[depth - z_from](z)
-        mixed = torch.cat((free[:, :begin], coded[:, begin:] + added), 1)
+        own = coded[:, begin:]
+        mixed = torch.cat(
+            (free[:, :begin], own + own.square().mean(-1, keepdim=True).sqrt() * model.z_maps[depth - z_from](z)), 1
+        )
         free, coded = layer(free, rotation, causal)[0], layer(mixed, rotation, causal)[0]
     if z is not None:
-        coded = coded + model.z_maps[-1](z)
+        coded = coded + coded.square().mean(-1, keepdim=True).sqrt() * model.z_maps[-1](z)
     logits = lm.normalised(coded[0, begin : begin + count]) @ lm.embedding.T
     return torch.nn.functional.cross_entropy(logits, tokens[0, begin + 1 : begin + count + 1], reduction="sum")
 
