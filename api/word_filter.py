@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dialog_cvae.errors import ConfigError
-from dialog_cvae.text.words import normalised
+from dialog_cvae.text import words
 
 COMMENT = "#"
 
@@ -33,10 +33,10 @@ def read_filter(path: Path) -> Callable[[str], bool]:
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.startswith(COMMENT):
             continue
-        words = normalised(line)
-        if not any(char.isalnum() for char in words):
+        entry = tuple(words.words(line))
+        if not "".join(entry).strip("_"):
             raise ConfigError(f"{path}, line {number}: {line.strip()[:40]!r} contains no word")
-        entries.add(tuple(words.split()))
+        entries.add(entry)
     if not entries:
         raise ConfigError(f"{path}: contains no word; to filter nothing, leave DIALOG_CVAE_BLOCKED_WORDS unset")
     lengths = sorted({len(entry) for entry in entries})
@@ -44,9 +44,7 @@ def read_filter(path: Path) -> Callable[[str], bool]:
 
 
 def _contains(text: str, entries: set[tuple[str, ...]], lengths: list[int]) -> bool:
-    words = normalised(text).split()
+    said = words.words(text)
     return any(
-        tuple(words[start : start + length]) in entries
-        for length in lengths
-        for start in range(len(words) - length + 1)
+        tuple(said[start : start + length]) in entries for length in lengths for start in range(len(said) - length + 1)
     )

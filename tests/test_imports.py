@@ -25,6 +25,7 @@ PACKAGES = {
     "benchmarks": {"dialog_cvae", "training", "eval", "experiments", "api"},
 }
 PURE = "eval.metrics"  # imports nothing of ours but itself
+WORDS = "dialog_cvae.text.words"
 # Loading any module of these folders loads nothing that a service can do without, unless its name begins with `torch_`.
 SERVED = (
     "dialog_cvae/*.py",
@@ -72,8 +73,8 @@ def violations(module: str, source: str, is_package: bool = False) -> list[str]:
         package = name.split(".")[0]
         if package != own and package not in PACKAGES[own]:
             found.append(f"{module} imports {name}: {own} may import {sorted(PACKAGES[own])}")
-        elif f"{module}.".startswith(f"{PURE}.") and not f"{name}.".startswith(f"{PURE}."):
-            found.append(f"{module} imports {name}: metrics are pure")
+        elif f"{module}.".startswith(f"{PURE}.") and not f"{name}.".startswith((f"{PURE}.", f"{WORDS}.")):
+            found.append(f"{module} imports {name}: metrics import no more than the definition of a word")
         elif own == package == "dialog_cvae" and module != own and floor(name) > floor(module):
             found.append(f"{module} imports {name}, which is above it")
         elif own == package == "dialog_cvae" and {floor(module), floor(name)} == {1, 2}:

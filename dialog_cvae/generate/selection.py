@@ -24,7 +24,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from dialog_cvae.text.words import normalised
+from dialog_cvae.text.words import words
 
 LOOP = 3  # a reply loops if it has the same run of this many words twice
 
@@ -93,7 +93,7 @@ def select(texts: Sequence[str], finished: Sequence[bool], n: int) -> list[int]:
     """
     places: dict[Words, list[int]] = {}
     for place, text in enumerate(texts):
-        places.setdefault(tuple(normalised(text).split()), []).append(place)
+        places.setdefault(tuple(words(text)) or (text.strip(),), []).append(place)
     if not places:
         return []
     # a finished draw, if there is one, represents all draws with the same words

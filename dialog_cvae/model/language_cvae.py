@@ -4,9 +4,9 @@ A conversation is read once, without z. The state before a reply is the conditio
 vector r; prior p(z | c) and recognition network q(z | x, c) are small MLPs, the posterior counted from the prior. Then
 the replies are read again with their z, which is added to the states of the `z_layers` uppermost layers and of the
 softmax (z in the embeddings as in Optimus, Li et al., 2020, and in each layer as in DELLA, Hu et al., 2022), in
-proportion to their size: in a trained model it grows from layer to layer, and z would be lost in the upper ones. There a
-reply sees the keys and values of the conversation before it, which are those without z, and itself. The layers below
-are the same with and without z and are computed once. With z's maps at zero this is the language model without z.
+proportion to their size: it grows from layer to layer, and z would be lost in the upper ones. There a reply sees the
+keys and values of the conversation before it, which are those without z, and itself. The layers below are the same with
+and without z and are computed once. With z's maps at zero this is the language model without z.
 
 Shape legend: B replies, R blocks, T tokens of a block, P predicted tokens of all replies, D width, Z latent,
 V vocabulary.

@@ -9,12 +9,14 @@ from collections.abc import Iterator, Sequence
 
 import regex
 
+from dialog_cvae.text.words import WORD
+
 Tokens = Sequence[str]
 
 _MARKS = regex.compile(r"</?s>|<pad>")
-# Words, or runs of punctuation, as NLTK's WordPunctTokenizer splits them with `regex` (to `re` a combining mark is
-# punctuation). The unknown word stays whole: the published metric compares tokens of the model's vocabulary.
-_TOKEN = regex.compile(r"<unk>|\w+|(?:(?!<unk>)[^\w\s])+")
+# Words, or runs of punctuation, as NLTK's WordPunctTokenizer splits texts in scripts that have spaces. The unknown word
+# stays whole: the published metric compares tokens of the model's vocabulary.
+_TOKEN = regex.compile(rf"<unk>|{WORD}|(?:(?!<unk>|{WORD})\S)+", regex.V1)
 
 
 def metric_tokens(text: str) -> list[str]:

@@ -14,7 +14,7 @@ from dialog_cvae.text.words import normalised
 @pytest.fixture
 def accepts(tmp_path):
     file = tmp_path / "words.txt"
-    file.write_text("\ufeff# a comment\n\ndarn\n  Bad,  Word \nSTRASSE\nit's\nnaïve\n", encoding="utf-8")
+    file.write_text("\ufeff# a comment\n\ndarn\n  Bad,  Word \nSTRASSE\nit's\nnaïve\nगए\n坏人\n👎\n", encoding="utf-8")
     return read_filter(file)
 
 
@@ -31,6 +31,10 @@ def accepts(tmp_path):
         "It's fine",
         "it s",
         "how NAÏVE",
+        "how nai\u0308ve",
+        "तुम गए",
+        "他是坏人。",
+        "no👎👎",
     ],
 )
 def test_listed_words_and_phrases_are_refused(accepts, text):
@@ -39,7 +43,22 @@ def test_listed_words_and_phrases_are_refused(accepts, text):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "darning", "undarn", "bad", "word bad", "bad words", "bad old word", "its", "naive", "...", "a comment"],
+    [
+        "",
+        "darning",
+        "undarn",
+        "bad",
+        "word bad",
+        "bad words",
+        "bad old word",
+        "its",
+        "naive",
+        "...",
+        "a comment",
+        "तुम गया",
+        "坏的人",
+        "👍",
+    ],
 )
 def test_other_replies_pass(accepts, text):
     assert accepts(text)

@@ -116,3 +116,23 @@ def test_replies_are_distinct_and_as_many_as_there_are(texts: list[str], n: int)
     chosen = select(texts, [len(text) % 2 == 0 for text in texts], n)
     distinct = {normalised(text) for text in texts}
     assert len({normalised(texts[i]) for i in chosen}) == len(chosen) == min(n, len(distinct))
+
+
+@pytest.mark.parametrize(
+    ("draws", "first"),
+    [
+        (["我去学校了", "你好", "我去学校", "我去学校吧"], 2),
+        (["ฉันไปโรงเรียนแล้ว", "สวัสดี", "ฉันไปโรงเรียน", "ฉันไปโรงเรียนนะ"], 2),
+    ],
+)
+def test_the_most_typical_is_found_without_spaces(draws: list[str], first: int) -> None:
+    assert select(draws, [True] * len(draws), 1)[0] == first
+    assert sorted(select(draws, [True] * len(draws), 4)) == [0, 1, 2, 3]
+
+
+def test_a_loop_without_spaces_comes_last() -> None:
+    assert select(["我去学校我去学校", "我去学校我去学校", "你好吗"], [True] * 3, 2) == [2, 0]
+
+
+def test_replies_that_differ_in_a_vowel_sign_or_an_emoji_are_two() -> None:
+    assert len(select(["तुम गए", "तुम गया", "ok 👍", "ok 👎", "OK, 👍!"], [True] * 5, 5)) == 4

@@ -1,0 +1,54 @@
+"""Words by Unicode's rules, in scripts with and without spaces."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dialog_cvae.text.words import normalised, readable, words
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Uh-huh, it's 3.5%!", ["uh", "huh", "it", "s", "3", "5"]),
+        ("तुम आ गए", ["तुम", "आ", "गए"]),
+        ("நான் வருகிறேன்", ["நான்", "வருகிறேன்"]),
+        ("ฉันไป", ["ฉั", "น", "ไ", "ป"]),
+        ("ភាសា", ["ភា", "សា"]),
+        ("我去学校ok12了", ["我", "去", "学", "校", "ok12", "了"]),
+        ("東京へ行きソーシャルメディア", ["東", "京", "へ", "行", "き", "ソーシャルメディア"]),
+        ("مرحبا بالعالم", ["مرحبا", "بالعالم"]),
+        ("می\u200cخواهم", ["می\u200cخواهم"]),
+        ("한국어 문장입니다.", ["한국어", "문장입니다"]),
+        ("ok 👍🏽👨\u200d👩\u200d👧\u200d👦🇩🇪🇫🇷 1️⃣", ["ok", "👍🏽", "👨\u200d👩\u200d👧\u200d👦", "🇩🇪", "🇫🇷", "1️⃣"]),
+        ("½ cup", ["½", "cup"]),
+        ("Straße ÉTÉ", ["strasse", "été"]),
+        ("?! ... —", []),
+    ],
+)
+def test_words(text: str, expected: list[str]) -> None:
+    assert words(text) == expected
+
+
+@given(st.text())
+@settings(derandomize=True, deadline=None)
+def test_words_are_those_of_any_composition_of_the_same_characters(text: str) -> None:
+    assert words(unicodedata.normalize("NFD", text)) == words(unicodedata.normalize("NFC", text))
+
+
+def test_replies_without_words_differ_by_their_characters() -> None:
+    assert normalised("?!") == "?!" != normalised("...")
+
+
+@pytest.mark.parametrize("text", ["", " \n", "\u200e", "\u200b\u00a0", "\x07", "\u3164", "\ufe0f", "\u2800", "\u034f"])
+def test_what_cannot_be_seen_is_not_readable(text: str) -> None:
+    assert not readable(text)
+
+
+@pytest.mark.parametrize("text", ["a", "?", "👍", "\u200ea", "ก", "गा"])
+def test_what_can_be_seen_is_readable(text: str) -> None:
+    assert readable(text)
