@@ -24,7 +24,7 @@ PACKAGES = {
     "experiments": {"dialog_cvae", "training", "eval"},
     "benchmarks": {"dialog_cvae", "training", "eval", "experiments", "api"},
 }
-PURE = "eval.metrics"  # imports nothing of ours but itself
+PURE = "eval.metrics"  # imports nothing of ours but itself and what a word is
 WORDS = "dialog_cvae.text.words"
 # Loading any module of these folders loads nothing that a service can do without, unless its name begins with `torch_`.
 SERVED = (

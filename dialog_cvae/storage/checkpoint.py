@@ -50,6 +50,7 @@ WEIGHTS, TOKENIZER, CONFIG, METRICS, CARD = (
     "metrics.json",
     "README.md",
 )
+BEST = "best"  # the checkpoint of a training run, below its folder
 _READS = 8  # attempts to read a folder that is being replaced meanwhile
 
 
@@ -203,13 +204,16 @@ def _load(folder: Path) -> Checkpoint:
 
 
 def _folder(path: str | Path) -> Path:
-    """Where the checkpoint is: at `path`, or under its previous name if replacing it was interrupted."""
+    """Where the checkpoint is: at `path`, in the run at `path`, or under its previous name if replacing it was
+    interrupted.
+    """
     folder = Path(path)
     if not str(path) or "\0" in str(path):  # Path("") would be the working folder
         raise CheckpointError(f"{str(path)!r}: no checkpoint folder there")
     try:
         if folder.is_dir():
-            return folder
+            is_run = not (folder / WEIGHTS).exists() and (folder / BEST / CONFIG).is_file()
+            return folder / BEST if is_run else folder
         if folder.exists():
             raise CheckpointError(f"{path}: is a file; a checkpoint is a folder")
         if previous_name(folder).is_dir():
@@ -257,6 +261,9 @@ def _verified_parts(folder: Path, hashes: Mapping[str, str]) -> dict[str, bytes]
     if missing := [name for name in (WEIGHTS, TOKENIZER) if name not in hashes]:
         raise CheckpointError(f"{folder / CONFIG}: field files: no SHA-256 of {' and '.join(missing)}")
     parts = {name: _read_bytes(folder / name) for name in (WEIGHTS, TOKENIZER, METRICS, CARD)}
+    for name in (TOKENIZER, METRICS, CARD):
+        if name != TOKENIZER or parts[name].startswith(b"{"):  # a SentencePiece model is no text
+            parts[name] = parts[name].replace(b"\r\n", b"\n")  # which Git writes on Windows
     for name, expected in hashes.items():
         if name in parts and name != CARD and (found := _sha256(parts[name])) != expected:
             raise CheckpointError(

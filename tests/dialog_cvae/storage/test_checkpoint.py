@@ -118,6 +118,17 @@ def test_one_changed_byte_of_the_configuration_is_refused_or_changes_nothing(sav
     assert harmless > 0  # white space
 
 
+def test_line_ends_of_windows_in_text_change_nothing(saved, tiny_checkpoint):
+    for part in (CONFIG, METRICS, CARD):
+        (saved / part).write_bytes((saved / part).read_bytes().replace(b"\n", b"\r\n"))
+    assert_same(Checkpoint.load(saved), tiny_checkpoint)
+
+
+def test_the_folder_of_a_run_is_as_good_as_its_best_checkpoint(tiny_checkpoint, tmp_path):
+    tiny_checkpoint.save(tmp_path / "run" / "best")
+    assert_same(Checkpoint.load(tmp_path / "run"), tiny_checkpoint)
+
+
 def test_people_may_write_into_the_card(saved):
     text = f"---\nlicense: mit\n---\n{(saved / CARD).read_text()}"
     (saved / CARD).write_text(text)
