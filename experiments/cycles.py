@@ -10,7 +10,7 @@ from experiments.framework.rows import Result, Row
 from experiments.framework.tables import table
 from experiments.plots.charts import draw_heat_maps
 from experiments.ptb import COLUMNS, PAPER, SMALL, SMOKE
-from experiments.sentence_experiment import Budget, Experiment, SizeName, Study
+from experiments.experiment import Budget, Experiment, SizeName, Study
 
 CYCLES = (1, 2, 4, 8)
 RATIOS = (0.25, 0.5, 0.75, 1.0)

@@ -13,8 +13,8 @@ from experiments.framework.page import Page, Section, effects_content, pictures
 from experiments.framework.rows import Layer, Result, Row
 from experiments.framework.tables import compact_effects_table, table
 from experiments.plots.curves import draw_curves
-from experiments.sentence_experiment import Budget, Experiment, SizeName, Study
-from experiments.sentence_measures import config_of, pace
+from experiments.experiment import Budget, Experiment, SizeName, Study
+from experiments.measures import config_of, pace
 
 COLUMNS = (
     Measure("reconstruction", "Rec", 2),

@@ -10,7 +10,7 @@ from experiments.framework.rows import Layer, Result, Row
 from experiments.framework.tables import table
 from experiments.plots.charts import draw_plane
 from experiments.ptb import BUDGETS, CYCLICAL, MONOTONIC
-from experiments.sentence_experiment import Experiment, Study
+from experiments.experiment import Experiment, Study
 
 COLUMNS = (
     Measure("iw_nll", "IW -log p", 2),

@@ -20,8 +20,8 @@ from experiments.framework.rows import Result, Row
 from experiments.framework.tables import table
 from experiments.plots.curves import draw_bounded_curves
 from experiments.plots.latent_maps import Places, animate_divisions, draw_divisions
-from experiments.sentence_experiment import Budget, Experiment, Study
-from experiments.sentence_measures import final_model, split_of
+from experiments.experiment import Budget, Experiment, Study
+from experiments.measures import final_model, split_of
 from training.metrics_log import LATENTS_FILE, read_metrics
 
 FLOOR = math.log(SEQUENCES)

@@ -21,8 +21,8 @@ from experiments.framework.rows import Result, Row
 from experiments.framework.tables import shown, table
 from experiments.plots.curves import draw_accuracy
 from experiments.plots.latent_maps import draw_neighbours
-from experiments.sentence_experiment import Budget, Experiment, Study
-from experiments.sentence_measures import best_model, kept, split_of
+from experiments.experiment import Budget, Experiment, Study
+from experiments.measures import best_model, kept, split_of
 from training.state import checksum_of
 from training.sweep.summary import Estimate, estimate
 

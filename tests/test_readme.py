@@ -19,7 +19,7 @@ from dialog_cvae import console
 from dialog_cvae.cli import Parser
 from dialog_cvae.data.readers.jsonl_line import parse_line
 from experiments import __main__ as experiments
-from experiments import cycles, ptb, remedies, sentence_experiment, toy, yelp
+from experiments import cycles, ptb, experiment, remedies, toy, yelp
 from experiments.table3 import command as table3
 from training import arguments
 from training.sweep import run as sweep
@@ -147,7 +147,7 @@ SENTENCE_EXPERIMENTS = {each.EXPERIMENT.name: each.EXPERIMENT for each in (toy, 
     ids=" ".join,
 )
 def test_the_sentence_experiments_accept_the_values(options: list[str]) -> None:
-    assert sentence_experiment.asked_for(SENTENCE_EXPERIMENTS[options[0]], options[1:]).runs
+    assert experiment.asked_for(SENTENCE_EXPERIMENTS[options[0]], options[1:]).runs
 
 
 def test_several_processes_run_what_fit_accepts() -> None:

@@ -23,7 +23,7 @@ from dialog_cvae.model.sentence_vae import SentenceVAE
 from dialog_cvae.text.tokenizer import Tokenizer
 from eval.latent.likelihood import importance_weighted_nll
 from experiments import __main__ as experiments
-from experiments import cycles, lesson, sentence_measures
+from experiments import cycles, lesson, measures
 from experiments.framework import fitting
 from experiments.framework.rows import Result, Row
 from experiments.framework.tables import compact_effects_table
@@ -98,7 +98,7 @@ def test_toy(run: Run, tmp_path: Path) -> None:
 def test_toy_computes_nothing_twice(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = run("toy")
     monkeypatch.setattr(fitting, "_fit_here", lambda task: pytest.fail("it is fitted"))
-    monkeypatch.setattr(sentence_measures, "_measure", lambda *_: pytest.fail("it is measured"))
+    monkeypatch.setattr(measures, "_measure", lambda *_: pytest.fail("it is measured"))
     again, without_fit = run("toy"), run("toy", "--no-fit", "--rows=cyclical,constant")
     assert {**again, "said": ""} == {**first, "said": ""}
     assert "--rows=cyclical,constant`" in without_fit["page"]

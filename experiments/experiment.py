@@ -16,7 +16,7 @@ from experiments.framework.fitting import Fitted
 from experiments.framework.page import Page, Section, bullets, command, row_content, shown_fields
 from experiments.framework.rows import Layer, Result, Row, Run, results_of, runs_of
 from experiments.framework.tables import INTERVAL
-from experiments.sentence_measures import measured
+from experiments.measures import measured
 from training import arguments
 from training.sweep.cells import seeds_option
 from training.sweep.run import FitFields
