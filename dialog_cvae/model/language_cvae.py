@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from dialog_cvae.config import LanguageModelConfig, LlamaConfig
 from dialog_cvae.data.batches import Integers
 from dialog_cvae.data.turns import Blocks, EncodedTurns, TurnBatch, collate_turns
+from dialog_cvae.model.copies import CODES, seen_by_copies, similar_lengths
 from dialog_cvae.model.latent_model import Encoded, LatentModel
 from dialog_cvae.nn.cross_entropy import token_nll
 from dialog_cvae.nn.decoder import Dropout
@@ -30,8 +31,6 @@ from dialog_cvae.nn.llama import KeysValues, Llama, Rotation, bias_of
 from dialog_cvae.types import ElboTerms, Gaussian
 
 Z_RANGE = 0.02  # deviation of z's maps at the start
-CODES = 16  # codes of a reply that are decoded together, at most
-POSITIONS = 4096  # tokens of all replies and codes that are decoded together, about; limits memory
 
 
 class TurnTensors(NamedTuple):
@@ -130,9 +129,7 @@ class LanguageCVAE(LatentModel):
         blocks = Blocks.of(corpus, chosen, self.config.block)
         return TurnTensors.from_arrays(collate_turns(corpus, chosen, self.config.max_context_tokens, blocks), device)
 
-    def scoring_batch(
-        self, corpus: EncodedTurns, chosen: Integers, device: torch.device | str = "cpu"
-    ) -> TurnTensors:
+    def scoring_batch(self, corpus: EncodedTurns, chosen: Integers, device: torch.device | str = "cpu") -> TurnTensors:
         """See `LatentModel.scoring_batch`; the blocks are those of the whole conversations."""
         blocks = Blocks.aligned(corpus, chosen, self.config.block)
         return TurnTensors.from_arrays(collate_turns(corpus, chosen, self.config.max_context_tokens, blocks), device)
@@ -195,7 +192,7 @@ class LanguageCVAE(LatentModel):
         found = z.new_empty(z.shape[:2])
         for first in range(0, z.shape[1], min(CODES, rows)):
             codes = z[:, first : first + min(CODES, rows)]
-            for chosen in _similar(order, batch.target_lengths, codes.shape[1], rows):
+            for chosen in similar_lengths(order, batch.target_lengths, codes.shape[1], rows):
                 there = moved(chosen, z.device)
                 nll = self._decoded(batch, encoded, codes[there], chosen)
                 found[there, first : first + codes.shape[1]] = nll.to(found.dtype)
@@ -237,22 +234,18 @@ class LanguageCVAE(LatentModel):
         steps = torch.arange(longest, device=device)
         row, begin = batch.block[there, None], batch.begin[there]
         positions = (begin[:, None] + steps).clamp_max(batch.tokens.shape[1] - 1)  # (N, L)
-        # What each token sees: the conversation before its reply, and its own copy up to itself.
-        seen = int(begin.max())
-        before = (torch.arange(seen, device=device) < begin[:, None])[:, None].expand(-1, draws * longest, -1)
-        causal = (steps[:, None] >= steps).to(encoded.lower.dtype)
-        own = torch.kron(torch.eye(draws, dtype=causal.dtype, device=device), causal) > 0  # (K L, K L)
-        bias = bias_of(torch.cat((before, own.expand(count, -1, -1)), dim=-1), encoded.lower.dtype)
+        bias = bias_of(seen_by_copies(begin, draws, longest), encoded.lower.dtype)
         rotation = Rotation(*(each[0, 0][positions].repeat(1, draws, 1)[:, None] for each in encoded.rotation))
         # The upper layers, z added to their input.
         x = encoded.lower[row, positions].repeat(1, draws, 1)  # (N, K L, D)
         lm = self.lm
 
         def with_z(x: Tensor, index: int) -> Tensor:
-            return x + self.z_maps[index](z).to(x.dtype).repeat_interleave(longest, dim=1)
+            added: Tensor = self.z_maps[index](z)
+            return x + added.to(x.dtype).repeat_interleave(longest, dim=1)
 
         for index, layer in enumerate(lm.layers[-self.z_layers :]):
-            known = KeysValues(*(each[row[:, 0], :, :seen] for each in encoded.seen[index]))
+            known = KeysValues(*(each[row[:, 0], :, : int(begin.max())] for each in encoded.seen[index]))
             x, _ = layer(with_z(x, index), rotation, bias, known)
         states = lm.normalised(with_z(x, self.z_layers)).view(count, draws, longest, -1)
         # The softmax, of real tokens alone.
@@ -260,7 +253,8 @@ class LanguageCVAE(LatentModel):
         targets = batch.tokens[row, (positions + 1).clamp_max(batch.tokens.shape[1] - 1)]
         nll = torch.zeros(real.shape, dtype=z.dtype, device=device)
         nll[real] = self._token_nll(states[real], targets[:, None].expand(-1, draws, -1)[real]).to(z.dtype)
-        return nll.sum(-1)
+        summed: Tensor = nll.sum(-1)
+        return summed
 
     def _spread(self, batch: TurnTensors, z: Tensor, index: int) -> Tensor:
         """(R, T, D) what z adds at each position of its reply; 0 elsewhere."""
@@ -290,19 +284,6 @@ class LanguageCVAE(LatentModel):
     def generation_modules(self) -> Sequence[nn.Module]:
         """theta: what z enters by, and the bag-of-words head; the language model is the encoder's too."""
         return (self.z_maps,) if self.bow_head is None else (self.z_maps, self.bow_head)
-
-
-def _similar(order: Tensor, lengths: Tensor, codes: int, rows: int) -> Iterator[Tensor]:
-    """Parts of `order`, in which lengths rise, whose padded tokens stay within limits; at least one reply each."""
-    begin, count = 0, len(order)
-    while begin < count:
-        end = begin + 1
-        while end < count and (end + 1 - begin) * codes <= rows:
-            if (end + 1 - begin) * codes * int(lengths[order[end]]) > POSITIONS:
-                break
-            end += 1
-        yield order[begin:end]
-        begin = end
 
 
 def _mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:

@@ -132,7 +132,7 @@ def importance_weighted_nll(
     bounds: list[Tensor] = []  # (B, len(ks)) each
     tokens: list[NDArray[np.int64]] = []
     plain: list[Tensor] = []  # (B,) each
-    places = positions(corpus, responses) if places is None else places
+    places = positions(corpus, responses.astype(np.int64)) if places is None else places
     refiner, done = Refiner(model, svi), 0
     with refiner.scoring():
         for chosen, batch in _batches(model, corpus, responses, max(1, batch_size // draws)):
@@ -208,12 +208,19 @@ def _log_weights(model: LatentModel, batch: Any, inferred: _Inferred, noise: Ten
 
 
 def proposals(posterior: Gaussian, prior: Gaussian, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """z (B, K, Z) from the posterior, and log p(z | c) - log q(z | x, c) of each (B, K), in double precision."""
-    wide, narrow = (
-        Gaussian(gaussian.mean.double()[:, None], gaussian.logvar.double()[:, None]) for gaussian in (prior, posterior)
-    )
-    z = distributions.sample(narrow, noise.double())
-    return z, distributions.log_prob(wide, z) - distributions.log_prob(narrow, z)
+    """Draws of z from the posterior, (B, K, Z), and log p(z | c) - log q(z | x, c) of each, (B, K).
+
+    Args:
+        posterior: Gaussian of (B, Z).
+        prior: Gaussian of (B, Z).
+        noise: (B, K, Z).
+
+    Returns:
+        Both in double precision.
+    """
+    q, p = (Gaussian(each.mean.double()[:, None], each.logvar.double()[:, None]) for each in (posterior, prior))
+    z = distributions.sample(q, noise.double())
+    return z, distributions.log_prob(p, z) - distributions.log_prob(q, z)
 
 
 def bound(log_weights: Tensor, k: int, draws: int) -> Tensor:
