@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from experiments.experiment import Budget, Experiment, SizeName, Study
 from experiments.framework.page import Page, pictures
 from experiments.framework.rows import Result, Row
 from experiments.framework.tables import table
 from experiments.plots.charts import draw_heat_maps
 from experiments.ptb import COLUMNS, PAPER, SMALL, SMOKE
-from experiments.experiment import Budget, Experiment, SizeName, Study
 
 CYCLES = (1, 2, 4, 8)
 RATIOS = (0.25, 0.5, 0.75, 1.0)

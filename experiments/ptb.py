@@ -8,13 +8,13 @@ from pathlib import Path
 from dialog_cvae.config import SentenceModelConfig, SviConfig
 from dialog_cvae.model.svi import update_cost
 from eval.measures import Measure
+from experiments.experiment import Budget, Experiment, SizeName, Study
 from experiments.framework.effects import Contrast, Effect, Square, effects
 from experiments.framework.page import Page, Section, effects_content, pictures
 from experiments.framework.rows import Layer, Result, Row
 from experiments.framework.tables import compact_effects_table, table
-from experiments.plots.curves import draw_curves
-from experiments.experiment import Budget, Experiment, SizeName, Study
 from experiments.measures import config_of, pace
+from experiments.plots.curves import draw_curves
 
 COLUMNS = (
     Measure("reconstruction", "Rec", 2),

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from eval.measures import Measure
+from experiments.experiment import Experiment, Study
 from experiments.framework.page import Page, pictures
 from experiments.framework.rows import Layer, Result, Row
 from experiments.framework.tables import table
 from experiments.plots.charts import draw_plane
 from experiments.ptb import BUDGETS, CYCLICAL, MONOTONIC
-from experiments.experiment import Experiment, Study
 
 COLUMNS = (
     Measure("iw_nll", "IW -log p", 2),

@@ -15,13 +15,13 @@ from dialog_cvae.data.sentences import Sentences
 from dialog_cvae.model.latent_model import Vectors
 from dialog_cvae.model.sentence_vae import SentenceVAE
 from eval.measures import Measure
+from experiments.experiment import Budget, Experiment, Study
 from experiments.framework.page import Page, pictures
 from experiments.framework.rows import Result, Row
 from experiments.framework.tables import table
+from experiments.measures import final_model, split_of
 from experiments.plots.curves import draw_bounded_curves
 from experiments.plots.latent_maps import Places, animate_divisions, draw_divisions
-from experiments.experiment import Budget, Experiment, Study
-from experiments.measures import final_model, split_of
 from training.metrics_log import LATENTS_FILE, read_metrics
 
 FLOOR = math.log(SEQUENCES)

@@ -15,14 +15,14 @@ from eval.latent.likelihood import posteriors
 from eval.measures import Measure
 from eval.metrics.probe import Probe, probe
 from eval.report import markdown_table
+from experiments.experiment import Budget, Experiment, Study
 from experiments.framework.fitting import say
 from experiments.framework.page import Page, Section, pictures
 from experiments.framework.rows import Result, Row
 from experiments.framework.tables import shown, table
+from experiments.measures import best_model, kept, split_of
 from experiments.plots.curves import draw_accuracy
 from experiments.plots.latent_maps import draw_neighbours
-from experiments.experiment import Budget, Experiment, Study
-from experiments.measures import best_model, kept, split_of
 from training.state import checksum_of
 from training.sweep.summary import Estimate, estimate
 

@@ -19,7 +19,7 @@ from dialog_cvae import console
 from dialog_cvae.cli import Parser
 from dialog_cvae.data.readers.jsonl_line import parse_line
 from experiments import __main__ as experiments
-from experiments import cycles, ptb, experiment, remedies, toy, yelp
+from experiments import cycles, experiment, ptb, remedies, toy, yelp
 from experiments.table3 import command as table3
 from training import arguments
 from training.sweep import run as sweep

@@ -138,9 +138,9 @@ def test_each_entry_is_stored_with_the_digest_of_the_module_that_computes_it(eva
     monkeypatch.setattr(evaluation_cache, "code", lambda *modules: " ".join(modules))
     evaluate(Settings(samples=2, decoding=SHORT))
     manifests = {path.parent.name.partition("-")[0]: path.read_text() for path in tmp_path.glob("kept/*/manifest.json")}
-    assert manifests.keys() == {"model", "replies", "scores"}
+    assert manifests.keys() == {"model", "replies", "greedy", "scores"}
     assert "eval.checkpoint_scores" in manifests["model"]
-    assert "eval.checkpoint_replies" in manifests["replies"]
+    assert all("eval.checkpoint_replies" in manifests[name] for name in ("replies", "greedy"))
     assert "eval.scoring" in manifests["scores"]
 
 
