@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from dialog_cvae.cli import Parser
-from experiments import cycles, lesson, ptb, remedies, toy, yelp
+from experiments import cycles, decoder, lesson, ptb, remedies, toy, yelp
 from experiments.table3 import command as table3
 
 DESCRIPTION = """\
@@ -45,6 +45,7 @@ COMMANDS: Mapping[str, Command] = {
     "yelp": Command(yelp.EXPERIMENT.main, "section 6.3: Figure 6, sentiment in latent codes; a map of the codes"),
     "cycles": Command(cycles.EXPERIMENT.main, "the supplement: number of cycles M, ratio R and shape of the rise"),
     "remedies": Command(remedies.EXPERIMENT.main, "free bits and other remedies against collapse, at one budget"),
+    "decoder": Command(decoder.EXPERIMENT.main, "schedules for a pre-trained language model as decoder; no paper"),
     "lesson": Command(lesson.main, "five exercises on KL vanishing; no data needed"),
 }
 

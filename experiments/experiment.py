@@ -1,4 +1,4 @@
-"""Experiments with VAEs of sentences: what each of them declares, and the command line that all of them share.
+"""Experiments with a budget by size: what each of them declares, and the command line that all of them share.
 
 Open it to see what a size costs, what --rows does, or how an experiment is declared; `experiments.toy` is the smallest.
 """
@@ -45,7 +45,7 @@ class Budget(NamedTuple):
         layer: fields over it.
         seeds: their number by default.
         draws: of z for the importance-weighted likelihood.
-        scored: number of test sentences, at most, on which that likelihood and the mutual information are measured.
+        scored: number of test examples, at most, on which that likelihood and the mutual information are measured.
         about: a description in one sentence.
         by_row: fields over a row's own, by its key.
     """

@@ -1,6 +1,6 @@
-"""What is measured of a fitted VAE of sentences, kept in its run's folder so that it is measured once.
+"""What is measured of a fitted model, kept in its run's folder so that it is measured once.
 
-Open it to see what a figure of a sentence experiment is, or to read the model of a run.
+Open it to see what a figure of an experiment is, or to read the model of a run.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ from dialog_cvae.config import SviConfig
 from dialog_cvae.data.cache import open_cache
 from dialog_cvae.data.corpora import Split
 from dialog_cvae.data.sentences import Sentences
-from dialog_cvae.model.build import build_model
+from dialog_cvae.data.turns import EncodedTurns
 from dialog_cvae.model.elbo import evaluate_elbo
-from dialog_cvae.model.sentence_vae import SentenceVAE
+from dialog_cvae.model.latent_model import LatentModel
 from dialog_cvae.storage.checkpoint import Checkpoint
 from dialog_cvae.storage.files import write_atomically
 from eval.latent.likelihood import importance_weighted_nll, posteriors
 from eval.latent.model_scores import latent_figures
+from eval.latent.one_reading import read_once
 from experiments.framework.fitting import say
 from training import folder, task
 from training.config import FitConfig
@@ -41,18 +42,18 @@ def config_of(run: Path) -> FitConfig:
     return FitConfig.model_validate_json((run / CONFIG_FILE).read_bytes())
 
 
-def final_model(run: Path) -> SentenceVAE:
+def final_model(run: Path) -> LatentModel:
     """The model with the weights of a run's last update, which Table 1 reports, in evaluation mode."""
     model = task.new_model(config_of(run), folder.stored_vocabulary(run))
     load_weights(run, model)
-    assert isinstance(model, SentenceVAE)
-    model.eval()
-    return model
+    return model.eval()
 
 
-def best_model(run: Path) -> SentenceVAE:
+def best_model(run: Path) -> LatentModel:
     """The model with the weights of a run's best validation, in evaluation mode."""
-    return build_model(Checkpoint.load(run / BEST_FOLDER), required=SentenceVAE)
+    config = config_of(run)
+    model = task.task_of(config).load(Checkpoint.load(run / BEST_FOLDER), folder.stored_vocabulary(run), config)
+    return model.eval()
 
 
 def pace(run: Path) -> float:
@@ -60,15 +61,24 @@ def pace(run: Path) -> float:
     return float(statistics.median(record["seconds_per_update"] for record in read_metrics(run, SPEED_FILE)))
 
 
-def split_of(run: Path, split: Split) -> Sentences:
+def split_of(run: Path, split: Split) -> Sentences | EncodedTurns:
     """A split of the corpus that a run was fitted on, in its vocabulary.
 
     Raises:
         DataError: the corpus is missing or malformed.
     """
     config = config_of(run)
-    corpus = TrainingCorpus(config.corpus, open_cache(None, say), say)
-    return Sentences.of(corpus.encoded(split, folder.stored_vocabulary(run), task.task_of(config).max_tokens(config)))
+    corpus, own = TrainingCorpus(config.corpus, open_cache(None, say), say), task.task_of(config)
+    examples = own.validation(own.encoded(config, corpus, split, folder.stored_vocabulary(run)))
+    assert isinstance(examples, Sentences | EncodedTurns)
+    return examples
+
+
+def sentences_of(run: Path, split: Split) -> Sentences:
+    """The same of a run on sentences."""
+    sentences = split_of(run, split)
+    assert isinstance(sentences, Sentences)
+    return sentences
 
 
 def kept(path: Path, origin: Mapping[str, Any], name: str, make: Callable[[], Any]) -> Any:
@@ -93,7 +103,8 @@ def measured(run: Path, draws: int, scored: int, *, best: bool = False, seed: in
     reconstruction, kl, elbo, perplexity_bound, active_units, nats_from_z: see `ElboReport`, of all sentences. iw_nll,
     iw_perplexity: by importance sampling, and mi, mi_cap: the plug-in mutual information and its upper limit, on some
     sentences chosen at random. nats_by_iw: how far the bound is from the importance-weighted likelihood on those. If
-    the run refines its posteriors, all are of the refined ones.
+    the run refines its posteriors, all are of the refined ones. Of a language model, whose replies share readings, all
+    are of the first conversations that hold `scored` replies; nats_z_costs: iw_nll less that of the same without z.
 
     Args:
         run: folder of the run.
@@ -106,14 +117,16 @@ def measured(run: Path, draws: int, scored: int, *, best: bool = False, seed: in
 
     def make() -> dict[str, float]:
         say(f"measuring {run.name}")
-        model = best_model(run) if best else final_model(run)
-        return _measure(model, split_of(run, "test"), draws, scored, seed, config_of(run).train.svi)
+        model, examples = best_model(run) if best else final_model(run), split_of(run, "test")
+        if isinstance(examples, EncodedTurns):
+            return _measure_replies(model, examples.beginning(scored), draws, seed)
+        return _measure(model, examples, draws, scored, seed, config_of(run).train.svi)
 
     return dict(kept(run / (BEST_FILE if best else LAST_FILE), origin, "figures", make))
 
 
 def _measure(
-    model: SentenceVAE, sentences: Sentences, draws: int, scored: int, seed: int, svi: SviConfig
+    model: LatentModel, sentences: Sentences, draws: int, scored: int, seed: int, svi: SviConfig
 ) -> dict[str, float]:
     report = evaluate_elbo(model, sentences, seed=seed, svi=svi)
     count = min(scored, sentences.windows)
@@ -131,4 +144,18 @@ def _measure(
         known = found.get("mutual_information")  # missing if the model diverged
     else:
         known = 0.0
+    return figures if known is None else {**figures, "mi": known}
+
+
+def _measure_replies(model: LatentModel, turns: EncodedTurns, draws: int, seed: int) -> dict[str, float]:
+    read = read_once(model, turns, draws=draws, seed=seed)
+    assert read.weighted is not None
+    figures = {name: float(value) for name, value in read.elbo.figures().items() if value is not None}
+    nll = read.weighted.nats[draws]
+    figures |= {"iw_nll": nll, "nats_by_iw": -read.elbo.elbo - nll, "mi_cap": math.log(turns.windows)}
+    if read.elbo.without_z is not None:
+        figures["nats_z_costs"] = nll - read.elbo.without_z
+    if not model.config.latent_size:
+        return {**figures, "mi": 0.0}
+    known = latent_figures(read.posteriors, seed, most=turns.windows).get("mutual_information")
     return figures if known is None else {**figures, "mi": known}

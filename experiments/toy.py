@@ -19,7 +19,7 @@ from experiments.experiment import Budget, Experiment, Study
 from experiments.framework.page import Page, pictures
 from experiments.framework.rows import Result, Row
 from experiments.framework.tables import table
-from experiments.measures import final_model, split_of
+from experiments.measures import final_model, sentences_of
 from experiments.plots.curves import draw_bounded_curves
 from experiments.plots.latent_maps import Places, animate_divisions, draw_divisions
 from training.metrics_log import LATENTS_FILE, read_metrics
@@ -82,7 +82,9 @@ def _with_exact_nll(result: Result, points: int) -> Result:
     figures = {}
     for seed, own in result.figures.items():
         run = result.runs[seed].folder
-        exact = exact_nll(final_model(run), split_of(run, "train"), points)
+        model = final_model(run)
+        assert isinstance(model, SentenceVAE)
+        exact = exact_nll(model, sentences_of(run, "train"), points)
         figures[seed] = {**own, "exact_nll": exact, "posterior_gap": -own["elbo"] - exact}
     return replace(result, figures=figures)
 

@@ -20,7 +20,7 @@ from experiments.framework.fitting import say
 from experiments.framework.page import Page, Section, pictures
 from experiments.framework.rows import Result, Row
 from experiments.framework.tables import shown, table
-from experiments.measures import best_model, kept, split_of
+from experiments.measures import best_model, kept, sentences_of
 from experiments.plots.curves import draw_accuracy
 from experiments.plots.latent_maps import draw_neighbours
 from training.state import checksum_of
@@ -73,7 +73,7 @@ def report(study: Study, results: Sequence[Result]) -> Page:
 
 def codes(run: Path, split: Split) -> tuple[NDArray[Any], NDArray[Any]]:
     """Posterior means (N, Z) of a split by a run's best weights, and the classes (N,)."""
-    sentences = split_of(run, split)
+    sentences = sentences_of(run, split)
     return posteriors(best_model(run), sentences).posterior_mean, sentences.label
 
 

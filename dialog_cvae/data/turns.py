@@ -56,6 +56,19 @@ class EncodedTurns(NamedTuple):
         """How many replies there are."""
         return len(self.header) - (len(self.starts) - 1)
 
+    def beginning(self, replies: int) -> EncodedTurns:
+        """The first conversations: as few as hold so many replies, or all."""
+        held = (np.diff(self.starts) - 1).cumsum()
+        count = min(int(np.searchsorted(held, replies)) + 1, len(held))
+        end = int(self.starts[count])
+        return EncodedTurns(
+            self.tokens[: self.offsets[end]],
+            self.offsets[: end + 1],
+            self.header[:end],
+            self.targets[:end],
+            self.starts[: count + 1],
+        )
+
     def chunks(self, chosen: Integers, size: int) -> list[Integers]:
         """Replies in the given order, `size` at a time."""
         return [chosen[begin : begin + size] for begin in range(0, len(chosen), size)]

@@ -17,6 +17,7 @@ from training import arguments
 from training.metrics_log import read_metrics
 from training.sweep.cells import DEFAULT_THREADS, Cell
 from training.sweep.summary import Estimate, estimate
+from training.task import task_of
 
 FITS = "fits"  # folder below --out
 Layer = Mapping[str, Any]
@@ -140,7 +141,7 @@ def runs_of(
             config = arguments.layered(arguments.recipe(recipe), *below, row.layer, *above)
             threads = config.train.threads or DEFAULT_THREADS
             config = arguments.layered(config, {"train": {"seed": seed, "threads": threads}})
-            config = config.model_copy(update={"corpus": resolve(config.corpus)})
+            config = task_of(config).settled(config.model_copy(update={"corpus": resolve(config.corpus)}))
             variation = {"row": row.key} if row.variation is None else row.variation
             runs.append(Run(row, Cell(recipe, config, variation), out / row.fits))
     return runs

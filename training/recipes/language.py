@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from dialog_cvae.config import LanguageModelConfig
+from dialog_cvae.config import DataConfig, LanguageModelConfig
 from dialog_cvae.nn.matmul import has_fast_matmul
 from training.config import FitConfig, TrainConfig
 from training.schedules import BetaSchedule, LearningRateSchedule
@@ -20,6 +20,7 @@ def smollm2() -> FitConfig:
     the first 256 replies: all of them would take longer than the training between two validations.
     """
     return FitConfig(
+        corpus=DataConfig(style="fluent"),  # text as its base knows it
         language=LanguageModelConfig(bow=True, max_context_tokens=160),
         beta=BetaSchedule(cycles=2, hold=0.4, ratio=0.2),
         learning_rate=LearningRateSchedule(kind="linear", peak=1e-3),
