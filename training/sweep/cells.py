@@ -25,6 +25,7 @@ from training.arguments import DURATIONS, SHORT_NAMES
 from training.config import FitConfig
 from training.folder import BEST_FOLDER, CONFIG_FILE
 from training.state import STATE_FILE, load_progress
+from training.task import task_of
 
 MAX_CELLS = 10_000
 MAX_NAME = 200  # characters of a folder's name; file systems take 255 bytes
@@ -218,7 +219,7 @@ def _variant(
     if checkpoint is not None:
         config = plan.like_checkpoint(config, checkpoint, [*layers, varied])
     train = config.train.model_copy(update={"threads": config.train.threads or DEFAULT_THREADS})
-    config = config.model_copy(update={"corpus": resolve(config.corpus), "train": train})
+    config = task_of(config).settled(config.model_copy(update={"corpus": resolve(config.corpus), "train": train}))
     values = arguments.flat(config.model_dump(mode="json"))
     variation = {short_name(name): _text(values[name]) for name in fields}
     return Cell(recipe, config, variation, init, None if checkpoint is None else checkpoint.config.provenance)
