@@ -36,8 +36,8 @@ People judge replies without knowing where they come from. No score of words rep
   python -m eval.blind sheet --data swda --out reading mine=runs/mine/best people neighbours random
   python -m eval.blind tally reading ann.csv bo.csv
 
-`sheet` draws held-out contexts and writes a folder with sheet.html (a page that works offline), sheet.csv (the same for a
-spreadsheet) and key.json (who said what; readers must not see it). Give each reader one of the first two. They say of
+`sheet` draws held-out contexts and writes a folder with sheet.html (a page that works offline), sheet.csv (the same for
+a spreadsheet) and key.json (who said what; readers must not see it). Give each reader one of the first two. They say of
 each reply whether it is fluent, fits the conversation, and is specific.
 
 `tally` reads the files that readers return. It prints shares of each source with 95% intervals, the agreement of the
@@ -130,8 +130,8 @@ def _sheet(arguments: argparse.Namespace) -> int:
     parts = {CSV_FILE: csv_bytes(sheet), PAGE_FILE: page_bytes(sheet), KEY_FILE: key.to_bytes()}
     replace_folder(out, parts)
     print(
-        f"wrote {out}: {len(places)} contexts, {len(key.texts)} replies to read; give {PAGE_FILE} or {CSV_FILE} to each "
-        f"reader, and keep {KEY_FILE} from them"
+        f"wrote {out}: {len(places)} contexts, {len(key.texts)} replies to read; give {PAGE_FILE} or {CSV_FILE} to "
+        f"each reader, and keep {KEY_FILE} from them"
     )
     return 0
 

@@ -9,11 +9,14 @@ from dialog_cvae.text.words import normalised
 
 MOST_WORDS = 4
 
-_WORDS = frozenset(
-    "uh huh um hum hm mm hmm mhm oh ah yeah yep yes right okay ok sure well really wow gosh goodness exactly definitely "
-    "absolutely true good great nice interesting i know see agree understand that s is it".split()
-)
-_FILLERS = frozenset("i that s is it well".split())  # say nothing alone, so a noise needs another word
+SIGNALS = """
+uh huh um hum hm hmm mm mhm oh ah yeah yep yes right okay ok sure really wow gosh goodness
+exactly definitely absolutely true good great nice interesting know see agree understand
+"""
+FILLERS = "i that s is it well"
+"""Words that go with a signal, and say nothing alone."""
+
+_SIGNALS, _FILLERS = frozenset(SIGNALS.split()), frozenset(FILLERS.split())
 
 
 def is_listening_noise(text: str) -> bool:
@@ -22,5 +25,5 @@ def is_listening_noise(text: str) -> bool:
     >>> [is_listening_noise(text) for text in ("Uh-huh.", "That's true.", "I know, yeah.", "I know him.", "No.")]
     [True, True, True, False, False]
     """
-    words = normalised(text).split()
-    return len(words) <= MOST_WORDS and set(words) <= _WORDS and not set(words) <= _FILLERS
+    words = set(normalised(text).split())
+    return len(normalised(text).split()) <= MOST_WORDS and words <= _SIGNALS | _FILLERS and not words <= _FILLERS

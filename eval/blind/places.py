@@ -23,11 +23,11 @@ class ContextPlace(NamedTuple):
 
     Attributes:
         window: the context, and what was really said.
-        index: of its conversation in the split, from 0.
+        conversation_number: of its conversation in the split, from 0.
     """
 
     window: Window
-    index: int
+    conversation_number: int
 
     @property
     def before(self) -> Conversation:
@@ -37,7 +37,7 @@ class ContextPlace(NamedTuple):
 
     def seed(self, seed: int) -> tuple[int, int, int]:
         """The seed of this context's replies; it does not depend on the other contexts of the sheet."""
-        return seed, self.index, self.window.position
+        return seed, self.conversation_number, self.window.position
 
 
 class Task(NamedTuple):
@@ -72,8 +72,8 @@ def draw_places(conversations: Sequence[Conversation], count: int, seed: int) ->
         ConfigError: there are fewer contexts.
     """
     places = [
-        ContextPlace(Window(conversation, position), index)
-        for index, conversation in enumerate(conversations)
+        ContextPlace(Window(conversation, position), number)
+        for number, conversation in enumerate(conversations)
         for position in range(LEAST_CONTEXT, len(conversation.utterances))
     ]
     if len(places) < count:

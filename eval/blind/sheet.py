@@ -116,9 +116,9 @@ class Key(BaseModel):
         for context in key.contexts:
             if list(context.replies) != key.sources:
                 raise DataError(path, f"{context.conversation}, {context.position}: sources are not {key.sources}")
-            unknown = {one for ids in context.replies.values() for one in ids} - {None, *key.texts}
-            if unknown:
-                raise DataError(path, f"{context.conversation}, {context.position}: no text for {sorted(unknown)[0]}")
+            for one in (one for ids in context.replies.values() for one in ids):
+                if one is not None and one not in key.texts:
+                    raise DataError(path, f"{context.conversation}, {context.position}: no text for {one}")
         return key
 
 
