@@ -1,7 +1,7 @@
 """What readers found: shares of each source, agreement of the readers, differences of the sources.
 
-Open it to add a measure. A reply that is empty counts as a no to each question, and so does a context to which a source
-gave no reply. A reply that a source gave twice counts twice.
+Open it to add a measure. An empty reply is a no to each question, and so is a context to which a source gave no reply.
+A reply that a source gave twice counts twice.
 
 An answer may be missing. "All" of some answers is no if one of them is no, else missing if one is missing, else yes;
 "any" is the reverse.
@@ -74,16 +74,17 @@ def _judgements(values: Array) -> Array:
 def _values(key: Key, judged: Array) -> dict[str, Array]:
     """The measures of each context, means over readers, (C, M) by source; NaN where no reader judged."""
     rows = {one: row for row, one in enumerate(key.texts)}
-    padded = np.concatenate([judged, np.zeros_like(judged[:, :1])], axis=1)  # the last row is the empty reply
-    found = {}
-    for name in key.sources:
-        values = np.empty((len(key.contexts), len(MEASURES)))
-        for number, context in enumerate(key.contexts):
-            ids = context.replies[name] or [None]
-            replies = padded[:, [len(rows) if one is None else rows[one] for one in ids]]  # (R, replies, Q + 1)
-            shares = _mean(replies, axis=1)  # (R, Q + 1)
-            values[number] = _mean(np.concatenate([shares, _any(replies[..., -1], axis=1)[:, None]], axis=1), axis=0)
-        found[name] = values
+    found = {name: np.empty((len(key.contexts), len(MEASURES))) for name in key.sources}
+    for number, context in enumerate(key.contexts):
+        on_sheet = {rows[one] for ids in context.replies.values() for one in ids if one is not None}
+        answers = judged[:, sorted(on_sheet)]  # (R, replies, Q + 1)
+        # an empty reply is a no, of readers who judged something else of this context
+        unread = np.isnan(answers).all(axis=1) & bool(on_sheet)
+        empty = np.where(unread, np.nan, 0.0)  # (R, Q + 1)
+        for name, ids in context.replies.items():
+            replies = np.stack([empty if one is None else judged[:, rows[one]] for one in ids or [None]], axis=1)
+            has_one = _any(replies[..., -1], axis=1)[:, None]  # (R, 1)
+            found[name][number] = _mean(np.concatenate([_mean(replies, axis=1), has_one], axis=1), axis=0)
     return found
 
 
