@@ -108,18 +108,28 @@ def _table(path: Path) -> tuple[list[list[str]], int]:
     """All rows of a file, and the index of the header among them."""
     text = _text(path)
     for separator in _SEPARATORS:
-        try:
-            table = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True))
-        except csv.Error:
-            continue
+        table, broken = _rows(text, separator)
         for index, row in enumerate(table[:_BEFORE_HEADER]):
             names = [cell.strip().casefold() for cell in row]
             if {ID, *QUESTIONS} <= set(names):
                 twice = [name for name in (ID, *QUESTIONS) if names.count(name) > 1]
                 if twice:
                     raise _error(path, index + 1, f"duplicate column {twice[0]}")
+                if broken:
+                    raise _error(path, len(table) + 1, f"is not a row of a table ({broken})")
                 return table, index
     raise DataError(path, f"has no row with the column names {', '.join((ID, *QUESTIONS))} among the first rows")
+
+
+def _rows(text: str, separator: str) -> tuple[list[list[str]], str]:
+    """The rows up to the first that is broken, such as by an open quote, and what is wrong with that one."""
+    rows: list[list[str]] = []
+    try:
+        for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True):
+            rows.append(row)  # not all at once: the rows before an error are kept
+    except csv.Error as error:
+        return rows, str(error)
+    return rows, ""
 
 
 def _text(path: Path) -> str:

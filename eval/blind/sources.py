@@ -60,10 +60,10 @@ def parse_sources(texts: Sequence[str]) -> list[SourceName]:
         name, sign, value = text.partition("=")
         if name in WITHOUT_MODEL and not sign:
             value = name
-        elif not name.strip() or not value or name in WITHOUT_MODEL:
+        elif not name.strip() or not value or {name, value} & WITHOUT_MODEL.keys():
             raise ConfigError(
                 f"SOURCE: must be {', '.join(WITHOUT_MODEL)}, or NAME=FOLDER, NAME=URL or NAME=FILE.jsonl "
-                f"with another name, but is {text!r}"
+                f"with other words, but is {text!r}"
             )
         if name in found:
             raise ConfigError(f"SOURCE: duplicate name {name!r}")

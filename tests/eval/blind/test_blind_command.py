@@ -145,6 +145,7 @@ def test_files_of_replies_that_are_refused(tmp_path, capsys, content, message):
         (["=x"], "SOURCE: must be"),
         (["x="], "SOURCE: must be"),
         (["people=runs/x"], "SOURCE: must be"),
+        (["x=random"], "SOURCE: must be"),
         (["people", "people"], "SOURCE: duplicate name 'people'"),
         (["x=nowhere"], "nowhere"),
         (["x=nowhere.jsonl"], "nowhere.jsonl: cannot be read"),

@@ -130,6 +130,13 @@ def test_other_files_are_refused(key, tmp_path, content):
         read_ratings([written(tmp_path, content)], key)
 
 
+def test_a_broken_quote_is_refused_and_swallows_no_rows(key, tmp_path, answers):
+    lines = short(answers).splitlines()
+    lines[2] = f'"{lines[2]}'
+    with pytest.raises(DataError, match=r"ann\.csv, row 3: is not a row of a table \("):
+        read_ratings([written(tmp_path, "\n".join(lines))], key)
+
+
 def test_missing_and_duplicate_files_are_refused(key, tmp_path, answers):
     path = written(tmp_path, short(answers))
     with pytest.raises(ConfigError, match=r"READER: duplicate file .*ann\.csv"):
