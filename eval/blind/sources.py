@@ -53,7 +53,7 @@ def parse_sources(texts: Sequence[str]) -> list[SourceName]:
     """The sources that the command line names.
 
     Raises:
-        ConfigError: a source has no value, or a name is used twice or is one of WITHOUT_MODEL.
+        ConfigError: a source has no value, a name is used twice, or a word of WITHOUT_MODEL has a sign `=`.
     """
     found: dict[str, SourceName] = {}
     for text in texts:
@@ -62,8 +62,8 @@ def parse_sources(texts: Sequence[str]) -> list[SourceName]:
             value = name
         elif not name.strip() or not value or {name, value} & WITHOUT_MODEL.keys():
             raise ConfigError(
-                f"SOURCE: must be {', '.join(WITHOUT_MODEL)}, or NAME=FOLDER, NAME=URL or NAME=FILE.jsonl "
-                f"with other words, but is {text!r}"
+                f"SOURCE: must be {', '.join(WITHOUT_MODEL)} alone, or NAME=FOLDER, NAME=URL or NAME=FILE.jsonl, "
+                f"but is {text!r}"
             )
         if name in found:
             raise ConfigError(f"SOURCE: duplicate name {name!r}")

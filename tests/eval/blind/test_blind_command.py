@@ -141,7 +141,7 @@ def test_files_of_replies_that_are_refused(tmp_path, capsys, content, message):
 @pytest.mark.parametrize(
     ("sources", "message"),
     [
-        (["swda"], "SOURCE: must be people, neighbours, random, or NAME=FOLDER"),
+        (["swda"], "SOURCE: must be people, neighbours, random alone, or NAME=FOLDER"),
         (["=x"], "SOURCE: must be"),
         (["x="], "SOURCE: must be"),
         (["people=runs/x"], "SOURCE: must be"),
