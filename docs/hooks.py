@@ -22,7 +22,11 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("dialog_cvae", "training", "eval", "experiments", "api")
 FROM_ELSEWHERE = re.compile(r"<(?:script|link|img|iframe|source)\b[^>]*\b(?:src|href)=\"?(?:https?:)?//[^>]*>")
 # Commands that consist of others, each with a help text of its own.
-PARTS = {"references": ("build", "report"), "experiments": ("table3", "lesson")}
+PARTS = {
+    "blind": ("sheet", "tally", "contexts"),
+    "references": ("build", "report"),
+    "experiments": ("table3", "lesson"),
+}
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

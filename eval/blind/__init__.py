@@ -1,0 +1,1 @@
+"""Blind reading: sheets of replies without the names of their sources, and what readers found in them."""

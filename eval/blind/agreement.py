@@ -1,0 +1,80 @@
+"""How far readers agree: percent and Cohen's kappa, with intervals over contexts.
+
+    kappa = (p_o - p_e) / (1 - p_e),    p_e = a b + (1 - a) (1 - b)
+
+with p_o the share of replies on which two readers agree, and a and b the shares to which each says yes (Cohen, 1960, "A
+Coefficient of Agreement for Nominal Scales"). The replies of a context resemble each other, so whole contexts are
+resampled for the interval.
+
+Shape legend: I replies, C contexts.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+RESAMPLES = 10_000
+_LEVEL = 0.95
+
+
+class Agreement(NamedTuple):
+    """How far two readers agree.
+
+    Attributes:
+        replies: judged by both.
+        percent: share on which they agree; None without any reply.
+        kappa: None where chance alone gives full agreement, as when both always say yes.
+        low: where the 95% interval of kappa begins; None with fewer than 2 contexts.
+        high: where it ends.
+    """
+
+    replies: int
+    percent: float | None
+    kappa: float | None
+    low: float | None
+    high: float | None
+
+
+def agreement(first: Array, second: Array, contexts: NDArray[np.int64], seed: int = 0) -> Agreement:
+    """Compare two readers.
+
+    Args:
+        first: (I,) answers 0 or 1; NaN where there is none.
+        second: (I,) those of the other reader.
+        contexts: (I,) the context of each reply, from 0.
+        seed: of the resamples.
+    """
+    both = ~np.isnan(first) & ~np.isnan(second)
+    if not both.any():
+        return Agreement(0, None, None, None, None)
+    # how often each pair of answers occurs in each context, (C, 4): no no, no yes, yes no, yes yes
+    pairs = (2 * first[both] + second[both]).astype(np.int64)
+    counts = np.zeros((int(contexts.max()) + 1, 4))
+    np.add.at(counts, (contexts[both], pairs), 1)
+    counts = counts[counts.sum(axis=1) > 0]
+    total = counts.sum(axis=0)
+    kappa = _kappa(total[None])[0]
+    low = high = None
+    if len(counts) > 1 and not np.isnan(kappa):
+        times = np.random.default_rng(seed).multinomial(len(counts), np.full(len(counts), 1 / len(counts)), RESAMPLES)
+        resampled = _kappa(times @ counts)
+        low, high = (float(x) for x in np.nanquantile(resampled, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2]))
+    percent = float((total[0] + total[3]) / total.sum())
+    return Agreement(int(both.sum()), percent, None if np.isnan(kappa) else float(kappa), low, high)
+
+
+def _kappa(counts: Array) -> Array:
+    """Kappa from counts of pairs, (..., 4); NaN where chance alone gives full agreement."""
+    shares = counts / counts.sum(axis=-1, keepdims=True)
+    observed = shares[..., 0] + shares[..., 3]
+    first, second = shares[..., 2] + shares[..., 3], shares[..., 1] + shares[..., 3]
+    chance = first * second + (1 - first) * (1 - second)
+    # full agreement by chance differs from 1 by rounding alone
+    room = np.where(1 - chance > 1e-12, 1 - chance, np.nan)
+    kappa: Array = (observed - chance) / room
+    return kappa

@@ -1,0 +1,104 @@
+"""Replies of a running service, over `POST /respond`.
+
+Open it to change what a service is asked. The layers do not allow `api.client` here, so this is a small client of its
+own, on the standard library.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from http.client import HTTPException
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
+
+import numpy as np
+
+from dialog_cvae.errors import ConfigError, DialogCvaeError
+from eval.blind.places import Answers, ContextPlace, Task
+
+TIMEOUT_S = 120.0  # without any data
+RETRIES = 5  # while the service is busy
+LONGEST_WAIT_S = 30.0  # before one retry
+
+
+class Service:
+    """A running service.
+
+    Args:
+        url: of the service, such as `http://127.0.0.1:8000`.
+        api_key: a key, if the service requires one.
+
+    Raises:
+        DialogCvaeError: it cannot be reached, or refuses.
+    """
+
+    def __init__(self, url: str, api_key: str | None = None) -> None:
+        self._url, self._headers = url.rstrip("/"), {"X-API-Key": api_key} if api_key else {}
+        try:
+            self._limits: Mapping[str, int] = self._ask("model")["limits"]
+            self._topics = {topic.casefold(): topic for topic in self._ask("topics")["topics"]}
+        except (KeyError, TypeError, AttributeError):
+            raise DialogCvaeError(f"{url}: is not a service of this project") from None
+
+    def answers(self, task: Task) -> Answers:
+        """The service's replies, with its own defaults.
+
+        Raises:
+            ConfigError: the service gives fewer replies to a request than are wanted.
+            DialogCvaeError: it cannot be reached, or refuses a request.
+        """
+        if task.replies > self._limits["num_responses"]:
+            most = self._limits["num_responses"]
+            raise ConfigError(f"--replies: must be at most {most}, the limit of {self._url}, but is {task.replies}")
+        return [self._replies(place, task) for place in task.places]
+
+    def _replies(self, place: ContextPlace, task: Task) -> list[str]:
+        turns = place.before.utterances[-self._limits["context"] :]
+        body: dict[str, Any] = {
+            "context": [{"speaker": turn.speaker, "text": turn.text} for turn in turns],
+            "respond_as": place.window.reply.speaker,
+            "num_responses": task.replies,
+            # one number, as a request has; 63 bits
+            "seed": int(np.random.SeedSequence(place.seed(task.seed)).generate_state(1, np.uint64)[0] >> 1),
+        }
+        if topic := self._topics.get((place.before.topic or "").casefold()):
+            body["topic"] = topic
+        answer = self._ask("respond", body)
+        return [reply["text"] for reply in answer["responses"]]
+
+    def _ask(self, path: str, body: object = None) -> dict[str, Any]:
+        """The JSON answer to a request; GET without a body."""
+        data = None if body is None else json.dumps(body).encode()
+        request = Request(f"{self._url}/{path}", data, {"Content-Type": "application/json", **self._headers})
+        for attempt in range(RETRIES + 1):
+            try:
+                with urlopen(request, timeout=TIMEOUT_S) as answer:
+                    return dict(json.load(answer))
+            except HTTPError as error:
+                with error:
+                    if error.code != 503 or attempt == RETRIES:
+                        raise DialogCvaeError(f"{self._url}/{path}: {error.code} {_detail(error)}") from None
+                    time.sleep(_wait_s(error, attempt))
+            except (OSError, HTTPException) as error:
+                reason = error.reason if isinstance(error, URLError) else error
+                raise DialogCvaeError(f"{self._url}/{path}: cannot be reached ({reason})") from None
+            except ValueError:
+                raise DialogCvaeError(f"{self._url}/{path}: the answer is not a JSON object") from None
+        raise AssertionError("the last attempt returns or raises")
+
+
+def _detail(error: HTTPError) -> str:
+    """What the service says is wrong."""
+    try:
+        return str(json.load(error)["detail"])
+    except (ValueError, KeyError, TypeError):
+        return str(error.reason)
+
+
+def _wait_s(error: HTTPError, attempt: int) -> float:
+    """Seconds before the next attempt: what the service asks for, or twice as long each time."""
+    after = error.headers.get("Retry-After", "")
+    return min(LONGEST_WAIT_S, float(after) if after.isdigit() else 0.5 * 2**attempt)

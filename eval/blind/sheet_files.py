@@ -1,0 +1,67 @@
+"""The files of a sheet: a table for spreadsheets, and a page that works without a network.
+
+Open it to change the rules for readers or how a sheet looks. `page.html` has the page.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+from eval.blind.sheet import Sheet
+
+QUESTIONS = ("fluent", "fits", "specific")
+"""The columns that readers fill in."""
+
+RULES = {
+    "fluent": "A person could have said it. Spoken language counts, and so does a short reply.",
+    "fits": "It answers or continues this conversation, at this point, said by this speaker.",
+    "specific": "It says something of its own, which would not fit most other conversations. Listening noises "
+    '("Uh-huh.", "Right.", "I know.") may fit, but they are not specific.',
+}
+"""What each question means."""
+
+ADVICE = (
+    "Read the conversation, then judge each reply to it. The replies are alternatives, in random order.",
+    "Answer each question by itself: a reply can be specific and not fit.",
+    "Do not guess where a reply comes from, and do not talk to the other readers before all have finished.",
+)
+
+SPREADSHEET = "Write 1 for yes and 0 for no in the columns fluent, fits and specific. Leave the column id unchanged."
+COLUMNS = ("id", "topic", "conversation", "reply", *QUESTIONS)
+
+_TEMPLATE = Path(__file__).with_name("page.html")
+_FORMULA = ("=", "+", "-", "@", "\t")  # a spreadsheet computes a cell that begins with one of these
+
+
+def csv_bytes(sheet: Sheet) -> bytes:
+    """The table: the rules in the first rows, then one row for each reply. UTF-8 with the mark that Excel needs."""
+    buffer = io.StringIO()
+    table = csv.writer(buffer, lineterminator="\r\n")
+    table.writerows([line] for line in (*ADVICE, *(f"{name}: {rule}" for name, rule in RULES.items()), SPREADSHEET))
+    table.writerow(())
+    table.writerow(COLUMNS)
+    for context in sheet.contexts:
+        conversation = "\n".join(f"{speaker}: {text}" for speaker, text in context.turns)
+        for one, text in context.replies:
+            cells = (one, context.topic, conversation, f"{context.speaker}: {text}")
+            table.writerow([*map(_cell, cells), *("" for _ in QUESTIONS)])
+    return buffer.getvalue().encode("utf-8-sig")
+
+
+def page_bytes(sheet: Sheet) -> bytes:
+    """The page, with all data inside."""
+    data = {
+        "sheet": sheet.id,
+        "advice": ADVICE,
+        "rules": RULES,
+        "contexts": [context._asdict() for context in sheet.contexts],
+    }
+    text = json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")
+    return _TEMPLATE.read_text(encoding="utf-8").replace('"SHEET"', text).encode()
+
+
+def _cell(text: str) -> str:
+    return f" {text}" if text.startswith(_FORMULA) else text

@@ -1,0 +1,155 @@
+"""What readers found: shares of each source, agreement of the readers, differences of the sources.
+
+Open it to add a measure. An empty reply is a no to each question, and so is a context to which a source gave no reply.
+A reply that a source gave twice counts twice.
+
+An answer may be missing. "All" of some answers is no if one of them is no, else missing if one is missing, else yes;
+"any" is the reverse.
+
+Shape legend: R readers, I replies of the sheet, C contexts, Q questions, M measures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dialog_cvae.text.words import normalised
+from eval.blind.agreement import agreement
+from eval.blind.intervals import paired_difference, share
+from eval.blind.listening import is_listening_noise
+from eval.blind.ratings import Ratings
+from eval.blind.sheet import Key
+from eval.blind.sheet_files import QUESTIONS
+from eval.metrics.significance import holm
+
+Array = NDArray[np.float64]
+
+BOTH = "fits_and_specific"
+CONTEXT = "context_with_such_a_reply"
+JUDGEMENTS = (*QUESTIONS, BOTH)
+"""Of one reply by one reader: the answers, and whether it fits and is specific."""
+
+MEASURES = (*JUDGEMENTS, CONTEXT)
+"""Of one context: the shares of its replies, and whether one of them or more fits and is specific."""
+
+
+def tally(key: Key, ratings: Ratings) -> dict[str, Any]:
+    """All results, as in tally.json.
+
+    Args:
+        key: of the sheet.
+        ratings: of at least one reader.
+    """
+    judged = _judgements(ratings.values)  # (R, I, Q + 1)
+    found: dict[str, Any] = {
+        "sheet": key.sheet,
+        "made": key.made,
+        "contexts": len(key.contexts),
+        "replies": len(key.texts),
+        "missing": {
+            reader: dict(zip(QUESTIONS, counts.tolist(), strict=True))
+            for reader, counts in zip(ratings.readers, ratings.missing, strict=True)
+        },
+        "texts": {name: _texts(key, name) for name in key.sources},
+        "mean": _compared(_values(key, judged)),
+    }
+    if len(ratings.readers) > 1:
+        found["all"] = _compared(_values(key, _all(judged, axis=0)[None]))
+        found["agreement"] = _agreements(key, ratings.readers, judged)
+    return found
+
+
+def _judgements(values: Array) -> Array:
+    """The answers (R, I, Q) and whether a reply fits and is specific, (R, I, Q + 1)."""
+    fits, specific = QUESTIONS.index("fits"), QUESTIONS.index("specific")
+    both = _all(values[..., [fits, specific]], axis=-1)
+    return np.concatenate([values, both[..., None]], axis=-1)
+
+
+def _values(key: Key, judged: Array) -> dict[str, Array]:
+    """The measures of each context, means over readers, (C, M) by source; NaN where no reader judged."""
+    rows = {one: row for row, one in enumerate(key.texts)}
+    found = {name: np.empty((len(key.contexts), len(MEASURES))) for name in key.sources}
+    for number, context in enumerate(key.contexts):
+        on_sheet = {rows[one] for ids in context.replies.values() for one in ids if one is not None}
+        answers = judged[:, sorted(on_sheet)]  # (R, replies, Q + 1)
+        # an empty reply is a no, of readers who judged something else of this context
+        unread = np.isnan(answers).all(axis=1) & bool(on_sheet)
+        empty = np.where(unread, np.nan, 0.0)  # (R, Q + 1)
+        for name, ids in context.replies.items():
+            replies = np.stack([empty if one is None else judged[:, rows[one]] for one in ids or [None]], axis=1)
+            has_one = _any(replies[..., -1], axis=1)[:, None]  # (R, 1)
+            found[name][number] = _mean(np.concatenate([_mean(replies, axis=1), has_one], axis=1), axis=0)
+    return found
+
+
+def _compared(values: Mapping[str, Array]) -> dict[str, Any]:
+    """Shares of each source, and differences of each pair, by Holm's method over the pairs of a measure."""
+    sources = {
+        name: {measure: share(rows[:, column])._asdict() for column, measure in enumerate(MEASURES)}
+        for name, rows in values.items()
+    }
+    pairs = list(combinations(values, 2))
+    differences: list[dict[str, Any]] = [{"first": first, "second": second} for first, second in pairs]
+    for column, measure in enumerate(MEASURES):
+        tests = [paired_difference(values[first][:, column], values[second][:, column]) for first, second in pairs]
+        known = iter(holm([test.p for test in tests if test.p is not None]))
+        for row, test in zip(differences, tests, strict=True):
+            row[measure] = test._asdict() | {"p_holm": None if test.p is None else next(known)}
+    return {"sources": sources, "differences": differences}
+
+
+def _agreements(key: Key, readers: tuple[str, ...], judged: Array) -> list[dict[str, Any]]:
+    """The agreement of each pair of readers on each judgement."""
+    numbers = {
+        one: number
+        for number, context in enumerate(key.contexts)
+        for ids in context.replies.values()
+        for one in ids
+        if one is not None
+    }
+    contexts = np.array([numbers[one] for one in key.texts], dtype=np.int64)
+    return [
+        {"readers": [readers[first], readers[second]]}
+        | {
+            name: agreement(judged[first, :, column], judged[second, :, column], contexts)._asdict()
+            for column, name in enumerate(JUDGEMENTS)
+        }
+        for first, second in combinations(range(len(readers)), 2)
+    ]
+
+
+def _texts(key: Key, name: str) -> dict[str, Any]:
+    """What can be counted without readers; shares are means over contexts, as those of the readers are."""
+    rows = [
+        [key.texts[one] for one in context.replies[name] if one is not None] for context in key.contexts
+    ]  # the texts of each context
+    noises = [np.mean([is_listening_noise(text) for text in texts]) for texts in rows if texts]
+    return {
+        "replies": sum(len(context.replies[name]) for context in key.contexts),
+        "contexts_without_reply": sum(not texts for texts in rows),
+        "distinct": float(np.mean([len(set(map(normalised, texts))) for texts in rows])),
+        "listening_noises": float(np.mean(noises)) if noises else None,
+    }
+
+
+def _mean(values: Array, axis: int) -> Array:
+    """The mean of what is not NaN; NaN where all is."""
+    known = ~np.isnan(values)
+    count = known.sum(axis=axis)
+    total = np.where(known, values, 0.0).sum(axis=axis)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def _all(values: Array, axis: int) -> Array:
+    """See the module's documentation; values are 0, 1 or NaN."""
+    return np.where((values == 0).any(axis=axis), 0.0, np.where(np.isnan(values).any(axis=axis), np.nan, 1.0))
+
+
+def _any(values: Array, axis: int) -> Array:
+    return 1.0 - _all(1.0 - values, axis=axis)
