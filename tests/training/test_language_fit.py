@@ -15,6 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
+from dialog_cvae.config import DataConfig
+from dialog_cvae.data.corpora import load_split
 from dialog_cvae.data.turns import Blocks, TurnBatch, collate_turns, encode_turns
 from dialog_cvae.engines.torch_language import build_language_model
 from dialog_cvae.errors import CheckpointError
@@ -23,6 +25,7 @@ from dialog_cvae.storage.backbone import open_backbone
 from dialog_cvae.storage.checkpoint import Checkpoint
 from dialog_cvae.types import Conversation, Utterance
 from eval import dialog
+from eval.latent.likelihood import importance_weighted_nll
 from tests.dialog_cvae.storage.tiny_bases import drawn, write_folder, write_gguf
 from tests.training.processes import together
 from tests.training.tiny_runs import Fit, Killed, assert_same_run, conversation, metrics, write_corpus
@@ -215,6 +218,27 @@ def test_commands_that_cannot_open_adapters_say_so(
         assert error.startswith("error: ")
         assert error.count("\n") == 1
         assert re.search(KIND, error)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_likelihoods_of_a_checkpoint_are_those_of_its_model(
+    raw_fit: Fit, options: list[object], base: Path, precision: str
+) -> None:
+    assert raw_fit(*options, "--out", "run", "--max-steps", 4).status == 0
+    checkpoint = Checkpoint.load("run/best").config.language
+    assert checkpoint is not None
+    Path(checkpoint.backbone).write_bytes(base.read_bytes())  # a checkpoint names the file alone
+    arguments = ["run/best", "--data", str(options[1]), "--samples", "0", "--precision", precision, "--out", "test"]
+    assert dialog.main([*arguments, "--importance-samples", "3", "--split", "train"]) == 0
+    found = json.loads(Path("test/metrics.json").read_text())
+    assert (found["base"], found["precision"], found["iw_samples"]) == ("tiny", precision, 3)
+    assert found["nats_z_cost"] == pytest.approx(found["iw_nll"] - found["without_z"])
+    assert found["context_exchanged_replies"] > 0
+    model = build_language_model(Checkpoint.load("run/best"), open_backbone(base))
+    conversations = load_split(DataConfig(name=str(options[1])), "train")[1]
+    turns = encode_turns(conversations, open_backbone(base).tokenizer, checkpoint.max_reply_tokens)
+    weighted = importance_weighted_nll(model, turns, turns.responses, [3])
+    assert found["iw_nll"] == pytest.approx(weighted.nats[3], rel=1e-5 if precision == "fp32" else 0.02)
 
 
 @given(
