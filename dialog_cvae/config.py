@@ -15,6 +15,7 @@ from dialog_cvae.errors import ConfigError
 
 Size = Annotated[int, Field(ge=1, le=65_536)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Reading = Literal[1, 2]
 FILTER_STRIDE = 2  # of the first two convolutions of the sentence VAE's CNN encoder
 SENTENCE_CORPORA = ("ptb", "yelp", "yelp-full", "toy")
 
@@ -43,6 +44,12 @@ class DataConfig(Config):
     )
     valid_share: Share = Field(0.1, description="share of a .jsonl file's conversations held out for validation")
     test_share: Share = Field(0.1, description="share of a .jsonl file's conversations held out for testing")
+    reading: Reading = Field(
+        2,
+        description="rules of reading. 2: copies of a conversation and long messages are treated as the documentation "
+        "of your own conversations says; 1: as before there were these rules (the first words of a long message and "
+        "</s>), which a run of that time keeps when it is resumed",
+    )
 
     @property
     def of_sentences(self) -> bool:

@@ -98,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _check(path: Path, valid_share: float, test_share: float, max_problems: int) -> tuple[list[str], int]:
     """The report's lines and the exit status."""
-    if path.suffix != ".jsonl":
+    if path.suffix.lower() != jsonl.SUFFIX:
         raise DataError(path, "only .jsonl files need a check; --help shows their format")
     found = jsonl.scan(path)
     problems = [f"line {line}: {reason}" for line, reason in found.problems]
