@@ -108,8 +108,8 @@ class ModelConfig(Config):
         40,
         ge=4,
         le=1024,
-        description="maximum number of tokens of an utterance, <s> and </s> included; of a longer one the first tokens "
-        "and </s> are kept",
+        description="maximum number of tokens of an utterance, <s> and </s> included; of a longer one the beginning is "
+        "learnt as a reply, and its first and last tokens are read as context",
     )
     initialisation: Literal["uniform", "torch"] = Field(
         "uniform",
@@ -188,7 +188,11 @@ class LanguageModelConfig(Config):
     )
     max_context_tokens: int = Field(256, ge=8, le=8192, description="tokens before a block's first reply, at most")
     max_reply_tokens: int = Field(
-        96, ge=4, le=1024, description="tokens of a reply; a longer one is cut, and its end is then not learnt"
+        96,
+        ge=4,
+        le=1024,
+        description="tokens of a reply that are learnt, at most; of a longer utterance, the last tokens, as many again, are "
+        "read as context",
     )
 
 

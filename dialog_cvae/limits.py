@@ -1,4 +1,4 @@
-"""The limits of names and texts, and the form in which names are compared: the same for files, checkpoints and requests.
+"""Limits of names and texts, and the form in which names are compared: for files, checkpoints and requests alike.
 
 Open this to change how long a topic may be, or when two spellings of a name are the same name.
 """
@@ -40,8 +40,9 @@ def folded(name: str) -> str:
 
 
 def find_name(wanted: str, known: Sequence[str]) -> str | None:
-    """The known name that is meant: the same text, else the first in the same normal form, else the first with
-     the same letters (see `folded`).
+    """The known name that is meant: the same text, else the same in normal form, else the same when `folded`.
+
+    Of several that are alike, it is the first.
 
     Args:
         wanted: as a user wrote it.

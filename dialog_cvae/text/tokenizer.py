@@ -33,7 +33,10 @@ _SPACE = "▁"  # SentencePiece's sign for a space
 # Characters that SentencePiece reserves are replaced by noncharacters, which text never contains.
 _RESERVED = {"\0": "\ufdd0", "\x1f": "\ufdd1", _SPACE: "\ufdd2", "▅": "\ufdd3"}
 _ESCAPE = str.maketrans(_RESERVED)
-_UNESCAPE = str.maketrans({stand_in: sign for sign, stand_in in _RESERVED.items()})
+_BREAK = "\ufdd4"  # likewise: within a name of SentencePiece's own that is ordinary text here
+_UNESCAPE = str.maketrans({stand_in: sign for sign, stand_in in _RESERVED.items()} | {_BREAK: None})
+# Names of SentencePiece's own pieces: it leaves out words of the training text that contain them.
+_OWN_NAMES = regex.compile("|".join((*SPECIALS, "<0x[0-9A-F]{2}>")))
 
 _BYTE_PIECES = 256
 _MIN_UNIGRAM_SIZE = _BYTE_PIECES + 32
@@ -237,8 +240,13 @@ def _most_frequent(counts: Mapping[str, int], n: int) -> list[tuple[str, int]]:
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:n]
 
 
+def _without_own_names(word: str, separator: str) -> str:
+    """The word with a separator in every name that SentencePiece would not take as ordinary text."""
+    return _OWN_NAMES.sub(lambda name: name[0][0] + separator + name[0][1:], word)
+
+
 def _train_word(counts: Mapping[str, int], size: int) -> bytes:
-    kept = _most_frequent(counts, size)
+    kept = [(_without_own_names(word, _BREAK), count) for word, count in _most_frequent(counts, size)]
     return _train_model(kept, model_type="word", vocab_size=len(kept) + len(SPECIALS))
 
 
@@ -251,7 +259,7 @@ def _train_unigram(counts: Mapping[str, int], size: int) -> bytes:
     covered = {character for character, _ in _most_frequent(characters, (size - _BYTE_PIECES) // 2)}
     stretches: Counter[str] = Counter()
     for word, count in sorted(counts.items()):
-        for stretch in "".join(c if c in covered else " " for c in word).split():
+        for stretch in "".join(c if c in covered else " " for c in _without_own_names(word, " ")).split():
             stretches[stretch] += count
     return _train_model(
         stretches.items(),
