@@ -191,8 +191,8 @@ class LanguageModelConfig(Config):
         96,
         ge=4,
         le=1024,
-        description="tokens of a reply that are learnt, at most; of a longer utterance, the last tokens, as many again, are "
-        "read as context",
+        description="tokens of a reply that are learnt, at most; the last ones of a longer utterance, as many again, "
+        "are read as context",
     )
 
 

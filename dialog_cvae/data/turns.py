@@ -193,8 +193,8 @@ def collate_turns(turns: EncodedTurns, replies: Integers, max_context_tokens: in
         turns: where the replies are.
         replies: (B,) indices of utterances.
         max_context_tokens: tokens before the first reply of a block, the topic line included. The topic line is always
-            there, unless it is left out; of the utterances, the latest that fit, each whole. If the latest one alone does
-            not fit, its header and its end.
+            there, unless it is left out; of the utterances, the latest that fit, each whole. If not even the latest one
+            fits, its header and its end.
         blocks: of these replies.
     """
     replies = replies.astype(np.int64)

@@ -71,6 +71,7 @@ class Tokenizer:
     Attributes:
         mode: "word", "space" or "unigram".
         pieces: the text of each id: a word, or a SentencePiece piece in which `▁` is a space.
+        byte_ids: ids of pieces that are single bytes, in unigram mode.
         never_generated: ids that a reply must not contain; a caller that wants the unknown word allows `unk_id`.
     """
 
@@ -82,6 +83,7 @@ class Tokenizer:
 
     mode: Literal["word", "space", "unigram"]
     pieces: tuple[str, ...]
+    byte_ids: frozenset[int]
     never_generated: tuple[int, ...]
 
     def __init__(self, model: bytes, source: str = "tokenizer model") -> None:
@@ -109,6 +111,7 @@ class Tokenizer:
         self.pieces = (*SPECIALS, *(piece[start:].translate(_UNESCAPE) for piece in raw[first:]))
         self._raw = raw
         self._ids = {word: i for i, word in enumerate(self.pieces) if i >= first or i == self.unk_id}
+        self.byte_ids = frozenset(self._bytes)
         unwritten = (i for i, byte in self._bytes.items() if byte in _UNWRITTEN_BYTES)
         self.never_generated = (self.pad_id, self.unk_id, self.bos_id, self.dialog_start_id, *sorted(unwritten))
 

@@ -242,9 +242,9 @@ def test_the_fingerprint_does_not_depend_on_how_the_text_is_stored(
     assert len(encoded.long)
     conversations, _ = encoded.places(np.arange(len(encoded.speaker)))
     columns = {
+        "long": encoded.long,
         "tokens": encoded.tokens.astype(np.int32),
         "offsets": encoded.offsets.astype(np.int64),
-        "long": encoded.long,
         "start": encoded.starts[conversations],
         "speaker": encoded.speaker.astype(np.int32),
         "topic": encoded.topic[conversations],

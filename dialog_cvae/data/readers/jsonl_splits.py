@@ -72,9 +72,11 @@ def split_by_conversations(
     small = max(1, min(sizes) // SMALL)
     split = np.full(len(counts), TRAIN, dtype=np.int8)
 
-    # Small groups, which are shared out in proportion where there are too few of them.
+    # Small groups. Where there are few of them, training keeps its share, but no more than a third.
     eligible = np.flatnonzero(counts <= small)
-    scale = min(1.0, counts[eligible].sum() / sum(sizes))
+    available = int(counts[eligible].sum())
+    kept = min(available // 3, available * (len(exact) - sum(sizes)) // len(exact))
+    scale = min(1.0, (available - kept) / sum(sizes))
     ends = np.cumsum(counts[eligible])
     first, second = round(scale * sizes.valid), round(scale * sum(sizes))
     split[eligible[ends <= first]] = VALID

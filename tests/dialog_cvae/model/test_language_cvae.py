@@ -177,7 +177,7 @@ def test_an_utterance_that_is_too_long_is_cut_and_its_end_not_learnt() -> None:
     assert turns.targets.tolist() == [0, 7, 5]
     assert "".join(map(chr, turns.tokens)) == "A: abcdef" + "fghiwhy?" + "\nB: y z\n"  # 7 are learnt, the last 8 read
     batch = collated(turns, np.array([1, 2]), 99)
-    assert (batch.begin.tolist(), batch.targets.tolist()) == ([1, 20], [7, 5])
+    assert (batch.begin.tolist(), batch.targets.tolist()) == ([1, 19], [7, 5])
     first = encode_turns(said, Letters(), 8, reading=1)
     assert first.targets.tolist() == [0, 7, 5]
     assert "".join(map(chr, first.tokens)) == "A: abcdef\nB: y z\n"
