@@ -5,34 +5,29 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from bisect import bisect_left
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from itertools import accumulate
 from pathlib import Path
 from typing import get_args
-
-import numpy as np
 
 from dialog_cvae.cli import Parser
 from dialog_cvae.config import DataConfig, TokenizerConfig
 from dialog_cvae.data.readers import jsonl
-from dialog_cvae.data.readers.jsonl_line import SPLITS, show
-from dialog_cvae.data.readers.jsonl_splits import TRAIN
 from dialog_cvae.errors import DataError, DialogCvaeError
-from dialog_cvae.text.tokenizer import SPECIALS, UNK, words
-from dialog_cvae.types import Conversation, Corpus
 from training.arguments import layered, recipe
+from training.check_report import (
+    NAMES_SHOWN,
+    Tally,
+    describe,
+    describe_copies,
+    describe_splits,
+    row,
+    split_warnings,
+)
 from training.config import FitConfig
-from training.coverage import length_warnings
 from training.recipes import RECIPES
 from training.text_reading import TextReading
 
 FINE, PROBLEMS, UNREADABLE = 0, 1, 2
-NAMES_SHOWN = 12  # of topics and dialog acts
-PROFILE_PARTS = ("sex", "age", "education")
-QUANTILES = {0: "least", 25: "25%", 50: "median", 75: "75%", 95: "95%", 100: "most"}  # percent, label
 
 FORMAT = """\
 The file is UTF-8 text with one conversation a line, each a JSON object:
@@ -142,155 +137,28 @@ def _check(path: Path, config: FitConfig, max_problems: int) -> tuple[list[str],
     # How the model will read the text.
     reading = None
     if corpus is not None:
-        if any(words(u.text) != [UNK] * len(words(u.text)) for c in corpus.train for u in c.utterances):
+        if TextReading.has_words(corpus.train):
             reading = TextReading.of(corpus, config)
         else:
             problems.append("the training conversations contain no word")
-    tally = _Tally(reading or TextReading.of(None, config))
+    tally = Tally(reading or TextReading.of(None, config))
     for conversation in found.conversations:
         tally.add(conversation)
-    lines = [f"{path}", *_describe(tally), *_describe_copies(found, corpus), *_describe_splits(corpus, reading)]
+    # The report.
+    lines = [f"{path}", *describe(tally), *describe_copies(found), *describe_splits(corpus, reading)]
     if skipped := len(found.one_utterance):
         numbers = ", ".join(map(str, found.one_utterance[:NAMES_SHOWN])) + ("…" if skipped > NAMES_SHOWN else "")
-        lines.append(_row("left out", f"{skipped:,} with a single utterance (lines {numbers})"))
-    if warnings := [*(reading.warnings if reading else ()), *tally.warnings, *_leaks(found)]:
+        lines.append(row("left out", f"{skipped:,} with a single utterance (lines {numbers})"))
+    known = () if reading is None else reading.warnings
+    if warnings := [*known, *tally.warnings, *split_warnings(found, corpus, config.corpus)]:
         lines += ["", f"{len(warnings):,} warning{'s' if len(warnings) > 1 else ''}:", *warnings, ""]
     if not problems:
-        return [*lines, f"no problems found{', but see the warnings' if warnings else ''}"], FINE
+        return [*lines, "no errors, but see the warnings" if warnings else "no problems found"], FINE
     hidden = len(problems) - max(0, max_problems)
     lines += ["", f"{len(problems):,} problem{'s' if len(problems) > 1 else ''}:", *problems[: max(0, max_problems)]]
     if hidden > 0:
         lines.append(f"... and {hidden:,} more; --max-problems {len(problems)} lists all")
     return lines, PROBLEMS
-
-
-@dataclass
-class _Tally:
-    """Counts over conversations, read one at a time: a corpus need not fit into memory."""
-
-    reading: TextReading
-    turns: Counter[int] = field(default_factory=Counter)
-    tokens: Counter[int] = field(default_factory=Counter)
-    words: int = 0
-    speakers: Counter[str | None] = field(default_factory=Counter)
-    topics: Counter[str | None] = field(default_factory=Counter)
-    acts: Counter[str | None] = field(default_factory=Counter)
-    known: Counter[str] = field(default_factory=Counter)
-    silent: int = 0
-    marks: Counter[str] = field(default_factory=Counter)
-
-    def add(self, conversation: Conversation) -> None:
-        self.turns[len(conversation.utterances)] += 1
-        self.topics[conversation.topic] += 1
-        for utterance in conversation.utterances:
-            cut = words(utterance.text)
-            self.tokens[self.reading.length(utterance.text)] += 1
-            self.marks.update(name for name in SPECIALS if name != UNK and name in utterance.text)
-            self.words += len(cut) - cut.count(UNK)
-            self.acts[utterance.dialog_act] += 1
-        names = dict.fromkeys(utterance.speaker for utterance in conversation.utterances)
-        self.speakers.update(list(names))
-        for name in names:
-            profile = conversation.profile(name)
-            self.known.update(part for part in PROFILE_PARTS if getattr(profile, part) is not None)
-        self.silent += len(conversation.speakers.keys() - names)
-
-    @property
-    def warnings(self) -> list[str]:
-        """What is unusual about the messages."""
-        found = length_warnings(self.reading.lengths(self.tokens), self.reading.option)
-        if self.marks:
-            names = ", ".join(f"{name} in {count:,}" for name, count in self.marks.most_common())
-            found.append(
-                f"names of special tokens are in the text ({names} messages); they are read as ordinary words, so remove "
-                "them if they mark beginnings and ends"
-            )
-        return found
-
-
-def _describe(tally: _Tally) -> list[str]:
-    """Counts over conversations without problems and with at least one response."""
-    if not tally.turns:
-        return [_row("conversations", "0 usable")]
-    lengths = tally.reading.lengths(tally.tokens)
-    utterances, speakers = tally.tokens.total(), tally.speakers.total()
-    known = ", ".join(f"{part} known of {tally.known[part] / speakers:.0%}" for part in PROFILE_PARTS)
-    silent = tally.silent
-    return [
-        _row("conversations", f"{tally.turns.total():,}"),
-        _row("utterances", f"{utterances:,}; in a conversation: {_quantiles(tally.turns)}"),
-        _row("words", f"{tally.words:,}"),
-        _row("tokens", f"{tally.reading.unit}: {_quantiles(tally.tokens)}"),
-        _row(
-            "",
-            f"{lengths.long:,} ({lengths.long / utterances:.1%}) exceed the model's {lengths.limit}: as context they",
-        ),
-        _row("", "lose their middle, as replies their end; " + f"{lengths.unread:.1%} of all tokens are never read"),
-        _row("speakers", _names(tally.speakers)),
-        _row("topics", _names(tally.topics)),
-        _row("dialog acts", _names(tally.acts)),
-        _row("profiles", known),
-        *([_row("", f"{silent:,} belong to speakers without utterances: check their names")] if silent else []),
-    ]
-
-
-def _describe_copies(found: jsonl.Scan, corpus: Corpus | None) -> list[str]:
-    """How many conversations say the same as an earlier one."""
-    _, same, alike = (len(found.conversations) - len(np.unique(keys)) for keys in found.keys.T)
-    if not alike:
-        return []
-    return [
-        _row(
-            "copies", f"{same:,} conversations have the same texts as an earlier one, and {alike - same:,} more differ"
-        ),
-        _row("", "in numbers alone; copies share a split, unless the file says otherwise"),
-    ]
-
-
-def _leaks(found: jsonl.Scan) -> list[str]:
-    """Whether the splits that the file itself requests have copies of training conversations."""
-    _, copies, _ = found.keys.T
-    train = np.isin(copies, copies[found.requested == TRAIN])
-    return [
-        f"{count:,} of the {name} conversations are copies of training conversations: figures on them say little"
-        for index, name in enumerate(SPLITS)
-        if index != TRAIN and (count := int(np.count_nonzero(train & (found.requested == index))))
-    ]
-
-
-def _describe_splits(corpus: Corpus | None, reading: TextReading | None) -> list[str]:
-    """The sizes of the splits, and what the vocabulary knows."""
-    if corpus is None or reading is None:
-        return []
-    splits = [corpus.train, corpus.valid, corpus.test]
-    total = sum(map(len, splits))
-    sizes = ", ".join(f"{name} {len(split):,}" for name, split in zip(SPLITS, splits, strict=True))
-    shares = ", ".join(f"{len(split) / total:.1%}" for split in splits)
-    return [_row("splits", f"{sizes}: {shares}"), *(_row(*row) for row in reading.rows)]
-
-
-def _quantiles(counts: Counter[int]) -> str:
-    """Nearest-rank quantiles of at least one value, from the count of each value."""
-    values = sorted(counts)
-    ranks = list(accumulate(counts[value] for value in values))
-    wanted = ((percent * ranks[-1] + 99) // 100 for percent in QUANTILES)
-    chosen = (values[bisect_left(ranks, max(1, rank))] for rank in wanted)
-    return ", ".join(f"{label} {value}" for label, value in zip(QUANTILES.values(), chosen, strict=True))
-
-
-def _names(counts: Counter[str | None]) -> str:
-    """The most frequent names with their counts, and the count of missing ones."""
-    named = Counter({name: count for name, count in counts.items() if name is not None})
-    shown = [f"{show(name)[1:-1]} {count:,}" for name, count in named.most_common(NAMES_SHOWN)]
-    if len(named) > NAMES_SHOWN:
-        shown.append(f"{len(named) - NAMES_SHOWN:,} more")
-    if absent := counts[None]:
-        shown.append(f"(none given) {absent:,}")
-    return f"{len(named):,}: {', '.join(shown)}" if named else "none given"
-
-
-def _row(label: str, value: str) -> str:
-    return f"  {label:<14}{value}"
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ MOST_LETTERS = 20.0  # of a word, on average
 MOST_LONG = 0.05  # of messages
 MOST_TOKENS_PER_CHARACTER = 0.8  # of a language model; SmolLM2 needs 0.25 for English and 1.8 for Chinese
 SAMPLE = 20_000  # tokens whose text is measured
-FEWEST_WORDS = 30  # fewer say nothing
+FEWEST_WORDS = 100  # of held-out text; fewer say nothing
 MAX_LENGTH = 1024  # that these options can be set to
 MODEL_LIMIT, LANGUAGE_LIMIT = "model.max-utterance-tokens", "language.max-reply-tokens"
 
@@ -100,11 +100,10 @@ def warnings_of(coverage: Coverage, tokenizer: TokenizerConfig, kept: bool = Fal
         kept: whether the vocabulary is that of another model, and can't be chosen.
     """
     mode, known = tokenizer.mode, f"{coverage.known:.1%}"
+    unknown = coverage.known < LEAST_KNOWN and coverage.held_out >= FEWEST_WORDS
     take = "train without --init and take" if kept else "take"
-    if coverage.held_out < FEWEST_WORDS:
-        return []
     if mode == "unigram":
-        if coverage.known >= LEAST_KNOWN:
+        if not unknown:
             return []
         larger = "" if kept else f" and a larger --tokenizer.vocab-size than {tokenizer.vocab_size:,}"
         return [
@@ -122,7 +121,7 @@ def warnings_of(coverage: Coverage, tokenizer: TokenizerConfig, kept: bool = Fal
         found.append(
             f"a word has {coverage.letters:.0f} letters on average: are these messages without spaces? Then {take}"
         )
-    if coverage.known < LEAST_KNOWN:
+    if unknown:
         found.append(
             f"the vocabulary of --tokenizer.mode {mode} has only {known} of the words of held-out text: the model "
             f"reads the others as unknown and can't write them; {take}"

@@ -67,6 +67,11 @@ class TextReading(NamedTuple):
             return _by_pieces(reading, corpus, config)
         return _by_words(reading, corpus, config, cut)
 
+    @staticmethod
+    def has_words(conversations: Iterable[Conversation]) -> bool:
+        """Whether there is a word other than the one that marks an omitted word."""
+        return any(word != UNK for text in _texts(conversations) for word in words(text))
+
     def lengths(self, tokens: Counter[int]) -> Lengths:
         """The lengths of messages that were counted."""
         return Lengths(tokens, self.limit, self.read)
