@@ -15,6 +15,7 @@ from dialog_cvae.errors import ConfigError
 
 Size = Annotated[int, Field(ge=1, le=65_536)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Reading = Literal[1, 2]
 FILTER_STRIDE = 2  # of the first two convolutions of the sentence VAE's CNN encoder
 SENTENCE_CORPORA = ("ptb", "yelp", "yelp-full", "toy")
 
@@ -43,6 +44,12 @@ class DataConfig(Config):
     )
     valid_share: Share = Field(0.1, description="share of a .jsonl file's conversations held out for validation")
     test_share: Share = Field(0.1, description="share of a .jsonl file's conversations held out for testing")
+    reading: Reading = Field(
+        2,
+        description="rules of reading. 2: copies of a conversation and long messages are treated as the documentation "
+        "of your own conversations says; 1: as before there were these rules (the first words of a long message and "
+        "</s>), which a run of that time keeps when it is resumed",
+    )
 
     @property
     def of_sentences(self) -> bool:
@@ -101,8 +108,8 @@ class ModelConfig(Config):
         40,
         ge=4,
         le=1024,
-        description="maximum number of tokens of an utterance, <s> and </s> included; of a longer one the first tokens "
-        "and </s> are kept",
+        description="maximum number of tokens of an utterance, <s> and </s> included; of a longer one the beginning is "
+        "learnt as a reply, and its first and last tokens are read as context",
     )
     initialisation: Literal["uniform", "torch"] = Field(
         "uniform",
@@ -181,7 +188,11 @@ class LanguageModelConfig(Config):
     )
     max_context_tokens: int = Field(256, ge=8, le=8192, description="tokens before a block's first reply, at most")
     max_reply_tokens: int = Field(
-        96, ge=4, le=1024, description="tokens of a reply; a longer one is cut, and its end is then not learnt"
+        96,
+        ge=4,
+        le=1024,
+        description="tokens of a reply that are learnt, at most; the last ones of a longer utterance, as many again, "
+        "are read as context",
     )
 
 

@@ -88,6 +88,18 @@ def write_start(out: Path, config: FitConfig, vocabulary: Vocabulary, start: Sta
     write_atomically(out / START_FILE, (start.model_dump_json(indent=2) + "\n").encode())
 
 
+def stored_config(out: Path) -> FitConfig:
+    """The configuration of a stored run. One without `corpus.reading` is from the time of reading 1.
+
+    Raises:
+        CheckpointError: the file is missing or broken.
+    """
+    config = read(out / CONFIG_FILE, TypeAdapter(FitConfig))
+    if "reading" in config.corpus.model_fields_set:
+        return config
+    return config.model_copy(update={"corpus": config.corpus.model_copy(update={"reading": 1})})
+
+
 def stored_vocabulary(out: Path) -> Vocabulary:
     """The vocabulary of a stored run.
 

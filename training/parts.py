@@ -20,6 +20,7 @@ from training.adam import GuardedAdam
 from training.base_task import Encoded
 from training.batch import Batches
 from training.config import FitConfig
+from training.coverage import run_warnings
 from training.pace import steps_within
 from training.plan import Plan
 from training.resume import resume_state
@@ -97,6 +98,8 @@ def build(plan: Plan) -> Parts:
     )
     broadcast_state(world, model, optimiser, progress.step)
     _describe(plan, vocabulary, model, train, total)
+    for line in run_warnings(config, vocabulary, train, valid, kept=plan.start.origin is not None):
+        print(f"warning: {line}", flush=True)
     return Parts(corpus.summary, vocabulary, model, optimiser, batches, validation, progress)
 
 

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import TypeAdapter
 
+from dialog_cvae.data.readers.jsonl import SUFFIX
 from dialog_cvae.errors import CheckpointError, ConfigError
 from dialog_cvae.model.latent_model import LatentModel
 from training import arguments
 from training.config import FitConfig
-from training.folder import CONFIG_FILE, read, stored_start
+from training.folder import CONFIG_FILE, stored_config, stored_start
 from training.state import STATE_FILE, Progress, load_state
 
 # Fields that a resumed run may change, because they do not affect its result.
@@ -47,13 +47,15 @@ def stored_run(
             f"resume, init: the run in {out} was started without --init, but --init {init} is given; "
             "leave out one of --resume and --init"
         )
-    stored = read(path, TypeAdapter(FitConfig))
+    stored = stored_config(out)
     wanted = asked or arguments.layered(stored, *layers)
+    if not any("reading" in arguments.section(layer, "corpus") for layer in layers):
+        wanted = arguments.layered(wanted, {"corpus": {"reading": stored.corpus.reading}})
     if wanted.corpus.name == "auto":
         wanted = arguments.layered(wanted, {"corpus": {"name": stored.corpus.name}})
     for name, (old, new) in arguments.differences(stored, wanted).items():
         # A file may have moved: the fingerprint of its conversations is checked later.
-        moved = name == "corpus.name" and old.endswith(".jsonl") and new.endswith(".jsonl")
+        moved = name == "corpus.name" and all(path.lower().endswith(SUFFIX) for path in (old, new))
         if name not in FREE_ON_RESUME and not moved:
             raise ConfigError(
                 f"{name}: the run in {out} has {old!r}, but {new!r} was asked for; a resumed run keeps it"

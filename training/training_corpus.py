@@ -109,9 +109,13 @@ class TrainingCorpus:
             "topics": list(topics),
             "max_tokens": max_tokens,
         }
-        return self._get(
-            kind, decided_by, lambda: encode_corpus(getattr(self._text, split), tokenizer, topics, max_tokens)
-        )
+        # Sentences are cut as in the released code: they have no context.
+        reading = 1 if self._config.of_sentences else self._config.reading
+
+        def encode() -> EncodedCorpus:
+            return encode_corpus(getattr(self._text, split), tokenizer, topics, max_tokens, reading)
+
+        return self._get(kind, decided_by, encode)
 
     def turns(self, split: Split, tokenizer: AnyTokenizer, max_reply_tokens: int) -> EncodedTurns:
         """The token ids of a split as a language model reads it; see `encode_turns`."""
@@ -122,7 +126,9 @@ class TrainingCorpus:
             "max_reply_tokens": max_reply_tokens,
         }
         return self._get(
-            kind, decided_by, lambda: encode_turns(getattr(self._text, split), tokenizer, max_reply_tokens)
+            kind,
+            decided_by,
+            lambda: encode_turns(getattr(self._text, split), tokenizer, max_reply_tokens, self._config.reading),
         )
 
     @cached_property
@@ -181,6 +187,8 @@ def _columns(corpus: EncodedCorpus) -> Iterator[tuple[str, type, tuple[int, ...]
         utterances = (np.arange(begin, min(begin + BLOCK, count)) for begin in range(0, count, BLOCK))
         return (values[corpus.places(block)[0]] for block in utterances)
 
+    if len(corpus.long):  # so that the fingerprint of a corpus without long utterances is that of earlier versions
+        yield "long", np.int64, corpus.long.shape, stored(corpus.long)
     profiles = (count, 2, corpus.profiles.shape[1])
     yield "tokens", np.int32, corpus.tokens.shape, stored(corpus.tokens)
     yield "offsets", np.int64, corpus.offsets.shape, stored(corpus.offsets)
@@ -232,9 +240,11 @@ def _fitting(arrays: Arrays, vocabulary: Vocabulary) -> EncodedCorpus:
     """
     corpus = EncodedCorpus(**arrays)
     utterances, conversations, profiles = len(corpus.speaker), len(corpus.topic), len(corpus.profiles)
+    long = len(corpus.long)
     expected = {
         "tokens": ("u", (int(corpus.offsets[-1]),)),
-        "offsets": ("u", (utterances + 1,)),
+        "offsets": ("u", (utterances + long + 1,)),
+        "long": ("i8", (long,)),
         "speaker": ("i", (utterances,)),
         "parties": ("u", (utterances, 2)),
         "starts": ("i8", (conversations + 1,)),
@@ -249,6 +259,7 @@ def _fitting(arrays: Arrays, vocabulary: Vocabulary) -> EncodedCorpus:
     openings = np.flatnonzero(corpus.speaker == NO_SPEAKER)
     if not (
         (corpus.offsets[1:] >= corpus.offsets[:-1]).all()
+        and (np.diff(corpus.long, prepend=-1, append=utterances) > 0).all()
         and corpus.tokens.max(initial=0) < len(vocabulary.tokenizer)
         and corpus.speaker.min(initial=NO_SPEAKER) == NO_SPEAKER
         and corpus.parties.max(initial=0) < profiles

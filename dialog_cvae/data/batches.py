@@ -4,6 +4,9 @@ Open it to change what the model sees. A window is a response and the at most K 
 conversation begins with the pseudo-utterance `<s> <d> </s>`, so its first utterance has a context too. Consecutive
 windows of a conversation share most of their utterances. A batch consists of segments of consecutive windows, so each
 utterance is encoded once for all windows of its segment.
+
+An utterance that is too long is kept twice: as a response, its first tokens without `</s>`, so that no model learns to
+end where a text was cut; as context, its first and its last tokens, because a question is often at the end.
 """
 
 from __future__ import annotations
@@ -15,6 +18,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from dialog_cvae.config import Reading
+from dialog_cvae.limits import normal
 from dialog_cvae.types import UNKNOWN_PROFILE, Conversation, DialogBatch, Profile
 
 if TYPE_CHECKING:
@@ -42,11 +47,13 @@ class Windows(Protocol):
 class EncodedCorpus(NamedTuple):
     """Conversations as flat arrays, possibly memory-mapped. An utterance takes about 10 bytes plus its token ids.
 
-    N utterances (pseudo-utterances included), S = sum of their tokens, C conversations, P distinct profiles.
+    N utterances (pseudo-utterances included), M of them too long, S = sum of all lengths, C conversations, P distinct
+    profiles.
 
     Attributes:
-        tokens: (S,) unsigned, each utterance as `<s> ... </s>`.
-        offsets: (N + 1,) unsigned, index in `tokens` where each utterance begins.
+        tokens: (S,) unsigned, each utterance as `<s> ... </s>`, or `<s> ...` if it is too long; then the M as context.
+        offsets: (N + M + 1,) unsigned, index in `tokens` where each of these begins.
+        long: (M,) int64, the utterances that are too long, in order.
         speaker: (N,) signed, speakers numbered within their conversation; NO_SPEAKER for the pseudo-utterance.
         parties: (N, 2) unsigned, rows of `profiles`: the utterance's speaker and its addressee.
         starts: (C + 1,) int64, the first utterance (the pseudo-utterance) of each conversation; the last entry is N.
@@ -57,6 +64,7 @@ class EncodedCorpus(NamedTuple):
 
     tokens: Integers
     offsets: Integers
+    long: NDArray[np.int64]
     speaker: Integers
     parties: Integers
     starts: NDArray[np.int64]
@@ -83,10 +91,23 @@ class EncodedCorpus(NamedTuple):
         conversations = np.searchsorted(self.starts, utterances, side="right") - 1
         return conversations, utterances - self.starts[conversations]
 
+    def as_context(self, utterances: Integers) -> NDArray[np.int64]:
+        """The row of `offsets` that holds each utterance as context."""
+        if not len(self.long):
+            return utterances
+        place = np.minimum(np.searchsorted(self.long, utterances), len(self.long) - 1)
+        return np.where(self.long[place] == utterances, len(self.speaker) + place, utterances)
+
 
 def truncate(tokens: Sequence[int], limit: int) -> list[int]:
     """At most `limit` tokens: the first limit - 1 and the last, as in the official code."""
     return list(tokens) if len(tokens) <= limit else [*tokens[: limit - 1], tokens[-1]]
+
+
+def both_ends(tokens: Sequence[int], limit: int) -> list[int]:
+    """At most `limit` tokens: half of them from the beginning, the others from the end."""
+    first = limit // 2
+    return list(tokens) if len(tokens) <= limit else [*tokens[:first], *tokens[len(tokens) - limit + first :]]
 
 
 def addressees(conversation: Conversation) -> list[str | None]:
@@ -115,7 +136,11 @@ def profile_features(profile: Profile) -> tuple[list[float], list[float]]:
 
 
 def encode_corpus(
-    conversations: Iterable[Conversation], tokenizer: Tokenizer, topics: Sequence[str], max_tokens: int
+    conversations: Iterable[Conversation],
+    tokenizer: Tokenizer,
+    topics: Sequence[str],
+    max_tokens: int,
+    reading: Reading = 2,
 ) -> EncodedCorpus:
     """Encode texts as token ids. Only one conversation is in memory at a time.
 
@@ -124,15 +149,20 @@ def encode_corpus(
         tokenizer: the model's.
         topics: known topics in the order of the model's embedding; all others become `<unknown>`.
         max_tokens: maximum number of tokens of an utterance, `<s>` and `</s>` included.
+        reading: see `DataConfig`; 1 keeps the first tokens and `</s>` of an utterance that is too long.
     """
-    topic_ids = {name: i for i, name in enumerate(topics, start=1)}
+    topic_ids = {normal(name): i for i, name in enumerate(topics, start=1)} | {
+        name: i for i, name in enumerate(topics, start=1)
+    }
     opening = [tokenizer.bos_id, tokenizer.dialog_start_id, tokenizer.eos_id]
     rows = {UNKNOWN_PROFILE: 0}
     tokens = array("H" if len(tokenizer) <= 2**16 else "I")
     lengths, parties, speaker_ids = array("I"), array("I"), array("i")
-    starts, conversation_topics = array("q"), array("i")
+    starts, conversation_topics, long = array("q"), array("i"), array("q")
+    as_context: list[list[int]] = []  # the long ones
     for conversation in conversations:
-        conversation_topics.append(topic_ids.get(conversation.topic or "", UNKNOWN_TOPIC))
+        topic = conversation.topic or ""
+        conversation_topics.append(topic_ids.get(topic, topic_ids.get(normal(topic), UNKNOWN_TOPIC)))
         starts.append(len(lengths))
         tokens.extend(opening)
         lengths.append(len(opening))
@@ -141,16 +171,25 @@ def encode_corpus(
         names: dict[str, int] = {}
         profile_rows = {name: rows.setdefault(profile, len(rows)) for name, profile in conversation.speakers.items()}
         for utterance, other in zip(conversation.utterances, addressees(conversation), strict=True):
-            ids = truncate([tokenizer.bos_id, *tokenizer.encode(utterance.text), tokenizer.eos_id], max_tokens)
+            ids = [tokenizer.bos_id, *tokenizer.encode(utterance.text), tokenizer.eos_id]
+            if len(ids) > max_tokens and reading > 1:
+                long.append(len(lengths))
+                as_context.append(both_ends(ids, max_tokens))
+                ids = ids[:max_tokens]
+            ids = truncate(ids, max_tokens)
             tokens.extend(ids)
             lengths.append(len(ids))
             speaker_ids.append(names.setdefault(utterance.speaker, len(names)))
             parties.extend((profile_rows.get(utterance.speaker, 0), 0 if other is None else profile_rows.get(other, 0)))
     starts.append(len(lengths))
+    for ids in as_context:
+        tokens.extend(ids)
+        lengths.append(len(ids))
     features = np.array([profile_features(profile) for profile in rows], dtype=np.float32)  # (P, value or known, 4)
     return EncodedCorpus(
         tokens=np.array(tokens),
         offsets=_offsets(lengths),
+        long=np.array(long, dtype=np.int64),
         speaker=_smallest(np.asarray(speaker_ids)),
         parties=_smallest(np.asarray(parties).reshape(-1, 2)),
         starts=np.array(starts, dtype=np.int64),
@@ -188,7 +227,8 @@ def collate(corpus: EncodedCorpus, responses: Integers, max_context: int | Integ
     slots = np.arange(int(lengths.max(initial=1)))
     used = slots < lengths[:, None]  # (B, K)
     context = np.where(used, responses[:, None] - lengths[:, None] + slots, responses[:, None])
-    distinct, rows = np.unique(np.concatenate((context.ravel(), responses)), return_inverse=True)
+    seen = np.where(used, corpus.as_context(context), context)
+    distinct, rows = np.unique(np.concatenate((seen.ravel(), responses)), return_inverse=True)
     floors = used & (corpus.speaker[context] == corpus.speaker[responses][:, None])
     tokens, token_counts = _padded(corpus, distinct)
     parties = corpus.parties[responses]  # (B, 2)

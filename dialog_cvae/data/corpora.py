@@ -74,7 +74,7 @@ def load_corpus(config: DataConfig) -> Corpus:
         return ptb.read(path)
     if config.name in _YELP:
         return yelp.read(path, _YELP[config.name])
-    return jsonl.read(path, valid_share=config.valid_share, test_share=config.test_share)
+    return jsonl.read(path, valid_share=config.valid_share, test_share=config.test_share, reading=config.reading)
 
 
 def locate(config: DataConfig) -> Path | None:
@@ -89,7 +89,7 @@ def locate(config: DataConfig) -> Path | None:
         return find("swda", config.dir) or download.fetch(download.SWDA)
     if config.name in _WANTED:
         return _found(config)
-    if not config.name.endswith(".jsonl"):
+    if not config.name.lower().endswith(jsonl.SUFFIX):
         raise DataError(config.name, f"unknown corpus; known are {', '.join(NAMES)} and the path of a .jsonl file")
     path = Path(config.name)
     if not path.exists():

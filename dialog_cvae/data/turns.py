@@ -3,6 +3,9 @@
 Token ids are made once. A batch is made of blocks: a run of neighbouring replies of one conversation, and before it as
 much of the conversation as fits. One pass over a block serves all its replies.
 
+Of an utterance that is too long, the first tokens are learnt, and its line also has the last ones, for the replies
+after it: a question is often at the end.
+
 Shape legend: N utterances, topic lines included, C conversations, B replies of a batch, R blocks, T tokens of the
 longest block.
 """
@@ -17,6 +20,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from dialog_cvae.config import Reading
 from dialog_cvae.data.batches import Integers
 from dialog_cvae.types import Conversation
 
@@ -33,10 +37,10 @@ class EncodedTurns(NamedTuple):
     """Conversations as flat arrays.
 
     Attributes:
-        tokens: (sum of all lengths,) every line with its line break.
+        tokens: (sum of all lengths,) every line with its line break; see `encode_turns` for one that is too long.
         offsets: (N + 1,) where each line begins.
         header: (N,) tokens of `name:`, which a reply is given; all of them for a topic line.
-        targets: (N,) tokens that are learnt: the text and, unless the text was cut, its line break.
+        targets: (N,) tokens that are learnt: the text and its line break, or the beginning of a text that is too long.
         starts: (C + 1,) the topic line of each conversation, which may be empty, and N.
     """
 
@@ -105,13 +109,17 @@ def header(speaker: str) -> str:
     return f"{' '.join(speaker.split())}:"
 
 
-def encode_turns(conversations: Iterable[Conversation], encoder: Encoder, max_reply_tokens: int) -> EncodedTurns:
+def encode_turns(
+    conversations: Iterable[Conversation], encoder: Encoder, max_reply_tokens: int, reading: Reading = 2
+) -> EncodedTurns:
     """Turn text into ids, once.
 
     Args:
         conversations: in any order, which is kept.
         encoder: the language model's tokenizer.
-        max_reply_tokens: tokens of an utterance's text and line break, at most.
+        max_reply_tokens: tokens of an utterance's text and line break that are learnt, at most. The line of a longer
+            one has its last tokens too, as many again.
+        reading: see `DataConfig`; 1 leaves the last tokens of a long utterance out.
     """
     (line_break,) = encoder.encode("\n")
     tokens, offsets, headers, targets, starts = array("i"), array("q", [0]), array("i"), array("i"), array("q")
@@ -132,8 +140,11 @@ def encode_turns(conversations: Iterable[Conversation], encoder: Encoder, max_re
             named = named_once(utterance.speaker)
             said = encoder.encode(f" {' '.join(utterance.text.split())}")
             cut = len(said) + 1 > max_reply_tokens
-            said = said[: max_reply_tokens - 1]
-            add([*named, *said, line_break], len(named), len(said) + (not cut))
+            kept = said[: max_reply_tokens - 1]
+            learnt = len(kept) + (not cut)
+            if cut and reading > 1:
+                kept += said[max(len(kept), len(said) - max_reply_tokens) :]
+            add([*named, *kept, line_break], len(named), learnt)
     starts.append(len(headers))
     return EncodedTurns(
         np.array(tokens, dtype=np.int32),
@@ -205,7 +216,8 @@ def collate_turns(turns: EncodedTurns, replies: Integers, max_context_tokens: in
         turns: where the replies are.
         replies: (B,) indices of utterances.
         max_context_tokens: tokens before the first reply of a block, the topic line included. The topic line is always
-            there, unless it is left out; of the utterances, the latest that fit, each whole.
+            there, unless it is left out; of the utterances, the latest that fit, each whole. If not even the latest one
+            fits, its header and its end.
         blocks: of these replies.
     """
     replies = replies.astype(np.int64)
@@ -220,11 +232,20 @@ def collate_turns(turns: EncodedTurns, replies: Integers, max_context_tokens: in
         room = max_context_tokens - len(title)
         earliest = int(np.searchsorted(turns.offsets, turns.offsets[first] - room))  # of which all that follows fits
         earliest = min(first, max(topic + 1, earliest))
-        rows.append(np.concatenate((title, turns.tokens[turns.offsets[earliest] : turns.offsets[last + 1]])))
+        before = _shortened(turns, first - 1, room) if topic + 1 < first == earliest else title[:0]
+        rows.append(np.concatenate((title, before, turns.tokens[turns.offsets[earliest] : turns.offsets[last + 1]])))
         own = replies[run]
         block[run] = row
-        begin[run] = len(title) + turns.offsets[own] - turns.offsets[earliest] + turns.header[own] - 1
+        begin[run] = len(title) + len(before) + turns.offsets[own] - turns.offsets[earliest] + turns.header[own] - 1
     tokens = np.zeros((len(rows), max(map(len, rows))), dtype=np.int64)
     for line, ids in zip(tokens, rows, strict=True):
         line[: len(ids)] = ids
     return TurnBatch(tokens, block, begin, turns.targets[replies].astype(np.int64))
+
+
+def _shortened(turns: EncodedTurns, utterance: int, room: int) -> NDArray[np.int32]:
+    """The header of a line and its last tokens, `room` in all; without the header if that takes more than half."""
+    line = turns.tokens[turns.offsets[utterance] : turns.offsets[utterance + 1]]
+    kept = int(turns.header[utterance])
+    kept = kept if 2 * kept <= room else 0
+    return np.concatenate((line[:kept], line[len(line) - max(0, room - kept) :]))

@@ -33,7 +33,10 @@ _SPACE = "▁"  # SentencePiece's sign for a space
 # Characters that SentencePiece reserves are replaced by noncharacters, which text never contains.
 _RESERVED = {"\0": "\ufdd0", "\x1f": "\ufdd1", _SPACE: "\ufdd2", "▅": "\ufdd3"}
 _ESCAPE = str.maketrans(_RESERVED)
-_UNESCAPE = str.maketrans({stand_in: sign for sign, stand_in in _RESERVED.items()})
+_BREAK = "\ufdd4"  # likewise: within a name of SentencePiece's own that is ordinary text here
+_UNESCAPE = str.maketrans({stand_in: sign for sign, stand_in in _RESERVED.items()} | {_BREAK: None})
+# Names of SentencePiece's own pieces: it leaves out words of the training text that contain them.
+_OWN_NAMES = regex.compile("|".join((*SPECIALS, "<0x[0-9A-F]{2}>")))
 
 _BYTE_PIECES = 256
 _MIN_UNIGRAM_SIZE = _BYTE_PIECES + 32
@@ -68,6 +71,7 @@ class Tokenizer:
     Attributes:
         mode: "word", "space" or "unigram".
         pieces: the text of each id: a word, or a SentencePiece piece in which `▁` is a space.
+        byte_ids: ids of pieces that are single bytes, in unigram mode.
         never_generated: ids that a reply must not contain; a caller that wants the unknown word allows `unk_id`.
     """
 
@@ -79,6 +83,7 @@ class Tokenizer:
 
     mode: Literal["word", "space", "unigram"]
     pieces: tuple[str, ...]
+    byte_ids: frozenset[int]
     never_generated: tuple[int, ...]
 
     def __init__(self, model: bytes, source: str = "tokenizer model") -> None:
@@ -106,6 +111,7 @@ class Tokenizer:
         self.pieces = (*SPECIALS, *(piece[start:].translate(_UNESCAPE) for piece in raw[first:]))
         self._raw = raw
         self._ids = {word: i for i, word in enumerate(self.pieces) if i >= first or i == self.unk_id}
+        self.byte_ids = frozenset(self._bytes)
         unwritten = (i for i, byte in self._bytes.items() if byte in _UNWRITTEN_BYTES)
         self.never_generated = (self.pad_id, self.unk_id, self.bos_id, self.dialog_start_id, *sorted(unwritten))
 
@@ -237,8 +243,13 @@ def _most_frequent(counts: Mapping[str, int], n: int) -> list[tuple[str, int]]:
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:n]
 
 
+def _without_own_names(word: str, separator: str) -> str:
+    """The word with a separator in every name that SentencePiece would not take as ordinary text."""
+    return _OWN_NAMES.sub(lambda name: name[0][0] + separator + name[0][1:], word)
+
+
 def _train_word(counts: Mapping[str, int], size: int) -> bytes:
-    kept = _most_frequent(counts, size)
+    kept = [(_without_own_names(word, _BREAK), count) for word, count in _most_frequent(counts, size)]
     return _train_model(kept, model_type="word", vocab_size=len(kept) + len(SPECIALS))
 
 
@@ -251,7 +262,7 @@ def _train_unigram(counts: Mapping[str, int], size: int) -> bytes:
     covered = {character for character, _ in _most_frequent(characters, (size - _BYTE_PIECES) // 2)}
     stretches: Counter[str] = Counter()
     for word, count in sorted(counts.items()):
-        for stretch in "".join(c if c in covered else " " for c in word).split():
+        for stretch in "".join(c if c in covered else " " for c in _without_own_names(word, " ")).split():
             stretches[stretch] += count
     return _train_model(
         stretches.items(),

@@ -235,9 +235,14 @@ def test_the_fingerprint_changes_with_every_array(encoded: EncodedCorpus, name: 
 def test_the_fingerprint_does_not_depend_on_how_the_text_is_stored(
     encoded: EncodedCorpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Older runs, in which each utterance had its own profiles, can resume: the fingerprint is the same."""
+    """Older runs, in which each utterance had its own profiles, can resume: the fingerprint is the same.
+
+    The column of long utterances is new. Without long utterances there is none.
+    """
+    assert len(encoded.long)
     conversations, _ = encoded.places(np.arange(len(encoded.speaker)))
     columns = {
+        "long": encoded.long,
         "tokens": encoded.tokens.astype(np.int32),
         "offsets": encoded.offsets.astype(np.int64),
         "start": encoded.starts[conversations],

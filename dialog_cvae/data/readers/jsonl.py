@@ -7,8 +7,6 @@ offsets of its lines and reads the file again at every iteration.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import stat
 from array import array
@@ -20,12 +18,19 @@ from typing import BinaryIO, NamedTuple, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from dialog_cvae.config import Reading
 from dialog_cvae.data.readers.jsonl_line import MAX_LINE_BYTES, SPLITS, LineError, Record, parse_line, show
+from dialog_cvae.data.readers.jsonl_splits import (
+    KEY_BYTES,
+    content_keys,
+    split_by_conversations,
+    split_by_distinct,
+)
 from dialog_cvae.errors import ConfigError, DataError
 from dialog_cvae.types import Conversation, Corpus
 
+SUFFIX = ".jsonl"  # in any case
 NO_SPLIT = -1
-KEY_BYTES = 16
 
 
 class Problem(NamedTuple):
@@ -43,12 +48,19 @@ class Lines(Sequence[Conversation]):
         version: of the file, see `_version`; a changed file is refused.
         numbers: (C,) 1-based lines.
         offsets: (C,) byte offsets at which the lines begin.
+        reading: see `DataConfig`.
     """
 
     def __init__(
-        self, path: Path, version: tuple[int, ...], numbers: NDArray[np.int64], offsets: NDArray[np.int64]
+        self,
+        path: Path,
+        version: tuple[int, ...],
+        numbers: NDArray[np.int64],
+        offsets: NDArray[np.int64],
+        reading: Reading,
     ) -> None:
         self._path, self._version, self._numbers, self._offsets = path, version, numbers, offsets
+        self._reading: Reading = reading
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -69,7 +81,7 @@ class Lines(Sequence[Conversation]):
             for number, offset in zip(self._numbers, self._offsets, strict=True):
                 file.seek(offset)
                 try:
-                    record = parse_line(file.readline(MAX_LINE_BYTES + 1), int(number))
+                    record = parse_line(file.readline(MAX_LINE_BYTES + 1), int(number), self._reading)
                 except LineError:  # the line was valid before, so the file has changed
                     self._check(file)
                     raise
@@ -82,7 +94,7 @@ class Lines(Sequence[Conversation]):
 
     def take(self, chosen: NDArray[np.int64]) -> Lines:
         """Some of the conversations, in the order of `chosen`."""
-        return Lines(self._path, self._version, self._numbers[chosen], self._offsets[chosen])
+        return Lines(self._path, self._version, self._numbers[chosen], self._offsets[chosen], self._reading)
 
 
 class Scan(NamedTuple):
@@ -91,7 +103,7 @@ class Scan(NamedTuple):
     Attributes:
         conversations: those with at least two utterances, in the file's order.
         requested: (C,) the split that each line requests, as its index in SPLITS, or NO_SPLIT.
-        keys: (C,) 16 bytes, a hash of each conversation's text and of the seed of the split.
+        keys: (C, 3) 16 bytes each, hashes of each conversation's content; see `content_keys`.
         problems: all problems, in the file's order.
         one_utterance: lines with a single utterance, which has no response; not part of `conversations`.
     """
@@ -103,7 +115,7 @@ class Scan(NamedTuple):
     one_utterance: Sequence[int]
 
 
-def read(path: Path, *, valid_share: float, test_share: float, seed: int = 0) -> Corpus:
+def read(path: Path, *, valid_share: float, test_share: float, seed: int = 0, reading: Reading = 2) -> Corpus:
     """Read and split a file of conversations.
 
     Args:
@@ -111,30 +123,32 @@ def read(path: Path, *, valid_share: float, test_share: float, seed: int = 0) ->
         valid_share: share of the conversations for validation, unless the lines name their splits.
         test_share: the same for testing.
         seed: another seed gives another split.
+        reading: see `DataConfig`.
 
     Raises:
         DataError: the file cannot be read, a line is malformed, or there are too few conversations.
         ConfigError: the shares leave no training data.
     """
-    found = scan(path, seed=seed)
+    found = scan(path, seed=seed, reading=reading)
     if found.problems:
         first, count = found.problems[0], len(found.problems)
         which = "the only problem" if count == 1 else f"the first of {count} problems"
         raise DataError(path, f"{first.reason} ({which}; see python -m training.check {path})", first.line)
-    return assemble(path, found, valid_share=valid_share, test_share=test_share)
+    return assemble(path, found, valid_share=valid_share, test_share=test_share, reading=reading)
 
 
-def scan(path: Path, *, seed: int = 0) -> Scan:
+def scan(path: Path, *, seed: int = 0, reading: Reading = 2) -> Scan:
     """Validate every line of a file.
 
     Args:
         path: the file.
         seed: another seed gives another split.
+        reading: see `DataConfig`.
 
     Raises:
         DataError: the file cannot be read.
     """
-    every, several = _Places(), _Places()  # all conversations, and those with several utterances
+    every, several = _Places(reading), _Places(reading)  # all conversations, and those with several utterances
     requested, keys = array("b"), bytearray()
     problems: list[Problem] = []
     one_utterance: list[int] = []
@@ -143,7 +157,7 @@ def scan(path: Path, *, seed: int = 0) -> Scan:
         version = _version(file)
         for number, offset, raw in _lines(file):
             try:
-                record = parse_line(raw, number)
+                record = parse_line(raw, number, reading)
             except LineError as error:
                 problems += [Problem(number, reason) for reason in error.reasons]
                 continue
@@ -157,12 +171,12 @@ def scan(path: Path, *, seed: int = 0) -> Scan:
                 continue
             several.add(record, offset)
             requested.append(NO_SPLIT if record.split is None else SPLITS.index(record.split))
-            keys += _key(record.conversation, seed)
+            keys += content_keys(record.conversation, seed)
     problems = sorted([*_repeated_ids(path, version, every), *problems], key=lambda problem: problem.line)
     return Scan(
         several.lines(path, version),
         np.array(requested, dtype=np.int8),
-        np.frombuffer(keys, dtype=f"S{KEY_BYTES}"),
+        np.frombuffer(keys, dtype=f"S{KEY_BYTES}").reshape(-1, 3),
         problems,
         one_utterance,
     )
@@ -171,7 +185,8 @@ def scan(path: Path, *, seed: int = 0) -> Scan:
 class _Places:
     """Lines and offsets of conversations, and a hash of each id."""
 
-    def __init__(self) -> None:
+    def __init__(self, reading: Reading) -> None:
+        self._reading: Reading = reading
         self.numbers, self.offsets, self.id_hashes = array("q"), array("q"), array("q")
 
     def add(self, record: Record, offset: int) -> None:
@@ -180,7 +195,7 @@ class _Places:
         self.id_hashes.append(hash(record.conversation.id))
 
     def lines(self, path: Path, version: tuple[int, ...]) -> Lines:
-        return Lines(path, version, np.array(self.numbers), np.array(self.offsets))
+        return Lines(path, version, np.array(self.numbers), np.array(self.offsets), self._reading)
 
 
 def _repeated_ids(path: Path, version: tuple[int, ...], places: _Places) -> Iterator[Problem]:
@@ -194,18 +209,18 @@ def _repeated_ids(path: Path, version: tuple[int, ...], places: _Places) -> Iter
             yield Problem(number, f"id {show(conversation.id)} is a duplicate of line {earlier}")
 
 
-def assemble(path: Path, found: Scan, *, valid_share: float, test_share: float) -> Corpus:
+def assemble(path: Path, found: Scan, *, valid_share: float, test_share: float, reading: Reading = 2) -> Corpus:
     """Split the conversations that `scan` found; its problems are ignored.
 
-    The split depends only on the text of the conversations and on the seed, not on their order. Exact copies of a
-    conversation are always in the same split.
+    The split depends only on the content of the conversations and on the seed, not on their order. Copies of a
+    conversation are in the same split; see `jsonl_splits`.
 
     Raises:
         DataError: a split would be empty.
         ConfigError: the shares leave no training data.
     """
     named = len(found.requested) > 0 and found.requested[0] != NO_SPLIT
-    chosen = found.requested if named else _draw_splits(path, found, valid_share, test_share)
+    chosen = found.requested if named else _draw_splits(path, found, valid_share, test_share, reading)
     parts = {name: found.conversations.take(np.flatnonzero(chosen == i)) for i, name in enumerate(SPLITS)}
     if missing := [name for name in SPLITS if not len(parts[name])]:
         raise DataError(path, f"no conversation of two or more utterances has split {' or '.join(missing)}")
@@ -245,28 +260,20 @@ def _lines(file: BinaryIO) -> Iterator[tuple[int, int, bytes]]:
             yield number, begin, raw
 
 
-def _draw_splits(path: Path, found: Scan, valid_share: float, test_share: float) -> NDArray[np.int8]:
-    """A split for each conversation, by the order of the hashes of their texts."""
+def _draw_splits(path: Path, found: Scan, valid_share: float, test_share: float, reading: Reading) -> NDArray[np.int8]:
+    """A split for each conversation, by the order of the hashes of their content."""
     if not (valid_share >= 0 and test_share >= 0 and valid_share + test_share < 1):
         raise ConfigError(
             "corpus.valid_share + corpus.test_share must be below 1 and neither negative, "
             f"are {valid_share} + {test_share}"
         )
-    distinct, rank = np.unique(found.keys, return_inverse=True)
-    n = len(distinct)
+    exact, copies, templates = found.keys.T
+    n = len(np.unique(copies if reading > 1 else exact))
     if n < len(SPLITS):
         skipped = f" ({len(found.one_utterance)} with one utterance do not count)" if found.one_utterance else ""
         raise DataError(
             path, f"needs at least {len(SPLITS)} different conversations, one for each split, has {n}{skipped}"
         )
-    valid = min(max(1, round(valid_share * n)), n - 2)
-    test = min(max(1, round(test_share * n)), n - 1 - valid)
-    of_rank = np.full(n, SPLITS.index("train"), dtype=np.int8)
-    of_rank[:valid] = SPLITS.index("valid")
-    of_rank[valid : valid + test] = SPLITS.index("test")
-    return of_rank[rank]
-
-
-def _key(conversation: Conversation, seed: int) -> bytes:
-    said = json.dumps([seed, *((u.speaker, u.text) for u in conversation.utterances)])
-    return hashlib.blake2b(said.encode(), digest_size=KEY_BYTES).digest()
+    if reading == 1:
+        return split_by_distinct(exact, valid_share, test_share)
+    return split_by_conversations(exact, copies, templates, valid_share, test_share)

@@ -9,7 +9,8 @@
      "speakers": {"A": {"sex": "female", "age": 34, "education": 2}}}   optional, each field too
 
 There may be any number of speakers. Optional fields may be null. Unknown fields are refused, so that a misspelt name is
-noticed. Control characters other than tabs and line ends are refused.
+noticed. Control characters other than tabs and line ends are refused, and so is text without any visible character.
+Text is brought into Unicode's normal form C. The limits of lengths are those of `dialog_cvae.limits`.
 Education is Switchboard's code, 0 to 3 (see `dialog_cvae.types.Profile`).
 """
 
@@ -23,13 +24,24 @@ from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, NamedTuple, NoReturn
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+)
 from pydantic_core import PydanticCustomError
 
+from dialog_cvae import limits
+from dialog_cvae.config import Reading
 from dialog_cvae.types import Conversation, Profile, Sex, Utterance
 
 MAX_LINE_BYTES = 16 * 2**20
 MAX_REASONS = 5  # problems reported for one line
+FIRST_READING: Reading = 1
 
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
@@ -43,9 +55,33 @@ def _without_control_characters(text: str) -> str:
     return text
 
 
+def _normal(text: str, info: ValidationInfo) -> str:
+    """Refuse text that a person cannot see, as the service does; the text in its normal form."""
+    if info.context == FIRST_READING:
+        return text
+    if not text.isascii() and not limits.visible(text):
+        raise PydanticCustomError("invisible", "has no visible character")
+    return limits.normal(text)
+
+
+def _at_most(limit: int) -> AfterValidator:
+    """Refuse longer text."""
+
+    def check(text: str, info: ValidationInfo) -> str:
+        if len(text) > limit and info.context != FIRST_READING:
+            raise PydanticCustomError("too_many_characters", "is too long", {"limit": limit, "count": len(text)})
+        return text
+
+    return AfterValidator(check)
+
+
 Text = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1), AfterValidator(_without_control_characters)
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1),
+    AfterValidator(_without_control_characters),
+    AfterValidator(_normal),
 ]
+Name = Annotated[Text, _at_most(limits.MAX_SPEAKER_CHARS)]
 
 
 class _Strict(BaseModel):
@@ -53,8 +89,8 @@ class _Strict(BaseModel):
 
 
 class _Utterance(_Strict):
-    speaker: Text
-    text: Text
+    speaker: Name
+    text: Annotated[Text, _at_most(limits.MAX_TEXT_CHARS)]
     dialog_act: Text | None = None
 
 
@@ -66,11 +102,11 @@ class _Profile(_Strict):
 
 class _Line(_Strict):
     id: Text | None = None
-    topic: Text | None = None
+    topic: Annotated[Text, _at_most(limits.MAX_TOPIC_CHARS)] | None = None
     prompt: Text | None = None
     split: Split | None = None
-    utterances: Annotated[list[_Utterance], Field(min_length=1)]
-    speakers: dict[Text, _Profile] | None = None
+    utterances: Annotated[list[_Utterance], Field(min_length=1, max_length=limits.MAX_UTTERANCES)]
+    speakers: dict[Name, _Profile] | None = None
 
 
 _PARTS: Mapping[str, type[_Strict]] = MappingProxyType({"utterances": _Utterance, "speakers": _Profile})
@@ -80,6 +116,9 @@ _REASONS: Mapping[str, str] = MappingProxyType(
     {
         "missing": "is missing",
         "control_character": "has a control character (U+{code})",
+        "invisible": "has no visible character",
+        "too_many_characters": "has {count} characters, at most {limit} are possible",
+        "too_long": "has more than {max_length} items",
         "string_too_short": "is blank",
         "too_short": "is empty",
         "string_unicode": "is not valid Unicode (half of a surrogate pair)",
@@ -111,17 +150,18 @@ class Record(NamedTuple):
     split: Split | None
 
 
-def parse_line(raw: bytes, number: int) -> Record:
+def parse_line(raw: bytes, number: int, reading: Reading = 2) -> Record:
     """Turn one line into a conversation.
 
     Args:
         raw: the line's bytes, with or without line end and byte order mark.
         number: its 1-based number, used for a missing id.
+        reading: see `DataConfig`; 1 takes names of any length and text in any normal form.
 
     Raises:
         LineError: the line is malformed.
     """
-    line = _validated(_json(raw))
+    line = _validated(_json(raw), reading)
     utterances = tuple(Utterance(u.speaker, u.text, u.dialog_act) for u in line.utterances)
     speakers = {name: Profile(p.sex, p.age, p.education) for name, p in (line.speakers or {}).items()}
     conversation = Conversation(
@@ -167,11 +207,11 @@ def _refuse_constant(name: str) -> NoReturn:
     raise LineError(f"{name} is not JSON")
 
 
-def _validated(value: object) -> _Line:
+def _validated(value: object, reading: Reading) -> _Line:
     if not isinstance(value, dict):
         raise LineError(f"must be an object with utterances, is {show(value)}")
     try:
-        return _Line.model_validate(value)
+        return _Line.model_validate(value, context=reading)
     except ValidationError as error:
         details = error.errors(include_url=False)
     reasons = [_reason(detail) for detail in details[:MAX_REASONS]]

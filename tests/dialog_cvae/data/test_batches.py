@@ -16,16 +16,19 @@ from dialog_cvae.data.batches import (
     NO_SPEAKER,
     EncodedCorpus,
     addressees,
+    both_ends,
     collate,
     drop_conditions,
     encode_corpus,
     epoch_order,
     truncate,
 )
+from dialog_cvae.model.cvae import TensorBatch
 from dialog_cvae.text.tokenizer import Tokenizer
 from dialog_cvae.types import Conversation, DialogBatch, Profile, Utterance
 from training.config import TrainConfig
 from training.dialog_batches import DialogBatches
+from training.training_corpus import fingerprint
 
 TOKENIZER = Tokenizer.train(["a b c d e f g h"] * 3, TokenizerConfig())
 TOPICS = ("PETS", "WEATHER")
@@ -55,7 +58,12 @@ def _encode(spoken: list[Conversation]) -> EncodedCorpus:
 
 def _ids(text: str) -> list[int]:
     ids = [TOKENIZER.bos_id, *TOKENIZER.encode(text), TOKENIZER.eos_id]
-    return ids if len(ids) <= MAX_TOKENS else ids[: MAX_TOKENS - 1] + ids[-1:]
+    return ids[:MAX_TOKENS]
+
+
+def _as_context(text: str) -> list[int]:
+    ids = [TOKENIZER.bos_id, *TOKENIZER.encode(text), TOKENIZER.eos_id]
+    return ids if len(ids) <= MAX_TOKENS else ids[:3] + ids[-3:]
 
 
 def _features(profile: Profile) -> list[float | None]:
@@ -104,7 +112,7 @@ def _naive_windows(spoken: list[Conversation], max_context: int) -> list[dict[st
                     "theirs": [None] * 4 if other is None else _features(conversation.profile(other)),
                 }
             )
-            before.append((speaker, _ids(text)))
+            before.append((speaker, _as_context(text)))
     return windows
 
 
@@ -149,7 +157,9 @@ def test_collate_equals_windows_built_one_at_a_time(
 def test_each_utterance_stands_once_in_a_batch(spoken: list[Conversation]) -> None:
     corpus = _encode(spoken)
     batch = collate(corpus, corpus.responses, 9)
-    assert len(batch.tokens) == len(corpus.speaker)  # all windows of whole conversations: each utterance, and <d>
+    # All windows of whole conversations: each utterance and <d>, and a long one again as the context of later ones.
+    read_twice = set(corpus.long) - set(corpus.starts[1:] - 1)
+    assert len(batch.tokens) == len(corpus.speaker) + len(read_twice)
     used = {*batch.context[batch.context_lengths[:, None] > np.arange(batch.context.shape[1])], *batch.response}
     assert used == set(range(len(batch.tokens)))
 
@@ -211,6 +221,48 @@ def test_the_first_window_sees_the_start_of_the_dialog() -> None:
 )
 def test_truncation_keeps_the_first_and_the_last(length: int, limit: int, kept: list[int]) -> None:
     assert truncate(range(length), limit) == kept
+
+
+@pytest.mark.parametrize(
+    ("length", "limit", "kept"),
+    [(4, 4, [0, 1, 2, 3]), (5, 4, [0, 1, 3, 4]), (9, 5, [0, 1, 6, 7, 8]), (1, 4, [0]), (100, 4, [0, 1, 98, 99])],
+)
+def test_both_ends_of_a_long_message(length: int, limit: int, kept: list[int]) -> None:
+    assert both_ends(range(length), limit) == kept
+
+
+def test_a_long_message_keeps_its_question_as_context_and_does_not_end_as_a_reply() -> None:
+    said = (Utterance("A", "a a a a a a a g h"), Utterance("B", "b"), Utterance("A", "c d"))
+    corpus = _encode([Conversation("c", said)])
+    windows = [_window(collate(corpus, corpus.responses, 9), row) for row in range(3)]
+    assert windows[0]["response"] == [TOKENIZER.bos_id, *TOKENIZER.encode("a a a a a")]  # no </s>
+    for window in windows[1:]:
+        assert window["context"][1] == [TOKENIZER.bos_id, *TOKENIZER.encode("a a g h"), TOKENIZER.eos_id]
+    assert windows[1]["floors"] == [0.0, 0.0]
+    assert windows[2]["floors"] == [0.0, 1.0, 0.0]
+    tensors = TensorBatch.from_arrays(collate(corpus, corpus.responses, 9))
+    assert tensors.target_lengths.tolist() == [5, 2, 3]
+    assert TOKENIZER.eos_id not in tensors.targets[0]
+
+
+@given(st.lists(conversations, min_size=1, max_size=4))
+@settings(deadline=None, derandomize=True, max_examples=30)
+def test_the_first_reading_is_the_same_where_nothing_is_long(spoken: list[Conversation]) -> None:
+    old, new = (encode_corpus(spoken, TOKENIZER, TOPICS, MAX_TOKENS, reading) for reading in (1, 2))
+    assert not len(old.long)
+    if not len(new.long):
+        assert all(np.array_equal(one, other) for one, other in zip(old, new, strict=True))
+        assert fingerprint(old) == fingerprint(new)
+    ends = old.tokens[old.offsets[1:].astype(int) - 1]
+    assert set(ends.tolist()) == {TOKENIZER.eos_id}
+
+
+def test_topics_are_found_in_either_normal_form() -> None:
+    spoken = [Conversation("c", (Utterance("A", "a"),), topic) for topic in ("Caf\u00e9", "Cafe\u0301", "Cafe", None)]
+    for known in ("Caf\u00e9", "Cafe\u0301"):
+        assert encode_corpus(spoken, TOKENIZER, (known,), MAX_TOKENS).topic.tolist() == [1, 1, 0, 0]
+    both = encode_corpus(spoken, TOKENIZER, ("Cafe\u0301", "Caf\u00e9"), MAX_TOKENS)  # as an older model may have them
+    assert both.topic.tolist() == [2, 1, 0, 0]
 
 
 def test_whom_a_speaker_talks_to() -> None:

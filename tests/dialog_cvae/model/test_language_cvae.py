@@ -158,8 +158,11 @@ def test_the_terms_of_the_elbo(model: LanguageCVAE, turns: EncodedTurns) -> None
     assert set(dict(model.named_parameters())) == set(model.state_dict())  # the base is not in a checkpoint
 
 
-@pytest.mark.parametrize(("room", "kept"), [(15, "A: xxx\nB: xxxx\n"), (14, "B: xxxx\n"), (8, "B: xxxx\n"), (7, "")])
-def test_a_block_keeps_the_latest_whole_utterances(room: int, kept: str) -> None:
+@pytest.mark.parametrize(
+    ("room", "kept"),
+    [(15, "A: xxx\nB: xxxx\n"), (14, "B: xxxx\n"), (8, "B: xxxx\n"), (7, "B:xxxx\n"), (3, "xx\n"), (0, "")],
+)
+def test_a_block_keeps_the_latest_whole_utterances_or_the_end_of_the_last_one(room: int, kept: str) -> None:
     said = tuple(Utterance("AB"[i % 2], "x" * (i + 1)) for i in range(6))  # lines of 5, 6, ... letters
     turns = encode_turns([Conversation("1", said, topic="T")], Letters(), max_reply_tokens=24)
     batch = collated(turns, np.array([5, 6]), len("Topic: T\n") + room)
@@ -171,9 +174,24 @@ def test_a_block_keeps_the_latest_whole_utterances(room: int, kept: str) -> None
 
 
 def test_an_utterance_that_is_too_long_is_cut_and_its_end_not_learnt() -> None:
-    turns = encode_turns([Conversation("1", (Utterance("A", "x" * 50), Utterance("B", "y\nz")))], Letters(), 8)
+    said = [Conversation("1", (Utterance("A", "abcdefghi" * 5 + "why?"), Utterance("B", "y\nz")))]
+    turns = encode_turns(said, Letters(), 8)
     assert turns.targets.tolist() == [0, 7, 5]
-    assert "".join(map(chr, turns.tokens)) == "A: xxxxxx\nB: y z\n"
+    assert "".join(map(chr, turns.tokens)) == "A: abcdef" + "fghiwhy?" + "\nB: y z\n"  # 7 are learnt, the last 8 read
+    batch = collated(turns, np.array([1, 2]), 99)
+    assert (batch.begin.tolist(), batch.targets.tolist()) == ([1, 19], [7, 5])
+    first = encode_turns(said, Letters(), 8, reading=1)
+    assert first.targets.tolist() == [0, 7, 5]
+    assert "".join(map(chr, first.tokens)) == "A: abcdef\nB: y z\n"
+
+
+@pytest.mark.parametrize("length", range(24))
+def test_the_line_of_a_long_utterance_is_whole_up_to_twice_the_limit(length: int) -> None:
+    text = "".join(chr(ord("a") + i) for i in range(length))
+    turns = encode_turns([Conversation("1", (Utterance("A", text),))], Letters(), 8)
+    line = "".join(map(chr, turns.tokens))
+    assert turns.targets[1] == min(7 + (length == 6), length + 2)
+    assert line == f"A: {text}\n" if length <= 14 else f"A: {text[:6]}{text[-8:]}\n"
 
 
 def test_without_z_it_is_the_llama_of_transformers() -> None:

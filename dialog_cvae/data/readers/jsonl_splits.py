@@ -1,0 +1,124 @@
+"""How a file of conversations is divided into training, validation and test split, if its lines do not say it.
+
+Open this to change which conversations count as copies of each other, or where copies go. Conversations are ordered by
+hashes of their content: the first ones are validation, the next ones test, all others training. Copies share a split.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import NamedTuple
+
+import numpy as np
+import regex
+from numpy.typing import NDArray
+
+from dialog_cvae import limits
+from dialog_cvae.data.readers.jsonl_line import SPLITS
+from dialog_cvae.types import Conversation
+
+KEY_BYTES = 16
+TRAIN, VALID, TEST = (SPLITS.index(name) for name in ("train", "valid", "test"))
+SMALL = 10  # a group is small if a held-out split has room for this many like it
+_NUMBER = regex.compile(r"\d+")
+
+Keys = NDArray[np.bytes_]
+
+
+class Sizes(NamedTuple):
+    """Conversations that the held-out splits shall have."""
+
+    valid: int
+    test: int
+
+
+def content_keys(conversation: Conversation, seed: int) -> bytes:
+    """Three hashes of KEY_BYTES each, from the strictest to the most tolerant.
+
+    The first depends on the seed, and is equal for conversations with equal speakers and texts. The second ignores
+    speakers, case and spacing; the third ignores numbers too, such as those of orders and customers.
+    """
+    exact = [seed, *((u.speaker, u.text) for u in conversation.utterances)]
+    said = [limits.normal(" ".join(u.text.split())).casefold() for u in conversation.utterances]
+    return b"".join(map(_hash, (exact, said, [_NUMBER.sub("0", text) for text in said])))
+
+
+def shares_of(count: int, valid_share: float, test_share: float) -> Sizes:
+    """The sizes of the held-out splits of `count` conversations, at least 3; every split has one."""
+    valid = min(max(1, round(valid_share * count)), count - 2)
+    return Sizes(valid, min(max(1, round(test_share * count)), count - 1 - valid))
+
+
+def split_by_distinct(exact: Keys, valid_share: float, test_share: float) -> NDArray[np.int8]:
+    """(C,) splits by shares of the distinct conversations: the rule of reading 1; see `content_keys` for the keys."""
+    distinct, rank = np.unique(exact, return_inverse=True)
+    valid, test = shares_of(len(distinct), valid_share, test_share)
+    of_rank = np.full(len(distinct), TRAIN, dtype=np.int8)
+    of_rank[:valid], of_rank[valid : valid + test] = VALID, TEST
+    return of_rank[rank]
+
+
+def split_by_conversations(
+    exact: Keys, copies: Keys, templates: Keys, valid_share: float, test_share: float
+) -> NDArray[np.int8]:
+    """(C,) splits by shares of the conversations; copies share a split. Keys are those of `content_keys`.
+
+    Small groups of copies are held out first, in the order of their hashes. A group so large that it would change the
+    size of a split stays in training, unless nothing else comes as near to the share that was asked for.
+    """
+    sizes = shares_of(len(exact), valid_share, test_share)
+    group, counts = groups(exact, copies, templates, sizes)
+    small = max(1, min(sizes) // SMALL)
+    split = np.full(len(counts), TRAIN, dtype=np.int8)
+
+    # Small groups. Where there are few of them, training keeps its share, but no more than a third.
+    eligible = np.flatnonzero(counts <= small)
+    available = int(counts[eligible].sum())
+    kept = min(available // 3, available * (len(exact) - sum(sizes)) // len(exact))
+    scale = min(1.0, (available - kept) / sum(sizes))
+    ends = np.cumsum(counts[eligible])
+    first, second = round(scale * sizes.valid), round(scale * sum(sizes))
+    split[eligible[ends <= first]] = VALID
+    begun = int(ends[ends <= first].max(initial=0))
+    split[eligible[(ends > begun) & (ends <= second)]] = TEST
+
+    # Then larger ones, the smallest first, while they bring a split nearer to its size.
+    # At least one group remains for each split that comes later.
+    larger = sorted(np.flatnonzero(counts > small).tolist(), key=lambda index: (-counts[index], -index))
+    for name, size in ((VALID, sizes.valid), (TEST, sizes.test)):
+        kept = 1 + (name == VALID and not (split == TEST).any())
+        held = int(counts[split == name].sum())
+        while larger and np.count_nonzero(split == TRAIN) > kept and (not held or held + counts[larger[-1]] / 2 < size):
+            split[larger[-1]] = name
+            held += int(counts[larger.pop()])
+    return split[group]
+
+
+def groups(exact: Keys, copies: Keys, templates: Keys, sizes: Sizes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Groups of conversations that share a split, in the order of their least exact keys.
+
+    Copies are one group. Copies that differ in their numbers too, unless there are so many of them that they would fill
+    half of a held-out split: then the text is a form whose numbers are what differs.
+
+    Returns:
+        (C,) the group of each conversation, and (G,) its number of conversations.
+    """
+    most = max(2, max(sizes) // 2)
+    _, template, filled = np.unique(templates, return_inverse=True, return_counts=True)
+    _, copy = np.unique(copies, return_inverse=True)
+    joined = np.where(filled[template] <= most, template, len(filled) + copy)
+    if len(np.unique(joined)) < len(SPLITS):
+        joined = copy
+    _, first = np.unique(exact, return_inverse=True)
+    _, group, counts = np.unique(joined, return_inverse=True, return_counts=True)
+    least = np.full(len(counts), len(exact))
+    np.minimum.at(least, group, first)
+    order = np.argsort(least, kind="stable")
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    return place[group], counts[order]
+
+
+def _hash(content: object) -> bytes:
+    return hashlib.blake2b(json.dumps(content).encode(), digest_size=KEY_BYTES).digest()

@@ -1,0 +1,199 @@
+"""What a tokenizer makes of a corpus: how much of it is known, and how much of long messages is lost.
+
+Open this to change when `training.check` and `training.fit` warn. A vocabulary of words is useless for text without
+spaces, because a whole message is then one word, and nothing else would say so: training and its figures look fine.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import regex
+
+from dialog_cvae.config import TokenizerConfig
+from dialog_cvae.data.batches import EncodedCorpus
+from dialog_cvae.data.turns import EncodedTurns
+from dialog_cvae.text.tokenizer import Tokenizer
+from training.config import FitConfig
+from training.vocabulary import Vocabulary
+
+LEAST_KNOWN = 0.75  # of held-out words; a vocabulary of 10,000 knows 97% of Switchboard's
+MOST_UNSPACED = 0.1  # of the letters of words that are separated by spaces
+MOST_LETTERS = 20.0  # of a word, on average
+MOST_LONG = 0.05  # of messages
+MOST_TOKENS_PER_CHARACTER = 0.8  # of a language model; SmolLM2 needs 0.25 for English and 1.8 for Chinese
+SAMPLE = 20_000  # tokens whose text is measured
+FEWEST_WORDS = 100  # of held-out text; fewer say nothing
+MAX_LENGTH = 1024  # that these options can be set to
+MODEL_LIMIT, LANGUAGE_LIMIT = "model.max-utterance-tokens", "language.max-reply-tokens"
+
+# Scripts that are written without spaces between words.
+_UNSPACED = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]")
+_LETTER = regex.compile(r"\p{L}")
+
+
+class Lengths(NamedTuple):
+    """How long messages are, in the model's own tokens.
+
+    Attributes:
+        tokens: number of messages of each length, with `<s>` and `</s>` or a language model's line break.
+        limit: tokens of a message that are learnt as a reply, at most.
+        read: tokens of a message that are read as context, at most.
+    """
+
+    tokens: Counter[int]
+    limit: int
+    read: int
+
+    @property
+    def long(self) -> int:
+        """Messages over the limit."""
+        return sum(count for length, count in self.tokens.items() if length > self.limit)
+
+    @property
+    def unread(self) -> float:
+        """Share of all tokens that are not even read as context."""
+        total = sum(length * count for length, count in self.tokens.items())
+        return sum(max(0, length - self.read) * count for length, count in self.tokens.items()) / max(1, total)
+
+
+class Coverage(NamedTuple):
+    """What a vocabulary makes of text.
+
+    Attributes:
+        held_out: words of the held-out text; tokens, where the vocabulary has no words.
+        known: share of them that the vocabulary has; of unigram pieces, the share that are no single bytes.
+        unspaced: share of the letters of the vocabulary's words that are of a script without spaces.
+        letters: mean letters of such a word.
+    """
+
+    held_out: int
+    known: float
+    unspaced: float
+    letters: float
+
+
+def coverage_of_words(vocabulary: Collection[str], held_out: Mapping[str, int]) -> Coverage:
+    """Of words and their counts in held-out text, without the word that marks an omitted one."""
+    known = sum(count for word, count in held_out.items() if word in vocabulary)
+    return _coverage(vocabulary, known, sum(held_out.values()))
+
+
+def coverage_of_ids(train: Collection[int], held_out: Mapping[int, int], tokenizer: Tokenizer) -> Coverage:
+    """Of the token ids of training text and the counts of those of held-out text. Marks such as `</s>` do not count."""
+    marks = {tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id, tokenizer.dialog_start_id}
+    unknown = {tokenizer.unk_id, *tokenizer.byte_ids}
+    counted = {i: count for i, count in held_out.items() if i not in marks}
+    known = sum(count for i, count in counted.items() if i not in unknown)
+    return _coverage([tokenizer.pieces[i] for i in train if i not in marks | unknown], known, sum(counted.values()))
+
+
+def warnings_of(coverage: Coverage, tokenizer: TokenizerConfig, kept: bool = False) -> list[str]:
+    """What is wrong with a vocabulary for a text, with the option to take.
+
+    Args:
+        coverage: of the text.
+        tokenizer: as configured.
+        kept: whether the vocabulary is that of another model, and can't be chosen.
+    """
+    mode, known = tokenizer.mode, f"{coverage.known:.1%}"
+    unknown = coverage.known < LEAST_KNOWN and coverage.held_out >= FEWEST_WORDS
+    take = "train without --init and take" if kept else "take"
+    if mode == "unigram":
+        if not unknown:
+            return []
+        larger = "" if kept else f" and a larger --tokenizer.vocab-size than {tokenizer.vocab_size:,}"
+        return [
+            f"only {known} of the tokens of held-out text are more than single bytes, so that messages are long: "
+            f"{take} --tokenizer.mode unigram{larger}"
+        ]
+    take += " --tokenizer.mode unigram"
+    found = []
+    if coverage.unspaced > MOST_UNSPACED:
+        found.append(
+            f"{coverage.unspaced:.0%} of the letters are of a script without spaces between words: with "
+            f"--tokenizer.mode {mode} a whole message is one word, and replies repeat messages word for word; {take}"
+        )
+    elif coverage.letters > MOST_LETTERS:
+        found.append(
+            f"a word has {coverage.letters:.0f} letters on average: are these messages without spaces? Then {take}"
+        )
+    if unknown:
+        found.append(
+            f"the vocabulary of --tokenizer.mode {mode} has only {known} of the words of held-out text: the model "
+            f"reads the others as unknown and can't write them; {take}"
+        )
+    return found
+
+
+def spelling_warnings(tokens: int, characters: int) -> list[str]:
+    """Whether a language model needs unusually many tokens for a text of so many characters."""
+    if tokens < FEWEST_WORDS or tokens <= MOST_TOKENS_PER_CHARACTER * characters:
+        return []
+    return [
+        f"the language model needs {tokens / max(1, characters):.1f} tokens a character, where its own language needs "
+        "0.3: it does not know this text well; take another one (--language.backbone), or a recipe without it and "
+        "--tokenizer.mode unigram"
+    ]
+
+
+def length_warnings(lengths: Lengths, option: str) -> list[str]:
+    """Whether many messages are too long; the option gets a value that is enough for 95% of them."""
+    total, long = lengths.tokens.total(), lengths.long
+    if long <= MOST_LONG * total:
+        return []
+    ranked = sorted(lengths.tokens.elements())
+    enough = min(MAX_LENGTH, ranked[(95 * total + 99) // 100 - 1])
+    return [
+        f"{long:,} of {total:,} messages ({long / total:.1%}) have more than the model's {lengths.limit} tokens, and "
+        f"{lengths.unread:.1%} of all tokens are never read; --{option} {enough} is enough for 95% of the messages"
+    ]
+
+
+def run_warnings(
+    config: FitConfig,
+    vocabulary: Vocabulary,
+    train: EncodedCorpus | EncodedTurns,
+    held_out: EncodedCorpus | EncodedTurns,
+    kept: bool,
+) -> list[str]:
+    """What is wrong with vocabulary and limits of a run, from what it trains and validates on.
+
+    Args:
+        config: of the run.
+        vocabulary: its vocabulary.
+        train: what it is fitted on.
+        held_out: what it is validated on.
+        kept: whether the vocabulary is that of the checkpoint of `--init`.
+    """
+    if isinstance(train, EncodedTurns):
+        # A language model: all tokens of a line after its header are learnt, unless there are too many.
+        sample = held_out.tokens[:SAMPLE].tolist()
+        found = spelling_warnings(len(sample), len(vocabulary.tokenizer.decode(sample)))
+        option, limit = LANGUAGE_LIMIT, config.language.max_reply_tokens if config.language else 0
+        long = int(np.count_nonzero(np.diff(train.offsets) - train.header > train.targets))
+    else:
+        assert isinstance(held_out, EncodedCorpus)
+        tokenizer = vocabulary.word_tokenizer
+        seen, counts = (np.bincount(corpus.tokens) for corpus in (train, held_out))
+        held = {int(i): int(counts[i]) for i in np.flatnonzero(counts)}
+        coverage = coverage_of_ids(np.flatnonzero(seen).tolist(), held, tokenizer)
+        chosen = config.tokenizer.model_copy(update={"mode": tokenizer.mode})
+        found = warnings_of(coverage, chosen, kept)
+        option, limit, long = MODEL_LIMIT, config.model.max_utterance_tokens, len(train.long)
+    if long > MOST_LONG * train.windows:
+        found.append(
+            f"{long:,} of {train.windows:,} messages ({long / train.windows:.1%}) have more than the model's {limit} "
+            f"tokens and are shortened (--{option}; `dialog-cvae check` shows by how much)"
+        )
+    return found
+
+
+def _coverage(words: Collection[str], known: int, held_out: int) -> Coverage:
+    unspaced = sum(len(_UNSPACED.findall(word)) for word in words)
+    letters = sum(len(_LETTER.findall(word)) for word in words)
+    written = sum(any(c.isalpha() for c in word) for word in words)
+    return Coverage(held_out, known / max(1, held_out), unspaced / max(1, letters), letters / max(1, written))
