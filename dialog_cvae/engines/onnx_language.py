@@ -98,7 +98,6 @@ class OnnxLanguageEngine:
             "sharpness": sharpness[:, None],
             "likeliest": np.array([min(likeliest, self._config.vocab_size)]),
             "samples": np.array((sharpness != 1).any()),
-            **self._middles(len(tokens)),
         }
         logits, values, ids, mass, tempered = self._words.run(STEP_OUTPUTS, feeds)
         following = LanguageStates(states.contexts, states.lengths + 1, states.added, states.slots, states.table)
@@ -203,6 +202,7 @@ class OnnxLanguageEngine:
             table.bound = self._bound(table)
         for name, array in feeds.items():
             table.bound.bind_cpu_input(name, array)
+        table.bound.bind_output("states")  # of another size than in the last run
         self._layers.run_with_iobinding(table.bound)
         states: Floats = table.bound.get_outputs()[0].numpy()
         return states
@@ -210,7 +210,6 @@ class OnnxLanguageEngine:
     def _bound(self, table: Table) -> onnxruntime.IOBinding:
         """The table's arrays as inputs, and as outputs those that are written to."""
         binding = self._layers.io_binding()
-        binding.bind_output("states")
         for index in range(2 * self._config.layers):
             name = f"{('key', 'value')[index % 2]}_{index // 2}"
             own, shared = (onnxruntime.OrtValue.ortvalue_from_numpy(array[index]) for array in (table.own, table.shared))
