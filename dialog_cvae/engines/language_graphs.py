@@ -106,8 +106,8 @@ def _layers(weights: LanguageWeights, config: LlamaConfig, product: _Product) ->
     """From embedded tokens (1, R, D) to the normalised states (1, R, D) of the uppermost layer.
 
     Other inputs: position (1, R); bias (1, G * N, Q, S + T), 0 or a large negative number; grid (G * N * Q,), the row
-    of each query; place (R,), the query of each row; write (R, K, 3), where a row's keys and values go;
-    by_group [K, G, -1, 0] and by_slot [K, G * N, -1, 0], shapes; parts [S, T]; z_I (1, R, D), what z adds; and for each layer
+    of each query; place (R,), the query of each row; write (R, K, 3), where a row's keys and values go; by_group
+    [K, G, -1, 0] and by_slot [K, G * N, -1, 0], shapes; parts [S, T]; z_I (1, R, D), what z adds; and for each layer
     context_key_I and context_value_I (K, G, S, E), own_key_I and own_value_I (K, G * N, T, E).
     """
     g = Graph("layers")
@@ -177,7 +177,9 @@ def _normalised(g: Graph, x: str, more: str, weight: Floats, config: LlamaConfig
 def _attention(g: Graph, query: str, key: str, value: str, index: int, config: LlamaConfig) -> str:
     """softmax(q k^T / sqrt(E) + bias) v over the slot's context and its own positions: (1, R, H E)."""
     heads, size = config.kv_heads, config.head_size
-    keys, values = (_extended(g, each, f"own_{name}_{index}", config) for name, each in (("key", key), ("value", value)))
+    keys, values = (
+        _extended(g, each, f"own_{name}_{index}", config) for name, each in (("key", key), ("value", value))
+    )
     context_keys, context_values = (
         g.input(f"context_{name}_{index}", FLOAT, (heads, "G", "S", size)) for name in ("key", "value")
     )
