@@ -152,6 +152,7 @@ class OnnxLanguageEngine:
             "sharpness": sharpness[:, None],
             "likeliest": np.array([min(likeliest, self._config.vocab_size)]),
             "samples": np.array((sharpness != 1).any()),
+            **self._middles(len(tokens)),
         }
         logits, values, ids, mass, tempered = self._words.run(STEP_OUTPUTS, feeds)
         following = LanguageStates(states.contexts, states.lengths + 1, states.added, states.slots, states.table)
