@@ -79,17 +79,13 @@ class TimedEngine:
         """See `Engine.condition`."""
         return self.clock.timed("encoding contexts", self.engine.condition, batch)
 
-    def start(self, condition: Floats, z: Floats) -> Floats:
+    def start(self, contexts: Sequence[Any], z: Floats) -> tuple[Ints, Any]:
         """See `Engine.start`."""
-        return self.clock.timed("decoder's first states", self.engine.start, condition, z)
+        return self.clock.timed("decoder's first states", self.engine.start, contexts, z)
 
-    def added(self, z: Floats) -> Floats:
-        """See `Engine.added`."""
-        return self.clock.timed("decoder's first states", self.engine.added, z)
-
-    def step(self, tokens: Ints, state: Floats, sharpness: Floats, likeliest: int, added: Floats | None = None) -> Step:
+    def step(self, tokens: Ints, states: Any, sharpness: Floats, likeliest: int) -> Step:
         """See `Engine.step`."""
-        return self.clock.timed("decoder's steps", self.engine.step, tokens, state, sharpness, likeliest, added)
+        return self.clock.timed("decoder's steps", self.engine.step, tokens, states, sharpness, likeliest)
 
     def side_by_side(self) -> AbstractContextManager[Executor]:
         """See `Engine.side_by_side`."""

@@ -15,6 +15,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from dialog_cvae.engines.base import Floats
 from dialog_cvae.generate.decoding import Draw, SpecialIds
 from dialog_cvae.model.cvae import CVAE, TensorBatch
+from dialog_cvae.text.tokenizer import Tokenizer
 from dialog_cvae.types import DialogBatch
 
 
@@ -46,7 +47,7 @@ def naive_replies(model: CVAE, batch: DialogBatch, noise: Floats, limit: int, sp
     z = prior.mean + (0.5 * prior.logvar).exp() * torch.from_numpy(noise)
     state = model.decoder.start(torch.cat((condition, z), dim=-1))[None]
     beside = z if model.config.skip else z[:, :0]
-    token = torch.full((len(noise),), special.begin)
+    token = torch.full((len(noise),), Tokenizer.bos_id)
     ended = torch.zeros(len(noise), dtype=torch.bool)
     tokens: list[Tensor] = []
     steps: list[Tensor] = []

@@ -82,7 +82,7 @@ def naive_seconds(checkpoint: Checkpoint, turns: int, replies: int, tokens: int,
     Each context is encoded separately; its replies are decoded step by step, with `tokens` tokens each.
     """
     model, t = build_model(checkpoint, required=CVAE), checkpoint.word_tokenizer
-    special = SpecialIds(t.bos_id, t.eos_id, t.unk_id, (*t.never_generated, t.eos_id))
+    special = SpecialIds(t.eos_id, t.unk_id, (*t.never_generated, t.eos_id))
     rng, total = np.random.default_rng(0), 0.0
     for index, context in enumerate(talks(turns, count + 1, seed=3)):
         utterances = tuple(Utterance("AB"[i % 2], text) for i, text in enumerate((*context, "")))

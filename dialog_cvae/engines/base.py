@@ -1,32 +1,55 @@
 """What generation asks of an engine. Arrays are NumPy float32 unless a line says otherwise.
 
-Shape legend: B windows, R rows being decoded, C condition, Z latent, D decoder state, V vocabulary, K likeliest tokens,
-A what z adds to a step: 3D to the GRU's gates and V to the logits with skip connections, else 0.
+Open it to write an engine, or to call one. `condition` reads contexts, `start` makes rows of them, and `step` adds one
+token to every row. What an engine keeps of a context, and of the rows being decoded, is opaque to its caller.
+
+Shape legend: B contexts, R rows being decoded, Z latent, D what z enters, V vocabulary, K likeliest tokens.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dialog_cvae.types import DialogBatch
-
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
+Flags = NDArray[np.bool_]
 
 ROWS = 16  # rows that PyTorch always computes together: a product of another shape may round differently
 
 
 class Condition(NamedTuple):
-    """What a context says of its response: the condition (B, C) and the prior p(z | c), mean and logvar (B, Z)."""
+    """What contexts say of their replies.
 
-    vector: Floats
+    Attributes:
+        contexts: (B,) what `Engine.start` needs of each context.
+        prior_mean, prior_logvar: (B, Z) of the prior p(z | c).
+    """
+
+    contexts: Sequence[Any]
     prior_mean: Floats
     prior_logvar: Floats
+
+    def part(self, rows: slice) -> Condition:
+        """Of these contexts alone."""
+        return Condition(self.contexts[rows], self.prior_mean[rows], self.prior_logvar[rows])
+
+
+class States(Protocol):
+    """What an engine keeps of R rows that are being decoded. Immutable: each method returns new states."""
+
+    def joined(self, later: Self) -> Self:
+        """These rows, then the later ones."""
+        ...
+
+    def kept(self, stay: Flags) -> Self:
+        """The rows for which `stay` (R,) is true."""
+        ...
 
 
 class Step(NamedTuple):
@@ -34,7 +57,7 @@ class Step(NamedTuple):
 
     Attributes:
         logits: (R, V).
-        state: (R, D), the next state.
+        states: of the R rows, after this step.
         values: (R, K) the largest logits, falling.
         ids: (R, K) int64, their tokens; of equal logits the lower id comes first, and only beyond the K-th may one of
             its equals be missing.
@@ -43,7 +66,7 @@ class Step(NamedTuple):
     """
 
     logits: Floats
-    state: Floats
+    states: Any
     values: Floats
     ids: Ints
     mass: Floats
@@ -56,34 +79,42 @@ class Engine(Protocol):
     Attributes:
         name: library, version and device, for logs.
         rows: best number of rows to decode together.
-        latent_weight: (D, Z), the weights from z to the decoder's first state.
+        latent_weight: (D, Z), the weights by which z enters the decoder; see `latent_map`.
     """
 
     name: str
     rows: int
     latent_weight: Floats
 
-    def condition(self, batch: DialogBatch) -> Condition:
-        """Encode the contexts of a batch; its responses may be anything and change nothing."""
+    def condition(self, batch: Any) -> Condition:
+        """Read the contexts of a batch.
+
+        Args:
+            batch: `DialogBatch` for a dialog model, whose responses have no effect; `TurnBatch` for a language model,
+                whose replies are empty, so that each ends with its header.
+        """
         ...
 
-    def start(self, condition: Floats, z: Floats) -> Floats:
-        """The decoder's first state (R, D) from (R, C) and (R, Z)."""
+    def start(self, contexts: Sequence[Any], z: Floats) -> tuple[Ints, Any]:
+        """Start rows.
+
+        Args:
+            contexts: (R,) from `condition`; rows of one context have the same object.
+            z: (R, Z).
+
+        Returns:
+            (R,) the token that each row begins after, which is not part of its reply, and the `States`.
+        """
         ...
 
-    def added(self, z: Floats) -> Floats:
-        """What z adds to every step, (R, A) from (R, Z): computed once, since it is the same in all steps of a row."""
-        ...
-
-    def step(self, tokens: Ints, state: Floats, sharpness: Floats, likeliest: int, added: Floats | None = None) -> Step:
+    def step(self, tokens: Ints, states: Any, sharpness: Floats, likeliest: int) -> Step:
         """One step of every row.
 
         Args:
             tokens: (R,) the last tokens.
-            state: (R, D).
+            states: `States` of the R rows, from `start` or from the last step.
             sharpness: (R,) one over the temperature, or 1.
             likeliest: K; all of the vocabulary, if that is smaller.
-            added: (R, A) of `added`; without skip connections it may be left out.
         """
         ...
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -23,8 +23,10 @@ from numpy.typing import NDArray
 from dialog_cvae.data.cache import Cache, Kind
 from dialog_cvae.data.code_digest import code_digest
 from dialog_cvae.engines.base import Condition, Floats, Ints, Step
+from dialog_cvae.engines.gru_states import GRUStates
 from dialog_cvae.model.weights import START, checked_weights
 from dialog_cvae.storage.checkpoint import Checkpoint
+from dialog_cvae.text.tokenizer import Tokenizer
 from dialog_cvae.types import DialogBatch
 
 GRAPHS_MODULE = "dialog_cvae.engines.onnx_graphs"  # whose code decides what the graphs are
@@ -112,7 +114,7 @@ class OnnxEngine:
         }
         vector, *prior = self._context.run(None, feeds)
         mean, logvar = np.split(prior[0], 2, axis=1) if prior else np.zeros((2, len(vector), 0), np.float32)
-        return Condition(vector, mean, logvar)
+        return Condition(list(vector), mean, logvar)
 
     def _encoded(self, batch: DialogBatch) -> Floats:
         """(U, 2H) the utterances' vectors; what was said in an earlier turn is remembered."""
@@ -135,29 +137,25 @@ class OnnxEngine:
             del self._known[key]
         return found
 
-    def start(self, condition: Floats, z: Floats) -> Floats:
+    def start(self, contexts: Sequence[Floats], z: Floats) -> tuple[Ints, GRUStates]:
         """See `Engine.start`."""
-        state: Floats = self._start.run(None, {"source": np.concatenate((condition, z), axis=1)})[0]
-        return state
-
-    def added(self, z: Floats) -> Floats:
-        """See `Engine.added`."""
+        state: Floats = self._start.run(None, {"source": np.concatenate((np.stack(contexts), z), axis=1)})[0]
         added: Floats = np.zeros((len(z), 0), np.float32) if self._added is None else self._added.run(None, {"z": z})[0]
-        return added
+        return np.full(len(z), Tokenizer.bos_id), GRUStates(state, added)
 
-    def step(self, tokens: Ints, state: Floats, sharpness: Floats, likeliest: int, added: Floats | None = None) -> Step:
+    def step(self, tokens: Ints, states: GRUStates, sharpness: Floats, likeliest: int) -> Step:
         """See `Engine.step`."""
         feeds: dict[str, Any] = {
             "tokens": tokens,
-            "state": state,
+            "state": states.state,
             "sharpness": sharpness[:, None],
             "likeliest": np.array([min(likeliest, self._vocabulary)]),
             "samples": np.array((sharpness != 1).any()),
         }
         if self._added is not None:
-            feeds["added"] = added
+            feeds["added"] = states.added
         logits, following, values, ids, mass, tempered = self._step.run(STEP_OUTPUTS, feeds)
-        return Step(logits, following, values, ids, mass[:, 0], tempered[:, 0])
+        return Step(logits, states._replace(state=following), values, ids, mass[:, 0], tempered[:, 0])
 
     @contextmanager
     def side_by_side(self) -> Iterator[Executor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dialog_cvae.engines.base import ROWS, Condition, Floats, Ints, Step
+from dialog_cvae.engines.gru_states import GRUStates
 from dialog_cvae.engines.torch_rows import RowGRU, RowProduct, by_rows
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.model.cvae import CVAE
@@ -30,6 +31,7 @@ from dialog_cvae.model.weights import (
     Recurrent,
     skip_size,
 )
+from dialog_cvae.text.tokenizer import Tokenizer
 from dialog_cvae.types import DialogBatch
 
 DEVICES = ("cpu", "cuda", "mps")
@@ -99,7 +101,8 @@ class TorchEngine:
         fields += (batch.profiles, batch.profiles_known)
         encoded = _array(by_rows(encode, *map(self._tensor, fields)))  # (B, C + 2Z)
         size = encoded.shape[1] - 2 * self._latent
-        return Condition(*np.split(encoded, [size, size + self._latent], axis=1))
+        vectors, mean, logvar = np.split(encoded, [size, size + self._latent], axis=1)
+        return Condition(list(vectors), mean, logvar)
 
     def _prior_of(self, vector: Tensor) -> list[Tensor]:
         """Mean and log variance of p(z | c) side by side, (R, 2Z), from (R, C); nothing where Z is 0."""
@@ -125,19 +128,15 @@ class TorchEngine:
         return torch.empty_like(encoded).index_copy_(0, order, encoded)
 
     @torch.inference_mode()
-    def start(self, condition: Floats, z: Floats) -> Floats:
+    def start(self, contexts: Sequence[Floats], z: Floats) -> tuple[Ints, GRUStates]:
         """See `Engine.start`."""
-        return _array(by_rows(self._start, torch.cat((self._tensor(condition), self._tensor(z)), dim=-1)))
+        latent = self._tensor(z)
+        state = _array(by_rows(self._start, torch.cat((self._tensor(np.stack(contexts)), latent), dim=-1)))
+        added = np.zeros((len(z), 0), np.float32) if self._added is None else _array(by_rows(self._added, latent))
+        return np.full(len(z), Tokenizer.bos_id), GRUStates(state, added)
 
     @torch.inference_mode()
-    def added(self, z: Floats) -> Floats:
-        """See `Engine.added`."""
-        if self._added is None:
-            return np.zeros((len(z), 0), np.float32)
-        return _array(by_rows(self._added, self._tensor(z)))
-
-    @torch.inference_mode()
-    def step(self, tokens: Ints, state: Floats, sharpness: Floats, likeliest: int, added: Floats | None = None) -> Step:
+    def step(self, tokens: Ints, states: GRUStates, sharpness: Floats, likeliest: int) -> Step:
         """See `Engine.step`."""
 
         def next_state(tokens: Tensor, state: Tensor, *to_gates: Tensor) -> Tensor:
@@ -148,10 +147,9 @@ class TorchEngine:
 
         parts: tuple[Tensor, ...] = ()  # to the gates and to the logits
         if self._added is not None:
-            assert added is not None
             words = self._output.outputs
-            parts = torch.split(self._tensor(added), [added.shape[1] - words, words], dim=1)
-        following = by_rows(next_state, self._tensor(tokens), self._tensor(state), *parts[:1])
+            parts = torch.split(self._tensor(states.added), [states.added.shape[1] - words, words], dim=1)
+        following = by_rows(next_state, self._tensor(tokens), self._tensor(states.state), *parts[:1])
         logits = by_rows(self._output, following)
         for each in parts[1:]:
             logits += each
@@ -160,7 +158,8 @@ class TorchEngine:
         values, ids = _array(likely.values), likely.indices.cpu().numpy()
         order = np.lexsort((ids, -values))  # of equals the lower id first
         values, ids = np.take_along_axis(values, order, axis=1), np.take_along_axis(ids, order, axis=1)
-        return Step(_array(logits), _array(following), values, ids, *_array(masses).T)
+        following_states = states._replace(state=_array(following))
+        return Step(_array(logits), following_states, values, ids, *_array(masses).T)
 
     @contextmanager
     def side_by_side(self) -> Iterator[Executor]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from dialog_cvae.config import BackboneFacts, LanguageModelConfig
-from dialog_cvae.errors import CheckpointError
+from dialog_cvae.config import LanguageModelConfig
+from dialog_cvae.engines.language_adapters import checked_adapters
 from dialog_cvae.model.language_cvae import LanguageCVAE
-from dialog_cvae.model.weights import fitting_weights
 from dialog_cvae.storage.backbone import Backbone
 from dialog_cvae.storage.checkpoint import WEIGHTS, Checkpoint
 
@@ -37,25 +36,8 @@ def build_language_model(
             a weight is missing, unexpected, of another shape than config.json asks for or not finite; the message
             names it, prefixed by `source`.
     """
-    config = checkpoint.config
-    if config.language is None or config.base is None:
-        raise CheckpointError(f"{source}: holds a model with weights of its own, no adapters of a language model")
-    check_base(config.base, base, source)
-    model = new_language_model(config.language, base, kind)
-    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    arrays = fitting_weights(checkpoint.weights, expected, source)
+    arrays = checked_adapters(checkpoint, base, source)
+    assert checkpoint.config.language is not None
+    model = new_language_model(checkpoint.config.language, base, kind)
     model.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
     return model.eval()
-
-
-def check_base(wanted: BackboneFacts, found: Backbone, source: str) -> None:
-    """Refuse a base other than the one that adapters were fitted on.
-
-    Raises:
-        CheckpointError: its file has another content; the message names both.
-    """
-    if found.sha256 != wanted.sha256:
-        raise CheckpointError(
-            f"{source}: was fitted on the language model {wanted.name} (SHA-256 {wanted.sha256[:12]}...), "
-            f"but {found.name} ({found.sha256[:12]}...) was found"
-        )

@@ -16,15 +16,13 @@ class SpecialIds(NamedTuple):
     """Token ids that decoding treats specially.
 
     Attributes:
-        begin: the first token of every reply, not part of it.
         end: ends a reply; never its first token, because a reply is not empty.
-        unknown: forbidden unless the decoding allows it.
+        unknown: forbidden unless the decoding allows it; None if the tokenizer writes any text.
         forbidden: never generated.
     """
 
-    begin: int
     end: int
-    unknown: int
+    unknown: int | None
     forbidden: tuple[int, ...]
 
 

@@ -1,29 +1,27 @@
 """Rows that are decoded together.
 
 Open it to see how draws of different requests share the decoder's steps. A row is a reply that is being decoded: its
-state, its last token, its random numbers. Rows of many requests, each with its own decoding, take their steps together
-in a `Pool`. Finished rows leave it, and new ones join at the next step. An engine's result for a row does not depend on
-the other rows, so a draw depends on its own row alone.
+last token, its random numbers, and what the engine keeps of it. Rows of many requests, each with its own decoding, take
+their steps together in a `Pool`. Finished rows leave it, and new ones join at the next step. An engine's result for a
+row does not depend on the other rows, so a draw depends on its own row alone.
 
-Shape legend: R rows, C condition, Z latent, D decoder state, A what z adds to a step, V vocabulary, T steps,
-F tokens that may be forbidden.
+Shape legend: R rows, Z latent, V vocabulary, T steps, W the most tokens of a row, F tokens that may be forbidden.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
 from dialog_cvae.config import Decoding
-from dialog_cvae.engines.base import Engine, Floats, Ints
+from dialog_cvae.engines.base import Engine, Flags, Floats, Ints
 from dialog_cvae.generate.decoding import Draw, SpecialIds
 from dialog_cvae.generate.sampling import (
     GREEDY_LIKELIEST,
     NUCLEUS_LIKELIEST,
     Doubles,
-    Flags,
     Forbidden,
     Ways,
     choose,
@@ -37,14 +35,18 @@ class Start(NamedTuple):
     """Rows to be decoded.
 
     Attributes:
-        condition: (R, C).
+        contexts: (R,) from `Engine.condition`.
         z: (R, Z).
         uniforms: (R, T) numbers in [0, 1), T >= max_tokens; at a temperature above 0 each step uses one.
     """
 
-    condition: Floats
+    contexts: Sequence[Any]
     z: Floats
     uniforms: Floats
+
+    def part(self, rows: slice) -> Start:
+        """These rows alone."""
+        return Start(self.contexts[rows], self.z[rows], self.uniforms[rows])
 
 
 class _Rows(NamedTuple):
@@ -52,8 +54,6 @@ class _Rows(NamedTuple):
 
     Attributes:
         number: (R,) identifies a row, to find its key.
-        state: (R, D).
-        added: (R, A) what z adds to each of its steps.
         token: (R,) the last one.
         length: (R,) tokens so far.
         log_prob: (R,) of these, in nats.
@@ -65,8 +65,6 @@ class _Rows(NamedTuple):
     """
 
     number: Ints
-    state: Floats
-    added: Floats
     token: Ints
     length: Ints
     log_prob: Doubles
@@ -90,9 +88,11 @@ class Pool(Generic[Key]):
 
     def __init__(self, engine: Engine, special: SpecialIds, vocabulary: int) -> None:
         self._engine, self._special = engine, special
-        self._forbidden = Forbidden.of((special.end, special.unknown, *special.forbidden), vocabulary)
+        self._unknown = () if special.unknown is None else (special.unknown,)
+        self._forbidden = Forbidden.of((special.end, *self._unknown, *special.forbidden), vocabulary)
         self._end = int(self._forbidden.column[special.end])
         self._rows: _Rows | None = None
+        self._states: Any = None  # the engine's, of the same rows
         self._keys: dict[int, Key] = {}
         self._count = 0
 
@@ -108,11 +108,10 @@ class Pool(Generic[Key]):
         self._count += count
         self._keys.update(zip(numbers.tolist(), keys, strict=True))
         limit = decoding.max_tokens
+        token, states = self._engine.start(start.contexts, start.z)
         joining = _Rows(
             number=numbers,
-            state=self._engine.start(start.condition, start.z),
-            added=self._engine.added(start.z),
-            token=np.full(count, self._special.begin),
+            token=token,
             length=np.zeros(count, dtype=np.int64),
             log_prob=np.zeros(count),
             written=np.zeros((count, limit), dtype=np.int64),
@@ -123,7 +122,10 @@ class Pool(Generic[Key]):
             limit=np.full(count, limit),
             uniforms=start.uniforms[:, :limit],
         )
-        self._rows = joining if self._rows is None else _joined(self._rows, joining)
+        if self._rows is None:
+            self._rows, self._states = joining, states
+        else:
+            self._rows, self._states = _joined(self._rows, joining), self._states.joined(states)
 
     def remove(self, leaves: Callable[[Key], bool]) -> None:
         """Remove the rows for whose key `leaves` is true."""
@@ -140,7 +142,7 @@ class Pool(Generic[Key]):
             return []
         # the engine's step, and what each row may draw from it
         likeliest = NUCLEUS_LIKELIEST if (rows.temperature > 0).any() else GREEDY_LIKELIEST
-        step = self._engine.step(rows.token, rows.state, rows.sharpness, likeliest, rows.added)
+        step = self._engine.step(rows.token, self._states, rows.sharpness, likeliest)
         every = np.arange(len(rows.token))
         rows.forbids[:, self._end] = rows.length == 0
         ways = Ways(rows.temperature, rows.top_p, rows.uniforms[every, rows.length], rows.sharpness, rows.forbids)
@@ -150,7 +152,8 @@ class Pool(Generic[Key]):
         rows.log_prob[:] += step.logits[every, token] - normaliser
         rows.written[every, rows.length] = token
         rows.length[:] += 1
-        rows = self._rows = rows._replace(token=token, state=step.state)
+        rows = self._rows = rows._replace(token=token)
+        self._states = step.states
         ended = (token == self._special.end) | (rows.length == rows.limit)
         finished = [(self._keys.pop(int(rows.number[i])), self._draw(rows, i)) for i in np.flatnonzero(ended).tolist()]
         if finished:
@@ -160,7 +163,7 @@ class Pool(Generic[Key]):
     def _forbids(self, decoding: Decoding) -> Flags:
         """(F + 1) which tokens this decoding never draws."""
         forbids = np.isin(self._forbidden.tokens, self._special.forbidden)
-        forbids[self._forbidden.column[self._special.unknown]] = not decoding.allow_unknown
+        forbids[self._forbidden.column[list(self._unknown)]] = not decoding.allow_unknown
         return np.append(forbids, False)
 
     def _draw(self, rows: _Rows, index: int) -> Draw:
@@ -171,7 +174,10 @@ class Pool(Generic[Key]):
 
     def _keep(self, stay: Flags) -> None:
         assert self._rows is not None
-        self._rows = _Rows._make(field[stay] for field in self._rows) if stay.any() else None
+        if stay.any():
+            self._rows, self._states = _Rows._make(field[stay] for field in self._rows), self._states.kept(stay)
+        else:
+            self._rows = self._states = None
 
 
 def _joined(rows: _Rows, joining: _Rows) -> _Rows:
@@ -205,6 +211,6 @@ def decode(engine: Engine, start: Start, decoding: Decoding, special: SpecialIds
     while len(draws) < total:
         joining = range(begun, min(total, begun + engine.rows - len(pool)))
         begun += len(joining)
-        pool.add(joining, Start(*(field[joining.start : joining.stop] for field in start)), decoding)
+        pool.add(joining, start.part(slice(joining.start, joining.stop)), decoding)
         draws.update(pool.step())
     return [draws[row] for row in range(total)]

@@ -144,8 +144,8 @@ class Replies:
             for index, (x, y) in zip(indices, self._map.places(normal).tolist(), strict=True):
                 self._places[index] = (x, y)
         z = self._condition.prior_mean + self._std * normal
-        vector = np.repeat(self._condition.vector, len(indices), axis=0)
-        return [(self, index) for index in indices], Start(vector, z, noise.uniform), self.question.decoding
+        contexts = [self._condition.contexts[0]] * len(indices)
+        return [(self, index) for index in indices], Start(contexts, z, noise.uniform), self.question.decoding
 
     def take(self, index: int, draw: Draw) -> None:
         """Store a decoded draw. One that is unreadable, or that the word filter refuses, gives no reply."""

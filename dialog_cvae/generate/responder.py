@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from dialog_cvae.config import Decoding
 from dialog_cvae.data.batches import EncodedCorpus, collate, encode_corpus
 from dialog_cvae.data.cache import open_cache
-from dialog_cvae.engines.base import Condition, Engine, Floats
+from dialog_cvae.engines.base import Engine, Floats
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.generate.decoding import Draw, SpecialIds
 from dialog_cvae.generate.pool import Pool, Start, decode
@@ -85,7 +85,7 @@ class Responder:
         """The token ids that decoding treats specially."""
         t = self.tokenizer
         never = tuple(token for token in t.never_generated if token != t.unk_id)
-        return SpecialIds(t.bos_id, t.eos_id, t.unk_id, never)
+        return SpecialIds(t.eos_id, t.unk_id, never)
 
     def pool(self) -> Pool[tuple[Replies, int]]:
         """A pool in which the rows of any number of `Replies` are decoded together."""
@@ -171,7 +171,7 @@ class Responder:
         return [
             Replies(
                 question,
-                Condition(*(field[index : index + 1] for field in condition)),
+                condition.part(slice(index, index + 1)),
                 self.engine.latent_weight,
                 self.text,
                 self.accepts,
@@ -204,7 +204,8 @@ class Responder:
         uniforms = np.concatenate([rng.random((samples, decoding.max_tokens), dtype=np.float32) for rng in rngs])
         std = np.float32(decoding.prior_temperature) * np.exp(0.5 * condition.prior_logvar)[:, None]
         z: Floats = (condition.prior_mean[:, None] + std * noise).reshape(len(rngs) * samples, latent)
-        start = Start(np.repeat(condition.vector, samples, axis=0), z, uniforms)
+        contexts = [context for context in condition.contexts for _ in range(samples)]
+        start = Start(contexts, z, uniforms)
         draws = decode(self.engine, start, decoding, self.special, len(self.tokenizer))
         for begin in range(0, len(draws), samples):
             yield draws[begin : begin + samples]

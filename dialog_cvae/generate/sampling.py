@@ -17,10 +17,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dialog_cvae.engines.base import Floats, Ints, Step
+from dialog_cvae.engines.base import Flags, Floats, Ints, Step
 
 Doubles = NDArray[np.float64]
-Flags = NDArray[np.bool_]
 
 GREEDY_LIKELIEST = 8  # tokens requested from the engine; the rest is used only if all of these are forbidden
 NUCLEUS_LIKELIEST = 64

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from benchmarks import evaluation
 from benchmarks.naive_replies import NaiveReplies, differences, naive_replies
 from dialog_cvae.config import ModelConfig
 from dialog_cvae.data.batches import EncodedCorpus, collate
+from dialog_cvae.engines.gru_states import GRUStates
 from dialog_cvae.engines.torch_engine import TorchEngine
 from dialog_cvae.generate.decoding import Draw, SpecialIds
 from dialog_cvae.storage.checkpoint import Checkpoint
@@ -54,8 +56,9 @@ def test_prints_and_writes_consistent_figures(arguments, tmp_path, capsys):
 def test_a_reply_that_depends_on_other_replies_is_an_error(arguments, capsys, monkeypatch):
     start = TorchEngine.start
 
-    def mixed(engine: TorchEngine, condition: np.ndarray, z: np.ndarray) -> np.ndarray:
-        return start(engine, condition, z) + 5 * z.mean()
+    def mixed(engine: TorchEngine, contexts: Sequence[np.ndarray], z: np.ndarray) -> tuple[np.ndarray, GRUStates]:
+        tokens, states = start(engine, contexts, z)
+        return tokens, states._replace(state=states.state + 5 * z.mean())
 
     monkeypatch.setattr(TorchEngine, "start", mixed)
     assert evaluation.main(arguments) == 2
@@ -82,12 +85,12 @@ def test_naive_logits_equal_the_engines(
     batch = collate(encoded, encoded.responses[5:6], 4)
     engine, rng = TorchEngine(model), np.random.default_rng(0)
     noise = rng.standard_normal((3, model.config.latent_size), dtype=np.float32)
-    naive = naive_replies(model, batch, noise, 6, SpecialIds(2, 3, 1, (0, 2, 4)))
+    naive = naive_replies(model, batch, noise, 6, SpecialIds(3, 1, (0, 2, 4)))
     condition = engine.condition(batch)
     z = condition.prior_mean + np.exp(0.5 * condition.prior_logvar) * noise
-    state, tokens = engine.start(np.repeat(condition.vector, 3, axis=0), z), np.full(3, 2)
+    tokens, states = engine.start([condition.contexts[0]] * 3, z)
     for step, expected in enumerate(naive.logits):
-        logits, state, *_ = engine.step(tokens, state, np.ones(3, np.float32), 1, engine.added(z))
+        logits, states, *_ = engine.step(tokens, states, np.ones(3, np.float32), 1)
         finite = np.isfinite(expected.numpy())
         assert finite.sum(axis=1).tolist() == [logits.shape[1] - (5 if step == 0 else 4)] * 3
         np.testing.assert_allclose(logits[finite], expected.numpy()[finite], atol=1e-4)

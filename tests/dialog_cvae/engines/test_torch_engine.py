@@ -16,6 +16,7 @@ import torch
 from dialog_cvae.config import ModelConfig
 from dialog_cvae.data.batches import EncodedCorpus, collate
 from dialog_cvae.engines.base import Condition, Step
+from dialog_cvae.engines.gru_states import GRUStates
 from dialog_cvae.engines.torch_engine import TorchEngine
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.model.build import build_model, weights_of
@@ -31,6 +32,7 @@ def test_condition_is_the_models(tiny_model: CVAE, encoded: EncodedCorpus):
         expected = tiny_model.encode(TensorBatch.from_arrays(batch)).condition
         prior = tiny_model.prior(expected)
     for found, tensor in zip(condition, (expected, prior.mean, prior.logvar), strict=True):
+        found = np.asarray(found)
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, tensor.numpy(), atol=1e-6)
 
@@ -59,7 +61,7 @@ def assert_encoded_alike(engine: TorchEngine, corpus: EncodedCorpus, together: C
     with threads(2):
         shuffled = engine.condition(collate(corpus, corpus.responses[order], 4))
     for one, all_ in zip(shuffled, together, strict=True):
-        np.testing.assert_array_equal(one, all_[order])
+        np.testing.assert_array_equal(one, np.asarray(all_)[order])
 
 
 @contextmanager
@@ -90,7 +92,7 @@ def test_engines_side_by_side_compute_the_same_and_leave_the_threads_as_they_wer
         with ThreadPoolExecutor(1) as other:
             assert (torch.get_num_threads(), other.submit(torch.get_num_threads).result()) == (2, 2)
     for one, another in zip(found, expected, strict=True):
-        np.testing.assert_array_equal(one.vector, another.vector)
+        np.testing.assert_array_equal(one.contexts, another.contexts)
 
 
 def test_what_was_not_begun_side_by_side_is_not_done(tiny_model: CVAE):
@@ -110,8 +112,9 @@ def test_steps_are_teacher_forcing(tiny_config: ModelConfig, tokenizer: Tokenize
     condition = rng.standard_normal((3, model.prior_network[0].in_features), dtype=np.float32)
     z = rng.standard_normal((3, model.config.latent_size), dtype=np.float32)
     tokens = rng.integers(1, 15, (3, 6))
-    state, added = engine.start(condition, z), engine.added(z)
-    assert added.shape == (3, 3 * 7 + model.decoder.output.out_features if skip else 0)
+    begin, states = engine.start(condition, z)
+    assert begin.tolist() == [tokenizer.bos_id] * 3
+    assert states.added.shape == (3, 3 * 7 + model.decoder.output.out_features if skip else 0)
     with torch.no_grad():
         start = model.decoder.initial_state(torch.from_numpy(condition), torch.from_numpy(z))
         beside = torch.from_numpy(z)[:, None].expand(-1, 6, -1)[..., : None if skip else 0]
@@ -119,9 +122,10 @@ def test_steps_are_teacher_forcing(tiny_config: ModelConfig, tokenizer: Tokenize
         hidden, _ = model.decoder.gru(inputs, start[None])
         expected = model.decoder.output(torch.cat((hidden, beside), dim=-1)).numpy()
     for step in range(6):
-        said = engine.step(tokens[:, step], state, np.array([1.0, 2.0, 0.5], np.float32), 4, added)
-        state = said.state
-        assert {array.dtype for array in said if array is not said.ids} == {np.dtype(np.float32)}
+        said = engine.step(tokens[:, step], states, np.array([1.0, 2.0, 0.5], np.float32), 4)
+        states = said.states
+        floats = (said.logits, said.values, said.mass, said.tempered, states.state)
+        assert {array.dtype for array in floats} == {np.dtype(np.float32)}
         np.testing.assert_allclose(said.logits, expected[:, step], atol=1e-5)
         assert_summed_up(said, np.array([1.0, 2.0, 0.5]), 4)
 
@@ -143,7 +147,8 @@ def test_of_equal_logits_the_lower_token_comes_first(tiny_model: CVAE):
         tiny_model.decoder.output.bias[[3, 7]] = 1.0
     vocabulary = tiny_model.decoder.output.out_features
     engine = TorchEngine(tiny_model)
-    said = engine.step(np.array([1, 2]), np.zeros((2, 7), np.float32), np.ones(2, np.float32), vocabulary + 5)
+    states = GRUStates(np.zeros((2, 7), np.float32), np.zeros((2, 0), np.float32))
+    said = engine.step(np.array([1, 2]), states, np.ones(2, np.float32), vocabulary + 5)
     assert said.ids.tolist() == [[3, 7, *(i for i in range(vocabulary) if i not in (3, 7))]] * 2
 
 

@@ -37,7 +37,7 @@ class Inputs:
     @property
     def special(self) -> SpecialIds:
         t = self.tokenizer
-        return SpecialIds(t.bos_id, t.eos_id, t.unk_id, tuple(i for i in t.never_generated if i != t.unk_id))
+        return SpecialIds(t.eos_id, t.unk_id, tuple(i for i in t.never_generated if i != t.unk_id))
 
     def start(self, rows: NDArray[np.int64] | slice = slice(None)) -> Start:
         return Start(self.condition[rows], self.z[rows], self.uniforms[rows])
@@ -163,7 +163,7 @@ def test_a_row_does_not_depend_on_its_place_the_other_rows_or_threads(decoder, v
     condition = rng.standard_normal((40, model.prior_network[0].in_features), dtype=np.float32)
     z = 3 * rng.standard_normal((40, 200), dtype=np.float32)
     uniforms = rng.random((40, 6), dtype=np.float32)
-    decoding, special = Decoding(1.0, max_tokens=6), SpecialIds(2, 3, 1, (0, 2, 4))
+    decoding, special = Decoding(1.0, max_tokens=6), SpecialIds(3, 1, (0, 2, 4))
 
     def draws(rows: NDArray[np.int64]) -> list[Draw]:
         return decode(engine, Start(condition[rows], z[rows], uniforms[rows]), decoding, special, vocabulary)

@@ -84,9 +84,10 @@ def test_the_engine_computes_what_the_model_does(plain: CVAE, encoded: EncodedCo
     with torch.no_grad():
         expected = plain.encode(TensorBatch.from_arrays(batch)).condition
         state = plain.decoder.initial_state(expected, expected[:, :0])
-    np.testing.assert_allclose(found.vector, expected.numpy(), atol=1e-6)
+    np.testing.assert_allclose(np.stack(found.contexts), expected.numpy(), atol=1e-6)
     assert found.prior_mean.shape == found.prior_logvar.shape == (len(expected), 0)
-    np.testing.assert_allclose(engine.start(found.vector, found.prior_mean), state.numpy(), atol=1e-5)
+    _, states = engine.start(found.contexts, found.prior_mean)
+    np.testing.assert_allclose(states.state, state.numpy(), atol=1e-5)
 
 
 def test_replies_differ_by_how_words_are_drawn_alone(checkpoint: Checkpoint, tmp_path: Path) -> None:
