@@ -161,6 +161,10 @@ class LanguageModelConfig(Config):
     posterior_norm: ClassVar[float] = 0.0
     """The posterior's means are not normalised."""
 
+    state_limit: ClassVar[float] = 4.0
+    """The latent networks read states within -4 and 4: a few dimensions of a language model's states are tens
+    of times larger."""
+
     backbone: str = Field("smollm2", description="smollm2, or the path of a Llama-type folder or GGUF file")
     sha256: str | None = Field(
         None,

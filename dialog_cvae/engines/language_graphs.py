@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dialog_cvae.config import LlamaConfig
+from dialog_cvae.config import LanguageModelConfig, LlamaConfig
 from dialog_cvae.engines.base import Floats
 from dialog_cvae.engines.graph_writer import FLOAT, INT64, MICROSOFT, UINT8, Graph, add_choice
 from dialog_cvae.engines.language_weights import LanguageWeights, LayerWeights, rotated
@@ -114,14 +114,20 @@ def _layers(weights: LanguageWeights, config: LlamaConfig, product: _Product) ->
     more = ""  # what the last layer's MLP adds to x
     for index, layer in enumerate(weights.layers):
         if index >= below and weights.z_maps:
-            z = g.input(f"z_{index - below}", FLOAT, (1, "R", config.width))
-            x, more = (g.add("Add", x, z), more) if not more else (x, g.add("Add", more, z))
+            x, more = _with_z(g, x, more, index - below, config), ""
         x, more = _layer(g, x, more, layer, index, config, rotation, product)
     if weights.z_maps:
-        more = g.add("Add", more, g.input(f"z_{len(weights.z_maps) - 1}", FLOAT, (1, "R", config.width)))
+        x, more = _with_z(g, x, more, len(weights.z_maps) - 1, config), ""
     states, _ = _normalised(g, x, more, weights.final_norm, config)
     g.output("states", states, FLOAT, (1, "R", config.width))
     return g
+
+
+def _with_z(g: Graph, x: str, more: str, index: int, config: LlamaConfig) -> str:
+    """States x + more and what z adds to them, in proportion to the length of each."""
+    x = g.add("Add", x, more) if more else x
+    z = g.input(f"z_{index}", FLOAT, (1, "R", config.width))
+    return g.add("Add", x, g.add("Mul", z, g.add("ReduceL2", x, axes=[2], keepdims=1)))
 
 
 def _layer(
@@ -205,18 +211,22 @@ def _words(weights: LanguageWeights, product: _Product) -> Graph:
 
 
 def _prior(weights: LanguageWeights) -> Graph:
-    """Conditions (B, D) -> mean and log variance of p(z | c) side by side (B, 2Z)."""
+    """States at the ends of contexts (B, D) -> mean and log variance of p(z | c) side by side (B, 2Z)."""
     g = Graph()
     first, second = weights.prior
-    condition = g.input("condition", FLOAT, ("B", first.weight.shape[1]))
-    prior = g.linear(g.add("Tanh", g.linear(condition, first)), second)
+    states = g.input("states", FLOAT, ("B", first.weight.shape[1]))
+    limit = LanguageModelConfig.state_limit
+    least, most = (g.constant(np.full((), bound, np.float32)) for bound in (-limit, limit))
+    condition = g.add("Clip", g.add("MatMul", states, g.constant(weights.read_out)), least, most)
+    hidden = g.linear(condition, first)
+    prior = g.linear(g.add("Mul", hidden, g.add("Sigmoid", hidden)), second)  # SiLU
     g.output("prior", prior, FLOAT, ("B", len(second.bias)))
     return g
 
 
 def _added(weights: LanguageWeights) -> Graph:
-    """Z (R, Z) -> what it adds to each layer that it enters, and to the softmax: (R, maps * D)."""
-    g, weight = Graph(), np.concatenate(weights.z_maps)
+    """Z (R, Z) -> what it adds to states of length 1 in each layer that it enters, and the softmax: (R, maps * D)."""
+    g, weight = Graph(), np.concatenate(weights.z_maps) / np.float32(math.sqrt(len(weights.z_maps[0])))
     z = g.input("z", FLOAT, ("R", weight.shape[1]))
     g.output("added", g.add("MatMul", z, g.constant(weight.T)), FLOAT, ("R", len(weight)))
     return g

@@ -41,6 +41,7 @@ class LanguageWeights(NamedTuple):
         final_norm: (D,).
         z_maps: (D, Z) for each of the layers that z enters, and for the softmax; none without z.
         prior: the two layers of the prior network; none without z.
+        read_out: (D, D), from the normalised states to those of the base, which the prior network reads.
     """
 
     embedding: Floats
@@ -49,6 +50,7 @@ class LanguageWeights(NamedTuple):
     final_norm: Floats
     z_maps: tuple[Floats, ...]
     prior: tuple[Linear[Floats], ...]
+    read_out: Floats
 
 
 def adapter_shapes(config: LanguageModelConfig, base: LlamaConfig) -> Shapes:
@@ -113,6 +115,7 @@ def merged(
         base["final_norm"],
         z_maps(adapters, config, sizes),
         tuple(names.of(adapters) for names in PRIOR) if config.latent_size else (),
+        np.eye(sizes.width, dtype=np.float32),
     )
 
 
@@ -147,10 +150,8 @@ def rotated(weights: LanguageWeights) -> LanguageWeights:
         layers,
         ones,
         tuple(turn.T @ each for each in weights.z_maps),
-        tuple(
-            layer._replace(weight=taking(layer.weight, weights.final_norm)) if index == 0 else layer
-            for index, layer in enumerate(weights.prior)
-        ),
+        weights.prior,
+        turn.T * weights.final_norm,
     )
 
 

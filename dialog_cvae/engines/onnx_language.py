@@ -132,7 +132,7 @@ class OnnxLanguageEngine:
             nothing = np.zeros((len(contexts), 0), np.float32)
             return Condition(contexts, nothing, nothing)
         states = np.stack([context.condition for context in contexts])
-        mean, logvar = np.split(self._prior.run(None, {"condition": states})[0], 2, axis=1)
+        mean, logvar = np.split(self._prior.run(None, {"states": states})[0], 2, axis=1)
         return Condition(contexts, mean, logvar)
 
     def start(self, contexts: Sequence[Context], z: Floats) -> tuple[Ints, LanguageStates]:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from dialog_cvae.data.turns import TurnBatch
 from dialog_cvae.engines.base import ROWS, Condition, Flags, Floats, Ints, Step
-from dialog_cvae.model.language_cvae import LanguageCVAE
+from dialog_cvae.model.language_cvae import LanguageCVAE, bounded, raised
 from dialog_cvae.nn.llama import KeysValues
 
 
@@ -114,7 +114,7 @@ class TorchLanguageEngine:
         for layer in lm.layers:
             x, own = layer(x, rotation)
             seen.append(KeysValues(own.keys[:, :, :-1], own.values[:, :, :-1]))
-        return ReadContext(tokens, tuple(seen), lm.normalised(x)[0, -1].float())
+        return ReadContext(tokens, tuple(seen), bounded(lm.normalised(x)[0, -1]))
 
     def _advanced(self, token: int, row: RowState) -> tuple[Tensor, RowState]:
         """The logits (V,) after one more token, and the row with it."""
@@ -125,9 +125,9 @@ class TorchLanguageEngine:
         below = len(lm.layers) - model.z_layers
         for index, (layer, before) in enumerate(zip(lm.layers, row.seen, strict=True)):
             if added and index >= below:
-                x = x + added[index - below]
-            everything = x.new_zeros(1, 1, 1, before.keys.shape[2] + 1)
+                x = raised(x, added[index - below])
+            everything = x.new_zeros(1, 1, before.keys.shape[2] + 1)
             x, own = layer(x, rotation, everything, before)
             seen.append(before.followed_by(own))
-        states = lm.normalised(x + added[-1] if added else x)[0, 0]
+        states = lm.normalised(raised(x, added[-1]) if added else x)[0, 0]
         return states @ lm.embedding.T, RowState(tuple(seen), row.position + 1, row.z)

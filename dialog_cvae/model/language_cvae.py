@@ -82,7 +82,7 @@ class Read(NamedTuple):
     """A conversation that was read without z: `Encoded`, and what replies with z need of it.
 
     Attributes:
-        condition: (B, D) the state before each reply, within +-`LARGEST`.
+        condition: (B, D) the state before each reply, within `state_limit`.
         response: (B, 2D) the mean state of each reply, and its last, likewise.
         lower: (R, T, D) states below the layers that z enters.
         seen: keys and values of each of these layers.
@@ -155,12 +155,12 @@ class LanguageCVAE(LatentModel):
             x, own = layer(x, rotation)
             seen.append(own)
         states = lm.normalised(x)
-        condition = _bounded(states[batch.block, batch.begin])
+        condition = bounded(states[batch.block, batch.begin])
         ends = batch.begin + moved(batch.target_lengths, batch.begin.device)
-        said = _bounded(states[batch.rows, batch.positions + 1])  # (P, D)
+        said = bounded(states[batch.rows, batch.positions + 1])  # (P, D)
         mean = torch.zeros_like(condition).index_add(0, batch.replies, said)
         mean = mean / moved(batch.target_lengths, mean.device)[:, None]
-        response = torch.cat((mean, _bounded(states[batch.block, ends])), dim=-1)
+        response = torch.cat((mean, bounded(states[batch.block, ends])), dim=-1)
         return Read(condition, response, lower, tuple(seen[-self.z_layers :]), states, rotation)
 
     def prior(self, condition: Tensor) -> Gaussian:
@@ -235,7 +235,7 @@ class LanguageCVAE(LatentModel):
     def _with_z(self, x: Tensor, z: Tensor, index: int, replies: Tensor) -> Tensor:
         """(R, S, D) states with what z adds to them."""
         added = nn.functional.pad(self.z_maps[index](z).to(x.dtype), (0, 0, 0, 1))  # 0 where there is no reply
-        return _raised(x, nn.functional.embedding(replies, added))
+        return raised(x, nn.functional.embedding(replies, added))
 
     def _decoded(self, batch: TurnTensors, encoded: Read, z: Tensor, chosen: Tensor) -> Tensor:
         """(N, K) -log p(x | z, c) of the replies `chosen` (N,), on the CPU, from z (N, K, Z); L tokens in the longest.
@@ -255,7 +255,7 @@ class LanguageCVAE(LatentModel):
         lm = self.lm
 
         def with_z(x: Tensor, index: int) -> Tensor:
-            return _raised(x, self.z_maps[index](z).to(x.dtype).repeat_interleave(longest, dim=1))
+            return raised(x, self.z_maps[index](z).to(x.dtype).repeat_interleave(longest, dim=1))
 
         for index, layer in enumerate(lm.layers[-self.z_layers :]):
             known = KeysValues(*(each[row[:, 0], :, : int(begin.max())] for each in encoded.seen[index]))
@@ -300,7 +300,7 @@ class LanguageCVAE(LatentModel):
         return (self.z_maps,) if self.bow_head is None else (self.z_maps, self.bow_head)
 
 
-def _raised(x: Tensor, added: Tensor) -> Tensor:
+def raised(x: Tensor, added: Tensor) -> Tensor:
     """States and what z adds to them, times the root mean square of each state; both (..., D)."""
     size = torch.linalg.vector_norm(x, dim=-1, keepdim=True) * x.shape[-1] ** -0.5
     return torch.addcmul(x, added, size)
@@ -310,9 +310,9 @@ def _mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(inputs, hidden), nn.SiLU(), nn.Linear(hidden, outputs))
 
 
-def _bounded(x: Tensor) -> Tensor:
+def bounded(x: Tensor) -> Tensor:
     """What the latent networks read of states."""
-    return _precise(x).clamp(-LARGEST, LARGEST)
+    return _precise(x).clamp(-LanguageModelConfig.state_limit, LanguageModelConfig.state_limit)
 
 
 def _precise(x: Tensor) -> Tensor:

@@ -89,8 +89,9 @@ class Plan:
         batch = TurnTensors.from_arrays(TurnBatch(tokens, np.array([0]), begin, np.array([count])))
         with torch.no_grad():
             read = model.encode(batch)
-            states = model._states(batch, read, torch.from_numpy(self.z[row][None])) if model.z_maps else read.states
-            logits: Floats = (states[batch.rows, batch.positions] @ model.lm.embedding.T).numpy()
+            code = torch.from_numpy(self.z[row][None])
+            states = model._states(batch, read, code) if model.z_maps else model._plain_states(batch, read)
+            logits: Floats = (states @ model.lm.embedding.T).numpy()
         return logits
 
 
