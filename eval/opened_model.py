@@ -57,9 +57,9 @@ def open_model(checkpoint: Checkpoint, path: Path, device: str, precision: Preci
     """
     source = f"{path}/{WEIGHTS}"
     if checkpoint.config.language is not None:
+        responder = Responder.load(path, device=device) if replies else None
         base = open_backbone(locate(checkpoint.config.language.backbone))
         language = build_language_model(checkpoint, base, KINDS[precision], source)
-        responder = Responder.load(path, device=device) if replies else None
         return OpenedModel(_on(language, device), responder)
     if precision != "fp32":
         raise ConfigError(f"precision {precision} is for the weights of a language model; {path} has others")

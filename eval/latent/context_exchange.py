@@ -7,6 +7,7 @@ Shape legend: N replies that are compared, W replies of the corpus.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -33,8 +34,8 @@ def exchanges(conversations: Sequence[Conversation], seed: int, most: int = MOST
     """Replies, and the reply of another conversation whose context each one gets.
 
     Every context is given away once. A reply gets the context of a reply of a speaker of the same name, unless too many
-    of that name's replies are in one conversation. Empty if one conversation has more than half of the replies: not all
-    of them can change.
+    of that name's replies are in one conversation. A conversation with more than half of the replies takes part with as
+    many as all others have. Empty if there is only one conversation.
 
     Args:
         conversations: of a split.
@@ -43,7 +44,7 @@ def exchanges(conversations: Sequence[Conversation], seed: int, most: int = MOST
     """
     rng = np.random.default_rng(seed)
     spots = [(index, at) for index, one in enumerate(conversations) for at in range(1, len(one.utterances))]
-    chosen = [spots[place] for place in rng.permutation(len(spots))[:most]]
+    chosen = _balanced([spots[place] for place in rng.permutation(len(spots))[:most]])
 
     def speaker(spot: Spot) -> str:
         return conversations[spot[0]].utterances[spot[1]].speaker
@@ -56,6 +57,18 @@ def exchanges(conversations: Sequence[Conversation], seed: int, most: int = MOST
         return found
     others = _rotated(rest)
     return found | others if others else _rotated(chosen)
+
+
+def _balanced(spots: Sequence[Spot]) -> list[Spot]:
+    """The spots, without those of a conversation that are more than all others together."""
+    counts = Counter(conversation for conversation, _ in spots)
+    surplus = {conversation: 2 * count - len(spots) for conversation, count in counts.items()}
+    kept = []
+    for spot in spots:
+        surplus[spot[0]] -= 1
+        if surplus[spot[0]] < 0:
+            kept.append(spot)
+    return kept
 
 
 def _rotated(spots: Sequence[Spot]) -> dict[Spot, Spot]:

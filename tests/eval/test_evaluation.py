@@ -51,8 +51,10 @@ def held_out(conversations: Sequence[Conversation]) -> HeldOut:
 
 @pytest.fixture
 def evaluate(tiny_checkpoint, held_out, cache):
-    def run(settings: Settings, on: HeldOut = held_out) -> tuple[Evaluation, ReplySets]:
+    def run(settings: Settings, on: HeldOut = held_out) -> tuple[Evaluation, ReplySets | None]:
         model, replies = evaluate_checkpoint(tiny_checkpoint, Path("best"), "cpu", on, settings, cache, bar)
+        if replies is None:
+            return combined(on, model, None, None), None
         scores = cached_reply_scores(replies, on, settings, lambda: on.scoring_data(replies.answered), cache, bar)
         return combined(on, model, replies, scores), replies
 
