@@ -49,6 +49,11 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="ignore")
 
     checkpoint: Path = Field(description="folder of the checkpoint to serve")
+    backbone: Path | None = Field(
+        None,
+        description="file or folder of the language model that the checkpoint's adapters belong to; default: the one "
+        "that the checkpoint names, where dialog-cvae backbone puts it",
+    )
     device: str = Field(
         "cpu", pattern=r"^(cpu|mps|cuda(:\d+)?)$", description="where the model runs: cpu, cuda, cuda:1"
     )

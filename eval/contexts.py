@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from dialog_cvae.config import ModelConfig
 from dialog_cvae.data.batches import EncodedCorpus
 from dialog_cvae.data.sentences import Sentences
+from dialog_cvae.data.turns import EncodedTurns
 from dialog_cvae.types import Conversation, Utterance
 
 MAX_CONTEXT = ModelConfig().max_context
@@ -124,13 +125,13 @@ def seeded_windows(conversations: Iterable[Conversation], seed: int) -> Iterator
 
 
 def generators(
-    corpus: EncodedCorpus | Sentences, utterances: NDArray[np.int64], seed: int
+    corpus: EncodedCorpus | EncodedTurns | Sentences, utterances: NDArray[np.int64], seed: int
 ) -> list[np.random.Generator]:
     """The random numbers of the context of each utterance (B,), by the paper's protocol."""
     return [generator(seed, index, position) for index, position in positions(corpus, utterances)]
 
 
-def positions(corpus: EncodedCorpus | Sentences, utterances: NDArray[np.int64]) -> list[tuple[int, int]]:
+def positions(corpus: EncodedCorpus | EncodedTurns | Sentences, utterances: NDArray[np.int64]) -> list[tuple[int, int]]:
     """The index of the conversation and the position in it, from 0, of each utterance (B,)."""
     indices, places = corpus.places(utterances)
     return [(int(index), int(place) - 1) for index, place in zip(indices, places, strict=True)]

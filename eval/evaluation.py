@@ -16,6 +16,7 @@ import numpy as np
 
 from dialog_cvae.data.cache import Cache
 from dialog_cvae.engines.torch_engine import TorchEngine
+from dialog_cvae.generate.opening import dialog_reading
 from dialog_cvae.generate.responder import Responder
 from dialog_cvae.model.build import build_model
 from dialog_cvae.model.cvae import CVAE
@@ -73,7 +74,7 @@ def evaluate_checkpoint(
     """
     model = build_model(checkpoint, f"{path}/{WEIGHTS}", required=CVAE)
     engine = TorchEngine(model, device)
-    responder = Responder(engine, checkpoint.word_tokenizer, checkpoint.config, checkpoint.config.provenance.data)
+    responder = Responder(engine, dialog_reading(checkpoint), checkpoint.config, checkpoint.config.provenance.data)
     svi = refinement(checkpoint, path)
     origin = {
         "checkpoint": evaluation_cache.checkpoint_digest(checkpoint),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import torch
 
-from dialog_cvae.config import BackboneFacts, LanguageModelConfig
+from dialog_cvae.config import LanguageModelConfig
 from dialog_cvae.errors import CheckpointError
 from dialog_cvae.model.language_cvae import LanguageCVAE
 from dialog_cvae.model.weights import fitting_weights
 from dialog_cvae.storage.backbone import Backbone
 from dialog_cvae.storage.checkpoint import WEIGHTS, Checkpoint
+from dialog_cvae.storage.checkpoint_base import check_base
 
 
 def new_language_model(config: LanguageModelConfig, base: Backbone, kind: torch.dtype = torch.float32) -> LanguageCVAE:
@@ -46,16 +47,3 @@ def build_language_model(
     arrays = fitting_weights(checkpoint.weights, expected, source)
     model.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
     return model.eval()
-
-
-def check_base(wanted: BackboneFacts, found: Backbone, source: str) -> None:
-    """Refuse a base other than the one that adapters were fitted on.
-
-    Raises:
-        CheckpointError: its file has another content; the message names both.
-    """
-    if found.sha256 != wanted.sha256:
-        raise CheckpointError(
-            f"{source}: was fitted on the language model {wanted.name} (SHA-256 {wanted.sha256[:12]}...), "
-            f"but {found.name} ({found.sha256[:12]}...) was found"
-        )
