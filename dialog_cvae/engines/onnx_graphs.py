@@ -10,15 +10,15 @@ A = 3D + V what z adds to a step.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+from onnx import TensorProto
 
 from dialog_cvae.config import ModelConfig
 from dialog_cvae.engines.base import Floats
+from dialog_cvae.engines.graph_writer import FLOAT, INT32, INT64, Graph, add_choice
 from dialog_cvae.model.weights import (
     CONTEXT_ENCODER,
     DECODER,
@@ -36,64 +36,10 @@ from dialog_cvae.model.weights import (
 )
 from dialog_cvae.types import PROFILE_FEATURES
 
-OPSET, IR = 17, 8  # of 2022: every ONNX Runtime that runs on a supported Python reads them
 STATE_LEVELS = 127  # of an 8-bit state, on either side of 0
 WEIGHT_LEVELS = 63  # of an 8-bit weight: with more, sums of two products overflow 16 bits on processors without VNNI
 
 Weights = Mapping[str, Floats]
-FLOAT, INT64, INT32 = TensorProto.FLOAT, TensorProto.INT64, TensorProto.INT32
-Sizes = Sequence[int | str]
-
-
-class _Graph:
-    """A graph being written: nodes in order, each value under a name of its own."""
-
-    def __init__(self, name: str = "value") -> None:
-        self._prefix = f"{name}_"
-        self._nodes: list[NodeProto] = []
-        self._constants: list[TensorProto] = []
-        self._inputs: list[ValueInfoProto] = []
-        self._outputs: list[ValueInfoProto] = []
-
-    def input(self, name: str, kind: int, sizes: Sizes) -> str:
-        self._inputs.append(helper.make_tensor_value_info(name, kind, list(sizes)))
-        return name
-
-    def constant(self, array: NDArray[np.generic] | Sequence[int]) -> str:
-        array = np.asarray(array, dtype=None if isinstance(array, np.ndarray) else np.int64)
-        name = f"{self._prefix}constant_{len(self._constants)}"
-        self._constants.append(numpy_helper.from_array(np.asarray(array, order="C"), name))
-        return name
-
-    def add(self, kind: str, *inputs: str, **attributes: Any) -> str:
-        """A node of one output, whose name comes back."""
-        return self.add_many(kind, inputs, 1, **attributes)[0]
-
-    def add_many(self, kind: str, inputs: Sequence[str], count: int, **attributes: Any) -> list[str]:
-        outputs = [f"{self._prefix}{len(self._nodes)}_{index}" for index in range(count)]
-        self._nodes.append(helper.make_node(kind, list(inputs), outputs, **attributes))
-        return outputs
-
-    def linear(self, x: str, weights: Linear[Floats]) -> str:
-        """X W^T + b, (R, I) -> (R, O)."""
-        return self.add("Gemm", x, self.constant(weights.weight.T), self.constant(weights.bias))
-
-    def output(self, name: str, value: str, kind: int, sizes: Sizes) -> str:
-        """Give a value the name under which it leaves the graph."""
-        for node in self._nodes:
-            for names in (node.input, node.output):
-                names[:] = [name if each == value else each for each in names]
-        self._outputs.append(helper.make_tensor_value_info(name, kind, list(sizes)))
-        return name
-
-    def written(self, name: str) -> GraphProto:
-        return helper.make_graph(self._nodes, name, self._inputs, self._outputs, self._constants)
-
-    def serialised(self, name: str) -> bytes:
-        graph, opset = self.written(name), helper.make_opsetid("", OPSET)
-        model: ModelProto = helper.make_model(graph, opset_imports=[opset], ir_version=IR)
-        serialised: bytes = model.SerializeToString()
-        return serialised
 
 
 def graphs(weights: Weights, config: ModelConfig, *, int8: bool = False) -> dict[str, bytes]:
@@ -120,7 +66,7 @@ def _utterances(weights: Weights, config: ModelConfig) -> bytes:
     Input products are taken once for each distinct word, and the weights of the recurrence are laid out for products
     once, which ONNX's own GRU does at every step.
     """
-    g, hidden = _Graph(), config.utterance_size
+    g, hidden = Graph(), config.utterance_size
     words, index = g.input("words", INT64, ("W",)), g.input("index", INT64, ("L", "U"))
     lengths = g.input("lengths", INT64, ("U",))
     steps = g.add("Range", g.constant(_whole(0)), _size(g, index, 0), g.constant(_whole(1)))  # (L)
@@ -142,7 +88,7 @@ def _utterances(weights: Weights, config: ModelConfig) -> bytes:
 
 def _gru_body(recurrent: Linear[Floats], name: str) -> GraphProto:
     """A step of a recurrence that goes on only within its sequence: state (U, H), gates (U, 3H), lasts (U, 1)."""
-    g, size = _Graph(name), recurrent.weight.shape[1]
+    g, size = Graph(name), recurrent.weight.shape[1]
     state = g.input(f"{name}_state", FLOAT, ("U", size))
     gates = g.input(f"{name}_gates", FLOAT, ("U", 3 * size))
     lasts = g.input(f"{name}_lasts", TensorProto.BOOL, ("U", 1))
@@ -151,7 +97,7 @@ def _gru_body(recurrent: Linear[Floats], name: str) -> GraphProto:
     return g.written(name)
 
 
-def _gru_step(g: _Graph, gates: str, state: str, recurrent: Linear[Floats]) -> str:
+def _gru_step(g: Graph, gates: str, state: str, recurrent: Linear[Floats]) -> str:
     """PyTorch's GRU: from input products (R, 3H) with their bias and state (R, H) to the next state."""
     size = recurrent.weight.shape[1]
     parts = g.constant([2 * size, size])  # reset and update; new
@@ -163,7 +109,7 @@ def _gru_step(g: _Graph, gates: str, state: str, recurrent: Linear[Floats]) -> s
     return g.add("Add", new, g.add("Mul", update, g.add("Sub", state, new)))  # n + z (h - n)
 
 
-def _size(g: _Graph, array: str, axis: int, rank: int = 0) -> str:
+def _size(g: Graph, array: str, axis: int, rank: int = 0) -> str:
     """A dimension of an array, as a number or as an array of one number."""
     size = g.add("Gather", g.add("Shape", array), g.constant([axis]))
     return size if rank else g.add("Squeeze", size)
@@ -171,7 +117,7 @@ def _size(g: _Graph, array: str, axis: int, rank: int = 0) -> str:
 
 def _context(weights: Weights, config: ModelConfig) -> bytes:
     """Said (S, B, 2H + 2), utterances with their floor, ... -> vector (B, C), and where there is z prior (B, 2Z)."""
-    g = _Graph()
+    g = Graph()
     said, used = g.input("said", FLOAT, ("S", "B", 2 * config.utterance_size + 2)), g.input("lengths", INT32, ("B",))
     topic, profiles = g.input("topic", INT64, ("B",)), g.input("profiles", FLOAT, ("B", 2, PROFILE_FEATURES))
     known = g.input("profiles_known", FLOAT, ("B", 2, PROFILE_FEATURES))
@@ -190,7 +136,7 @@ def _context(weights: Weights, config: ModelConfig) -> bytes:
 
 def _start(weights: Weights, config: ModelConfig) -> bytes:
     """[condition; z] (R, C + Z) -> state (R, D)."""
-    g = _Graph()
+    g = Graph()
     source = g.input("source", FLOAT, ("R", condition_size(config) + config.latent_size))
     state = g.linear(source, START.of(weights))
     g.output("state", state, FLOAT, ("R", config.decoder_size))
@@ -199,7 +145,7 @@ def _start(weights: Weights, config: ModelConfig) -> bytes:
 
 def _added(weights: Weights, config: ModelConfig) -> bytes:
     """From z (R, Z) to what it adds to gates and logits (R, A): never in 8 bits, which are for the states' range."""
-    g, gru, output = _Graph(), DECODER.of(weights), OUTPUT.of(weights)
+    g, gru, output = Graph(), DECODER.of(weights), OUTPUT.of(weights)
     from_z = gru.weight_ih[:, config.embedding_size :], output.weight[:, config.decoder_size :]
     weight = np.concatenate(from_z)  # (A, Z)
     z = g.input("z", FLOAT, ("R", config.latent_size))
@@ -209,9 +155,8 @@ def _added(weights: Weights, config: ModelConfig) -> bytes:
 
 def _step(weights: Weights, config: ModelConfig, *, int8: bool) -> bytes:
     """Tokens (R), state (R, D), sharpness (R), likeliest (1), added (R, A) if any -> the fields of `Step`."""
-    g, size, words = _Graph(), config.decoder_size, len(weights[EMBEDDING])
+    g, size, words = Graph(), config.decoder_size, len(weights[EMBEDDING])
     tokens, state = g.input("tokens", INT64, ("R",)), g.input("state", FLOAT, ("R", size))
-    sharpness, likeliest = g.input("sharpness", FLOAT, ("R", 1)), g.input("likeliest", INT64, (1,))
 
     # The next state, from the embedded tokens and, with skip connections, from z.
     gru = DECODER.of(weights)
@@ -225,34 +170,15 @@ def _step(weights: Weights, config: ModelConfig, *, int8: bool) -> bytes:
     following = g.output("next_state", following, FLOAT, ("R", size))
 
     # Its logits, the K largest of them and their tokens.
-    output, multiply = OUTPUT.of(weights), _linear_int8 if int8 else _Graph.linear
+    output, multiply = OUTPUT.of(weights), _linear_int8 if int8 else Graph.linear
     logits = multiply(g, following, Linear(output.weight[:, :size], output.bias))  # (R, V)
     if skip_size(config):
         logits = g.add("Add", logits, to_logits)
-    logits = g.output("logits", logits, FLOAT, ("R", words))
-    values, ids = g.add_many("TopK", (logits, likeliest), 2, axis=1, largest=1, sorted=1)
-    values = g.output("values", values, FLOAT, ("R", "K"))
-    g.output("ids", ids, INT64, ("R", "K"))
-
-    # Sums of exponentials; the tempered one only where a row samples.
-    peak = g.add("Slice", values, g.constant([0]), g.constant([1]), g.constant([1]))  # (R, 1)
-    below = g.add("Sub", logits, peak)
-    ones = g.constant(np.ones((words, 1), np.float32))  # ReduceSum adds up in an order that depends on R
-    mass = g.output("mass", _mass(g, below, ones), FLOAT, ("R", 1))
-    tempered, greedy = _Graph("tempered"), _Graph("greedy")
-    tempered.output("sharpened", _mass(tempered, tempered.add("Mul", below, sharpness), ones), FLOAT, ("R", 1))
-    greedy.output("the_same", greedy.add("Identity", mass), FLOAT, ("R", 1))
-    branches = {"then_branch": tempered.written("tempered"), "else_branch": greedy.written("greedy")}
-    g.output("tempered", g.add("If", g.input("samples", TensorProto.BOOL, ()), **branches), FLOAT, ("R", 1))
+    add_choice(g, logits, words)
     return g.serialised("step")
 
 
-def _mass(g: _Graph, exponents: str, ones: str) -> str:
-    """(R, 1) sums of exponentials."""
-    return g.add("MatMul", g.add("Exp", exponents), ones)
-
-
-def _gru(g: _Graph, weights: Recurrent[Floats], x: str, lengths: str) -> str:
+def _gru(g: Graph, weights: Recurrent[Floats], x: str, lengths: str) -> str:
     """The last states (1, sequences, hidden) of sequences x (steps, sequences, inputs), by ONNX's own operation."""
     w, r, *biases = map(_onnx_gates, weights)
     inputs = (x, *(g.constant(array[None]) for array in (w, r, np.concatenate(biases))), lengths)
@@ -265,7 +191,7 @@ def _onnx_gates(array: Floats) -> Floats:
     return np.concatenate((update, reset, new))
 
 
-def _linear_int8(g: _Graph, state: str, weights: Linear[Floats]) -> str:
+def _linear_int8(g: Graph, state: str, weights: Linear[Floats]) -> str:
     """H W^T + b with h and W in 8 bits: each row of h by its own largest value, each row of W by its own."""
     weight, bias = weights
     scale = np.maximum(np.abs(weight).max(axis=1), np.finfo(np.float32).tiny) / WEIGHT_LEVELS  # (V,)

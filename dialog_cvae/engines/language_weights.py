@@ -1,0 +1,122 @@
+"""The weights that a language model's graphs are made of: the base with its adapters merged, without PyTorch.
+
+Open it to see what is folded into what before the weights are rounded.
+
+Shape legend: D width, H query heads, K key and value heads, E head size, M hidden units of the MLP, V vocabulary,
+Z latent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from dialog_cvae.config import LanguageModelConfig, LlamaConfig
+from dialog_cvae.engines.base import Floats
+from dialog_cvae.model.weights import PRIOR, Linear, Shapes
+
+LINEAR = ("query_key_value", "attended", "gate_up", "down")  # the adapted maps of a layer
+
+
+class LayerWeights(NamedTuple):
+    """Of one layer: norms (D,); query_key_value ((H + 2K) E, D); attended (D, HE); gate_up (2M, D); down (D, M)."""
+
+    attention_norm: Floats
+    query_key_value: Floats
+    attended: Floats
+    mlp_norm: Floats
+    gate_up: Floats
+    down: Floats
+
+
+class LanguageWeights(NamedTuple):
+    """Of the whole model.
+
+    Attributes:
+        embedding: (V, D), the softmax's weights too.
+        layers: from the lowest.
+        final_norm: (D,).
+        z_maps: (D, Z) for each of the layers that z enters, and for the softmax; none without z.
+        prior: the two layers of the prior network; none without z.
+    """
+
+    embedding: Floats
+    layers: tuple[LayerWeights, ...]
+    final_norm: Floats
+    z_maps: tuple[Floats, ...]
+    prior: tuple[Linear[Floats], ...]
+
+
+def adapter_shapes(config: LanguageModelConfig, base: LlamaConfig) -> Shapes:
+    """Shapes of all parameters of `LanguageCVAE`, by name; the base's own weights are not among them."""
+    width, mlp, rank, latent, hidden = base.width, base.mlp_size, config.rank, config.latent_size, config.hidden_size
+    joined = (base.heads + 2 * base.kv_heads) * base.head_size
+    sizes = dict(zip(LINEAR, ((width, joined), (width, width), (width, 2 * mlp), (mlp, width)), strict=True))
+    found: Shapes = {}
+    for index in range(base.layers if rank else 0):
+        for name, (inputs, outputs) in sizes.items():
+            found[f"lm.layers.{index}.{name}.down"] = (rank, inputs)
+            found[f"lm.layers.{index}.{name}.up"] = (outputs, rank)
+    if latent:
+        found |= _mlp_shapes("prior_network", width, hidden, 2 * latent)
+        found |= _mlp_shapes("recognition_network", 3 * width, hidden, 2 * latent)
+        found |= {f"z_maps.{index}.weight": (width, latent) for index in range(z_layers(config, base) + 1)}
+    if config.bow:
+        found |= _mlp_shapes("bow_head", width + latent, hidden, width)
+    return found
+
+
+def z_layers(config: LanguageModelConfig, base: LlamaConfig) -> int:
+    """How many layers z enters."""
+    return min(config.z_layers, base.layers) if config.latent_size else 0
+
+
+def merged(
+    adapters: Mapping[str, Floats], base: Mapping[str, Floats], config: LanguageModelConfig, sizes: LlamaConfig
+) -> LanguageWeights:
+    """The base's linear maps with their adapters, W + (alpha / r) B A.
+
+    Args:
+        adapters: with the names and shapes of `adapter_shapes`.
+        base: with those of `dialog_cvae.storage.backbone.shapes`.
+        config: sizes of what is added.
+        sizes: of the base.
+    """
+
+    def linear(index: int, name: str, *parts: str) -> Floats:
+        weight = np.concatenate([base[f"layers.{index}.{part}"] for part in parts])
+        if config.rank:
+            down, up = (adapters[f"lm.layers.{index}.{name}.{side}"] for side in ("down", "up"))
+            weight = weight + np.float32(config.alpha / config.rank) * (up @ down)
+        return weight
+
+    layers = tuple(
+        LayerWeights(
+            base[f"layers.{index}.attention_norm"],
+            linear(index, "query_key_value", "query", "key", "value"),
+            linear(index, "attended", "attended"),
+            base[f"layers.{index}.mlp_norm"],
+            linear(index, "gate_up", "gate", "up"),
+            linear(index, "down", "down"),
+        )
+        for index in range(sizes.layers)
+    )
+    maps = z_layers(config, sizes) + 1 if config.latent_size else 0
+    return LanguageWeights(
+        base["embedding"],
+        layers,
+        base["final_norm"],
+        tuple(adapters[f"z_maps.{index}.weight"] for index in range(maps)),
+        tuple(names.of(adapters) for names in PRIOR) if config.latent_size else (),
+    )
+
+
+def _mlp_shapes(name: str, inputs: int, hidden: int, outputs: int) -> Shapes:
+    return {
+        f"{name}.0.weight": (hidden, inputs),
+        f"{name}.0.bias": (hidden,),
+        f"{name}.2.weight": (outputs, hidden),
+        f"{name}.2.bias": (outputs,),
+    }
