@@ -20,9 +20,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from dialog_cvae.cli import Parser, exit_status
 from dialog_cvae.config import Decoding
+from dialog_cvae.engines.language_weights import adapter_shapes
 from dialog_cvae.errors import CheckpointError, ConfigError, DataError
-from dialog_cvae.model.language_weights import language_weights
-from dialog_cvae.model.weights import checked_weights
+from dialog_cvae.model.weights import checked_weights, fitting_weights
 from dialog_cvae.storage.checkpoint import WEIGHTS, Checkpoint
 from training.folder import BEST_FOLDER
 from training.state import STATE_FILE
@@ -123,8 +123,9 @@ def _export(arguments: argparse.Namespace) -> int:
 
 def _check_weights(checkpoint: Checkpoint, source: str) -> None:
     """Check that all weights fit; an error names the one that does not."""
-    if checkpoint.config.language is not None:
-        language_weights(checkpoint, source)
+    config = checkpoint.config
+    if config.language is not None and config.base is not None:
+        fitting_weights(checkpoint.weights, adapter_shapes(config.language, config.base.sizes), source)
     else:
         checked_weights(checkpoint, source, "dialog model")
 

@@ -167,7 +167,9 @@ def _normalised(g: Graph, x: str, more: str, weight: Floats, config: LlamaConfig
 def _attention(g: Graph, query: str, key: str, value: str, index: int, config: LlamaConfig) -> str:
     """softmax(q k^T / sqrt(E) + bias) v over the slot's context and its own positions: (1, R, H E)."""
     heads, size = config.kv_heads, config.head_size
-    keys, values = (_extended(g, each, f"own_{name}_{index}", config) for name, each in (("key", key), ("value", value)))
+    keys, values = (
+        _extended(g, each, f"own_{name}_{index}", config) for name, each in (("key", key), ("value", value))
+    )
     context_keys, context_values = (
         g.input(f"context_{name}_{index}", FLOAT, (heads, "G", "S", size)) for name in ("key", "value")
     )

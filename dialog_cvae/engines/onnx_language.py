@@ -9,7 +9,6 @@ the longest own part, D width, K key and value heads, Z latent.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -20,8 +19,6 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from dialog_cvae.config import LlamaConfig
-from dialog_cvae.data.cache import Cache, Kind
-from dialog_cvae.data.code_digest import code_digest
 from dialog_cvae.data.turns import TurnBatch
 from dialog_cvae.engines.base import Condition, Floats, Ints, Step
 from dialog_cvae.engines.language_states import BLOCK, MASKED, Context, LanguageStates, Memory, Table, whole_blocks
@@ -126,7 +123,9 @@ class OnnxLanguageEngine:
         first = min(shared, count - 1) // BLOCK * BLOCK  # at least one position is read, for its state
         if known is not None:
             kept[:, :, :first] = known.kept[:, :, :first]
-        table = Table((Context(tokens, np.zeros((*sizes[:2], BLOCK, sizes[3]), np.float32), kept[0, 0]),), kept[:, :, None])
+        table = Table(
+            (Context(tokens, np.zeros((*sizes[:2], BLOCK, sizes[3]), np.float32), kept[0, 0]),), kept[:, :, None]
+        )
         padded = np.pad(tokens, (0, sizes[2] - count))
         state = np.zeros(config.width, np.float32)
         for begin in range(first, sizes[2], READ_TOGETHER):
@@ -213,7 +212,9 @@ class OnnxLanguageEngine:
         binding.bind_output("states")
         for index in range(2 * self._config.layers):
             name = f"{('key', 'value')[index % 2]}_{index // 2}"
-            own, shared = (onnxruntime.OrtValue.ortvalue_from_numpy(array[index]) for array in (table.own, table.shared))
+            own, shared = (
+                onnxruntime.OrtValue.ortvalue_from_numpy(array[index]) for array in (table.own, table.shared)
+            )
             binding.bind_ortvalue_input(f"context_{name}", shared)
             binding.bind_ortvalue_input(f"own_{name}", own)
             binding.bind_ortvalue_output(f"new_own_{name}", own)

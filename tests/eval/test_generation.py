@@ -61,7 +61,7 @@ def test_a_context_has_the_same_randomness_for_models_and_for_rows_without_one(r
 
 
 def texts(replies: Sequence[Reply]) -> tuple[str, ...]:
-    return tuple(reply.text for reply in replies)
+    return tuple(reply.text for reply in answer.replies)
 
 
 @pytest.mark.parametrize("decoding", [SAMPLED, replace(SAMPLED, candidates=12), replace(GREEDY, candidates=4), GREEDY])
