@@ -34,6 +34,7 @@ class StubReading(NamedTuple):
     topics: tuple[str, ...]
     free_topic: bool = False
     max_context: int = 9
+    latent_size: int = 2
 
 
 class StubResponder(Responder):

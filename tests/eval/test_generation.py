@@ -16,6 +16,7 @@ from dialog_cvae.config import Decoding
 from dialog_cvae.engines.torch_engine import TorchEngine
 from dialog_cvae.generate.decoding import Draw
 from dialog_cvae.generate.opening import dialog_reading
+from dialog_cvae.generate.replies import Answer
 from dialog_cvae.generate.responder import Question, Reply, Responder
 from dialog_cvae.model.build import build_model
 from dialog_cvae.storage.checkpoint import Checkpoint
@@ -61,7 +62,7 @@ def test_a_context_has_the_same_randomness_for_models_and_for_rows_without_one(r
 
 
 def texts(replies: Sequence[Reply]) -> tuple[str, ...]:
-    return tuple(reply.text for reply in answer.replies)
+    return tuple(reply.text for reply in replies)
 
 
 @pytest.mark.parametrize("decoding", [SAMPLED, replace(SAMPLED, candidates=12), replace(GREEDY, candidates=4), GREEDY])
@@ -87,7 +88,7 @@ def test_the_services_protocol_gives_the_replies_of_the_service(responder, conve
     conversation, decoding = conversations[0], replace(SAMPLED, candidates=12)
     found = list(draw_replies(responder, [conversation], 4, 3, decoding, "service"))
 
-    async def answers() -> list[list[Reply]]:
+    async def answers() -> list[Answer]:
         with Batcher(responder) as batcher:
             asked = (
                 Question(
@@ -101,7 +102,7 @@ def test_the_services_protocol_gives_the_replies_of_the_service(responder, conve
             )
             return await asyncio.gather(*map(batcher.respond, asked))
 
-    assert [one.replies for one in found] == list(map(texts, asyncio.run(answers())))
+    assert [one.replies for one in found] == [texts(answer.replies) for answer in asyncio.run(answers())]
 
 
 def test_the_services_protocol_uses_the_word_filter(responder, conversations):
