@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from dialog_cvae.config import LlamaConfig
 from dialog_cvae.engines.base import Floats
 from dialog_cvae.engines.graph_writer import FLOAT, INT64, MICROSOFT, UINT8, Graph, add_choice
-from dialog_cvae.engines.language_weights import LanguageWeights, LayerWeights
+from dialog_cvae.engines.language_weights import LanguageWeights, LayerWeights, rotated
 
 LEVELS = 127  # of a rounded row, on either side of 0
 MIDDLE = 128  # stands for 0 in a rounded row
@@ -45,6 +45,7 @@ def graphs(weights: LanguageWeights, config: LlamaConfig, *, weight_levels: int 
         weight_levels: of a rounded weight, on either side of 0.
         int8: multiply in 8 bits; otherwise in single precision.
     """
+    weights = rotated(weights) if int8 else weights
     product = _Product(weight_levels if int8 else 0)
     made = {"layers": _layers(weights, config, product), "words": _words(weights, product)}
     if weights.z_maps:
@@ -55,8 +56,8 @@ def graphs(weights: LanguageWeights, config: LlamaConfig, *, weight_levels: int 
         found[f"graph_{name}"] = np.frombuffer(graph.serialised(name), dtype=np.uint8)
     if not int8:
         return found | {"embedding": weights.embedding}
-    rows = np.ascontiguousarray(found["words_product"].T)  # of one token side by side, for look-ups
-    return found | {"embedding": rows, "embedding_scale": found["words_product_scale"]}
+    rounded, scale = _rounded(weights.embedding, LEVELS)
+    return found | {"embedding": rounded, "embedding_scale": scale}
 
 
 class _Product:
@@ -69,16 +70,16 @@ class _Product:
         """X W^T: (1, R, I) and (O, I) -> (1, R, O)."""
         if not self._levels:
             return g.add("MatMul", x, g.stored(name, np.ascontiguousarray(weight.T)))
-        scale = np.maximum(np.abs(weight).max(axis=1), np.finfo(np.float32).tiny) / np.float32(self._levels)  # (O,)
-        rounded = np.ascontiguousarray(np.rint(weight / scale[:, None]).astype(np.int8).T)
+        rounded, scale = _rounded(weight, self._levels)
         largest = g.add("ReduceMax", g.add("Abs", x), axes=[2], keepdims=1)
         unit = g.add("Mul", largest, g.shared(np.full((), 1 / LEVELS, np.float32)))  # (1, R, 1)
         by_row = g.add("Reshape", unit, g.shared(np.array([-1])))  # (R,)
         coarse = g.add("QuantizeLinear", x, by_row, "middles", axis=1)
+        # Both factors' units but the row's, which would have to be a single number for all rows.
         sums = g.add(
             "MatMulIntegerToFloat",
             coarse,
-            g.stored(name, rounded),
+            g.stored(name, np.ascontiguousarray(rounded.T)),
             g.shared(np.ones((), np.float32)),
             g.stored(f"{name}_scale", scale),
             g.shared(np.full((), MIDDLE, np.uint8)),
@@ -201,10 +202,10 @@ def _extended(g: Graph, rows: str, name: str, config: LlamaConfig) -> str:
 
 def _words(weights: LanguageWeights, product: _Product) -> Graph:
     """States (1, R, D), sharpness (R, 1), likeliest (1) -> the fields of `Step`."""
-    g, (words, width) = Graph("words"), weights.embedding.shape
+    g, (words, width) = Graph("words"), weights.words.shape
     states = g.input("states", FLOAT, (1, "R", width))
     product.inputs(g)
-    logits = product(g, states, "product", weights.embedding)
+    logits = product(g, states, "product", weights.words)
     add_choice(g, g.add("Reshape", logits, g.constant([-1, words])), words)
     return g
 
@@ -225,3 +226,9 @@ def _added(weights: LanguageWeights) -> Graph:
     z = g.input("z", FLOAT, ("R", weight.shape[1]))
     g.output("added", g.add("MatMul", z, g.constant(weight.T)), FLOAT, ("R", len(weight)))
     return g
+
+
+def _rounded(weight: Floats, levels: int) -> tuple[NDArray[np.int8], Floats]:
+    """(O, I) whole numbers from -levels to levels, and the unit of each row (O,)."""
+    unit: Floats = np.maximum(np.abs(weight).max(axis=1), np.finfo(np.float32).tiny) / np.float32(levels)
+    return np.rint(weight / unit[:, None]).astype(np.int8), unit

@@ -35,7 +35,8 @@ class LanguageWeights(NamedTuple):
     """Of the whole model.
 
     Attributes:
-        embedding: (V, D), the softmax's weights too.
+        embedding: (V, D).
+        words: (V, D), the softmax's; the same, unless they are rotated.
         layers: from the lowest.
         final_norm: (D,).
         z_maps: (D, Z) for each of the layers that z enters, and for the softmax; none without z.
@@ -43,6 +44,7 @@ class LanguageWeights(NamedTuple):
     """
 
     embedding: Floats
+    words: Floats
     layers: tuple[LayerWeights, ...]
     final_norm: Floats
     z_maps: tuple[Floats, ...]
@@ -106,11 +108,64 @@ def merged(
     maps = z_layers(config, sizes) + 1 if config.latent_size else 0
     return LanguageWeights(
         base["embedding"],
+        base["embedding"],
         layers,
         base["final_norm"],
         tuple(adapters[f"z_maps.{index}.weight"] for index in range(maps)),
         tuple(names.of(adapters) for names in PRIOR) if config.latent_size else (),
     )
+
+
+def rotated(weights: LanguageWeights) -> LanguageWeights:
+    """The same model with its states between layers rotated, and without weights of norms (QuaRot, Ashkboos et al., 2024).
+
+    Single dimensions of these states are up to 50 times as large as others, which costs the others most of 8 bits;
+    after the rotation all are alike. Maps to the states are rotated, and maps of them are rotated back and take the
+    norms' weights: RMSNorm without weights is the same before and after a rotation.
+    """
+    turn = rotation(weights.embedding.shape[1])
+    ones = np.ones_like(weights.final_norm)
+
+    def taking(weight: Floats, norm: Floats) -> Floats:
+        return (weight * norm) @ turn
+
+    layers = tuple(
+        LayerWeights(
+            ones,
+            taking(layer.query_key_value, layer.attention_norm),
+            turn.T @ layer.attended,
+            ones,
+            taking(layer.gate_up, layer.mlp_norm),
+            turn.T @ layer.down,
+        )
+        for layer in weights.layers
+    )
+    return LanguageWeights(
+        weights.embedding @ turn,
+        taking(weights.words, weights.final_norm),
+        layers,
+        ones,
+        tuple(turn.T @ each for each in weights.z_maps),
+        tuple(
+            layer._replace(weight=taking(layer.weight, weights.final_norm)) if index == 0 else layer
+            for index, layer in enumerate(weights.prior)
+        ),
+    )
+
+
+def rotation(size: int) -> Floats:
+    """An orthogonal matrix (D, D) that spreads each dimension over all: Hadamard's, of the largest power of two in D, by
+    the cosine transform of the rest.
+    """
+    power = size & -size
+    rest = size // power
+    hadamard = np.ones((1, 1))
+    while len(hadamard) < power:
+        hadamard = np.block([[hadamard, hadamard], [hadamard, -hadamard]])
+    cosines = np.cos(np.pi / rest * np.outer(np.arange(rest), np.arange(rest) + 0.5)) * np.sqrt(2 / rest)
+    cosines[0] /= np.sqrt(2)
+    found: Floats = np.kron(hadamard / np.sqrt(power), cosines).astype(np.float32)
+    return found
 
 
 def _mlp_shapes(name: str, inputs: int, hidden: int, outputs: int) -> Shapes:
