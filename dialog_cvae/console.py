@@ -43,7 +43,7 @@ COMMANDS: Final = {
     "eval": Command("eval.dialog", "measure a checkpoint on a test split", "train"),
     "chat": Command("api.chat", "talk with a model in the terminal"),
     "serve": Command("api.serve", "answer over HTTP, with a page to try the model on", "serve"),
-    "export": Command("training.export", "make a smaller checkpoint, to serve or to pass on", "train"),
+    "export": Command("training.export", "make a smaller checkpoint, to serve or to pass on"),
     "references": Command(
         "eval.references", "build or describe a file with several references for each context", "train"
     ),

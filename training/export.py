@@ -24,8 +24,7 @@ from dialog_cvae.engines.language_weights import adapter_shapes
 from dialog_cvae.errors import CheckpointError, ConfigError, DataError
 from dialog_cvae.model.weights import checked_weights, fitting_weights
 from dialog_cvae.storage.checkpoint import WEIGHTS, Checkpoint
-from training.folder import BEST_FOLDER
-from training.state import STATE_FILE
+from training.run_paths import BEST_FOLDER, STATE_FILE
 
 PRECISIONS: dict[str, type[np.floating[Any]]] = {"fp16": np.float16, "fp32": np.float32}
 BOW_HEAD = "bow_head."

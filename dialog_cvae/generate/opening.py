@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 from dialog_cvae.data.cache import open_cache
 from dialog_cvae.engines.base import Engine
-from dialog_cvae.errors import CheckpointError, ConfigError
+from dialog_cvae.errors import ConfigError
 from dialog_cvae.generate.reading import DialogReading, Reading
 from dialog_cvae.storage.checkpoint import WEIGHTS, Checkpoint
 
 if TYPE_CHECKING:  # the packages that read a language model need not be installed
     from dialog_cvae.storage.backbone import Backbone
 
-EngineName = Literal["auto", "onnx", "onnx-int8", "torch"]
+EngineName = Literal["auto", "onnx", "onnx-int8", "onnx-fp32", "torch"]
 
 _log = logging.getLogger(__name__)
 
@@ -97,7 +97,15 @@ def _language(checkpoint: Checkpoint, source: str, options: Options) -> Opened:
 
 
 def _language_engine(checkpoint: Checkpoint, base: Backbone, source: str, options: Options) -> Engine:
-    raise CheckpointError(f"{source}: engine {options.engine} cannot run a language model")
+    if options.engine == "torch":
+        from dialog_cvae.engines.torch_language import build_language_model
+        from dialog_cvae.engines.torch_language_engine import TorchLanguageEngine
+
+        return TorchLanguageEngine(build_language_model(checkpoint, base, source=source), options.device)
+    from dialog_cvae.engines.onnx_language import OnnxLanguageEngine
+
+    cache, int8 = open_cache(None, _log.info, "graphs"), options.engine != "onnx-fp32"
+    return OnnxLanguageEngine.of(checkpoint, base, source, cache, threads=options.threads, int8=int8)
 
 
 def engine_name(engine: str, device: str) -> str:

@@ -62,7 +62,8 @@ class Responder:
         Args:
             path: a folder such as `runs/mine/best`.
             device: where the model runs, "cpu" or a CUDA device.
-            engine: "onnx" is fast on a CPU and needs no PyTorch, "onnx-int8" faster and less exact, "torch" is the
+            engine: "onnx" is fast on a CPU and needs no PyTorch; it multiplies in single precision for a dialog model
+                and in 8 bits for a language model. "onnx-int8" and "onnx-fp32" say which of the two. "torch" is the
                 reference and takes any device; "auto" is "onnx" on a CPU where it is installed.
             threads: of ONNX Runtime; default one for each core. PyTorch has its own setting.
             backbone: file or folder of the language model that the adapters of a checkpoint belong to; default: the one

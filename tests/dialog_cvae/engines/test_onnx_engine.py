@@ -279,7 +279,7 @@ def test_engines_are_chosen_by_name(tiny_checkpoint: Checkpoint, tmp_path: Path,
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"engine": "tensorrt"}, r"^engine must be one of auto, onnx, onnx-int8, torch, but is 'tensorrt'$"),
+        ({"engine": "tensorrt"}, r"^engine must be one of auto, onnx, onnx-int8, onnx-fp32, torch, but is 'tensorrt'$"),
         ({"engine": "onnx", "device": "cuda"}, "runs on the cpu, but the device is cuda: take engine torch"),
     ],
 )

@@ -13,6 +13,7 @@ from dialog_cvae.config import Decoding
 from dialog_cvae.engines.torch_language import build_language_model
 from dialog_cvae.errors import CheckpointError, ConfigError
 from dialog_cvae.generate.language_reading import LanguageReading
+from dialog_cvae.generate.opening import EngineName
 from dialog_cvae.generate.responder import Question, Responder
 from dialog_cvae.storage.backbone import open_backbone
 from dialog_cvae.types import Conversation, Utterance
@@ -98,6 +99,20 @@ def test_a_reply_has_the_probability_of_its_tokens(responder: Responder) -> None
 def test_places_on_the_map_work(responder: Responder) -> None:
     replies = responder.respond(TALK, respond_as="B", n=2, decoding=SAMPLED, at=(0.5, -1.0))
     assert all(reply.place == pytest.approx((0.5, -1.0), abs=1e-5) for reply in replies)
+
+
+@pytest.mark.parametrize("engine", ["onnx-fp32", "torch"])
+def test_each_engine_gives_the_replies_of_the_naive_one(
+    folder: Path, base: Path, responder: Responder, engine: EngineName
+) -> None:
+    loaded = Responder.load(folder, engine=engine, backbone=base, threads=1)
+    assert loaded.name == "tiny on tiny, step 3"
+    assert loaded.decoding == Decoding(1.0, 0.9, max_tokens=8, candidates=6)
+    for decoding in (SAMPLED, Decoding(max_tokens=5), loaded.decoding):
+        expected = responder.respond(TALK, respond_as="B", n=3, seed=4, decoding=decoding)
+        found = loaded.respond(TALK, respond_as="B", n=3, seed=4, decoding=decoding)
+        assert [reply.text for reply in found] == [reply.text for reply in expected]
+        assert [reply.log_prob for reply in found] == pytest.approx([reply.log_prob for reply in expected], rel=1e-3)
 
 
 def load(folder: Path, **options: Any) -> Responder:
