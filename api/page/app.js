@@ -1,5 +1,6 @@
 /** The page: connects the conversation, the service and the parts of the page. Open it first. */
 
+import { answeredBy, candidate, counted, noteOn } from "./answers.js";
 import { Asking } from "./asking.js";
 import { Conversation, length, tidy, visible } from "./conversation.js";
 import { Copier, curlCommand, KeyDialog } from "./dialogs.js";
@@ -74,8 +75,7 @@ async function ask() {
   if (!answer) return;
   const candidates = answer.responses.map((reply) => candidate(reply, false));
   const dots = answer.responses.map(({ place }, card) => ({ card, place, asked: false })).filter(({ place }) => place);
-  const note = [candidates.length < body.num_responses ? fewer(candidates.length) : "", unread(answer, body)];
-  offer({ body, candidates, dots, note: note.join(" ").trim(), by: answeredBy(answer) });
+  offer({ body, candidates, dots, note: noteOn(answer, body), by: answeredBy(answer) });
   reveal();
   notices.announce(`${counted(candidates.length)} for ${body.respond_as}. ${shown.note}`);
   if (!model) loadModel();
@@ -286,14 +286,6 @@ function restore() {
   draft.value = kept.draft ?? "";
   $("number-keys").checked = kept.numberKeys ?? true;
 }
-
-const counted = (count) => (count === 1 ? "1 reply" : `${count || "No"} replies`);
-const candidate = ({ text, finish_reason }, fromMap) => ({ text, cut: finish_reason === "length", fromMap });
-const answeredBy = ({ model: name, took }) => `${name} answered in ${(took / 1000).toFixed(took < 9950 ? 2 : 0)} s.`;
-const unread = ({ context_cut, context_used }, { context }) =>
-  context_cut ? `The model read the last ${context_used} of ${context.length} lines, or a part of them.` : "";
-const fewer = (count) =>
-  count ? `Only ${count} different ${count === 1 ? "reply was" : "replies were"} found.` : "The model found no reply.";
 
 listen();
 restore();

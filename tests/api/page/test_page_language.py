@@ -54,6 +54,11 @@ def test_what_was_not_read_and_what_was_cut_off_is_shown(person: Person) -> None
     answer = {"responses": responses, "topic": None, "seed": 7, "model": "m", "context_used": 1, "context_cut": True}
     person.refuse(status=200, json=answer)
     assert person.say("hi") == ["one", "two"]
-    assert "The model read the last 1 of 1 lines, or a part of them." in person.text("#replies-note")
+    note = "Only 2 different replies were found. A line is too long for the model, which read only a part of it."
+    assert person.text("#replies-note") == note
     assert person.page.locator(".card.cut .text").all_inner_texts() == ["two"]
     assert "(cut off)" in person.page.locator(".card.cut").inner_text()
+    person.page.unroute_all(behavior="ignoreErrors")
+    person.refuse(status=200, json=answer | {"context_used": 0})
+    person.page.get_by_role("button", name="New seed").click()
+    person.page.get_by_text("The model read only the last 0 of 1 lines.").wait_for()
