@@ -1,4 +1,7 @@
-"""Writes an ONNX graph node by node. Open it to use an operation or a way of storing weights that no graph used before."""
+"""Writes an ONNX graph node by node.
+
+Open it to see how weights are stored outside of a graph, or how the graph of a step ends.
+"""
 
 from __future__ import annotations
 
@@ -32,10 +35,12 @@ class Graph:
         self.arrays: dict[str, NDArray[np.generic]] = {}
 
     def input(self, name: str, kind: int, sizes: Sizes) -> str:
+        """An input of the graph, of an element type of ONNX; sizes that are words may vary."""
         self._inputs.append(helper.make_tensor_value_info(name, kind, list(sizes)))
         return name
 
     def constant(self, array: NDArray[np.generic] | Sequence[int]) -> str:
+        """A constant within the graph."""
         array = np.asarray(array, dtype=None if isinstance(array, np.ndarray) else np.int64)
         name = f"{self._prefix}constant_{len(self._constants)}"
         self._constants.append(numpy_helper.from_array(np.asarray(array, order="C"), name))
@@ -63,6 +68,7 @@ class Graph:
         return self.add_many(kind, inputs, 1, **attributes)[0]
 
     def add_many(self, kind: str, inputs: Sequence[str], count: int, **attributes: Any) -> list[str]:
+        """A node of several outputs, whose names come back."""
         outputs = [f"{self._prefix}{len(self._nodes)}_{index}" for index in range(count)]
         self._nodes.append(helper.make_node(kind, list(inputs), outputs, **attributes))
         return outputs
@@ -80,9 +86,11 @@ class Graph:
         return name
 
     def written(self, name: str) -> GraphProto:
+        """The graph, such as one branch of another."""
         return helper.make_graph(self._nodes, name, self._inputs, self._outputs, self._constants)
 
     def serialised(self, name: str) -> bytes:
+        """The graph as a model that ONNX Runtime opens."""
         opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)]
         model: ModelProto = helper.make_model(self.written(name), opset_imports=opsets, ir_version=IR)
         serialised: bytes = model.SerializeToString()

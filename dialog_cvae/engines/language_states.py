@@ -116,7 +116,7 @@ class Table:
     @property
     def slots(self) -> int:
         """G * N."""
-        return self.own.shape[2]
+        return int(self.own.shape[2])
 
     def copied(self, positions: int) -> Table:
         """The same slots, with room for so many positions of each."""

@@ -64,15 +64,16 @@ def adapter_shapes(config: LanguageModelConfig, base: LlamaConfig) -> Shapes:
     if latent:
         found |= _mlp_shapes("prior_network", width, hidden, 2 * latent)
         found |= _mlp_shapes("recognition_network", 3 * width, hidden, 2 * latent)
-        found |= {f"z_maps.{index}.weight": (width, latent) for index in range(z_layers(config, base) + 1)}
+        found |= {f"z_maps.{index}.weight": (width, latent) for index in range(min(config.z_layers, base.layers) + 1)}
     if config.bow:
         found |= _mlp_shapes("bow_head", width + latent, hidden, width)
     return found
 
 
-def z_layers(config: LanguageModelConfig, base: LlamaConfig) -> int:
-    """How many layers z enters."""
-    return min(config.z_layers, base.layers) if config.latent_size else 0
+def z_maps(adapters: Mapping[str, Floats], config: LanguageModelConfig, base: LlamaConfig) -> tuple[Floats, ...]:
+    """(D, Z) for each of the layers that z enters, and for the softmax; none without z."""
+    count = min(config.z_layers, base.layers) + 1 if config.latent_size else 0
+    return tuple(adapters[f"z_maps.{index}.weight"] for index in range(count))
 
 
 def merged(
@@ -105,19 +106,18 @@ def merged(
         )
         for index in range(sizes.layers)
     )
-    maps = z_layers(config, sizes) + 1 if config.latent_size else 0
     return LanguageWeights(
         base["embedding"],
         base["embedding"],
         layers,
         base["final_norm"],
-        tuple(adapters[f"z_maps.{index}.weight"] for index in range(maps)),
+        z_maps(adapters, config, sizes),
         tuple(names.of(adapters) for names in PRIOR) if config.latent_size else (),
     )
 
 
 def rotated(weights: LanguageWeights) -> LanguageWeights:
-    """The same model with its states between layers rotated, and without weights of norms (QuaRot, Ashkboos et al., 2024).
+    """The same model with rotated states between layers, and norms without weights (QuaRot, Ashkboos et al., 2024).
 
     Single dimensions of these states are up to 50 times as large as others, which costs the others most of 8 bits;
     after the rotation all are alike. Maps to the states are rotated, and maps of them are rotated back and take the
@@ -127,7 +127,8 @@ def rotated(weights: LanguageWeights) -> LanguageWeights:
     ones = np.ones_like(weights.final_norm)
 
     def taking(weight: Floats, norm: Floats) -> Floats:
-        return (weight * norm) @ turn
+        found: Floats = (weight * norm) @ turn
+        return found
 
     layers = tuple(
         LayerWeights(
@@ -154,8 +155,9 @@ def rotated(weights: LanguageWeights) -> LanguageWeights:
 
 
 def rotation(size: int) -> Floats:
-    """An orthogonal matrix (D, D) that spreads each dimension over all: Hadamard's, of the largest power of two in D, by
-    the cosine transform of the rest.
+    """An orthogonal matrix (D, D) that spreads each dimension over all.
+
+    It is the Kronecker product of Hadamard's matrix, of the largest power of two in D, and a cosine transform.
     """
     power = size & -size
     rest = size // power

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import TensorProto
+from onnx import GraphProto, TensorProto
 
 from dialog_cvae.config import ModelConfig
 from dialog_cvae.engines.base import Floats

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -21,14 +22,19 @@ from numpy.typing import NDArray
 from dialog_cvae.config import LlamaConfig
 from dialog_cvae.data.turns import TurnBatch
 from dialog_cvae.engines.base import Condition, Floats, Ints, Step
+from dialog_cvae.engines.language_adapters import checked_adapters
 from dialog_cvae.engines.language_states import BLOCK, MASKED, Context, LanguageStates, Memory, Table, whole_blocks
+from dialog_cvae.engines.language_weights import merged, z_maps
 from dialog_cvae.engines.onnx_engine import cores
+from dialog_cvae.storage.backbone import Backbone
+from dialog_cvae.storage.checkpoint import Checkpoint
 
 GRAPHS_MODULE = "dialog_cvae.engines.language_graphs"  # whose code decides what the graphs are
 STEP_OUTPUTS = ("logits", "values", "ids", "mass", "tempered")
 BETWEEN_STEPS_US = 300  # about what choosing tokens takes
 ROWS_TOGETHER = 64
 READ_TOGETHER = 256  # positions; more are no faster for each
+WEIGHT_LEVELS = 127  # of an 8-bit weight, on either side of 0
 REMEMBERED_BYTES = 2**26  # of keys and values of contexts
 
 
@@ -66,6 +72,54 @@ class OnnxLanguageEngine:
         self.name = f"ONNX Runtime {onnxruntime.__version__}{', int8' if self._int8 else ''}"
         self.rows = ROWS_TOGETHER
 
+    @classmethod
+    def of(
+        cls,
+        checkpoint: Checkpoint,
+        base: Backbone,
+        source: str,
+        cache: Cache,
+        *,
+        threads: int | None = None,
+        int8: bool = True,
+    ) -> OnnxLanguageEngine:
+        """The engine of a checkpoint of adapters.
+
+        Args:
+            checkpoint: verified.
+            base: the language model, whose weights are read only where the cache lacks the graphs.
+            source: what errors call the checkpoint's weights.
+            cache: where graphs and merged weights are kept.
+            threads: see `OnnxLanguageEngine`.
+            int8: see `language_graphs.graphs`.
+
+        Raises:
+            CheckpointError: see `dialog_cvae.engines.language_adapters.checked_adapters`.
+        """
+        adapters = checked_adapters(checkpoint, base, source)
+        config = checkpoint.config.language
+        assert config is not None
+        levels = WEIGHT_LEVELS if multiplies_exactly() else WEIGHT_LEVELS // 2
+
+        def make() -> Mapping[str, NDArray[Any]]:
+            from dialog_cvae.engines.language_graphs import graphs
+
+            weights = merged(adapters, base.weights(), config, base.config)
+            return graphs(weights, base.config, weight_levels=levels, int8=int8)
+
+        digest = hashlib.sha256()
+        for name in sorted(adapters):
+            digest.update(name.encode() + adapters[name].tobytes())
+        origin = {
+            "base": base.sha256,
+            "code": code_digest(GRAPHS_MODULE),
+            "levels": levels if int8 else None,
+            "sizes": config.model_dump(include={"alpha", "latent_size", "rank", "z_layers"}),
+            "weights": digest.hexdigest(),
+        }
+        latent = np.concatenate([*z_maps(adapters, config, base.config), np.zeros((0, config.latent_size), np.float32)])
+        return cls(cache.get(_KEPT, origin, make), base.config, latent, threads)
+
     def condition(self, batch: TurnBatch) -> Condition:
         """See `Engine.condition`."""
         contexts = [
@@ -95,7 +149,6 @@ class OnnxLanguageEngine:
             "sharpness": sharpness[:, None],
             "likeliest": np.array([min(likeliest, self._config.vocab_size)]),
             "samples": np.array((sharpness != 1).any()),
-            **self._middles(len(tokens)),
         }
         logits, values, ids, mass, tempered = self._words.run(STEP_OUTPUTS, feeds)
         following = LanguageStates(states.contexts, states.lengths + 1, states.added, states.slots, states.table)
@@ -202,6 +255,7 @@ class OnnxLanguageEngine:
             table.bound = self._bound(table)
         for name, array in feeds.items():
             table.bound.bind_cpu_input(name, array)
+        table.bound.bind_output("states")  # of another size than in the last run
         self._layers.run_with_iobinding(table.bound)
         states: Floats = table.bound.get_outputs()[0].numpy()
         return states
@@ -209,7 +263,7 @@ class OnnxLanguageEngine:
     def _bound(self, table: Table) -> onnxruntime.IOBinding:
         """The table's arrays as inputs, and as outputs those that are written to."""
         binding = self._layers.io_binding()
-        binding.bind_output("states")
+        binding.bind_output("states")  # the first of the outputs
         for index in range(2 * self._config.layers):
             name = f"{('key', 'value')[index % 2]}_{index // 2}"
             own, shared = (
@@ -243,3 +297,22 @@ def _session(
     if own:
         options.add_external_initializers(own, [onnxruntime.OrtValue.ortvalue_from_numpy(arrays[each]) for each in own])
     return onnxruntime.InferenceSession(arrays[f"graph_{name}"].tobytes(), options, providers=["CPUExecutionProvider"])
+
+
+@cache
+def multiplies_exactly() -> bool:
+    """Whether products of bytes keep all bits; on x86 processors without VNNI the sum of two is cut to 16 bits."""
+    from onnx import TensorProto, helper
+
+    kinds = (("x", TensorProto.UINT8), ("w", TensorProto.INT8))
+    inputs = [helper.make_tensor_value_info(name, kind, [64, 64]) for name, kind in kinds]
+    output = helper.make_tensor_value_info("y", TensorProto.INT32, [64, 64])
+    graph = helper.make_graph([helper.make_node("MatMulInteger", ["x", "w"], ["y"])], "product", inputs, [output])
+    opset = helper.make_opsetid("", 17)
+    model = helper.make_model(graph, opset_imports=[opset], ir_version=8)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    feeds = {"x": np.full((64, 64), 255, np.uint8), "w": np.full((64, 64), WEIGHT_LEVELS, np.int8)}
+    return bool((session.run(None, feeds)[0] == 64 * 255 * WEIGHT_LEVELS).all())
+
+
+_KEPT: Kind[Mapping[str, NDArray[Any]]] = Kind("language", lambda arrays: arrays, lambda arrays: arrays)

@@ -5,12 +5,10 @@ from __future__ import annotations
 import torch
 
 from dialog_cvae.config import LanguageModelConfig
-from dialog_cvae.errors import CheckpointError
+from dialog_cvae.engines.language_adapters import checked_adapters
 from dialog_cvae.model.language_cvae import LanguageCVAE
-from dialog_cvae.model.weights import fitting_weights
 from dialog_cvae.storage.backbone import Backbone
 from dialog_cvae.storage.checkpoint import WEIGHTS, Checkpoint
-from dialog_cvae.storage.checkpoint_base import check_base
 
 
 def new_language_model(config: LanguageModelConfig, base: Backbone, kind: torch.dtype = torch.float32) -> LanguageCVAE:
@@ -38,12 +36,8 @@ def build_language_model(
             a weight is missing, unexpected, of another shape than config.json asks for or not finite; the message
             names it, prefixed by `source`.
     """
-    config = checkpoint.config
-    if config.language is None or config.base is None:
-        raise CheckpointError(f"{source}: holds a model with weights of its own, no adapters of a language model")
-    check_base(config.base, base, source)
-    model = new_language_model(config.language, base, kind)
-    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    arrays = fitting_weights(checkpoint.weights, expected, source)
+    arrays = checked_adapters(checkpoint, base, source)
+    assert checkpoint.config.language is not None
+    model = new_language_model(checkpoint.config.language, base, kind)
     model.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
     return model.eval()
