@@ -9,6 +9,7 @@ the longest own part, D width, K key and value heads, Z latent.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from dialog_cvae.config import LlamaConfig
+from dialog_cvae.data.cache import Cache, Kind
+from dialog_cvae.data.code_digest import code_digest
 from dialog_cvae.data.turns import TurnBatch
 from dialog_cvae.engines.base import Condition, Floats, Ints, Step
 from dialog_cvae.engines.language_adapters import checked_adapters
