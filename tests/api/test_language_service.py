@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 import pytest
 from fastapi.testclient import TestClient
 
+from api.batcher import Batcher
 from dialog_cvae.config import Decoding
 from dialog_cvae.engines.torch_language import build_language_model
 from dialog_cvae.generate.language_reading import LanguageReading
+from dialog_cvae.generate.replies import Answer, Question
 from dialog_cvae.generate.responder import Responder
 from dialog_cvae.storage.backbone import open_backbone
 from dialog_cvae.types import Conversation, Utterance
@@ -66,14 +69,14 @@ def test_it_says_how_much_of_the_context_was_read(client: TestClient) -> None:
 
 
 def test_each_response_says_why_it_ended(client: TestClient, responder: Responder) -> None:
-    body = {"context": ["hi"], "num_responses": 6, "max_tokens": 3, "seed": 1}
+    body = {"context": ["hi"], "num_responses": 6, "max_tokens": 12, "seed": 3}
     answer = client.post("/respond", json=body).json()
     reasons = [each["finish_reason"] for each in answer["responses"]]
     conversation = Conversation("c", (Utterance("A", "hi"),))
-    decoding = Decoding(1.0, 0.9, max_tokens=3, candidates=6)
-    replies = responder.respond(conversation, respond_as="B", n=6, seed=1, decoding=decoding)
+    decoding = Decoding(1.0, 0.9, max_tokens=12, candidates=6)
+    replies = responder.respond(conversation, respond_as="B", n=6, seed=3, decoding=decoding)
     assert reasons == ["stop" if reply.finished else "length" for reply in replies]
-    assert "length" in reasons
+    assert set(reasons) == {"stop", "length"}
     assert reasons == sorted(reasons, reverse=True)  # those that were cut off are last
 
 
@@ -84,3 +87,21 @@ def test_the_same_request_gets_the_same_answer_in_any_company(client: TestClient
     alone = [client.post("/respond", json=body).json() for body in bodies]
     with ThreadPoolExecutor(4) as threads:
         assert list(threads.map(lambda body: client.post("/respond", json=body).json(), bodies)) == alone
+
+
+def test_a_client_that_leaves_takes_its_rows_out_of_the_batch(responder: Responder) -> None:
+    question = Question(Conversation("c", (Utterance("A", "hi"),)), "B", 2, 1, Decoding(1.0, max_tokens=200))
+    short = question._replace(decoding=Decoding(max_tokens=2), n=1)
+
+    async def scenario() -> Answer:
+        with Batcher(responder) as batcher:
+            asked = asyncio.ensure_future(batcher.respond(question))
+            while not batcher._working:
+                await asyncio.sleep(0.001)
+            asked.cancel()
+            answer = await batcher.respond(short)
+            assert not batcher._working
+            return answer
+
+    (expected,) = responder.finish(responder.begin([short]))
+    assert asyncio.run(scenario()).replies == expected

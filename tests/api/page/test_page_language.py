@@ -61,4 +61,5 @@ def test_what_was_not_read_and_what_was_cut_off_is_shown(person: Person) -> None
     person.page.unroute_all(behavior="ignoreErrors")
     person.refuse(status=200, json=answer | {"context_used": 0})
     person.page.get_by_role("button", name="New seed").click()
-    person.page.get_by_text("The model read only the last 0 of 1 lines.").wait_for()
+    note = "The model read only the last 0 of 1 lines."
+    person.page.locator("#replies-note").get_by_text(note).wait_for()
