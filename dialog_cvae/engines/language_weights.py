@@ -127,7 +127,7 @@ def rotated(weights: LanguageWeights) -> LanguageWeights:
     ones = np.ones_like(weights.final_norm)
 
     def taking(weight: Floats, norm: Floats) -> Floats:
-        found: Floats = (weight * norm) @ turn
+        found: Floats = np.matmul(weight * norm, turn, dtype=np.float32)
         return found
 
     layers = tuple(
