@@ -212,6 +212,9 @@ class Defaults(Schema):
 
     num_responses: int
     diversity: float | None = Field(description="null: the other fields are not set by it")
+    nearest_diversity: float | None = Field(
+        description="the diversity with the same temperature, where a slider may begin; null: words are not sampled"
+    )
     temperature: float
     top_p: float
     max_tokens: int

@@ -24,7 +24,7 @@ from api.schemas import (
 from api.settings import SPELLED_OUT, Settings
 from dialog_cvae.config import Decoding
 from dialog_cvae.errors import ConfigError
-from dialog_cvae.generate.decoding import decoding_for
+from dialog_cvae.generate.decoding import decoding_for, nearest_diversity
 from dialog_cvae.generate.replies import Question, Reply
 from dialog_cvae.generate.responder import Responder
 from dialog_cvae.types import Conversation, Utterance
@@ -96,6 +96,7 @@ class Service:
             defaults=Defaults(
                 num_responses=self._default_num_responses(),
                 diversity=limits.diversity,
+                nearest_diversity=nearest_diversity(decoding),
                 temperature=decoding.temperature,
                 top_p=decoding.top_p,
                 max_tokens=decoding.max_tokens,

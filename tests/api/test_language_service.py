@@ -54,6 +54,7 @@ def test_it_says_that_topics_are_free_and_how_replies_are_drawn(client: TestClie
     assert (about["name"], about["topics"], about["free_topic"]) == ("tiny on tiny", 0, True)
     assert about["defaults"]["temperature"] == 1.0
     assert about["defaults"]["candidates"] == 6
+    assert about["defaults"]["nearest_diversity"] == 1.0
     assert client.get("/topics").json() == {"topics": []}
     topic = client.get("/openapi.json").json()["components"]["schemas"]["RespondRequest"]["properties"]["topic"]
     assert [form["type"] for form in topic["anyOf"]] == ["string", "null"]

@@ -103,6 +103,7 @@ def test_get_model_shows_limits_and_defaults(serve, make_stub):
         "defaults": {
             "num_responses": 3,
             "diversity": None,
+            "nearest_diversity": 0.625,
             "temperature": 0.5,
             "top_p": 1.0,
             "max_tokens": 12,
