@@ -1,4 +1,4 @@
-"""The replies of a checkpoint to the contexts of a corpus, cached.
+"""The replies of a checkpoint to the contexts of a corpus, and greedy ones to some, cached.
 
 Open it to change what decides these replies. An edit of any module that this one imports, directly or not, draws them
 again; an edit of a metric does not.
@@ -10,14 +10,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
+from dialog_cvae.config import Decoding
 from dialog_cvae.data.cache import Cache
 from dialog_cvae.generate.responder import Responder
 from dialog_cvae.types import Conversation
 from eval import evaluation_cache
-from eval.contexts import AnsweredContext, ReplySets, count_contexts, windows
+from eval.contexts import AnsweredContext, ReplySets, count_contexts, generators, positions, windows
 from eval.evaluation_cache import Texts
 from eval.evaluation_settings import Progress, Settings
-from eval.generation import draw_replies
+from eval.generation import answered_utterances, draw_replies
+
+GREEDY_DRAWS = 5  # of z for each context that gets greedy replies
+GREEDY_CONTEXTS = 300
+GREEDY_BATCH = 50  # contexts encoded and decoded together
 
 
 def cached_replies(
@@ -28,7 +35,7 @@ def cached_replies(
     origin: Mapping[str, Any],
     progress: Progress,
 ) -> ReplySets:
-    """Replies to every context, and those for DialogWAE's protocol if requested.
+    """Replies to every context, those for DialogWAE's protocol if requested, and greedy ones to some contexts.
 
     Args:
         responder: the checkpoint's model.
@@ -62,7 +69,38 @@ def cached_replies(
             for place, replies in zip(places, texts.get(count, texts[max(texts)]), strict=True)
         ]
 
-    return ReplySets(*map(answered, counts))
+    greedy = _cached_greedy(responder, conversations, settings, cache, origin)
+    return ReplySets(*map(answered, counts))._replace(greedy=greedy)
+
+
+def _cached_greedy(
+    responder: Responder,
+    conversations: Sequence[Conversation],
+    settings: Settings,
+    cache: Cache,
+    origin: Mapping[str, Any],
+) -> list[AnsweredContext]:
+    """Greedy replies from GREEDY_DRAWS draws of z from the prior, to at most GREEDY_CONTEXTS contexts."""
+    decoding = Decoding(max_tokens=settings.decoding.max_tokens)
+    corpus = responder.encode(conversations)
+    utterances = answered_utterances(corpus)
+    order = np.random.default_rng(settings.seed).permutation(len(utterances))[:GREEDY_CONTEXTS]
+    chosen = utterances[np.sort(order)]
+
+    def drawn() -> Texts:
+        found: Texts = []
+        for batch in np.array_split(chosen, -(-len(chosen) // GREEDY_BATCH)):
+            rngs = generators(corpus, batch, settings.seed)
+            draws = responder.draw(corpus, batch, rngs, GREEDY_DRAWS, decoding)
+            found += [tuple(map(responder.text, each)) for each in draws]
+        return found
+
+    decided = {"decoding": asdict(decoding), "code": evaluation_cache.code(__name__)}
+    texts = cache.get(evaluation_cache.GREEDY, {**origin, **decided}, drawn)
+    return [
+        AnsweredContext.at(conversations[index], position, responder.max_context, replies)
+        for (index, position), replies in zip(positions(corpus, chosen), texts, strict=True)
+    ]
 
 
 def _drawn(

@@ -90,10 +90,12 @@ class ReplySets(NamedTuple):
     Attributes:
         answered: the contexts, with as many replies as the settings say.
         single_reference: the same contexts with the replies for DialogWAE's protocol, if requested.
+        greedy: some of the contexts, with greedy replies that differ in z alone; None without a model.
     """
 
     answered: list[AnsweredContext]
     single_reference: list[AnsweredContext] | None = None
+    greedy: list[AnsweredContext] | None = None
 
 
 def count_contexts(conversations: Sequence[Conversation]) -> int:

@@ -50,8 +50,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _evaluate(arguments: argparse.Namespace) -> int:
     # everything that can be refused is checked before the long work
     checkpoint = Checkpoint.load(arguments.checkpoint)
+    _check_replies(arguments)
     held_out = _held_out(arguments, data_config(arguments, checkpoint))
-    if held_out.vectors is None:
+    if not arguments.samples:
+        print("no replies (--samples 0): likelihoods only")
+    elif held_out.vectors is None:
         print("no word vectors (--vectors): A-bow, E-bow and G-bow are left out")
     else:
         load_vectors(held_out.vectors, ())  # reports a broken file now, not after the sampling
@@ -64,9 +67,10 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     )
     baselines = baseline_replies(held_out, settings, cache) if arguments.baselines else {}
     # their scores
-    every = [one for row in (replies, *baselines.values()) for part in row if part is not None for one in part]
+    rows = [*([] if replies is None else [replies]), *baselines.values()]
+    every = [one for row in rows for part in row if part is not None for one in part]
     data = functools.cache(lambda: _scoring_data(held_out, every))
-    scores = cached_reply_scores(replies, held_out, settings, data, cache, progress_bar)
+    scores = None if replies is None else cached_reply_scores(replies, held_out, settings, data, cache, progress_bar)
     evaluation = combined(held_out, model, replies, scores)
     metrics = _described(arguments, checkpoint, held_out, settings) | evaluation.figures
     for name, row in baselines.items():
@@ -78,8 +82,28 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     print(summary(metrics))
     if baselines:
         print("\n".join(("", *compared({"the model": evaluation.figures, **metrics["baselines"]}))))
-    print(f"wrote {RESPONSES_FILE}, {METRICS_FILE}, {CONTEXTS_FILE} and {SAMPLES_FILE} to {arguments.out}")
+    of_replies = "" if replies is None else f"{RESPONSES_FILE}, {SAMPLES_FILE}, "
+    print(f"wrote {of_replies}{METRICS_FILE} and {CONTEXTS_FILE} to {arguments.out}")
     return 0
+
+
+def _check_replies(arguments: argparse.Namespace) -> None:
+    """Refuse options on replies where none are drawn.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    if arguments.samples:
+        return
+    given = {
+        "--baselines": arguments.baselines,
+        "--single-reference": arguments.single_reference,
+        "--own-decoding": arguments.own_decoding,
+        "--references": arguments.references not in (None, NONE),
+        "--vectors": arguments.vectors is not None,
+    }
+    if unused := [name for name, value in given.items() if value]:
+        raise ConfigError(f"{unused[0]}: has no effect with --samples 0, which draws no replies")
 
 
 def _described(
@@ -92,6 +116,7 @@ def _described(
         "data": held_out.name,
         "split": held_out.split,
         "conversations": len(held_out.conversations),
+        **({} if checkpoint.config.base is None else _language_model(checkpoint, settings)),
         "samples": settings.samples,
         "seed": settings.seed,
         "protocol": settings.protocol,
@@ -99,6 +124,12 @@ def _described(
         "vectors": None if held_out.vectors is None else Path(held_out.vectors).name,
         "references": None if held_out.references is None else Path(arguments.references).name,
     }
+
+
+def _language_model(checkpoint: Checkpoint, settings: Settings) -> dict[str, str]:
+    """The base of adapters, and how it is multiplied for likelihoods."""
+    assert checkpoint.config.base is not None
+    return {"base": checkpoint.config.base.name, "precision": settings.precision}
 
 
 def _held_out(arguments: argparse.Namespace, data: DataConfig) -> HeldOut:
@@ -138,6 +169,7 @@ def _settings(arguments: argparse.Namespace, checkpoint: Checkpoint) -> Settings
         decoding=decoding,
         importance_samples=arguments.importance_samples,
         single_reference=arguments.single_reference,
+        precision=arguments.precision,
     )
 
 

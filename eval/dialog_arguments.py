@@ -10,10 +10,12 @@ from pathlib import Path
 
 from dialog_cvae.cli import Parser, real, whole
 from dialog_cvae.config import MAX_CANDIDATES, MAX_TEMPERATURE, MIN_TEMPERATURE
+from eval.checkpoint_replies import GREEDY_CONTEXTS, GREEDY_DRAWS
+from eval.latent.context_exchange import MOST
 from eval.latent.likelihood import MAX_DRAWS
 from eval.latent.model_scores import FEW, ON_ALL
 
-EXPLANATION = """\
+EXPLANATION = f"""\
 Draws replies to every context of a split, scores them, and writes DIR/responses.jsonl (one object for each context:
 conversation, position, topic, context, reference and its speaker, responses), DIR/metrics.json, DIR/contexts.npz (every
 score of every context, for tests of a difference) and, to read, DIR/samples.md with ten contexts chosen by a rule.
@@ -21,6 +23,7 @@ score of every context, for tests of a difference) and, to read, DIR/samples.md 
   python -m eval.dialog runs/mine/best --data swda --split test --samples 5 --out runs/mine/test
   python -m eval.dialog runs/mine/best --data mine.jsonl --temperature 0.8 --top-p 0.9 --out runs/mine/test
   python -m eval.dialog runs/mine/best --references refs.json --single-reference --baselines --out runs/mine/test
+  python -m eval.dialog runs/lm/best --samples 0 --importance-samples 10 --precision bf16 --out runs/lm/nats
 
 By default each context gets as many draws as the paper takes, duplicates included. With --own-decoding it gets the
 replies that the service would give: distinct ones, selected and ordered by the checkpoint's own decoding.
@@ -28,6 +31,16 @@ replies that the service would give: distinct ones, selected and ordered by the 
 ELBO, KL and reconstruction perplexity are over all utterances of the split, with one latent sample from the posterior;
 the figures that begin with paper_ are over the windows that the official loader uses, perplexity as a mean over its
 batches. The importance-weighted likelihood (iw_nll, nats for each utterance) is a tighter bound than the ELBO.
+Nats for each utterance can be compared between models whose vocabularies differ, a language model's too; perplexities,
+which are for each token, can't.
+
+nats_context_exchanged is what a reply loses, in nats, when its context is exchanged for that of a reply of another
+conversation, by a speaker of the same name where possible: the rise of iw_nll, with as many draws, mean over at most
+{MOST} replies, and its standard error. A model that ignores the context has 0. distinct_greedy is how many of
+{GREEDY_DRAWS} greedy replies differ in words if they differ in z alone, z from the prior, mean over at most
+{GREEDY_CONTEXTS} contexts. A language model also has without_z, the nats of the same network without z, and
+nats_z_cost, iw_nll minus that: negative where z helps.
+
 BLEU-1..4, A-bow, E-bow and G-bow precision and recall are those of Zhao et al. (2017) over all contexts of at least one
 utterance, against the corpus's own reply or against those of --references: precision is the mean over replies of their
 best match, recall the mean over references of their best reply. BLEU is reported twice: with the smoothing of NLTK up
@@ -50,9 +63,12 @@ def dialog_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("checkpoint", type=Path, help="checkpoint folder, such as runs/mine/best")
     _add_corpus(parser)
-    parser.add_argument("--samples", type=whole(1, 1000), default=5, help="replies to each context (default 5)")
+    parser.add_argument(
+        "--samples", type=whole(0, 1000), default=5, help="replies to each context (default 5; 0: likelihoods only)"
+    )
     parser.add_argument("--seed", type=whole(0, 2**63 - 1), default=0, help="of everything drawn (default 0)")
     _add_decoding(parser.add_argument_group("drawing of replies"))
+    _add_likelihood(parser)
     _add_scores(parser)
     parser.add_argument("--limit", type=whole(1, 10**9), help="only the first N conversations of the split")
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
@@ -98,6 +114,24 @@ def _add_decoding(group: argparse._ArgumentGroup) -> None:
     )
 
 
+def _add_likelihood(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--importance-samples",
+        type=whole(0, MAX_DRAWS),
+        default=5,
+        metavar="K",
+        help=f"draws of z for the importance-weighted likelihood: at most {ON_ALL} for every utterance and, if K is "
+        f"more, all K for {FEW} of them (default 5; 0: none, and no nats_context_exchanged)",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=("fp32", "bf16"),
+        default="fp32",
+        help="of a language model's weights in likelihoods (default fp32). bf16 is faster where the processor "
+        "multiplies in it, and rounds: the nats of a single reply change by some tenths, their mean by some hundredths",
+    )
+
+
 def _add_scores(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--vectors",
@@ -110,14 +144,6 @@ def _add_scores(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="several references for each context, as `python -m eval.references build` writes or Zhao et al. "
         "published; none (default): the corpus's own reply",
-    )
-    parser.add_argument(
-        "--importance-samples",
-        type=whole(0, MAX_DRAWS),
-        default=5,
-        metavar="K",
-        help=f"draws of z for the importance-weighted likelihood: at most {ON_ALL} for every utterance and, if K is "
-        f"more, all K for {FEW} of them (default 5; 0: none)",
     )
     parser.add_argument(
         "--single-reference",

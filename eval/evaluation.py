@@ -15,20 +15,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dialog_cvae.data.cache import Cache
-from dialog_cvae.engines.torch_engine import TorchEngine
-from dialog_cvae.generate.opening import dialog_reading
-from dialog_cvae.generate.responder import Responder
-from dialog_cvae.model.build import build_model
-from dialog_cvae.model.cvae import CVAE
-from dialog_cvae.storage.checkpoint import WEIGHTS, Checkpoint
+from dialog_cvae.storage.checkpoint import Checkpoint
 from eval import evaluation_cache
 from eval.checkpoint_replies import cached_replies
 from eval.checkpoint_scores import cached_model_scores, refinement
-from eval.contexts import AnsweredContext, ReplySets
+from eval.contexts import AnsweredContext, Place, ReplySets, windows
 from eval.evaluation_cache import Columns
 from eval.evaluation_settings import Progress, Settings
 from eval.held_out import HeldOut
 from eval.latent.model_scores import ModelScores
+from eval.opened_model import open_model
 from eval.reply_scores import ReplyScores
 
 
@@ -38,13 +34,15 @@ class Evaluation(NamedTuple):
     Attributes:
         figures: of the split, by name, as JSON.
         columns: (N,) the scores of each context, by name.
-        answered: the contexts, with their replies.
+        answered: the contexts, with their replies; empty without replies.
+        places: (N,) of the contexts.
         model: the scores that need a checkpoint; None for a baseline.
     """
 
     figures: dict[str, Any]
     columns: Columns
     answered: list[AnsweredContext]
+    places: list[Place]
     model: ModelScores | None = None
 
 
@@ -56,8 +54,8 @@ def evaluate_checkpoint(
     settings: Settings,
     cache: Cache,
     progress: Progress,
-) -> tuple[ModelScores, ReplySets]:
-    """The likelihoods of the held-out conversations under a checkpoint, and its replies to their contexts.
+) -> tuple[ModelScores, ReplySets | None]:
+    """The likelihoods of the held-out conversations under a checkpoint, and its replies to their contexts, if wanted.
 
     Args:
         checkpoint: the model.
@@ -72,25 +70,33 @@ def evaluate_checkpoint(
         ConfigError: there is no such device.
         CheckpointError: the weights do not fit, or the record of training is broken.
     """
-    model = build_model(checkpoint, f"{path}/{WEIGHTS}", required=CVAE)
-    engine = TorchEngine(model, device)
-    responder = Responder(engine, dialog_reading(checkpoint), checkpoint.config, checkpoint.config.provenance.data)
+    opened = open_model(checkpoint, path, device, settings.precision, replies=settings.samples > 0)
     svi = refinement(checkpoint, path)
     origin = {
         "checkpoint": evaluation_cache.checkpoint_digest(checkpoint),
         "conversations": held_out.digest,
         "seed": settings.seed,
-        "device": engine.device.type,
+        "device": opened.device.type,
     }
     conversations = held_out.conversations
-    scores = cached_model_scores(checkpoint, model, svi, conversations, settings, cache, origin, progress)
-    return scores, cached_replies(responder, conversations, settings, cache, origin, progress)
+    scores = cached_model_scores(checkpoint, opened.model, svi, conversations, settings, cache, origin, progress)
+    if opened.responder is None:
+        return scores, None
+    return scores, cached_replies(opened.responder, conversations, settings, cache, origin, progress)
 
 
-def combined(held_out: HeldOut, model: ModelScores | None, replies: ReplySets, scores: ReplyScores) -> Evaluation:
-    """One evaluation from its parts; of the W windows only the N contexts are among its columns."""
-    if model is None:
-        return Evaluation(scores.figures, scores.columns, replies.answered)
-    has_context = np.concatenate([np.arange(len(c.utterances)) > 0 for c in held_out.conversations])  # (W,)
-    columns = {name: column[has_context] for name, column in model.columns.items()} | scores.columns
-    return Evaluation(model.figures | scores.figures, columns, replies.answered, model)
+def combined(
+    held_out: HeldOut, model: ModelScores | None, replies: ReplySets | None, scores: ReplyScores | None
+) -> Evaluation:
+    """One evaluation from its parts, some of which may be None; of the W windows only the N contexts are columns."""
+    figures: dict[str, Any] = {}
+    columns: Columns = {}
+    if model is not None:
+        has_context = np.concatenate([np.arange(len(c.utterances)) > 0 for c in held_out.conversations])  # (W,)
+        figures |= model.figures
+        columns |= {name: column[has_context] for name, column in model.columns.items()}
+    if scores is not None:
+        figures, columns = figures | scores.figures, columns | scores.columns
+    answered = [] if replies is None else replies.answered
+    places = [window.place for window in windows(held_out.conversations)]
+    return Evaluation(figures, columns, answered, places, model)

@@ -89,8 +89,13 @@ def unpack_scores(arrays: Arrays) -> tuple[dict[str, Any], Columns]:
     return unpack_json(arrays["figures"]), columns
 
 
-REPLIES: Kind[Texts] = Kind(
-    "replies",
-    lambda texts: {"texts": pack_json(texts)},
-    lambda arrays: [tuple(replies) for replies in unpack_json(arrays["texts"])],
-)
+def texts_kind(name: str) -> Kind[Texts]:
+    """How replies are stored."""
+    return Kind(
+        name,
+        lambda texts: {"texts": pack_json(texts)},
+        lambda arrays: [tuple(replies) for replies in unpack_json(arrays["texts"])],
+    )
+
+
+REPLIES, GREEDY = texts_kind("replies"), texts_kind("greedy")

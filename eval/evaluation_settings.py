@@ -26,16 +26,21 @@ service: the replies that `Responder.respond`, and so the service, would give: d
 """
 
 
+Precision = Literal["fp32", "bf16"]
+"""Of a language model's own weights, and of products with them; what was added to it is always in fp32."""
+
+
 class Settings(Config):
     """How a checkpoint is evaluated.
 
     Attributes:
-        samples: replies to each context.
+        samples: replies to each context; 0 for likelihoods alone.
         seed: of everything that is drawn.
         decoding: how tokens are drawn.
         protocol: how replies are drawn; see `ReplyProtocol`.
         importance_samples: draws of z for the importance-weighted likelihood, 0 for none; see `model_scores`.
         single_reference: also score ten replies to each context by DialogWAE's protocol.
+        precision: of likelihoods by a language model.
     """
 
     samples: int = 5
@@ -44,6 +49,7 @@ class Settings(Config):
     protocol: ReplyProtocol = "paper"
     importance_samples: int = 5
     single_reference: bool = False
+    precision: Precision = "fp32"
 
     @model_validator(mode="after")
     def _paper_selects_nothing(self) -> Self:

@@ -39,6 +39,7 @@ MAIN = (
 
 DIVERSITY = (
     Measure("distinct_replies_per_context", "different replies", 2),
+    Measure("distinct_greedy", "different greedy replies of 5", 2),
     Measure("self_bleu_2", "self-BLEU-2 ↓", 3),
     Measure("distinct_1", "distinct-1", 4),
     Measure("distinct_2", "distinct-2", 4),

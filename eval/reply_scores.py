@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from dialog_cvae.text.words import normalised
 from eval.baselines.people import LeftOut, human_scores
 from eval.contexts import AnsweredContext, Place
 from eval.evaluation_cache import Columns
@@ -89,6 +90,11 @@ def reply_scores(
     strata = {"floor_change": changes, "continuation": ~changes}
     figures |= {name: {"contexts": int(chosen.sum()), **_means(parts, chosen)} for name, chosen in strata.items()}
     return ReplyScores(figures, columns)
+
+
+def distinct_texts(answered: Sequence[AnsweredContext]) -> float:
+    """How many replies of a context differ in words, mean over the contexts; see `normalised`."""
+    return float(np.mean([len({normalised(reply) for reply in one.replies}) for one in answered]))
 
 
 def metric_context(one: AnsweredContext, references: References | None = None) -> Context:

@@ -31,7 +31,7 @@ RULE = (
 
 
 def write(out: Path, evaluation: Evaluation, metrics: Mapping[str, Any]) -> None:
-    """Write an evaluation into a folder.
+    """Write an evaluation into a folder; without replies, neither RESPONSES_FILE nor SAMPLES_FILE.
 
     Args:
         out: the folder.
@@ -41,13 +41,12 @@ def write(out: Path, evaluation: Evaluation, metrics: Mapping[str, Any]) -> None
     Raises:
         DialogCvaeError: a file cannot be written.
     """
-    lines = (json.dumps(_line(one), ensure_ascii=False, allow_nan=False) + "\n" for one in evaluation.answered)
-    write_atomically(out / RESPONSES_FILE, "".join(lines).encode())
-    write_atomically(out / SAMPLES_FILE, sample_table(evaluation.answered).encode())
-    places = {
-        "conversation": np.array([one.conversation for one in evaluation.answered]),
-        "position": np.array([one.position for one in evaluation.answered]),
-    }
+    if evaluation.answered:
+        lines = (json.dumps(_line(one), ensure_ascii=False, allow_nan=False) + "\n" for one in evaluation.answered)
+        write_atomically(out / RESPONSES_FILE, "".join(lines).encode())
+        write_atomically(out / SAMPLES_FILE, sample_table(evaluation.answered).encode())
+    conversations, positions = zip(*evaluation.places, strict=True)
+    places = {"conversation": np.array(conversations), "position": np.array(positions)}
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **places, **evaluation.columns)
     write_atomically(out / CONTEXTS_FILE, buffer.getvalue())
@@ -70,10 +69,17 @@ HIDDEN = ("floor_change", "continuation", "baselines", "iw_few")
 """Parts of metrics.json that the summary leaves out."""
 
 
+COMPARABLE = (
+    "Nats a reply (iw_nll, elbo, without_z) can be compared between models whose vocabularies differ; perplexities, "
+    "which are for each token, can't."
+)
+
+
 def summary(metrics: Mapping[str, Any]) -> str:
-    """A table of figures as plain text."""
+    """A table of figures as plain text, and which of them can be compared between models."""
     rows = [("measure", "precision", "recall"), *_rows(metrics)]
-    return "\n".join(f"{name:<46} {first:>10} {second:>10}".rstrip() for name, first, second in rows)
+    lines = [f"{name:<46} {first:>10} {second:>10}".rstrip() for name, first, second in rows]
+    return "\n".join([*lines, "", COMPARABLE] if "elbo" in metrics else lines)
 
 
 def _rows(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str, str]]:

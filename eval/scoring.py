@@ -17,7 +17,7 @@ from eval.contexts import ReplySets
 from eval.evaluation_settings import Progress, Settings
 from eval.held_out import HeldOut, ScoringData
 from eval.metrics.single_reference import per_context, summarize
-from eval.reply_scores import ReplyScores, metric_context, reply_scores
+from eval.reply_scores import ReplyScores, distinct_texts, metric_context, reply_scores
 
 SCORES = Kind(
     "scores",
@@ -85,6 +85,9 @@ def score_replies(
         columns = per_context([metric_context(one) for one in replies.single_reference], data.vectors)
         scores.figures["single_reference"] = summarize(columns).figures()
         scores.columns.update({f"single_reference.{name}": column for name, column in columns.items()})
+    if replies.greedy is not None:
+        scores.figures["distinct_greedy"] = distinct_texts(replies.greedy)
+        scores.figures["distinct_greedy_contexts"] = len(replies.greedy)
     if data.training_texts is not None:
         scores.figures["verbatim_from_training"] = verbatim(replies.answered, data.training_texts)
     return scores

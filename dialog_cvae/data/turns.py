@@ -170,6 +170,16 @@ class Blocks(NamedTuple):
         left_out = np.zeros(len(starts), dtype=bool) if untitled is None else untitled[starts]
         return cls(replies.astype(np.int64)[starts], left_out)
 
+    @classmethod
+    def aligned(cls, turns: EncodedTurns, replies: Integers, block: int) -> Blocks:
+        """The blocks of whole conversations, cut every `block` replies from the first one on.
+
+        What a reply reads is then decided by its place alone, whichever other replies are in the batch.
+        """
+        replies = replies.astype(np.int64)
+        _, places = turns.places(replies)
+        return cls(replies - (places - 1) % block, np.zeros(len(replies), dtype=bool))
+
     def rows(self, part: slice) -> Blocks:
         """Those of a part of the batch. What a reply can read stays the same."""
         return Blocks(self.first[part], self.untitled[part])

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from dialog_cvae.config import LanguageModelConfig, LlamaConfig
 from dialog_cvae.data.batches import Integers
 from dialog_cvae.data.turns import Blocks, EncodedTurns, TurnBatch, collate_turns
+from dialog_cvae.model.copies import CODES, seen_by_copies, similar_lengths
 from dialog_cvae.model.latent_model import Encoded, LatentModel
 from dialog_cvae.nn.cross_entropy import token_nll
 from dialog_cvae.nn.decoder import Dropout
@@ -128,6 +129,11 @@ class LanguageCVAE(LatentModel):
         blocks = Blocks.of(corpus, chosen, self.config.block)
         return TurnTensors.from_arrays(collate_turns(corpus, chosen, self.config.max_context_tokens, blocks), device)
 
+    def scoring_batch(self, corpus: EncodedTurns, chosen: Integers, device: torch.device | str = "cpu") -> TurnTensors:
+        """See `LatentModel.scoring_batch`; the blocks are those of the whole conversations."""
+        blocks = Blocks.aligned(corpus, chosen, self.config.block)
+        return TurnTensors.from_arrays(collate_turns(corpus, chosen, self.config.max_context_tokens, blocks), device)
+
     def forward(self, batch: TurnTensors, noise: Tensor, *args: Any, **options: Any) -> ElboTerms:
         """See `LatentModel.forward`. Products are in the type of the base, whatever autocast says."""
         with torch.autocast(noise.device.type, enabled=False):
@@ -174,6 +180,24 @@ class LanguageCVAE(LatentModel):
         """(B,) -log p(x | z, c) in nats, summed over the reply's tokens and its line break."""
         return self._nll(batch, self._states(batch, encoded, z) if self.z_maps else encoded.states)
 
+    def reconstructions(self, batch: TurnTensors, encoded: Read, z: Tensor, rows: int = 512) -> Tensor:
+        """See `LatentModel.reconstructions`: for each code only the layers that z enters, over the reply's own tokens.
+
+        The conversation's states, keys and values are those of `encoded`, for all codes. Replies of similar length are
+        decoded together.
+        """
+        if not self.z_maps:
+            return self._nll(batch, encoded.states)[:, None].expand(z.shape[:2])
+        order = torch.argsort(batch.target_lengths, stable=True)
+        found = z.new_empty(z.shape[:2])
+        for first in range(0, z.shape[1], min(CODES, rows)):
+            codes = z[:, first : first + min(CODES, rows)]
+            for chosen in similar_lengths(order, batch.target_lengths, codes.shape[1], rows):
+                there = moved(chosen, z.device)
+                nll = self._decoded(batch, encoded, codes[there], chosen)
+                found[there, first : first + codes.shape[1]] = nll.to(found.dtype)
+        return found
+
     def without_z(self, batch: TurnTensors, encoded: Read) -> Tensor | None:
         """(B,) -log p(x | c) in nats of the language model without z; None where there is no other."""
         return self._nll(batch, encoded.states) if self.compares else None
@@ -199,15 +223,52 @@ class LanguageCVAE(LatentModel):
             x, _ = layer(x + self._spread(batch, z, index), encoded.rotation, bias, encoded.seen[index])
         return lm.normalised(x + self._spread(batch, z, self.z_layers))
 
+    def _decoded(self, batch: TurnTensors, encoded: Read, z: Tensor, chosen: Tensor) -> Tensor:
+        """(N, K) -log p(x | z, c) of the replies `chosen` (N,), on the CPU, from z (N, K, Z); L tokens in the longest.
+
+        The K copies of a reply lie side by side in one row, and do not see each other.
+        """
+        device, (count, draws, _) = z.device, z.shape
+        lengths, there = batch.target_lengths[chosen], moved(chosen, device)
+        longest = int(lengths.max())
+        steps = torch.arange(longest, device=device)
+        row, begin = batch.block[there, None], batch.begin[there]
+        positions = (begin[:, None] + steps).clamp_max(batch.tokens.shape[1] - 1)  # (N, L)
+        bias = bias_of(seen_by_copies(begin, draws, longest), encoded.lower.dtype)
+        rotation = Rotation(*(each[0, 0][positions].repeat(1, draws, 1)[:, None] for each in encoded.rotation))
+        # The upper layers, z added to their input.
+        x = encoded.lower[row, positions].repeat(1, draws, 1)  # (N, K L, D)
+        lm = self.lm
+
+        def with_z(x: Tensor, index: int) -> Tensor:
+            added: Tensor = self.z_maps[index](z)
+            return x + added.to(x.dtype).repeat_interleave(longest, dim=1)
+
+        for index, layer in enumerate(lm.layers[-self.z_layers :]):
+            known = KeysValues(*(each[row[:, 0], :, : int(begin.max())] for each in encoded.seen[index]))
+            x, _ = layer(with_z(x, index), rotation, bias, known)
+        states = lm.normalised(with_z(x, self.z_layers)).view(count, draws, longest, -1)
+        # The softmax, of real tokens alone.
+        real = (steps < moved(lengths, device)[:, None])[:, None].expand(-1, draws, -1)  # (N, K, L)
+        targets = batch.tokens[row, (positions + 1).clamp_max(batch.tokens.shape[1] - 1)]
+        nll = torch.zeros(real.shape, dtype=z.dtype, device=device)
+        nll[real] = self._token_nll(states[real], targets[:, None].expand(-1, draws, -1)[real]).to(z.dtype)
+        summed: Tensor = nll.sum(-1)
+        return summed
+
     def _spread(self, batch: TurnTensors, z: Tensor, index: int) -> Tensor:
         """(R, T, D) what z adds at each position of its reply; 0 elsewhere."""
         added = self.z_maps[index](z)
         return nn.functional.embedding(batch.reply, nn.functional.pad(added, (0, 0, 0, 1))).to(self.lm.embedding.dtype)
 
     def _nll(self, batch: TurnTensors, states: Tensor) -> Tensor:
+        return self._summed(batch, self._token_nll(states[batch.rows, batch.positions], batch.targets))
+
+    def _token_nll(self, states: Tensor, targets: Tensor) -> Tensor:
+        """(P,) from states (P, D) and targets (P,)."""
         embedding = self.lm.embedding
         zeros = torch.zeros(len(embedding), device=embedding.device)
-        return self._summed(batch, token_nll(states[batch.rows, batch.positions], embedding, zeros, batch.targets))
+        return token_nll(states, embedding, zeros, targets)
 
     @staticmethod
     def _summed(batch: TurnTensors, values: Tensor) -> Tensor:

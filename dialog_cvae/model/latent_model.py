@@ -76,6 +76,10 @@ class LatentModel(nn.Module, ABC):
     def batch(self, corpus: Any, chosen: Integers, device: torch.device | str = "cpu") -> Any:
         """The batch of the examples `chosen` (B,) of a corpus, on a device."""
 
+    def scoring_batch(self, corpus: Any, chosen: Integers, device: torch.device | str = "cpu") -> Any:
+        """As `batch`; what each example is conditioned on is decided by its place in the corpus alone."""
+        return self.batch(corpus, chosen, device)
+
     @abstractmethod
     def encode(self, batch: Any) -> Encoded:
         """Encode condition and response of every example."""
@@ -91,6 +95,24 @@ class LatentModel(nn.Module, ABC):
     @abstractmethod
     def reconstruction(self, batch: Any, encoded: Any, z: Tensor, dropout: Dropout | None = None) -> Tensor:
         """(B,) -log p(x | z, c) in nats, summed over tokens and the end; `encoded` is what `encode` returned."""
+
+    def reconstructions(self, batch: Any, encoded: Any, z: Tensor, rows: int = 512) -> Tensor:
+        """(B, K) `reconstruction` from K codes of each example, z (B, K, Z); nothing is encoded again.
+
+        Args:
+            batch: of B examples.
+            encoded: what `encode` returned for it.
+            z: the codes.
+            rows: pairs of an example and a code that are decoded together, at most; limits memory.
+        """
+        codes, draws = z.flatten(0, 1), z.shape[1]
+        found = []
+        for part in torch.split(torch.arange(len(codes)), rows):
+            example = part // draws
+            condition = encoded.condition[moved(example, z.device)]
+            known = Vectors(condition, condition[:, :0])  # a decoder has no use for the response's vector
+            found.append(self.reconstruction(batch.repeated(example), known, codes[moved(part, z.device)]))
+        return torch.cat(found).view(z.shape[:2])
 
     @abstractmethod
     def bag_of_words(self, batch: Any, encoded: Any, z: Tensor) -> Tensor | None:

@@ -18,19 +18,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dialog_cvae.config import SviConfig
-from dialog_cvae.data.batches import NO_SPEAKER, EncodedCorpus, Integers
+from dialog_cvae.data.batches import EncodedCorpus, Integers
 from dialog_cvae.data.sentences import Sentences
+from dialog_cvae.data.turns import EncodedTurns
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.model.elbo import perplexity
-from dialog_cvae.model.latent_model import LatentModel, Refine, Vectors
+from dialog_cvae.model.latent_model import Encoded, LatentModel, Refine
 from dialog_cvae.model.svi import Refiner
 from dialog_cvae.nn import distributions
 from dialog_cvae.nn.devices import moved
 from dialog_cvae.types import Gaussian
-from eval.contexts import generators
+from eval.contexts import generator, generators, positions
 from eval.latent.information import Posteriors
 
 MAX_DRAWS = 100_000
+AnyCorpus = EncodedCorpus | EncodedTurns | Sentences
 Advance = Callable[[int], object]
 
 
@@ -39,11 +41,13 @@ class ImportanceWeighted(NamedTuple):
 
     Attributes:
         nll: for each k, (N,) the bound of each response.
-        tokens: (N,) target tokens of each response, `</s>` included.
+        tokens: (N,) target tokens of each response, its end included.
+        without_z: (N,) -log p(x | c) in nats of the same network without z; None if it cannot do without.
     """
 
     nll: dict[int, NDArray[np.float64]]
     tokens: NDArray[np.int64]
+    without_z: NDArray[np.float64] | None = None
 
     @property
     def nats(self) -> dict[int, float]:
@@ -58,7 +62,7 @@ class ImportanceWeighted(NamedTuple):
 
 def posteriors(
     model: LatentModel,
-    corpus: EncodedCorpus | Sentences,
+    corpus: AnyCorpus,
     *,
     svi: SviConfig | None = None,
     seed: int = 0,
@@ -89,10 +93,11 @@ def posteriors(
 
 def importance_weighted_nll(
     model: LatentModel,
-    corpus: EncodedCorpus | Sentences,
+    corpus: AnyCorpus,
     responses: Integers,
     ks: Sequence[int],
     *,
+    places: Sequence[tuple[int, int]] | None = None,
     svi: SviConfig | None = None,
     seed: int = 0,
     batch_size: int = 512,
@@ -102,15 +107,18 @@ def importance_weighted_nll(
 
     One draw gives the negative ELBO, more draws a tighter bound. All ks share max(ks) draws: each k averages over
     disjoint groups of k draws, which varies less than a single group. If each k divides the next, the bounds of every
-    response fall with k. Without z the likelihood is exact and the same for all k.
+    response fall with k. Without z the likelihood is exact and the same for all k. A context is encoded once, for all
+    its draws.
 
     Args:
         model: on any device.
         corpus: encoded for this model.
         responses: (N,) indices of utterances, as in `corpus.responses`.
         ks: numbers of draws.
+        places: (N,) the index of a conversation and a position in it, from 0, that decide the noise of each response;
+            default its place in the corpus.
         svi: refinement of q, from which z is drawn, if any.
-        seed: of the noise, which depends only on a response's place in the corpus.
+        seed: of the noise, which depends on nothing but the place.
         batch_size: rows decoded together.
         advance: receives the number of responses of each finished batch.
 
@@ -123,53 +131,59 @@ def importance_weighted_nll(
     device = next(model.parameters()).device
     bounds: list[Tensor] = []  # (B, len(ks)) each
     tokens: list[NDArray[np.int64]] = []
-    refiner = Refiner(model, svi)
+    plain: list[Tensor] = []  # (B,) each
+    places = positions(corpus, responses.astype(np.int64)) if places is None else places
+    refiner, done = Refiner(model, svi), 0
     with refiner.scoring():
         for chosen, batch in _batches(model, corpus, responses, max(1, batch_size // draws)):
-            drawn = _noise(corpus, chosen, draws, latent, seed)
-            steps = refiner.noise(generators(corpus, chosen, seed + 1))
+            here = places[done : done + len(chosen)]
+            steps = refiner.noise(generator(seed + 1, *place) for place in here)
             inferred = _inferred(model, batch, refiner.refine(batch, steps))
-            weights = _log_weights(model, batch, inferred, moved(drawn, device), batch_size).expand(-1, draws)
-            bounds.append(torch.stack([_bound(weights, k) for k in ks], dim=1).cpu())
+            drawn = moved(weight_noise(here, draws, latent, seed), device)
+            weights = _log_weights(model, batch, inferred, drawn, batch_size)
+            bounds.append(torch.stack([bound(weights, k, draws) for k in ks], dim=1).cpu())
             tokens.append(batch.target_lengths.numpy())
+            if (without := model.without_z(batch, inferred.encoded)) is not None:
+                plain.append(without.double().cpu())
+            done += len(chosen)
             if advance is not None:
                 advance(len(chosen))
     nll: NDArray[np.float64] = -torch.cat(bounds).t().numpy()
-    return ImportanceWeighted(dict(zip(ks, nll, strict=True)), np.concatenate(tokens))
+    found = torch.cat(plain).numpy() if plain else None
+    return ImportanceWeighted(dict(zip(ks, nll, strict=True)), np.concatenate(tokens), found)
 
 
-def _check(corpus: EncodedCorpus | Sentences, responses: Integers, ks: Sequence[int]) -> None:
+def _check(corpus: AnyCorpus, responses: Integers, ks: Sequence[int]) -> None:
     if not len(responses):
         raise ConfigError("responses must be at least 1, but are 0")
-    speaker = corpus.speaker if isinstance(corpus, EncodedCorpus) else corpus.responses  # a sentence has an author
-    inside = (responses >= 0) & (responses < len(speaker))
-    if not inside.all() or (speaker[responses] == NO_SPEAKER).any():
-        raise ConfigError(f"responses must be utterances of the corpus, from 1 to {len(speaker) - 1}")
+    known = corpus.responses
+    if not np.isin(responses, known).all():
+        raise ConfigError(f"responses must be utterances of the corpus, from {known.min()} to {known.max()}")
     if not ks or not 1 <= min(ks) <= max(ks) <= MAX_DRAWS:
         raise ConfigError(f"ks must be numbers from 1 to {MAX_DRAWS}, but are {list(ks)}")
 
 
 def _batches(
-    model: LatentModel, corpus: EncodedCorpus | Sentences, responses: Integers, size: int
+    model: LatentModel, corpus: AnyCorpus, responses: Integers, size: int
 ) -> Iterator[tuple[NDArray[np.int64], Any]]:
     """Batches of at most `size` examples, on the model's device."""
     device = next(model.parameters()).device
     for part in corpus.chunks(responses, size):
         chosen = part.astype(np.int64)
-        yield chosen, model.batch(corpus, chosen, device)
+        yield chosen, model.scoring_batch(corpus, chosen, device)
 
 
-def _noise(corpus: EncodedCorpus | Sentences, chosen: NDArray[np.int64], draws: int, latent: int, seed: int) -> Tensor:
-    """Noise of each response, (B, K, Z), which depends on its place in the corpus alone; K is 1 without z."""
+def weight_noise(places: Sequence[tuple[int, int]], draws: int, latent: int, seed: int) -> Tensor:
+    """Noise of each response, (B, K, Z), which its place alone decides; K is 1 without z."""
     shape = (draws if latent else 1, latent)
-    rngs = generators(corpus, chosen, seed)
-    return torch.from_numpy(np.stack([rng.standard_normal(shape, dtype=np.float32) for rng in rngs]))
+    drawn = [generator(seed, *place).standard_normal(shape, dtype=np.float32) for place in places]
+    return torch.from_numpy(np.stack(drawn))
 
 
 class _Inferred(NamedTuple):
-    """Condition (B, C), and posterior and prior of z, Gaussians of (B, Z)."""
+    """What was encoded, and posterior and prior of z, Gaussians of (B, Z)."""
 
-    condition: Tensor
+    encoded: Encoded
     posterior: Gaussian
     prior: Gaussian
 
@@ -180,7 +194,7 @@ def _inferred(model: LatentModel, batch: Any, refine: Refine | None) -> _Inferre
     posterior, prior = model.posterior(encoded), model.prior(encoded.condition)
     if refine is not None:
         posterior = refine(encoded, posterior, prior)
-    return _Inferred(encoded.condition, posterior, prior)
+    return _Inferred(encoded, posterior, prior)
 
 
 def _log_weights(model: LatentModel, batch: Any, inferred: _Inferred, noise: Tensor, rows: int) -> Tensor:
@@ -188,24 +202,33 @@ def _log_weights(model: LatentModel, batch: Any, inferred: _Inferred, noise: Ten
 
     Responses are decoded from all draws, `rows` at a time.
     """
-    posterior, prior = (
-        Gaussian(gaussian.mean.double()[:, None], gaussian.logvar.double()[:, None])
-        for gaussian in (inferred.posterior, inferred.prior)
-    )
-    z = distributions.sample(posterior, noise.double())
-    ratio = distributions.log_prob(prior, z) - distributions.log_prob(posterior, z)
-    codes = z.flatten(0, 1).to(inferred.condition.dtype)
-    nll = []
-    for part in torch.split(torch.arange(len(codes)), rows):
-        window = part // noise.shape[1]
-        condition = inferred.condition[moved(window, noise.device)]
-        known = Vectors(condition, condition[:, :0])
-        nll.append(model.reconstruction(batch.repeated(window), known, codes[moved(part, noise.device)]))
-    return ratio - torch.cat(nll).double().view_as(ratio)
+    z, ratio = proposals(inferred.posterior, inferred.prior, noise)
+    codes = z.to(inferred.encoded.condition.dtype)
+    return ratio - model.reconstructions(batch, inferred.encoded, codes, rows).double()
 
 
-def _bound(log_weights: Tensor, k: int) -> Tensor:
-    """(B,) mean over disjoint groups of k draws of the log of their mean weight, from (B, K)."""
-    groups = log_weights.shape[1] // k
+def proposals(posterior: Gaussian, prior: Gaussian, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """Draws of z from the posterior, (B, K, Z), and log p(z | c) - log q(z | x, c) of each, (B, K).
+
+    Args:
+        posterior: Gaussian of (B, Z).
+        prior: Gaussian of (B, Z).
+        noise: (B, K, Z).
+
+    Returns:
+        Both in double precision.
+    """
+    q, p = (Gaussian(each.mean.double()[:, None], each.logvar.double()[:, None]) for each in (posterior, prior))
+    z = distributions.sample(q, noise.double())
+    return z, distributions.log_prob(p, z) - distributions.log_prob(q, z)
+
+
+def bound(log_weights: Tensor, k: int, draws: int) -> Tensor:
+    """(B,) mean over disjoint groups of k draws of the log of their mean weight, from (B, K).
+
+    Without z there is a single weight (B, 1), which counts for all draws.
+    """
+    log_weights = log_weights.expand(-1, draws)
+    groups = draws // k
     grouped = log_weights[:, : groups * k].reshape(-1, groups, k)
     return (torch.logsumexp(grouped, dim=-1) - math.log(k)).mean(dim=-1)

@@ -18,13 +18,17 @@ from tqdm import tqdm
 
 from dialog_cvae.config import SviConfig
 from dialog_cvae.data.batches import EncodedCorpus
+from dialog_cvae.data.turns import EncodedTurns
 from dialog_cvae.model.cvae import CVAE
 from dialog_cvae.model.elbo import evaluate_elbo
+from dialog_cvae.model.language_cvae import LanguageCVAE
+from dialog_cvae.model.latent_model import LatentModel
 from dialog_cvae.model.svi import in_effect
 from dialog_cvae.nn import distributions
 from dialog_cvae.types import Gaussian
 from eval.latent.information import Posteriors, kl_per_dimension, mutual_information
-from eval.latent.likelihood import importance_weighted_nll, posteriors
+from eval.latent.likelihood import ImportanceWeighted, importance_weighted_nll, posteriors
+from eval.latent.one_reading import read_once
 from eval.latent.subset_perplexity import subset_perplexity
 
 ON_ALL = 10  # importance samples of every window, at most; if more are requested, a few windows get them
@@ -40,7 +44,8 @@ class ModelScores(NamedTuple):
     Attributes:
         figures: by name, as JSON, nats for each response unless `elbo`, `information` or `likelihood`
             say otherwise; values that are not finite are None. Names with `paper_` follow the paper's protocol.
-        columns: (W,) by name: `kl` and, where z was drawn for it, the importance-weighted `iw_nll`.
+        columns: (W,) by name: `kl` and, where z was drawn for it, the importance-weighted `iw_nll`; with it, the
+            `without_z` of a model that can do without z.
         posterior_mean: (W, Z) of q(z | x, c).
     """
 
@@ -82,11 +87,48 @@ def model_scores(
             weighted = importance_weighted_nll(
                 model, corpus, corpus.responses, [draws], svi=svi, seed=seed, advance=shown.update
             )
-        columns["iw_nll"] = weighted.nll[draws]
-        figures |= {"iw_samples": draws, "iw_nll": weighted.nats[draws], "iw_perplexity": weighted.perplexity[draws]}
+        _add_weighted(figures, columns, weighted, draws)
     if importance_samples > ON_ALL:
         figures["iw_few"] = _few(model, corpus, svi, seed, importance_samples, bar)
-    return ModelScores(_finite(figures), columns, found.posterior_mean.astype(np.float32))
+    return ModelScores(finite(figures), columns, found.posterior_mean.astype(np.float32))
+
+
+def language_model_scores(
+    model: LanguageCVAE, corpus: EncodedTurns, *, seed: int = 0, importance_samples: int = 0, bar: Bar
+) -> ModelScores:
+    """As `model_scores`, from one reading of each conversation, because a language model's reading is what costs.
+
+    The windows of the paper do not exist here. `without_z` is the same network without z: a column, and with the
+    importance-weighted likelihood its difference, `nats_z_cost`: negative where z helps.
+
+    Args:
+        model: in evaluation mode.
+        corpus: encoded for it, with at least one reply.
+        seed: of the noise.
+        importance_samples: see `model_scores`.
+        bar: makes progress bars.
+    """
+    draws = min(importance_samples, ON_ALL)
+    with bar(corpus.windows, "scoring") as shown:
+        read = read_once(model, corpus, draws=draws, seed=seed, advance=shown.update)
+    columns = {"kl": _kl(read.posteriors)}
+    figures = {**read.elbo.figures(), **latent_figures(read.posteriors, seed, MIXTURE)}
+    if read.weighted is not None:
+        _add_weighted(figures, columns, read.weighted, draws)
+    if importance_samples > ON_ALL:
+        figures["iw_few"] = _few(model, corpus, None, seed, importance_samples, bar)
+    return ModelScores(finite(figures), columns, read.posteriors.posterior_mean)
+
+
+def _add_weighted(
+    figures: dict[str, Any], columns: dict[str, NDArray[np.float64]], weighted: ImportanceWeighted, draws: int
+) -> None:
+    """Add the importance-weighted likelihood of every window, and its difference from the model without z."""
+    columns["iw_nll"] = weighted.nll[draws]
+    figures |= {"iw_samples": draws, "iw_nll": weighted.nats[draws], "iw_perplexity": weighted.perplexity[draws]}
+    if weighted.without_z is not None:
+        columns["without_z"] = weighted.without_z
+        figures["nats_z_cost"] = weighted.nats[draws] - float(weighted.without_z.mean())
 
 
 def _kl(found: Posteriors) -> NDArray[np.float64]:
@@ -138,7 +180,7 @@ def latent_figures(found: Posteriors, seed: int, most: int) -> dict[str, Any]:
 
 
 def _few(
-    model: CVAE, corpus: EncodedCorpus, svi: SviConfig | None, seed: int, samples: int, bar: Bar
+    model: LatentModel, corpus: EncodedCorpus | EncodedTurns, svi: SviConfig | None, seed: int, samples: int, bar: Bar
 ) -> dict[str, Any]:
     """Bounds of a few windows' likelihood with few and with many draws, which show how far the bound still falls."""
     chosen = np.sort(np.random.default_rng(seed).permutation(corpus.responses)[:FEW])
@@ -149,8 +191,8 @@ def _few(
     return {"responses": len(chosen), "samples": samples, "nll": nll, "perplexity": weighted.perplexity[samples]}
 
 
-def _finite(figures: Any) -> Any:
+def finite(figures: Any) -> Any:
     """Figures with None for numbers that JSON does not have."""
     if isinstance(figures, dict):
-        return {name: _finite(value) for name, value in figures.items()}
+        return {name: finite(value) for name, value in figures.items()}
     return None if isinstance(figures, float) and not math.isfinite(figures) else figures

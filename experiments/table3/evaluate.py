@@ -91,9 +91,11 @@ def evaluate_rows(checkpoints: Mapping[str, Path], bench: Bench) -> dict[str, Ev
 
 
 def _model(cache: Cache, path: Path, bench: Bench) -> tuple[ModelScores, ReplySets]:
-    return evaluate_checkpoint(
+    found, replies = evaluate_checkpoint(
         Checkpoint.load(path), path, bench.device, bench.held_out, bench.settings, cache, _no_bar
     )
+    assert replies is not None  # the settings ask for some
+    return found, replies
 
 
 def _scores(rows: Mapping[str, ReplySets], bench: Bench) -> dict[str, ReplyScores | Failure]:

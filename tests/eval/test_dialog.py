@@ -325,6 +325,34 @@ def test_importance_samples_may_be_left_out(evaluate):
     assert (some["iw_samples"], none.get("iw_samples")) == (3, None)
     assert some["iw_nll"] < -some["elbo"] + 0.5
     assert {name: some[name] for name in none if name != "iw_nll"} == none
+    assert {"nats_context_exchanged", "nats_context_exchanged_se"} <= some.keys() - none.keys()
+
+
+def test_likelihoods_alone(evaluate, folder, tmp_path, capsys):
+    _, full = evaluate("--limit", "3")
+    out = tmp_path / "nats"
+    assert main([str(folder), "--samples", "0", "--limit", "3", "--out", str(out)]) == 0
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert not (out / "responses.jsonl").exists()
+    assert not (out / "samples.md").exists()
+    for name in ("iw_nll", "elbo", "kl", "nats_context_exchanged", "paper_kl"):
+        assert metrics[name] == full[name]
+    assert {"contexts", "distinct_greedy"} <= full.keys() - metrics.keys()
+    columns, all_columns = (load_columns(tmp_path / name / "contexts.npz") for name in ("nats", "out"))
+    assert columns.keys() == {"conversation", "position", "kl", "iw_nll"}
+    assert all(np.array_equal(columns[name], all_columns[name]) for name in columns)
+    printed = capsys.readouterr().out
+    assert "no replies (--samples 0): likelihoods only" in printed
+    assert "can be compared between models whose vocabularies differ" in printed
+
+
+@pytest.mark.parametrize(
+    "option",
+    [["--baselines"], ["--single-reference"], ["--own-decoding"], ["--references", "r.json"], ["--vectors", "v.txt"]],
+)
+def test_options_on_replies_are_refused_without_replies(folder, tmp_path, capsys, option):
+    assert status([str(folder), "--samples", "0", *option, "--out", str(tmp_path / "out")]) == 2
+    assert_refusal(capsys, f"{option[0]}: has no effect with --samples 0, which draws no replies")
 
 
 def test_the_same_command_again_computes_nothing(evaluate, tmp_path, monkeypatch):
@@ -441,8 +469,8 @@ def assert_refusal(capsys: pytest.CaptureFixture[str], message: str) -> None:
         (["--device", "gpu"], "device"),
         (["--out", "taken"], "--out: taken cannot be created (File exists)"),
         (["--out", "taken/out"], "--out: taken/out cannot be created (Not a directory)"),
-        (["--samples", "0"], "argument --samples: must be a whole number from 1 to 1000, but is 0"),
-        (["--samples", "2.5"], "argument --samples: must be a whole number from 1 to 1000, but is 2.5"),
+        (["--samples", "-1"], "argument --samples: must be a whole number from 0 to 1000, but is -1"),
+        (["--samples", "2.5"], "argument --samples: must be a whole number from 0 to 1000, but is 2.5"),
         (["--samples", "many"], "but is many"),
         (["--seed", "-1"], "argument --seed: must be a whole number from 0"),
         (["--seed", "9" * 5000], "argument --seed: must be a whole number from 0"),
@@ -538,6 +566,15 @@ def test_an_interruption_prints_no_traceback(folder, tmp_path, monkeypatch, caps
 
 def test_help_has_examples_and_explains_the_scores():
     run = subprocess.run([sys.executable, "-m", "eval.dialog", "--help"], capture_output=True, text=True, check=True)
-    for word in ("python -m eval.dialog runs/mine/best", "--temperature", "precision", "Departures", "NLTK", "default"):
+    for word in (
+        "python -m eval.dialog runs/mine/best",
+        "--temperature",
+        "nats_context_exchanged",
+        "vocabularies",
+        "precision",
+        "Departures",
+        "NLTK",
+        "default",
+    ):
         assert word in run.stdout
     assert run.stderr == ""

@@ -14,7 +14,8 @@ from tqdm import tqdm
 
 from dialog_cvae.config import Decoding
 from dialog_cvae.data.cache import Cache
-from dialog_cvae.errors import CheckpointError
+from dialog_cvae.errors import CheckpointError, ConfigError
+from dialog_cvae.text.words import normalised
 from dialog_cvae.types import Conversation
 from eval import checkpoint_replies, checkpoint_scores, evaluation_cache, scoring
 from eval.act_tagger import ActTagger
@@ -27,7 +28,7 @@ from eval.metrics.single_reference import per_context, summarize
 from eval.references.multi_reference import ReferenceRow
 from eval.reply_scores import metric_context
 from eval.scoring import cached_reply_scores
-from tests.conftest import make_conversations
+from tests.conftest import make_checkpoint, make_conversations, make_model
 
 SHORT = Decoding(max_tokens=6)
 COMPUTES = {"model_scores": checkpoint_scores, "draw_replies": checkpoint_replies, "reply_scores": scoring}
@@ -125,6 +126,56 @@ def test_a_changed_setting_recomputes_only_what_it_decides(evaluate, monkeypatch
     assert changed.figures.get("iw_samples") == settings.importance_samples
 
 
+def test_without_replies_there_are_likelihoods_alone(evaluate, held_out, monkeypatch):
+    full, _ = evaluate(Settings(samples=2, decoding=SHORT))
+    refuse(monkeypatch, "model_scores", "draw_replies", "reply_scores")
+    evaluation, replies = evaluate(Settings(samples=0, decoding=SHORT))
+    assert replies is None
+    assert evaluation.figures.items() <= full.figures.items()
+    assert evaluation.columns.keys() == {"kl", "iw_nll"}
+    assert evaluation.answered == []
+    assert evaluation.places == full.places
+    assert len(evaluation.columns["kl"]) == len(full.places)
+
+
+def test_greedy_replies_differ_in_z_alone(evaluate, held_out, tiny_model, tokenizer):
+    settings = Settings(samples=7, decoding=SHORT)
+    evaluation, replies = evaluate(settings)
+    every = {(one.conversation, one.position): one.replies for one in replies.answered}
+    greedy = {(one.conversation, one.position): one.replies for one in replies.greedy}
+    assert greedy.keys() == every.keys()  # no more than 300
+    assert all(len(texts) == 5 for texts in greedy.values())
+    counts = [len({normalised(text) for text in texts}) for texts in greedy.values()]
+    assert evaluation.figures["distinct_greedy"] == pytest.approx(np.mean(counts))
+    assert evaluation.figures["distinct_greedy_contexts"] == len(counts)
+    sampled, _ = evaluate(Settings(samples=2, decoding=replace(SHORT, temperature=1.0)))
+    assert sampled.figures["distinct_greedy"] == evaluation.figures["distinct_greedy"]
+
+
+def test_few_contexts_of_many_get_greedy_replies(evaluate, monkeypatch):
+    _, every = evaluate(Settings(samples=2, decoding=SHORT))
+    monkeypatch.setattr(checkpoint_replies, "GREEDY_CONTEXTS", 8)
+    monkeypatch.setattr(checkpoint_replies, "GREEDY_BATCH", 3)
+    evaluation, few = evaluate(Settings(samples=2, decoding=replace(SHORT, max_tokens=7)))
+    assert evaluation.figures["distinct_greedy_contexts"] == len(few.greedy) == 8
+    places = [(one.conversation, one.position) for one in every.greedy]
+    assert {(one.conversation, one.position) for one in few.greedy} < set(places)
+
+
+def test_without_z_greedy_replies_are_equal(tiny_config, tokenizer, held_out, cache):
+    checkpoint = make_checkpoint(make_model(tiny_config.model_copy(update={"latent_size": 0}), tokenizer), tokenizer)
+    settings = Settings(samples=1, decoding=SHORT)
+    _, replies = evaluate_checkpoint(checkpoint, Path("best"), "cpu", held_out, settings, cache, bar)
+    scores = cached_reply_scores(replies, held_out, settings, lambda: held_out.scoring_data([]), cache, bar)
+    assert scores.figures["distinct_greedy"] == 1.0
+
+
+def test_bfloat16_is_for_language_models(tiny_checkpoint, held_out, cache):
+    settings = Settings(decoding=SHORT, precision="bf16")
+    with pytest.raises(ConfigError, match="precision bf16 is for the weights of a language model; best has others"):
+        evaluate_checkpoint(tiny_checkpoint, Path("best"), "cpu", held_out, settings, cache, bar)
+
+
 def test_other_conversations_and_another_seed_change_everything(evaluate, held_out):
     evaluation, _ = evaluate(Settings(samples=2, decoding=SHORT))
     fewer, _ = evaluate(Settings(samples=2, decoding=SHORT), replace(held_out, conversations=TRAIN[:2]))
@@ -138,9 +189,9 @@ def test_each_entry_is_stored_with_the_digest_of_the_module_that_computes_it(eva
     monkeypatch.setattr(evaluation_cache, "code", lambda *modules: " ".join(modules))
     evaluate(Settings(samples=2, decoding=SHORT))
     manifests = {path.parent.name.partition("-")[0]: path.read_text() for path in tmp_path.glob("kept/*/manifest.json")}
-    assert manifests.keys() == {"model", "replies", "scores"}
+    assert manifests.keys() == {"model", "replies", "greedy", "scores"}
     assert "eval.checkpoint_scores" in manifests["model"]
-    assert "eval.checkpoint_replies" in manifests["replies"]
+    assert all("eval.checkpoint_replies" in manifests[name] for name in ("replies", "greedy"))
     assert "eval.scoring" in manifests["scores"]
 
 

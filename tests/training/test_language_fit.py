@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from dialog_cvae.config import Decoding
+from dialog_cvae.config import DataConfig, Decoding
+from dialog_cvae.data.corpora import load_split
 from dialog_cvae.data.turns import Blocks, TurnBatch, collate_turns, encode_turns
 from dialog_cvae.engines.torch_language import build_language_model
 from dialog_cvae.errors import CheckpointError
@@ -23,6 +24,7 @@ from dialog_cvae.storage.backbone import open_backbone
 from dialog_cvae.storage.checkpoint import Checkpoint
 from dialog_cvae.types import Conversation, Utterance
 from eval import dialog
+from eval.latent.likelihood import importance_weighted_nll
 from tests.dialog_cvae.storage.tiny_bases import drawn, write_folder, write_gguf
 from tests.training.processes import together
 from tests.training.tiny_runs import Fit, Killed, assert_same_run, conversation, metrics, write_corpus
@@ -30,7 +32,6 @@ from training import export
 from training.distributed import SINGLE_PROCESS
 from training.state import STATE_FILE
 
-KIND = "holds adapters of the language model tiny; this command opens only models with weights of their own"
 SIZES: dict[str, Any] = {"rank": 2, "latent_size": 3, "z_layers": 1, "hidden_size": 5, "bow": True, "block": 3}
 CONFIG: dict[str, Any] = {
     "beta": {"cycles": 2, "hold": 0.25},
@@ -198,18 +199,6 @@ def test_remedies_against_collapse_work(raw_fit: Fit, options: list[object], rem
     assert raw_fit(*options, *remedy, "--out", "run").status == 0
 
 
-def test_commands_that_cannot_open_adapters_say_so(
-    raw_fit: Fit, options: list[object], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert raw_fit(*options, "--out", "run", "--max-steps", 4).status == 0
-    capsys.readouterr()
-    assert dialog.main(["run/best", "--data", str(options[1]), "--out", "test"]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("error: ")
-    assert error.count("\n") == 1
-    assert re.search(KIND, error)
-
-
 def test_an_exported_copy_is_the_model_in_half_precision(
     raw_fit: Fit, options: list[object], base: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -234,6 +223,27 @@ def test_an_exported_copy_is_the_model_in_half_precision(
     damaged.save(Path("damaged"))
     assert export.main(["damaged", "copy"]) == 2
     assert re.search(r"damaged/model\.safetensors: weight \S+ is missing", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_likelihoods_of_a_checkpoint_are_those_of_its_model(
+    raw_fit: Fit, options: list[object], base: Path, precision: str
+) -> None:
+    assert raw_fit(*options, "--out", "run", "--max-steps", 4).status == 0
+    checkpoint = Checkpoint.load("run/best").config.language
+    assert checkpoint is not None
+    Path(checkpoint.backbone).write_bytes(base.read_bytes())  # a checkpoint names the file alone
+    arguments = ["run/best", "--data", str(options[1]), "--samples", "0", "--precision", precision, "--out", "test"]
+    assert dialog.main([*arguments, "--importance-samples", "3", "--split", "train"]) == 0
+    found = json.loads(Path("test/metrics.json").read_text())
+    assert (found["base"], found["precision"], found["iw_samples"]) == ("tiny", precision, 3)
+    assert found["nats_z_cost"] == pytest.approx(found["iw_nll"] - found["without_z"])
+    assert found["context_exchanged_replies"] > 0
+    model = build_language_model(Checkpoint.load("run/best"), open_backbone(base))
+    conversations = load_split(DataConfig(name=str(options[1])), "train")[1]
+    turns = encode_turns(conversations, open_backbone(base).tokenizer, checkpoint.max_reply_tokens)
+    weighted = importance_weighted_nll(model, turns, turns.responses, [3])
+    assert found["iw_nll"] == pytest.approx(weighted.nats[3], rel=1e-5 if precision == "fp32" else 0.02)
 
 
 @given(

@@ -13,8 +13,9 @@ from dialog_cvae.config import Decoding
 from dialog_cvae.engines.torch_language import build_language_model
 from dialog_cvae.errors import CheckpointError, ConfigError
 from dialog_cvae.generate.language_reading import LanguageReading
-from dialog_cvae.generate.opening import EngineName
+from dialog_cvae.generate.opening import EngineName, dialog_reading
 from dialog_cvae.generate.responder import Question, Responder
+from dialog_cvae.model.weights import checked_weights
 from dialog_cvae.storage.backbone import open_backbone
 from dialog_cvae.types import Conversation, Utterance
 from tests.dialog_cvae.generate.naive_language import SIZES, NaiveLanguageEngine, language_checkpoint
@@ -151,6 +152,15 @@ def test_a_base_that_was_cut_short_is_refused(folder: Path, base: Path, tmp_path
         (tmp_path / "cut.gguf").write_bytes(data[:length])
         with pytest.raises(CheckpointError, match=r"cut\.gguf|damaged copy"):
             load(folder, backbone=tmp_path / "cut.gguf")
+
+
+def test_a_part_for_models_with_weights_of_their_own_says_so(base: Path) -> None:
+    checkpoint = language_checkpoint(base)
+    kind = "holds adapters of the language model tiny; this command opens only models with weights of their own"
+    with pytest.raises(CheckpointError, match=f"^the checkpoint {kind}$"):
+        dialog_reading(checkpoint)
+    with pytest.raises(CheckpointError, match=f"^source: {kind}$"):
+        checked_weights(checkpoint, "source")
 
 
 def test_without_z_there_is_no_map(base: Path) -> None:

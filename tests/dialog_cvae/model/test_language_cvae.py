@@ -203,3 +203,57 @@ def test_without_z_it_is_the_llama_of_transformers() -> None:
     for layer in lm.layers:
         x, _ = layer(x, rotation, bias)
     torch.testing.assert_close(lm.normalised(x) @ lm.embedding.T, theirs(tokens).logits, rtol=1e-5, atol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("draws", "rows"), [(1, 512), (3, 512), (3, 2), (20, 512), (20, 7)])
+def test_many_codes_at_once_are_one_code_at_a_time(
+    model: LanguageCVAE, turns: EncodedTurns, draws: int, rows: int
+) -> None:
+    for chosen in (*runs(turns), turns.responses.tolist()):
+        batch = model.batch(turns, np.array(chosen))
+        read = model.encode(batch)
+        z = torch.randn(len(chosen), draws, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+        found = model.reconstructions(batch, read, z, rows)
+        slow = torch.stack([model.reconstruction(batch, read, z[:, k]) for k in range(draws)], dim=1)
+        assert found.shape == (len(chosen), draws)
+        torch.testing.assert_close(found, slow.to(found.dtype), rtol=1e-5, atol=1e-4)
+        assert draws == 1 or (found.std(dim=1) > 1e-3).all()
+
+
+@torch.no_grad()
+def test_without_latent_dimensions_all_codes_cost_the_same(turns: EncodedTurns) -> None:
+    model = LanguageCVAE(SIZES.model_copy(update={"latent_size": 0, "bow": False}), BASE, weights(BASE)).double()
+    batch = model.batch(turns, turns.responses[:5])
+    read = model.encode(batch)
+    empty = torch.zeros(5, 2, 0, dtype=torch.float64)
+    expected = model.reconstruction(batch, read, empty[:, 0])[:, None].expand(-1, 2)
+    torch.testing.assert_close(model.reconstructions(batch, read, empty), expected)
+
+
+@torch.no_grad()
+def test_codes_of_a_reply_read_its_conversation_once(
+    model: LanguageCVAE, turns: EncodedTurns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = model.batch(turns, turns.responses)
+    read = model.encode(batch)
+    passes: list[int] = []  # the number of positions that a layer computes
+    for layer in model.lm.layers:
+        layer.register_forward_hook(lambda _module, inputs, _output: passes.append(inputs[0].shape[:2].numel()))
+    model.reconstructions(batch, read, torch.zeros(len(turns.responses), 4, 3, dtype=torch.float64))
+    longest = int(batch.target_lengths.max())
+    assert sum(passes) <= model.z_layers * 4 * len(turns.responses) * longest
+    assert sum(passes) >= model.z_layers * 4 * int(batch.target_lengths.sum())
+
+
+@torch.no_grad()
+def test_a_scored_reply_reads_the_same_in_any_batch(model: LanguageCVAE, turns: EncodedTurns) -> None:
+    sizes = model.config.model_copy(update={"block": 3})
+    model.config = sizes
+    whole = model.scoring_batch(turns, turns.responses)
+    expected = model.without_z(whole, model.encode(whole))
+    assert expected is not None
+    for part in (np.arange(2, 9), np.array([1, 4, 5, 20]), np.array([7])):
+        batch = model.scoring_batch(turns, turns.responses[part])
+        torch.testing.assert_close(model.without_z(batch, model.encode(batch)), expected[part], rtol=1e-6, atol=1e-5)
+    assert int(whole.block.max()) + 1 == sum(-(-int(count) // 3) for count in np.diff(turns.starts) - 1)

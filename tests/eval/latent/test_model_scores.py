@@ -10,13 +10,16 @@ import pytest
 import torch
 from tqdm import tqdm
 
+from dialog_cvae.data.turns import encode_turns
 from dialog_cvae.model.cvae import CVAE
 from dialog_cvae.model.elbo import evaluate_elbo
 from eval.latent import model_scores as module
 from eval.latent.information import kl_per_dimension, mutual_information
 from eval.latent.likelihood import importance_weighted_nll, posteriors
-from eval.latent.model_scores import model_scores
+from eval.latent.model_scores import language_model_scores, model_scores
 from eval.latent.subset_perplexity import subset_perplexity
+from tests.dialog_cvae.model.test_language_cvae import Letters
+from tests.eval.latent.test_one_reading import language_model
 
 
 def bar(total: int, what: str) -> tqdm[Any]:
@@ -43,6 +46,25 @@ def test_the_figures_are_those_of_their_functions(tiny_model, encoded):
     assert columns["kl"].shape == (encoded.windows,)
     assert columns["kl"].mean() == pytest.approx(figures["kl"], rel=1e-6)
     assert np.array_equal(means, found.posterior_mean)
+
+
+def test_the_figures_of_a_language_model(conversations, monkeypatch):
+    monkeypatch.setattr(module, "FEW", 7)
+    model, turns = language_model(block=3), encode_turns(conversations, Letters(), max_reply_tokens=24)
+    figures, columns, means = language_model_scores(model, turns, seed=5, importance_samples=12, bar=bar)
+    weighted = importance_weighted_nll(model, turns, turns.responses, [10], seed=5)
+    assert figures["iw_samples"] == 10
+    assert figures["iw_nll"] == pytest.approx(weighted.nats[10], rel=1e-5)
+    assert figures["nats_z_cost"] == pytest.approx(weighted.nats[10] - weighted.without_z.mean(), rel=1e-3)
+    assert figures["nats_z_cost"] == pytest.approx(figures["iw_nll"] - figures["without_z"])
+    assert columns.keys() == {"kl", "iw_nll", "without_z"}
+    assert columns["without_z"] == pytest.approx(weighted.without_z, rel=1e-5)
+    assert figures["mutual_information_windows"] == turns.windows == len(means)
+    assert figures["iw_few"]["responses"] == 7
+    assert not [name for name in figures if name.startswith("paper_")]
+    plain, columns, _ = language_model_scores(model, turns, seed=5, bar=bar)
+    assert columns.keys() == {"kl"}
+    assert plain.items() <= figures.items()
 
 
 def test_without_importance_samples_none_are_drawn(tiny_model, encoded):

@@ -1,0 +1,131 @@
+"""How much a model uses the context: the nats that a reply loses when another conversation stands before it.
+
+Open it to change which replies change places, or what goes with a context.
+
+Shape legend: N replies that are compared, W replies of the corpus.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from itertools import groupby
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dialog_cvae.config import SviConfig
+from dialog_cvae.data.batches import EncodedCorpus
+from dialog_cvae.data.turns import EncodedTurns
+from dialog_cvae.model.latent_model import LatentModel
+from dialog_cvae.types import Conversation
+from eval.latent.likelihood import Advance, importance_weighted_nll
+
+MOST = 300  # replies that are compared
+
+Encode = Callable[[Sequence[Conversation]], EncodedCorpus | EncodedTurns]
+Spot: TypeAlias = tuple[int, int]
+"""The index of a conversation, and the position of a reply in it, from 0."""
+
+
+def exchanges(conversations: Sequence[Conversation], seed: int, most: int = MOST) -> dict[Spot, Spot]:
+    """Replies, and the reply of another conversation whose context each one gets.
+
+    Every context is given away once. A reply gets the context of a reply of a speaker of the same name, unless too many
+    of that name's replies are in one conversation. Empty if one conversation has more than half of the replies: not all
+    of them can change.
+
+    Args:
+        conversations: of a split.
+        seed: of the replies and of their order.
+        most: replies, at most; all of them have a context of at least one utterance.
+    """
+    rng = np.random.default_rng(seed)
+    spots = [(index, at) for index, one in enumerate(conversations) for at in range(1, len(one.utterances))]
+    chosen = [spots[place] for place in rng.permutation(len(spots))[:most]]
+
+    def speaker(spot: Spot) -> str:
+        return conversations[spot[0]].utterances[spot[1]].speaker
+
+    found: dict[Spot, Spot] = {}
+    for _, group in groupby(sorted(chosen, key=speaker), speaker):
+        found |= _rotated(list(group))
+    rest = [spot for spot in chosen if spot not in found]
+    if not rest:
+        return found
+    others = _rotated(rest)
+    return found | others if others else _rotated(chosen)
+
+
+def _rotated(spots: Sequence[Spot]) -> dict[Spot, Spot]:
+    """A derangement of spots in which each one meets another conversation; empty if there is none.
+
+    With the spots of a conversation side by side, none of them is as many places away as the largest one has spots.
+    """
+    first_seen = {conversation: order for order, (conversation, _) in reversed(list(enumerate(spots)))}
+    ordered = sorted(spots, key=lambda spot: first_seen[spot[0]])
+    largest = max((sum(1 for _ in group) for _, group in groupby(ordered, lambda spot: spot[0])), default=0)
+    if 2 * largest > len(ordered):
+        return {}
+    return dict(zip(ordered, ordered[largest:] + ordered[:largest], strict=True))
+
+
+def with_context_of(conversations: Sequence[Conversation], pairs: Iterable[tuple[Spot, Spot]]) -> list[Conversation]:
+    """For each pair, the conversation of the second up to its reply, whose words are those of the first.
+
+    Topic, profiles and the speaker's name come with the context.
+    """
+    found = []
+    for (own, at), (other, there) in pairs:
+        conversation = conversations[other]
+        reply = replace(conversation.utterances[there], text=conversations[own].utterances[at].text)
+        found.append(replace(conversation, utterances=(*conversation.utterances[:there], reply)))
+    return found
+
+
+def context_figures(
+    model: LatentModel,
+    encode: Encode,
+    conversations: Sequence[Conversation],
+    own_nll: NDArray[np.float64],
+    *,
+    draws: int,
+    svi: SviConfig | None = None,
+    seed: int = 0,
+    advance: Advance | None = None,
+) -> dict[str, Any]:
+    """Mean nats that a reply loses when its context is exchanged for that of a reply of another conversation.
+
+    Both likelihoods are importance-weighted bounds with the same noise; prior and posterior follow the context that is
+    read. 0 for a model that ignores the context, up to rounding.
+
+    Args:
+        model: on any device.
+        encode: encodes conversations for it.
+        conversations: of the split.
+        own_nll: (W,) the bound of every reply in its own context, in nats, with `draws` draws of this seed.
+        draws: of z for each reply.
+        svi: refinement of the posteriors, if any.
+        seed: of the pairs and of the noise.
+        advance: receives the number of replies of each finished batch.
+
+    Returns:
+        `nats_context_exchanged`, its standard error and the number of replies; nothing if there are no pairs.
+    """
+    pairs = exchanges(conversations, seed)
+    if not pairs:
+        return {}
+    corpus = encode(with_context_of(conversations, pairs.items()))
+    last = corpus.starts[1:] - 1
+    exchanged = importance_weighted_nll(
+        model, corpus, last, [draws], places=list(pairs), svi=svi, seed=seed, advance=advance
+    )
+    begins = np.cumsum([0, *(len(one.utterances) for one in conversations)])
+    own = own_nll[[begins[index] + at for index, at in pairs]]
+    lost = exchanged.nll[draws] - own
+    return {
+        "nats_context_exchanged": float(lost.mean()),
+        "nats_context_exchanged_se": float(lost.std() / np.sqrt(len(lost))),
+        "context_exchanged_replies": len(lost),
+    }

@@ -1,0 +1,79 @@
+"""A checkpoint's model, of either kind, for likelihoods and for replies.
+
+Open it to add a kind of model to evaluations.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from dialog_cvae.engines.torch_engine import TorchEngine
+from dialog_cvae.engines.torch_language import build_language_model
+from dialog_cvae.errors import ConfigError
+from dialog_cvae.generate.opening import dialog_reading
+from dialog_cvae.generate.responder import Responder
+from dialog_cvae.model.build import build_model
+from dialog_cvae.model.cvae import CVAE
+from dialog_cvae.model.language_cvae import LanguageCVAE
+from dialog_cvae.storage.checkpoint import WEIGHTS, Checkpoint
+from dialog_cvae.storage.checkpoint_base import open_base
+from eval.evaluation_settings import Precision
+
+KINDS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+class OpenedModel(NamedTuple):
+    """A model that is ready to be evaluated.
+
+    Attributes:
+        model: in evaluation mode, on its device.
+        responder: that replies; None where no replies are wanted.
+    """
+
+    model: CVAE | LanguageCVAE
+    responder: Responder | None
+
+    @property
+    def device(self) -> torch.device:
+        """That computes likelihoods."""
+        return next(self.model.parameters()).device
+
+
+def open_model(checkpoint: Checkpoint, path: Path, device: str, precision: Precision, replies: bool) -> OpenedModel:
+    """Open a checkpoint's model.
+
+    Args:
+        checkpoint: of a dialog model or a language model.
+        path: of the checkpoint.
+        device: that computes, such as "cpu" or "cuda".
+        precision: of a language model's weights in likelihoods.
+        replies: whether replies are wanted.
+
+    Raises:
+        ConfigError: there is no such device, or a model with weights of its own is asked for in bf16.
+        CheckpointError: the weights do not fit, or a language model's base is missing or another one.
+    """
+    source = f"{path}/{WEIGHTS}"
+    if checkpoint.config.language is not None:
+        base = open_base(checkpoint.config, source)
+        language = build_language_model(checkpoint, base, KINDS[precision], source)
+        responder = Responder.load(path, device=device) if replies else None
+        return OpenedModel(_on(language, device), responder)
+    if precision != "fp32":
+        raise ConfigError(f"precision {precision} is for the weights of a language model; {path} has others")
+    model = build_model(checkpoint, source, required=CVAE)
+    engine = TorchEngine(model, device)  # moves the model
+    config = checkpoint.config
+    own = Responder(engine, dialog_reading(checkpoint), config, config.provenance.data) if replies else None
+    return OpenedModel(model, own)
+
+
+def _on(model: LanguageCVAE, device: str) -> LanguageCVAE:
+    try:
+        return model.to(device)
+    except (AssertionError, RuntimeError, NotImplementedError) as error:  # what PyTorch raises for an absent device
+        reason = str(error).partition("\n")[0]
+        raise ConfigError(f"device {device} can't be used here: {reason}") from None
