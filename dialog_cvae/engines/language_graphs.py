@@ -27,7 +27,6 @@ from dialog_cvae.engines.graph_writer import FLOAT, INT64, MICROSOFT, UINT8, Gra
 from dialog_cvae.engines.language_weights import LanguageWeights, LayerWeights, rotated
 
 LEVELS = 127  # of a rounded row, on either side of 0
-NORMALISED_RANGE = float(__import__("os").environ.get("NR", 5.5))
 MIDDLE = 128  # stands for 0 in a rounded row
 ROTATIONS = 16_384  # positions, at most, whose rotation the graph knows
 
@@ -67,34 +66,20 @@ class _Product:
     def __init__(self, levels: int) -> None:
         self._levels = levels
 
-    def of_normalised(self, g: Graph, x: str, name: str, weight: Floats) -> str:
-        """X W^T of rows that have a mean square of 1: (1, R, I) and (O, I) -> (1, R, O).
-
-        After the rotation their largest values are alike, so that all rows have one unit.
-        """
-        if not self._levels:
-            return g.add("MatMul", x, g.stored(name, np.ascontiguousarray(weight.T)))
-        unit = g.shared(np.full((), NORMALISED_RANGE / LEVELS, np.float32))
-        coarse = g.add("QuantizeLinear", x, unit, g.shared(np.full((), MIDDLE, np.uint8)))
-        return self._multiplied(g, coarse, unit, name, weight)
-
     def __call__(self, g: Graph, x: str, name: str, weight: Floats) -> str:
-        """X W^T of any rows."""
+        """X W^T: (1, R, I) and (O, I) -> (1, R, O)."""
         if not self._levels:
             return g.add("MatMul", x, g.stored(name, np.ascontiguousarray(weight.T)))
         largest = g.add("ReduceMax", g.add("Abs", x), axes=[2], keepdims=1)
         unit = g.add("Mul", largest, g.shared(np.full((), 1 / LEVELS, np.float32)))  # (1, R, 1)
         by_row = g.add("Reshape", unit, g.shared(np.array([-1])))  # (R,)
         coarse = g.add("QuantizeLinear", x, by_row, "middles", axis=1)
-        return g.add("Mul", self._multiplied(g, coarse, g.shared(np.ones((), np.float32)), name, weight), unit)
-
-    def _multiplied(self, g: Graph, coarse: str, unit: str, name: str, weight: Floats) -> str:
         rounded, scale = _rounded(weight, self._levels)
+        # This operation takes one unit for all rows only; each has its own afterwards.
         factors = coarse, g.stored(name, np.ascontiguousarray(rounded.T))
-        units = unit, g.stored(f"{name}_scale", scale)
-        return g.add(
-            "MatMulIntegerToFloat", *factors, *units, g.shared(np.full((), MIDDLE, np.uint8)), domain=MICROSOFT
-        )
+        units = g.shared(np.ones((), np.float32)), g.stored(f"{name}_scale", scale)
+        middle = g.shared(np.full((), MIDDLE, np.uint8))
+        return g.add("Mul", g.add("MatMulIntegerToFloat", *factors, *units, middle, domain=MICROSOFT), unit)
 
     def inputs(self, g: Graph) -> None:
         """What products need of the caller: `middles` (R,), MIDDLE for each row."""
@@ -152,13 +137,13 @@ def _layer(
     """A layer's input is x + more, its output the sum of the two that come back."""
     sizes = [config.heads * config.head_size, *[config.kv_heads * config.head_size] * 2]
     normed, x = _normalised(g, x, more, layer.attention_norm, config)
-    joined = product.of_normalised(g, normed, f"query_key_value_{index}", layer.query_key_value)
+    joined = product(g, normed, f"query_key_value_{index}", layer.query_key_value)
     query, key, value = g.add_many("Split", (joined, g.shared(np.array(sizes))), 3, axis=2)
     query, key = (g.add("RotaryEmbedding", each, "position", *rotation, domain=MICROSOFT) for each in (query, key))
     found = _attention(g, query, key, value, index, config)
     attended = product(g, found, f"attended_{index}", layer.attended)
     normed, x = _normalised(g, x, attended, layer.mlp_norm, config)
-    both = product.of_normalised(g, normed, f"gate_up_{index}", layer.gate_up)
+    both = product(g, normed, f"gate_up_{index}", layer.gate_up)
     gate, up = g.add_many("Split", (both, g.shared(np.array([config.mlp_size] * 2))), 2, axis=2)
     hidden = g.add("Mul", g.add("QuickGelu", gate, alpha=1.0, domain=MICROSOFT), up)  # SiLU
     return x, product(g, hidden, f"down_{index}", layer.down)
@@ -213,7 +198,8 @@ def _words(weights: LanguageWeights, product: _Product) -> Graph:
     """States (1, R, D), sharpness (R, 1), likeliest (1) -> the fields of `Step`."""
     g, (words, width) = Graph("words"), weights.words.shape
     states = g.input("states", FLOAT, (1, "R", width))
-    logits = product.of_normalised(g, states, "product", weights.words)
+    product.inputs(g)
+    logits = product(g, states, "product", weights.words)
     add_choice(g, g.add("Reshape", logits, g.constant([-1, words])), words)
     return g
 

@@ -56,10 +56,10 @@ def test_steps_and_priors_are_those_of_training(kind: str, sizes: LanguageModelC
             prior = model.prior(read.condition)
         np.testing.assert_allclose(condition.prior_mean[index], prior.mean[0].numpy(), atol=1e-5)
         np.testing.assert_allclose(condition.prior_logvar[index], prior.logvar[0].numpy(), atol=1e-5)
-    steps = plan.decoded(engine, EVERY, 20)
+    steps = plan.decoded(engine, EVERY, 18)
     for row in EVERY:
         found = np.stack([step[row][: base.vocab_size] for step in steps])
-        np.testing.assert_allclose(found, plan.expected(model, row, 20), atol=1e-4)
+        np.testing.assert_allclose(found, plan.expected(model, row, 18), atol=1e-4)
 
 
 def test_the_likeliest_and_the_sums_are_of_the_logits() -> None:
@@ -76,11 +76,14 @@ def test_the_likeliest_and_the_sums_are_of_the_logits() -> None:
 def test_a_row_is_computed_alike_to_the_bit_in_any_company(int8: bool, base: LlamaConfig) -> None:
     model, plan = tiny_language_model(SIZES, base), Plan(SIZES, base)
     engine = onnx_language_engine(model, int8=int8)
-    together = plan.decoded(engine, EVERY, 20)
+    together = plan.decoded(engine, EVERY, 18)
     order = np.random.default_rng(1).permutation(EVERY).tolist()
-    for other in (engine, onnx_language_engine(model, int8=int8, threads=1)):
-        for rows in ([0], [1], [5], [0, 3], [0, 1], [2, 4, 5, 9], order, order[:6]):
-            for step, all_ in zip(plan.decoded(other, rows, 20), together, strict=True):
+    for other, companies in (
+        (engine, ([0], [1], [5], [0, 3], [0, 1], [2, 4, 5, 9], order)),
+        (onnx_language_engine(model, int8=int8, threads=2), (EVERY,)),
+    ):
+        for rows in companies:
+            for step, all_ in zip(plan.decoded(other, rows, 18), together, strict=True):
                 for place, row in enumerate(rows):
                     np.testing.assert_array_equal(step[place], all_[row])
 

@@ -42,7 +42,7 @@ def adapters_of(model: LanguageCVAE) -> dict[str, Floats]:
 
 
 def onnx_language_engine(
-    model: LanguageCVAE, *, int8: bool = False, threads: int = 2, remembered_bytes: int = 2**20
+    model: LanguageCVAE, *, int8: bool = False, threads: int = 1, remembered_bytes: int = 2**20
 ) -> OnnxLanguageEngine:
     adapters, sizes, base = adapters_of(model), model.config, model.lm.config
     arrays = graphs(merged(adapters, base_weights(base), sizes, base), base, int8=int8)
