@@ -66,13 +66,9 @@ def draw_replies(
                 for index, position in places
             ]
             texts = _service_replies(responder, questions)
-        seen = [
-            responder.reading.seen(corpus, int(utterance), conversations[index]).utterances
-            for utterance, (index, _) in zip(batch, places, strict=True)
-        ]
         return [
-            AnsweredContext.at(conversations[index], position, count, replies)
-            for (index, position), count, replies in zip(places, seen, texts, strict=True)
+            AnsweredContext.at(conversations[index], position, responder.max_context, replies)
+            for (index, position), replies in zip(places, texts, strict=True)
         ]
 
     # few contexts at a time where each has many draws
