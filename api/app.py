@@ -59,7 +59,11 @@ def load_responder(settings: Settings) -> Responder:
         os.environ["OMP_NUM_THREADS"] = str(settings.threads)
     try:
         return Responder.load(
-            settings.checkpoint, device=settings.device, engine=settings.engine_name, threads=settings.threads
+            settings.checkpoint,
+            device=settings.device,
+            engine=settings.engine_name,
+            threads=settings.threads,
+            backbone=settings.backbone,
         )
     except (AssertionError, RuntimeError) as error:  # PyTorch raises these if a device is missing
         if settings.device == "cpu":
@@ -118,7 +122,8 @@ async def _lifespan(
     with Batcher(responder, max_waiting=settings.max_waiting, max_rows=settings.max_rows, metrics=metrics) as batcher:
         service = Service(responder, batcher, settings)
         await service.warm_up()
-        openapi.install(application, settings, responder.topics, bool(keys))
+        topics = None if responder.reading.free_topic else responder.topics
+        openapi.install(application, settings, topics, bool(keys))
         logs.event("ready", model=responder.name, licence=service.licence)
         yield {"service": service, "keys": keys, "metrics": metrics}
         logs.event("finishing")

@@ -19,8 +19,8 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from dialog_cvae.generate.pool import Pool
-from dialog_cvae.generate.replies import Question, Replies
-from dialog_cvae.generate.responder import Reply, Responder
+from dialog_cvae.generate.replies import Answer, Question, Replies
+from dialog_cvae.generate.responder import Responder
 
 ENCODED_TOGETHER = 8  # contexts encoded at a time at most; decoding pauses meanwhile
 REMEMBERED = 0.9  # weight of the past in the measured speed
@@ -77,7 +77,7 @@ class _Job:
 
     question: Question
     rows: int
-    answer: Future[list[Reply]] = field(default_factory=Future)
+    answer: Future[Answer] = field(default_factory=Future)
     replies: Replies | None = None
     tokens: int = 0
 
@@ -88,7 +88,7 @@ class _Job:
     def succeed(self) -> None:
         assert self.replies is not None
         try:
-            found = self.replies.answer()
+            found = Answer(self.replies.answer(), self.replies.seen)
         except Exception as error:  # affects this request only
             self.fail(error)
             return
@@ -124,8 +124,8 @@ class Batcher:
         self._thread = threading.Thread(target=self._run, name="model", daemon=True)
         self._thread.start()
 
-    async def respond(self, question: Question, timeout_s: float | None = None) -> list[Reply]:
-        """The replies to a question; if the awaiting task is cancelled, the request leaves the queue and the batch.
+    async def respond(self, question: Question, timeout_s: float | None = None) -> Answer:
+        """The answer to a question; if the awaiting task is cancelled, the request leaves the queue and the batch.
 
         Args:
             question: what is asked.

@@ -173,7 +173,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--checkpoint", metavar="DIR", help="load this model in this process instead of using a service"
     )
-    parser.add_argument("--topic", help="what the conversation is about: one of the model's topics")
+    parser.add_argument(
+        "--topic",
+        help="what the conversation is about: one of the model's topics, or any text for a language model",
+    )
     parser.add_argument("-n", type=int, default=5, metavar="N", help="replies to propose (default: 5)")
     parser.add_argument("--diversity", type=float, metavar="D", help="0 (likely) to 1 (varied); default: the model's")
     parser.add_argument("--seed", type=int, help="the same seed and input give the same replies")

@@ -105,6 +105,7 @@ def _tighten(schemas: dict[str, Any], settings: Settings, topics: Sequence[str] 
     _form(fields["seed"], "integer")["maximum"] = MAX_SEED  # FastAPI has rounded it to a double
     _form(fields["num_responses"], "integer")["maximum"] = settings.max_responses
     _form(fields["max_tokens"], "integer")["maximum"] = settings.max_tokens
+    _form(fields["topic"], "string").update(readable)
     if topics is not None:
         known = [{"type": "string", "enum": list(topics)}] if topics else []
         fields["topic"]["anyOf"] = [*known, {"type": "null"}]

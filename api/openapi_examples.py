@@ -37,12 +37,14 @@ REQUEST_EXAMPLES: dict[str, dict[str, Any]] = {
 
 RESPONSE_EXAMPLE: dict[str, Any] = {
     "responses": [
-        {"text": "i make a lot of soup .", "log_prob": -9.1},
-        {"text": "oh , a bit of everything .", "log_prob": -11.4},
+        {"text": "i make a lot of soup .", "log_prob": -9.1, "finish_reason": "stop"},
+        {"text": "oh , a bit of everything .", "log_prob": -11.4, "finish_reason": "stop"},
     ],
     "topic": None,
     "seed": 7,
     "model": "sample",
+    "context_used": 3,
+    "context_cut": False,
     "note": "2 of 5 responses: no more distinct ones were found",
 }
 

@@ -9,10 +9,12 @@ import difflib
 from collections.abc import Sequence
 
 from fastapi.exceptions import RequestValidationError
+from pydantic_core import PydanticCustomError
 
 from api.problems import problem, quoted
-from api.schemas import RespondRequest
+from api.schemas import RespondRequest, readable
 from api.settings import Settings
+from dialog_cvae.generate.reading import Reading
 
 CHOSEN_BY_DIVERSITY = ("temperature", "top_p")
 
@@ -47,6 +49,20 @@ def check_limits(request: RespondRequest, settings: Settings) -> None:
             found.append(problem(("diversity",), "contradiction", message))
     if found:
         raise RequestValidationError(found)
+
+
+def asked_topic(name: str | None, reading: Reading) -> str | None:
+    """The topic as the model takes it.
+
+    Raises:
+        RequestValidationError: the model has a list of topics, and this is none of them; or it is unreadable.
+    """
+    if name is None or not reading.free_topic:
+        return known_topic(name, reading.topics)
+    try:
+        return " ".join(readable(name).split())
+    except PydanticCustomError as error:
+        raise RequestValidationError([problem(("topic",), error.type, error.message())]) from None
 
 
 def known_topic(name: str | None, topics: Sequence[str]) -> str | None:

@@ -6,7 +6,7 @@ The checks here are the same on all servers; `api.request_checks` has those that
 from __future__ import annotations
 
 import unicodedata
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
@@ -19,10 +19,11 @@ MAX_SEED = 2**63 - 1
 DEFAULT_RESPONSES = 5
 MAP_EDGE = 6.0  # standard deviations of the prior; training reaches no latent values beyond
 READABLE_CONTROLS = "\t\n\r"
+FinishReason = Literal["stop", "length"]
 INVISIBLE = {"Cc", "Cf", "Zl", "Zp", "Zs"}  # Unicode categories: control, format, separators
 
 
-def _readable(text: str) -> str:
+def readable(text: str) -> str:
     """Refuse unreadable text: control characters, lone surrogates, and text without any visible character."""
     categories = {char: unicodedata.category(char) for char in set(text)}
     for char, category in categories.items():
@@ -57,10 +58,10 @@ def _whole(number: Any) -> Any:
 
 
 WHOLE = BeforeValidator(_whole)
-Text = Annotated[str, AfterValidator(_readable)]
+Text = Annotated[str, AfterValidator(readable)]
 Coordinate = Annotated[float, Field(ge=-MAP_EDGE, le=MAP_EDGE, allow_inf_nan=False)]
 Speaker = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_NAME_CHARS), AfterValidator(_readable)
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_NAME_CHARS), AfterValidator(readable)
 ]
 
 
@@ -87,11 +88,13 @@ class RespondRequest(Schema):
 
     context: Annotated[list[Turn], BeforeValidator(_alternate, json_schema_input_type=list[Turn] | list[str])] = Field(
         min_length=1,
-        description="utterances so far, oldest first, at most 200 by default; the model reads the last ones. "
+        description="utterances so far, oldest first, at most 200 by default; the model reads the last ones, see "
+        "`context_used` of the answer. "
         "A plain list of strings is read as the speakers A, B, A, ...",
     )
     topic: Annotated[str, Field(max_length=MAX_TOPIC_CHARS)] | None = Field(
-        None, description="one of GET /topics; case is ignored; null: unknown"
+        None,
+        description="one of GET /topics, case is ignored; any text where GET /model says `free_topic`; null: unknown",
     )
     num_responses: Annotated[int, Field(ge=1), WHOLE] | None = Field(
         None,
@@ -161,6 +164,9 @@ class Candidate(Schema):
     log_prob: float = Field(
         description="log p(x | z, c) of the text x in nats, where z is the latent value it was decoded from"
     )
+    finish_reason: FinishReason = Field(
+        description="stop: the model ended the text; length: it was cut off at `max_tokens`"
+    )
     place: tuple[float, float] | None = Field(
         None,
         description="present only with `map` or `at`: [x, y], the position of z along the two directions that "
@@ -169,12 +175,20 @@ class Candidate(Schema):
 
 
 class RespondResponse(Schema):
-    """Distinct responses, the likeliest per token first; if selected from candidates, the most typical first."""
+    """Distinct responses, the likeliest per token first.
+
+    If they are selected from candidates, the most typical is first, and those that were cut off are last.
+    """
 
     responses: list[Candidate]
     topic: str | None = Field(description="the topic in the model's spelling; null: none was given")
     seed: int = Field(description="send it to get the same answer again")
     model: str = Field(description="name of the model that answered")
+    context_used: int = Field(description="number of utterances that the model read: the last ones of the context")
+    context_cut: bool = Field(
+        description="whether the model read less than the whole context: there were earlier utterances, or a text was "
+        "too long for it and shortened"
+    )
     note: str = Field("", description="present only if there are fewer responses than requested")
 
 
@@ -198,6 +212,9 @@ class Defaults(Schema):
 
     num_responses: int
     diversity: float | None = Field(description="null: the other fields are not set by it")
+    nearest_diversity: float | None = Field(
+        description="the diversity with the same temperature, where a slider may begin; null: words are not sampled"
+    )
     temperature: float
     top_p: float
     max_tokens: int
@@ -213,8 +230,9 @@ class Model(Schema):
     name: str
     licence: str | None = Field(description="licence of the weights; null: unknown, as for the operator's own")
     topics: int = Field(description="number of its topics, see GET /topics")
+    free_topic: bool = Field(description="whether the topic of a request may be any text; then there is no list")
     version: str = Field(description="of the service's software")
-    engine: str = Field(description="the inference engine: onnx, onnx-int8 or torch")
+    engine: str = Field(description="the inference engine, such as onnx, onnx-int8 or torch")
     limits: Limits
     defaults: Defaults
 

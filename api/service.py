@@ -10,12 +10,21 @@ from dataclasses import replace
 from importlib.metadata import version
 
 from api.batcher import Batcher
-from api.request_checks import CHOSEN_BY_DIVERSITY, check_limits, known_topic
-from api.schemas import DEFAULT_RESPONSES, Candidate, Defaults, Limits, Model, RespondRequest, RespondResponse
+from api.request_checks import CHOSEN_BY_DIVERSITY, asked_topic, check_limits
+from api.schemas import (
+    DEFAULT_RESPONSES,
+    Candidate,
+    Defaults,
+    FinishReason,
+    Limits,
+    Model,
+    RespondRequest,
+    RespondResponse,
+)
 from api.settings import SPELLED_OUT, Settings
 from dialog_cvae.config import Decoding
 from dialog_cvae.errors import ConfigError
-from dialog_cvae.generate.decoding import decoding_for
+from dialog_cvae.generate.decoding import decoding_for, nearest_diversity
 from dialog_cvae.generate.replies import Question, Reply
 from dialog_cvae.generate.responder import Responder
 from dialog_cvae.types import Conversation, Utterance
@@ -40,13 +49,15 @@ class Service:
         check_limits(request, self.settings)
         seed = secrets.randbelow(DRAWN_SEEDS) if request.seed is None else request.seed
         question = self._question(request, seed)
-        replies = await self.batcher.respond(question, self.settings.timeout_s)
+        replies, seen = await self.batcher.respond(question, self.settings.timeout_s)
         note = {"note": f"{len(replies)} of {question.n} responses: no more distinct ones were found"}
         return RespondResponse(
             responses=[_candidate(reply) for reply in replies],
             topic=question.conversation.topic,
             seed=seed,
             model=self.responder.name,
+            context_used=seen.utterances,
+            context_cut=seen.cut,
             **(note if len(replies) < question.n else {}),
         )
 
@@ -57,8 +68,8 @@ class Service:
             ConfigError: the model gave no reply.
         """
         first = Conversation(WARM_UP, (Utterance("A", "hello , how are you ?"),))
-        replies = await self.batcher.respond(Question(first, "B", 1, 0, self._defaults(self.settings.diversity)))
-        if not replies:
+        asked = Question(first, "B", 1, 0, self._defaults(self.settings.diversity))
+        if not (await self.batcher.respond(asked)).replies:
             raise ConfigError(f"{self.responder.name}: the model gave no reply to a first conversation")
 
     @property
@@ -73,6 +84,7 @@ class Service:
             name=self.responder.name,
             licence=self.licence,
             topics=len(self.responder.topics),
+            free_topic=self.responder.reading.free_topic,
             version=version("dialog-cvae"),
             engine=limits.engine_name,
             limits=Limits(
@@ -84,6 +96,7 @@ class Service:
             defaults=Defaults(
                 num_responses=self._default_num_responses(),
                 diversity=limits.diversity,
+                nearest_diversity=nearest_diversity(decoding),
                 temperature=decoding.temperature,
                 top_p=decoding.top_p,
                 max_tokens=decoding.max_tokens,
@@ -103,7 +116,7 @@ class Service:
 
     def _question(self, request: RespondRequest, seed: int) -> Question:
         """The request in the model's terms, with defaults filled in."""
-        topic = known_topic(request.topic, self.responder.topics)
+        topic = asked_topic(request.topic, self.responder.reading)
         return Question(
             request.conversation(topic),
             request.responder(),
@@ -133,4 +146,5 @@ class Service:
 
 def _candidate(reply: Reply) -> Candidate:
     place = {} if reply.place is None else {"place": reply.place}
-    return Candidate(text=reply.text, log_prob=reply.log_prob, **place)
+    reason: FinishReason = "stop" if reply.finished else "length"
+    return Candidate(text=reply.text, log_prob=reply.log_prob, finish_reason=reason, **place)

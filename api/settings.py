@@ -20,6 +20,7 @@ PREFIX = "DIALOG_CVAE_"
 OTHERS = {PREFIX + name for name in ("DATA", "CACHE", "API_KEY")}  # not the service's: corpora, caches, clients
 # The decoding options that can be set one by one.
 SPELLED_OUT = ("temperature", "top_p", "prior_temperature", "candidates")
+Engine = Literal["onnx", "onnx-int8", "onnx-fp32", "torch"]
 _ORIGIN = re.compile(r"https?://[a-z0-9.\-\[\]:]+")
 
 
@@ -49,13 +50,18 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="ignore")
 
     checkpoint: Path = Field(description="folder of the checkpoint to serve")
+    backbone: Path | None = Field(
+        None,
+        description="file or folder of the language model that the checkpoint's adapters belong to; default: the one "
+        "that the checkpoint names, where dialog-cvae backbone puts it",
+    )
     device: str = Field(
         "cpu", pattern=r"^(cpu|mps|cuda(:\d+)?)$", description="where the model runs: cpu, cuda, cuda:1"
     )
-    engine: Literal["onnx", "onnx-int8", "torch"] | None = Field(
+    engine: Engine | None = Field(
         None,
-        description="inference engine: onnx, onnx-int8 (smaller and less exact) or torch; default: onnx if the device "
-        "is cpu, else torch",
+        description="inference engine: onnx, onnx-int8 (smaller and less exact), onnx-fp32 or torch; onnx is onnx-int8 "
+        "for a language model, else onnx-fp32; default: onnx if the device is cpu, else torch",
     )
     threads: int | None = Field(None, ge=1, le=1024, description="CPU threads of the model; default: one per core")
     max_responses: int = Field(20, ge=1, le=1000, description="maximum number of responses of a request")
@@ -139,7 +145,7 @@ class Settings(BaseSettings):
         return self
 
     @property
-    def engine_name(self) -> Literal["onnx", "onnx-int8", "torch"]:
+    def engine_name(self) -> Engine:
         """The engine, with the default resolved."""
         return self.engine or ("onnx" if self.device == "cpu" else "torch")
 

@@ -14,13 +14,17 @@ if TYPE_CHECKING:
 __all__ = ["Conversation", "Profile", "Utterance", "load"]
 
 
-def load(path: str | Path, *, device: str = "cpu", engine: EngineName = "auto") -> Responder:
+def load(
+    path: str | Path, *, device: str = "cpu", engine: EngineName = "auto", backbone: Path | None = None
+) -> Responder:
     """Open a checkpoint folder for generating responses.
 
     Args:
         path: a folder such as `runs/mine/best`.
         device: where the model runs, "cpu" or a CUDA device.
-        engine: "onnx", "onnx-int8" or "torch"; "auto" is "onnx" on a CPU where that is installed.
+        engine: "onnx", "onnx-int8", "onnx-fp32" or "torch"; "auto" is "onnx" on a CPU where that is installed.
+        backbone: file or folder of the language model that the adapters of a checkpoint belong to; default: the one
+            that the checkpoint names.
 
     Raises:
         CheckpointError: a part is missing, truncated or does not fit; the message names it.
@@ -28,4 +32,4 @@ def load(path: str | Path, *, device: str = "cpu", engine: EngineName = "auto") 
     """
     from dialog_cvae.generate.responder import Responder
 
-    return Responder.load(path, device=device, engine=engine)
+    return Responder.load(path, device=device, engine=engine, backbone=backbone)

@@ -44,7 +44,7 @@ COMMANDS: Final = {
     "blind": Command("eval.blind", "have people judge replies without their sources, and count", "train"),
     "chat": Command("api.chat", "talk with a model in the terminal"),
     "serve": Command("api.serve", "answer over HTTP, with a page to try the model on", "serve"),
-    "export": Command("training.export", "make a smaller checkpoint, to serve or to pass on", "train"),
+    "export": Command("training.export", "make a smaller checkpoint, to serve or to pass on"),
     "references": Command(
         "eval.references", "build or describe a file with several references for each context", "train"
     ),

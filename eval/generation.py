@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from dialog_cvae.config import Decoding
 from dialog_cvae.data.batches import EncodedCorpus
+from dialog_cvae.data.turns import EncodedTurns
 from dialog_cvae.generate.responder import Question, Responder
 from dialog_cvae.types import Conversation
 from eval.contexts import AnsweredContext, generators, positions
@@ -105,7 +106,7 @@ def _question(conversation: Conversation, position: int, seed: tuple[int, ...], 
     return Question(before, conversation.utterances[position].speaker, n, seed, decoding)
 
 
-def answered_utterances(corpus: EncodedCorpus) -> NDArray[np.int64]:
+def answered_utterances(corpus: EncodedCorpus | EncodedTurns) -> NDArray[np.int64]:
     """The utterances of a corpus that have a context, in order."""
     utterances = corpus.responses
     return utterances[corpus.places(utterances)[1] > 1]  # place 0 is the pseudo-utterance, place 1 the first utterance

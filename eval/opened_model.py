@@ -13,12 +13,13 @@ import torch
 from dialog_cvae.engines.torch_engine import TorchEngine
 from dialog_cvae.engines.torch_language import build_language_model
 from dialog_cvae.errors import ConfigError
+from dialog_cvae.generate.opening import dialog_reading
 from dialog_cvae.generate.responder import Responder
 from dialog_cvae.model.build import build_model
 from dialog_cvae.model.cvae import CVAE
 from dialog_cvae.model.language_cvae import LanguageCVAE
-from dialog_cvae.storage.backbone import locate, open_backbone
 from dialog_cvae.storage.checkpoint import WEIGHTS, Checkpoint
+from dialog_cvae.storage.checkpoint_base import open_base
 from eval.evaluation_settings import Precision
 
 KINDS = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -58,7 +59,7 @@ def open_model(checkpoint: Checkpoint, path: Path, device: str, precision: Preci
     source = f"{path}/{WEIGHTS}"
     if checkpoint.config.language is not None:
         responder = Responder.load(path, device=device) if replies else None
-        base = open_backbone(locate(checkpoint.config.language.backbone))
+        base = open_base(checkpoint.config, source)
         language = build_language_model(checkpoint, base, KINDS[precision], source)
         return OpenedModel(_on(language, device), responder)
     if precision != "fp32":
@@ -66,7 +67,7 @@ def open_model(checkpoint: Checkpoint, path: Path, device: str, precision: Preci
     model = build_model(checkpoint, source, required=CVAE)
     engine = TorchEngine(model, device)  # moves the model
     config = checkpoint.config
-    own = Responder(engine, checkpoint.word_tokenizer, config, config.provenance.data) if replies else None
+    own = Responder(engine, dialog_reading(checkpoint), config, config.provenance.data) if replies else None
     return OpenedModel(model, own)
 
 

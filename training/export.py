@@ -1,4 +1,7 @@
-"""Copy a checkpoint in half precision, for distribution: `python -m training.export --help`."""
+"""Copy a checkpoint in half precision, for distribution: `python -m training.export --help`.
+
+Open it to change what a copy leaves out, or how exact it must be.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +20,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from dialog_cvae.cli import Parser, exit_status
 from dialog_cvae.config import Decoding
+from dialog_cvae.engines.language_weights import adapter_shapes
 from dialog_cvae.errors import CheckpointError, ConfigError, DataError
-from dialog_cvae.model.weights import checked_weights
+from dialog_cvae.model.weights import checked_weights, fitting_weights
 from dialog_cvae.storage.checkpoint import WEIGHTS, Checkpoint
-from training.folder import BEST_FOLDER
-from training.state import STATE_FILE
+from training.run_paths import BEST_FOLDER, STATE_FILE
 
 PRECISIONS: dict[str, type[np.floating[Any]]] = {"fp16": np.float16, "fp32": np.float32}
 BOW_HEAD = "bow_head."
@@ -29,13 +32,17 @@ NORMALISED = ("recognition_network.", "mean_norm.")
 MOST_CHANGE = 1e-3  # twice the largest change of a normal number in half precision, 2^-11
 
 EXPLANATION = """\
-Copies a checkpoint into a new, smaller folder: with weights in half precision (22 MB instead of 44) and, on request,
+Copies a checkpoint into a new, smaller folder: with weights in half precision, half as large, and, on request,
 without the bag-of-words head, which only training uses. Everything else is kept, also the recognition network: the copy
 can be served, evaluated (python -m eval.dialog) and trained further (python -m training.fit --init). Its config.json
 lists the changes. A recognition network with normalised means (posterior_norm) stays in single precision, because the
 means and their errors are divided by a standard deviation, which can be very small.
 
   python -m training.export runs/mine models/mine --drop-bow --card CARD.md
+
+Of a model on a language model, the copy holds the adapters, the tokenizer and the card. It can be served wherever the
+language model itself is: `dialog-cvae backbone` gets the default one. The copy names it and its SHA-256, and no other
+one is accepted.
 
 It is an error if a weight exceeds the range of half precision, or if rounding changes a row by more than a thousandth
 of the row's norm, so that even the embedding of a rare word stays exact enough. A bias counts as one row.
@@ -90,7 +97,7 @@ def _export(arguments: argparse.Namespace) -> int:
     if (source / STATE_FILE).exists() or (source / BEST_FOLDER).exists():  # a run's folder
         source = source / BEST_FOLDER
     checkpoint = Checkpoint.load(source)
-    checked_weights(checkpoint, f"{source}/{WEIGHTS}", "dialog model")  # errors name the weight that does not fit
+    _check_weights(checkpoint, f"{source}/{WEIGHTS}")
     if arguments.card is not None:
         checkpoint = replace(checkpoint, card=_read(arguments.card))
     if arguments.metrics is not None:
@@ -108,7 +115,18 @@ def _export(arguments: argparse.Namespace) -> int:
         f"{arguments.precision}, {size / 1e6:.1f} MB; largest relative change {rounding.change:.2g}"
         + (f" ({rounding.row})" if rounding.change else "")
     )
+    if (base := checkpoint.config.base) is not None:
+        print(f"to serve it, the language model {base.name} is needed (SHA-256 {base.sha256})")
     return 0
+
+
+def _check_weights(checkpoint: Checkpoint, source: str) -> None:
+    """Check that all weights fit; an error names the one that does not."""
+    config = checkpoint.config
+    if config.language is not None and config.base is not None:
+        fitting_weights(checkpoint.weights, adapter_shapes(config.language, config.base.sizes), source)
+    else:
+        checked_weights(checkpoint, source, "dialog model")
 
 
 def without_bow(checkpoint: Checkpoint) -> Checkpoint:
@@ -117,11 +135,13 @@ def without_bow(checkpoint: Checkpoint) -> Checkpoint:
     Raises:
         ConfigError: it has none.
     """
-    if not checkpoint.config.model.bow:
+    section = "model" if checkpoint.config.language is None else "language"
+    sizes = getattr(checkpoint.config, section)
+    if not sizes.bow:
         raise ConfigError("--drop-bow: the checkpoint has no bag-of-words head")
-    model = checkpoint.config.model.model_copy(update={"bow": False})
+    without = {section: sizes.model_copy(update={"bow": False})}
     weights = {name: weight for name, weight in checkpoint.weights.items() if not name.startswith(BOW_HEAD)}
-    config = checkpoint.config.model_copy(update={"model": model})
+    config = checkpoint.config.model_copy(update=without)
     return _changed(replace(checkpoint, config=config, weights=weights), "bag-of-words head left out")
 
 

@@ -23,16 +23,16 @@ from pydantic import TypeAdapter, ValidationError
 from dialog_cvae.config import Config
 from dialog_cvae.data.corpora import DATA_VARIABLE, resolve
 from dialog_cvae.errors import CheckpointError, ConfigError
-from dialog_cvae.storage.checkpoint import BEST, Provenance
+from dialog_cvae.storage.checkpoint import Provenance
 from dialog_cvae.storage.files import write_atomically
 from dialog_cvae.text.stored_tokenizer import read_tokenizer
 from training.config import FitConfig
+from training.run_paths import BEST_FOLDER as BEST_FOLDER
 from training.state import STATE_FILE
 from training.task import task_of
 from training.vocabulary import Vocabulary
 
 CONFIG_FILE, TOKENIZER_FILE, TOPICS_FILE, START_FILE = "config.json", "tokenizer.model", "topics.json", "start.json"
-BEST_FOLDER = BEST
 T = TypeVar("T")
 
 

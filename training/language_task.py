@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from dialog_cvae.config import LanguageModelConfig
+from dialog_cvae.config import Decoding, LanguageModelConfig
 from dialog_cvae.data.corpora import Split
 from dialog_cvae.data.turns import EncodedTurns
 from dialog_cvae.engines.torch_language import build_language_model, new_language_model
@@ -30,6 +30,8 @@ from training.model_card import language_card
 from training.training_corpus import TrainingCorpus
 from training.vocabulary import Vocabulary
 
+DECODING = Decoding(temperature=0.8, top_p=0.9, candidates=16)
+"""How replies are drawn, unless a checkpoint or a request says otherwise."""
 KINDS: Mapping[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -39,7 +41,7 @@ class LanguageTask(Task):
     examples: ClassVar[str] = "conversations"
     section: ClassVar[str] = "language"
     unused_sections: ClassVar[tuple[str, ...]] = ("model", "sentence", "tokenizer")
-    served: ClassVar[bool] = False
+    served: ClassVar[bool] = True
     can_add_bow: ClassVar[bool] = True
     free_sizes: ClassVar[tuple[str, ...]] = ("backbone",)
 
@@ -94,7 +96,7 @@ class LanguageTask(Task):
         """See `Task.checkpoint_sizes`. A path loses its folders, which are private."""
         sizes = _sizes(config)
         named = sizes.model_copy(update={"backbone": Path(sizes.backbone).name})
-        return {"model": config.model, "language": named, "base": base_of(sizes).facts}
+        return {"model": config.model, "language": named, "base": base_of(sizes).facts, "decoding": DECODING}
 
     def stored_sizes(self, config: CheckpointConfig) -> LanguageModelConfig | None:
         """See `Task.stored_sizes`."""

@@ -23,9 +23,9 @@ from dialog_cvae.errors import CheckpointError
 from dialog_cvae.storage.files import write_atomically
 from training.distributed import World
 from training.phases import Control
+from training.run_paths import STATE_FILE as STATE_FILE
 from training.stopping import Stopping
 
-STATE_FILE = Path("state") / "training.safetensors"
 FORMAT = "2"
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 _COUNT = "count"  # of a weight's updates; smaller than the step if some updates did not change it

@@ -1,5 +1,6 @@
 /** The page: connects the conversation, the service and the parts of the page. Open it first. */
 
+import { answeredBy, candidate, counted, noteOn } from "./answers.js";
 import { Asking } from "./asking.js";
 import { Conversation, length, tidy, visible } from "./conversation.js";
 import { Copier, curlCommand, KeyDialog } from "./dialogs.js";
@@ -31,7 +32,7 @@ const asking = new Asking(service, notices);
 const log = new Log($("turns"));
 const topics = new TopicPicker($("topic"), $("topic-list"), redraw);
 const replies = new Replies(
-  { section: $("replies"), title: $("replies-title"), keys: $("replies-keys"), cards: $("cards"), note: $("replies-note") },
+  { section: $("replies"), title: $("replies-title"), keys: $("replies-keys"), cards: $("cards"), note: $("replies-note"), by: $("replies-by") },
   { pick, light },
 );
 const map = new LatentMap($("map"), $("map-place"), { ask: askFrom, light, go: (card) => replies.go(card) });
@@ -50,7 +51,7 @@ const settings = new Settings(
 
 let conversation = new Conversation();
 let model = null; // the answer of GET /model
-let shown = null; // the current replies: {body, candidates: {text, fromMap}[], dots: {card, place, asked}[], note}
+let shown = null; // the current replies: {body, candidates: {text, cut, fromMap}[], dots: {card, place, asked}[], note, by}
 
 /** The request for replies to the current conversation. */
 function requestBody() {
@@ -72,12 +73,11 @@ async function ask() {
   replies.wait(body.num_responses);
   const answer = await asked(body, ask);
   if (!answer) return;
-  const candidates = answer.responses.map(({ text }) => ({ text, fromMap: false }));
+  const candidates = answer.responses.map((reply) => candidate(reply, false));
   const dots = answer.responses.map(({ place }, card) => ({ card, place, asked: false })).filter(({ place }) => place);
-  const note = candidates.length < body.num_responses ? fewer(candidates.length) : "";
-  offer({ body, candidates, dots, note });
+  offer({ body, candidates, dots, note: noteOn(answer, body), by: answeredBy(answer) });
   reveal();
-  notices.announce(`${counted(candidates.length)} for ${body.respond_as}. ${note}`);
+  notices.announce(`${counted(candidates.length)} for ${body.respond_as}. ${shown.note}`);
   if (!model) loadModel();
 }
 
@@ -94,7 +94,7 @@ async function askFrom(place) {
     return;
   }
   const known = from.candidates.findIndex(({ text }) => text === reply.text);
-  const card = known < 0 ? from.candidates.push({ text: reply.text, fromMap: true }) - 1 : known;
+  const card = known < 0 ? from.candidates.push(candidate(reply, true)) - 1 : known;
   from.dots.push({ card, place: reply.place ?? place, asked: true });
   offer(from);
   light(card);
@@ -124,7 +124,7 @@ function refusedLine(error, body) {
 /** Show replies as cards and dots. */
 function offer(what) {
   shown = what;
-  replies.show(what?.candidates ?? [], what?.note);
+  replies.show(what?.candidates ?? [], what?.note, what?.by);
   if (what?.dots.length === 0) map.show(null, "This model has no map.");
   else map.show(what?.dots ?? null);
 }
@@ -234,7 +234,7 @@ async function loadModel() {
     const [about, names] = await Promise.all([service.model(), service.topics()]);
     model = about;
     settings.limit(about);
-    topics.offer(names);
+    topics.offer(names, about.free_topic);
     const licence = about.licence ? `, licence ${about.licence}` : "";
     $("model").textContent = `Model: ${about.name}${licence}. Version ${about.version}, engine ${about.engine}.`;
     asking.solved();
@@ -286,10 +286,6 @@ function restore() {
   draft.value = kept.draft ?? "";
   $("number-keys").checked = kept.numberKeys ?? true;
 }
-
-const counted = (count) => (count === 1 ? "1 reply" : `${count || "No"} replies`);
-const fewer = (count) =>
-  count ? `Only ${count} different ${count === 1 ? "reply was" : "replies were"} found.` : "The model found no reply.";
 
 listen();
 restore();

@@ -26,7 +26,7 @@ export class Asking {
   }
 
   /**
-   * The service's answer to a body of POST /respond; aborts the request before it.
+   * The service's answer to a body of POST /respond, with the milliseconds that it `took`; aborts the request before it.
    *
    * Null if a later request replaced this one, or if it failed: then the failure is shown, unless `settled(error)`
    * has handled it. `again` repeats the request.
@@ -34,11 +34,12 @@ export class Asking {
   async answer(body, again, settled) {
     this.stop();
     const { signal } = (this.current = new AbortController());
+    const began = performance.now();
     try {
       const answer = await this.service.respond(body, signal);
       if (signal.aborted) return null;
       this.solved();
-      return answer;
+      return { ...answer, took: performance.now() - began };
     } catch (error) {
       if (!signal.aborted && !settled(error)) this.report(error, again);
       return null;

@@ -4,8 +4,8 @@ const SKELETONS = 8;
 
 export class Replies {
   /**
-   * @param {{section: HTMLElement, title: HTMLElement, keys: HTMLElement, cards: HTMLOListElement, note: HTMLElement}} parts
-   *   `keys` is the label of the switch for number keys
+   * @param {{section: HTMLElement, title: HTMLElement, keys: HTMLElement, cards: HTMLOListElement, note: HTMLElement,
+   *   by: HTMLElement}} parts `keys` is the label of the switch for number keys, `by` says which model answered
    * @param {{pick: (card: number) => void, light: (card: number|null) => void}} on a card is picked; is pointed at
    */
   constructor(parts, on) {
@@ -34,8 +34,8 @@ export class Replies {
     if (!this.count) this.cards.replaceChildren(...Array.from({ length: Math.min(count, SKELETONS) }, skeleton));
   }
 
-  /** Show the candidates; loading is over. */
-  show(candidates, note = "") {
+  /** Show the candidates, a note, and by whom and how fast they were given; loading is over. */
+  show(candidates, note = "", by = "") {
     this.section.removeAttribute("aria-busy");
     this.section.classList.remove("waiting");
     const stays = this.#unchanged(candidates);
@@ -45,6 +45,8 @@ export class Replies {
     this.#hintKeys();
     this.note.textContent = note;
     this.note.hidden = !note;
+    this.by.textContent = by;
+    this.by.hidden = !by;
   }
 
   /** Highlight a card; none for null. */
@@ -100,6 +102,8 @@ function card(candidate, index) {
   button.className = "card";
   button.dataset.card = String(index);
   button.append(span("number", `${index + 1}`), span("visually-hidden", ". "), span("text", candidate.text));
+  button.classList.toggle("cut", candidate.cut ?? false);
+  if (candidate.cut) button.append(span("visually-hidden", " (cut off)"));
   if (candidate.fromMap) button.append(span("from", "from the map"));
   return item;
 }

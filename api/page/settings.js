@@ -29,7 +29,8 @@ export class Settings {
   limit({ limits, defaults }) {
     this.number.max = String(limits.num_responses);
     if (!this.touched.has("number")) this.number.value = String(defaults.num_responses);
-    if (!this.touched.has("diversity") && defaults.diversity !== null) this.diversity.value = String(defaults.diversity);
+    const diversity = defaults.diversity ?? defaults.nearest_diversity ?? null;
+    if (!this.touched.has("diversity") && diversity !== null) this.diversity.value = String(diversity);
     this.#display();
   }
 

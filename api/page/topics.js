@@ -1,6 +1,11 @@
-/** A searchable list of topics, "No topic" first: the editable combobox of the ARIA Authoring Practices. */
+/**
+ * A searchable list of topics, "No topic" first: the editable combobox of the ARIA Authoring Practices. Of a model that
+ * has no list, a field for any text.
+ */
 
 const NONE = "No topic";
+const MOST = 200; // characters, the service's limit
+const OF_A_LIST = ["role", "aria-expanded", "aria-controls", "aria-autocomplete"];
 
 export class TopicPicker {
   /**
@@ -9,7 +14,7 @@ export class TopicPicker {
    * @param {() => void} changed called when another topic is chosen
    */
   constructor(input, list, changed) {
-    Object.assign(this, { input, list, changed, topics: [], value: null, active: -1 });
+    Object.assign(this, { input, list, changed, topics: [], free: false, value: null, active: -1 });
     input.addEventListener("input", () => this.#open(input.value));
     input.addEventListener("click", () => this.#open());
     input.addEventListener("focus", () => input.select());
@@ -19,11 +24,17 @@ export class TopicPicker {
     list.addEventListener("click", (event) => this.#choose(event.target.closest("[role=option]")));
   }
 
-  /** Set the model's topics; without any, the field is disabled. */
-  offer(topics) {
+  /** Set the model's topics; without any, the field is disabled, unless any text may be one (`free`). */
+  offer(topics, free = false) {
     this.topics = topics;
-    this.input.disabled = topics.length === 0;
-    if (this.value !== null && !topics.includes(this.value)) this.set(null);
+    this.free = free;
+    this.input.disabled = topics.length === 0 && !free;
+    if (free) {
+      this.input.maxLength = MOST;
+      for (const name of OF_A_LIST) this.input.removeAttribute(name);
+      this.input.nextElementSibling.setAttribute("hidden", "");
+    }
+    if (this.value !== null && !free && !topics.includes(this.value)) this.set(null);
   }
 
   /** Show a topic as chosen, or none for null. */
@@ -39,6 +50,7 @@ export class TopicPicker {
 
   /** Open the list of the topics that contain every word of the query; without a query, of all topics. */
   #open(query = "") {
+    if (this.free) return;
     const words = query.toLocaleLowerCase().split(/\s+/u).filter(Boolean);
     const fits = (name) => words.every((word) => name.toLocaleLowerCase().includes(word));
     const found = [null, ...this.topics].filter((topic) => fits(topic ?? NONE));
@@ -71,7 +83,7 @@ export class TopicPicker {
 
   #close() {
     this.list.hidden = true;
-    this.input.setAttribute("aria-expanded", "false");
+    if (!this.free) this.input.setAttribute("aria-expanded", "false");
     this.input.removeAttribute("aria-activedescendant");
   }
 
@@ -83,10 +95,19 @@ export class TopicPicker {
     if (this.value !== before) this.changed();
   }
 
-  /** On leaving, a completely typed name is chosen; any other text is replaced by the topic chosen before. */
+  /**
+   * On leaving, a completely typed name is chosen; any other text is replaced by the topic chosen before. A free topic
+   * is what was typed.
+   */
   #leave() {
-    const typed = this.input.value.trim().toLocaleLowerCase();
     const before = this.value;
+    if (this.free) {
+      const written = this.input.value.trim();
+      this.set(written === "" || written === NONE ? null : written);
+      if (this.value !== before) this.changed();
+      return;
+    }
+    const typed = this.input.value.trim().toLocaleLowerCase();
     const named = this.topics.find((topic) => topic.toLocaleLowerCase() === typed);
     this.set(named ?? (typed === "" ? null : before));
     if (this.value !== before) this.changed();
@@ -100,6 +121,8 @@ export class TopicPicker {
       else this.#open();
     } else if (event.key === "Enter" && open) {
       this.#choose(this.#options[this.active]);
+    } else if (event.key === "Enter" && this.free) {
+      this.#leave();
     } else if (event.key === "Escape" && open) {
       this.set(this.value);
     } else {

@@ -34,7 +34,7 @@ from dialog_cvae.storage.checkpoint import Checkpoint
 
 GRAPHS_MODULE = "dialog_cvae.engines.language_graphs"  # whose code decides what the graphs are
 STEP_OUTPUTS = ("logits", "values", "ids", "mass", "tempered")
-BETWEEN_STEPS_US = 300  # about what choosing tokens takes
+BETWEEN_NODES_US = 50  # that threads wait for work before they sleep; longer would delay the other graph
 ROWS_TOGETHER = 64
 READ_TOGETHER = 256  # positions; more are no faster for each
 WEIGHT_LEVELS = 127  # of an 8-bit weight, on either side of 0
@@ -64,8 +64,8 @@ class OnnxLanguageEngine:
         self._config, self.latent_weight = config, latent_weight
         self._arrays = arrays
         self._int8 = "embedding_scale" in arrays
-        self._layers = _session(arrays, "layers", count, spin_us=BETWEEN_STEPS_US)
-        self._words = _session(arrays, "words", count, spin_us=BETWEEN_STEPS_US)
+        self._layers = _session(arrays, "layers", count, spin_us=BETWEEN_NODES_US)
+        self._words = _session(arrays, "words", count, spin_us=BETWEEN_NODES_US)
         self._latent = latent_weight.shape[1]
         self._maps = len(latent_weight) // config.width
         if self._latent:

@@ -74,3 +74,8 @@ def decoding_for(diversity: float, base: Decoding) -> Decoding:
         prior_temperature=LEAST_PRIOR + (MOST_PRIOR - LEAST_PRIOR) * diversity,
         candidates=base.candidates or CANDIDATES,
     )
+
+
+def nearest_diversity(decoding: Decoding) -> float | None:
+    """The diversity with the same temperature, at most 1; None where words are not sampled."""
+    return min(1.0, decoding.temperature / MOST_TEMPERATURE) if decoding.temperature else None

@@ -23,6 +23,7 @@ from dialog_cvae.engines.base import Condition, Floats
 from dialog_cvae.generate.decoding import Draw
 from dialog_cvae.generate.latent_map import LatentMap
 from dialog_cvae.generate.pool import Start
+from dialog_cvae.generate.reading import Seen
 from dialog_cvae.generate.selection import select
 from dialog_cvae.text.words import normalised
 from dialog_cvae.types import Conversation
@@ -77,6 +78,13 @@ class Question(NamedTuple):
     places: bool = False
 
 
+class Answer(NamedTuple):
+    """The replies to a question, and how much of its context they answer."""
+
+    replies: list[Reply]
+    seen: Seen
+
+
 class _Noise(NamedTuple):
     """Random numbers of R draws: standard normal (R, Z) for z, uniform (R, T) for the tokens."""
 
@@ -93,6 +101,7 @@ class Replies:
         latent_weight: the engine's.
         text: the text of a draw, which may be empty.
         accepts: the word filter, if any.
+        seen: how much of the context the model reads.
     """
 
     def __init__(
@@ -101,9 +110,10 @@ class Replies:
         condition: Condition,
         latent_weight: Floats,
         text: Callable[[Draw], str],
-        accepts: Callable[[str], bool] | None = None,
+        accepts: Callable[[str], bool] | None,
+        seen: Seen,
     ) -> None:
-        self.question = question
+        self.question, self.seen = question, seen
         self._condition, self._text, self._accepts = condition, text, accepts
         self._std: Floats = np.exp(0.5 * condition.prior_logvar[0])
         self._map = (

@@ -8,92 +8,96 @@ its question and seed alone, not on what else is decoded in the same pool.
 
 from __future__ import annotations
 
-import logging
-import unicodedata
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dialog_cvae.config import Decoding
-from dialog_cvae.data.batches import EncodedCorpus, collate, encode_corpus
-from dialog_cvae.data.cache import open_cache
 from dialog_cvae.engines.base import Engine, Floats
 from dialog_cvae.errors import ConfigError
-from dialog_cvae.generate.decoding import Draw, SpecialIds
+from dialog_cvae.generate.decoding import Draw
+from dialog_cvae.generate.opening import EngineName, Options, engine_name, opened
 from dialog_cvae.generate.pool import Pool, Start, decode
+from dialog_cvae.generate.reading import Reading
 from dialog_cvae.generate.replies import Question, Replies, Reply, Seed, seed_numbers
-from dialog_cvae.storage.checkpoint import WEIGHTS, Checkpoint, CheckpointConfig
-from dialog_cvae.text.tokenizer import Tokenizer
+from dialog_cvae.storage.checkpoint import Checkpoint, CheckpointConfig
 from dialog_cvae.types import Conversation, Utterance
 
-EngineName = Literal["auto", "onnx", "onnx-int8", "torch"]
-
 __all__ = ["Decoding", "EngineName", "Question", "Reply", "Responder"]
-
-_log = logging.getLogger(__name__)
 
 
 class Responder:
     """A loaded checkpoint that replies.
 
     Attributes:
-        name: what the model was fitted on, for display.
+        engine: computes the model.
+        reading: how it reads conversations.
         config: the checkpoint's configuration.
-        topics: the topics it knows.
-        max_context: the most utterances of a context that it sees.
+        name: what the model was fitted on, for display.
         decoding: how replies are drawn by default.
         accepts: a word filter; replies that it refuses are never returned. None accepts all.
     """
 
-    def __init__(self, engine: Engine, tokenizer: Tokenizer, config: CheckpointConfig, name: str) -> None:
-        self.engine, self.tokenizer, self.config, self.name = engine, tokenizer, config, name
-        self.topics: tuple[str, ...] = config.topics
-        self.max_context: int = config.model.max_context
+    def __init__(self, engine: Engine, reading: Reading, config: CheckpointConfig, name: str) -> None:
+        self.engine, self.reading, self.config, self.name = engine, reading, config, name
         self.decoding: Decoding = config.decoding
         self.accepts: Callable[[str], bool] | None = None
 
     @classmethod
     def load(
-        cls, path: str | Path, *, device: str = "cpu", engine: EngineName = "auto", threads: int | None = None
+        cls,
+        path: str | Path,
+        *,
+        device: str = "cpu",
+        engine: EngineName = "auto",
+        threads: int | None = None,
+        backbone: Path | None = None,
     ) -> Responder:
         """Open a checkpoint folder.
 
         Args:
             path: a folder such as `runs/mine/best`.
             device: where the model runs, "cpu" or a CUDA device.
-            engine: "onnx" is fast on a CPU and needs no PyTorch, "onnx-int8" faster and less exact, "torch" is the
+            engine: "onnx" is fast on a CPU and needs no PyTorch; it multiplies in single precision for a dialog model
+                and in 8 bits for a language model. "onnx-int8" and "onnx-fp32" say which of the two. "torch" is the
                 reference and takes any device; "auto" is "onnx" on a CPU where it is installed.
             threads: of ONNX Runtime; default one for each core. PyTorch has its own setting.
+            backbone: file or folder of the language model that the adapters of a checkpoint belong to; default: the one
+                that the checkpoint names, where `dialog-cvae backbone` puts it.
 
         Raises:
-            CheckpointError: a part is missing, truncated or does not fit; the message names it.
+            CheckpointError: a part is missing, truncated or does not fit, or the language model that it needs is
+                missing or another one; the message names it.
             ConfigError: the engine is unknown, not installed or not for this device.
         """
-        chosen = _engine_name(engine, device)
+        options = Options(engine_name(engine, device), device, threads, backbone)
         checkpoint = Checkpoint.load(path)
-        name = f"{checkpoint.config.provenance.data}, step {checkpoint.config.provenance.step}"
-        model = _opened(checkpoint, f"{path}/{WEIGHTS}", chosen, device, threads)
-        return cls(model, checkpoint.word_tokenizer, checkpoint.config, name)
+        config = checkpoint.config
+        base = "" if config.base is None else f" on {config.base.name}"
+        name = f"{config.provenance.data}{base}, step {config.provenance.step}"
+        return cls(*opened(checkpoint, path, options), config, name)
 
     @property
-    def special(self) -> SpecialIds:
-        """The token ids that decoding treats specially."""
-        t = self.tokenizer
-        never = tuple(token for token in t.never_generated if token != t.unk_id)
-        return SpecialIds(t.eos_id, t.unk_id, never)
+    def topics(self) -> tuple[str, ...]:
+        """The topics that the model was fitted on; empty if the topic is free text."""
+        return self.reading.topics
+
+    @property
+    def max_context(self) -> int:
+        """The most utterances of a context that the model reads."""
+        return self.reading.max_context
 
     def pool(self) -> Pool[tuple[Replies, int]]:
         """A pool in which the rows of any number of `Replies` are decoded together."""
-        return Pool(self.engine, self.special, len(self.tokenizer))
+        return Pool(self.engine, self.reading.special, self.reading.vocabulary)
 
-    def encode(self, conversations: Sequence[Conversation]) -> EncodedCorpus:
-        """Conversations as the model reads them."""
-        return encode_corpus(conversations, self.tokenizer, self.topics, self.config.model.max_utterance_tokens)
+    def encode(self, conversations: Sequence[Conversation]) -> Any:
+        """Conversations as the model reads them; see `Reading.encode`."""
+        return self.reading.encode(conversations)
 
     def respond(
         self,
@@ -155,7 +159,7 @@ class Responder:
         for name, value, least in (("n", question.n, 1), ("seed", least_seed, 0)):
             if value < least:
                 raise ConfigError(f"{name} must be at least {least}, but is {value}")
-        if question.at is not None and not self.config.model.latent_size:
+        if question.at is not None and not self.reading.latent_size:
             raise ConfigError("at: this model has no latent variable, and so no map of it")
 
     def begin(self, questions: Sequence[Question]) -> list[Replies]:
@@ -166,8 +170,10 @@ class Responder:
         """
         for question in questions:
             self.check(question)
-        encoded = self.encode([_extended(each.conversation, Utterance(each.respond_as, "")) for each in questions])
-        condition = self.engine.condition(collate(encoded, encoded.starts[1:] - 1, self.max_context))
+        asked = [_extended(each.conversation, Utterance(each.respond_as, "")) for each in questions]
+        corpus = self.reading.encode(asked)
+        ends: NDArray[np.int64] = corpus.starts[1:] - 1  # the empty replies
+        condition = self.engine.condition(self.reading.batch(corpus, ends))
         return [
             Replies(
                 question,
@@ -175,13 +181,14 @@ class Responder:
                 self.engine.latent_weight,
                 self.text,
                 self.accepts,
+                self.reading.seen(corpus, end, conversation),
             )
-            for index, question in enumerate(questions)
+            for index, (question, conversation, end) in enumerate(zip(questions, asked, ends.tolist(), strict=True))
         ]
 
     def draw(
         self,
-        corpus: EncodedCorpus,
+        corpus: Any,
         utterances: NDArray[np.int64],
         rngs: Sequence[np.random.Generator],
         samples: int,
@@ -192,13 +199,13 @@ class Responder:
         This is how the paper samples. For replies as the service gives them see `respond`.
 
         Args:
-            corpus: encoded conversations.
+            corpus: from `encode`.
             utterances: (B,) the utterances that the draws take the place of.
             rngs: one generator for each context; its numbers alone decide the context's draws.
             samples: draws for each context.
             decoding: how tokens are drawn; `candidates` has no effect.
         """
-        condition = self.engine.condition(collate(corpus, utterances, self.max_context))
+        condition = self.engine.condition(self.reading.batch(corpus, utterances))
         latent = condition.prior_mean.shape[1]
         noise = np.stack([rng.standard_normal((samples, latent), dtype=np.float32) for rng in rngs])  # (B, S, Z)
         uniforms = np.concatenate([rng.random((samples, decoding.max_tokens), dtype=np.float32) for rng in rngs])
@@ -206,16 +213,13 @@ class Responder:
         z: Floats = (condition.prior_mean[:, None] + std * noise).reshape(len(rngs) * samples, latent)
         contexts = [context for context in condition.contexts for _ in range(samples)]
         start = Start(contexts, z, uniforms)
-        draws = decode(self.engine, start, decoding, self.special, len(self.tokenizer))
+        draws = decode(self.engine, start, decoding, self.reading.special, self.reading.vocabulary)
         for begin in range(0, len(draws), samples):
             yield draws[begin : begin + samples]
 
     def text(self, draw: Draw) -> str:
-        """The text of a draw, without control characters, which byte pieces can spell; it may be empty."""
-        read = self.tokenizer.decode(draw.tokens)
-        if not read.isprintable():
-            read = "".join(c for c in read if unicodedata.category(c) != "Cc")
-        return " ".join(read.split())
+        """The text of a draw; it may be empty. See `Reading.text`."""
+        return self.reading.text(draw.tokens)
 
 
 def _extended(conversation: Conversation, utterance: Utterance) -> Conversation:
@@ -226,38 +230,3 @@ def _extended(conversation: Conversation, utterance: Utterance) -> Conversation:
         conversation.prompt,
         conversation.speakers,
     )
-
-
-def _engine_name(engine: str, device: str) -> str:
-    """The engine to use.
-
-    Raises:
-        ConfigError: it is unknown, not installed, or ONNX Runtime on another device than the CPU.
-    """
-    if engine not in get_args(EngineName):
-        raise ConfigError(f"engine must be one of {', '.join(get_args(EngineName))}, but is {engine!r}")
-    if engine == "auto":
-        return "onnx" if device == "cpu" and _installed("onnxruntime") and _installed("onnx") else "torch"
-    if engine != "torch" and device != "cpu":
-        raise ConfigError(f"engine {engine} runs on the cpu, but the device is {device}: take engine torch")
-    needed = ("torch",) if engine == "torch" else ("onnxruntime", "onnx")
-    if missing := [package for package in needed if not _installed(package)]:
-        raise ConfigError(f"engine {engine} needs the package {missing[0]}, which is not installed")
-    return engine
-
-
-def _installed(package: str) -> bool:
-    return find_spec(package) is not None
-
-
-def _opened(checkpoint: Checkpoint, source: str, engine: str, device: str, threads: int | None) -> Engine:
-    if engine == "torch":
-        from dialog_cvae.engines.torch_engine import TorchEngine
-        from dialog_cvae.model.build import build_model
-        from dialog_cvae.model.cvae import CVAE
-
-        return TorchEngine(build_model(checkpoint, source, required=CVAE), device)
-    from dialog_cvae.engines.onnx_engine import OnnxEngine
-
-    cache = open_cache(None, _log.info, "graphs")
-    return OnnxEngine.of(checkpoint, source, cache, threads=threads, int8=engine == "onnx-int8")

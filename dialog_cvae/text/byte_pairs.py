@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import unicodedata
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 from tokenizers import Tokenizer as HuggingFaceTokenizer
 from tokenizers.decoders import ByteLevel as ByteLevelDecoder
@@ -17,6 +20,8 @@ _CUTS = {
     "gpt-2": ByteLevel(add_prefix_space=False),
     "smollm": Both([Digits(individual_digits=True), ByteLevel(add_prefix_space=False)]),
 }
+# Bytes that never occur in UTF-8, as byte-level tokenizers spell them.
+_NO_UTF8 = frozenset(map(chr, (0xC0, 0xC1, *range(0xF5, 0x100))))
 
 
 class BytePairs:
@@ -73,6 +78,24 @@ class BytePairs:
         tokenizer.decoder = ByteLevelDecoder()
         return cls(tokenizer.to_str().encode())
 
+    @cached_property
+    def never_generated(self) -> tuple[int, ...]:
+        """Ids that a reply must not contain.
+
+        They are special tokens, which no text is encoded as, tokens that only consist of control characters, tokens
+        with a line break beside other text, and bytes that never occur in UTF-8. The line break itself ends a reply.
+        """
+        content = json.loads(self.content)
+        model = content["model"]
+        written = {*ByteLevel.alphabet(), *_merged(model["merges"])} - _NO_UTF8
+        never = {token["id"] for token in content.get("added_tokens") or () if token.get("special")}
+        for piece, i in model["vocab"].items():
+            text = self.decode([i])
+            controls = all(unicodedata.category(char) == "Cc" for char in text)
+            if piece not in written or controls or "".join(text.splitlines()) != text:
+                never.add(i)
+        return tuple(sorted(never - {self.line_break_id}))
+
     def to_bytes(self) -> bytes:
         """The content of `tokenizer.json`."""
         return self.content
@@ -89,3 +112,9 @@ class BytePairs:
         """The text of ids; bytes that are no UTF-8 become U+FFFD."""
         text: str = self._tokenizer.decode(list(ids), skip_special_tokens=False)
         return text
+
+
+def _merged(merges: Sequence[str | Sequence[str]]) -> Iterator[str]:
+    """What each merge makes; a file has its two parts as a list, or with a space between."""
+    for merge in merges:
+        yield "".join(merge.split(" ", 1) if isinstance(merge, str) else merge)

@@ -6,7 +6,7 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from fastapi.testclient import TestClient
@@ -16,6 +16,7 @@ from api.service import WARM_UP
 from api.settings import Settings
 from dialog_cvae.config import Decoding, ModelConfig
 from dialog_cvae.generate.decoding import Draw
+from dialog_cvae.generate.reading import Seen
 from dialog_cvae.generate.replies import Question, Reply
 from dialog_cvae.generate.responder import Responder
 from dialog_cvae.storage.checkpoint import CheckpointConfig, Provenance
@@ -29,11 +30,18 @@ CONFIG = CheckpointConfig(
 )
 
 
+class StubReading(NamedTuple):
+    topics: tuple[str, ...]
+    free_topic: bool = False
+    max_context: int = 9
+    latent_size: int = 2
+
+
 class StubResponder(Responder):
     """Replies are digests of the whole request, so that a test notices any lost input."""
 
     def __init__(self, distinct: int = 1000, topics: tuple[str, ...] = ("MUSIC", "PETS", "Air Pollution")) -> None:
-        self.name, self.topics, self.max_context = "stub", topics, 9
+        self.name, self.reading = "stub", StubReading(topics)
         self.decoding = Decoding()
         self.config = CONFIG
         self.accepts = None
@@ -95,6 +103,7 @@ class StubReplies:
 
     def __init__(self, stub: StubResponder, question: Question) -> None:
         self._stub, self.question = stub, question
+        self.seen = Seen(len(question.conversation.utterances), cut=False)
         self.wants = 1
         self.found: list[Reply] | None = None
 

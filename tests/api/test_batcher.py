@@ -12,8 +12,8 @@ import pytest
 from api.batcher import Batcher, Busy
 from dialog_cvae.config import Decoding
 from dialog_cvae.errors import ConfigError
-from dialog_cvae.generate.replies import Question, Replies
-from dialog_cvae.generate.responder import Reply, Responder
+from dialog_cvae.generate.replies import Answer, Question, Replies
+from dialog_cvae.generate.responder import Responder
 from dialog_cvae.storage.checkpoint import Checkpoint
 from dialog_cvae.types import Conversation, Utterance
 
@@ -58,11 +58,9 @@ def a_question(index: int, **fields: object) -> Question:
     return question._replace(places=index % 3 == 0, at=(0.5, -1.0) if index % 5 == 0 else None)._replace(**fields)
 
 
-def alone(responder: Responder, question: Question) -> list[Reply]:
-    conversation, respond_as, n, seed, decoding, at, places = question
-    return responder.respond(
-        conversation, respond_as=respond_as, n=n, seed=seed, decoding=decoding, at=at, places=places
-    )
+def alone(responder: Responder, question: Question) -> Answer:
+    (begun,) = responder.begin([question])
+    return Answer(responder.finish([begun])[0], begun.seen)
 
 
 @pytest.mark.parametrize("max_rows", [1, 9, 200])
@@ -71,7 +69,7 @@ def test_requests_decoded_together_get_exactly_the_answers_they_get_alone(respon
     expected = [alone(responder, question) for question in questions]
     noted = Noted()
 
-    async def scenario() -> list[list[Reply]]:
+    async def scenario() -> list[Answer]:
         with Batcher(responder, max_waiting=24, max_rows=max_rows, metrics=noted) as batcher:
             return await asyncio.gather(*(batcher.respond(question, 60) for question in questions))
 
@@ -89,7 +87,7 @@ def test_a_request_with_duplicate_draws_gets_more_draws(responder: Responder):
     """At a low temperature and with a narrow prior, draws hardly differ: several waves are needed."""
     question = a_question(1, n=6, decoding=Decoding(max_tokens=3, prior_temperature=0.3), at=None)
 
-    async def scenario() -> list[Reply]:
+    async def scenario() -> Answer:
         with Batcher(responder) as batcher:
             return (await asyncio.gather(*(batcher.respond(question) for _ in range(3))))[2]
 
@@ -229,7 +227,7 @@ def test_a_failed_step_fails_the_batch_but_not_the_batcher(responder: Responder,
 def test_an_error_in_the_last_step_reaches_the_client_that_waits(responder: Responder, monkeypatch):
     answer = Replies.answer
 
-    def failing(replies: Replies) -> list[Reply]:
+    def failing(replies: Replies) -> Answer:
         if replies.question.seed == 1:
             raise ZeroDivisionError
         return answer(replies)

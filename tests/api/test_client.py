@@ -26,7 +26,15 @@ from api.client import (
 from api.schemas import Turn
 
 KEY = "a-key-of-some-length"
-ANSWER = {"responses": [{"text": "yes", "log_prob": -1.5}], "topic": None, "seed": 7, "model": "m", "note": ""}
+ANSWER = {
+    "responses": [{"text": "yes", "log_prob": -1.5, "finish_reason": "stop"}],
+    "topic": None,
+    "seed": 7,
+    "model": "m",
+    "context_used": 1,
+    "context_cut": False,
+    "note": "",
+}
 PROBLEM = {"type": "/problems/queue-full", "title": "Full", "status": 503, "detail": "busy", "instance": "urn:x"}
 
 

@@ -47,7 +47,7 @@ def test_diversity_together_with_an_option_it_sets_is_refused_naming_both(client
 def test_places_are_returned_only_with_map(client, stub):
     plain = client.post("/respond", json={"context": ["hi"], "map": False, "seed": 1}).json()
     mapped = client.post("/respond", json={"context": ["hi"], "map": True, "seed": 1}).json()
-    assert all(set(each) == {"text", "log_prob"} for each in plain["responses"])
+    assert all(set(each) == {"text", "log_prob", "finish_reason"} for each in plain["responses"])
     assert [each["place"] for each in mapped["responses"]] == [[i / 4, -1.0] for i in range(5)]
     assert [asked.get("places") for _, asked in stub.calls] == [None, True]
 
@@ -97,11 +97,13 @@ def test_get_model_shows_limits_and_defaults(serve, make_stub):
         "name": "stub",
         "licence": "CC BY 4.0",
         "topics": 3,
+        "free_topic": False,
         "engine": "onnx",
         "limits": {"num_responses": 3, "context": 7, "text_chars": 99, "tokens": 12},
         "defaults": {
             "num_responses": 3,
             "diversity": None,
+            "nearest_diversity": 0.625,
             "temperature": 0.5,
             "top_p": 1.0,
             "max_tokens": 12,

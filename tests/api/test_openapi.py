@@ -17,7 +17,7 @@ from schemathesis.generation import GenerationMode
 
 from api.app import create_app
 from api.openapi import readable_pattern
-from api.schemas import INVISIBLE, _readable
+from api.schemas import INVISIBLE, readable
 from api.settings import Settings
 
 
@@ -72,7 +72,7 @@ def pattern_holds(codes: Iterable[int]) -> None:
 
     def accepted(text: str) -> bool:
         try:
-            return bool(_readable(text))
+            return bool(readable(text))
         except PydanticCustomError:
             return False
 

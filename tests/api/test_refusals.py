@@ -199,7 +199,8 @@ fuzz = settings(
 
 def check_answer(answer) -> None:
     if answer.status_code == 200:
-        assert set(answer.json()) - {"note"} == {"responses", "topic", "seed", "model"}
+        expected = {"responses", "topic", "seed", "model", "context_used", "context_cut"}
+        assert set(answer.json()) - {"note"} == expected
     else:
         assert refusals(answer)
 

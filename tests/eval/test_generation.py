@@ -15,6 +15,8 @@ from api.batcher import Batcher
 from dialog_cvae.config import Decoding
 from dialog_cvae.engines.torch_engine import TorchEngine
 from dialog_cvae.generate.decoding import Draw
+from dialog_cvae.generate.opening import dialog_reading
+from dialog_cvae.generate.replies import Answer
 from dialog_cvae.generate.responder import Question, Reply, Responder
 from dialog_cvae.model.build import build_model
 from dialog_cvae.storage.checkpoint import Checkpoint
@@ -30,7 +32,7 @@ GREEDY, SAMPLED = Decoding(max_tokens=10), Decoding(1.0, 0.9, 10)
 @pytest.fixture
 def responder(tiny_checkpoint: Checkpoint) -> Responder:
     engine = TorchEngine(build_model(tiny_checkpoint))
-    return Responder(engine, tiny_checkpoint.tokenizer, tiny_checkpoint.config, "tiny")
+    return Responder(engine, dialog_reading(tiny_checkpoint), tiny_checkpoint.config, "tiny")
 
 
 def sample(responder: Responder, conversations: list[Conversation], decoding: Decoding = GREEDY, seed: int = 0):
@@ -86,7 +88,7 @@ def test_the_services_protocol_gives_the_replies_of_the_service(responder, conve
     conversation, decoding = conversations[0], replace(SAMPLED, candidates=12)
     found = list(draw_replies(responder, [conversation], 4, 3, decoding, "service"))
 
-    async def answers() -> list[list[Reply]]:
+    async def answers() -> list[Answer]:
         with Batcher(responder) as batcher:
             asked = (
                 Question(
@@ -100,7 +102,7 @@ def test_the_services_protocol_gives_the_replies_of_the_service(responder, conve
             )
             return await asyncio.gather(*map(batcher.respond, asked))
 
-    assert [one.replies for one in found] == list(map(texts, asyncio.run(answers())))
+    assert [one.replies for one in found] == [texts(answer.replies) for answer in asyncio.run(answers())]
 
 
 def test_the_services_protocol_uses_the_word_filter(responder, conversations):
@@ -216,7 +218,7 @@ def test_a_reply_is_drawn_from_the_prior_of_its_own_context(responder, conversat
         alone = responder.encode([Conversation(**(_fields(until) | {"speakers": conversation.speakers}))])
         rng = np.random.default_rng((0, index, one.position))
         (draws,) = responder.draw(alone, np.array([one.position + 1]), [rng], 3, GREEDY)
-        assert tuple(responder.tokenizer.decode(draw.tokens) for draw in draws) == one.replies
+        assert tuple(responder.reading.tokenizer.decode(draw.tokens) for draw in draws) == one.replies
 
 
 def _fields(conversation: Conversation) -> dict[str, object]:

@@ -15,12 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from dialog_cvae.config import DataConfig
+from dialog_cvae.config import DataConfig, Decoding
 from dialog_cvae.data.corpora import load_split
 from dialog_cvae.data.turns import Blocks, TurnBatch, collate_turns, encode_turns
 from dialog_cvae.engines.torch_language import build_language_model
 from dialog_cvae.errors import CheckpointError
-from dialog_cvae.generate.responder import Responder
 from dialog_cvae.storage.backbone import open_backbone
 from dialog_cvae.storage.checkpoint import Checkpoint
 from dialog_cvae.types import Conversation, Utterance
@@ -33,7 +32,6 @@ from training import export
 from training.distributed import SINGLE_PROCESS
 from training.state import STATE_FILE
 
-KIND = "holds adapters of the language model tiny; this command opens only models with weights of their own"
 SIZES: dict[str, Any] = {"rank": 2, "latent_size": 3, "z_layers": 1, "hidden_size": 5, "bow": True, "block": 3}
 CONFIG: dict[str, Any] = {
     "beta": {"cycles": 2, "hold": 0.25},
@@ -201,23 +199,30 @@ def test_remedies_against_collapse_work(raw_fit: Fit, options: list[object], rem
     assert raw_fit(*options, *remedy, "--out", "run").status == 0
 
 
-def test_commands_that_cannot_open_adapters_say_so(
-    raw_fit: Fit, options: list[object], capsys: pytest.CaptureFixture[str]
+def test_an_exported_copy_is_the_model_in_half_precision(
+    raw_fit: Fit, options: list[object], base: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert raw_fit(*options, "--out", "run", "--max-steps", 4).status == 0
-    for engine in ("onnx", "torch"):
-        with pytest.raises(CheckpointError, match=KIND):
-            Responder.load("run/best", engine=engine)
-    for command in (
-        lambda: export.main(["run/best", "small"]),
-        lambda: dialog.main(["run/best", "--data", str(options[1]), "--out", "test"]),
-    ):
-        capsys.readouterr()
-        assert command() == 2
-        error = capsys.readouterr().err
-        assert error.startswith("error: ")
-        assert error.count("\n") == 1
-        assert re.search(KIND, error)
+    capsys.readouterr()
+    assert export.main(["run", "small", "--drop-bow"]) == 0
+    printed = capsys.readouterr().out
+    assert f"the language model tiny is needed (SHA-256 {open_backbone(base).sha256})" in printed
+    whole, small = Checkpoint.load("run/best"), Checkpoint.load("small")
+    assert small.config.base == whole.config.base
+    assert small.config.decoding == whole.config.decoding == Decoding(0.8, 0.9, candidates=16)
+    assert small.config.language is not None
+    assert not small.config.language.bow
+    assert small.tokenizer.to_bytes() == whole.tokenizer.to_bytes()
+    assert {name for name in whole.weights if name not in small.weights} == {
+        f"bow_head.{layer}.{kind}" for layer in (0, 2) for kind in ("weight", "bias")
+    }
+    model = build_language_model(small, open_backbone(base))
+    for name, parameter in model.named_parameters():
+        np.testing.assert_allclose(parameter.detach().numpy(), whole.weights[name], rtol=2**-10, atol=1e-7)
+    damaged = Checkpoint(whole.config, dict(list(whole.weights.items())[1:]), whole.tokenizer)
+    damaged.save(Path("damaged"))
+    assert export.main(["damaged", "copy"]) == 2
+    assert re.search(r"damaged/model\.safetensors: weight \S+ is missing", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

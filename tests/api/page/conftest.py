@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 import uvicorn
 
-from api.app import create_app
+from api.app import create_app, load_responder
 from api.settings import PREFIX, Settings
 from dialog_cvae.config import Decoding, ModelConfig, TokenizerConfig
+from dialog_cvae.generate.responder import Responder
 from dialog_cvae.model.build import weights_of
 from dialog_cvae.storage.checkpoint import Checkpoint, CheckpointConfig, Provenance
 from dialog_cvae.text.tokenizer import Tokenizer
@@ -65,12 +66,12 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def serving(checkpoint: Path, **settings: Any) -> Iterator[str]:
+def serving(checkpoint: Path, load: Callable[[Settings], Responder] = load_responder, **settings: Any) -> Iterator[str]:
     """The URL of the service around a checkpoint, in a thread of this process."""
     with socket.create_server(("127.0.0.1", 0)) as listener, pytest.MonkeyPatch.context() as patch:
         for name in Settings.model_fields:
             patch.delenv(f"{PREFIX}{name.upper()}", raising=False)
-        app = create_app(settings=lambda: Settings(checkpoint=checkpoint, **settings))
+        app = create_app(load, lambda: Settings(checkpoint=checkpoint, **settings))
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, ws="none", timeout_graceful_shutdown=1))
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()

@@ -140,7 +140,11 @@ def test_sliders_ask_for_new_replies(person):
     page.focus("#number")
     person.press("ArrowRight", "ArrowRight", "ArrowRight")
     assert len(person.settle()) == 8
+    assert person.asked[-1]["diversity"] == 1  # the model's temperature is 1
     page.focus("#diversity")
+    person.press("Home")
+    person.settle()
+    assert person.asked[-1]["diversity"] == 0
     person.press("End")
     person.settle()
     assert (person.asked[-1]["num_responses"], person.asked[-1]["diversity"]) == (8, 1)

@@ -270,7 +270,7 @@ def test_engines_are_chosen_by_name(tiny_checkpoint: Checkpoint, tmp_path: Path,
     assert "int8" not in names["auto"]
     assert names["onnx-int8"].endswith(", int8")
     assert names["torch"].startswith("PyTorch ")
-    monkeypatch.setattr("dialog_cvae.generate.responder._installed", lambda package: package == "torch")
+    monkeypatch.setattr("dialog_cvae.generate.opening._installed", lambda package: package == "torch")
     assert dialog_cvae.load(tmp_path / "best").engine.name == names["torch"]
     with pytest.raises(ConfigError, match=r"^engine onnx needs the package onnxruntime, which is not installed$"):
         dialog_cvae.load(tmp_path / "best", engine="onnx")
@@ -279,7 +279,7 @@ def test_engines_are_chosen_by_name(tiny_checkpoint: Checkpoint, tmp_path: Path,
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"engine": "tensorrt"}, r"^engine must be one of auto, onnx, onnx-int8, torch, but is 'tensorrt'$"),
+        ({"engine": "tensorrt"}, r"^engine must be one of auto, onnx, onnx-int8, onnx-fp32, torch, but is 'tensorrt'$"),
         ({"engine": "onnx", "device": "cuda"}, "runs on the cpu, but the device is cuda: take engine torch"),
     ],
 )

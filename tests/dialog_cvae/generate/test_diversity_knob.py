@@ -6,7 +6,7 @@ import pytest
 
 from dialog_cvae.config import Decoding
 from dialog_cvae.errors import ConfigError
-from dialog_cvae.generate.decoding import decoding_for
+from dialog_cvae.generate.decoding import decoding_for, nearest_diversity
 
 BASE = Decoding(0.3, 0.95, 25, candidates=48)
 
@@ -30,3 +30,8 @@ def test_replies_are_selected_even_where_the_checkpoint_does_not():
 def test_out_of_range(diversity: float):
     with pytest.raises(ConfigError, match=f"^diversity must be from 0 to 1, but is {diversity}$"):
         decoding_for(diversity, BASE)
+
+
+@pytest.mark.parametrize(("temperature", "diversity"), [(0.0, None), (0.4, 0.5), (0.8, 1.0), (2.0, 1.0)])
+def test_the_nearest_diversity_has_the_same_temperature(temperature: float, diversity: float | None):
+    assert nearest_diversity(Decoding(temperature)) == diversity

@@ -1,0 +1,122 @@
+"""How a model reads conversations: what differs between a dialog model and a language model, in one object.
+
+Open it to learn how a conversation becomes a batch, how much of it a model reads, and which tokens it never writes.
+`language_reading` has the other kind.
+
+Shape legend: B contexts.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dialog_cvae.config import ModelConfig
+from dialog_cvae.data.batches import EncodedCorpus, collate, encode_corpus
+from dialog_cvae.generate.decoding import SpecialIds
+from dialog_cvae.text.tokenizer import Tokenizer
+from dialog_cvae.types import Conversation, DialogBatch
+
+
+class Seen(NamedTuple):
+    """How much of a context a model reads.
+
+    Attributes:
+        utterances: how many it reads; they are the latest ones.
+        cut: whether it reads less than the whole: earlier utterances are left out, or a text is shortened.
+    """
+
+    utterances: int
+    cut: bool
+
+
+class Reading(Protocol):
+    """What one kind of model needs to know about text.
+
+    Attributes:
+        topics: those that the model was fitted on; empty if its topic is free text.
+        free_topic: whether the topic may be any text.
+        max_context: the most utterances of a context that it reads.
+        latent_size: dimensions of z; 0 for a model without it.
+        special: the token ids that decoding treats specially.
+        vocabulary: number of tokens.
+    """
+
+    topics: tuple[str, ...]
+    free_topic: bool
+    max_context: int
+    latent_size: int
+    special: SpecialIds
+    vocabulary: int
+
+    def encode(self, conversations: Sequence[Conversation]) -> Any:
+        """Conversations as token ids: `EncodedCorpus` for a dialog model, `EncodedTurns` for a language model."""
+        ...
+
+    def batch(self, corpus: Any, utterances: NDArray[np.int64]) -> Any:
+        """The contexts of these utterances (B,) of an encoded corpus, as `Engine.condition` takes them."""
+        ...
+
+    def seen(self, corpus: Any, utterance: int, conversation: Conversation) -> Seen:
+        """How much of the context of an utterance, which is in this conversation, is read."""
+        ...
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """The text of a reply, without control characters and extra spaces; it may be empty."""
+        ...
+
+
+class DialogReading:
+    """`Reading` of a dialog model with weights of its own.
+
+    Args:
+        tokenizer: the model's.
+        topics: in the order of their embedding.
+        config: sizes of the model.
+    """
+
+    free_topic = False
+
+    def __init__(self, tokenizer: Tokenizer, topics: tuple[str, ...], config: ModelConfig) -> None:
+        self.tokenizer, self.topics = tokenizer, topics
+        self.max_context, self.latent_size = config.max_context, config.latent_size
+        self._most_tokens = config.max_utterance_tokens
+        never = tuple(token for token in tokenizer.never_generated if token != tokenizer.unk_id)
+        self.special = SpecialIds(tokenizer.eos_id, tokenizer.unk_id, never)
+        self.vocabulary = len(tokenizer)
+
+    def encode(self, conversations: Sequence[Conversation]) -> EncodedCorpus:
+        """See `Reading.encode`."""
+        return encode_corpus(conversations, self.tokenizer, self.topics, self._most_tokens)
+
+    def batch(self, corpus: EncodedCorpus, utterances: NDArray[np.int64]) -> DialogBatch:
+        """See `Reading.batch`."""
+        return collate(corpus, utterances, self.max_context)
+
+    def seen(self, corpus: EncodedCorpus, utterance: int, conversation: Conversation) -> Seen:
+        """See `Reading.seen`."""
+        (position,) = corpus.places(np.array([utterance]))[1].tolist()
+        before = position - 1  # utterances; place 0 has the mark of the beginning
+        count = min(before, self.max_context)
+        lengths = np.diff(corpus.offsets[utterance - count : utterance + 1].astype(np.int64))
+        reach = np.flatnonzero(lengths >= self._most_tokens) + before - count  # the limit, and may be longer
+        longer = (self._tokens(conversation.utterances[index].text) > self._most_tokens for index in reach)
+        return Seen(count, count < before or any(longer))
+
+    def _tokens(self, text: str) -> int:
+        return len(self.tokenizer.encode(text)) + 2  # <s> and </s>
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """See `Reading.text`."""
+        return tidied(self.tokenizer.decode(tokens))
+
+
+def tidied(text: str) -> str:
+    """The text without control characters, which byte pieces can spell, and with single spaces."""
+    if not text.isprintable():
+        text = "".join(c for c in text if unicodedata.category(c) != "Cc")
+    return " ".join(text.split())

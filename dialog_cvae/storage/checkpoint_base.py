@@ -1,0 +1,67 @@
+"""The language model that a checkpoint's adapters belong to: found, and compared with the one they were fitted on.
+
+Open it to change where it is searched, or what is said when it is missing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dialog_cvae.config import BackboneFacts
+from dialog_cvae.errors import CheckpointError
+from dialog_cvae.storage.checkpoint import CheckpointConfig
+
+if TYPE_CHECKING:
+    from dialog_cvae.storage.backbone import Backbone
+
+BACKBONE_VARIABLE = "DIALOG_CVAE_BACKBONE"
+
+
+def open_base(config: CheckpointConfig, source: str, path: Path | None = None) -> Backbone:
+    """The base of a checkpoint of adapters.
+
+    Args:
+        config: of the checkpoint.
+        source: name of the checkpoint, with which every error message begins.
+        path: of the base's file or folder; default: where the checkpoint's backbone is found by its name.
+
+    Raises:
+        CheckpointError: the base is missing, damaged or not the one that the adapters were fitted on, or the package
+            that reads it is not installed; the message says how to get it.
+    """
+    assert config.language is not None
+    assert config.base is not None
+    try:
+        from dialog_cvae.storage.backbone import DEFAULT, locate, open_backbone
+
+        name = config.language.backbone if path is None else str(path)
+        try:
+            found = open_backbone(locate(name))
+        except CheckpointError as error:
+            known = path is not None or name == DEFAULT
+            how = "" if known else f"; give its file or folder, in the variable {BACKBONE_VARIABLE} or as --backbone"
+            raise CheckpointError(f"{source}: needs {_named(config.base)}: {error}{how}") from None
+    except ModuleNotFoundError as error:
+        raise CheckpointError(
+            f"{source}: needs a language model, which is read by {error.name}: pip install 'dialog-cvae[lm]'"
+        ) from None
+    check_base(config.base, found, source)
+    return found
+
+
+def check_base(wanted: BackboneFacts, found: Backbone, source: str) -> None:
+    """Refuse a base other than the one that adapters were fitted on.
+
+    Raises:
+        CheckpointError: its file has another content; the message names both.
+    """
+    if found.sha256 != wanted.sha256:
+        raise CheckpointError(
+            f"{source}: was fitted on {_named(wanted)}, but {found.name} ({found.sha256[:12]}...) was found; it is "
+            "another language model, or another version or a damaged copy of this one"
+        )
+
+
+def _named(base: BackboneFacts) -> str:
+    return f"the language model {base.name} (SHA-256 {base.sha256[:12]}...)"
