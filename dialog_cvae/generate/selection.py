@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from dialog_cvae.text.words import words
 
 LOOP = 3  # a reply loops if it has the same run of this many words twice
+SHORT, BOTH_SHORT = 2, 0.75  # replies of at most so many words are at least so similar
 
 Words = tuple[str, ...]
 
@@ -55,6 +56,16 @@ def similarity(replies: Sequence[Words]) -> NDArray[np.float64]:
     shared = np.stack([np.minimum(row, table).sum(axis=1) for row in table])
     likeness: NDArray[np.float64] = 2.0 * shared / (sizes[:, None] + sizes)
     return likeness
+
+
+def short_alike(likeness: NDArray[np.float64], replies: Sequence[Words]) -> NDArray[np.float64]:
+    """Likenesses (C, C) in which short replies are similar, whatever their words are.
+
+    Most of them are listening noises ("Right.", "Uh-huh."), which all say the same: one represents the others, and
+    leaves the other places to replies that say something of their own.
+    """
+    short = np.array([len(said) <= SHORT for said in replies], dtype=bool)
+    return np.where(short[:, None] & short, np.maximum(likeness, BOTH_SHORT), likeness)
 
 
 def representatives(
@@ -100,4 +111,5 @@ def select(texts: Sequence[str], finished: Sequence[bool], n: int) -> list[int]:
     best = [max(where, key=lambda place: finished[place]) for where in places.values()]
     weights = np.array([len(where) for where in places.values()], dtype=np.float64)
     preferred = np.array([finished[place] and not loops(said) for said, place in zip(places, best, strict=True)])
-    return [best[choice] for choice in representatives(similarity(list(places)), weights, preferred, n)]
+    likeness = short_alike(similarity(list(places)), list(places))
+    return [best[choice] for choice in representatives(likeness, weights, preferred, n)]

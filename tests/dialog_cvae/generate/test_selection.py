@@ -84,9 +84,14 @@ def test_the_choice_is_nearly_the_best_there_is(texts: list[str], n: int, data: 
 
 
 def test_the_most_typical_comes_first_and_then_what_is_different():
-    texts = ["yeah.", "i like cats a lot", "i like cats", "i like dogs", "Yeah", "no way"]
+    texts = ["yeah.", "i like cats a lot", "i like cats", "i like dogs", "Yeah", "where do you go"]
     # of the draws three are about liking, and "i like cats" is closest to all of them; "yeah" was drawn twice
-    assert [texts[i] for i in select(texts, [True] * 6, 3)] == ["i like cats", "yeah.", "no way"]
+    assert [texts[i] for i in select(texts, [True] * 6, 3)] == ["i like cats", "yeah.", "where do you go"]
+
+
+def test_one_listening_noise_represents_the_others():
+    texts = ["Right.", "Uh-huh.", "Yeah.", "Right.", "i have two dogs", "we had a cat once"]
+    assert [texts[i] for i in select(texts, [True] * 6, 4)][:3] == ["Right.", "i have two dogs", "we had a cat once"]
 
 
 def test_replies_that_are_cut_off_or_loop_come_last():
