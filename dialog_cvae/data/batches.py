@@ -93,6 +93,7 @@ class EncodedCorpus(NamedTuple):
 
     def as_context(self, utterances: Integers) -> NDArray[np.int64]:
         """The row of `offsets` that holds each utterance as context."""
+        utterances = utterances.astype(np.int64)
         if not len(self.long):
             return utterances
         place = np.minimum(np.searchsorted(self.long, utterances), len(self.long) - 1)
