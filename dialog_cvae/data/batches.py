@@ -91,7 +91,7 @@ class EncodedCorpus(NamedTuple):
         conversations = np.searchsorted(self.starts, utterances, side="right") - 1
         return conversations, utterances - self.starts[conversations]
 
-    def as_reply(self, utterances: NDArray[np.int64]) -> NDArray[np.int64]:
+    def as_reply(self, utterances: Integers) -> Integers:
         """The row of `offsets` that holds each utterance as a reply."""
         if not len(self.long):
             return utterances

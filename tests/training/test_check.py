@@ -264,5 +264,6 @@ def test_the_tokens_of_a_language_model(tmp_path: Path, capsys: pytest.CaptureFi
     out = capsys.readouterr().out
     assert "in an utterance, with its line break: least 3" in out  # " a" and the line break
     assert "exceed the model's 96" in out
-    assert "the language model needs" in out
+    assert "of x: " in out
+    assert "tokens a character" in out
     assert "--language.max-reply-tokens" in out
