@@ -7,13 +7,14 @@ import math
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NoReturn
 
 from dialog_cvae.errors import DialogCvaeError
 
+_CORPUS_OPTIONS = ("--data", "--corpus.name")
 _RENAMED: ContextVar[tuple[str, str]] = ContextVar("renamed", default=("", ""))  # how a program is called, and was
 
 
@@ -28,6 +29,14 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, prog: str | None = None, **options: Any) -> None:
         old, new = _RENAMED.get()
         super().__init__(new + prog.removeprefix(old) if prog and old and prog.startswith(old) else prog, **options)
+
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        """Parse as usual, but refuse a second corpus: the last one would silently replace the others."""
+        words = sys.argv[1:] if args is None else list(args)
+        given = [word for word in words if word.partition("=")[0] in _CORPUS_OPTIONS]
+        if len(given) > 1:
+            self.error(f"{' and '.join(given)}: a command takes one corpus; put several files into one")
+        return super().parse_known_args(words, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Print what is wrong with the arguments, without the usage."""

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from dialog_cvae.errors import ConfigError
 
 Size = Annotated[int, Field(ge=1, le=65_536)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
-Reading = Literal[1, 2]
+# An option of a command line is text.
+Reading = Annotated[Literal[1, 2], BeforeValidator(lambda given: int(given) if given in ("1", "2") else given)]
 FILTER_STRIDE = 2  # of the first two convolutions of the sentence VAE's CNN encoder
 SENTENCE_CORPORA = ("ptb", "yelp", "yelp-full", "toy")
 

@@ -129,9 +129,8 @@ def _check(path: Path, config: FitConfig, max_problems: int) -> tuple[list[str],
     found = jsonl.scan(path)
     problems = [f"line {line}: {reason}" for line, reason in found.problems]
     corpus = None
-    shares = {"valid_share": config.corpus.valid_share, "test_share": config.corpus.test_share}
     try:
-        corpus = jsonl.assemble(path, found, **shares)
+        corpus = jsonl.assemble(path, found, valid_share=config.corpus.valid_share, test_share=config.corpus.test_share)
     except DataError as error:
         problems.append(error.reason)
     # How the model will read the text.

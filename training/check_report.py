@@ -42,6 +42,7 @@ class Tally:
     marks: Counter[str] = field(default_factory=Counter)
 
     def add(self, conversation: Conversation) -> None:
+        """Count a conversation."""
         self.turns[len(conversation.utterances)] += 1
         self.topics[conversation.topic] += 1
         for utterance in conversation.utterances:
@@ -64,8 +65,8 @@ class Tally:
         if self.marks:
             names = ", ".join(f"{name} in {count:,}" for name, count in self.marks.most_common())
             found.append(
-                f"names of special tokens are in the text ({names} messages) and are read as ordinary words: remove them "
-                "if they mark where a message begins and ends"
+                f"names of special tokens are in the text ({names} messages) and are read as ordinary words: remove "
+                "them if they mark where a message begins and ends"
             )
         return found
 
@@ -128,8 +129,8 @@ def split_warnings(found: jsonl.Scan, corpus: Corpus | None, config: DataConfig)
     total = len(corpus.train) + len(corpus.valid) + len(corpus.test)
     drawn = (("valid", len(corpus.valid), config.valid_share), ("test", len(corpus.test), config.test_share))
     return [
-        f"{name} has {count / total:.1%} of the conversations, but {share:.0%} were asked for: most others are copies of "
-        "a few"
+        f"{name} has {count / total:.1%} of the conversations, but {share:.0%} were asked for: most others are "
+        "copies of a few"
         for name, count, share in drawn
         if abs(count - share * total) > max(2, share * total / 4)
     ]

@@ -26,7 +26,7 @@ MOST_LETTERS = 20.0  # of a word, on average
 MOST_LONG = 0.05  # of messages
 MOST_TOKENS_PER_CHARACTER = 0.8  # of a language model; SmolLM2 needs 0.25 for English and 1.8 for Chinese
 SAMPLE = 20_000  # tokens whose text is measured
-FEWEST_WORDS = 100  # of held-out text; fewer say nothing
+FEWEST_WORDS = 50  # of held-out text; fewer say nothing
 MAX_LENGTH = 1024  # that these options can be set to
 MODEL_LIMIT, LANGUAGE_LIMIT = "model.max-utterance-tokens", "language.max-reply-tokens"
 

@@ -51,7 +51,7 @@ class EncodedCorpus(NamedTuple):
     profiles.
 
     Attributes:
-        tokens: (S,) unsigned, each utterance as `<s> ... </s>`, or `<s> ...` if it is too long; then the M as context.
+        tokens: (S,) unsigned, each utterance as `<s> ... </s>`, as context; then the M long ones as replies, `<s> ...`.
         offsets: (N + M + 1,) unsigned, index in `tokens` where each of these begins.
         long: (M,) int64, the utterances that are too long, in order.
         speaker: (N,) signed, speakers numbered within their conversation; NO_SPEAKER for the pseudo-utterance.
@@ -91,8 +91,8 @@ class EncodedCorpus(NamedTuple):
         conversations = np.searchsorted(self.starts, utterances, side="right") - 1
         return conversations, utterances - self.starts[conversations]
 
-    def as_context(self, utterances: Integers) -> NDArray[np.int64]:
-        """The row of `offsets` that holds each utterance as context."""
+    def as_reply(self, utterances: Integers) -> Integers:
+        """The row of `offsets` that holds each utterance as a reply."""
         if not len(self.long):
             return utterances
         place = np.minimum(np.searchsorted(self.long, utterances), len(self.long) - 1)
@@ -159,7 +159,7 @@ def encode_corpus(
     tokens = array("H" if len(tokenizer) <= 2**16 else "I")
     lengths, parties, speaker_ids = array("I"), array("I"), array("i")
     starts, conversation_topics, long = array("q"), array("i"), array("q")
-    as_context: list[list[int]] = []  # the long ones
+    as_reply: list[list[int]] = []  # the long ones
     for conversation in conversations:
         topic = conversation.topic or ""
         conversation_topics.append(topic_ids.get(topic, topic_ids.get(normal(topic), UNKNOWN_TOPIC)))
@@ -174,15 +174,15 @@ def encode_corpus(
             ids = [tokenizer.bos_id, *tokenizer.encode(utterance.text), tokenizer.eos_id]
             if len(ids) > max_tokens and reading > 1:
                 long.append(len(lengths))
-                as_context.append(both_ends(ids, max_tokens))
-                ids = ids[:max_tokens]
+                as_reply.append(ids[:max_tokens])
+                ids = both_ends(ids, max_tokens)
             ids = truncate(ids, max_tokens)
             tokens.extend(ids)
             lengths.append(len(ids))
             speaker_ids.append(names.setdefault(utterance.speaker, len(names)))
             parties.extend((profile_rows.get(utterance.speaker, 0), 0 if other is None else profile_rows.get(other, 0)))
     starts.append(len(lengths))
-    for ids in as_context:
+    for ids in as_reply:
         tokens.extend(ids)
         lengths.append(len(ids))
     features = np.array([profile_features(profile) for profile in rows], dtype=np.float32)  # (P, value or known, 4)
@@ -227,9 +227,10 @@ def collate(corpus: EncodedCorpus, responses: Integers, max_context: int | Integ
     slots = np.arange(int(lengths.max(initial=1)))
     used = slots < lengths[:, None]  # (B, K)
     context = np.where(used, responses[:, None] - lengths[:, None] + slots, responses[:, None])
-    seen = np.where(used, corpus.as_context(context), context)
-    distinct, rows = np.unique(np.concatenate((seen.ravel(), responses)), return_inverse=True)
     floors = used & (corpus.speaker[context] == corpus.speaker[responses][:, None])
+    replies = corpus.as_reply(responses)
+    context = np.where(used, context, replies[:, None])
+    distinct, rows = np.unique(np.concatenate((context.ravel(), replies)), return_inverse=True)
     tokens, token_counts = _padded(corpus, distinct)
     parties = corpus.parties[responses]  # (B, 2)
     return DialogBatch(

@@ -29,8 +29,9 @@ class Sentences(NamedTuple):
     def of(cls, corpus: EncodedCorpus) -> Sentences:
         """From a corpus whose conversations have one sentence each, with the class as their topic."""
         rows = corpus.responses
-        begin = corpus.offsets[rows].astype(np.int64)
-        lengths = corpus.offsets[rows + 1].astype(np.int64) - begin
+        stored = corpus.as_reply(rows)
+        begin = corpus.offsets[stored].astype(np.int64)
+        lengths = corpus.offsets[stored + 1].astype(np.int64) - begin
         order = np.argsort(lengths, kind="stable")
         begin, lengths = begin[order], lengths[order]
         offsets = np.concatenate(([0], np.cumsum(lengths)))

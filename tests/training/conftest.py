@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.training.tiny_runs import CONFIG, Fit, Killed, Outcome, conversation, write_corpus
+from tests.training.tiny_runs import CONFIG, Fit, Killed, Outcome, conversation, of_corpus, write_corpus
 from training import fit as command_line
 from training.metrics_log import MetricsLog
 
@@ -45,7 +45,7 @@ def fit(raw_fit: Fit, corpus_file: Path, config_file: Path) -> Fit:
     """`training.fit` on the tiny corpus with the tiny configuration and further options."""
 
     def run(*options: object) -> Outcome:
-        return raw_fit("--data", corpus_file, "--config", config_file, *options)
+        return raw_fit("--config", config_file, *of_corpus(corpus_file, options))
 
     return run
 

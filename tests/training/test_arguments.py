@@ -244,3 +244,11 @@ def test_durations(train: dict[str, int], windows: int, total: int, interval: in
     per_epoch = config.steps_per_epoch(windows)
     assert config.total_steps(per_epoch) == total
     assert config.validation_interval(per_epoch) == interval
+
+
+@pytest.mark.parametrize("second", [("--data", "b.jsonl"), ("--data=b.jsonl",), ("--corpus.name", "b.jsonl")])
+def test_a_second_corpus_is_refused(second: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        arguments.parse(["--data", "a.jsonl", *second])
+    assert "a command takes one corpus" in capsys.readouterr().err
+    assert arguments.parse(["--data", "a.jsonl"]) == {"corpus": {"name": "a.jsonl"}}

@@ -1,15 +1,21 @@
 """`training.check`: counts, problems by line, exit status."""
 
+import itertools
 import json
+import random
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from dialog_cvae.data.readers import jsonl, sample
 from dialog_cvae.data.readers.jsonl_line import parse_line
 from dialog_cvae.errors import DataError
+from dialog_cvae.text.byte_pairs import BytePairs
+from tests.dialog_cvae.storage.tiny_bases import letters
+from training import text_reading
 from training.check import FORMAT, main
 
 
@@ -164,3 +170,100 @@ def test_as_a_command_with_an_ascii_terminal_and_a_closed_pipe(tmp_path: Path) -
         ["bash", "-c", 'set -o pipefail; "$@" | true', "bash", *command], capture_output=True, text=True, check=False
     )
     assert piped.stderr == ""
+
+
+# What the tokenizer makes of the text.
+
+
+def talks(path: Path, texts: list[str], **fields: object) -> Path:
+    path.write_text("".join(line(text, **fields) for text in texts), encoding="utf-8")
+    return path
+
+
+def unspaced(count: int) -> list[str]:
+    rng = random.Random(0)
+    return ["".join(rng.choice("上周店员拆开了那个手机所以昨天") for _ in range(20)) for _ in range(count)]
+
+
+def test_text_without_spaces_is_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = talks(tmp_path / "own.jsonl", unspaced(200))
+    for mode in ((), ("--tokenizer.mode", "space")):
+        assert main([str(path), *mode]) == 0
+        out = capsys.readouterr().out
+        assert (
+            "a whole message is one word, and replies repeat messages word for word; take --tokenizer.mode uni" in out
+        )
+        assert "no problems found" not in out
+    assert main([str(path), "--tokenizer.mode", "unigram", "--tokenizer.vocab-size", "400"]) == 0
+    out = capsys.readouterr().out
+    assert out.endswith("no problems found\n")
+    assert "pieces; 100.0% of the tokens of valid and test are no single" in out
+
+
+def test_a_vocabulary_that_knows_few_held_out_words_is_warned_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["".join(letters) for letters in itertools.product("abcdefgh", repeat=4)]
+    path = talks(tmp_path / "own.jsonl", [" ".join(words[i : i + 4]) for i in range(0, 4000, 4)])
+    assert main([str(path)]) == 0
+    assert "has only 20.0% of the words of held-out text" in capsys.readouterr().out  # the word "yes"
+    assert main([str(path), "--tokenizer.mode", "unigram", "--tokenizer.vocab-size", "20"]) == 2
+    assert "tokenizer.vocab_size must be at least 288" in capsys.readouterr().err
+
+
+def test_long_messages_are_warned_of_in_the_tokens_of_the_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = talks(tmp_path / "own.jsonl", [f"{i} " + "so what " * 30 for i in range(20)])
+    assert main([str(path)]) == 0
+    out = capsys.readouterr().out
+    assert "20 (50.0%) exceed the model's 40; 34.8% of all tokens" in out  # 63 tokens instead of 40; the replies have 3
+    assert "--model.max-utterance-tokens 63 is enough for 95% of the messages" in out
+
+
+def test_names_of_special_tokens_are_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = talks(tmp_path / "own.jsonl", [f"<s> hello {i} </s>" for i in range(20)])
+    for mode in ("word", "space", "unigram"):
+        assert main([str(path), "--tokenizer.mode", mode, "--tokenizer.vocab-size", "400"]) == 0
+        assert "names of special tokens are in the text (<s> in 20, </s> in 20 messages)" in capsys.readouterr().out
+
+
+def test_copies_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = talks(tmp_path / "own.jsonl", [*["hello there"] * 10, *(f"{w} order 17" for w in "abcdefgh"), "a order 18"])
+    assert main([str(path)]) == 0
+    assert (
+        "copies        9 conversations repeat the texts of an earlier one; 1 more differ from"
+        in capsys.readouterr().out
+    )
+
+
+def test_copies_in_named_splits_are_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "own.jsonl"
+    said = [("train", "a b"), ("train", "c"), ("valid", "A  b"), ("valid", "d"), ("test", "e")]
+    path.write_text("".join(line(text, split=split) for split, text in said))
+    assert main([str(path)]) == 0
+    out = capsys.readouterr().out
+    assert "1 of the valid conversations have the same texts as training conversations" in out
+    assert "of the test conversations" not in out
+
+
+def test_a_suffix_in_capitals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(talks(tmp_path / "OWN.JSONL", ["a", "b", "c"]))]) == 0
+    assert capsys.readouterr().out.endswith("no problems found\n")
+
+
+def test_the_tokens_of_a_language_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    base = SimpleNamespace(
+        tokenizer=BytePairs.from_tables(letters(), ["h e"], "gpt-2"), facts=SimpleNamespace(name="x")
+    )
+    path = talks(tmp_path / "own.jsonl", ["hehe " * 60 for _ in range(3)] + [f"{i}" for i in "abc"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(text_reading, "locate", lambda name: Path(name))
+        patch.setattr(text_reading, "open_backbone", lambda path: base)
+        assert main([str(path), "--recipe", "smollm2"]) == 0
+    out = capsys.readouterr().out
+    assert "in an utterance, with its line break: least 3" in out  # " a" and the line break
+    assert "exceed the model's 96" in out
+    assert "of x: " in out
+    assert "tokens a character" in out
+    assert "--language.max-reply-tokens" in out

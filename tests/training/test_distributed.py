@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from tests.training.processes import TIMEOUT, together
-from tests.training.tiny_runs import Fit, Outcome, metrics, state
+from tests.training.tiny_runs import Fit, Outcome, metrics, of_corpus, state
 from training import loop
 from training import update as training_update
 from training.metrics_log import MetricsLog
@@ -35,7 +35,7 @@ def start(corpus_file: Path, config_file: Path, tmp_path: Path, monkeypatch: pyt
     monkeypatch.chdir(tmp_path)
 
     def run(size: int, *options: object, **more: Any) -> list[Outcome]:
-        return together(size, ["--data", corpus_file, "--config", config_file, *options], **more)
+        return together(size, ["--config", config_file, *of_corpus(corpus_file, options)], **more)
 
     return run
 

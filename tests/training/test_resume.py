@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -227,3 +228,25 @@ def test_no_new_run_starts_in_a_folder_with_a_run(fit: Fit, whole_run: Path) -> 
 @pytest.mark.parametrize("name", ["run", "run/deep/er"])
 def test_a_folder_without_a_run_is_not_resumed(fit: Fit, name: str) -> None:
     assert fit("--out", name, "--resume").complaint.startswith(f"{name}: no saved run there to resume")
+
+
+def test_a_run_from_before_the_second_reading_goes_on_as_it_began(fit: Fit, at_step: AtStep, tmp_path: Path) -> None:
+    lines = [conversation(i) for i in range(12)]
+    for line in lines[:6]:
+        line["utterances"][0]["text"] = "you and me " * 20  # too long
+    lines += [lines[7]] * 10  # copies
+    data = write_corpus(tmp_path / "own.jsonl", [line | {"id": str(i)} for i, line in enumerate(lines)])
+    first = ("--data", data, "--corpus.reading", 1)
+    assert fit("--out", "whole", *first).status == 0
+    at_step(6, lambda: os.kill(os.getpid(), signal.SIGINT))
+    assert fit("--out", "run", *first).status == 130
+    path = Path("run/config.json")
+    config = json.loads(path.read_text())
+    del config["corpus"]["reading"]
+    path.write_text(json.dumps(config))
+    complaint = fit("--out", "run", "--resume", "--data", data, "--corpus.reading", 2).complaint
+    assert complaint.startswith("corpus.reading: the run in run has 1, but 2 was asked for")
+    assert fit("--out", "run", "--resume", "--data", data).status == 0
+    assert_same_run(Path("run"), Path("whole"))
+    assert fit("--out", "new", "--data", data).status == 0
+    assert load_progress(Path("new")).data != load_progress(Path("run")).data

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,6 +45,11 @@ class Outcome(NamedTuple):
 
 
 Fit = Callable[..., Outcome]
+
+
+def of_corpus(path: Path, options: Sequence[object]) -> list[object]:
+    """The options, with this corpus unless they name one."""
+    return [*options] if "--data" in options else ["--data", path, *options]
 
 
 class Killed(BaseException):

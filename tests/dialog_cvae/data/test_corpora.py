@@ -195,3 +195,11 @@ def test_the_real_folder(data_folder: Path) -> None:
     assert (len(valid), sum(len(c.utterances) for c in valid)) == (60, 5225)
     assert isinstance(valid[0], Conversation)
     assert isinstance(valid[0].utterances[0], Utterance)
+
+
+def test_a_suffix_in_capitals_is_a_file_of_conversations(tmp_path: Path) -> None:
+    lines = [{"utterances": [{"speaker": "A", "text": text}, {"speaker": "B", "text": "yes"}]} for text in "abc"]
+    path = tmp_path / "OWN.JSONL"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert len(load_corpus(DataConfig(name=str(path))).train) == 1
+    assert list(source_files(DataConfig(name=str(path)))) == [path]

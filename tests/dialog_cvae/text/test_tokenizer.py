@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sentencepiece
@@ -302,3 +303,22 @@ def test_whole_words_are_what_word_vectors_know() -> None:
     whole = unigram.whole_words
     assert {"the", "there"} <= set(whole.values())
     assert all(unigram.decode([i]).lower() == text for i, text in whole.items())
+
+
+MARKED = ["<s> how are you </s>", "<pad> fine <d> <unk> ok", "<s></s> hello <0x41>", "a<unk>b <mask>"]
+
+
+@pytest.mark.parametrize("mode", ["word", "space", "unigram"])
+def test_names_of_special_tokens_are_ordinary_text(mode: Any) -> None:
+    tokenizer = Tokenizer.train(MARKED * 5, TokenizerConfig(mode=mode, vocab_size=400))
+    again = Tokenizer.from_bytes(tokenizer.to_bytes())
+    special = {tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id, tokenizer.dialog_start_id}
+    for text in MARKED:
+        ids = tokenizer.encode(text)
+        assert ids == again.encode(text)
+        assert not special & set(ids)
+        read = tokenizer.decode(ids)
+        whole = text.replace("a<unk>b", "a <unk> b") if mode == "unigram" else text
+        assert read.replace(" ", "") == text.replace(" ", "") if mode == "word" else read == whole
+    if mode == "space":
+        assert tokenizer.tokens(tokenizer.encode(MARKED[0])) == ["<s>", "how", "are", "you", "</s>"]

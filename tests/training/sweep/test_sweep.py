@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.training.tiny_runs import Fit, Outcome, assert_same_run, metrics
+from tests.training.tiny_runs import Fit, Outcome, assert_same_run, metrics, of_corpus
 from training import fit as fit_command
 from training.state import STATE_FILE
 from training.sweep import run as sweep
@@ -48,7 +48,7 @@ def run(raw_fit: Fit, corpus_file: Path, config_file: Path, capsys: pytest.Captu
 
     def call(*options: object) -> Outcome:
         capsys.readouterr()
-        words = ["paper", "--data", corpus_file, "--config", config_file, "--out", "sweep", *options]
+        words = ["paper", "--config", config_file, "--out", "sweep", *of_corpus(corpus_file, options)]
         status = sweep.main([str(word) for word in words])
         return Outcome(status, *capsys.readouterr())
 

@@ -332,3 +332,127 @@ def test_any_other_json_is_a_line_error(value: object) -> None:
 def test_any_bytes_are_a_line_error(raw: bytes) -> None:
     with pytest.raises(LineError):
         parse_line(raw, 1)
+
+
+# What is seen, and in which form.
+
+
+@pytest.mark.parametrize("text", ["\u200e", "\u200b \u200d", "\u3164", "\ufe0f", "\u00ad"])
+@pytest.mark.parametrize("field", ["text", "speaker", "topic"])
+def test_text_without_a_visible_character_is_refused(field: str, text: str) -> None:
+    said = [dict(turn) for turn in TWO]
+    line: dict[str, Any] = {"utterances": said}
+    (line if field == "topic" else said[0])[field] = text
+    with pytest.raises(LineError, match=f"{field} has no visible character"):
+        parse_line(json.dumps(line).encode(), 1)
+    assert parse_line(json.dumps(line).encode(), 1, reading=1).conversation
+
+
+def test_invisible_characters_beside_visible_ones_are_kept() -> None:
+    said = [{"speaker": "A", "text": "\u200eok\u200f"}, {"speaker": "B", "text": "👍🏽"}]
+    texts = [u.text for u in parse_line(json.dumps({"utterances": said}).encode(), 1).conversation.utterances]
+    assert texts == ["\u200eok\u200f", "👍🏽"]
+
+
+def test_text_is_brought_into_normal_form() -> None:
+    line = {
+        "topic": "Cafe\u0301",
+        "utterances": [{"speaker": "Jose\u0301", "text": "cafe\u0301?"}],
+        "speakers": {"Jose\u0301": {}},
+    }
+    conversation = parse_line(json.dumps(line).encode(), 1).conversation
+    assert (conversation.topic, *conversation.speakers) == ("Caf\u00e9", "Jos\u00e9")
+    assert conversation.utterances == (Utterance("Jos\u00e9", "caf\u00e9?"),)
+    assert parse_line(json.dumps(line).encode(), 1, reading=1).conversation.topic == "Cafe\u0301"
+
+
+@pytest.mark.parametrize(("field", "limit"), [("topic", 1000), ("speaker", 200), ("text", 100_000)])
+def test_lengths_have_the_limits_of_requests(field: str, limit: int) -> None:
+    for count in (limit, limit + 1):
+        said = [dict(turn) for turn in TWO]
+        line: dict[str, Any] = {"utterances": said}
+        (line if field == "topic" else said[0])[field] = "é" * count
+        raw = json.dumps(line).encode()
+        if count == limit:
+            parse_line(raw, 1)
+        else:
+            message = f"{field} has {count} characters, at most {limit} are possible"
+            with pytest.raises(LineError, match=message):
+                parse_line(raw, 1)
+            parse_line(raw, 1, reading=1)
+
+
+# Copies.
+
+
+def script(number: int, words: str, name: str = "A") -> dict[str, Any]:
+    return {"utterances": [{"speaker": name, "text": words}, {"speaker": "bot", "text": "yes"}], "id": str(number)}
+
+
+WORDS = [f"{one} {two}" for one in "abcdefghij" for two in "klmnopqrst"]
+
+
+def texts(split: Any) -> set[tuple[str, ...]]:
+    return {tuple(u.text for u in c.utterances) for c in split}
+
+
+def test_copies_that_differ_in_names_or_numbers_share_a_split(tmp_path: Path) -> None:
+    lines = [script(i, f"{WORDS[i % 60]} order {i}", f"customer {i}") for i in range(300)]
+    corpus = read(write(tmp_path / "own.jsonl", *lines))
+    forms = [{re.sub(r"\d", "", c.utterances[0].text) for c in split} for split in corpus[1:4]]
+    assert not forms[0] & forms[1]
+    assert not (forms[0] | forms[1]) & forms[2]
+    assert [len(corpus.valid), len(corpus.test)] == [30, 30]
+
+
+def test_a_form_with_very_many_numbers_is_divided(tmp_path: Path) -> None:
+    lines = [script(i, f"order {i}", f"customer {i}") for i in range(100)]
+    lines += [script(100 + i, "I want to return it", f"customer {i}") for i in range(200)]
+    corpus = read(write(tmp_path / "own.jsonl", *lines))
+    assert [len(part) for part in corpus[1:4]] == [240, 30, 30]
+    assert not texts(corpus.train) & (texts(corpus.valid) | texts(corpus.test))
+
+
+def test_few_scripts_with_many_copies_stay_in_training(tmp_path: Path) -> None:
+    lines = [script(i, f"script {'abcdef'[i % 6]}") for i in range(900)]
+    lines += [script(900 + i, WORDS[i]) for i in range(100)]
+    corpus = read(write(tmp_path / "own.jsonl", *lines))
+    assert len(corpus.valid) == len(texts(corpus.valid)) == 34
+    assert len(corpus.test) == len(texts(corpus.test)) == 33
+    assert len(texts(corpus.train)) == 6 + 33
+    first = read(tmp_path / "own.jsonl", reading=1)
+    assert len(texts(first.valid)) == 11  # by shares of the 106 distinct conversations
+
+
+@pytest.mark.parametrize(("scripts", "copies", "held_out"), [(10, 100, 100), (6, 150, 150), (30, 33, 99), (3, 2, 2)])
+def test_where_all_are_copies_the_splits_are_near_their_shares(
+    scripts: int, copies: int, held_out: int, tmp_path: Path
+) -> None:
+    corpus = read(write(tmp_path / "own.jsonl", *(script(i, WORDS[i % scripts]) for i in range(scripts * copies))))
+    assert [len(corpus.valid), len(corpus.test)] == [held_out, held_out]
+    assert not texts(corpus.train) & (texts(corpus.valid) | texts(corpus.test))
+    assert not texts(corpus.valid) & texts(corpus.test)
+
+
+@derandomized
+@given(st.lists(st.integers(1, 30), min_size=3, max_size=20), st.floats(0, 0.49), st.floats(0, 0.49))
+def test_no_split_is_empty_and_no_copies_are_separated(counts: list[int], valid: float, test: float) -> None:
+    with TemporaryDirectory() as folder:
+        lines = [script(0, WORDS[i]) | {"id": f"{i} {j}"} for i, count in enumerate(counts) for j in range(count)]
+        corpus = jsonl.read(write(Path(folder) / "own.jsonl", *lines), valid_share=valid, test_share=test)
+        parts = [texts(part) for part in corpus[1:4]]
+        sizes = [len(part) for part in corpus[1:4]]
+    assert all(parts)
+    assert sum(map(len, parts)) == len(counts)
+    assert sum(sizes) == sum(counts)
+
+
+@derandomized
+@given(n=st.integers(3, 90), valid=st.floats(0, 0.49), test=st.floats(0, 0.49), seed=st.integers(0, 9))
+def test_without_copies_the_splits_are_those_of_the_first_reading(n: int, valid: float, test: float, seed: int) -> None:
+    with TemporaryDirectory() as folder:
+        path = write(Path(folder) / "own.jsonl", *(script(i, WORDS[i]) for i in range(n)))
+        one, two = (
+            ids(jsonl.read(path, valid_share=valid, test_share=test, seed=seed, reading=reading)) for reading in (1, 2)
+        )
+    assert one == two
