@@ -69,9 +69,10 @@ def test_a_checkpoint_is_opened_and_its_graphs_are_cached(
         np.testing.assert_allclose(found.prior_mean, expected.prior_mean, atol=1e-5)
     maps = [checkpoint.weights[f"z_maps.{index}.weight"] for index in range(2)]
     np.testing.assert_array_equal(fresh.latent_weight, np.concatenate(maps))
-    with pytest.raises(AssertionError, match="read again"):  # other adapters have graphs of their own
-        changed = {name: array + 1 for name, array in checkpoint.weights.items()}
-        OnnxLanguageEngine.of(replace(checkpoint, weights=changed), replace(base, weights=fails), "it", cache)
+    # Other adapters have graphs of their own.
+    changed = replace(checkpoint, weights={name: array + 1 for name, array in checkpoint.weights.items()})
+    with pytest.raises(AssertionError, match="read again"):
+        OnnxLanguageEngine.of(changed, replace(base, weights=fails), "it", cache)
     assert not said
 
 
