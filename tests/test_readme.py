@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import json
 import re
 import shlex
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 from torch.distributed.run import get_args_parser
 
 from api.app import create_app
-from api.schemas import RespondRequest
+from api.schemas import RespondRequest, RespondResponse
 from dialog_cvae import console
 from dialog_cvae.cli import Parser
 from dialog_cvae.data.readers.jsonl_line import parse_line
@@ -184,7 +183,7 @@ def test_the_conversation_shown_is_valid(page: str) -> None:
 
 def test_the_answer_shown_has_the_shape_of_an_answer() -> None:
     (answer,) = re.findall(r"```json\n(\{\"responses\".*?\})\n```", TEXTS[README], flags=re.DOTALL)
-    assert set(json.loads(answer)) == {"responses", "topic", "seed", "model"}
+    RespondResponse.model_validate_json(answer)
 
 
 def test_the_readme_is_one_page_with_a_map_of_the_code() -> None:
