@@ -52,6 +52,7 @@ def naive_terms(model: CVAE, corpus: EncodedCorpus, responses: list[int], noise:
     for index, eps in zip(responses, noise, strict=True):
         cell, state = model.context_encoder.cell, torch.zeros(config.context_size)
         conversation, position = (int(place) for place in corpus.places(np.array(index)))
+        reply = int(corpus.as_reply(np.array(index)))
         for previous in range(max(index - position, index - config.max_context), index):
             same = float(corpus.speaker[previous] == corpus.speaker[index])
             x = torch.cat((encode(previous), torch.tensor([same, 1 - same])))
@@ -65,7 +66,7 @@ def naive_terms(model: CVAE, corpus: EncodedCorpus, responses: list[int], noise:
         ]
         c = torch.cat((model.topic.weight[corpus.topic[conversation]], torch.stack(features), state))
         prior_mean, prior_logvar = model.prior_network(c).chunk(2)
-        mean, logvar = model.recognition_network(torch.cat((c, encode(index)))).chunk(2)
+        mean, logvar = model.recognition_network(torch.cat((c, encode(reply)))).chunk(2)
         if norm := model.mean_norm:
             steps = norm.gamma * (mean - norm.running_mean) / norm.running_variance.sqrt() + norm.bias
             mean = prior_mean + steps * (0.5 * prior_logvar).exp()
@@ -74,7 +75,7 @@ def naive_terms(model: CVAE, corpus: EncodedCorpus, responses: list[int], noise:
         z = mean + (0.5 * logvar).exp() * eps
         assert model.bow_head is not None
         bow = torch.log_softmax(model.bow_head(torch.cat((c, z))), -1)
-        x = tokens(index)
+        x = tokens(reply)
         hidden, nll, bag = model.decoder.start(torch.cat((c, z))), torch.zeros(()), torch.zeros(())
         beside = z if config.skip else z[:0]
         for given, target in pairwise(x):
