@@ -8,9 +8,6 @@ from pydantic import AfterValidator, Field
 
 from dialog_cvae.config import MAX_TEMPERATURE, MIN_TEMPERATURE
 
-MAX_NAME_CHARS = 64
-MAX_TOPIC_CHARS = 200
-
 
 def _representable(temperature: float) -> float:
     """Refuse temperatures between 0 and `MIN_TEMPERATURE`: logits divided by them would overflow float32."""

@@ -6,7 +6,7 @@ The document then allows exactly what the server accepts, so that clients and te
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from itertools import chain
 from typing import Any
@@ -18,9 +18,10 @@ from api.api_keys import is_open
 from api.openapi_examples import PROBLEM_EXAMPLES
 from api.request_checks import CHOSEN_BY_DIVERSITY
 from api.request_record import HEADER
-from api.schemas import INVISIBLE, MAX_SEED, PROBLEM_TYPE, READABLE_CONTROLS
+from api.schemas import MAX_SEED, PROBLEM_TYPE, READABLE_CONTROLS
 from api.settings import Settings
 from dialog_cvae.config import MAX_TEMPERATURE, MIN_TEMPERATURE
+from dialog_cvae.limits import visible
 
 _PLANES = (range(0x20000), range(0xE0000, 0xE1000))  # Unicode ranges that contain all invisible characters
 _SCHEMES = {
@@ -128,12 +129,13 @@ def _both(*names: str) -> dict[str, Any]:
 @cache
 def readable_pattern() -> str:
     """The rule for readable text of `api.schemas`, as a regular expression of JSON Schema (ECMA 262)."""
-    controls = _ranges(code for code in _of({"Cc"}) if chr(code) not in READABLE_CONTROLS)
-    return f"^[^{controls}]*[^{_ranges(_of(INVISIBLE))}][^{controls}]*$"
+    controls = _ranges(filter(_is_control, chain(*_PLANES)))
+    hidden = _ranges(code for code in chain(*_PLANES) if not visible(chr(code)) and not 0xD800 <= code < 0xE000)
+    return f"^[^{controls}]*[^{hidden}][^{controls}]*$"
 
 
-def _of(categories: set[str]) -> Iterator[int]:
-    return (code for code in chain(*_PLANES) if unicodedata.category(chr(code)) in categories)
+def _is_control(code: int) -> bool:
+    return unicodedata.category(chr(code)) == "Cc" and chr(code) not in READABLE_CONTROLS
 
 
 def _ranges(codes: Iterable[int]) -> str:

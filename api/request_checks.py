@@ -15,6 +15,7 @@ from api.problems import problem, quoted
 from api.schemas import RespondRequest, readable
 from api.settings import Settings
 from dialog_cvae.generate.reading import Reading
+from dialog_cvae.limits import find_name, folded
 
 CHOSEN_BY_DIVERSITY = ("temperature", "top_p")
 
@@ -66,18 +67,16 @@ def asked_topic(name: str | None, reading: Reading) -> str | None:
 
 
 def known_topic(name: str | None, topics: Sequence[str]) -> str | None:
-    """The topic in the model's spelling; case is ignored.
+    """The topic in the model's spelling; see `find_name` for what is ignored.
 
     Raises:
         RequestValidationError: unknown topic; the message shows the closest names.
     """
-    if name is None or name in topics:
-        return name
-    by_folded = {topic.casefold(): topic for topic in reversed(topics)}
-    folded = name.strip().casefold()
-    if folded in by_folded:
-        return by_folded[folded]
-    close = [by_folded[key] for key in difflib.get_close_matches(folded, by_folded, n=3, cutoff=0.0)]
+    found = None if name is None else find_name(name, topics)
+    if name is None or found is not None:
+        return found
+    by_folded = {folded(topic): topic for topic in reversed(topics)}
+    close = [by_folded[key] for key in difflib.get_close_matches(folded(name), by_folded, n=3, cutoff=0.0)]
     hint = f"the closest are {', '.join(map(repr, close))}" if close else "leave it out"
     message = f"should be one of the {len(by_folded)} known topics, got {quoted(name)}; {hint}"
     raise RequestValidationError([problem(("topic",), "unknown_topic", message)])

@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
-from api.field_types import MAX_NAME_CHARS, MAX_TOPIC_CHARS, Diversity, Temperature, TopP
+from api.field_types import Diversity, Temperature, TopP
+from dialog_cvae.limits import MAX_SPEAKER_CHARS, MAX_TOPIC_CHARS, normal, visible
 from dialog_cvae.types import Conversation, Utterance
 
 PROBLEM_TYPE = "application/problem+json"  # the media type of problem documents
@@ -20,11 +21,13 @@ DEFAULT_RESPONSES = 5
 MAP_EDGE = 6.0  # standard deviations of the prior; training reaches no latent values beyond
 READABLE_CONTROLS = "\t\n\r"
 FinishReason = Literal["stop", "length"]
-INVISIBLE = {"Cc", "Cf", "Zl", "Zp", "Zs"}  # Unicode categories: control, format, separators
 
 
 def readable(text: str) -> str:
-    """Refuse unreadable text: control characters, lone surrogates, and text without any visible character."""
+    """The text in Unicode's normal form C.
+
+    Control characters, lone surrogates, and text without any visible character are refused.
+    """
     categories = {char: unicodedata.category(char) for char in set(text)}
     for char, category in categories.items():
         if category == "Cs" or (category == "Cc" and char not in READABLE_CONTROLS):
@@ -33,9 +36,9 @@ def readable(text: str) -> str:
                 "should have no control characters or lone surrogates, has U+{code} at character {position}",
                 {"code": f"{ord(char):04X}", "position": text.index(char)},
             )
-    if all(category in INVISIBLE for category in categories.values()):
+    if not visible(text):
         raise PydanticCustomError("blank", "should have at least one visible character")
-    return text
+    return normal(text)
 
 
 def _alternate(context: Any) -> Any:
@@ -61,7 +64,7 @@ WHOLE = BeforeValidator(_whole)
 Text = Annotated[str, AfterValidator(readable)]
 Coordinate = Annotated[float, Field(ge=-MAP_EDGE, le=MAP_EDGE, allow_inf_nan=False)]
 Speaker = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_NAME_CHARS), AfterValidator(readable)
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_SPEAKER_CHARS), AfterValidator(readable)
 ]
 
 

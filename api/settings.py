@@ -12,9 +12,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from api.field_types import MAX_NAME_CHARS, Diversity, Temperature, TopP
+from api.field_types import Diversity, Temperature, TopP
 from dialog_cvae.config import MAX_CANDIDATES, MAX_TEMPERATURE, MAX_TOKENS
 from dialog_cvae.errors import ConfigError
+from dialog_cvae.limits import MAX_SPEAKER_CHARS
 
 PREFIX = "DIALOG_CVAE_"
 OTHERS = {PREFIX + name for name in ("DATA", "CACHE", "API_KEY")}  # not the service's: corpora, caches, clients
@@ -153,7 +154,7 @@ class Settings(BaseSettings):
     def max_body_bytes(self) -> int:
         """Maximum length of a body in bytes: enough for any request within the limits, all characters escaped."""
         escaped = len(r"\ud83d\ude00")  # the longest JSON form of one character
-        return (self.max_context * (self.max_text_chars + MAX_NAME_CHARS + 8) + 1024) * escaped
+        return (self.max_context * (self.max_text_chars + MAX_SPEAKER_CHARS + 8) + 1024) * escaped
 
 
 def read_settings(**given: Any) -> Settings:

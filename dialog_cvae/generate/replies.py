@@ -25,6 +25,7 @@ from dialog_cvae.generate.latent_map import LatentMap
 from dialog_cvae.generate.pool import Start
 from dialog_cvae.generate.reading import Seen
 from dialog_cvae.generate.selection import select
+from dialog_cvae.limits import visible
 from dialog_cvae.text.words import normalised
 from dialog_cvae.types import Conversation
 
@@ -161,7 +162,7 @@ class Replies:
         """Store a decoded draw. One that is unreadable, or that the word filter refuses, gives no reply."""
         text = self._text(draw)
         reply = Reply(text, draw.log_prob, draw.length, draw.finished, self._places.get(index))
-        self._found[index] = reply if text and (self._accepts is None or self._accepts(text)) else None
+        self._found[index] = reply if visible(text) and (self._accepts is None or self._accepts(text)) else None
 
     def answer(self) -> list[Reply]:
         """Distinct replies, ordered; see `Responder.respond`."""

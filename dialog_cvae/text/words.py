@@ -1,4 +1,4 @@
-"""What a word is, and when text can be read: one definition for data, replies, filters and metrics.
+"""What a word is: one definition for replies, filters and metrics.
 
 A word is a run of letters, digits and their marks, as Unicode defines them. In scripts that put no spaces between words
 (Chinese, Japanese, Thai, Lao, Khmer, Burmese) finding words takes a dictionary, so there each character with its marks
@@ -17,9 +17,6 @@ _EMOJI = r"\p{Extended_Pictographic}\p{Regional_Indicator}"
 WORD = rf"(?:[{_KATAKANA}]+\p{{M}}*|(?=[{_UNSPACED}{_EMOJI}])(?!\d)\X|[\w\p{{N}}--[{_UNSPACED}{_KATAKANA}]]+)"
 """A word, as a pattern of `regex` with its flag V1."""
 _WORD = regex.compile(WORD, regex.V1)
-_UNSEEN = regex.compile(
-    r"[\p{Z}\p{Cc}\p{Cf}\p{Cs}\p{Default_Ignorable_Code_Point}\u2800]*", regex.V1
-)  # 2800: empty Braille
 
 
 def words(text: str) -> list[str]:
@@ -37,8 +34,3 @@ def words(text: str) -> list[str]:
 def normalised(text: str) -> str:
     """The words of a reply: equal for replies that count as the same."""
     return " ".join(words(text)) or text.strip()
-
-
-def readable(text: str) -> bool:
-    """Whether a text has a character that can be seen."""
-    return _UNSEEN.fullmatch(text) is None

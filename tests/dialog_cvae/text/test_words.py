@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dialog_cvae.text.words import normalised, readable, words
+from dialog_cvae.text.words import normalised, words
 
 
 @pytest.mark.parametrize(
@@ -42,13 +42,3 @@ def test_words_are_those_of_any_composition_of_the_same_characters(text: str) ->
 
 def test_replies_without_words_differ_by_their_characters() -> None:
     assert normalised("?!") == "?!" != normalised("...")
-
-
-@pytest.mark.parametrize("text", ["", " \n", "\u200e", "\u200b\u00a0", "\x07", "\u3164", "\ufe0f", "\u2800", "\u034f"])
-def test_what_cannot_be_seen_is_not_readable(text: str) -> None:
-    assert not readable(text)
-
-
-@pytest.mark.parametrize("text", ["a", "?", "👍", "\u200ea", "ก", "गा"])
-def test_what_can_be_seen_is_readable(text: str) -> None:
-    assert readable(text)
