@@ -42,7 +42,7 @@ def test_the_topic_is_any_readable_text(client: TestClient, responder: Responder
     conversation = Conversation("c", (Utterance("A", "hi"),), "late trains")
     expected = responder.respond(conversation, respond_as="B", n=2, seed=3)
     assert [each["text"] for each in answer["responses"]] == [reply.text for reply in expected]
-    for topic, problem in (("a\x00b", "unreadable_character"), ("\u200b", "blank"), ("x" * 201, "string_too_long")):
+    for topic, problem in (("a\x00b", "unreadable_character"), ("\u200b", "blank"), ("x" * 1001, "string_too_long")):
         refused = client.post("/respond", json=body | {"topic": topic})
         assert refused.status_code == 422
         (error,) = refused.json()["errors"]
@@ -70,15 +70,16 @@ def test_it_says_how_much_of_the_context_was_read(client: TestClient) -> None:
 
 
 def test_each_response_says_why_it_ended(client: TestClient, responder: Responder) -> None:
-    body = {"context": ["hi"], "num_responses": 6, "max_tokens": 12, "seed": 3}
-    answer = client.post("/respond", json=body).json()
-    reasons = [each["finish_reason"] for each in answer["responses"]]
-    conversation = Conversation("c", (Utterance("A", "hi"),))
-    decoding = Decoding(1.0, 0.9, max_tokens=12, candidates=6)
-    replies = responder.respond(conversation, respond_as="B", n=6, seed=3, decoding=decoding)
-    assert reasons == ["stop" if reply.finished else "length" for reply in replies]
-    assert set(reasons) == {"stop", "length"}
-    assert reasons == sorted(reasons, reverse=True)  # those that were cut off are last
+    conversation, found = Conversation("c", (Utterance("A", "hi"),)), set()
+    for seed in range(8):
+        body = {"context": ["hi"], "num_responses": 6, "max_tokens": 24, "seed": seed}
+        reasons = [each["finish_reason"] for each in client.post("/respond", json=body).json()["responses"]]
+        decoding = Decoding(1.0, 0.9, max_tokens=24, candidates=6)
+        replies = responder.respond(conversation, respond_as="B", n=6, seed=seed, decoding=decoding)
+        assert reasons == ["stop" if reply.finished else "length" for reply in replies]
+        assert reasons == sorted(reasons, reverse=True)  # those that were cut off are last
+        found |= set(reasons)
+    assert found == {"stop", "length"}
 
 
 def test_the_same_request_gets_the_same_answer_in_any_company(client: TestClient) -> None:

@@ -104,12 +104,12 @@ class NaiveLanguageEngine:
         assert row.written[0] == row.context[-1]
         tensors, read = self._read(row.context, row.written[1:])
         states = self.model._states(tensors, read, torch.from_numpy(row.z)[None])
-        logits: Floats = (states[0, -1] @ self.model.lm.embedding.T).numpy()
+        logits: Floats = (states[-1] @ self.model.lm.embedding.T).numpy()
         return logits
 
     def _read(self, context: NDArray[np.int64], written: Sequence[int] = ()) -> tuple[TurnTensors, Read]:
-        tokens = np.append(context, np.array(written, dtype=np.int64))[None]
-        one = np.zeros(1, dtype=np.int64)
-        batch = TurnBatch(tokens, one, one + len(context) - 1, one + len(written))
+        tokens = np.concatenate((context, written, [0])).astype(np.int64)[None]  # any token may be the next one
+        zero = np.zeros(1, dtype=np.int64)
+        batch = TurnBatch(tokens, zero, zero + len(context) - 1, zero + len(written) + 1)
         tensors = TurnTensors.from_arrays(batch)
         return tensors, self.model.encode(tensors)
