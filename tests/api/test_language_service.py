@@ -72,7 +72,7 @@ def test_it_says_how_much_of_the_context_was_read(client: TestClient) -> None:
 def test_each_response_says_why_it_ended(client: TestClient, responder: Responder) -> None:
     conversation, found = Conversation("c", (Utterance("A", "hi"),)), set()
     for seed in range(8):
-        body = {"context": ["hi"], "num_responses": 6, "seed": seed, "temperature": 5.0, "top_p": 1.0}
+        body = {"context": ["hi"], "num_responses": 6, "seed": seed, "max_tokens": 40, "temperature": 5.0, "top_p": 1.0}
         reasons = [each["finish_reason"] for each in client.post("/respond", json=body).json()["responses"]]
         decoding = Decoding(5.0, 1.0, max_tokens=40, candidates=6)
         replies = responder.respond(conversation, respond_as="B", n=6, seed=seed, decoding=decoding)
