@@ -59,7 +59,7 @@ SMOKE = Budget(
 )
 SMALL = Budget(
     "smollm2",
-    {"train": {"max_steps": 160, "batch_size": 32, "validate_every": 80, "valid_examples": 128}},
+    {"train": {"max_steps": 160, "batch_size": 32, "accumulation": 2, "validate_every": 80, "valid_examples": 128}},
     1,
     20,
     400,

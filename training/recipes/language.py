@@ -16,8 +16,9 @@ def smollm2() -> FitConfig:
     A decoder this strong needs z least, so everything that keeps z in use is on: beta stays at 0 for two fifths of each
     of 2 cycles (Optimus, Li et al., 2020, takes half), rises over a fifth and is 1 for two fifths; 0.1 nats of KL in
     each dimension are free, 3.2 in all; the bag-of-words head asks z for words. 64 replies an update, in segments of 16
-    neighbours, share 4 readings of a conversation. In bfloat16 where the processor multiplies in it. Validation scores
-    the first 256 replies: all of them would take longer than the training between two validations.
+    neighbours, share 4 readings of a conversation, one after the other to save memory. In bfloat16 where the processor
+    multiplies in it. Validation scores the first 256 replies: all of them would take longer than the training between
+    two validations.
     """
     return FitConfig(
         corpus=DataConfig(style="fluent"),  # text as its base knows it
@@ -27,6 +28,7 @@ def smollm2() -> FitConfig:
         train=TrainConfig(
             epochs=1,
             batch_size=64,
+            accumulation=4,
             segment=16,
             precision="bf16" if has_fast_matmul(torch.bfloat16, torch.device("cpu")) else "fp32",
             free_bits=0.1,
