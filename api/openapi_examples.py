@@ -68,7 +68,7 @@ PROBLEM_EXAMPLES: dict[int, dict[str, Any]] = {
     ),
     404: _problem(404, "not-found", "metrics are switched off"),
     408: _problem(408, "body-too-slow", "the body did not arrive within 10 seconds"),
-    413: _problem(413, "body-too-large", "the body exceeds 5311488 bytes; Content-Length is 5000000"),
+    413: _problem(413, "body-too-large", "the body exceeds 5311488 bytes; Content-Length is 6000000"),
     422: _problem(422, "invalid-request", _TOO_MANY)
     | {"errors": [{"loc": ["body", "num_responses"], "msg": _TOO_MANY, "type": "less_than_equal"}]},
     500: _problem(
