@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 
 import dialog_cvae
+from dialog_cvae.errors import CheckpointError
+from dialog_cvae.storage.backbone import DEFAULT, DEFAULT_SHA256, locate
 from dialog_cvae.storage.checkpoint import Checkpoint
 from dialog_cvae.text.words import normalised
 from dialog_cvae.types import Conversation, Utterance
 
 FOLDER = Path(__file__).parents[1] / "models" / "swda"
+ADAPTERS = FOLDER.with_name("swda-smollm2")
 MEGABYTE = 1_000_000
 
 
@@ -43,3 +46,27 @@ def test_it_answers_with_five_different_replies():
     assert len({normalised(reply.text) for reply in replies}) == 5
     assert all(reply.text[0].isupper() for reply in replies)
     assert responder.respond(talk, respond_as="B", n=5, seed=7) == replies
+
+
+def test_the_adapters_are_small_and_name_their_base_and_licences():
+    adapters = Checkpoint.load(ADAPTERS)
+    config = adapters.config
+    assert config.base is not None
+    assert config.base.sha256 == DEFAULT_SHA256
+    assert config.base.sha256 in adapters.card
+    assert config.provenance.licence == "CC BY-NC-SA 3.0; apache-2.0"
+    assert "CC BY-NC-SA 3.0" in adapters.card
+    assert "Apache-2.0" in adapters.card
+    assert sum(path.stat().st_size for path in ADAPTERS.iterdir()) < 25 * MEGABYTE
+
+
+def test_the_adapters_answer_with_five_different_replies():
+    try:
+        locate(DEFAULT)
+    except CheckpointError as error:
+        pytest.skip(str(error))
+    responder = dialog_cvae.load(ADAPTERS)
+    talk = Conversation("1", (Utterance("A", "Do you have any pets?"),), topic="PETS")
+    replies = responder.respond(talk, respond_as="B", n=5, seed=7)
+    assert len({normalised(reply.text) for reply in replies}) == 5
+    assert any("dog" in reply.text or "cat" in reply.text for reply in replies)
