@@ -14,7 +14,7 @@ import torch
 from dialog_cvae.config import LanguageModelConfig
 from dialog_cvae.data.batches import Integers
 from dialog_cvae.data.turns import Blocks, EncodedTurns, collate_turns
-from dialog_cvae.model.language_cvae import TurnTensors
+from dialog_cvae.model.turn_tensors import TurnTensors
 from dialog_cvae.nn.devices import moved
 from training.batch import FORGETTING, Batch, Extras, MicroBatch, in_training_order, noise
 from training.config import TrainConfig

@@ -22,9 +22,10 @@ from torch import Tensor, nn
 
 from dialog_cvae.config import LanguageModelConfig, LlamaConfig
 from dialog_cvae.data.batches import Integers
-from dialog_cvae.data.turns import Blocks, EncodedTurns, TurnBatch, collate_turns
+from dialog_cvae.data.turns import Blocks, EncodedTurns, collate_turns
 from dialog_cvae.model.copies import CODES, seen_by_copies, similar_lengths
 from dialog_cvae.model.latent_model import Encoded, LatentModel
+from dialog_cvae.model.turn_tensors import TurnTensors
 from dialog_cvae.nn.cross_entropy import token_nll
 from dialog_cvae.nn.decoder import Dropout
 from dialog_cvae.nn.devices import moved
@@ -35,47 +36,6 @@ Z_RANGE = 0.02  # deviation of z's maps at the start
 LARGEST = (
     4.0  # of what the latent networks read: a few dimensions of a language model's states are tens of times larger
 )
-
-
-class TurnTensors(NamedTuple):
-    """`TurnBatch` as tensors, with what follows from it.
-
-    Attributes:
-        tokens: (R, T) ids.
-        block, begin: (B,) see `TurnBatch`.
-        rows, positions: (P,) where each predicted token's state is: the token before it.
-        replies: (P,) its reply.
-        slots: (P,) its place among the predicted tokens of its row.
-        target_lengths: (B,) tokens to predict; on the CPU.
-    """
-
-    tokens: Tensor
-    block: Tensor
-    begin: Tensor
-    rows: Tensor
-    positions: Tensor
-    replies: Tensor
-    slots: Tensor
-    target_lengths: Tensor
-
-    @classmethod
-    def from_arrays(cls, batch: TurnBatch, device: torch.device | str = "cpu") -> TurnTensors:
-        """Put a batch on a device."""
-        tokens, block, begin, targets = (torch.from_numpy(array) for array in batch)
-        replies = torch.repeat_interleave(torch.arange(len(targets)), targets)
-        first = (targets.cumsum(0) - targets)[replies]
-        positions = begin[replies] + torch.arange(len(replies)) - first
-        rows = block[replies]
-        in_row = torch.bincount(rows, minlength=len(tokens))
-        slots = torch.arange(len(rows)) - (in_row.cumsum(0) - in_row)[rows]
-        arrays = {"tokens": tokens, "block": block, "begin": begin}
-        arrays |= {"rows": rows, "positions": positions, "replies": replies, "slots": slots}
-        return cls(**{name: moved(each, device) for name, each in arrays.items()}, target_lengths=targets)
-
-    @property
-    def targets(self) -> Tensor:
-        """(P,) the tokens to predict."""
-        return self.tokens[self.rows, self.positions + 1]
 
 
 class Read(NamedTuple):

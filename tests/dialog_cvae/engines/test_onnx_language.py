@@ -11,7 +11,7 @@ from dialog_cvae.engines.language_states import BLOCK, Memory
 from dialog_cvae.engines.language_weights import adapter_shapes, rotation
 from dialog_cvae.engines.onnx_language import OnnxLanguageEngine
 from dialog_cvae.engines.torch_language_engine import TorchLanguageEngine
-from dialog_cvae.model.language_cvae import TurnTensors
+from dialog_cvae.model.turn_tensors import TurnTensors
 from tests.dialog_cvae.engines.tiny_language import (
     BASE,
     SIZES,

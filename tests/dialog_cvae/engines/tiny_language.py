@@ -11,7 +11,8 @@ from dialog_cvae.engines.base import Engine, Floats, Ints
 from dialog_cvae.engines.language_graphs import graphs
 from dialog_cvae.engines.language_weights import merged, z_maps
 from dialog_cvae.engines.onnx_language import OnnxLanguageEngine
-from dialog_cvae.model.language_cvae import LanguageCVAE, TurnTensors
+from dialog_cvae.model.language_cvae import LanguageCVAE
+from dialog_cvae.model.turn_tensors import TurnTensors
 from dialog_cvae.storage.backbone import shapes
 
 BASE = LlamaConfig(layers=3, width=24, heads=6, kv_heads=2, mlp_size=20, vocab_size=90, max_positions=512)

@@ -75,7 +75,7 @@ def test_a_reply_has_the_probability_of_its_tokens(responder: Responder) -> None
     import torch
 
     from dialog_cvae.data.turns import TurnBatch
-    from dialog_cvae.model.language_cvae import TurnTensors
+    from dialog_cvae.model.turn_tensors import TurnTensors
 
     corpus = responder.encode([replace(TALK, utterances=(*TALK.utterances, Utterance("B", "")))])
     end = corpus.starts[1:] - 1

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from dialog_cvae.config import LanguageModelConfig, LlamaConfig
 from dialog_cvae.data.turns import Blocks, EncodedTurns, TurnBatch, collate_turns, encode_turns
-from dialog_cvae.model.language_cvae import LanguageCVAE, TurnTensors
+from dialog_cvae.model.language_cvae import LanguageCVAE
+from dialog_cvae.model.turn_tensors import TurnTensors
 from dialog_cvae.nn.llama import Llama, bias_of
 from dialog_cvae.storage.backbone import LAYER_WEIGHTS
 from dialog_cvae.types import Conversation, Utterance
