@@ -22,8 +22,8 @@ from dialog_cvae.config import LlamaConfig
 from dialog_cvae.data.cache import open_cache
 from dialog_cvae.data.turns import TurnBatch
 from dialog_cvae.engines.graph_writer import FLOAT, UINT8, Graph
-from dialog_cvae.engines.onnx_engine import cores
 from dialog_cvae.engines.onnx_language import OnnxLanguageEngine
+from dialog_cvae.engines.onnx_session import cores
 from dialog_cvae.generate.sampling import NUCLEUS_LIKELIEST
 from dialog_cvae.storage.backbone import locate, open_backbone
 from dialog_cvae.storage.checkpoint import Checkpoint

@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 SESSION = """
-from dialog_cvae.engines.onnx_engine import onnxruntime
+from dialog_cvae.engines.onnx_session import onnxruntime
 from onnx import TensorProto, helper
 value = lambda name: helper.make_tensor_value_info(name, TensorProto.FLOAT, [1])
 graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "g", [value("x")], [value("y")])

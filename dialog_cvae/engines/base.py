@@ -8,9 +8,9 @@ Shape legend: B contexts, R rows being decoded, Z latent, D what z enters, V voc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import Executor
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
@@ -124,3 +124,13 @@ class Engine(Protocol):
         Tasks that have not started when the block ends are cancelled.
         """
         ...
+
+
+@contextmanager
+def one_thread() -> Iterator[Executor]:
+    """`Engine.side_by_side` of an engine whose products take all cores: tasks run one after the other."""
+    pool = ThreadPoolExecutor(1)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -24,10 +24,8 @@ from numpy.typing import NDArray
 from dialog_cvae.config import LanguageModelConfig, LlamaConfig
 from dialog_cvae.engines.base import Floats
 from dialog_cvae.engines.graph_writer import FLOAT, INT64, MICROSOFT, UINT8, Graph, add_choice
-from dialog_cvae.engines.language_weights import LanguageWeights, LayerWeights, rotated
+from dialog_cvae.engines.language_weights import LEVELS, MIDDLE, LanguageWeights, LayerWeights, rotated
 
-LEVELS = 127  # of a rounded row, on either side of 0
-MIDDLE = 128  # stands for 0 in a rounded row
 ROTATIONS = 16_384  # positions, at most, whose rotation the graph knows
 
 Arrays = dict[str, NDArray[Any]]

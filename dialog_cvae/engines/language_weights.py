@@ -17,6 +17,8 @@ from dialog_cvae.config import LanguageModelConfig, LlamaConfig
 from dialog_cvae.engines.base import Floats
 from dialog_cvae.model.weights import PRIOR, Linear, Shapes
 
+LEVELS = 127  # of a number in 8 bits, on either side of 0
+MIDDLE = 128  # the byte of a rounded state that is 0
 LINEAR = ("query_key_value", "attended", "gate_up", "down")  # the adapted maps of a layer
 
 

@@ -10,10 +10,9 @@ D decoder state, A what z adds to a step.
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -22,8 +21,9 @@ from numpy.typing import NDArray
 
 from dialog_cvae.data.cache import Cache, Kind
 from dialog_cvae.data.code_digest import code_digest
-from dialog_cvae.engines.base import Condition, Floats, Ints, Step
+from dialog_cvae.engines.base import Condition, Floats, Ints, Step, one_thread
 from dialog_cvae.engines.gru_states import GRUStates
+from dialog_cvae.engines.onnx_session import cores, session, weights_digest
 from dialog_cvae.model.weights import START, checked_weights
 from dialog_cvae.storage.checkpoint import Checkpoint
 from dialog_cvae.text.tokenizer import Tokenizer
@@ -50,10 +50,10 @@ class OnnxEngine:
         self, graphs: Mapping[str, bytes], latent_weight: Floats, threads: int | None = None, *, int8: bool = False
     ) -> None:
         count = threads or cores()
-        encoding = (_session(graphs[name], count, spin_us=0) for name in ("utterances", "context", "start"))
+        encoding = (session(graphs[name], count, spin_us=0) for name in ("utterances", "context", "start"))
         self._utterances, self._context, self._start = encoding
-        self._added = _session(graphs["added"], count, spin_us=0) if "added" in graphs else None
-        self._step = _session(graphs["step"], count, spin_us=BETWEEN_STEPS_US)
+        self._added = session(graphs["added"], count, spin_us=0) if "added" in graphs else None
+        self._step = session(graphs["step"], count, spin_us=BETWEEN_STEPS_US)
         self._known: dict[bytes, Floats] = {}  # vectors of utterances, by a digest of their tokens
         self._vocabulary: int = self._step.get_outputs()[0].shape[1]
         self.name = f"ONNX Runtime {onnxruntime.__version__}{', int8' if int8 else ''}"
@@ -88,14 +88,11 @@ class OnnxEngine:
 
             return graphs(weights, config, int8=int8)
 
-        digest = hashlib.sha256()
-        for name in sorted(weights):
-            digest.update(name.encode() + weights[name].tobytes())
         origin = {
             "code": code_digest(GRAPHS_MODULE),
             "int8": int8,
             "model": config.model_dump(),
-            "weights": digest.hexdigest(),
+            "weights": weights_digest(weights),
         }
         start = START.of(weights).weight
         latent = start[:, start.shape[1] - config.latent_size :]
@@ -157,30 +154,9 @@ class OnnxEngine:
         logits, following, values, ids, mass, tempered = self._step.run(STEP_OUTPUTS, feeds)
         return Step(logits, states._replace(state=following), values, ids, mass[:, 0], tempered[:, 0])
 
-    @contextmanager
-    def side_by_side(self) -> Iterator[Executor]:
-        """See `Engine.side_by_side`: one thread, whose products take all cores."""
-        pool = ThreadPoolExecutor(1)
-        try:
-            yield pool
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _session(graph: bytes, threads: int, *, spin_us: int) -> onnxruntime.InferenceSession:
-    """A session whose threads turn for so long before they sleep: each takes a core from whatever else runs there."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin_us > 0)))
-    if spin_us:
-        options.add_session_config_entry("session.intra_op.spin_duration_us", str(spin_us))
-    options.log_severity_level = 3  # errors
-    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    def side_by_side(self) -> AbstractContextManager[Executor]:
+        """See `Engine.side_by_side`."""
+        return one_thread()
 
 
 def _pack(graphs: Mapping[str, bytes]) -> dict[str, NDArray[np.uint8]]:

@@ -9,10 +9,9 @@ the longest own part, D width, K key and value heads, Z latent.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any
 
@@ -24,11 +23,11 @@ from dialog_cvae.config import LlamaConfig
 from dialog_cvae.data.cache import Cache, Kind
 from dialog_cvae.data.code_digest import code_digest
 from dialog_cvae.data.turns import TurnBatch
-from dialog_cvae.engines.base import Condition, Floats, Ints, Step
+from dialog_cvae.engines.base import Condition, Floats, Ints, Step, one_thread
 from dialog_cvae.engines.language_adapters import checked_adapters
 from dialog_cvae.engines.language_states import BLOCK, MASKED, Context, LanguageStates, Memory, Table, whole_blocks
-from dialog_cvae.engines.language_weights import merged, z_maps
-from dialog_cvae.engines.onnx_engine import cores
+from dialog_cvae.engines.language_weights import LEVELS, MIDDLE, merged, z_maps
+from dialog_cvae.engines.onnx_session import cores, session, weights_digest
 from dialog_cvae.storage.backbone import Backbone
 from dialog_cvae.storage.checkpoint import Checkpoint
 
@@ -37,7 +36,6 @@ STEP_OUTPUTS = ("logits", "values", "ids", "mass", "tempered")
 BETWEEN_NODES_US = 50  # that threads wait for work before they sleep; longer would delay the other graph
 ROWS_TOGETHER = 64
 READ_TOGETHER = 256  # positions; more are no faster for each
-WEIGHT_LEVELS = 127  # of an 8-bit weight, on either side of 0
 REMEMBERED_BYTES = 2**26  # of keys and values of contexts
 
 
@@ -64,13 +62,13 @@ class OnnxLanguageEngine:
         self._config, self.latent_weight = config, latent_weight
         self._arrays = arrays
         self._int8 = "embedding_scale" in arrays
-        self._layers = _session(arrays, "layers", count, spin_us=BETWEEN_NODES_US)
-        self._words = _session(arrays, "words", count, spin_us=BETWEEN_NODES_US)
+        self._layers = _opened(arrays, "layers", count, spin_us=BETWEEN_NODES_US)
+        self._words = _opened(arrays, "words", count, spin_us=BETWEEN_NODES_US)
         self._latent = latent_weight.shape[1]
         self._maps = len(latent_weight) // config.width
         if self._latent:
-            self._prior = _session(arrays, "prior", count, spin_us=0)
-            self._added = _session(arrays, "added", count, spin_us=0)
+            self._prior = _opened(arrays, "prior", count, spin_us=0)
+            self._added = _opened(arrays, "added", count, spin_us=0)
         self._memory = Memory(remembered_bytes)
         self.name = f"ONNX Runtime {onnxruntime.__version__}{', int8' if self._int8 else ''}"
         self.rows = ROWS_TOGETHER
@@ -102,7 +100,7 @@ class OnnxLanguageEngine:
         adapters = checked_adapters(checkpoint, base, source)
         config = checkpoint.config.language
         assert config is not None
-        levels = WEIGHT_LEVELS if multiplies_exactly() else WEIGHT_LEVELS // 2
+        levels = LEVELS if multiplies_exactly() else LEVELS // 2
 
         def make() -> Mapping[str, NDArray[Any]]:
             from dialog_cvae.engines.language_graphs import graphs
@@ -110,15 +108,12 @@ class OnnxLanguageEngine:
             weights = merged(adapters, base.weights(), config, base.config)
             return graphs(weights, base.config, weight_levels=levels, int8=int8)
 
-        digest = hashlib.sha256()
-        for name in sorted(adapters):
-            digest.update(name.encode() + adapters[name].tobytes())
         origin = {
             "base": base.sha256,
             "code": code_digest(GRAPHS_MODULE),
             "levels": levels if int8 else None,
             "sizes": config.model_dump(include={"alpha", "latent_size", "rank", "z_layers"}),
-            "weights": digest.hexdigest(),
+            "weights": weights_digest(adapters),
         }
         latent = np.concatenate([*z_maps(adapters, config, base.config), np.zeros((0, config.latent_size), np.float32)])
         return cls(cache.get(_KEPT, origin, make), base.config, latent, threads)
@@ -158,14 +153,9 @@ class OnnxLanguageEngine:
         following = LanguageStates(states.contexts, states.lengths + 1, states.added, states.slots, states.table)
         return Step(logits, following, values, ids, mass[:, 0], tempered[:, 0])
 
-    @contextmanager
-    def side_by_side(self) -> Iterator[Executor]:
-        """See `Engine.side_by_side`: one thread, whose products take all cores."""
-        pool = ThreadPoolExecutor(1)
-        try:
-            yield pool
-        finally:
-            pool.shutdown(cancel_futures=True)
+    def side_by_side(self) -> AbstractContextManager[Executor]:
+        """See `Engine.side_by_side`."""
+        return one_thread()
 
     # ---- Reading
 
@@ -284,23 +274,15 @@ class OnnxLanguageEngine:
         return found * self._arrays["embedding_scale"][tokens, None] if self._int8 else found
 
     def _middles(self, rows: int) -> dict[str, NDArray[np.uint8]]:
-        return {"middles": np.full(rows, 128, np.uint8)} if self._int8 else {}
+        return {"middles": np.full(rows, MIDDLE, np.uint8)} if self._int8 else {}
 
 
-def _session(
+def _opened(
     arrays: Mapping[str, NDArray[Any]], name: str, threads: int, *, spin_us: int
 ) -> onnxruntime.InferenceSession:
-    """A session whose threads turn for so long before they sleep, with the weights that its graph names."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin_us > 0)))
-    if spin_us:
-        options.add_session_config_entry("session.intra_op.spin_duration_us", str(spin_us))
-    options.log_severity_level = 3  # errors
-    own = [each for each in arrays if each.startswith(f"{name}_")]
-    if own:
-        options.add_external_initializers(own, [onnxruntime.OrtValue.ortvalue_from_numpy(arrays[each]) for each in own])
-    return onnxruntime.InferenceSession(arrays[f"graph_{name}"].tobytes(), options, providers=["CPUExecutionProvider"])
+    """The session of a graph, with its weights; see `language_graphs.graphs` for the names."""
+    own = {each: array for each, array in arrays.items() if each.startswith(f"{name}_")}
+    return session(arrays[f"graph_{name}"].tobytes(), threads, spin_us=spin_us, weights=own)
 
 
 @cache
@@ -314,9 +296,9 @@ def multiplies_exactly() -> bool:
     graph = helper.make_graph([helper.make_node("MatMulInteger", ["x", "w"], ["y"])], "product", inputs, [output])
     opset = helper.make_opsetid("", 17)
     model = helper.make_model(graph, opset_imports=[opset], ir_version=8)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    feeds = {"x": np.full((64, 64), 255, np.uint8), "w": np.full((64, 64), WEIGHT_LEVELS, np.int8)}
-    return bool((session.run(None, feeds)[0] == 64 * 255 * WEIGHT_LEVELS).all())
+    feeds = {"x": np.full((64, 64), 255, np.uint8), "w": np.full((64, 64), LEVELS, np.int8)}
+    product = session(model.SerializeToString(), 1, spin_us=0).run(None, feeds)[0]
+    return bool((product == 64 * 255 * LEVELS).all())
 
 
 _KEPT: Kind[Mapping[str, NDArray[Any]]] = Kind("language", lambda arrays: arrays, lambda arrays: arrays)

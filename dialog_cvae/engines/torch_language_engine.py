@@ -5,9 +5,9 @@ Shape legend: B contexts, R rows, P positions, D width, Z latent.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from dialog_cvae.data.turns import TurnBatch
-from dialog_cvae.engines.base import ROWS, Condition, Flags, Floats, Ints, Step
+from dialog_cvae.engines.base import ROWS, Condition, Flags, Floats, Ints, Step, one_thread
 from dialog_cvae.model.language_cvae import LanguageCVAE, bounded, raised
 from dialog_cvae.nn.llama import KeysValues
 
@@ -98,14 +98,9 @@ class TorchLanguageEngine:
         masses = np.exp(below).sum(axis=1), np.exp(below * sharpness[:, None]).sum(axis=1)
         return Step(logits, RowStates(tuple(row for _, row in found)), values, ids, *masses)
 
-    @contextmanager
-    def side_by_side(self) -> Iterator[Executor]:
-        """See `Engine.side_by_side`: one thread, whose products take all cores."""
-        pool = ThreadPoolExecutor(1)
-        try:
-            yield pool
-        finally:
-            pool.shutdown(cancel_futures=True)
+    def side_by_side(self) -> AbstractContextManager[Executor]:
+        """See `Engine.side_by_side`."""
+        return one_thread()
 
     def _read(self, tokens: Ints) -> ReadContext:
         lm = self._model.lm
