@@ -8,12 +8,13 @@ Shape legend: B windows of a batch, Z latent dimensions.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dialog_cvae.config import SviConfig
@@ -24,7 +25,7 @@ from dialog_cvae.nn.devices import moved
 from dialog_cvae.types import Gaussian
 
 ACTIVE_VARIANCE = 0.01  # Burda et al. (2016): a unit is active if the variance of its mean over the data is larger
-_TERMS = ("reconstruction", "prior", "shuffled", "kl", "bag_of_words", "without_z")
+TERMS = ("reconstruction", "prior", "shuffled", "kl", "bag_of_words", "without_z")
 
 
 class ElboReport(NamedTuple):
@@ -57,6 +58,32 @@ class ElboReport(NamedTuple):
     nats_shuffled: float
     bag_of_words: float | None
     without_z: float | None = None
+
+    @classmethod
+    def of_means(cls, mean: Mapping[str, float], windows: int, tokens: int, variance: NDArray[Any]) -> ElboReport:
+        """From the means of `TERMS` over all windows, of which `bag_of_words` and `without_z` may be missing.
+
+        Args:
+            mean: in nats per response, by name.
+            windows: number of responses.
+            tokens: number of target tokens.
+            variance: (Z,) of mean(q) - mean(p) over the windows.
+        """
+        negative_elbo = mean["reconstruction"] + mean["kl"]
+        return cls(
+            windows=windows,
+            tokens=tokens,
+            reconstruction=mean["reconstruction"],
+            kl=mean["kl"],
+            elbo=-negative_elbo,
+            rec_perplexity=perplexity(mean["reconstruction"] * windows, tokens),
+            perplexity_bound=perplexity(negative_elbo * windows, tokens),
+            active_units=int((variance > ACTIVE_VARIANCE).sum()),
+            nats_from_z=mean["prior"] - mean["reconstruction"],
+            nats_shuffled=mean["shuffled"] - mean["reconstruction"],
+            bag_of_words=mean.get("bag_of_words"),
+            without_z=mean.get("without_z"),
+        )
 
     def figures(self) -> dict[str, float | None]:
         """The figures by name, for JSON; a figure that is not finite is None."""
@@ -95,7 +122,7 @@ def evaluate_elbo(
     rng, rng_of_steps = (np.random.default_rng(seeds) for seeds in (seed, (seed, 1)))
     latent = model.config.latent_size
     refiner = Refiner(model, svi)
-    sums = torch.zeros(len(_TERMS) + 2 + 2 * latent, dtype=torch.float64, device=device)
+    sums = torch.zeros(len(TERMS) + 2 + 2 * latent, dtype=torch.float64, device=device)
     with evaluation_mode(model), refiner.scoring():
         for index, chosen in enumerate(corpus.chunks(corpus.responses[:first], batch_size)):
             # Noise is drawn for all batches, so that it is the same for any number of processes.
@@ -134,30 +161,19 @@ def first_posteriors(model: LatentModel, corpus: Examples, count: int) -> Gaussi
 
 def _report(sums: Tensor, bow: bool, compares: bool) -> ElboReport:
     """Means from the sums over all windows; see `_sums`."""
-    terms, counts, shifts = sums.tensor_split((len(_TERMS), len(_TERMS) + 2))
+    terms, counts, shifts = sums.tensor_split((len(TERMS), len(TERMS) + 2))
     windows, tokens = (int(count) for count in counts)
-    mean = {name: float(term) / windows for name, term in zip(_TERMS, terms, strict=True)}
+    left_out = {"bag_of_words": not bow, "without_z": not compares}
+    mean = {
+        name: float(term) / windows for name, term in zip(TERMS, terms, strict=True) if not left_out.get(name, False)
+    }
     shift, shift_squared = shifts.chunk(2)
     variance = shift_squared / windows - (shift / windows).square()
-    negative_elbo = mean["reconstruction"] + mean["kl"]
-    return ElboReport(
-        windows=windows,
-        tokens=tokens,
-        reconstruction=mean["reconstruction"],
-        kl=mean["kl"],
-        elbo=-negative_elbo,
-        rec_perplexity=perplexity(mean["reconstruction"] * windows, tokens),
-        perplexity_bound=perplexity(negative_elbo * windows, tokens),
-        active_units=int((variance > ACTIVE_VARIANCE).sum()),
-        nats_from_z=mean["prior"] - mean["reconstruction"],
-        nats_shuffled=mean["shuffled"] - mean["reconstruction"],
-        bag_of_words=mean["bag_of_words"] if bow else None,
-        without_z=mean["without_z"] if compares else None,
-    )
+    return ElboReport.of_means(mean, windows, tokens, variance.numpy())
 
 
 def _sums(model: LatentModel, batch: Any, noise: Tensor, refine: Refine | None) -> Tensor:
-    """Sums over a batch in double precision: `_TERMS`, windows, tokens, mean(q) - mean(p) (Z), its square (Z).
+    """Sums over a batch in double precision: `TERMS`, windows, tokens, mean(q) - mean(p) (Z), its square (Z).
 
     They stay on the model's device, so that it need not wait after each batch. Noise is (B, 2, Z).
     """

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dialog_cvae.model.elbo import ACTIVE_VARIANCE, ElboReport, evaluation_mode, perplexity
+from dialog_cvae.model.elbo import ElboReport, evaluation_mode
 from dialog_cvae.model.latent_model import LatentModel
 from dialog_cvae.nn import distributions
 from dialog_cvae.nn.devices import moved
@@ -119,21 +119,7 @@ def _combined(columns: Mapping[str, NDArray[Any]], draws: int) -> OneReading:
     mean = {name: float(column.mean()) for name, column in columns.items() if column.ndim == 1}
     windows, tokens = len(columns["tokens"]), int(columns["tokens"].sum())
     shift = found.posterior_mean.astype(np.float64) - found.prior_mean
-    cost = mean["reconstruction"] + mean["kl"]
-    elbo = ElboReport(
-        windows=windows,
-        tokens=tokens,
-        reconstruction=mean["reconstruction"],
-        kl=mean["kl"],
-        elbo=-cost,
-        rec_perplexity=perplexity(mean["reconstruction"] * windows, tokens),
-        perplexity_bound=perplexity(cost * windows, tokens),
-        active_units=int((shift.var(axis=0) > ACTIVE_VARIANCE).sum()),
-        nats_from_z=mean["prior"] - mean["reconstruction"],
-        nats_shuffled=mean["shuffled"] - mean["reconstruction"],
-        bag_of_words=mean.get("bag_of_words"),
-        without_z=mean.get("without_z"),
-    )
+    elbo = ElboReport.of_means(mean, windows, tokens, shift.var(axis=0))
     weighted = None
     if draws:
         weighted = ImportanceWeighted({draws: columns["iw_nll"]}, columns["tokens"], columns.get("without_z"))
