@@ -22,6 +22,7 @@ from dialog_cvae.config import DataConfig
 from dialog_cvae.data.cache import open_cache
 from dialog_cvae.data.corpora import resolve
 from dialog_cvae.data.turns import EncodedTurns
+from dialog_cvae.engines.torch_language import KINDS
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.model.language_cvae import LanguageCVAE
 from training.adam import GuardedAdam
@@ -30,7 +31,7 @@ from training.batch import Batch
 from training.config import FitConfig
 from training.device import device_of
 from training.language_batches import TurnBatches
-from training.language_task import KINDS, base_of
+from training.language_task import base_of
 from training.memory import keep_freed_memory
 from training.task import new_model, task_of
 from training.training_corpus import TrainingCorpus

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 
 from dialog_cvae.engines.torch_engine import TorchEngine
-from dialog_cvae.engines.torch_language import build_language_model
+from dialog_cvae.engines.torch_language import KINDS, build_language_model
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.generate.opening import dialog_reading
 from dialog_cvae.generate.responder import Responder
@@ -21,8 +21,6 @@ from dialog_cvae.model.language_cvae import LanguageCVAE
 from dialog_cvae.storage.checkpoint import WEIGHTS, Checkpoint
 from dialog_cvae.storage.checkpoint_base import open_base
 from eval.evaluation_settings import Precision
-
-KINDS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 class OpenedModel(NamedTuple):

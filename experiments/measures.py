@@ -21,7 +21,7 @@ from dialog_cvae.data.sentences import Sentences
 from dialog_cvae.data.turns import EncodedTurns
 from dialog_cvae.model.elbo import evaluate_elbo
 from dialog_cvae.model.latent_model import LatentModel
-from dialog_cvae.storage.checkpoint import Checkpoint
+from dialog_cvae.storage.checkpoint import BEST, Checkpoint
 from dialog_cvae.storage.files import write_atomically
 from eval.latent.likelihood import importance_weighted_nll, posteriors
 from eval.latent.model_scores import latent_figures
@@ -29,7 +29,7 @@ from eval.latent.one_reading import read_once
 from experiments.framework.fitting import say
 from training import folder, task
 from training.config import FitConfig
-from training.folder import BEST_FOLDER, CONFIG_FILE
+from training.folder import CONFIG_FILE
 from training.metrics_log import SPEED_FILE, read_metrics
 from training.state import checksum_of, load_weights
 from training.training_corpus import TrainingCorpus
@@ -52,7 +52,7 @@ def final_model(run: Path) -> LatentModel:
 def best_model(run: Path) -> LatentModel:
     """The model with the weights of a run's best validation, in evaluation mode."""
     config = config_of(run)
-    model = task.task_of(config).load(Checkpoint.load(run / BEST_FOLDER), folder.stored_vocabulary(run), config)
+    model = task.task_of(config).load(Checkpoint.load(run / BEST), folder.stored_vocabulary(run), config)
     return model.eval()
 
 

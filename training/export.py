@@ -23,8 +23,8 @@ from dialog_cvae.config import Decoding
 from dialog_cvae.engines.language_weights import adapter_shapes
 from dialog_cvae.errors import CheckpointError, ConfigError, DataError
 from dialog_cvae.model.weights import checked_weights, fitting_weights
-from dialog_cvae.storage.checkpoint import WEIGHTS, Checkpoint
-from training.run_paths import BEST_FOLDER, STATE_FILE
+from dialog_cvae.storage.checkpoint import BEST, WEIGHTS, Checkpoint
+from training.run_paths import STATE_FILE
 
 PRECISIONS: dict[str, type[np.floating[Any]]] = {"fp16": np.float16, "fp32": np.float32}
 BOW_HEAD = "bow_head."
@@ -94,8 +94,8 @@ def _export(arguments: argparse.Namespace) -> int:
     source, out = arguments.source, arguments.out
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise ConfigError(f"OUT: {out} exists already; remove it or give another folder")
-    if (source / STATE_FILE).exists() or (source / BEST_FOLDER).exists():  # a run's folder
-        source = source / BEST_FOLDER
+    if (source / STATE_FILE).exists() or (source / BEST).exists():  # a run's folder
+        source = source / BEST
     checkpoint = Checkpoint.load(source)
     _check_weights(checkpoint, f"{source}/{WEIGHTS}")
     if arguments.card is not None:

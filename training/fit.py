@@ -16,11 +16,11 @@ from pathlib import Path
 import torch
 
 from dialog_cvae.errors import CheckpointError, DialogCvaeError
+from dialog_cvae.storage.checkpoint import BEST
 from training import parts
 from training.best import BestCheckpoint
 from training.device import set_up_process
 from training.distributed import SINGLE_PROCESS, ProcessLostError, World, process_group, world_from_environment
-from training.folder import BEST_FOLDER
 from training.learning_curves import CURVES_FILE, draw_learning_curves
 from training.loop import Run, train
 from training.metrics_log import MetricsLog, read_metrics
@@ -75,7 +75,7 @@ def fit(argv: Sequence[str], world: World) -> int:
 def _train(plan: Plan, built: Parts) -> tuple[Progress, int]:
     """Run the training; returns its progress, and the number of the signal that stopped it in any process, else 0."""
     world = plan.world
-    keep_best = BestCheckpoint(plan.out / BEST_FOLDER, built.vocabulary, built.summary, plan.config, plan.start)
+    keep_best = BestCheckpoint(plan.out / BEST, built.vocabulary, built.summary, plan.config, plan.start)
     with StopRequest() as stop, ExitStack() as stack:
         metrics_log = world.on_main(lambda: stack.enter_context(MetricsLog(plan.out, built.progress, plan.config)))
         run = Run(
@@ -106,12 +106,12 @@ def _finish(plan: Plan, progress: Progress, stopped_by: int) -> int:
             f"continue with: python -m training.fit --out {shlex.quote(str(out))} --resume"
         )
         return 128 + stopped_by
-    if not (out / BEST_FOLDER).is_dir():
-        raise CheckpointError(f"{out / BEST_FOLDER}: the best checkpoint was written, but is missing now")
+    if not (out / BEST).is_dir():
+        raise CheckpointError(f"{out / BEST}: the best checkpoint was written, but is missing now")
     early = "" if progress.step == progress.total_steps else " (stopped early: the validation ELBO no longer improves)"
     print(
         f"done after step {progress.step}{early}; validation ELBO {-progress.stopping.best:.3f}\n"
-        f"checkpoint: {out / BEST_FOLDER}\nlearning curves: {out}/{CURVES_FILE}"
+        f"checkpoint: {out / BEST}\nlearning curves: {out}/{CURVES_FILE}"
     )
     if task_of(plan.config).served:
         print(f"serve it: dialog-cvae serve {shlex.quote(str(out))}/best")

@@ -23,11 +23,10 @@ from pydantic import TypeAdapter, ValidationError
 from dialog_cvae.config import Config
 from dialog_cvae.data.corpora import DATA_VARIABLE, resolve
 from dialog_cvae.errors import CheckpointError, ConfigError
-from dialog_cvae.storage.checkpoint import Provenance
+from dialog_cvae.storage.checkpoint import BEST, Provenance
 from dialog_cvae.storage.files import write_atomically
 from dialog_cvae.text.stored_tokenizer import read_tokenizer
 from training.config import FitConfig
-from training.run_paths import BEST_FOLDER as BEST_FOLDER
 from training.state import STATE_FILE
 from training.task import task_of
 from training.vocabulary import Vocabulary
@@ -73,7 +72,7 @@ def new_out(out: Path | None, config: FitConfig) -> Path:
         ConfigError: it already holds a run, or is a file.
     """
     out = out or default_out(config)
-    if (out / STATE_FILE).exists() or (out / BEST_FOLDER).exists():
+    if (out / STATE_FILE).exists() or (out / BEST).exists():
         raise ConfigError(f"out: {out} already holds a run; continue it with --resume, or choose another --out")
     if out.exists() and not out.is_dir():
         raise ConfigError(f"out: {out} is not a folder")

@@ -16,7 +16,7 @@ from torch import nn
 from dialog_cvae.config import Decoding, LanguageModelConfig
 from dialog_cvae.data.corpora import Split
 from dialog_cvae.data.turns import EncodedTurns
-from dialog_cvae.engines.torch_language import build_language_model, new_language_model
+from dialog_cvae.engines.torch_language import KINDS, build_language_model, new_language_model
 from dialog_cvae.errors import CheckpointError, ConfigError
 from dialog_cvae.model.language_cvae import LanguageCVAE
 from dialog_cvae.model.latent_model import LatentModel
@@ -32,7 +32,6 @@ from training.vocabulary import Vocabulary
 
 DECODING = Decoding(temperature=0.8, top_p=0.9, candidates=16)
 """How replies are drawn, unless a checkpoint or a request says otherwise."""
-KINDS: Mapping[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 class LanguageTask(Task):

@@ -18,11 +18,11 @@ from torch import Tensor
 from dialog_cvae.errors import DialogCvaeError
 from dialog_cvae.model.elbo import evaluate_elbo, first_posteriors
 from dialog_cvae.model.latent_model import Examples, LatentModel
+from dialog_cvae.storage.checkpoint import BEST
 from training.adam import GuardedAdam
 from training.batch import Batch, Batches
 from training.config import FitConfig
 from training.distributed import SINGLE_PROCESS, World
-from training.folder import BEST_FOLDER
 from training.objectives import part_names
 from training.observer import BestKeeper, Interruption, Observer
 from training.phases import Phase, autoencoder_steps, phase
@@ -170,7 +170,7 @@ def train(run: Run, progress: Progress) -> Progress:
         for state in _saved(run, progress):
             saved = state
     except TrainingError as error:
-        best = run.out / BEST_FOLDER
+        best = run.out / BEST
         start = f"start again, or from --init {best}," if best.is_dir() else "start again"
         raise TrainingError(
             f"{error}; the state after step {saved.step} is in {run.out}/state. Resuming would fail the same way: "

@@ -57,7 +57,7 @@ def steps_within(
     seconds = _timed(lambda: advance(UPDATES)) / UPDATES
     examples = min(config.valid_examples or len(validation.responses), len(validation.responses))
     scored = min(VALIDATED, examples)
-    validating = _timed(lambda: evaluate_elbo(model, validation, first=scored)) * examples / scored
+    validating = _timed(lambda: evaluate_elbo(model, validation, svi=config.svi, first=scored)) * examples / scored
     model.load_state_dict(weights)
     optimiser.state.clear()
     optimiser.found_inf.zero_()

@@ -1,10 +1,7 @@
-"""Where the two parts of a run's folder are that other programs open. Needs no PyTorch, unlike what writes them."""
+"""Where the state of a run is. Needs no PyTorch, unlike what writes it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from dialog_cvae.storage.checkpoint import BEST
-
-BEST_FOLDER = BEST
 STATE_FILE = Path("state") / "training.safetensors"

@@ -172,11 +172,12 @@ def encode_corpus(
         profile_rows = {name: rows.setdefault(profile, len(rows)) for name, profile in conversation.speakers.items()}
         for utterance, other in zip(conversation.utterances, addressees(conversation), strict=True):
             ids = [tokenizer.bos_id, *tokenizer.encode(utterance.text), tokenizer.eos_id]
-            if len(ids) > max_tokens and reading > 1:
+            if reading == 1:
+                ids = truncate(ids, max_tokens)
+            elif len(ids) > max_tokens:
                 long.append(len(lengths))
                 as_reply.append(ids[:max_tokens])
                 ids = both_ends(ids, max_tokens)
-            ids = truncate(ids, max_tokens)
             tokens.extend(ids)
             lengths.append(len(ids))
             speaker_ids.append(names.setdefault(utterance.speaker, len(names)))

@@ -10,6 +10,9 @@ from dialog_cvae.model.language_cvae import LanguageCVAE
 from dialog_cvae.storage.backbone import Backbone
 from dialog_cvae.storage.checkpoint import WEIGHTS, Checkpoint
 
+KINDS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+"""What a base is kept and multiplied in, by the names of the options."""
+
 
 def new_language_model(config: LanguageModelConfig, base: Backbone, kind: torch.dtype = torch.float32) -> LanguageCVAE:
     """The base with fresh adapters from PyTorch's random state.

@@ -13,6 +13,7 @@ from dialog_cvae.data.cache import Cache
 from dialog_cvae.data.corpora import load_corpus
 from dialog_cvae.data.vectors import load_vectors
 from dialog_cvae.errors import ConfigError
+from dialog_cvae.storage.checkpoint import BEST
 from dialog_cvae.types import Conversation
 from eval.contexts import count_contexts
 from eval.dialog import CACHE, NONE, vectors_source
@@ -34,7 +35,6 @@ from experiments.table3.page import NAME, assembled
 from training import arguments
 from training.config import FitConfig
 from training.device import device_of
-from training.folder import BEST_FOLDER
 from training.recipes import RECIPES
 from training.sweep import capacity
 from training.sweep.cells import seeds_option
@@ -160,7 +160,7 @@ def _report(table: Table, config: FitConfig, fitted: Fitted) -> Page:
     )
     jobs, device = _jobs(table.options.jobs, fitted.finished), str(device_of(args.device))
     bench = Bench(held_out, settings, out / CACHE, jobs, device)
-    evaluations = evaluate_rows({one.name: one.folder / BEST_FOLDER for one in fitted.finished}, bench)
+    evaluations = evaluate_rows({one.name: one.folder / BEST for one in fitted.finished}, bench)
     for one in fitted.finished:
         if isinstance(evaluation := evaluations[one.name], Evaluation):
             write_evaluation(out / EVALUATIONS / one.name, evaluation, evaluation.figures)

@@ -19,11 +19,11 @@ from urllib.parse import quote
 
 from dialog_cvae.data.corpora import resolve
 from dialog_cvae.errors import ConfigError
-from dialog_cvae.storage.checkpoint import Checkpoint, Provenance
+from dialog_cvae.storage.checkpoint import BEST, Checkpoint, Provenance
 from training import arguments, folder, plan, resume
 from training.arguments import DURATIONS, SHORT_NAMES
 from training.config import FitConfig
-from training.folder import BEST_FOLDER, CONFIG_FILE
+from training.folder import CONFIG_FILE
 from training.state import STATE_FILE, load_progress
 from training.task import task_of
 
@@ -97,7 +97,7 @@ class Cell:
             CheckpointError: the folder holds an incomplete or broken run.
         """
         path = out / self.name
-        if not (path / STATE_FILE).exists() and not (path / BEST_FOLDER).exists():
+        if not (path / STATE_FILE).exists() and not (path / BEST).exists():
             folder.new_out(path, self.config)
             return "new"
         resume.stored_run(path, self.config, [], self.init)
@@ -108,7 +108,7 @@ class Cell:
         stored = FitConfig.model_validate_json((path / CONFIG_FILE).read_bytes())
         # Another path may hold other conversations: only the resumed fit compares them.
         same_file = stored.corpus.name == self.config.corpus.name
-        complete = load_progress(path).finished and (path / BEST_FOLDER).is_dir()
+        complete = load_progress(path).finished and (path / BEST).is_dir()
         return "finished" if complete and same_file else "started"
 
 

@@ -13,8 +13,8 @@ from typing import Any, Literal, NamedTuple
 
 from dialog_cvae.errors import DataError
 from dialog_cvae.storage import checkpoint
+from dialog_cvae.storage.checkpoint import BEST
 from dialog_cvae.storage.files import write_atomically
-from training.folder import BEST_FOLDER
 from training.sweep.cells import Cell
 
 JSON_FILE, MARKDOWN_FILE = "sweep.json", "sweep.md"
@@ -99,7 +99,7 @@ def best_figures(folder: Path) -> dict[str, float]:
     Raises:
         DataError: their file is missing or broken.
     """
-    path = folder / BEST_FOLDER / checkpoint.METRICS
+    path = folder / BEST / checkpoint.METRICS
     try:
         content = json.loads(path.read_bytes())
         return {name: float(content[name]) for name in MEASURES if content.get(name) is not None}
