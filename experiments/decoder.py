@@ -1,7 +1,7 @@
 """Schedules where the decoder is a pre-trained language model, the case in which a posterior collapses first.
 
-All rows have one budget and no other remedy than beta's schedule and the bag-of-words loss, but for the last, which is
-the recipe of the shipped adapters.
+All rows have the same budget. They differ in beta's schedule and in the bag-of-words loss; the last row also has free
+bits, as the recipe of the shipped adapters.
 """
 
 from __future__ import annotations
@@ -68,10 +68,10 @@ SMALL = Budget(
 FULL = Budget("smollm2", {}, 3, 100, 6_000, "one pass of the recipe; meant for a GPU, or for days.")
 BUDGETS: Mapping[SizeName, Budget] = {"smoke": SMOKE, "small": SMALL, "paper": FULL}
 ABOUT = (
-    "All figures are nats for each reply of the first test conversations. A row is worth its z if MI and active units "
-    "rise while its importance-weighted likelihood ({draws} draws) stays that of the same network without z, and that "
-    "of the adapters without z in the first row. Nats from z: what a z from the prior loses against one from the "
-    "posterior. The learning rate is the same in all rows and falls to 0."
+    "All figures are nats for each reply of the first test conversations. z is useful if MI and active units are high "
+    "and the importance-weighted -log p ({draws} draws) is no larger than that of the same network without z and that "
+    "of the first row. Nats from z: by how much a z from the prior is worse than one from the posterior. The learning "
+    "rate is the same in all rows and falls to 0."
 )
 
 

@@ -1,6 +1,6 @@
-"""How many updates fit into a number of minutes, from a speed that is measured before the run begins.
+"""How many updates fit into a number of minutes, by a speed that is measured before the run begins.
 
-Open this to change what `--max-minutes` counts. Everything that the measurement changes is put back.
+Open this to change what `--max-minutes` counts. After the measurement, weights and optimiser are as before.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from training.distributed import World
 from training.update import update
 
 UPDATES = 3  # that are timed, after one that is not: the first one compiles kernels
-BETA = 0.5  # of these; any does
+BETA = 0.5  # of the timed updates; their duration does not depend on it
 VALIDATED = 64  # examples whose validation is timed
 
 

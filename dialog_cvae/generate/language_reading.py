@@ -23,7 +23,7 @@ from dialog_cvae.generate.reading import Seen, tidied
 from dialog_cvae.text.byte_pairs import BytePairs
 from dialog_cvae.types import Conversation
 
-UNREADABLE = "\ufffd"  # stands for bytes that are no UTF-8
+UNREADABLE = "\ufffd"  # what the tokenizer writes for bytes that are not UTF-8
 TOPIC_SHARE = 0.5  # of what is read, for the topic line at most
 LONGEST_SHARE = 0.75  # of what is read, for a single utterance: the next one must not push it out
 ANY_LENGTH = 2**31 - 1
