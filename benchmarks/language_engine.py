@@ -24,6 +24,7 @@ from dialog_cvae.data.turns import TurnBatch
 from dialog_cvae.engines.graph_writer import FLOAT, UINT8, Graph
 from dialog_cvae.engines.onnx_language import OnnxLanguageEngine
 from dialog_cvae.engines.onnx_session import cores
+from dialog_cvae.errors import ConfigError
 from dialog_cvae.generate.sampling import NUCLEUS_LIKELIEST
 from dialog_cvae.storage.backbone import locate, open_backbone
 from dialog_cvae.storage.checkpoint import Checkpoint
@@ -76,10 +77,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Times in seconds, medians."""
+    """Times in seconds, medians.
+
+    Raises:
+        DialogCvaeError: the checkpoint holds no adapters, or its language model is missing or another one.
+    """
     checkpoint = Checkpoint.load(arguments.checkpoint)
-    name = arguments.base or (checkpoint.config.language.backbone if checkpoint.config.language else "")
-    path = locate(name)
+    if checkpoint.config.language is None:
+        raise ConfigError(
+            f"{arguments.checkpoint}: holds no adapters of a language model; benchmarks.serving measures models with "
+            "weights of their own"
+        )
+    path = locate(arguments.base or checkpoint.config.language.backbone)
     base = open_backbone(path)
     begin = time.perf_counter()
     cache = open_cache(None, print, "graphs")

@@ -43,3 +43,11 @@ def test_it_measures_ours_and_the_floor(
     for name in ("fresh", "later", "floor"):
         assert figures[name]["read"] > 0
         assert figures[name]["decode"] > 0
+
+
+def test_a_model_with_weights_of_its_own_is_refused(
+    tiny_checkpoint: Checkpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny_checkpoint.save(tmp_path / "own")
+    assert main([str(tmp_path / "own")]) == 2
+    assert "holds no adapters of a language model" in capsys.readouterr().err
