@@ -17,6 +17,7 @@ from dialog_cvae.config import TokenizerConfig
 from dialog_cvae.data.batches import EncodedCorpus
 from dialog_cvae.data.turns import EncodedTurns
 from dialog_cvae.text.tokenizer import Tokenizer
+from dialog_cvae.text.words import KATAKANA, UNSPACED
 from training.config import FitConfig
 from training.vocabulary import Vocabulary
 
@@ -30,8 +31,7 @@ FEWEST_WORDS = 50  # of held-out text; fewer say nothing
 MAX_LENGTH = 1024  # that these options can be set to
 MODEL_LIMIT, LANGUAGE_LIMIT = "model.max-utterance-tokens", "language.max-reply-tokens"
 
-# Scripts that are written without spaces between words.
-_UNSPACED = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]")
+_UNSPACED = regex.compile(rf"[{UNSPACED}{KATAKANA}]", regex.V1)
 _LETTER = regex.compile(r"\p{L}")
 
 

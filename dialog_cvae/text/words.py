@@ -11,10 +11,11 @@ import unicodedata
 
 import regex
 
-_UNSPACED = r"\p{Han}\p{Hiragana}\p{Line_Break=SA}"  # SA: the scripts of South East Asia
-_KATAKANA = r"\p{Katakana}\u30fc\uff70"  # writes mostly loan words, each of which is one run; with its long vowel signs
+# Scripts without spaces between words, as the content of a character class.
+UNSPACED = r"\p{Han}\p{Hiragana}\p{Line_Break=SA}"  # SA: the scripts of South East Asia
+KATAKANA = r"\p{Katakana}\u30fc\uff70"  # writes mostly loan words, each of which is one run; with its long vowel signs
 _EMOJI = r"\p{Extended_Pictographic}\p{Regional_Indicator}"
-WORD = rf"(?:[{_KATAKANA}]+\p{{M}}*|(?=[{_UNSPACED}{_EMOJI}])(?!\d)\X|[\w\p{{N}}--[{_UNSPACED}{_KATAKANA}]]+)"
+WORD = rf"(?:[{KATAKANA}]+\p{{M}}*|(?=[{UNSPACED}{_EMOJI}])(?!\d)\X|[\w\p{{N}}--[{UNSPACED}{KATAKANA}]]+)"
 """A word, as a pattern of `regex` with its flag V1."""
 _WORD = regex.compile(WORD, regex.V1)
 
