@@ -35,7 +35,8 @@ def steps_within(
     """The most updates that take at most `minutes` with their validations, at the speed of this machine now.
 
     Args:
-        minutes: for updates and validations; reading the corpus and building the model are not counted.
+        minutes: for updates and validations; reading the corpus, building the model and this measurement (five updates'
+            time or so) are not counted.
         model: as the run starts with it; left as it was.
         optimiser: without moments; left as it was.
         batches: of the training split; the first ones are timed.
