@@ -41,7 +41,10 @@ class Condition(NamedTuple):
 
 
 class States(Protocol):
-    """What an engine keeps of R rows that are being decoded. Immutable: each method returns new states."""
+    """What an engine keeps of R rows that are being decoded.
+
+    Each method, and `Engine.step`, uses up the states that it receives: only the new ones may be used afterwards.
+    """
 
     def joined(self, later: Self) -> Self:
         """These rows, then the later ones."""

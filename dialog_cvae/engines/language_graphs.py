@@ -1,16 +1,14 @@
 """A language model as ONNX graphs, made from its weights without PyTorch: layers, words, prior and what z adds.
 
-One graph of the layers both reads contexts and decodes replies, so that its weights are in memory once. Its rows are
-positions of a context, or replies that each add one position. The query of a row goes to a slot. Slots lie in groups
-of one context each, whose keys and values all of its slots share; a slot also has keys and values of its own, to which
-the graph adds those of its rows in place: the caller binds a buffer as both input and output. While a context is read,
-its buffer is the own one of the only slot, and there is no other context.
+One graph of the layers both reads contexts and decodes replies, so that its weights are in memory once. It takes either
+consecutive positions of one context, or one position each of several replies. The graph writes their keys and values to
+arrays of the caller, which are bound as both input and output.
 
 In 8 bits, each row is rounded by its own largest value and each output's weights by theirs. Sums of integers are exact,
 so that a row is computed alike in any company.
 
-Shape legend: R rows, G groups, N slots of a group, Q queries of a slot, S positions of the longest context, T of the
-longest own part, D width, H query heads, K key and value heads, E head size, V vocabulary, Z latent.
+Shape legend: B sequences, S new positions of each, R = B S rows, M positions that there is room for, D width, H query
+heads, K key and value heads, E head size, V vocabulary, Z latent.
 """
 
 from __future__ import annotations
@@ -23,7 +21,7 @@ from numpy.typing import NDArray
 
 from dialog_cvae.config import LanguageModelConfig, LlamaConfig
 from dialog_cvae.engines.base import Floats
-from dialog_cvae.engines.graph_writer import FLOAT, INT64, MICROSOFT, UINT8, Graph, add_choice
+from dialog_cvae.engines.graph_writer import FLOAT, INT32, INT64, MICROSOFT, UINT8, Graph, add_choice
 from dialog_cvae.engines.language_weights import LEVELS, MIDDLE, LanguageWeights, LayerWeights, rotated
 
 ROTATIONS = 16_384  # positions, at most, whose rotation the graph knows
@@ -88,22 +86,16 @@ class _Product:
 def _layers(weights: LanguageWeights, config: LlamaConfig, product: _Product) -> Graph:
     """From embedded tokens (1, R, D) to the normalised states (1, R, D) of the uppermost layer.
 
-    Other inputs: position (1, R); bias (1, G * N, Q, S + T), 0 or a large negative number; grid (G * N * Q,), the row
-    of each query; place (R,), the query of each row; write (R, K, 3), where a row's keys and values go; by_group
-    [K, G, -1, 0] and by_slot [K, G * N, -1, 0], shapes; parts [S, T]; z_I (1, R, D), what z adds; and for each layer
-    context_key_I and context_value_I (K, G, S, E), own_key_I and own_value_I (K, G * N, T, E).
+    Other inputs: by_sequence [B, S, -1], a shape; last (B,), the index of each sequence's last position; seen (), the
+    positions of the longest sequence; z_I (1, R, D), what z adds; and for each layer key_I and value_I (B, K, M, E),
+    with what came before. new_key_I and new_value_I are the same with the rows' own, at their positions.
     """
     g = Graph("layers")
     x = g.input("x", FLOAT, (1, "R", config.width))
     product.inputs(g)
-    g.input("position", INT64, (1, "R"))
-    g.input("bias", FLOAT, (1, "slots", "queries", "seen"))
-    g.input("grid", INT64, ("asked",))
-    g.input("place", INT64, ("R",))
-    g.input("write", INT64, ("R", config.kv_heads, 3))
-    g.input("by_group", INT64, (4,))
-    g.input("by_slot", INT64, (4,))
-    g.input("parts", INT64, (2,))
+    g.input("by_sequence", INT64, (3,))
+    g.input("last", INT32, ("B",))
+    g.input("seen", INT32, ())
     positions = np.arange(min(config.max_positions, ROTATIONS), dtype=np.float32)[:, None]
     exponents = np.arange(0, config.head_size, 2, dtype=np.float32) / np.float32(config.head_size)
     angles = positions * (np.float32(config.rope_theta) ** -exponents)
@@ -139,12 +131,9 @@ def _layer(
     product: _Product,
 ) -> tuple[str, str]:
     """A layer's input is x + more, its output the sum of the two that come back."""
-    sizes = [config.heads * config.head_size, *[config.kv_heads * config.head_size] * 2]
     normed, x = _normalised(g, x, more, layer.attention_norm, config)
     joined = product(g, normed, f"query_key_value_{index}", layer.query_key_value)
-    query, key, value = g.add_many("Split", (joined, g.shared(np.array(sizes))), 3, axis=2)
-    query, key = (g.add("RotaryEmbedding", each, "position", *rotation, domain=MICROSOFT) for each in (query, key))
-    found = _attention(g, query, key, value, index, config)
+    found = _attention(g, joined, index, config, rotation)
     attended = product(g, found, f"attended_{index}", layer.attended)
     normed, x = _normalised(g, x, attended, layer.mlp_norm, config)
     both = product(g, normed, f"gate_up_{index}", layer.gate_up)
@@ -163,39 +152,22 @@ def _normalised(g: Graph, x: str, more: str, weight: Floats, config: LlamaConfig
     return found[0], found[3]
 
 
-def _attention(g: Graph, query: str, key: str, value: str, index: int, config: LlamaConfig) -> str:
-    """softmax(q k^T / sqrt(E) + bias) v over the slot's context and its own positions: (1, R, H E)."""
-    heads, size = config.kv_heads, config.head_size
-    keys, values = (
-        _extended(g, each, f"own_{name}_{index}", config) for name, each in (("key", key), ("value", value))
+def _attention(g: Graph, joined: str, index: int, config: LlamaConfig, rotation: tuple[str, str]) -> str:
+    """Causal attention of queries, keys and values side by side (1, R, (H + 2K) E): (1, R, H E)."""
+    sizes = ("B", config.kv_heads, "M", config.head_size)
+    before = (g.input(f"{name}_{index}", FLOAT, sizes) for name in ("key", "value"))
+    found, *after = g.add_many(
+        "GroupQueryAttention",
+        (g.add("Reshape", joined, "by_sequence"), "", "", *before, "last", "seen", *rotation),
+        3,
+        domain=MICROSOFT,
+        num_heads=config.heads,
+        kv_num_heads=config.kv_heads,
+        do_rotary=1,
     )
-    context_keys, context_values = (
-        g.input(f"context_{name}_{index}", FLOAT, (heads, "G", "S", size)) for name in ("key", "value")
-    )
-    # Queries to their slots: (K, G * N * Q, H / K, E).
-    query = g.add("Reshape", query, g.shared(np.array([-1, heads, config.heads // heads, size])))
-    query = g.add("Transpose", g.add("Gather", query, "grid", axis=0), perm=[1, 0, 2, 3])
-    grouped, slotted = (g.add("Reshape", query, shape) for shape in ("by_group", "by_slot"))
-    # Scores of context and own positions side by side: (K, G * N, Q H / K, S + T).
-    scale = {"transB": 1, "alpha": 1 / math.sqrt(size), "domain": MICROSOFT}
-    of_context = g.add("Reshape", g.add("FusedMatMul", grouped, context_keys, **scale), "by_slot")
-    scores = g.add("Concat", of_context, g.add("FusedMatMul", slotted, keys, **scale), axis=3)
-    weights = g.add("Softmax", g.add("Add", scores, "bias"), axis=3)
-    before, own = g.add_many("Split", (weights, "parts"), 2, axis=3)
-    # Their values, back to rows.
-    seen = g.add("Reshape", g.add("MatMul", g.add("Reshape", before, "by_group"), context_values), "by_slot")
-    found = g.add("Add", seen, g.add("MatMul", own, values))
-    found = g.add("Reshape", found, g.shared(np.array([heads, -1, config.heads // heads, size])))
-    found = g.add("Gather", g.add("Transpose", found, perm=[1, 0, 2, 3]), "place", axis=0)
-    return g.add("Reshape", found, g.shared(np.array([1, -1, config.heads * size])))
-
-
-def _extended(g: Graph, rows: str, name: str, config: LlamaConfig) -> str:
-    """The slots' own keys or values, with the rows' written to them."""
-    sizes = (config.kv_heads, "slots", "T", config.head_size)
-    own = g.input(name, FLOAT, sizes)
-    by_head = g.add("Reshape", rows, g.shared(np.array([-1, config.kv_heads, config.head_size])))
-    return g.output(f"new_{name}", g.add("ScatterND", own, "write", by_head), FLOAT, sizes)
+    for name, array in zip(("key", "value"), after, strict=True):
+        g.output(f"new_{name}_{index}", array, FLOAT, sizes)
+    return g.add("Reshape", found, g.shared(np.array([1, -1, config.heads * config.head_size])))
 
 
 def _words(weights: LanguageWeights, product: _Product) -> Graph:

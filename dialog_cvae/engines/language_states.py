@@ -1,34 +1,24 @@
 """Keys and values: of contexts, which are remembered, and of the rows that are being decoded.
 
-Open it to see where rows lie while they come and go. Keys and values of a context are held once. Rows of one context
-have neighbouring slots; all groups have as many slots as the largest. A row that leaves keeps its slot until more than
-half of the slots are empty, since closing up copies what stays.
+Open it to see where rows lie while they come and go. Each row has a place in a table, with a copy of its context's keys
+and values before its own. The places of R rows are the first R: a row that leaves gives its place to the last one.
 
-All positions come in whole blocks, filled up with masked ones, so that sums have the same order in any company.
-
-Shape legend: R rows, G groups, N slots of a group, S positions of the longest context, T of the longest own part,
-W = 2 * layers arrays (keys and values of each layer), K key and value heads, E head size, D width, Z latent.
+Shape legend: R rows, N places of a table, M positions of a place, P positions of a context, W = 2 * layers arrays (keys
+and values of each layer), K key and value heads, E head size, D width.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from dialog_cvae.engines.base import Flags, Floats, Ints
 
-BLOCK = 16  # positions
-FEWEST = 2  # slots of a group: a product with a single row has another order of addition
-MASKED = np.float32(-1e4)  # as in `dialog_cvae.nn.llama`
-
-
-def whole_blocks(positions: int) -> int:
-    """The number, filled up to whole blocks."""
-    return -(-positions // BLOCK) * BLOCK
+ROOM = 32  # positions that a table has beyond the longest row
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +27,7 @@ class Context:
 
     Attributes:
         tokens: (P,) ids. The last one is what the reply follows; a row reads it again, with its z.
-        kept: (W, K, S, E) keys and values without z, of P positions and of some that mean nothing.
+        kept: (W, K, P, E) keys and values without z.
         condition: (D,) the state at the last token.
     """
 
@@ -84,128 +74,88 @@ class Memory:
         return sum(context.kept.nbytes for context in self._found.values())
 
 
-@dataclass(eq=False)
-class Table:
-    """Slots of rows, with the keys and values that these use.
-
-    Attributes:
-        groups: (G,) contexts.
-        own: (W, K, G * N, T, E), written to by steps.
-        written: (G * N,) how many of each slot's own positions are.
-        shared: (W, K, G, S, E) those of the contexts.
-        bound: what the engine keeps with these arrays.
-    """
-
-    groups: Sequence[Context]
-    own: Floats
-    written: Ints = field(init=False)
-    shared: Floats = field(init=False)
-    bound: Any = field(default=None, init=False)
-
-    def __post_init__(self) -> None:
-        self.written = np.zeros(self.own.shape[2], np.int64)
-        if len(self.groups) == 1:
-            self.shared = self.groups[0].kept[:, :, None]
-            return
-        arrays, heads, _, size = self.groups[0].kept.shape
-        longest = max(context.kept.shape[2] for context in self.groups)
-        self.shared = np.zeros((arrays, heads, len(self.groups), longest, size), np.float32)
-        for group, context in enumerate(self.groups):
-            self.shared[:, :, group, : context.kept.shape[2]] = context.kept
-
-    @property
-    def slots(self) -> int:
-        """G * N."""
-        return int(self.own.shape[2])
-
-    def copied(self, positions: int) -> Table:
-        """The same slots, with room for so many positions of each."""
-        room = whole_blocks(positions)
-        own = np.zeros((*self.own.shape[:3], room, self.own.shape[4]), np.float32)
-        count = min(room, self.own.shape[3])
-        own[:, :, :, :count] = self.own[:, :, :, :count]
-        table = Table.__new__(Table)
-        table.groups, table.own, table.shared, table.bound = self.groups, own, self.shared, None
-        table.written = self.written.copy()
-        return table
-
-
-@dataclass(frozen=True, eq=False)
 class LanguageStates:
     """`States` of a language model.
 
-    Attributes:
-        contexts: (R,) each row's.
-        lengths: (R,) own positions so far.
+    Args:
+        table: (W, N, K, M, E) keys and values; those of R rows at its first R places.
+        places: (R,) of each row.
+        lengths: (R,) positions so far, with the context's.
         added: (R, maps, D) what z adds.
-        slots: (R,) in `table`.
-        table: where keys and values are.
+
+    Attributes:
+        lengths, places, added: as above.
+        bound: what the engine keeps with the table and this number of rows.
     """
 
-    contexts: tuple[Context, ...]
-    lengths: Ints
-    added: Floats
-    slots: Ints
-    table: Table
+    def __init__(self, table: Floats, places: Ints, lengths: Ints, added: Floats, bound: Any = None) -> None:
+        self._table: Floats | None = table
+        self.places, self.lengths, self.added, self.bound = places, lengths, added, bound
 
     @classmethod
     def begun(cls, contexts: Sequence[Context], added: Floats) -> LanguageStates:
-        """Rows without own positions."""
-        table, slots = _table(contexts, 0)
-        return cls(tuple(contexts), np.zeros(len(contexts), np.int64), added, slots, table)
+        """Rows (R,) that have read all but the last token of their contexts."""
+        lengths = np.array([len(context.tokens) - 1 for context in contexts], np.int64)
+        table = _empty(contexts[0].kept[:, None], len(contexts), int(lengths.max()))
+        for place, (context, length) in enumerate(zip(contexts, lengths, strict=True)):
+            table[:, place, :, :length] = context.kept[:, :, :length]
+        return cls(table, np.arange(len(contexts)), lengths, added)
+
+    @property
+    def table(self) -> Floats:
+        """(W, N, K, M, E)."""
+        assert self._table is not None, "these states have been used up"
+        return self._table
 
     def joined(self, later: LanguageStates) -> LanguageStates:
         """See `States.joined`."""
-        contexts = (*self.contexts, *later.contexts)
-        lengths, added = (
-            np.concatenate([getattr(part, name) for part in (self, later)]) for name in ("lengths", "added")
-        )
-        table, slots = _table(contexts, int(lengths.max(initial=0)))
-        self._moved(table, slots[: len(self.slots)])
-        later._moved(table, slots[len(self.slots) :])
-        return LanguageStates(contexts, lengths, added, slots, table)
+        count, more = len(self.places), len(later.places)
+        lengths = np.concatenate((self.lengths, later.lengths))
+        table, longest = self.table, int(lengths.max())
+        if table.shape[1] < count + more or table.shape[3] < longest:
+            # room for as many rows again, so that rows which join one by one are not copied each time
+            table = _moved(table, count, max(count + more, 2 * table.shape[1]), longest)
+        own = int(later.lengths.max())
+        table[:, count : count + more, :, :own] = later.table[:, :more, :, :own]
+        self._table = later._table = None
+        places = np.concatenate((self.places, count + later.places))
+        return LanguageStates(table, places, lengths, np.concatenate((self.added, later.added)))
 
     def kept(self, stay: Flags) -> LanguageStates:
         """See `States.kept`."""
-        contexts = tuple(context for context, stays in zip(self.contexts, stay, strict=True) if stays)
-        part = LanguageStates(contexts, self.lengths[stay], self.added[stay], self.slots[stay], self.table)
-        needed = max(FEWEST, max(map(contexts.count, contexts), default=0)) * len(set(map(id, contexts)))
-        if not contexts or self.table.slots <= 2 * needed:
-            return part
-        table, slots = _table(contexts, int(part.lengths.max()))
-        part._moved(table, slots)
-        return LanguageStates(contexts, part.lengths, part.added, slots, table)
+        table, places, lengths = self.table, self.places[stay], self.lengths[stay]
+        free = np.setdiff1d(np.arange(len(places)), places)
+        moving = np.flatnonzero(places >= len(places))
+        for row, place in zip(moving, free, strict=True):
+            table[:, place, :, : lengths[row]] = table[:, places[row], :, : lengths[row]]
+        places[moving] = free
+        self._table = None
+        return LanguageStates(table, places, lengths, self.added[stay])
 
-    def writable(self) -> LanguageStates:
-        """These states, with room for one more position of each row that no other states have written to."""
-        longest, room = int(self.lengths.max()) + 1, self.table.own.shape[3]
-        if longest <= room and (self.table.written[self.slots] <= self.lengths).all():
+    def roomy(self) -> LanguageStates:
+        """The same rows, with room for one more position of each."""
+        table, longest = self.table, int(self.lengths.max())
+        if longest < table.shape[3]:
             return self
-        table = self.table.copied(max(longest, room))
-        table.written[self.slots] = self.lengths
-        return LanguageStates(self.contexts, self.lengths, self.added, self.slots, table)
+        self._table = None
+        moved = _moved(table, len(self.places), len(self.places), longest)
+        return LanguageStates(moved, self.places, self.lengths, self.added)
 
-    def _moved(self, table: Table, slots: Ints) -> None:
-        """Copy own keys and values to other slots (R,) of another table."""
-        count = whole_blocks(int(self.lengths.max(initial=0)))
-        table.own[:, :, slots, :count] = self.table.own[:, :, self.slots, :count]
-        table.written[slots] = self.lengths
+    def advanced(self) -> LanguageStates:
+        """After the engine has written one more position of each row."""
+        table, self._table = self.table, None
+        return LanguageStates(table, self.places, self.lengths + 1, self.added, self.bound)
 
 
-def _table(contexts: Sequence[Context], positions: int) -> tuple[Table, Ints]:
-    """An empty table with room for rows of these contexts (R,) and one more position, and their slots (R,)."""
-    groups: dict[int, int] = {}  # by identity
-    counts: list[int] = []
-    places = []
-    for context in contexts:
-        group = groups.setdefault(id(context), len(groups))
-        if group == len(counts):
-            counts.append(0)
-        places.append((group, counts[group]))
-        counts[group] += 1
-    wide = max(FEWEST, *counts)
-    slots = np.array([group * wide + place for group, place in places], np.int64)
-    arrays, heads, _, size = contexts[0].kept.shape
-    own = np.zeros((arrays, heads, len(counts) * wide, whole_blocks(positions + 1), size), np.float32)
-    distinct = list({id(context): context for context in contexts}.values())
-    return Table(distinct, own), slots
+def _empty(like: Floats, places: int, positions: int) -> Floats:
+    """A table for arrays like (W, ..., K, ..., E), with so many positions and more."""
+    arrays, _, heads, _, size = like.shape
+    return np.empty((arrays, places, heads, positions + ROOM, size), np.float32)
+
+
+def _moved(table: Floats, rows: int, places: int, longest: int) -> Floats:
+    """The first rows in a larger table."""
+    moved = _empty(table, places, longest)
+    count = min(longest, table.shape[3])
+    moved[:, :rows, :, :count] = table[:, :rows, :, :count]
+    return moved

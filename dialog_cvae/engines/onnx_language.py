@@ -1,10 +1,10 @@
 """The serving engine of a language model: ONNX Runtime, on a CPU, without PyTorch.
 
 Its graphs are built when a checkpoint is first opened, and cached under a digest of weights and code. A conversation
-that goes on is read only where it is new, and what was read is shared by all replies to it.
+that goes on is read only where it is new.
 
-Shape legend: B contexts, R rows, P positions, G groups, N slots of a group, S positions of the longest context, T of
-the longest own part, D width, K key and value heads, Z latent.
+Shape legend: B contexts or sequences, S new positions of each, R rows, P positions of a context, D width, Z latent; W,
+N, K, M, E as in `language_states`.
 """
 
 from __future__ import annotations
@@ -25,16 +25,18 @@ from dialog_cvae.data.code_digest import code_digest
 from dialog_cvae.data.turns import TurnBatch
 from dialog_cvae.engines.base import Condition, Floats, Ints, Step, one_thread
 from dialog_cvae.engines.language_adapters import checked_adapters
-from dialog_cvae.engines.language_states import BLOCK, MASKED, Context, LanguageStates, Memory, Table, whole_blocks
+from dialog_cvae.engines.language_states import Context, LanguageStates, Memory
 from dialog_cvae.engines.language_weights import LEVELS, MIDDLE, merged, z_maps
 from dialog_cvae.engines.onnx_session import cores, session, weights_digest
+from dialog_cvae.errors import CheckpointError
 from dialog_cvae.storage.backbone import Backbone
 from dialog_cvae.storage.checkpoint import Checkpoint
 
 GRAPHS_MODULE = "dialog_cvae.engines.language_graphs"  # whose code decides what the graphs are
 STEP_OUTPUTS = ("logits", "values", "ids", "mass", "tempered")
 BETWEEN_NODES_US = 50  # that threads wait for work before they sleep; longer would delay the other graph
-ROWS_TOGETHER = 64
+HEAD_SIZES = 16  # that attention computes: multiples
+ROWS_TOGETHER = 32  # each has keys and values of its own, so that more take much memory
 READ_TOGETHER = 256  # positions; more are no faster for each
 REMEMBERED_BYTES = 2**26  # of keys and values of contexts
 
@@ -95,8 +97,14 @@ class OnnxLanguageEngine:
             int8: see `language_graphs.graphs`.
 
         Raises:
-            CheckpointError: see `dialog_cvae.engines.language_adapters.checked_adapters`.
+            CheckpointError: see `dialog_cvae.engines.language_adapters.checked_adapters`; or attention heads of a size
+                that ONNX Runtime does not compute.
         """
+        if base.config.head_size % HEAD_SIZES:
+            raise CheckpointError(
+                f"{source}: the language model has attention heads of size {base.config.head_size}; ONNX Runtime needs "
+                f"a multiple of {HEAD_SIZES}: take engine torch"
+            )
         adapters = checked_adapters(checkpoint, base, source)
         config = checkpoint.config.language
         assert config is not None
@@ -139,19 +147,17 @@ class OnnxLanguageEngine:
 
     def step(self, tokens: Ints, states: LanguageStates, sharpness: Floats, likeliest: int) -> Step:
         """See `Engine.step`."""
-        states = states.writable()
+        states = states.roomy()
         hidden = self._advanced(tokens, states)
-        states.table.written[states.slots] = states.lengths + 1
         feeds: dict[str, Any] = {
-            "states": hidden,
+            "states": hidden[None],
             "sharpness": sharpness[:, None],
             "likeliest": np.array([min(likeliest, self._config.vocab_size)]),
             "samples": np.array((sharpness != 1).any()),
             **self._middles(len(tokens)),
         }
         logits, values, ids, mass, tempered = self._words.run(STEP_OUTPUTS, feeds)
-        following = LanguageStates(states.contexts, states.lengths + 1, states.added, states.slots, states.table)
-        return Step(logits, following, values, ids, mass[:, 0], tempered[:, 0])
+        return Step(logits, states.advanced(), values, ids, mass[:, 0], tempered[:, 0])
 
     def side_by_side(self) -> AbstractContextManager[Executor]:
         """See `Engine.side_by_side`."""
@@ -165,107 +171,67 @@ class OnnxLanguageEngine:
         if known is not None and shared == len(tokens) == len(known.tokens):
             return known
         config, count = self._config, len(tokens)
-        sizes = (2 * config.layers, config.kv_heads, whole_blocks(count), config.head_size)
-        kept = np.zeros(sizes, np.float32)
-        first = min(shared, count - 1) // BLOCK * BLOCK  # at least one position is read, for its state
+        first = min(shared, count - 1)  # at least one position is read, for its state
+        # A product with a single row is rounded otherwise: positions come in twos. One too many means nothing.
+        end = first + -(-(count - first) // 2) * 2
+        kept = np.empty((2 * config.layers, config.kv_heads, end, config.head_size), np.float32)
         if known is not None:
             kept[:, :, :first] = known.kept[:, :, :first]
-        table = Table(
-            (Context(tokens, np.zeros((*sizes[:2], BLOCK, sizes[3]), np.float32), kept[0, 0]),), kept[:, :, None]
-        )
-        padded = np.pad(tokens, (0, sizes[2] - count))
-        state = np.zeros(config.width, np.float32)
-        for begin in range(first, sizes[2], READ_TOGETHER):
-            places = np.arange(begin, min(begin + READ_TOGETHER, sizes[2]))
-            states = self._advanced_context(padded[places], places, table)
-            if begin <= count - 1 < begin + len(places):
-                state = states[0, count - 1 - begin].copy()
-        context = Context(tokens.copy(), kept, state)
+        binding, padded = self._bound(kept[:, None], 1), np.append(tokens, 0)
+        for begin in range(first, end, READ_TOGETHER):
+            together = padded[None, begin : min(begin + READ_TOGETHER, end)]
+            added = np.zeros((self._maps, together.size, config.width), np.float32)
+            states = self._run(together, np.array([begin]), added, binding)
+        context = Context(tokens.copy(), kept[:, :, :count], states[count - 1 - begin].copy())
         self._memory.add(context, known if known is not None and shared == len(known.tokens) else None)
         return context
-
-    def _advanced_context(self, tokens: Ints, places: Ints, table: Table) -> Floats:
-        """Write keys and values of positions `places` (P,) to the table's only slot; their states (1, P, D)."""
-        config, count = self._config, len(places)
-        served = config.heads // config.kv_heads
-        bias = np.full((1, 1, count * served, BLOCK + table.own.shape[3]), MASKED)
-        visible = places[:, None] >= np.arange(table.own.shape[3])
-        bias[0, 0, :, BLOCK:][np.repeat(visible, served, axis=0)] = 0
-        write = np.empty((count, config.kv_heads, 3), np.int64)
-        write[:, :, 0], write[:, :, 1], write[:, :, 2] = np.arange(config.kv_heads), 0, places[:, None]
-        added = np.zeros((self._maps, 1, count, config.width), np.float32)
-        rows = np.arange(count)
-        return self._run(tokens, places, bias, rows, rows, write, added, table)
 
     # ---- Decoding
 
     def _advanced(self, tokens: Ints, states: LanguageStates) -> Floats:
-        """The states (1, R, D) of one more token of each row, whose keys and values are written to the table."""
-        table, slots, lengths = states.table, states.slots, states.lengths
-        wide, context_positions = table.slots // len(table.groups), table.shared.shape[3]
-        begins = np.array([len(context.tokens) - 1 for context in table.groups])
-        bias = np.full((1, table.slots, 1, context_positions + table.own.shape[3]), MASKED)
-        before = np.repeat(np.arange(context_positions) < begins[:, None], wide, axis=0)
-        bias[0, :, 0, :context_positions][before] = 0
-        own = np.zeros((table.slots, table.own.shape[3]), bool)
-        own[slots] = np.arange(table.own.shape[3]) <= lengths[:, None]
-        bias[0, :, 0, context_positions:][own] = 0
-        write = np.empty((len(slots), self._config.kv_heads, 3), np.int64)
-        write[:, :, 0], write[:, :, 1] = np.arange(self._config.kv_heads), slots[:, None]
-        write[:, :, 2] = lengths[:, None]
-        grid = np.zeros(table.slots, np.int64)
-        grid[slots] = np.arange(len(slots))
-        positions = begins[slots // wide] + lengths
-        added = states.added.swapaxes(0, 1)[:, None]
-        return self._run(tokens, positions, bias, grid, slots, write, added, table)
+        """The states (R, D) of one more token of each row, whose keys and values are written to the table."""
+        if states.bound is None:
+            states.bound = self._bound(states.table, len(tokens))
+        order = np.argsort(states.places)
+        added = states.added[order].swapaxes(0, 1)
+        return self._run(tokens[order, None], states.lengths[order], added, states.bound)[states.places]
 
-    def _run(
-        self,
-        tokens: Ints,
-        positions: Ints,
-        bias: Floats,
-        grid: Ints,
-        place: Ints,
-        write: Ints,
-        added: Floats,
-        table: Table,
-    ) -> Floats:
-        """One run of the layers; see `language_graphs`."""
-        heads = self._config.kv_heads
+    def _run(self, tokens: Ints, before: Ints, added: Floats, binding: onnxruntime.IOBinding) -> Floats:
+        """One run of the layers; see `language_graphs`.
+
+        Args:
+            tokens: (B, S), of one sequence or one of each.
+            before: (B,) positions.
+            added: (maps, R, D).
+            binding: to the arrays of keys and values.
+
+        Returns:
+            (R, D) states.
+        """
         feeds = {
-            "x": self._embedded(tokens)[None],
-            "position": positions[None],
-            "bias": bias,
-            "grid": grid,
-            "place": place,
-            "write": write,
-            "by_group": np.array([heads, len(table.groups), -1, 0]),
-            "by_slot": np.array([heads, table.slots, -1, 0]),
-            "parts": np.array([table.shared.shape[3], table.own.shape[3]]),
-            **{f"z_{index}": np.ascontiguousarray(each) for index, each in enumerate(added)},
-            **self._middles(len(tokens)),
+            "x": self._embedded(tokens.ravel())[None],
+            "by_sequence": np.array([*tokens.shape, -1]),
+            "last": (before + (tokens.shape[1] - 1)).astype(np.int32),
+            "seen": np.array(before.max() + tokens.shape[1], np.int32),
+            **{f"z_{index}": np.ascontiguousarray(each)[None] for index, each in enumerate(added)},
+            **self._middles(tokens.size),
         }
-        if table.bound is None:
-            table.bound = self._bound(table)
         for name, array in feeds.items():
-            table.bound.bind_cpu_input(name, array)
-        table.bound.bind_output("states")  # of another size than in the last run
-        self._layers.run_with_iobinding(table.bound)
-        states: Floats = table.bound.get_outputs()[0].numpy()
+            binding.bind_cpu_input(name, array)
+        binding.bind_output("states")  # of another size than in the last run
+        self._layers.run_with_iobinding(binding)
+        states: Floats = binding.get_outputs()[0].numpy()[0]
         return states
 
-    def _bound(self, table: Table) -> onnxruntime.IOBinding:
-        """The table's arrays as inputs, and as outputs those that are written to."""
+    def _bound(self, table: Floats, rows: int) -> onnxruntime.IOBinding:
+        """The first rows of a table (W, N, K, M, E), as inputs and as outputs."""
         binding = self._layers.io_binding()
         binding.bind_output("states")  # the first of the outputs
-        for index in range(2 * self._config.layers):
+        for index, array in enumerate(table):
             name = f"{('key', 'value')[index % 2]}_{index // 2}"
-            own, shared = (
-                onnxruntime.OrtValue.ortvalue_from_numpy(array[index]) for array in (table.own, table.shared)
-            )
-            binding.bind_ortvalue_input(f"context_{name}", shared)
-            binding.bind_ortvalue_input(f"own_{name}", own)
-            binding.bind_ortvalue_output(f"new_own_{name}", own)
+            value = onnxruntime.OrtValue.ortvalue_from_numpy(array[:rows])
+            binding.bind_ortvalue_input(name, value)
+            binding.bind_ortvalue_output(f"new_{name}", value)
         return binding
 
     def _embedded(self, tokens: Ints) -> Floats:

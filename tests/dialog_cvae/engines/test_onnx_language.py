@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dialog_cvae.config import LanguageModelConfig, LlamaConfig
-from dialog_cvae.engines.language_states import BLOCK, Memory
+from dialog_cvae.engines.language_states import Memory
 from dialog_cvae.engines.language_weights import adapter_shapes, rotation
 from dialog_cvae.engines.onnx_language import OnnxLanguageEngine
 from dialog_cvae.engines.torch_language_engine import TorchLanguageEngine
@@ -117,19 +117,26 @@ def test_rows_that_join_late_and_leave_early_change_nothing(int8: bool) -> None:
         lengths = [length + 1 for length, stays in zip(lengths, stay, strict=True) if stays]
 
 
-def test_states_can_be_stepped_from_again() -> None:
+def test_states_that_were_used_up_are_refused() -> None:
     plan, engine = Plan(), onnx_language_engine(tiny_language_model())
     context = engine.condition(batch_of(plan.contexts)).contexts[3]
-    tokens, begun = engine.start([context] * 2, plan.z[:2])
-    once = engine.step(tokens, begun, np.ones(2, np.float32), 8)
-    branches = [engine.step(np.array(ids), once.states, np.ones(2, np.float32), 8) for ids in ([5, 6], [7, 8])]
-    after = [engine.step(np.array([9, 9]), each.states, np.ones(2, np.float32), 8).logits for each in branches]
-    fresh = [engine.step(np.array(ids), once.states, np.ones(2, np.float32), 8) for ids in ([5, 6], [7, 8])]
-    for branch, other, logits in zip(branches, fresh, after, strict=True):
-        np.testing.assert_array_equal(branch.logits, other.logits)
-        np.testing.assert_array_equal(
-            engine.step(np.array([9, 9]), other.states, np.ones(2, np.float32), 8).logits, logits
-        )
+
+    def begun():
+        return engine.start([context] * 2, plan.z[:2])
+
+    tokens, states = begun()
+    uses = (
+        lambda: engine.step(tokens, states, np.ones(2, np.float32), 8),
+        lambda: states.kept(np.array([True, False])),
+        lambda: states.joined(begun()[1]),
+        lambda: begun()[1].joined(states),
+    )
+    for use in uses:
+        _, states = begun()
+        use()
+        for again in uses:
+            with pytest.raises(AssertionError, match="used up"):
+                again()
 
 
 class Spied:
@@ -137,12 +144,12 @@ class Spied:
 
     def __init__(self, engine: OnnxLanguageEngine) -> None:
         self.positions = 0
-        self._advanced = engine._advanced_context
-        engine._advanced_context = self._count  # type: ignore[method-assign]
+        self._run = engine._run
+        engine._run = self._count  # type: ignore[method-assign]
 
-    def _count(self, tokens, places, table):
-        self.positions += len(tokens)
-        return self._advanced(tokens, places, table)
+    def _count(self, tokens, before, added, binding):
+        self.positions += tokens.size
+        return self._run(tokens, before, added, binding)
 
 
 @pytest.mark.parametrize("int8", [False, True])
@@ -154,14 +161,15 @@ def test_a_conversation_that_goes_on_is_read_where_it_is_new(int8: bool, monkeyp
     tokens = np.random.default_rng(3).integers(0, BASE.vocab_size, 200)
     other = np.concatenate((tokens[:70], tokens[:30]))
     for ids, read in (
-        (tokens[:50], 64),
-        (tokens[:57], 16),
+        (tokens[:50], 50),
+        (tokens[:57], 8),
         (tokens[:57], 0),
-        (tokens[:130], 96),
-        (other, 48),
-        (tokens[:131], 16),
-        (tokens[:40], 16),  # the state at its end is not kept
-        (tokens[1:90], 96),
+        (tokens[:130], 74),
+        (other, 30),
+        (tokens[:131], 2),  # in twos
+        (tokens[:40], 2),  # the state at its end is not kept
+        (tokens[1:90], 90),
+        (tokens[:1], 2),
     ):
         spied.positions = 0
         found = engine.condition(batch_of([ids]))
@@ -169,8 +177,7 @@ def test_a_conversation_that_goes_on_is_read_where_it_is_new(int8: bool, monkeyp
         whole = onnx_language_engine(model, int8=int8).condition(batch_of([ids]))
         for one, two in zip(found[1:], whole[1:], strict=True):
             np.testing.assert_array_equal(one, two)
-        count = len(ids)
-        np.testing.assert_array_equal(found.contexts[0].kept[:, :, :count], whole.contexts[0].kept[:, :, :count])
+        np.testing.assert_array_equal(found.contexts[0].kept, whole.contexts[0].kept)
 
 
 def test_contexts_are_remembered_up_to_a_number_of_bytes() -> None:
@@ -179,7 +186,7 @@ def test_contexts_are_remembered_up_to_a_number_of_bytes() -> None:
     limit = 2 * one.kept.nbytes
     engine._memory = Memory(limit)
     spied = Spied(engine)
-    for begin, read in ((0, 32), (1, 32), (0, 0), (2, 32), (0, 0), (1, 32), (2, 32)):
+    for begin, read in ((0, 20), (1, 20), (0, 0), (2, 20), (0, 0), (1, 20), (2, 20)):
         spied.positions = 0
         engine.condition(batch_of([np.arange(begin, begin + 20)]))
         assert spied.positions == read
@@ -207,8 +214,3 @@ def test_the_rotation_is_orthogonal_and_spreads_each_dimension(size: int) -> Non
     turn = rotation(size).astype(np.float64)
     np.testing.assert_allclose(turn @ turn.T, np.eye(size), atol=1e-5)
     assert np.abs(turn).max() <= np.sqrt(2 / size) + 1e-6 or size == 1
-
-
-def test_positions_come_in_whole_blocks() -> None:
-    context = onnx_language_engine(tiny_language_model()).condition(batch_of([np.arange(20)])).contexts[0]
-    assert context.kept.shape == (2 * BASE.layers, BASE.kv_heads, 2 * BLOCK, BASE.head_size)

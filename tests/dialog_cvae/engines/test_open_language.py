@@ -76,6 +76,13 @@ def test_a_checkpoint_is_opened_and_its_graphs_are_cached(
     assert not said
 
 
+def test_attention_heads_of_an_odd_size_are_refused(checkpoint: Checkpoint, base_folder: Path) -> None:
+    base = open_backbone(base_folder)
+    narrow = replace(base, config=base.config.model_copy(update={"heads": 4}))
+    with pytest.raises(CheckpointError, match=r"^it: .* heads of size 8; .* a multiple of 16: take engine torch"):
+        OnnxLanguageEngine.of(checkpoint, narrow, "it", Cache(None, print))
+
+
 def test_another_base_and_another_kind_of_model_are_refused(checkpoint: Checkpoint, base_folder: Path) -> None:
     base, cache = open_backbone(base_folder), Cache(None, print)
     with pytest.raises(CheckpointError, match=r"it: was fitted on the language model .* was found"):

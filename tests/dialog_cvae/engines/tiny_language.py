@@ -15,7 +15,7 @@ from dialog_cvae.model.language_cvae import LanguageCVAE
 from dialog_cvae.model.turn_tensors import TurnTensors
 from dialog_cvae.storage.backbone import shapes
 
-BASE = LlamaConfig(layers=3, width=24, heads=6, kv_heads=2, mlp_size=20, vocab_size=90, max_positions=512)
+BASE = LlamaConfig(layers=3, width=96, heads=6, kv_heads=2, mlp_size=32, vocab_size=90, max_positions=512)
 SIZES = LanguageModelConfig(rank=2, latent_size=3, z_layers=2, hidden_size=5)
 STEPS = 4
 
