@@ -54,6 +54,11 @@ def make_conversations(count: int = 6, seed: int = 0) -> list[Conversation]:
     return conversations
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def corpus_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A temporary folder for encoded corpora, so that tests leave the user's alone."""

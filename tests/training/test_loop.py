@@ -153,7 +153,7 @@ def test_an_update_reads_nothing_from_the_device(tiny_model: CVAE, encoded: Enco
                 read(figures.sum())
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.gpu
 @pytest.mark.parametrize("accumulation", [1, 2])
 def test_an_update_never_waits_for_the_gpu(tiny_model: CVAE, encoded: EncodedCorpus, accumulation: int) -> None:
     model = tiny_model.to("cuda")

@@ -54,7 +54,7 @@ def test_bfloat16_is_read(tmp_path: Path) -> None:
         ({"model_type": "gpt2"}, r"config\.json: model_type must be llama, but is 'gpt2'"),
         ({"tie_word_embeddings": False}, "tie_word_embeddings must be true"),
         ({"rope_scaling": {"type": "linear"}}, "rope_scaling is not supported"),
-        ({"num_attention_heads": 3}, r"config\.json: sizes: width 16 must be an even multiple of heads 3"),
+        ({"num_attention_heads": 3}, r"config\.json: sizes: width 32 must be an even multiple of heads 3"),
         ({"intermediate_size": 23}, r"weight layers\.\d\.\w+ has shape .*24.* but the sizes ask .*23"),
         ({"num_hidden_layers": 3}, r"weight layers\.2\.attended is missing"),
         ({"num_hidden_layers": 1}, r"weight model\.layers\.1\.\S+ is not part of a Llama model"),
