@@ -61,11 +61,14 @@ demo: env ## serve the shipped model, or another: make demo MODEL=runs/mine/best
 docs: env ## build the documentation site in site/
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
 
+# One process for each core, and one thread in each.
+TEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n $(shell getconf _NPROCESSORS_ONLN) --dist worksteal
+
 test: env ## run the tests, without the slow ones
-	@$(PY) -m pytest -m "not slow"
+	@$(TEST) -m "not slow"
 
 test-all: env ## run all tests
-	@$(PY) -m pytest
+	@$(TEST)
 
 check: env ## ruff's format and lint, mypy, import layers, the documentation site
 	@$(PY) -m ruff format --check .

@@ -51,6 +51,15 @@ def test_forced_replies_have_the_maximum_length(tiny_checkpoint: Checkpoint, tmp
     assert {(reply.tokens, reply.finished) for reply in replies} == {(20, False)}
 
 
+def test_a_language_model_is_measured_at_natural_lengths_alone():
+    assert [way.forced for way in serving.ways(16, forced=False)] == [False] * 3
+    assert serving.ways(16, forced=False) == [way for way in serving.ways(16, forced=True) if not way.forced]
+    row = {"name": "5 replies", "clients": 1, "requests": 3, "p50_ms": 1.0, "p95_ms": 1.0, "p99_ms": 1.0}
+    report = {"checkpoint": "c", "engine": "onnx", "vocabulary": 9, "cores": 2, "seconds_to_ready": 1.0}
+    report |= {"resident_mib": 9, "matrix_gflops": 1.0, "rows": [row | {"per_second": 5.0, "forced": False}]}
+    assert "eager PyTorch" not in serving.summary(report)
+
+
 def test_naive_seconds_are_positive(tiny_checkpoint: Checkpoint):
     assert naive_seconds(tiny_checkpoint, 3, 2, 4, 2) > 0
 
