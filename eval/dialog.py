@@ -25,6 +25,7 @@ from dialog_cvae.data.corpora import Split, find_vectors, load_corpus, load_spli
 from dialog_cvae.data.vectors import load_vectors
 from dialog_cvae.errors import CheckpointError, ConfigError
 from dialog_cvae.storage.checkpoint import CONFIG, Checkpoint
+from dialog_cvae.storage.files import write_atomically
 from dialog_cvae.types import Conversation
 from eval.baselines.baseline_rows import PEOPLE, baseline_replies
 from eval.contexts import AnsweredContext, count_contexts
@@ -32,9 +33,11 @@ from eval.dialog_arguments import dialog_parser
 from eval.evaluation import combined, evaluate_checkpoint
 from eval.evaluation_settings import Settings
 from eval.held_out import HeldOut, ScoringData
+from eval.in_words import sentences
 from eval.metrics.tokens import metric_tokens
 from eval.references import multi_reference
 from eval.report import CONTEXTS_FILE, METRICS_FILE, RESPONSES_FILE, SAMPLES_FILE, compared, summary, write
+from eval.report_page import PAGE_FILE, page
 from eval.scoring import cached_reply_scores
 
 CACHE = "cache"  # folder below --out
@@ -79,11 +82,13 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         metrics.setdefault("baselines", {})[name] = found.figures
     # the files, and a summary
     write(arguments.out, evaluation, metrics)
+    write_atomically(arguments.out / PAGE_FILE, page(metrics, evaluation.answered, arguments.checkpoint).encode())
     print(summary(metrics))
     if baselines:
         print("\n".join(("", *compared({"the model": evaluation.figures, **metrics["baselines"]}))))
+    print("\n".join(("", "In words:", *(f"- {sentence}" for sentence in sentences(metrics)), "")))
     of_replies = "" if replies is None else f"{RESPONSES_FILE}, {SAMPLES_FILE}, "
-    print(f"wrote {of_replies}{METRICS_FILE} and {CONTEXTS_FILE} to {arguments.out}")
+    print(f"wrote {of_replies}{METRICS_FILE}, {CONTEXTS_FILE} and {PAGE_FILE} to {arguments.out}")
     return 0
 
 

@@ -114,7 +114,11 @@ def _finish(plan: Plan, progress: Progress, stopped_by: int) -> int:
         f"checkpoint: {out / BEST}\nlearning curves: {out}/{CURVES_FILE}"
     )
     if task_of(plan.config).served:
-        print(f"serve it: dialog-cvae serve {shlex.quote(str(out))}/best")
+        best, test = (shlex.quote(str(out / part)) for part in (BEST, "test"))
+        print(
+            f"how good it is: dialog-cvae eval {best} --own-decoding --baselines --limit 20 --out {test}\n"
+            f"serve it: dialog-cvae serve {best}"
+        )
     return 0
 
 

@@ -1,0 +1,99 @@
+"""What the figures of an evaluation say, in sentences.
+
+Open it to change what a user who does not know the measures reads at the end of `eval.dialog`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+LITTLE_CONTEXT = 1.0  # nats that another context costs; below, replies would suit almost any conversation
+IN_USE = 0.5  # nats that the KL comes to; below, z says next to nothing
+FEW_DIFFERENT = 2.5  # different greedy replies of 5
+MANY_COPIES = 0.5  # share of replies that are training utterances
+COMPARED = ("a_bow", "bleu_nltk_3.6_4")  # measures with precision and recall; the first that there is counts
+
+COLLAPSED = (
+    "Try more data or more passes first; then --bow, --train.free-bits 0.1 --train.free-bits-in dimension, more "
+    "--beta.cycles or a smaller --beta.stop."
+)
+
+
+def sentences(metrics: Mapping[str, Any]) -> list[str]:
+    """What metrics.json says, one finding a line: likelihood, context, z, replies, and rows without a model.
+
+    Args:
+        metrics: the content of metrics.json; what it lacks is left out.
+    """
+    metrics = {name: value for name, value in metrics.items() if value is not None}  # None is not a finite number
+    parts = (_likelihood, _context, _code, _replies, _without_model)
+    return [sentence for part in parts for sentence in part(metrics)]
+
+
+def _likelihood(metrics: Mapping[str, Any]) -> Iterator[str]:
+    if "elbo" not in metrics:
+        return
+    nats = metrics.get("iw_nll", -metrics["elbo"])
+    tokens = metrics["tokens"] / metrics["windows"]
+    yield (
+        f"Likelihood: a reply that was really said costs the model {nats:.1f} nats, for {tokens:.1f} tokens on average."
+        " Less is better; compare it with other models on the same replies."
+    )
+
+
+def _context(metrics: Mapping[str, Any]) -> Iterator[str]:
+    lost = metrics.get("nats_context_exchanged")
+    if lost is None:
+        return
+    error = metrics["nats_context_exchanged_se"]
+    finding = (
+        "It answers this conversation" if lost - 2 * error > LITTLE_CONTEXT else "It hardly reads the conversation"
+    )
+    change = f"{lost:.1f} nats more (± {2 * error:.1f})"
+    yield f"Context: {finding}: after another conversation the same reply costs {change}."
+
+
+def _code(metrics: Mapping[str, Any]) -> Iterator[str]:
+    if "kl" not in metrics:
+        return
+    kl, units = metrics["kl"], metrics.get("active_units", 0)
+    figures = f"KL {kl:.2f} nats, {units} active units"
+    if kl < IN_USE or units == 0:
+        yield f"Latent code: it has collapsed ({figures}); replies differ by chance alone. {COLLAPSED}"
+        return
+    line = f"Latent code: it is in use ({figures})"
+    if "nats_z_cost" in metrics:
+        cost = metrics["nats_z_cost"]
+        line += f"; with it a reply costs {abs(cost):.1f} nats {'more' if cost > 0 else 'less'} than without"
+    if "distinct_greedy" in metrics:
+        count = metrics["distinct_greedy"]
+        little = ", so that it decides little of what is said" if count < FEW_DIFFERENT else ""
+        line += f"; of 5 replies that differ in the code alone {count:.1f} are different{little}"
+    yield f"{line}."
+
+
+def _replies(metrics: Mapping[str, Any]) -> Iterator[str]:
+    different = metrics.get("distinct_replies_per_context")
+    if different is not None:
+        yield f"Replies: of {metrics['samples']} to a context {different:.1f} are different."
+    copies = metrics.get("verbatim_from_training")
+    if copies is not None:
+        warning = "; look whether they give away what they should not" if copies > MANY_COPIES else ""
+        yield f"Copies: {copies:.0%} of the replies are training utterances word for word{warning}."
+
+
+def _without_model(metrics: Mapping[str, Any]) -> Iterator[str]:
+    """Against what needs no model, by how close the best reply comes to what was said."""
+    measure = next((name for name in COMPARED if name in metrics), None)
+    rows = {name: row[measure]["recall"] for name, row in metrics.get("baselines", {}).items() if measure in row}
+    if measure is None or not rows:
+        return
+    own = metrics[measure]["recall"]
+    better = [name for name, recall in rows.items() if recall >= own and name != "people"]
+    others = ", ".join(f"{name} {recall:.3f}" for name, recall in rows.items())
+    verdict = f"{' and '.join(better)} would do as well" if better else "better than every row without a model"
+    yield (
+        f"Against rows without a model: {verdict} (recall of {measure}: {own:.3f}; {others}). Such scores of words say "
+        "little about fitting replies: let people read them (dialog-cvae blind)."
+    )

@@ -1,0 +1,118 @@
+"""What an evaluation says in words, and its page."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dialog_cvae.types import Utterance
+from eval.contexts import AnsweredContext
+from eval.in_words import sentences
+from eval.report_page import page
+
+FIGURES: dict[str, Any] = {
+    "checkpoint": "runs/<x>/best",
+    "step": 7,
+    "data": "mine",
+    "split": "test",
+    "conversations": 2,
+    "samples": 5,
+    "windows": 10,
+    "tokens": 120,
+    "elbo": -41.0,
+    "iw_nll": 40.0,
+    "kl": 3.5,
+    "active_units": 8,
+    "kl_per_dimension": [0.5, 2.0, 1.0],
+    "nats_z_cost": 1.0,
+    "nats_context_exchanged": 9.0,
+    "nats_context_exchanged_se": 0.5,
+    "distinct_greedy": 3.5,
+    "distinct_replies_per_context": 4.5,
+    "verbatim_from_training": 0.25,
+    "a_bow": {"precision": 0.9, "recall": 0.8},
+    "baselines": {"nearest neighbours": {"a_bow": {"precision": 0.7, "recall": 0.6}}},
+}
+
+
+def said(**changes: object) -> str:
+    return "\n".join(sentences(FIGURES | changes))
+
+
+def test_each_finding_is_a_sentence() -> None:
+    assert [sentence.split(":")[0] for sentence in sentences(FIGURES)] == [
+        "Likelihood",
+        "Context",
+        "Latent code",
+        "Replies",
+        "Copies",
+        "Against rows without a model",
+    ]
+    assert "costs the model 40.0 nats, for 12.0 tokens" in said()
+    assert "41.0 nats" in "\n".join(sentences({name: FIGURES[name] for name in ("elbo", "windows", "tokens")}))
+    assert sentences({}) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({}, "It answers this conversation: after another conversation the same reply costs 9.0 nats more (± 1.0)"),
+        ({"nats_context_exchanged": 1.5}, "It hardly reads the conversation"),
+        ({}, "it is in use (KL 3.50 nats, 8 active units); with it a reply costs 1.0 nats more than without"),
+        ({"nats_z_cost": -2.0}, "2.0 nats less than without"),
+        ({"kl": 0.2}, "it has collapsed (KL 0.20 nats"),
+        ({"active_units": 0}, "it has collapsed"),
+        ({"distinct_greedy": 1.2}, "1.2 are different, so that it decides little"),
+        ({"verbatim_from_training": 0.9}, "90% of the replies are training utterances word for word; look"),
+        ({}, "better than every row without a model (recall of a_bow: 0.800; nearest neighbours 0.600)"),
+        ({"a_bow": {"precision": 0.9, "recall": 0.5}}, "nearest neighbours would do as well"),
+    ],
+)
+def test_what_a_figure_means_depends_on_its_size(changes: dict[str, object], found: str) -> None:
+    assert found in said(**changes)
+
+
+class Seen(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.open: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        if tag not in ("meta", "img", "rect"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag != "rect":
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_page_holds_words_samples_and_plots(tmp_path: Path) -> None:
+    (tmp_path / "best").mkdir()
+    (tmp_path / "learning_curves.png").write_bytes(b"\x89PNG")
+    one = AnsweredContext("c1", 1, None, (Utterance("A", "<b>hi</b>"),), Utterance("B", "said & done"), ("a < b",))
+    html = page(FIGURES, [one], tmp_path / "best")
+    seen = Seen()
+    seen.feed(html)
+    assert not seen.open
+    assert seen.tags.count("rect") == 3
+    assert 'src="data:image/png;base64,iVBORw=="' in html
+    assert "<b>" not in html
+    for text in ("Evaluation of runs/<x>/best", "<b>hi</b>", "said & done", "a < b", *sentences(FIGURES)):
+        assert text in seen.text
+
+
+def test_a_page_without_replies_and_curves(tmp_path: Path) -> None:
+    html = page(
+        {name: FIGURES[name] for name in ("checkpoint", "step", "data", "split", "conversations")}, [], tmp_path
+    )
+    assert "Samples" not in html
+    assert "<img" not in html
