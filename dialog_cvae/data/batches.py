@@ -298,15 +298,16 @@ def epoch_order(corpus: Windows, segment: int, seed: int, epoch: int) -> Integer
     # The number jumps between segments and increases by 1 within a segment.
     kind = np.min_scalar_type(-int(corpus.starts[-1]))
     jumps = (begin - np.cumsum(lengths) + lengths).astype(kind)
-    order = np.repeat(jumps, lengths) + np.arange(corpus.windows, dtype=kind)
+    order: Integers = np.repeat(jumps, lengths) + np.arange(corpus.windows, dtype=kind)
     if not len(corpus.context_only):
         return order
-    return np.delete(np.arange(corpus.starts[-1], dtype=kind), corpus.context_only)[order]
+    counted: Integers = np.delete(np.arange(corpus.starts[-1], dtype=kind), corpus.context_only)
+    return counted[order]
 
 
-def numbers(entries: NDArray[np.int64], context_only: NDArray[np.int64]) -> NDArray[np.int64]:
+def numbers(entries: Integers, context_only: NDArray[np.int64]) -> NDArray[np.int64]:
     """The numbers of entries when those that are context alone are not counted."""
-    return entries - np.searchsorted(context_only, entries)
+    return entries.astype(np.int64) - np.searchsorted(context_only, entries)
 
 
 def drop_conditions(batch: DialogBatch, share: float, draws: NDArray[np.float64]) -> DialogBatch:

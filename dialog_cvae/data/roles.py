@@ -69,8 +69,8 @@ def with_roles(corpus: Corpus, wanted: Sequence[str]) -> Corpus:
             raise ConfigError(
                 f"corpus.respond_as: split {split} of {corpus.name} has no reply of {' or '.join(wanted)}"
             )
-    splits = {split: RoleReplies(getattr(corpus, split), tuple(spellings)) for split in counts}
-    return corpus._replace(**splits)
+    train, valid, test = (RoleReplies(split, tuple(spellings)) for split in (corpus.train, corpus.valid, corpus.test))
+    return corpus._replace(train=train, valid=valid, test=test)
 
 
 def speaker_counts(conversations: Iterable[Conversation]) -> Counter[str]:
