@@ -87,7 +87,7 @@ def test_roles_and_the_option_that_trains_for_one(tmp_path: Path, capsys: pytest
     lines = [{"utterances": [{"speaker": f"{who}{i}", "text": f"{i}"} for who in "AB"]} for i in range(5)]
     path.write_text("".join(json.dumps(each) + "\n" for each in lines))
     assert main([str(path)]) == 0
-    assert "roles" not in capsys.readouterr().out
+    assert "--respond-as" not in capsys.readouterr().out
 
 
 def test_every_problem_by_line(own: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -44,7 +44,7 @@ def test_more_contexts_than_there_are_get_refused():
 
 def test_contexts_are_drawn_of_the_role_alone() -> None:
     roles = [replace(conversation(number), respond_as=("B",)) for number in range(4)]
-    assert {place.window.reply.speaker for place in draw_places(roles, 5, 7)} == {"B"}
+    assert {place.window.reply.speaker for place in draw_places(roles, 4, 7)} == {"B"}
 
 
 def test_a_text_that_several_said_is_shown_once_and_counts_for_all(made):
