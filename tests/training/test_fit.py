@@ -79,7 +79,7 @@ def test_a_decoder_without_z_can_be_fitted(fit: Fit) -> None:
     assert fit(*model, "--init", run / "best", "--out", "again").status == 0
 
 
-def test_replies_of_one_speaker_alone_are_fitted_and_stored(fit: Fit, corpus_file: Path) -> None:
+def test_replies_of_one_speaker_alone_are_fitted_and_stored(fit: Fit, raw_fit: Fit, corpus_file: Path) -> None:
     done = fit("--respond-as", "b", "--beta.kind", "constant", "--max-steps", 2, "--out", "run")
     assert done.status == 0
     said = [u["speaker"] for line in corpus_file.read_text().splitlines() for u in json.loads(line)["utterances"]]
@@ -88,8 +88,8 @@ def test_replies_of_one_speaker_alone_are_fitted_and_stored(fit: Fit, corpus_fil
     assert "Fitted on: mine, replies of B alone;" in card
     assert kept.respond_as == ("B",)
     assert kept.provenance.fit["corpus"]["respond_as"] == ["b"]
-    assert fit("--out", "run", "--resume").status == 0
-    refused = fit("--out", "run", "--resume", "--respond-as", "A")
+    assert raw_fit("--out", "run", "--resume").status == 0
+    refused = raw_fit("--out", "run", "--resume", "--respond-as", "A")
     assert (refused.status, "respond_as" in refused.error) == (2, True)
     refused = fit("--respond-as", "agent", "--out", "other")
     assert (refused.status, "'agent'; it has A" in refused.error) == (2, True)
