@@ -37,11 +37,13 @@ class Partner(NamedTuple):
         name: of the model.
         licence: of its weights, if known.
         answer: returns the texts of the replies to a request.
+        respond_as: the roles that it learnt to answer as; empty if there are none.
     """
 
     name: str
     licence: str | None
     answer: Answer
+    respond_as: Sequence[str] = ()
 
 
 def remote(url: str, key: str | None, stack: ExitStack) -> Partner:
@@ -60,7 +62,7 @@ def remote(url: str, key: str | None, stack: ExitStack) -> Partner:
         options: Any = {name: value for name, value in asked.items() if name != "context"}
         return [each.text for each in client.respond(context, **options).responses]
 
-    return Partner(model.name, model.licence, answer)
+    return Partner(model.name, model.licence, answer, model.respond_as)
 
 
 def local(checkpoint: str, stack: ExitStack) -> Partner:
@@ -89,7 +91,7 @@ def local(checkpoint: str, stack: ExitStack) -> Partner:
             raise ConfigError("; ".join(messages(error.errors()))) from None
         return [each.text for each in found.responses]
 
-    return Partner(responder.name, service.licence, answer)
+    return Partner(responder.name, service.licence, answer, responder.config.respond_as)
 
 
 class Chat:
@@ -183,9 +185,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--speakers",
         nargs=2,
-        default=("A", "B"),
         metavar=("FIRST", "SECOND"),
-        help="your name, and the name of the speaker whose replies are proposed (default: A B)",
+        help="your name, and the name of the speaker whose replies are proposed (default: A, and the role that the "
+        "model learnt to answer as, else B)",
     )
     parser.epilog = f"If the service requires an API key, set the variable {KEY}."
     return parser
@@ -206,7 +208,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if interactive:
                 licence = "" if partner.licence is None else f" ({partner.licence})"
                 print(f"{_printable(partner.name)}{licence}. Ctrl-D ends.")
-            Chat(partner, tuple(given.speakers), options, interactive).run()
+            speakers = given.speakers or ("A", next(iter(partner.respond_as), "B"))
+            Chat(partner, tuple(speakers), options, interactive).run()
         return 0
 
     return exit_status(run, interrupted="")

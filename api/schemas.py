@@ -129,7 +129,8 @@ class RespondRequest(Schema):
     )
     respond_as: Speaker | None = Field(
         None,
-        description="the speaker who answers; null: the last speaker other than the one who spoke last",
+        description="the speaker who answers; null: the role that the model learnt to answer as (see GET /model), "
+        "else the last speaker other than the one who spoke last",
         examples=["B"],
     )
     map: bool | None = Field(
@@ -234,6 +235,11 @@ class Model(Schema):
     licence: str | None = Field(description="licence of the weights; null: unknown, as for the operator's own")
     topics: int = Field(description="number of its topics, see GET /topics")
     free_topic: bool = Field(description="whether the topic of a request may be any text; then there is no list")
+    respond_as: list[str] = Field(
+        [],
+        description="the roles that the model learnt to answer as, of which a request that names no speaker gets one: "
+        "that of the context's latest speaker with a role, else the first; empty: none",
+    )
     version: str = Field(description="of the service's software")
     engine: str = Field(description="the inference engine, such as onnx, onnx-int8 or torch")
     limits: Limits

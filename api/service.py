@@ -23,6 +23,7 @@ from api.schemas import (
 )
 from api.settings import SPELLED_OUT, Settings
 from dialog_cvae.config import Decoding
+from dialog_cvae.data.roles import answered_by_role
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.generate.decoding import decoding_for, nearest_diversity
 from dialog_cvae.generate.replies import Question, Reply
@@ -85,6 +86,7 @@ class Service:
             licence=self.licence,
             topics=len(self.responder.topics),
             free_topic=self.responder.reading.free_topic,
+            respond_as=list(self.responder.config.respond_as),
             version=version("dialog-cvae"),
             engine=limits.engine_name,
             limits=Limits(
@@ -117,9 +119,13 @@ class Service:
     def _question(self, request: RespondRequest, seed: int) -> Question:
         """The request in the model's terms, with defaults filled in."""
         topic = asked_topic(request.topic, self.responder.reading)
+        conversation, speaker = request.conversation(topic), request.responder()
+        roles = self.responder.config.respond_as
+        if roles and request.respond_as is None:
+            conversation, speaker = answered_by_role(conversation, speaker, roles)
         return Question(
-            request.conversation(topic),
-            request.responder(),
+            conversation,
+            speaker,
             self.num_responses(request),
             seed,
             self._decoding(request),

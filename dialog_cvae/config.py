@@ -12,6 +12,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from dialog_cvae.errors import ConfigError
+from dialog_cvae.limits import visible
 
 Size = Annotated[int, Field(ge=1, le=65_536)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -51,6 +52,20 @@ class DataConfig(Config):
         "of your own conversations says; 1: as before there were these rules (the first words of a long message and "
         "</s>), which a run of that time keeps when it is resumed",
     )
+
+    respond_as: tuple[str, ...] = Field(
+        (),
+        description="names of speakers, such as agent: only their utterances are learnt and evaluated as replies, all "
+        "others are context; default: every utterance is a reply",
+    )
+
+    @model_validator(mode="after")
+    def _has_speakers(self) -> Self:
+        if self.respond_as and self.of_sentences:
+            raise ValueError(f"respond_as names speakers, but corpus {self.name} holds sentences")
+        if blank := [name for name in self.respond_as if not visible(name)]:
+            raise ValueError(f"respond_as must hold names with a visible character, but has {blank[0]!r}")
+        return self
 
     @property
     def of_sentences(self) -> bool:

@@ -60,6 +60,8 @@ class Conversation:
         topic: name of the topic, None if unknown.
         prompt: the instruction given to the speakers, if any.
         speakers: profiles by speaker name; a speaker without an entry has the unknown profile.
+        respond_as: the speakers whose utterances are replies, to learn and to evaluate; all others' are context. Empty:
+            every utterance is a reply.
     """
 
     id: str
@@ -67,10 +69,24 @@ class Conversation:
     topic: str | None = None
     prompt: str | None = None
     speakers: Mapping[str, Profile] = field(default_factory=lambda: MappingProxyType({}))
+    respond_as: tuple[str, ...] = ()
 
     def profile(self, speaker: str) -> Profile:
         """The speaker's profile, or the unknown profile."""
         return self.speakers.get(speaker, UNKNOWN_PROFILE)
+
+    @property
+    def reply_positions(self) -> list[int]:
+        """Positions of the utterances that are replies, from 0."""
+        left_out = set(self.context_positions)
+        return [place for place in range(len(self.utterances)) if place not in left_out]
+
+    @property
+    def context_positions(self) -> list[int]:
+        """Positions of the utterances that are context alone."""
+        if not self.respond_as:
+            return []
+        return [place for place, each in enumerate(self.utterances) if each.speaker not in self.respond_as]
 
 
 class Corpus(NamedTuple):

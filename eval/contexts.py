@@ -99,13 +99,18 @@ class ReplySets(NamedTuple):
 
 
 def count_contexts(conversations: Sequence[Conversation]) -> int:
-    """Contexts of at least one utterance; the first utterance of a conversation has none."""
-    return sum(len(conversation.utterances) - 1 for conversation in conversations)
+    """Contexts of at least one utterance that have a reply; the first utterance of a conversation has no context."""
+    return sum(position > 0 for conversation in conversations for position in conversation.reply_positions)
 
 
 def windows(conversations: Iterable[Conversation]) -> list[Window]:
-    """The windows that have a context, in order."""
-    return [Window(c, position) for c in conversations for position in range(1, len(c.utterances))]
+    """The windows that have a context, in order; those of speakers who are context alone are left out."""
+    return [Window(c, position) for c in conversations for position in c.reply_positions if position > 0]
+
+
+def reply_texts(conversations: Iterable[Conversation]) -> list[str]:
+    """The texts of all replies, in order, first utterances included."""
+    return [c.utterances[position].text for c in conversations for position in c.reply_positions]
 
 
 def generator(seed: int, conversation: int, position: int) -> np.random.Generator:

@@ -22,6 +22,7 @@ from dialog_cvae.cli import exit_status
 from dialog_cvae.config import DataConfig, Decoding
 from dialog_cvae.data.cache import Cache
 from dialog_cvae.data.corpora import Split, find_vectors, load_corpus, load_split
+from dialog_cvae.data.roles import own_names
 from dialog_cvae.data.vectors import load_vectors
 from dialog_cvae.errors import CheckpointError, ConfigError
 from dialog_cvae.storage.checkpoint import CONFIG, Checkpoint
@@ -121,6 +122,7 @@ def _described(
         "data": held_out.name,
         "split": held_out.split,
         "conversations": len(held_out.conversations),
+        **({"respond_as": ", ".join(roles)} if (roles := own_names(held_out.conversations[0].respond_as)) else {}),
         **({} if checkpoint.config.base is None else _language_model(checkpoint, settings)),
         "samples": settings.samples,
         "seed": settings.seed,
@@ -192,8 +194,20 @@ def data_config(arguments: argparse.Namespace, checkpoint: Checkpoint) -> DataCo
             f"--data: {arguments.checkpoint} was fitted on a file {fitted.name}, which is not in this folder; "
             "give its path"
         )
-    asked = {"name": arguments.data, "dir": arguments.data_dir, "style": arguments.style}
+    asked = {
+        "name": arguments.data,
+        "dir": arguments.data_dir,
+        "style": arguments.style,
+        "respond_as": asked_roles(arguments),
+    }
     return fitted.model_copy(update={key: value for key, value in asked.items() if value is not None})
+
+
+def asked_roles(arguments: argparse.Namespace) -> tuple[str, ...] | None:
+    """The speakers whose replies were asked for; empty: all; None: no option was given."""
+    if arguments.respond_as is None:
+        return None
+    return tuple(name for name in arguments.respond_as if name.strip())
 
 
 def _make_folder(out: Path, checkpoint: Path) -> None:

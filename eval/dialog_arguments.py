@@ -84,7 +84,19 @@ def _add_corpus(parser: argparse.ArgumentParser) -> None:
         "--data-dir", type=Path, help="folder with the corpora, searched before $DIALOG_CVAE_DATA and the cache"
     )
     parser.add_argument("--style", choices=("zhao", "fluent", "verbatim"), help="of swda; default: the checkpoint's")
+    add_respond_as(parser)
     parser.add_argument("--split", choices=("train", "valid", "test"), default="test", help="default: test")
+
+
+def add_respond_as(parser: argparse.ArgumentParser) -> None:
+    """Add the option for the speakers whose replies are evaluated."""
+    parser.add_argument(
+        "--respond-as",
+        action="append",
+        metavar="NAME",
+        help="speakers whose utterances are evaluated as replies, all others are context; may be repeated; '' for all "
+        "speakers; default: those that the checkpoint learnt to answer as",
+    )
 
 
 def _add_decoding(group: argparse._ArgumentGroup) -> None:

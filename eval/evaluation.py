@@ -92,7 +92,7 @@ def combined(
     figures: dict[str, Any] = {}
     columns: Columns = {}
     if model is not None:
-        has_context = np.concatenate([np.arange(len(c.utterances)) > 0 for c in held_out.conversations])  # (W,)
+        has_context = np.concatenate([np.array(c.reply_positions) > 0 for c in held_out.conversations])  # (W,)
         figures |= model.figures
         columns |= {name: column[has_context] for name, column in model.columns.items()}
     if scores is not None:

@@ -29,6 +29,7 @@ SHORT_NAMES = {
     "corpus.name": "data",
     "corpus.dir": "data-dir",
     "corpus.style": "style",
+    "corpus.respond-as": "respond-as",
     "beta.kind": "schedule",
     "model.bow": "bow",
     "train.seed": "seed",

@@ -61,6 +61,7 @@ class BestCheckpoint:
             **sizes,
             vocab_size=len(tokenizer),
             topics=topics,
+            respond_as=self.corpus.respond_as,
             provenance=provenance,
         )
         metrics = {"split": "valid", "step": step} | report.figures()

@@ -5,6 +5,7 @@ Open this to add a figure to the report.
 
 from __future__ import annotations
 
+import shlex
 from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from training.coverage import length_warnings
 from training.text_reading import TextReading
 
 NAMES_SHOWN = 12  # of topics and dialog acts
+MOST_ROLES = 8  # more speakers of most conversations are no roles
 PROFILE_PARTS = ("sex", "age", "education")
 QUANTILES = {0: "least", 25: "25%", 50: "median", 75: "75%", 95: "95%", 100: "most"}  # percent, label
 
@@ -35,6 +37,8 @@ class Tally:
     tokens: Counter[int] = field(default_factory=Counter)
     words: int = 0
     speakers: Counter[str | None] = field(default_factory=Counter)
+    said: Counter[str] = field(default_factory=Counter)
+    opened: Counter[str] = field(default_factory=Counter)
     topics: Counter[str | None] = field(default_factory=Counter)
     acts: Counter[str | None] = field(default_factory=Counter)
     known: Counter[str] = field(default_factory=Counter)
@@ -44,6 +48,7 @@ class Tally:
     def add(self, conversation: Conversation) -> None:
         """Count a conversation."""
         self.turns[len(conversation.utterances)] += 1
+        self.opened[conversation.utterances[0].speaker] += 1
         self.topics[conversation.topic] += 1
         for utterance in conversation.utterances:
             cut = words(utterance.text)
@@ -51,12 +56,20 @@ class Tally:
             self.marks.update(name for name in SPECIALS if name != UNK and name in utterance.text)
             self.words += len(cut) - cut.count(UNK)
             self.acts[utterance.dialog_act] += 1
+            self.said[utterance.speaker] += 1
         names = dict.fromkeys(utterance.speaker for utterance in conversation.utterances)
         self.speakers.update(list(names))
         for name in names:
             profile = conversation.profile(name)
             self.known.update(part for part in PROFILE_PARTS if getattr(profile, part) is not None)
         self.silent += len(conversation.speakers.keys() - names)
+
+    @property
+    def roles(self) -> list[str]:
+        """The speakers of most conversations, those with most utterances first; none if there is only one, or many."""
+        half = self.turns.total() / 2
+        found = [name for name, _ in self.said.most_common() if self.speakers[name] > half]
+        return found if 2 <= len(found) <= MOST_ROLES else []
 
     @property
     def warnings(self) -> list[str]:
@@ -87,10 +100,24 @@ def describe(tally: Tally) -> list[str]:
         row("", f"{exceed} exceed the model's {lengths.limit}; {lengths.unread:.1%} of all tokens"),
         row("", "are never read: as context long messages lose their middle, as replies their end"),
         row("speakers", _names(tally.speakers)),
+        *_roles(tally),
         row("topics", _names(tally.topics)),
         row("dialog acts", _names(tally.acts)),
         row("profiles", known),
         *([row("", f"{silent:,} belong to speakers without utterances: check their names")] if silent else []),
+    ]
+
+
+def _roles(tally: Tally) -> list[str]:
+    """The roles, their shares of the utterances, and the option that trains for one of them."""
+    if not (roles := tally.roles):
+        return []
+    shares = ", ".join(f"{show(name)[1:-1]} {tally.said[name] / tally.said.total():.0%}" for name in roles)
+    common = min(tally.speakers[name] for name in roles) / tally.turns.total()
+    answers = min(roles, key=lambda name: tally.opened[name])
+    return [
+        row("roles", f"{len(roles)}, each in {common:.0%} of the conversations or more; of the utterances: {shares}"),
+        row("", f"take --respond-as {shlex.quote(answers)} to train for the replies of that one alone"),
     ]
 
 

@@ -184,9 +184,10 @@ def run_warnings(
         chosen = config.tokenizer.model_copy(update={"mode": tokenizer.mode})
         found = warnings_of(coverage, chosen, kept)
         option, limit, long = MODEL_LIMIT, config.model.max_utterance_tokens, len(train.long)
-    if long > MOST_LONG * train.windows:
+    messages = train.windows + len(train.context_only)
+    if long > MOST_LONG * messages:
         found.append(
-            f"{long:,} of {train.windows:,} messages ({long / train.windows:.1%}) have more than the model's {limit} "
+            f"{long:,} of {messages:,} messages ({long / messages:.1%}) have more than the model's {limit} "
             f"tokens and are shortened (--{option}; `dialog-cvae check` shows by how much)"
         )
     return found

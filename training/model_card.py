@@ -44,7 +44,7 @@ def dialog_card(config: CheckpointConfig, metrics: Mapping[str, Any], command: s
         else "An encoder-decoder without a latent code: replies to a conversation differ by how words are drawn alone."
     )
     licence = provenance.licence or OWN_LICENCE
-    style = f", text style `{provenance.style}`" if provenance.style else ""
+    style = (f", text style `{provenance.style}`" if provenance.style else "") + _roles(config)
     return f"""# {kind} fitted on {provenance.data}
 
 {what}
@@ -101,7 +101,7 @@ def language_card(config: CheckpointConfig, metrics: Mapping[str, Any], command:
     assert model is not None
     assert base is not None
     kind = ("CVAE" if model.latent_size else "Adapters") + (" with bag-of-words loss" if model.bow else "")
-    style = f", text style `{provenance.style}`" if provenance.style else ""
+    style = (f", text style `{provenance.style}`" if provenance.style else "") + _roles(config)
     return f"""# {kind} on {base.name}, fitted on {provenance.data}
 
 Low-rank adapters of a pre-trained language model, and the small networks of a latent code: several replies to a
@@ -124,6 +124,11 @@ of the same adapters without z, which the ELBO is to be compared with. Perplexit
 The model imitates the text that it and its language model were fitted on. A reply may be wrong, rude or off the point:
 show its replies as suggestions to a person.
 """
+
+
+def _roles(config: CheckpointConfig) -> str:
+    """Whose replies were learnt, if not everyone's."""
+    return f", replies of {' and '.join(config.respond_as)} alone" if config.respond_as else ""
 
 
 def _table(metrics: Mapping[str, Any]) -> str:

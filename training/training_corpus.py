@@ -26,6 +26,7 @@ from dialog_cvae.data.batches import NO_SPEAKER, EncodedCorpus, encode_corpus
 from dialog_cvae.data.cache import Arrays, Cache, Kind
 from dialog_cvae.data.code_digest import code_digest
 from dialog_cvae.data.corpora import Split, load_corpus, source_files
+from dialog_cvae.data.roles import own_names
 from dialog_cvae.data.turns import EncodedTurns, encode_turns
 from dialog_cvae.errors import DataError
 from dialog_cvae.text.stored_tokenizer import AnyTokenizer
@@ -52,6 +53,7 @@ class Summary(Config):
         name, notes, licence: see `dialog_cvae.types.Corpus`.
         sizes: of its splits.
         topics: of the training conversations, in alphabetical order.
+        respond_as: the speakers whose utterances are replies, one name for each role; empty: all speakers.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Summary(Config):
     licence: str | None
     sizes: dict[Split, Size]
     topics: tuple[str, ...]
+    respond_as: tuple[str, ...] = ()
 
 
 class TrainingCorpus:
@@ -148,17 +151,23 @@ class TrainingCorpus:
 
 def summarised(corpus: Corpus) -> Summary:
     """The facts about a corpus that was read."""
-    sizes, topics = {}, set[str]()
+    sizes, topics, respond_as = {}, set[str](), ()
     for split in SPLITS:
         conversations = utterances = 0
         for conversation in getattr(corpus, split):
             conversations += 1
             utterances += len(conversation.utterances)
+            respond_as = conversation.respond_as
             if split == "train" and conversation.topic is not None:
                 topics.add(conversation.topic)
         sizes[split] = Size(conversations=conversations, utterances=utterances)
     return Summary(
-        name=corpus.name, notes=corpus.notes, licence=corpus.licence, sizes=sizes, topics=tuple(sorted(topics))
+        name=corpus.name,
+        notes=corpus.notes,
+        licence=corpus.licence,
+        sizes=sizes,
+        topics=tuple(sorted(topics)),
+        respond_as=own_names(respond_as),
     )
 
 
@@ -189,6 +198,8 @@ def _columns(corpus: EncodedCorpus) -> Iterator[tuple[str, type, tuple[int, ...]
 
     if len(corpus.long):  # so that the fingerprint of a corpus without long utterances is that of earlier versions
         yield "long", np.int64, corpus.long.shape, stored(corpus.long)
+    if len(corpus.context_only):  # for the same reason
+        yield "context_only", np.int64, corpus.context_only.shape, stored(corpus.context_only)
     profiles = (count, 2, corpus.profiles.shape[1])
     yield "tokens", np.int32, corpus.tokens.shape, stored(corpus.tokens)
     yield "offsets", np.int64, corpus.offsets.shape, stored(corpus.offsets)
@@ -203,6 +214,8 @@ def _columns(corpus: EncodedCorpus) -> Iterator[tuple[str, type, tuple[int, ...]
 def _lines(turns: EncodedTurns) -> Iterator[tuple[str, type, tuple[int, ...], Iterator[NDArray[Any]]]]:
     """The same of lines of text."""
     for name, array in turns._asdict().items():
+        if name == "context_only" and not len(array):  # as in `_columns`
+            continue
         yield name, np.int64, array.shape, (array[begin : begin + BLOCK] for begin in range(0, len(array), BLOCK))
 
 
@@ -227,6 +240,8 @@ def _fitting_turns(arrays: Arrays, words: int) -> EncodedTurns:
         and (turns.header + turns.targets <= lengths).all()
         and turns.starts[-1] == lines
         and (np.diff(turns.starts) > 0).all()
+        and (np.diff(turns.context_only, prepend=-1, append=lines) > 0).all()
+        and not np.isin(turns.context_only, turns.starts).any()
     ):
         raise ValueError("an index is out of its range")
     return turns
@@ -251,6 +266,7 @@ def _fitting(arrays: Arrays, vocabulary: Vocabulary) -> EncodedCorpus:
         "topic": ("i4", (conversations,)),
         "profiles": ("f4", (profiles, PROFILE_FEATURES)),
         "known": ("f4", (profiles, PROFILE_FEATURES)),
+        "context_only": ("i8", (len(corpus.context_only),)),
     }
     for name, (kind, shape) in expected.items():
         array = arrays[name]
@@ -265,6 +281,8 @@ def _fitting(arrays: Arrays, vocabulary: Vocabulary) -> EncodedCorpus:
         and corpus.parties.max(initial=0) < profiles
         and 0 <= corpus.topic.min(initial=0) <= corpus.topic.max(initial=0) <= len(vocabulary.topics)
         and np.array_equal(corpus.starts, [*openings, utterances])
+        and (np.diff(corpus.context_only, prepend=-1, append=utterances) > 0).all()
+        and not np.isin(corpus.context_only, openings).any()
     ):
         raise ValueError("an index is out of its range")
     return corpus

@@ -39,6 +39,11 @@ class Windows(Protocol):
         ...
 
     @property
+    def context_only(self) -> NDArray[np.int64]:
+        """The other entries that are no window's response, in order."""
+        ...
+
+    @property
     def windows(self) -> int:
         """How many responses there are."""
         ...
@@ -60,6 +65,7 @@ class EncodedCorpus(NamedTuple):
         topic: (C,) int32, 0 is `<unknown>`.
         profiles: (P, 4) float32, distinct profiles; the first is the unknown one.
         known: (P, 4) float32, 1 if the feature is known, else 0.
+        context_only: the utterances that are no replies, in order; int64, empty if all are.
     """
 
     tokens: Integers
@@ -71,16 +77,17 @@ class EncodedCorpus(NamedTuple):
     topic: NDArray[np.int32]
     profiles: NDArray[np.float32]
     known: NDArray[np.float32]
+    context_only: NDArray[np.int64]
 
     @property
     def responses(self) -> NDArray[np.int64]:
-        """Indices of all real utterances: each is the response of one window."""
-        return np.flatnonzero(self.speaker != NO_SPEAKER)
+        """Indices of all utterances that are replies: each is the response of one window."""
+        return np.setdiff1d(np.flatnonzero(self.speaker != NO_SPEAKER), self.context_only, assume_unique=True)
 
     @property
     def windows(self) -> int:
         """The number of responses."""
-        return len(self.speaker) - len(self.topic)
+        return len(self.speaker) - len(self.topic) - len(self.context_only)
 
     def chunks(self, chosen: Integers, size: int) -> list[Integers]:
         """The responses in the given order, in parts of at most `size`."""
@@ -158,7 +165,7 @@ def encode_corpus(
     rows = {UNKNOWN_PROFILE: 0}
     tokens = array("H" if len(tokenizer) <= 2**16 else "I")
     lengths, parties, speaker_ids = array("I"), array("I"), array("i")
-    starts, conversation_topics, long = array("q"), array("i"), array("q")
+    starts, conversation_topics, long, context_only = array("q"), array("i"), array("q"), array("q")
     as_reply: list[list[int]] = []  # the long ones
     for conversation in conversations:
         topic = conversation.topic or ""
@@ -168,6 +175,7 @@ def encode_corpus(
         lengths.append(len(opening))
         speaker_ids.append(NO_SPEAKER)
         parties.extend((0, 0))
+        context_only.extend(len(lengths) + place for place in conversation.context_positions)
         names: dict[str, int] = {}
         profile_rows = {name: rows.setdefault(profile, len(rows)) for name, profile in conversation.speakers.items()}
         for utterance, other in zip(conversation.utterances, addressees(conversation), strict=True):
@@ -197,6 +205,7 @@ def encode_corpus(
         topic=np.array(conversation_topics, dtype=np.int32),
         profiles=features[:, 0].copy(),
         known=features[:, 1].copy(),
+        context_only=np.array(context_only, dtype=np.int64),
     )
 
 
@@ -274,7 +283,9 @@ def epoch_order(corpus: Windows, segment: int, seed: int, epoch: int) -> Integer
     """
     rng = np.random.default_rng((seed, epoch))
     shift = int(rng.integers(segment))
-    last = np.diff(corpus.starts) - 1  # (C,) position of the last response; the first is at 1
+    # Entries are numbered without those that are context alone: neighbouring responses have neighbouring numbers.
+    starts = numbers(corpus.starts, corpus.context_only)
+    last = np.diff(starts) - 1  # (C,) position of the last response; the first is at 1
     # A segment has the responses of a conversation with the same (position + shift) // segment.
     first_block = (1 + shift) // segment
     counts = np.where(last > 0, (last + shift) // segment - first_block + 1, 0)  # (C,) segments
@@ -283,11 +294,20 @@ def epoch_order(corpus: Windows, segment: int, seed: int, epoch: int) -> Integer
     begin = np.maximum(block * segment - shift, 1)
     end = np.minimum((block + 1) * segment - shift, last[conversation] + 1)
     shuffled = rng.permutation(len(conversation))
-    begin, lengths = (corpus.starts[conversation] + begin)[shuffled], (end - begin)[shuffled]
-    # The index jumps between segments and increases by 1 within a segment.
+    begin, lengths = (starts[conversation] + begin)[shuffled], (end - begin)[shuffled]
+    # The number jumps between segments and increases by 1 within a segment.
     kind = np.min_scalar_type(-int(corpus.starts[-1]))
     jumps = (begin - np.cumsum(lengths) + lengths).astype(kind)
-    return np.repeat(jumps, lengths) + np.arange(corpus.windows, dtype=kind)
+    order: Integers = np.repeat(jumps, lengths) + np.arange(corpus.windows, dtype=kind)
+    if not len(corpus.context_only):
+        return order
+    counted: Integers = np.delete(np.arange(corpus.starts[-1], dtype=kind), corpus.context_only)
+    return counted[order]
+
+
+def numbers(entries: Integers, context_only: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The numbers of entries when those that are context alone are not counted."""
+    return entries.astype(np.int64) - np.searchsorted(context_only, entries)
 
 
 def drop_conditions(batch: DialogBatch, share: float, draws: NDArray[np.float64]) -> DialogBatch:

@@ -14,6 +14,7 @@ from typing import Literal
 from dialog_cvae.config import DataConfig
 from dialog_cvae.data import download
 from dialog_cvae.data.readers import jsonl, ptb, sample, swda, swda_files, toy, yelp, zhao2017
+from dialog_cvae.data.roles import with_roles
 from dialog_cvae.errors import DataError
 from dialog_cvae.types import Conversation, Corpus
 
@@ -61,8 +62,12 @@ def load_corpus(config: DataConfig) -> Corpus:
 
     Raises:
         DataError: the file is missing or malformed, or the name is unknown.
+        ConfigError: no speaker has a name of `respond_as`.
     """
-    config = resolve(config)
+    return with_roles(_read(resolve(config)), config.respond_as)
+
+
+def _read(config: DataConfig) -> Corpus:
     path = locate(config)
     if path is None:
         return SYNTHETIC[config.name][0]()
@@ -120,10 +125,12 @@ def load_split(config: DataConfig, split: Split) -> tuple[str, Sequence[Conversa
     """The corpus's name and the conversations of one split, in memory. `zhao2017` needs only the file of this split.
 
     Raises:
-        DataError: as `load_corpus`.
+        DataError, ConfigError: as `load_corpus`.
     """
-    one_file = config.name == "zhao2017"
-    corpus = zhao2017.read(_found(config), splits=(split,)) if one_file else load_corpus(config)
+    if config.name == "zhao2017":
+        corpus = with_roles(zhao2017.read(_found(config), splits=(split,)), config.respond_as)
+    else:
+        corpus = load_corpus(config)
     conversations: Sequence[Conversation] = list(getattr(corpus, split))
     return corpus.name, conversations
 

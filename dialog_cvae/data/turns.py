@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dialog_cvae.config import Reading
-from dialog_cvae.data.batches import Integers
+from dialog_cvae.data.batches import Integers, numbers
 from dialog_cvae.types import Conversation
 
 
@@ -42,6 +42,7 @@ class EncodedTurns(NamedTuple):
         header: (N,) tokens of `name:`, which a reply is given; all of them for a topic line.
         targets: (N,) tokens that are learnt: the text and its line break, or the beginning of a text that is too long.
         starts: (C + 1,) the topic line of each conversation, which may be empty, and N.
+        context_only: the utterances that are no replies, in order; empty if all are.
     """
 
     tokens: NDArray[np.int32]
@@ -49,20 +50,22 @@ class EncodedTurns(NamedTuple):
     header: NDArray[np.int32]
     targets: NDArray[np.int32]
     starts: NDArray[np.int64]
+    context_only: NDArray[np.int64]
 
     @property
     def responses(self) -> NDArray[np.int64]:
-        """Every utterance: each is the reply of one window."""
-        return np.setdiff1d(np.arange(len(self.header)), self.starts[:-1], assume_unique=True)
+        """All utterances that are replies: each is that of one window."""
+        others = np.concatenate((self.starts[:-1], self.context_only))
+        return np.setdiff1d(np.arange(len(self.header)), others, assume_unique=True)
 
     @property
     def windows(self) -> int:
         """How many replies there are."""
-        return len(self.header) - (len(self.starts) - 1)
+        return len(self.header) - (len(self.starts) - 1) - len(self.context_only)
 
     def beginning(self, replies: int) -> EncodedTurns:
         """The first conversations: as few as hold so many replies, or all."""
-        held = (np.diff(self.starts) - 1).cumsum()
+        held = (np.diff(numbers(self.starts, self.context_only)) - 1).cumsum()
         count = min(int(np.searchsorted(held, replies)) + 1, len(held))
         end = int(self.starts[count])
         return EncodedTurns(
@@ -71,6 +74,7 @@ class EncodedTurns(NamedTuple):
             self.header[:end],
             self.targets[:end],
             self.starts[: count + 1],
+            self.context_only[self.context_only < end],
         )
 
     def chunks(self, chosen: Integers, size: int) -> list[Integers]:
@@ -123,6 +127,7 @@ def encode_turns(
     """
     (line_break,) = encoder.encode("\n")
     tokens, offsets, headers, targets, starts = array("i"), array("q", [0]), array("i"), array("i"), array("q")
+    context_only = array("q")
 
     named_once = functools.cache(lambda speaker: encoder.encode(header(speaker)))
 
@@ -134,6 +139,7 @@ def encode_turns(
 
     for conversation in conversations:
         starts.append(len(headers))
+        context_only.extend(len(headers) + 1 + place for place in conversation.context_positions)
         topic = encoder.encode(f"Topic: {' '.join(conversation.topic.split())}\n") if conversation.topic else []
         add(topic, len(topic), 0)
         for utterance in conversation.utterances:
@@ -152,26 +158,31 @@ def encode_turns(
         np.array(headers, dtype=np.int32),
         np.array(targets, dtype=np.int32),
         np.array(starts, dtype=np.int64),
+        np.array(context_only, dtype=np.int64),
     )
 
 
 def block_starts(turns: EncodedTurns, replies: Integers, block: int) -> NDArray[np.int64]:
     """(B,) where in `replies` each one's block begins.
 
-    A block is a run of at most `block` replies that follow each other in a conversation.
+    A block is a run of replies that follow each other in a conversation, with nothing between them but utterances that
+    are context alone; it is at most `block` utterances long.
 
     Args:
         turns: where the replies are.
         replies: (B,) indices of utterances.
-        block: replies of a block, at most.
+        block: utterances from a block's first reply to its last, at most.
     """
     replies = replies.astype(np.int64)
     conversations, _ = turns.places(replies)
     indices = np.arange(len(replies))
     joined = np.zeros(len(replies), dtype=bool)  # to the reply before
-    joined[1:] = (np.diff(replies) == 1) & (np.diff(conversations) == 0)
+    joined[1:] = (np.diff(numbers(replies, turns.context_only)) == 1) & (np.diff(conversations) == 0)
     run = np.maximum.accumulate(np.where(joined, 0, indices))
-    return indices - (indices - run) % block
+    part = (replies - replies[run]) // block  # of the run, in which each block is one
+    begins = ~joined
+    begins[1:] |= np.diff(part) != 0
+    return np.maximum.accumulate(np.where(begins, indices, 0))
 
 
 class Blocks(NamedTuple):
@@ -222,7 +233,8 @@ def collate_turns(turns: EncodedTurns, replies: Integers, max_context_tokens: in
     """
     replies = replies.astype(np.int64)
     conversations, _ = turns.places(replies)
-    cuts = np.flatnonzero((np.diff(replies) != 1) | (np.diff(blocks.first) != 0)) + 1
+    apart = np.diff(numbers(replies, turns.context_only)) != 1
+    cuts = np.flatnonzero(apart | (np.diff(blocks.first) != 0)) + 1
     runs = np.split(np.arange(len(replies)), cuts)
     rows: list[NDArray[np.int32]] = []
     block, begin = np.zeros((2, len(replies)), dtype=np.int64)

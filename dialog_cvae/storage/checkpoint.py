@@ -79,6 +79,9 @@ class CheckpointConfig(Config):
     base: BackboneFacts | None = Field(None, description="that language model, whose own weights are not here")
     vocab_size: int = Field(ge=1, description="rows of the embedding, special tokens included")
     topics: tuple[str, ...] = Field(description="known topics, in the order of their embedding after `<unknown>`")
+    respond_as: tuple[str, ...] = Field(
+        (), description="the speakers whose replies were learnt, of whom the first answers by default; empty: all"
+    )
     decoding: Decoding = Field(Decoding(), description="how replies are drawn, unless a request says otherwise")
     provenance: Provenance
 

@@ -34,7 +34,7 @@ import numpy as np
 
 from dialog_cvae.text.words import normalised
 from dialog_cvae.types import Conversation
-from eval.contexts import MAX_CONTEXT, AnsweredContext, Window, seeded_windows, windows
+from eval.contexts import MAX_CONTEXT, AnsweredContext, Window, reply_texts, seeded_windows, windows
 from eval.references.context_index import ContextIndex
 
 T = TypeVar("T")
@@ -48,7 +48,7 @@ def random_utterances(
     train: Sequence[Conversation], conversations: Sequence[Conversation], n: int, seed: int
 ) -> list[AnsweredContext]:
     """Training utterances, each as likely as it is frequent."""
-    texts = _texts(train)
+    texts = reply_texts(train)
     return [replied(window, _random(texts, n, rng)) for window, rng in seeded_windows(conversations, seed)]
 
 
@@ -56,7 +56,7 @@ def commonest_utterance(
     train: Sequence[Conversation], conversations: Sequence[Conversation], n: int, seed: int
 ) -> list[AnsweredContext]:
     """The most common training utterance; `seed` has no effect."""
-    return _always(commonest(_texts(train), 1) * n, conversations)
+    return _always(commonest(reply_texts(train), 1) * n, conversations)
 
 
 def unsure(
@@ -70,7 +70,7 @@ def fixed_backchannels(
     train: Sequence[Conversation], conversations: Sequence[Conversation], n: int, seed: int
 ) -> list[AnsweredContext]:
     """The n most common training utterances, repeated if there are fewer; `seed` has no effect."""
-    return _always(list(islice(cycle(commonest(_texts(train), n)), n)), conversations)
+    return _always(list(islice(cycle(commonest(reply_texts(train), n)), n)), conversations)
 
 
 def nearest_neighbours(
@@ -134,7 +134,7 @@ def replied(window: Window, replies: Iterable[str]) -> AnsweredContext:
 def _retrieved(
     train: Sequence[Conversation], conversations: Sequence[Conversation], n: int, seed: int, *, by_topic: bool
 ) -> list[AnsweredContext]:
-    texts = _texts(train)
+    texts = reply_texts(train)
     neighbours = ContextIndex(train).nearest(windows(conversations), n, by_topic=by_topic)
     found = []
     for (query, rng), near in zip(seeded_windows(conversations, seed), neighbours, strict=True):
@@ -150,7 +150,3 @@ def _random(texts: Sequence[str], n: int, rng: np.random.Generator) -> list[str]
 
 def _always(replies: Sequence[str], conversations: Sequence[Conversation]) -> list[AnsweredContext]:
     return [replied(window, replies) for window in windows(conversations)]
-
-
-def _texts(conversations: Iterable[Conversation]) -> list[str]:
-    return [utterance.text for conversation in conversations for utterance in conversation.utterances]

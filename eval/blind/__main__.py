@@ -24,7 +24,8 @@ from eval.blind.sheet_files import csv_bytes, page_bytes
 from eval.blind.sources import SourceName, open_source, parse_sources
 from eval.blind.tally import tally
 from eval.blind.tally_report import as_text
-from eval.dialog import data_config
+from eval.dialog import asked_roles, data_config
+from eval.dialog_arguments import add_respond_as
 
 TALLY_FILE = "tally.json"
 STYLE = "fluent"  # of swda, if there is no checkpoint: text as people write it
@@ -102,6 +103,7 @@ def _add_contexts(parser: argparse.ArgumentParser) -> None:
         choices=("zhao", "fluent", "verbatim"),
         help=f"of swda; default: the first checkpoint's, or {STYLE} without a checkpoint",
     )
+    add_respond_as(parser)
     parser.add_argument("--split", choices=("valid", "test"), default="test", help="default: test")
     parser.add_argument("--contexts", type=whole(1, 10_000), default=40, help="number of contexts (default 40)")
     parser.add_argument("--seed", type=whole(0, 2**63 - 1), default=0, help="of everything drawn (default 0)")
@@ -176,7 +178,8 @@ def _data(arguments: argparse.Namespace, sources: Sequence[SourceName]) -> DataC
     if not checkpoints:
         if arguments.data is None:
             raise ConfigError("--data: name a corpus; without a checkpoint there is no default")
-        return DataConfig(name=arguments.data, dir=arguments.data_dir, style=arguments.style or STYLE)
+        style, roles = arguments.style or STYLE, asked_roles(arguments) or ()
+        return DataConfig(name=arguments.data, dir=arguments.data_dir, style=style, respond_as=roles)
     first = argparse.Namespace(**vars(arguments) | {"checkpoint": Path(checkpoints[0])})
     return data_config(first, Checkpoint.load(checkpoints[0]))
 

@@ -74,7 +74,8 @@ def draw_places(conversations: Sequence[Conversation], count: int, seed: int) ->
     places = [
         ContextPlace(Window(conversation, position), number)
         for number, conversation in enumerate(conversations)
-        for position in range(LEAST_CONTEXT, len(conversation.utterances))
+        for position in conversation.reply_positions
+        if position >= LEAST_CONTEXT
     ]
     if len(places) < count:
         raise ConfigError(

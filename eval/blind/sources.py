@@ -18,7 +18,7 @@ from dialog_cvae.generate.responder import Responder
 from eval.baselines.without_model import shuffled
 from eval.blind.places import Answers, Task
 from eval.blind.service import Service
-from eval.contexts import Place, generator
+from eval.contexts import Place, generator, reply_texts
 from eval.references.context_index import ContextIndex
 
 PEOPLE, NEIGHBOURS, RANDOM = "people", "neighbours", "random"
@@ -122,7 +122,7 @@ def _neighbours(task: Task) -> Answers:
 
 def _random(task: Task) -> Answers:
     """Training utterances, each as likely as it is frequent."""
-    texts = [utterance.text for conversation in task.train for utterance in conversation.utterances]
+    texts = reply_texts(task.train)
     return [shuffled(texts, task.replies, generator(*place.seed(task.seed))) for place in task.places]
 
 

@@ -43,7 +43,7 @@ def exchanges(conversations: Sequence[Conversation], seed: int, most: int = MOST
         most: replies, at most; all of them have a context of at least one utterance.
     """
     rng = np.random.default_rng(seed)
-    spots = [(index, at) for index, one in enumerate(conversations) for at in range(1, len(one.utterances))]
+    spots = [(index, at) for index, one in enumerate(conversations) for at in one.reply_positions if at > 0]
     chosen = _balanced([spots[place] for place in rng.permutation(len(spots))[:most]])
 
     def speaker(spot: Spot) -> str:
@@ -134,8 +134,9 @@ def context_figures(
     exchanged = importance_weighted_nll(
         model, corpus, last, [draws], places=list(pairs), svi=svi, seed=seed, advance=advance
     )
-    begins = np.cumsum([0, *(len(one.utterances) for one in conversations)])
-    own = own_nll[[begins[index] + at for index, at in pairs]]
+    spots = ((index, at) for index, one in enumerate(conversations) for at in one.reply_positions)
+    row = {spot: number for number, spot in enumerate(spots)}
+    own = own_nll[[row[spot] for spot in pairs]]
     lost = exchanged.nll[draws] - own
     return {
         "nats_context_exchanged": float(lost.mean()),

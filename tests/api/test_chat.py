@@ -116,6 +116,15 @@ def test_a_service_answers_over_http(serve, stub, monkeypatch, capsys):
     assert (asked["n"], asked["respond_as"]) == (2, "Bo")
 
 
+@pytest.mark.parametrize(("given", "speakers"), [((), ("A", "agent")), (("--speakers", "Ann", "Bo"), ("Ann", "Bo"))])
+def test_replies_are_of_the_models_role_unless_speakers_are_named(echo, monkeypatch, capsys, given, speakers):
+    monkeypatch.setattr(chat, "remote", lambda *_: Partner("m", None, echo, ["agent", "bot"]))
+    monkeypatch.setattr(sys, "stdin", io.StringIO("hello\n1\n"))
+    assert main(given) == 0
+    assert capsys.readouterr().out.endswith(f"{speakers[1]}> reply 1 to hello\n")
+    assert (echo.asked[0]["context"][0]["speaker"], echo.asked[0]["respond_as"]) == speakers
+
+
 def test_an_unreachable_service_is_one_line_and_status_2(monkeypatch, capsys):
     monkeypatch.setattr(sys, "stdin", io.StringIO(""))
     assert main(["http://127.0.0.1:9"]) == 2

@@ -98,6 +98,7 @@ def test_get_model_shows_limits_and_defaults(serve, make_stub):
         "licence": "CC BY 4.0",
         "topics": 3,
         "free_topic": False,
+        "respond_as": [],
         "engine": "onnx",
         "limits": {"num_responses": 3, "context": 7, "text_chars": 99, "tokens": 12},
         "defaults": {

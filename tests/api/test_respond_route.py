@@ -44,6 +44,31 @@ def test_defaults_come_from_the_settings(serve, stub):
     assert second["decoding"] == Decoding(0.0, 1.0, 1)
 
 
+@pytest.mark.parametrize(
+    ("asked", "speakers", "answers"),
+    [
+        ({}, ["A"], "agent"),
+        ({"context": ["hi", "hello", "help"]}, ["A", "agent", "A"], "agent"),
+        (
+            {"context": [{"speaker": "Ann", "text": "hi"}, {"speaker": "Agent", "text": "yes?"}]},
+            ["Ann", "agent"],
+            "agent",
+        ),
+        ({"respond_as": "Bo"}, ["A"], "Bo"),
+    ],
+)
+def test_a_model_of_a_role_answers_as_that_role_unless_the_request_names_a_speaker(
+    serve, stub, asked, speakers, answers
+):
+    stub.config = stub.config.model_copy(update={"respond_as": ("agent",)})
+    client = serve(stub)
+    assert client.get("/model").json()["respond_as"] == ["agent"]
+    assert client.post("/respond", json={"context": ["hi"]} | asked).status_code == 200
+    ((conversation, drawn),) = stub.calls
+    assert [turn.speaker for turn in conversation.utterances] == speakers
+    assert drawn["respond_as"] == answers
+
+
 OPTIONAL = ("topic", "num_responses", "seed", "temperature", "top_p", "max_tokens", "respond_as")
 
 

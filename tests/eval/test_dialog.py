@@ -417,6 +417,36 @@ def test_a_checkpoint_of_a_users_own_file(checkpoint, tmp_path, monkeypatch, cap
     assert json.loads((tmp_path / "out" / "metrics.json").read_text())["conversations"] == 5
 
 
+def test_replies_of_one_speaker_are_evaluated_as_in_training_unless_others_are_named(checkpoint, tmp_path, capsys):
+    config = checkpoint.config.model_copy(
+        update={"provenance": Provenance(data="sample", fit={"corpus": {"name": "sample", "respond_as": ["b"]}})}
+    )
+    replace(checkpoint, config=config).save(tmp_path / "best")
+
+    def evaluated(*options: str) -> dict[str, Any]:
+        out = tmp_path / "out"
+        common = ("--max-tokens", "4", "--limit", "4", "--importance-samples", "2", "--out", str(out))
+        assert main([str(tmp_path / "best"), *common, *options]) == 0
+        return json.loads((out / "metrics.json").read_text()) | {
+            "rows": len((out / "responses.jsonl").read_text().splitlines())
+        }
+
+    said = [u.speaker for c in CORPUS.test[:4] for u in c.utterances]
+    later = [u.speaker for c in CORPUS.test[:4] for u in c.utterances[1:]]
+    for options, wanted in (((), "B"), (("--respond-as", "A"), "A")):
+        metrics = evaluated(*options)
+        assert (metrics["respond_as"], metrics["windows"], metrics["rows"]) == (
+            wanted,
+            said.count(wanted),
+            later.count(wanted),
+        )
+        assert "paper_kl" not in metrics
+    metrics = evaluated("--respond-as", "")
+    assert ("respond_as" in metrics, metrics["windows"], metrics["rows"]) == (False, len(said), len(later))
+    assert main([str(tmp_path / "best"), "--respond-as", "C", "--out", str(tmp_path / "no")]) == 2
+    assert "no speaker of sample (synthetic) is 'C'; it has A" in capsys.readouterr().err
+
+
 def test_a_checkpoint_that_does_not_say_what_it_was_fitted_on(checkpoint, tmp_path, capsys):
     unsaid = checkpoint.config.model_copy(update={"provenance": Provenance(data="x")})
     replace(checkpoint, config=unsaid).save(tmp_path / "unsaid")

@@ -22,7 +22,7 @@ from dialog_cvae.model.build import build_model
 from dialog_cvae.storage.checkpoint import Checkpoint
 from dialog_cvae.types import Conversation, Utterance
 from eval import generation
-from eval.contexts import AnsweredContext, count_contexts, generators, seeded_windows
+from eval.contexts import AnsweredContext, count_contexts, generators, seeded_windows, windows
 from eval.evaluation_settings import ReplyProtocol
 from eval.generation import draw_replies
 
@@ -231,6 +231,15 @@ def test_conversations_without_a_reply_are_skipped(responder, conversations):
     assert sample(responder, [lonely]) == []
     kept = sample(responder, [lonely, conversations[0], lonely])
     assert [one.conversation for one in kept] == ["c0"] * (len(conversations[0].utterances) - 1)
+
+
+@pytest.mark.parametrize("decoding", [GREEDY, SAMPLED, replace(SAMPLED, candidates=3)])
+def test_contexts_of_a_role_are_answered_as_among_all(responder, conversations, decoding):
+    roles = [replace(each, respond_as=("B",)) for each in conversations]
+    found = sample(responder, roles, decoding)
+    assert found == [one for one in sample(responder, conversations, decoding) if one.reference.speaker == "B"]
+    assert 0 < len(found) == count_contexts(roles) < count_contexts(conversations)
+    assert [one.position for one in found] == [window.position for window in windows(roles)]
 
 
 def test_the_text_of_the_reference_is_not_seen(responder, conversations):

@@ -68,6 +68,28 @@ def test_counts_of_a_small_file_by_hand(tmp_path: Path, capsys: pytest.CaptureFi
     assert "train 2, valid 1, test 1" in out
 
 
+def test_roles_and_the_option_that_trains_for_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "own.jsonl"
+    scripts = ["customer", "help desk", "customer", "help desk"], ["customer", "help desk", "boss"], ["customer", "Ann"]
+    lines = [
+        {"utterances": [{"speaker": who, "text": f"{number} {at}"} for at, who in enumerate(script)]}
+        for number, script in enumerate(scripts)
+    ]
+    path.write_text("".join(json.dumps(each) + "\n" for each in lines))
+    assert main([str(path)]) == 0
+    out = capsys.readouterr().out
+    assert (
+        "roles         2, each in 67% of the conversations or more; of the utterances: customer 44%, help desk 33%"
+        in out
+    )
+    assert "take --respond-as 'help desk' to train" in out
+    # Where each conversation has other speakers there are none.
+    lines = [{"utterances": [{"speaker": f"{who}{i}", "text": f"{i}"} for who in "AB"]} for i in range(5)]
+    path.write_text("".join(json.dumps(each) + "\n" for each in lines))
+    assert main([str(path)]) == 0
+    assert "--respond-as" not in capsys.readouterr().out
+
+
 def test_every_problem_by_line(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with own.open("ab") as file:
         file.write(b'{"utterances": [{"speaker": "A", "text": ""}], "mood": 1}\n\n\xff\n{\n')

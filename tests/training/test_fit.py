@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import os
+import re
 import shutil
 import signal
 import warnings
@@ -76,6 +77,22 @@ def test_a_decoder_without_z_can_be_fitted(fit: Fit) -> None:
     assert all(record["kl"] == 0 for record in metrics(run, "train"))
     assert metrics(run, "train")[-1]["loss"] < metrics(run, "train")[0]["loss"]
     assert fit(*model, "--init", run / "best", "--out", "again").status == 0
+
+
+def test_replies_of_one_speaker_alone_are_fitted_and_stored(fit: Fit, raw_fit: Fit, corpus_file: Path) -> None:
+    done = fit("--respond-as", "b", "--beta.kind", "constant", "--max-steps", 2, "--out", "run")
+    assert done.status == 0
+    said = [u["speaker"] for line in corpus_file.read_text().splitlines() for u in json.loads(line)["utterances"]]
+    assert int(re.search(r"(\d+) windows", done.out)[1]) < said.count("B") < len(said)
+    kept, card = Checkpoint.load("run/best").config, Checkpoint.load("run/best").card
+    assert "Fitted on: mine, replies of B alone;" in card
+    assert kept.respond_as == ("B",)
+    assert kept.provenance.fit["corpus"]["respond_as"] == ["b"]
+    assert raw_fit("--out", "run", "--resume").status == 0
+    refused = raw_fit("--out", "run", "--resume", "--respond-as", "A")
+    assert (refused.status, "respond_as" in refused.error) == (2, True)
+    refused = fit("--respond-as", "agent", "--out", "other")
+    assert (refused.status, "'agent'; it has A" in refused.error) == (2, True)
 
 
 def test_schedules_are_applied_at_each_step(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:

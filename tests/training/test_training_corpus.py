@@ -205,6 +205,9 @@ def test_inconsistent_token_ids_are_rebuilt(
 ) -> None:
     if how == "value" and field in ("profiles", "known"):
         pytest.skip("any number is a feature")
+    if how == "length" and field == "context_only":
+        pytest.skip("any number of utterances may be context alone")
+    mine = mine.model_copy(update={"respond_as": ("A",)})
 
     def spoil(*arguments: Any) -> EncodedCorpus:
         encoded = encode_corpus(*arguments)
@@ -224,6 +227,7 @@ def test_inconsistent_token_ids_are_rebuilt(
 
 @pytest.mark.parametrize("name", EncodedCorpus._fields)
 def test_the_fingerprint_changes_with_every_array(encoded: EncodedCorpus, name: str) -> None:
+    encoded = encoded._replace(context_only=encoded.responses[:2])
     array = getattr(encoded, name).copy()
     array.flat[array.size // 2] += 1
     changed = encoded._replace(**{name: array})

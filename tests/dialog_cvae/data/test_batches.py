@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from itertools import islice, pairwise
 
 import numpy as np
@@ -180,6 +181,29 @@ def test_an_epoch_has_every_window_once_in_segments(
         joined += bool(after == before + 1 and conversation[index] == conversation[index + 1])
     lengths = Counter(corpus.places(corpus.responses)[0].tolist()).values()
     assert joined >= sum(length - (2 + (length - 2) // segment if length > 1 else 1) for length in lengths)
+
+
+@given(st.lists(conversations, min_size=1, max_size=6), st.integers(1, 9), st.integers(0, 99), st.integers(0, 9))
+@settings(deadline=None, derandomize=True, max_examples=60)
+def test_with_a_role_its_utterances_alone_are_responses(
+    spoken: list[Conversation], segment: int, seed: int, epoch: int
+) -> None:
+    whole, corpus = _encode(spoken), _encode([replace(each, respond_as=("A", "C")) for each in spoken])
+    said = [each.speaker in "AC" for conversation in spoken for each in conversation.utterances]
+    assert corpus.responses.tolist() == whole.responses[said].tolist()
+    assert corpus.windows == sum(said)
+    # The windows are those of the whole corpus.
+    ours, theirs = (_windows(collate(each, corpus.responses, 3)) for each in (corpus, whole))
+    assert ours == theirs
+    # The order of training is that of conversations that have the role's utterances alone.
+    alone = [replace(each, utterances=tuple(u for u in each.utterances if u.speaker in "AC")) for each in spoken]
+    numbers = epoch_order(_encode(alone), segment, seed, epoch)
+    place = {int(number): response for number, response in zip(_encode(alone).responses, corpus.responses, strict=True)}
+    assert epoch_order(corpus, segment, seed, epoch).tolist() == [place[int(number)] for number in numbers]
+
+
+def _windows(batch: DialogBatch) -> list[dict[str, object]]:
+    return [_window(batch, row) for row in range(batch.size)]
 
 
 def test_segments_begin_elsewhere_in_another_epoch() -> None:

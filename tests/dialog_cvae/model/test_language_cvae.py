@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dialog_cvae.config import LanguageModelConfig, LlamaConfig
-from dialog_cvae.data.turns import Blocks, EncodedTurns, TurnBatch, collate_turns, encode_turns
+from dialog_cvae.data.turns import Blocks, EncodedTurns, TurnBatch, block_starts, collate_turns, encode_turns
 from dialog_cvae.model.language_cvae import LanguageCVAE
 from dialog_cvae.model.turn_tensors import TurnTensors
 from dialog_cvae.nn.llama import Llama, bias_of
@@ -172,6 +173,42 @@ def test_a_block_keeps_the_latest_whole_utterances_or_the_end_of_the_last_one(ro
     assert [text[begin - 1 : begin + 1] for begin in batch.begin] == ["A:", "B:"]
     replies = [text[begin + 1 : begin + 1 + count] for begin, count in zip(batch.begin, batch.targets, strict=True)]
     assert replies == [" xxxxx\n", " xxxxxx\n"]
+
+
+def test_replies_of_a_role_share_a_reading_with_the_other_utterances_between_them() -> None:
+    said = tuple(Utterance("AB"[i % 2], "x" * (i + 1)) for i in range(6))
+    spoken = [Conversation(name, said, "T", respond_as=("B",)) for name in ("1", "2")]
+    turns = encode_turns(spoken, Letters(), max_reply_tokens=24)
+    assert turns.responses.tolist() == [2, 4, 6, 9, 11, 13]
+    assert turns.windows == 6
+    assert turns.beginning(3).responses.tolist() == [2, 4, 6]
+    assert turns.beginning(4).context_only.tolist() == [1, 3, 5, 8, 10, 12]
+    batch = collated(turns, turns.responses, 99)
+    assert batch.block.tolist() == [0, 0, 0, 1, 1, 1]
+    text = "".join(map(chr, batch.tokens[1]))
+    replies = [text[begin + 1 : begin + 1 + count] for begin, count in zip(batch.begin, batch.targets, strict=True)]
+    assert replies == [" xx\n", " xxxx\n", " xxxxxx\n"] * 2
+    # A block is never longer than it would be without roles.
+    assert block_starts(turns, turns.responses, 3).tolist() == [0, 0, 2, 3, 3, 5]
+    assert block_starts(turns, turns.responses, 2).tolist() == [0, 1, 2, 3, 4, 5]
+
+
+@torch.no_grad()
+def test_a_reply_of_a_role_costs_what_it_costs_among_all(
+    model: LanguageCVAE, conversations: list[Conversation]
+) -> None:
+    whole, turns = (
+        encode_turns([replace(each, respond_as=roles) for each in conversations], Letters(), max_reply_tokens=24)
+        for roles in ((), ("B",))
+    )
+    batch, every = model.scoring_batch(turns, turns.responses), model.scoring_batch(whole, whole.responses)
+    found, expected = (model.without_z(each, model.encode(each)) for each in (batch, every))
+    assert found is not None
+    assert expected is not None
+    chosen = torch.from_numpy(np.isin(whole.responses, turns.responses))
+    assert 0 < len(found) < len(expected)
+    torch.testing.assert_close(found, expected[chosen], rtol=1e-6, atol=1e-5)
+    assert int(batch.block.max()) <= int(every.block.max())
 
 
 def test_an_utterance_that_is_too_long_is_cut_and_its_end_not_learnt() -> None:

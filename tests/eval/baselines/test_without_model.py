@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -91,3 +92,12 @@ def test_the_share_copied_from_training():
     assert verbatim(BASELINES["random utterances"](TRAIN, TEST, 5, 0), TEXTS) == 1.0
     with pytest.raises(ValueError, match="at least 1 reply"):
         verbatim([], TEXTS)
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_with_a_role_rows_reply_with_its_training_utterances(name: str) -> None:
+    train, test = ([replace(each, respond_as=("B",)) for each in split] for split in (TRAIN, TEST))
+    own = {u.text for c in train for u in c.utterances if u.speaker == "B"} | {UNSURE}
+    found = BASELINES[name](train, test, 3, 0)
+    assert {one.reference.speaker for one in found} == {"B"}
+    assert {reply for one in found for reply in one.replies} <= own

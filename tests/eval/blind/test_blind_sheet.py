@@ -7,6 +7,7 @@ import io
 import json
 import re
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -39,6 +40,11 @@ def test_contexts_have_two_utterances_and_each_is_drawn_once():
 def test_more_contexts_than_there_are_get_refused():
     with pytest.raises(ConfigError, match=r"at most 1, .* but is 2"):
         draw_places([conversation(0, 3)], 2, 0)
+
+
+def test_contexts_are_drawn_of_the_role_alone() -> None:
+    roles = [replace(conversation(number), respond_as=("B",)) for number in range(4)]
+    assert {place.window.reply.speaker for place in draw_places(roles, 4, 7)} == {"B"}
 
 
 def test_a_text_that_several_said_is_shown_once_and_counts_for_all(made):

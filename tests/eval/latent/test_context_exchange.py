@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -96,6 +98,28 @@ def test_the_figure_from_one_reply_at_a_time(
     assert figures["nats_context_exchanged_se"] == pytest.approx(np.std(losses) / len(losses) ** 0.5, rel=1e-5)
     assert figures["context_exchanged_replies"] == len(losses) > 10
     assert abs(figures["nats_context_exchanged"]) > 0.01
+
+
+def test_replies_of_a_role_exchange_contexts_among_themselves(
+    tiny_model: CVAE, tokenizer: Tokenizer, conversations: list[Conversation]
+) -> None:
+    def encode(some: list[Conversation]) -> EncodedCorpus:
+        return encode_corpus(some, tokenizer, TOPICS, max_tokens=8)
+
+    roles = [replace(each, respond_as=("B",)) for each in conversations]
+    pairs = exchanges(roles, 5)
+    spots = {spot for pair in pairs.items() for spot in pair}
+    assert {roles[index].utterances[at].speaker for index, at in spots} == {"B"}
+    corpus = encode(roles)
+    own = importance_weighted_nll(tiny_model, corpus, corpus.responses, [2], seed=5).nll[2]
+    whole = [encode(roles).starts[index] + 1 + at for index, at in pairs]
+    again = importance_weighted_nll(tiny_model, corpus, np.array(whole), [2], places=list(pairs), seed=5).nll[2]
+    swapped = encode(with_context_of(roles, pairs.items()))
+    exchanged = importance_weighted_nll(
+        tiny_model, swapped, swapped.starts[1:] - 1, [2], places=list(pairs), seed=5
+    ).nll[2]
+    figures = context_figures(tiny_model, encode, roles, own, draws=2, seed=5)
+    assert figures["nats_context_exchanged"] == pytest.approx(np.mean(exchanged - again), rel=1e-5)
 
 
 def test_a_model_that_ignores_the_context_loses_nothing(

@@ -1,0 +1,108 @@
+"""Roles: corpora in which only some speakers' utterances are replies, such as those of an agent.
+
+Open it to change how the name of a role finds its speakers, or what is said of a name that no speaker has.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import overload
+
+from dialog_cvae.errors import ConfigError
+from dialog_cvae.limits import find_name, folded
+from dialog_cvae.types import Conversation, Corpus
+
+SPEAKERS_SHOWN = 10  # in the message about an unknown role
+
+
+class RoleReplies(Sequence[Conversation]):
+    """Conversations in which only the utterances of some speakers are replies. They are read when they are needed.
+
+    Args:
+        conversations: all of them.
+        speakers: in every spelling that the corpus has.
+    """
+
+    def __init__(self, conversations: Sequence[Conversation], speakers: tuple[str, ...]) -> None:
+        self._conversations, self._speakers = conversations, speakers
+
+    def __len__(self) -> int:
+        return len(self._conversations)
+
+    @overload
+    def __getitem__(self, index: int) -> Conversation: ...
+    @overload
+    def __getitem__(self, index: slice) -> RoleReplies: ...
+    def __getitem__(self, index: int | slice) -> Conversation | RoleReplies:
+        if isinstance(index, slice):
+            return RoleReplies(self._conversations[index], self._speakers)
+        return replace(self._conversations[index], respond_as=self._speakers)
+
+    def __iter__(self) -> Iterator[Conversation]:
+        return (replace(conversation, respond_as=self._speakers) for conversation in self._conversations)
+
+
+def with_roles(corpus: Corpus, wanted: Sequence[str]) -> Corpus:
+    """The corpus with replies of the wanted speakers alone; the other utterances are context.
+
+    Args:
+        corpus: with or without empty splits.
+        wanted: names of speakers, compared as `limits.folded` says; none leaves the corpus as it is.
+
+    Raises:
+        ConfigError: no speaker has such a name, or a split that has conversations has no such reply.
+    """
+    if not wanted:
+        return corpus
+    counts = {split: speaker_counts(getattr(corpus, split)) for split in ("train", "valid", "test")}
+    every = sum(counts.values(), Counter[str]())
+    names = dict.fromkeys(folded(name) for name in wanted)
+    for name in wanted:
+        if folded(name) not in map(folded, every):
+            raise ConfigError(f"corpus.respond_as: no speaker of {corpus.name} is {name!r}; it has {_listed(every)}")
+    # All spellings, the most frequent one of each role first.
+    spellings = [speaker for name in names for speaker, _ in every.most_common() if folded(speaker) == name]
+    for split, found in counts.items():
+        if found and not any(found[speaker] for speaker in spellings):
+            raise ConfigError(
+                f"corpus.respond_as: split {split} of {corpus.name} has no reply of {' or '.join(wanted)}"
+            )
+    train, valid, test = (RoleReplies(split, tuple(spellings)) for split in (corpus.train, corpus.valid, corpus.test))
+    return corpus._replace(train=train, valid=valid, test=test)
+
+
+def speaker_counts(conversations: Iterable[Conversation]) -> Counter[str]:
+    """Utterances by speaker."""
+    return Counter(utterance.speaker for conversation in conversations for utterance in conversation.utterances)
+
+
+def own_names(spellings: Iterable[str]) -> tuple[str, ...]:
+    """One spelling of each role: the first, which is the most frequent."""
+    found: dict[str, str] = {}
+    for speaker in spellings:
+        found.setdefault(folded(speaker), speaker)
+    return tuple(found.values())
+
+
+def answered_by_role(conversation: Conversation, speaker: str, roles: Sequence[str]) -> tuple[Conversation, str]:
+    """A conversation and who answers it, in the names that a model learnt.
+
+    Args:
+        conversation: so far; where no speaker has a role, `speaker` gets the first one.
+        speaker: who would answer without roles.
+        roles: that the model answers as, at least one.
+
+    Returns:
+        The conversation, with roles in the model's spelling, and the role of its latest speaker who has one.
+    """
+    speakers = dict.fromkeys(utterance.speaker for utterance in reversed(conversation.utterances))
+    named = {name: role for name in speakers if (role := find_name(name, roles)) is not None} or {speaker: roles[0]}
+    utterances = tuple(replace(each, speaker=named.get(each.speaker, each.speaker)) for each in conversation.utterances)
+    return replace(conversation, utterances=utterances), next(iter(named.values()))
+
+
+def _listed(counts: Counter[str]) -> str:
+    shown = ", ".join(f"{name} {count:,}" for name, count in counts.most_common(SPEAKERS_SHOWN))
+    return f"{shown} and {len(counts) - SPEAKERS_SHOWN:,} more" if len(counts) > SPEAKERS_SHOWN else shown
