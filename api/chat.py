@@ -68,12 +68,11 @@ def local(checkpoint: str, stack: ExitStack) -> Partner:
     if lacks := extras.missing("serve"):
         raise ConfigError(extras.explanation("serve", lacks))
     from fastapi.exceptions import RequestValidationError
-    from pydantic import ValidationError
 
     from api.app import load_responder
     from api.batcher import Batcher
     from api.problems import messages
-    from api.schemas import RespondRequest
+    from api.request_body import validated
     from api.service import Service
     from api.settings import read_settings
 
@@ -84,8 +83,8 @@ def local(checkpoint: str, stack: ExitStack) -> Partner:
 
     def answer(asked: Asked) -> list[str]:
         try:
-            found = asyncio.run(service.respond(RespondRequest.model_validate(asked)))
-        except (RequestValidationError, ValidationError) as error:
+            found = asyncio.run(service.respond(service.question(validated(asked, settings))))
+        except RequestValidationError as error:
             raise ConfigError("; ".join(messages(error.errors()))) from None
         return [each.text for each in found.responses]
 

@@ -40,11 +40,22 @@ class ServerProcess:
 
     def resident_mib(self) -> float:
         """Resident memory of the process; NaN if the system does not report it."""
+        return self._status_mib("VmRSS")
+
+    def peak_mib(self) -> float:
+        """The most memory that was resident since `reset_peak`; NaN if the system does not report it."""
+        return self._status_mib("VmHWM")
+
+    def reset_peak(self) -> None:
+        """Begin a new measurement of `peak_mib`; Linux only."""
+        Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
+
+    def _status_mib(self, name: str) -> float:
         status = Path(f"/proc/{self.process.pid}/status")
         if not status.exists():
             return float("nan")
         lines = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
-        return int(lines["VmRSS"].split()[0]) / 1024
+        return int(lines[name].split()[0]) / 1024
 
     def descriptors(self) -> int:
         """Number of files and sockets that the process has open; Linux only."""
