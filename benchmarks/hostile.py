@@ -130,13 +130,14 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     rows = []
     chosen = [each for each in BODIES if arguments.only in each.name]
     with run_server(arguments.checkpoint, {"THREADS": arguments.threads}) as service:
-        _send(service.port, BODIES[1], most)  # so that memory for a first reply is not counted
+        _send(service.port, BODIES[1], _sent(BODIES[1], most))  # so that memory for a first reply is not counted
         for each in chosen:
+            content = _sent(each, most)  # now: it would delay the client that measures
             before = service.resident_mib()
             service.reset_peak()
             with Watch(service) as watch:
                 began = time.perf_counter()
-                statuses = {_send(service.port, each, most) for _ in range(arguments.rounds)}
+                statuses = {_send(service.port, each, content) for _ in range(arguments.rounds)}
                 wall = time.perf_counter() - began
             rows.append(
                 {
@@ -179,20 +180,25 @@ class Watch:
         self._thread.join()
 
 
-def _send(port: int, hostile: Hostile, most: int) -> str:
-    """Send a body; the status of the answer, or "closed"."""
+def _sent(hostile: Hostile, most: int) -> bytes:
+    """The body as it is sent."""
     body = hostile.body(most)
+    return _chunked(body, hostile.chunk) if hostile.chunk else body
+
+
+def _send(port: int, hostile: Hostile, content: bytes) -> str:
+    """Send a body; the status of the answer, or "closed"."""
     connection = HTTPConnection("127.0.0.1", port, timeout=120)
     try:
         connection.putrequest("POST", "/respond")
         for name, value in hostile.headers or (("Content-Type", "application/json"),):
             connection.putheader(name, value)
         connection.putheader(
-            *(("Transfer-Encoding", "chunked") if hostile.chunk else ("Content-Length", str(len(body))))
+            *(("Transfer-Encoding", "chunked") if hostile.chunk else ("Content-Length", str(len(content))))
         )
         connection.endheaders()
         with suppress(ConnectionError):  # the service may have refused it before its end
-            connection.send(_chunked(body, hostile.chunk) if hostile.chunk else body)
+            connection.send(content)
         return str(connection.getresponse().status)
     except (OSError, HTTPException):
         return "closed"

@@ -87,7 +87,7 @@ def known_topic(name: str, topics: Sequence[str]) -> str:
         return found
     by_folded = _spellings(tuple(topics)).folded
     if len(by_folded) > MOST_COMPARED:
-        close = list(by_folded.values())[:HINTS]
+        close = topics[:HINTS]
         hint = f"some of them are {', '.join(map(repr, close))}"
     elif by_folded:
         keys = difflib.get_close_matches(folded(name[:COMPARED_CHARS]), by_folded, n=HINTS, cutoff=0.0)

@@ -1,4 +1,4 @@
-"""Bodies that are cheap to send and could be expensive to read: what is done for them is bounded, and off the event loop.
+"""Bodies that are cheap to send and could be expensive to read: work for them is bounded, and off the event loop.
 
 The tests count work instead of measuring time; `benchmarks.hostile` measures it.
 """
@@ -105,7 +105,7 @@ def test_at_most_twenty_errors_are_built(counted, text, objects):
     turn = {"speaker": "A", "text": text} if objects else text
     found = errors_of(json.dumps({"context": [turn] * 200}).encode(), settings)
     assert [error["loc"] for error in found] == [("body", "context", position, "text") for position in range(20)]
-    assert counted["normal"] <= 20
+    assert counted["normal"] <= 40  # the speakers of 20 turns, twice
 
 
 def test_validation_goes_on_after_valid_turns_and_gives_the_position_in_the_whole_list():
@@ -177,7 +177,7 @@ def test_texts_are_logged_outside_the_event_loop(serve, stub, monkeypatch):
     )
     client = serve(stub, log_text=True)
     client.post("/respond", json={"context": ["hi"]})
-    assert [thread for message, thread in threads if message == "request"][0].startswith("requests")
+    assert dict(threads)["request"].startswith("requests")
 
 
 def test_topics_and_document_are_encoded_once(serve, make_stub, monkeypatch):
@@ -196,6 +196,6 @@ def test_the_spellings_of_topics_are_computed_once(monkeypatch):
     folded = []
     monkeypatch.setattr(limits, "folded", lambda name, real=limits.folded: folded.append(name) or real(name))
     monkeypatch.setattr(limits.difflib, "get_close_matches", None)  # not called for so many
-    with pytest.raises(limits.UnknownTopicError, match="3000 known topics.*'topic 0'"):
+    with pytest.raises(limits.UnknownTopicError, match=r"3000 known topics.*'topic 0'"):
         limits.known_topic("x" * 1000, topics)
     assert folded == ["x" * 1000]
