@@ -25,7 +25,7 @@ from api.failsafe import Failsafe, StartupLine
 from api.full_queue import FullQueue
 from api.prometheus import Metrics
 from api.request_log import RequestLog
-from api.routes import mount_page, router
+from api.routes import answering, mount_page, router
 from api.service import Service
 from api.settings import Settings, effective, read_settings, unknown_variables
 from api.word_filter import read_filter
@@ -90,7 +90,9 @@ def create_app(
         redirect_slashes=False,
         docs_url=None,  # FastAPI's pages load their scripts from another host
         redoc_url=None,
+        openapi_url=None,  # `api.documentation` sends the document, which FastAPI would build on the event loop
     )
+    application.include_router(answering)
     application.include_router(router)
     application.include_router(documentation.router)
     mount_page(application)
@@ -122,11 +124,13 @@ async def _lifespan(
     with Batcher(responder, max_waiting=settings.max_waiting, max_rows=settings.max_rows, metrics=metrics) as batcher:
         service = Service(responder, batcher, settings)
         await service.warm_up()
+        await service.apart(lambda: service.topics)  # so that no request has to wait for it
         topics = None if responder.reading.free_topic else responder.topics
         openapi.install(application, settings, topics, bool(keys))
         logs.event("ready", model=responder.name, licence=service.licence)
         yield {"service": service, "keys": keys, "metrics": metrics}
         logs.event("finishing")
+        service.close()
     metrics.close()
 
 

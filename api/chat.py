@@ -14,6 +14,7 @@ import argparse
 import asyncio
 import os
 import sys
+import unicodedata
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ from typing import Any, NamedTuple
 from dialog_cvae import extras
 from dialog_cvae.cli import Parser, exit_status
 from dialog_cvae.errors import ConfigError, DialogCvaeError
+from dialog_cvae.limits import visible
 
 KEY = "DIALOG_CVAE_API_KEY"
 URL = "http://127.0.0.1:8000"
@@ -30,18 +32,26 @@ Asked = dict[str, Any]  # a request, as `POST /respond` takes it
 Answer = Callable[[Asked], list[str]]
 
 
+class RefusedError(DialogCvaeError):
+    """The model or the service refuses what was said, or the options; asking again will not help."""
+
+
 class Partner(NamedTuple):
     """The model that proposes replies.
 
     Attributes:
         name: of the model.
         licence: of its weights, if known.
+        most_turns: utterances that a request may have; of a longer conversation, the last ones are sent.
+        most_chars: characters that an utterance may have.
         answer: returns the texts of the replies to a request.
         respond_as: the roles that it learnt to answer as; empty if there are none.
     """
 
     name: str
     licence: str | None
+    most_turns: int
+    most_chars: int
     answer: Answer
     respond_as: Sequence[str] = ()
 
@@ -49,7 +59,7 @@ class Partner(NamedTuple):
 def remote(url: str, key: str | None, stack: ExitStack) -> Partner:
     """A model behind a service."""
     try:
-        from api.client import Client
+        from api.client import Client, InvalidRequestError
     except ImportError as error:
         raise ConfigError(
             f"talking to a service needs the package {error.name}: pip install 'dialog-cvae[client]'"
@@ -60,9 +70,13 @@ def remote(url: str, key: str | None, stack: ExitStack) -> Partner:
     def answer(asked: Asked) -> list[str]:
         context = [(turn["speaker"], turn["text"]) for turn in asked["context"]]
         options: Any = {name: value for name, value in asked.items() if name != "context"}
-        return [each.text for each in client.respond(context, **options).responses]
+        try:
+            return [each.text for each in client.respond(context, **options).responses]
+        except InvalidRequestError as error:
+            raise RefusedError(str(error)) from None
 
-    return Partner(model.name, model.licence, answer, model.respond_as)
+    limits = model.limits
+    return Partner(model.name, model.licence, limits.context, limits.text_chars, answer, model.respond_as)
 
 
 def local(checkpoint: str, stack: ExitStack) -> Partner:
@@ -70,12 +84,11 @@ def local(checkpoint: str, stack: ExitStack) -> Partner:
     if lacks := extras.missing("serve"):
         raise ConfigError(extras.explanation("serve", lacks))
     from fastapi.exceptions import RequestValidationError
-    from pydantic import ValidationError
 
     from api.app import load_responder
     from api.batcher import Batcher
     from api.problems import messages
-    from api.schemas import RespondRequest
+    from api.request_body import validated
     from api.service import Service
     from api.settings import read_settings
 
@@ -86,12 +99,14 @@ def local(checkpoint: str, stack: ExitStack) -> Partner:
 
     def answer(asked: Asked) -> list[str]:
         try:
-            found = asyncio.run(service.respond(RespondRequest.model_validate(asked)))
-        except (RequestValidationError, ValidationError) as error:
-            raise ConfigError("; ".join(messages(error.errors()))) from None
+            found = asyncio.run(service.respond(service.question(validated(asked, settings))))
+        except RequestValidationError as error:
+            raise RefusedError("; ".join(messages(error.errors()))) from None
         return [each.text for each in found.responses]
 
-    return Partner(responder.name, service.licence, answer, responder.config.respond_as)
+    stack.callback(service.close)
+    limits = settings.max_context, settings.max_text_chars
+    return Partner(responder.name, service.licence, *limits, answer, responder.config.respond_as)
 
 
 class Chat:
@@ -115,7 +130,12 @@ class Chat:
             if not said:
                 continue
             self.turns.append((begins, said))
-            reply = self._picked()
+            try:
+                reply = self._picked()
+            except RefusedError as error:
+                self._report(error, "this line is not used")
+                self.turns.pop()  # else every later request would be refused too
+                continue
             if reply is None:
                 return
             if not self._interactive:
@@ -123,7 +143,11 @@ class Chat:
             self.turns.append((replies, reply))
 
     def _picked(self) -> str | None:
-        """The chosen reply; None at the end of the input."""
+        """The chosen reply; None at the end of the input.
+
+        Raises:
+            RefusedError: the conversation so far is refused.
+        """
         seed = self._options.get("seed")
         offered = self._propose(seed)
         while (choice := self._line(f"{self._speakers[1]} (number or text)> ")) is not None:
@@ -137,15 +161,16 @@ class Chat:
 
     def _propose(self, seed: int | None) -> list[str]:
         """Draw replies and show them with their numbers."""
-        context = [{"speaker": speaker, "text": text} for speaker, text in self.turns]
+        latest = self.turns[-self._partner.most_turns :]
+        context = [{"speaker": speaker, "text": text} for speaker, text in latest]
         try:
             texts = self._partner.answer(
                 {**self._options, "context": context, "respond_as": self._speakers[1], "seed": seed}
             )
+        except RefusedError:
+            raise
         except DialogCvaeError as error:
-            if not self._interactive:
-                raise
-            print(f"error: {error}; an empty line tries again", file=sys.stderr)
+            self._report(error, "an empty line tries again")
             return []
         shown = [_printable(text) for text in texts]
         for number, text in enumerate(shown, 1):
@@ -153,13 +178,35 @@ class Chat:
         return shown
 
     def _line(self, prompt: str) -> str | None:
-        """The next line of input, stripped; None at its end."""
-        try:
-            return input(prompt if self._interactive else "").strip()
-        except EOFError:
-            if self._interactive:
-                print()
-            return None
+        """The next line of input that can be said, stripped; None at the end of the input."""
+        while True:
+            try:
+                line = input(prompt if self._interactive else "").strip()
+            except EOFError:
+                if self._interactive:
+                    print()
+                return None
+            wrong = _unusable(line, self._partner.most_chars)
+            if wrong is None:
+                return line
+            self._report(RefusedError(wrong), "this line is not used")
+
+    def _report(self, error: DialogCvaeError, what_now: str) -> None:
+        """Show an error, after which the chat goes on; from a pipe it ends the chat."""
+        if not self._interactive:
+            raise error
+        print(f"error: {_printable(str(error))}; {what_now}", file=sys.stderr)
+
+
+def _unusable(line: str, most_chars: int) -> str | None:
+    """Why a line can't be said; None if it can. An arrow key, for example, may leave control characters."""
+    if len(line) > most_chars:
+        return f"a line has at most {most_chars} characters, this one has {len(line)}"
+    if any(unicodedata.category(char) in ("Cc", "Cs") for char in line.replace("\t", " ")):
+        return f"a line has no control characters, this one is {_printable(line[:80])!r}"
+    if line and not visible(line):
+        return "a line has a visible character, this one has none"
+    return None
 
 
 def _printable(text: str) -> str:

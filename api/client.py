@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypedDict, TypeVar, Unpack
 
@@ -63,6 +63,7 @@ class Options(TypedDict, total=False):
     top_p: float | None
     max_tokens: int | None
     respond_as: str | None
+    speakers: Mapping[str, Mapping[str, str | int | None]] | None
     map: bool | None
     at: tuple[float, float] | None
 

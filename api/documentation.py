@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fastapi import APIRouter, HTTPException
+from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import FileResponse, RedirectResponse, Response
 
 FOLDER = Path(__file__).parent / "swagger"
@@ -32,6 +32,12 @@ async def file(name: str) -> Response:
     if name not in SERVED:
         raise HTTPException(404)
     return FileResponse(FOLDER / name, headers={**HEADERS, "Cache-Control": "max-age=3600"})
+
+
+@router.get("/openapi.json")
+def openapi(request: Request) -> Response:
+    """The OpenAPI document; built at the first request, outside the event loop, and kept as JSON."""
+    return Response(request.app.state.openapi_json(), media_type="application/json")
 
 
 @router.get("/redoc")

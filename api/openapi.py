@@ -5,6 +5,7 @@ The document then allows exactly what the server accepts, so that clients and te
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -55,6 +56,7 @@ def install(app: FastAPI, settings: Settings, topics: Sequence[str] | None = Non
     """
     make = cache(lambda: _document(app, settings, topics, needs_key))
     app.openapi = make  # type: ignore[method-assign]  # as FastAPI's manual recommends
+    app.state.openapi_json = cache(lambda: json.dumps(make(), ensure_ascii=False).encode())
 
 
 def _document(app: FastAPI, settings: Settings, topics: Sequence[str] | None, needs_key: bool) -> dict[str, Any]:
@@ -107,6 +109,7 @@ def _tighten(schemas: dict[str, Any], settings: Settings, topics: Sequence[str] 
     _form(fields["num_responses"], "integer")["maximum"] = settings.max_responses
     _form(fields["max_tokens"], "integer")["maximum"] = settings.max_tokens
     _form(fields["topic"], "string").update(readable)
+    _form(fields["speakers"], "object")["propertyNames"] |= readable
     if topics is not None:
         known = [{"type": "string", "enum": list(topics)}] if topics else []
         fields["topic"]["anyOf"] = [*known, {"type": "null"}]

@@ -49,6 +49,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(DialogCvaeError, _refuse_input)
     app.add_exception_handler(StarletteHTTPException, _refuse_http)
     app.add_exception_handler(ClientGone, _no_client)
+    app.add_exception_handler(ClientDisconnect, _no_client)  # while its body was read
     app.add_exception_handler(Busy, _refuse_busy)
 
 
@@ -95,24 +96,20 @@ def problem(field: tuple[str | int, ...], kind: str, message: str) -> dict[str, 
 def quoted(value: object) -> str:
     """A client's value for use in a message: shortened, and in ASCII."""
     if isinstance(value, str | int | float | None):
-        return _shortened(json.dumps(value[: MAX_ECHO_CHARS + 1] if isinstance(value, str) else value))
+        return shortened(json.dumps(value[: MAX_ECHO_CHARS + 1] if isinstance(value, str) else value))
     return "an array" if isinstance(value, list) else "an object"
 
 
-def _shortened(text: str, limit: int = MAX_ECHO_CHARS) -> str:
+def shortened(text: str, limit: int = MAX_ECHO_CHARS) -> str:
     """At most `limit` characters of the text, without characters that UTF-8 can't encode."""
     short = text if len(text) <= limit else text[:limit] + "…"
     return short.encode("utf-8", "replace").decode()
 
 
-def _describe(item: Mapping[str, Any], content_type: str) -> dict[str, Any]:
-    loc = [_shortened(part) if isinstance(part, str) else part for part in item["loc"]]
+def _describe(item: Mapping[str, Any]) -> dict[str, Any]:
+    loc = [shortened(part) if isinstance(part, str) else part for part in item["loc"]]
     kind, message = item["type"], item["msg"].removeprefix("Value error, ")
-    if isinstance(item.get("input"), bytes):
-        kind, message = "content_type", f"should be JSON with Content-Type application/json, not {quoted(content_type)}"
-    elif kind == "json_invalid":
-        message = f"not valid JSON: {item['ctx']['error']} at character {loc.pop()}"
-    elif kind == "extra_forbidden":
+    if kind == "extra_forbidden":
         message = "unknown field"
     elif kind not in ("missing", "too_short", "context_mixed") and "input" in item:
         message += f", got {quoted(item['input'])}"
@@ -123,7 +120,7 @@ def _describe(item: Mapping[str, Any], content_type: str) -> dict[str, Any]:
 def messages(items: Iterable[Mapping[str, Any]]) -> list[str]:
     """The messages of errors as pydantic and FastAPI report them: what is wrong with a request."""
     rooted = (item if item["loc"][:1] == ("body",) else {**item, "loc": ("body", *item["loc"])} for item in items)
-    return [_describe(item, "")["msg"] for item in rooted]
+    return [_describe(item)["msg"] for item in rooted]
 
 
 def _invalid(scope: Scope, items: Iterable[Mapping[str, Any]]) -> Response:
@@ -134,25 +131,18 @@ def _invalid(scope: Scope, items: Iterable[Mapping[str, Any]]) -> Response:
 
 async def _refuse_request(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    content_type = request.headers.get("content-type", "")
     # The input itself is left out: it may be huge, NaN or invalid Unicode.
-    return _invalid(request.scope, [_describe(item, content_type) for item in error.errors()[:MAX_PROBLEMS]])
+    return _invalid(request.scope, [_describe(item) for item in error.errors()[:MAX_PROBLEMS]])
 
 
 async def _refuse_input(request: Request, error: Exception) -> Response:
     """The model refuses a valid request."""
-    message = _shortened(str(error), MAX_MESSAGE_CHARS)
+    message = shortened(str(error), MAX_MESSAGE_CHARS)
     return _invalid(request.scope, [{"loc": ["body"], "msg": message, "type": "input_refused"}])
 
 
 async def _refuse_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, StarletteHTTPException)
-    if isinstance(error.__cause__, ClientDisconnect):
-        return await _no_client(request, error)
-    if error.status_code == 400 and error.__cause__ is not None:
-        # FastAPI answers 400 if the JSON parser fails: bytes that are not UTF-8, deep nesting, endless numbers.
-        message = f"body: cannot be read as JSON: {_shortened(str(error.__cause__), MAX_MESSAGE_CHARS)}"
-        return _invalid(request.scope, [{"loc": ["body"], "msg": message, "type": "json_invalid"}])
     kind = error.kind if isinstance(error, Refusal) else BY_STATUS.get(error.status_code)
     headers = dict(error.headers or {})
     if headers.get("Allow") == "GET":

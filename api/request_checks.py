@@ -1,12 +1,9 @@
 """Checks of a well-formed request against this server: its limits and the model's topics.
 
-`api.schemas` has already checked the request's form, which is the same on all servers.
+`api.request_body` has already checked lengths, and `api.schemas` the request's form, which is the same on all servers.
 """
 
 from __future__ import annotations
-
-import difflib
-from collections.abc import Sequence
 
 from fastapi.exceptions import RequestValidationError
 from pydantic_core import PydanticCustomError
@@ -15,7 +12,8 @@ from api.problems import problem, quoted
 from api.schemas import RespondRequest, readable
 from api.settings import Settings
 from dialog_cvae.generate.reading import Reading
-from dialog_cvae.limits import find_name, folded
+from dialog_cvae.limits import UnknownTopicError, known_topic
+from dialog_cvae.storage.checkpoint import CheckpointConfig
 
 CHOSEN_BY_DIVERSITY = ("temperature", "top_p")
 
@@ -27,14 +25,6 @@ def check_limits(request: RespondRequest, settings: Settings) -> None:
         RequestValidationError: lists every limit that the request exceeds.
     """
     found = []
-    # Length of the context and of each utterance.
-    if len(request.context) > settings.max_context:
-        message = f"should have at most {settings.max_context} utterances, has {len(request.context)}"
-        found.append(problem(("context",), "too_long", message))
-    for position, turn in enumerate(request.context):
-        if len(turn.text) > settings.max_text_chars:
-            message = f"should have at most {settings.max_text_chars} characters, has {len(turn.text)}"
-            found.append(problem(("context", position, "text"), "string_too_long", message))
     # Number and length of replies.
     for field, limit in (("num_responses", settings.max_responses), ("max_tokens", settings.max_tokens)):
         value = getattr(request, field)
@@ -52,31 +42,31 @@ def check_limits(request: RespondRequest, settings: Settings) -> None:
         raise RequestValidationError(found)
 
 
+def check_profiles(request: RespondRequest, config: CheckpointConfig) -> None:
+    """Check that the model reads speakers' profiles, if the request has any.
+
+    Raises:
+        RequestValidationError: it is a language model, which has read none.
+    """
+    if request.speakers and config.language is not None:
+        message = "this model is a language model, which reads no profiles; leave them out"
+        raise RequestValidationError([problem(("speakers",), "no_profiles", message)])
+
+
 def asked_topic(name: str | None, reading: Reading) -> str | None:
     """The topic as the model takes it.
 
     Raises:
         RequestValidationError: the model has a list of topics, and this is none of them; or it is unreadable.
     """
-    if name is None or not reading.free_topic:
-        return known_topic(name, reading.topics)
+    if name is None:
+        return None
+    if not reading.free_topic:
+        try:
+            return known_topic(name, reading.topics)
+        except UnknownTopicError as error:
+            raise RequestValidationError([problem(("topic",), "unknown_topic", error.reason)]) from None
     try:
         return " ".join(readable(name).split())
     except PydanticCustomError as error:
         raise RequestValidationError([problem(("topic",), error.type, error.message())]) from None
-
-
-def known_topic(name: str | None, topics: Sequence[str]) -> str | None:
-    """The topic in the model's spelling; see `find_name` for what is ignored.
-
-    Raises:
-        RequestValidationError: unknown topic; the message shows the closest names.
-    """
-    found = None if name is None else find_name(name, topics)
-    if name is None or found is not None:
-        return found
-    by_folded = {folded(topic): topic for topic in reversed(topics)}
-    close = [by_folded[key] for key in difflib.get_close_matches(folded(name), by_folded, n=3, cutoff=0.0)]
-    hint = f"the closest are {', '.join(map(repr, close))}" if close else "leave it out"
-    message = f"should be one of the {len(by_folded)} known topics, got {quoted(name)}; {hint}"
-    raise RequestValidationError([problem(("topic",), "unknown_topic", message)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -47,7 +48,7 @@ class RequestLog:
         try:
             await self.app(scope, receive, sending)
         finally:
-            _log(scope, record, method, status, time.perf_counter() - begun)
+            await _log(scope, record, method, status, time.perf_counter() - begun)
 
 
 def _without_body(send: Send) -> Send:
@@ -57,23 +58,24 @@ def _without_body(send: Send) -> Send:
     return headers_only
 
 
-def _log(scope: Scope, record: RequestRecord, method: str, status: int, seconds: float) -> None:
+async def _log(scope: Scope, record: RequestRecord, method: str, status: int, seconds: float) -> None:
     state, route = scope.get("state", {}), _route(scope)
     service, metrics = state.get("service"), state.get("metrics")
-    text = record.text if service is not None and service.settings.log_text else {}
-    logs.event(
-        "request",
-        request_id=record.request_id,
-        method=method[:16],
-        route=route,
-        status=status,
-        seconds=round(seconds, 6),
-        rows=record.rows,
-        rejection=record.rejection,
-        **text,
-    )
     if metrics is not None:
         metrics.answered(route, method, status, seconds, record.rejection)
+    line: dict[str, Any] = {
+        "request_id": record.request_id,
+        "method": method[:16],
+        "route": route,
+        "status": status,
+        "seconds": round(seconds, 6),
+        "rows": record.rows,
+        "rejection": record.rejection,
+    }
+    if service is None or not service.settings.log_text or not record.text:
+        logs.event("request", **line)
+    else:  # texts are as long as a client made them
+        await service.apart(lambda: logs.event("request", **line, **record.text))
 
 
 def _route(scope: Scope) -> str:

@@ -5,11 +5,13 @@ A request to `/respond` continues in `api.service`.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, FastAPI, HTTPException, Request
 from fastapi.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
+from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.types import Receive, Scope, Send
@@ -18,6 +20,7 @@ from api.disconnect import while_connected
 from api.openapi_examples import PROBLEM_EXAMPLES, REQUEST_EXAMPLES, RESPONSE_EXAMPLE
 from api.problem_kinds import KINDS
 from api.problems import Refusal
+from api.request_body import read_request
 from api.request_record import record_of
 from api.schemas import Health, InvalidRequest, Liveness, Model, Problem, RespondRequest, RespondResponse, Topics
 from api.service import Service
@@ -76,7 +79,33 @@ REFUSALS = {
 }
 
 
-@router.post(
+class OffLoopRoute(APIRoute):
+    """A route whose request is read and whose response is written outside the event loop, see `Service.apart`.
+
+    FastAPI does both on the event loop, where a large body would delay all other requests.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The function that answers a request."""
+
+        async def answer(request: Request) -> Response:
+            service = await ready_service(request)
+            content_type = request.headers.get("content-type", "")
+            asked = await service.apart(read_request, await request.body(), content_type, service.settings)
+            found = await self.endpoint(service, asked, request)
+            return Response(await service.apart(_encoded, found), media_type="application/json")
+
+        return answer
+
+
+def _encoded(answer: RespondResponse) -> bytes:
+    return answer.model_dump_json(exclude_unset=True).encode()
+
+
+answering = APIRouter(route_class=OffLoopRoute)
+
+
+@answering.post(
     "/respond",
     summary="Answer a conversation",
     response_model_exclude_unset=True,
@@ -98,21 +127,22 @@ async def respond(
     record = record_of(request.scope)
     record.rows = service.num_responses(asked)
     record.text["context"] = [turn.text for turn in asked.context]
-    answer = await while_connected(request.receive, service.respond(asked))
+    question = await service.apart(service.question, asked)
+    answer = await while_connected(request.receive, service.respond(question))
     record.text["responses"] = [each.text for each in answer.responses]
     return answer
 
 
-@router.get("/topics", summary="Topics the model knows", responses=_declared(503))
-async def topics(service: Ready) -> Topics:
+@router.get("/topics", summary="Topics the model knows", response_model=Topics, responses=_declared(503))
+async def topics(service: Ready) -> Response:
     """The values that `topic` may have in a request, in the model's order."""
-    return Topics(topics=list(service.responder.topics))
+    return Response(service.topics, media_type="application/json")
 
 
 @router.get("/model", summary="The model, its limits and defaults", responses=_declared(503))
 async def model(service: Ready) -> Model:
     """The model that answers, and what a request may ask for."""
-    return service.model()
+    return service.model
 
 
 @router.get("/health/live", summary="Is the process alive?", responses=_declared())

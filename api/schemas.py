@@ -8,17 +8,28 @@ from __future__ import annotations
 import unicodedata
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 from pydantic_core import PydanticCustomError
 
 from api.field_types import Diversity, Temperature, TopP
-from dialog_cvae.limits import MAX_SPEAKER_CHARS, MAX_TOPIC_CHARS, normal, visible
-from dialog_cvae.types import Conversation, Utterance
+from dialog_cvae.limits import MAX_PROFILES, MAX_SPEAKER_CHARS, MAX_TOPIC_CHARS, normal, visible
+from dialog_cvae.types import Conversation, Profile, Sex, Utterance
 
 PROBLEM_TYPE = "application/problem+json"  # the media type of problem documents
 MAX_SEED = 2**63 - 1
 DEFAULT_RESPONSES = 5
 MAP_EDGE = 6.0  # standard deviations of the prior; training reaches no latent values beyond
+VALIDATED_TOGETHER = 20  # turns; those after the first invalid ones are not validated
 READABLE_CONTROLS = "\t\n\r"
 FinishReason = Literal["stop", "length"]
 
@@ -55,6 +66,20 @@ def _alternate(context: Any) -> Any:
     return [{"speaker": "AB"[position % 2], "text": turn} for position, turn in enumerate(context)]
 
 
+def _few_errors(context: list[Any], validate: ValidatorFunctionWrapHandler) -> Any:
+    """The valid turns. Validation stops soon after the first error, so that a long list does not make a long report."""
+    if not isinstance(context, list):
+        return validate(context)
+    turns: list[Any] = []
+    for begin in range(0, max(1, len(context)), VALIDATED_TOGETHER):
+        end = begin + VALIDATED_TOGETHER
+        try:
+            turns += validate(context[begin:end])
+        except ValidationError:
+            return validate([*turns, *context[begin:end]])  # fails again, with the positions in the whole list
+    return turns
+
+
 def _whole(number: Any) -> Any:
     """JSON has one kind of number: 5.0 is the integer 5."""
     return int(number) if isinstance(number, float) and number.is_integer() else number
@@ -86,10 +111,24 @@ class Turn(Schema):
     )
 
 
+class SpeakerProfile(Schema):
+    """What is known about a speaker; null: unknown."""
+
+    sex: Sex | None = None
+    age: Annotated[int, Field(ge=0, le=130), WHOLE] | None = Field(None, description="in years")
+    education: Annotated[int, Field(ge=0, le=3), WHOLE] | None = Field(
+        None, description="0 less than high school, 1 less than college, 2 college, 3 more than college"
+    )
+
+
 class RespondRequest(Schema):
     """A conversation to answer, and how."""
 
-    context: Annotated[list[Turn], BeforeValidator(_alternate, json_schema_input_type=list[Turn] | list[str])] = Field(
+    context: Annotated[
+        list[Turn],
+        WrapValidator(_few_errors),
+        BeforeValidator(_alternate, json_schema_input_type=list[Turn] | list[str]),
+    ] = Field(
         min_length=1,
         description="utterances so far, oldest first, at most 200 by default; the model reads the last ones, see "
         "`context_used` of the answer. "
@@ -133,6 +172,11 @@ class RespondRequest(Schema):
         "else the last speaker other than the one who spoke last",
         examples=["B"],
     )
+    speakers: Annotated[dict[Speaker, SpeakerProfile], Field(max_length=MAX_PROFILES)] | None = Field(
+        None,
+        description="profiles by name of a speaker; a language model, which has read none, refuses them; null: unknown",
+        examples=[{"A": {"sex": "female", "age": 41}}],
+    )
     map: bool | None = Field(
         None, description="whether to return each response's place on the map of latent variables; null: no"
     )
@@ -158,7 +202,8 @@ class RespondRequest(Schema):
             topic: in the model's spelling.
         """
         utterances = tuple(Utterance(turn.speaker, " ".join(turn.text.split())) for turn in self.context)
-        return Conversation(id="request", utterances=utterances, topic=topic)
+        speakers = {name: Profile(each.sex, each.age, each.education) for name, each in (self.speakers or {}).items()}
+        return Conversation(id="request", utterances=utterances, topic=topic, speakers=speakers)
 
 
 class Candidate(Schema):

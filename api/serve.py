@@ -13,6 +13,7 @@ from pathlib import Path
 
 import uvicorn
 
+from api.http_protocol import PortionedProtocol
 from api.settings import PREFIX, read_settings
 from dialog_cvae.cli import Parser, exit_status, whole
 from dialog_cvae.errors import CheckpointError, ConfigError
@@ -42,7 +43,14 @@ def main(argv: Sequence[str] | None = None) -> int:
                 "project has one in models/swda, the installed package has none"
             )
         read_settings()  # an invalid setting would end every worker; here it is reported once
-        uvicorn.run("api.app:app", host=given.host, port=given.port, workers=given.workers, root_path=given.root_path)
+        uvicorn.run(
+            "api.app:app",
+            host=given.host,
+            port=given.port,
+            workers=given.workers,
+            root_path=given.root_path,
+            http=PortionedProtocol,
+        )
         return 0
 
     return exit_status(run, interrupted="")

@@ -1,16 +1,21 @@
 """The service behind the routes: it turns a request into a question for the model, and the replies into a response.
 
-Read `Service.respond` for the way of a request: checks, question, queue (`api.batcher`), response.
+The way of a request: `Service.question` checks it, and `Service.respond` answers it through the queue (`api.batcher`).
 """
 
 from __future__ import annotations
 
+import asyncio
 import secrets
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import cached_property
 from importlib.metadata import version
+from typing import Any, TypeVar
 
 from api.batcher import Batcher
-from api.request_checks import CHOSEN_BY_DIVERSITY, asked_topic, check_limits
+from api.request_checks import CHOSEN_BY_DIVERSITY, asked_topic, check_limits, check_profiles
 from api.schemas import (
     DEFAULT_RESPONSES,
     Candidate,
@@ -20,6 +25,7 @@ from api.schemas import (
     Model,
     RespondRequest,
     RespondResponse,
+    Topics,
 )
 from api.settings import SPELLED_OUT, Settings
 from dialog_cvae.config import Decoding
@@ -33,29 +39,37 @@ from dialog_cvae.types import Conversation, Utterance
 DRAWN_SEEDS = 2**53  # clients whose numbers are doubles can send back a seed below this
 WARM_UP = "warm-up"  # the id of the conversation that is answered before the service is ready
 
+T = TypeVar("T")
+
 
 class Service:
     """A loaded model with its queue and the server's settings."""
 
     def __init__(self, responder: Responder, batcher: Batcher, settings: Settings) -> None:
         self.responder, self.batcher, self.settings = responder, batcher, settings
+        self._apart = ThreadPoolExecutor(1, "requests")  # one: each thread more would take time from the event loop
 
-    async def respond(self, request: RespondRequest) -> RespondResponse:
-        """Answer a request.
+    async def apart(self, work: Callable[..., T], /, *args: Any) -> T:
+        """The result of work whose cost grows with what a client sends; it runs outside the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._apart, work, *args)
+
+    def close(self) -> None:
+        """End the thread of `apart`."""
+        self._apart.shutdown()
+
+    async def respond(self, question: Question) -> RespondResponse:
+        """Answer a question.
 
         Raises:
-            RequestValidationError: unknown topic, or the request exceeds a limit.
             Busy: the queue is full, or the reply took too long.
         """
-        check_limits(request, self.settings)
-        seed = secrets.randbelow(DRAWN_SEEDS) if request.seed is None else request.seed
-        question = self._question(request, seed)
+        assert isinstance(question.seed, int)
         replies, seen = await self.batcher.respond(question, self.settings.timeout_s)
         note = {"note": f"{len(replies)} of {question.n} responses: no more distinct ones were found"}
         return RespondResponse(
             responses=[_candidate(reply) for reply in replies],
             topic=question.conversation.topic,
-            seed=seed,
+            seed=question.seed,
             model=self.responder.name,
             context_used=seen.utterances,
             context_cut=seen.cut,
@@ -78,6 +92,12 @@ class Service:
         """Licence of the weights; None if they are the operator's own."""
         return self.responder.config.provenance.licence
 
+    @cached_property
+    def topics(self) -> bytes:
+        """The response to `GET /topics`, as JSON. It is kept: a model may have thousands of topics."""
+        return Topics(topics=list(self.responder.topics)).model_dump_json().encode()
+
+    @cached_property
     def model(self) -> Model:
         """The response to `GET /model`."""
         limits, decoding = self.settings, self._defaults(self.settings.diversity)
@@ -116,8 +136,15 @@ class Service:
     def _default_num_responses(self) -> int:
         return min(DEFAULT_RESPONSES, self.settings.max_responses)
 
-    def _question(self, request: RespondRequest, seed: int) -> Question:
-        """The request in the model's terms, with defaults filled in."""
+    def question(self, request: RespondRequest) -> Question:
+        """The request in the model's terms, with defaults filled in.
+
+        Raises:
+            RequestValidationError: unknown topic, or the request exceeds a limit.
+        """
+        check_limits(request, self.settings)
+        check_profiles(request, self.responder.config)
+        seed = secrets.randbelow(DRAWN_SEEDS) if request.seed is None else request.seed
         topic = asked_topic(request.topic, self.responder.reading)
         conversation, speaker = request.conversation(topic), request.responder()
         roles = self.responder.config.respond_as

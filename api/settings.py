@@ -15,13 +15,14 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from api.field_types import Diversity, Temperature, TopP
 from dialog_cvae.config import MAX_CANDIDATES, MAX_TEMPERATURE, MAX_TOKENS
 from dialog_cvae.errors import ConfigError
-from dialog_cvae.limits import MAX_SPEAKER_CHARS
+from dialog_cvae.limits import MAX_PROFILES, MAX_SPEAKER_CHARS
 
 PREFIX = "DIALOG_CVAE_"
 OTHERS = {PREFIX + name for name in ("DATA", "CACHE", "API_KEY")}  # not the service's: corpora, caches, clients
 # The decoding options that can be set one by one.
 SPELLED_OUT = ("temperature", "top_p", "prior_temperature", "candidates")
 Engine = Literal["onnx", "onnx-int8", "onnx-fp32", "torch"]
+ESCAPED_CHARS = len(r"\ud83d\ude00")  # of the longest JSON form of one character
 _ORIGIN = re.compile(r"https?://[a-z0-9.\-\[\]:]+")
 
 
@@ -153,8 +154,9 @@ class Settings(BaseSettings):
     @property
     def max_body_bytes(self) -> int:
         """Maximum length of a body in bytes: enough for any request within the limits, all characters escaped."""
-        escaped = len(r"\ud83d\ude00")  # the longest JSON form of one character
-        return (self.max_context * (self.max_text_chars + MAX_SPEAKER_CHARS + 8) + 1024) * escaped
+        turns = self.max_context * (self.max_text_chars + MAX_SPEAKER_CHARS + 8)
+        profiles = MAX_PROFILES * (MAX_SPEAKER_CHARS + 64)
+        return (turns + profiles + 1024) * ESCAPED_CHARS
 
 
 def read_settings(**given: Any) -> Settings:

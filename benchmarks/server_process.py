@@ -40,11 +40,22 @@ class ServerProcess:
 
     def resident_mib(self) -> float:
         """Resident memory of the process; NaN if the system does not report it."""
+        return self._status_mib("VmRSS")
+
+    def peak_mib(self) -> float:
+        """The most memory that was resident since `reset_peak`; NaN if the system does not report it."""
+        return self._status_mib("VmHWM")
+
+    def reset_peak(self) -> None:
+        """Begin a new measurement of `peak_mib`; Linux only."""
+        Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
+
+    def _status_mib(self, name: str) -> float:
         status = Path(f"/proc/{self.process.pid}/status")
         if not status.exists():
             return float("nan")
         lines = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
-        return int(lines["VmRSS"].split()[0]) / 1024
+        return int(lines[name].split()[0]) / 1024
 
     def descriptors(self) -> int:
         """Number of files and sockets that the process has open; Linux only."""
@@ -71,6 +82,7 @@ def run_server(
     checkpoint: Path,
     settings: Mapping[str, object],
     *,
+    module: str = "uvicorn",
     options: Sequence[str] = (),
     environment: Mapping[str, str | None] | None = None,
     before: Callable[[], object] | None = None,
@@ -81,7 +93,8 @@ def run_server(
     Args:
         checkpoint: folder.
         settings: of the service, without their prefix; None is left out. Settings of this process do not apply.
-        options: of uvicorn's command line.
+        module: with the command line: "uvicorn", or "api.serve" as `dialog-cvae serve` runs it.
+        options: of that command line.
         environment: other variables; None removes one.
         before: called in the new process before the service starts, for example to set limits.
         log: file for its standard error; the default is a temporary file. (A pipe that is not read would block it.)
@@ -90,7 +103,8 @@ def run_server(
         DialogCvaeError: the service did not start; the message has the last lines of its log.
     """
     port = _free_port()
-    command = [sys.executable, "-m", "uvicorn", "api.app:app", "--port", str(port), "--no-access-log", *options]
+    arguments = ["api.app:app", "--no-access-log"] if module == "uvicorn" else []
+    command = [sys.executable, "-m", module, *arguments, "--port", str(port), *options]
     variables = _environment({"CHECKPOINT": checkpoint.absolute(), "MAX_WAITING": 1024, **settings}, environment or {})
     with tempfile.TemporaryDirectory() as folder:
         log = log or Path(folder) / "log"

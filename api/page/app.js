@@ -114,9 +114,10 @@ function asked(body, again) {
 function refusedLine(error, body) {
   const last = body.context.length - 1;
   const fault = error.fields?.find(({ loc }) => loc[1] === "context" && loc[2] === last);
-  if (!fault || draft.value || !conversation.past.length || conversation.turns.at(-1).picked) return false;
-  undo();
-  draftProblem(`The service refused this line: ${fault.msg}`);
+  if (!fault || !conversation.past.length || conversation.turns.at(-1).picked) return false;
+  const which = draft.value ? `the line before, ${conversation.turns.at(-1).text}` : "this line";
+  undo(); // even if the next line has been begun: the refused one would make every later request fail
+  draftProblem(`The service refused ${which}: ${fault.msg}`);
   draft.focus();
   return true;
 }
@@ -279,7 +280,15 @@ function listen() {
 }
 
 function restore() {
-  const kept = recall();
+  try {
+    restoreFrom(recall());
+  } catch (error) {
+    console.error(error); // state that cannot be restored now could not be restored later either
+    restoreFrom({});
+  }
+}
+
+function restoreFrom(kept) {
   conversation = new Conversation(kept.conversation);
   settings.restore(kept.settings ?? {});
   topics.set(kept.topic ?? null);

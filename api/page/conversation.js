@@ -10,8 +10,8 @@ export function tidy(text) {
   return whole.replace(/[\s\p{Cc}]+/gu, " ").trim();
 }
 
-/** Whether the text has any visible character. */
-export const visible = (text) => /[^\p{Cc}\p{Cf}\p{Cs}\p{Z}]/u.test(text);
+/** Whether the text has any visible character, as the service decides it. */
+export const visible = (text) => /[^\p{Cc}\p{Cf}\p{Cs}\p{Z}\p{Default_Ignorable_Code_Point}\u2800]/u.test(text);
 
 /** Characters as the service counts them: code points, not UTF-16 units. */
 export const length = (text) => [...text].length;

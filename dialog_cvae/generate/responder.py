@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +26,11 @@ from dialog_cvae.generate.opening import EngineName, Options, engine_name, opene
 from dialog_cvae.generate.pool import Pool, Start, decode
 from dialog_cvae.generate.reading import Reading
 from dialog_cvae.generate.replies import Question, Replies, Reply, Seed, seed_numbers
+from dialog_cvae.limits import known_topic
 from dialog_cvae.storage.checkpoint import Checkpoint, CheckpointConfig
 from dialog_cvae.types import Conversation, Utterance
+
+MAX_SHOWN_CHARS = 80  # of a wrong value, in a message
 
 __all__ = ["Decoding", "EngineName", "Question", "Reply", "Responder"]
 
@@ -117,7 +122,8 @@ class Responder:
         draws, the most typical first (see `selection`). There are fewer if fewer were distinct; see `replies`.
 
         Args:
-            conversation: what was said so far; profiles and topic are used if given.
+            conversation: what was said so far; profiles and topic are used if given. Case and spacing of the topic
+                are ignored.
             respond_as: the speaker who answers.
             n: replies wanted, at least 1.
             seed: equal seeds give equal replies; see `Seed`.
@@ -126,9 +132,11 @@ class Responder:
             places: give the place of each reply on that map.
 
         Raises:
-            ConfigError: `n` or `seed` is out of its range, or the model has no z to choose a place of.
+            ConfigError: an argument has another type, the model does not know the topic, `n` or `seed` is out of its
+                range, or the model has no z to choose a place of.
         """
         decoding = decoding or self.decoding
+        conversation = self._known(conversation)
         begun = self.begin([Question(conversation, respond_as, n, seed, decoding, at, places)])
         return self.finish(begun)[0]
 
@@ -155,12 +163,33 @@ class Responder:
         Raises:
             ConfigError: `n` or `seed` is out of its range, or the model has no z to choose a place of.
         """
+        if not isinstance(question.respond_as, str):
+            raise ConfigError(f"respond_as must be the name of a speaker, but is {_shown(question.respond_as)}")
+        seeds = question.seed if isinstance(question.seed, tuple) else (question.seed,)
+        for name, value in (("n", question.n), *(("seed", number) for number in seeds)):
+            if isinstance(value, bool) or not isinstance(value, Integral):
+                raise ConfigError(f"{name} must be a whole number, but is {_shown(value)}")
         least_seed = min(seed_numbers(question.seed))
         for name, value, least in (("n", question.n, 1), ("seed", least_seed, 0)):
             if value < least:
                 raise ConfigError(f"{name} must be at least {least}, but is {value}")
         if question.at is not None and not self.reading.latent_size:
             raise ConfigError("at: this model has no latent variable, and so no map of it")
+
+    def _known(self, conversation: Conversation) -> Conversation:
+        """The conversation with its topic in the model's spelling.
+
+        Raises:
+            ConfigError: it is no conversation, or the model does not know the topic.
+        """
+        if not isinstance(conversation, Conversation):
+            raise ConfigError(f"conversation must be a Conversation, but is {_shown(conversation)}")
+        for position, utterance in enumerate(conversation.utterances):
+            if not isinstance(utterance, Utterance):
+                raise ConfigError(f"utterances, item {position}, must be an Utterance, but is {_shown(utterance)}")
+        if conversation.topic is None or self.reading.free_topic:
+            return conversation
+        return replace(conversation, topic=known_topic(conversation.topic, self.topics))
 
     def begin(self, questions: Sequence[Question]) -> list[Replies]:
         """The replies to each question, of which nothing is decoded yet; the contexts are encoded together.
@@ -220,6 +249,12 @@ class Responder:
     def text(self, draw: Draw) -> str:
         """The text of a draw; it may be empty. See `Reading.text`."""
         return self.reading.text(draw.tokens)
+
+
+def _shown(value: object) -> str:
+    """A value and its type, for a message."""
+    text = repr(value)
+    return f"{text if len(text) <= MAX_SHOWN_CHARS else text[:MAX_SHOWN_CHARS] + '…'} ({type(value).__name__})"
 
 
 def _extended(conversation: Conversation, utterance: Utterance) -> Conversation:

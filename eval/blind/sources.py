@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeAlias
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dialog_cvae.errors import ConfigError, DataError
-from dialog_cvae.generate.responder import Responder
+from dialog_cvae.generate.responder import Question, Responder
 from eval.baselines.without_model import shuffled
 from eval.blind.places import Answers, Task
 from eval.blind.service import Service
@@ -97,16 +97,12 @@ def _is_url(value: str) -> bool:
 
 
 def _from_model(responder: Responder, task: Task) -> Answers:
-    """The replies that the service would give, with the checkpoint's own decoding."""
-    return [
-        [
-            reply.text
-            for reply in responder.respond(
-                place.before, respond_as=place.window.reply.speaker, n=task.replies, seed=place.seed(task.seed)
-            )
-        ]
+    """The replies that the service would give, with the checkpoint's own decoding; an unknown topic counts as none."""
+    questions = (
+        Question(place.before, place.window.reply.speaker, task.replies, place.seed(task.seed), responder.decoding)
         for place in task.places
-    ]
+    )
+    return [[reply.text for reply in responder.finish(responder.begin([question]))[0]] for question in questions]
 
 
 def _people(task: Task) -> Answers:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from api import chat
-from api.chat import Chat, Partner, main
+from api.chat import Chat, Partner, RefusedError, main
 from dialog_cvae.errors import ConfigError
 
 
@@ -36,7 +36,7 @@ def talk(echo, monkeypatch, capsys):
 
     def run(*lines: str, interactive: bool = False, answer=echo, **options):
         monkeypatch.setattr(sys, "stdin", io.StringIO("".join(f"{line}\n" for line in lines)))
-        held = Chat(Partner("m", None, answer), ("A", "B"), options, interactive)
+        held = Chat(Partner("m", None, 200, 2000, answer), ("A", "B"), options, interactive)
         held.run()
         return held.turns, capsys.readouterr()
 
@@ -99,6 +99,35 @@ def test_an_error_ends_a_pipe_but_not_an_interactive_chat(talk):
     turns, shown = talk("hello", "my own", interactive=True, answer=failing)
     assert turns == [("A", "hello"), ("B", "my own")]
     assert "error: it is busy" in shown.err
+
+
+@pytest.mark.parametrize("line", ["\x1b[A", "x" * 2001, "\u200b", "a\udc80"])
+def test_a_line_that_can_not_be_said_changes_nothing(talk, echo, line):
+    turns, shown = talk(line, "hello", line, "my own", interactive=True)
+    assert turns == [("A", "hello"), ("B", "my own")]
+    assert shown.err.count("this line is not used") == 2
+    assert len(echo.asked) == 1
+    with pytest.raises(RefusedError):
+        talk("hello", line)
+
+
+def test_a_refused_line_is_removed_and_the_chat_goes_on(talk):
+    def choosy(asked):
+        texts = [turn["text"] for turn in asked["context"]]
+        if "bad" in texts:
+            raise RefusedError("context.0.text: bad")
+        return [f"reply to {texts[-1]}"]
+
+    turns, shown = talk("bad", "hello", "1", "bad", "bad", "and you?", "1", interactive=True, answer=choosy)
+    assert turns == [("A", "hello"), ("B", "reply to hello"), ("A", "and you?"), ("B", "reply to and you?")]
+    assert shown.err.count("error: context.0.text: bad; this line is not used") == 3
+
+
+def test_a_long_conversation_sends_its_last_utterances(talk, echo):
+    turns, _ = talk(*["hello", "1"] * 130)
+    assert len(turns) == 260
+    assert max(len(asked["context"]) for asked in echo.asked) == 200
+    assert echo.asked[-1]["context"] == [{"speaker": speaker, "text": text} for speaker, text in turns[59:259]]
 
 
 def test_a_service_answers_over_http(serve, stub, monkeypatch, capsys):

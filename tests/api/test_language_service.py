@@ -35,6 +35,13 @@ def client(serve: Callable[..., TestClient], responder: Responder) -> TestClient
     return serve(responder)
 
 
+def test_profiles_are_refused_because_the_model_reads_none(client: TestClient) -> None:
+    answer = client.post("/respond", json={"context": ["hi"], "speakers": {"A": {"age": 41}}})
+    assert answer.status_code == 422
+    assert "speakers: this model is a language model, which reads no profiles" in answer.json()["detail"]
+    assert client.post("/respond", json={"context": ["hi"], "speakers": {}, "seed": 1}).status_code == 200
+
+
 def test_the_topic_is_any_readable_text(client: TestClient, responder: Responder) -> None:
     body = {"context": ["hi"], "topic": "  late\n trains ", "num_responses": 2, "seed": 3}
     answer = client.post("/respond", json=body).json()

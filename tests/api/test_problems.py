@@ -131,11 +131,11 @@ def test_a_body_with_a_content_length_above_the_limit_is_not_read(client):
             read += 1_000_000
             yield b" " * 1_000_000
 
-    headers = JSON | {"Content-Length": "5311489"}
+    headers = JSON | {"Content-Length": "5374849"}
     answer = client.post("/respond", content=b"{}", headers=headers)
     content = problem(answer, 413, "body-too-large")
-    assert "exceeds 5311488 bytes" in content["detail"]
-    assert "5311489" in content["detail"]
+    assert "exceeds 5374848 bytes" in content["detail"]
+    assert "5374849" in content["detail"]
     assert answer.headers["connection"] == "close"
 
 
@@ -159,7 +159,7 @@ def test_refusals_are_counted_by_reason(serve, stub):
     client.post("/respond", json=GOOD)
     client.post("/respond", json={}, headers=key)
     client.post("/respond", json={}, headers=key)
-    client.post("/respond", content=b"{}", headers=JSON | key | {"Content-Length": "5311489"})
+    client.post("/respond", content=b"{}", headers=JSON | key | {"Content-Length": "5374849"})
     text = client.get("/metrics").text
     for reason, count in (("unauthorised", 1), ("invalid", 2), ("too_large", 1)):
         assert f'dialog_cvae_rejections_total{{reason="{reason}"}} {count}.0' in text

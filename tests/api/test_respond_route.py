@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from dialog_cvae.config import Decoding
-from dialog_cvae.types import Utterance
+from dialog_cvae.generate.responder import Responder
+from dialog_cvae.types import Profile, Utterance
 
 QUESTION = {"speaker": "A", "text": "do you have pets ?"}
 
@@ -33,6 +34,27 @@ def test_the_request_reaches_the_model_and_the_answer_has_ranked_texts(client, s
     assert conversation.utterances == (Utterance("A", "do you have pets ?"), Utterance("B", "two cats"))
     assert conversation.topic == "Air Pollution"
     assert asked == {"respond_as": "C", "n": 2, "seed": 7, "decoding": Decoding(0.5, 0.9, 12)}
+
+
+def test_profiles_of_speakers_reach_the_model(client, stub):
+    speakers = {" A ": {"sex": "female", "age": 41.0}, "B": {"education": 3, "age": None}, "C": {}}
+    assert client.post("/respond", json={"context": [QUESTION], "speakers": speakers}).status_code == 200
+    ((conversation, _),) = stub.calls
+    assert conversation.speakers == {"A": Profile("female", 41), "B": Profile(education=3), "C": Profile()}
+
+
+def test_profiles_of_speakers_change_the_replies(serve, tiny_checkpoint, tmp_path):
+    tiny_checkpoint.save(tmp_path / "tiny")
+    client = serve(Responder.load(tmp_path / "tiny", engine="torch"))
+
+    def log_probs(**more):
+        answer = client.post("/respond", json={"context": [QUESTION], "seed": 1, "num_responses": 2, **more})
+        return [each["log_prob"] for each in answer.json()["responses"]]
+
+    profile = {"sex": "female", "age": 90, "education": 3}
+    assert log_probs() == log_probs(speakers={}) == log_probs(speakers={"A": {}}) == log_probs(speakers=None)
+    assert log_probs(speakers={"A": profile}) != log_probs()
+    assert log_probs(speakers={"B": profile}) != log_probs()
 
 
 def test_defaults_come_from_the_settings(serve, stub):

@@ -10,6 +10,7 @@ import pytest
 import uvicorn
 
 from api import serve
+from api.http_protocol import PortionedProtocol
 from api.settings import PREFIX, Settings
 
 
@@ -27,7 +28,7 @@ def test_the_named_checkpoint_is_served(started: list[dict[str, Any]], tmp_path:
     options = ["--host", "0.0.0.0", "--port", "80", "--workers", "3", "--root-path", "/dialog"]
     assert serve.main([str(tmp_path), *options]) == 0
     expected = {"app": "api.app:app", "host": "0.0.0.0", "port": 80, "workers": 3, "root_path": "/dialog"}
-    assert started == [expected]
+    assert started == [expected | {"http": PortionedProtocol}]
     assert os.environ["DIALOG_CVAE_CHECKPOINT"] == str(tmp_path)
 
 

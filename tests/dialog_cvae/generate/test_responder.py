@@ -200,11 +200,30 @@ def answer(responder: Responder, conversation: Conversation, respond_as: str = "
     return str(responder.respond(conversation, respond_as=respond_as, n=3))
 
 
-def test_the_topic_matters_and_an_unseen_one_is_unknown(responder):
-    pets, weather, strange, none = (answer(responder, talk(topic=t)) for t in ("PETS", "WEATHER", "CHESS", None))
+def test_the_topic_matters_in_any_spelling_and_an_unknown_one_is_refused(responder):
+    pets, weather, none = (answer(responder, talk(topic=t)) for t in ("PETS", "WEATHER", None))
     assert len({pets, weather, none}) == 3
-    assert strange == none
-    assert answer(responder, talk(topic="")) == none
+    assert answer(responder, talk(topic=" pets")) == pets
+    for topic in ("CHESS", ""):
+        with pytest.raises(ConfigError, match=f'topic: should be one of the 2 known topics, got "{topic}".*PETS'):
+            answer(responder, talk(topic=topic))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"conversation": ["hi"]}, r"conversation must be a Conversation, but is ['hi'] (list)"),
+        ({"conversation": Conversation("t", ("hi",))}, "utterances, item 0, must be an Utterance, but is 'hi' (str)"),
+        ({"respond_as": 7}, "respond_as must be the name of a speaker, but is 7 (int)"),
+        ({"n": 2.5}, "n must be a whole number, but is 2.5 (float)"),
+        ({"n": "x" * 200}, f"n must be a whole number, but is '{'x' * 79}… (str)"),
+        ({"seed": None}, "seed must be a whole number, but is None (NoneType)"),
+    ],
+)
+def test_an_argument_of_another_type_is_named_with_its_value(responder, change, message):
+    with pytest.raises(ConfigError) as error:
+        responder.respond(**{"conversation": talk(), "respond_as": "B"} | change)
+    assert str(error.value) == message
 
 
 def test_the_speaker_who_answers_matters(responder):

@@ -1,0 +1,72 @@
+"""What arrives on a connection is handled in portions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
+
+from api.http_protocol import PORTION, PortionedProtocol
+
+
+async def echo(_scope: Any, receive: Callable[[], Any], send: Callable[[Any], Any]) -> None:
+    """Answers with the number of bytes of the body."""
+    length, more = 0, True
+    while more:
+        message = await receive()
+        length, more = length + len(message.get("body", b"")), message.get("more_body", False)
+    body = b"%d" % length
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def exchange(data: bytes, answers: int) -> bytes:
+    """What a server with this protocol sends back."""
+    config = uvicorn.Config(echo, http=PortionedProtocol, lifespan="off", log_config=None)
+    config.load()
+    state = ServerState()
+    server = await asyncio.get_running_loop().create_server(
+        lambda: PortionedProtocol(config=config, server_state=state, app_state={}), "127.0.0.1", 0
+    )
+    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+    writer.write(data)
+    found = b""
+    async with asyncio.timeout(60):
+        while found.count(b"HTTP/1.1 200") < answers or not found[-1:].isdigit():
+            found += await reader.read(65536)
+    writer.close()
+    server.close()
+    return found
+
+
+@pytest.fixture
+def portions(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    handled: list[int] = []
+    real = H11Protocol.data_received
+    monkeypatch.setattr(
+        H11Protocol, "data_received", lambda self, data: (handled.append(len(data)), real(self, data))[1]
+    )
+    return handled
+
+
+def head(fields: bytes) -> bytes:
+    return b"POST / HTTP/1.1\r\nHost: x\r\n" + fields + b"\r\n\r\n"
+
+
+def test_small_chunks_are_handled_in_portions(portions: list[int]) -> None:
+    chunks = b"1\r\na\r\n" * 30_000 + b"0\r\n\r\n"
+    assert asyncio.run(exchange(head(b"Transfer-Encoding: chunked") + chunks, 1)).endswith(b"30000")
+    assert max(portions) <= PORTION
+    assert sum(portions) == len(chunks) + len(head(b"Transfer-Encoding: chunked"))
+
+
+def test_a_large_body_and_requests_after_it_arrive_whole(portions: list[int]) -> None:
+    requests = [head(b"Content-Length: %d" % length) + b"a" * length for length in (3_000_000, 0, 5, 200_000)]
+    found = asyncio.run(exchange(b"".join(requests), 4))
+    assert [int(part.rpartition(b"\r\n")[2]) for part in found.split(b"HTTP/1.1 200")[1:]] == [3_000_000, 0, 5, 200_000]
+    assert max(portions) <= PORTION
