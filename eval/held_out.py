@@ -5,13 +5,14 @@ Open it to add a source of scores, such as another tagger.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from dialog_cvae.data.vectors import WordVectors, load_vectors
+from dialog_cvae.data.vectors import Coverage, WordVectors, load_vectors
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.types import Conversation
 from eval import evaluation_cache
@@ -30,6 +31,7 @@ class ScoringData(NamedTuple):
         conversations: whose contexts were answered.
         references: further replies that fit a context; None if the corpus's own reply is the only reference.
         vectors: of the words of replies and references.
+        coverage: how much of the replies and references has vectors; None without vectors.
         tagger: of dialog acts.
         tagger_accuracy: the share of these conversations' utterances with an act that the tagger gives it.
         training_texts: all utterances of the training conversations.
@@ -38,6 +40,7 @@ class ScoringData(NamedTuple):
     conversations: Sequence[Conversation]
     references: References | None = None
     vectors: WordVectors | None = None
+    coverage: Coverage | None = None
     tagger: ActTagger | None = None
     tagger_accuracy: float | None = None
     training_texts: frozenset[str] | None = None
@@ -86,14 +89,23 @@ class HeldOut:
 
     def scoring_data(self, answered: Iterable[AnsweredContext]) -> ScoringData:
         """Load the data that these replies are scored with."""
-        vectors = None
-        if self.vectors is not None:
-            texts = {text for one in answered for text in (*one.replies, one.reference.text)}
-            texts.update(text for row in (self.references or {}).values() for text in row.responses)
-            vectors = load_vectors(self.vectors, {token for text in texts for token in metric_tokens(text)})
+        vectors, coverage = self._vectors(answered)
         training_texts = None if self.train is None else frozenset(u.text for c in self.train for u in c.utterances)
         tagger, accuracy = self._tagger()
-        return ScoringData(self.conversations, self.references, vectors, tagger, accuracy, training_texts)
+        return ScoringData(self.conversations, self.references, vectors, coverage, tagger, accuracy, training_texts)
+
+    def _vectors(self, answered: Iterable[AnsweredContext]) -> tuple[WordVectors | None, Coverage | None]:
+        """The vectors of all words of replies and references, and how many tokens have one."""
+        if self.vectors is None:
+            return None, None
+        texts = Counter(text for one in answered for text in (*one.replies, one.reference.text))
+        texts.update(text for row in (self.references or {}).values() for text in row.responses)
+        tokens: Counter[str] = Counter()
+        for text, count in texts.items():
+            for token in metric_tokens(text):
+                tokens[token] += count
+        vectors = load_vectors(self.vectors, tokens.keys())
+        return vectors, vectors.coverage(tokens)
 
     def _tagger(self) -> tuple[ActTagger | None, float | None]:
         """The tagger and its accuracy; None without training data, or without test data."""

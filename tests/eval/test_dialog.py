@@ -215,18 +215,31 @@ def test_without_vectors_the_embedding_scores_are_left_out(evaluate, capsys):
     _, metrics = evaluate("--limit", "1")
     assert not {"a_bow", "e_bow", "g_bow"} & metrics.keys()
     assert metrics["vectors"] is None
-    assert "no word vectors (--vectors): A-bow, E-bow and G-bow are left out" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "no word vectors: A-bow, E-bow and G-bow are left out. pip install 'dialog-cvae[vectors]' brings" in out
 
 
 def test_vectors_in_the_folder_of_the_corpora_are_found(evaluate, vectors, tmp_path):
     (tmp_path / "data" / "glove").mkdir(parents=True)
-    with gzip.open(tmp_path / "data" / "glove" / "glove.tiny.6d.txt.gz", "wb") as file:
-        file.write(vectors.read_bytes())
+    for name in ("glove.tiny.6d", "glove.6B.50d"):
+        with gzip.open(tmp_path / "data" / "glove" / f"{name}.txt.gz", "wb") as file:
+            file.write(vectors.read_bytes())
     (tmp_path / "data" / "glove" / "README.md").write_text("Where these come from.")
     expected = evaluate("--limit", "2", "--vectors", str(vectors))[1]["a_bow"]
     data = ("--data-dir", str(tmp_path / "data"))
-    assert evaluate("--limit", "2", *data)[1]["a_bow"] == expected
+    metrics = evaluate("--limit", "2", *data)[1]
+    assert (metrics["a_bow"], metrics["vectors"]) == (expected, "glove.6B.50d.txt.gz")
     assert evaluate("--limit", "2", *data, "--vectors", "glove.tiny.6d")[1]["a_bow"] == expected
+
+
+def test_the_package_of_vectors_is_the_default(evaluate, vectors, monkeypatch):
+    words = [line.split() for line in vectors.read_text().splitlines()]
+    read = {line[0]: index for index, line in enumerate(words)}, np.array([line[1:] for line in words], np.float32)
+    expected = evaluate("--limit", "2", "--vectors", str(vectors))[1]["a_bow"]
+    monkeypatch.setattr("dialog_cvae.data.packaged_vectors.is_installed", lambda: True)
+    monkeypatch.setattr("dialog_cvae.data.packaged_vectors.read_packaged", lambda _: read)
+    metrics = evaluate("--limit", "2")[1]
+    assert (metrics["a_bow"], metrics["vectors"]) == (expected, "glove.6B.50d")
 
 
 def test_vectors_without_any_of_the_words_give_no_scores(evaluate, tmp_path):
