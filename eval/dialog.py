@@ -37,6 +37,7 @@ from eval.held_out import HeldOut, ScoringData
 from eval.references import multi_reference
 from eval.report import CONTEXTS_FILE, METRICS_FILE, RESPONSES_FILE, SAMPLES_FILE, compared, summary, write
 from eval.scoring import cached_reply_scores
+from eval.vocabulary_reading import IDS, TEXTS, VocabularyReading
 
 CACHE = "cache"  # folder below --out
 NONE = "none"  # the value of --references for none
@@ -52,7 +53,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     # everything that can be refused is checked before the long work
     checkpoint = Checkpoint.load(arguments.checkpoint)
     _check_replies(arguments)
-    held_out = _held_out(arguments, data_config(arguments, checkpoint))
+    reading = VocabularyReading.of(checkpoint) if arguments.references_as == IDS else None
+    held_out = replace(_held_out(arguments, data_config(arguments, checkpoint)), reading=reading)
     if not arguments.samples:
         print("no replies (--samples 0): likelihoods only")
     elif held_out.vectors is None:
@@ -101,6 +103,7 @@ def _check_replies(arguments: argparse.Namespace) -> None:
         "--single-reference": arguments.single_reference,
         "--own-decoding": arguments.own_decoding,
         "--references": arguments.references not in (None, NONE),
+        "--references-as": arguments.references_as != TEXTS,
         "--vectors": arguments.vectors is not None,
     }
     if unused := [name for name, value in given.items() if value]:
@@ -124,6 +127,7 @@ def _described(
         **asdict(settings.decoding),
         "vectors": None if held_out.vectors is None else Path(held_out.vectors).name,
         "references": None if held_out.references is None else Path(arguments.references).name,
+        "references_as": arguments.references_as,
     }
 
 

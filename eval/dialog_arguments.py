@@ -14,6 +14,7 @@ from eval.checkpoint_replies import GREEDY_CONTEXTS, GREEDY_DRAWS
 from eval.latent.context_exchange import MOST
 from eval.latent.likelihood import MAX_DRAWS
 from eval.latent.model_scores import FEW, ON_ALL
+from eval.vocabulary_reading import TEXTS, WAYS
 
 EXPLANATION = f"""\
 Draws replies to every context of a split, scores them, and writes DIR/responses.jsonl (one object for each context:
@@ -50,9 +51,14 @@ not the model's; tokens without a vector are ignored, and a warning is printed i
 Results are cached in DIR/cache with digests of everything that decides them, code included: the same command again
 computes nothing.
 
-Departures from the official code: every utterance counts, while its loader leaves out the last one of each conversation
-and, for perplexity and KL, most of the rest; texts are compared and not token ids, so that a reference keeps its rare
-words and its full length; a context without a known word vector is left out and counted, while that code fails.
+Departures from the official code:
+  - Every utterance counts. Its loader leaves out the last one of each conversation and, for perplexity and KL, most of
+    the rest.
+  - Texts are compared, so that a reference keeps its rare words and its full length. There references become ids of the
+    vocabulary: other words become <unk>, and long references are cut. --references-as ids does the same.
+  - A reply here has no <unk> and at least one token. There it may contain <unk>, which --allow-unknown allows here too,
+    and it may be empty, which scores 0.
+  - A context without a known word vector is left out and counted. That code fails.
 """
 
 
@@ -145,6 +151,14 @@ def _add_scores(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="several references for each context, as `python -m eval.references build` writes or Zhao et al. "
         "published; none (default): the corpus's own reply",
+    )
+    parser.add_argument(
+        "--references-as",
+        choices=WAYS,
+        default=TEXTS,
+        help="how references are compared, and the replies with them. texts (default): as they are; ids: as the "
+        "official code does, by the checkpoint's vocabulary of words, in which all other words are <unk> and match "
+        "each other, and cut to its longest utterance. Published levels are of ids",
     )
     parser.add_argument(
         "--single-reference",

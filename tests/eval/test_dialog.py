@@ -142,6 +142,18 @@ def test_the_metrics_follow_from_the_responses(evaluate, vectors):
     assert metrics["vectors"] == "glove.tiny.6d.txt"
 
 
+def test_references_as_ids_of_the_vocabulary(evaluate, checkpoint):
+    lines, metrics = evaluate("--limit", "3", "--importance-samples", "0", "--references-as", "ids")
+    tokenizer = checkpoint.word_tokenizer
+    contexts = [
+        ([metric_tokens(t) for t in line["responses"]], [tokenizer.tokens(tokenizer.encode(line["reference"])[:38])])
+        for line in lines
+    ]
+    score = mean_over_contexts(context_bleu(*context)["method7-3.4"][0] for context in contexts)
+    found = {"precision": score.precision, "recall": score.recall, "f1": score.f1}
+    assert (metrics["bleu_nltk_3.4.5_1"], metrics["references_as"]) == (found, "ids")
+
+
 @torch.no_grad()
 def test_perplexity_is_that_of_all_pairs_together(evaluate, checkpoint):
     """One window at a time, with the noise of a generator of the same seed."""
@@ -361,7 +373,14 @@ def test_likelihoods_alone(evaluate, folder, tmp_path, capsys):
 
 @pytest.mark.parametrize(
     "option",
-    [["--baselines"], ["--single-reference"], ["--own-decoding"], ["--references", "r.json"], ["--vectors", "v.txt"]],
+    [
+        ["--baselines"],
+        ["--single-reference"],
+        ["--own-decoding"],
+        ["--references", "r.json"],
+        ["--references-as", "ids"],
+        ["--vectors", "v.txt"],
+    ],
 )
 def test_options_on_replies_are_refused_without_replies(folder, tmp_path, capsys, option):
     assert status([str(folder), "--samples", "0", *option, "--out", str(tmp_path / "out")]) == 2
