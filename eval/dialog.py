@@ -15,6 +15,7 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from pydantic import ValidationError
 from tqdm import tqdm
 
@@ -35,6 +36,7 @@ from eval.evaluation import combined, evaluate_checkpoint
 from eval.evaluation_settings import Settings
 from eval.held_out import HeldOut, ScoringData
 from eval.references import multi_reference
+from eval.references.multi_reference import References
 from eval.report import CONTEXTS_FILE, METRICS_FILE, RESPONSES_FILE, SAMPLES_FILE, compared, summary, write
 from eval.scoring import cached_reply_scores
 from eval.vocabulary_reading import IDS, TEXTS, VocabularyReading
@@ -50,6 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
+    if arguments.threads is not None:
+        torch.set_num_threads(arguments.threads)
     # everything that can be refused is checked before the long work
     checkpoint = Checkpoint.load(arguments.checkpoint)
     _check_replies(arguments)
@@ -103,6 +107,7 @@ def _check_replies(arguments: argparse.Namespace) -> None:
         "--single-reference": arguments.single_reference,
         "--own-decoding": arguments.own_decoding,
         "--references": arguments.references not in (None, NONE),
+        "--only-referenced": arguments.only_referenced,
         "--references-as": arguments.references_as != TEXTS,
         "--vectors": arguments.vectors is not None,
     }
@@ -153,12 +158,30 @@ def _held_out(arguments: argparse.Namespace, data: DataConfig) -> HeldOut:
     else:
         name, conversations = load_split(data, split)
     references = None
-    if arguments.references not in (None, NONE):
+    if arguments.references in (None, NONE):
+        if arguments.only_referenced:
+            raise ConfigError("--only-referenced: needs a file of --references")
+    else:
         references = multi_reference.load(Path(arguments.references), conversations)
+        conversations = _referenced(conversations, references, arguments.only_referenced)
     conversations = conversations[: arguments.limit]
     if count_contexts(conversations) == 0:
         raise ConfigError(f"split {split} of {name} has no context with a reply to score")
     return HeldOut(name, split, conversations, references, vectors_source(arguments.vectors, arguments.data_dir), train)
+
+
+def _referenced(conversations: Sequence[Conversation], references: References, only: bool) -> Sequence[Conversation]:
+    """The conversations that have references, if only these are wanted, else all; a note says if some have none."""
+    with_some = {name for name, _ in references}
+    chosen = [conversation for conversation in conversations if conversation.id in with_some]
+    if only:
+        return chosen
+    if len(chosen) < len(conversations):
+        print(
+            f"note: only {len(chosen):,} of {len(conversations):,} conversations have references; replies to all are "
+            "drawn. --only-referenced evaluates those alone"
+        )
+    return conversations
 
 
 def _settings(arguments: argparse.Namespace, checkpoint: Checkpoint) -> Settings:
@@ -179,7 +202,10 @@ def _settings(arguments: argparse.Namespace, checkpoint: Checkpoint) -> Settings
 
 
 def data_config(arguments: argparse.Namespace, checkpoint: Checkpoint) -> DataConfig:
-    """The requested corpus, with the checkpoint's own split shares and text style."""
+    """The requested corpus, with the checkpoint's own split shares, rules of reading and text style.
+
+    A checkpoint without `corpus.reading` is from the time of reading 1.
+    """
     stored = checkpoint.config.provenance.fit.get("corpus", {})
     try:
         fitted = DataConfig.model_validate(stored)
@@ -193,7 +219,9 @@ def data_config(arguments: argparse.Namespace, checkpoint: Checkpoint) -> DataCo
             "give its path"
         )
     asked = {"name": arguments.data, "dir": arguments.data_dir, "style": arguments.style}
-    return fitted.model_copy(update={key: value for key, value in asked.items() if value is not None})
+    reading = fitted.reading if "reading" in stored or not stored else 1
+    changes = {key: value for key, value in asked.items() if value is not None}
+    return fitted.model_copy(update={"reading": reading, **changes})
 
 
 def _make_folder(out: Path, checkpoint: Path) -> None:

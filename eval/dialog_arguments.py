@@ -58,6 +58,8 @@ Departures from the official code:
     vocabulary: other words become <unk>, and long references are cut. --references-as ids does the same.
   - A reply here has no <unk> and at least one token. There it may contain <unk>, which --allow-unknown allows here too,
     and it may be empty, which scores 0.
+  - The opening <d> of a conversation has no speaker; there it is speaker A's (see dialog_cvae.model.cvae for what else
+    the model sees otherwise).
   - A context without a known word vector is left out and counted. That code fails.
 """
 
@@ -78,6 +80,9 @@ def dialog_parser() -> argparse.ArgumentParser:
     _add_scores(parser)
     parser.add_argument("--limit", type=whole(1, 10**9), help="only the first N conversations of the split")
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+    parser.add_argument(
+        "--threads", type=whole(1, 1024), help="of PyTorch on a CPU (default: its own, usually one for each core)"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
     return parser
 
@@ -151,6 +156,11 @@ def _add_scores(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="several references for each context, as `python -m eval.references build` writes or Zhao et al. "
         "published; none (default): the corpus's own reply",
+    )
+    parser.add_argument(
+        "--only-referenced",
+        action="store_true",
+        help="evaluate only the conversations that have references in that file; default: the whole split",
     )
     parser.add_argument(
         "--references-as",

@@ -28,7 +28,8 @@ from dialog_cvae.model.elbo import evaluate_elbo
 from dialog_cvae.storage.checkpoint import Checkpoint, CheckpointConfig, Provenance
 from dialog_cvae.text.tokenizer import Tokenizer
 from eval import generation
-from eval.dialog import main
+from eval.dialog import data_config, main
+from eval.dialog_arguments import dialog_parser
 from eval.metrics.bleu import context_bleu
 from eval.metrics.diversity import distinct
 from eval.metrics.embedding import context_embedding
@@ -315,6 +316,16 @@ def test_several_references(evaluate, tmp_path):
     assert plain["references"] is None
 
 
+def test_conversations_without_references_can_be_left_out(evaluate, tmp_path, capsys):
+    file = references_file(tmp_path / "refs.json", count=2)
+    arguments = ("--importance-samples", "0", "--samples", "1", "--references", str(file))
+    assert len({line["conversation"] for line in evaluate("--limit", "3", *arguments)[0]}) == 3
+    assert f"note: only 2 of {len(CORPUS.test)} conversations have references; " in capsys.readouterr().out
+    lines, metrics = evaluate(*arguments, "--only-referenced", out="few")
+    assert {line["conversation"] for line in lines} == {conversation.id for conversation in CORPUS.test[:2]}
+    assert metrics["conversations"] == 2
+
+
 def test_references_of_other_conversations_are_refused(folder, tmp_path, capsys):
     file = references_file(tmp_path / "refs.json")
     arguments = ["--split", "valid", "--references", str(file), "--out", str(tmp_path / "out")]
@@ -480,6 +491,20 @@ def data_folder_variable(data_folder: Path) -> Path:
     return data_folder
 
 
+@pytest.mark.parametrize(
+    ("stored", "reading"),
+    [({"reading": 2}, 2), ({"reading": 1}, 1), ({}, 1)],
+    ids=["of today", "kept since reading 1", "from before there were two"],
+)
+def test_a_corpus_is_split_by_the_rules_of_its_fit(checkpoint, stored, reading):
+    fit = {"corpus": {"name": "mine.jsonl", **stored}}
+    provenance = checkpoint.config.provenance.model_copy(update={"fit": fit})
+    old = replace(checkpoint, config=checkpoint.config.model_copy(update={"provenance": provenance}))
+    arguments = dialog_parser().parse_args(["run/best", "--data", "here/mine.jsonl", "--out", "out"])
+    config = data_config(arguments, old)
+    assert (config.name, config.reading) == ("here/mine.jsonl", reading)
+
+
 # Refusals.
 
 
@@ -520,6 +545,8 @@ def assert_refusal(capsys: pytest.CaptureFixture[str], message: str) -> None:
             f"argument --candidates: must be a whole number from 0 to {MAX_CANDIDATES}, but is 5000",
         ),
         (["--references", "nothing.json"], "nothing.json: cannot be read"),
+        (["--only-referenced"], "--only-referenced: needs a file of --references"),
+        (["--threads", "0"], "argument --threads: must be a whole number from 1 to 1024, but is 0"),
         (["--limit", "0"], "argument --limit: must be a whole number"),
         (["--split", "dev"], "argument --split: invalid choice: 'dev'"),
         (["--style", "loud"], "argument --style: invalid choice: 'loud'"),
