@@ -47,7 +47,7 @@ ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 RUN pip --python /app/venv/bin/python install --no-deps --index-url "$TORCH_INDEX" --retries 1 --timeout 20 \
         --constraint constraints.txt torch \
     || echo "PyTorch's CPU index can't be reached: taking the ordinary build"
-RUN pip --python /app/venv/bin/python install --constraint constraints.txt '.[serve,train]'
+RUN pip --python /app/venv/bin/python install --constraint constraints.txt '.[serve,train,vectors]'
 
 
 FROM python:3.11-slim AS train

@@ -15,7 +15,12 @@ __all__ = ["Conversation", "Profile", "Utterance", "load"]
 
 
 def load(
-    path: str | Path, *, device: str = "cpu", engine: EngineName = "auto", backbone: Path | None = None
+    path: str | Path,
+    *,
+    device: str = "cpu",
+    engine: EngineName = "auto",
+    threads: int | None = None,
+    backbone: Path | None = None,
 ) -> Responder:
     """Open a checkpoint folder for generating responses.
 
@@ -23,6 +28,7 @@ def load(
         path: a folder such as `runs/mine/best`.
         device: where the model runs, "cpu" or a CUDA device.
         engine: "onnx", "onnx-int8", "onnx-fp32" or "torch"; "auto" is "onnx" on a CPU where that is installed.
+        threads: of ONNX Runtime; default one for each core. PyTorch has its own setting, `torch.set_num_threads`.
         backbone: file or folder of the language model that the adapters of a checkpoint belong to; default: the one
             that the checkpoint names.
 
@@ -32,4 +38,4 @@ def load(
     """
     from dialog_cvae.generate.responder import Responder
 
-    return Responder.load(path, device=device, engine=engine, backbone=backbone)
+    return Responder.load(path, device=device, engine=engine, threads=threads, backbone=backbone)

@@ -19,6 +19,10 @@ class CheckpointError(DialogCvaeError):
     """A checkpoint or training state is missing, truncated or inconsistent."""
 
 
+class NotWrittenError(DialogCvaeError):
+    """A file or folder cannot be written, as on a full disk; what was there is untouched."""
+
+
 class DataError(DialogCvaeError):
     """A data file is missing or malformed; the message names file and line.
 

@@ -15,11 +15,13 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from pydantic import ValidationError
 from tqdm import tqdm
 
 from dialog_cvae.cli import exit_status
 from dialog_cvae.config import DataConfig, Decoding
+from dialog_cvae.data import packaged_vectors
 from dialog_cvae.data.cache import Cache
 from dialog_cvae.data.corpora import Split, find_vectors, load_corpus, load_split
 from dialog_cvae.data.roles import own_names
@@ -28,6 +30,7 @@ from dialog_cvae.errors import CheckpointError, ConfigError
 from dialog_cvae.storage.checkpoint import CONFIG, Checkpoint
 from dialog_cvae.storage.files import write_atomically
 from dialog_cvae.types import Conversation
+from eval import vector_coverage
 from eval.baselines.baseline_rows import PEOPLE, baseline_replies
 from eval.contexts import AnsweredContext, count_contexts
 from eval.dialog_arguments import dialog_parser
@@ -35,11 +38,12 @@ from eval.evaluation import combined, evaluate_checkpoint
 from eval.evaluation_settings import Settings
 from eval.held_out import HeldOut, ScoringData
 from eval.in_words import sentences
-from eval.metrics.tokens import metric_tokens
 from eval.references import multi_reference
+from eval.references.multi_reference import References
 from eval.report import CONTEXTS_FILE, METRICS_FILE, RESPONSES_FILE, SAMPLES_FILE, compared, summary, write
 from eval.report_page import PAGE_FILE, page
 from eval.scoring import cached_reply_scores
+from eval.vocabulary_reading import IDS, TEXTS, VocabularyReading
 
 CACHE = "cache"  # folder below --out
 NONE = "none"  # the value of --references for none
@@ -52,14 +56,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
+    if arguments.threads is not None:
+        torch.set_num_threads(arguments.threads)
     # everything that can be refused is checked before the long work
     checkpoint = Checkpoint.load(arguments.checkpoint)
     _check_replies(arguments)
-    held_out = _held_out(arguments, data_config(arguments, checkpoint))
+    reading = VocabularyReading.of(checkpoint) if arguments.references_as == IDS else None
+    held_out = replace(_held_out(arguments, data_config(arguments, checkpoint)), reading=reading)
     if not arguments.samples:
         print("no replies (--samples 0): likelihoods only")
     elif held_out.vectors is None:
-        print("no word vectors (--vectors): A-bow, E-bow and G-bow are left out")
+        print(vector_coverage.WITHOUT)
     else:
         load_vectors(held_out.vectors, ())  # reports a broken file now, not after the sampling
     _make_folder(arguments.out, arguments.checkpoint)
@@ -106,6 +113,8 @@ def _check_replies(arguments: argparse.Namespace) -> None:
         "--single-reference": arguments.single_reference,
         "--own-decoding": arguments.own_decoding,
         "--references": arguments.references not in (None, NONE),
+        "--only-referenced": arguments.only_referenced,
+        "--references-as": arguments.references_as != TEXTS,
         "--vectors": arguments.vectors is not None,
     }
     if unused := [name for name, value in given.items() if value]:
@@ -130,6 +139,7 @@ def _described(
         **asdict(settings.decoding),
         "vectors": None if held_out.vectors is None else Path(held_out.vectors).name,
         "references": None if held_out.references is None else Path(arguments.references).name,
+        "references_as": arguments.references_as,
     }
 
 
@@ -155,12 +165,30 @@ def _held_out(arguments: argparse.Namespace, data: DataConfig) -> HeldOut:
     else:
         name, conversations = load_split(data, split)
     references = None
-    if arguments.references not in (None, NONE):
+    if arguments.references in (None, NONE):
+        if arguments.only_referenced:
+            raise ConfigError("--only-referenced: needs a file of --references")
+    else:
         references = multi_reference.load(Path(arguments.references), conversations)
+        conversations = _referenced(conversations, references, arguments.only_referenced)
     conversations = conversations[: arguments.limit]
     if count_contexts(conversations) == 0:
         raise ConfigError(f"split {split} of {name} has no context with a reply to score")
     return HeldOut(name, split, conversations, references, vectors_source(arguments.vectors, arguments.data_dir), train)
+
+
+def _referenced(conversations: Sequence[Conversation], references: References, only: bool) -> Sequence[Conversation]:
+    """The conversations that have references, if only these are wanted, else all; a note says if some have none."""
+    with_some = {name for name, _ in references}
+    chosen = [conversation for conversation in conversations if conversation.id in with_some]
+    if only:
+        return chosen
+    if len(chosen) < len(conversations):
+        print(
+            f"note: only {len(chosen):,} of {len(conversations):,} conversations have references; replies to all are "
+            "drawn. --only-referenced evaluates those alone"
+        )
+    return conversations
 
 
 def _settings(arguments: argparse.Namespace, checkpoint: Checkpoint) -> Settings:
@@ -181,7 +209,10 @@ def _settings(arguments: argparse.Namespace, checkpoint: Checkpoint) -> Settings
 
 
 def data_config(arguments: argparse.Namespace, checkpoint: Checkpoint) -> DataConfig:
-    """The requested corpus, with the checkpoint's own split shares and text style."""
+    """The requested corpus, with the checkpoint's own split shares, rules of reading and text style.
+
+    A checkpoint without `corpus.reading` is from the time of reading 1.
+    """
     stored = checkpoint.config.provenance.fit.get("corpus", {})
     try:
         fitted = DataConfig.model_validate(stored)
@@ -200,7 +231,9 @@ def data_config(arguments: argparse.Namespace, checkpoint: Checkpoint) -> DataCo
         "style": arguments.style,
         "respond_as": asked_roles(arguments),
     }
-    return fitted.model_copy(update={key: value for key, value in asked.items() if value is not None})
+    reading = fitted.reading if "reading" in stored or not stored else 1
+    changes = {key: value for key, value in asked.items() if value is not None}
+    return fitted.model_copy(update={"reading": reading, **changes})
 
 
 def asked_roles(arguments: argparse.Namespace) -> tuple[str, ...] | None:
@@ -223,20 +256,20 @@ def _make_folder(out: Path, checkpoint: Path) -> None:
 
 
 def vectors_source(asked: str | None, data_dir: Path | None) -> Path | str | None:
-    """File or name of the word vectors: the requested ones, or those beside the corpora."""
+    """File or name of the word vectors: the requested ones, else the default ones; None if these are not here."""
+    if asked in (None, packaged_vectors.NAME) and packaged_vectors.is_installed():
+        return packaged_vectors.NAME
     if asked is None:
-        return find_vectors("glove", data_dir)
+        return find_vectors(packaged_vectors.NAME, data_dir)
     plain_name = re.fullmatch(r"[\w.-]+", asked) and not Path(asked).exists()
     return (find_vectors(asked, data_dir) if plain_name else None) or asked
 
 
 def _scoring_data(held_out: HeldOut, answered: Sequence[AnsweredContext]) -> ScoringData:
-    """Load the data that the replies are scored with; prints how many of their words have vectors."""
+    """Load the data that the replies are scored with; prints how many of the tokens have vectors."""
     data = held_out.scoring_data(answered)
-    if data.vectors is not None:
-        words = {t for one in answered for text in (*one.replies, one.reference.text) for t in metric_tokens(text)}
-        dimension, share = data.vectors.dimension, data.vectors.coverage(words)
-        print(f"word vectors {held_out.vectors}: {dimension} dimensions, {share:.1%} of the words")
+    if held_out.vectors is not None and data.vectors is not None and data.coverage is not None:
+        print("\n".join(vector_coverage.described(held_out.vectors, data.vectors.dimension, data.coverage)))
     return data
 
 

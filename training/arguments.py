@@ -64,7 +64,7 @@ class RunOptions(Config):
     )
     out: Path | None = Field(None, description="folder of the run; default runs/DATA-MODEL-SCHEDULE-seedN")
     resume: bool = Field(False, description="continue the run in OUT, exactly where it stopped")
-    init: Path | None = Field(None, description="checkpoint to start from; its tokenizer is kept, new topics are added")
+    init: Path | None = Field(None, description="checkpoint to start from; its tokenizer, topics and decoding are kept")
     device: str = Field("auto", description="auto, cpu or cuda")
     cache: str | None = Field(
         None,

@@ -56,11 +56,13 @@ class Task(ABC):
         return config
 
     def vocabulary(self, config: FitConfig, corpus: TrainingCorpus, init: Checkpoint | None) -> Vocabulary:
-        """What turns text into ids: made from the training text, or that of the checkpoint to start from."""
+        """What turns text into ids: made from the training text, or that of the checkpoint to start from.
+
+        The checkpoint's topics are kept after those of the corpus.
+        """
         if init is None:
             return Vocabulary(corpus.tokenizer(config.tokenizer), corpus.summary.topics)
-        known = init.config.topics
-        return Vocabulary(init.tokenizer, (*known, *(topic for topic in corpus.summary.topics if topic not in known)))
+        return Vocabulary(init.tokenizer, tuple(dict.fromkeys((*corpus.summary.topics, *init.config.topics))))
 
     def encoded(self, config: FitConfig, corpus: TrainingCorpus, split: Split, vocabulary: Vocabulary) -> Encoded:
         """The token ids of a split."""

@@ -16,6 +16,8 @@ from training.task import task_of
 from training.training_corpus import Summary
 from training.vocabulary import Vocabulary
 
+_AFTER = ", after "  # between the names of corpora
+
 
 @dataclass(frozen=True)
 class BestCheckpoint:
@@ -50,7 +52,7 @@ class BestCheckpoint:
         if (base := sizes.get("base")) is not None:
             licences.append(base.licence or f"that of {base.name}, which its file does not state")
         provenance = Provenance(
-            data=self.corpus.name if origin is None else f"{self.corpus.name}, after {origin.data}",
+            data=self.corpus.name if origin is None else trained_on(self.corpus.name, origin.data),
             style=self.config.corpus.style if self.config.corpus.name == "swda" else None,
             licence=joint_licence(licences),
             step=step,
@@ -63,7 +65,13 @@ class BestCheckpoint:
             topics=topics,
             respond_as=self.corpus.respond_as,
             provenance=provenance,
+            **({} if self.start.decoding is None else {"decoding": self.start.decoding}),
         )
         metrics = {"split": "valid", "step": step} | report.figures()
         card = task.card(config, metrics, self.start.command)
         Checkpoint(config, weights_of(model), tokenizer, metrics, card).save(self.path)
+
+
+def trained_on(corpus: str, before: str) -> str:
+    """The corpora of a model, the last first: "mine, after swda"; a corpus is named once."""
+    return _AFTER.join(dict.fromkeys((corpus, *before.split(_AFTER))))

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from dialog_cvae.errors import CheckpointError, DialogCvaeError
+from dialog_cvae.errors import CheckpointError, DialogCvaeError, NotWrittenError
 from dialog_cvae.storage.checkpoint import BEST
 from training import parts
 from training.best import BestCheckpoint
@@ -77,7 +77,7 @@ def _train(plan: Plan, built: Parts) -> tuple[Progress, int]:
     world = plan.world
     keep_best = BestCheckpoint(plan.out / BEST, built.vocabulary, built.summary, plan.config, plan.start)
     with StopRequest() as stop, ExitStack() as stack:
-        metrics_log = world.on_main(lambda: stack.enter_context(MetricsLog(plan.out, built.progress, plan.config)))
+        metrics_log = world.on_main(lambda: stack.enter_context(_log(plan, built.progress)))
         run = Run(
             plan.config,
             plan.out,
@@ -90,8 +90,29 @@ def _train(plan: Plan, built: Parts) -> tuple[Progress, int]:
             interrupted=stop,
             world=world,
         )
-        progress = train(run, built.progress)
+        with _advising_to_go_on(plan):
+            progress = train(run, built.progress)
     return progress, max(int(number) for number in world.all_gather(str(int(stop.signal or 0))))
+
+
+def _log(plan: Plan, progress: Progress) -> MetricsLog:
+    return MetricsLog(plan.out, progress, plan.config, sizes_are_fixed=plan.start.origin is not None)
+
+
+@contextmanager
+def _advising_to_go_on(plan: Plan) -> Iterator[None]:
+    """Add the command that continues the run to an error of writing, such as a full disk."""
+    try:
+        yield
+    except NotWrittenError as error:
+        raise DialogCvaeError(f"{error}; {_go_on(plan)}") from None
+    except OSError as error:
+        reason = f"{error.strerror or error}; {_go_on(plan)}"
+        raise OSError(error.errno, reason, error.filename) from None
+
+
+def _go_on(plan: Plan) -> str:
+    return f"continue with: python -m training.fit --out {shlex.quote(str(plan.out))} --resume"
 
 
 def _finish(plan: Plan, progress: Progress, stopped_by: int) -> int:
@@ -101,10 +122,7 @@ def _finish(plan: Plan, progress: Progress, stopped_by: int) -> int:
     if any(record["kind"] == "valid" for record in records):
         draw_learning_curves(records, out / CURVES_FILE, out.name)
     if not progress.finished:
-        print(
-            f"stopped after step {progress.step}; "
-            f"continue with: python -m training.fit --out {shlex.quote(str(out))} --resume"
-        )
+        print(f"stopped after step {progress.step}; {_go_on(plan)}")
         return 128 + stopped_by
     if not (out / BEST).is_dir():
         raise CheckpointError(f"{out / BEST}: the best checkpoint was written, but is missing now")

@@ -20,7 +20,7 @@ from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from dialog_cvae.config import Config
+from dialog_cvae.config import Config, Decoding
 from dialog_cvae.data.corpora import DATA_VARIABLE, resolve
 from dialog_cvae.errors import CheckpointError, ConfigError
 from dialog_cvae.storage.checkpoint import BEST, Provenance
@@ -41,10 +41,12 @@ class Start(Config):
     Attributes:
         command: to show in the model card, without the user's folders.
         origin: provenance of the checkpoint of `--init`.
+        decoding: of that checkpoint; the run's own checkpoint keeps it.
     """
 
     command: str
     origin: Provenance | None = None
+    decoding: Decoding | None = None
 
 
 def decide_corpus(config: FitConfig) -> FitConfig:

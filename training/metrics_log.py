@@ -43,12 +43,13 @@ class MetricsLog:
         out: folder of the run.
         progress: where the run starts; metrics from after that step, left by a killed run, are dropped.
         config: of the run.
+        sizes_are_fixed: whether the run started from a checkpoint, whose parts it can't change.
     """
 
-    def __init__(self, out: Path, progress: Progress, config: FitConfig) -> None:
+    def __init__(self, out: Path, progress: Progress, config: FitConfig, *, sizes_are_fixed: bool = False) -> None:
         from torch.utils.tensorboard.writer import SummaryWriter
 
-        self._config = config
+        self._config, self._sizes_are_fixed = config, sizes_are_fixed
         self._start, self._began = progress.step, time.monotonic()
         self._spoke = self._began
         self._beta = 0.0
@@ -131,7 +132,7 @@ class MetricsLog:
             self.print_line(
                 f"warning: step {step}: KL {report.kl:.3f} nats, nats gained by z {report.nats_from_z:.3f}, "
                 f"active units {report.active_units} of {self._config.sizes.latent_size}: the posterior is collapsing: "
-                f"the decoder hardly uses z. What helps: {' or '.join(remedies(self._config))}"
+                f"the decoder hardly uses z. What helps: {' or '.join(remedies(self._config, self._sizes_are_fixed))}"
             )
         self._collapsed = collapsed
 
@@ -139,12 +140,10 @@ class MetricsLog:
         """See `Observer.placed`."""
         if self._latents is not None:
             rows = {name: values.tolist() for name, values in posterior._asdict().items()}
-            self._latents.write(json.dumps({"kind": "latents", "step": step} | rows) + "\n")
-            self._latents.flush()
+            _append(self._latents, {"kind": "latents", "step": step} | rows)
 
     def _record(self, file: IO[str], kind: str, step: int, values: Mapping[str, float | None]) -> None:
-        file.write(json.dumps({"kind": kind, "step": step} | dict(values), allow_nan=False) + "\n")
-        file.flush()
+        _append(file, {"kind": kind, "step": step} | dict(values))
         for name, value in values.items():
             if value is not None:
                 self._board.add_scalar(f"{kind}/{name}", value, step)
@@ -180,14 +179,14 @@ def hardly_uses_z(report: ElboReport, model: Sizes) -> bool:
     return report.nats_from_z < COLLAPSED_GAIN or (report.kl < COLLAPSED_KL and few_units)
 
 
-def remedies(config: FitConfig) -> list[str]:
-    """Options against a collapse that the run does not use already."""
+def remedies(config: FitConfig, sizes_are_fixed: bool = False) -> list[str]:
+    """Options against a collapse that the run does not use already, and that a run like it accepts."""
     cyclical = config.beta.kind == "cyclical"
     bow = "--bow" if config.language is None else "--language.bow"
     shorter = "more --beta.cycles" if config.beta.cycle_steps is None else "a smaller --beta.cycle-steps"
     return [
         shorter if cyclical else "--schedule cyclical",
-        *([bow] if task_of(config).can_add_bow and not config.sizes.bow else []),
+        *([bow] if task_of(config).can_add_bow and not (config.sizes.bow or sizes_are_fixed) else []),
         "a smaller --beta.stop",
     ]
 
@@ -206,6 +205,19 @@ def _opened(path: Path, step: int) -> IO[str]:
     """A file of records, opened to append after `step`."""
     write_atomically(path, _until(path, step))
     return path.open("a", encoding="utf-8")
+
+
+def _append(file: IO[str], record: dict[str, Any]) -> None:
+    """Write a record as a line.
+
+    Raises:
+        OSError: it cannot be written; the error names the file, which Python's own does not.
+    """
+    try:
+        file.write(json.dumps(record, allow_nan=False) + "\n")
+        file.flush()
+    except OSError as error:
+        raise OSError(error.errno, f"cannot be written ({error.strerror})", file.name) from error
 
 
 def _until(path: Path, step: int) -> bytes:

@@ -133,7 +133,7 @@ def _decide(argv: Sequence[str], options: RunOptions, fields: Layer, names_recip
     config = folder.decide_corpus(config)
     out = folder.new_out(options.out, config)
     _note_unused_fields(base, config)
-    return Decision(config, out, Start(command=_command(argv), origin=init and init.config.provenance), init)
+    return Decision(config, out, _start(argv, init), init)
 
 
 def like_checkpoint(config: FitConfig, checkpoint: Checkpoint, asked: Sequence[Layer]) -> FitConfig:
@@ -186,6 +186,13 @@ def _note_unused_fields(base: FitConfig, config: FitConfig) -> None:
         if name.split(".")[0] in task.unused_sections:
             corpus = f"{config.corpus.name}, a corpus of {task.examples}"
             print(f"note: {name} has no effect on {corpus}: see {task.section}.*", flush=True)
+
+
+def _start(argv: Sequence[str], init: Checkpoint | None) -> Start:
+    command = _command(argv)
+    if init is None:
+        return Start(command=command)
+    return Start(command=command, origin=init.config.provenance, decoding=init.config.decoding)
 
 
 def _command(argv: Sequence[str]) -> str:

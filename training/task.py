@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from dialog_cvae.config import ModelConfig, SentenceModelConfig
-from dialog_cvae.data.batches import EncodedCorpus
+from dialog_cvae.data.batches import UNKNOWN_TOPIC, EncodedCorpus
 from dialog_cvae.data.sentences import Sentences
 from dialog_cvae.model.build import build_model
 from dialog_cvae.model.cvae import CVAE
@@ -56,9 +56,10 @@ class DialogTask(Task):
         """See `Task.load`. Each new topic starts as the `<unknown>` one."""
         model = build_model(checkpoint, INIT, required=CVAE)
         rows = model.topic.weight.detach()
-        added = len(vocabulary.topics) - len(checkpoint.config.topics)
-        model.topic = nn.Embedding(len(rows) + added, rows.shape[1])
-        model.topic.weight = nn.Parameter(torch.cat((rows, rows[:1].expand(added, -1))))
+        known = {topic: row for row, topic in enumerate(checkpoint.config.topics, start=1)}
+        chosen = [UNKNOWN_TOPIC, *(known.get(topic, UNKNOWN_TOPIC) for topic in vocabulary.topics)]
+        model.topic = nn.Embedding(len(chosen), rows.shape[1])
+        model.topic.weight = nn.Parameter(rows[chosen])
         return model.train()
 
     def word_embedding(self, model: LatentModel) -> nn.Embedding:

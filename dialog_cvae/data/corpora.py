@@ -28,7 +28,7 @@ SYNTHETIC: Mapping[str, tuple[Callable[[], Corpus], Sequence[Path]]] = {
 }
 _PLACES = {
     "swda": ("swda/swda.zip", "swda.zip", "swda", "."),
-    "zhao2017": ("zhao2017", "."),
+    "zhao2017": ("zhao2017", ".", "json_data"),  # the last as in a clone of the published repository
     "ptb": ("ptb", "."),
     "yelp": ("yelp", "."),
     "yelp-full": ("yelp", "."),

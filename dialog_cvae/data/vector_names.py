@@ -13,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from dialog_cvae.data.corpora import DATA_VARIABLE
+from dialog_cvae.data.packaged_vectors import INSTALL, NAME
 from dialog_cvae.errors import DataError
 
 _DOWNLOADER_NAME = re.compile(r"[\w-]+")
@@ -55,7 +56,8 @@ def locate(source: str | Path) -> Path:
 
 def _where_to_put(name: str) -> str:
     stem = name.removesuffix(".gz").removesuffix(".txt")
-    return f"put {stem}.txt (or .txt.gz) in a folder glove below --data-dir or ${DATA_VARIABLE}"
+    place = f"put {stem}.txt (or .txt.gz) in a folder glove below --data-dir or ${DATA_VARIABLE}"
+    return f"{INSTALL}; or {place}" if stem == NAME else place
 
 
 @contextlib.contextmanager

@@ -1,8 +1,8 @@
-"""Word vectors from a GloVe or word2vec file, or by name from gensim's downloader.
+"""Word vectors from a GloVe or word2vec file, from an installed package, or by name from gensim's downloader.
 
-gensim, an optional package, only downloads. Files are read here, for three reasons: only the requested words are kept
-in memory (GloVe Twitter has 1.2 million, word2vec's news vectors 3 million), words may contain spaces (GloVe 840B has
-". . ."), and the error for a malformed line gives its number.
+Open it to add a format. gensim, an optional package, only downloads. Files are read here, for three reasons: only the
+requested words are kept in memory (GloVe Twitter has 1.2 million, word2vec's news vectors 3 million), words may contain
+spaces (GloVe 840B has ". . ."), and the error for a malformed line gives its number.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from dialog_cvae.data import packaged_vectors
 from dialog_cvae.data.vector_names import locate, readable
 from dialog_cvae.errors import DataError
 
@@ -27,6 +28,25 @@ _SAMPLE_BYTES = 1 << 16
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 _MOST_DIMENSIONS = 1 << 14
 _LONGEST_WORD = 1 << 12  # bytes; a longer word means that a binary file is damaged
+
+
+class Coverage(NamedTuple):
+    """How much of a text has word vectors.
+
+    Attributes:
+        tokens: in the text.
+        known: those that have a vector.
+        missing: words without one and how often each occurs; the most frequent first, ties in code-point order.
+    """
+
+    tokens: int
+    known: int
+    missing: tuple[tuple[str, int], ...]
+
+    @property
+    def share(self) -> float:
+        """The share of tokens that have a vector; 0 if there are no tokens."""
+        return self.known / self.tokens if self.tokens else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +66,12 @@ class WordVectors:
         """D, the width of every vector."""
         return int(self.matrix.shape[1])
 
-    def coverage(self, words: Collection[str]) -> float:
-        """The share of `words` that have a vector, repetitions included; 0 if there are no words."""
-        return sum(word in self.rows for word in words) / len(words) if words else 0.0
+    def coverage(self, counts: Mapping[str, int]) -> Coverage:
+        """How many tokens of a text have a vector, from how often each word occurs in it."""
+        missing = [(word, count) for word, count in counts.items() if word not in self.rows]
+        missing.sort(key=lambda item: (-item[1], item[0]))
+        tokens = sum(counts.values())
+        return Coverage(tokens, tokens - sum(count for _, count in missing), tuple(missing))
 
 
 def load_vectors(source: str | Path, words: Collection[str] | None = None) -> WordVectors:
@@ -57,7 +80,8 @@ def load_vectors(source: str | Path, words: Collection[str] | None = None) -> Wo
     Args:
         source: a GloVe or word2vec file (text or word2vec's binary, plain or gzip), a name that gensim's downloader
             knows, such as "glove-twitter-200", or the published name of the same vectors, "glove.twitter.27B.200d". The
-            file of a name is downloaded once into gensim's own folder.
+            file of a name is downloaded once into gensim's own folder. "glove.6B.50d" is read from its package where
+            that is installed.
         words: the words to keep, which limits memory; None keeps all. Words that are not in the file are left out.
 
     Returns:
@@ -67,8 +91,10 @@ def load_vectors(source: str | Path, words: Collection[str] | None = None) -> Wo
         DataError: the file is missing, empty, malformed (with the line) or in another format, or the name is unknown
             or cannot be downloaded.
     """
-    path = locate(source)
     wanted = None if words is None else frozenset(words)
+    if source == packaged_vectors.NAME and packaged_vectors.is_installed():
+        return _finite(source, WordVectors(*packaged_vectors.read_packaged(wanted)), None)
+    path = locate(source)
     with readable(path), _open(path) as stream:
         sample = stream.read(_SAMPLE_BYTES)
     _refuse_other_formats(path, sample)
@@ -221,7 +247,7 @@ def _binary_word(stream: BufferedReader) -> str | None:
     return None
 
 
-def _finite(path: Path, vectors: WordVectors, row_lines: list[int] | None) -> WordVectors:
+def _finite(path: Path | str, vectors: WordVectors, row_lines: list[int] | None) -> WordVectors:
     bad_rows = np.flatnonzero(~np.isfinite(vectors.matrix).all(axis=1))
     if bad_rows.size:
         row = int(bad_rows[0])

@@ -2,8 +2,26 @@
 
 Generation: z ~ p(z | c), x ~ p(x | z, c), with the condition c = [topic; responder's profile; other's profile;
 context]. Recognition: q(z | x, c). Without latent dimensions the model is p(x | c), an encoder-decoder like HRED
-(Serban et al., 2016) with an exact likelihood. Two things differ from the official code: the GRU is PyTorch's (see
-`encoders`), and unknown topics and profile features are replaced by learnt vectors.
+(Serban et al., 2016) with an exact likelihood.
+
+Differences from the official code (github.com/snakeztc/NeuralDialog-CVAE, github.com/haofuml/cyclical_annealing):
+
+- The GRU is PyTorch's; see `encoders`.
+- An unknown topic has a learnt vector; there it is an error. An unknown feature of a profile has a learnt value. There
+  an unknown education is the code 9, and so the feature 9 / 3 = 3.
+- The features of a profile are [age, education, female, male]; there [age, education, other, female]. There the strings
+  of the sex have quotes around them, so that the feature is always [1, 0].
+- The pseudo-utterance `<d>` has no speaker, so its floor is 0. There it is speaker A's, so its floor is 1 where A
+  answers. Here speakers have any names, and the opening is said by none of them; all checkpoints are trained so.
+- The 10,000 most frequent words have 5 special tokens beside them. There `<s>`, `</s>` and `<d>` are among the 10,000,
+  and only `<pad>` and `<unk>` beside them.
+- Word dropout (off in the paper) never hides `<s>`; there it hides `<s>` too.
+- Of an utterance that is too long, the response is its beginning without `</s>`, and as context it keeps both ends.
+  There it keeps its beginning and `</s>`.
+- A batch has windows of any places of any conversations. There it has one place of 30 conversations of similar length,
+  and a conversation shorter than that place repeats its last windows.
+- Every utterance is a response, in training, validation and tests. There the last of each conversation is none, and
+  validation skips most places of longer conversations; see `eval.latent.subset_perplexity`.
 
 Shape legend: U utterances, L tokens, B windows, K context slots, Z latent, C the condition, V vocabulary.
 """

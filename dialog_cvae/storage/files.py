@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from dialog_cvae.errors import CheckpointError, DialogCvaeError
+from dialog_cvae.errors import CheckpointError, DialogCvaeError, NotWrittenError
 
 
 def replace_folder(path: Path, parts: Mapping[str, bytes]) -> None:
@@ -78,7 +78,7 @@ def _written(path: Path) -> Iterator[None]:
         yield
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise DialogCvaeError(f"{path}: cannot be written ({reason})") from None
+        raise NotWrittenError(f"{path}: cannot be written ({reason})") from None
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -44,7 +44,11 @@ class LeftOut(NamedTuple):
 
 
 def leave_one_out(
-    references: References, conversations: Sequence[Conversation], n: int, seed: int
+    references: References,
+    conversations: Sequence[Conversation],
+    n: int,
+    seed: int,
+    tokens: Callable[[str], list[str]] = metric_tokens,
 ) -> dict[Place, LeftOut]:
     """The references of each context against each other, for contexts that have at least two.
 
@@ -53,13 +57,14 @@ def leave_one_out(
         conversations: whose contexts, in the order of the result.
         n: hypotheses for recall, at least 1; all other references if there are fewer.
         seed: of the draws.
+        tokens: that texts are compared as.
     """
     found = {}
     for window, rng in seeded_windows(conversations, seed):
         row = references.get(window.place)
         if row is None or len(row.responses) < 2:
             continue
-        replies = [metric_tokens(text) for text in row.responses]
+        replies = [tokens(text) for text in row.responses]
         parts = [(one, replies[:index] + replies[index + 1 :]) for index, one in enumerate(replies)]
         found[window.place] = LeftOut(
             [([one], others) for one, others in parts], [(shuffled(others, n, rng), [one]) for one, others in parts]

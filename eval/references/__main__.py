@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from dialog_cvae.cli import Parser, exit_status, real, whole
 from dialog_cvae.config import DataConfig
-from dialog_cvae.data.corpora import load_corpus, load_split, resolve
+from dialog_cvae.data.corpora import load_corpus, load_split
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.storage.files import write_atomically
 from dialog_cvae.types import Conversation
@@ -94,7 +94,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_corpus(parser: argparse.ArgumentParser) -> None:
     defaults = DataConfig()
-    parser.add_argument("--data", default=defaults.name, help="swda, zhao2017, sample or PATH.jsonl; default: swda")
+    parser.add_argument(
+        "--data", default="swda", help="swda (default; downloaded if not found), zhao2017, sample or PATH.jsonl"
+    )
     parser.add_argument(
         "--data-dir", type=Path, help="folder with the corpora, searched before $DIALOG_CVAE_DATA and the cache"
     )
@@ -180,14 +182,12 @@ def _corpora(arguments: argparse.Namespace) -> tuple[str, Sequence[Conversation]
 
 
 def _config(arguments: argparse.Namespace) -> DataConfig:
-    return resolve(
-        DataConfig(
-            name=arguments.data,
-            dir=arguments.data_dir,
-            style=arguments.style,
-            valid_share=arguments.valid_share,
-            test_share=arguments.test_share,
-        )
+    return DataConfig(
+        name=arguments.data,
+        dir=arguments.data_dir,
+        style=arguments.style,
+        valid_share=arguments.valid_share,
+        test_share=arguments.test_share,
     )
 
 

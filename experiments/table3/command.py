@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from dialog_cvae.cli import Parser, exit_status, whole
+from dialog_cvae.config import Decoding
 from dialog_cvae.data.cache import Cache
 from dialog_cvae.data.corpora import load_corpus
 from dialog_cvae.data.vectors import load_vectors
 from dialog_cvae.errors import ConfigError
-from dialog_cvae.storage.checkpoint import BEST
+from dialog_cvae.storage.checkpoint import BEST, Checkpoint
 from dialog_cvae.types import Conversation
 from eval.contexts import count_contexts
 from eval.dialog import CACHE, NONE, vectors_source
@@ -24,6 +25,7 @@ from eval.latent.likelihood import MAX_DRAWS
 from eval.references import multi_reference
 from eval.references.built_references import built_references
 from eval.report import write as write_evaluation
+from eval.vocabulary_reading import IDS, TEXTS, WAYS, VocabularyReading
 from experiments.framework import command_line
 from experiments.framework.fitting import Fitted, say
 from experiments.framework.page import Page, command
@@ -97,11 +99,13 @@ class Table:
             f"--cells={self.args.cells}",
         ]
         parser = _parser()
-        for name in ("split", "references", "samples", "importance_samples", "metric_vectors"):
+        for name in ("split", "references", "references_as", "samples", "importance_samples", "metric_vectors"):
             value = getattr(self.args, name)
             if value != parser.get_default(name):
                 own.append(f"--{name.replace('_', '-')}={Path(str(value)).name}")
-        own += ["--single-reference"] if self.args.single_reference else []
+        own += [
+            f"--{name.replace('_', '-')}" for name in ("single_reference", "allow_unknown") if vars(self.args)[name]
+        ]
         given: dict[str, Any] = {}
         for layer in self.layers:
             given = arguments.merge(given, layer)
@@ -144,6 +148,13 @@ def _parser() -> Parser:
         help="of each context: a file, as python -m eval.references build writes or Zhao et al. published; build "
         "(default): from similar training contexts, into OUT/references.json; none: what was said alone",
     )
+    add(
+        "--references-as",
+        choices=WAYS,
+        default=TEXTS,
+        help="how references are compared: texts (default) or ids, as the official code does; see eval.dialog",
+    )
+    add("--allow-unknown", action="store_true", help="let replies contain <unk>, as the official code does")
     add("--samples", type=whole(1, 1000), default=5, help="replies for each context (default 5)")
     add("--importance-samples", type=whole(0, MAX_DRAWS), default=5, metavar="K", help="see eval.dialog (default 5)")
     add("--single-reference", action="store_true", help="score by DialogWAE's protocol too; see eval.dialog")
@@ -155,8 +166,14 @@ def _report(table: Table, config: FitConfig, fitted: Fitted) -> Page:
     """Evaluate what is finished, keep each evaluation in a folder, and make the page."""
     args, out = table.args, table.options.out
     held_out, references = _held_out(args, config, out)
+    if args.references_as == IDS and fitted.finished:  # all cells have the same vocabulary
+        reading = VocabularyReading.of(Checkpoint.load(fitted.finished[0].folder / BEST))
+        held_out, references = replace(held_out, reading=reading), f"{references}; compared as ids of the vocabulary"
     settings = Settings(
-        samples=args.samples, importance_samples=args.importance_samples, single_reference=args.single_reference
+        samples=args.samples,
+        importance_samples=args.importance_samples,
+        single_reference=args.single_reference,
+        decoding=Decoding(allow_unknown=args.allow_unknown),
     )
     jobs, device = _jobs(table.options.jobs, fitted.finished), str(device_of(args.device))
     bench = Bench(held_out, settings, out / CACHE, jobs, device)

@@ -30,6 +30,7 @@ from eval.held_out import HeldOut, ScoringData
 from eval.latent.model_scores import ModelScores
 from eval.reply_scores import ReplyScores
 from eval.scoring import SCORES, score_replies, scores_origin
+from eval.vector_coverage import described
 from experiments.framework.fitting import say
 
 T = TypeVar("T")
@@ -108,7 +109,10 @@ def _scores(rows: Mapping[str, ReplySets], bench: Bench) -> dict[str, ReplyScore
 
     def load() -> None:
         every = (one for replies in rows.values() for part in replies if part is not None for one in part)
-        shared.append(bench.held_out.scoring_data(every))
+        data = bench.held_out.scoring_data(every)
+        if bench.held_out.vectors is not None and data.vectors is not None and data.coverage is not None:
+            say("\n".join(described(bench.held_out.vectors, data.vectors.dimension, data.coverage)))
+        shared.append(data)
 
     return _all_of("rows", _score, {name: task(name, replies) for name, replies in rows.items()}, bench, load)
 

@@ -28,7 +28,8 @@ from dialog_cvae.model.elbo import evaluate_elbo
 from dialog_cvae.storage.checkpoint import Checkpoint, CheckpointConfig, Provenance
 from dialog_cvae.text.tokenizer import Tokenizer
 from eval import generation
-from eval.dialog import main
+from eval.dialog import data_config, main
+from eval.dialog_arguments import dialog_parser
 from eval.metrics.bleu import context_bleu
 from eval.metrics.diversity import distinct
 from eval.metrics.embedding import context_embedding
@@ -142,6 +143,18 @@ def test_the_metrics_follow_from_the_responses(evaluate, vectors):
     assert metrics["vectors"] == "glove.tiny.6d.txt"
 
 
+def test_references_as_ids_of_the_vocabulary(evaluate, checkpoint):
+    lines, metrics = evaluate("--limit", "3", "--importance-samples", "0", "--references-as", "ids")
+    tokenizer = checkpoint.word_tokenizer
+    contexts = [
+        ([metric_tokens(t) for t in line["responses"]], [tokenizer.tokens(tokenizer.encode(line["reference"])[:38])])
+        for line in lines
+    ]
+    score = mean_over_contexts(context_bleu(*context)["method7-3.4"][0] for context in contexts)
+    found = {"precision": score.precision, "recall": score.recall, "f1": score.f1}
+    assert (metrics["bleu_nltk_3.4.5_1"], metrics["references_as"]) == (found, "ids")
+
+
 @torch.no_grad()
 def test_perplexity_is_that_of_all_pairs_together(evaluate, checkpoint):
     """One window at a time, with the noise of a generator of the same seed."""
@@ -215,18 +228,31 @@ def test_without_vectors_the_embedding_scores_are_left_out(evaluate, capsys):
     _, metrics = evaluate("--limit", "1")
     assert not {"a_bow", "e_bow", "g_bow"} & metrics.keys()
     assert metrics["vectors"] is None
-    assert "no word vectors (--vectors): A-bow, E-bow and G-bow are left out" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "no word vectors: A-bow, E-bow and G-bow are left out. pip install 'dialog-cvae[vectors]' brings" in out
 
 
 def test_vectors_in_the_folder_of_the_corpora_are_found(evaluate, vectors, tmp_path):
     (tmp_path / "data" / "glove").mkdir(parents=True)
-    with gzip.open(tmp_path / "data" / "glove" / "glove.tiny.6d.txt.gz", "wb") as file:
-        file.write(vectors.read_bytes())
+    for name in ("glove.tiny.6d", "glove.6B.50d"):
+        with gzip.open(tmp_path / "data" / "glove" / f"{name}.txt.gz", "wb") as file:
+            file.write(vectors.read_bytes())
     (tmp_path / "data" / "glove" / "README.md").write_text("Where these come from.")
     expected = evaluate("--limit", "2", "--vectors", str(vectors))[1]["a_bow"]
     data = ("--data-dir", str(tmp_path / "data"))
-    assert evaluate("--limit", "2", *data)[1]["a_bow"] == expected
+    metrics = evaluate("--limit", "2", *data)[1]
+    assert (metrics["a_bow"], metrics["vectors"]) == (expected, "glove.6B.50d.txt.gz")
     assert evaluate("--limit", "2", *data, "--vectors", "glove.tiny.6d")[1]["a_bow"] == expected
+
+
+def test_the_package_of_vectors_is_the_default(evaluate, vectors, monkeypatch):
+    words = [line.split() for line in vectors.read_text().splitlines()]
+    read = {line[0]: index for index, line in enumerate(words)}, np.array([line[1:] for line in words], np.float32)
+    expected = evaluate("--limit", "2", "--vectors", str(vectors))[1]["a_bow"]
+    monkeypatch.setattr("dialog_cvae.data.packaged_vectors.is_installed", lambda: True)
+    monkeypatch.setattr("dialog_cvae.data.packaged_vectors.read_packaged", lambda _: read)
+    metrics = evaluate("--limit", "2")[1]
+    assert (metrics["a_bow"], metrics["vectors"]) == (expected, "glove.6B.50d")
 
 
 def test_vectors_without_any_of_the_words_give_no_scores(evaluate, tmp_path):
@@ -290,6 +316,16 @@ def test_several_references(evaluate, tmp_path):
     assert plain["references"] is None
 
 
+def test_conversations_without_references_can_be_left_out(evaluate, tmp_path, capsys):
+    file = references_file(tmp_path / "refs.json", count=2)
+    arguments = ("--importance-samples", "0", "--samples", "1", "--references", str(file))
+    assert len({line["conversation"] for line in evaluate("--limit", "3", *arguments)[0]}) == 3
+    assert f"note: only 2 of {len(CORPUS.test)} conversations have references; " in capsys.readouterr().out
+    lines, metrics = evaluate(*arguments, "--only-referenced", out="few")
+    assert {line["conversation"] for line in lines} == {conversation.id for conversation in CORPUS.test[:2]}
+    assert metrics["conversations"] == 2
+
+
 def test_references_of_other_conversations_are_refused(folder, tmp_path, capsys):
     file = references_file(tmp_path / "refs.json")
     arguments = ["--split", "valid", "--references", str(file), "--out", str(tmp_path / "out")]
@@ -348,7 +384,14 @@ def test_likelihoods_alone(evaluate, folder, tmp_path, capsys):
 
 @pytest.mark.parametrize(
     "option",
-    [["--baselines"], ["--single-reference"], ["--own-decoding"], ["--references", "r.json"], ["--vectors", "v.txt"]],
+    [
+        ["--baselines"],
+        ["--single-reference"],
+        ["--own-decoding"],
+        ["--references", "r.json"],
+        ["--references-as", "ids"],
+        ["--vectors", "v.txt"],
+    ],
 )
 def test_options_on_replies_are_refused_without_replies(folder, tmp_path, capsys, option):
     assert status([str(folder), "--samples", "0", *option, "--out", str(tmp_path / "out")]) == 2
@@ -478,6 +521,20 @@ def data_folder_variable(data_folder: Path) -> Path:
     return data_folder
 
 
+@pytest.mark.parametrize(
+    ("stored", "reading"),
+    [({"reading": 2}, 2), ({"reading": 1}, 1), ({}, 1)],
+    ids=["of today", "kept since reading 1", "from before there were two"],
+)
+def test_a_corpus_is_split_by_the_rules_of_its_fit(checkpoint, stored, reading):
+    fit = {"corpus": {"name": "mine.jsonl", **stored}}
+    provenance = checkpoint.config.provenance.model_copy(update={"fit": fit})
+    old = replace(checkpoint, config=checkpoint.config.model_copy(update={"provenance": provenance}))
+    arguments = dialog_parser().parse_args(["run/best", "--data", "here/mine.jsonl", "--out", "out"])
+    config = data_config(arguments, old)
+    assert (config.name, config.reading) == ("here/mine.jsonl", reading)
+
+
 # Refusals.
 
 
@@ -518,6 +575,8 @@ def assert_refusal(capsys: pytest.CaptureFixture[str], message: str) -> None:
             f"argument --candidates: must be a whole number from 0 to {MAX_CANDIDATES}, but is 5000",
         ),
         (["--references", "nothing.json"], "nothing.json: cannot be read"),
+        (["--only-referenced"], "--only-referenced: needs a file of --references"),
+        (["--threads", "0"], "argument --threads: must be a whole number from 1 to 1024, but is 0"),
         (["--limit", "0"], "argument --limit: must be a whole number"),
         (["--split", "dev"], "argument --split: invalid choice: 'dev'"),
         (["--style", "loud"], "argument --style: invalid choice: 'loud'"),

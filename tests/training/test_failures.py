@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import shutil
@@ -14,7 +15,7 @@ import pytest
 import torch
 
 from tests.training.tiny_runs import Fit, assert_same_run, metrics, state
-from training import loop
+from training import loop, metrics_log
 from training import update as training_update
 from training.objectives import Objective, weighted
 from training.state import STATE_FILE, load_progress
@@ -165,9 +166,23 @@ def test_a_full_disk_gives_one_error_line_and_the_run_can_resume(
         complaint = fit("--out", "run").complaint
     assert complaint.startswith(f"run/{STATE_FILE}: ")
     assert os.strerror(errno.ENOSPC) in complaint
+    assert complaint.endswith("; continue with: python -m training.fit --out run --resume")
     assert load_progress(Path("run")).step == 0
     assert fit("--out", "run", "--resume").status == 0
     assert_same_run(Path("run"), whole_run)
+
+
+def test_a_full_disk_under_the_metrics_names_their_file(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(io.StringIO):
+        name = "run/metrics.jsonl"
+
+        def flush(self) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(metrics_log, "_opened", lambda *_: Full())
+    complaint = fit("--out", "run").complaint
+    reason = f"run/metrics.jsonl: cannot be written ({os.strerror(errno.ENOSPC)})"
+    assert complaint == f"{reason}; continue with: python -m training.fit --out run --resume"
 
 
 @pytest.mark.parametrize("out", ["file", "file/below"])

@@ -17,11 +17,13 @@ import pytest
 import torch
 
 import dialog_cvae
+from dialog_cvae.config import Decoding
 from dialog_cvae.storage.checkpoint import Checkpoint
 from dialog_cvae.types import Conversation, Utterance
 from tests.training.tiny_runs import CONFIG, Fit, conversation, metrics, state, write_corpus
 from training import fit as command_line
 from training import loop
+from training.best import trained_on
 from training.model_card import OWN_LICENCE, joint_licence
 from training.schedules import BetaSchedule, LearningRateSchedule, beta, learning_rate
 from training.state import load_progress
@@ -210,11 +212,12 @@ def test_fine_tuning_keeps_the_vocabulary_and_adds_topics(
     kill_at(1, "--init", base, "--data", more, "--out", "start")
     assert raw_fit("--data", more, *common, "--recipe", "small", "--out", "run").status == 0
     new = Checkpoint.load("run/best")
-    assert new.config.topics == ("PETS", "WEATHER", "ART", "CARS")
+    assert new.config.topics == ("ART", "CARS", "WEATHER", "PETS")  # the corpus's own first
     assert new.tokenizer.to_bytes() == old.tokenizer.to_bytes()
     begun, before = state(Path("start")), old.weights
-    assert begun["model.topic.weight"][:3].tolist() == before["topic.weight"].tolist()
-    assert begun["model.topic.weight"][3:].tolist() == before["topic.weight"][[0, 0]].tolist()
+    assert old.config.topics == ("PETS", "WEATHER")
+    # a new topic starts as the unknown one
+    assert begun["model.topic.weight"].tolist() == before["topic.weight"][[0, 0, 0, 2, 1]].tolist()
     for name in before.keys() - {"topic.weight"}:
         assert begun[f"model.{name}"].numpy().tobytes() == before[name].tobytes(), name
     assert raw_fit("--data", more, *common, "--recipe", "small", "--out", "run", "--resume").status == 0
@@ -223,13 +226,27 @@ def test_fine_tuning_keeps_the_vocabulary_and_adds_topics(
 def test_a_fine_tuned_model_keeps_the_licence_of_its_checkpoint(fit: Fit, whole_run: Path) -> None:
     base = Checkpoint.load(whole_run / "best")
     provenance = base.config.provenance.model_copy(update={"data": "Phone calls", "licence": "CC BY-NC-SA 3.0"})
-    dataclasses.replace(base, config=base.config.model_copy(update={"provenance": provenance})).save(Path("base"))
+    changes = {"provenance": provenance, "decoding": Decoding(temperature=0.5, candidates=16)}
+    dataclasses.replace(base, config=base.config.model_copy(update=changes)).save(Path("base"))
     out = fit("--init", "base", "--out", "run").out
     assert out.count("starting from Phone calls: its sizes and its tokenizer are kept\n") == 1
     tuned = Checkpoint.load("run/best")
     assert tuned.config.provenance.licence == "CC BY-NC-SA 3.0 and that of the user's own conversations"
     assert "Phone calls" in tuned.config.provenance.data
+    assert tuned.config.decoding == changes["decoding"]
     assert f"Licence of the weights: {tuned.config.provenance.licence}." in tuned.card
+
+
+@pytest.mark.parametrize(
+    ("corpus", "before", "expected"),
+    [
+        ("mine", "swda", "mine, after swda"),
+        ("swda", "swda", "swda"),
+        ("mine", "theirs, after mine, after swda", "mine, after theirs, after swda"),
+    ],
+)
+def test_a_model_names_each_of_its_corpora_once(corpus: str, before: str, expected: str) -> None:
+    assert trained_on(corpus, before) == expected
 
 
 @pytest.mark.parametrize(

@@ -146,6 +146,9 @@ def test_a_model_without_z_does_not_collapse() -> None:
 )
 def test_advice_lists_only_unused_remedies(config: FitConfig, expected: list[str]) -> None:
     assert remedies(config) == [*expected, "a smaller --beta.stop"]
+    # a run that started from a checkpoint refuses --bow
+    kept = [option for option in expected if not option.endswith("bow")]
+    assert remedies(config, sizes_are_fixed=True) == [*kept, "a smaller --beta.stop"]
 
 
 def test_a_second_collapse_gives_a_second_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -127,6 +127,14 @@ def test_a_path_is_read_with_its_shares(tmp_path: Path) -> None:
     assert (name, list(test)) == (corpus.name, list(corpus.test))
 
 
+@pytest.mark.parametrize("place", ["zhao2017", ".", "json_data"])
+def test_every_layout_of_zhao2017_is_found(places: dict[str, Path], place: str) -> None:
+    """The last is that of `data` in a clone of the published repository, where the pickle may be missing."""
+    (places["named"] / "test_multi_ref.json").touch()
+    file = _put(places["named"], f"{place}/valid.jsonl")
+    assert find("zhao2017", places["named"]) == file.parent
+
+
 def test_one_split_of_zhao2017_needs_only_its_file(places: dict[str, Path]) -> None:
     folder = places["environment"] / "zhao2017"
     folder.mkdir()

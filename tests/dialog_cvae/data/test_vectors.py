@@ -74,10 +74,12 @@ def test_only_wanted_words_are_kept(write, content):
     assert (len(nothing.rows), nothing.matrix.shape, nothing.dimension) == (0, (0, 3), 3)
 
 
-def test_coverage_counts_repetitions(write):
+def test_coverage_counts_tokens_and_lists_the_most_frequent_missing_words(write):
     vectors = load_vectors(write(GLOVE))
-    assert vectors.coverage(["the", "the", "yeah", "never"]) == 0.75
-    assert vectors.coverage([]) == 0.0
+    coverage = vectors.coverage({"the": 5, "never": 1, "i": 3, "ever": 1})
+    assert (coverage.tokens, coverage.known, coverage.share) == (10, 5, 0.5)
+    assert coverage.missing == (("i", 3), ("ever", 1), ("never", 1))
+    assert vectors.coverage({}).share == 0.0
 
 
 @pytest.mark.parametrize("words", [None, [". . .", "at name@domain.com", "at"]])

@@ -383,6 +383,13 @@ def test_the_unknown_word_is_spoken_only_if_allowed(tiny_checkpoint):
     assert "<unk>" in spoken(True)
 
 
+def test_threads_of_a_loaded_model_can_be_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, object] = {}
+    monkeypatch.setattr(Responder, "load", lambda path, **options: asked.update(options))
+    dialog_cvae.load("best", threads=2)
+    assert asked == {"device": "cpu", "engine": "auto", "threads": 2, "backbone": None}
+
+
 def test_loading_needs_no_training_configuration(tiny_checkpoint, tmp_path: Path):
     config = tiny_checkpoint.config.model_copy(update={"provenance": Provenance(data="mine", step=7)})
     replace(tiny_checkpoint, config=config).save(tmp_path / "best")

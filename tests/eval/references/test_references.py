@@ -12,6 +12,7 @@ import pytest
 
 from dialog_cvae.config import DataConfig
 from dialog_cvae.data.corpora import load_split
+from dialog_cvae.errors import DataError
 from eval.references import __main__ as references
 from eval.references.__main__ import main
 from eval.references.multi_reference import load
@@ -185,3 +186,14 @@ def test_bad_arguments_end_in_one_line(arguments, capsys):
         main(arguments)
     assert caught.value.code == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_switchboard_is_the_default_and_no_other_corpus_takes_its_place(tmp_path, monkeypatch, capsys):
+    def fetch(_: object) -> Path:
+        raise DataError("swda", "cannot be downloaded")
+
+    monkeypatch.delenv("DIALOG_CVAE_DATA", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("dialog_cvae.data.download.fetch", fetch)
+    assert main(["build", "--out", str(tmp_path / "x.json")]) == 2
+    assert "error: swda: cannot be downloaded" in capsys.readouterr().err

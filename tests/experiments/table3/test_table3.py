@@ -263,6 +263,10 @@ def test_a_file_of_references(run, table, engine):
     facts = content(table)["facts"]
     assert "References: the file mine.json." in facts
     assert not any("nearest neighbours" in note for note in content(table)["notes"])
+    assert run(*DIAGONAL, "--references", "mine.json", "--references-as", "ids").status == 0
+    facts = content(table)["facts"]
+    assert "References: the file mine.json; compared as ids of the vocabulary." in facts
+    assert "--references-as=ids" in facts[-1]
 
 
 @pytest.mark.parametrize(
@@ -275,6 +279,7 @@ def test_a_file_of_references(run, table, engine):
         (["--seeds", "none"], "seeds: must be a number of seeds"),
         (["--model.latent-size", "0"], "model.latent_size: must be at least 1, but is 0"),
         (["--recipe", "tiny"], "argument --recipe: invalid choice: 'tiny'"),
+        (["--references-as", "words"], "argument --references-as: invalid choice: 'words'"),
         (["--cells", "some"], "argument --cells: invalid choice: 'some'"),
         (["--samples", "0"], "argument --samples: must be a whole number from 1 to 1000, but is 0"),
         (["--jobs", "0"], "argument --jobs: must be a whole number from 1 to 1024, but is 0"),
