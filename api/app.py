@@ -16,7 +16,7 @@ from typing import TypedDict
 
 from fastapi import FastAPI
 
-from api import documentation, logs, openapi, problems
+from api import documentation, logs, openai_routes, openapi, problems
 from api.api_keys import KeyGuard, Keys, read_keys
 from api.batcher import Batcher
 from api.body_limit import BodyLimit
@@ -92,6 +92,7 @@ def create_app(
         redoc_url=None,
     )
     application.include_router(router)
+    application.include_router(openai_routes.router)
     application.include_router(documentation.router)
     mount_page(application)
     problems.install(application)

@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import Scope
 
+from api import openai_errors
 from api.batcher import Busy
 from api.problem_kinds import BUSY, BY_STATUS, KINDS
 from api.request_record import record_of
@@ -60,9 +61,11 @@ def document(
     headers: Mapping[str, str] | None = None,
     errors: Iterable[Mapping[str, Any]] | None = None,
 ) -> Response:
-    """The response that carries a problem document."""
+    """The response that carries a problem document, or an error as OpenAI writes it where the path is one of theirs."""
     record = record_of(scope)
     record.rejection = KINDS[kind].counted if kind else None
+    if openai_errors.expected(scope):
+        return openai_errors.document(status, kind, detail, headers, list(errors or ()))
     phrase = HTTPStatus(status).phrase if status in set(HTTPStatus) else "Error"
     content: dict[str, Any] = {
         "type": f"/problems/{kind}" if kind else "about:blank",

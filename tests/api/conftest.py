@@ -36,6 +36,9 @@ class StubReading(NamedTuple):
     max_context: int = 9
     latent_size: int = 2
 
+    def count(self, text: str) -> int:
+        return len(text.split())
+
 
 class StubResponder(Responder):
     """Replies are digests of the whole request, so that a test notices any lost input."""
