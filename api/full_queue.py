@@ -11,7 +11,7 @@ from api.batcher import Busy
 from api.problems import busy_document
 from api.request_record import path_below
 
-ANSWERING = {"/respond", "/v1/chat/completions"}  # the paths of the requests that wait in the queue
+ANSWERING = {"/respond", "/respond/batch", "/v1/chat/completions"}  # the paths of the requests that wait in the queue
 
 
 class FullQueue:

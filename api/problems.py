@@ -98,18 +98,18 @@ def problem(field: tuple[str | int, ...], kind: str, message: str) -> dict[str, 
 def quoted(value: object) -> str:
     """A client's value for use in a message: shortened, and in ASCII."""
     if isinstance(value, str | int | float | None):
-        return _shortened(json.dumps(value[: MAX_ECHO_CHARS + 1] if isinstance(value, str) else value))
+        return shortened(json.dumps(value[: MAX_ECHO_CHARS + 1] if isinstance(value, str) else value))
     return "an array" if isinstance(value, list) else "an object"
 
 
-def _shortened(text: str, limit: int = MAX_ECHO_CHARS) -> str:
+def shortened(text: str, limit: int = MAX_ECHO_CHARS) -> str:
     """At most `limit` characters of the text, without characters that UTF-8 can't encode."""
     short = text if len(text) <= limit else text[:limit] + "…"
     return short.encode("utf-8", "replace").decode()
 
 
 def _describe(item: Mapping[str, Any], content_type: str) -> dict[str, Any]:
-    loc = [_shortened(part) if isinstance(part, str) else part for part in item["loc"]]
+    loc = [shortened(part) if isinstance(part, str) else part for part in item["loc"]]
     kind, message = item["type"], item["msg"].removeprefix("Value error, ")
     if isinstance(item.get("input"), bytes):
         kind, message = "content_type", f"should be JSON with Content-Type application/json, not {quoted(content_type)}"
@@ -125,8 +125,13 @@ def _describe(item: Mapping[str, Any], content_type: str) -> dict[str, Any]:
 
 def messages(items: Iterable[Mapping[str, Any]]) -> list[str]:
     """The messages of errors as pydantic and FastAPI report them: what is wrong with a request."""
+    return [item["msg"] for item in described(items)]
+
+
+def described(items: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Errors as pydantic and FastAPI report them, in the form of `errors` of a problem document."""
     rooted = (item if item["loc"][:1] == ("body",) else {**item, "loc": ("body", *item["loc"])} for item in items)
-    return [_describe(item, "")["msg"] for item in rooted]
+    return [_describe(item, "") for item in rooted]
 
 
 def _invalid(scope: Scope, items: Iterable[Mapping[str, Any]]) -> Response:
@@ -144,7 +149,7 @@ async def _refuse_request(request: Request, error: Exception) -> Response:
 
 async def _refuse_input(request: Request, error: Exception) -> Response:
     """The model refuses a valid request."""
-    message = _shortened(str(error), MAX_MESSAGE_CHARS)
+    message = shortened(str(error), MAX_MESSAGE_CHARS)
     return _invalid(request.scope, [{"loc": ["body"], "msg": message, "type": "input_refused"}])
 
 
@@ -154,7 +159,7 @@ async def _refuse_http(request: Request, error: Exception) -> Response:
         return await _no_client(request, error)
     if error.status_code == 400 and error.__cause__ is not None:
         # FastAPI answers 400 if the JSON parser fails: bytes that are not UTF-8, deep nesting, endless numbers.
-        message = f"body: cannot be read as JSON: {_shortened(str(error.__cause__), MAX_MESSAGE_CHARS)}"
+        message = f"body: cannot be read as JSON: {shortened(str(error.__cause__), MAX_MESSAGE_CHARS)}"
         return _invalid(request.scope, [{"loc": ["body"], "msg": message, "type": "json_invalid"}])
     kind = error.kind if isinstance(error, Refusal) else BY_STATUS.get(error.status_code)
     headers = dict(error.headers or {})

@@ -52,8 +52,8 @@ async def ready_service(request: Request) -> Service:
     return service
 
 
-def _declared(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Refusals for the OpenAPI document; `api.openapi` adds media type and headers."""
+def declared(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Refusals of a route for the OpenAPI document; `api.openapi` adds media type and headers."""
     return {
         status: {
             "model": InvalidRequest if status == 422 else Problem,
@@ -72,6 +72,7 @@ REFUSALS = {
     413: "The body is larger than any request within the other limits",
     422: "A field is missing, unknown or outside its limits",
     500: "The server failed; its log shows the reason under the request id in `instance`",
+    507: "The operator's file has reached its limit, or its disk is full",
     503: f"Too many requests are waiting, or the reply took too long: see Retry-After. {NOT_LOADED}",
 }
 
@@ -82,7 +83,7 @@ REFUSALS = {
     response_model_exclude_unset=True,
     responses={
         200: {"content": {"application/json": {"example": RESPONSE_EXAMPLE}}},
-        **_declared(408, 413, 422, 503),
+        **declared(408, 413, 422, 503),
     },
 )
 async def respond(
@@ -103,19 +104,19 @@ async def respond(
     return answer
 
 
-@router.get("/topics", summary="Topics the model knows", responses=_declared(503))
+@router.get("/topics", summary="Topics the model knows", responses=declared(503))
 async def topics(service: Ready) -> Topics:
     """The values that `topic` may have in a request, in the model's order."""
     return Topics(topics=list(service.responder.topics))
 
 
-@router.get("/model", summary="The model, its limits and defaults", responses=_declared(503))
+@router.get("/model", summary="The model, its limits and defaults", responses=declared(503))
 async def model(service: Ready) -> Model:
     """The model that answers, and what a request may ask for."""
     return service.model()
 
 
-@router.get("/health/live", summary="Is the process alive?", responses=_declared())
+@router.get("/health/live", summary="Is the process alive?", responses=declared())
 async def live(request: Request) -> Liveness:
     """200 as long as the process runs, whatever the model is doing.
 
@@ -127,7 +128,7 @@ async def live(request: Request) -> Liveness:
     return Liveness(status="live", model=service.responder.name, licence=service.licence)
 
 
-@router.get("/health/ready", summary="Can requests be answered?", responses=_declared(503))
+@router.get("/health/ready", summary="Can requests be answered?", responses=declared(503))
 async def ready(service: Ready) -> Health:
     """200 once the model has produced a reply; under uvicorn that is as soon as the port is open."""
     return Health(status="ready")
@@ -137,7 +138,7 @@ async def ready(service: Ready) -> Health:
     "/metrics",
     summary="Figures for Prometheus",
     response_class=Response,
-    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **_declared(404, 503)},
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **declared(404, 503)},
 )
 def metrics(service: Ready, request: Request) -> Response:
     """Requests, seconds, queue, batches and rejections, in Prometheus' text format."""

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
-from api.field_types import Diversity, Temperature, TopP
+from api.field_types import Diversity, Score, Temperature, TopP
 from dialog_cvae.limits import MAX_SPEAKER_CHARS, MAX_TOPIC_CHARS, normal, visible
 from dialog_cvae.types import Conversation, Utterance
 
@@ -132,6 +132,11 @@ class RespondRequest(Schema):
         description="the speaker who answers; null: the last speaker other than the one who spoke last",
         examples=["B"],
     )
+    min_score: Score | None = Field(
+        None,
+        description="responses with a lower `score` are left out, so that there may be none; 0 leaves out none; null: "
+        "the server's setting, which by default leaves out none",
+    )
     map: bool | None = Field(
         None, description="whether to return each response's place on the map of latent variables; null: no"
     )
@@ -174,6 +179,11 @@ class Candidate(Schema):
         None,
         description="present only with `map` or `at`: [x, y], the position of z along the two directions that "
         "change the decoder's first state most, in standard deviations of the prior",
+    )
+    score: float | None = Field(
+        None,
+        description="present only with a `min_score`, from 0 to 1: the mean similarity of all candidates to this "
+        "response where responses are selected from candidates, else the geometric mean of its tokens' probabilities",
     )
 
 
