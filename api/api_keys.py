@@ -13,6 +13,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import problems
+from api.request_record import path_below
 from api.settings import PREFIX, Settings
 from dialog_cvae.errors import ConfigError
 
@@ -85,12 +86,6 @@ class KeyGuard:
 def is_open(path: str, settings: Settings) -> bool:
     """Whether a path needs no key."""
     return path in OPEN or path.startswith(OPEN_BELOW) or (path == "/metrics" and settings.metrics == "on")
-
-
-def path_below(scope: Scope) -> str:
-    """The path without the prefix that the server is mounted at, as routes see it."""
-    root, path = scope.get("root_path", "").rstrip("/"), str(scope["path"])
-    return path.removeprefix(root) if path.startswith(f"{root}/") else path
 
 
 def _has_key(scope: Scope, keys: Keys) -> bool:

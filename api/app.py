@@ -16,7 +16,7 @@ from typing import TypedDict
 
 from fastapi import FastAPI
 
-from api import documentation, logs, openapi, problems
+from api import batch, documentation, feedback, logs, openai_routes, openapi, problems
 from api.api_keys import KeyGuard, Keys, read_keys
 from api.batcher import Batcher
 from api.body_limit import BodyLimit
@@ -94,6 +94,10 @@ def create_app(
     )
     application.include_router(answering)
     application.include_router(router)
+    application.include_router(batch.router)
+    application.include_router(feedback.router)
+    application.include_router(openai_routes.completing)
+    application.include_router(openai_routes.router)
     application.include_router(documentation.router)
     mount_page(application)
     problems.install(application)
@@ -116,6 +120,7 @@ async def _lifespan(
         logs.event(line, logging.WARNING)
     keys = read_keys(settings)
     accepts = None if settings.blocked_words is None else read_filter(settings.blocked_words)
+    feedback.check_file(settings)
     # Open the model.
     responder = await asyncio.to_thread(load, settings)
     responder.accepts = accepts

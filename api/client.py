@@ -59,6 +59,7 @@ class Options(TypedDict, total=False):
     num_responses: int | None
     seed: int | None
     diversity: float | None
+    min_score: float | None
     temperature: float | None
     top_p: float | None
     max_tokens: int | None

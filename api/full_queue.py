@@ -1,4 +1,4 @@
-"""Early refusal: while the queue is full, `POST /respond` gets 503 before its body is read.
+"""Early refusal: while the queue is full, a request for replies gets 503 before its body is read.
 
 Parsing and validation would take time from the requests that are being answered.
 """
@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.api_keys import path_below
 from api.batcher import Busy
 from api.problems import busy_document
+from api.request_record import path_below
 
-RESPOND = "/respond"  # the path of the requests that wait in the queue
+ANSWERING = {"/respond", "/respond/batch", "/v1/chat/completions"}  # the paths of the requests that wait in the queue
 
 
 class FullQueue:
-    """Middleware: refuses `POST /respond` while the queue has no free place."""
+    """Middleware: refuses requests for replies while the queue has no free place."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -23,7 +23,7 @@ class FullQueue:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer 503."""
         service = scope.get("state", {}).get("service") if scope["type"] == "http" else None
-        if service is not None and scope["method"] == "POST" and path_below(scope) == RESPOND:
+        if service is not None and scope["method"] == "POST" and path_below(scope) in ANSWERING:
             try:
                 service.batcher.check_room()
             except Busy as busy:

@@ -110,6 +110,11 @@ def _tighten(schemas: dict[str, Any], settings: Settings, topics: Sequence[str] 
     _form(fields["max_tokens"], "integer")["maximum"] = settings.max_tokens
     _form(fields["topic"], "string").update(readable)
     _form(fields["speakers"], "object")["propertyNames"] |= readable
+    given = schemas["FeedbackRequest"]["properties"]
+    _form(given["sent"], "string").update(text)
+    _form(given["respond_as"], "string").update(readable)
+    _form(given["context"], "array")["maxItems"] = settings.max_context
+    schemas["BatchRequest"]["properties"]["requests"]["maxItems"] = settings.max_batch
     if topics is not None:
         known = [{"type": "string", "enum": list(topics)}] if topics else []
         fields["topic"]["anyOf"] = [*known, {"type": "null"}]

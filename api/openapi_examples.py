@@ -77,4 +77,5 @@ PROBLEM_EXAMPLES: dict[int, dict[str, Any]] = {
         "the server failed to answer; its log shows the reason under request id 3f1c0c4f8f0d4d7f9c1c5f0f4b0e8a52",
     ),
     503: _problem(503, "queue-full", "at most 64 request(s) may wait, and that many do; try again later"),
+    507: _problem(507, "feedback-full", "the file of feedback is full"),
 }

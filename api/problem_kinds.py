@@ -63,6 +63,10 @@ KINDS = {
         "Ask for fewer responses, or try again after the number of seconds in Retry-After.",
         "timeout",
     ),
+    "feedback-full": Kind(
+        "The feedback can't be stored",
+        "The operator's file has reached DIALOG_CVAE_FEEDBACK_MAX_MB, or its disk is full. Nothing was stored.",
+    ),
     "closing": Kind(
         "The server is shutting down",
         "Try again after the number of seconds in Retry-After; another server may have taken over.",

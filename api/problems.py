@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import Scope
 
+from api import openai_errors
 from api.batcher import Busy
 from api.problem_kinds import BUSY, BY_STATUS, KINDS
 from api.request_record import record_of
@@ -61,9 +62,11 @@ def document(
     headers: Mapping[str, str] | None = None,
     errors: Iterable[Mapping[str, Any]] | None = None,
 ) -> Response:
-    """The response that carries a problem document."""
+    """The response that carries a problem document, or an error as OpenAI writes it where the path is one of theirs."""
     record = record_of(scope)
     record.rejection = KINDS[kind].counted if kind else None
+    if openai_errors.expected(scope):
+        return openai_errors.document(status, kind, detail, headers, list(errors or ()))
     phrase = HTTPStatus(status).phrase if status in set(HTTPStatus) else "Error"
     content: dict[str, Any] = {
         "type": f"/problems/{kind}" if kind else "about:blank",
@@ -119,8 +122,13 @@ def _describe(item: Mapping[str, Any]) -> dict[str, Any]:
 
 def messages(items: Iterable[Mapping[str, Any]]) -> list[str]:
     """The messages of errors as pydantic and FastAPI report them: what is wrong with a request."""
+    return [item["msg"] for item in described(items)]
+
+
+def described(items: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Errors as pydantic and FastAPI report them, in the form of `errors` of a problem document."""
     rooted = (item if item["loc"][:1] == ("body",) else {**item, "loc": ("body", *item["loc"])} for item in items)
-    return [_describe(item)["msg"] for item in rooted]
+    return [_describe(item) for item in rooted]
 
 
 def _invalid(scope: Scope, items: Iterable[Mapping[str, Any]]) -> Response:
@@ -143,6 +151,8 @@ async def _refuse_input(request: Request, error: Exception) -> Response:
 
 async def _refuse_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, StarletteHTTPException)
+    if isinstance(error.__cause__, ClientDisconnect):
+        return await _no_client(request, error)
     kind = error.kind if isinstance(error, Refusal) else BY_STATUS.get(error.status_code)
     headers = dict(error.headers or {})
     if headers.get("Allow") == "GET":

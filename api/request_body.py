@@ -1,4 +1,4 @@
-"""From the bytes of a body to a `RespondRequest`: sizes are checked before anything is built or validated.
+"""From the bytes of a body to a request: sizes are checked before anything is built or validated.
 
 Open it to change what a body may cost. All of this runs outside the event loop (see `Service.apart`), and the costs of
 its steps are bounded: the text is scanned in windows until it has too many items, JSON is parsed only if it has not,
@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 import re
 from email.message import Message
+from typing import TypeVar
 
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
 from api.problems import MAX_MESSAGE_CHARS, MAX_PROBLEMS, problem, quoted, shortened
-from api.schemas import RespondRequest
+from api.schemas import RespondRequest, Schema
 from api.settings import ESCAPED_CHARS, Settings
 from dialog_cvae.limits import MAX_SPEAKER_CHARS, MAX_TOPIC_CHARS
 
@@ -23,12 +24,20 @@ ITEMS_PER_UTTERANCE, MORE_ITEMS = 8, 256  # an utterance has 3 brackets and comm
 TIMES_LONGER = 4  # a text up to this many times its limit gets a more exact message
 MAX_DEPTH = 32  # a request within the limits has 3
 
+Asked = TypeVar("Asked", bound=Schema)
+
 # Everything up to the next bracket or comma outside a string. Possessive: no text makes it go back.
 _ITEM = re.compile(r'(?:[^"\[\]{},]++|"[^"\\]*+(?:\\.[^"\\]*+)*+")*+([\[\]{},])', re.DOTALL)
 
 
-def read_request(body: bytes, content_type: str, settings: Settings) -> RespondRequest:
+def read_request(body: bytes, content_type: str, settings: Settings, schema: type[Asked]) -> Asked:
     """The request in a body.
+
+    Args:
+        body: the bytes.
+        content_type: the header.
+        settings: with the limits.
+        schema: of the route.
 
     Raises:
         RequestValidationError: the body is not a request, or too much of one; it has at most `MAX_PROBLEMS` errors.
@@ -38,18 +47,22 @@ def read_request(body: bytes, content_type: str, settings: Settings) -> RespondR
     if not _is_json(content_type):
         message = f"should be JSON with Content-Type application/json, not {quoted(content_type)}"
         raise RequestValidationError([problem((), "content_type", message)])
-    return validated(_parsed(body, settings), settings)
+    return _validated(_parsed(body, settings), settings, schema)
 
 
 def validated(content: object, settings: Settings) -> RespondRequest:
-    """The request in the content of a body; lengths are checked before anything is validated.
+    """The request to `/respond` in the content of a body; lengths are checked before anything is validated.
 
     Raises:
         RequestValidationError: it has at most `MAX_PROBLEMS` errors.
     """
+    return _validated(content, settings, RespondRequest)
+
+
+def _validated(content: object, settings: Settings, schema: type[Asked]) -> Asked:
     check_lengths(content, settings)
     try:
-        return RespondRequest.model_validate(content)
+        return schema.model_validate(content)
     except ValidationError as error:
         items = error.errors(include_url=False)[:MAX_PROBLEMS]
     # The errors outlive the content, which they quote only in part.

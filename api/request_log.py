@@ -9,9 +9,8 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import logs, problems
-from api.api_keys import path_below
-from api.full_queue import RESPOND
-from api.request_record import HEADER, RequestRecord, new_record
+from api.full_queue import ANSWERING
+from api.request_record import HEADER, RequestRecord, new_record, path_below
 
 UNMATCHED = "unmatched"  # logged as the route of all paths without a route
 
@@ -83,6 +82,6 @@ def _route(scope: Scope) -> str:
     route = getattr(scope.get("route"), "path", None)
     if isinstance(route, str):
         return route
-    if path_below(scope) == RESPOND:  # refused before it reached its route
-        return RESPOND
+    if (path := path_below(scope)) in ANSWERING:  # refused before it reached its route
+        return path
     return "/page/{path}" if scope["path"].startswith("/page/") else UNMATCHED

@@ -53,6 +53,12 @@ def record_of(scope: Scope) -> RequestRecord:
     return record
 
 
+def path_below(scope: Scope) -> str:
+    """The path without the prefix that the server is mounted at, as routes see it."""
+    root, path = scope.get("root_path", "").rstrip("/"), str(scope["path"])
+    return path.removeprefix(root) if path.startswith(f"{root}/") else path
+
+
 def _request_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
     wanted = HEADER.lower().encode()
     sent = [value.decode("latin-1") for name, value in headers if name.lower() == wanted]

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 from fastapi import APIRouter, Body, Depends, FastAPI, HTTPException, Request
 from fastapi.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
 from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import BaseModel
 from starlette.types import Receive, Scope, Send
 
 from api.disconnect import while_connected
@@ -55,8 +56,8 @@ async def ready_service(request: Request) -> Service:
     return service
 
 
-def _declared(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Refusals for the OpenAPI document; `api.openapi` adds media type and headers."""
+def declared(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Refusals of a route for the OpenAPI document; `api.openapi` adds media type and headers."""
     return {
         status: {
             "model": InvalidRequest if status == 422 else Problem,
@@ -75,6 +76,7 @@ REFUSALS = {
     413: "The body is larger than any request within the other limits",
     422: "A field is missing, unknown or outside its limits",
     500: "The server failed; its log shows the reason under the request id in `instance`",
+    507: "The operator's file has reached its limit, or its disk is full",
     503: f"Too many requests are waiting, or the reply took too long: see Retry-After. {NOT_LOADED}",
 }
 
@@ -82,24 +84,29 @@ REFUSALS = {
 class OffLoopRoute(APIRoute):
     """A route whose request is read and whose response is written outside the event loop, see `Service.apart`.
 
-    FastAPI does both on the event loop, where a large body would delay all other requests.
+    FastAPI does both on the event loop, where a large body would delay all other requests. The route's function takes
+    the service, `asked` (its annotation is the schema of the body) and the request.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The function that answers a request."""
+        schema = get_type_hints(self.endpoint)["asked"]
 
         async def answer(request: Request) -> Response:
             service = await ready_service(request)
             content_type = request.headers.get("content-type", "")
-            asked = await service.apart(read_request, await request.body(), content_type, service.settings)
+            asked = await service.apart(read_request, await request.body(), content_type, service.settings, schema)
             found = await self.endpoint(service, asked, request)
-            return Response(await service.apart(_encoded, found), media_type="application/json")
+            if isinstance(found, Response):
+                return found
+            content = await service.apart(_encoded, found, self.response_model_exclude_unset)
+            return Response(content, media_type="application/json")
 
         return answer
 
 
-def _encoded(answer: RespondResponse) -> bytes:
-    return answer.model_dump_json(exclude_unset=True).encode()
+def _encoded(answer: BaseModel, exclude_unset: bool) -> bytes:
+    return answer.model_dump_json(exclude_unset=exclude_unset).encode()
 
 
 answering = APIRouter(route_class=OffLoopRoute)
@@ -111,7 +118,7 @@ answering = APIRouter(route_class=OffLoopRoute)
     response_model_exclude_unset=True,
     responses={
         200: {"content": {"application/json": {"example": RESPONSE_EXAMPLE}}},
-        **_declared(408, 413, 422, 503),
+        **declared(408, 413, 422, 503),
     },
 )
 async def respond(
@@ -133,19 +140,19 @@ async def respond(
     return answer
 
 
-@router.get("/topics", summary="Topics the model knows", response_model=Topics, responses=_declared(503))
+@router.get("/topics", summary="Topics the model knows", response_model=Topics, responses=declared(503))
 async def topics(service: Ready) -> Response:
     """The values that `topic` may have in a request, in the model's order."""
     return Response(service.topics, media_type="application/json")
 
 
-@router.get("/model", summary="The model, its limits and defaults", responses=_declared(503))
+@router.get("/model", summary="The model, its limits and defaults", responses=declared(503))
 async def model(service: Ready) -> Model:
     """The model that answers, and what a request may ask for."""
     return service.model
 
 
-@router.get("/health/live", summary="Is the process alive?", responses=_declared())
+@router.get("/health/live", summary="Is the process alive?", responses=declared())
 async def live(request: Request) -> Liveness:
     """200 as long as the process runs, whatever the model is doing.
 
@@ -157,7 +164,7 @@ async def live(request: Request) -> Liveness:
     return Liveness(status="live", model=service.responder.name, licence=service.licence)
 
 
-@router.get("/health/ready", summary="Can requests be answered?", responses=_declared(503))
+@router.get("/health/ready", summary="Can requests be answered?", responses=declared(503))
 async def ready(service: Ready) -> Health:
     """200 once the model has produced a reply; under uvicorn that is as soon as the port is open."""
     return Health(status="ready")
@@ -167,7 +174,7 @@ async def ready(service: Ready) -> Health:
     "/metrics",
     summary="Figures for Prometheus",
     response_class=Response,
-    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **_declared(404, 503)},
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **declared(404, 503)},
 )
 def metrics(service: Ready, request: Request) -> Response:
     """Requests, seconds, queue, batches and rejections, in Prometheus' text format."""

@@ -21,7 +21,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from api.field_types import Diversity, Temperature, TopP
+from api.field_types import Diversity, Score, Temperature, TopP
 from dialog_cvae.limits import MAX_PROFILES, MAX_SPEAKER_CHARS, MAX_TOPIC_CHARS, normal, visible
 from dialog_cvae.types import Conversation, Profile, Sex, Utterance
 
@@ -177,6 +177,11 @@ class RespondRequest(Schema):
         description="profiles by name of a speaker; a language model, which has read none, refuses them; null: unknown",
         examples=[{"A": {"sex": "female", "age": 41}}],
     )
+    min_score: Score | None = Field(
+        None,
+        description="responses with a lower `score` are left out, so that there may be none; 0 leaves out none; null: "
+        "the server's setting, which by default leaves out none",
+    )
     map: bool | None = Field(
         None, description="whether to return each response's place on the map of latent variables; null: no"
     )
@@ -220,6 +225,11 @@ class Candidate(Schema):
         None,
         description="present only with `map` or `at`: [x, y], the position of z along the two directions that "
         "change the decoder's first state most, in standard deviations of the prior",
+    )
+    score: float | None = Field(
+        None,
+        description="present only with a `min_score`, from 0 to 1: the mean similarity of all candidates to this "
+        "response where responses are selected from candidates, else the geometric mean of its tokens' probabilities",
     )
 
 

@@ -65,7 +65,9 @@ class Service:
         """
         assert isinstance(question.seed, int)
         replies, seen = await self.batcher.respond(question, self.settings.timeout_s)
-        note = {"note": f"{len(replies)} of {question.n} responses: no more distinct ones were found"}
+        least = question.min_score
+        reason = "no more distinct ones were found" + ("" if least is None else f" with a score of at least {least:g}")
+        note = {"note": f"{len(replies)} of {question.n} responses: {reason}"}
         return RespondResponse(
             responses=[_candidate(reply) for reply in replies],
             topic=question.conversation.topic,
@@ -158,6 +160,7 @@ class Service:
             self._decoding(request),
             at=None if request.at is None else (request.at[0], request.at[1]),
             places=bool(request.map),
+            min_score=self.settings.min_score if request.min_score is None else request.min_score,
         )
 
     def _decoding(self, request: RespondRequest) -> Decoding:
@@ -178,6 +181,6 @@ class Service:
 
 
 def _candidate(reply: Reply) -> Candidate:
-    place = {} if reply.place is None else {"place": reply.place}
+    given = {name: value for name in ("place", "score") if (value := getattr(reply, name)) is not None}
     reason: FinishReason = "stop" if reply.finished else "length"
-    return Candidate(text=reply.text, log_prob=reply.log_prob, finish_reason=reason, **place)
+    return Candidate(text=reply.text, log_prob=reply.log_prob, finish_reason=reason, **given)

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from api.field_types import Diversity, Temperature, TopP
+from api.field_types import Diversity, Score, Temperature, TopP
 from dialog_cvae.config import MAX_CANDIDATES, MAX_TEMPERATURE, MAX_TOKENS
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.limits import MAX_PROFILES, MAX_SPEAKER_CHARS
@@ -67,6 +67,7 @@ class Settings(BaseSettings):
     )
     threads: int | None = Field(None, ge=1, le=1024, description="CPU threads of the model; default: one per core")
     max_responses: int = Field(20, ge=1, le=1000, description="maximum number of responses of a request")
+    max_batch: int = Field(16, ge=1, le=1000, description="maximum number of requests in a batch")
     max_context: int = Field(200, ge=1, le=10_000, description="maximum number of utterances of a request")
     max_text_chars: int = Field(2000, ge=1, le=100_000, description="maximum number of characters of an utterance")
     max_tokens: int = Field(
@@ -103,6 +104,11 @@ class Settings(BaseSettings):
         None,
         description="diversity of requests that give none, 0 to 1: sets both temperatures, and selects from candidates",
     )
+    min_score: Score | None = Field(
+        None,
+        description="responses with a lower score are left out of requests that give no min_score, 0 to 1; default: "
+        "none are",
+    )
     blocked_words: Path | None = Field(
         None, description="file of words and phrases, one per line, that no response may contain; default: no filter"
     )
@@ -120,6 +126,12 @@ class Settings(BaseSettings):
     api_keys_file: Path | None = Field(None, description="file with API keys, one per line, instead of API_KEYS")
     cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_origins)] = Field(
         (), description="origins, separated by commas, whose pages may call this server; * for all"
+    )
+    feedback: Path | None = Field(
+        None, description="file that POST /feedback appends JSON lines to; default: feedback is refused"
+    )
+    feedback_max_mb: int = Field(
+        100, ge=1, le=1_000_000, description="maximum size of the file of feedback in megabytes; then feedback gets 507"
     )
     metrics: Annotated[Literal["on", "off", "key"], BeforeValidator(_switch)] = Field(
         "on",

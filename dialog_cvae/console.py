@@ -42,6 +42,7 @@ COMMANDS: Final = {
     ),
     "eval": Command("eval.dialog", "measure a checkpoint on a test split", "train"),
     "blind": Command("eval.blind", "have people judge replies without their sources, and count", "train"),
+    "feedback": Command("eval.feedback", "count which suggestions were taken, and learn from them", "train"),
     "chat": Command("api.chat", "talk with a model in the terminal"),
     "serve": Command("api.serve", "answer over HTTP, with a page to try the model on", "serve"),
     "export": Command("training.export", "make a smaller checkpoint, to serve or to pass on"),

@@ -86,6 +86,10 @@ class LanguageReading:
         """See `Reading.text`; bytes that are no UTF-8 are left out."""
         return tidied(self.tokenizer.decode(tokens).replace(UNREADABLE, ""))
 
+    def count(self, text: str) -> int:
+        """See `Reading.count`."""
+        return len(self.tokenizer.encode(text))
+
     def _row(self, corpus: EncodedTurns, utterance: int) -> NDArray[np.int32]:
         """The ids of one context: topic line, lines of utterances, header of the reply."""
         window = self._window(corpus, utterance)

@@ -69,6 +69,10 @@ class Reading(Protocol):
         """The text of a reply, without control characters and extra spaces; it may be empty."""
         ...
 
+    def count(self, text: str) -> int:
+        """The number of the tokens of a text alone, without marks of its beginning and end."""
+        ...
+
 
 class DialogReading:
     """`Reading` of a dialog model with weights of its own.
@@ -108,11 +112,15 @@ class DialogReading:
         return Seen(count, count < before or any(longer))
 
     def _tokens(self, text: str) -> int:
-        return len(self.tokenizer.encode(text)) + 2  # <s> and </s>
+        return self.count(text) + 2  # <s> and </s>
 
     def text(self, tokens: Sequence[int]) -> str:
         """See `Reading.text`."""
         return tidied(self.tokenizer.decode(tokens))
+
+    def count(self, text: str) -> int:
+        """See `Reading.count`."""
+        return len(self.tokenizer.encode(text))
 
 
 def tidied(text: str) -> str:

@@ -12,8 +12,9 @@ Shape legend: Z latent, T tokens at most.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +25,7 @@ from dialog_cvae.generate.decoding import Draw
 from dialog_cvae.generate.latent_map import LatentMap
 from dialog_cvae.generate.pool import Start
 from dialog_cvae.generate.reading import Seen
-from dialog_cvae.generate.selection import select
+from dialog_cvae.generate.selection import scored
 from dialog_cvae.limits import visible
 from dialog_cvae.text.words import normalised
 from dialog_cvae.types import Conversation
@@ -48,6 +49,8 @@ class Reply:
         tokens: the tokens that `log_prob` sums over, `</s>` included if it was reached.
         finished: whether `</s>` was reached; otherwise the reply is cut off.
         place: of z on the context's latent map, if requested; see `latent_map`.
+        score: from 0 to 1, if there is a `min_score`. Among candidates: the mean similarity of all draws to it (see
+            `selection`); otherwise exp(log_prob / tokens), the geometric mean of its tokens' probabilities.
     """
 
     text: str
@@ -55,6 +58,7 @@ class Reply:
     tokens: int
     finished: bool
     place: tuple[float, float] | None = None
+    score: float | None = None
 
 
 class Question(NamedTuple):
@@ -68,6 +72,7 @@ class Question(NamedTuple):
         decoding: how replies are drawn.
         at: all replies are decoded from this place of the context's latent map (see `latent_map`).
         places: whether each reply gives its place on that map; with `at` it always does.
+        min_score: replies with a lower score are left out; None keeps all.
     """
 
     conversation: Conversation
@@ -77,6 +82,7 @@ class Question(NamedTuple):
     decoding: Decoding
     at: tuple[float, float] | None = None
     places: bool = False
+    min_score: float | None = None
 
 
 class Answer(NamedTuple):
@@ -166,13 +172,21 @@ class Replies:
 
     def answer(self) -> list[Reply]:
         """Distinct replies, ordered; see `Responder.respond`."""
-        n = self.question.n
+        least = self.question.min_score
+        if least is None:
+            return [reply for reply, _ in self._ordered()]
+        return [replace(reply, score=score) for reply, score in self._ordered() if score >= least]
+
+    def _ordered(self) -> Iterator[tuple[Reply, float]]:
+        """At most `n` distinct replies in the answer's order, with their scores."""
+        n, drawn = self.question.n, self._drawn()
         if self.question.decoding.candidates:
-            drawn = self._drawn()
-            chosen = select([reply.text for reply in drawn], [reply.finished for reply in drawn], n)
-            return [drawn[index] for index in chosen]
-        first = list(_distinct(self._drawn()).values())[:n]
-        return sorted(first, key=lambda reply: reply.log_prob / reply.tokens, reverse=True)
+            chosen = scored([reply.text for reply in drawn], [reply.finished for reply in drawn], n)
+            yield from ((drawn[index], score) for index, score in chosen)
+        else:
+            first = list(_distinct(drawn).values())[:n]
+            for reply in sorted(first, key=lambda reply: reply.log_prob / reply.tokens, reverse=True):
+                yield reply, math.exp(reply.log_prob / reply.tokens)
 
     def _drawn(self) -> list[Reply]:
         """The replies of all decoded draws, in the order of the draws."""

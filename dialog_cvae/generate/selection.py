@@ -93,9 +93,15 @@ def representatives(
 
 
 def select(texts: Sequence[str], finished: Sequence[bool], n: int) -> list[int]:
-    """At most `n` distinct draws that represent all of them, the most typical first.
+    """At most `n` distinct draws that represent all of them, the most typical first; see `scored`."""
+    return [choice for choice, _ in scored(texts, finished, n)]
 
-    Replies that were cut off or that loop count as draws, but are chosen only if no others are left.
+
+def scored(texts: Sequence[str], finished: Sequence[bool], n: int) -> list[tuple[int, float]]:
+    """At most `n` distinct draws that represent all of them, the most typical first, each with its score.
+
+    Replies that were cut off or that loop count as draws, but are chosen only if no others are left. The score of a
+    reply is the mean similarity of all draws to it, from 0 to 1: how typical it is, whatever else is chosen.
 
     Args:
         texts: of the draws.
@@ -112,4 +118,5 @@ def select(texts: Sequence[str], finished: Sequence[bool], n: int) -> list[int]:
     weights = np.array([len(where) for where in places.values()], dtype=np.float64)
     preferred = np.array([finished[place] and not loops(said) for said, place in zip(places, best, strict=True)])
     likeness = short_alike(similarity(list(places)), list(places))
-    return [best[choice] for choice in representatives(likeness, weights, preferred, n)]
+    scores = (likeness @ weights / weights.sum()).tolist()
+    return [(best[choice], scores[choice]) for choice in representatives(likeness, weights, preferred, n)]

@@ -36,6 +36,9 @@ class StubReading(NamedTuple):
     max_context: int = 9
     latent_size: int = 2
 
+    def count(self, text: str) -> int:
+        return len(text.split())
+
 
 class StubResponder(Responder):
     """Replies are digests of the whole request, so that a test notices any lost input."""
@@ -62,6 +65,7 @@ class StubResponder(Responder):
         """Called in the model's thread for each request, once the gate is open."""
         self.threads.add(threading.current_thread().name)
         n, at, places = asked["n"], asked.pop("at"), asked.pop("places")
+        least = asked.pop("min_score")
         places = places or at is not None
         if conversation.id == WARM_UP:
             return [Reply("fine", -1.0, 2, True)]
@@ -71,7 +75,11 @@ class StubResponder(Responder):
         self.calls.append((conversation, asked | ({"at": at, "places": places} if places else {})))
         digest = hashlib.sha256(key.encode()).hexdigest()
         where = [(at or (i / 4, -1.0)) if places else None for i in range(n)]
-        return [Reply(f"{digest[:8]} {i}", -1.5 - i, 2, True, where[i]) for i in range(min(n, self.distinct))]
+        scores = [None if least is None else 1 / (1 + i) for i in range(n)]
+        replies = [
+            Reply(f"{digest[:8]} {i}", -1.5 - i, 2, True, where[i], scores[i]) for i in range(min(n, self.distinct))
+        ]
+        return [reply for reply in replies if reply.score is None or reply.score >= least]
 
 
 class StubPool:

@@ -23,7 +23,16 @@ from dialog_cvae.limits import visible
 
 def test_the_document_is_complete_and_its_examples_work(client):
     document = client.get("/openapi.json").json()
-    assert set(document["paths"]) == {"/respond", "/topics", "/model", "/metrics", "/health/live", "/health/ready"}
+    assert set(document["paths"]) == {
+        "/respond",
+        "/respond/batch",
+        "/feedback",
+        "/topics",
+        "/model",
+        "/metrics",
+        "/health/live",
+        "/health/ready",
+    }
     respond = document["paths"]["/respond"]["post"]
     assert list(respond["responses"]) == ["200", "408", "413", "422", "500", "503"]
     for path in document["paths"].values():

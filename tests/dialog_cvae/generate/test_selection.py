@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dialog_cvae.generate.selection import loops, representatives, select, similarity
+from dialog_cvae.generate.selection import loops, representatives, scored, select, similarity
 from dialog_cvae.text.words import normalised
 
 TEXT = st.lists(st.sampled_from(["yes", "no", "well", "i", "see"]), min_size=1, max_size=7).map(" ".join)
@@ -141,3 +141,9 @@ def test_a_loop_without_spaces_comes_last() -> None:
 
 def test_replies_that_differ_in_a_vowel_sign_or_an_emoji_are_two() -> None:
     assert len(select(["तुम गए", "तुम गया", "ok 👍", "ok 👎", "OK, 👍!"], [True] * 5, 5)) == 4
+
+
+def test_a_score_is_the_mean_similarity_of_all_draws():
+    # "a b c" and "a b d" share 3 of 5 words and pairs each: a, b, (a, b); "x y z" shares nothing with them
+    found = dict(scored(["a b c", "a b c", "a b d", "x y z"], [True] * 4, 3))
+    assert found == pytest.approx({0: (1 + 1 + 0.6 + 0) / 4, 2: (0.6 + 0.6 + 1 + 0) / 4, 3: 1 / 4})

@@ -1,0 +1,160 @@
+"""`POST /feedback`: what became of suggestions, appended to a file as JSON lines if the operator names one.
+
+Open it to see what is stored. The service adds nothing to what the client sends but the time: no text of a conversation
+is stored unless the client sends it. `dialog-cvae feedback FILE` counts the lines and makes training data of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import Field
+
+from api.problems import Refusal, problem
+from api.routes import OffLoopRoute, Ready, declared
+from api.schemas import WHOLE, RespondRequest, Schema, Speaker, Text, Turn
+from api.settings import Settings
+from dialog_cvae.errors import ConfigError
+from dialog_cvae.limits import MAX_TOPIC_CHARS
+
+MEGABYTE = 1_000_000
+MAX_NAME_CHARS = 200
+MAX_POSITION = 999
+
+if sys.platform != "win32":
+    import fcntl
+
+router = APIRouter(route_class=OffLoopRoute)
+_one_at_a_time = threading.Lock()
+
+
+class FeedbackRequest(Schema):
+    """What became of the suggestions for one reply."""
+
+    outcome: Literal["taken", "edited", "refused"] = Field(
+        description="taken: a suggestion was sent as it is; edited: it was changed first; refused: none was used"
+    )
+    position: Annotated[int, Field(ge=0, le=MAX_POSITION), WHOLE] | None = Field(
+        None, description="of the suggestion in `responses`, from 0"
+    )
+    sent: Text | None = Field(None, description="the text that was sent; at most 2,000 characters by default")
+    context: list[Turn] | None = Field(
+        None,
+        min_length=1,
+        description="the conversation before it, if it may be stored; at most 200 utterances by default",
+    )
+    respond_as: Speaker | None = Field(None, description="who sent the text; null: as in POST /respond")
+    topic: Annotated[str, Field(max_length=MAX_TOPIC_CHARS)] | None = Field(None, description="of the conversation")
+    model: Annotated[str, Field(max_length=MAX_NAME_CHARS)] | None = Field(None, description="that suggested the reply")
+    request_id: Annotated[str, Field(max_length=MAX_NAME_CHARS)] | None = Field(
+        None, description="the X-Request-ID of the request that was answered with the suggestions"
+    )
+
+
+class Stored(Schema):
+    """The feedback is in the file."""
+
+    status: Literal["stored"] = "stored"
+
+
+@router.post("/feedback", summary="Say what became of suggestions", responses=declared(404, 408, 413, 422, 503, 507))
+async def feedback(service: Ready, asked: FeedbackRequest, _request: Request) -> Stored:
+    """Append a line to the operator's file; 404 if there is none, 507 if it is full."""
+    settings = service.settings
+    if settings.feedback is None:
+        raise Refusal(404, "not-found", "feedback is switched off; the operator sets DIALOG_CVAE_FEEDBACK to a file")
+    _check(asked, settings)
+    try:
+        await asyncio.to_thread(append, settings.feedback, line(asked), settings.feedback_max_mb * MEGABYTE)
+    except OSError as error:
+        reason = (
+            "the file of feedback is full" if isinstance(error, FullError) else f"it can't be stored: {error.strerror}"
+        )
+        raise Refusal(507, "feedback-full", reason) from None
+    return Stored()
+
+
+def _check(given: FeedbackRequest, settings: Settings) -> None:
+    """Check the server's limits.
+
+    Raises:
+        RequestValidationError: lists every limit that is exceeded.
+    """
+    texts = [(("context", place, "text"), turn.text) for place, turn in enumerate(given.context or ())]
+    texts += [(("sent",), given.sent)] if given.sent is not None else []  # type: ignore[list-item]
+    found = [
+        problem(field, "string_too_long", f"should have at most {settings.max_text_chars} characters, has {len(text)}")
+        for field, text in texts
+        if len(text) > settings.max_text_chars
+    ]
+    if len(given.context or ()) > settings.max_context:
+        message = f"should have at most {settings.max_context} utterances, has {len(given.context or ())}"
+        found.append(problem(("context",), "too_long", message))
+    if found:
+        raise RequestValidationError(found)
+
+
+def line(given: FeedbackRequest) -> bytes:
+    """The feedback as one line, with the time, and with the speaker of the text if there is a context."""
+    content = given.model_dump(exclude_none=True)
+    if given.context:
+        asked = RespondRequest.model_construct(context=given.context, respond_as=given.respond_as)
+        content["respond_as"] = asked.responder()
+    return json.dumps({"time": datetime.now(UTC).isoformat(timespec="seconds"), **content}).encode() + b"\n"
+
+
+class FullError(OSError):
+    """The file has reached its limit."""
+
+
+def append(path: Path, content: bytes, limit: int) -> None:
+    """Append a whole line to a file that several processes may write to.
+
+    Raises:
+        FullError: the file would be longer than `limit` bytes.
+        OSError: the line can't be written; nothing of it is left in the file.
+    """
+    with _one_at_a_time:
+        file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            if sys.platform != "win32":  # where only one process may write
+                fcntl.flock(file, fcntl.LOCK_EX)  # released when the file is closed
+            size = os.fstat(file).st_size
+            os.lseek(file, max(size - 1, 0), os.SEEK_SET)
+            if size and os.read(file, 1) != b"\n":  # a machine stopped while it wrote
+                content = b"\n" + content
+            if size + len(content) > limit:
+                raise FullError
+            try:
+                complete = os.write(file, content) == len(content)
+            except OSError:
+                os.ftruncate(file, size)
+                raise
+            if not complete:
+                os.ftruncate(file, size)
+                raise OSError(28, "No space left on device")
+        finally:
+            os.close(file)
+
+
+def check_file(settings: Settings) -> None:
+    """Check that the file of feedback can be written.
+
+    Raises:
+        ConfigError: it can't.
+    """
+    if settings.feedback is not None:
+        try:
+            os.close(os.open(settings.feedback, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600))
+        except OSError as error:
+            reason = f"can't be written ({error.strerror})"
+            raise ConfigError(f"DIALOG_CVAE_FEEDBACK: {settings.feedback}: {reason}") from None

@@ -1,0 +1,164 @@
+"""What a chat completion means here: messages become a conversation with speakers, and replies become choices.
+
+Open it to change how roles, names and system messages are read, where `stop` cuts, or what a stream contains.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import string
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+
+from api.openai_schemas import (
+    AssistantMessage,
+    ChatCompletion,
+    ChatRequest,
+    Choice,
+    Instruction,
+    ReplyMessage,
+    Usage,
+    UserMessage,
+)
+from api.problems import problem
+from api.schemas import Candidate, RespondRequest
+from api.settings import Settings
+
+_TOPIC = re.compile(r"^[ \t]*topic:[ \t]*(\S.*?)[ \t\r]*$", re.IGNORECASE | re.MULTILINE)
+
+
+class Said(NamedTuple):
+    """A message of the conversation, and its position in the request."""
+
+    position: int
+    message: UserMessage | AssistantMessage
+
+
+def respond_request(asked: ChatRequest, settings: Settings) -> RespondRequest:
+    """The same request in the form of `POST /respond`.
+
+    Raises:
+        RequestValidationError: names the fields of the chat completion that are invalid.
+    """
+    said = [Said(place, each) for place, each in enumerate(asked.messages) if not isinstance(each, Instruction)]
+    if found := [*_excesses(asked, said, settings)]:
+        raise RequestValidationError(found)
+    user, assistant = default_names([each.message for each in said])
+    turns = [
+        (each.message.name or (assistant if isinstance(each.message, AssistantMessage) else user), each.message.text)
+        for each in said
+    ]
+    own = [name for (name, _), each in zip(turns, said, strict=True) if isinstance(each.message, AssistantMessage)]
+    most = asked.max_completion_tokens or asked.max_tokens
+    fields = {
+        "context": [{"speaker": name, "text": text} for name, text in turns],
+        "respond_as": own[-1] if own else assistant,
+        "topic": topic_line(asked),
+        "num_responses": asked.n or 1,
+        "max_tokens": None if most is None else min(most, settings.max_tokens),
+        **{name: getattr(asked, name) for name in ("seed", "temperature", "top_p")},
+    }
+    try:
+        return RespondRequest.model_validate(fields)
+    except ValidationError as error:
+        raise RequestValidationError([_theirs(item, said) for item in error.errors()]) from None
+
+
+def _excesses(asked: ChatRequest, said: Sequence[Said], settings: Settings) -> Iterator[dict[str, Any]]:
+    """What is wrong with the fields that have another name in `POST /respond`, or do not exist there."""
+    if not said:
+        yield problem(("messages",), "too_short", "should have at least one message of a user or the assistant")
+    if len({asked.max_tokens, asked.max_completion_tokens} - {None}) > 1:
+        yield problem(("max_tokens",), "contradiction", "is not equal to max_completion_tokens; give one of them")
+    if asked.stream and asked.n not in (None, 1):
+        yield problem(("n",), "contradiction", f"should be 1 in a stream, got {asked.n}")
+    if asked.n is not None and asked.n > settings.max_responses:
+        yield problem(("n",), "less_than_equal", f"should be at most {settings.max_responses}, got {asked.n}")
+    if len(said) > settings.max_context:
+        message = f"should have at most {settings.max_context} messages of the conversation, has {len(said)}"
+        yield problem(("messages",), "too_long", message)
+    for place, each in said:
+        if len(each.text) > settings.max_text_chars:
+            message = f"should have at most {settings.max_text_chars} characters, has {len(each.text)}"
+            yield problem(("messages", place, "content"), "string_too_long", message)
+
+
+def _theirs(item: Mapping[str, Any], said: Sequence[Said]) -> dict[str, Any]:
+    """An error of `RespondRequest` with the field that the client sent."""
+    loc = item["loc"]
+    if loc[0] == "context" and len(loc) > 2:
+        place, field = said[loc[1]].position, "content" if loc[2] == "text" else "name"
+        return problem(("messages", place, field), item["type"], item["msg"])
+    return problem(("messages",) if loc[0] in ("context", "topic") else loc, item["type"], item["msg"])
+
+
+def default_names(messages: Sequence[UserMessage | AssistantMessage]) -> tuple[str, str]:
+    """The names of a user and of the assistant where messages give none: A and B, or the next free letters."""
+    users = {each.name for each in messages if isinstance(each, UserMessage) and each.name}
+    assistants = {each.name for each in messages if isinstance(each, AssistantMessage) and each.name}
+    user = _free("A", "user", assistants)
+    return user, _free("B", "assistant", users | {user})
+
+
+def _free(first: str, last: str, used: Collection[str]) -> str:
+    return next((name for name in first + string.ascii_uppercase if name not in used), last)
+
+
+def topic_line(asked: ChatRequest) -> str | None:
+    """The topic that a line such as `Topic: PETS` of a system message names; all else in these messages is ignored.
+
+    The models were not trained to follow instructions.
+    """
+    texts = [each.text for each in asked.messages if isinstance(each, Instruction)]
+    found = [topic for text in texts for topic in _TOPIC.findall(text)]
+    return found[-1] if found else None
+
+
+def choice(index: int, reply: Candidate, stops: Sequence[str]) -> Choice:
+    """A reply as a choice; it ends before the first of the texts in `stops`."""
+    ends = [place for stop in stops if (place := reply.text.find(stop)) >= 0]
+    if ends:
+        message = ReplyMessage(content=reply.text[: min(ends)].rstrip())
+        return Choice(index=index, message=message, finish_reason="stop")
+    return Choice(index=index, message=ReplyMessage(content=reply.text), finish_reason=reply.finish_reason)
+
+
+def nothing_said() -> Choice:
+    """The choice where no draw was readable and passed the word filter; clients rely on there being one."""
+    return Choice(index=0, message=ReplyMessage(content=""), finish_reason="content_filter")
+
+
+def stream(completion: ChatCompletion, *, usage: bool) -> Iterator[str]:
+    """The events of a stream: the role, the reply word by word, why it ended, and the usage if it is wanted."""
+    (reply,) = completion.choices
+    words = re.findall(r"\s*\S+", reply.message.content)
+    yield _event(completion, {"role": "assistant", "content": ""}, None, usage)
+    for word in words:
+        yield _event(completion, {"content": word}, None, usage)
+    yield _event(completion, {}, reply.finish_reason, usage)
+    if usage:
+        yield _line(_chunk(completion) | {"choices": [], "usage": completion.usage.model_dump()})
+    yield "data: [DONE]\n\n"
+
+
+def _event(completion: ChatCompletion, delta: dict[str, str], reason: str | None, usage: bool) -> str:
+    step = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}
+    return _line(_chunk(completion) | {"choices": [step]} | ({"usage": None} if usage else {}))
+
+
+def _chunk(completion: ChatCompletion) -> dict[str, Any]:
+    shared = completion.model_dump(include={"id", "created", "model", "system_fingerprint"})
+    return shared | {"object": "chat.completion.chunk"}
+
+
+def _line(content: Mapping[str, Any]) -> str:
+    return f"data: {json.dumps(content, ensure_ascii=False)}\n\n"
+
+
+def counted(prompt: int, completion: int) -> Usage:
+    """The usage of so many tokens."""
+    return Usage(prompt_tokens=prompt, completion_tokens=completion, total_tokens=prompt + completion)

@@ -1,0 +1,103 @@
+"""What became of a service's suggestions: `dialog-cvae feedback FILE`, with the lines that `POST /feedback` stores.
+
+Open it to change what is counted, or which lines become training data.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from dialog_cvae.cli import Parser, exit_status
+from dialog_cvae.errors import DataError
+from dialog_cvae.storage.files import write_atomically
+from eval.blind.intervals import wilson
+
+OUTCOMES = ("taken", "edited", "refused")
+EXPLANATION = """\
+Count what became of suggestions: the shares that were taken, edited and refused, with 95% intervals.
+With --conversations, write the conversations whose context and sent text were stored, to train on them:
+
+  python -m eval.feedback feedback.jsonl --conversations learned.jsonl
+  python -m training.fit --data learned.jsonl --init runs/mine/best --out runs/more
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the shares; returns the exit status."""
+    parser = Parser(
+        prog="python -m eval.feedback", description=EXPLANATION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("file", type=Path, help="the file that DIALOG_CVAE_FEEDBACK names")
+    parser.add_argument(
+        "--conversations", type=Path, metavar="OUT", help="file to write conversations to, as JSON lines"
+    )
+    asked = parser.parse_args(argv)
+    return exit_status(lambda: _run(asked.file, asked.conversations))
+
+
+def _run(file: Path, out: Path | None) -> int:
+    lines, damaged = read_feedback(file)
+    for text in (*shares(lines), *([f"{damaged} damaged lines were left out"] if damaged else [])):
+        print(text)
+    if out is not None:
+        found = list(conversations(lines))
+        write_atomically(out, "".join(json.dumps(each) + "\n" for each in found).encode())
+        print(f"{len(found)} conversations in {out}")
+    return 0
+
+
+def read_feedback(file: Path) -> tuple[list[dict[str, Any]], int]:
+    """The lines of a file, and how many are damaged.
+
+    Raises:
+        DataError: the file can't be read.
+    """
+    try:
+        content = file.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise DataError(file, f"can't be read ({error.strerror})") from None
+    found, damaged = [], 0
+    for text in content.split("\n"):
+        try:
+            each = json.loads(text) if text else None
+        except ValueError:
+            each = {}
+        if isinstance(each, dict) and each.get("outcome") in OUTCOMES:
+            found.append(each)
+        elif text:
+            damaged += 1
+    return found, damaged
+
+
+def shares(lines: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Lines of text for each model: its outcomes with 95% intervals (Wilson, 1927), and positions of those taken."""
+    for model in sorted({str(each.get("model", "any model")) for each in lines}):
+        own = [each for each in lines if str(each.get("model", "any model")) == model]
+        counts = Counter(each["outcome"] for each in own)
+        for outcome in OUTCOMES:
+            low, high = wilson(counts[outcome], len(own))
+            share = counts[outcome] / len(own)
+            yield f"{model}: {outcome} {counts[outcome]} of {len(own)}, {share:.1%} ({low:.1%} to {high:.1%})"
+        positions = Counter(each["position"] for each in own if each["outcome"] == "taken" and "position" in each)
+        if positions:
+            taken = ", ".join(f"{place}: {count}" for place, count in sorted(positions.items()))
+            yield f"{model}: taken by position: {taken}"
+
+
+def conversations(lines: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The conversations that can be learned from, each with the text that was sent at its end."""
+    for number, each in enumerate(lines, 1):
+        if "context" in each and "sent" in each:
+            last = {"speaker": each["respond_as"], "text": each["sent"]}
+            topic = {"topic": each["topic"]} if "topic" in each else {}
+            yield {"id": f"feedback-{number}", **topic, "utterances": [*each["context"], last]}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
