@@ -279,16 +279,7 @@ function listen() {
   document.addEventListener("keydown", shortcuts);
 }
 
-function restore() {
-  try {
-    restoreFrom(recall());
-  } catch (error) {
-    console.error(error); // state that cannot be restored now could not be restored later either
-    restoreFrom({});
-  }
-}
-
-function restoreFrom(kept) {
+function restore(kept) {
   conversation = new Conversation(kept.conversation);
   settings.restore(kept.settings ?? {});
   topics.set(kept.topic ?? null);
@@ -297,7 +288,11 @@ function restoreFrom(kept) {
 }
 
 listen();
-restore();
+try {
+  restore(recall());
+} catch {
+  restore({}); // state that cannot be restored now could not be restored later either
+}
 render();
 await loadModel();
 ask();
