@@ -16,6 +16,7 @@ from api.schemas import (
     Candidate,
     Defaults,
     FinishReason,
+    Index,
     Limits,
     Model,
     RespondRequest,
@@ -80,12 +81,14 @@ class Service:
     def model(self) -> Model:
         """The response to `GET /model`."""
         limits, decoding = self.settings, self._defaults(self.settings.diversity)
+        index = self.responder.index
         return Model(
             name=self.responder.name,
             licence=self.licence,
             topics=len(self.responder.topics),
             free_topic=self.responder.reading.free_topic,
             version=version("dialog-cvae"),
+            index=None if index is None else Index(replies=len(index.replies), min_conversations=index.min_conversations),
             engine=limits.engine_name,
             limits=Limits(
                 num_responses=limits.max_responses,
@@ -102,6 +105,7 @@ class Service:
                 max_tokens=decoding.max_tokens,
                 prior_temperature=decoding.prior_temperature,
                 candidates=decoding.candidates,
+                candidates_from=decoding.candidates_from,
             ),
         )
 
@@ -129,7 +133,7 @@ class Service:
 
     def _decoding(self, request: RespondRequest) -> Decoding:
         """Decoding options: the request's, else the server's."""
-        asked = {name: getattr(request, name) for name in (*CHOSEN_BY_DIVERSITY, "max_tokens")}
+        asked = {name: getattr(request, name) for name in (*CHOSEN_BY_DIVERSITY, "max_tokens", "candidates_from")}
         given = {name: value for name, value in asked.items() if value is not None}
         spelled_out = any(name in given for name in CHOSEN_BY_DIVERSITY)
         default = None if spelled_out else self.settings.diversity
@@ -147,4 +151,4 @@ class Service:
 def _candidate(reply: Reply) -> Candidate:
     place = {} if reply.place is None else {"place": reply.place}
     reason: FinishReason = "stop" if reply.finished else "length"
-    return Candidate(text=reply.text, log_prob=reply.log_prob, finish_reason=reason, **place)
+    return Candidate(text=reply.text, log_prob=reply.log_prob, source=reply.source, finish_reason=reason, **place)

@@ -24,6 +24,7 @@ from dialog_cvae.data.cache import Cache
 from dialog_cvae.data.corpora import Split, find_vectors, load_corpus, load_split
 from dialog_cvae.data.vectors import load_vectors
 from dialog_cvae.errors import CheckpointError, ConfigError
+from dialog_cvae.generate.responder import NO_INDEX
 from dialog_cvae.storage.checkpoint import CONFIG, Checkpoint
 from dialog_cvae.types import Conversation
 from eval.baselines.baseline_rows import PEOPLE, baseline_replies
@@ -50,6 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _evaluate(arguments: argparse.Namespace) -> int:
     # everything that can be refused is checked before the long work
     checkpoint = Checkpoint.load(arguments.checkpoint)
+    if arguments.candidates_from not in (None, "model") and checkpoint.replies is None:
+        raise ConfigError(f"--candidates-from {arguments.candidates_from}: {arguments.checkpoint}: {NO_INDEX}")
     _check_replies(arguments)
     held_out = _held_out(arguments, data_config(arguments, checkpoint))
     if not arguments.samples:
@@ -163,7 +166,7 @@ def _settings(arguments: argparse.Namespace, checkpoint: Checkpoint) -> Settings
         **{name: value for name, value in asked.items() if value is not None},
     )
     return Settings(
-        protocol="service" if arguments.own_decoding or decoding.candidates else "paper",
+        protocol="service" if arguments.own_decoding or decoding.candidates or decoding.candidates_from != "model" else "paper",
         samples=arguments.samples,
         seed=arguments.seed,
         decoding=decoding,
