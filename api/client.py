@@ -33,6 +33,7 @@ from api.client_errors import (
     retry_after,
 )
 from api.schemas import PROBLEM_TYPE, Model, RespondResponse, Topics, Turn
+from dialog_cvae.config import CandidateSource
 
 __all__ = [
     "AsyncClient",
@@ -62,6 +63,7 @@ class Options(TypedDict, total=False):
     temperature: float | None
     top_p: float | None
     max_tokens: int | None
+    candidates_from: CandidateSource | None
     respond_as: str | None
     map: bool | None
     at: tuple[float, float] | None

@@ -10,7 +10,7 @@ from dataclasses import replace
 from importlib.metadata import version
 
 from api.batcher import Batcher
-from api.request_checks import CHOSEN_BY_DIVERSITY, asked_topic, check_limits
+from api.request_checks import CHOSEN_BY_DIVERSITY, asked_topic, check_limits, check_source
 from api.schemas import (
     DEFAULT_RESPONSES,
     Candidate,
@@ -88,7 +88,9 @@ class Service:
             topics=len(self.responder.topics),
             free_topic=self.responder.reading.free_topic,
             version=version("dialog-cvae"),
-            index=None if index is None else Index(replies=len(index.replies), min_conversations=index.min_conversations),
+            index=None
+            if index is None
+            else Index(replies=len(index.replies), min_conversations=index.min_conversations),
             engine=limits.engine_name,
             limits=Limits(
                 num_responses=limits.max_responses,
@@ -120,6 +122,7 @@ class Service:
 
     def _question(self, request: RespondRequest, seed: int) -> Question:
         """The request in the model's terms, with defaults filled in."""
+        check_source(request, self.responder.index)
         topic = asked_topic(request.topic, self.responder.reading)
         return Question(
             request.conversation(topic),
@@ -135,6 +138,8 @@ class Service:
         """Decoding options: the request's, else the server's."""
         asked = {name: getattr(request, name) for name in (*CHOSEN_BY_DIVERSITY, "max_tokens", "candidates_from")}
         given = {name: value for name, value in asked.items() if value is not None}
+        if request.at is not None:
+            given["candidates_from"] = "model"  # the only source of replies from a place of the map
         spelled_out = any(name in given for name in CHOSEN_BY_DIVERSITY)
         default = None if spelled_out else self.settings.diversity
         diversity = default if request.diversity is None else request.diversity

@@ -166,7 +166,9 @@ def _settings(arguments: argparse.Namespace, checkpoint: Checkpoint) -> Settings
         **{name: value for name, value in asked.items() if value is not None},
     )
     return Settings(
-        protocol="service" if arguments.own_decoding or decoding.candidates or decoding.candidates_from != "model" else "paper",
+        protocol="service"
+        if arguments.own_decoding or decoding.candidates or decoding.candidates_from != "model"
+        else "paper",
         samples=arguments.samples,
         seed=arguments.seed,
         decoding=decoding,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import get_args
 
 from dialog_cvae.cli import Parser, real, whole
-from dialog_cvae.config import CandidateSource, MAX_CANDIDATES, MAX_TEMPERATURE, MIN_TEMPERATURE
+from dialog_cvae.config import MAX_CANDIDATES, MAX_TEMPERATURE, MIN_TEMPERATURE, CandidateSource
 from eval.checkpoint_replies import GREEDY_CONTEXTS, GREEDY_DRAWS
 from eval.latent.context_exchange import MOST
 from eval.latent.likelihood import MAX_DRAWS

@@ -136,6 +136,11 @@ def _export(arguments: argparse.Namespace) -> int:
         checkpoint = replace(checkpoint, config=config)
     if arguments.drop_bow:
         checkpoint = without_bow(checkpoint)
+    if checkpoint.config.decoding.candidates_from != "model" and not (arguments.with_index or checkpoint.replies):
+        raise ConfigError(
+            f"--decoding: candidates_from {checkpoint.config.decoding.candidates_from} needs an index of replies; give "
+            "--with-index too"
+        )
     if arguments.with_index:
         checkpoint = with_index(checkpoint, arguments.min_conversations, arguments.data, arguments.data_dir)
     checkpoint, rounding = rounded(checkpoint, arguments.precision)

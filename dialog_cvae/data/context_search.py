@@ -3,13 +3,13 @@
 Open it to change what makes two contexts similar. The reply index of a checkpoint (`reply_index`) and the
 nearest-neighbour rows of evaluations (`eval.references.context_index`) both search with it.
 
-The words of a context are counted utterance by utterance; the utterance k places before the reply counts r_k times. With
-df(w) the number of contexts that have a word w, N the number of contexts and V their words::
+The words of a context are counted utterance by utterance; the utterance k places before the reply counts r_k times.
+With df(w) the number of contexts that have a word w, and N the number of contexts::
 
     idf(w) = ln((1 + N) / (1 + df(w))) + 1        h(c, w) = idf(w) * sum over k of r_k * count(w in utterance -k)
 
-as scikit-learn's `TfidfTransformer` has it. Only the words of each utterance are stored. The cosines of all contexts with
-a query are a sum over the utterances that share a word with it.
+as scikit-learn's `TfidfTransformer` has it. Only the words of each utterance are stored. The cosines of all contexts
+with a query are a sum over the utterances that share a word with it.
 
 Shape legend: U utterances, C conversations, K utterances of a context, V words, P places: the utterances of each
 conversation after K empty ones, so that one convolution sums over contexts.

@@ -9,15 +9,16 @@ finish nor the other rows in the pool change the answer.
 
 Replies of the training conversations can be candidates too. The model scores each by the same measure as its own draws,
 log p(x | z, c): a draw with the z that it was decoded from, a retrieved reply with the one of `SCORING_Z` values of z
-under which it is likeliest. These are the prior's mean and draws from the prior. With both kinds, or with
-retrieved replies alone, the answer is selected, and a candidate counts as much as its probability per token.
+under which it is likeliest. These are the prior's mean and draws from the prior. The answer is then always selected.
+There each draw counts 1. The retrieved replies together count as much as all draws, each in proportion to its
+probability per token. If that alone decided between the sources, hardly a retrieved reply would be chosen: draws at a
+low temperature are likelier than what people say.
 
 Shape legend: Z latent, T tokens at most.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -204,16 +205,14 @@ class Replies:
         scored = range(self._scores_begun, self._scores_wanted)
         self._begun, self._scores_begun = indices.stop, scored.stop
         keys = [(self, index) for index in indices] + [(self, -1 - row) for row in scored]
-        parts = [self._drawn_rows(indices)] if indices else []
-        z, uniforms = self._scored_rows(scored) if scored else parts[0]
-        if indices and scored:
-            z, uniforms = (np.concatenate(both) for both in zip(parts[0], (z, uniforms), strict=True))
+        parts = [*([self._drawn_rows(indices)] if indices else ()), self._scored_rows(scored)]
+        z, uniforms = (np.concatenate(each) for each in zip(*parts, strict=True))
         given = [()] * len(indices) + [self._retrieved[row // SCORING_Z].tokens for row in scored]
         contexts = [self._condition.contexts[0]] * len(keys)
         return keys, Start(contexts, z, uniforms, given if scored else None), self.question.decoding
 
     def _drawn_rows(self, indices: range) -> tuple[Floats, Floats]:
-        """z and uniform numbers of draws."""
+        """Z and uniform numbers of draws."""
         noise = self._noise(indices)
         normal = noise.normal * np.float32(self.question.decoding.prior_temperature)
         if self._map is not None:
@@ -224,7 +223,7 @@ class Replies:
         return self._condition.prior_mean + self._std * normal, noise.uniform
 
     def _scored_rows(self, rows: range) -> tuple[Floats, Floats]:
-        """z and uniform numbers, which are not used, of rows of retrieved replies."""
+        """Z and uniform numbers, which are not used, of rows of retrieved replies."""
         normal = self._scoring_normal()
         z = self._condition.prior_mean + self._std * normal[[row % SCORING_Z for row in rows]]
         return z, np.zeros((len(rows), self.question.decoding.max_tokens), np.float32)
@@ -236,7 +235,9 @@ class Replies:
         return np.concatenate((np.zeros((1, len(self._std)), np.float32), drawn))
 
     def take(self, index: int, draw: Draw) -> None:
-        """Store a decoded draw, or the score of a retrieved reply. A draw that is unreadable, or that the word filter refuses, gives no reply.
+        """Store a decoded draw, or the score of a retrieved reply.
+
+        A draw that is unreadable, or that the word filter refuses, gives no reply.
         """
         if index < 0:
             self._scores[-1 - index] = draw.log_prob
@@ -249,10 +250,9 @@ class Replies:
         """Distinct replies, ordered; see `Responder.respond`."""
         n, decoding = self.question.n, self.question.decoding
         if decoding.candidates or decoding.candidates_from != "model":
-            every = [*self._drawn(), *self._scored()]
-            weights = None
-            if decoding.candidates_from != "model":
-                weights = [math.exp(reply.log_prob / reply.tokens) for reply in every]
+            drawn, scored = self._drawn(), self._scored()
+            every = [*drawn, *scored]
+            weights = [1.0] * len(drawn) + _shares(scored, len(drawn) or 1)
             chosen = select([reply.text for reply in every], [reply.finished for reply in every], n, weights)
             return [every[index] for index in chosen]
         first = list(_distinct(self._drawn()).values())[:n]
@@ -293,6 +293,16 @@ class Replies:
 def seed_numbers(seed: Seed) -> tuple[int, ...]:
     """All numbers of a seed."""
     return (seed,) if isinstance(seed, int) else seed
+
+
+def _shares(scored: Sequence[Reply], total: float) -> list[float]:
+    """The weights of retrieved replies: proportional to their probability per token, and `total` together."""
+    if not scored:
+        return []
+    each = np.array([reply.log_prob / reply.tokens for reply in scored])
+    likely = np.exp(each - each.max())
+    shares: list[float] = (total * likely / likely.sum()).tolist()
+    return shares
 
 
 def _distinct(replies: list[Reply]) -> dict[str, Reply]:

@@ -173,7 +173,9 @@ class Responder:
         if source != "model" and self.index is None:
             raise ConfigError(f"candidates_from {source}: {NO_INDEX}")
         if source != "model" and question.at is not None:
-            raise ConfigError(f"at: only the model decodes replies from a place of the map; candidates_from is {source}")
+            raise ConfigError(
+                f"at: only the model decodes replies from a place of the map; candidates_from is {source}"
+            )
 
     def begin(self, questions: Sequence[Question]) -> list[Replies]:
         """The replies to each question, of which nothing is decoded yet; the contexts are encoded together.

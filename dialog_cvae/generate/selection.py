@@ -92,9 +92,7 @@ def representatives(
     return chosen
 
 
-def select(
-    texts: Sequence[str], finished: Sequence[bool], n: int, weights: Sequence[float] | None = None
-) -> list[int]:
+def select(texts: Sequence[str], finished: Sequence[bool], n: int, weights: Sequence[float] | None = None) -> list[int]:
     """At most `n` distinct draws that represent all of them, the most typical first.
 
     Replies that were cut off or that loop count as draws, but are chosen only if no others are left.

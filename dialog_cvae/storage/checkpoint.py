@@ -7,9 +7,9 @@
     README.md            the model card
     replies.safetensors  replies of the training conversations, only if they were exported too
 
-The first five are parts of every checkpoint: one that lacks one is refused. `config.json` carries a checksum of its own, so that no
-single changed byte goes unnoticed, except in the card, which may be edited. The folder is written
-under another name and then renamed; readers never see half of one.
+The first five are parts of every checkpoint: one that lacks one is refused. `config.json` carries a checksum of its
+own, so that no single changed byte goes unnoticed, except in the card, which may be edited. The folder is written under
+another name and then renamed; readers never see half of one.
 """
 
 from __future__ import annotations
