@@ -48,7 +48,9 @@ class Bags(NamedTuple):
     @classmethod
     def of(cls, conversations: Iterable[Iterable[Sequence[str]]], column: Mapping[str, int]) -> Self:
         """The bags of conversations of utterances of words; words without a column are left out."""
-        lengths, words, counts, starts = [0], [], [], [0]
+        words: list[int] = []
+        counts: list[int] = []
+        lengths, starts = [0], [0]
         for conversation in conversations:
             for said in conversation:
                 bag = Counter(column[word] for word in said if word in column)
@@ -121,7 +123,8 @@ class ContextSearch:
             shared[self._holders[part]] += value * self._counts[part]
         sums = np.convolve(shared, np.concatenate(([0.0], self._weights)))[self._places]
         lengths = self._norms * np.sqrt((query**2).sum())
-        return np.divide(sums, lengths, out=np.zeros(len(sums)), where=lengths > 0)
+        cosines: Doubles = np.divide(sums, lengths, out=np.zeros(len(sums)), where=lengths > 0)
+        return cosines
 
     def _tables(self, bags: Bags) -> Iterator[tuple[int, NDArray[Any], Doubles]]:
         """The contexts of neighbouring utterances: the first one, the words, and how much each context has of them."""
