@@ -109,9 +109,9 @@ class ReplyIndex:
             for conversation in held
             for place, utterance in enumerate(conversation.utterances)
         ]
-        for key, utterance in zip(reply_keys, said, strict=True):
-            if key is not None:
-                spellings[key][" ".join(utterance.text.split())] += 1
+        for found, utterance in zip(reply_keys, said, strict=True):
+            if found is not None:
+                spellings[found][" ".join(utterance.text.split())] += 1
         if not spellings:
             raise ConfigError(f"no reply was said in {min_conversations} different conversations or more")
         number = {key: index for index, key in enumerate(spellings)}
@@ -172,7 +172,8 @@ class ReplyIndex:
             "min_conversations": np.array([self.min_conversations]),
             FORMAT: np.zeros(0, np.uint8),
         }
-        return save(arrays)
+        data: bytes = save(arrays)
+        return data
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:

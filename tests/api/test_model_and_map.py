@@ -100,6 +100,7 @@ def test_get_model_shows_limits_and_defaults(serve, make_stub):
         "licence": "CC BY 4.0",
         "topics": 3,
         "free_topic": False,
+        "index": None,
         "engine": "onnx",
         "limits": {"num_responses": 3, "context": 7, "text_chars": 99, "tokens": 12},
         "defaults": {
@@ -111,6 +112,7 @@ def test_get_model_shows_limits_and_defaults(serve, make_stub):
             "max_tokens": 12,
             "prior_temperature": 1.0,
             "candidates": 0,
+            "candidates_from": "model",
         },
     }
 
