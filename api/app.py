@@ -123,7 +123,7 @@ async def _lifespan(
         service = Service(responder, batcher, settings)
         await service.warm_up()
         topics = None if responder.reading.free_topic else responder.topics
-        openapi.install(application, settings, topics, bool(keys))
+        openapi.install(application, settings, topics, bool(keys), responder.index is not None)
         logs.event("ready", model=responder.name, licence=service.licence)
         yield {"service": service, "keys": keys, "metrics": metrics}
         logs.event("finishing")
