@@ -131,7 +131,7 @@ async def _lifespan(
         await service.warm_up()
         await service.apart(lambda: service.topics)  # so that no request has to wait for it
         topics = None if responder.reading.free_topic else responder.topics
-        openapi.install(application, settings, topics, bool(keys))
+        openapi.install(application, settings, topics, bool(keys), responder.index is not None)
         logs.event("ready", model=responder.name, licence=service.licence)
         yield {"service": service, "keys": keys, "metrics": metrics}
         logs.event("finishing")

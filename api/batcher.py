@@ -136,7 +136,7 @@ class Batcher:
             ConfigError: the question is invalid; see `Responder.check`.
         """
         self._responder.check(question)
-        job = _Job(question, max(question.n, question.decoding.candidates))
+        job = _Job(question, max(1, question.rows))
         self._accept(job)
         try:
             return await asyncio.wait_for(asyncio.wrap_future(job.answer), timeout_s)

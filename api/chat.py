@@ -17,10 +17,11 @@ import sys
 import unicodedata
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from dialog_cvae import extras
 from dialog_cvae.cli import Parser, exit_status
+from dialog_cvae.config import CandidateSource
 from dialog_cvae.errors import ConfigError, DialogCvaeError
 from dialog_cvae.limits import visible
 
@@ -228,6 +229,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("-n", type=int, default=5, metavar="N", help="replies to propose (default: 5)")
     parser.add_argument("--diversity", type=float, metavar="D", help="0 (likely) to 1 (varied); default: the model's")
+    parser.add_argument(
+        "--candidates-from",
+        choices=get_args(CandidateSource),
+        help="who wrote the replies: the model, people of the conversations that it was fitted on (corpus), or both; "
+        "default: the model's",
+    )
     parser.add_argument("--seed", type=int, help="the same seed and input give the same replies")
     parser.add_argument(
         "--speakers",
@@ -243,7 +250,13 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status."""
     given = _parser().parse_args(arguments)
-    options = {"topic": given.topic, "num_responses": given.n, "diversity": given.diversity, "seed": given.seed}
+    options: Asked = {
+        "topic": given.topic,
+        "num_responses": given.n,
+        "diversity": given.diversity,
+        "seed": given.seed,
+        "candidates_from": given.candidates_from,
+    }
 
     def run() -> int:
         with ExitStack() as stack:

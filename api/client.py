@@ -33,6 +33,7 @@ from api.client_errors import (
     retry_after,
 )
 from api.schemas import PROBLEM_TYPE, Model, RespondResponse, Topics, Turn
+from dialog_cvae.config import CandidateSource
 
 __all__ = [
     "AsyncClient",
@@ -63,6 +64,7 @@ class Options(TypedDict, total=False):
     temperature: float | None
     top_p: float | None
     max_tokens: int | None
+    candidates_from: CandidateSource | None
     respond_as: str | None
     speakers: Mapping[str, Mapping[str, str | int | None]] | None
     map: bool | None

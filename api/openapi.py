@@ -45,21 +45,26 @@ _HEADERS = {
 }
 
 
-def install(app: FastAPI, settings: Settings, topics: Sequence[str] | None = None, needs_key: bool = False) -> None:
+def install(
+    app: FastAPI, settings: Settings, topics: Sequence[str] | None = None, needs_key: bool = False, indexed: bool = True
+) -> None:
     """Replace the application's OpenAPI document by the complete one.
 
     Args:
         app: the application, with all its routes.
         settings: its limits.
         topics: of the model; None before it is loaded.
+        indexed: whether the model has an index of responses; true before it is loaded.
         needs_key: whether some routes need an API key.
     """
-    make = cache(lambda: _document(app, settings, topics, needs_key))
+    make = cache(lambda: _document(app, settings, topics, needs_key, indexed))
     app.openapi = make  # type: ignore[method-assign]  # as FastAPI's manual recommends
     app.state.openapi_json = cache(lambda: json.dumps(make(), ensure_ascii=False).encode())
 
 
-def _document(app: FastAPI, settings: Settings, topics: Sequence[str] | None, needs_key: bool) -> dict[str, Any]:
+def _document(
+    app: FastAPI, settings: Settings, topics: Sequence[str] | None, needs_key: bool, indexed: bool
+) -> dict[str, Any]:
     content = get_openapi(
         title=app.title, version=app.version, summary=app.summary, description=app.description, routes=app.routes
     )
@@ -74,7 +79,7 @@ def _document(app: FastAPI, settings: Settings, topics: Sequence[str] | None, ne
             }
     if needs_key:
         content["components"]["securitySchemes"] = _SCHEMES
-    _tighten(content["components"]["schemas"], settings, topics)
+    _tighten(content["components"]["schemas"], settings, topics, indexed)
     return content
 
 
@@ -92,7 +97,7 @@ def _response(status: int, answer: dict[str, Any]) -> dict[str, Any]:
     return answer | {"headers": {HEADER: request_id, **_HEADERS.get(status, {})}}
 
 
-def _tighten(schemas: dict[str, Any], settings: Settings, topics: Sequence[str] | None) -> None:
+def _tighten(schemas: dict[str, Any], settings: Settings, topics: Sequence[str] | None, indexed: bool) -> None:
     """Add the limits of this server's settings and of the validators in `api.schemas`."""
     request, turn = schemas["RespondRequest"], schemas["Turn"]["properties"]
     fields = request["properties"]
@@ -120,7 +125,13 @@ def _tighten(schemas: dict[str, Any], settings: Settings, topics: Sequence[str] 
         fields["topic"]["anyOf"] = [*known, {"type": "null"}]
     warm = {"type": "number", "minimum": MIN_TEMPERATURE, "maximum": MAX_TEMPERATURE}
     fields["temperature"]["anyOf"] = [{"const": 0}, warm, {"type": "null"}]
-    request["not"] = {"anyOf": [_both("diversity", name) for name in CHOSEN_BY_DIVERSITY]}
+    if not indexed:
+        fields["candidates_from"]["anyOf"] = [{"const": "model"}, {"type": "null"}]
+    retrieved_at = {
+        "required": ["at", "candidates_from"],
+        "properties": {"at": {"type": "array"}, "candidates_from": {"enum": ["corpus", "both"]}},
+    }
+    request["not"] = {"anyOf": [*(_both("diversity", name) for name in CHOSEN_BY_DIVERSITY), retrieved_at]}
 
 
 def _form(field: dict[str, Any], kind: str) -> dict[str, Any]:

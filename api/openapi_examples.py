@@ -37,8 +37,8 @@ REQUEST_EXAMPLES: dict[str, dict[str, Any]] = {
 
 RESPONSE_EXAMPLE: dict[str, Any] = {
     "responses": [
-        {"text": "i make a lot of soup .", "log_prob": -9.1, "finish_reason": "stop"},
-        {"text": "oh , a bit of everything .", "log_prob": -11.4, "finish_reason": "stop"},
+        {"text": "i make a lot of soup .", "log_prob": -9.1, "source": "model", "finish_reason": "stop"},
+        {"text": "oh , a bit of everything .", "log_prob": -11.4, "source": "model", "finish_reason": "stop"},
     ],
     "topic": None,
     "seed": 7,

@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 from api.problems import problem, quoted
 from api.schemas import RespondRequest, readable
 from api.settings import Settings
+from dialog_cvae.data.reply_index import ReplyIndex
 from dialog_cvae.generate.reading import Reading
 from dialog_cvae.limits import UnknownTopicError, known_topic
 from dialog_cvae.storage.checkpoint import CheckpointConfig
@@ -51,6 +52,23 @@ def check_profiles(request: RespondRequest, config: CheckpointConfig) -> None:
     if request.speakers and config.language is not None:
         message = "this model is a language model, which reads no profiles; leave them out"
         raise RequestValidationError([problem(("speakers",), "no_profiles", message)])
+
+
+def check_source(request: RespondRequest, index: ReplyIndex | None) -> None:
+    """Check that responses can come from where the request wants them.
+
+    Raises:
+        RequestValidationError: the model has no index of responses, or they are wanted at a place of the map.
+    """
+    if request.candidates_from in (None, "model"):
+        return
+    if index is None:
+        message = f"should be model, because this model has no index of responses, got {request.candidates_from}"
+        raise RequestValidationError([problem(("candidates_from",), "no_index", message)])
+    if request.at is not None:
+        message = "can't be given together with at, because only the model answers from a place of the map; "
+        message += f"got {request.candidates_from}"
+        raise RequestValidationError([problem(("candidates_from",), "contradiction", message)])
 
 
 def asked_topic(name: str | None, reading: Reading) -> str | None:

@@ -22,6 +22,8 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from api.field_types import Diversity, Score, Temperature, TopP
+from dialog_cvae.config import CandidateSource
+from dialog_cvae.generate.replies import Source
 from dialog_cvae.limits import MAX_PROFILES, MAX_SPEAKER_CHARS, MAX_TOPIC_CHARS, normal, visible
 from dialog_cvae.types import Conversation, Profile, Sex, Utterance
 
@@ -166,6 +168,12 @@ class RespondRequest(Schema):
         description="maximum number of tokens of a response; the limit, and the value for null: the server's setting, "
         "40 by default",
     )
+    candidates_from: CandidateSource | None = Field(
+        None,
+        description="model: the model writes the responses; corpus: they are taken from the conversations that it was "
+        "fitted on; both: the model ranks both kinds together. The last two need a checkpoint with an index, see GET "
+        "/model, and can't be given together with `at`; null: the checkpoint's default",
+    )
     respond_as: Speaker | None = Field(
         None,
         description="the speaker who answers; null: the role that the model learnt to answer as (see GET /model), "
@@ -216,7 +224,11 @@ class Candidate(Schema):
 
     text: str
     log_prob: float = Field(
-        description="log p(x | z, c) of the text x in nats, where z is the latent value it was decoded from"
+        description="log p(x | z, c) of the text x in nats, where z is the latent value it was decoded from; for a "
+        "response from the corpus, the likeliest of a few values"
+    )
+    source: Source = Field(
+        "model", description="model: the model wrote it; corpus: it is from the conversations that it was fitted on"
     )
     finish_reason: FinishReason = Field(
         description="stop: the model ended the text; length: it was cut off at `max_tokens`"
@@ -281,6 +293,14 @@ class Defaults(Schema):
     candidates: int = Field(
         description="number of draws from which responses are selected; 0: the first distinct draws are taken"
     )
+    candidates_from: CandidateSource = Field(description="model, corpus or both")
+
+
+class Index(Schema):
+    """An index of responses that were said in the conversations that the model was fitted on."""
+
+    replies: int = Field(description="different responses")
+    min_conversations: int = Field(description="each was said in at least so many conversations")
 
 
 class Model(Schema):
@@ -296,6 +316,9 @@ class Model(Schema):
         "that of the context's latest speaker with a role, else the first; empty: none",
     )
     version: str = Field(description="of the service's software")
+    index: Index | None = Field(
+        None, description="of responses from the conversations that it was fitted on; null: it has none"
+    )
     engine: str = Field(description="the inference engine, such as onnx, onnx-int8 or torch")
     limits: Limits
     defaults: Defaults

@@ -15,12 +15,13 @@ from importlib.metadata import version
 from typing import Any, TypeVar
 
 from api.batcher import Batcher
-from api.request_checks import CHOSEN_BY_DIVERSITY, asked_topic, check_limits, check_profiles
+from api.request_checks import CHOSEN_BY_DIVERSITY, asked_topic, check_limits, check_profiles, check_source
 from api.schemas import (
     DEFAULT_RESPONSES,
     Candidate,
     Defaults,
     FinishReason,
+    Index,
     Limits,
     Model,
     RespondRequest,
@@ -103,6 +104,7 @@ class Service:
     def model(self) -> Model:
         """The response to `GET /model`."""
         limits, decoding = self.settings, self._defaults(self.settings.diversity)
+        index = self.responder.index
         return Model(
             name=self.responder.name,
             licence=self.licence,
@@ -110,6 +112,9 @@ class Service:
             free_topic=self.responder.reading.free_topic,
             respond_as=list(self.responder.config.respond_as),
             version=version("dialog-cvae"),
+            index=None
+            if index is None
+            else Index(replies=len(index.replies), min_conversations=index.min_conversations),
             engine=limits.engine_name,
             limits=Limits(
                 num_responses=limits.max_responses,
@@ -126,6 +131,7 @@ class Service:
                 max_tokens=decoding.max_tokens,
                 prior_temperature=decoding.prior_temperature,
                 candidates=decoding.candidates,
+                candidates_from=decoding.candidates_from,
             ),
         )
 
@@ -146,6 +152,7 @@ class Service:
         """
         check_limits(request, self.settings)
         check_profiles(request, self.responder.config)
+        check_source(request, self.responder.index)
         seed = secrets.randbelow(DRAWN_SEEDS) if request.seed is None else request.seed
         topic = asked_topic(request.topic, self.responder.reading)
         conversation, speaker = request.conversation(topic), request.responder()
@@ -165,8 +172,10 @@ class Service:
 
     def _decoding(self, request: RespondRequest) -> Decoding:
         """Decoding options: the request's, else the server's."""
-        asked = {name: getattr(request, name) for name in (*CHOSEN_BY_DIVERSITY, "max_tokens")}
+        asked = {name: getattr(request, name) for name in (*CHOSEN_BY_DIVERSITY, "max_tokens", "candidates_from")}
         given = {name: value for name, value in asked.items() if value is not None}
+        if request.at is not None:
+            given["candidates_from"] = "model"  # the only source of replies from a place of the map
         spelled_out = any(name in given for name in CHOSEN_BY_DIVERSITY)
         default = None if spelled_out else self.settings.diversity
         diversity = default if request.diversity is None else request.diversity
@@ -183,4 +192,4 @@ class Service:
 def _candidate(reply: Reply) -> Candidate:
     given = {name: value for name in ("place", "score") if (value := getattr(reply, name)) is not None}
     reason: FinishReason = "stop" if reply.finished else "length"
-    return Candidate(text=reply.text, log_prob=reply.log_prob, finish_reason=reason, **given)
+    return Candidate(text=reply.text, log_prob=reply.log_prob, source=reply.source, finish_reason=reason, **given)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -326,6 +326,7 @@ class SentenceModelConfig(Config):
 
 MAX_TOKENS = 1000
 MAX_CANDIDATES = 256  # selecting among so many takes much less time than drawing them
+CandidateSource = Literal["model", "corpus", "both"]
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 10.0  # or 0; beyond these limits, sampling is practically greedy or uniform
 
 
@@ -343,6 +344,8 @@ class Decoding:
             all replies are equal) to 10; 1 is the model's own prior.
         candidates: draws from which the replies to a context are selected (see `selection`), at most 256, and never
             fewer than the replies wanted; 0 takes the first draws instead.
+        candidates_from: where candidates come from: the model draws them, or they are found among the replies of the
+            training conversations (corpus), or both. All but "model" need a checkpoint with an index of replies.
 
     Raises:
         ConfigError: a field is out of its range.
@@ -354,6 +357,7 @@ class Decoding:
     allow_unknown: bool = False
     prior_temperature: float = 1.0
     candidates: int = 0
+    candidates_from: CandidateSource = "model"
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}  # when it is read from a file
 
@@ -372,3 +376,5 @@ class Decoding:
             )
         if not 0 <= self.candidates <= MAX_CANDIDATES:
             raise ConfigError(f"candidates must be from 0 to {MAX_CANDIDATES}, but is {self.candidates}")
+        if self.candidates_from not in (names := get_args(CandidateSource)):
+            raise ConfigError(f"candidates_from must be one of {', '.join(names)}, but is {self.candidates_from!r}")

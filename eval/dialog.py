@@ -27,6 +27,7 @@ from dialog_cvae.data.corpora import Split, find_vectors, load_corpus, load_spli
 from dialog_cvae.data.roles import own_names
 from dialog_cvae.data.vectors import load_vectors
 from dialog_cvae.errors import CheckpointError, ConfigError
+from dialog_cvae.generate.responder import NO_INDEX
 from dialog_cvae.storage.checkpoint import CONFIG, Checkpoint
 from dialog_cvae.storage.files import write_atomically
 from dialog_cvae.types import Conversation
@@ -60,6 +61,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         torch.set_num_threads(arguments.threads)
     # everything that can be refused is checked before the long work
     checkpoint = Checkpoint.load(arguments.checkpoint)
+    if arguments.candidates_from not in (None, "model") and checkpoint.replies is None:
+        raise ConfigError(f"--candidates-from {arguments.candidates_from}: {arguments.checkpoint}: {NO_INDEX}")
     _check_replies(arguments)
     reading = VocabularyReading.of(checkpoint) if arguments.references_as == IDS else None
     held_out = replace(_held_out(arguments, data_config(arguments, checkpoint)), reading=reading)
@@ -198,7 +201,9 @@ def _settings(arguments: argparse.Namespace, checkpoint: Checkpoint) -> Settings
         **{name: value for name, value in asked.items() if value is not None},
     )
     return Settings(
-        protocol="service" if arguments.own_decoding or decoding.candidates else "paper",
+        protocol="service"
+        if arguments.own_decoding or decoding.candidates or decoding.candidates_from != "model"
+        else "paper",
         samples=arguments.samples,
         seed=arguments.seed,
         decoding=decoding,

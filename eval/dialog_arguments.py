@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import get_args
 
 from dialog_cvae.cli import Parser, real, whole
-from dialog_cvae.config import MAX_CANDIDATES, MAX_TEMPERATURE, MIN_TEMPERATURE
+from dialog_cvae.config import MAX_CANDIDATES, MAX_TEMPERATURE, MIN_TEMPERATURE, CandidateSource
 from eval.checkpoint_replies import GREEDY_CONTEXTS, GREEDY_DRAWS
 from eval.latent.context_exchange import MOST
 from eval.latent.likelihood import MAX_DRAWS
@@ -134,6 +135,12 @@ def _add_decoding(group: argparse._ArgumentGroup) -> None:
         "--candidates",
         type=whole(0, MAX_CANDIDATES),
         help="draws from which the replies are selected, as the service does (default 0: replies are the draws)",
+    )
+    group.add_argument(
+        "--candidates-from",
+        choices=get_args(CandidateSource),
+        help="corpus or both: replies are selected from those of the training conversations too, as the service does; "
+        "the checkpoint needs an index (default model)",
     )
 
 

@@ -65,7 +65,10 @@ def open_model(checkpoint: Checkpoint, path: Path, device: str, precision: Preci
     model = build_model(checkpoint, source, required=CVAE)
     engine = TorchEngine(model, device)  # moves the model
     config = checkpoint.config
-    own = Responder(engine, dialog_reading(checkpoint), config, config.provenance.data) if replies else None
+    if not replies:
+        return OpenedModel(model, None)
+    own = Responder(engine, dialog_reading(checkpoint), config, config.provenance.data)
+    own.index = checkpoint.replies
     return OpenedModel(model, own)
 
 

@@ -18,12 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
-from dialog_cvae.cli import Parser, exit_status
-from dialog_cvae.config import Decoding
+from dialog_cvae.cli import Parser, exit_status, whole
+from dialog_cvae.config import DataConfig, Decoding
+from dialog_cvae.data.corpora import load_split
+from dialog_cvae.data.reply_index import MAX_UTTERANCES, MIN_CONVERSATIONS, ReplyIndex
 from dialog_cvae.engines.language_weights import adapter_shapes
 from dialog_cvae.errors import CheckpointError, ConfigError, DataError
 from dialog_cvae.model.weights import checked_weights, fitting_weights
-from dialog_cvae.storage.checkpoint import BEST, WEIGHTS, Checkpoint
+from dialog_cvae.storage.checkpoint import BEST, REPLIES, WEIGHTS, Checkpoint
 from training.run_paths import STATE_FILE
 
 PRECISIONS: dict[str, type[np.floating[Any]]] = {"fp16": np.float16, "fp32": np.float32}
@@ -43,6 +45,9 @@ means and their errors are divided by a standard deviation, which can be very sm
 Of a model on a language model, the copy holds the adapters, the tokenizer and the card. It can be served wherever the
 language model itself is: `dialog-cvae backbone` gets the default one. The copy names it and its SHA-256, and no other
 one is accepted.
+
+With --with-index the copy can offer replies of the training conversations beside its own (candidates_from: corpus or
+both). Such a copy holds text of these conversations; publish it only if you may publish them.
 
 It is an error if a weight exceeds the range of half precision, or if rounding changes a row by more than a thousandth
 of the row's norm, so that even the embedding of a rare word stays exact enough. A bias counts as one row.
@@ -87,7 +92,31 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--metrics", type=Path, metavar="FILE", help="file with a JSON object that replaces metrics.json"
     )
+    _add_index(parser)
     return parser
+
+
+def _add_index(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--with-index",
+        action="store_true",
+        help="add an index of replies, so that the model can offer replies of its training conversations too. The copy "
+        f"then holds people's text word for word; at most {MAX_UTTERANCES:,} utterances are indexed",
+    )
+    parser.add_argument(
+        "--min-conversations",
+        type=whole(1, 10**6),
+        default=MIN_CONVERSATIONS,
+        metavar="K",
+        help="the index keeps only replies and words of at least K different conversations (default "
+        f"{MIN_CONVERSATIONS}); with 1 it also offers what a single person was told, such as names and numbers",
+    )
+    parser.add_argument(
+        "--data", metavar="CORPUS", help="corpus of the index; default: the one that the checkpoint was fitted on"
+    )
+    parser.add_argument(
+        "--data-dir", type=Path, help="folder with the corpora, searched before $DIALOG_CVAE_DATA and the cache"
+    )
 
 
 def _export(arguments: argparse.Namespace) -> int:
@@ -107,6 +136,13 @@ def _export(arguments: argparse.Namespace) -> int:
         checkpoint = replace(checkpoint, config=config)
     if arguments.drop_bow:
         checkpoint = without_bow(checkpoint)
+    if checkpoint.config.decoding.candidates_from != "model" and not (arguments.with_index or checkpoint.replies):
+        raise ConfigError(
+            f"--decoding: candidates_from {checkpoint.config.decoding.candidates_from} needs an index of replies; give "
+            "--with-index too"
+        )
+    if arguments.with_index:
+        checkpoint = with_index(checkpoint, arguments.min_conversations, arguments.data, arguments.data_dir)
     checkpoint, rounding = rounded(checkpoint, arguments.precision)
     checkpoint.save(out)
     size = sum(file.stat().st_size for file in out.iterdir())
@@ -115,6 +151,11 @@ def _export(arguments: argparse.Namespace) -> int:
         f"{arguments.precision}, {size / 1e6:.1f} MB; largest relative change {rounding.change:.2g}"
         + (f" ({rounding.row})" if rounding.change else "")
     )
+    if (index := checkpoint.replies) is not None:
+        print(
+            f"{REPLIES} holds {len(index.replies):,} replies word for word, each said in at least "
+            f"{index.min_conversations} training conversation(s)"
+        )
     if (base := checkpoint.config.base) is not None:
         print(f"to serve it, the language model {base.name} is needed (SHA-256 {base.sha256})")
     return 0
@@ -143,6 +184,32 @@ def without_bow(checkpoint: Checkpoint) -> Checkpoint:
     weights = {name: weight for name, weight in checkpoint.weights.items() if not name.startswith(BOW_HEAD)}
     config = checkpoint.config.model_copy(update=without)
     return _changed(replace(checkpoint, config=config, weights=weights), "bag-of-words head left out")
+
+
+def with_index(
+    checkpoint: Checkpoint, min_conversations: int, name: str | None = None, folder: Path | None = None
+) -> Checkpoint:
+    """The checkpoint with an index of the replies of its training split; no other split is read.
+
+    Args:
+        checkpoint: of a dialog model or a language model.
+        min_conversations: see `dialog_cvae.data.reply_index`.
+        name: of the corpus; default: the one that the checkpoint was fitted on.
+        folder: with the corpora.
+
+    Raises:
+        ConfigError: the checkpoint does not say what it was fitted on, or no reply was said in enough conversations.
+        DataError: the corpus is missing or malformed.
+    """
+    stored = checkpoint.config.provenance.fit.get("corpus", {})
+    if name is None and not stored:
+        raise ConfigError("--with-index: the checkpoint does not say what it was fitted on; give --data")
+    asked = {key: value for key, value in (("name", name), ("dir", folder)) if value is not None}
+    data = DataConfig.model_validate(stored).model_copy(update=asked)
+    if data.of_sentences:
+        raise ConfigError(f"--with-index: {data.name} has sentences, and no conversations")
+    _, conversations = load_split(data, "train")
+    return replace(checkpoint, replies=ReplyIndex.of(conversations, min_conversations))
 
 
 def rounded(checkpoint: Checkpoint, precision: str) -> tuple[Checkpoint, Rounding]:

@@ -82,6 +82,10 @@ class LanguageReading:
         window = self._window(corpus, utterance)
         return Seen(utterance - window.first, window.cut)
 
+    def reply_tokens(self, text: str) -> tuple[int, ...]:
+        """See `Reading.reply_tokens`."""
+        return (*self.tokenizer.encode(f" {' '.join(text.split())}"), self.special.end)
+
     def text(self, tokens: Sequence[int]) -> str:
         """See `Reading.text`; bytes that are no UTF-8 are left out."""
         return tidied(self.tokenizer.decode(tokens).replace(UNREADABLE, ""))

@@ -29,6 +29,7 @@ from dialog_cvae.generate.sampling import (
 )
 
 Key = TypeVar("Key", bound=Hashable)
+DRAWN = -1  # the place of a given token, where the token is drawn
 
 
 class Start(NamedTuple):
@@ -38,15 +39,19 @@ class Start(NamedTuple):
         contexts: (R,) from `Engine.condition`.
         z: (R, Z).
         uniforms: (R, T) numbers in [0, 1), T >= max_tokens; at a temperature above 0 each step uses one.
+        given: (R,) the tokens of rows that the model only scores, the end token included, at most max_tokens; empty for
+            a row that is drawn. None if all are drawn.
     """
 
     contexts: Sequence[Any]
     z: Floats
     uniforms: Floats
+    given: Sequence[tuple[int, ...]] | None = None
 
     def part(self, rows: slice) -> Start:
         """These rows alone."""
-        return Start(self.contexts[rows], self.z[rows], self.uniforms[rows])
+        given = None if self.given is None else self.given[rows]
+        return Start(self.contexts[rows], self.z[rows], self.uniforms[rows], given)
 
 
 class _Rows(NamedTuple):
@@ -62,6 +67,7 @@ class _Rows(NamedTuple):
         forbids: (R, F + 1) which tokens it may not draw now; see `Ways`.
         limit: (R,) the most tokens.
         uniforms: (R, W).
+        given: (R, W) the tokens of a row that is scored; `DRAWN` elsewhere.
     """
 
     number: Ints
@@ -75,6 +81,7 @@ class _Rows(NamedTuple):
     forbids: Flags
     limit: Ints
     uniforms: Floats
+    given: Ints
 
 
 class Pool(Generic[Key]):
@@ -108,6 +115,10 @@ class Pool(Generic[Key]):
         self._count += count
         self._keys.update(zip(numbers.tolist(), keys, strict=True))
         limit = decoding.max_tokens
+        given = np.full((count, limit), DRAWN)
+        for row, tokens in enumerate(start.given or ()):
+            given[row, : len(tokens)] = tokens
+        temperature = np.where(given[:, 0] == DRAWN, decoding.temperature, 0.0)
         token, states = self._engine.start(start.contexts, start.z)
         joining = _Rows(
             number=numbers,
@@ -115,12 +126,13 @@ class Pool(Generic[Key]):
             length=np.zeros(count, dtype=np.int64),
             log_prob=np.zeros(count),
             written=np.zeros((count, limit), dtype=np.int64),
-            temperature=np.full(count, decoding.temperature),
+            temperature=temperature,
             top_p=np.full(count, decoding.top_p),
-            sharpness=sharpness(np.full(count, decoding.temperature)),
+            sharpness=sharpness(temperature),
             forbids=np.repeat(self._forbids(decoding)[None], count, axis=0),
             limit=np.full(count, limit),
             uniforms=start.uniforms[:, :limit],
+            given=given,
         )
         if self._rows is None:
             self._rows, self._states = joining, states
@@ -147,7 +159,8 @@ class Pool(Generic[Key]):
         rows.forbids[:, self._end] = rows.length == 0
         ways = Ways(rows.temperature, rows.top_p, rows.uniforms[every, rows.length], rows.sharpness, rows.forbids)
         normaliser = step.values[:, 0] + np.log(step.mass.astype(np.float64))  # of the model's own distribution
-        token = choose(step, ways, self._forbidden)
+        given = rows.given[every, rows.length]
+        token = np.where(given == DRAWN, choose(step, ways, self._forbidden), given)
         # record the tokens, then take out the rows that have ended
         rows.log_prob[:] += step.logits[every, token] - normaliser
         rows.written[every, rows.length] = token
@@ -186,7 +199,11 @@ def _joined(rows: _Rows, joining: _Rows) -> _Rows:
 
     def widened(part: _Rows) -> _Rows:
         missing = ((0, 0), (0, width - part.written.shape[1]))
-        return part._replace(written=np.pad(part.written, missing), uniforms=np.pad(part.uniforms, missing))
+        return part._replace(
+            written=np.pad(part.written, missing),
+            uniforms=np.pad(part.uniforms, missing),
+            given=np.pad(part.given, missing, constant_values=DRAWN),
+        )
 
     both = widened(rows), widened(joining)
     return _Rows._make(np.concatenate([getattr(part, name) for part in both]) for name in _Rows._fields)

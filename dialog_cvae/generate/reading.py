@@ -65,6 +65,10 @@ class Reading(Protocol):
         """How much of the context of an utterance, which is in this conversation, is read."""
         ...
 
+    def reply_tokens(self, text: str) -> tuple[int, ...]:
+        """The ids of a text as a reply, the end token included, for the model to score."""
+        ...
+
     def text(self, tokens: Sequence[int]) -> str:
         """The text of a reply, without control characters and extra spaces; it may be empty."""
         ...
@@ -113,6 +117,10 @@ class DialogReading:
 
     def _tokens(self, text: str) -> int:
         return self.count(text) + 2  # <s> and </s>
+
+    def reply_tokens(self, text: str) -> tuple[int, ...]:
+        """See `Reading.reply_tokens`."""
+        return (*self.tokenizer.encode(text), self.special.end)
 
     def text(self, tokens: Sequence[int]) -> str:
         """See `Reading.text`."""

@@ -7,15 +7,22 @@ The draws depend on the context, the seed and the decoding alone. Draws are numb
 blocks of `BLOCK`. More draws are requested only when all earlier ones are decoded. So neither the order in which rows
 finish nor the other rows in the pool change the answer.
 
+Replies of the training conversations can be candidates too. The model scores each by the same measure as its own draws,
+log p(x | z, c): a draw with the z that it was decoded from, a retrieved reply with the one of `SCORING_Z` values of z
+under which it is likeliest. These are the prior's mean and draws from the prior. The answer is then always selected.
+There each draw counts 1. The retrieved replies together count as much as all draws, each in proportion to its
+probability per token. If that alone decided between the sources, hardly a retrieved reply would be chosen: draws at a
+low temperature are likelier than what people say.
+
 Shape legend: Z latent, T tokens at most.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -35,6 +42,11 @@ LEAST_DRAWS = 8 * BLOCK  # the limit of draws is at least this, even for a singl
 DRAWS_PER_REPLY = 4  # the limit of draws for each reply wanted; after it no more distinct ones are expected
 LEAST_WAVE = 4  # draws requested at once when replies are missing
 
+RETRIEVED = 16  # replies of training conversations that are candidates, or as many as are wanted
+SCORING_Z = 3  # values of z under which each of them is scored
+SCORING = 2**31  # in the seed of these values: no number of a block of draws
+
+Source = Literal["model", "corpus"]
 Seed = int | tuple[int, ...]
 """What seeds the draws: one number, or several, each at least 0."""
 
@@ -51,6 +63,7 @@ class Reply:
         place: of z on the context's latent map, if requested; see `latent_map`.
         score: from 0 to 1, if there is a `min_score`. Among candidates: the mean similarity of all draws to it (see
             `selection`); otherwise exp(log_prob / tokens), the geometric mean of its tokens' probabilities.
+        source: whether the model wrote it, or it is from the training conversations.
     """
 
     text: str
@@ -59,6 +72,19 @@ class Reply:
     finished: bool
     place: tuple[float, float] | None = None
     score: float | None = None
+    source: Source = "model"
+
+
+class Retrieved(NamedTuple):
+    """A reply of the training conversations.
+
+    Attributes:
+        text: as it was said.
+        tokens: ids for the model to score, the end token included.
+    """
+
+    text: str
+    tokens: tuple[int, ...]
 
 
 class Question(NamedTuple):
@@ -83,6 +109,23 @@ class Question(NamedTuple):
     at: tuple[float, float] | None = None
     places: bool = False
     min_score: float | None = None
+
+    @property
+    def draws(self) -> int:
+        """Draws that are begun at once; more may follow."""
+        if self.decoding.candidates_from == "corpus":
+            return 0
+        return max(self.n, self.decoding.candidates) if self.decoding.candidates else self.n
+
+    @property
+    def retrieved(self) -> int:
+        """Replies of the training conversations that are candidates, at most."""
+        return 0 if self.decoding.candidates_from == "model" else max(RETRIEVED, self.n)
+
+    @property
+    def rows(self) -> int:
+        """Rows that are begun at once, at most."""
+        return self.draws + SCORING_Z * self.retrieved
 
 
 class Answer(NamedTuple):
@@ -109,6 +152,7 @@ class Replies:
         text: the text of a draw, which may be empty.
         accepts: the word filter, if any.
         seen: how much of the context the model reads.
+        retrieved: replies of the training conversations, which the word filter accepts.
     """
 
     def __init__(
@@ -119,6 +163,7 @@ class Replies:
         text: Callable[[Draw], str],
         accepts: Callable[[str], bool] | None,
         seen: Seen,
+        retrieved: Sequence[Retrieved] = (),
     ) -> None:
         self.question, self.seen = question, seen
         self._condition, self._text, self._accepts = condition, text, accepts
@@ -131,28 +176,49 @@ class Replies:
         self._found: dict[int, Reply | None] = {}
         self._places: dict[int, tuple[float, float]] = {}
         self._begun = 0
+        self._retrieved = retrieved
+        self._scores: dict[int, float] = {}  # log p(x | z, c), by row: SCORING_Z rows of each retrieved reply
+        self._scores_begun = 0
 
     @property
     def wants(self) -> int:
-        """How many draws to decode next; 0 while earlier ones are being decoded, and at the end."""
-        if len(self._found) < self._begun:
+        """How many rows to decode next; 0 while earlier ones are being decoded, and at the end."""
+        if len(self._found) < self._begun or len(self._scores) < self._scores_begun:
             return 0
+        return self._wanted_draws() + self._scores_wanted - self._scores_begun
+
+    @property
+    def _scores_wanted(self) -> int:
+        return SCORING_Z * len(self._retrieved)
+
+    def _wanted_draws(self) -> int:
         n, candidates = self.question.n, self.question.decoding.candidates
         if not self._begun:
-            return max(n, candidates) if candidates else n
+            return self.question.draws
         missing = 0 if candidates else n - len(_distinct(self._drawn()))
         most = max(LEAST_DRAWS, n * DRAWS_PER_REPLY)
         return min(max(2 * missing, LEAST_WAVE), most - self._begun) if missing > 0 else 0
 
     @property
     def complete(self) -> bool:
-        """Whether all draws are decoded."""
-        return 0 < self._begun == len(self._found) and self.wants == 0
+        """Whether all rows are decoded."""
+        decoded = self._begun == len(self._found) and self._scores_begun == len(self._scores)
+        return decoded and self.wants == 0
 
     def wanted(self) -> tuple[list[tuple[Replies, int]], Start, Decoding]:
-        """The draws to decode next, at least one, as `Pool.add` takes them."""
-        indices = range(self._begun, self._begun + self.wants)
-        self._begun = indices.stop
+        """The rows to decode next, as `Pool.add` takes them; those of retrieved replies have numbers below 0."""
+        indices = range(self._begun, self._begun + self._wanted_draws())
+        scored = range(self._scores_begun, self._scores_wanted)
+        self._begun, self._scores_begun = indices.stop, scored.stop
+        keys = [(self, index) for index in indices] + [(self, -1 - row) for row in scored]
+        parts = [*([self._drawn_rows(indices)] if indices else ()), self._scored_rows(scored)]
+        z, uniforms = (np.concatenate(each) for each in zip(*parts, strict=True))
+        given = [()] * len(indices) + [self._retrieved[row // SCORING_Z].tokens for row in scored]
+        contexts = [self._condition.contexts[0]] * len(keys)
+        return keys, Start(contexts, z, uniforms, given if scored else None), self.question.decoding
+
+    def _drawn_rows(self, indices: range) -> tuple[Floats, Floats]:
+        """Z and uniform numbers of draws."""
         noise = self._noise(indices)
         normal = noise.normal * np.float32(self.question.decoding.prior_temperature)
         if self._map is not None:
@@ -160,12 +226,28 @@ class Replies:
                 normal = self._map.moved(normal, self.question.at)
             for index, (x, y) in zip(indices, self._map.places(normal).tolist(), strict=True):
                 self._places[index] = (x, y)
-        z = self._condition.prior_mean + self._std * normal
-        contexts = [self._condition.contexts[0]] * len(indices)
-        return [(self, index) for index in indices], Start(contexts, z, noise.uniform), self.question.decoding
+        return self._condition.prior_mean + self._std * normal, noise.uniform
+
+    def _scored_rows(self, rows: range) -> tuple[Floats, Floats]:
+        """Z and uniform numbers, which are not used, of rows of retrieved replies."""
+        normal = self._scoring_normal()
+        z = self._condition.prior_mean + self._std * normal[[row % SCORING_Z for row in rows]]
+        return z, np.zeros((len(rows), self.question.decoding.max_tokens), np.float32)
+
+    def _scoring_normal(self) -> Floats:
+        """(SCORING_Z, Z) the values of z under which replies are scored, in standard deviations of the prior."""
+        rng = np.random.default_rng((*seed_numbers(self.question.seed), SCORING))
+        drawn = rng.standard_normal((SCORING_Z - 1, len(self._std)), dtype=np.float32)
+        return np.concatenate((np.zeros((1, len(self._std)), np.float32), drawn))
 
     def take(self, index: int, draw: Draw) -> None:
-        """Store a decoded draw. One that is unreadable, or that the word filter refuses, gives no reply."""
+        """Store a decoded draw, or the score of a retrieved reply.
+
+        A draw that is unreadable, or that the word filter refuses, gives no reply.
+        """
+        if index < 0:
+            self._scores[-1 - index] = draw.log_prob
+            return
         text = self._text(draw)
         reply = Reply(text, draw.log_prob, draw.length, draw.finished, self._places.get(index))
         self._found[index] = reply if visible(text) and (self._accepts is None or self._accepts(text)) else None
@@ -179,10 +261,14 @@ class Replies:
 
     def _ordered(self) -> Iterator[tuple[Reply, float]]:
         """At most `n` distinct replies in the answer's order, with their scores."""
-        n, drawn = self.question.n, self._drawn()
-        if self.question.decoding.candidates:
-            chosen = scored([reply.text for reply in drawn], [reply.finished for reply in drawn], n)
-            yield from ((drawn[index], score) for index, score in chosen)
+        n, decoding = self.question.n, self.question.decoding
+        drawn = self._drawn()
+        if decoding.candidates or decoding.candidates_from != "model":
+            retrieved = self._scored()
+            every = [*drawn, *retrieved]
+            weights = [1.0] * len(drawn) + _shares(retrieved, len(drawn) or 1)
+            chosen = scored([reply.text for reply in every], [reply.finished for reply in every], n, weights)
+            yield from ((every[index], score) for index, score in chosen)
         else:
             first = list(_distinct(drawn).values())[:n]
             for reply in sorted(first, key=lambda reply: reply.log_prob / reply.tokens, reverse=True):
@@ -191,6 +277,17 @@ class Replies:
     def _drawn(self) -> list[Reply]:
         """The replies of all decoded draws, in the order of the draws."""
         return [reply for _, reply in sorted(self._found.items()) if reply is not None]
+
+    def _scored(self) -> list[Reply]:
+        """The retrieved replies, each with the z under which it is likeliest."""
+        places = self._map.places(self._scoring_normal()).tolist() if self._map is not None else None
+        found = []
+        for number, retrieved in enumerate(self._retrieved):
+            scores = [self._scores[SCORING_Z * number + index] for index in range(SCORING_Z)]
+            best = int(np.argmax(scores))
+            place = None if places is None else (places[best][0], places[best][1])
+            found.append(Reply(retrieved.text, scores[best], len(retrieved.tokens), True, place=place, source="corpus"))
+        return found
 
     def _noise(self, indices: range) -> _Noise:
         """The random numbers of the draws with these numbers."""
@@ -212,6 +309,16 @@ class Replies:
 def seed_numbers(seed: Seed) -> tuple[int, ...]:
     """All numbers of a seed."""
     return (seed,) if isinstance(seed, int) else seed
+
+
+def _shares(scored: Sequence[Reply], total: float) -> list[float]:
+    """The weights of retrieved replies: proportional to their probability per token, and `total` together."""
+    if not scored:
+        return []
+    each = np.array([reply.log_prob / reply.tokens for reply in scored])
+    likely = np.exp(each - each.max())
+    shares: list[float] = (total * likely / likely.sum()).tolist()
+    return shares
 
 
 def _distinct(replies: list[Reply]) -> dict[str, Reply]:

@@ -19,13 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dialog_cvae.config import Decoding
+from dialog_cvae.data.reply_index import ReplyIndex
 from dialog_cvae.engines.base import Engine, Floats
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.generate.decoding import Draw
 from dialog_cvae.generate.opening import EngineName, Options, engine_name, opened
 from dialog_cvae.generate.pool import Pool, Start, decode
 from dialog_cvae.generate.reading import Reading
-from dialog_cvae.generate.replies import Question, Replies, Reply, Seed, seed_numbers
+from dialog_cvae.generate.replies import Question, Replies, Reply, Retrieved, Seed, seed_numbers
 from dialog_cvae.limits import known_topic
 from dialog_cvae.storage.checkpoint import Checkpoint, CheckpointConfig
 from dialog_cvae.types import Conversation, Utterance
@@ -33,6 +34,8 @@ from dialog_cvae.types import Conversation, Utterance
 MAX_SHOWN_CHARS = 80  # of a wrong value, in a message
 
 __all__ = ["Decoding", "EngineName", "Question", "Reply", "Responder"]
+
+NO_INDEX = "this checkpoint has no index of replies; python -m training.export --with-index adds one to a copy"
 
 
 class Responder:
@@ -45,12 +48,14 @@ class Responder:
         name: what the model was fitted on, for display.
         decoding: how replies are drawn by default.
         accepts: a word filter; replies that it refuses are never returned. None accepts all.
+        index: of replies of the training conversations, if the checkpoint has one.
     """
 
     def __init__(self, engine: Engine, reading: Reading, config: CheckpointConfig, name: str) -> None:
         self.engine, self.reading, self.config, self.name = engine, reading, config, name
         self.decoding: Decoding = config.decoding
         self.accepts: Callable[[str], bool] | None = None
+        self.index: ReplyIndex | None = None
 
     @classmethod
     def load(
@@ -84,7 +89,9 @@ class Responder:
         config = checkpoint.config
         base = "" if config.base is None else f" on {config.base.name}"
         name = f"{config.provenance.data}{base}, step {config.provenance.step}"
-        return cls(*opened(checkpoint, path, options), config, name)
+        responder = cls(*opened(checkpoint, path, options), config, name)
+        responder.index = checkpoint.replies
+        return responder
 
     @property
     def topics(self) -> tuple[str, ...]:
@@ -115,7 +122,7 @@ class Responder:
         at: tuple[float, float] | None = None,
         places: bool = False,
     ) -> list[Reply]:
-        """At most `n` distinct replies.
+        """At most `n` distinct replies, by the model or, with `decoding.candidates_from`, by people.
 
         Without `decoding.candidates` they are the first `n` distinct draws, not the likeliest of many: a fair sample of
         what the model would say, best log probability per token first. With it they are selected from exactly that many
@@ -132,8 +139,7 @@ class Responder:
             places: give the place of each reply on that map.
 
         Raises:
-            ConfigError: an argument has another type, the model does not know the topic, `n` or `seed` is out of its
-                range, or the model has no z to choose a place of.
+            ConfigError: an argument has another type, the model does not know the topic, or see `check`.
         """
         decoding = decoding or self.decoding
         conversation = self._known(conversation)
@@ -161,7 +167,8 @@ class Responder:
         """Refuse an invalid question.
 
         Raises:
-            ConfigError: `n` or `seed` is out of its range, or the model has no z to choose a place of.
+            ConfigError: `n` or `seed` is out of its range, the model has no z to choose a place of, candidates of the
+                corpus are wanted and there is no index, or they are wanted at a place of the map.
         """
         if not isinstance(question.respond_as, str):
             raise ConfigError(f"respond_as must be the name of a speaker, but is {_shown(question.respond_as)}")
@@ -175,6 +182,13 @@ class Responder:
                 raise ConfigError(f"{name} must be at least {least}, but is {value}")
         if question.at is not None and not self.reading.latent_size:
             raise ConfigError("at: this model has no latent variable, and so no map of it")
+        source = question.decoding.candidates_from
+        if source != "model" and self.index is None:
+            raise ConfigError(f"candidates_from {source}: {NO_INDEX}")
+        if source != "model" and question.at is not None:
+            raise ConfigError(
+                f"at: only the model decodes replies from a place of the map; candidates_from is {source}"
+            )
 
     def _known(self, conversation: Conversation) -> Conversation:
         """The conversation with its topic in the model's spelling.
@@ -211,9 +225,24 @@ class Responder:
                 self.text,
                 self.accepts,
                 self.reading.seen(corpus, end, conversation),
+                self._retrieved(question),
             )
             for index, (question, conversation, end) in enumerate(zip(questions, asked, ends.tolist(), strict=True))
         ]
+
+    def _retrieved(self, question: Question) -> list[Retrieved]:
+        """Replies of training conversations to similar contexts that the model could have written, and may."""
+        if self.index is None or not question.retrieved:
+            return []
+        special, decoding = self.reading.special, question.decoding
+        never = {special.end, *special.forbidden} | (set() if decoding.allow_unknown else {special.unknown})
+        found = []
+        for each in self.index.nearest(question.conversation, question.respond_as, question.retrieved):
+            tokens = self.reading.reply_tokens(each.text)
+            scorable = 1 < len(tokens) <= decoding.max_tokens and never.isdisjoint(tokens[:-1])
+            if scorable and (self.accepts is None or self.accepts(each.text)):
+                found.append(Retrieved(each.text, tokens))
+        return found
 
     def draw(
         self,

@@ -92,21 +92,24 @@ def representatives(
     return chosen
 
 
-def select(texts: Sequence[str], finished: Sequence[bool], n: int) -> list[int]:
+def select(texts: Sequence[str], finished: Sequence[bool], n: int, weights: Sequence[float] | None = None) -> list[int]:
     """At most `n` distinct draws that represent all of them, the most typical first; see `scored`."""
-    return [choice for choice, _ in scored(texts, finished, n)]
+    return [choice for choice, _ in scored(texts, finished, n, weights)]
 
 
-def scored(texts: Sequence[str], finished: Sequence[bool], n: int) -> list[tuple[int, float]]:
+def scored(
+    texts: Sequence[str], finished: Sequence[bool], n: int, weights: Sequence[float] | None = None
+) -> list[tuple[int, float]]:
     """At most `n` distinct draws that represent all of them, the most typical first, each with its score.
 
     Replies that were cut off or that loop count as draws, but are chosen only if no others are left. The score of a
-    reply is the mean similarity of all draws to it, from 0 to 1: how typical it is, whatever else is chosen.
+    reply is the weighted mean similarity of all draws to it, from 0 to 1: how typical it is, whatever else is chosen.
 
     Args:
         texts: of the draws.
         finished: whether each draw ended within its limit of tokens.
         n: how many to choose.
+        weights: of the draws, above 0; default: each counts 1.
     """
     places: dict[Words, list[int]] = {}
     for place, text in enumerate(texts):
@@ -115,8 +118,9 @@ def scored(texts: Sequence[str], finished: Sequence[bool], n: int) -> list[tuple
         return []
     # a finished draw, if there is one, represents all draws with the same words
     best = [max(where, key=lambda place: finished[place]) for where in places.values()]
-    weights = np.array([len(where) for where in places.values()], dtype=np.float64)
+    each = np.ones(len(texts)) if weights is None else np.asarray(weights, dtype=np.float64)
+    totals = np.array([each[where].sum() for where in places.values()])
     preferred = np.array([finished[place] and not loops(said) for said, place in zip(places, best, strict=True)])
     likeness = short_alike(similarity(list(places)), list(places))
-    scores = (likeness @ weights / weights.sum()).tolist()
-    return [(best[choice], scores[choice]) for choice in representatives(likeness, weights, preferred, n)]
+    scores = (likeness @ totals / totals.sum()).tolist()
+    return [(best[choice], scores[choice]) for choice in representatives(likeness, totals, preferred, n)]

@@ -1,14 +1,15 @@
 """The one checkpoint format: a folder that holds everything a reply needs.
 
-    config.json        sizes, topics, what it was fitted on, and the SHA-256 of the next three
-    model.safetensors  the weights, in single precision or, to be shipped, in half
-    tokenizer.model    the SentencePiece model, or the language model's tokenizer.json
-    metrics.json       what was measured
-    README.md          the model card
+    config.json          sizes, topics, what it was fitted on, and the SHA-256 of all others but the card
+    model.safetensors    the weights, in single precision or, to be shipped, in half
+    tokenizer.model      the SentencePiece model, or the language model's tokenizer.json
+    metrics.json         what was measured
+    README.md            the model card
+    replies.safetensors  replies of the training conversations, only if they were exported too
 
-All five are parts: a checkpoint that lacks one is refused. `config.json` carries a checksum of its own, so that no
-single changed byte goes unnoticed, except in the card, which may be edited. The folder is written
-under another name and then renamed; readers never see half of one.
+The first five are parts of every checkpoint: one that lacks one is refused. `config.json` carries a checksum of its
+own, so that no single changed byte goes unnoticed, except in the card, which may be edited. The folder is written under
+another name and then renamed; readers never see half of one.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from dialog_cvae.config import (
     ModelConfig,
     SentenceModelConfig,
 )
+from dialog_cvae.data.reply_index import ReplyIndex
 from dialog_cvae.errors import CheckpointError, ConfigError
 from dialog_cvae.storage.files import previous_name, replace_folder
 from dialog_cvae.text.stored_tokenizer import AnyTokenizer, read_tokenizer
@@ -50,6 +52,7 @@ WEIGHTS, TOKENIZER, CONFIG, METRICS, CARD = (
     "metrics.json",
     "README.md",
 )
+REPLIES = "replies.safetensors"
 BEST = "best"  # the checkpoint of a training run, below its folder
 _READS = 8  # attempts to read a folder that is being replaced meanwhile
 
@@ -117,7 +120,8 @@ class CheckpointConfig(Config):
 class Checkpoint:
     """A checkpoint in memory.
 
-    `weights` maps parameter names to arrays of any floating type; models compute in single precision.
+    `weights` maps parameter names to arrays of any floating type; models compute in single precision. `replies` are
+    those of the training conversations, if the checkpoint has them.
     """
 
     config: CheckpointConfig
@@ -125,6 +129,7 @@ class Checkpoint:
     tokenizer: AnyTokenizer
     metrics: Mapping[str, Any] = field(default_factory=dict)
     card: str = ""
+    replies: ReplyIndex | None = None
 
     @property
     def word_tokenizer(self) -> Tokenizer:
@@ -157,6 +162,7 @@ class Checkpoint:
             WEIGHTS: serialise_weights({name: np.ascontiguousarray(w) for name, w in self.weights.items()}),
             TOKENIZER: self.tokenizer.to_bytes(),
             METRICS: _json_bytes(self.metrics),
+            **({} if self.replies is None else {REPLIES: self.replies.to_bytes()}),
         }
         content = self.config.model_dump(mode="json") | {"files": {name: _sha256(data) for name, data in parts.items()}}
         content["checksum"] = _checksum(content)
@@ -203,7 +209,11 @@ def _load(folder: Path) -> Checkpoint:
             f"{folder / TOKENIZER}: has {len(tokenizer)} pieces, but {CONFIG} says vocab_size {config.vocab_size}"
         )
     metrics = _json_object(folder / METRICS, parts[METRICS])
-    return Checkpoint(config, weights, tokenizer, metrics, parts[CARD].decode(errors="replace"))
+    try:
+        replies = ReplyIndex.from_bytes(parts[REPLIES]) if REPLIES in parts else None
+    except CheckpointError as error:
+        raise CheckpointError(f"{folder / REPLIES}: {error}") from None
+    return Checkpoint(config, weights, tokenizer, metrics, parts[CARD].decode(errors="replace"), replies)
 
 
 def _folder(path: str | Path) -> Path:
@@ -264,6 +274,8 @@ def _verified_parts(folder: Path, hashes: Mapping[str, str]) -> dict[str, bytes]
     if missing := [name for name in (WEIGHTS, TOKENIZER) if name not in hashes]:
         raise CheckpointError(f"{folder / CONFIG}: field files: no SHA-256 of {' and '.join(missing)}")
     parts = {name: _read_bytes(folder / name) for name in (WEIGHTS, TOKENIZER, METRICS, CARD)}
+    if REPLIES in hashes:
+        parts[REPLIES] = _read_bytes(folder / REPLIES)
     for name in (TOKENIZER, METRICS, CARD):
         if name != TOKENIZER or parts[name].startswith(b"{"):  # a SentencePiece model is no text
             parts[name] = parts[name].replace(b"\r\n", b"\n")  # which Git writes on Windows

@@ -13,21 +13,18 @@ Shape legend: N training windows, Q queries, V words of the training utterances.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
-from dialog_cvae.errors import ConfigError
+from dialog_cvae.data.context_search import Bags, ContextSearch, largest
 from dialog_cvae.types import Conversation
-from eval.contexts import Window, windows
+from eval.contexts import MAX_CONTEXT, Window, windows
 from eval.metrics.tokens import metric_tokens
 
 ANY_TOPIC = -1
-CELLS = 2**22  # cosines computed at a time, of 8 bytes, whatever the size of the corpus
 
 
 class Neighbour(NamedTuple):
@@ -50,18 +47,16 @@ class ContextIndex:
         Raises:
             ConfigError: they have no window or no word.
         """
-        # imported here because it takes seconds to load, and cached baselines do not need it
-        from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
-
-        self.windows = windows(conversations)
-        texts, spans = _spans(self.windows)
-        self._counter = CountVectorizer(analyzer=metric_tokens, dtype=np.float64)
-        try:
-            counts = spans @ self._counter.fit_transform(texts)  # (N, V)
-        except ValueError:  # an empty vocabulary
-            raise ConfigError("the training conversations have no word in any context") from None
-        self._weights = TfidfTransformer()
-        self._vectors = self._weights.fit_transform(counts)  # (N, V), unit rows
+        held = list(conversations)
+        self.windows = windows(held)
+        said = [[metric_tokens(utterance.text) for utterance in c.utterances] for c in held]
+        self._column: dict[str, int] = {}
+        for word in (word for each in said for tokens in each for word in tokens):
+            self._column.setdefault(word, len(self._column))
+        self._search = ContextSearch(Bags.of(said, self._column), len(self._column), (1.0,) * MAX_CONTEXT)
+        lengths = np.array([len(c.utterances) for c in held], dtype=np.int64)
+        first = np.cumsum(lengths) - lengths
+        self._utterances = np.delete(np.arange(lengths.sum()), first[lengths > 0])  # (N,) the windows' replies
         topics = {window.conversation.topic for window in self.windows} - {None}
         self._topic_ids = {topic: number for number, topic in enumerate(sorted(topics, key=str))}
         self._topics = np.array([self._topic_ids.get(w.conversation.topic, ANY_TOPIC) for w in self.windows])  # (N,)
@@ -93,24 +88,15 @@ class ContextIndex:
             by_topic: False compares with windows of all topics.
             advance: called with the number of queries just answered, for a progress bar.
         """
-        if not queries:
-            return []
-        found: dict[int, list[Neighbour]] = {}
-        groups: defaultdict[tuple[int, bool], list[int]] = defaultdict(list)
-        for number, query in enumerate(queries):
-            groups[self._group(query, by_topic)].append(number)
-        vectors = self._transform(queries)
-        for group, numbers in groups.items():
-            members = self._members(group)
-            columns = self._vectors[members].T.tocsr()  # (V, members)
-            size = max(1, CELLS // max(1, len(members)))
-            for begin in range(0, len(numbers), size):
-                chosen = numbers[begin : begin + size]
-                for number, cosines in zip(chosen, (vectors[chosen] @ columns).toarray(), strict=True):
-                    best = _largest(cosines, n)
-                    found[number] = [Neighbour(self.windows[members[i]], float(cosines[i])) for i in best]
-                advance(len(chosen))
-        return [found[number] for number in range(len(queries))]
+        found = []
+        for query in queries:
+            members = self._members(self._group(query, by_topic))
+            said = [metric_tokens(utterance.text) for utterance in query.context]
+            known = [[self._column[word] for word in tokens if word in self._column] for tokens in said]
+            cosines = self._search.cosines(known)[self._utterances[members]]
+            found.append([Neighbour(self.windows[members[i]], float(cosines[i])) for i in largest(cosines, n)])
+            advance(1)
+        return found
 
     def _group(self, window: Window, by_topic: bool) -> tuple[int, bool]:
         topic = self._topic_ids.get(window.conversation.topic, ANY_TOPIC) if by_topic else ANY_TOPIC
@@ -122,31 +108,3 @@ class ContextIndex:
             alike = self._continues == continues
             self._alike[group] = np.flatnonzero(alike if topic == ANY_TOPIC else alike & (self._topics == topic))
         return self._alike[group]
-
-    def _transform(self, chosen: Sequence[Window]) -> sparse.csr_matrix:
-        """TF-IDF vectors of contexts, (windows, V); words that occur in no training context do not count."""
-        texts, spans = _spans(chosen)
-        return self._weights.transform(spans @ self._counter.transform(texts))
-
-
-def _spans(chosen: Sequence[Window]) -> tuple[list[str], sparse.csr_matrix]:
-    """The distinct utterances of the contexts, and which of them each context has, (windows, texts)."""
-    texts: list[str] = []
-    first: dict[int, int] = {}  # index of the first text of each conversation, by identity
-    for conversation in (window.conversation for window in chosen):
-        if id(conversation) not in first:
-            first[id(conversation)] = len(texts)
-            texts += (utterance.text for utterance in conversation.utterances[:-1])
-    lengths = np.array([len(window.context) for window in chosen], dtype=np.int64)
-    ends = np.array([first[id(window.conversation)] + window.position for window in chosen], dtype=np.int64)
-    offsets = np.concatenate(([0], np.cumsum(lengths)))
-    columns = np.arange(offsets[-1]) + np.repeat(ends - offsets[1:], lengths)
-    return texts, sparse.csr_matrix((np.ones(len(columns)), columns, offsets), shape=(len(chosen), len(texts)))
-
-
-def _largest(values: NDArray[np.float64], n: int) -> NDArray[np.intp]:
-    """Indices of the n largest values, the largest first; equal values in their order."""
-    floor = np.partition(values, -n)[-n] if len(values) > n else -np.inf
-    candidates = np.flatnonzero(values >= floor)
-    order: NDArray[np.intp] = candidates[np.argsort(-values[candidates], kind="stable")][:n]
-    return order

@@ -48,6 +48,7 @@ class StubResponder(Responder):
         self.decoding = Decoding()
         self.config = CONFIG
         self.accepts = None
+        self.index = None
         self.distinct = distinct
         self.calls: list[tuple[Conversation, dict[str, Any]]] = []
         self.threads: set[str] = set()

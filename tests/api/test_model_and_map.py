@@ -8,7 +8,9 @@ import pytest
 
 from api import routes
 from dialog_cvae.config import Decoding
+from dialog_cvae.data.reply_index import ReplyIndex
 from dialog_cvae.generate.decoding import decoding_for
+from dialog_cvae.types import Conversation, Utterance
 
 JSON = {"Content-Type": "application/json"}
 
@@ -47,7 +49,7 @@ def test_diversity_together_with_an_option_it_sets_is_refused_naming_both(client
 def test_places_are_returned_only_with_map(client, stub):
     plain = client.post("/respond", json={"context": ["hi"], "map": False, "seed": 1}).json()
     mapped = client.post("/respond", json={"context": ["hi"], "map": True, "seed": 1}).json()
-    assert all(set(each) == {"text", "log_prob", "finish_reason"} for each in plain["responses"])
+    assert all(set(each) == {"text", "log_prob", "source", "finish_reason"} for each in plain["responses"])
     assert [each["place"] for each in mapped["responses"]] == [[i / 4, -1.0] for i in range(5)]
     assert [asked.get("places") for _, asked in stub.calls] == [None, True]
 
@@ -99,6 +101,7 @@ def test_get_model_shows_limits_and_defaults(serve, make_stub):
         "topics": 3,
         "free_topic": False,
         "respond_as": [],
+        "index": None,
         "engine": "onnx",
         "limits": {"num_responses": 3, "context": 7, "text_chars": 99, "tokens": 12},
         "defaults": {
@@ -110,6 +113,7 @@ def test_get_model_shows_limits_and_defaults(serve, make_stub):
             "max_tokens": 12,
             "prior_temperature": 1.0,
             "candidates": 0,
+            "candidates_from": "model",
         },
     }
 
@@ -153,3 +157,41 @@ def test_without_the_page_the_root_redirects_to_the_documentation(serve, stub):
     client = serve(stub, page=False)
     assert client.get("/", follow_redirects=False).headers["location"] == "docs"
     assert client.get("/page/app.js").status_code == 404
+
+
+INDEX = ReplyIndex.of(
+    [Conversation(name, (Utterance("A", f"hi {name}"), Utterance("B", "hello there"))) for name in ("Ann", "Bob")]
+)
+
+
+def test_the_source_of_candidates_is_the_requests_and_get_model_says_what_there_is(serve, stub):
+    stub.index = INDEX
+    client = serve(stub)
+    for source in ("corpus", "both", "model", None):
+        client.post("/respond", json={"context": ["hi"], "candidates_from": source})
+    assert [asked["decoding"].candidates_from for _, asked in stub.calls] == ["corpus", "both", "model", "model"]
+    model = client.get("/model").json()
+    assert model["index"] == {"replies": 1, "min_conversations": 2}
+    assert model["defaults"]["candidates_from"] == "model"
+
+
+def test_a_place_on_the_map_is_the_models_whatever_the_default(serve, stub):
+    stub.index, stub.decoding = INDEX, Decoding(candidates_from="both")
+    client = serve(stub)
+    client.post("/respond", json={"context": ["hi"], "at": [0, 0]})
+    client.post("/respond", json={"context": ["hi"]})
+    assert [asked["decoding"].candidates_from for _, asked in stub.calls] == ["model", "both"]
+    refused = client.post("/respond", json={"context": ["hi"], "at": [0, 0], "candidates_from": "both"})
+    assert refused.status_code == 422
+    assert "together with at" in refused.json()["errors"][0]["msg"]
+
+
+@pytest.mark.parametrize("source", ["corpus", "both"])
+def test_a_model_without_an_index_refuses_candidates_of_the_corpus(client, stub, source):
+    answer = client.post("/respond", json={"context": ["hi"], "candidates_from": source})
+    assert answer.status_code == 422
+    (error,) = answer.json()["errors"]
+    assert error["loc"] == ["body", "candidates_from"]
+    assert f"this model has no index of responses, got {source}" in error["msg"]
+    assert stub.calls == []
+    assert client.get("/model").json()["index"] is None

@@ -27,7 +27,7 @@ def test_the_request_reaches_the_model_and_the_answer_has_ranked_texts(client, s
     answer = client.post("/respond", json=body)
     assert answer.status_code == 200
     reply = answer.json()
-    assert [set(each) for each in reply.pop("responses")] == [{"text", "log_prob", "finish_reason"}] * 2
+    assert [set(each) for each in reply.pop("responses")] == [{"text", "log_prob", "source", "finish_reason"}] * 2
     expected = {"topic": "Air Pollution", "seed": 7, "model": "stub", "context_used": 2, "context_cut": False}
     assert reply == expected
     ((conversation, asked),) = stub.calls

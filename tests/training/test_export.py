@@ -15,6 +15,8 @@ import torch
 import dialog_cvae
 from dialog_cvae.config import Decoding, ModelConfig
 from dialog_cvae.data.batches import EncodedCorpus
+from dialog_cvae.data.readers import sample
+from dialog_cvae.data.reply_index import ReplyIndex
 from dialog_cvae.model.build import build_model, weights_of
 from dialog_cvae.model.cvae import CVAE
 from dialog_cvae.model.elbo import evaluate_elbo
@@ -294,3 +296,26 @@ def test_invalid_decoding_settings_are_refused(run_export, best, decoding, words
     assert outcome.error.startswith("error: ")
     assert words in outcome.error
     assert not Path("shipped").exists()
+
+
+def test_an_index_holds_replies_of_the_training_split_alone(run_export: Export, best: Path) -> None:
+    done = run_export("run", "copy", "--with-index", "--decoding", '{"candidates_from": "both"}')
+    assert done.status == 0, done.error
+    copy, corpus = Checkpoint.load("copy"), sample.read()
+    assert copy.replies is not None
+    assert f"replies.safetensors holds {len(copy.replies.replies):,} replies word for word" in done.out
+    assert copy.replies.to_bytes() == ReplyIndex.of(corpus.train).to_bytes()
+    assert copy.config.decoding.candidates_from == "both"
+    again = run_export("copy", "second")
+    assert again.status == 0
+    assert Checkpoint.load("second").replies is not None
+    assert "replies.safetensors" not in json.loads((best / CONFIG).read_text())["files"]
+
+
+def test_an_index_that_cannot_be_is_refused(run_export: Export, best: Path) -> None:
+    refused = run_export("run", "copy", "--decoding", '{"candidates_from": "corpus"}')
+    assert refused.status == 2
+    assert "candidates_from corpus needs an index of replies; give --with-index too" in refused.error
+    refused = run_export("run", "copy", "--with-index", "--data", "toy")
+    assert "--with-index: toy has sentences, and no conversations" in refused.error
+    assert not Path("copy").exists()

@@ -18,9 +18,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import save as serialise_weights
 
+from dialog_cvae.data.reply_index import ReplyIndex
 from dialog_cvae.errors import CheckpointError, DialogCvaeError
 from dialog_cvae.model.build import build_model
-from dialog_cvae.storage.checkpoint import CARD, CONFIG, METRICS, TOKENIZER, WEIGHTS, Checkpoint
+from dialog_cvae.storage.checkpoint import CARD, CONFIG, METRICS, REPLIES, TOKENIZER, WEIGHTS, Checkpoint
 from dialog_cvae.storage.files import write_atomically
 
 PARTS = (CONFIG, WEIGHTS, TOKENIZER, METRICS, CARD)
@@ -424,3 +425,31 @@ def _word_mode() -> Any:
     from dialog_cvae.config import TokenizerConfig
 
     return TokenizerConfig()
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda file: file.write_bytes(file.read_bytes()[:-1] + b"x"), "truncated or changed: its SHA-256 is"),
+        (lambda file: file.unlink(), "missing"),
+    ],
+)
+def test_a_damaged_index_of_replies_is_refused_by_its_path(tiny_checkpoint, conversations, tmp_path, damage, reason):
+    index = ReplyIndex.of(conversations, 1)
+    replace(tiny_checkpoint, replies=index).save(tmp_path / "indexed")
+    found = Checkpoint.load(tmp_path / "indexed").replies
+    assert found is not None
+    assert found.to_bytes() == index.to_bytes()
+    damage(tmp_path / "indexed" / REPLIES)
+    with pytest.raises(CheckpointError, match=rf"indexed/replies\.safetensors: {reason}"):
+        Checkpoint.load(tmp_path / "indexed")
+
+
+def test_an_unreadable_index_of_replies_is_refused_by_its_path(tiny_checkpoint, conversations, tmp_path):
+    class Unreadable(ReplyIndex):
+        def to_bytes(self) -> bytes:
+            return b"pickle"
+
+    replace(tiny_checkpoint, replies=Unreadable.of(conversations, 1)).save(tmp_path / "indexed")
+    with pytest.raises(CheckpointError, match=r"indexed/replies\.safetensors: not a readable safetensors file"):
+        Checkpoint.load(tmp_path / "indexed")

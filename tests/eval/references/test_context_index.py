@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 
+from dialog_cvae.data import context_search
 from dialog_cvae.data.readers import sample
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.types import Conversation, Utterance
 from eval.contexts import MAX_CONTEXT, Window, windows
 from eval.metrics.tokens import metric_tokens
-from eval.references import context_index
 from eval.references.context_index import ContextIndex
 
 CORPUS = sample.read()
@@ -54,9 +54,9 @@ def test_windows_are_places_in_conversations():
 
 
 @pytest.mark.parametrize("by_topic", [True, False])
-@pytest.mark.parametrize("cells", [1, 500, 10**6])
-def test_the_index_equals_a_search_one_by_one(by_topic, cells, monkeypatch):
-    monkeypatch.setattr(context_index, "CELLS", cells)
+@pytest.mark.parametrize("chunk", [1, 5, 256])
+def test_the_index_equals_a_search_one_by_one(by_topic, chunk, monkeypatch):
+    monkeypatch.setattr(context_search, "CHUNK", chunk)
     index, queries = ContextIndex(TRAIN), windows(TEST)
     joined = [" ".join(u.text for u in w.context) for w in (*index.windows, *queries)]
     vectorizer = TfidfVectorizer(analyzer=metric_tokens)
