@@ -76,7 +76,7 @@ def _convert(path: Path, entry: Path) -> None:
     fresh = Path(tempfile.mkdtemp(dir=entry.parent, prefix=f".{entry.name}."))
     try:
         report = convert.convert([path], fresh / _CONVERSATIONS, Options())
-        notes = [line.strip() for line in report.lines()]
+        notes = [note for part in report.parts for note in (part.title, *part.log.notes, part.counts())]
         (fresh / _NOTES).write_text(json.dumps(notes), encoding="utf-8")
         with suppress(OSError):  # another process was faster
             fresh.rename(entry)

@@ -37,6 +37,13 @@ class Part:
     conversations: int = 0
     utterances: int = 0
 
+    def counts(self) -> str:
+        """What was written, left out and changed, in one line."""
+        changed = [f"{count:,} {kind}" for kind, count in self.log.changed.items() if count]
+        left_out = _counted(self.log.left_out)
+        written = f"{self.conversations:,} conversations, {self.utterances:,} utterances"
+        return "; ".join([written, *([f"left out: {left_out}"] if left_out else []), *changed])
+
 
 @dataclass(frozen=True)
 class Report:
@@ -51,10 +58,7 @@ class Report:
         for part in self.parts:
             found.append(f"{part.name}: {part.title}")
             found += [f"  {note}" for note in part.log.notes]
-            found.append(f"  {part.conversations:,} conversations, {part.utterances:,} utterances")
-            if left_out := _counted(part.log.left_out):
-                found.append(f"  left out: {left_out}")
-            found += [f"  {count:,} {kind}" for kind, count in part.log.changed.items() if count]
+            found += [f"  {piece}" for piece in part.counts().split("; ")]
         if self.redacted:
             found.append(f"replaced: {_counted(self.redacted)}")
         return found

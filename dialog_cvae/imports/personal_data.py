@@ -1,8 +1,8 @@
 """Find personal data in text and put placeholders in its place.
 
 Open this to add a kind of personal data. Found are e-mail addresses, links, card numbers (Luhn's check), account
-numbers (IBAN, ISO 13616, with its check digits), telephone numbers (by the library `phonenumbers`) and the names of a list.
-Anything else is not found, such as addresses of houses and other names.
+numbers (IBAN, ISO 13616, with its check digits), telephone numbers (by the library `phonenumbers`) and the names of a
+list. Anything else is not found, such as addresses of houses and other names.
 """
 
 from __future__ import annotations

@@ -15,9 +15,8 @@ from dialog_cvae.imports.message import Message
 _SETTINGS: Final = ("journal_mode = OFF", "synchronous = OFF", "locking_mode = EXCLUSIVE", "cache_size = -65536")
 # Conversations come in the order of their first messages. Times order a conversation only if every message has one.
 _SORTED: Final = """
-    SELECT said.conversation, speaker, text, time, topic FROM said
-    JOIN (SELECT conversation, MIN(number) AS first FROM said GROUP BY conversation) USING (conversation)
-    ORDER BY first, {time} number
+    SELECT name, speaker, text, time, topic FROM said JOIN conversations ON first = conversation
+    ORDER BY conversation, {time} number
 """
 
 
@@ -38,19 +37,25 @@ def together(messages: Iterable[Message]) -> Iterator[Message]:
 def _sorted(database: sqlite3.Connection, messages: Iterable[Message]) -> Iterator[Message]:
     for setting in _SETTINGS:
         database.execute(f"PRAGMA {setting}")
+    database.execute("CREATE TABLE conversations (name TEXT UNIQUE, first INTEGER PRIMARY KEY)")
     database.execute(
         "CREATE TABLE said "
-        "(number INTEGER PRIMARY KEY, conversation TEXT, speaker TEXT, text TEXT, time REAL, topic TEXT)"
+        "(number INTEGER PRIMARY KEY, conversation INTEGER, speaker TEXT, text TEXT, time REAL, topic TEXT)"
     )
+    database.execute("BEGIN")
+    add_name = "INSERT INTO conversations VALUES (?, ?) ON CONFLICT DO NOTHING"
+    find_name = "SELECT first FROM conversations WHERE name = ?"
     timed = True
 
-    def rows() -> Iterator[tuple[str | float | None, ...]]:
+    def rows() -> Iterator[tuple[int, str, str, float | None, str | None]]:
         nonlocal timed
-        for message in messages:
+        for number, message in enumerate(messages):
             timed = timed and message.time is not None
-            yield message[:5]
+            names.execute(add_name, (message.conversation, number))
+            (first,) = names.execute(find_name, (message.conversation,)).fetchone()
+            yield first, message.speaker, message.text, message.time, message.topic
 
-    database.execute("BEGIN")
+    names = database.cursor()
     database.executemany("INSERT INTO said (conversation, speaker, text, time, topic) VALUES (?, ?, ?, ?, ?)", rows())
     database.execute("COMMIT")
     for row in database.execute(_SORTED.format(time="time," if timed else "")):

@@ -44,7 +44,15 @@ TELEGRAM = {
             "from_id": "user2",
             "text": ["see ", {"type": "link", "text": "x.org"}, "!"],
         },
-        {"id": 4, "type": "message", "date_unixtime": "170", "from": "Bo", "from_id": "user2", "photo": "p", "text": ""},
+        {
+            "id": 4,
+            "type": "message",
+            "date_unixtime": "170",
+            "from": "Bo",
+            "from_id": "user2",
+            "photo": "p",
+            "text": "",
+        },
         {"id": 5, "type": "message", "date_unixtime": "99999", "from": "Ann", "from_id": "user1", "text": "late"},
         {"id": 6, "type": "message", "date_unixtime": "99999", "from": None, "from_id": "user3", "text": "?"},
     ],
@@ -73,7 +81,14 @@ SLACK = {
         {"type": "message", "user": "U1", "text": "a thread?", "ts": "1704100000.0", "thread_ts": "1704100000.0"},
         {"type": "message", "subtype": "channel_join", "user": "U2", "text": "joined", "ts": "1704100001.0"},
         {"type": "message", "user": "U2", "text": "hi <@U1>, 1 &lt; 2 <https://x.org|x>", "ts": "1704100002.0"},
-        {"type": "message", "subtype": "bot_message", "bot_id": "B1", "username": "bot", "text": "beep", "ts": "1704100003.0"},
+        {
+            "type": "message",
+            "subtype": "bot_message",
+            "bot_id": "B1",
+            "username": "bot",
+            "text": "beep",
+            "ts": "1704100003.0",
+        },
         {"type": "message", "user": "U1", "text": "", "files": [{}], "ts": "1704100004.0"},
         {"type": "message", "user": "U1", "text": "yes", "ts": "1704100005.0"},
     ],
@@ -84,7 +99,14 @@ CONVOKIT = [
     {"id": "u3", "conversation_id": "u1", "speaker": "ann", "text": "three", "timestamp": 9, "reply-to": "u2"},
     {"id": "u2", "conversation_id": "u1", "speaker": "bo", "text": "two", "timestamp": 7, "reply-to": "u1"},
 ]
-CSV = "ticket_id;author;body;created_at\n1;Ann;\"hello; you\";2024-01-01 10:05\n2;Cy;hey;1704103200\n1;Bo;hi;2024-01-01 10:00\n2;Di;\"two\nlines\";1704103201\n"
+CSV = """\
+ticket_id;author;body;created_at
+1;Ann;"hello; you";2024-01-01 10:05
+2;Cy;hey;1704103200
+1;Bo;hi;2024-01-01 10:00
+2;Di;"two
+lines";1704103201
+"""
 
 
 def lines(*objects: object) -> str:
@@ -145,7 +167,9 @@ def test_a_table_without_conversations_is_divided_by_silence(put, imported):
     assert len(imported(path, gap=0.0).said) == 1
 
 
-@pytest.mark.parametrize(("encoding", "named"), [("utf-8-sig", None), ("utf-16", None), ("utf-16-le", None), ("cp1252", "cp1252")])
+@pytest.mark.parametrize(
+    ("encoding", "named"), [("utf-8-sig", None), ("utf-16", None), ("utf-16-le", None), ("cp1252", "cp1252")]
+)
 def test_encodings(put, imported, encoding, named):
     content = "conversation,speaker,text\n" + "1,Zoë,café and a longer line\n1,Bo,sí\n"
     result = imported(put("t.csv", content.encode(encoding)), encoding=named)
@@ -167,7 +191,9 @@ def test_parquet_with_columns(tmp_path, imported):
 
 
 def test_parquet_with_lists_of_turns(tmp_path, imported):
-    parquet.write_table(pa.table({"messages": [CHAT["messages"][-1:] + [{"role": "user", "content": "yes"}]]}), tmp_path / "t")
+    parquet.write_table(
+        pa.table({"messages": [CHAT["messages"][-1], {"role": "user", "content": "yes"}]}), tmp_path / "t"
+    )
     assert imported(tmp_path / "t").said == [["assistant: a dog", "user: yes"]]
 
 
@@ -193,7 +219,10 @@ def test_a_folder_of_datasets_with_splits(put, tmp_path, imported):
 
 def test_convokit_with_topics(put, tmp_path, imported):
     put("corpus/utterances.jsonl", lines(*CONVOKIT))
-    put("corpus/conversations.json", json.dumps({"u1": {"meta": {"topic": "counting"}, "vectors": []}, "v1": {"meta": {}}}))
+    put(
+        "corpus/conversations.json",
+        json.dumps({"u1": {"meta": {"topic": "counting"}, "vectors": []}, "v1": {"meta": {}}}),
+    )
     assert kind(tmp_path / "corpus") == "convokit"
     result = imported(tmp_path / "corpus")
     assert result.said == [["ann: one", "bo: two", "ann: three"]]
@@ -203,7 +232,9 @@ def test_convokit_with_topics(put, tmp_path, imported):
 
 @pytest.mark.parametrize("whole", [False, True])
 def test_telegram_of_one_chat_and_of_all(put, imported, whole):
-    content = {"about": "", "contacts": {"list": [1]}, "chats": {"about": "", "list": [TELEGRAM]}} if whole else TELEGRAM
+    content = (
+        {"about": "", "contacts": {"list": [1]}, "chats": {"about": "", "list": [TELEGRAM]}} if whole else TELEGRAM
+    )
     path = put("result.json", json.dumps(content, indent=1))
     assert kind(path) == "telegram"
     result = imported(path)
@@ -220,7 +251,10 @@ def test_slack_folder_and_zip(put, tmp_path, imported):
     assert kind(tmp_path / "slack") == kind(tmp_path / "slack.zip") == "slack"
     for path in (tmp_path / "slack", tmp_path / "slack.zip"):
         result = imported(path, gap=0.0)
-        assert result.said == [["Ann: a thread?", "bo: thread answer"], ["bo: hi @Ann, 1 < 2 https://x.org", "Ann: yes"]]
+        assert result.said == [
+            ["Ann: a thread?", "bo: thread answer"],
+            ["bo: hi @Ann, 1 < 2 https://x.org", "Ann: yes"],
+        ]
         assert result.left_out == {SYSTEM: 1, BOTS: 1, MEDIA: 1}
         assert result.lines[0]["topic"] == "help"
     assert "bot: beep" in imported(tmp_path / "slack", bots=True).said[-1]
@@ -236,7 +270,8 @@ def test_discord_json(put, imported):
 
 
 def test_discord_csv(put, imported):
-    rows = '"7","ann","2024-01-01T10:00:00.0000000+00:00","it fails","",""\n"9","bo","2024-01-01T10:02:00.0000000+00:00","","x.png",""\n'
+    rows = '"7","ann","2024-01-01T10:00:00.0000000+00:00","it fails","",""\n'
+    rows += '"9","bo","2024-01-01T10:02:00.0000000+00:00","","x.png",""\n'
     rows += '"9","bo","2024-01-01T10:02:00.0000000+00:00","again","",""\n'
     path = put("channel.csv", '"AuthorID","Author","Date","Content","Attachments","Reactions"\n' + rows)
     assert kind(path) == "discord-csv"
