@@ -51,7 +51,7 @@ def chosen_columns(name: str, header: Sequence[str], options: Options, log: Log)
         if column not in header:
             near = get_close_matches(column, header, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise DataError(name, f"has no column {column!r}{hint} Its columns are: {listed}")
+            raise DataError(name, f"has no column {column!r}{hint or '.'} Its columns are: {listed}")
         chosen[what] = column
     # Guesses.
     spelt = {re.sub(r"\W+", "_", column.strip().lower()).strip("_"): column for column in reversed(header)}

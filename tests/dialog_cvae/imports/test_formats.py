@@ -192,7 +192,7 @@ def test_parquet_with_columns(tmp_path, imported):
 
 def test_parquet_with_lists_of_turns(tmp_path, imported):
     parquet.write_table(
-        pa.table({"messages": [CHAT["messages"][-1], {"role": "user", "content": "yes"}]}), tmp_path / "t"
+        pa.table({"messages": [[CHAT["messages"][-1], {"role": "user", "content": "yes"}]]}), tmp_path / "t"
     )
     assert imported(tmp_path / "t").said == [["assistant: a dog", "user: yes"]]
 
