@@ -33,8 +33,9 @@ class DataConfig(Config):
 
     name: str = Field(
         "auto",
-        description="corpus: swda, zhao2017, sample (synthetic), or the path of your own .jsonl file; auto is swda if "
-        "its file is found, else sample; ptb, yelp, yelp-full and toy hold sentences, for the sentence VAE",
+        description="corpus: swda, zhao2017, sample (synthetic), or the path of your own .jsonl file or of a chat or "
+        "data set that dialog-cvae import reads; auto is swda if its file is found, else sample; ptb, yelp, yelp-full "
+        "and toy hold sentences, for the sentence VAE",
     )
     dir: Path | None = Field(
         None, description="folder with the corpora, searched before $DIALOG_CVAE_DATA and the download cache"

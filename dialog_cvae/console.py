@@ -33,6 +33,7 @@ class Command(NamedTuple):
 
 
 COMMANDS: Final = {
+    "import": Command("dialog_cvae.imports", "convert chats and data sets to a file of conversations"),
     "check": Command("training.check", "check a file of your own conversations, before training on it"),
     "fit": Command("training.fit", "train a model and write its best checkpoint", "train"),
     "backbone": Command(
@@ -60,6 +61,7 @@ usage: dialog-cvae COMMAND ...
 
 Several good replies to a conversation, from a model that you train on your own conversations.
 
+  dialog-cvae import chat.txt --out mine.jsonl                                from a chat, a table, a data set
   dialog-cvae check mine.jsonl                                                your conversations, one a line
   dialog-cvae fit --data mine.jsonl --recipe small --out runs/mine            train on them
   dialog-cvae eval runs/mine/best --data mine.jsonl --out runs/mine/test      measure what was learnt

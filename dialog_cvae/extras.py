@@ -17,6 +17,7 @@ PURPOSES: Final = {
     "serve": "serving needs",
     "lm": "a language model as decoder needs",
     "client": "talking to a service needs",
+    "import": "reading Parquet and Arrow files and replacing telephone numbers need",
 }
 COMMON_NAMES: Final = {"torch": "PyTorch", "onnxruntime": "ONNX Runtime", "fastapi": "FastAPI"}
 

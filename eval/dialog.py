@@ -23,7 +23,7 @@ from dialog_cvae.cli import exit_status
 from dialog_cvae.config import DataConfig, Decoding
 from dialog_cvae.data import packaged_vectors
 from dialog_cvae.data.cache import Cache
-from dialog_cvae.data.corpora import Split, find_vectors, load_corpus, load_split
+from dialog_cvae.data.corpora import Split, find_vectors, is_path, load_corpus, load_split
 from dialog_cvae.data.roles import own_names
 from dialog_cvae.data.vectors import load_vectors
 from dialog_cvae.errors import CheckpointError, ConfigError
@@ -225,7 +225,7 @@ def data_config(arguments: argparse.Namespace, checkpoint: Checkpoint) -> DataCo
         raise CheckpointError(f"{arguments.checkpoint}/{CONFIG}: field provenance.fit.corpus is broken") from None
     if arguments.data is None and not stored:
         raise ConfigError(f"--data: {arguments.checkpoint} does not say what it was fitted on; name a corpus")
-    if arguments.data is None and fitted.name.endswith(".jsonl") and not Path(fitted.name).is_file():
+    if arguments.data is None and is_path(fitted.name) and not Path(fitted.name).exists():
         raise ConfigError(
             f"--data: {arguments.checkpoint} was fitted on a file {fitted.name}, which is not in this folder; "
             "give its path"

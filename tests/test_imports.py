@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 
 # Folders of the core, lowest first: each may import itself and what is below it. Single files of `dialog_cvae`, such as
 # config and types, are below all folders.
-CORE = ("text", "nn", "data", "storage", "model", "engines", "generate")
+CORE = ("text", "nn", "imports", "data", "storage", "model", "engines", "generate")
 # What each package may import beside itself.
 PACKAGES = {
     "dialog_cvae": set(),
@@ -29,7 +29,7 @@ WORDS = "dialog_cvae.text.words"
 # Loading any module of these folders loads nothing that a service can do without, unless its name begins with `torch_`.
 SERVED = (
     "dialog_cvae/*.py",
-    *(f"dialog_cvae/{name}/**/*.py" for name in ("text", "data", "storage", "engines", "generate")),
+    *(f"dialog_cvae/{name}/**/*.py" for name in ("text", "imports", "data", "storage", "engines", "generate")),
     "api/*.py",
 )
 NOT_FOR_SERVING = {"torch", "nltk", "gensim", "matplotlib", "pooch", "tensorboard", "tqdm"}

@@ -11,6 +11,7 @@ from typing import get_args
 
 from dialog_cvae.cli import Parser
 from dialog_cvae.config import DataConfig, TokenizerConfig
+from dialog_cvae.data.imported import readable
 from dialog_cvae.data.readers import jsonl
 from dialog_cvae.errors import DataError, DialogCvaeError
 from training.arguments import layered, recipe
@@ -30,7 +31,8 @@ from training.text_reading import TextReading
 FINE, PROBLEMS, UNREADABLE = 0, 1, 2
 
 FORMAT = """\
-The file is UTF-8 text with one conversation a line, each a JSON object:
+A chat, table or data set that `dialog-cvae import` reads is converted first, into the cache.
+Our own format is UTF-8 text with one conversation a line, each a JSON object:
 
   {"topic": "pets", "utterances": [{"speaker": "A", "text": "got a dog?"}, {"speaker": "B", "text": "yes, two"}]}
 
@@ -83,7 +85,9 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     defaults = DataConfig()
-    parser.add_argument("path", type=Path, metavar="PATH", help="a .jsonl file")
+    parser.add_argument(
+        "path", type=Path, metavar="PATH", help="a .jsonl file, or anything that dialog-cvae import reads"
+    )
     chosen = [name for name in RECIPES if not recipe(name).corpus.of_sentences]
     modes = TokenizerConfig.model_fields["mode"].annotation
     parser.add_argument(
@@ -123,10 +127,9 @@ def _configured(args: argparse.Namespace) -> FitConfig:
 
 def _check(path: Path, config: FitConfig, max_problems: int) -> tuple[list[str], int]:
     """The report's lines and the exit status."""
-    if path.suffix.lower() != jsonl.SUFFIX:
-        raise DataError(path, "only .jsonl files need a check; --help shows their format")
     # Every line, and the splits.
-    found = jsonl.scan(path)
+    imported = readable(path)
+    found = jsonl.scan(imported.path)
     problems = [f"line {line}: {reason}" for line, reason in found.problems]
     corpus = None
     try:
@@ -144,7 +147,8 @@ def _check(path: Path, config: FitConfig, max_problems: int) -> tuple[list[str],
     for conversation in found.conversations:
         tally.add(conversation)
     # The report.
-    lines = [f"{path}", *describe(tally), *describe_copies(found), *describe_splits(corpus, reading)]
+    lines = [f"{path}", *(row("read as" if i == 0 else "", note) for i, note in enumerate(imported.notes))]
+    lines += [*describe(tally), *describe_copies(found), *describe_splits(corpus, reading)]
     if skipped := len(found.one_utterance):
         numbers = ", ".join(map(str, found.one_utterance[:NAMES_SHOWN])) + ("…" if skipped > NAMES_SHOWN else "")
         lines.append(row("left out", f"{skipped:,} with a single utterance (lines {numbers})"))

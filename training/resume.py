@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from dialog_cvae.data.readers.jsonl import SUFFIX
+from dialog_cvae.data.corpora import is_path
 from dialog_cvae.errors import CheckpointError, ConfigError
 from dialog_cvae.model.latent_model import LatentModel
 from training import arguments
@@ -55,7 +55,7 @@ def stored_run(
         wanted = arguments.layered(wanted, {"corpus": {"name": stored.corpus.name}})
     for name, (old, new) in arguments.differences(stored, wanted).items():
         # A file may have moved: the fingerprint of its conversations is checked later.
-        moved = name == "corpus.name" and all(path.lower().endswith(SUFFIX) for path in (old, new))
+        moved = name == "corpus.name" and is_path(old) and is_path(new)
         if name not in FREE_ON_RESUME and not moved:
             raise ConfigError(
                 f"{name}: the run in {out} has {old!r}, but {new!r} was asked for; a resumed run keeps it"

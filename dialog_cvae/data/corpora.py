@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from dialog_cvae.config import DataConfig
-from dialog_cvae.data import download
+from dialog_cvae.config import SENTENCE_CORPORA, DataConfig
+from dialog_cvae.data import download, imported
 from dialog_cvae.data.readers import jsonl, ptb, sample, swda, swda_files, toy, yelp, zhao2017
 from dialog_cvae.data.roles import with_roles
 from dialog_cvae.errors import DataError
@@ -79,7 +79,7 @@ def _read(config: DataConfig) -> Corpus:
         return ptb.read(path)
     if config.name in _YELP:
         return yelp.read(path, _YELP[config.name])
-    return jsonl.read(path, valid_share=config.valid_share, test_share=config.test_share, reading=config.reading)
+    return _own(path, config)
 
 
 def locate(config: DataConfig) -> Path | None:
@@ -94,12 +94,21 @@ def locate(config: DataConfig) -> Path | None:
         return find("swda", config.dir) or download.fetch(download.SWDA)
     if config.name in _WANTED:
         return _found(config)
-    if not config.name.lower().endswith(jsonl.SUFFIX):
-        raise DataError(config.name, f"unknown corpus; known are {', '.join(NAMES)} and the path of a .jsonl file")
     path = Path(config.name)
-    if not path.exists():
-        raise DataError(path, f"cannot be read ({os.strerror(errno.ENOENT)})")
-    return path
+    if path.exists() and path.name not in ("", ".."):
+        return path
+    if not config.name.lower().endswith(jsonl.SUFFIX):
+        raise DataError(
+            config.name,
+            f"unknown corpus; known are {', '.join(NAMES)} and the path of a .jsonl file or of a chat or data set that "
+            "dialog-cvae import reads",
+        )
+    raise DataError(path, f"cannot be read ({os.strerror(errno.ENOENT)})")
+
+
+def is_path(name: str) -> bool:
+    """Whether the name of a corpus is the path of a user's own file."""
+    return name not in (*NAMES, *SENTENCE_CORPORA, "auto")
 
 
 def source_files(config: DataConfig) -> Sequence[Path]:
@@ -118,7 +127,7 @@ def source_files(config: DataConfig) -> Sequence[Path]:
         return ptb.source_files(path)
     if config.name in _YELP:
         return yelp.source_files(path, _YELP[config.name])
-    return zhao2017.source_files(path) if config.name == "zhao2017" else [path]
+    return zhao2017.source_files(path) if config.name == "zhao2017" else imported.files(path)
 
 
 def load_split(config: DataConfig, split: Split) -> tuple[str, Sequence[Conversation]]:
@@ -159,6 +168,20 @@ def find_vectors(name: str, folder: Path | None) -> Path | None:
             if path.is_file() and (path.name == name or (name and path.name.startswith(f"{name}."))):
                 return path
     return None
+
+
+def _own(path: Path, config: DataConfig) -> Corpus:
+    """A user's own conversations; files in other formats are converted first."""
+    found = imported.readable(path)
+    try:
+        corpus = jsonl.read(
+            found.path, valid_share=config.valid_share, test_share=config.test_share, reading=config.reading
+        )
+    except DataError as error:
+        if found.path == path:
+            raise
+        raise DataError(path, error.reason) from None
+    return corpus._replace(name=path.stem, notes=(*found.notes, *corpus.notes))
 
 
 def _found(config: DataConfig) -> Path:

@@ -24,6 +24,7 @@ import sentencepiece
 from dialog_cvae.config import TokenizerConfig
 from dialog_cvae.errors import CheckpointError, ConfigError, DialogCvaeError
 from dialog_cvae.text.detokenize import detokenize
+from dialog_cvae.text.placeholders import PLACEHOLDERS, split_at_placeholders
 
 PAD, UNK, BOS, EOS, DIALOG_START = SPECIALS = ("<pad>", "<unk>", "<s>", "</s>", "<d>")
 
@@ -50,9 +51,17 @@ _AT_SPACES = b"\xca\x3e\x05space"  # likewise (number 1001), before it, in space
 
 
 def words(text: str) -> list[str]:
-    """The words of word mode: lower-cased, split like NLTK's `WordPunctTokenizer`; a literal `<unk>` is one word."""
+    """The words of word mode: lower-cased, split like NLTK's `WordPunctTokenizer`; `<unk>` and placeholders stay."""
     found: list[str] = []
-    for part in _with_unknown(_writable(text).lower()):
+    for part in split_at_placeholders(_writable(text)):
+        found += [part] if part in PLACEHOLDERS else _plain_words(part)
+    return found
+
+
+def _plain_words(text: str) -> list[str]:
+    """The words of a text without placeholders."""
+    found: list[str] = []
+    for part in _with_unknown(text.lower()):
         found += [UNK] if part == UNK else _WORD_PUNCT.findall(part)
     return found
 
@@ -127,23 +136,26 @@ class Tokenizer:
             ConfigError: `vocab_size` has no room for the byte pieces.
             DialogCvaeError: the texts contain no word.
         """
+        symbols: set[str] = set()  # placeholders in the texts, each of which unigram mode makes one piece
         if config.mode != "unigram":
             cut = _WORDS[config.mode]
             counts = Counter(word for text in texts for word in cut(text) if len(word) <= _MAX_WORD_LENGTH)
-            train = _train_word
         else:
             if config.vocab_size < _MIN_UNIGRAM_SIZE:
                 raise ConfigError(
                     f"tokenizer.vocab_size must be at least {_MIN_UNIGRAM_SIZE} in unigram mode "
                     f"({_BYTE_PIECES} byte pieces and the commonest characters), is {config.vocab_size}"
                 )
-            parts = (part for text in texts for part in _with_unknown(_writable(text)))
+            parts = (part for text in texts for part in _with_unknown(_without_placeholders(_writable(text), symbols)))
             counts = Counter(word[:_MAX_WORD_LENGTH] for part in parts for word in part.split())
-            train = _train_unigram
         del counts[UNK]
         if not counts:
             raise DialogCvaeError("tokenizer: the training texts contain no word")
-        model = train(counts, config.vocab_size) + (_AT_SPACES if config.mode == "space" else b"")
+        if config.mode == "unigram":
+            model = _train_unigram(counts, config.vocab_size, sorted(symbols))
+        else:
+            model = _train_word(counts, config.vocab_size)
+        model += _AT_SPACES if config.mode == "space" else b""
         return cls(model + _SEAL + hashlib.sha256(model).digest())
 
     @classmethod
@@ -188,11 +200,19 @@ class Tokenizer:
         """
         if self.mode != "unigram":
             lookup, unknown = self._ids.get, self.unk_id
-            return [lookup(word, unknown) for word in _WORDS[self.mode](text)]
+            found = _WORDS[self.mode](text)
+            if "<" in text and self.mode == "word":
+                found = list(self._known_placeholders(found))
+            return [lookup(word, unknown) for word in found]
         ids: list[int] = []
         for part in _with_unknown(_writable(text)):
             ids += [self.unk_id] if part == UNK else self._processor.encode(" ".join(part.split()).translate(_ESCAPE))
         return ids
+
+    def _known_placeholders(self, found: Iterable[str]) -> Iterator[str]:
+        """The words, with a placeholder that the vocabulary lacks as the words that it had before there were any."""
+        for word in found:
+            yield from _plain_words(word) if word in PLACEHOLDERS and word not in self._ids else (word,)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text as a person would write it.
@@ -253,7 +273,17 @@ def _train_word(counts: Mapping[str, int], size: int) -> bytes:
     return _train_model(kept, model_type="word", vocab_size=len(kept) + len(SPECIALS))
 
 
-def _train_unigram(counts: Mapping[str, int], size: int) -> bytes:
+def _without_placeholders(text: str, found: set[str]) -> str:
+    """The text with spaces in their place; those that it has are added to `found`."""
+    if "<" not in text:
+        return text
+    pieces = list(split_at_placeholders(text))
+    found.update(pieces[1::2])
+    return " ".join(pieces[::2])
+
+
+def _train_unigram(counts: Mapping[str, int], size: int, symbols: Sequence[str]) -> bytes:
+    """Train on words and their counts; each of the symbols becomes a piece."""
     characters: Counter[str] = Counter()
     for word, count in counts.items():
         for character in word:
@@ -269,6 +299,7 @@ def _train_unigram(counts: Mapping[str, int], size: int) -> bytes:
         model_type="unigram",
         vocab_size=size + len(SPECIALS),
         byte_fallback=True,
+        user_defined_symbols=list(symbols),
         hard_vocab_limit=False,
     )
 

@@ -76,7 +76,7 @@ def test_a_parser_keeps_its_own_name_outside() -> None:
 
 def test_an_unknown_command_is_refused_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
     assert console.main(["train"]) == 2
-    assert re.fullmatch(r"error: there is no command 'train': choose from check, .*\n", capsys.readouterr().err)
+    assert re.fullmatch(r"error: there is no command 'train': choose from import, check, .*\n", capsys.readouterr().err)
 
 
 def test_missing_packages_are_one_line_that_names_the_extra(

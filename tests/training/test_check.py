@@ -148,8 +148,8 @@ def test_the_unknown_word_is_not_counted_as_a_word(tmp_path: Path, capsys: pytes
     ("name", "message"),
     [
         ("gone.jsonl", "cannot be read (No such file"),
-        ("sample", "only .jsonl files need a check"),
-        (".", "only .jsonl"),
+        ("sample", "cannot be read (No such file"),
+        (".", "none of its 0 files is in a known format"),
     ],
 )
 def test_unreadable_files_exit_with_2(

@@ -1,0 +1,151 @@
+"""Rows of Parquet and Arrow files, by pyarrow, a batch at a time.
+
+Rows with a list of turns, as chat-completion and ShareGPT data sets have them, are read as such; all others are read
+as a table with named columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Final, NamedTuple
+
+from dialog_cvae import extras
+from dialog_cvae.errors import DataError
+from dialog_cvae.imports.columns import chosen_columns, reader_of_rows
+from dialog_cvae.imports.message import Log, Message, Options
+from dialog_cvae.imports.source import File
+from dialog_cvae.imports.turns import CHAT, SHAREGPT, messages_of
+
+_ROWS: Final = 4096  # of a batch
+
+
+class Table(NamedTuple):
+    """An open table: pyarrow's schema, and its record batches with some of the columns."""
+
+    schema: Any
+    batches: Callable[[Sequence[str]], Iterator[Any]]
+
+
+Opener = Callable[[File], AbstractContextManager[Table]]
+
+
+@contextmanager
+def parquet_table(file: File) -> Iterator[Table]:
+    """A Parquet file.
+
+    Raises:
+        DataError: here or while it is read: pyarrow is missing, or the file is damaged.
+    """
+    pa = _arrow(file)
+    from pyarrow import parquet
+
+    with file.opened() as raw, _whole(file, "Parquet", pa):
+        table = parquet.ParquetFile(raw, pre_buffer=False)
+        yield Table(
+            table.schema_arrow,
+            lambda names: table.iter_batches(_ROWS, columns=list(names), use_threads=False),
+        )
+
+
+@contextmanager
+def arrow_table(file: File) -> Iterator[Table]:
+    """An Arrow file, as a stream or with a table of contents.
+
+    Raises:
+        DataError: here or while it is read: pyarrow is missing, or the file is damaged.
+    """
+    pa = _arrow(file)
+
+    with file.opened() as raw, _whole(file, "Arrow", pa):
+        is_stream = not file.head.startswith(b"ARROW1")
+        reader = pa.ipc.open_stream(raw) if is_stream else pa.ipc.open_file(raw)
+
+        def batches(names: Sequence[str]) -> Iterator[Any]:
+            found = reader if is_stream else (reader.get_batch(i) for i in range(reader.num_record_batches))
+            for batch in found:
+                for begin in range(0, batch.num_rows, _ROWS):
+                    yield batch.select(list(names)).slice(begin, _ROWS)
+
+        yield Table(reader.schema, batches)
+
+
+def messages_of_tables(files: Iterable[File], opener: Opener, options: Options, log: Log) -> Iterator[Message]:
+    """The messages of the parts of one table.
+
+    Raises:
+        DataError: pyarrow is missing, a file is damaged, or its columns do not hold text.
+    """
+    for number, file in enumerate(files):
+        noted = log if number == 0 else Log()  # how the columns are read is said once
+        with opener(file) as table:
+            yield from _messages(file, table, options, noted, number)
+        if noted is not log:
+            log.left_out.update(noted.left_out)
+
+
+def _messages(file: File, table: Table, options: Options, log: Log, part: int) -> Iterator[Message]:
+    import pyarrow as pa
+
+    names = table.schema.names
+    # Lists of turns.
+    keys = next(
+        (keys for keys in (CHAT, SHAREGPT) if keys.turns in names and _has_turns(table.schema, keys.turns)), None
+    )
+    if keys is not None and not options.columns:
+        wanted = [name for name in (keys.turns, "id", "conversation_id", "topic") if name in names]
+        log.notes.append(f"each row is a conversation, with its turns in {keys.turns!r}")
+        for number, row in enumerate(_rows(table, wanted, pa), 1):
+            try:
+                yield from messages_of(dict(zip(wanted, row, strict=True)), keys, f"{part}.{number}", log)
+            except ValueError as error:
+                raise DataError(file.name, f"row {number}: {error}") from None
+        return
+    # A message in each row.
+    chosen = chosen_columns(file.name, names, options, log)
+    for what, name in chosen.items():
+        kind = table.schema.field(name).type
+        if pa.types.is_nested(kind):
+            raise DataError(file.name, f"column {name!r} ({what}) holds {kind}, not one value in each row")
+    wanted = list(dict.fromkeys(chosen.values()))
+    message = reader_of_rows(file.name, wanted, chosen, options)
+    for number, row in enumerate(_rows(table, wanted, pa), 1):
+        yield message(row, f"row {number}")
+
+
+def _rows(table: Table, names: Sequence[str], pa: Any) -> Iterator[tuple[Any, ...]]:
+    """The rows of some columns; times have at most microseconds, as Python has."""
+    for batch in table.batches(names):
+        columns = []
+        for name in names:
+            column = batch.column(batch.schema.get_field_index(name))
+            if pa.types.is_timestamp(column.type):
+                column = column.cast(pa.timestamp("us", column.type.tz), safe=False)
+            columns.append(column.to_pylist())
+        yield from zip(*columns, strict=True)
+
+
+def _has_turns(schema: Any, name: str) -> bool:
+    """Whether a column holds lists of objects."""
+    from pyarrow import types
+
+    kind = schema.field(name).type
+    return bool((types.is_list(kind) or types.is_large_list(kind)) and types.is_struct(kind.value_type))
+
+
+@contextmanager
+def _whole(file: File, kind: str, pa: Any) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(file.name, f"not a whole {kind} file ({first})") from None
+
+
+def _arrow(file: File) -> Any:
+    try:
+        import pyarrow
+        import pyarrow.ipc
+    except ModuleNotFoundError:
+        raise DataError(file.name, extras.explanation("import", ["pyarrow"])) from None
+    return pyarrow

@@ -1,0 +1,131 @@
+"""From messages to conversations: clean text, merge runs of one speaker, divide at silences, respect the limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from typing import Final, NamedTuple
+
+import regex
+
+from dialog_cvae import limits
+from dialog_cvae.imports.message import Log, Message
+
+INVISIBLE: Final = "messages without visible text"
+MERGED: Final = "messages merged into the one before"
+SHORT_TEXT: Final = f"texts shortened to {limits.MAX_TEXT_CHARS:,} characters"
+SHORT_NAME: Final = f"names of speakers shortened to {limits.MAX_SPEAKER_CHARS} characters"
+SHORT_TOPIC: Final = f"topics shortened to {limits.MAX_TOPIC_CHARS:,} characters"
+NAMELESS: Final = "messages without a speaker"
+CONTROLS: Final = "texts with control characters, which were removed"
+ALONE: Final = "conversations of a single message, which has no reply"
+DIVIDED: Final = "conversations divided because they are very long"
+MAX_CHARS: Final = 2_000_000  # of a conversation, so that its line stays within the limit of a line
+
+_UNWANTED: Final = regex.compile(r"[[\p{Cc}\p{Cs}]--[\t\n\r]]", regex.V1)
+
+
+class Thread(NamedTuple):
+    """The messages of one conversation, in their order; at least two."""
+
+    messages: list[Message]
+
+
+def cleaned(messages: Iterable[Message], log: Log) -> Iterator[Message]:
+    """Messages in the form that a file of our own requires; those without text or speaker are left out."""
+    for message in messages:
+        text, speaker, topic = _clean(message.text, log), _name(message.speaker), message.topic
+        if not text:
+            log.left_out[INVISIBLE] += 1
+            continue
+        if not speaker:
+            log.left_out[NAMELESS] += 1
+            continue
+        if topic is not None:
+            topic = _short(_name(topic), limits.MAX_TOPIC_CHARS, SHORT_TOPIC, log) or None
+        yield message._replace(
+            conversation=_UNWANTED.sub("", message.conversation.replace("\0", "\ue000")).replace("\ue000", "\0"),
+            text=_short(text, limits.MAX_TEXT_CHARS, SHORT_TEXT, log),
+            speaker=_short(speaker, limits.MAX_SPEAKER_CHARS, SHORT_NAME, log),
+            topic=topic,
+        )
+
+
+def threads(messages: Iterable[Message], *, merge: bool, gap: float, log: Log) -> Iterator[Thread]:
+    """Conversations of at least two messages.
+
+    Args:
+        messages: those of a conversation together.
+        merge: whether successive messages of one speaker become one, on lines of their own.
+        gap: seconds of silence that divide a conversation; 0 is never.
+        log: counts what is merged and left out.
+    """
+    for _, group in groupby(messages, key=lambda message: message.conversation):
+        for part in _divided(group, gap, log):
+            said = _merged(part, log) if merge else part
+            if len(said) > 1:
+                yield Thread(said)
+            else:
+                log.changed[ALONE] += 1
+
+
+def _divided(messages: Iterable[Message], gap: float, log: Log) -> Iterator[list[Message]]:
+    """The parts of a conversation between silences, each small enough for a line."""
+    part: list[Message] = []
+    characters, latest = 0, None
+    for message in messages:
+        is_late = bool(gap) and latest is not None and message.time is not None and message.time - latest > gap
+        is_long = len(part) == limits.MAX_UTTERANCES or characters + len(message.text) > MAX_CHARS
+        if part and (is_late or is_long):
+            log.changed[DIVIDED] += is_long and not is_late
+            yield part
+            part, characters = [], 0
+        part.append(message)
+        characters += len(message.text) + len(message.speaker)
+        latest = message.time if message.time is not None else latest
+    if part:
+        yield part
+
+
+def _merged(messages: list[Message], log: Log) -> list[Message]:
+    found: list[Message] = []
+    texts: list[str] = []
+    room = 0
+    for message in messages:
+        length = len(message.text) + 1
+        if found and found[-1].speaker == message.speaker and length <= room:
+            texts.append(message.text)
+            room -= length
+            log.changed[MERGED] += 1
+            continue
+        if found:
+            found[-1] = found[-1]._replace(text="\n".join(texts))
+        found.append(message)
+        texts, room = [message.text], limits.MAX_TEXT_CHARS - len(message.text)
+    found[-1] = found[-1]._replace(text="\n".join(texts))
+    return found
+
+
+def _clean(text: str, log: Log) -> str:
+    """Text without control characters, in its normal form; empty if nothing of it can be seen."""
+    if text.isascii() and text.isprintable():
+        return text.strip()
+    text = text.replace("\r\n", "\n")
+    without = _UNWANTED.sub("", text)
+    log.changed[CONTROLS] += without != text
+    return limits.normal(without).strip() if limits.visible(without) else ""
+
+
+def _name(name: str) -> str:
+    """A name on one line."""
+    if name.isascii() and name.isprintable():
+        return name.strip()
+    found = " ".join(_UNWANTED.sub("", name).split())
+    return limits.normal(found) if limits.visible(found) else ""
+
+
+def _short(text: str, limit: int, kind: str, log: Log) -> str:
+    if len(text) <= limit:
+        return text
+    log.changed[kind] += 1
+    return text[:limit].strip()

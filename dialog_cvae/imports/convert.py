@@ -1,0 +1,196 @@
+"""The whole way: from files in any known format to one file of our own."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from dialog_cvae.errors import DataError, DialogCvaeError
+from dialog_cvae.imports.assemble import Thread, cleaned, threads
+from dialog_cvae.imports.formats import recognised
+from dialog_cvae.imports.message import Format, Log, Message, Options
+from dialog_cvae.imports.privacy import Privacy
+from dialog_cvae.imports.source import Source, open_source
+from dialog_cvae.imports.spill import together
+
+
+@dataclass
+class Part:
+    """What was read from one source.
+
+    Attributes:
+        name: of the source.
+        title: of its format.
+        log: what was left out and changed.
+        conversations, utterances: that were written.
+    """
+
+    name: str
+    title: str
+    log: Log = field(default_factory=Log)
+    conversations: int = 0
+    utterances: int = 0
+
+    def counts(self) -> str:
+        """What was written, left out and changed, in one line."""
+        changed = [f"{count:,} {kind}" for kind, count in self.log.changed.items() if count]
+        left_out = _counted(self.log.left_out)
+        written = f"{self.conversations:,} conversations, {self.utterances:,} utterances"
+        return "; ".join([written, *([f"left out: {left_out}"] if left_out else []), *changed])
+
+
+@dataclass(frozen=True)
+class Report:
+    """What an import did: its parts, and how often personal data was replaced, by placeholder."""
+
+    parts: Sequence[Part]
+    redacted: Mapping[str, int]
+
+    def lines(self) -> list[str]:
+        """The report for people: a few lines for each source."""
+        found = []
+        for part in self.parts:
+            found.append(f"{part.name}: {part.title}")
+            found += [f"  {note}" for note in part.log.notes]
+            found += [f"  {piece}" for piece in part.counts().split("; ")]
+        if self.redacted:
+            found.append(f"replaced: {_counted(self.redacted)}")
+        return found
+
+
+def convert(paths: Sequence[Path], out: Path, options: Options, privacy: Privacy | None = None) -> Report:
+    """Write the conversations of files, folders and archives to one file; it appears whole or not at all.
+
+    Args:
+        paths: in any known formats.
+        out: the file to write.
+        options: how they are read.
+        privacy: what is replaced.
+
+    Raises:
+        DataError: a source cannot be read, is in no known format or malformed, or has no conversation.
+        DialogCvaeError: the file cannot be written.
+    """
+    privacy = privacy or Privacy()
+    parts: list[Part] = []
+    try:
+        folder = out.resolve().parent
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=folder, prefix=f".{out.name}.")
+    except OSError as error:
+        raise DialogCvaeError(f"{out}: cannot be written ({error.strerror})") from None
+    fresh = Path(name)
+    try:
+        with open(handle, "w", encoding="utf-8", newline="\n") as file:  # noqa: PTH123
+            for source, kind in _sources(paths, options):
+                parts.append(Part(str(source.path), kind.title))
+                _write(file, out, parts, _threads(source, kind, options, parts[-1].log), privacy)
+            if not sum(part.conversations for part in parts):
+                raise DataError(", ".join(map(str, paths)), _nothing(parts))
+            _finish(file, out)
+        _put(fresh, out)
+    finally:
+        fresh.unlink(missing_ok=True)
+    return Report(parts, dict(privacy.redaction.counts) if privacy.redaction else {})
+
+
+def _sources(paths: Sequence[Path], options: Options) -> Iterator[tuple[Source, Format]]:
+    for path in paths:
+        yield from recognised(open_source(path), options.format)
+
+
+def _threads(source: Source, kind: Format, options: Options, log: Log) -> Iterator[Thread]:
+    """The conversations of a source."""
+    messages: Iterator[Message] = cleaned(kind.read(source, options, log), log)
+    if kind.interleaved:
+        messages = together(messages)
+    # The reader may set the gap as soon as it gives a message.
+    first = next(messages, None)
+    if first is None:
+        return
+    default = kind.gap if log.gap is None else log.gap
+    yield from threads(
+        _from(first, messages),
+        merge=kind.merge if options.merge is None else options.merge,
+        gap=default if options.gap is None else options.gap,
+        log=log,
+    )
+
+
+def _from(first: Message, rest: Iterator[Message]) -> Iterator[Message]:
+    yield first
+    yield from rest
+
+
+def _write(file: IO[str], out: Path, parts: Sequence[Part], found: Iterator[Thread], privacy: Privacy) -> None:
+    """Write conversations, each with a running number in its id."""
+    part = parts[-1]
+    number = sum(each.conversations for each in parts)
+    for thread in found:
+        number += 1
+        messages = privacy.applied(thread.messages)
+        line = json.dumps(_line(messages, number, keeps_name=privacy.keeps_names), ensure_ascii=False)
+        try:
+            file.write(line + "\n")
+        except OSError as error:
+            raise DialogCvaeError(f"{out}: cannot be written ({error.strerror})") from None
+        part.conversations += 1
+        part.utterances += len(messages)
+
+
+def _line(messages: Sequence[Message], number: int, *, keeps_name: bool) -> dict[str, Any]:
+    """A conversation as an object of our own format."""
+    first = messages[0]
+    name = first.conversation.rpartition("\0")[2]
+    found: dict[str, Any] = {"id": f"{number}:{name}" if name and keeps_name else str(number)}
+    if first.topic is not None:
+        found["topic"] = first.topic
+    found.update(first.kept or {})
+    found["utterances"] = [
+        {"speaker": each.speaker, "text": each.text} | ({"dialog_act": each.dialog_act} if each.dialog_act else {})
+        for each in messages
+    ]
+    return found
+
+
+def _nothing(parts: Sequence[Part]) -> str:
+    """Why there is no conversation."""
+    read: Counter[str] = Counter()
+    for part in parts:
+        read.update(part.log.left_out)
+        read.update(part.log.changed)
+    counts = _counted(read)
+    return f"no conversation of two or more messages{f' ({counts})' if counts else ''}"
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {kind}" for kind, count in counts.items() if count)
+
+
+def _finish(file: IO[str], out: Path) -> None:
+    try:
+        file.flush()
+        os.fsync(file.fileno())
+    except OSError as error:
+        raise DialogCvaeError(f"{out}: cannot be written ({error.strerror})") from None
+
+
+def _put(fresh: Path, out: Path) -> None:
+    try:
+        fresh.chmod(0o666 & ~_umask())
+        fresh.replace(out)
+    except OSError as error:
+        raise DialogCvaeError(f"{out}: cannot be written ({error.strerror})") from None
+
+
+def _umask() -> int:
+    """The user's; it can only be read by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

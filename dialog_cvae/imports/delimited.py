@@ -1,0 +1,75 @@
+"""Tables as text: CSV, with commas or semicolons, and TSV. The first line names the columns."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from typing import Final
+
+from dialog_cvae.errors import DataError
+from dialog_cvae.imports.columns import NAMES, REQUIRED, chosen_columns, reader_of_rows
+from dialog_cvae.imports.message import Format, Log, Message, Options
+from dialog_cvae.imports.source import MAX_LINE, Source
+
+_SEPARATORS: Final = (",", "\t", ";", "|")
+_SUFFIXES: Final = (".csv", ".tsv", ".tab")
+
+
+def recognise(source: Source) -> bool:
+    """Whether the first line has two known names of columns, or the file's name says that it is a table."""
+    head = source.file.head_text.lstrip("\ufeff")
+    first = next(iter(head.splitlines()), "")
+    if source.file.paths or not any(sign in first for sign in _SEPARATORS) or "\0" in head:
+        return False
+    if source.file.path.lower().endswith(_SUFFIXES):
+        return True
+    names = {name.strip(' "').lower() for name in first.split(_separator(first))}
+    return all(names & set(NAMES[what]) for what in REQUIRED)
+
+
+def rows(source: Source, options: Options) -> Iterator[tuple[int, list[str]]]:
+    """The rows with the line at which each ends, the names of the columns first; blank lines are left out.
+
+    Raises:
+        DataError: a row has more or fewer fields than the first, or a quote is not closed.
+    """
+    file = source.file
+    first = next(iter(file.head_text.lstrip("\ufeff").splitlines()), "")
+    csv.field_size_limit(MAX_LINE)
+    lines = file.lines(options.encoding)
+    table = csv.reader(lines, delimiter=_separator(first), strict=True)
+    width = 0
+    try:
+        for row in table:
+            if not row:
+                continue
+            if not width:
+                row[0] = row[0].lstrip("\ufeff")
+                width = len(row)
+            elif len(row) != width:
+                raise DataError(file.name, f"has {len(row)} fields, but the first line {width}", table.line_num)
+            yield table.line_num, row
+    except csv.Error as error:
+        reason = "a quoted field is not closed" if "unexpected end" in str(error) else str(error)
+        raise DataError(file.name, f"not a table: {reason}", table.line_num) from None
+
+
+def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
+    """The messages of a table.
+
+    Raises:
+        DataError: a column is missing, or a row is malformed.
+    """
+    name = source.file.name
+    table = rows(source, options)
+    _, header = next(table, (0, []))
+    message = reader_of_rows(name, header, chosen_columns(name, header, options, log), options)
+    for line, row in table:
+        yield message(row, f"line {line}")
+
+
+def _separator(first: str) -> str:
+    return max(_SEPARATORS, key=first.count)
+
+
+FORMAT = Format("csv", "a table as text (CSV or TSV)", recognise, read, interleaved=True)

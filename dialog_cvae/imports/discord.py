@@ -1,0 +1,108 @@
+"""Discord channels as DiscordChatExporter writes them, in JSON or CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from dialog_cvae.errors import DataError
+from dialog_cvae.imports import delimited
+from dialog_cvae.imports.json_stream import JsonStream, kind_of
+from dialog_cvae.imports.message import BOTS, HOUR, MEDIA, SYSTEM, Format, Log, Message, Options
+from dialog_cvae.imports.source import Source
+from dialog_cvae.imports.times import seconds
+
+_KEYS: Final = {"channel.id", "messages"}
+_COLUMNS: Final = ("AuthorID", "Author", "Date", "Content")
+_SAID: Final = {"Default", "Reply", "0", "19"}
+
+
+def read_json(source: Source, options: Options, log: Log) -> Iterator[Message]:
+    """The messages of a channel in JSON.
+
+    Raises:
+        DataError: the file is malformed.
+    """
+    stream = JsonStream(source.file, options.encoding)
+    topic: str | None = None
+    for key in stream.members():
+        if key == "channel":
+            channel = stream.value()
+            name = channel.get("name") if isinstance(channel, dict) else None
+            topic = name if isinstance(name, str) and name else None
+        elif key == "messages":
+            for number in stream.items():
+                try:
+                    message = _message(stream.value(), topic, options, log)
+                except ValueError as error:
+                    raise stream.error(f"message {number}: {error}") from None
+                if message is not None:
+                    yield message
+        else:
+            stream.skip()
+
+
+def read_csv(source: Source, options: Options, log: Log) -> Iterator[Message]:
+    """The messages of a channel in CSV.
+
+    Raises:
+        DataError: a row is malformed.
+    """
+    table = delimited.rows(source, options)
+    _, header = next(table, (0, []))
+    places = [header.index(name) for name in _COLUMNS]
+    for line, row in table:
+        identity, author, date, content = (row[place] for place in places)
+        try:
+            time = seconds(date, options.time_format)
+        except ValueError as error:
+            raise DataError(source.file.name, str(error), line) from None
+        if content.strip():
+            yield Message("", author or identity, content, time)
+        else:
+            log.left_out[MEDIA] += 1
+
+
+def _message(message: Any, topic: str | None, options: Options, log: Log) -> Message | None:
+    """A message, or None if it is left out.
+
+    Raises:
+        ValueError: it is malformed.
+    """
+    if not isinstance(message, dict):
+        raise ValueError(f"must be an object, is {kind_of(message)}")
+    author = message.get("author")
+    if not isinstance(author, Mapping):
+        raise ValueError(f"author must be an object, is {kind_of(author)}")
+    if str(message.get("type", "Default")) not in _SAID:
+        log.left_out[SYSTEM] += 1
+        return None
+    if author.get("isBot") and not options.bots:
+        log.left_out[BOTS] += 1
+        return None
+    name = author.get("nickname") or author.get("name") or author.get("id")
+    content = message.get("content") or ""
+    if not isinstance(name, str):
+        raise ValueError(f"author.name must be text, is {kind_of(name)}")
+    if not isinstance(content, str):
+        raise ValueError(f"content must be text, is {kind_of(content)}")
+    if not content.strip():
+        log.left_out[MEDIA] += 1
+        return None
+    return Message("", name, content, seconds(message.get("timestamp")), topic)
+
+
+def _is_csv(source: Source) -> bool:
+    first = next(iter(source.file.head_text.lstrip("\ufeff").splitlines()), "")
+    return set(_COLUMNS) <= {name.strip('" ') for name in first.split(",")}
+
+
+JSON_FORMAT = Format(
+    "discord",
+    "a Discord channel",
+    lambda source: source.file.paths >= _KEYS,
+    read_json,
+    merge=True,
+    gap=6 * HOUR,
+)
+CSV_FORMAT = Format("discord-csv", "a Discord channel (CSV)", _is_csv, read_csv, merge=True, gap=6 * HOUR)

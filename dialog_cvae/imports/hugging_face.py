@@ -1,0 +1,59 @@
+"""Data sets that Hugging Face's `datasets` saved to a folder: `state.json` and Arrow files, for each split or alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from dialog_cvae.errors import DataError
+from dialog_cvae.imports.arrow_rows import arrow_table, messages_of_tables
+from dialog_cvae.imports.message import Format, Log, Message, Options
+from dialog_cvae.imports.source import File, Source
+
+_STATE = "state.json"
+
+
+def recognise(source: Source) -> bool:
+    """Whether a state lies beside Arrow files."""
+    return any(_is_state(file) for file in source.files) and any(f.path.endswith(".arrow") for f in source.files)
+
+
+def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
+    """The messages of all splits together.
+
+    Raises:
+        DataError: a file that the state names is missing, or as `messages_of_tables`.
+    """
+    states = [file for file in source.files if _is_state(file)]
+    names = [file.path.rpartition("/")[0] or "." for file in states]
+    if len(states) > 1:
+        log.notes.append(f"splits {', '.join(names)} are read as one; their division is not kept")
+    files = [part for state in states for part in _parts(source, state)]
+    return messages_of_tables(files, arrow_table, options, log)
+
+
+def _is_state(file: File) -> bool:
+    return file.path.rpartition("/")[2] == _STATE and "_data_files" in file.head_text
+
+
+def _parts(source: Source, state: File) -> Iterator[File]:
+    """The Arrow files that a state names, in its order.
+
+    Raises:
+        DataError: the state is malformed, or one of them is missing.
+    """
+    folder = state.path.removesuffix(_STATE)
+    known = {file.path: file for file in source.files}
+    try:
+        names = [f"{folder}{each['filename']}" for each in json.loads(state.head_text)["_data_files"]]
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise DataError(state.name, f"does not list its data files ({type(error).__name__}: {error})") from None
+    for name in names:
+        if name not in known:
+            raise DataError(state.name, f"names {name.removeprefix(folder)}, which is missing")
+        yield known[name]
+
+
+FORMAT = Format(
+    "datasets", "a data set in a folder of Hugging Face's datasets", recognise, read, folder=True, interleaved=True
+)

@@ -1,0 +1,42 @@
+"""Which keys the beginning of a JSON file has, even if it is cut: formats are recognised from it."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_TOKEN: Final = re.compile(r'"((?:[^"\\]|\\.)*+)"|[{}\[\]:]')
+_MAX_DEPTH: Final = 20
+
+
+def json_paths(text: str) -> frozenset[str]:
+    """Paths of all keys of the first JSON value in a text that may be cut.
+
+    >>> sorted(json_paths('{"messages": [{"role": "user"}, {"ro'))
+    ['messages', 'messages[].role']
+    """
+    if not text.lstrip("\ufeff \t\r\n").startswith(("{", "[")):
+        return frozenset()
+    found: set[str] = set()
+    frames: list[tuple[str, str]] = []  # of each open object or list: its kind and path
+    last, here = "", ""  # the last string, and the path of the value that comes next
+    for token in _TOKEN.finditer(text):
+        sign = token[0]
+        if sign in "{[":
+            if len(frames) == _MAX_DEPTH:
+                break
+            here = f"{frames[-1][1]}[]" if frames and frames[-1][0] == "[" else here
+            frames.append((sign, here))
+            here = frames[-1][1]
+        elif sign in "}]":
+            frames.pop() if frames else None
+            if not frames:
+                break
+            here = frames[-1][1]
+        elif sign == ":":
+            if frames and frames[-1][0] == "{":
+                here = f"{frames[-1][1]}.{last}".removeprefix(".")
+                found.add(here)
+        else:
+            last = token[1]
+    return frozenset(found)

@@ -1,0 +1,173 @@
+"""Read a JSON file piece by piece: only one element at a time is in memory, however long the list around it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, Final
+
+from dialog_cvae.errors import DataError
+from dialog_cvae.imports.source import File
+
+MAX_ELEMENT: Final = 2**26  # characters of a value that is read whole
+_DECODER: Final = json.JSONDecoder()
+_NEAR_THE_END: Final = 16  # characters: an error there may be a cut
+
+
+class JsonStream:
+    """The values of a file in their order; the caller says which are read whole and which are entered.
+
+    Args:
+        file: it.
+        encoding: None recognises it.
+
+    Raises:
+        DataError: anywhere: not JSON, cut short, or nested too deeply; with the line.
+    """
+
+    def __init__(self, file: File, encoding: str | None) -> None:
+        self._name, self._chunks = file.name, file.chunks(encoding)
+        self._text, self._at, self._line = "", 0, 1
+
+    def peek(self) -> str:
+        """The first character of what comes next; empty at the end."""
+        while True:
+            while self._at < len(self._text) and self._text[self._at] in " \t\r\n\ufeff":
+                self._at += 1
+            if self._at < len(self._text):
+                return self._text[self._at]
+            if not self._more():
+                return ""
+
+    def value(self) -> Any:
+        """Read the next value whole."""
+        self.peek()
+        while True:
+            try:
+                value, end = _DECODER.raw_decode(self._text, self._at)
+            except RecursionError:
+                raise self.error("nested too deeply") from None
+            except json.JSONDecodeError as error:
+                is_cut = error.msg.startswith("Unterminated") or error.pos > len(self._text) - _NEAR_THE_END
+                if not is_cut or not self._more():
+                    ended = is_cut and not self._text[error.pos :].strip()
+                    raise self.error(
+                        "the file ends too early" if ended else f"not JSON: {error.msg}", error.pos
+                    ) from None
+            except ValueError:
+                raise self.error("a number has too many digits") from None
+            else:
+                if end == len(self._text) and self._more():  # a number may go on
+                    continue
+                self._at = end
+                return value
+
+    def items(self) -> Iterator[int]:
+        """Enter a list: at each number, from 1, the caller reads one value."""
+        self._take("[")
+        if self.peek() == "]":
+            self._at += 1
+            return
+        number = 1
+        while True:
+            yield number
+            number += 1
+            if self._take(",]") == "]":
+                return
+
+    def members(self) -> Iterator[str]:
+        """Enter an object: at each key, the caller reads its value."""
+        self._take("{")
+        if self.peek() == "}":
+            self._at += 1
+            return
+        while True:
+            key = self.value()
+            if not isinstance(key, str):
+                raise self.error("not JSON: a key must be a string")
+            self._take(":")
+            yield key
+            if self._take(",}") == "}":
+                return
+
+    def skip(self) -> None:
+        """Pass over the next value; a list is passed over element by element."""
+        if self.peek() == "[":
+            for _ in self.items():
+                self.value()
+        else:
+            self.value()
+
+    def error(self, reason: str, at: int | None = None) -> DataError:
+        """An error at this place, or at another one in the text that was read last."""
+        return DataError(self._name, reason, self._line + self._text.count("\n", 0, self._at if at is None else at))
+
+    def _take(self, wanted: str) -> str:
+        sign = self.peek()
+        if not sign or sign not in wanted:
+            found = repr(sign) if sign else "the end of the file"
+            raise self.error(f"not JSON: {' or '.join(wanted)} is expected, but {found} comes")
+        self._at += 1
+        return sign
+
+    def _more(self) -> bool:
+        """Read on; returns False at the end of the file."""
+        self._line += self._text.count("\n", 0, self._at)
+        rest = self._text[self._at :]
+        if len(rest) > MAX_ELEMENT:
+            raise DataError(self._name, f"a value is longer than {MAX_ELEMENT:,} characters", self._line)
+        # As much again, so that a long value is not tried at every piece.
+        pieces, length = [rest], 0
+        while length <= len(rest) and (piece := next(self._chunks, "")):
+            pieces.append(piece)
+            length += len(piece)
+        self._text, self._at = "".join(pieces), 0
+        return length > 0
+
+
+def json_lines(file: File, encoding: str | None) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of a file with one a line, and their line numbers; blank lines are skipped.
+
+    Raises:
+        DataError: a line is no JSON object.
+    """
+    for number, line in enumerate(file.lines(encoding), 1):
+        if not line.strip("\ufeff \t\r\n"):
+            continue
+        try:
+            found = json.loads(line.lstrip("\ufeff"))
+        except RecursionError:
+            raise DataError(file.name, "nested too deeply", number) from None
+        except json.JSONDecodeError as error:
+            raise DataError(file.name, f"not JSON: {error.msg} at character {error.pos + 1}", number) from None
+        except ValueError:
+            raise DataError(file.name, "a number has too many digits", number) from None
+        if not isinstance(found, dict):
+            raise DataError(file.name, f"must be an object, is {kind_of(found)}", number)
+        yield number, found
+
+
+def records(file: File, encoding: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The objects of a JSON list or of a file with one object a line, each with its place, such as "line 3".
+
+    Raises:
+        DataError: the file is neither.
+    """
+    if not file.head_text.lstrip("\ufeff \t\r\n").startswith("["):
+        for number, found in json_lines(file, encoding):
+            yield f"line {number}", found
+        return
+    stream = JsonStream(file, encoding)
+    for number in stream.items():
+        found = stream.value()
+        if not isinstance(found, dict):
+            raise stream.error(f"element {number} must be an object, is {kind_of(found)}")
+        yield f"element {number}", found
+    if stream.peek():
+        raise stream.error("text after the end of the list")
+
+
+def kind_of(value: object) -> str:
+    """What a JSON value is, for messages."""
+    names = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}
+    return names.get(type(value), "a number")

@@ -1,0 +1,109 @@
+"""What formats have in common: messages, options, what was left out, and the description of a format."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, NamedTuple
+
+from dialog_cvae.imports.source import Source
+
+MEDIA: Final = "pictures, files and deleted messages"
+SYSTEM: Final = "system lines"
+TURNS: Final = "tool and system turns"
+BOTS: Final = "messages of bots"
+DateOrder = Literal["dmy", "mdy", "ymd"]
+HOUR: Final = 3600.0
+
+
+class Message(NamedTuple):
+    """A message as a format gives it.
+
+    Attributes:
+        conversation: its name within the source; messages of one conversation follow each other, unless the format is
+            interleaved.
+        speaker: whoever wrote it.
+        text: of the message.
+        time: in seconds, from any origin; None if unknown.
+        topic: of the conversation; the first message's counts.
+        dialog_act: name of a class.
+        kept: further fields of the conversation's line in our own format; the first message's count.
+    """
+
+    conversation: str
+    speaker: str
+    text: str
+    time: float | None = None
+    topic: str | None = None
+    dialog_act: str | None = None
+    kept: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Options:
+    """How files are read.
+
+    Attributes:
+        format: name of the format; None recognises it.
+        columns: of tables: what a column holds, and its name.
+        encoding: of text; None recognises UTF-8 and UTF-16.
+        date_order: of dates in numbers, as in "mdy"; None decides it from the whole file.
+        time_format: of the times in a table, as for `datetime.strptime`; None reads ISO 8601 and seconds since 1970.
+        bots: whether messages of bots are kept.
+        merge: whether successive messages of one speaker become one; None is the format's default.
+        gap: seconds of silence after which a new conversation begins; 0 is never, None the format's default.
+        anonymous: whether speakers become A, B, ...
+    """
+
+    format: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    encoding: str | None = None
+    date_order: DateOrder | None = None
+    time_format: str | None = None
+    bots: bool = False
+    merge: bool | None = None
+    gap: float | None = None
+    anonymous: bool = False
+
+
+@dataclass
+class Log:
+    """What an import reports.
+
+    Attributes:
+        notes: lines on how a source was read.
+        left_out: numbers of messages by the reason.
+        changed: numbers of changes by their kind.
+        gap: a default that the reader found more fitting than the format's, as soon as it gives a message.
+    """
+
+    notes: list[str] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+    changed: Counter[str] = field(default_factory=Counter)
+    gap: float | None = None
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format.
+
+    Attributes:
+        name: of `--format`.
+        title: of the format, in a sentence.
+        recognise: whether a source is in this format, by its content.
+        read: the source's messages, which may be endless; what is left out is counted.
+        folder: whether a source is a folder or an archive.
+        interleaved: whether messages of several conversations alternate, or are not in the order of their times.
+        merge: default of the option.
+        gap: default of the option, in seconds; 0 is never.
+    """
+
+    name: str
+    title: str
+    recognise: Callable[[Source], bool]
+    read: Callable[[Source, Options, Log], Iterator[Message]]
+    folder: bool = False
+    interleaved: bool = False
+    merge: bool = False
+    gap: float = 0.0

@@ -1,0 +1,121 @@
+"""Find personal data in text and put placeholders in its place.
+
+Open this to add a kind of personal data. Found are e-mail addresses, links, card numbers (Luhn's check), account
+numbers (IBAN, ISO 13616, with its check digits), telephone numbers (by the library `phonenumbers`) and the names of a
+list. Anything else is not found, such as addresses of houses and other names.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import regex
+
+from dialog_cvae import extras
+from dialog_cvae.errors import ConfigError
+from dialog_cvae.text.placeholders import ACCOUNT, CARD, EMAIL, LINK, NAME, PHONE, PLACEHOLDERS
+
+_LINK: Final = regex.compile(
+    r"(?:(?:https?|ftp)://|(?<![\w@.])www\.)[^\s<>\"]+|(?<![\w@.-])(?:[a-z0-9-]+\.)+[a-z]{2,}/[^\s<>\"]*",
+    regex.IGNORECASE,
+)
+_END: Final = ".,;:!?)]}'\"…»”"  # after a link, the sentence's
+_EMAIL: Final = regex.compile(r"(?<![\w.+-])[\w.+%-]+@(?:[\w-]+\.)+\p{L}{2,}", regex.IGNORECASE)
+_CARD: Final = regex.compile(r"(?<![\d-])\d(?:[ -]?\d){12,18}(?![\d-])")
+_IBAN: Final = regex.compile(r"(?<!\w)[A-Z]{2}\d{2}(?:[ -]?[A-Z0-9]){10,30}", regex.IGNORECASE)
+_MANY_DIGITS: Final = regex.compile(r"\d(?:\D{0,4}\d){5}")
+_IBAN_LENGTHS: Final = """
+    AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BR29 BY28 CH21 CR22 CY28 CZ24 DE22 DK18 DO28 EE20 EG29 ES24 FI18 FO18
+    FR27 GB22 GE22 GI23 GL18 GR27 GT28 HR21 HU28 IE22 IL23 IQ23 IS26 IT27 JO30 KW30 KZ20 LB28 LC32 LI21 LT20 LU20 LV21
+    MC27 MD24 ME22 MK19 MR27 MT31 MU30 NL18 NO15 PK24 PL28 PS29 PT25 QA29 RO24 RS22 SA24 SC31 SE24 SI19 SK24 SM27 ST25
+    SV28 TL23 TN24 TR26 UA29 VA22 VG24 XK20
+"""
+_LENGTH: Final = {each[:2]: int(each[2:]) for each in _IBAN_LENGTHS.split()}  # of an account number, by its country
+
+
+class Redaction:
+    """Replaces personal data; counts it by its placeholder.
+
+    Args:
+        region: two letters of the country whose telephone numbers are written without its code; None finds only
+            numbers with a code, such as +44.
+        names: to replace, in any case.
+
+    Raises:
+        ConfigError: `phonenumbers` is not installed, or it does not know the region.
+    """
+
+    def __init__(self, region: str | None = None, names: Iterable[str] = ()) -> None:
+        self._phones: Any = _phone_library()
+        if region is not None and region not in self._phones.SUPPORTED_REGIONS:
+            raise ConfigError(f"--region is {region!r}, not the two capital letters of a country, such as DE or US")
+        self._region = region
+        wanted = sorted({" ".join(name.split()) for name in names} - {""})
+        self._names = (
+            regex.compile(r"(?<![\w<])\L<names>(?!\w)", regex.IGNORECASE | regex.FULLCASE, names=wanted)
+            if wanted
+            else None
+        )
+        self.counts: Counter[str] = Counter()
+
+    def __call__(self, text: str) -> str:
+        """The text with placeholders."""
+        if "." in text:
+            text = self._replaced(_LINK, text, LINK, lambda found: found[: len(found.rstrip(_END))])
+            text = self._replaced(_EMAIL, text, EMAIL, lambda found: found) if "@" in text else text
+        if _MANY_DIGITS.search(text):
+            text = self._replaced(_IBAN, text, ACCOUNT, _account)
+            text = self._replaced(_CARD, text, CARD, lambda found: found if _is_card(found) else "")
+            text = self._without_phones(text)
+        return text if self._names is None else self._replaced(self._names, text, NAME, lambda found: found)
+
+    def _replaced(self, pattern: Any, text: str, placeholder: str, part: Callable[[str], str]) -> str:
+        """The text with a placeholder for the part, at its beginning, of each match; an empty part keeps the match."""
+
+        def replace(match: Any) -> str:
+            found: str = match[0]
+            taken = part(found)
+            if not taken or found in PLACEHOLDERS:
+                return found
+            self.counts[placeholder] += 1
+            return placeholder + found[len(taken) :]
+
+        replaced: str = pattern.sub(replace, text)
+        return replaced
+
+    def _without_phones(self, text: str) -> str:
+        pieces, end = [], 0
+        for match in self._phones.PhoneNumberMatcher(text, self._region):
+            pieces += [text[end : match.start], PHONE]
+            end = match.end
+            self.counts[PHONE] += 1
+        return "".join([*pieces, text[end:]])
+
+
+def _account(found: str) -> str:
+    """The account number at the beginning of a text; empty if there is none."""
+    length = _LENGTH.get(found[:2].upper(), 0)
+    places = [place for place, character in enumerate(found) if character not in " -"][:length]
+    characters = [found[place].upper() for place in places]
+    taken = places[-1] + 1 if places else 0
+    if len(characters) != length or found[taken : taken + 1].isalnum():
+        return ""
+    number = "".join(str(int(character, 36)) for character in (*characters[4:], *characters[:4]))
+    return found[:taken] if int(number) % 97 == 1 else ""
+
+
+def _is_card(found: str) -> bool:
+    """Luhn's check, of numbers as cards have them."""
+    digits = [int(character) for character in reversed(found) if character.isdecimal()]
+    doubled = (sum(divmod(2 * digit, 10)) for digit in digits[1::2])
+    return len(set(digits)) > 1 and (sum(digits[::2]) + sum(doubled)) % 10 == 0
+
+
+def _phone_library() -> Any:
+    try:
+        import phonenumbers
+    except ModuleNotFoundError:
+        raise ConfigError(extras.explanation("import", ["phonenumbers"])) from None
+    return phonenumbers

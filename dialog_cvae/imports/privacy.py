@@ -1,0 +1,83 @@
+"""Whole conversations without personal data: `--redact`, `--names` and `--anonymous`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import regex
+
+from dialog_cvae.imports.message import Message
+from dialog_cvae.imports.personal_data import Redaction
+from dialog_cvae.text.placeholders import NAME
+
+
+@dataclass(frozen=True)
+class Privacy:
+    """What is replaced.
+
+    Attributes:
+        redaction: replaces personal data in texts, topics and speakers' names; None keeps them.
+        anonymous: whether speakers become A, B, ..., and mentions of them, such as @Ann, `@<NAME>`.
+    """
+
+    redaction: Redaction | None = None
+    anonymous: bool = False
+
+    @property
+    def keeps_names(self) -> bool:
+        """Whether names of conversations may be kept: they can be those of people."""
+        return self.redaction is None and not self.anonymous
+
+    def applied(self, messages: list[Message]) -> list[Message]:
+        """The messages of a conversation without personal data."""
+        if self.keeps_names:
+            return messages
+        redact: Callable[[str], str] = self.redaction or (lambda text: text)
+        names = list(dict.fromkeys(message.speaker for message in messages))
+        new_names = self._names(names, redact)
+        mention = regex.compile(r"@\L<names>(?!\w)", names=names) if self.anonymous else None
+        found = []
+        for message in messages:
+            text = message.text if mention is None else mention.sub(f"@{NAME}", message.text)
+            found.append(message._replace(speaker=new_names[message.speaker], text=redact(text)))
+        first = messages[0]
+        topic = None if first.topic is None else redact(first.topic)
+        found[0] = found[0]._replace(topic=topic, kept=_kept(first.kept, new_names, redact))
+        return found
+
+    def _names(self, names: Iterable[str], redact: Callable[[str], str]) -> dict[str, str]:
+        """A name for each speaker; different speakers keep different names."""
+        new: dict[str, str] = {}
+        for number, name in enumerate(names):
+            wanted = _letters(number) if self.anonymous else redact(name)
+            taken, count = wanted, 2
+            while taken in new.values():
+                taken, count = f"{wanted} {count}", count + 1
+            new[name] = taken
+        return new
+
+
+def _kept(
+    kept: Mapping[str, Any] | None, names: Mapping[str, str], redact: Callable[[str], str]
+) -> Mapping[str, Any] | None:
+    """The other fields of a conversation; profiles of people who say nothing are left out."""
+    if not kept:
+        return kept
+    changed = dict(kept)
+    if isinstance(prompt := changed.get("prompt"), str):
+        changed["prompt"] = redact(prompt)
+    if isinstance(profiles := changed.get("speakers"), Mapping):
+        changed["speakers"] = {names[name]: profile for name, profile in profiles.items() if name in names}
+    return changed
+
+
+def _letters(number: int) -> str:
+    """A, B, ..., Z, AA, AB, ..."""
+    found = ""
+    number += 1
+    while number:
+        number, rest = divmod(number - 1, 26)
+        found = chr(ord("A") + rest) + found
+    return found

@@ -1,0 +1,137 @@
+"""Slack exports, as a folder or a zip archive: a folder for each channel, with a JSON file for each day.
+
+A thread is a conversation of its own. What is outside threads is the channel's, which silences divide.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from dialog_cvae.errors import DataError
+from dialog_cvae.imports.json_stream import JsonStream, kind_of
+from dialog_cvae.imports.message import BOTS, HOUR, MEDIA, SYSTEM, Format, Log, Message, Options
+from dialog_cvae.imports.source import File, Source
+from dialog_cvae.text.placeholders import NAME
+
+_DAY: Final = re.compile(r"(?:.*/)?\d{4}-\d{2}-\d{2}\.json")
+_SAID: Final = {"", "thread_broadcast", "me_message", "file_share", "bot_message", "reply_broadcast"}  # subtypes
+_MARKUP: Final = re.compile(r"<([@#!]?)([^<>|]+)(?:\|([^<>]*))?>")
+
+
+def recognise(source: Source) -> bool:
+    """Whether there are files of days, the first of which holds messages."""
+    first = next((file for file in source.files if _DAY.fullmatch(file.path)), None)
+    return first is not None and {"[].ts", "[].type"} <= first.paths
+
+
+def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
+    """The messages of all channels.
+
+    Raises:
+        DataError: a file is malformed.
+    """
+    users = source.named("users.json")
+    names = {} if users is None else _names(users)
+    days = [file for file in source.files if _DAY.fullmatch(file.path)]
+    channels = {_channel(file) for file in days}
+    log.notes.append(f"{len(channels):,} channels, {len(names):,} known users; each thread is a conversation")
+    for file in days:
+        stream = JsonStream(file, None)
+        for number in stream.items():
+            message = stream.value()
+            try:
+                found = _message(message, _channel(file), names, options, log)
+            except ValueError as error:
+                raise stream.error(f"message {number}: {error}") from None
+            if found is not None:
+                yield found
+
+
+def _channel(file: File) -> str:
+    return "/".join(file.path.split("/")[-2:-1])
+
+
+def _message(message: Any, channel: str, names: Mapping[str, str], options: Options, log: Log) -> Message | None:
+    """A message, or None if it is left out.
+
+    Raises:
+        ValueError: it is malformed.
+    """
+    if not isinstance(message, dict):
+        raise ValueError(f"must be an object, is {kind_of(message)}")
+    subtype = message.get("subtype") or ""
+    if message.get("type", "message") != "message" or subtype not in _SAID:
+        log.left_out[SYSTEM] += 1
+        return None
+    if (subtype == "bot_message" or message.get("bot_id")) and not options.bots:
+        log.left_out[BOTS] += 1
+        return None
+    text, ts = message.get("text") or "", message.get("ts")
+    if not isinstance(text, str):
+        raise ValueError(f"text must be text, is {kind_of(text)}")
+    try:
+        time = float(str(ts))
+    except ValueError:
+        raise ValueError(f"ts must be a time, is {ts!r:.40}") from None
+    if not text.strip():
+        log.left_out[MEDIA] += 1
+        return None
+    thread = message.get("thread_ts")
+    name = f"{channel} {thread}" if thread else channel
+    return Message(name, _speaker(message, names), _plain(text, names, options), time, channel or None)
+
+
+def _speaker(message: Mapping[str, Any], names: Mapping[str, str]) -> str:
+    """The name of the user or bot who wrote a message.
+
+    Raises:
+        ValueError: it has none.
+    """
+    user = message.get("user")
+    profile = message.get("user_profile")
+    own = profile if isinstance(profile, Mapping) else {}
+    choices = (names.get(str(user)), own.get("display_name"), own.get("real_name"), message.get("username"), user)
+    found = next((each for each in (*choices, message.get("bot_id")) if each), None)
+    if not isinstance(found, str):
+        raise ValueError("has no user")
+    return found
+
+
+def _plain(text: str, names: Mapping[str, str], options: Options) -> str:
+    """The text without Slack's markup: names for users and channels, addresses for links."""
+
+    def shown(mark: re.Match[str]) -> str:
+        sign, target, label = mark[1], mark[2], mark[3]
+        if sign == "@":
+            return NAME if options.anonymous else f"@{label or names.get(target, target)}"
+        if sign == "#":
+            return f"#{label or target}"
+        if sign == "!":
+            return label or f"@{target.partition('^')[0]}"
+        return target.removeprefix("mailto:").removeprefix("tel:")
+
+    return html.unescape(_MARKUP.sub(shown, text))
+
+
+def _names(file: File) -> dict[str, str]:
+    """Names of users by their id.
+
+    Raises:
+        DataError: the file is malformed.
+    """
+    found = {}
+    stream = JsonStream(file, None)
+    for number in stream.items():
+        user = stream.value()
+        if not isinstance(user, dict) or not isinstance(user.get("id"), str):
+            raise DataError(file.name, f"user {number} must be an object with an id")
+        profile = user["profile"] if isinstance(user.get("profile"), dict) else {}
+        choices = (profile.get("display_name"), profile.get("real_name"), user.get("real_name"), user.get("name"))
+        found[user["id"]] = next((each for each in choices if isinstance(each, str) and each), user["id"])
+    return found
+
+
+FORMAT = Format("slack", "a Slack export", recognise, read, folder=True, interleaved=True, merge=True, gap=6 * HOUR)

@@ -1,0 +1,96 @@
+"""Telegram's `result.json`, of one chat or of all chats."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from dialog_cvae.imports.json_stream import JsonStream, kind_of
+from dialog_cvae.imports.message import HOUR, MEDIA, SYSTEM, Format, Log, Message, Options
+from dialog_cvae.imports.source import Source
+from dialog_cvae.imports.times import seconds
+
+_ONE_CHAT: Final = {"messages[].date_unixtime", "messages[].from_id", "messages[].text_entities", "messages[].actor_id"}
+_ALL_CHATS: Final = {"chats.list", "personal_information", "personal_information.user_id"}
+
+
+def recognise(source: Source) -> bool:
+    """Whether the keys are those of an export."""
+    return bool((_ONE_CHAT | _ALL_CHATS) & source.file.paths)
+
+
+def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
+    """The messages of the chats, one chat after the other.
+
+    Raises:
+        DataError: the file is malformed.
+    """
+    stream = JsonStream(source.file, options.encoding)
+    found = False
+    for key in stream.members():
+        if key == "messages":
+            found = True
+            yield from _messages(stream, "", log)
+        elif key == "chats":
+            found = True
+            yield from _chats(stream, log)
+        else:
+            stream.skip()
+    if not found:
+        raise stream.error("has neither messages nor chats")
+
+
+def _chats(stream: JsonStream, log: Log) -> Iterator[Message]:
+    for key in stream.members():
+        if key != "list":
+            stream.skip()
+            continue
+        for number in stream.items():
+            for inner in stream.members():
+                if inner == "messages":
+                    yield from _messages(stream, f"chat {number}", log)
+                else:
+                    stream.skip()
+
+
+def _messages(stream: JsonStream, chat: str, log: Log) -> Iterator[Message]:
+    for number in stream.items():
+        message = stream.value()
+        where = f"{chat + ', ' if chat else ''}message {number}"
+        if not isinstance(message, dict):
+            raise stream.error(f"{where} must be an object, is {kind_of(message)}")
+        if message.get("type", "message") != "message":
+            log.left_out[SYSTEM] += 1
+            continue
+        speaker = message.get("from") or message.get("from_id")
+        try:
+            text = _text(message.get("text"))
+            time = seconds(message.get("date_unixtime") or message.get("date"))
+            if not isinstance(speaker, str):
+                raise ValueError(f"from must be text, is {kind_of(speaker)}")
+        except ValueError as error:
+            raise stream.error(f"{where}: {error}") from None
+        if text.strip():
+            yield Message(chat, speaker, text, time)
+        else:
+            log.left_out[MEDIA] += 1
+
+
+def _text(content: object) -> str:
+    """The text of a message, which is a string or a list of strings and marked parts.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if content is None or isinstance(content, str):
+        return content or ""
+    if not isinstance(content, list):
+        raise ValueError(f"text must be text or a list, is {kind_of(content)}")
+    parts = [part.get("text") if isinstance(part, Mapping) else part for part in content]
+    texts = [part for part in parts if isinstance(part, str)]
+    if len(texts) < len(parts):
+        raise ValueError("a part of text is not text")
+    return "".join(texts)
+
+
+FORMAT = Format("telegram", "Telegram chats", recognise, read, merge=True, gap=6 * HOUR)

@@ -1,0 +1,71 @@
+"""Files of other programs as a corpus: converted once, under their own name, with the format in the notes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dialog_cvae.config import DataConfig
+from dialog_cvae.data import imported
+from dialog_cvae.data.cache import CACHE_VARIABLE
+from dialog_cvae.data.corpora import is_path, load_corpus, source_files
+from dialog_cvae.errors import DataError
+from training.check import main as check
+
+CHAT = "".join(f"{day}/01/24, 10:0{i} - {'AB'[i]}: hi {day}\n" for day in range(13, 23) for i in range(2))
+
+
+@pytest.fixture
+def chat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    path = tmp_path / "garden.txt"
+    path.write_text(CHAT)
+    return path
+
+
+def test_a_chat_is_a_corpus(chat: Path) -> None:
+    corpus = load_corpus(DataConfig(name=str(chat)))
+    assert corpus.name == "garden"
+    assert len(corpus.train) + len(corpus.valid) + len(corpus.test) == 10
+    assert corpus.notes[0] == "a WhatsApp chat"
+    assert source_files(DataConfig(name=str(chat))) == [chat]
+
+
+def test_it_is_converted_once_until_it_changes(chat: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = imported.readable(chat)
+    with monkeypatch.context() as patch:
+        patch.setattr(imported.convert, "convert", None)
+        assert imported.readable(chat) == first
+    chat.write_text(CHAT + "23/01/24, 10:00 - A: more\n23/01/24, 10:01 - B: yes\n")
+    assert imported.readable(chat).path != first.path
+    assert [path.name for path in first.path.parent.parent.iterdir() if path.name.startswith(".")] == []
+
+
+def test_without_a_cache_it_is_kept_for_this_process(chat: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, "off")
+    assert len(load_corpus(DataConfig(name=str(chat))).train) == 8
+
+
+def test_a_jsonl_file_in_another_format_is_converted_and_ours_is_not(chat: Path) -> None:
+    other = chat.with_name("x.jsonl")
+    other.write_text('{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n')
+    assert imported.readable(other).notes[0] == "chat-completion messages"
+    other.write_text('{"utterances": [{"speaker": "A", "text": "a"}]}\n')
+    assert imported.readable(other) == (other, ())
+
+
+def test_errors_name_the_file_of_the_user(chat: Path) -> None:
+    chat.write_text(CHAT[: len(CHAT) // 10])
+    with pytest.raises(DataError, match=r"garden\.txt: needs at least 3 different conversations"):
+        load_corpus(DataConfig(name=str(chat)))
+
+
+def test_check_says_the_format(chat: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert check([str(chat)]) == 0
+    assert "  read as       a WhatsApp chat\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("name", "expected"), [("swda", False), ("auto", False), ("ptb", False), ("a.csv", True)])
+def test_names_of_corpora_are_no_paths(name: str, expected: bool) -> None:
+    assert is_path(name) is expected

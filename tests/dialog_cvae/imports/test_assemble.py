@@ -1,0 +1,115 @@
+"""From messages to conversations: limits, merging, silences, and sorting in a temporary file."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dialog_cvae import limits
+from dialog_cvae.imports import assemble
+from dialog_cvae.imports.assemble import cleaned, threads
+from dialog_cvae.imports.json_paths import json_paths
+from dialog_cvae.imports.message import Log, Message
+from dialog_cvae.imports.spill import together
+from dialog_cvae.imports.times import seconds
+
+
+def talk(*speakers: str, **fields: object) -> list[Message]:
+    return [Message("c", speaker, f"text {i}")._replace(**fields) for i, speaker in enumerate(speakers)]
+
+
+def test_what_exceeds_a_limit_is_shortened_and_counted():
+    log = Log()
+    long = Message("c", "s" * 201, "t" * 100_001, topic="x" * 1001)
+    (found,) = cleaned([long], log)
+    assert (len(found.speaker), len(found.text), len(found.topic or "")) == (200, 100_000, 1000)
+    assert log.changed == {assemble.SHORT_TEXT: 1, assemble.SHORT_NAME: 1, assemble.SHORT_TOPIC: 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("  hi \n", "hi"),
+        ("a\r\nb\x07c", "a\nbc"),
+        ("cafe\u0301", "café"),
+        ("half \ud83d a pair", "half  a pair"),
+        ("\u200e\u3164", None),
+        ("", None),
+    ],
+)
+def test_clean_text(text, expected):
+    log = Log()
+    assert [message.text for message in cleaned([Message("c", "A", text)], log)] == (
+        [] if expected is None else [expected]
+    )
+    assert sum(log.left_out.values()) == (expected is None)
+
+
+def test_runs_are_merged_up_to_the_limit_of_a_text():
+    log = Log()
+    (found,) = threads(talk("A", "A", "B", "A"), merge=True, gap=0, log=log)
+    assert [message.text for message in found.messages] == ["text 0\ntext 1", "text 2", "text 3"]
+    half = "x" * (limits.MAX_TEXT_CHARS // 2)
+    (found,) = threads(talk("A", "A", "B", text=half), merge=True, gap=0, log=log)
+    assert len(found.messages) == 3
+
+
+def test_very_long_conversations_are_divided(monkeypatch):
+    monkeypatch.setattr(assemble, "MAX_CHARS", 40)
+    log = Log()
+    parts = list(threads(talk(*"ABABABABAB"), merge=False, gap=0, log=log))
+    assert sum(len(part.messages) for part in parts) == 10
+    assert log.changed[assemble.DIVIDED] == len(parts) - 1 > 0
+
+
+def test_a_silence_divides_only_if_it_is_longer_than_the_gap():
+    times = [0.0, 10.0, 20.0, 31.0, None, 41.0]
+    messages = [Message("c", "AB"[i % 2], f"{i}", time) for i, time in enumerate(times)]
+    parts = [len(part.messages) for part in threads(messages, merge=False, gap=10, log=Log())]
+    assert parts == [3, 3]
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 5) | st.none()), max_size=30))
+def test_sorting_equals_a_sort_in_memory(rows):
+    messages = [Message(name, "A", str(i), time) for i, (name, time) in enumerate(rows)]
+    first = {name: rows.index(next(row for row in rows if row[0] == name)) for name, _ in rows}
+    timed = all(time is not None for _, time in rows)
+    expected = sorted(messages, key=lambda m: (first[m.conversation], m.time if timed else 0))
+    assert [message.text for message in together(messages)] == [message.text for message in expected]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("", None),
+        (None, None),
+        ("1704103200", 1704103200),
+        (1704103200000, 1704103200),
+        ("2024-01-01T10:00:00Z", 1704103200),
+        ("2024-01-01 12:00+02:00", 1704103200),
+        ("2024-01-01T10:00:00.0000000+00:00", 1704103200),
+    ],
+)
+def test_times(value, expected):
+    assert seconds(value) == expected
+
+
+def test_times_of_a_form():
+    assert seconds("01.02.2024 10:00", "%d.%m.%Y %H:%M") == seconds("2024-02-01 10:00")
+    with pytest.raises(ValueError, match=r"not of the form '%d\.%m\.%Y'"):
+        seconds("noon", "%d.%m.%Y")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('{"a": {"b": [1, {"c": "x:y{"}]}, "d', {"a", "a.b", "a.b[].c"}),
+        ('[{"a": "\\"q\\": 1", "b": 2}, {"e": 1', {"[].a", "[].b", "[].e"}),
+        ('{"a": 1}\n{"b": 1}', {"a"}),
+        ("speaker,text", set()),
+        ("[" * 1000, set()),
+    ],
+)
+def test_keys_of_the_beginning_of_a_json_file(text, expected):
+    assert json_paths(text) == expected

@@ -1,0 +1,313 @@
+"""Each format: recognised by its content, read into the right conversations, and what is left out is counted."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from dialog_cvae.errors import DataError
+from dialog_cvae.imports.formats import recognised
+from dialog_cvae.imports.message import BOTS, MEDIA, SYSTEM, TURNS
+from dialog_cvae.imports.source import open_source
+
+CHAT = {
+    "id": "c1",
+    "messages": [
+        {"role": "system", "content": "be kind"},
+        {"role": "user", "content": [{"type": "text", "text": "look"}, {"type": "image_url", "image_url": {}}]},
+        {"role": "assistant", "content": None, "tool_calls": [{}]},
+        {"role": "tool", "content": "42"},
+        {"role": "assistant", "content": "a dog"},
+    ],
+}
+SHAREGPT = [
+    {"id": "s1", "conversations": [{"from": "human", "value": "hi"}, {"from": "gpt", "value": "hello"}]},
+    {"id": "s2", "conversations": [{"from": "system", "value": "x"}, {"from": "human", "value": "hi"}]},
+]
+TELEGRAM = {
+    "name": "Garden",
+    "type": "private_group",
+    "id": 1,
+    "messages": [
+        {"id": 1, "type": "service", "date_unixtime": "100", "actor": "Ann", "action": "create_group", "text": ""},
+        {"id": 2, "type": "message", "date_unixtime": "100", "from": "Ann", "from_id": "user1", "text": "hi"},
+        {
+            "id": 3,
+            "type": "message",
+            "date_unixtime": "160",
+            "from": "Bo",
+            "from_id": "user2",
+            "text": ["see ", {"type": "link", "text": "x.org"}, "!"],
+        },
+        {
+            "id": 4,
+            "type": "message",
+            "date_unixtime": "170",
+            "from": "Bo",
+            "from_id": "user2",
+            "photo": "p",
+            "text": "",
+        },
+        {"id": 5, "type": "message", "date_unixtime": "99999", "from": "Ann", "from_id": "user1", "text": "late"},
+        {"id": 6, "type": "message", "date_unixtime": "99999", "from": None, "from_id": "user3", "text": "?"},
+    ],
+}
+DISCORD = {
+    "guild": {"id": "1", "name": "G"},
+    "channel": {"id": "2", "name": "help", "topic": None},
+    "messages": [
+        {"id": "1", "type": "Default", "timestamp": "2024-01-01T10:00:00+00:00", "content": "it fails"}
+        | {"author": {"id": "7", "name": "ann", "nickname": "Ann", "isBot": False}},
+        {"id": "2", "type": "Default", "timestamp": "2024-01-01T10:01:00.1234567+00:00", "content": "beep"}
+        | {"author": {"id": "8", "name": "bot", "isBot": True}},
+        {"id": "3", "type": "ChannelPinnedMessage", "timestamp": "2024-01-01T10:01:00+00:00", "content": "Pinned"}
+        | {"author": {"id": "9", "name": "bo", "isBot": False}},
+        {"id": "4", "type": "Reply", "timestamp": "2024-01-01T10:02:00+00:00", "content": "try again"}
+        | {"author": {"id": "9", "name": "bo", "isBot": False}},
+    ],
+}
+SLACK = {
+    "users.json": [{"id": "U1", "name": "ann", "profile": {"display_name": "Ann"}}, {"id": "U2", "name": "bo"}],
+    "channels.json": [{"id": "C1", "name": "help"}],
+    "help/2024-01-02.json": [
+        {"type": "message", "user": "U2", "text": "thread answer", "ts": "1704186000.0", "thread_ts": "1704100000.0"},
+    ],
+    "help/2024-01-01.json": [
+        {"type": "message", "user": "U1", "text": "a thread?", "ts": "1704100000.0", "thread_ts": "1704100000.0"},
+        {"type": "message", "subtype": "channel_join", "user": "U2", "text": "joined", "ts": "1704100001.0"},
+        {"type": "message", "user": "U2", "text": "hi <@U1>, 1 &lt; 2 <https://x.org|x>", "ts": "1704100002.0"},
+        {
+            "type": "message",
+            "subtype": "bot_message",
+            "bot_id": "B1",
+            "username": "bot",
+            "text": "beep",
+            "ts": "1704100003.0",
+        },
+        {"type": "message", "user": "U1", "text": "", "files": [{}], "ts": "1704100004.0"},
+        {"type": "message", "user": "U1", "text": "yes", "ts": "1704100005.0"},
+    ],
+}
+CONVOKIT = [
+    {"id": "u1", "conversation_id": "u1", "speaker": "ann", "text": "one", "timestamp": 5, "meta": {}},
+    {"id": "v1", "conversation_id": "v1", "speaker": "cy", "text": "other", "timestamp": 6},
+    {"id": "u3", "conversation_id": "u1", "speaker": "ann", "text": "three", "timestamp": 9, "reply-to": "u2"},
+    {"id": "u2", "conversation_id": "u1", "speaker": "bo", "text": "two", "timestamp": 7, "reply-to": "u1"},
+]
+CSV = """\
+ticket_id;author;body;created_at
+1;Ann;"hello; you";2024-01-01 10:05
+2;Cy;hey;1704103200
+1;Bo;hi;2024-01-01 10:00
+2;Di;"two
+lines";1704103201
+"""
+
+
+def lines(*objects: object) -> str:
+    return "".join(json.dumps(each) + "\n" for each in objects)
+
+
+def kind(path: Path) -> str:
+    ((_, found),) = recognised(open_source(path))
+    return found.name
+
+
+def test_chat_completion(put, imported):
+    path = put("chat.jsonl", lines(CHAT))
+    assert kind(path) == "chat-completion"
+    result = imported(path)
+    assert result.said == [["user: look", "assistant: a dog"]]
+    assert result.left_out == {TURNS: 3}
+    assert result.lines[0]["id"] == "1:c1"
+
+
+@pytest.mark.parametrize("content", [json.dumps(SHAREGPT, indent=1), lines(*SHAREGPT)])
+def test_sharegpt_as_a_list_and_as_lines(put, imported, content):
+    path = put("talks.json", content)
+    assert kind(path) == "sharegpt"
+    result = imported(path)
+    assert result.said == [["user: hi", "assistant: hello"]]
+    assert result.left_out == {TURNS: 1}
+    assert result.report.parts[0].log.changed == {"conversations of a single message, which has no reply": 1}
+
+
+@pytest.mark.parametrize("separator", [";", ",", "\t"])
+def test_csv_of_interleaved_conversations_in_the_order_of_times(put, imported, separator):
+    quoted = CSV.replace("hello; you", "hello\0 you").replace(";", separator).replace("\0", ";")
+    path = put("tickets.csv", quoted)
+    assert kind(path) == "csv"
+    result = imported(path)
+    assert result.said == [["Bo: hi", "Ann: hello; you"], ["Cy: hey", "Di: two\nlines"]]
+    assert [line["id"] for line in result.lines] == ["1:1", "2:2"]
+    assert "conversation=ticket_id, speaker=author, text=body, time=created_at" in "\n".join(result.report.lines())
+
+
+def test_columns_that_the_user_names(put, imported):
+    path = put("odd.csv", "k,who,said,about\n1,Ann,hi,pets\n1,Bo,ho,pets\n")
+    with pytest.raises(DataError, match=r"no column looks like the speaker: name it, as in --column speaker=NAME.*who"):
+        imported(path)
+    with pytest.raises(DataError, match="has no column 'sayd'; did you mean 'said'"):
+        imported(path, columns={"text": "sayd"})
+    columns = {"conversation": "k", "speaker": "who", "text": "said", "topic": "about"}
+    result = imported(path, columns=columns)
+    assert result.said == [["Ann: hi", "Bo: ho"]]
+    assert result.lines[0]["topic"] == "pets"
+
+
+def test_a_table_without_conversations_is_divided_by_silence(put, imported):
+    rows = "".join(f"{name},{name} {time},{time}\n" for time, name in ((0, "A"), (60, "B"), (90000, "A"), (90060, "B")))
+    path = put("log.csv", "speaker,text,time\n" + rows)
+    assert len(imported(path).said) == 2
+    assert len(imported(path, gap=0.0).said) == 1
+
+
+@pytest.mark.parametrize(
+    ("encoding", "named"), [("utf-8-sig", None), ("utf-16", None), ("utf-16-le", None), ("cp1252", "cp1252")]
+)
+def test_encodings(put, imported, encoding, named):
+    content = "conversation,speaker,text\n" + "1,Zoë,café and a longer line\n1,Bo,sí\n"
+    result = imported(put("t.csv", content.encode(encoding)), encoding=named)
+    assert result.said == [["Zoë: café and a longer line", "Bo: sí"]]
+
+
+def test_parquet_with_columns(tmp_path, imported):
+    table = pa.table(
+        {
+            "dialog_id": [1, 2, 1, 2],
+            "speaker": pa.array(["A", "A", "B", "B"]).dictionary_encode(),
+            "text": ["a", "b", "c", "d"],
+            "time": pa.array([1, 2, 3, 4], pa.timestamp("ns")),
+        }
+    )
+    parquet.write_table(table, tmp_path / "t.parquet")
+    assert kind(tmp_path / "t.parquet") == "parquet"
+    assert imported(tmp_path / "t.parquet").said == [["A: a", "B: c"], ["A: b", "B: d"]]
+
+
+def test_parquet_with_lists_of_turns(tmp_path, imported):
+    parquet.write_table(
+        pa.table({"messages": [[CHAT["messages"][-1], {"role": "user", "content": "yes"}]]}), tmp_path / "t"
+    )
+    assert imported(tmp_path / "t").said == [["assistant: a dog", "user: yes"]]
+
+
+def test_a_folder_of_datasets_with_splits(put, tmp_path, imported):
+    for split in ("train", "test"):
+        shards = []
+        for shard in range(2):
+            name = f"data-0000{shard}-of-00002.arrow"
+            shards.append({"filename": name})
+            table = pa.table({"conversation": [split], "speaker": ["AB"[shard]], "text": [f"{split} {shard}"]})
+            (tmp_path / "set" / split).mkdir(parents=True, exist_ok=True)
+            with pa.ipc.new_stream(tmp_path / "set" / split / name, table.schema) as stream:
+                stream.write_table(table)
+        put(f"set/{split}/state.json", json.dumps({"_data_files": shards, "_split": split}))
+    put("set/dataset_dict.json", json.dumps({"splits": ["train", "test"]}))
+    assert kind(tmp_path / "set") == "datasets"
+    result = imported(tmp_path / "set")
+    assert result.said == [["A: test 0", "B: test 1"], ["A: train 0", "B: train 1"]]
+    (tmp_path / "set" / "test" / "data-00001-of-00002.arrow").unlink()
+    with pytest.raises(DataError, match=r"test.state.json: names data-00001-of-00002.arrow, which is missing"):
+        imported(tmp_path / "set")
+
+
+def test_convokit_with_topics(put, tmp_path, imported):
+    put("corpus/utterances.jsonl", lines(*CONVOKIT))
+    put(
+        "corpus/conversations.json",
+        json.dumps({"u1": {"meta": {"topic": "counting"}, "vectors": []}, "v1": {"meta": {}}}),
+    )
+    assert kind(tmp_path / "corpus") == "convokit"
+    result = imported(tmp_path / "corpus")
+    assert result.said == [["ann: one", "bo: two", "ann: three"]]
+    assert result.lines[0]["topic"] == "counting"
+    assert kind(tmp_path / "corpus" / "utterances.jsonl") == "convokit-file"
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_telegram_of_one_chat_and_of_all(put, imported, whole):
+    content = (
+        {"about": "", "contacts": {"list": [1]}, "chats": {"about": "", "list": [TELEGRAM]}} if whole else TELEGRAM
+    )
+    path = put("result.json", json.dumps(content, indent=1))
+    assert kind(path) == "telegram"
+    result = imported(path)
+    assert result.said == [["Ann: hi", "Bo: see x.org!"], ["Ann: late", "user3: ?"]]
+    assert result.left_out == {SYSTEM: 1, MEDIA: 1}
+
+
+def test_slack_folder_and_zip(put, tmp_path, imported):
+    for name, content in SLACK.items():
+        put(f"slack/{name}", json.dumps(content))
+    with zipfile.ZipFile(tmp_path / "slack.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in SLACK.items():
+            archive.writestr(name, json.dumps(content))
+    assert kind(tmp_path / "slack") == kind(tmp_path / "slack.zip") == "slack"
+    for path in (tmp_path / "slack", tmp_path / "slack.zip"):
+        result = imported(path, gap=0.0)
+        assert result.said == [
+            ["Ann: a thread?", "bo: thread answer"],
+            ["bo: hi @Ann, 1 < 2 https://x.org", "Ann: yes"],
+        ]
+        assert result.left_out == {SYSTEM: 1, BOTS: 1, MEDIA: 1}
+        assert result.lines[0]["topic"] == "help"
+    assert "bot: beep" in imported(tmp_path / "slack", bots=True).said[-1]
+
+
+def test_discord_json(put, imported):
+    path = put("channel.json", json.dumps(DISCORD))
+    assert kind(path) == "discord"
+    result = imported(path)
+    assert result.said == [["Ann: it fails", "bo: try again"]]
+    assert result.left_out == {BOTS: 1, SYSTEM: 1}
+    assert result.lines[0]["topic"] == "help"
+
+
+def test_discord_csv(put, imported):
+    rows = '"7","ann","2024-01-01T10:00:00.0000000+00:00","it fails","",""\n'
+    rows += '"9","bo","2024-01-01T10:02:00.0000000+00:00","","x.png",""\n'
+    rows += '"9","bo","2024-01-01T10:02:00.0000000+00:00","again","",""\n'
+    path = put("channel.csv", '"AuthorID","Author","Date","Content","Attachments","Reactions"\n' + rows)
+    assert kind(path) == "discord-csv"
+    result = imported(path)
+    assert result.said == [["ann: it fails", "bo: again"]]
+    assert result.left_out == {MEDIA: 1}
+
+
+def test_our_own_form_keeps_everything(put, imported):
+    line = {
+        "id": "7",
+        "topic": "pets",
+        "prompt": "talk",
+        "split": "train",
+        "speakers": {"A": {"age": 3}},
+        "utterances": [{"speaker": "A", "text": "hi", "dialog_act": "greet"}, {"speaker": "B", "text": "yo"}],
+    }
+    path = put("own.jsonl", lines(line))
+    assert kind(path) == "jsonl"
+    assert imported(path).lines == [line | {"id": "1:7"}]
+
+
+def test_a_folder_of_files_in_several_formats(put, tmp_path, imported):
+    put("all/a.jsonl", lines(CHAT))
+    put("all/b/c.csv", CSV)
+    put("all/picture.jpg", b"\xff\xd8\xff\xe0" + bytes(range(256)))
+    result = imported(tmp_path / "all")
+    assert [len(part) for part in result.said] == [2, 2, 2]
+    assert [part.title for part in result.report.parts] == ["chat-completion messages", "a table as text (CSV or TSV)"]
+
+
+def test_a_forced_format(put, imported):
+    path = put("notes.txt", "who|said\n")
+    with pytest.raises(DataError, match=r"is in no known format .*--format forces one"):
+        imported(path)
+    with pytest.raises(DataError, match="is a file, but a Slack export is a folder or a zip archive"):
+        imported(path, format="slack")
+    with pytest.raises(DataError, match="no column looks like the speaker"):
+        imported(path, format="csv")

@@ -1,0 +1,83 @@
+"""The command line: what it prints, its exit status, and its options."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from dialog_cvae import console
+from dialog_cvae.imports.__main__ import main
+
+CHAT = """\
+13/01/24, 10:00 - Ann: mail a@b.org, Bo
+13/01/24, 10:01 - Bo: ok Ann
+13/01/24, 13:00 - Ann: bye
+13/01/24, 13:01 - Bo: bye
+"""
+
+
+def test_a_chat_is_converted_and_the_report_says_how(put, tmp_path, capsys):
+    out = tmp_path / "mine.jsonl"
+    assert console.main(["import", str(put("chat.txt", CHAT)), "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "chat.txt: a WhatsApp chat\n  dates are read day first (line 1" in printed
+    assert "1 conversations, 4 utterances" in printed
+    assert printed.endswith(f"next: dialog-cvae check {out}\n")
+    assert len(out.read_text().splitlines()) == 1
+
+
+def test_options_reach_the_conversion(put, tmp_path, capsys):
+    out = tmp_path / "mine.jsonl"
+    options = ["--gap", "1h", "--no-merge", "--redact", "--names", str(put("names.txt", "Ann\nBo\n")), "--anonymous"]
+    assert main([str(put("chat.txt", CHAT)), "--out", str(out), *options]) == 0
+    first, second = (json.loads(line) for line in out.read_text().splitlines())
+    assert [u["text"] for u in first["utterances"]] == ["mail <EMAIL>, <NAME>", "ok <NAME>"]
+    assert [u["speaker"] for u in second["utterances"]] == ["A", "B"]
+    assert "replaced: 1 <EMAIL>, 2 <NAME>" in capsys.readouterr().out
+
+
+def test_several_files_become_one(put, tmp_path):
+    table = put("t.csv", "conversation,speaker,text\n1,A,hi\n1,B,yo\n")
+    out = tmp_path / "mine.jsonl"
+    assert main([str(put("chat.txt", CHAT)), str(table), "--out", str(out)]) == 0
+    assert [json.loads(line)["id"] for line in out.read_text().splitlines()] == ["1", "2:1"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--gap", "6"], "argument --gap: must be a length such as 30m, 6h or 2d, or none, but is 6"),
+        (["--column", "body=text"], "argument --column: must be WHAT=NAME with WHAT one of conversation"),
+        (["--encoding", "klingon"], "must be the name of an encoding, such as cp1252, but is klingon"),
+        (["--format", "word"], "argument --format: invalid choice: 'word'"),
+    ],
+)
+def test_invalid_arguments(options, message, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["chat.txt", "--out", "mine.jsonl", *options])
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["gone.txt", "--out", "mine.jsonl"], "gone.txt: cannot be read (No such file or directory)"),
+        (["chat.txt", "--out", "chat.txt"], "--out chat.txt is also read; name another file"),
+        (["chat.txt", "--out", "mine.jsonl", "--region", "DE"], "--region and --names need --redact"),
+        (["chat.txt", "--out", "chat.txt/mine.jsonl"], "chat.txt/mine.jsonl: cannot be written ("),
+        (["chat.txt", "--out", "folder"], "folder: cannot be written (Is a directory)"),
+    ],
+)
+def test_errors_are_one_line_and_leave_nothing(words, message, put, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    put("chat.txt", CHAT)
+    (tmp_path / "folder").mkdir()
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert message in error
+    assert error.count("\n") == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["chat.txt", "folder"]

@@ -1,0 +1,81 @@
+"""Personal data is replaced by placeholders, what only resembles it is kept, and speakers stay different."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from dialog_cvae.errors import ConfigError
+from dialog_cvae.imports.message import Message
+from dialog_cvae.imports.personal_data import Redaction
+from dialog_cvae.imports.privacy import Privacy
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("mail ann.b+c@mail.example.org, or me", "mail <EMAIL>, or me"),
+        ("(see https://x.org/a?b=1&c=d). Or www.x.org!", "(see <LINK>). Or <LINK>!"),
+        ("t.me/garden and x.org/a are links", "<LINK> and <LINK> are links"),
+        ("e.g. and 3.5 and Mr.Smith and and/or are not", "e.g. and 3.5 and Mr.Smith and and/or are not"),
+        ("card 4111 1111 1111 1111, or 4111-1111-1111-1111", "card <CARD>, or <CARD>"),
+        ("order 4111 1111 1111 1112 is no card", "order 4111 1111 1111 1112 is no card"),
+        ("DE89 3704 0044 0532 0130 00 please", "<ACCOUNT> please"),
+        ("to GB82WEST12345698765432.", "to <ACCOUNT>."),
+        ("de89370400440532013000 is lower case", "<ACCOUNT> is lower case"),
+        ("DE88 3704 0044 0532 0130 00 has wrong digits", "DE88 3704 0044 0532 0130 00 has wrong digits"),
+        ("call +49 30 901820 or +1 (202) 555-0143", "call <PHONE> or <PHONE>"),
+        ("in 2024 we had 1,000,000 of 12345", "in 2024 we had 1,000,000 of 12345"),
+        ("already <EMAIL>", "already <EMAIL>"),
+    ],
+)
+def test_kinds_of_personal_data(text, expected):
+    assert Redaction()(text) == expected
+
+
+def test_numbers_without_a_country_need_a_region():
+    assert Redaction()("call 030 901820") == "call 030 901820"
+    assert Redaction("DE")("call 030 901820") == "call <PHONE>"
+    with pytest.raises(ConfigError, match="--region is 'de', not the two capital letters"):
+        Redaction("de")
+
+
+def test_names_of_a_list_in_any_case_and_whole():
+    redact = Redaction(names=["Ann", "Bo  Li", "", "Zoë"])
+    assert redact("ann's friend BO LI met Anna, zoë and Bo") == "<NAME>'s friend <NAME> met Anna, <NAME> and Bo"
+    assert redact.counts == {"<NAME>": 3}
+
+
+def test_counts_are_by_kind():
+    redact = Redaction()
+    redact("a@b.org c@d.org https://x.org")
+    assert redact.counts == {"<EMAIL>": 2, "<LINK>": 1}
+
+
+def test_anonymous_speakers_are_letters_in_each_conversation():
+    said = [Message("c", name, f"hi @Ann and @Annabel, {name}") for name in ("Ann", "Bo", "Ann")]
+    found = Privacy(anonymous=True).applied(said)
+    assert [message.speaker for message in found] == ["A", "B", "A"]
+    assert found[1].text == "hi @<NAME> and @Annabel, Bo"
+    many = Privacy(anonymous=True).applied([Message("c", f"s{i}", "hi") for i in range(28)])
+    assert [message.speaker for message in many[24:]] == ["Y", "Z", "AA", "AB"]
+
+
+def test_redacted_speakers_stay_different_and_profiles_follow_them():
+    kept = {"speakers": {"+49 30 901820": {"age": 3}, "nobody": {}}, "prompt": "mail a@b.org"}
+    said = [
+        Message("c", "+49 30 901820", "hi", topic="a@b.org", kept=kept),
+        Message("c", "+49 30 901821", "hi"),
+        Message("c", "Ann", "hi"),
+    ]
+    found = Privacy(Redaction()).applied(said)
+    assert [message.speaker for message in found] == ["<PHONE>", "<PHONE> 2", "Ann"]
+    assert found[0].topic == "<EMAIL>"
+    assert found[0].kept == {"speakers": {"<PHONE>": {"age": 3}}, "prompt": "mail <EMAIL>"}
+
+
+def test_without_phonenumbers(monkeypatch):
+    monkeypatch.setitem(sys.modules, "phonenumbers", None)
+    with pytest.raises(ConfigError, match=r"need phonenumbers: pip install 'dialog-cvae\[import\]'"):
+        Redaction()
