@@ -83,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--drop-bow", action="store_true", help="leave out the bag-of-words head")
     parser.add_argument("--card", type=Path, metavar="FILE", help="Markdown file that replaces the model card")
+    parser.add_argument("--licence", metavar="TEXT", help="licence of the weights, such as CC BY-SA 4.0")
     parser.add_argument(
         "--decoding",
         metavar="JSON",
@@ -127,13 +128,7 @@ def _export(arguments: argparse.Namespace) -> int:
         source = source / BEST
     checkpoint = Checkpoint.load(source)
     _check_weights(checkpoint, f"{source}/{WEIGHTS}")
-    if arguments.card is not None:
-        checkpoint = replace(checkpoint, card=_read(arguments.card))
-    if arguments.metrics is not None:
-        checkpoint = replace(checkpoint, metrics=_json_object(arguments.metrics))
-    if arguments.decoding is not None:
-        config = checkpoint.config.model_copy(update={"decoding": _decoding(arguments.decoding)})
-        checkpoint = replace(checkpoint, config=config)
+    checkpoint = _described(checkpoint, arguments)
     if arguments.drop_bow:
         checkpoint = without_bow(checkpoint)
     if checkpoint.config.decoding.candidates_from != "model" and not (arguments.with_index or checkpoint.replies):
@@ -159,6 +154,22 @@ def _export(arguments: argparse.Namespace) -> int:
     if (base := checkpoint.config.base) is not None:
         print(f"to serve it, the language model {base.name} is needed (SHA-256 {base.sha256})")
     return 0
+
+
+def _described(checkpoint: Checkpoint, arguments: argparse.Namespace) -> Checkpoint:
+    """The checkpoint with the card, the metrics, the licence and the decoding that were given."""
+    config = checkpoint.config
+    if arguments.licence is not None:
+        provenance = config.provenance.model_copy(update={"licence": arguments.licence})
+        config = config.model_copy(update={"provenance": provenance})
+    if arguments.decoding is not None:
+        config = config.model_copy(update={"decoding": _decoding(arguments.decoding)})
+    checkpoint = replace(checkpoint, config=config)
+    if arguments.card is not None:
+        checkpoint = replace(checkpoint, card=_read(arguments.card))
+    if arguments.metrics is not None:
+        checkpoint = replace(checkpoint, metrics=_json_object(arguments.metrics))
+    return checkpoint
 
 
 def _check_weights(checkpoint: Checkpoint, source: str) -> None:

@@ -189,6 +189,14 @@ def test_card_and_metrics_are_replaced(run_export: Export, best: Path) -> None:
     assert (after.card, after.metrics) == ("# Shipped\n", {"bleu": 0.5})
 
 
+def test_the_licence_of_the_weights_is_replaced(run_export: Export, best: Path) -> None:
+    before = Checkpoint.load(best).config.provenance
+    assert run_export(best, "open", "--licence", "CC BY-SA 4.0").status == 0
+    after = Checkpoint.load("open").config.provenance
+    assert after.licence == "CC BY-SA 4.0"
+    assert after.model_copy(update={"licence": before.licence, "changes": before.changes}) == before
+
+
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
