@@ -186,6 +186,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--threads", type=whole(1, 1024), help="CPU threads; default: one for each core")
     parser.add_argument("--json", type=Path, help="file to write the figures to")
+    parser.set_defaults(respond_as=None)  # for `data_config`: the checkpoint's own
     return parser
 
 

@@ -109,7 +109,7 @@ def _finished(step: Step, out: Path, end: float, dry: bool) -> bool:
 
 def _ended(child: subprocess.Popen[bytes]) -> None:
     """Interrupt a step and all that it has started; kill what does not end."""
-    for how in (signal.SIGINT, signal.SIGKILL):
+    for how in (signal.SIGTERM, signal.SIGKILL):
         if child.poll() is None:
             os.killpg(child.pid, how)
             try:

@@ -59,13 +59,14 @@ class BestCheckpoint:
             fit=fitted,
         )
         tokenizer, topics = self.vocabulary.tokenizer, self.vocabulary.topics
+        if self.start.decoding is not None:
+            sizes |= {"decoding": self.start.decoding}
         config = CheckpointConfig(
             **sizes,
             vocab_size=len(tokenizer),
             topics=topics,
             respond_as=self.corpus.respond_as,
             provenance=provenance,
-            **({} if self.start.decoding is None else {"decoding": self.start.decoding}),
         )
         metrics = {"split": "valid", "step": step} | report.figures()
         card = task.card(config, metrics, self.start.command)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -15,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dialog_cvae.errors import ConfigError, DataError
 from dialog_cvae.generate.responder import Question, Responder
+from dialog_cvae.limits import find_name
+from dialog_cvae.types import Conversation
 from eval.baselines.without_model import shuffled
 from eval.blind.places import Answers, Task
 from eval.blind.service import Service
@@ -99,10 +102,23 @@ def _is_url(value: str) -> bool:
 def _from_model(responder: Responder, task: Task) -> Answers:
     """The replies that the service would give, with the checkpoint's own decoding; an unknown topic counts as none."""
     questions = (
-        Question(place.before, place.window.reply.speaker, task.replies, place.seed(task.seed), responder.decoding)
+        Question(
+            _known(place.before, responder),
+            place.window.reply.speaker,
+            task.replies,
+            place.seed(task.seed),
+            responder.decoding,
+        )
         for place in task.places
     )
     return [[reply.text for reply in responder.finish(responder.begin([question]))[0]] for question in questions]
+
+
+def _known(conversation: Conversation, responder: Responder) -> Conversation:
+    """The conversation with its topic in the model's spelling, or without one that the model does not know."""
+    if conversation.topic is None or responder.reading.free_topic:
+        return conversation
+    return replace(conversation, topic=find_name(conversation.topic, responder.topics))
 
 
 def _people(task: Task) -> Answers:

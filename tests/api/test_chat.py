@@ -147,7 +147,7 @@ def test_a_service_answers_over_http(serve, stub, monkeypatch, capsys):
 
 @pytest.mark.parametrize(("given", "speakers"), [((), ("A", "agent")), (("--speakers", "Ann", "Bo"), ("Ann", "Bo"))])
 def test_replies_are_of_the_models_role_unless_speakers_are_named(echo, monkeypatch, capsys, given, speakers):
-    monkeypatch.setattr(chat, "remote", lambda *_: Partner("m", None, echo, ["agent", "bot"]))
+    monkeypatch.setattr(chat, "remote", lambda *_: Partner("m", None, 200, 2000, echo, ["agent", "bot"]))
     monkeypatch.setattr(sys, "stdin", io.StringIO("hello\n1\n"))
     assert main(given) == 0
     assert capsys.readouterr().out.endswith(f"{speakers[1]}> reply 1 to hello\n")

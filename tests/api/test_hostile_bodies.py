@@ -14,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 
 from api import logs, problems, request_body, routes, schemas
 from api.request_body import read_request
+from api.schemas import RespondRequest
 from api.service import Service
 from api.settings import Settings
 from benchmarks.hostile import BODIES
@@ -27,7 +28,7 @@ CUT = 20_000  # bytes; enough for each of these bodies to exceed a limit
 
 def errors_of(body: bytes, settings: Settings = SETTINGS) -> list[dict]:
     with pytest.raises(RequestValidationError) as error:
-        read_request(body, "application/json", settings)
+        read_request(body, "application/json", settings, RespondRequest)
     return error.value.errors()
 
 
@@ -114,7 +115,14 @@ def test_validation_goes_on_after_valid_turns_and_gives_the_position_in_the_whol
     turns[57] = {"speaker": "A", "text": " "}
     (error,) = errors_of(json.dumps({"context": turns}).encode(), settings)
     assert error["loc"] == ("body", "context", 57, "text")
-    assert len(read_request(json.dumps({"context": turns[:57]}).encode(), "application/json", settings).context) == 57
+    assert (
+        len(
+            read_request(
+                json.dumps({"context": turns[:57]}).encode(), "application/json", settings, RespondRequest
+            ).context
+        )
+        == 57
+    )
 
 
 @pytest.mark.parametrize("escaped", [True, False])
@@ -130,7 +138,7 @@ def test_the_largest_request_within_the_limits_is_read(text, escaped):
     }
     body = json.dumps(content, ensure_ascii=escaped, indent=2).encode()
     assert len(body) <= MOST
-    assert read_request(body, "application/json", SETTINGS).context[4].text == text
+    assert read_request(body, "application/json", SETTINGS, RespondRequest).context[4].text == text
 
 
 def test_a_long_row_of_combining_marks_is_not_normalised(monkeypatch):
@@ -156,14 +164,14 @@ def test_the_event_loop_reads_checks_and_writes_nothing_itself(serve, stub, monk
 
     watch(routes, "read_request")
     watch(routes, "_encoded")
-    watch(request_body, "validated")
+    watch(request_body, "_validated")
     watch(Service, "question")
     watch(schemas.RespondRequest, "conversation")
     watch(problems.json, "loads")
     client = serve(stub, log_text=True)
     assert client.post("/respond", json={"context": ["hi"], "topic": "pets"}).status_code == 200
     assert client.post("/respond", json={"context": ["hi"], "topic": "no such topic"}).status_code == 422
-    assert set(threads) == {"read_request", "_encoded", "validated", "question", "conversation", "loads"}
+    assert set(threads) == {"read_request", "_encoded", "_validated", "question", "conversation", "loads"}
     for name, found in threads.items():
         here = {threading.current_thread().name} if name == "loads" else set()  # the test parses nothing elsewhere
         assert all(thread.startswith("requests") for thread in found - here), (name, found)

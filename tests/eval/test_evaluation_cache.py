@@ -72,7 +72,7 @@ MODULES = {MODEL_CODE, REPLIES_CODE, SCORES_CODE, BASELINES_CODE, REFERENCES_COD
         ("eval/act_tagger.py", {SCORES_CODE}),
         ("eval/references/context_index.py", {SCORES_CODE, BASELINES_CODE, REFERENCES_CODE}),
         ("eval/references/reply_filter.py", {REFERENCES_CODE}),
-        ("dialog_cvae/text/words.py", MODULES - {MODEL_CODE}),
+        ("dialog_cvae/text/words.py", MODULES),
         ("dialog_cvae/generate/replies.py", {REPLIES_CODE}),
         ("dialog_cvae/nn/gru.py", {MODEL_CODE, REPLIES_CODE}),
         ("eval/report.py", set()),

@@ -14,7 +14,7 @@ def test_a_request_can_be_tried_out(browser: Any, site: str) -> None:
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.goto(f"{site}docs")
-    page.locator(".opblock-post .opblock-summary-control").click()
+    page.locator(".opblock-post .opblock-summary-control").first.click()
     page.get_by_text("Try it out").click()
     page.get_by_text("Execute", exact=True).click()
     page.locator(".live-responses-table").wait_for()
