@@ -7,13 +7,15 @@ place in the queue, so that its replies are those that it gets alone.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from fastapi import APIRouter, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import Field
 
+from api import logs
 from api.batcher import Busy
 from api.disconnect import while_connected
 from api.problem_kinds import BUSY, KINDS
@@ -26,6 +28,7 @@ from api.service import Service
 from api.settings import Settings
 from dialog_cvae.errors import DialogCvaeError
 
+PROBLEMS = "/problems/"
 MAX_REQUESTS = 1000  # the limit of the setting
 
 router = APIRouter(route_class=OffLoopRoute)
@@ -33,6 +36,8 @@ router = APIRouter(route_class=OffLoopRoute)
 
 class BatchRequest(Schema):
     """Requests that are answered at the same time."""
+
+    times: ClassVar[int] = 16
 
     requests: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=MAX_REQUESTS)] = Field(
         description="bodies of POST /respond; at most 16 by default. An "
@@ -82,6 +87,8 @@ async def respond_batch(service: Ready, asked: BatchRequest, request: Request) -
     results = await while_connected(request.receive, _results(service, asked.requests))
     responses = [each.response for each in results if each.response is not None]
     record = record_of(request.scope)
+    refused = [each.problem.type for each in results if each.problem is not None and each.problem.status == 503]
+    record.rejection = KINDS[refused[0].removeprefix(PROBLEMS)].counted if refused else None
     record.rows = sum(len(each.responses) for each in responses)
     record.text["responses"] = [[reply.text for reply in each.responses] for each in responses]
     return BatchResponse(results=results)
@@ -113,6 +120,9 @@ async def _result(service: Service, request: RespondRequest | BatchProblem) -> B
         return BatchResult(problem=_problem("invalid-request", 422, shortened(str(error), MAX_MESSAGE_CHARS)))
     except Busy as busy:
         return BatchResult(problem=_problem(BUSY[busy.reason], 503, str(busy), retry_after=busy.retry_after))
+    except Exception as error:  # of the model: the other requests have their results
+        logs.event("failed", logging.ERROR, error=error)
+        return BatchResult(problem=_problem("internal-error", 500, KINDS["internal-error"].title))
 
 
 def _invalid(error: RequestValidationError) -> BatchProblem:
@@ -122,4 +132,4 @@ def _invalid(error: RequestValidationError) -> BatchProblem:
 
 
 def _problem(kind: str, status: int, detail: str, **more: Any) -> BatchProblem:
-    return BatchProblem(type=f"/problems/{kind}", title=KINDS[kind].title, status=status, detail=detail, **more)
+    return BatchProblem(type=f"{PROBLEMS}{kind}", title=KINDS[kind].title, status=status, detail=detail, **more)

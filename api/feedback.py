@@ -72,9 +72,10 @@ async def feedback(service: Ready, asked: FeedbackRequest, _request: Request) ->
     settings = service.settings
     if settings.feedback is None:
         raise Refusal(404, "not-found", "feedback is switched off; the operator sets DIALOG_CVAE_FEEDBACK to a file")
-    _check(asked, settings)
+    await service.apart(_check, asked, settings)
+    content = await service.apart(line, asked)
     try:
-        await asyncio.to_thread(append, settings.feedback, line(asked), settings.feedback_max_mb * MEGABYTE)
+        await asyncio.to_thread(append, settings.feedback, content, settings.feedback_max_mb * MEGABYTE)
     except OSError as error:
         reason = (
             "the file of feedback is full" if isinstance(error, FullError) else f"it can't be stored: {error.strerror}"

@@ -37,7 +37,13 @@ class PortionedProtocol(H11Protocol):
             self._unhandled = b""
             return
         portion, self._unhandled = self._unhandled[:PORTION], self._unhandled[PORTION:]
-        super().data_received(portion)
+        try:
+            super().data_received(portion)
+        except Exception:
+            # In a later round, asyncio would not close the connection itself, and it would stay for good.
+            self._unhandled = b""
+            self.transport.abort()
+            return
         if self._unhandled:
             self.transport.pause_reading()
             asyncio.get_running_loop().call_soon(self._handle_portion)

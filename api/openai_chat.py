@@ -24,11 +24,12 @@ from api.openai_schemas import (
     Usage,
     UserMessage,
 )
-from api.problems import problem
+from api.problems import problem, quoted
 from api.schemas import Candidate, RespondRequest
 from api.settings import Settings
+from dialog_cvae.limits import visible
 
-_TOPIC = re.compile(r"^[ \t]*topic:[ \t]*(\S.*?)[ \t\r]*$", re.IGNORECASE | re.MULTILINE)
+_TOPIC = re.compile(r"^[ \t]*topic:[ \t]*(\S[^\n]*)$", re.IGNORECASE | re.MULTILINE)
 
 
 class Said(NamedTuple):
@@ -44,7 +45,11 @@ def respond_request(asked: ChatRequest, settings: Settings) -> RespondRequest:
     Raises:
         RequestValidationError: names the fields of the chat completion that are invalid.
     """
-    said = [Said(place, each) for place, each in enumerate(asked.messages) if not isinstance(each, Instruction)]
+    said = [
+        Said(place, each)
+        for place, each in enumerate(asked.messages)
+        if not isinstance(each, Instruction) and not _is_empty_reply(each)
+    ]
     if found := [*_excesses(asked, said, settings)]:
         raise RequestValidationError(found)
     user, assistant = default_names([each.message for each in said])
@@ -68,6 +73,11 @@ def respond_request(asked: ChatRequest, settings: Settings) -> RespondRequest:
         raise RequestValidationError([_theirs(item, said) for item in error.errors()]) from None
 
 
+def _is_empty_reply(message: UserMessage | AssistantMessage) -> bool:
+    """Whether a message is a reply of ours that was empty, which a client sends back; see `nothing_said`."""
+    return isinstance(message, AssistantMessage) and not visible(message.text)
+
+
 def _excesses(asked: ChatRequest, said: Sequence[Said], settings: Settings) -> Iterator[dict[str, Any]]:
     """What is wrong with the fields that have another name in `POST /respond`, or do not exist there."""
     if not said:
@@ -75,9 +85,9 @@ def _excesses(asked: ChatRequest, said: Sequence[Said], settings: Settings) -> I
     if len({asked.max_tokens, asked.max_completion_tokens} - {None}) > 1:
         yield problem(("max_tokens",), "contradiction", "is not equal to max_completion_tokens; give one of them")
     if asked.stream and asked.n not in (None, 1):
-        yield problem(("n",), "contradiction", f"should be 1 in a stream, got {asked.n}")
+        yield problem(("n",), "contradiction", f"should be 1 in a stream, got {quoted(asked.n)}")
     if asked.n is not None and asked.n > settings.max_responses:
-        yield problem(("n",), "less_than_equal", f"should be at most {settings.max_responses}, got {asked.n}")
+        yield problem(("n",), "less_than_equal", f"should be at most {settings.max_responses}, got {quoted(asked.n)}")
     if len(said) > settings.max_context:
         message = f"should have at most {settings.max_context} messages of the conversation, has {len(said)}"
         yield problem(("messages",), "too_long", message)
@@ -115,7 +125,7 @@ def topic_line(asked: ChatRequest) -> str | None:
     """
     texts = [each.text for each in asked.messages if isinstance(each, Instruction)]
     found = [topic for text in texts for topic in _TOPIC.findall(text)]
-    return found[-1] if found else None
+    return found[-1].rstrip() if found else None
 
 
 def choice(index: int, reply: Candidate, stops: Sequence[str]) -> Choice:

@@ -6,7 +6,7 @@ refused unless they hold the value that changes nothing; clients often send that
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, Discriminator, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
@@ -107,6 +107,7 @@ class StreamOptions(Schema):
 class ChatRequest(Schema):
     """A conversation to answer, as OpenAI's clients send it."""
 
+    times: ClassVar[int] = 4  # a message may have several parts
     model: Annotated[str, Field(min_length=1, max_length=1000)]
     messages: Annotated[list[Message], Field(min_length=1, max_length=MAX_MESSAGES)]
     n: PositiveInt | None = None

@@ -116,7 +116,7 @@ def _describe(item: Mapping[str, Any]) -> dict[str, Any]:
         message = "unknown field"
     elif kind not in ("missing", "too_short", "context_mixed") and "input" in item:
         message += f", got {quoted(item['input'])}"
-    name = ".".join(str(part) for part in loc[1:]) or "body"
+    name, message = ".".join(str(part) for part in loc[1:]) or "body", shortened(message, MAX_MESSAGE_CHARS)
     return {"loc": loc, "msg": f"{name}: {message}", "type": kind}
 
 

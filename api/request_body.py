@@ -47,7 +47,7 @@ def read_request(body: bytes, content_type: str, settings: Settings, schema: typ
     if not _is_json(content_type):
         message = f"should be JSON with Content-Type application/json, not {quoted(content_type)}"
         raise RequestValidationError([problem((), "content_type", message)])
-    return _validated(_parsed(body, settings), settings, schema)
+    return _validated(_parsed(body, settings, schema.times), settings, schema)
 
 
 def validated(content: object, settings: Settings) -> RespondRequest:
@@ -105,11 +105,11 @@ def _is_json(content_type: str) -> bool:
     )
 
 
-def _parsed(body: bytes, settings: Settings) -> object:
+def _parsed(body: bytes, settings: Settings, times: int) -> object:
     """The JSON value in a body."""
     try:
         text = body.decode(json.detect_encoding(body), "surrogatepass")
-        _check_size(text, settings)
+        _check_size(text, settings, times)
         return json.loads(text)
     except json.JSONDecodeError as error:
         message = f"not valid JSON: {error.msg} at character {error.pos}"
@@ -118,13 +118,18 @@ def _parsed(body: bytes, settings: Settings) -> object:
     raise RequestValidationError([problem((), "json_invalid", message)])
 
 
-def _check_size(text: str, settings: Settings) -> None:
+def _check_size(text: str, settings: Settings, times: int) -> None:
     """Check how many items a JSON text has, how long they are and how deep they are nested, without building them.
+
+    Args:
+        text: of a body.
+        settings: with the limits.
+        times: as many items may be in it as in so many requests to `/respond`.
 
     Raises:
         RequestValidationError: there is more of one of these than a request within the limits can have.
     """
-    most_items = settings.max_context * ITEMS_PER_UTTERANCE + MORE_ITEMS
+    most_items = times * (settings.max_context * ITEMS_PER_UTTERANCE + MORE_ITEMS)
     longest = max(settings.max_text_chars, MAX_TOPIC_CHARS) + MAX_SPEAKER_CHARS
     window = TIMES_LONGER * ESCAPED_CHARS * longest
     at, depth, items = 0, 0, 0
@@ -138,6 +143,8 @@ def _check_size(text: str, settings: Settings) -> None:
         mark = found[1]
         depth += (mark in "[{") - (mark in "]}")
         items += mark not in "]}"
+        if depth < 0:
+            return  # the parser stops here too
         if depth > MAX_DEPTH:
             raise _too_much(f"is nested more than {MAX_DEPTH} levels deep")
         if items > most_items:

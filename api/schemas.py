@@ -6,7 +6,7 @@ The checks here are the same on all servers; `api.request_checks` has those that
 from __future__ import annotations
 
 import unicodedata
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
@@ -99,6 +99,7 @@ class Schema(BaseModel):
     """Base of all bodies: values are not converted, and unknown fields are refused."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    times: ClassVar[int] = 1  # as many JSON items may be in a body as in so many requests to /respond
 
 
 class Turn(Schema):

@@ -37,12 +37,14 @@ def digest(parts: Iterable[object]) -> str:
 
 
 def checkpoint_digest(checkpoint: Checkpoint) -> str:
-    """Digest of what decides a checkpoint's results: configuration, weights and tokenizer."""
+    """Digest of what decides a checkpoint's results: configuration, weights, tokenizer and replies."""
     hashed = hashlib.sha256(checkpoint.config.model_dump_json().encode())
     for name, weight in sorted(checkpoint.weights.items()):
         hashed.update(f"{name} {weight.dtype} {weight.shape}\n".encode())
         hashed.update(np.ascontiguousarray(weight).tobytes())
     hashed.update(checkpoint.tokenizer.to_bytes())
+    if checkpoint.replies is not None:
+        hashed.update(checkpoint.replies.to_bytes())
     return hashed.hexdigest()
 
 

@@ -55,8 +55,8 @@ def _context(metrics: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _code(metrics: Mapping[str, Any]) -> Iterator[str]:
-    if "kl" not in metrics:
-        return
+    if "kl" not in metrics or metrics.get("kl_per_dimension") == []:
+        return  # there is no z
     kl, units = metrics["kl"], metrics.get("active_units", 0)
     figures = f"KL {kl:.2f} nats, {units} active units"
     if kl < IN_USE or units == 0:

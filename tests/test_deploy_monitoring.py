@@ -14,6 +14,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from api.app import app
+from api.openai_routes import completing
 from api.prometheus import Metrics
 
 ROOT = Path(__file__).parents[1]
@@ -111,6 +112,7 @@ def test_an_invalid_expression_is_found():
 
 def test_matched_label_values_exist():
     routes = {getattr(route, "path", "") for route in app.routes} | set(app.openapi()["paths"])
+    routes |= {route.path for route in completing.routes}
     for name, expression in EXPRESSIONS.items():
         for selector in selectors(nodes(parsed(expression))):
             for matcher in selector.matchers.matchers:

@@ -215,12 +215,15 @@ def with_index(
     stored = checkpoint.config.provenance.fit.get("corpus", {})
     if name is None and not stored:
         raise ConfigError("--with-index: the checkpoint does not say what it was fitted on; give --data")
-    asked = {key: value for key, value in (("name", name), ("dir", folder)) if value is not None}
+    asked: dict[str, Any] = {key: value for key, value in (("name", name), ("dir", folder)) if value is not None}
+    if stored and "reading" not in stored:
+        asked["reading"] = 1  # as the checkpoint's fit divided the corpus
     data = DataConfig.model_validate(stored).model_copy(update=asked)
     if data.of_sentences:
         raise ConfigError(f"--with-index: {data.name} has sentences, and no conversations")
     _, conversations = load_split(data, "train")
-    return replace(checkpoint, replies=ReplyIndex.of(conversations, min_conversations))
+    indexed = replace(checkpoint, replies=ReplyIndex.of(conversations, min_conversations))
+    return _changed(indexed, f"index of replies of {Path(data.name).name} added")
 
 
 def rounded(checkpoint: Checkpoint, precision: str) -> tuple[Checkpoint, Rounding]:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 
+from dialog_cvae.data.corpora import is_path
 from dialog_cvae.errors import CheckpointError, DialogCvaeError, NotWrittenError
 from dialog_cvae.storage.checkpoint import BEST
 from training import parts
@@ -132,9 +133,11 @@ def _finish(plan: Plan, progress: Progress, stopped_by: int) -> int:
         f"checkpoint: {out / BEST}\nlearning curves: {out}/{CURVES_FILE}"
     )
     if task_of(plan.config).served:
+        name = plan.config.corpus.name
+        data = f" --data {shlex.quote(name)}" if is_path(name) else ""  # a checkpoint keeps no folder
         best, test = (shlex.quote(str(out / part)) for part in (BEST, "test"))
         print(
-            f"how good it is: dialog-cvae eval {best} --own-decoding --baselines --limit 20 --out {test}\n"
+            f"how good it is: dialog-cvae eval {best}{data} --own-decoding --baselines --limit 20 --out {test}\n"
             f"serve it: dialog-cvae serve {best}"
         )
     return 0

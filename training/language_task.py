@@ -30,7 +30,7 @@ from training.model_card import language_card
 from training.training_corpus import TrainingCorpus
 from training.vocabulary import Vocabulary
 
-DECODING = Decoding(temperature=0.8, top_p=0.9, candidates=16)
+DECODING = Decoding(temperature=0.7, top_p=0.9, candidates=16)
 """How replies are drawn, unless a checkpoint or a request says otherwise."""
 
 

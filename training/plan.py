@@ -10,7 +10,7 @@ import json
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -192,7 +192,8 @@ def _start(argv: Sequence[str], init: Checkpoint | None) -> Start:
     command = _command(argv)
     if init is None:
         return Start(command=command)
-    return Start(command=command, origin=init.config.provenance, decoding=init.config.decoding)
+    decoding = replace(init.config.decoding, candidates_from="model")  # the new checkpoint has no index of replies
+    return Start(command=command, origin=init.config.provenance, decoding=decoding)
 
 
 def _command(argv: Sequence[str]) -> str:

@@ -50,8 +50,12 @@ def readable(path: Path) -> Imported:
     if path.suffix.lower() == jsonl.SUFFIX and not _is_foreign(path):
         return Imported(path)
     source = open_source(path)
-    entry = _folder() / f"imported-{_digest(source)}"
-    if not (entry / _NOTES).is_file():
+    kind = f"imported-{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]}-"
+    entry = _folder() / f"{kind}{_digest(source)}"
+    if not all((entry / name).is_file() for name in (_NOTES, _CONVERSATIONS)):
+        # what is incomplete, and copies of what the file held before, which hold people's text
+        for old in entry.parent.glob(f"{kind}*"):
+            shutil.rmtree(old, ignore_errors=True)
         _convert(path, entry)
     return Imported(entry / _CONVERSATIONS, tuple(json.loads((entry / _NOTES).read_text(encoding="utf-8"))))
 

@@ -27,6 +27,7 @@ from safetensors.numpy import load, save
 from dialog_cvae import limits
 from dialog_cvae.data.context_search import Bags, ContextSearch, largest
 from dialog_cvae.data.readers.jsonl_splits import KEY_BYTES, content_keys
+from dialog_cvae.data.roles import own_name_by_spelling
 from dialog_cvae.errors import CheckpointError, ConfigError
 from dialog_cvae.text.words import normalised, words
 from dialog_cvae.types import Conversation
@@ -99,14 +100,19 @@ class ReplyIndex:
         identity = [content_keys(conversation, 0)[2 * KEY_BYTES :] for conversation in held]
         tokens = [[words(utterance.text) for utterance in conversation.utterances] for conversation in held]
         often = _Often(identity, min_conversations)
-        texts = often.of([_key(u.text) for u in c.utterances[1:]] for c in held)
-        names = sorted(often.of([u.speaker for u in c.utterances] for c in held))
+        texts = often.of([_key(c.utterances[place].text) for place in c.reply_positions if place] for c in held)
+        own = own_name_by_spelling(name for conversation in held for name in conversation.respond_as)
+        speakers = [own.get(utterance.speaker, utterance.speaker) for utterance in said]
+        names = sorted(often.of([own.get(u.speaker, u.speaker) for u in c.utterances] for c in held))
         vocabulary = sorted(often.of([word for each in bag for word in each] for bag in tokens))
         # the replies: of texts that count as the same, the most common spelling
         spellings: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        replies = {(number, place) for number, c in enumerate(held) for place in c.reply_positions if place}
         reply_keys = [
-            key if place and (key := _key(utterance.text)) in texts and limits.visible(utterance.text) else None
-            for conversation in held
+            key
+            if (index, place) in replies and (key := _key(utterance.text)) in texts and limits.visible(utterance.text)
+            else None
+            for index, conversation in enumerate(held)
             for place, utterance in enumerate(conversation.utterances)
         ]
         for found, utterance in zip(reply_keys, said, strict=True):
@@ -123,7 +129,7 @@ class ReplyIndex:
             np.array([NO_REPLY if key is None else number[key] for key in reply_keys], dtype=np.int32),
             np.array([each for conversation in held for each in _continues(conversation)], dtype=np.bool_),
             names,
-            np.array([place_of.get(utterance.speaker, NO_SPEAKER) for utterance in said], dtype=np.int32),
+            np.array([place_of.get(speaker, NO_SPEAKER) for speaker in speakers], dtype=np.int32),
             min_conversations,
         )
 
@@ -160,7 +166,11 @@ class ReplyIndex:
         return list(found.values())[:n]
 
     def to_bytes(self) -> bytes:
-        """The index as a safetensors file."""
+        """The index as a safetensors file.
+
+        Raises:
+            ConfigError: it would be larger than `from_bytes` accepts.
+        """
         arrays: dict[str, NDArray[Any]] = {
             **self._bags._asdict(),
             "reply": self._reply,
@@ -173,6 +183,8 @@ class ReplyIndex:
             FORMAT: np.zeros(0, np.uint8),
         }
         data: bytes = save(arrays)
+        if len(data) > MAX_BYTES:
+            raise ConfigError(f"the index of replies has {len(data):,} bytes; {MAX_BYTES:,} are possible: index fewer")
         return data
 
     @classmethod

@@ -80,10 +80,13 @@ def speaker_counts(conversations: Iterable[Conversation]) -> Counter[str]:
 
 def own_names(spellings: Iterable[str]) -> tuple[str, ...]:
     """One spelling of each role: the first, which is the most frequent."""
+    return tuple(dict.fromkeys(own_name_by_spelling(spellings).values()))
+
+
+def own_name_by_spelling(spellings: Iterable[str]) -> dict[str, str]:
+    """The first spelling of the role that each spelling means."""
     found: dict[str, str] = {}
-    for speaker in spellings:
-        found.setdefault(folded(speaker), speaker)
-    return tuple(found.values())
+    return {speaker: found.setdefault(folded(speaker), speaker) for speaker in spellings}
 
 
 def answered_by_role(conversation: Conversation, speaker: str, roles: Sequence[str]) -> tuple[Conversation, str]:
@@ -100,7 +103,8 @@ def answered_by_role(conversation: Conversation, speaker: str, roles: Sequence[s
     speakers = dict.fromkeys(utterance.speaker for utterance in reversed(conversation.utterances))
     named = {name: role for name in speakers if (role := find_name(name, roles)) is not None} or {speaker: roles[0]}
     utterances = tuple(replace(each, speaker=named.get(each.speaker, each.speaker)) for each in conversation.utterances)
-    return replace(conversation, utterances=utterances), next(iter(named.values()))
+    speakers_known = {named.get(name, name): profile for name, profile in conversation.speakers.items()}
+    return replace(conversation, utterances=utterances, speakers=speakers_known), next(iter(named.values()))
 
 
 def _listed(counts: Counter[str]) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import regex
 
@@ -48,7 +48,16 @@ def cleaned(messages: Iterable[Message], log: Log) -> Iterator[Message]:
             text=_short(text, limits.MAX_TEXT_CHARS, SHORT_TEXT, log),
             speaker=_short(speaker, limits.MAX_SPEAKER_CHARS, SHORT_NAME, log),
             topic=topic,
+            kept=_with_clean_names(message.kept, log),
         )
+
+
+def _with_clean_names(kept: Mapping[str, Any] | None, log: Log) -> Mapping[str, Any] | None:
+    """Profiles under the names that their speakers have now."""
+    if not kept or not isinstance(profiles := kept.get("speakers"), Mapping):
+        return kept
+    named = {_short(_name(name), limits.MAX_SPEAKER_CHARS, SHORT_NAME, log): each for name, each in profiles.items()}
+    return {**kept, "speakers": named}
 
 
 def threads(messages: Iterable[Message], *, merge: bool, gap: float, log: Log) -> Iterator[Thread]:

@@ -28,8 +28,7 @@ def read_json(source: Source, options: Options, log: Log) -> Iterator[Message]:
     for key in stream.members():
         if key == "channel":
             channel = stream.value()
-            name = channel.get("name") if isinstance(channel, dict) else None
-            topic = name if isinstance(name, str) and name else None
+            topic = _topic(channel)
         elif key == "messages":
             for number in stream.items():
                 try:
@@ -40,6 +39,14 @@ def read_json(source: Source, options: Options, log: Log) -> Iterator[Message]:
                     yield message
         else:
             stream.skip()
+
+
+def _topic(channel: object) -> str | None:
+    """The name of a channel; direct messages have none, since theirs is that of a person."""
+    if not isinstance(channel, dict) or str(channel.get("type")).startswith("Direct"):
+        return None
+    name = channel.get("name")
+    return name if isinstance(name, str) and name else None
 
 
 def read_csv(source: Source, options: Options, log: Log) -> Iterator[Message]:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import regex
 
-from dialog_cvae import extras
+from dialog_cvae import extras, limits
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.text.placeholders import ACCOUNT, CARD, EMAIL, LINK, NAME, PHONE, PLACEHOLDERS
 
@@ -23,8 +23,9 @@ _LINK: Final = regex.compile(
 )
 _END: Final = ".,;:!?)]}'\"…»”"  # after a link, the sentence's
 _EMAIL: Final = regex.compile(r"(?<![\w.+-])[\w.+%-]+@(?:[\w-]+\.)+\p{L}{2,}", regex.IGNORECASE)
-_CARD: Final = regex.compile(r"(?<![\d-])\d(?:[ -]?\d){12,18}(?![\d-])")
-_IBAN: Final = regex.compile(r"(?<!\w)[A-Z]{2}\d{2}(?:[ -]?[A-Z0-9]){10,30}", regex.IGNORECASE)
+_DIGITS: Final = regex.compile(r"\d(?:[\s.-]?\d){12,}+")
+_CARD_DIGITS: Final = range(13, 20)  # how many a card number has
+_IBAN: Final = regex.compile(r"(?<!\w)[A-Z]{2}\d{2}(?:[\s-]?[A-Z0-9]){10,30}", regex.IGNORECASE)
 _MANY_DIGITS: Final = regex.compile(r"\d(?:\D{0,4}\d){5}")
 _IBAN_LENGTHS: Final = """
     AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BR29 BY28 CH21 CR22 CY28 CZ24 DE22 DK18 DO28 EE20 EG29 ES24 FI18 FO18
@@ -52,7 +53,7 @@ class Redaction:
         if region is not None and region not in self._phones.SUPPORTED_REGIONS:
             raise ConfigError(f"--region is {region!r}, not the two capital letters of a country, such as DE or US")
         self._region = region
-        wanted = sorted({" ".join(name.split()) for name in names} - {""})
+        wanted = sorted({limits.normal(" ".join(name.split())) for name in names} - {""})
         self._names = (
             regex.compile(r"(?<![\w<])\L<names>(?!\w)", regex.IGNORECASE | regex.FULLCASE, names=wanted)
             if wanted
@@ -67,7 +68,7 @@ class Redaction:
             text = self._replaced(_EMAIL, text, EMAIL, lambda found: found) if "@" in text else text
         if _MANY_DIGITS.search(text):
             text = self._replaced(_IBAN, text, ACCOUNT, _account)
-            text = self._replaced(_CARD, text, CARD, lambda found: found if _is_card(found) else "")
+            text = _DIGITS.sub(lambda match: self._without_cards(match[0]), text)
             text = self._without_phones(text)
         return text if self._names is None else self._replaced(self._names, text, NAME, lambda found: found)
 
@@ -85,6 +86,21 @@ class Redaction:
         replaced: str = pattern.sub(replace, text)
         return replaced
 
+    def _without_cards(self, digits: str) -> str:
+        """Digits in groups, such as a card number with its date: a placeholder for each card number among them."""
+        groups = [match.span() for match in regex.finditer(r"\d+", digits)]
+        pieces, end, first = [], 0, 0
+        while first < len(groups):
+            begin = groups[first][0]
+            spans = ((last, digits[begin : groups[last][1]]) for last in reversed(range(first, len(groups))))
+            last = next((last for last, span in spans if _is_card(span)), None)
+            if last is not None:
+                pieces += [digits[end:begin], CARD]
+                end = groups[last][1]
+                self.counts[CARD] += 1
+            first = first + 1 if last is None else last + 1
+        return "".join([*pieces, digits[end:]])
+
     def _without_phones(self, text: str) -> str:
         pieces, end = [], 0
         for match in self._phones.PhoneNumberMatcher(text, self._region):
@@ -97,7 +113,7 @@ class Redaction:
 def _account(found: str) -> str:
     """The account number at the beginning of a text; empty if there is none."""
     length = _LENGTH.get(found[:2].upper(), 0)
-    places = [place for place, character in enumerate(found) if character not in " -"][:length]
+    places = [place for place, character in enumerate(found) if not character.isspace() and character != "-"][:length]
     characters = [found[place].upper() for place in places]
     taken = places[-1] + 1 if places else 0
     if len(characters) != length or found[taken : taken + 1].isalnum():
@@ -110,7 +126,7 @@ def _is_card(found: str) -> bool:
     """Luhn's check, of numbers as cards have them."""
     digits = [int(character) for character in reversed(found) if character.isdecimal()]
     doubled = (sum(divmod(2 * digit, 10)) for digit in digits[1::2])
-    return len(set(digits)) > 1 and (sum(digits[::2]) + sum(doubled)) % 10 == 0
+    return len(digits) in _CARD_DIGITS and len(set(digits)) > 1 and (sum(digits[::2]) + sum(doubled)) % 10 == 0
 
 
 def _phone_library() -> Any:

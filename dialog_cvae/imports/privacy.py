@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,7 +43,7 @@ class Privacy:
             text = message.text if mention is None else mention.sub(f"@{NAME}", message.text)
             found.append(message._replace(speaker=new_names[message.speaker], text=redact(text)))
         first = messages[0]
-        topic = None if first.topic is None else redact(first.topic)
+        topic = None if first.topic is None else redact(_without(names, first.topic) if self.anonymous else first.topic)
         found[0] = found[0]._replace(topic=topic, kept=_kept(first.kept, new_names, redact))
         return found
 
@@ -57,6 +57,12 @@ class Privacy:
                 taken, count = f"{wanted} {count}", count + 1
             new[name] = taken
         return new
+
+
+def _without(names: Sequence[str], text: str) -> str:
+    """The text with a placeholder for each of the names."""
+    replaced: str = regex.sub(r"(?<!\w)\L<names>(?!\w)", NAME, text, flags=regex.IGNORECASE, names=names)
+    return replaced
 
 
 def _kept(

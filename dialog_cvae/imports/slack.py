@@ -18,6 +18,7 @@ from dialog_cvae.text.placeholders import NAME
 
 _DAY: Final = re.compile(r"(?:.*/)?\d{4}-\d{2}-\d{2}\.json")
 _SAID: Final = {"", "thread_broadcast", "me_message", "file_share", "bot_message", "reply_broadcast"}  # subtypes
+_DIRECT = re.compile(r"mpdm-.*|D[A-Z0-9]{8,}")
 _MARKUP: Final = re.compile(r"<([@#!]?)([^<>|]+)(?:\|([^<>]*))?>")
 
 
@@ -81,7 +82,12 @@ def _message(message: Any, channel: str, names: Mapping[str, str], options: Opti
         return None
     thread = message.get("thread_ts")
     name = f"{channel} {thread}" if thread else channel
-    return Message(name, _speaker(message, names), _plain(text, names, options), time, channel or None)
+    return Message(name, _speaker(message, names), _plain(text, names, options), time, _topic(channel))
+
+
+def _topic(channel: str) -> str | None:
+    """The name of a channel; direct messages have none, since theirs is made of people's names."""
+    return None if not channel or _DIRECT.fullmatch(channel) else channel
 
 
 def _speaker(message: Mapping[str, Any], names: Mapping[str, str]) -> str:

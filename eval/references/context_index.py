@@ -56,7 +56,8 @@ class ContextIndex:
         self._search = ContextSearch(Bags.of(said, self._column), len(self._column), (1.0,) * MAX_CONTEXT)
         lengths = np.array([len(c.utterances) for c in held], dtype=np.int64)
         first = np.cumsum(lengths) - lengths
-        self._utterances = np.delete(np.arange(lengths.sum()), first[lengths > 0])  # (N,) the windows' replies
+        places = (begin + at for begin, c in zip(first.tolist(), held, strict=True) for at in c.reply_positions if at)
+        self._utterances = np.fromiter(places, dtype=np.int64)  # (N,) the windows' replies
         topics = {window.conversation.topic for window in self.windows} - {None}
         self._topic_ids = {topic: number for number, topic in enumerate(sorted(topics, key=str))}
         self._topics = np.array([self._topic_ids.get(w.conversation.topic, ANY_TOPIC) for w in self.windows])  # (N,)

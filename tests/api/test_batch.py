@@ -70,3 +70,25 @@ def test_a_batch_has_a_limit(serve, stub):
     assert answer.json()["detail"] == "requests: should have at most 2 requests, has 3"
     document = client.get("/openapi.json").json()
     assert document["components"]["schemas"]["BatchRequest"]["properties"]["requests"]["maxItems"] == 2
+
+
+def test_a_failure_of_the_model_is_that_requests_problem_alone(serve, stub, monkeypatch):
+    client = serve(stub)
+    real = stub.begin
+
+    def begin(questions):
+        if any(question.seed == 4 for question in questions):
+            raise RuntimeError("broken")
+        return real(questions)
+
+    monkeypatch.setattr(stub, "begin", begin)
+    first, second, third = client.post("/respond/batch", json={"requests": BODIES}).json()["results"]
+    assert second["problem"]["status"] == 500
+    assert "broken" not in second["problem"]["detail"]
+    assert [list(each) for each in (first, third)] == [["response"]] * 2
+
+
+def test_a_batch_of_long_conversations_is_read(client):
+    turns = [{"speaker": "AB"[place % 2], "text": "hi"} for place in range(100)]
+    answer = client.post("/respond/batch", json={"requests": [{"context": turns, "num_responses": 1}] * 16})
+    assert [list(each) for each in answer.json()["results"]] == [["response"]] * 16

@@ -70,3 +70,29 @@ def test_a_large_body_and_requests_after_it_arrive_whole(portions: list[int]) ->
     found = asyncio.run(exchange(b"".join(requests), 4))
     assert [int(part.rpartition(b"\r\n")[2]) for part in found.split(b"HTTP/1.1 200")[1:]] == [3_000_000, 0, 5, 200_000]
     assert max(portions) <= PORTION
+
+
+def test_a_connection_whose_later_portion_is_invalid_is_closed() -> None:
+    async def early(_scope: Any, _receive: Any, send: Callable[[Any], Any]) -> None:
+        await send({"type": "http.response.start", "status": 401, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def run() -> tuple[bytes, int]:
+        config = uvicorn.Config(early, http=PortionedProtocol, lifespan="off", log_config=None)
+        config.load()
+        state = ServerState()
+        server = await asyncio.get_running_loop().create_server(
+            lambda: PortionedProtocol(config=config, server_state=state, app_state={}), "127.0.0.1", 0
+        )
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        writer.write(head(b"Transfer-Encoding: chunked") + b"1\r\na\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"1\r\na\r\n" * 2000 + b"no size\r\n" + b"1\r\na\r\n" * 2000)
+        async with asyncio.timeout(60):
+            while state.connections:
+                await asyncio.sleep(0.01)
+        writer.close()
+        server.close()
+        return b"closed", len(state.connections)
+
+    assert asyncio.run(run()) == (b"closed", 0)

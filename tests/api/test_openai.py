@@ -287,3 +287,20 @@ def test_texts_are_logged_only_if_settings_allow_it(serve, make_stub, connect, c
         line = [line for line in capfd.readouterr().err.splitlines() if "/v1/chat/completions" in line]
         assert len(line) == 1
         assert ("a secret" in line[0]) is allowed
+
+
+def test_a_topic_line_may_have_spaces_within_and_loses_those_after(ai, stub):
+    for line in ("topic:  pets  ", "Be kind.\ntopic: pets\t\r\nNow.", "x\nTOPIC: pets" + " " * 1000):
+        ask(ai, [{"role": "system", "content": line}, *HELLO])
+        assert stub.calls[-1][0].topic == "PETS"
+
+
+def test_an_empty_reply_that_is_sent_back_is_left_out(ai, stub):
+    ask(ai, [*HELLO, {"role": "assistant", "content": ""}, {"role": "user", "content": "are you there ?"}])
+    assert [turn.text for turn in stub.calls[-1][0].utterances][-1] == "are you there ?"
+    assert len(stub.calls[-1][0].utterances) == len(HELLO) + 1
+
+
+def test_an_error_quotes_a_long_value_in_part(client):
+    body = {"model": "stub", "messages": [{"role": "x" * 90_000, "content": "hi"}]}
+    assert len(client.post("/v1/chat/completions", json=body).content) < 3000

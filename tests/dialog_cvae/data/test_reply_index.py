@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from safetensors.numpy import load, save
@@ -106,3 +108,28 @@ def test_a_file_of_another_kind_or_size_is_refused(monkeypatch):
     monkeypatch.setattr(reply_index, "MAX_BYTES", 3)
     with pytest.raises(CheckpointError, match="at most 3 bytes, but this one has 6"):
         ReplyIndex.from_bytes(b"pickle")
+
+
+def test_an_index_of_a_role_has_its_replies_alone_under_one_spelling():
+    said = ("where is my order", "it is on its way .", "that is outrageous", "sorry .")
+    train = [
+        replace(conversation(str(number), *said, f"bye {word}", speakers=speakers), respond_as=("agent", "Agent"))
+        for number, word, speakers in (
+            (1, "now", ("customer", "agent")),
+            (2, "then", ("customer", "Agent")),
+            (3, "so", ("customer", "Agent")),
+        )
+    ]
+    index = ReplyIndex.of(train)
+    assert set(index.replies) == {"it is on its way .", "sorry ."}
+    for name in ("agent", "somebody"):
+        assert {one.text for one in index.nearest(train[0], name, 9)} <= set(index.replies)
+    asked = Conversation("q", (Utterance("customer", "where is my order"),))
+    assert [one.text for one in index.nearest(asked, "agent", 1)] == ["it is on its way ."]
+
+
+def test_an_index_that_could_not_be_read_is_not_written(monkeypatch):
+    index = ReplyIndex.of(TRAIN)
+    monkeypatch.setattr(reply_index, "MAX_BYTES", 100)
+    with pytest.raises(ConfigError, match="bytes; 100 are possible"):
+        index.to_bytes()

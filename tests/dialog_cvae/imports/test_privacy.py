@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import unicodedata
 
 import pytest
 
@@ -21,6 +22,13 @@ from dialog_cvae.imports.privacy import Privacy
         ("e.g. and 3.5 and Mr.Smith and and/or are not", "e.g. and 3.5 and Mr.Smith and and/or are not"),
         ("card 4111 1111 1111 1111, or 4111-1111-1111-1111", "card <CARD>, or <CARD>"),
         ("order 4111 1111 1111 1112 is no card", "order 4111 1111 1111 1112 is no card"),
+        ("4111 1111 1111 1111 12/27, and 4111 1111 1111 1111 123", "<CARD> 12/27, and <CARD> 123"),
+        ("pay 100 4111 1111 1111 1111", "pay 100 <CARD>"),
+        ("order 12 4111-1111-1111-1111- or 4111.1111.1111.1111", "order 12 <CARD>- or <CARD>"),
+        ("4111\xa01111\xa01111\xa01111", "<CARD>"),
+        ("4111 1111 1111 1111 5500 0000 0000 0004", "<CARD> <CARD>"),
+        ("41111111111111111111 has too many digits", "41111111111111111111 has too many digits"),
+        ("DE89\xa03704\xa00044\xa00532\xa00130\xa000", "<ACCOUNT>"),
         ("DE89 3704 0044 0532 0130 00 please", "<ACCOUNT> please"),
         ("to GB82WEST12345698765432.", "to <ACCOUNT>."),
         ("de89370400440532013000 is lower case", "<ACCOUNT> is lower case"),
@@ -79,3 +87,13 @@ def test_without_phonenumbers(monkeypatch):
     monkeypatch.setitem(sys.modules, "phonenumbers", None)
     with pytest.raises(ConfigError, match=r"need phonenumbers: pip install 'dialog-cvae\[import\]'"):
         Redaction()
+
+
+def test_a_name_is_found_in_either_normal_form():
+    names = [unicodedata.normalize("NFD", "Zoë Müller")]
+    assert Redaction(names=names)("hi Zoë Müller") == "hi <NAME>"
+
+
+def test_an_anonymous_topic_has_no_name_of_a_speaker():
+    said = [Message("c", name, "hi", topic="Ann and bo's parcel") for name in ("Ann", "Bo")]
+    assert Privacy(anonymous=True).applied(said)[0].topic == "<NAME> and <NAME>'s parcel"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -125,3 +127,15 @@ def test_alike_windows_have_equal_topic_and_floor():
 def test_conversations_without_words_cannot_be_indexed(conversations):
     with pytest.raises(ConfigError, match="no word in any context"):
         ContextIndex(conversations)
+
+
+def test_neighbours_of_a_role_are_its_own_windows():
+    train = [
+        replace(conversation(str(n), f"c {word} please, a yes {word}, c thanks, a bye"), respond_as=("a",))
+        for n, word in enumerate(("apples", "pears", "plums", "figs"))
+    ]
+    index = ContextIndex(train)
+    for number, word in enumerate(("apples", "pears", "plums", "figs")):
+        query = windows([replace(conversation("q", f"c {word} please, a ok"), respond_as=("a",))])
+        (found,) = index.nearest(query, 1)
+        assert (found[0].window.conversation.id, found[0].window.position) == (str(number), 1)
