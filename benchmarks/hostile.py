@@ -95,6 +95,7 @@ BODIES = (
     Hostile("one fraction of many digits", _field("temperature", "0.", "3")),
     Hostile("spaces", lambda most: b" " * most),
     Hostile("commas", lambda most: b"," * most),
+    Hostile("closings", lambda most: b"]" * most),
     Hostile("quotes", lambda most: b'"' * most),
     Hostile("UTF-16", lambda most: ('{"context":[' + "1," * (most // 4 - 20) + "1]}").encode("utf-16")),
     Hostile("bytes that are not UTF-8", lambda most: b'{"context":["' + b"\xff" * (most - 20) + b'"]}'),

@@ -16,6 +16,7 @@ from dialog_cvae.types import Conversation, Utterance
 
 FOLDER = Path(__file__).parents[1] / "models" / "swda"
 ADAPTERS = FOLDER.with_name("swda-smollm2")
+START = FOLDER.with_name("sgd-smollm2")  # for users' own data
 MEGABYTE = 1_000_000
 
 
@@ -48,16 +49,17 @@ def test_it_answers_with_five_different_replies():
     assert responder.respond(talk, respond_as="B", n=5, seed=7) == replies
 
 
-def test_the_adapters_are_small_and_name_their_base_and_licences():
-    adapters = Checkpoint.load(ADAPTERS)
+@pytest.mark.parametrize(("folder", "licence"), [(ADAPTERS, "CC BY-NC-SA 3.0"), (START, "CC BY-SA 4.0")])
+def test_adapters_are_small_and_name_their_base_and_licences(folder, licence):
+    adapters = Checkpoint.load(folder)
     config = adapters.config
     assert config.base is not None
     assert config.base.sha256 == DEFAULT_SHA256
     assert config.base.sha256 in adapters.card
-    assert config.provenance.licence == "CC BY-NC-SA 3.0; apache-2.0"
-    assert "CC BY-NC-SA 3.0" in adapters.card
+    assert config.provenance.licence == f"{licence}; apache-2.0"
+    assert licence in adapters.card
     assert "Apache-2.0" in adapters.card
-    assert sum(path.stat().st_size for path in ADAPTERS.iterdir()) < 25 * MEGABYTE
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 25 * MEGABYTE
 
 
 def test_the_adapters_answer_with_five_different_replies():
