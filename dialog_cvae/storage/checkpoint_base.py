@@ -5,6 +5,7 @@ Open it to change where it is searched, or what is said when it is missing.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,8 @@ def open_base(config: CheckpointConfig, source: str, path: Path | None = None) -
     Args:
         config: of the checkpoint.
         source: name of the checkpoint, with which every error message begins.
-        path: of the base's file or folder; default: where the checkpoint's backbone is found by its name.
+        path: of the base's file or folder; default: the one that BACKBONE_VARIABLE names, else where the checkpoint's
+            backbone is found by its name.
 
     Raises:
         CheckpointError: the base is missing, damaged or not the one that the adapters were fitted on, or the package
@@ -35,11 +37,12 @@ def open_base(config: CheckpointConfig, source: str, path: Path | None = None) -
     try:
         from dialog_cvae.storage.backbone import DEFAULT, locate, open_backbone
 
-        name = config.language.backbone if path is None else str(path)
+        given = os.environ.get(BACKBONE_VARIABLE) if path is None else str(path)
+        name = given or config.language.backbone
         try:
             found = open_backbone(locate(name))
         except CheckpointError as error:
-            known = path is not None or name == DEFAULT
+            known = bool(given) or name == DEFAULT
             how = "" if known else f"; give its file or folder, in the variable {BACKBONE_VARIABLE} or as --backbone"
             raise CheckpointError(f"{source}: needs {_named(config.base)}: {error}{how}") from None
     except ModuleNotFoundError as error:

@@ -48,12 +48,19 @@ def test_a_device_computes_what_the_cpu_does(raw_fit: Fit, options: list[object]
 
 @DEVICES
 def test_what_a_device_has_fitted_answers_and_is_evaluated_there(
-    raw_fit: Fit, options: list[object], corpus_file: Path, device: str, tmp_path: Path
+    raw_fit: Fit,
+    options: list[object],
+    corpus_file: Path,
+    device: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert raw_fit(*options, "--device", device, "--train.precision", "bf16", "--out", "run").status == 0
+    # a checkpoint names the file of its language model without its folder
+    monkeypatch.chdir(tmp_path / "run")
+    monkeypatch.setenv("DIALOG_CVAE_BACKBONE", str(tmp_path / "base.gguf"))
     responder = dialog_cvae.load(tmp_path / "run", device=device, engine="torch")
     said = Conversation("", (Utterance("A", "you like cats"),), None)
     assert responder.respond(said, respond_as="B", n=2, seed=1)
-    # a checkpoint names the file of its language model alone, which lies in the present folder
     arguments = [tmp_path / "run", "--data", corpus_file, "--device", device, "--samples", 2, "--out", tmp_path / "out"]
     assert dialog.main([str(word) for word in arguments]) == 0
