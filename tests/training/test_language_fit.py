@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from dialog_cvae.config import DataConfig, Decoding
+from dialog_cvae.config import DataConfig
 from dialog_cvae.data.corpora import load_split
 from dialog_cvae.data.turns import Blocks, TurnBatch, collate_turns, encode_turns
 from dialog_cvae.engines.torch_language import build_language_model
@@ -30,6 +30,7 @@ from tests.training.processes import together
 from tests.training.tiny_runs import Fit, Killed, assert_same_run, conversation, metrics, write_corpus
 from training import export
 from training.distributed import SINGLE_PROCESS
+from training.language_task import DECODING
 from training.state import STATE_FILE
 
 SIZES: dict[str, Any] = {"rank": 2, "latent_size": 3, "z_layers": 1, "hidden_size": 5, "bow": True, "block": 3}
@@ -209,7 +210,7 @@ def test_an_exported_copy_is_the_model_in_half_precision(
     assert f"the language model tiny is needed (SHA-256 {open_backbone(base).sha256})" in printed
     whole, small = Checkpoint.load("run/best"), Checkpoint.load("small")
     assert small.config.base == whole.config.base
-    assert small.config.decoding == whole.config.decoding == Decoding(0.8, 0.9, candidates=16)
+    assert small.config.decoding == whole.config.decoding == DECODING
     assert small.config.language is not None
     assert not small.config.language.bow
     assert small.tokenizer.to_bytes() == whole.tokenizer.to_bytes()

@@ -135,6 +135,11 @@ def test_texts_are_shown_as_they_are(visit, made):
 def test_the_reply_with_the_focus_is_never_covered(visit, key):
     tab = visit()
     tab.set_viewport_size({"width": 400, "height": 500})
+    # the browser tells the page of its new size a little later
+    tab.wait_for_function(
+        """() => ["turns", "bar"].every(id => document.documentElement.style.getPropertyValue(`--${id}`)
+            === `${document.getElementById(id).offsetHeight}px`)"""
+    )
     press(tab, "Enter")
     for _ in key.texts:
         covered = tab.evaluate(
