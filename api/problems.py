@@ -62,7 +62,7 @@ def document(
     headers: Mapping[str, str] | None = None,
     errors: Iterable[Mapping[str, Any]] | None = None,
 ) -> Response:
-    """The response that carries a problem document, or an error as OpenAI writes it where the path is one of theirs."""
+    """The response that carries a problem document, or an error in OpenAI's form below its paths."""
     record = record_of(scope)
     record.rejection = KINDS[kind].counted if kind else None
     if openai_errors.expected(scope):

@@ -53,7 +53,7 @@ class Report:
     redacted: Mapping[str, int]
 
     def lines(self) -> list[str]:
-        """The report for people: a few lines for each source."""
+        """The report as text: a few lines for each source."""
         found = []
         for part in self.parts:
             found.append(f"{part.name}: {part.title}")

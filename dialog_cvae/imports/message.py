@@ -23,7 +23,7 @@ class Message(NamedTuple):
     Attributes:
         conversation: its name within the source; messages of one conversation follow each other, unless the format is
             interleaved.
-        speaker: whoever wrote it.
+        speaker: who wrote it.
         text: of the message.
         time: in seconds, from any origin; None if unknown.
         topic: of the conversation; the first message's counts.

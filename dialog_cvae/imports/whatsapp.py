@@ -57,7 +57,7 @@ _LINE: Final = re.compile(
     rf"(?:\s*(?P<after>{_HALF}))?(?:\]|\s[-–])\s(?P<rest>.*)",
     re.IGNORECASE | re.DOTALL,
 )
-# What stands for a picture or another file.
+# What an export has in place of a picture or another file.
 _OMITTED: Final = re.compile(r"<[^<>\n]+>|null")  # of Android, in every language
 _FILE: Final = re.compile(rf"[{MARKS}]*[\w.+()-]+(?: [\w.+()-]+)*\.\w{{2,5}} \([^()\n]+\)(?P<caption>\n.*)?", re.DOTALL)
 _DELETED: Final = re.compile(
