@@ -116,7 +116,7 @@ def _roles(tally: Tally) -> list[str]:
     common = min(tally.speakers[name] for name in roles) / tally.turns.total()
     answers = min(roles, key=lambda name: tally.opened[name])
     return [
-        row("roles", f"{len(roles)}, each in {common:.0%} of the conversations or more; of the utterances: {shares}"),
+        row("roles", f"{len(roles)}, each in at least {common:.0%} of the conversations; of the utterances: {shares}"),
         row("", f"take --respond-as {shlex.quote(answers)} to train for the replies of that one alone"),
     ]
 

@@ -79,7 +79,7 @@ def test_roles_and_the_option_that_trains_for_one(tmp_path: Path, capsys: pytest
     assert main([str(path)]) == 0
     out = capsys.readouterr().out
     assert (
-        "roles         2, each in 67% of the conversations or more; of the utterances: customer 44%, help desk 33%"
+        "roles         2, each in at least 67% of the conversations; of the utterances: customer 44%, help desk 33%"
         in out
     )
     assert "take --respond-as 'help desk' to train" in out
