@@ -92,11 +92,6 @@ def representatives(
     return chosen
 
 
-def select(texts: Sequence[str], finished: Sequence[bool], n: int, weights: Sequence[float] | None = None) -> list[int]:
-    """At most `n` distinct draws that represent all of them, the most typical first; see `scored`."""
-    return [choice for choice, _ in scored(texts, finished, n, weights)]
-
-
 def scored(
     texts: Sequence[str], finished: Sequence[bool], n: int, weights: Sequence[float] | None = None
 ) -> list[tuple[int, float]]:

@@ -11,11 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dialog_cvae.generate.selection import loops, representatives, scored, select, similarity
+from dialog_cvae.generate.selection import loops, representatives, scored, similarity
 from dialog_cvae.text.words import normalised
 
 TEXT = st.lists(st.sampled_from(["yes", "no", "well", "i", "see"]), min_size=1, max_size=7).map(" ".join)
 TEXTS = st.lists(TEXT, min_size=1, max_size=7)
+
+
+def select(*arguments):
+    return [choice for choice, _ in scored(*arguments)]
 
 
 def words(text: str) -> tuple[str, ...]:

@@ -71,7 +71,7 @@ def test_anonymous_speakers_are_letters_in_each_conversation():
 
 
 def test_redacted_speakers_stay_different_and_profiles_follow_them():
-    kept = {"speakers": {"+49 30 901820": {"age": 3}, "nobody": {}}, "prompt": "mail a@b.org"}
+    kept = {"speakers": {"+49 30 901820": {"age": 3}, "silent": {}}, "prompt": "mail a@b.org"}
     said = [
         Message("c", "+49 30 901820", "hi", topic="a@b.org", kept=kept),
         Message("c", "+49 30 901821", "hi"),
