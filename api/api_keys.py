@@ -75,7 +75,7 @@ class KeyGuard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer 401."""
         keys: Keys = scope.get("state", {}).get("keys", frozenset()) if scope["type"] == "http" else frozenset()
-        if not keys or is_open(path_below(scope), scope["state"]["service"].settings) or _has_key(scope, keys):
+        if not keys or is_open(path_below(scope), scope["state"]["models"].settings) or _has_key(scope, keys):
             await self.app(scope, receive, send)
             return
         detail = "send one of this server's API keys as Authorization: Bearer KEY, or as X-API-Key: KEY"

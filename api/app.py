@@ -6,7 +6,6 @@ the middleware listed in `create_app`, then its route (`api.routes`).
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator, Callable
@@ -16,17 +15,16 @@ from typing import TypedDict
 
 from fastapi import FastAPI
 
-from api import batch, documentation, feedback, logs, openai_routes, openapi, problems
+from api import batch, documentation, feedback, logs, openai_routes, openapi, problems, reload
 from api.api_keys import KeyGuard, Keys, read_keys
-from api.batcher import Batcher
 from api.body_limit import BodyLimit
 from api.cors import Cors
 from api.failsafe import Failsafe, StartupLine
 from api.full_queue import FullQueue
+from api.models import Models
 from api.prometheus import Metrics
 from api.request_log import RequestLog
 from api.routes import answering, mount_page, router
-from api.service import Service
 from api.settings import Settings, effective, read_settings, unknown_variables
 from api.word_filter import read_filter
 from dialog_cvae.errors import ConfigError
@@ -42,7 +40,7 @@ too; its `type` links to an explanation. Every response has an `X-Request-ID`: t
 class State(TypedDict):
     """What requests get from the lifespan."""
 
-    service: Service
+    models: Models
     keys: Keys
     metrics: Metrics
 
@@ -78,7 +76,8 @@ def create_app(
     """The application.
 
     Args:
-        load: opens the model; called when the server starts.
+        load: opens the checkpoint of the settings that it gets; called for each checkpoint when the server starts, and
+            again when it reloads.
         settings: reads the settings; called when the server starts.
     """
     application = FastAPI(
@@ -96,10 +95,12 @@ def create_app(
     application.include_router(router)
     application.include_router(batch.router)
     application.include_router(feedback.router)
+    application.include_router(reload.router)
     application.include_router(openai_routes.completing)
     application.include_router(openai_routes.router)
     application.include_router(documentation.router)
     mount_page(application)
+    application.state.one_of_several = reload.one_of_several
     problems.install(application)
     openapi.install(application, Settings.model_construct())
     # Each wraps those before it, so that early refusals are logged too and have CORS headers.
@@ -121,32 +122,30 @@ async def _lifespan(
     keys = read_keys(settings)
     accepts = None if settings.blocked_words is None else read_filter(settings.blocked_words)
     feedback.check_file(settings)
-    # Open the model.
-    responder = await asyncio.to_thread(load, settings)
-    responder.accepts = accepts
-    metrics = Metrics(_labels(responder, settings))
-    # Serve until the server shuts down.
-    with Batcher(responder, max_waiting=settings.max_waiting, max_rows=settings.max_rows, metrics=metrics) as batcher:
-        service = Service(responder, batcher, settings)
-        await service.warm_up()
-        await service.apart(lambda: service.topics)  # so that no request has to wait for it
-        topics = None if responder.reading.free_topic else responder.topics
-        openapi.install(application, settings, topics, bool(keys), responder.index is not None)
-        logs.event("ready", model=responder.name, licence=service.licence)
-        yield {"service": service, "keys": keys, "metrics": metrics}
-        logs.event("finishing")
-        service.close()
-    metrics.close()
+    metrics = Metrics()
+    models = Models(settings, load, accepts, metrics)
+    # Open the models, and serve until the server shuts down.
+    try:
+        await models.open()
+        models.changed = lambda: _describe(application, models, bool(keys))
+        models.changed()
+        for slot in models.slots:
+            logs.event("ready", model=slot.name, licence=slot.service.licence)
+        with reload.at_hangup(models):
+            yield {"models": models, "keys": keys, "metrics": metrics}
+            logs.event("finishing")
+    finally:
+        await models.close()
+        metrics.close()
 
 
-def _labels(responder: Responder, settings: Settings) -> dict[str, str]:
-    """The labels of the metric that describes the model."""
-    return {
-        "model": responder.name,
-        "licence": responder.config.provenance.licence or "",
-        "engine": settings.engine_name,
-        "version": version("dialog-cvae"),
-    }
+def _describe(application: FastAPI, models: Models, needs_key: bool) -> None:
+    """Adapt the OpenAPI document to the models."""
+    responders = [slot.service.responder for slot in models.slots]
+    free = any(responder.reading.free_topic for responder in responders)
+    topics = None if free else list(dict.fromkeys(topic for responder in responders for topic in responder.topics))
+    indexed = any(responder.index is not None for responder in responders)
+    openapi.install(application, models.settings, topics, needs_key, indexed, models.accepted_names)
 
 
 app = create_app()

@@ -16,15 +16,15 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import Field
 
 from api import logs
-from api.batcher import Busy
 from api.disconnect import while_connected
+from api.models import Models
 from api.problem_kinds import BUSY, KINDS
 from api.problems import MAX_MESSAGE_CHARS, described, problem, shortened
 from api.request_body import validated
 from api.request_record import record_of
+from api.room import Busy
 from api.routes import OffLoopRoute, Ready, declared
 from api.schemas import RespondRequest, RespondResponse, Schema
-from api.service import Service
 from api.settings import Settings
 from dialog_cvae.errors import DialogCvaeError
 
@@ -75,16 +75,16 @@ class BatchResponse(Schema):
     response_model_exclude_unset=True,
     responses=declared(408, 413, 422, 503),
 )
-async def respond_batch(service: Ready, asked: BatchRequest, request: Request) -> BatchResponse:
+async def respond_batch(models: Ready, asked: BatchRequest, request: Request) -> BatchResponse:
     """Answer each request as `POST /respond` does, with the same replies.
 
     The status is 200 even if single requests have problems. All bodies together may be as long as one body.
     """
-    most = service.settings.max_batch
+    most = models.settings.max_batch
     if len(asked.requests) > most:
         message = f"should have at most {most} requests, has {len(asked.requests)}"
         raise RequestValidationError([problem(("requests",), "too_long", message)])
-    results = await while_connected(request.receive, _results(service, asked.requests))
+    results = await while_connected(request.receive, _results(models, asked.requests))
     responses = [each.response for each in results if each.response is not None]
     record = record_of(request.scope)
     refused = [each.problem.type for each in results if each.problem is not None and each.problem.status == 503]
@@ -94,10 +94,10 @@ async def respond_batch(service: Ready, asked: BatchRequest, request: Request) -
     return BatchResponse(results=results)
 
 
-async def _results(service: Service, bodies: Sequence[dict[str, Any]]) -> list[BatchResult]:
-    requests = [await service.apart(_validated, body, service.settings) for body in bodies]
+async def _results(models: Models, bodies: Sequence[dict[str, Any]]) -> list[BatchResult]:
+    requests = [await models.apart(_validated, body, models.settings) for body in bodies]
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_result(service, request)) for request in requests]
+        tasks = [group.create_task(_result(models, request)) for request in requests]
     return [task.result() for task in tasks]
 
 
@@ -108,12 +108,13 @@ def _validated(body: dict[str, Any], settings: Settings) -> RespondRequest | Bat
         return _invalid(error)
 
 
-async def _result(service: Service, request: RespondRequest | BatchProblem) -> BatchResult:
+async def _result(models: Models, request: RespondRequest | BatchProblem) -> BatchResult:
     if isinstance(request, BatchProblem):
         return BatchResult(problem=request)
     try:
-        question = await service.apart(service.question, request)
-        return BatchResult(response=await service.respond(question))
+        with models.lease(request.model) as service:
+            question = await service.apart(service.question, request)
+            return BatchResult(response=await service.respond(question))
     except RequestValidationError as error:
         return BatchResult(problem=_invalid(error))
     except DialogCvaeError as error:

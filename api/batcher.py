@@ -8,7 +8,6 @@ replies are the same however busy the service is.
 from __future__ import annotations
 
 import asyncio
-import math
 import sys
 import threading
 import time
@@ -18,28 +17,15 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol, Self
 
+from api.room import Busy, Room
 from dialog_cvae.generate.pool import Pool
 from dialog_cvae.generate.replies import Answer, Question, Replies
 from dialog_cvae.generate.responder import Responder
 
+MAX_WAITING = 64  # places, unless a room is given
 ENCODED_TOGETHER = 8  # contexts encoded at a time at most; decoding pauses meanwhile
 REMEMBERED = 0.9  # weight of the past in the measured speed
-MAX_RETRY_S = 60
 SWITCH_S = 0.0005  # seconds between switches of the model's and the web server's thread; Python's default is 5 ms
-
-
-class Busy(Exception):  # noqa: N818  (a state of the server, not a fault)
-    """The queue is full, the reply took too long, or the service is shutting down; the message says which.
-
-    Args:
-        message: for the client.
-        retry_after: seconds after which the client should try again.
-        reason: "queue_full", "timeout" or "closing".
-    """
-
-    def __init__(self, message: str, retry_after: int, reason: str) -> None:
-        super().__init__(message)
-        self.retry_after, self.reason = retry_after, reason
 
 
 class BatchMetrics(Protocol):
@@ -105,15 +91,21 @@ class Batcher:
 
     Args:
         responder: the model; only the batcher may use it until it is closed.
-        max_waiting: number of requests being decoded or waiting; more are refused at once.
+        room: the places that its requests share with those of other models; default: 64 places of its own.
         max_rows: rows decoded together at most; a request with more rows is decoded alone.
         metrics: receives the measurements.
     """
 
     def __init__(
-        self, responder: Responder, *, max_waiting: int = 64, max_rows: int = 128, metrics: BatchMetrics | None = None
+        self,
+        responder: Responder,
+        *,
+        room: Room | None = None,
+        max_rows: int = 128,
+        metrics: BatchMetrics | None = None,
     ) -> None:
-        self._responder, self._max_waiting, self._max_rows = responder, max_waiting, max_rows
+        self._responder, self._max_rows = responder, max_rows
+        self._room = room or Room(MAX_WAITING)
         self._metrics = metrics or NoMetrics()
         self._changed = threading.Condition()
         self._waiting: deque[_Job] = deque()
@@ -123,6 +115,7 @@ class Batcher:
         self._unshared = 0.0  # seconds since the last row finished
         self._thread = threading.Thread(target=self._run, name="model", daemon=True)
         self._thread.start()
+        self._room.join(self)
 
     async def respond(self, question: Question, timeout_s: float | None = None) -> Answer:
         """The answer to a question; if the awaiting task is cancelled, the request leaves the queue and the batch.
@@ -142,7 +135,7 @@ class Batcher:
             return await asyncio.wait_for(asyncio.wrap_future(job.answer), timeout_s)
         except TimeoutError:
             raise Busy(
-                f"no answer within {timeout_s:g} seconds; try again later", self._retry_after(), "timeout"
+                f"no answer within {timeout_s:g} seconds; try again later", self._room.retry_after(), "timeout"
             ) from None
         finally:
             job.answer.cancel()  # no effect once the replies are there
@@ -153,6 +146,7 @@ class Batcher:
             self._closing = True
             self._changed.notify()
         self._thread.join()
+        self._room.leave(self)
 
     def __enter__(self) -> Self:
         return self
@@ -160,36 +154,30 @@ class Batcher:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
-    def check_room(self) -> None:
-        """Check that the queue has a free place.
-
-        Raises:
-            Busy: the queue is full, or the service is shutting down.
-        """
-        with self._changed:
-            if self._closing:
-                raise Busy("the service is shutting down; try again later", 1, "closing")
-            if self._held() >= self._max_waiting:
-                self._waiting = deque(each for each in self._waiting if not each.abandoned)
-            if self._held() >= self._max_waiting:
-                message = f"at most {self._max_waiting} request(s) may wait, and that many do; try again later"
-                raise Busy(message, self._retry_after(), "queue_full")
-
-    def _accept(self, job: _Job) -> None:
-        with self._changed:
-            self.check_room()
-            self._waiting.append(job)
-            self._metrics.queued(len(self._waiting))
-            self._changed.notify()
-
-    def _held(self) -> int:
+    def held(self) -> int:
+        """How many requests are in work or waiting."""
         return len(self._waiting) + len(self._working)
 
-    def _retry_after(self) -> int:
-        """Seconds until about half of the waiting requests are answered, from 1 to 60."""
+    def forget_abandoned(self) -> None:
+        """Give up the places of waiting requests whose clients have left."""
+        with self._changed:
+            self._waiting = deque(each for each in self._waiting if not each.abandoned)
+
+    def seconds_left(self) -> float:
+        """Seconds until all requests are answered, at the measured speed."""
         with self._changed:
             rows = sum(job.rows for job in (*self._waiting, *tuple(self._working)))
-        return min(MAX_RETRY_S, max(1, math.ceil(rows * self._row_seconds / 2)))
+        return rows * self._row_seconds
+
+    def _accept(self, job: _Job) -> None:
+        with self._room.lock:  # no other request can take the place meanwhile
+            self._room.check()
+            with self._changed:
+                if self._closing:
+                    raise Busy("the service is shutting down; try again later", 1, "closing")
+                self._waiting.append(job)
+                self._metrics.queued(len(self._waiting))
+                self._changed.notify()
 
     def _run(self) -> None:
         sys.setswitchinterval(SWITCH_S)

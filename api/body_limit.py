@@ -25,13 +25,12 @@ class BodyLimit:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on with a `receive` that enforces both limits."""
-        service = scope.get("state", {}).get("service")
-        if scope["type"] != "http" or service is None:
+        models = scope.get("state", {}).get("models")
+        if scope["type"] != "http" or models is None:
             await self.app(scope, receive, send)
             return
-        await self.app(
-            scope, _limited(scope, receive, service.settings.max_body_bytes, service.settings.body_timeout_s), send
-        )
+        settings = models.settings
+        await self.app(scope, _limited(scope, receive, settings.max_body_bytes, settings.body_timeout_s), send)
 
 
 def _limited(scope: Scope, receive: Receive, limit: int, seconds: float) -> Receive:

@@ -90,13 +90,15 @@ def local(checkpoint: str, stack: ExitStack) -> Partner:
     from api.batcher import Batcher
     from api.problems import messages
     from api.request_body import validated
-    from api.service import Service
+    from api.room import Room
+    from api.service import Apart, Service
     from api.settings import read_settings
 
     settings = read_settings(checkpoint=checkpoint)
     responder = load_responder(settings)
-    batcher = Batcher(responder, max_waiting=1, max_rows=settings.max_rows)
-    service = Service(responder, stack.enter_context(batcher), settings)
+    batcher = Batcher(responder, room=Room(1), max_rows=settings.max_rows)
+    apart = Apart()
+    service = Service(responder, stack.enter_context(batcher), settings, None, apart)
 
     def answer(asked: Asked) -> list[str]:
         try:
@@ -105,7 +107,7 @@ def local(checkpoint: str, stack: ExitStack) -> Partner:
             raise RefusedError("; ".join(messages(error.errors()))) from None
         return [each.text for each in found.responses]
 
-    stack.callback(service.close)
+    stack.callback(apart.close)
     limits = settings.max_context, settings.max_text_chars
     return Partner(responder.name, service.licence, *limits, answer, responder.config.respond_as)
 

@@ -28,6 +28,7 @@ from api.settings import PREFIX, Settings, read_settings
 from dialog_cvae import ray_cluster
 from dialog_cvae.cli import Parser, exit_status
 from dialog_cvae.errors import ConfigError
+from dialog_cvae.generate.responder import Responder
 
 if TYPE_CHECKING:
     from ray.serve import Application
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
 NAME = "dialog-cvae"
 EXTRA = "cluster"
 UNQUEUED = 16  # requests beyond the queue's places: probes, the page, and refusals by the service
+RELOADING = (
+    "this is one of several replicas, and a request reaches only one of them; start the service again with --detach, "
+    "which replaces them one by one"
+)
 SPARE_SECONDS = 10.0  # added to a request's timeout, for a replica that shuts down
 
 
@@ -127,15 +132,20 @@ async def _status(app: ASGIApp, path: str) -> int:
 def replica_app() -> FastAPI:
     """A replica's application, built in its process.
 
-    The checkpoint is opened here rather than when the application starts, so that Ray reports errors in it.
+    The checkpoints are opened here rather than when the application starts, so that Ray reports errors in them.
 
     Raises:
         ConfigError: a setting is invalid.
-        CheckpointError: the checkpoint is missing on this machine, or damaged.
+        CheckpointError: a checkpoint is missing on this machine, or damaged.
     """
     settings = read_settings()
-    responder = load_responder(settings)
-    application = create_app(lambda _: responder, lambda: settings)
+    opened = {each.folder: load_responder(settings.of(each)) for each in settings.checkpoints}
+
+    def load(asked: Settings) -> Responder:
+        return opened.pop(asked.checkpoint, None) or load_responder(asked)
+
+    application = create_app(load, lambda: settings)
+    application.state.one_of_several = lambda: RELOADING
     application.add_middleware(LifespanState)
     return application
 
@@ -149,7 +159,7 @@ def options(scale: Scale, settings: Settings, environment: Mapping[str, str]) ->
         environment: every replica gets its variables `DIALOG_CVAE_...`.
     """
     variables = {name: value for name, value in environment.items() if name.startswith(PREFIX)}
-    variables |= {f"{PREFIX}CHECKPOINT": str(settings.checkpoint.absolute())}
+    variables |= {f"{PREFIX}CHECKPOINT": ",".join(each.absolute for each in settings.checkpoints)}
     variables.setdefault(f"{PREFIX}THREADS", str(max(1, int(scale.cpus))))
     return {
         "name": NAME,

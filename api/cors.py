@@ -25,11 +25,11 @@ class Cors:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, through Starlette's middleware if any origin is allowed."""
-        service = scope.get("state", {}).get("service") if scope["type"] == "http" else None
-        if service is None or not service.settings.cors_origins:
+        models = scope.get("state", {}).get("models") if scope["type"] == "http" else None
+        if models is None or not models.settings.cors_origins:
             await self.app(scope, receive, send)
             return
-        middleware, headers = self._for(service.settings.cors_origins), Headers(scope=scope)
+        middleware, headers = self._for(models.settings.cors_origins), Headers(scope=scope)
         if scope["method"] == "OPTIONS" and "origin" in headers and "access-control-request-method" in headers:
             await _preflight(scope, middleware.preflight_response(headers))(scope, receive, send)
         else:

@@ -21,13 +21,13 @@ from pydantic import Field
 
 from api.problems import Refusal, problem
 from api.routes import OffLoopRoute, Ready, declared
-from api.schemas import WHOLE, RespondRequest, Schema, Speaker, Text, Turn
+from api.schemas import MAX_MODEL_CHARS, WHOLE, RespondRequest, Schema, Speaker, Text, Turn
 from api.settings import Settings
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.limits import MAX_TOPIC_CHARS
 
 MEGABYTE = 1_000_000
-MAX_NAME_CHARS = 200
+MAX_ID_CHARS = 200
 MAX_POSITION = 999
 
 if sys.platform != "win32":
@@ -54,8 +54,10 @@ class FeedbackRequest(Schema):
     )
     respond_as: Speaker | None = Field(None, description="who sent the text; null: as in POST /respond")
     topic: Annotated[str, Field(max_length=MAX_TOPIC_CHARS)] | None = Field(None, description="of the conversation")
-    model: Annotated[str, Field(max_length=MAX_NAME_CHARS)] | None = Field(None, description="that suggested the reply")
-    request_id: Annotated[str, Field(max_length=MAX_NAME_CHARS)] | None = Field(
+    model: Annotated[str, Field(max_length=MAX_MODEL_CHARS)] | None = Field(
+        None, description="that suggested the reply"
+    )
+    request_id: Annotated[str, Field(max_length=MAX_ID_CHARS)] | None = Field(
         None, description="the X-Request-ID of the request that was answered with the suggestions"
     )
 
@@ -67,13 +69,13 @@ class Stored(Schema):
 
 
 @router.post("/feedback", summary="Say what became of suggestions", responses=declared(404, 408, 413, 422, 503, 507))
-async def feedback(service: Ready, asked: FeedbackRequest, _request: Request) -> Stored:
+async def feedback(models: Ready, asked: FeedbackRequest, _request: Request) -> Stored:
     """Append a line to the operator's file; 404 if there is none, 507 if it is full."""
-    settings = service.settings
+    settings = models.settings
     if settings.feedback is None:
         raise Refusal(404, "not-found", "feedback is switched off; the operator sets DIALOG_CVAE_FEEDBACK to a file")
-    await service.apart(_check, asked, settings)
-    content = await service.apart(line, asked)
+    await models.apart(_check, asked, settings)
+    content = await models.apart(line, asked)
     try:
         await asyncio.to_thread(append, settings.feedback, content, settings.feedback_max_mb * MEGABYTE)
     except OSError as error:

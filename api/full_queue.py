@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.batcher import Busy
 from api.problems import busy_document
 from api.request_record import path_below
+from api.room import Busy
 
 ANSWERING = {"/respond", "/respond/batch", "/v1/chat/completions"}  # the paths of the requests that wait in the queue
 
@@ -22,10 +22,10 @@ class FullQueue:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer 503."""
-        service = scope.get("state", {}).get("service") if scope["type"] == "http" else None
-        if service is not None and scope["method"] == "POST" and path_below(scope) in ANSWERING:
+        models = scope.get("state", {}).get("models") if scope["type"] == "http" else None
+        if models is not None and scope["method"] == "POST" and path_below(scope) in ANSWERING:
             try:
-                service.batcher.check_room()
+                models.room.check()
             except Busy as busy:
                 await busy_document(scope, busy)(scope, receive, send)
                 return

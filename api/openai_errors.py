@@ -52,6 +52,12 @@ def error(
     return JSONResponse(content, status_code=status, headers=headers)
 
 
+def no_model(name: str) -> Response:
+    """The response to a request that names a model which is not served."""
+    message = f"The model `{name[:80]}` does not exist; GET /v1/models lists what is served."
+    return error(404, message, "model", "model_not_found")
+
+
 def _param(loc: Sequence[str | int]) -> str | None:
     """A field as OpenAI writes it, such as `messages[0].content`; None: the whole body."""
     parts = [part for place, part in enumerate(loc[1:]) if place != 2 or part not in _ROLES]

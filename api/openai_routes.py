@@ -12,30 +12,27 @@ from importlib.metadata import version
 from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 
-from api import openai_errors
 from api.disconnect import while_connected
 from api.openai_chat import choice, counted, nothing_said, respond_request, stream
 from api.openai_schemas import ChatCompletion, ChatRequest, ModelCard, ModelList
 from api.request_record import record_of
-from api.routes import OffLoopRoute, Ready
+from api.routes import Chosen, ModelRoute, Ready
 from api.schemas import RespondRequest, RespondResponse
 from api.service import Service
 
 STARTED = int(time.time())  # when this process began to offer the model
 
 router = APIRouter(prefix="/v1", include_in_schema=False)
-completing = APIRouter(prefix="/v1", include_in_schema=False, route_class=OffLoopRoute)
+completing = APIRouter(prefix="/v1", include_in_schema=False, route_class=ModelRoute)
 
 
 @completing.post("/chat/completions", response_model=None)
-async def chat_completions(service: Ready, asked: ChatRequest, request: Request) -> Response | ChatCompletion:
+async def chat_completions(service: Chosen, asked: ChatRequest, request: Request) -> Response | ChatCompletion:
     """Reply as the assistant, with `n` distinct choices.
 
     A reply is chosen among several draws, so that a stream begins when the whole reply is known.
     """
-    # Find the model and read the messages.
-    if asked.model != service.responder.name:
-        return _no_model(asked.model)
+    # Read the messages.
     converted = await service.apart(respond_request, asked, service.settings)
     record = record_of(request.scope)
     record.rows = converted.num_responses
@@ -72,21 +69,16 @@ def _completion(
 
 
 @router.get("/models")
-async def models(service: Ready) -> ModelList:
-    """The model that is served."""
-    return ModelList(data=[_card(service)])
+async def models(models: Ready) -> ModelList:
+    """The models that are served."""
+    return ModelList(data=[_card(name) for name in models.names])
 
 
-@router.get("/models/{name:path}", response_model=None)
-async def model(service: Ready, name: str) -> Response | ModelCard:
+@router.get("/models/{name:path}")
+async def model(models: Ready, name: str) -> ModelCard:
     """The model of this name."""
-    return _card(service) if name == service.responder.name else _no_model(name)
+    return _card(models.named(name).name)
 
 
-def _card(service: Service) -> ModelCard:
-    return ModelCard(id=service.responder.name, created=STARTED, owned_by="dialog-cvae")
-
-
-def _no_model(name: str) -> Response:
-    message = f"The model `{name[:80]}` does not exist; GET /v1/models lists the one that is served."
-    return openai_errors.error(404, message, "model", "model_not_found")
+def _card(name: str) -> ModelCard:
+    return ModelCard(id=name, created=STARTED, owned_by="dialog-cvae")

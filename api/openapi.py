@@ -46,24 +46,35 @@ _HEADERS = {
 
 
 def install(
-    app: FastAPI, settings: Settings, topics: Sequence[str] | None = None, needs_key: bool = False, indexed: bool = True
+    app: FastAPI,
+    settings: Settings,
+    topics: Sequence[str] | None = None,
+    needs_key: bool = False,
+    indexed: bool = True,
+    names: Sequence[str] | None = None,
 ) -> None:
     """Replace the application's OpenAPI document by the complete one.
 
     Args:
         app: the application, with all its routes.
         settings: its limits.
-        topics: of the model; None before it is loaded.
-        indexed: whether the model has an index of responses; true before it is loaded.
+        topics: of the models; None before they are loaded, and if any text may be one.
         needs_key: whether some routes need an API key.
+        indexed: whether a model has an index of responses; true before they are loaded.
+        names: that requests may use for a model; None before they are loaded.
     """
-    make = cache(lambda: _document(app, settings, topics, needs_key, indexed))
+    make = cache(lambda: _document(app, settings, topics, needs_key, indexed, names))
     app.openapi = make  # type: ignore[method-assign]  # as FastAPI's manual recommends
     app.state.openapi_json = cache(lambda: json.dumps(make(), ensure_ascii=False).encode())
 
 
 def _document(
-    app: FastAPI, settings: Settings, topics: Sequence[str] | None, needs_key: bool, indexed: bool
+    app: FastAPI,
+    settings: Settings,
+    topics: Sequence[str] | None,
+    needs_key: bool,
+    indexed: bool,
+    names: Sequence[str] | None,
 ) -> dict[str, Any]:
     content = get_openapi(
         title=app.title, version=app.version, summary=app.summary, description=app.description, routes=app.routes
@@ -80,6 +91,9 @@ def _document(
     if needs_key:
         content["components"]["securitySchemes"] = _SCHEMES
     _tighten(content["components"]["schemas"], settings, topics, indexed)
+    if names is not None:
+        asked = content["components"]["schemas"]["RespondRequest"]["properties"]["model"]
+        asked["anyOf"] = [{"type": "string", "enum": list(names)}, {"type": "null"}]
     return content
 
 

@@ -66,8 +66,10 @@ PROBLEM_EXAMPLES: dict[int, dict[str, Any]] = {
     401: _problem(
         401, "unauthorised", "send one of this server's API keys as Authorization: Bearer KEY, or as X-API-Key: KEY"
     ),
+    403: _problem(403, "no-keys", "this server has no API keys (DIALOG_CVAE_API_KEYS); its operator can send SIGHUP"),
     404: _problem(404, "not-found", "metrics are switched off"),
     408: _problem(408, "body-too-slow", "the body did not arrive within 10 seconds"),
+    409: _problem(409, "reload-failed", "swda: models/swda/config.json: not a file"),
     413: _problem(413, "body-too-large", "the body exceeds 5311488 bytes; Content-Length is 6000000"),
     422: _problem(422, "invalid-request", _TOO_MANY)
     | {"errors": [{"loc": ["body", "num_responses"], "msg": _TOO_MANY, "type": "less_than_equal"}]},

@@ -30,6 +30,15 @@ KINDS = {
         "unauthorised",
     ),
     "not-found": Kind("Not found", "The service has no such path, or its operator has switched it off."),
+    "no-keys": Kind(
+        "The server has no API keys",
+        "This path changes the server, so that only a client with an API key may use it; the operator sets "
+        "DIALOG_CVAE_API_KEYS.",
+    ),
+    "reload-failed": Kind(
+        "Not all models were reloaded",
+        "`detail` says which checkpoint could not be used, and why. The earlier model still answers.",
+    ),
     "method-not-allowed": Kind("Method not allowed", "The header Allow lists the methods that this path accepts."),
     "body-too-slow": Kind(
         "The body did not arrive in time", "Send the whole body at once. The connection was closed.", "timeout"

@@ -8,7 +8,7 @@ lists what is wrong with which field: each message names the field, its limit an
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -20,9 +20,9 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Scope
 
 from api import openai_errors
-from api.batcher import Busy
 from api.problem_kinds import BUSY, BY_STATUS, KINDS
 from api.request_record import record_of
+from api.room import Busy
 from api.schemas import PROBLEM_TYPE
 from dialog_cvae.errors import DialogCvaeError
 
@@ -38,6 +38,20 @@ class Refusal(HTTPException):
     def __init__(self, status: int, kind: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(status, detail, dict(headers or {}))
         self.kind = kind
+
+
+class UnknownModelError(RequestValidationError):
+    """A request names a model that is not served.
+
+    Args:
+        name: that it names.
+        served: the names of all models.
+    """
+
+    def __init__(self, name: str, served: Sequence[str]) -> None:
+        self.name = name
+        self.message = f"should be one of {', '.join(served)}, got {quoted(name)}"
+        super().__init__([problem(("model",), "unknown_model", self.message)])
 
 
 class ClientGone(Exception):  # noqa: N818  (not a fault)
@@ -139,6 +153,8 @@ def _invalid(scope: Scope, items: Iterable[Mapping[str, Any]]) -> Response:
 
 async def _refuse_request(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
+    if isinstance(error, UnknownModelError) and openai_errors.expected(request.scope):
+        return openai_errors.no_model(error.name)
     # The input itself is left out: it may be huge, NaN or invalid Unicode.
     return _invalid(request.scope, [_describe(item) for item in error.errors()[:MAX_PROBLEMS]])
 

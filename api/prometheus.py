@@ -30,14 +30,39 @@ _STEP_S = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1)
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 
+INFO = ("name", "model", "licence", "engine", "version")  # labels of the metric that describes a model
+
+
+class ModelMetrics:
+    """What a model's thread measures; see `api.batcher`."""
+
+    def __init__(self, depth: Gauge, rows: Histogram, step: Histogram, tokens: Counter) -> None:
+        self._depth, self._rows, self._step, self._tokens = depth, rows, step, tokens
+        self._queued = 0
+
+    def queued(self, depth: int) -> None:
+        """Set the number of waiting requests. While a checkpoint is reloaded, those of both models are added."""
+        self._depth.inc(depth - self._queued)
+        self._queued = depth
+
+    def stepped(self, rows: int, seconds: float) -> None:
+        """A decoding step of so many rows took so long."""
+        self._rows.observe(rows)
+        self._step.observe(seconds)
+
+    def finished(self, tokens: int) -> None:
+        """Count the tokens of an answered request."""
+        self._tokens.inc(tokens)
+
+
 class Metrics:
-    """The service's metrics; the model's thread calls `queued`, `stepped` and `finished` (see `api.batcher`).
+    """The service's metrics; those of a model's thread are in `of_model`.
 
     Raises:
         ConfigError: the folder for several workers can't be used.
     """
 
-    def __init__(self, info: Mapping[str, str]) -> None:
+    def __init__(self) -> None:
         if (shared := _shared_folder()) is not None:
             _prepare(shared)
         self.registry = CollectorRegistry()
@@ -55,40 +80,57 @@ class Metrics:
         self._depth = Gauge(
             "dialog_cvae_queue_depth",
             "Requests that wait for the model",
+            ["name"],
             multiprocess_mode="livesum",
             registry=self.registry,
         )
         self._rows = Histogram(
-            "dialog_cvae_batch_rows", "Candidates decoded together in a step", buckets=_ROWS, registry=self.registry
+            "dialog_cvae_batch_rows",
+            "Candidates decoded together in a step",
+            ["name"],
+            buckets=_ROWS,
+            registry=self.registry,
         )
         self._step = Histogram(
-            "dialog_cvae_step_seconds", "Seconds of a decoding step", buckets=_STEP_S, registry=self.registry
+            "dialog_cvae_step_seconds",
+            "Seconds of a decoding step",
+            ["name"],
+            buckets=_STEP_S,
+            registry=self.registry,
         )
-        self._tokens = Counter("dialog_cvae_tokens", "Tokens of finished candidates", registry=self.registry)
+        self._tokens = Counter("dialog_cvae_tokens", "Tokens of finished candidates", ["name"], registry=self.registry)
         self._rejections = Counter(
             "dialog_cvae_rejections", "Requests refused, by reason", ["reason"], registry=self.registry
         )
-        model = Gauge(
+        self._info = Gauge(
             "dialog_cvae_model_info",
-            "The model that answers",
-            list(info),
+            "1 for a model that answers, 0 for one that was replaced",
+            INFO,
             multiprocess_mode="livemax",
             registry=self.registry,
         )
-        model.labels(**info).set(1)
+        self._described: dict[str, Mapping[str, str]] = {}  # the labels of each name's model
 
-    def queued(self, depth: int) -> None:
-        """Set the number of waiting requests."""
-        self._depth.set(depth)
+    def of_model(self, name: str) -> ModelMetrics:
+        """The metrics of a model's thread.
 
-    def stepped(self, rows: int, seconds: float) -> None:
-        """A decoding step of so many rows took so long."""
-        self._rows.observe(rows)
-        self._step.observe(seconds)
+        Args:
+            name: under which the model is served; it stays the same when the checkpoint is reloaded.
+        """
+        depth, rows = self._depth.labels(name), self._rows.labels(name)
+        return ModelMetrics(depth, rows, self._step.labels(name), self._tokens.labels(name))
 
-    def finished(self, tokens: int) -> None:
-        """Count the tokens of an answered request."""
-        self._tokens.inc(tokens)
+    def describe(self, name: str, labels: Mapping[str, str]) -> None:
+        """Set which model answers under a name.
+
+        Args:
+            name: under which it is served.
+            labels: all of `INFO` but the name.
+        """
+        if name in self._described:
+            self._info.labels(name=name, **self._described[name]).set(0)
+        self._described[name] = labels
+        self._info.labels(name=name, **labels).set(1)
 
     def answered(self, route: str, method: str, status: int, seconds: float, rejection: str | None) -> None:
         """Count a request that was answered or abandoned.

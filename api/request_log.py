@@ -59,7 +59,7 @@ def _without_body(send: Send) -> Send:
 
 async def _log(scope: Scope, record: RequestRecord, method: str, status: int, seconds: float) -> None:
     state, route = scope.get("state", {}), _route(scope)
-    service, metrics = state.get("service"), state.get("metrics")
+    models, metrics = state.get("models"), state.get("metrics")
     if metrics is not None:
         metrics.answered(route, method, status, seconds, record.rejection)
     line: dict[str, Any] = {
@@ -71,10 +71,10 @@ async def _log(scope: Scope, record: RequestRecord, method: str, status: int, se
         "rows": record.rows,
         "rejection": record.rejection,
     }
-    if service is None or not service.settings.log_text or not record.text:
+    if models is None or not models.settings.log_text or not record.text:
         logs.event("request", **line)
     else:  # texts are as long as a client made them
-        await service.apart(lambda: logs.event("request", **line, **record.text))
+        await models.apart(lambda: logs.event("request", **line, **record.text))
 
 
 def _route(scope: Scope) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
-from fastapi import APIRouter, Body, Depends, FastAPI, HTTPException, Request
+from fastapi import APIRouter, Body, Depends, FastAPI, HTTPException, Query, Request
 from fastapi.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
 from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
@@ -18,12 +18,23 @@ from pydantic import BaseModel
 from starlette.types import Receive, Scope, Send
 
 from api.disconnect import while_connected
+from api.models import Models
 from api.openapi_examples import PROBLEM_EXAMPLES, REQUEST_EXAMPLES, RESPONSE_EXAMPLE
 from api.problem_kinds import KINDS
-from api.problems import Refusal
+from api.problems import Refusal, UnknownModelError
 from api.request_body import read_request
 from api.request_record import record_of
-from api.schemas import Health, InvalidRequest, Liveness, Model, Problem, RespondRequest, RespondResponse, Topics
+from api.schemas import (
+    MAX_MODEL_CHARS,
+    Health,
+    InvalidRequest,
+    Liveness,
+    Model,
+    Problem,
+    RespondRequest,
+    RespondResponse,
+    Topics,
+)
 from api.service import Service
 
 PAGE = Path(__file__).parent / "page"
@@ -38,22 +49,22 @@ PAGE_HEADERS = {
 router = APIRouter()
 
 
-def loaded_service(request: Request) -> Service | None:
-    """The service; None before it is ready."""
-    service: Service | None = getattr(request.state, "service", None)
-    return service
+def loaded_models(request: Request) -> Models | None:
+    """The models; None before they are loaded."""
+    models: Models | None = getattr(request.state, "models", None)
+    return models
 
 
-async def ready_service(request: Request) -> Service:
-    """The service; 503 before it is ready.
+async def ready_models(request: Request) -> Models:
+    """The models; 503 before they are loaded.
 
-    uvicorn loads the model before it opens its port, so that its clients get a refused connection instead. The 503 is
+    uvicorn loads them before it opens its port, so that its clients get a refused connection instead. The 503 is
     for a server that accepts requests earlier.
     """
-    service = loaded_service(request)
-    if service is None:
+    models = loaded_models(request)
+    if models is None:
         raise Refusal(503, "not-loaded", "the model is not loaded yet", {"Retry-After": "1"})
-    return service
+    return models
 
 
 def declared(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -68,12 +79,23 @@ def declared(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-Ready = Annotated[Service, Depends(ready_service)]
+Ready = Annotated[Models, Depends(ready_models)]
+Chosen = Annotated[Service, Depends(ready_models)]  # of a `ModelRoute`, which gives it the model that the body names
+OfModel = Annotated[
+    str | None,
+    Query(
+        alias="model",
+        max_length=MAX_MODEL_CHARS,
+        description="name of a model; default: that of requests that name none",
+    ),
+]
 NOT_LOADED = "The model is not loaded yet (not under uvicorn, which loads it before it opens the port)"
 REFUSALS = {
-    404: "Not found: the operator has switched it off",
+    403: "The server has no API keys, so that everyone could use it",
+    404: "Not found: the operator has switched it off, or no such model is served",
     408: "The body did not arrive in time",
     413: "The body is larger than any request within the other limits",
+    409: "The checkpoint can't be used; the earlier model still answers",
     422: "A field is missing, unknown or outside its limits",
     500: "The server failed; its log shows the reason under the request id in `instance`",
     507: "The operator's file has reached its limit, or its disk is full",
@@ -82,10 +104,10 @@ REFUSALS = {
 
 
 class OffLoopRoute(APIRoute):
-    """A route whose request is read and whose response is written outside the event loop, see `Service.apart`.
+    """A route whose request is read and whose response is written outside the event loop, see `api.service.Apart`.
 
     FastAPI does both on the event loop, where a large body would delay all other requests. The route's function takes
-    the service, `asked` (its annotation is the schema of the body) and the request.
+    the models, `asked` (its annotation is the schema of the body) and the request.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -93,23 +115,36 @@ class OffLoopRoute(APIRoute):
         schema = get_type_hints(self.endpoint)["asked"]
 
         async def answer(request: Request) -> Response:
-            service = await ready_service(request)
+            models = await ready_models(request)
             content_type = request.headers.get("content-type", "")
-            asked = await service.apart(read_request, await request.body(), content_type, service.settings, schema)
-            found = await self.endpoint(service, asked, request)
+            asked = await models.apart(read_request, await request.body(), content_type, models.settings, schema)
+            found = await self.found(models, asked, request)
             if isinstance(found, Response):
                 return found
-            content = await service.apart(_encoded, found, self.response_model_exclude_unset)
+            content = await models.apart(_encoded, found, self.response_model_exclude_unset)
             return Response(content, media_type="application/json")
 
         return answer
+
+    async def found(self, models: Models, asked: Any, request: Request) -> Any:
+        """What the route's function returns."""
+        return await self.endpoint(models, asked, request)
+
+
+class ModelRoute(OffLoopRoute):
+    """A route whose function takes the service of the model that the body names, instead of all models."""
+
+    async def found(self, models: Models, asked: Any, request: Request) -> Any:
+        """What the route's function returns; the model is not closed before."""
+        with models.lease(asked.model) as service:
+            return await self.endpoint(service, asked, request)
 
 
 def _encoded(answer: BaseModel, exclude_unset: bool) -> bytes:
     return answer.model_dump_json(exclude_unset=exclude_unset).encode()
 
 
-answering = APIRouter(route_class=OffLoopRoute)
+answering = APIRouter(route_class=ModelRoute)
 
 
 @answering.post(
@@ -122,7 +157,7 @@ answering = APIRouter(route_class=OffLoopRoute)
     },
 )
 async def respond(
-    service: Ready,
+    service: Chosen,
     asked: Annotated[RespondRequest, Body(openapi_examples=REQUEST_EXAMPLES)],
     request: Request,
 ) -> RespondResponse:
@@ -140,16 +175,24 @@ async def respond(
     return answer
 
 
-@router.get("/topics", summary="Topics the model knows", response_model=Topics, responses=declared(503))
-async def topics(service: Ready) -> Response:
+@router.get("/topics", summary="Topics the model knows", response_model=Topics, responses=declared(404, 422, 503))
+async def topics(models: Ready, name: OfModel = None) -> Response:
     """The values that `topic` may have in a request, in the model's order."""
-    return Response(service.topics, media_type="application/json")
+    return Response(_served(models, name).topics, media_type="application/json")
 
 
-@router.get("/model", summary="The model, its limits and defaults", responses=declared(503))
-async def model(service: Ready) -> Model:
-    """The model that answers, and what a request may ask for."""
-    return service.model
+@router.get("/model", summary="The model, its limits and defaults", responses=declared(404, 422, 503))
+async def model(models: Ready, name: OfModel = None) -> Model:
+    """The model that answers, the names of the others, and what a request may ask for."""
+    return _served(models, name).model.model_copy(update={"models": models.names})
+
+
+def _served(models: Models, name: str | None) -> Service:
+    """The model of this name; 404 if there is none."""
+    try:
+        return models.named(name)
+    except UnknownModelError as error:
+        raise Refusal(404, "not-found", f"model: {error.message}") from None
 
 
 @router.get("/health/live", summary="Is the process alive?", responses=declared())
@@ -158,15 +201,15 @@ async def live(request: Request) -> Liveness:
 
     Under uvicorn the port opens once the model is loaded; until then connections are refused.
     """
-    service = loaded_service(request)
-    if service is None:
+    models = loaded_models(request)
+    if models is None:
         return Liveness(status="live", model=None, licence=None)
-    return Liveness(status="live", model=service.responder.name, licence=service.licence)
+    return Liveness(status="live", model=models.default.name, licence=models.default.licence)
 
 
 @router.get("/health/ready", summary="Can requests be answered?", responses=declared(503))
-async def ready(service: Ready) -> Health:
-    """200 once the model has produced a reply; under uvicorn that is as soon as the port is open."""
+async def ready(_models: Ready) -> Health:
+    """200 once every model has produced a reply; under uvicorn that is as soon as the port is open."""
     return Health(status="ready")
 
 
@@ -176,9 +219,9 @@ async def ready(service: Ready) -> Health:
     response_class=Response,
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **declared(404, 503)},
 )
-def metrics(service: Ready, request: Request) -> Response:
+def metrics(models: Ready, request: Request) -> Response:
     """Requests, seconds, queue, batches and rejections, in Prometheus' text format."""
-    if service.settings.metrics == "off":
+    if models.settings.metrics == "off":
         raise HTTPException(404, "metrics are switched off")
     return Response(request.state.metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
 
@@ -194,13 +237,13 @@ async def explain(kind: str) -> Response:
 @router.get("/", include_in_schema=False)
 async def root(request: Request) -> Response:
     """The page; if it is switched off, a redirect to the documentation."""
-    if not _has_page(loaded_service(request)) or not (PAGE / "index.html").is_file():
+    if not _has_page(loaded_models(request)) or not (PAGE / "index.html").is_file():
         return RedirectResponse("docs")
     return FileResponse(PAGE / "index.html", headers=PAGE_HEADERS)
 
 
-def _has_page(service: Service | None) -> bool:
-    return service is not None and service.settings.page
+def _has_page(models: Models | None) -> bool:
+    return models is not None and models.settings.page
 
 
 class _PageFiles(StaticFiles):
@@ -208,7 +251,7 @@ class _PageFiles(StaticFiles):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer with a file."""
-        if not _has_page(scope.get("state", {}).get("service")):
+        if not _has_page(scope.get("state", {}).get("models")):
             raise HTTPException(404)
         if scope["method"] != "GET":  # `api.request_log` has turned HEAD into GET
             raise HTTPException(405, headers={"Allow": "GET"})

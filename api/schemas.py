@@ -30,6 +30,7 @@ from dialog_cvae.types import Conversation, Profile, Sex, Utterance
 PROBLEM_TYPE = "application/problem+json"  # the media type of problem documents
 MAX_SEED = 2**63 - 1
 DEFAULT_RESPONSES = 5
+MAX_MODEL_CHARS = 200  # of a model's name
 MAP_EDGE = 6.0  # standard deviations of the prior; training reaches no latent values beyond
 VALIDATED_TOGETHER = 20  # turns; those after the first invalid ones are not validated
 READABLE_CONTROLS = "\t\n\r"
@@ -136,6 +137,9 @@ class RespondRequest(Schema):
         description="utterances so far, oldest first, at most 200 by default; the model reads the last ones, see "
         "`context_used` of the answer. "
         "A plain list of strings is read as the speakers A, B, A, ...",
+    )
+    model: Annotated[str, Field(max_length=MAX_MODEL_CHARS)] | None = Field(
+        None, description="name of the model that answers, one of `models` of GET /model; null: the server's default"
     )
     topic: Annotated[str, Field(max_length=MAX_TOPIC_CHARS)] | None = Field(
         None,
@@ -307,7 +311,13 @@ class Index(Schema):
 class Model(Schema):
     """The model that answers, and this server's limits and defaults."""
 
-    name: str
+    name: str = Field(description="a request with this `model` is answered by it")
+    models: list[str] = Field(
+        [], description="names of all models that are served; the first answers requests that name none"
+    )
+    checkpoint: str = Field(
+        "", description="what the weights were fitted on, and after how many steps; it changes with a reload"
+    )
     licence: str | None = Field(description="licence of the weights; null: unknown, as for the operator's own")
     topics: int = Field(description="number of its topics, see GET /topics")
     free_topic: bool = Field(description="whether the topic of a request may be any text; then there is no list")

@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import uvicorn
 
+from api.checkpoints import distinct, joined, one
 from api.http_protocol import PortionedProtocol
 from api.settings import PREFIX, read_settings
 from dialog_cvae.cli import Parser, exit_status, whole
@@ -25,6 +25,7 @@ Answer over HTTP: POST /respond, a page to try the model on at /, documentation 
 
   dialog-cvae serve runs/mine/best
   dialog-cvae serve runs/mine/best --host 0.0.0.0 --port 80
+  dialog-cvae serve models/swda mine=runs/mine/best
 
 Every other setting is an environment variable, {PREFIX}...: see the operations page of the documentation.
 """
@@ -35,8 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(argv)
 
     def run() -> int:
-        if given.checkpoint is not None:
-            os.environ[VARIABLE] = str(_existing(given.checkpoint))  # workers are other processes, which inherit it
+        if given.checkpoint:
+            os.environ[VARIABLE] = _setting(given.checkpoint)  # workers are other processes, which inherit it
         elif not os.environ.get(VARIABLE):
             raise ConfigError(
                 f"no checkpoint: give the folder of one, such as runs/mine/best, or set {VARIABLE}; a checkout of the "
@@ -56,10 +57,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     return exit_status(run, interrupted="")
 
 
-def _existing(checkpoint: Path) -> Path:
-    if not checkpoint.is_dir():
-        raise CheckpointError(f"{checkpoint}: there is no such folder")
-    return checkpoint
+def _setting(arguments: Sequence[str]) -> str:
+    """The setting that names these checkpoints.
+
+    Raises:
+        CheckpointError: a folder does not exist.
+        ConfigError: a name is invalid, or two are the same.
+    """
+    try:
+        found = distinct([one(argument) for argument in arguments])
+        for each in found:
+            if not each.folder.is_dir():
+                raise CheckpointError(f"{each.folder}: there is no such folder")
+        return joined(found)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
 
 
 def _parser() -> Parser:
@@ -67,7 +79,11 @@ def _parser() -> Parser:
 
     parser = Parser(prog="python -m api.serve", description=EXPLANATION, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument(
-        "checkpoint", nargs="?", type=Path, metavar="CHECKPOINT", help=f"folder of the model; default: {VARIABLE}"
+        "checkpoint",
+        nargs="*",
+        metavar="CHECKPOINT",
+        help="folder of a model, or NAME=FOLDER to serve it under a name of your own; the first is the default of "
+        f"requests that name none; default: {VARIABLE}",
     )
     parser.add_argument("--host", default=HOST, help=f"address to listen on; 0.0.0.0 for all (default: {HOST})")
     parser.add_argument("--port", type=whole(0, 65535), default=PORT, help=f"default: {PORT}; 0 chooses a free one")

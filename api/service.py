@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from importlib.metadata import version
@@ -43,20 +44,57 @@ WARM_UP = "warm-up"  # the id of the conversation that is answered before the se
 T = TypeVar("T")
 
 
-class Service:
-    """A loaded model with its queue and the server's settings."""
+class Apart:
+    """The thread for work whose cost grows with what a client sends; it runs outside the event loop.
 
-    def __init__(self, responder: Responder, batcher: Batcher, settings: Settings) -> None:
-        self.responder, self.batcher, self.settings = responder, batcher, settings
-        self._apart = ThreadPoolExecutor(1, "requests")  # one: each thread more would take time from the event loop
+    A process has one: each thread more would take time from the event loop.
+    """
 
-    async def apart(self, work: Callable[..., T], /, *args: Any) -> T:
-        """The result of work whose cost grows with what a client sends; it runs outside the event loop."""
-        return await asyncio.get_running_loop().run_in_executor(self._apart, work, *args)
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, "requests")
+
+    async def __call__(self, work: Callable[..., T], /, *args: Any) -> T:
+        """The result of work in that thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *args)
 
     def close(self) -> None:
-        """End the thread of `apart`."""
-        self._apart.shutdown()
+        """End the thread."""
+        self._thread.shutdown()
+
+
+class Service:
+    """A loaded model with its queue and the server's settings.
+
+    Args:
+        responder: the model.
+        batcher: its queue.
+        settings: of the server.
+        name: of the model in answers; None: what the model says of itself.
+        apart: the thread of all services.
+    """
+
+    def __init__(
+        self, responder: Responder, batcher: Batcher, settings: Settings, name: str | None, apart: Apart
+    ) -> None:
+        self.responder, self.batcher, self.settings, self.apart = responder, batcher, settings, apart
+        self.name = name or responder.name
+        self._users, self._unused = 0, asyncio.Event()
+
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """A request is answered by this service: `unused` waits for its end."""
+        self._users += 1
+        try:
+            yield
+        finally:
+            self._users -= 1
+            self._unused.set()
+
+    async def unused(self) -> None:
+        """Wait until no request is answered by this service."""
+        while self._users:
+            self._unused.clear()
+            await self._unused.wait()
 
     async def respond(self, question: Question) -> RespondResponse:
         """Answer a question.
@@ -73,7 +111,7 @@ class Service:
             responses=[_candidate(reply) for reply in replies],
             topic=question.conversation.topic,
             seed=question.seed,
-            model=self.responder.name,
+            model=self.name,
             context_used=seen.utterances,
             context_cut=seen.cut,
             **(note if len(replies) < question.n else {}),
@@ -106,7 +144,8 @@ class Service:
         limits, decoding = self.settings, self._defaults(self.settings.diversity)
         index = self.responder.index
         return Model(
-            name=self.responder.name,
+            name=self.name,
+            checkpoint=self.responder.name,
             licence=self.licence,
             topics=len(self.responder.topics),
             free_topic=self.responder.reading.free_topic,

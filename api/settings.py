@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from api.checkpoints import Named, named
 from api.field_types import Diversity, Score, Temperature, TopP
 from dialog_cvae.config import MAX_CANDIDATES, MAX_TEMPERATURE, MAX_TOKENS
 from dialog_cvae.errors import ConfigError
@@ -51,7 +52,10 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="ignore")
 
-    checkpoint: Path = Field(description="folder of the checkpoint to serve")
+    checkpoint: Path = Field(
+        description="folder of the checkpoint to serve; several: their folders separated by commas, each DIR or "
+        "NAME=DIR, the default first"
+    )
     backbone: Path | None = Field(
         None,
         description="file or folder of the language model that the checkpoint's adapters belong to; default: the one "
@@ -113,9 +117,14 @@ class Settings(BaseSettings):
         None, description="file of words and phrases, one per line, that no response may contain; default: no filter"
     )
     max_waiting: int = Field(
-        64, ge=1, le=100_000, description="maximum number of requests being decoded or waiting; more get 503"
+        64,
+        ge=1,
+        le=100_000,
+        description="maximum number of requests being decoded or waiting, of all models together; more get 503",
     )
-    max_rows: int = Field(128, ge=1, le=4096, description="maximum number of candidates decoded together")
+    max_rows: int = Field(
+        128, ge=1, le=4096, description="maximum number of candidates decoded together, of each model"
+    )
     timeout_s: float = Field(
         30.0, gt=0.0, le=3600.0, description="seconds after which a request without a reply gets 503"
     )
@@ -145,6 +154,14 @@ class Settings(BaseSettings):
     log_text: bool = Field(False, description="whether the log may contain the texts of requests and responses")
 
     @model_validator(mode="after")
+    def _named(self) -> Self:
+        try:
+            named(str(self.checkpoint))
+        except ValueError as error:
+            raise ValueError(f"{PREFIX}CHECKPOINT: {error}") from None
+        return self
+
+    @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.api_keys is not None and self.api_keys_file is not None:
             raise ValueError(f"{PREFIX}API_KEYS and {PREFIX}API_KEYS_FILE are both set: set one")
@@ -157,6 +174,15 @@ class Settings(BaseSettings):
         if self.device != "cpu" and self.engine not in (None, "torch"):
             raise ValueError(f"{PREFIX}ENGINE {self.engine} runs on the cpu, but {PREFIX}DEVICE is {self.device}")
         return self
+
+    @property
+    def checkpoints(self) -> tuple[Named, ...]:
+        """The checkpoints to serve, the default first."""
+        return named(str(self.checkpoint))
+
+    def of(self, checkpoint: Named) -> Self:
+        """The settings of one of several checkpoints."""
+        return self.model_copy(update={"checkpoint": checkpoint.folder})
 
     @property
     def engine_name(self) -> Engine:

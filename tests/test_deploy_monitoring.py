@@ -42,10 +42,12 @@ EXPRESSIONS = {
 @pytest.fixture(scope="module")
 def exported() -> dict[str, set[str]]:
     """Labels of each sample that the service exports, by its name."""
-    metrics = Metrics({"model": "m", "licence": "l", "engine": "e", "version": "v"})
-    metrics.queued(1)
-    metrics.stepped(4, 0.001)
-    metrics.finished(9)
+    metrics = Metrics()
+    metrics.describe("n", {"model": "m", "licence": "l", "engine": "e", "version": "v"})
+    model = metrics.of_model("n")
+    model.queued(1)
+    model.stepped(4, 0.001)
+    model.finished(9)
     metrics.answered("/respond", "POST", 503, 0.1, "queue_full")
     labels = defaultdict[str, set[str]](set)
     for family in text_string_to_metric_families(metrics.exposition().decode()):

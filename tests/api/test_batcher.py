@@ -9,7 +9,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from api.batcher import Batcher, Busy
+from api.batcher import Batcher
+from api.room import Busy, Room
 from dialog_cvae.config import Decoding
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.generate.replies import Answer, Question, Replies
@@ -70,7 +71,7 @@ def test_requests_decoded_together_get_exactly_the_answers_they_get_alone(respon
     noted = Noted()
 
     async def scenario() -> list[Answer]:
-        with Batcher(responder, max_waiting=24, max_rows=max_rows, metrics=noted) as batcher:
+        with Batcher(responder, room=Room(24), max_rows=max_rows, metrics=noted) as batcher:
             return await asyncio.gather(*(batcher.respond(question, 60) for question in questions))
 
     assert asyncio.run(scenario()) == expected
@@ -122,7 +123,7 @@ def run(scenario: Callable[[], object]) -> None:
 
 def test_a_full_queue_refuses_at_once_and_frees_places_of_cancelled_requests(responder: Responder, gate: Gate):
     async def scenario() -> None:
-        with Batcher(responder, max_waiting=2, max_rows=1) as batcher:
+        with Batcher(responder, room=Room(2), max_rows=1) as batcher:
             first = asyncio.ensure_future(batcher.respond(a_question(1)))
             await gate.wait()
             second = asyncio.ensure_future(batcher.respond(a_question(2)))
@@ -168,7 +169,7 @@ def test_a_request_that_waits_too_long_is_refused_and_leaves_the_batch(
 
 def test_retry_after_grows_with_the_waiting_rows(responder: Responder, gate: Gate):
     async def scenario() -> None:
-        with Batcher(responder, max_waiting=3, max_rows=1) as batcher:
+        with Batcher(responder, room=Room(3), max_rows=1) as batcher:
             batcher._row_seconds = 2.0
             held = [asyncio.ensure_future(batcher.respond(a_question(1, n=5))) for _ in range(3)]
             await gate.wait()

@@ -14,6 +14,7 @@ from api.prometheus import Metrics
 from dialog_cvae.errors import ConfigError
 
 INFO = {"model": "m", "licence": "", "engine": "onnx", "version": "1"}
+OF_A = (("name", "a"),)
 
 
 def samples(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -49,40 +50,73 @@ def test_requests_are_counted_by_route_method_and_status(client):
     assert found["dialog_cvae_request_seconds_count", (("route", "/respond"),)] == 2
     assert found["dialog_cvae_rejections_total", (("reason", "invalid"),)] == 1
     (info,) = [labels for name, labels in found if name == "dialog_cvae_model_info"]
-    assert dict(info).keys() == {"model", "licence", "engine", "version"}
+    assert dict(info).keys() == {"name", "model", "licence", "engine", "version"}
+    assert (dict(info)["name"], dict(info)["model"]) == (
+        "none",
+        "stub",
+    )  # the folder, and what the model says of itself
     assert dict(info)["licence"] == "CC BY 4.0"
 
 
 def test_measurements_of_the_model():
-    metrics = Metrics(INFO)
+    metrics = Metrics()
+    metrics.describe("a", INFO)
+    model = metrics.of_model("a")
     for depth in (3, 1):
-        metrics.queued(depth)
-    metrics.stepped(16, 0.003)
-    metrics.stepped(5, 0.5)
-    metrics.finished(7)
-    metrics.finished(4)
+        model.queued(depth)
+    model.stepped(16, 0.003)
+    model.stepped(5, 0.5)
+    model.finished(7)
+    model.finished(4)
     found = samples(metrics.exposition().decode())
-    assert found["dialog_cvae_queue_depth", ()] == 1
-    assert found["dialog_cvae_tokens_total", ()] == 11
-    assert found["dialog_cvae_batch_rows_sum", ()] == 21
-    assert found["dialog_cvae_batch_rows_bucket", (("le", "8.0"),)] == 1
-    assert found["dialog_cvae_step_seconds_count", ()] == 2
-    assert found["dialog_cvae_step_seconds_sum", ()] == pytest.approx(0.503)
-    assert found["dialog_cvae_model_info", tuple(sorted(INFO.items()))] == 1
+    assert found["dialog_cvae_queue_depth", OF_A] == 1
+    assert found["dialog_cvae_tokens_total", OF_A] == 11
+    assert found["dialog_cvae_batch_rows_sum", OF_A] == 21
+    assert found["dialog_cvae_batch_rows_bucket", (("le", "8.0"), *OF_A)] == 1
+    assert found["dialog_cvae_step_seconds_count", OF_A] == 2
+    assert found["dialog_cvae_step_seconds_sum", OF_A] == pytest.approx(0.503)
+    assert found["dialog_cvae_model_info", tuple(sorted({"name": "a", **INFO}.items()))] == 1
+
+
+def test_models_are_counted_by_name_and_a_reloaded_one_goes_on_counting():
+    metrics = Metrics()
+    metrics.describe("a", INFO)
+    metrics.describe("b", INFO)
+    first, other = metrics.of_model("a"), metrics.of_model("b")
+    first.finished(3)
+    other.finished(5)
+    first.queued(2)
+    metrics.describe("a", INFO | {"model": "new"})
+    second = metrics.of_model("a")
+    second.queued(4)
+    second.finished(1)
+    found = samples(metrics.exposition().decode())
+    assert found["dialog_cvae_tokens_total", OF_A] == 4
+    assert found["dialog_cvae_tokens_total", (("name", "b"),)] == 5
+    assert found["dialog_cvae_queue_depth", OF_A] == 6
+    first.queued(0)
+    assert samples(metrics.exposition().decode())["dialog_cvae_queue_depth", OF_A] == 4
+    states = {
+        dict(labels)["model"]: value for (name, labels), value in found.items() if "info" in name and OF_A[0] in labels
+    }
+    assert states == {"m": 0, "new": 1}
 
 
 def test_two_services_in_one_process_count_separately():
-    first, second = Metrics(INFO), Metrics(INFO)
-    first.finished(3)
-    assert samples(second.exposition().decode())["dialog_cvae_tokens_total", ()] == 0
+    first, second = Metrics(), Metrics()
+    first.of_model("a").finished(3)
+    second.of_model("a")
+    assert samples(second.exposition().decode())["dialog_cvae_tokens_total", OF_A] == 0
 
 
 PROCESS = """
 import sys
 from api.prometheus import Metrics
-metrics = Metrics({"model": "m", "licence": "", "engine": "onnx", "version": "1"})
-metrics.queued(int(sys.argv[1]))
-metrics.stepped(8, 0.001)
+metrics = Metrics()
+metrics.describe("a", {"model": "m", "licence": "", "engine": "onnx", "version": "1"})
+model = metrics.of_model("a")
+model.queued(int(sys.argv[1]))
+model.stepped(8, 0.001)
 metrics.answered("/respond", "POST", 200, 0.1, None)
 if sys.argv[2] == "close":
     metrics.close()
@@ -104,8 +138,8 @@ def test_each_of_several_processes_reports_the_sum(tmp_path):
         for depth, end in (("2", "stay"), ("40", "close"), ("5", "stay"))
     ]
     found = samples(reported[-1])
-    assert found["dialog_cvae_queue_depth", ()] == 5  # processes that have ended count no more
-    assert found["dialog_cvae_batch_rows_sum", ()] == 24
+    assert found["dialog_cvae_queue_depth", OF_A] == 5  # processes that have ended count no more
+    assert found["dialog_cvae_batch_rows_sum", OF_A] == 24
     labels = (("method", "POST"), ("route", "/respond"), ("status", "200"))
     assert found["dialog_cvae_requests_total", labels] == 3
 
@@ -114,7 +148,7 @@ def test_an_unusable_folder_is_refused(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path / "file"))
     with pytest.raises(ConfigError, match="PROMETHEUS_MULTIPROC_DIR"):
-        Metrics(INFO)
+        Metrics()
 
 
 def test_the_queue_of_a_process_that_was_killed_is_not_counted(tmp_path):
@@ -140,5 +174,5 @@ def test_the_queue_of_a_process_that_was_killed_is_not_counted(tmp_path):
         killed.wait()
         found = samples(living.communicate("")[0])
     assert both == 2
-    assert found["dialog_cvae_queue_depth", ()] == 4
-    assert found["dialog_cvae_batch_rows_sum", ()] == 16  # counters of a killed process stay
+    assert found["dialog_cvae_queue_depth", OF_A] == 4
+    assert found["dialog_cvae_batch_rows_sum", OF_A] == 16  # counters of a killed process stay

@@ -1,0 +1,96 @@
+"""Which checkpoints are served, and under which names: `DIR`, or several as `DIR,DIR` or `NAME=DIR,NAME=DIR`.
+
+Open it to change how the setting and the command line are read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+
+
+class Named(NamedTuple):
+    """A checkpoint to serve.
+
+    Attributes:
+        name: under which it is served: the given one, else that of its folder.
+        folder: of the checkpoint.
+        given: whether the name was given.
+    """
+
+    name: str
+    folder: Path
+    given: bool
+
+    @property
+    def absolute(self) -> str:
+        """The same for a process with another working folder."""
+        folder = str(self.folder.absolute())
+        return f"{self.name}={folder}" if self.given else folder
+
+
+def named(text: str) -> tuple[Named, ...]:
+    """The checkpoints that a setting names, the default first.
+
+    A text that is an existing folder is that folder, whatever characters it has.
+
+    Raises:
+        ValueError: there is none, a name is invalid, or two have the same name.
+    """
+    items = [text] if Path(text).is_dir() else [item for part in text.split(",") if (item := part.strip())]
+    if not items:
+        raise ValueError("names no folder")
+    return distinct([one(item) for item in items])
+
+
+def one(text: str) -> Named:
+    """The checkpoint that `DIR` or `NAME=DIR` names.
+
+    Raises:
+        ValueError: the name is invalid, or no folder follows it.
+    """
+    name, equals, folder = text.partition("=")
+    if not equals or "/" in name or Path(text).is_dir():  # a folder may have = in its name
+        path = Path(text)
+        return Named(path.absolute().name or "model", path, given=False)
+    if not _NAME.fullmatch(name):
+        raise ValueError(
+            f"{name!r} must be a name of 1 to 64 letters, digits and ._- that begins with one of the first"
+        )
+    if not folder:
+        raise ValueError(f"{name}= must be followed by a folder")
+    return Named(name, Path(folder), given=True)
+
+
+def distinct(found: Sequence[Named]) -> tuple[Named, ...]:
+    """The same checkpoints.
+
+    Raises:
+        ValueError: two have the same name.
+    """
+    first: dict[str, Named] = {}
+    for each in found:
+        if each.name in first:
+            raise ValueError(
+                f"{first[each.name].folder} and {each.folder} are both called {each.name!r}; give them names of your "
+                f"own, as in first={first[each.name].folder} second={each.folder}"
+            )
+        first[each.name] = each
+    return tuple(found)
+
+
+def joined(found: Sequence[Named]) -> str:
+    """The setting that names these checkpoints.
+
+    Raises:
+        ValueError: a folder has a comma in its name, which separates folders.
+    """
+    items = [f"{each.name}={each.folder}" if each.given else str(each.folder) for each in found]
+    for item in items:
+        if "," in item and (len(items) > 1 or found[0].given):
+            raise ValueError(f"{item}: a folder with a comma in its path can only be served alone and without a name")
+    return ",".join(items)
