@@ -57,8 +57,8 @@ class Partner(NamedTuple):
     respond_as: Sequence[str] = ()
 
 
-def remote(url: str, key: str | None, stack: ExitStack) -> Partner:
-    """A model behind a service."""
+def remote(url: str, key: str | None, model_name: str | None, stack: ExitStack) -> Partner:
+    """A model behind a service; `model_name` chooses one of several."""
     try:
         from api.client import Client, InvalidRequestError
     except ImportError as error:
@@ -66,11 +66,11 @@ def remote(url: str, key: str | None, stack: ExitStack) -> Partner:
             f"talking to a service needs the package {error.name}: pip install 'dialog-cvae[client]'"
         ) from None
     client = stack.enter_context(Client(url, api_key=key))
-    model = client.model()
+    model = client.model(model_name)
 
     def answer(asked: Asked) -> list[str]:
         context = [(turn["speaker"], turn["text"]) for turn in asked["context"]]
-        options: Any = {name: value for name, value in asked.items() if name != "context"}
+        options: Any = {name: value for name, value in asked.items() if name != "context"} | {"model": model_name}
         try:
             return [each.text for each in client.respond(context, **options).responses]
         except InvalidRequestError as error:
@@ -225,6 +225,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--checkpoint", metavar="DIR", help="load this model in this process instead of using a service"
     )
+    parser.add_argument("--model", metavar="NAME", help="of several models of a service, the one to talk with")
     parser.add_argument(
         "--topic",
         help="what the conversation is about: one of the model's topics, or any text for a language model",
@@ -263,7 +264,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def run() -> int:
         with ExitStack() as stack:
             if given.checkpoint is None:
-                partner = remote(given.url, os.environ.get(KEY) or None, stack)
+                partner = remote(given.url, os.environ.get(KEY) or None, given.model, stack)
+            elif given.model is not None:
+                raise ConfigError("--model chooses one of a service's models; leave it out with --checkpoint")
             else:
                 partner = local(given.checkpoint, stack)
             interactive = sys.stdin.isatty()

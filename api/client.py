@@ -19,6 +19,7 @@ import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypedDict, TypeVar, Unpack
+from urllib.parse import urlencode
 
 import httpx2
 from pydantic import BaseModel
@@ -56,6 +57,7 @@ Said = str | Turn | tuple[str, str]  # a text, or a speaker and a text
 class Options(TypedDict, total=False):
     """The optional fields of a request; see `api.schemas.RespondRequest`. None means the server's default."""
 
+    model: str | None
     topic: str | None
     num_responses: int | None
     seed: int | None
@@ -138,13 +140,13 @@ class Client:
         """
         return self._ask("POST", "respond", RespondResponse, _body(context, options))
 
-    def topics(self) -> tuple[str, ...]:
-        """The topics that the model knows; raises the errors of `respond`."""
-        return tuple(self._ask("GET", "topics", Topics).topics)
+    def topics(self, model: str | None = None) -> tuple[str, ...]:
+        """The topics that a model knows, by default the first; raises the errors of `respond`."""
+        return tuple(self._ask("GET", _path("topics", model), Topics).topics)
 
-    def model(self) -> Model:
-        """The model, the service's limits and its defaults; raises the errors of `respond`."""
-        return self._ask("GET", "model", Model)
+    def model(self, model: str | None = None) -> Model:
+        """A model, by default the first, the service's limits and its defaults; raises the errors of `respond`."""
+        return self._ask("GET", _path("model", model), Model)
 
     def close(self) -> None:
         """Close all connections."""
@@ -191,13 +193,13 @@ class AsyncClient:
         """See `Client.respond`."""
         return await self._ask("POST", "respond", RespondResponse, _body(context, options))
 
-    async def topics(self) -> tuple[str, ...]:
+    async def topics(self, model: str | None = None) -> tuple[str, ...]:
         """See `Client.topics`."""
-        return tuple((await self._ask("GET", "topics", Topics)).topics)
+        return tuple((await self._ask("GET", _path("topics", model), Topics)).topics)
 
-    async def model(self) -> Model:
+    async def model(self, model: str | None = None) -> Model:
         """See `Client.model`."""
-        return await self._ask("GET", "model", Model)
+        return await self._ask("GET", _path("model", model), Model)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -241,6 +243,10 @@ def _headers(api_key: str | None) -> dict[str, str]:
 
 def _unreachable(url: httpx2.URL, error: httpx2.HTTPError) -> UnreachableError:
     return UnreachableError(f"{url}: {str(error) or type(error).__name__}")
+
+
+def _path(path: str, model: str | None) -> str:
+    return path if model is None else f"{path}?{urlencode({'model': model})}"
 
 
 def _body(context: Sequence[Said], options: Options) -> dict[str, Any]:

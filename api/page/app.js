@@ -2,6 +2,7 @@
 
 import { answeredBy, candidate, counted, noteOn } from "./answers.js";
 import { Asking } from "./asking.js";
+import { Choices } from "./choices.js";
 import { Conversation, length, tidy, visible } from "./conversation.js";
 import { Copier, curlCommand, KeyDialog } from "./dialogs.js";
 import { keep, recall } from "./kept.js";
@@ -48,6 +49,10 @@ const settings = new Settings(
   },
   redraw,
 );
+const choices = new Choices(
+  { model: $("model-choice"), source: $("source-choice"), role: $("role-choice") },
+  { model: () => loadModel().then(redraw), other: redraw },
+);
 
 let conversation = new Conversation();
 let model = null; // the answer of GET /model
@@ -55,11 +60,12 @@ let shown = null; // the current replies: {body, candidates: {text, cut, fromMap
 
 /** The request for replies to the current conversation. */
 function requestBody() {
-  const context = conversation.turns.map(({ speaker, text }) => ({ speaker, text }));
+  const context = conversation.turns.map(({ speaker, text }) => ({ speaker: choices.nameOf(speaker), text }));
   return {
+    ...choices.fields,
     context: context.slice(-(model?.limits.context ?? context.length)), // the model reads only the last ones
     ...(topics.value === null ? {} : { topic: topics.value }),
-    respond_as: conversation.next,
+    respond_as: choices.nameOf(conversation.next),
     ...settings.fields,
     map: true,
   };
@@ -77,7 +83,7 @@ async function ask() {
   const dots = answer.responses.map(({ place }, card) => ({ card, place, asked: false })).filter(({ place }) => place);
   offer({ body, candidates, dots, note: noteOn(answer, body), by: answeredBy(answer) });
   reveal();
-  notices.announce(`${counted(candidates.length)} for ${body.respond_as}. ${shown.note}`);
+  notices.announce(`${counted(candidates.length)} for ${conversation.next}. ${shown.note}`);
   if (!model) loadModel();
 }
 
@@ -219,7 +225,7 @@ function render() {
 }
 
 function remember() {
-  keep({ conversation, settings, topic: topics.value, draft: draft.value, numberKeys: replies.keysOn });
+  keep({ conversation, settings, choices, topic: topics.value, draft: draft.value, numberKeys: replies.keysOn });
 }
 
 /** Scroll the newest turn to the top, unless it and all replies are visible. */
@@ -232,14 +238,18 @@ function reveal() {
 
 async function loadModel() {
   try {
-    const [about, names] = await Promise.all([service.model(), service.topics()]);
+    const name = choices.modelName;
+    const [about, names] = await Promise.all([service.model(name), service.topics(name)]);
+    if (name !== choices.modelName) return; // another one has been chosen meanwhile
     model = about;
     settings.limit(about);
+    choices.offer(about);
     topics.offer(names, about.free_topic);
     const licence = about.licence ? `, licence ${about.licence}` : "";
     $("model").textContent = `Model: ${about.name}${licence}. Version ${about.version}, engine ${about.engine}.`;
     asking.solved();
   } catch (error) {
+    if (error.kind === "missing" && choices.forgetModel()) return loadModel(); // it was served earlier
     $("model").textContent = "The model's name could not be loaded.";
     asking.report(error, loadModel);
   }
@@ -249,7 +259,7 @@ async function loadModel() {
 function shortcuts(event) {
   const { key, target } = event;
   if (event.ctrlKey || event.altKey || event.metaKey || event.isComposing || document.querySelector("dialog[open]")) return;
-  const writing = target.matches("textarea, input:not([type=range], [type=checkbox], [type=radio])");
+  const writing = target.matches("textarea, select, input:not([type=range], [type=checkbox], [type=radio])");
   if (key === "Escape") {
     const leaves = target === draft && conversation.turns.length > 0;
     (leaves ? $("replies-title") : draft).focus();
@@ -282,6 +292,7 @@ function listen() {
 function restore(kept) {
   conversation = new Conversation(kept.conversation);
   settings.restore(kept.settings ?? {});
+  choices.restore(kept.choices ?? {});
   topics.set(kept.topic ?? null);
   draft.value = kept.draft ?? "";
   $("number-keys").checked = kept.numberKeys ?? true;

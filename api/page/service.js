@@ -10,7 +10,7 @@ const PATIENCE_MS = 90_000; // well above the service's own limit
 /** A failure whose message is shown to the user. */
 export class Problem extends Error {
   /**
-   * @param {"unreachable"|"busy"|"key"|"refused"|"failed"} kind
+   * @param {"unreachable"|"busy"|"key"|"refused"|"missing"|"failed"} kind
    * @param {string} message plain words
    * @param {{retryAfter?: number, fields?: {loc: (string|number)[], msg: string}[]}} more seconds to wait; invalid fields
    */
@@ -29,12 +29,13 @@ export class Service {
     this.asked = null; // several requests without a key ask only once
   }
 
-  model() {
-    return this.#json("model");
+  /** A model by name, or the default for null. */
+  model(name) {
+    return this.#json(`model${query(name)}`);
   }
 
-  async topics() {
-    return (await this.#json("topics")).topics;
+  async topics(name) {
+    return (await this.#json(`topics${query(name)}`)).topics;
   }
 
   get hasKey() {
@@ -76,6 +77,8 @@ export class Service {
   }
 }
 
+const query = (name) => (name === null ? "" : `?${new URLSearchParams({ model: name })}`);
+
 async function reach(path, options, key) {
   const patience = new AbortController();
   const timer = setTimeout(() => patience.abort(), PATIENCE_MS);
@@ -115,6 +118,7 @@ function problemOf(response, answer) {
     const why = fields.map(({ msg }) => msg).join("; ") || answer?.detail || "it gave no reason";
     return new Problem("refused", `The service refused this request: ${why}.`, { fields });
   }
+  if (status === 404) return new Problem("missing", `The service has no such thing: ${answer?.detail ?? "error 404"}.`);
   if (status === 413) return new Problem("refused", "This conversation is too long for the service.");
   const reference = answer?.instance ? `, ${answer.instance}` : "";
   return new Problem("failed", `The service could not answer (error ${status}${reference}).`);

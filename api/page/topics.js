@@ -5,7 +5,7 @@
 
 const NONE = "No topic";
 const MOST = 200; // characters, the service's limit
-const OF_A_LIST = ["role", "aria-expanded", "aria-controls", "aria-autocomplete"];
+const OF_A_LIST = { role: "combobox", "aria-expanded": "false", "aria-controls": "topic-list", "aria-autocomplete": "list" };
 
 export class TopicPicker {
   /**
@@ -29,11 +29,12 @@ export class TopicPicker {
     this.topics = topics;
     this.free = free;
     this.input.disabled = topics.length === 0 && !free;
-    if (free) {
-      this.input.maxLength = MOST;
-      for (const name of OF_A_LIST) this.input.removeAttribute(name);
-      this.input.nextElementSibling.setAttribute("hidden", "");
+    if (free) this.input.maxLength = MOST;
+    for (const [name, value] of Object.entries(OF_A_LIST)) {
+      if (free) this.input.removeAttribute(name);
+      else this.input.setAttribute(name, value);
     }
+    this.input.nextElementSibling.toggleAttribute("hidden", free);
     if (this.value !== null && !free && !topics.includes(this.value)) this.set(null);
   }
 
