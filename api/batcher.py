@@ -91,7 +91,7 @@ class Batcher:
 
     Args:
         responder: the model; only the batcher may use it until it is closed.
-        room: the places that its requests share with those of other models; default: 64 places of its own.
+        room: the places that its requests share with those of other models; default: 64 of its own. See `share`.
         max_rows: rows decoded together at most; a request with more rows is decoded alone.
         metrics: receives the measurements.
     """
@@ -153,6 +153,12 @@ class Batcher:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
+
+    def share(self, room: Room) -> None:
+        """Take the places of later requests from this room. No request may be in work or waiting."""
+        self._room.leave(self)
+        self._room = room
+        room.join(self)
 
     def held(self) -> int:
         """How many requests are in work or waiting."""

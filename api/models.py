@@ -187,8 +187,10 @@ class Models:
         self._metrics.describe(slot.checkpoint.name, self._labels(new))
         self.changed()
         logs.event("reloaded", model=new.responder.name, licence=new.licence)
-        await old.unused()
-        await asyncio.to_thread(old.batcher.close)
+        try:
+            await old.unused()
+        finally:
+            await asyncio.to_thread(old.batcher.close)
         return Outcome(slot.name, new.responder.name, None)
 
     async def _opened(self, checkpoint: Named, own_name: str | None) -> Service:
@@ -197,7 +199,7 @@ class Models:
         responder = await asyncio.to_thread(self._load, settings)
         responder.accepts = self._accepts
         metrics = self._metrics.of_model(checkpoint.name)
-        batcher = Batcher(responder, room=self.room, max_rows=settings.max_rows, metrics=metrics)
+        batcher = Batcher(responder, max_rows=settings.max_rows, metrics=metrics)
         service = Service(responder, batcher, settings, own_name, self.apart)
         try:
             await service.warm_up()
@@ -205,6 +207,7 @@ class Models:
         except BaseException:
             await asyncio.to_thread(batcher.close)
             raise
+        batcher.share(self.room)  # only now: the first conversation needs no place, which clients may have taken all
         return service
 
     def _labels(self, service: Service) -> dict[str, str]:

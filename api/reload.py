@@ -70,8 +70,8 @@ def one_of_several() -> str | None:
     if multiprocessing.parent_process() is None:
         return None
     return (
-        "this is one of several workers, and a request reaches only one of them; send SIGHUP to their parent, "
-        f"process {os.getppid()}, which replaces them one by one"
+        "this is one of several workers, and a request reaches only one of them; send SIGHUP to each: "
+        f"pkill -HUP -P {os.getppid()} -f spawn_main"
     )
 
 

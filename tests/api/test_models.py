@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ def stubs(make_stub: type) -> dict[str, Any]:
     for name, stub in found.items():
         stub.name = f"{name}, step 3"
         stub.respond = lambda conversation, each=stub, **asked: [
-            reply._replace(text=f"{each.name}: {reply.text}")
+            replace(reply, text=f"{each.name}: {reply.text}")
             for reply in type(each).respond(each, conversation, **asked)
         ]
     return found

@@ -133,6 +133,27 @@ def test_requests_in_work_finish_on_the_old_model_which_is_then_freed(start, mak
     assert (answer.status_code, answer.json()["model"]) == (200, "model 1")
 
 
+def test_a_full_queue_does_not_prevent_a_reload(start, make_stub) -> None:
+    models = [make_stub(), make_stub()]
+    models[1].name = "new"
+    old, client = models[0], start(lambda _: models.pop(0), max_waiting=1)
+    old.gate.clear()
+    with ThreadPoolExecutor(2) as pool:
+        working = pool.submit(client.post, "/respond", json=ASKED)
+        assert old.entered.wait(10)
+        reloading = pool.submit(client.post, "/admin/reload")
+        try:
+            until = time.monotonic() + 10
+            while client.get("/model").json()["name"] != "new":
+                assert time.monotonic() < until
+                time.sleep(0.01)
+            assert client.post("/respond", json=ASKED).status_code == 503  # the old request has the only place
+        finally:
+            old.gate.set()
+        assert working.result().status_code == reloading.result().status_code == 200
+    assert client.post("/respond", json=ASKED).json()["model"] == "new"
+
+
 def test_a_checkpoint_that_cannot_be_used_leaves_the_old_model(start, make_stub, capfd) -> None:
     broken = {"y": None}
 
@@ -209,7 +230,7 @@ def test_one_of_several_workers_refuses_because_the_request_reaches_only_one(sta
     monkeypatch.setattr("multiprocessing.parent_process", lambda: object())
     answer = client.post("/admin/reload")
     assert answer.status_code == 409
-    assert f"process {os.getppid()}" in answer.json()["detail"]
+    assert f"-P {os.getppid()} " in answer.json()["detail"]
 
 
 class Counting:
