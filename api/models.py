@@ -80,10 +80,9 @@ class Models:
         self.room, self.apart = Room(settings.max_waiting), Apart()
         self.slots: list[Slot] = []
         self.changed: Callable[[], None] = lambda: None
-        self._reloading, self._next = asyncio.Lock(), None
+        self._reloading = asyncio.Lock()
+        self._next: asyncio.Task[list[Outcome]] | None = None  # a reload that has not begun
         self._tasks: set[asyncio.Task[list[Outcome]]] = set()
-
-    _next: asyncio.Task[list[Outcome]] | None
 
     async def open(self) -> None:
         """Open all checkpoints, one after another, and let each model answer once.

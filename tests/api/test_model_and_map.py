@@ -97,6 +97,8 @@ def test_get_model_shows_limits_and_defaults(serve, make_stub):
     assert card.pop("version")
     assert card == {
         "name": "stub",
+        "models": ["stub"],
+        "checkpoint": "stub",
         "licence": "CC BY 4.0",
         "topics": 3,
         "free_topic": False,

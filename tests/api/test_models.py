@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -12,8 +13,11 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+import api.client
+from api import chat
 from api.app import create_app
 from api.checkpoints import joined, named, one
+from api.client_errors import ServiceError
 from api.settings import Settings, read_settings
 from dialog_cvae.errors import CheckpointError, ConfigError
 
@@ -109,6 +113,27 @@ def test_openais_clients_choose_a_model_too(client: TestClient) -> None:
     answer = client.post("/v1/chat/completions", json=asked).json()
     assert answer["model"] == "y"
     assert answer["choices"][0]["message"]["content"].startswith("y, step 3: ")
+
+
+def test_the_python_client_and_the_chat_choose_a_model(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real, transport = api.client.Client, client._transport
+    with real("http://testserver", transport=transport) as found:
+        assert (found.model("y").name, found.topics("y"), found.respond(["hi"], model="y").model) == (
+            "y",
+            ("RAIN",),
+            "y",
+        )
+        assert found.respond(["hi"]).model == "first"
+        with pytest.raises(ServiceError, match="model: should be one of first, y, got"):
+            found.model("z z")
+    monkeypatch.setattr(api.client, "Client", lambda url, api_key: real(url, api_key=api_key, transport=transport))
+    monkeypatch.setattr("sys.stdin", io.StringIO("hello\n1\n"))
+    assert chat.main(["http://testserver", "--model", "y", "-n", "1"]) == 0
+    assert "y, step 3: " in capsys.readouterr().out
+    assert chat.main(["--model", "y", "--checkpoint", "x"]) == 2
+    assert "--model chooses one of a service's models" in capsys.readouterr().err
 
 
 def test_the_openapi_document_lists_the_names(client: TestClient) -> None:

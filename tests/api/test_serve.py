@@ -32,6 +32,33 @@ def test_the_named_checkpoint_is_served(started: list[dict[str, Any]], tmp_path:
     assert os.environ["DIALOG_CVAE_CHECKPOINT"] == str(tmp_path)
 
 
+def test_several_checkpoints_are_served_under_their_names(started: list[dict[str, Any]], tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("a", "b")]
+    for folder in folders:
+        folder.mkdir()
+    assert serve.main([str(folders[0]), f"mine={folders[1]}"]) == 0
+    assert os.environ["DIALOG_CVAE_CHECKPOINT"] == f"{folders[0]},mine={folders[1]}"
+    assert len(started) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["{}", "{}"], "are both called"),
+        (["a={}", "b=nowhere"], "nowhere: there is no such folder"),
+        (["a b={}"], "'a b' must be a name of"),
+    ],
+)
+def test_several_checkpoints_that_cannot_be_served_are_refused_in_one_line(
+    started: list[dict[str, Any]], tmp_path: Path, arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert serve.main([each.format(tmp_path) for each in arguments]) == 2
+    shown = capsys.readouterr().err
+    assert words in shown
+    assert shown.count("\n") == 1
+    assert started == []
+
+
 def test_without_an_argument_the_variable_names_the_checkpoint(
     started: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
