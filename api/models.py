@@ -185,7 +185,7 @@ class Models:
         slot.service = new
         self._metrics.describe(slot.checkpoint.name, self._labels(new))
         self.changed()
-        logs.event("reloaded", model=new.responder.name, licence=new.licence)
+        logs.event("reloaded", model=slot.name, checkpoint=new.responder.name, licence=new.licence)
         try:
             await old.unused()
         finally:

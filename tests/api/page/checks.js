@@ -46,7 +46,7 @@
         const found = ratio(ink, back);
         return found < (large ? 3 : 4.5) ? [`${name(element)} ${found.toFixed(2)}`] : [];
       }),
-      ...[...document.querySelectorAll("input[type=text], input[type=password], textarea, .outlined")].filter(shown).flatMap(
+      ...[...document.querySelectorAll("input[type=text], input[type=password], select, textarea, .outlined")].filter(shown).flatMap(
         (field) => {
           const found = ratio(colour(getComputedStyle(field).borderTopColor), behind(field.parentElement));
           return found < 3 ? [`edge of ${name(field)} ${found.toFixed(2)}`] : [];
@@ -55,7 +55,7 @@
     ],
     /** Controls smaller than 44 by 44 CSS pixels. */
     small: () =>
-      [...document.querySelectorAll("button, a, input, textarea, [role=option], .check, .speakers label")]
+      [...document.querySelectorAll("button, a, input, select, textarea, [role=option], .check, .speakers label")]
         .map((element) => (element.matches("label input") ? element.closest("label") : element))
         .filter(shown)
         .filter((element) => {
