@@ -27,6 +27,7 @@ def test_the_document_is_complete_and_its_examples_work(client):
         "/respond",
         "/respond/batch",
         "/feedback",
+        "/admin/reload",
         "/topics",
         "/model",
         "/metrics",
