@@ -28,7 +28,7 @@ import numpy as np
 
 from dialog_cvae.config import Decoding
 from dialog_cvae.engines.base import Condition, Floats
-from dialog_cvae.generate.decoding import Draw
+from dialog_cvae.generate.decoding import Draw, TokenScore
 from dialog_cvae.generate.latent_map import LatentMap
 from dialog_cvae.generate.pool import Start
 from dialog_cvae.generate.reading import Seen
@@ -64,6 +64,7 @@ class Reply:
         score: from 0 to 1, if there is a `min_score`. Among candidates: the mean similarity of all draws to it (see
             `selection`); otherwise exp(log_prob / tokens), the geometric mean of its tokens' probabilities.
         source: whether the model wrote it, or it is from the training conversations.
+        scores: of the tokens, if they were requested; they sum to `log_prob`.
     """
 
     text: str
@@ -73,6 +74,7 @@ class Reply:
     place: tuple[float, float] | None = None
     score: float | None = None
     source: Source = "model"
+    scores: tuple[TokenScore, ...] = ()
 
 
 class Retrieved(NamedTuple):
@@ -99,6 +101,8 @@ class Question(NamedTuple):
         at: all replies are decoded from this place of the context's latent map (see `latent_map`).
         places: whether each reply gives its place on that map; with `at` it always does.
         min_score: replies with a lower score are left out; None keeps all.
+        likeliest: each reply gives the scores of its tokens, with so many of the likeliest tokens in their place; None:
+            no scores.
     """
 
     conversation: Conversation
@@ -109,6 +113,7 @@ class Question(NamedTuple):
     at: tuple[float, float] | None = None
     places: bool = False
     min_score: float | None = None
+    likeliest: int | None = None
 
     @property
     def draws(self) -> int:
@@ -177,7 +182,7 @@ class Replies:
         self._places: dict[int, tuple[float, float]] = {}
         self._begun = 0
         self._retrieved = retrieved
-        self._scores: dict[int, float] = {}  # log p(x | z, c), by row: SCORING_Z rows of each retrieved reply
+        self._scores: dict[int, Draw] = {}  # with log p(x | z, c), by row: SCORING_Z rows of each retrieved reply
         self._scores_begun = 0
 
     @property
@@ -215,7 +220,8 @@ class Replies:
         z, uniforms = (np.concatenate(each) for each in zip(*parts, strict=True))
         given = [()] * len(indices) + [self._retrieved[row // SCORING_Z].tokens for row in scored]
         contexts = [self._condition.contexts[0]] * len(keys)
-        return keys, Start(contexts, z, uniforms, given if scored else None), self.question.decoding
+        start = Start(contexts, z, uniforms, given if scored else None, self.question.likeliest)
+        return keys, start, self.question.decoding
 
     def _drawn_rows(self, indices: range) -> tuple[Floats, Floats]:
         """Z and uniform numbers of draws."""
@@ -246,10 +252,10 @@ class Replies:
         A draw that is unreadable, or that the word filter refuses, gives no reply.
         """
         if index < 0:
-            self._scores[-1 - index] = draw.log_prob
+            self._scores[-1 - index] = draw
             return
-        text = self._text(draw)
-        reply = Reply(text, draw.log_prob, draw.length, draw.finished, self._places.get(index))
+        text, place = self._text(draw), self._places.get(index)
+        reply = Reply(text, draw.log_prob, draw.length, draw.finished, place, scores=draw.scores)
         self._found[index] = reply if visible(text) and (self._accepts is None or self._accepts(text)) else None
 
     def answer(self) -> list[Reply]:
@@ -283,10 +289,11 @@ class Replies:
         places = self._map.places(self._scoring_normal()).tolist() if self._map is not None else None
         found = []
         for number, retrieved in enumerate(self._retrieved):
-            scores = [self._scores[SCORING_Z * number + index] for index in range(SCORING_Z)]
-            best = int(np.argmax(scores))
+            draws = [self._scores[SCORING_Z * number + index] for index in range(SCORING_Z)]
+            best = int(np.argmax([draw.log_prob for draw in draws]))
             place = None if places is None else (places[best][0], places[best][1])
-            found.append(Reply(retrieved.text, scores[best], len(retrieved.tokens), True, place=place, source="corpus"))
+            log_prob, scores = draws[best].log_prob, draws[best].scores
+            found.append(Reply(retrieved.text, log_prob, len(retrieved.tokens), True, place, None, "corpus", scores))
         return found
 
     def _noise(self, indices: range) -> _Noise:
