@@ -23,6 +23,7 @@ from api.body_limit import BodyLimit
 from api.cors import Cors
 from api.failsafe import Failsafe, StartupLine
 from api.full_queue import FullQueue
+from api.guard import set_guard
 from api.prometheus import Metrics
 from api.request_log import RequestLog
 from api.routes import answering, mount_page, router
@@ -124,6 +125,7 @@ async def _lifespan(
     # Open the model.
     responder = await asyncio.to_thread(load, settings)
     responder.accepts = accepts
+    set_guard(responder, settings)
     metrics = Metrics(_labels(responder, settings))
     # Serve until the server shuts down.
     with Batcher(responder, max_waiting=settings.max_waiting, max_rows=settings.max_rows, metrics=metrics) as batcher:

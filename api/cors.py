@@ -1,8 +1,8 @@
 """CORS: which other web sites' pages may call this server.
 
-Off unless `DIALOG_CVAE_CORS_ORIGINS` names origins. OpenAI's client in a browser adds headers of its own to each request,
-which begin with `x-stainless-`; their names change with its version, and the server ignores them. So a preflight request
-may ask for any of them.
+Off unless `DIALOG_CVAE_CORS_ORIGINS` names origins. OpenAI's client in a browser adds headers of its own to each
+request, which begin with `x-stainless-`; their names change with its version, and the server ignores them. So a
+preflight request may ask for any of them.
 """
 
 from __future__ import annotations

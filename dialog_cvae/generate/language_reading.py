@@ -54,7 +54,7 @@ class LanguageReading:
     """
 
     topics: tuple[str, ...] = ()
-    free_topic = True
+    free_topic, lower_case = True, False
 
     def __init__(self, tokenizer: BytePairs, config: LanguageModelConfig, vocabulary: int) -> None:
         self.tokenizer, self.vocabulary = tokenizer, vocabulary

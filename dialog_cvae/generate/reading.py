@@ -46,6 +46,7 @@ class Reading(Protocol):
         latent_size: dimensions of z; 0 for a model without it.
         special: the token ids that decoding treats specially.
         vocabulary: number of tokens.
+        lower_case: whether it writes lower case alone.
     """
 
     topics: tuple[str, ...]
@@ -54,6 +55,7 @@ class Reading(Protocol):
     latent_size: int
     special: SpecialIds
     vocabulary: int
+    lower_case: bool
 
     def encode(self, conversations: Sequence[Conversation]) -> Any:
         """Conversations as token ids: `EncodedCorpus` for a dialog model, `EncodedTurns` for a language model."""
@@ -106,6 +108,7 @@ class DialogReading:
         never = tuple(token for token in tokenizer.never_generated if token != tokenizer.unk_id)
         self.special = SpecialIds(tokenizer.eos_id, tokenizer.unk_id, never)
         self.vocabulary = len(tokenizer)
+        self.lower_case = tokenizer.mode == "word"
 
     def encode(self, conversations: Sequence[Conversation]) -> EncodedCorpus:
         """See `Reading.encode`."""

@@ -155,9 +155,9 @@ class Replies:
         condition: of this one context.
         latent_weight: the engine's.
         text: the text of a draw, which may be empty.
-        accepts: the word filter, if any.
+        accepts: whether a reply may be returned, by the word filter and the guard; None: every reply may.
         seen: how much of the context the model reads.
-        retrieved: replies of the training conversations, which the word filter accepts.
+        retrieved: replies of the training conversations, which may be returned.
     """
 
     def __init__(
@@ -249,7 +249,7 @@ class Replies:
     def take(self, index: int, draw: Draw) -> None:
         """Store a decoded draw, or the score of a retrieved reply.
 
-        A draw that is unreadable, or that the word filter refuses, gives no reply.
+        A draw that is unreadable, or may not be returned, gives no reply.
         """
         if index < 0:
             self._scores[-1 - index] = draw

@@ -38,6 +38,7 @@ class StubReading(NamedTuple):
     free_topic: bool = False
     max_context: int = 9
     latent_size: int = 2
+    lower_case: bool = False
 
     def count(self, text: str) -> int:
         return len(text.split())
@@ -50,8 +51,8 @@ class StubResponder(Responder):
         self.name, self.reading = "stub", StubReading(topics)
         self.decoding = Decoding()
         self.config = CONFIG
-        self.accepts = None
-        self.index = None
+        self.accepts = self.guard = None
+        self.index = self.common = None
         self.distinct = distinct
         self.calls: list[tuple[Conversation, dict[str, Any]]] = []
         self.threads: set[str] = set()
