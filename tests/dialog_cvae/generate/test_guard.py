@@ -66,7 +66,9 @@ def responder(tiny_checkpoint):
         TorchEngine(build_model(tiny_checkpoint)), dialog_reading(tiny_checkpoint), tiny_checkpoint.config, "tiny"
     )
     talks = [
-        Conversation(str(i), (Utterance("A", "you like cats"), Utterance("B", said), Utterance("A", f"now {i}")))
+        Conversation(
+            str(i), (Utterance("A", "you like cats"), Utterance("B", said), Utterance("A", f"now {'wxyz'[i]}"))
+        )
         for i, said in enumerate(("we like cats", "we like cats", "they hear birds", "they hear birds"))
     ]
     made.index = ReplyIndex.of(talks)
