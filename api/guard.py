@@ -19,5 +19,7 @@ def set_guard(responder: Responder, settings: Settings) -> None:
     if common is None:
         known = "the checkpoint has no list of common words: links, e-mail addresses and long numbers alone are refused"
     else:
-        known = f"{len(common.keys)} words and numbers are common, in {common.min_conversations} conversations or more"
+        known = (
+            f"{len(common.counts)} words and numbers are common, in {common.min_conversations} conversations or more"
+        )
     logs.event("guard", state="on", known=known)

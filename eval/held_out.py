@@ -6,13 +6,13 @@ Open it to add a source of scores, such as another tagger.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from dialog_cvae.data.common_words import said_in
+from dialog_cvae.data.common_words import SaidIn, said_in
 from dialog_cvae.data.vectors import Coverage, WordVectors, load_vectors
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.types import Conversation
@@ -48,7 +48,7 @@ class ScoringData(NamedTuple):
     tagger: ActTagger | None = None
     tagger_accuracy: float | None = None
     training_texts: frozenset[str] | None = None
-    said_in: Mapping[str, int] | None = None
+    said_in: SaidIn | None = None
     reading: VocabularyReading | None = None
 
     def tokens(self, text: str) -> list[str]:

@@ -6,9 +6,9 @@ Open it to change how this is counted. It is what the service's guard refuses (`
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from dialog_cvae.data.common_words import MIN_CONVERSATIONS, CommonWords
+from dialog_cvae.data.common_words import MIN_CONVERSATIONS, CommonWords, SaidIn
 from dialog_cvae.generate.guard import Guard
 from dialog_cvae.types import Conversation
 from eval.contexts import AnsweredContext
@@ -17,7 +17,7 @@ RARE = "rare_in_replies"
 SAID_IN = "rare_said_in_{}"  # so many training conversations
 
 
-def rare_in_replies(answered: Sequence[AnsweredContext], said_in: Mapping[str, int]) -> dict[str, float]:
+def rare_in_replies(answered: Sequence[AnsweredContext], said_in: SaidIn) -> dict[str, float]:
     """Shares of the replies with a number, an address or a name that few training conversations and no context have.
 
     RARE is the share of all of them, and SAID_IN that of those said in exactly so many training conversations. A reply
@@ -25,17 +25,16 @@ def rare_in_replies(answered: Sequence[AnsweredContext], said_in: Mapping[str, i
 
     Args:
         answered: contexts with replies.
-        said_in: in how many training conversations each key is said; see `common_words.said_in`.
+        said_in: in how many training conversations each key is said.
     """
-    common = frozenset(key for key, count in said_in.items() if count >= MIN_CONVERSATIONS)
     texts = [text for one in answered for text in one.replies]
-    guard = Guard(CommonWords(common), lower_case=all(text == text.lower() for text in texts))
+    guard = Guard(CommonWords.of(said_in), lower_case=all(text == text.lower() for text in texts))
     replies: Counter[int] = Counter()
     for one in answered:
         given_away = guard.given_away(Conversation(one.conversation, one.context, one.topic), one.reference.speaker)
         for text in one.replies:
             if found := given_away(text):
-                counts = [count for each in found if (count := said_in.get(each.key, 0))]
+                counts = [count for each in found if (count := said_in.counts[each.key])]
                 replies[min(counts, default=0)] += 1
     total = max(1, len(texts))
     return {RARE: replies.total() / total} | {

@@ -20,7 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from dialog_cvae.cli import Parser, exit_status, whole
 from dialog_cvae.config import DataConfig, Decoding
-from dialog_cvae.data.common_words import CommonWords
+from dialog_cvae.data.common_words import CommonWords, said_in
 from dialog_cvae.data.corpora import load_split
 from dialog_cvae.data.reply_index import MAX_UTTERANCES, MIN_CONVERSATIONS, ReplyIndex
 from dialog_cvae.engines.language_weights import adapter_shapes
@@ -240,7 +240,8 @@ def with_common_words(checkpoint: Checkpoint, name: str | None = None, folder: P
         DataError: the corpus is missing or malformed.
     """
     data, conversations = _training_split(checkpoint, "--with-common-words", name, folder)
-    return _changed(replace(checkpoint, common=CommonWords.of(conversations)), f"common words of {data} listed")
+    listed = replace(checkpoint, common=CommonWords.of(said_in(conversations)))
+    return _changed(listed, f"common words of {data} listed")
 
 
 def _training_split(

@@ -25,7 +25,7 @@ from dialog_cvae.config import Config, DataConfig, TokenizerConfig
 from dialog_cvae.data.batches import NO_SPEAKER, EncodedCorpus, encode_corpus
 from dialog_cvae.data.cache import Arrays, Cache, Kind
 from dialog_cvae.data.code_digest import code_digest
-from dialog_cvae.data.common_words import CommonWords
+from dialog_cvae.data.common_words import CommonWords, said_in
 from dialog_cvae.data.corpora import Split, load_corpus, source_files
 from dialog_cvae.data.roles import own_names
 from dialog_cvae.data.turns import EncodedTurns, encode_turns
@@ -96,7 +96,7 @@ class TrainingCorpus:
     @cached_property
     def common_words(self) -> CommonWords:
         """What many training conversations have; see `CommonWords`."""
-        return self._get(_COMMON, {"what": "common words"}, lambda: CommonWords.of(self._text.train))
+        return self._get(_COMMON, {"what": "common words"}, lambda: CommonWords.of(said_in(self._text.train)))
 
     def tokenizer(self, config: TokenizerConfig) -> Tokenizer:
         """A tokenizer trained on the training conversations."""

@@ -54,4 +54,4 @@ class Guard:
         if self.common is None:
             return [each for each in personal(text) if each.by_rule]
         found = personal(text, every_word=self._lower_case and text == text.lower())
-        return [each for each in found if each.key not in self.common.keys]
+        return [each for each in found if each.key not in self.common.counts]

@@ -10,9 +10,10 @@ finish nor the other rows in the pool change the answer.
 Replies of the training conversations can be candidates too. The model scores each by the same measure as its own draws,
 log p(x | z, c): a draw with the z that it was decoded from, a retrieved reply with the one of `SCORING_Z` values of z
 under which it is likeliest. These are the prior's mean and draws from the prior. The answer is then always selected.
-There each draw counts 1. The retrieved replies together count as much as all draws, each in proportion to its
-probability per token. If that alone decided between the sources, hardly a retrieved reply would be chosen: draws at a
-low temperature are likelier than what people say.
+There each candidate counts as much as its context and z make it likelier, per token, than its words are anywhere
+(`selection.counted`). The retrieved replies together count as much as all draws. If the probability alone decided
+between the sources, hardly a retrieved reply would be chosen: draws at a low temperature are likelier than what people
+say.
 
 Shape legend: Z latent, T tokens at most.
 """
@@ -25,6 +26,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dialog_cvae.config import Decoding
 from dialog_cvae.engines.base import Condition, Floats
@@ -32,7 +34,7 @@ from dialog_cvae.generate.decoding import Draw, TokenScore
 from dialog_cvae.generate.latent_map import LatentMap
 from dialog_cvae.generate.pool import Start
 from dialog_cvae.generate.reading import Seen
-from dialog_cvae.generate.selection import scored
+from dialog_cvae.generate.selection import counted, scored
 from dialog_cvae.limits import visible
 from dialog_cvae.text.words import normalised
 from dialog_cvae.types import Conversation
@@ -158,6 +160,7 @@ class Replies:
         accepts: whether a reply may be returned, by the word filter and the guard; None: every reply may.
         seen: how much of the context the model reads.
         retrieved: replies of the training conversations, which may be returned.
+        information: what the words of a text tell, in nats; see `CommonWords.information`. None: unknown, counts as 0.
     """
 
     def __init__(
@@ -169,6 +172,7 @@ class Replies:
         accepts: Callable[[str], bool] | None,
         seen: Seen,
         retrieved: Sequence[Retrieved] = (),
+        information: Callable[[str], float] | None = None,
     ) -> None:
         self.question, self.seen = question, seen
         self._condition, self._text, self._accepts = condition, text, accepts
@@ -181,7 +185,7 @@ class Replies:
         self._found: dict[int, Reply | None] = {}
         self._places: dict[int, tuple[float, float]] = {}
         self._begun = 0
-        self._retrieved = retrieved
+        self._retrieved, self._information = retrieved, information
         self._scores: dict[int, Draw] = {}  # with log p(x | z, c), by row: SCORING_Z rows of each retrieved reply
         self._scores_begun = 0
 
@@ -272,13 +276,20 @@ class Replies:
         if decoding.candidates or decoding.candidates_from != "model":
             retrieved = self._scored()
             every = [*drawn, *retrieved]
-            weights = [1.0] * len(drawn) + _shares(retrieved, len(drawn) or 1)
+            own = self._counted(drawn)
+            weights = np.concatenate((own, self._counted(retrieved, own.sum() if drawn else 1.0)))
             chosen = scored([reply.text for reply in every], [reply.finished for reply in every], n, weights)
             yield from ((every[index], score) for index, score in chosen)
         else:
             first = list(_distinct(drawn).values())[:n]
             for reply in sorted(first, key=lambda reply: reply.log_prob / reply.tokens, reverse=True):
                 yield reply, math.exp(reply.log_prob / reply.tokens)
+
+    def _counted(self, replies: Sequence[Reply], total: float | None = None) -> NDArray[np.float64]:
+        """How much each of these candidates counts; all together `total`, if it is given."""
+        told = [0.0 if self._information is None else self._information(reply.text) for reply in replies]
+        weights = counted([reply.log_prob for reply in replies], told, [reply.tokens for reply in replies])
+        return weights if total is None or not replies else weights * (total / weights.sum())
 
     def _drawn(self) -> list[Reply]:
         """The replies of all decoded draws, in the order of the draws."""
@@ -316,16 +327,6 @@ class Replies:
 def seed_numbers(seed: Seed) -> tuple[int, ...]:
     """All numbers of a seed."""
     return (seed,) if isinstance(seed, int) else seed
-
-
-def _shares(scored: Sequence[Reply], total: float) -> list[float]:
-    """The weights of retrieved replies: proportional to their probability per token, and `total` together."""
-    if not scored:
-        return []
-    each = np.array([reply.log_prob / reply.tokens for reply in scored])
-    likely = np.exp(each - each.max())
-    shares: list[float] = (total * likely / likely.sum()).tolist()
-    return shares
 
 
 def _distinct(replies: list[Reply]) -> dict[str, Reply]:

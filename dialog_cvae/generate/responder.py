@@ -52,7 +52,7 @@ class Responder:
         accepts: a word filter; replies that it refuses are never returned. None accepts all.
         guard: refuses replies that may give a person away, given their context; None refuses none.
         index: of replies of the training conversations, if the checkpoint has one.
-        common: words and numbers of many training conversations, if the checkpoint lists them, for a guard.
+        common: words and numbers of many training conversations, if the checkpoint lists them.
     """
 
     def __init__(self, engine: Engine, reading: Reading, config: CheckpointConfig, name: str) -> None:
@@ -233,6 +233,7 @@ class Responder:
                 accepts[index],
                 self.reading.seen(corpus, end, conversation),
                 self._retrieved(question, accepts[index]),
+                None if self.common is None else self.common.information,
             )
             for index, (question, conversation, end) in enumerate(zip(questions, asked, ends.tolist(), strict=True))
         ]

@@ -7,7 +7,7 @@ import pytest
 from dialog_cvae.data.common_words import CommonWords
 from dialog_cvae.generate.guard import Guard
 
-COMMON = CommonWords(frozenset({"yes"}))
+COMMON = CommonWords({"yes": 3}, 9)
 
 
 @pytest.mark.parametrize(

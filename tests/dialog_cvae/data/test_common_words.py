@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 import pytest
@@ -54,37 +55,55 @@ def test_only_what_several_different_conversations_have_is_listed():
     talks = [conversation(str(i), f"{line} {chr(65 + i)}x", "hello") for i in range(3)]
     talks += [conversation(f"copy {i}", "Rosalind has 0815", "yes") for i in range(5)]  # copies count once
     talks += [conversation("p", "Bob here", "no"), conversation("q", "hi Bob", "so")]
-    counts = said_in(talks)
+    counts, conversations = said_in(talks)
     assert (counts["ann"], counts["4711"], counts["rosalind"], counts["bob"]) == (3, 3, 1, 2)
-    found = CommonWords.of(talks)
-    assert found.keys == {"ann", "has", "order", "4711", "hello"}
+    assert conversations == 6
+    found = CommonWords.of(said_in(talks))
+    assert found.counts == {"ann": 3, "has": 4, "order": 3, "4711": 3, "hello": 3}
     assert CommonWords.from_bytes(found.to_bytes()) == found
     assert found.to_bytes().decode().splitlines() == [
-        "# said in at least 3 training conversations",
-        "4711",
-        "ann",
-        "has",
-        "hello",
-        "order",
+        "# said in at least 3 of 6 training conversations, and in how many",
+        *("4711\t3", "ann\t3", "has\t4", "hello\t3", "order\t3"),
     ]
 
 
 def test_a_long_list_keeps_the_most_common(monkeypatch):
-    monkeypatch.setattr(common_words, "MAX_BYTES", 70)
+    monkeypatch.setattr(common_words, "MAX_BYTES", 115)
     talks = [
         conversation(str(i), f"{'often ' * (i < 4)}some words that {chr(97 + i)} " + "all say " * (i < 3))
         for i in range(4)
     ]
-    found = CommonWords.of(talks)
-    assert "often" in found.keys
-    assert "say" not in found.keys
-    assert len(found.to_bytes()) <= 70
+    found = CommonWords.of(said_in(talks))
+    assert "often" in found.counts
+    assert "say" not in found.counts
+    assert len(found.to_bytes()) <= 115
 
 
-@pytest.mark.parametrize("data", [b"", b"word\n", b"# said in at least x training conversations\n", b"\xff"])
-def test_another_file_is_refused(data):
-    with pytest.raises(CheckpointError):
+HEAD = b"# said in at least 3 of 9 training conversations, and in how many\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "its first line is another"),
+        (b"word\n", "its first line is another"),
+        (HEAD.replace(b"3", b"1"), "its first line is another"),
+        (b"\xff", "not UTF-8"),
+        (HEAD + b"word\n", "line 2: must be a word, a tab and a count"),
+        (HEAD + b"word\t3\nyes\t10\n", "line 3: .* 'yes"),
+        (HEAD + b"word\t2\n", "line 2"),
+    ],
+)
+def test_another_file_is_refused(data, reason):
+    with pytest.raises(CheckpointError, match=reason):
         CommonWords.from_bytes(data)
+
+
+def test_words_tell_more_the_fewer_conversations_have_them():
+    common = CommonWords({"yes": 8, "cats": 4, "4711": 3}, 8)
+    assert common.information("Yes, CATS! 47-11") == pytest.approx(math.log(8 / 8) + math.log(8 / 4) + math.log(8 / 3))
+    assert common.information("zebra") == pytest.approx(math.log(8 / 2))  # as if two conversations had it
+    assert common.information("") == CommonWords({}, 1).information("zebra") == 0
 
 
 def test_hostile_texts_take_no_long_time():

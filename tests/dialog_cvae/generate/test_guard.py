@@ -16,7 +16,7 @@ from dialog_cvae.generate.responder import Responder
 from dialog_cvae.model.build import build_model
 from dialog_cvae.types import Conversation, Utterance
 
-COMMON = CommonWords(frozenset({"yes", "the", "order", "4711", "18005550100", "berlin"}))
+COMMON = CommonWords(dict.fromkeys(("yes", "the", "order", "4711", "18005550100", "berlin"), 3), 9)
 CONTEXT = Conversation(
     "c", (Utterance("Kim", "I am Rosalind, order 98-765"), Utterance("B", "mail a@b.example?")), "Zoo"
 )
@@ -83,7 +83,7 @@ def test_draws_and_retrieved_replies_are_guarded(responder):
         responder.guard = None
         before = responder.respond(asked, respond_as="B", n=8, seed=1, decoding=decoding)
         assert any("birds" in reply.text for reply in before)
-        responder.guard = Guard(CommonWords(frozenset(common)), lower_case=True)
+        responder.guard = Guard(CommonWords(dict.fromkeys(common, 3), 9), lower_case=True)
         after = responder.respond(asked, respond_as="B", n=8, seed=1, decoding=decoding)
         assert after
         assert not any("birds" in reply.text for reply in after)
@@ -94,5 +94,5 @@ def test_draws_and_retrieved_replies_are_guarded(responder):
 def test_the_word_filter_holds_beside_the_guard(responder):
     asked = Conversation("asked", (Utterance("A", "you like cats"),))
     decoding = Decoding(1.0, max_tokens=6)
-    responder.guard, responder.accepts = Guard(CommonWords(frozenset({"you"})), lower_case=True), lambda text: False
+    responder.guard, responder.accepts = Guard(CommonWords({"you": 3}, 9), lower_case=True), lambda text: False
     assert responder.respond(asked, respond_as="B", decoding=decoding) == []

@@ -447,7 +447,7 @@ def test_a_damaged_index_of_replies_is_refused_by_its_path(tiny_checkpoint, conv
 
 
 def test_a_list_of_common_words_is_kept_and_verified(tiny_checkpoint, tmp_path):
-    common = CommonWords(frozenset({"größe", "4711"}))
+    common = CommonWords({"größe": 7, "4711": 3}, 9)
     replace(tiny_checkpoint, common=common).save(tmp_path / "listed")
     file = tmp_path / "listed" / COMMON_WORDS
     assert Checkpoint.load(tmp_path / "listed").common == common
