@@ -10,10 +10,8 @@ finish nor the other rows in the pool change the answer.
 Replies of the training conversations can be candidates too. The model scores each by the same measure as its own draws,
 log p(x | z, c): a draw with the z that it was decoded from, a retrieved reply with the one of `SCORING_Z` values of z
 under which it is likeliest. These are the prior's mean and draws from the prior. The answer is then always selected.
-There each candidate counts as much as its context and z make it likelier, per token, than its words are anywhere
-(`selection.counted`). The retrieved replies together count as much as all draws. If the probability alone decided
-between the sources, hardly a retrieved reply would be chosen: draws at a low temperature are likelier than what people
-say.
+There each candidate, of either source, counts as much as its context and z make it likelier, per token, than its words
+are anywhere (`selection.counted`).
 
 Shape legend: Z latent, T tokens at most.
 """
@@ -26,7 +24,6 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dialog_cvae.config import Decoding
 from dialog_cvae.engines.base import Condition, Floats
@@ -274,22 +271,16 @@ class Replies:
         n, decoding = self.question.n, self.question.decoding
         drawn = self._drawn()
         if decoding.candidates or decoding.candidates_from != "model":
-            retrieved = self._scored()
-            every = [*drawn, *retrieved]
-            own = self._counted(drawn)
-            weights = np.concatenate((own, self._counted(retrieved, own.sum() if drawn else 1.0)))
-            chosen = scored([reply.text for reply in every], [reply.finished for reply in every], n, weights)
+            every = [*drawn, *self._scored()]
+            texts = [reply.text for reply in every]
+            told = [0.0 if self._information is None else self._information(text) for text in texts]
+            weights = counted([reply.log_prob for reply in every], told, [reply.tokens for reply in every])
+            chosen = scored(texts, [reply.finished for reply in every], n, weights)
             yield from ((every[index], score) for index, score in chosen)
         else:
             first = list(_distinct(drawn).values())[:n]
             for reply in sorted(first, key=lambda reply: reply.log_prob / reply.tokens, reverse=True):
                 yield reply, math.exp(reply.log_prob / reply.tokens)
-
-    def _counted(self, replies: Sequence[Reply], total: float | None = None) -> NDArray[np.float64]:
-        """How much each of these candidates counts; all together `total`, if it is given."""
-        told = [0.0 if self._information is None else self._information(reply.text) for reply in replies]
-        weights = counted([reply.log_prob for reply in replies], told, [reply.tokens for reply in replies])
-        return weights if total is None or not replies else weights * (total / weights.sum())
 
     def _drawn(self) -> list[Reply]:
         """The replies of all decoded draws, in the order of the draws."""
