@@ -1,19 +1,26 @@
 """CORS: which other web sites' pages may call this server.
 
-Off unless `DIALOG_CVAE_CORS_ORIGINS` names origins.
+Off unless `DIALOG_CVAE_CORS_ORIGINS` names origins. OpenAI's client in a browser adds headers of its own to each
+request, which begin with `x-stainless-`; their names change with its version, and the server ignores them. So a
+preflight request may ask for any of them.
 """
 
 from __future__ import annotations
 
+import re
 from functools import cache
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import problems
 from api.request_record import HEADER
+
+ALLOWED = ("Authorization", "Content-Type", "X-API-Key", "OpenAI-Organization", "OpenAI-Project", HEADER)
+ASKED = "access-control-request-headers"
+_CLIENTS_OWN = re.compile(r"x-stainless-[a-z0-9-]{1,64}")
 
 
 class Cors:
@@ -31,7 +38,7 @@ class Cors:
             return
         middleware, headers = self._for(models.settings.cors_origins), Headers(scope=scope)
         if scope["method"] == "OPTIONS" and "origin" in headers and "access-control-request-method" in headers:
-            await _preflight(scope, middleware.preflight_response(headers))(scope, receive, send)
+            await _preflight(scope, middleware, headers)(scope, receive, send)
         else:
             await middleware(scope, receive, send)
 
@@ -40,14 +47,23 @@ class Cors:
             self.app,
             allow_origins=origins,
             allow_methods=("GET", "HEAD", "POST"),
-            allow_headers=("Authorization", "Content-Type", "X-API-Key", HEADER),
+            allow_headers=ALLOWED,
             expose_headers=("Retry-After", HEADER),
         )
 
 
-def _preflight(scope: Scope, response: Response) -> Response:
-    """Starlette's response to a preflight request; a refusal becomes a problem document."""
+def _preflight(scope: Scope, middleware: CORSMiddleware, headers: Headers) -> Response:
+    """The response to a preflight request; a refusal is a problem document."""
+    names = [name.strip().lower() for value in headers.getlist(ASKED) for name in value.split(",")]
+    own = [name for name in dict.fromkeys(names) if _CLIENTS_OWN.fullmatch(name)]
+    asked = MutableHeaders(raw=list(headers.raw))
+    if own:
+        asked[ASKED] = ",".join(name for name in names if name not in own) or "accept"
+    response = middleware.preflight_response(asked)
     if response.status_code < 400:
+        response.headers["Access-Control-Allow-Headers"] = ", ".join(
+            [response.headers["Access-Control-Allow-Headers"], *own]
+        )
         return response
     kept = {name: value for name, value in response.headers.items() if not name.startswith("content-")}
     detail = "pages of this origin may not make this request"

@@ -14,19 +14,23 @@ from typing import Any, NamedTuple
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
+from api.openai_logprobs import cut, logprobs, split
 from api.openai_schemas import (
     AssistantMessage,
     ChatCompletion,
     ChatRequest,
     Choice,
+    ChoiceLogprobs,
     Instruction,
     ReplyMessage,
     Usage,
     UserMessage,
 )
 from api.problems import problem, quoted
-from api.schemas import Candidate, RespondRequest
+from api.schemas import FinishReason, RespondRequest
 from api.settings import Settings
+from dialog_cvae.generate.reading import Reading
+from dialog_cvae.generate.replies import Reply
 from dialog_cvae.limits import visible
 
 _TOPIC = re.compile(r"^[ \t]*topic:[ \t]*(\S[^\n]*)$", re.IGNORECASE | re.MULTILINE)
@@ -86,6 +90,8 @@ def _excesses(asked: ChatRequest, said: Sequence[Said], settings: Settings) -> I
         yield problem(("max_tokens",), "contradiction", "is not equal to max_completion_tokens; give one of them")
     if asked.stream and asked.n not in (None, 1):
         yield problem(("n",), "contradiction", f"should be 1 in a stream, got {quoted(asked.n)}")
+    if asked.top_logprobs and not asked.logprobs:
+        yield problem(("top_logprobs",), "contradiction", "needs logprobs: true")
     if asked.n is not None and asked.n > settings.max_responses:
         yield problem(("n",), "less_than_equal", f"should be at most {settings.max_responses}, got {quoted(asked.n)}")
     if len(said) > settings.max_context:
@@ -128,35 +134,47 @@ def topic_line(asked: ChatRequest) -> str | None:
     return found[-1].rstrip() if found else None
 
 
-def choice(index: int, reply: Candidate, stops: Sequence[str]) -> Choice:
-    """A reply as a choice; it ends before the first of the texts in `stops`."""
-    ends = [place for stop in stops if (place := reply.text.find(stop)) >= 0]
+def choice(index: int, reply: Reply, asked: ChatRequest, reading: Reading) -> Choice:
+    """A reply as a choice; it ends before the first of the texts of `stop`."""
+    found = logprobs(reply, reading) if asked.logprobs else None
+    ends = [place for stop in asked.stop or () if (place := reply.text.find(stop)) >= 0]
     if ends:
-        message = ReplyMessage(content=reply.text[: min(ends)].rstrip())
-        return Choice(index=index, message=message, finish_reason="stop")
-    return Choice(index=index, message=ReplyMessage(content=reply.text), finish_reason=reply.finish_reason)
+        content = reply.text[: min(ends)].rstrip()
+        kept = None if found is None else cut(found, content)
+        return Choice(index=index, message=ReplyMessage(content=content), logprobs=kept, finish_reason="stop")
+    reason: FinishReason = "stop" if reply.finished else "length"
+    return Choice(index=index, message=ReplyMessage(content=reply.text), logprobs=found, finish_reason=reason)
 
 
-def nothing_said() -> Choice:
-    """The choice where no draw was readable and passed the word filter; clients rely on there being one."""
-    return Choice(index=0, message=ReplyMessage(content=""), finish_reason="content_filter")
+def nothing_said(asked: ChatRequest) -> Choice:
+    """The choice where no draw was readable and allowed; clients rely on there being one."""
+    found = ChoiceLogprobs(content=[]) if asked.logprobs else None
+    return Choice(index=0, message=ReplyMessage(content=""), logprobs=found, finish_reason="content_filter")
 
 
 def stream(completion: ChatCompletion, *, usage: bool) -> Iterator[str]:
     """The events of a stream: the role, the reply word by word, why it ended, and the usage if it is wanted."""
     (reply,) = completion.choices
     words = re.findall(r"\s*\S+", reply.message.content)
+    found = [None] * len(words) if reply.logprobs is None else split(reply.logprobs, words)
     yield _event(completion, {"role": "assistant", "content": ""}, None, usage)
-    for word in words:
-        yield _event(completion, {"content": word}, None, usage)
+    for word, tokens in zip(words, found, strict=True):
+        yield _event(completion, {"content": word}, None, usage, tokens)
     yield _event(completion, {}, reply.finish_reason, usage)
     if usage:
         yield _line(_chunk(completion) | {"choices": [], "usage": completion.usage.model_dump()})
     yield "data: [DONE]\n\n"
 
 
-def _event(completion: ChatCompletion, delta: dict[str, str], reason: str | None, usage: bool) -> str:
-    step = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}
+def _event(
+    completion: ChatCompletion,
+    delta: dict[str, str],
+    reason: str | None,
+    usage: bool,
+    found: ChoiceLogprobs | None = None,
+) -> str:
+    tokens = None if found is None else found.model_dump()
+    step = {"index": 0, "delta": delta, "logprobs": tokens, "finish_reason": reason}
     return _line(_chunk(completion) | {"choices": [step]} | ({"usage": None} if usage else {}))
 
 

@@ -17,8 +17,9 @@ from api.openai_chat import choice, counted, nothing_said, respond_request, stre
 from api.openai_schemas import ChatCompletion, ChatRequest, ModelCard, ModelList
 from api.request_record import record_of
 from api.routes import Chosen, ModelRoute, Ready
-from api.schemas import RespondRequest, RespondResponse
+from api.schemas import RespondRequest
 from api.service import Service
+from dialog_cvae.generate.replies import Answer
 
 STARTED = int(time.time())  # when this process began to offer the model
 
@@ -39,8 +40,10 @@ async def chat_completions(service: Chosen, asked: ChatRequest, request: Request
     record.text["context"] = [turn.text for turn in converted.context]
     # Reply.
     question = await service.apart(service.question, converted)
-    answer = await while_connected(request.receive, service.respond(question))
-    record.text["responses"] = [each.text for each in answer.responses]
+    if asked.logprobs:
+        question = question._replace(likeliest=asked.top_logprobs or 0)
+    answer = await while_connected(request.receive, service.answer(question))
+    record.text["responses"] = [each.text for each in answer.replies]
     completion = await service.apart(_completion, asked, converted, answer, service, record.request_id)
     if not asked.stream:
         return completion
@@ -51,17 +54,17 @@ async def chat_completions(service: Chosen, asked: ChatRequest, request: Request
 
 
 def _completion(
-    asked: ChatRequest, question: RespondRequest, answer: RespondResponse, service: Service, request_id: str
+    asked: ChatRequest, question: RespondRequest, answer: Answer, service: Service, request_id: str
 ) -> ChatCompletion:
-    choices = [choice(index, reply, asked.stop or ()) for index, reply in enumerate(answer.responses)] or [
-        nothing_said()
-    ]
-    count = service.responder.reading.count
-    read = question.context[len(question.context) - answer.context_used :]
+    reading = service.responder.reading
+    choices = [choice(index, reply, asked, reading) for index, reply in enumerate(answer.replies)]
+    choices = choices or [nothing_said(asked)]
+    count = reading.count
+    read = question.context[len(question.context) - answer.seen.utterances :]
     return ChatCompletion(
         id=f"chatcmpl-{request_id}",
         created=int(time.time()),
-        model=answer.model,
+        model=service.name,
         choices=choices,
         usage=counted(sum(count(turn.text) for turn in read), sum(count(each.message.content) for each in choices)),
         system_fingerprint=f"dialog-cvae-{version('dialog-cvae')}-{service.settings.engine_name}",

@@ -17,6 +17,7 @@ from api.schemas import MAX_SEED, WHOLE, FinishReason, Schema, Speaker
 MAX_MESSAGES = 20_000
 MAX_PARTS = 100  # parts of text in a message
 MAX_STOPS, MAX_STOP_CHARS = 4, 200
+MAX_TOP_LOGPROBS = 20
 # Values that change nothing; null is always one of them.
 NEUTRAL: dict[str, tuple[Any, ...]] = {
     "audio": (),
@@ -24,7 +25,6 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "function_call": ("none",),
     "functions": ([],),
     "logit_bias": ({},),
-    "logprobs": (False,),
     "modalities": (["text"],),
     "prediction": (),
     "presence_penalty": (0,),
@@ -33,11 +33,9 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "store": (False,),
     "tool_choice": ("none",),
     "tools": ([],),
-    "top_logprobs": (0,),
     "web_search_options": (),
 }
 WHY = {
-    "logprobs": "the probabilities of single tokens are not available; POST /respond gives log_prob of each reply",
     "store": "nothing is kept between requests",
 }
 NO_MEANS = "the model has no equivalent"
@@ -119,6 +117,8 @@ class ChatRequest(Schema):
     stop: Annotated[list[Stop] | None, Field(max_length=MAX_STOPS), BeforeValidator(_listed)] = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS), WHOLE] | None = None
     # Ignored: they say who asks and how the reply may be produced, not which reply is wanted.
     user: Any = None
     metadata: Any = None
@@ -133,7 +133,6 @@ class ChatRequest(Schema):
     function_call: Any = None
     functions: Any = None
     logit_bias: Any = None
-    logprobs: Any = None
     modalities: Any = None
     prediction: Any = None
     presence_penalty: Any = None
@@ -142,7 +141,6 @@ class ChatRequest(Schema):
     store: Any = None
     tool_choice: Any = None
     tools: Any = None
-    top_logprobs: Any = None
     web_search_options: Any = None
 
     @field_validator(*NEUTRAL)
@@ -164,12 +162,33 @@ class ReplyMessage(BaseModel):
     refusal: None = None
 
 
+class TopLogprob(BaseModel):
+    """A token that could have been in a place, and its log probability there."""
+
+    token: str
+    bytes: list[int] | None  # null: the token is no text
+    logprob: float
+
+
+class TokenLogprob(TopLogprob):
+    """A token of a reply, and the likeliest ones in its place."""
+
+    top_logprobs: list[TopLogprob]
+
+
+class ChoiceLogprobs(BaseModel):
+    """The tokens of a choice, or of a part of it."""
+
+    content: list[TokenLogprob]
+    refusal: None = None
+
+
 class Choice(BaseModel):
     """One of the replies."""
 
     index: int
     message: ReplyMessage
-    logprobs: None = None
+    logprobs: ChoiceLogprobs | None = None
     finish_reason: FinishReason | Literal["content_filter"]
 
 

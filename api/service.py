@@ -34,7 +34,7 @@ from dialog_cvae.config import Decoding
 from dialog_cvae.data.roles import answered_by_role
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.generate.decoding import decoding_for, nearest_diversity
-from dialog_cvae.generate.replies import Question, Reply
+from dialog_cvae.generate.replies import Answer, Question, Reply
 from dialog_cvae.generate.responder import Responder
 from dialog_cvae.types import Conversation, Utterance
 
@@ -103,7 +103,7 @@ class Service:
             Busy: the queue is full, or the reply took too long.
         """
         assert isinstance(question.seed, int)
-        replies, seen = await self.batcher.respond(question, self.settings.timeout_s)
+        replies, seen = await self.answer(question)
         least = question.min_score
         reason = "no more distinct ones were found" + ("" if least is None else f" with a score of at least {least:g}")
         note = {"note": f"{len(replies)} of {question.n} responses: {reason}"}
@@ -116,6 +116,14 @@ class Service:
             context_cut=seen.cut,
             **(note if len(replies) < question.n else {}),
         )
+
+    async def answer(self, question: Question) -> Answer:
+        """The replies to a question, as the model gives them.
+
+        Raises:
+            Busy: see `respond`.
+        """
+        return await self.batcher.respond(question, self.settings.timeout_s)
 
     async def warm_up(self) -> None:
         """Answer a first conversation, so that problems show before the service is ready.

@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from dialog_cvae.data.common_words import SaidIn, said_in
 from dialog_cvae.data.vectors import Coverage, WordVectors, load_vectors
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.types import Conversation
@@ -36,6 +37,7 @@ class ScoringData(NamedTuple):
         tagger: of dialog acts.
         tagger_accuracy: the share of these conversations' utterances with an act that the tagger gives it.
         training_texts: all utterances of the training conversations.
+        said_in: in how many of these each word and number is said.
         reading: how texts are read before they are compared; None as they are.
     """
 
@@ -46,6 +48,7 @@ class ScoringData(NamedTuple):
     tagger: ActTagger | None = None
     tagger_accuracy: float | None = None
     training_texts: frozenset[str] | None = None
+    said_in: SaidIn | None = None
     reading: VocabularyReading | None = None
 
     def tokens(self, text: str) -> list[str]:
@@ -107,6 +110,7 @@ class HeldOut:
             tagger=tagger,
             tagger_accuracy=accuracy,
             training_texts=training_texts,
+            said_in=None if self.train is None else said_in(self.train),
             reading=self.reading,
         )
         if self.vectors is None:

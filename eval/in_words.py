@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from dialog_cvae.data.common_words import MIN_CONVERSATIONS
+from eval.personal import RARE, SAID_IN
+
 LITTLE_CONTEXT = 1.0  # nats that another context costs; below, replies would suit almost any conversation
 IN_USE = 0.5  # nats that the KL comes to; below, z says next to nothing
 FEW_DIFFERENT = 2.5  # different greedy replies of 5
@@ -81,6 +84,24 @@ def _replies(metrics: Mapping[str, Any]) -> Iterator[str]:
     if copies is not None:
         warning = "; look whether they give away what they should not" if copies > MANY_COPIES else ""
         yield f"Copies: {copies:.0%} of the replies are training utterances word for word{warning}."
+    yield from _personal(metrics)
+
+
+def _personal(metrics: Mapping[str, Any]) -> Iterator[str]:
+    """What replies may give away, and in how many training conversations it was said."""
+    share = metrics.get(RARE)
+    if share is None:
+        return
+    what = "a number, an address or a name"
+    if not share:
+        yield f"Personal data: no reply holds {what} that is rare in the training conversations and not in its context."
+        return
+    counts = (f"{metrics[SAID_IN.format(count)]:.1%} in {count}" for count in range(1, MIN_CONVERSATIONS))
+    yield (
+        f"Personal data: {share:.1%} of the replies hold {what} that their contexts lack and fewer than "
+        f"{MIN_CONVERSATIONS} training conversations have: said {' and '.join(counts)} of these, and "
+        f"{metrics[SAID_IN.format(0)]:.1%} in none, which the model made up. The service's guard refuses them all."
+    )
 
 
 def _without_model(metrics: Mapping[str, Any]) -> Iterator[str]:

@@ -68,7 +68,7 @@ def open_model(checkpoint: Checkpoint, path: Path, device: str, precision: Preci
     if not replies:
         return OpenedModel(model, None)
     own = Responder(engine, dialog_reading(checkpoint), config, config.provenance.data)
-    own.index = checkpoint.replies
+    own.index, own.common = checkpoint.replies, checkpoint.common
     return OpenedModel(model, own)
 
 

@@ -17,6 +17,7 @@ from eval.contexts import ReplySets
 from eval.evaluation_settings import Progress, Settings
 from eval.held_out import HeldOut, ScoringData
 from eval.metrics.single_reference import per_context, summarize
+from eval.personal import rare_in_replies
 from eval.reply_scores import ReplyScores, distinct_texts, metric_context, reply_scores
 
 SCORES = Kind(
@@ -93,4 +94,6 @@ def score_replies(
         scores.figures["distinct_greedy_contexts"] = len(replies.greedy)
     if data.training_texts is not None:
         scores.figures["verbatim_from_training"] = verbatim(replies.answered, data.training_texts)
+    if data.said_in is not None:
+        scores.figures.update(rare_in_replies(replies.answered, data.said_in))
     return scores

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from dialog_cvae.data.common_words import CommonWords
 from dialog_cvae.model.build import weights_of
 from dialog_cvae.model.elbo import ElboReport
 from dialog_cvae.model.latent_model import LatentModel
@@ -29,6 +30,7 @@ class BestCheckpoint:
         corpus: facts about the corpus.
         config: of the run.
         start: what the run was started with.
+        common: words and numbers of many training conversations; None for sentences.
     """
 
     path: Path
@@ -36,6 +38,7 @@ class BestCheckpoint:
     corpus: Summary
     config: FitConfig
     start: Start
+    common: CommonWords | None = None
 
     def __call__(self, model: LatentModel, step: int, report: ElboReport) -> None:
         """Save the model with its metrics and card. Paths lose their folders, which may be private."""
@@ -70,7 +73,7 @@ class BestCheckpoint:
         )
         metrics = {"split": "valid", "step": step} | report.figures()
         card = task.card(config, metrics, self.start.command)
-        Checkpoint(config, weights_of(model), tokenizer, metrics, card).save(self.path)
+        Checkpoint(config, weights_of(model), tokenizer, metrics, card, common=self.common).save(self.path)
 
 
 def trained_on(corpus: str, before: str) -> str:

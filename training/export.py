@@ -20,12 +20,14 @@ from pydantic import TypeAdapter, ValidationError
 
 from dialog_cvae.cli import Parser, exit_status, whole
 from dialog_cvae.config import DataConfig, Decoding
+from dialog_cvae.data.common_words import CommonWords, said_in
 from dialog_cvae.data.corpora import load_split
 from dialog_cvae.data.reply_index import MAX_UTTERANCES, MIN_CONVERSATIONS, ReplyIndex
 from dialog_cvae.engines.language_weights import adapter_shapes
 from dialog_cvae.errors import CheckpointError, ConfigError, DataError
 from dialog_cvae.model.weights import checked_weights, fitting_weights
 from dialog_cvae.storage.checkpoint import BEST, REPLIES, WEIGHTS, Checkpoint
+from dialog_cvae.types import Conversation
 from training.run_paths import STATE_FILE
 
 PRECISIONS: dict[str, type[np.floating[Any]]] = {"fp16": np.float16, "fp32": np.float32}
@@ -113,7 +115,13 @@ def _add_index(parser: argparse.ArgumentParser) -> None:
         f"{MIN_CONVERSATIONS}); with 1 it also offers what a single person was told, such as names and numbers",
     )
     parser.add_argument(
-        "--data", metavar="CORPUS", help="corpus of the index; default: the one that the checkpoint was fitted on"
+        "--with-common-words",
+        action="store_true",
+        help="add the list of words and numbers that many training conversations have, for the service's guard; fit "
+        "writes it, but checkpoints from before lack it",
+    )
+    parser.add_argument(
+        "--data", metavar="CORPUS", help="corpus of both; default: the one that the checkpoint was fitted on"
     )
     parser.add_argument(
         "--data-dir", type=Path, help="folder with the corpora, searched before $DIALOG_CVAE_DATA and the cache"
@@ -138,6 +146,8 @@ def _export(arguments: argparse.Namespace) -> int:
         )
     if arguments.with_index:
         checkpoint = with_index(checkpoint, arguments.min_conversations, arguments.data, arguments.data_dir)
+    if arguments.with_common_words:
+        checkpoint = with_common_words(checkpoint, arguments.data, arguments.data_dir)
     checkpoint, rounding = rounded(checkpoint, arguments.precision)
     checkpoint.save(out)
     size = sum(file.stat().st_size for file in out.iterdir())
@@ -212,18 +222,43 @@ def with_index(
         ConfigError: the checkpoint does not say what it was fitted on, or no reply was said in enough conversations.
         DataError: the corpus is missing or malformed.
     """
+    data, conversations = _training_split(checkpoint, "--with-index", name, folder)
+    indexed = replace(checkpoint, replies=ReplyIndex.of(conversations, min_conversations))
+    return _changed(indexed, f"index of replies of {data} added")
+
+
+def with_common_words(checkpoint: Checkpoint, name: str | None = None, folder: Path | None = None) -> Checkpoint:
+    """The checkpoint with the list of words and numbers that many conversations of its training split have.
+
+    Args:
+        checkpoint: of a dialog model or a language model.
+        name: of the corpus; default: the one that the checkpoint was fitted on.
+        folder: with the corpora.
+
+    Raises:
+        ConfigError: the checkpoint does not say what it was fitted on.
+        DataError: the corpus is missing or malformed.
+    """
+    data, conversations = _training_split(checkpoint, "--with-common-words", name, folder)
+    listed = replace(checkpoint, common=CommonWords.of(said_in(conversations)))
+    return _changed(listed, f"common words of {data} listed")
+
+
+def _training_split(
+    checkpoint: Checkpoint, option: str, name: str | None, folder: Path | None
+) -> tuple[str, Sequence[Conversation]]:
+    """The name of a checkpoint's corpus, and its training conversations."""
     stored = checkpoint.config.provenance.fit.get("corpus", {})
     if name is None and not stored:
-        raise ConfigError("--with-index: the checkpoint does not say what it was fitted on; give --data")
+        raise ConfigError(f"{option}: the checkpoint does not say what it was fitted on; give --data")
     asked: dict[str, Any] = {key: value for key, value in (("name", name), ("dir", folder)) if value is not None}
     if stored and "reading" not in stored:
         asked["reading"] = 1  # as the checkpoint's fit divided the corpus
     data = DataConfig.model_validate(stored).model_copy(update=asked)
     if data.of_sentences:
-        raise ConfigError(f"--with-index: {data.name} has sentences, and no conversations")
+        raise ConfigError(f"{option}: {data.name} has sentences, and no conversations")
     _, conversations = load_split(data, "train")
-    indexed = replace(checkpoint, replies=ReplyIndex.of(conversations, min_conversations))
-    return _changed(indexed, f"index of replies of {Path(data.name).name} added")
+    return Path(data.name).name, conversations
 
 
 def rounded(checkpoint: Checkpoint, precision: str) -> tuple[Checkpoint, Rounding]:

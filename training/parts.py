@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from dialog_cvae.data.cache import open_cache
+from dialog_cvae.data.common_words import CommonWords
 from dialog_cvae.data.corpora import Split, find_vectors
 from dialog_cvae.data.vectors import load_vectors
 from dialog_cvae.errors import ConfigError
@@ -44,6 +45,7 @@ class Parts:
         batches: of the training split.
         validation: encoded validation split.
         progress: of the run; its state is on disk.
+        common: words and numbers of many training conversations, for a guard of what is served.
     """
 
     summary: Summary
@@ -53,6 +55,7 @@ class Parts:
     batches: Batches
     validation: Examples
     progress: Progress
+    common: CommonWords | None = None
 
 
 def build(plan: Plan) -> Parts:
@@ -75,6 +78,7 @@ def build(plan: Plan) -> Parts:
     train, valid = world.local_main_first(
         lambda: [task.encoded(config, corpus, split, vocabulary) for split in TRAINING_SPLITS]
     )
+    common = world.local_main_first(lambda: corpus.common_words) if task.served else None
     model = model.to(plan.device)
     batches = task.batches(train, config, world, plan.device)
     optimiser = GuardedAdam(model.parameters(), lr=config.learning_rate.peak)
@@ -100,7 +104,7 @@ def build(plan: Plan) -> Parts:
     _describe(plan, vocabulary, model, train, total)
     for line in run_warnings(config, vocabulary, train, valid, kept=plan.start.origin is not None):
         print(f"warning: {line}", flush=True)
-    return Parts(corpus.summary, vocabulary, model, optimiser, batches, validation, progress)
+    return Parts(corpus.summary, vocabulary, model, optimiser, batches, validation, progress, common)
 
 
 def _total_steps(plan: Plan, model: LatentModel, optimiser: GuardedAdam, batches: Batches, validation: Examples) -> int:

@@ -25,6 +25,7 @@ from dialog_cvae.config import Config, DataConfig, TokenizerConfig
 from dialog_cvae.data.batches import NO_SPEAKER, EncodedCorpus, encode_corpus
 from dialog_cvae.data.cache import Arrays, Cache, Kind
 from dialog_cvae.data.code_digest import code_digest
+from dialog_cvae.data.common_words import CommonWords, said_in
 from dialog_cvae.data.corpora import Split, load_corpus, source_files
 from dialog_cvae.data.roles import own_names
 from dialog_cvae.data.turns import EncodedTurns, encode_turns
@@ -91,6 +92,11 @@ class TrainingCorpus:
     def summary(self) -> Summary:
         """Facts about the corpus."""
         return self._get(_SUMMARY, {}, lambda: summarised(self._text))
+
+    @cached_property
+    def common_words(self) -> CommonWords:
+        """What many training conversations have; see `CommonWords`."""
+        return self._get(_COMMON, {"what": "common words"}, lambda: CommonWords.of(said_in(self._text.train)))
 
     def tokenizer(self, config: TokenizerConfig) -> Tokenizer:
         """A tokenizer trained on the training conversations."""
@@ -296,6 +302,11 @@ _SUMMARY = Kind(
     "summary",
     lambda summary: _bytes(summary.model_dump_json().encode()),
     lambda arrays: Summary.model_validate_json(arrays["data"].tobytes()),
+)
+_COMMON = Kind(
+    "common",
+    lambda common: _bytes(common.to_bytes()),
+    lambda arrays: CommonWords.from_bytes(arrays["data"].tobytes()),
 )
 _TOKENIZER = Kind(
     "tokenizer",

@@ -26,6 +26,20 @@ class SpecialIds(NamedTuple):
     forbidden: tuple[int, ...]
 
 
+class TokenScore(NamedTuple):
+    """How likely the model found one token of a reply, under its own distribution.
+
+    Attributes:
+        token: its id.
+        log_prob: log p(token | z, c, earlier tokens), in nats.
+        likeliest: the likeliest tokens in its place with their log probabilities, the likeliest first.
+    """
+
+    token: int
+    log_prob: float
+    likeliest: tuple[tuple[int, float], ...]
+
+
 class Draw(NamedTuple):
     """A decoded reply.
 
@@ -34,11 +48,13 @@ class Draw(NamedTuple):
         log_prob: log p(x | z, c) in nats of these tokens and, if it was reached, `</s>`; always under the model's own
             distribution: temperature, nucleus and forbidden tokens do not change it.
         length: number of tokens that `log_prob` sums over.
+        scores: of these tokens, if they were requested.
     """
 
     tokens: tuple[int, ...]
     log_prob: float
     length: int
+    scores: tuple[TokenScore, ...] = ()
 
     @property
     def finished(self) -> bool:

@@ -19,11 +19,10 @@ from numpy.typing import NDArray
 from dialog_cvae.config import LanguageModelConfig
 from dialog_cvae.data.turns import EncodedTurns, TurnBatch, encode_turns
 from dialog_cvae.generate.decoding import SpecialIds
-from dialog_cvae.generate.reading import Seen, tidied
+from dialog_cvae.generate.reading import UNREADABLE, Seen, tidied
 from dialog_cvae.text.byte_pairs import BytePairs
 from dialog_cvae.types import Conversation
 
-UNREADABLE = "\ufffd"  # what the tokenizer writes for bytes that are not UTF-8
 TOPIC_SHARE = 0.5  # of what is read, for the topic line at most
 LONGEST_SHARE = 0.75  # of what is read, for a single utterance: the next one must not push it out
 ANY_LENGTH = 2**31 - 1
@@ -55,7 +54,7 @@ class LanguageReading:
     """
 
     topics: tuple[str, ...] = ()
-    free_topic = True
+    free_topic, lower_case = True, False
 
     def __init__(self, tokenizer: BytePairs, config: LanguageModelConfig, vocabulary: int) -> None:
         self.tokenizer, self.vocabulary = tokenizer, vocabulary
@@ -93,6 +92,14 @@ class LanguageReading:
     def count(self, text: str) -> int:
         """See `Reading.count`."""
         return len(self.tokenizer.encode(text))
+
+    def spelled(self, tokens: Sequence[int]) -> list[bytes | None]:
+        """See `Reading.spelled`."""
+        return self.tokenizer.spelled(tokens)
+
+    def token_name(self, token: int) -> str:
+        """See `Reading.token_name`."""
+        return self.tokenizer.name(token)
 
     def _row(self, corpus: EncodedTurns, utterance: int) -> NDArray[np.int32]:
         """The ids of one context: topic line, lines of utterances, header of the reply."""

@@ -14,10 +14,11 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dialog_cvae.config import Decoding
-from dialog_cvae.engines.base import Engine, Flags, Floats, Ints
-from dialog_cvae.generate.decoding import Draw, SpecialIds
+from dialog_cvae.engines.base import Engine, Flags, Floats, Ints, Step
+from dialog_cvae.generate.decoding import Draw, SpecialIds, TokenScore
 from dialog_cvae.generate.sampling import (
     GREEDY_LIKELIEST,
     NUCLEUS_LIKELIEST,
@@ -41,17 +42,19 @@ class Start(NamedTuple):
         uniforms: (R, T) numbers in [0, 1), T >= max_tokens; at a temperature above 0 each step uses one.
         given: (R,) the tokens of rows that the model only scores, the end token included, at most max_tokens; empty for
             a row that is drawn. None if all are drawn.
+        likeliest: score each token, and give so many of the likeliest ones in its place; None scores none.
     """
 
     contexts: Sequence[Any]
     z: Floats
     uniforms: Floats
     given: Sequence[tuple[int, ...]] | None = None
+    likeliest: int | None = None
 
     def part(self, rows: slice) -> Start:
         """These rows alone."""
         given = None if self.given is None else self.given[rows]
-        return Start(self.contexts[rows], self.z[rows], self.uniforms[rows], given)
+        return Start(self.contexts[rows], self.z[rows], self.uniforms[rows], given, self.likeliest)
 
 
 class _Rows(NamedTuple):
@@ -84,6 +87,13 @@ class _Rows(NamedTuple):
     given: Ints
 
 
+class _Scores(NamedTuple):
+    """The scores of a row's tokens so far, with so many of the likeliest ones."""
+
+    likeliest: int
+    found: list[TokenScore]
+
+
 class Pool(Generic[Key]):
     """Rows that are decoded together.
 
@@ -101,6 +111,7 @@ class Pool(Generic[Key]):
         self._rows: _Rows | None = None
         self._states: Any = None  # the engine's, of the same rows
         self._keys: dict[int, Key] = {}
+        self._scores: dict[int, _Scores] = {}  # of the rows that want them, by number
         self._count = 0
 
     def __len__(self) -> int:
@@ -114,6 +125,8 @@ class Pool(Generic[Key]):
         numbers = np.arange(self._count, self._count + count)
         self._count += count
         self._keys.update(zip(numbers.tolist(), keys, strict=True))
+        if start.likeliest is not None:
+            self._scores |= {number: _Scores(start.likeliest, []) for number in numbers.tolist()}
         limit = decoding.max_tokens
         given = np.full((count, limit), DRAWN)
         for row, tokens in enumerate(start.given or ()):
@@ -144,6 +157,7 @@ class Pool(Generic[Key]):
         gone = [number for number, key in self._keys.items() if leaves(key)]
         for number in gone:
             del self._keys[number]
+            self._scores.pop(number, None)
         if gone and self._rows is not None:
             self._keep(~np.isin(self._rows.number, gone))
 
@@ -153,7 +167,10 @@ class Pool(Generic[Key]):
         if rows is None:
             return []
         # the engine's step, and what each row may draw from it
-        likeliest = NUCLEUS_LIKELIEST if (rows.temperature > 0).any() else GREEDY_LIKELIEST
+        many = (rows.temperature > 0).any() or any(
+            scores.likeliest > GREEDY_LIKELIEST for scores in self._scores.values()
+        )
+        likeliest = NUCLEUS_LIKELIEST if many else GREEDY_LIKELIEST
         step = self._engine.step(rows.token, self._states, rows.sharpness, likeliest)
         every = np.arange(len(rows.token))
         rows.forbids[:, self._end] = rows.length == 0
@@ -162,7 +179,10 @@ class Pool(Generic[Key]):
         given = rows.given[every, rows.length]
         token = np.where(given == DRAWN, choose(step, ways, self._forbidden), given)
         # record the tokens, then take out the rows that have ended
-        rows.log_prob[:] += step.logits[every, token] - normaliser
+        log_prob = step.logits[every, token] - normaliser
+        rows.log_prob[:] += log_prob
+        if self._scores:
+            self._score(step, token, log_prob, normaliser)
         rows.written[every, rows.length] = token
         rows.length[:] += 1
         rows = self._rows = rows._replace(token=token)
@@ -172,6 +192,18 @@ class Pool(Generic[Key]):
         if finished:
             self._keep(~ended)
         return finished
+
+    def _score(
+        self, step: Step, token: Ints, log_prob: NDArray[np.floating[Any]], normaliser: NDArray[np.floating[Any]]
+    ) -> None:
+        """Record the step's tokens (R,) of the rows that want scores."""
+        assert self._rows is not None
+        for row, number in enumerate(self._rows.number.tolist()):
+            if (scores := self._scores.get(number)) is not None:
+                most = scores.likeliest
+                others = (step.values[row, :most] - normaliser[row]).tolist()
+                likeliest = tuple(zip(step.ids[row, :most].tolist(), others, strict=True))
+                scores.found.append(TokenScore(int(token[row]), float(log_prob[row]), likeliest))
 
     def _forbids(self, decoding: Decoding) -> Flags:
         """(F + 1) which tokens this decoding never draws."""
@@ -183,7 +215,8 @@ class Pool(Generic[Key]):
         length = int(rows.length[index])
         ids = rows.written[index, :length].tolist()
         tokens = ids[:-1] if ids[-1] == self._special.end else ids
-        return Draw(tuple(tokens), float(rows.log_prob[index]), length)
+        scores = self._scores.pop(int(rows.number[index]), None)
+        return Draw(tuple(tokens), float(rows.log_prob[index]), length, tuple(scores.found) if scores else ())
 
     def _keep(self, stay: Flags) -> None:
         assert self._rows is not None

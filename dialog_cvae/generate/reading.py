@@ -21,6 +21,8 @@ from dialog_cvae.generate.decoding import SpecialIds
 from dialog_cvae.text.tokenizer import Tokenizer
 from dialog_cvae.types import Conversation, DialogBatch
 
+UNREADABLE = "\ufffd"  # what tokenizers write for bytes that are not UTF-8
+
 
 class Seen(NamedTuple):
     """How much of a context a model reads.
@@ -44,6 +46,7 @@ class Reading(Protocol):
         latent_size: dimensions of z; 0 for a model without it.
         special: the token ids that decoding treats specially.
         vocabulary: number of tokens.
+        lower_case: whether it writes lower case alone.
     """
 
     topics: tuple[str, ...]
@@ -52,6 +55,7 @@ class Reading(Protocol):
     latent_size: int
     special: SpecialIds
     vocabulary: int
+    lower_case: bool
 
     def encode(self, conversations: Sequence[Conversation]) -> Any:
         """Conversations as token ids: `EncodedCorpus` for a dialog model, `EncodedTurns` for a language model."""
@@ -77,6 +81,14 @@ class Reading(Protocol):
         """The number of the tokens of a text alone, without marks of its beginning and end."""
         ...
 
+    def spelled(self, tokens: Sequence[int]) -> list[bytes | None]:
+        """What each token adds to a reply before `text` tidies it, in UTF-8; None for a token that is no text."""
+        ...
+
+    def token_name(self, token: int) -> str:
+        """The name of a token that is no text, such as `</s>`."""
+        ...
+
 
 class DialogReading:
     """`Reading` of a dialog model with weights of its own.
@@ -96,6 +108,7 @@ class DialogReading:
         never = tuple(token for token in tokenizer.never_generated if token != tokenizer.unk_id)
         self.special = SpecialIds(tokenizer.eos_id, tokenizer.unk_id, never)
         self.vocabulary = len(tokenizer)
+        self.lower_case = tokenizer.mode == "word"
 
     def encode(self, conversations: Sequence[Conversation]) -> EncodedCorpus:
         """See `Reading.encode`."""
@@ -130,9 +143,42 @@ class DialogReading:
         """See `Reading.count`."""
         return len(self.tokenizer.encode(text))
 
+    def spelled(self, tokens: Sequence[int]) -> list[bytes | None]:
+        """See `Reading.spelled`."""
+        return self.tokenizer.spelled(tokens)
+
+    def token_name(self, token: int) -> str:
+        """See `Reading.token_name`."""
+        return self.tokenizer.name(token)
+
 
 def tidied(text: str) -> str:
     """The text without control characters, which byte pieces can spell, and with single spaces."""
     if not text.isprintable():
         text = "".join(c for c in text if unicodedata.category(c) != "Cc")
     return " ".join(text.split())
+
+
+def tidied_pieces(pieces: Sequence[bytes]) -> list[bytes]:
+    """What is left of each piece of a reply when `Reading.text` tidies it; joined they are the tidy text in UTF-8.
+
+    Bytes that are no character are left out, and so are control characters and extra spaces.
+    """
+    owners = [number for number, piece in enumerate(pieces) for _ in piece]
+    left = [bytearray() for _ in pieces]
+    place, begun, space = 0, False, None
+    for char in b"".join(pieces).decode("utf-8", "surrogateescape"):
+        spelling = char.encode("utf-8", "surrogateescape")
+        own = owners[place : place + len(spelling)]
+        place += len(spelling)
+        if unicodedata.category(char) in ("Cc", "Cs") or char == UNREADABLE:  # Cs: a byte that is no character
+            continue
+        if char.isspace():
+            space = own[0] if space is None else space
+            continue
+        if space is not None and begun:
+            left[space] += b" "
+        for owner, byte in zip(own, spelling, strict=True):
+            left[owner].append(byte)
+        begun, space = True, None
+    return [bytes(piece) for piece in left]

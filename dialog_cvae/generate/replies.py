@@ -10,9 +10,8 @@ finish nor the other rows in the pool change the answer.
 Replies of the training conversations can be candidates too. The model scores each by the same measure as its own draws,
 log p(x | z, c): a draw with the z that it was decoded from, a retrieved reply with the one of `SCORING_Z` values of z
 under which it is likeliest. These are the prior's mean and draws from the prior. The answer is then always selected.
-There each draw counts 1. The retrieved replies together count as much as all draws, each in proportion to its
-probability per token. If that alone decided between the sources, hardly a retrieved reply would be chosen: draws at a
-low temperature are likelier than what people say.
+There each candidate, of either source, counts as much as its context and z make it likelier, per token, than its words
+are anywhere (`selection.counted`).
 
 Shape legend: Z latent, T tokens at most.
 """
@@ -28,11 +27,11 @@ import numpy as np
 
 from dialog_cvae.config import Decoding
 from dialog_cvae.engines.base import Condition, Floats
-from dialog_cvae.generate.decoding import Draw
+from dialog_cvae.generate.decoding import Draw, TokenScore
 from dialog_cvae.generate.latent_map import LatentMap
 from dialog_cvae.generate.pool import Start
 from dialog_cvae.generate.reading import Seen
-from dialog_cvae.generate.selection import scored
+from dialog_cvae.generate.selection import counted, scored
 from dialog_cvae.limits import visible
 from dialog_cvae.text.words import normalised
 from dialog_cvae.types import Conversation
@@ -64,6 +63,7 @@ class Reply:
         score: from 0 to 1, if there is a `min_score`. Among candidates: the mean similarity of all draws to it (see
             `selection`); otherwise exp(log_prob / tokens), the geometric mean of its tokens' probabilities.
         source: whether the model wrote it, or it is from the training conversations.
+        scores: of the tokens, if they were requested; they sum to `log_prob`.
     """
 
     text: str
@@ -73,6 +73,7 @@ class Reply:
     place: tuple[float, float] | None = None
     score: float | None = None
     source: Source = "model"
+    scores: tuple[TokenScore, ...] = ()
 
 
 class Retrieved(NamedTuple):
@@ -99,6 +100,8 @@ class Question(NamedTuple):
         at: all replies are decoded from this place of the context's latent map (see `latent_map`).
         places: whether each reply gives its place on that map; with `at` it always does.
         min_score: replies with a lower score are left out; None keeps all.
+        likeliest: each reply gives the scores of its tokens, with so many of the likeliest tokens in their place; None:
+            no scores.
     """
 
     conversation: Conversation
@@ -109,6 +112,7 @@ class Question(NamedTuple):
     at: tuple[float, float] | None = None
     places: bool = False
     min_score: float | None = None
+    likeliest: int | None = None
 
     @property
     def draws(self) -> int:
@@ -150,9 +154,10 @@ class Replies:
         condition: of this one context.
         latent_weight: the engine's.
         text: the text of a draw, which may be empty.
-        accepts: the word filter, if any.
+        accepts: whether a reply may be returned, by the word filter and the guard; None: every reply may.
         seen: how much of the context the model reads.
-        retrieved: replies of the training conversations, which the word filter accepts.
+        retrieved: replies of the training conversations, which may be returned.
+        information: what the words of a text tell, in nats; see `CommonWords.information`. None: unknown, counts as 0.
     """
 
     def __init__(
@@ -164,6 +169,7 @@ class Replies:
         accepts: Callable[[str], bool] | None,
         seen: Seen,
         retrieved: Sequence[Retrieved] = (),
+        information: Callable[[str], float] | None = None,
     ) -> None:
         self.question, self.seen = question, seen
         self._condition, self._text, self._accepts = condition, text, accepts
@@ -176,8 +182,8 @@ class Replies:
         self._found: dict[int, Reply | None] = {}
         self._places: dict[int, tuple[float, float]] = {}
         self._begun = 0
-        self._retrieved = retrieved
-        self._scores: dict[int, float] = {}  # log p(x | z, c), by row: SCORING_Z rows of each retrieved reply
+        self._retrieved, self._information = retrieved, information
+        self._scores: dict[int, Draw] = {}  # with log p(x | z, c), by row: SCORING_Z rows of each retrieved reply
         self._scores_begun = 0
 
     @property
@@ -215,7 +221,8 @@ class Replies:
         z, uniforms = (np.concatenate(each) for each in zip(*parts, strict=True))
         given = [()] * len(indices) + [self._retrieved[row // SCORING_Z].tokens for row in scored]
         contexts = [self._condition.contexts[0]] * len(keys)
-        return keys, Start(contexts, z, uniforms, given if scored else None), self.question.decoding
+        start = Start(contexts, z, uniforms, given if scored else None, self.question.likeliest)
+        return keys, start, self.question.decoding
 
     def _drawn_rows(self, indices: range) -> tuple[Floats, Floats]:
         """Z and uniform numbers of draws."""
@@ -243,13 +250,13 @@ class Replies:
     def take(self, index: int, draw: Draw) -> None:
         """Store a decoded draw, or the score of a retrieved reply.
 
-        A draw that is unreadable, or that the word filter refuses, gives no reply.
+        A draw that is unreadable, or may not be returned, gives no reply.
         """
         if index < 0:
-            self._scores[-1 - index] = draw.log_prob
+            self._scores[-1 - index] = draw
             return
-        text = self._text(draw)
-        reply = Reply(text, draw.log_prob, draw.length, draw.finished, self._places.get(index))
+        text, place = self._text(draw), self._places.get(index)
+        reply = Reply(text, draw.log_prob, draw.length, draw.finished, place, scores=draw.scores)
         self._found[index] = reply if visible(text) and (self._accepts is None or self._accepts(text)) else None
 
     def answer(self) -> list[Reply]:
@@ -264,10 +271,11 @@ class Replies:
         n, decoding = self.question.n, self.question.decoding
         drawn = self._drawn()
         if decoding.candidates or decoding.candidates_from != "model":
-            retrieved = self._scored()
-            every = [*drawn, *retrieved]
-            weights = [1.0] * len(drawn) + _shares(retrieved, len(drawn) or 1)
-            chosen = scored([reply.text for reply in every], [reply.finished for reply in every], n, weights)
+            every = [*drawn, *self._scored()]
+            texts = [reply.text for reply in every]
+            told = [0.0 if self._information is None else self._information(text) for text in texts]
+            weights = counted([reply.log_prob for reply in every], told, [reply.tokens for reply in every])
+            chosen = scored(texts, [reply.finished for reply in every], n, weights)
             yield from ((every[index], score) for index, score in chosen)
         else:
             first = list(_distinct(drawn).values())[:n]
@@ -283,10 +291,11 @@ class Replies:
         places = self._map.places(self._scoring_normal()).tolist() if self._map is not None else None
         found = []
         for number, retrieved in enumerate(self._retrieved):
-            scores = [self._scores[SCORING_Z * number + index] for index in range(SCORING_Z)]
-            best = int(np.argmax(scores))
+            draws = [self._scores[SCORING_Z * number + index] for index in range(SCORING_Z)]
+            best = int(np.argmax([draw.log_prob for draw in draws]))
             place = None if places is None else (places[best][0], places[best][1])
-            found.append(Reply(retrieved.text, scores[best], len(retrieved.tokens), True, place=place, source="corpus"))
+            log_prob, scores = draws[best].log_prob, draws[best].scores
+            found.append(Reply(retrieved.text, log_prob, len(retrieved.tokens), True, place, None, "corpus", scores))
         return found
 
     def _noise(self, indices: range) -> _Noise:
@@ -309,16 +318,6 @@ class Replies:
 def seed_numbers(seed: Seed) -> tuple[int, ...]:
     """All numbers of a seed."""
     return (seed,) if isinstance(seed, int) else seed
-
-
-def _shares(scored: Sequence[Reply], total: float) -> list[float]:
-    """The weights of retrieved replies: proportional to their probability per token, and `total` together."""
-    if not scored:
-        return []
-    each = np.array([reply.log_prob / reply.tokens for reply in scored])
-    likely = np.exp(each - each.max())
-    shares: list[float] = (total * likely / likely.sum()).tolist()
-    return shares
 
 
 def _distinct(replies: list[Reply]) -> dict[str, Reply]:

@@ -19,10 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dialog_cvae.config import Decoding
+from dialog_cvae.data.common_words import CommonWords
 from dialog_cvae.data.reply_index import ReplyIndex
 from dialog_cvae.engines.base import Engine, Floats
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.generate.decoding import Draw
+from dialog_cvae.generate.guard import Guard
 from dialog_cvae.generate.opening import EngineName, Options, engine_name, opened
 from dialog_cvae.generate.pool import Pool, Start, decode
 from dialog_cvae.generate.reading import Reading
@@ -48,14 +50,18 @@ class Responder:
         name: what the model was fitted on, for display.
         decoding: how replies are drawn by default.
         accepts: a word filter; replies that it refuses are never returned. None accepts all.
+        guard: refuses replies that may give a person away, given their context; None refuses none.
         index: of replies of the training conversations, if the checkpoint has one.
+        common: words and numbers of many training conversations, if the checkpoint lists them.
     """
 
     def __init__(self, engine: Engine, reading: Reading, config: CheckpointConfig, name: str) -> None:
         self.engine, self.reading, self.config, self.name = engine, reading, config, name
         self.decoding: Decoding = config.decoding
         self.accepts: Callable[[str], bool] | None = None
+        self.guard: Guard | None = None
         self.index: ReplyIndex | None = None
+        self.common: CommonWords | None = None
 
     @classmethod
     def load(
@@ -90,7 +96,7 @@ class Responder:
         base = "" if config.base is None else f" on {config.base.name}"
         name = f"{config.provenance.data}{base}, step {config.provenance.step}"
         responder = cls(*opened(checkpoint, path, options), config, name)
-        responder.index = checkpoint.replies
+        responder.index, responder.common = checkpoint.replies, checkpoint.common
         return responder
 
     @property
@@ -217,20 +223,30 @@ class Responder:
         corpus = self.reading.encode(asked)
         ends: NDArray[np.int64] = corpus.starts[1:] - 1  # the empty replies
         condition = self.engine.condition(self.reading.batch(corpus, ends))
+        accepts = [self._accepting(question) for question in questions]
         return [
             Replies(
                 question,
                 condition.part(slice(index, index + 1)),
                 self.engine.latent_weight,
                 self.text,
-                self.accepts,
+                accepts[index],
                 self.reading.seen(corpus, end, conversation),
-                self._retrieved(question),
+                self._retrieved(question, accepts[index]),
+                None if self.common is None else self.common.information,
             )
             for index, (question, conversation, end) in enumerate(zip(questions, asked, ends.tolist(), strict=True))
         ]
 
-    def _retrieved(self, question: Question) -> list[Retrieved]:
+    def _accepting(self, question: Question) -> Callable[[str], bool] | None:
+        """Whether a reply to the question may be returned: by the word filter, and by the guard."""
+        accepts = self.accepts
+        if self.guard is None:
+            return accepts
+        allowed = self.guard.allowed(question.conversation, question.respond_as)
+        return allowed if accepts is None else lambda text: accepts(text) and allowed(text)
+
+    def _retrieved(self, question: Question, accepts: Callable[[str], bool] | None) -> list[Retrieved]:
         """Replies of training conversations to similar contexts that the model could have written, and may."""
         if self.index is None or not question.retrieved:
             return []
@@ -240,7 +256,7 @@ class Responder:
         for each in self.index.nearest(question.conversation, question.respond_as, question.retrieved):
             tokens = self.reading.reply_tokens(each.text)
             scorable = 1 < len(tokens) <= decoding.max_tokens and never.isdisjoint(tokens[:-1])
-            if scorable and (self.accepts is None or self.accepts(each.text)):
+            if scorable and (accepts is None or accepts(each.text)):
                 found.append(Retrieved(each.text, tokens))
         return found
 

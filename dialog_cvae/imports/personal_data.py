@@ -8,7 +8,7 @@ list. Anything else is not found, such as addresses of houses and other names.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 import regex
@@ -22,7 +22,7 @@ _LINK: Final = regex.compile(
     regex.IGNORECASE,
 )
 _END: Final = ".,;:!?)]}'\"…»”"  # after a link, the sentence's
-_EMAIL: Final = regex.compile(r"(?<![\w.+-])[\w.+%-]+@(?:[\w-]+\.)+\p{L}{2,}", regex.IGNORECASE)
+_EMAIL: Final = regex.compile(r"(?<![\w.+%-])[\w.+%-]+@(?:[\w-]+\.)+\p{L}{2,}", regex.IGNORECASE)
 _DIGITS: Final = regex.compile(r"\d(?:[\s.-]?\d){12,}+")
 _CARD_DIGITS: Final = range(13, 20)  # how many a card number has
 _IBAN: Final = regex.compile(r"(?<!\w)[A-Z]{2}\d{2}(?:[\s-]?[A-Z0-9]){10,30}", regex.IGNORECASE)
@@ -108,6 +108,15 @@ class Redaction:
             end = match.end
             self.counts[PHONE] += 1
         return "".join([*pieces, text[end:]])
+
+
+def addresses(text: str) -> Iterator[str]:
+    """The links, e-mail addresses and account numbers (IBAN) of a text, as they are written."""
+    if "." in text:
+        yield from (found for match in _LINK.finditer(text) if (found := match[0].rstrip(_END)))
+        yield from (match[0] for match in (_EMAIL.finditer(text) if "@" in text else ()))
+    if _MANY_DIGITS.search(text):
+        yield from (found for match in _IBAN.finditer(text) if (found := _account(match[0])))
 
 
 def _account(found: str) -> str:

@@ -6,6 +6,7 @@
     metrics.json         what was measured
     README.md            the model card
     replies.safetensors  replies of the training conversations, only if they were exported too
+    common_words.txt     words and numbers that many training conversations have; older checkpoints lack it
 
 The first five are parts of every checkpoint: one that lacks one is refused. `config.json` carries a checksum of its
 own, so that no single changed byte goes unnoticed, except in the card, which may be edited. The folder is written under
@@ -17,10 +18,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,7 @@ from dialog_cvae.config import (
     ModelConfig,
     SentenceModelConfig,
 )
+from dialog_cvae.data.common_words import CommonWords
 from dialog_cvae.data.reply_index import ReplyIndex
 from dialog_cvae.errors import CheckpointError, ConfigError
 from dialog_cvae.storage.files import previous_name, replace_folder
@@ -52,8 +54,9 @@ WEIGHTS, TOKENIZER, CONFIG, METRICS, CARD = (
     "metrics.json",
     "README.md",
 )
-REPLIES = "replies.safetensors"
+REPLIES, COMMON_WORDS = "replies.safetensors", "common_words.txt"
 BEST = "best"  # the checkpoint of a training run, below its folder
+T = TypeVar("T")
 _READS = 8  # attempts to read a folder that is being replaced meanwhile
 
 
@@ -121,7 +124,7 @@ class Checkpoint:
     """A checkpoint in memory.
 
     `weights` maps parameter names to arrays of any floating type; models compute in single precision. `replies` are
-    those of the training conversations, if the checkpoint has them.
+    those of the training conversations, and `common` words are what many of these have, if the checkpoint has them.
     """
 
     config: CheckpointConfig
@@ -130,6 +133,7 @@ class Checkpoint:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     card: str = ""
     replies: ReplyIndex | None = None
+    common: CommonWords | None = None
 
     @property
     def word_tokenizer(self) -> Tokenizer:
@@ -163,6 +167,7 @@ class Checkpoint:
             TOKENIZER: self.tokenizer.to_bytes(),
             METRICS: _json_bytes(self.metrics),
             **({} if self.replies is None else {REPLIES: self.replies.to_bytes()}),
+            **({} if self.common is None else {COMMON_WORDS: self.common.to_bytes()}),
         }
         content = self.config.model_dump(mode="json") | {"files": {name: _sha256(data) for name, data in parts.items()}}
         content["checksum"] = _checksum(content)
@@ -209,11 +214,17 @@ def _load(folder: Path) -> Checkpoint:
             f"{folder / TOKENIZER}: has {len(tokenizer)} pieces, but {CONFIG} says vocab_size {config.vocab_size}"
         )
     metrics = _json_object(folder / METRICS, parts[METRICS])
+    replies = _optional(folder, REPLIES, parts, ReplyIndex.from_bytes)
+    common = _optional(folder, COMMON_WORDS, parts, CommonWords.from_bytes)
+    return Checkpoint(config, weights, tokenizer, metrics, parts[CARD].decode(errors="replace"), replies, common)
+
+
+def _optional(folder: Path, name: str, parts: Mapping[str, bytes], read: Callable[[bytes], T]) -> T | None:
+    """A part that not every checkpoint has."""
     try:
-        replies = ReplyIndex.from_bytes(parts[REPLIES]) if REPLIES in parts else None
+        return read(parts[name]) if name in parts else None
     except CheckpointError as error:
-        raise CheckpointError(f"{folder / REPLIES}: {error}") from None
-    return Checkpoint(config, weights, tokenizer, metrics, parts[CARD].decode(errors="replace"), replies)
+        raise CheckpointError(f"{folder / name}: {error}") from None
 
 
 def _folder(path: str | Path) -> Path:
@@ -274,9 +285,10 @@ def _verified_parts(folder: Path, hashes: Mapping[str, str]) -> dict[str, bytes]
     if missing := [name for name in (WEIGHTS, TOKENIZER) if name not in hashes]:
         raise CheckpointError(f"{folder / CONFIG}: field files: no SHA-256 of {' and '.join(missing)}")
     parts = {name: _read_bytes(folder / name) for name in (WEIGHTS, TOKENIZER, METRICS, CARD)}
-    if REPLIES in hashes:
-        parts[REPLIES] = _read_bytes(folder / REPLIES)
-    for name in (TOKENIZER, METRICS, CARD):
+    parts |= {name: _read_bytes(folder / name) for name in (REPLIES, COMMON_WORDS) if name in hashes}
+    for name in (TOKENIZER, METRICS, CARD, COMMON_WORDS):
+        if name not in parts:
+            continue
         if name != TOKENIZER or parts[name].startswith(b"{"):  # a SentencePiece model is no text
             parts[name] = parts[name].replace(b"\r\n", b"\n")  # which Git writes on Windows
     for name, expected in hashes.items():

@@ -21,6 +21,9 @@ _CUTS = {
     "smollm": Both([Digits(individual_digits=True), ByteLevel(add_prefix_space=False)]),
 }
 # Bytes that never occur in UTF-8, as byte-level tokenizers spell them.
+_SHOWN = (*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100))  # bytes spelled as themselves
+_OTHERS = (byte for byte in range(0x100) if byte not in _SHOWN)  # by the characters after those
+_BYTES = {chr(byte): byte for byte in _SHOWN} | {chr(0x100 + place): byte for place, byte in enumerate(_OTHERS)}
 _NO_UTF8 = frozenset(map(chr, (0xC0, 0xC1, *range(0xF5, 0x100))))
 
 
@@ -95,6 +98,29 @@ class BytePairs:
             if piece not in written or controls or "".join(text.splitlines()) != text:
                 never.add(i)
         return tuple(sorted(never - {self.line_break_id}))
+
+    @cached_property
+    def _special(self) -> frozenset[int]:
+        """Ids of special tokens, which are no text."""
+        added = json.loads(self.content).get("added_tokens") or ()
+        return frozenset(token["id"] for token in added if token.get("special"))
+
+    def spelled(self, ids: Sequence[int]) -> list[bytes | None]:
+        """What each id adds to the text, which may be a part of a character; None for special and unknown ids."""
+        return [self._spelled_id(i) for i in ids]
+
+    def _spelled_id(self, i: int) -> bytes | None:
+        piece = self._tokenizer.id_to_token(i)
+        if piece is None or i in self._special:
+            return None
+        try:
+            return bytes(_BYTES[char] for char in piece)
+        except KeyError:  # an added token, which is not spelled in bytes
+            return piece.encode()
+
+    def name(self, i: int) -> str:
+        """The name of an id that is no text."""
+        return self._tokenizer.id_to_token(i) or f"<{i}>"
 
     def to_bytes(self) -> bytes:
         """The content of `tokenizer.json`."""

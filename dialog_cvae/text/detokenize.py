@@ -34,6 +34,11 @@ def detokenize(tokens: Sequence[str]) -> str:
     Returns:
         One line of text without leading or trailing space.
     """
+    return "".join(spaced(tokens))
+
+
+def spaced(tokens: Sequence[str]) -> list[str]:
+    """The tokens, each with the space before it, if there is one: joined they are the text."""
     parts: list[str] = []
     open_quote = False
     touching = True
@@ -45,11 +50,9 @@ def detokenize(tokens: Sequence[str]) -> str:
             open_quote ^= token.count('"') % 2 == 1
         else:
             glue = _punctuation(tokens, i)
-        if not (touching or glue.left):
-            parts.append(" ")
-        parts.append(token)
+        parts.append(token if touching or glue.left else f" {token}")
         touching = glue.right
-    return "".join(parts)
+    return parts
 
 
 def _is_word(token: str) -> bool:

@@ -23,7 +23,7 @@ import sentencepiece
 
 from dialog_cvae.config import TokenizerConfig
 from dialog_cvae.errors import CheckpointError, ConfigError, DialogCvaeError
-from dialog_cvae.text.detokenize import detokenize
+from dialog_cvae.text.detokenize import detokenize, spaced
 from dialog_cvae.text.placeholders import PLACEHOLDERS, split_at_placeholders
 
 PAD, UNK, BOS, EOS, DIALOG_START = SPECIALS = ("<pad>", "<unk>", "<s>", "</s>", "<d>")
@@ -239,6 +239,31 @@ class Tokenizer:
         parts.append(pending.decode("utf-8", "ignore"))
         text = "".join(parts).replace("\ufffd", "")
         return " ".join(text.translate(_UNESCAPE).split())
+
+    def spelled(self, ids: Sequence[int]) -> list[bytes | None]:
+        """What each id adds to the text, as UTF-8, which may be a part of a character; None for special ids.
+
+        Joined they are what `decode` makes tidy.
+        """
+        if self.mode == "unigram":
+            return [self._spelled_piece(i) for i in ids]
+        written = [i >= len(SPECIALS) or i == self.unk_id for i in ids]
+        tokens = self.tokens(ids)
+        parts = spaced(tokens) if self.mode == "word" else [f" {token}" for token in tokens]
+        texts = iter(parts)
+        return [next(texts).encode() if shown else None for shown in written]
+
+    def name(self, i: int) -> str:
+        """The name of a special id."""
+        return self.pieces[i]
+
+    def _spelled_piece(self, i: int) -> bytes | None:
+        """What an id adds to the text in unigram mode."""
+        if i in self._bytes:
+            return bytes((self._bytes[i],))
+        if i == self.unk_id:
+            return f" {UNK} ".encode()
+        return self._raw[i].replace(_SPACE, " ").translate(_UNESCAPE).encode() if i >= len(SPECIALS) else None
 
     def tokens(self, ids: Sequence[int]) -> list[str]:
         """The words (word mode) or pieces of the ids, for metrics; special ones are left out, except `<unk>`."""

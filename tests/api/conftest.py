@@ -6,7 +6,7 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from fastapi.testclient import TestClient
@@ -22,6 +22,9 @@ from dialog_cvae.generate.responder import Responder
 from dialog_cvae.storage.checkpoint import CheckpointConfig, Provenance
 from dialog_cvae.types import Conversation
 
+if TYPE_CHECKING:
+    from openai import OpenAI
+
 CONFIG = CheckpointConfig(
     model=ModelConfig(),
     vocab_size=16,
@@ -35,6 +38,7 @@ class StubReading(NamedTuple):
     free_topic: bool = False
     max_context: int = 9
     latent_size: int = 2
+    lower_case: bool = False
 
     def count(self, text: str) -> int:
         return len(text.split())
@@ -47,8 +51,8 @@ class StubResponder(Responder):
         self.name, self.reading = "stub", StubReading(topics)
         self.decoding = Decoding()
         self.config = CONFIG
-        self.accepts = None
-        self.index = None
+        self.accepts = self.guard = None
+        self.index = self.common = None
         self.distinct = distinct
         self.calls: list[tuple[Conversation, dict[str, Any]]] = []
         self.threads: set[str] = set()
@@ -67,6 +71,7 @@ class StubResponder(Responder):
         self.threads.add(threading.current_thread().name)
         n, at, places = asked["n"], asked.pop("at"), asked.pop("places")
         least = asked.pop("min_score")
+        del asked["likeliest"]
         places = places or at is not None
         if conversation.id == WARM_UP:
             return [Reply("fine", -1.0, 2, True)]
@@ -156,6 +161,34 @@ def serve() -> Iterator[Callable[..., TestClient]]:
         def start(responder: Responder, **settings: Any) -> TestClient:
             app = create_app(lambda _: responder, lambda: Settings(checkpoint="none", **settings))
             return stack.enter_context(TestClient(app, raise_server_exceptions=False))
+
+        yield start
+
+
+@pytest.fixture
+def connect() -> Iterator[Callable[..., OpenAI]]:
+    """An OpenAI client of a service in process: `connect(client, key)`."""
+    import httpx2
+    from openai import OpenAI
+
+    class InProcess(httpx2.BaseTransport):
+        def __init__(self, client: TestClient) -> None:
+            self._client = client
+
+        def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+            request.read()
+            sent = {name: value for name, value in request.headers.items() if name.lower() != "host"}
+            answer = self._client.request(
+                request.method, request.url.raw_path.decode(), content=request.content, headers=sent
+            )
+            return httpx2.Response(answer.status_code, headers=answer.headers, content=answer.content)
+
+    with ExitStack() as stack:
+
+        def start(client: TestClient, key: str = "none") -> OpenAI:
+            http = httpx2.Client(transport=InProcess(client))
+            made = OpenAI(api_key=key, base_url="http://testserver/v1", http_client=http, max_retries=0)
+            return stack.enter_context(made)
 
         yield start
 

@@ -51,3 +51,45 @@ def test_internal_errors_have_cors_headers_too(serve, make_stub):
 def test_without_the_setting_no_origin_is_allowed(client):
     assert client.options("/respond", headers=PREFLIGHT).status_code == 405
     assert "access-control-allow-origin" not in client.get("/topics", headers={"Origin": ORIGIN}).headers
+
+
+# What the `openai` package for JavaScript sends from a browser; the last two only for some calls.
+JS_CLIENT = (
+    "authorization,content-type,x-stainless-arch,x-stainless-lang,x-stainless-os,x-stainless-package-version,"
+    "x-stainless-retry-count,x-stainless-runtime,x-stainless-runtime-version,x-stainless-timeout,"
+    "openai-organization,openai-project,x-stainless-helper-method,x-stainless-poll-helper"
+)
+
+
+def test_openais_client_in_a_browser_may_send_its_headers(serve, stub):
+    client = serve(stub, cors_origins=ORIGIN, api_keys=KEY)
+    asked = PREFLIGHT | {"Access-Control-Request-Headers": JS_CLIENT}
+    preflight = client.options("/v1/chat/completions", headers=asked)
+    assert (preflight.status_code, preflight.headers["access-control-allow-origin"]) == (200, ORIGIN)
+    allowed = {name.strip().lower() for name in preflight.headers["access-control-allow-headers"].split(",")}
+    assert set(JS_CLIENT.split(",")) <= allowed
+    sent = {name: "1" for name in JS_CLIENT.split(",") if name.startswith("x-")}
+    body = {"model": "stub", "messages": [{"role": "user", "content": "hi"}]}
+    for key, status in ((KEY, 200), ("wrong", 401)):
+        headers = sent | {"Origin": ORIGIN, "Authorization": f"Bearer {key}"}
+        answer = client.post("/v1/chat/completions", json=body, headers=headers)
+        assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (status, ORIGIN)
+
+
+def test_other_headers_and_origins_stay_refused(serve, stub):
+    client = serve(stub, cors_origins=ORIGIN)
+    for names in (
+        f"{JS_CLIENT},x-other",
+        "x-stainless-",
+        "x-stainless-a b",
+        f"x-stainless-{'a' * 65}",
+        "x-stainless-\u00e9",
+    ):
+        asked = PREFLIGHT | {"Access-Control-Request-Headers": names.encode("latin-1")}
+        assert client.options("/respond", headers=asked).status_code == 400
+    stranger = PREFLIGHT | {"Origin": "https://evil.example", "Access-Control-Request-Headers": "x-stainless-os"}
+    refused = client.options("/respond", headers=stranger)
+    assert refused.status_code == 400
+    assert "access-control-allow-origin" not in refused.headers
+    alone = client.options("/respond", headers=PREFLIGHT | {"Access-Control-Request-Headers": "X-Stainless-OS"})
+    assert alone.status_code == 200

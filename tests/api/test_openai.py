@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from typing import Any
 
-import httpx2
 import openai
 import pytest
 from fastapi.testclient import TestClient
@@ -16,34 +14,6 @@ from dialog_cvae.types import Utterance
 
 KEY = "sk-0123456789abcdef"
 HELLO = [{"role": "user", "content": "do you have pets ?"}]
-
-
-class InProcess(httpx2.BaseTransport):
-    """Sends requests to a test client instead of a server."""
-
-    def __init__(self, client: TestClient) -> None:
-        self._client = client
-
-    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        request.read()
-        sent = {name: value for name, value in request.headers.items() if name.lower() != "host"}
-        answer = self._client.request(
-            request.method, request.url.raw_path.decode(), content=request.content, headers=sent
-        )
-        return httpx2.Response(answer.status_code, headers=answer.headers, content=answer.content)
-
-
-@pytest.fixture
-def connect() -> Iterator[Callable[..., openai.OpenAI]]:
-    """An OpenAI client of a service in process."""
-    with ExitStack() as stack:
-
-        def start(client: TestClient, key: str = "none") -> openai.OpenAI:
-            http = httpx2.Client(transport=InProcess(client))
-            made = openai.OpenAI(api_key=key, base_url="http://testserver/v1", http_client=http, max_retries=0)
-            return stack.enter_context(made)
-
-        yield start
 
 
 @pytest.fixture
@@ -180,6 +150,7 @@ NEUTRAL = {
     "tool_choice": "none",
     "response_format": {"type": "text"},
     "logprobs": False,
+    "top_logprobs": 0,
     "logit_bias": {},
     "presence_penalty": 0,
     "frequency_penalty": 0.0,
@@ -202,7 +173,9 @@ REFUSED = [
     ({"tools": [FUNCTION]}, "tools", "not supported"),
     ({"tool_choice": "required"}, "tool_choice", "not supported"),
     ({"response_format": {"type": "json_object"}}, "response_format", "not supported"),
-    ({"logprobs": True}, "logprobs", "single tokens are not available"),
+    ({"top_logprobs": 2}, "top_logprobs", "needs logprobs: true"),
+    ({"logprobs": True, "top_logprobs": 21}, "top_logprobs", "less than or equal to 20"),
+    ({"logprobs": 1}, "logprobs", "boolean"),
     ({"logit_bias": {"5": 1}}, "logit_bias", "not supported"),
     ({"presence_penalty": 0.5}, "presence_penalty", "not supported"),
     ({"store": True}, "store", "nothing is kept"),

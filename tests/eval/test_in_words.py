@@ -33,6 +33,10 @@ FIGURES: dict[str, Any] = {
     "distinct_greedy": 3.5,
     "distinct_replies_per_context": 4.5,
     "verbatim_from_training": 0.25,
+    "rare_in_replies": 0.03,
+    "rare_said_in_0": 0.015,
+    "rare_said_in_1": 0.01,
+    "rare_said_in_2": 0.005,
     "a_bow": {"precision": 0.9, "recall": 0.8},
     "baselines": {"nearest neighbours": {"a_bow": {"precision": 0.7, "recall": 0.6}}},
 }
@@ -49,6 +53,7 @@ def test_each_finding_is_a_sentence() -> None:
         "Latent code",
         "Replies",
         "Copies",
+        "Personal data",
         "Against rows without a model",
     ]
     assert "costs the model 40.0 nats, for 12.0 tokens" in said()
@@ -66,6 +71,9 @@ def test_each_finding_is_a_sentence() -> None:
         ({"kl": 0.2}, "it has collapsed (KL 0.20 nats"),
         ({"active_units": 0}, "it has collapsed"),
         ({"distinct_greedy": 1.2}, "1.2 are different, so that it decides little"),
+        ({}, "3.0% of the replies hold a number, an address or a name that their contexts lack and fewer than 3"),
+        ({}, "said 1.0% in 1 and 0.5% in 2 of these, and 1.5% in none"),
+        ({"rare_in_replies": 0.0}, "no reply holds a number"),
         ({"verbatim_from_training": 0.9}, "90% of the replies are training utterances word for word; look"),
         ({}, "better than every row without a model (recall of a_bow: 0.800; nearest neighbours 0.600)"),
         ({"a_bow": {"precision": 0.9, "recall": 0.5}}, "nearest neighbours would do as well"),

@@ -17,7 +17,9 @@ import pytest
 import torch
 
 import dialog_cvae
-from dialog_cvae.config import Decoding
+from dialog_cvae.config import DataConfig, Decoding
+from dialog_cvae.data.common_words import CommonWords
+from dialog_cvae.data.corpora import load_split
 from dialog_cvae.storage.checkpoint import Checkpoint
 from dialog_cvae.types import Conversation, Utterance
 from tests.training.tiny_runs import CONFIG, Fit, conversation, metrics, state, write_corpus
@@ -135,7 +137,7 @@ def test_early_stopping_never_rescales_the_schedule(fit: Fit, whole_run: Path) -
     assert (progress.step, progress.total_steps, progress.finished) == (6, 12, True)
 
 
-def test_the_best_checkpoint_has_the_best_validation(fit: Fit, whole_run: Path) -> None:
+def test_the_best_checkpoint_has_the_best_validation(fit: Fit, whole_run: Path, corpus_file: Path) -> None:
     records = metrics(whole_run, "valid")
     assert [record["step"] for record in records] == [3, 6, 9, 12]
     assert all(r["elbo"] == pytest.approx(-(r["reconstruction"] + r["kl"]), rel=1e-9) for r in records)
@@ -145,6 +147,9 @@ def test_the_best_checkpoint_has_the_best_validation(fit: Fit, whole_run: Path) 
     assert kept.metrics["elbo"] == best["elbo"]
     assert kept.config.provenance.fit["train"]["max_steps"] == 12
     assert "mine" in kept.config.provenance.data
+    assert kept.common is not None
+    train = load_split(DataConfig(name=str(corpus_file)), "train")[1]
+    assert kept.common == CommonWords.of(train)
 
 
 def test_no_output_contains_the_users_folders(whole_run: Path, corpus_file: Path) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from dialog_cvae.config import Decoding
+from dialog_cvae.data.common_words import CommonWords
 from dialog_cvae.data.reply_index import ReplyIndex
 from dialog_cvae.engines.torch_engine import TorchEngine
 from dialog_cvae.errors import ConfigError
@@ -133,3 +134,14 @@ def test_what_cannot_be_had_is_refused(responder):
             responder.respond(ASKED, respond_as="B", decoding=decoding)
     with pytest.raises(ConfigError, match="candidates_from must be one of model, corpus, both, but is 'web'"):
         Decoding(candidates_from="web")  # type: ignore[arg-type]
+
+
+def test_what_words_tell_changes_the_order_and_nothing_else(responder):
+    decoding = replace(BOTH, candidates_from="model")
+    before = responder.respond(ASKED, respond_as="B", n=8, seed=4, decoding=decoding)
+    rare = set(before[-1].text.split())
+    common = {word for reply in before for word in reply.text.split()} - rare
+    responder.common = CommonWords(dict.fromkeys(common, 10**6), 10**6)
+    after = responder.respond(ASKED, respond_as="B", n=8, seed=4, decoding=decoding)
+    assert after != before
+    assert set(after) == set(before)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dialog_cvae.generate.selection import loops, representatives, scored, similarity
+from dialog_cvae.generate.selection import counted, loops, representatives, scored, similarity
 from dialog_cvae.text.words import normalised
 
 TEXT = st.lists(st.sampled_from(["yes", "no", "well", "i", "see"]), min_size=1, max_size=7).map(" ".join)
@@ -151,3 +151,15 @@ def test_a_score_is_the_mean_similarity_of_all_draws():
     # "a b c" and "a b d" share 3 of 5 words and pairs each: a, b, (a, b); "x y z" shares nothing with them
     found = dict(scored(["a b c", "a b c", "a b d", "x y z"], [True] * 4, 3))
     assert found == pytest.approx({0: (1 + 1 + 0.6 + 0) / 4, 2: (0.6 + 0.6 + 1 + 0) / 4, 3: 1 / 4})
+
+
+def test_a_draw_counts_by_how_much_likelier_its_context_makes_each_token():
+    # -.5, -2 and -1 nats a token: the first is the likeliest
+    np.testing.assert_allclose(counted([-2, -6, -1], [1, 0, 0], [2, 3, 1]), [1, math.exp(-1.5), math.exp(-0.5)])
+    assert counted([], [], []).shape == (0,)
+
+
+def test_likelier_draws_are_selected_first():
+    texts = ["a b c", "x y z", "p q r"]
+    assert select(texts, [True] * 3, 3, counted([-9, -3, -6], [0] * 3, [3] * 3)) == [1, 2, 0]
+    assert select(texts, [True] * 3, 3, counted([-9, -3, -6], [8, 0, 0], [3] * 3))[0] == 0

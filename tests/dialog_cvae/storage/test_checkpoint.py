@@ -18,10 +18,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import save as serialise_weights
 
+from dialog_cvae.data.common_words import CommonWords
 from dialog_cvae.data.reply_index import ReplyIndex
 from dialog_cvae.errors import CheckpointError, DialogCvaeError
 from dialog_cvae.model.build import build_model
-from dialog_cvae.storage.checkpoint import CARD, CONFIG, METRICS, REPLIES, TOKENIZER, WEIGHTS, Checkpoint
+from dialog_cvae.storage.checkpoint import CARD, COMMON_WORDS, CONFIG, METRICS, REPLIES, TOKENIZER, WEIGHTS, Checkpoint
 from dialog_cvae.storage.files import write_atomically
 
 PARTS = (CONFIG, WEIGHTS, TOKENIZER, METRICS, CARD)
@@ -443,6 +444,23 @@ def test_a_damaged_index_of_replies_is_refused_by_its_path(tiny_checkpoint, conv
     damage(tmp_path / "indexed" / REPLIES)
     with pytest.raises(CheckpointError, match=rf"indexed/replies\.safetensors: {reason}"):
         Checkpoint.load(tmp_path / "indexed")
+
+
+def test_a_list_of_common_words_is_kept_and_verified(tiny_checkpoint, tmp_path):
+    common = CommonWords({"größe": 7, "4711": 3}, 9)
+    replace(tiny_checkpoint, common=common).save(tmp_path / "listed")
+    file = tmp_path / "listed" / COMMON_WORDS
+    assert Checkpoint.load(tmp_path / "listed").common == common
+    file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))  # as Git writes it on Windows
+    assert Checkpoint.load(tmp_path / "listed").common == common
+    file.write_bytes(file.read_bytes().replace(b"4711", b"4712"))
+    with pytest.raises(CheckpointError, match=r"listed/common_words\.txt: truncated or changed"):
+        Checkpoint.load(tmp_path / "listed")
+    file.unlink()
+    with pytest.raises(CheckpointError, match=r"listed/common_words\.txt: missing"):
+        Checkpoint.load(tmp_path / "listed")
+    tiny_checkpoint.save(tmp_path / "old")
+    assert Checkpoint.load(tmp_path / "old").common is None
 
 
 def test_an_unreadable_index_of_replies_is_refused_by_its_path(tiny_checkpoint, conversations, tmp_path):

@@ -1,0 +1,25 @@
+"""The setting of the guard, which refuses replies that may give a person away; see `dialog_cvae.generate.guard`."""
+
+from __future__ import annotations
+
+from api import logs
+from api.settings import Settings
+from dialog_cvae.generate.guard import Guard
+from dialog_cvae.generate.responder import Responder
+
+
+def set_guard(responder: Responder, settings: Settings) -> None:
+    """Give a model its guard, if the settings want one, and log what it knows."""
+    common = responder.common
+    responder.guard = None
+    if settings.guard is False or (settings.guard is None and common is None):
+        logs.event("guard", state="off")
+        return
+    responder.guard = Guard(common, lower_case=responder.reading.lower_case)
+    if common is None:
+        known = "the checkpoint has no list of common words: links, e-mail addresses and long numbers alone are refused"
+    else:
+        known = (
+            f"{len(common.counts)} words and numbers are common, in {common.min_conversations} conversations or more"
+        )
+    logs.event("guard", state="on", known=known)

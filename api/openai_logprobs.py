@@ -1,0 +1,73 @@
+"""The log probabilities of a choice's tokens, in OpenAI's form.
+
+Open it to see how a token is spelled, and which tokens belong to a choice that `stop` cuts or to a word of a stream.
+A log probability is the model's own, log p(token | z, c, earlier tokens), at temperature 1. The mark that ends a reply
+is not listed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from api.openai_schemas import ChoiceLogprobs, TokenLogprob, TopLogprob
+from dialog_cvae.generate.decoding import TokenScore
+from dialog_cvae.generate.reading import Reading, tidied_pieces
+from dialog_cvae.generate.replies import Reply
+
+
+def logprobs(reply: Reply, reading: Reading) -> ChoiceLogprobs:
+    """The log probabilities of a reply's tokens; joined, their bytes are the text of a reply that the model wrote.
+
+    The tokens of a reply of the training conversations are what the model reads of it, which may be lower-cased.
+    """
+    scores = reply.scores[:-1] if reply.finished else reply.scores
+    ids = [score.token for score in scores]
+    own = tidied_pieces([piece or b"" for piece in reading.spelled(ids)])
+    return ChoiceLogprobs(
+        content=[_token(place, scores[place], own[place], ids, reading) for place in range(len(scores))]
+    )
+
+
+def _token(place: int, score: TokenScore, own: bytes, ids: Sequence[int], reading: Reading) -> TokenLogprob:
+    """One token, and the likeliest in its place, spelled as they would be there."""
+    others = []
+    for token, log_prob in score.likeliest:
+        piece = own if token == score.token else reading.spelled((*ids[:place], token))[-1]
+        if piece is None:
+            others.append(TopLogprob(token=reading.token_name(token), bytes=None, logprob=log_prob))
+        else:
+            piece = piece if place else piece.lstrip(b" ")
+            others.append(TopLogprob(token=_shown(piece), bytes=list(piece), logprob=log_prob))
+    return TokenLogprob(token=_shown(own), bytes=list(own), logprob=score.log_prob, top_logprobs=others)
+
+
+def _shown(piece: bytes) -> str:
+    r"""The text of bytes; those that are no whole characters as in `\xf0\x9f`, like OpenAI's."""
+    try:
+        return piece.decode()
+    except UnicodeDecodeError:
+        return "".join(f"\\x{byte:02x}" for byte in piece)
+
+
+def cut(found: ChoiceLogprobs, content: str) -> ChoiceLogprobs:
+    """The tokens that begin in a text which the reply begins with."""
+    return next(split(found, [content, ""]))
+
+
+def split(found: ChoiceLogprobs, parts: Sequence[str]) -> Iterator[ChoiceLogprobs]:
+    """The tokens of each part of a reply: those that begin in it; the last part has all others.
+
+    Bytes are counted without spaces, which a reply of the training conversations may have elsewhere.
+    """
+    first, begin, end = 0, 0, 0
+    for number, part in enumerate(parts, start=1):
+        last, end = first, end + _size(part.encode())
+        while last < len(found.content) and (begin < end or number == len(parts)):
+            begin += _size(bytes(found.content[last].bytes or ()))
+            last += 1
+        yield ChoiceLogprobs(content=found.content[first:last])
+        first = last
+
+
+def _size(text: bytes) -> int:
+    return len(text) - text.count(b" ")

@@ -1,0 +1,185 @@
+"""Words and numbers that many training conversations have, and what of a text is not among them.
+
+Open it to change what may give a person away, or what counts as information. Numbers, names and addresses that few
+conversations have can belong to one person. Those that at least k conversations have belong to none, such as the name
+of a city or the number of a hotline. Only these are listed, so that the list itself gives no one away. Copies of a
+conversation count once (`dialog_cvae.data.readers.jsonl_splits`). The selection of replies uses the same list: a word
+that most conversations have says little.
+
+A name is a word with a capital letter. A model that writes lower case alone shows no names, so there every word counts
+as one. Numbers of one or two digits give no one away. Full names of two common words are not found, nor are names in
+scripts without capital letters. In languages that capitalise every noun, rare nouns count as names.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, Self
+
+import regex
+
+from dialog_cvae.data.readers.jsonl_splits import KEY_BYTES, content_keys
+from dialog_cvae.errors import CheckpointError
+from dialog_cvae.imports.personal_data import addresses
+from dialog_cvae.limits import normal
+from dialog_cvae.text.placeholders import PLACEHOLDERS
+from dialog_cvae.text.words import WORD
+from dialog_cvae.types import Conversation
+
+MIN_CONVERSATIONS = 3
+MAX_BYTES = 200_000
+LEAST_DIGITS = 3  # of a number that can belong to one person
+LONG_DIGITS = 7  # a number of so many digits is one of a telephone, a card or an account
+_HEAD = "# said in at least {} of {} training conversations, and in how many"
+_FIRST_LINE = re.compile(_HEAD.format(r"(\d{1,9})", r"(\d{1,9})"), re.ASCII)
+_LINE = re.compile(r"([^\t]+)\t(\d{1,9})", re.ASCII)
+_WORD = regex.compile(WORD, regex.V1)
+_GROUPS = regex.compile(r"(?<![\w.,])\+?\(?\d(?:[ ().-]{0,2}\d){6,}(?!\w)")
+_DIGIT = regex.compile(r"\d")
+_MARKS = regex.compile(r"[\W_]")
+_ASCII_WORD = re.compile(r"\w+")
+
+
+class Found(NamedTuple):
+    """Something in a text that may belong to one person.
+
+    Attributes:
+        text: as it is written.
+        key: equal for other spellings of the same.
+        is_name: whether it is a word; else it is a number or an address.
+    """
+
+    text: str
+    key: str
+    is_name: bool
+
+    @property
+    def by_rule(self) -> bool:
+        """Whether its form alone says that it belongs to someone: a link, an e-mail address or a long number."""
+        return not self.is_name and (not self.key.isalnum() or sum(map(str.isdecimal, self.key)) >= LONG_DIGITS)
+
+
+def personal(text: str, *, every_word: bool = False) -> list[Found]:
+    """Addresses, numbers and names in a text; `every_word` takes every word for a name."""
+    text = normal(text)
+    for placeholder in PLACEHOLDERS if "<" in text else ():
+        text = text.replace(placeholder, " ")
+    found, rest = _addresses_and_numbers(text)
+    names = (word for word in _words(rest) if len(word) > 1 and (every_word or word[0].isupper()))
+    return found + [Found(word, word.casefold(), is_name=True) for word in names]
+
+
+def numbers(text: str) -> set[str]:
+    """The keys of the addresses and numbers in a text."""
+    return {each.key for each in _addresses_and_numbers(normal(text))[0]}
+
+
+class SaidIn(NamedTuple):
+    """In how many different conversations each number, address and word is said, and how many there are."""
+
+    counts: Counter[str]
+    conversations: int
+
+
+def said_in(conversations: Iterable[Conversation]) -> SaidIn:
+    """Count all numbers, addresses and words by their keys."""
+    seen: set[bytes] = set()
+    counts: Counter[str] = Counter()
+    for conversation in conversations:
+        identity = content_keys(conversation, 0)[2 * KEY_BYTES :]
+        if identity not in seen:
+            seen.add(identity)
+            found, rest = _addresses_and_numbers("\n".join(normal(u.text) for u in conversation.utterances))
+            counts.update({each.key for each in found} | set(_words(rest.casefold())))
+    return SaidIn(counts, len(seen))
+
+
+def _addresses_and_numbers(text: str) -> tuple[list[Found], str]:
+    """What of these a text has, and the text without them."""
+    found: list[Found] = []
+    for address in dict.fromkeys(addresses(text)):
+        found.append(Found(address, address.casefold(), is_name=False))
+        text = text.replace(address, " ")
+    if not _DIGIT.search(text):
+        return found, text
+    written = [match[0] for match in _GROUPS.finditer(text)]
+    parts = (_GROUPS.sub(" ", text) if written else text).split()
+    with_digit = [part for part in parts if _DIGIT.search(part)]
+    for number in (*written, *with_digit):
+        key = _MARKS.sub("", number).casefold()
+        if sum(map(str.isdecimal, key)) >= LEAST_DIGITS:
+            found.append(Found(number, key, is_name=False))
+    return found, " ".join(part for part in parts if not _DIGIT.search(part))
+
+
+def _words(text: str) -> list[str]:
+    """The words of a text, in their case."""
+    found: list[str] = (_ASCII_WORD if text.isascii() else _WORD).findall(text)
+    return found
+
+
+class CommonWords(NamedTuple):
+    """What at least so many training conversations have.
+
+    Attributes:
+        counts: how many conversations have each key; see `said_in`.
+        conversations: how many different ones there are.
+        min_conversations: the least count, at least 2.
+    """
+
+    counts: Mapping[str, int]
+    conversations: int
+    min_conversations: int = MIN_CONVERSATIONS
+
+    @classmethod
+    def of(cls, said: SaidIn) -> Self:
+        """The keys of enough conversations; if they are too many for MAX_BYTES, the most common of them."""
+        kept, size = {}, len(_HEAD) + 16
+        for key, count in sorted(said.counts.items(), key=lambda item: (-item[1], item[0])):
+            size += len(_line(key, count).encode())
+            if count < MIN_CONVERSATIONS or size > MAX_BYTES:
+                break
+            kept[key] = count
+        return cls(kept, said.conversations)
+
+    def information(self, text: str) -> float:
+        """What the words of a text tell, in nats: the sum of -log of the share of conversations that have each.
+
+        A key that is not listed counts as one of `min_conversations` - 1 conversations.
+        """
+        found, rest = _addresses_and_numbers(normal(text))
+        unlisted = self.min_conversations - 1
+        counts = (self.counts.get(key, unlisted) for key in (*(each.key for each in found), *_words(rest.casefold())))
+        return sum(math.log(max(1.0, self.conversations / count)) for count in counts)
+
+    def to_bytes(self) -> bytes:
+        """As text, a key and its count on a line, in alphabetical order."""
+        head = _HEAD.format(self.min_conversations, self.conversations) + "\n"
+        return "".join((head, *(_line(key, self.counts[key]) for key in sorted(self.counts)))).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """What `to_bytes` wrote.
+
+        Raises:
+            CheckpointError: it is another file, or no UTF-8.
+        """
+        try:
+            first, *lines = data.decode().split("\n")
+        except UnicodeDecodeError as error:
+            raise CheckpointError(f"not UTF-8 text ({error.reason} at byte {error.start})") from None
+        if (head := _FIRST_LINE.fullmatch(first)) is None or int(head[1]) < 2:
+            raise CheckpointError("not a list of common words (its first line is another)")
+        counts: dict[str, int] = {}
+        for number, line in enumerate(lines[:-1], start=2):
+            if (found := _LINE.fullmatch(line)) is None or not int(head[1]) <= int(found[2]) <= int(head[2]):
+                raise CheckpointError(f"line {number}: must be a word, a tab and a count, but is {line[:80]!r}")
+            counts[found[1]] = int(found[2])
+        return cls(counts, int(head[2]), int(head[1]))
+
+
+def _line(key: str, count: int) -> str:
+    return f"{key}\t{count}\n"

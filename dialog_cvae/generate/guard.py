@@ -1,0 +1,57 @@
+"""The guard: refuses replies with a number, an address or a name that may belong to one person.
+
+Open it to change what is refused. What the context itself has is allowed, and so is what many training conversations
+have (`dialog_cvae.data.common_words`). A checkpoint without that list knows no common words; there only links, e-mail
+addresses and long numbers are refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import cache
+
+from dialog_cvae.data.common_words import CommonWords, Found, numbers, personal
+from dialog_cvae.limits import normal
+from dialog_cvae.types import Conversation
+
+
+class Guard:
+    """Decides which replies to a context are allowed.
+
+    Args:
+        common: what many training conversations have; None: unknown.
+        lower_case: whether the model writes lower case alone; then every word may be a name.
+    """
+
+    def __init__(self, common: CommonWords | None, *, lower_case: bool = False) -> None:
+        self.common, self._lower_case = common, lower_case
+
+    def given_away(self, conversation: Conversation, respond_as: str) -> Callable[[str], list[Found]]:
+        """A function that says what a reply of this speaker to the conversation may give away."""
+
+        @cache  # most replies have nothing suspicious, and then the context is not read
+        def context() -> tuple[str, set[str]]:
+            parts = [part for u in conversation.utterances for part in (u.speaker, u.text)]
+            text = normal("\n".join((*parts, conversation.topic or "", conversation.prompt or "", respond_as)))
+            return text.casefold(), numbers(text)
+
+        def known(found: Found) -> bool:
+            text, keys = context()
+            if found.is_name:
+                return re.search(rf"(?<!\w){re.escape(found.key)}(?!\w)", text) is not None
+            return found.key in keys
+
+        return lambda text: [each for each in self._suspicious(text) if not known(each)]
+
+    def allowed(self, conversation: Conversation, respond_as: str) -> Callable[[str], bool]:
+        """A function that says whether a reply of this speaker to the conversation gives nothing away."""
+        given_away = self.given_away(conversation, respond_as)
+        return lambda text: not given_away(text)
+
+    def _suspicious(self, text: str) -> list[Found]:
+        """What may belong to one person, whatever the context has."""
+        if self.common is None:
+            return [each for each in personal(text) if each.by_rule]
+        found = personal(text, every_word=self._lower_case and text == text.lower())
+        return [each for each in found if each.key not in self.common.counts]

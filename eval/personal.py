@@ -1,0 +1,42 @@
+"""How many replies may give a person away: what they hold that few training conversations have.
+
+Open it to change how this is counted. It is what the service's guard refuses (`dialog_cvae.generate.guard`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from dialog_cvae.data.common_words import MIN_CONVERSATIONS, CommonWords, SaidIn
+from dialog_cvae.generate.guard import Guard
+from dialog_cvae.types import Conversation
+from eval.contexts import AnsweredContext
+
+RARE = "rare_in_replies"
+SAID_IN = "rare_said_in_{}"  # so many training conversations
+
+
+def rare_in_replies(answered: Sequence[AnsweredContext], said_in: SaidIn) -> dict[str, float]:
+    """Shares of the replies with a number, an address or a name that few training conversations and no context have.
+
+    RARE is the share of all of them, and SAID_IN that of those said in exactly so many training conversations. A reply
+    with several of them counts where it gives most away: in the fewest conversations, but at least one.
+
+    Args:
+        answered: contexts with replies.
+        said_in: in how many training conversations each key is said.
+    """
+    texts = [text for one in answered for text in one.replies]
+    guard = Guard(CommonWords.of(said_in), lower_case=all(text == text.lower() for text in texts))
+    replies: Counter[int] = Counter()
+    for one in answered:
+        given_away = guard.given_away(Conversation(one.conversation, one.context, one.topic), one.reference.speaker)
+        for text in one.replies:
+            if found := given_away(text):
+                counts = [count for each in found if (count := said_in.counts[each.key])]
+                replies[min(counts, default=0)] += 1
+    total = max(1, len(texts))
+    return {RARE: replies.total() / total} | {
+        SAID_IN.format(count): replies[count] / total for count in range(MIN_CONVERSATIONS)
+    }

@@ -1,0 +1,98 @@
+"""The guard: replies that may give a person away are refused, unless the context has what they hold."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from dialog_cvae.config import Decoding
+from dialog_cvae.data.common_words import CommonWords
+from dialog_cvae.data.reply_index import ReplyIndex
+from dialog_cvae.engines.torch_engine import TorchEngine
+from dialog_cvae.generate.guard import Guard
+from dialog_cvae.generate.opening import dialog_reading
+from dialog_cvae.generate.responder import Responder
+from dialog_cvae.model.build import build_model
+from dialog_cvae.types import Conversation, Utterance
+
+COMMON = CommonWords(dict.fromkeys(("yes", "the", "order", "4711", "18005550100", "berlin"), 3), 9)
+CONTEXT = Conversation(
+    "c", (Utterance("Kim", "I am Rosalind, order 98-765"), Utterance("B", "mail a@b.example?")), "Zoo"
+)
+
+
+@pytest.mark.parametrize(
+    ("reply", "allowed"),
+    [
+        ("Yes, order 4711 is in Berlin.", True),
+        ("Call 1-800-555-0100.", False),  # the word Call is in no list
+        ("yes, call 1-800-555-0100.", True),
+        ("yes, call 1-800-555-0101.", False),
+        ("The order of Sigmund", False),
+        ("The order of Rosalind, Kim", True),
+        ("The Zoo", True),
+        ("The order 98765", True),
+        ("The order 98766", False),
+        ("The order 12", True),
+        ("a@b.example", True),
+        ("yes, c@b.example", False),
+    ],
+)
+def test_what_is_rare_and_not_in_the_context_is_refused(reply, allowed):
+    assert Guard(COMMON).allowed(CONTEXT, "B")(reply) is allowed
+
+
+def test_without_a_list_only_rules_refuse():
+    allows = Guard(None).allowed(CONTEXT, "B")
+    assert [allows(text) for text in ("The order of Sigmund, 98766", "c@b.example", "98-76-543", "a@b.example")] == [
+        True,
+        False,
+        False,
+        True,
+    ]
+
+
+def test_a_model_in_lower_case_has_names_in_lower_case():
+    assert Guard(COMMON).allowed(CONTEXT, "B")("the order of sigmund")
+    guard = Guard(COMMON, lower_case=True).allowed(CONTEXT, "B")
+    assert not guard("the order of sigmund")
+    assert guard("order the rosalind yes")
+
+
+@pytest.fixture
+def responder(tiny_checkpoint):
+    made = Responder(
+        TorchEngine(build_model(tiny_checkpoint)), dialog_reading(tiny_checkpoint), tiny_checkpoint.config, "tiny"
+    )
+    talks = [
+        Conversation(
+            str(i), (Utterance("A", "you like cats"), Utterance("B", said), Utterance("A", f"now {'wxyz'[i]}"))
+        )
+        for i, said in enumerate(("we like cats", "we like cats", "they hear birds", "they hear birds"))
+    ]
+    made.index = ReplyIndex.of(talks)
+    return made
+
+
+def test_draws_and_retrieved_replies_are_guarded(responder):
+    asked = Conversation("asked", (Utterance("A", "you like cats"),))
+    common = {"you", "me", "we", "they", "like", "hate", "see", "hear", "cats", "dogs", "rain", "sun", "now", "here"}
+    for source, candidates in (("both", 8), ("model", 8), ("model", 0)):
+        decoding = Decoding(1.0, max_tokens=6, candidates=candidates, candidates_from=source)
+        responder.guard = None
+        before = responder.respond(asked, respond_as="B", n=8, seed=1, decoding=decoding)
+        assert any("birds" in reply.text for reply in before)
+        responder.guard = Guard(CommonWords(dict.fromkeys(common, 3), 9), lower_case=True)
+        after = responder.respond(asked, respond_as="B", n=8, seed=1, decoding=decoding)
+        assert after
+        assert not any("birds" in reply.text for reply in after)
+        birds = replace(asked, utterances=(Utterance("A", "birds"), *asked.utterances))
+        assert responder.respond(birds, respond_as="B", n=8, seed=1, decoding=decoding)
+
+
+def test_the_word_filter_holds_beside_the_guard(responder):
+    asked = Conversation("asked", (Utterance("A", "you like cats"),))
+    decoding = Decoding(1.0, max_tokens=6)
+    responder.guard, responder.accepts = Guard(CommonWords({"you": 3}, 9), lower_case=True), lambda text: False
+    assert responder.respond(asked, respond_as="B", decoding=decoding) == []
