@@ -12,8 +12,7 @@ def set_guard(responder: Responder, settings: Settings) -> None:
     """Give a model its guard, if the settings want one, and log what it knows."""
     common = responder.common
     responder.guard = None
-    if settings.guard is False or (settings.guard is None and common is None):
-        logs.event("guard", state="off")
+    if not settings.guard:
         return
     responder.guard = Guard(common, lower_case=responder.reading.lower_case)
     if common is None:

@@ -116,10 +116,11 @@ class Settings(BaseSettings):
     blocked_words: Path | None = Field(
         None, description="file of words and phrases, one per line, that no response may contain; default: no filter"
     )
-    guard: bool | None = Field(
-        None,
+    guard: bool = Field(
+        False,
         description="whether responses are refused that hold a number, an address or a name which few training "
-        "conversations have and the context lacks: on or off; default: on where the checkpoint lists common words",
+        "conversations have and the context lacks: on or off; those few are known where the checkpoint lists common "
+        "words",
     )
     max_waiting: int = Field(
         64,

@@ -1,4 +1,4 @@
-"""The guard's setting: what is on by default, and what the log says of it."""
+"""The guard's setting, and what the log says of it."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ COMMON = CommonWords({"yes": 3}, 9)
 
 
 @pytest.mark.parametrize(
-    ("common", "setting", "guards", "logged"),
-    [
-        (COMMON, {}, True, "1 words and numbers are common, in 3 conversations or more"),
-        (COMMON, {"guard": "off"}, False, "state=off"),
-        (None, {}, False, "state=off"),
-        (None, {"guard": "on"}, True, "no list of common words"),
-    ],
+    ("common", "logged"),
+    [(COMMON, "1 words and numbers are common, in 3 conversations or more"), (None, "no list of common words")],
 )
-def test_it_is_on_where_the_checkpoint_has_a_list(serve, stub, capfd, common, setting, guards, logged):
+def test_it_knows_what_the_checkpoint_lists(serve, stub, capfd, common, logged):
     stub.common = common
-    serve(stub, **setting)
-    assert isinstance(stub.guard, Guard) is guards
-    if guards:
-        assert stub.guard.common is common
+    serve(stub, guard="on")
+    assert isinstance(stub.guard, Guard)
+    assert stub.guard.common is common
     (line,) = [line for line in capfd.readouterr().err.splitlines() if " guard " in line]
     assert logged in line
+
+
+def test_it_is_off_by_default(serve, stub):
+    stub.common = COMMON
+    serve(stub)
+    assert stub.guard is None
