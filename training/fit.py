@@ -78,7 +78,7 @@ def _train(plan: Plan, built: Parts) -> tuple[Progress, int]:
     world = plan.world
     keep_best = BestCheckpoint(plan.out / BEST, built.vocabulary, built.summary, plan.config, plan.start)
     with StopRequest() as stop, ExitStack() as stack:
-        metrics_log = world.on_main(lambda: stack.enter_context(_log(plan, built.progress)))
+        metrics_log = world.on_main(lambda: stack.enter_context(_log(plan, built)))
         run = Run(
             plan.config,
             plan.out,
@@ -96,8 +96,9 @@ def _train(plan: Plan, built: Parts) -> tuple[Progress, int]:
     return progress, max(int(number) for number in world.all_gather(str(int(stop.signal or 0))))
 
 
-def _log(plan: Plan, progress: Progress) -> MetricsLog:
-    return MetricsLog(plan.out, progress, plan.config, sizes_are_fixed=plan.start.origin is not None)
+def _log(plan: Plan, built: Parts) -> MetricsLog:
+    fixed = plan.start.origin is not None
+    return MetricsLog(plan.out, built.progress, plan.config, built.batches.per_epoch, sizes_are_fixed=fixed)
 
 
 @contextmanager

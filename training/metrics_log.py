@@ -21,6 +21,7 @@ from dialog_cvae.types import Gaussian
 from training.config import FitConfig, Sizes
 from training.state import Progress
 from training.task import task_of
+from training.time_left import TimeLeft
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard.writer import SummaryWriter
@@ -43,10 +44,13 @@ class MetricsLog:
         out: folder of the run.
         progress: where the run starts; metrics from after that step, left by a killed run, are dropped.
         config: of the run.
+        per_epoch: updates of a pass over the training examples.
         sizes_are_fixed: whether the run started from a checkpoint, whose parts it can't change.
     """
 
-    def __init__(self, out: Path, progress: Progress, config: FitConfig, *, sizes_are_fixed: bool = False) -> None:
+    def __init__(
+        self, out: Path, progress: Progress, config: FitConfig, per_epoch: int, *, sizes_are_fixed: bool = False
+    ) -> None:
         from torch.utils.tensorboard.writer import SummaryWriter
 
         self._config, self._sizes_are_fixed = config, sizes_are_fixed
@@ -55,10 +59,14 @@ class MetricsLog:
         self._beta = 0.0
         self._collapsed = False  # at the last validation; a warning is printed when a collapse begins
         self._sums = dict(progress.unlogged)
-        self._paced, self._seconds, self._waited = progress.step, 0.0, 0.0
+        self._paced = self._timed = progress.step
+        self._seconds = self._waited = 0.0
+        self._means: dict[str, float] = {}
         self._metrics, self._speeds = (_opened(out / name, progress.step) for name in (METRICS_FILE, SPEED_FILE))
         self._latents = _opened(out / LATENTS_FILE, progress.step) if config.train.keep_posteriors else None
         self._board: SummaryWriter = SummaryWriter(str(out / "tensorboard"), purge_step=progress.step + 1)
+        interval = config.train.validation_interval(per_epoch)
+        self._time_left = TimeLeft(progress.total_steps, interval, config.train.early_stopping)
         self._terminal = sys.stdout.isatty()
         self._bar = tqdm(
             total=progress.total_steps,
@@ -98,17 +106,20 @@ class MetricsLog:
             means = {name: total / steps for name, total in self._sums.items()}
             self._sums = {}
             self._record(self._metrics, "train", step, means | {"beta": beta, "learning_rate": learning_rate})
-            self._show(step, means)
+            self._means = means
 
     def paced(self, step: int, seconds: float, waited: float) -> None:
         """See `Observer.paced`."""
         self._seconds += seconds
         self._waited += waited
+        self._time_left.updated(step - self._timed)
+        self._timed = step
         if self._records(step):
             updates = step - self._paced
             figures = {"seconds_per_update": self._seconds / updates, "data_wait": self._waited / self._seconds}
             self._record(self._speeds, "speed", step, figures)
             self._paced, self._seconds, self._waited = step, 0.0, 0.0
+            self._show(step, self._means)
 
     def _records(self, step: int) -> bool:
         return step % self._config.train.log_every == 0 or step == self._bar.total
@@ -120,6 +131,7 @@ class MetricsLog:
 
     def validated(self, step: int, report: ElboReport, best: bool) -> None:
         """See `Observer.validated`."""
+        self._time_left.validated()
         self._record(self._metrics, "valid", step, report.figures() | {"beta": self._beta})
         self.print_line(
             f"step {step}: valid ELBO {report.elbo:.3f}, KL {report.kl:.3f}, reconstruction perplexity "
@@ -161,7 +173,8 @@ class MetricsLog:
             self._spoke = now
             speed = (step - self._start) * self._config.train.batch_size / (now - self._began)
             listed = ", ".join(f"{name} {value}" for name, value in shown.items())
-            self.print_line(f"step {step}/{self._bar.total}: {listed} ({speed:.0f} examples/s)")
+            left = "".join(f", {text}" for text in [self._time_left.text(step)] if text)
+            self.print_line(f"step {step}/{self._bar.total}: {listed} ({speed:.0f} examples/s){left}")
 
 
 def _beside(report: ElboReport) -> str:

@@ -41,10 +41,10 @@ def _train(log: MetricsLog, first: int, last: int, beta: float = 1.0) -> None:
 
 
 def test_records_are_means_since_the_last_one(tmp_path: Path) -> None:
-    with MetricsLog(tmp_path, _progress(), _config(log_every=4)) as log:
+    with MetricsLog(tmp_path, _progress(), _config(log_every=4), 10) as log:
         _train(log, 1, 6)
         assert log.unlogged == {"steps": 2, "loss": 11, "gradient_norm": 22, "reconstruction": 11, "kl": 1}
-    with MetricsLog(tmp_path, _progress(6, log.unlogged), _config(log_every=4)) as log:
+    with MetricsLog(tmp_path, _progress(6, log.unlogged), _config(log_every=4), 10) as log:
         _train(log, 7, 8)
         assert log.unlogged == {}
     records = metrics(tmp_path, "train")
@@ -55,7 +55,7 @@ def test_records_are_means_since_the_last_one(tmp_path: Path) -> None:
 
 
 def test_speed_is_recorded_separately_from_the_metrics(tmp_path: Path) -> None:
-    with MetricsLog(tmp_path, _progress(), _config(log_every=4)) as log:
+    with MetricsLog(tmp_path, _progress(), _config(log_every=4), 10) as log:
         _train(log, 1, 2)
         log.paced(2, 1.0, 0.25)
         _train(log, 3, 4)
@@ -69,15 +69,15 @@ def test_speed_is_recorded_separately_from_the_metrics(tmp_path: Path) -> None:
         expected | {"step": 8, "seconds_per_update": 0.5, "data_wait": 0.0},
     ]
     assert {record["kind"] for record in read_metrics(tmp_path)} == {"train"}
-    with MetricsLog(tmp_path, _progress(6), _config(log_every=4)):
+    with MetricsLog(tmp_path, _progress(6), _config(log_every=4), 10):
         assert (tmp_path / "speed.jsonl").read_text().splitlines() == lines[:1]
 
 
 def test_records_after_the_state_are_dropped(tmp_path: Path) -> None:
-    with MetricsLog(tmp_path, _progress(), _config()) as log:
+    with MetricsLog(tmp_path, _progress(), _config(), 10) as log:
         _train(log, 1, 5)
         log.validated(5, HEALTHY, True)
-    with MetricsLog(tmp_path, _progress(3), _config()):
+    with MetricsLog(tmp_path, _progress(3), _config(), 10):
         assert [record["step"] for record in read_metrics(tmp_path)] == [1, 2, 3]
 
 
@@ -112,7 +112,7 @@ def test_a_half_written_record_at_the_end_is_left_out(tmp_path: Path) -> None:
 def test_a_collapse_gives_a_warning_with_advice(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], report: ElboReport, beta: float, full_beta: float, warned: bool
 ) -> None:
-    with MetricsLog(tmp_path, _progress(), _config(stop=full_beta)) as log:
+    with MetricsLog(tmp_path, _progress(), _config(stop=full_beta), 10) as log:
         _train(log, 1, 1, beta)
         log.validated(1, report, False)
         _train(log, 2, 2, beta)
@@ -152,7 +152,7 @@ def test_advice_lists_only_unused_remedies(config: FitConfig, expected: list[str
 
 
 def test_a_second_collapse_gives_a_second_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with MetricsLog(tmp_path, _progress(), _config()) as log:
+    with MetricsLog(tmp_path, _progress(), _config(), 10) as log:
         for step, report in enumerate((COLLAPSED, HEALTHY, COLLAPSED), start=1):
             _train(log, step, step)
             log.validated(step, report, False)
@@ -160,7 +160,7 @@ def test_a_second_collapse_gives_a_second_warning(tmp_path: Path, capsys: pytest
 
 
 def test_figures_that_are_not_finite_become_null_and_gaps_in_the_curves(tmp_path: Path) -> None:
-    with MetricsLog(tmp_path, _progress(), _config()) as log:
+    with MetricsLog(tmp_path, _progress(), _config(), 10) as log:
         _train(log, 1, 1)
         log.validated(1, HEALTHY._replace(rec_perplexity=math.inf, kl=math.nan), True)
     (record,) = metrics(tmp_path, "valid")
@@ -174,8 +174,9 @@ def test_a_terminal_shows_a_bar_with_terms_and_beta(tmp_path: Path, monkeypatch:
     terminal = io.StringIO()
     monkeypatch.setattr(terminal, "isatty", lambda: True)
     monkeypatch.setattr(sys, "stdout", terminal)
-    with MetricsLog(tmp_path, _progress(), _config()) as log:
+    with MetricsLog(tmp_path, _progress(), _config(), 10) as log:
         _train(log, 1, 3, beta=0.25)
+        log.paced(3, 1.0, 0.0)
         log.validated(3, HEALTHY, True)
     shown = terminal.getvalue()
     assert "\r" in shown
