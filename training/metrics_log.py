@@ -18,9 +18,9 @@ from dialog_cvae.errors import DataError
 from dialog_cvae.model.elbo import ElboReport
 from dialog_cvae.storage.files import write_atomically
 from dialog_cvae.types import Gaussian
-from training.config import FitConfig, Sizes
+from training.collapse import hardly_uses_z, remedies
+from training.config import FitConfig
 from training.state import Progress
-from training.task import task_of
 from training.time_left import TimeLeft
 
 if TYPE_CHECKING:
@@ -32,9 +32,6 @@ SPEED_FILE = "speed.jsonl"  # separate from the metrics, which are a function of
 KINDS = ("train", "valid", "speed", "latents")
 STEPS = "steps"  # name of the number of steps among the sums
 LINE_SECONDS = 10.0  # between plain lines, if stdout is not a terminal
-COLLAPSED_KL = 0.5  # nats
-COLLAPSED_GAIN = 0.1  # nats
-COLLAPSED_SHARE = 0.02  # of the latent dimensions
 
 
 class MetricsLog:
@@ -182,26 +179,6 @@ def _beside(report: ElboReport) -> str:
     if report.without_z is None:
         return ""
     return f", reconstruction {report.reconstruction:.3f}, without z {report.without_z:.3f}"
-
-
-def hardly_uses_z(report: ElboReport, model: Sizes) -> bool:
-    """Whether z hardly changes the reconstruction, or has a small KL in hardly any dimension; false without z."""
-    if not model.latent_size:
-        return False
-    few_units = report.active_units < max(1, COLLAPSED_SHARE * model.latent_size)
-    return report.nats_from_z < COLLAPSED_GAIN or (report.kl < COLLAPSED_KL and few_units)
-
-
-def remedies(config: FitConfig, sizes_are_fixed: bool = False) -> list[str]:
-    """Options against a collapse that the run does not use already, and that a run like it accepts."""
-    cyclical = config.beta.kind == "cyclical"
-    bow = "--bow" if config.language is None else "--language.bow"
-    shorter = "more --beta.cycles" if config.beta.cycle_steps is None else "a smaller --beta.cycle-steps"
-    return [
-        shorter if cyclical else "--schedule cyclical",
-        *([bow] if task_of(config).can_add_bow and not (config.sizes.bow or sizes_are_fixed) else []),
-        "a smaller --beta.stop",
-    ]
 
 
 def read_metrics(out: Path, name: str = METRICS_FILE) -> list[dict[str, Any]]:

@@ -17,12 +17,15 @@ from dialog_cvae.model.elbo import ElboReport
 from tests.training.tiny_runs import metrics
 from training.config import FitConfig, TrainConfig
 from training.learning_curves import draw_learning_curves
-from training.metrics_log import MetricsLog, hardly_uses_z, read_metrics, remedies
+from training.collapse import hardly_uses_z, remedies
+from training.metrics_log import MetricsLog, read_metrics
+from training.recipes.language import smollm2
 from training.schedules import BetaSchedule
 from training.state import Progress
 from training.stopping import Stopping
 
 HEALTHY = ElboReport(9, 90, 30.0, 4.0, -34.0, 28.0, 44.0, 3, 2.0, 1.5, None)
+HELP = "--model.skip or --bow or --train.free-bits 4 or --beta.cycles 8 or --beta.stop "
 COLLAPSED = HEALTHY._replace(kl=0.02, nats_from_z=0.01, active_units=0)
 
 
@@ -122,7 +125,7 @@ def test_a_collapse_gives_a_warning_with_advice(
     for line in lines:
         assert f"step 1: KL {report.kl:.3f} nats" in line
         assert f"active units {report.active_units} of 200" in line
-        assert line.endswith("What helps: more --beta.cycles or --bow or a smaller --beta.stop")
+        assert line.endswith(f"What helps: {HELP}{full_beta / 2:g}")
 
 
 def test_few_dimensions_may_all_be_needed() -> None:
@@ -138,17 +141,20 @@ def test_a_model_without_z_does_not_collapse() -> None:
 @pytest.mark.parametrize(
     ("config", "expected"),
     [
-        (_config(kind="monotonic"), ["--schedule cyclical", "--bow"]),
-        (_config(kind="monotonic", cycle_steps=9), ["--schedule cyclical", "--bow"]),
-        (_config(cycle_steps=9), ["a smaller --beta.cycle-steps", "--bow"]),
-        (_config().model_copy(update={"model": ModelConfig(bow=True)}), ["more --beta.cycles"]),
+        (_config(kind="monotonic"), ["--model.skip", "--bow", "--train.free-bits 4", "--schedule cyclical"]),
+        (_config(cycle_steps=9), ["--model.skip", "--bow", "--train.free-bits 4", "--beta.cycle-steps 4"]),
+        (
+            _config().model_copy(update={"model": ModelConfig(bow=True, skip=True)}),
+            ["--train.free-bits 4", "--beta.cycles 8"],
+        ),
+        (smollm2(), ["--beta.cycles 4"]),
     ],
 )
 def test_advice_lists_only_unused_remedies(config: FitConfig, expected: list[str]) -> None:
-    assert remedies(config) == [*expected, "a smaller --beta.stop"]
-    # a run that started from a checkpoint refuses --bow
-    kept = [option for option in expected if not option.endswith("bow")]
-    assert remedies(config, sizes_are_fixed=True) == [*kept, "a smaller --beta.stop"]
+    assert remedies(config) == [*expected, "--beta.stop 0.5"]
+    # a run that started from a checkpoint refuses other parts
+    kept = [option for option in expected if option not in ("--bow", "--model.skip")]
+    assert remedies(config, sizes_are_fixed=True) == [*kept, "--beta.stop 0.5"]
 
 
 def test_a_second_collapse_gives_a_second_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

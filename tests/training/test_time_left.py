@@ -56,7 +56,15 @@ def test_nothing_is_left_at_the_end_of_a_run_whose_validation_is_not_known() -> 
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0, "1 s"), (99, "99 s"), (100, "2 min"), (5940, "99 min"), (6000, "1 h 40 min"), (7200, "2 h"), (172800, "2 days")],
+    [
+        (0, "1 s"),
+        (99, "99 s"),
+        (100, "2 min"),
+        (5940, "99 min"),
+        (6000, "1 h 40 min"),
+        (7200, "2 h"),
+        (172800, "2 days"),
+    ],
 )
 def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text
