@@ -20,6 +20,7 @@ from dialog_cvae.text.language import language_of
 from dialog_cvae.types import Corpus
 from training.advice import Choice, advised_options
 from training.arguments import layered, recipe
+from training.check_facts import facts_of, lengths_of, sample_of
 from training.check_report import (
     NAMES_SHOWN,
     Tally,
@@ -29,7 +30,6 @@ from training.check_report import (
     row,
     split_warnings,
 )
-from training.check_facts import facts_of, lengths_of, sample_of
 from training.config import FitConfig
 from training.plan import like_checkpoint, recipe_name
 from training.recipes import RECIPES
@@ -130,8 +130,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--cache",
         metavar="DIR",
-        help="where a chat or table is kept in our own format (default: $DIALOG_CVAE_CACHE, else the user's cache folder); "
-        "off: no copy of it stays on disk",
+        help="where a chat or table is kept in our own format (default: $DIALOG_CVAE_CACHE, else the user's cache "
+        "folder); off: no copy of it stays on disk",
     )
     parser.add_argument("--max-problems", type=int, default=50, metavar="N", help="problems to list (default: 50)")
     parser.add_argument(

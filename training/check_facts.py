@@ -14,7 +14,7 @@ import numpy as np
 from dialog_cvae.errors import DialogCvaeError
 from dialog_cvae.limits import folded
 from dialog_cvae.text.language import Language
-from dialog_cvae.types import Conversation, Corpus
+from dialog_cvae.types import Conversation, Corpus, Utterance
 from training.advice import MOST_OPENED, Choice, Facts
 from training.check_report import Tally
 from training.coverage import Lengths, enough_tokens
@@ -22,6 +22,7 @@ from training.text_reading import TextReading, texts
 
 SAMPLED = 200  # conversations, spread over the training split
 SAMPLED_UTTERANCES = 60  # of each, the first ones
+SAMPLED_CHARACTERS = 8_000  # of each, the first ones
 
 
 def sample_of(conversations: Sequence[Conversation]) -> list[Conversation]:
@@ -29,11 +30,15 @@ def sample_of(conversations: Sequence[Conversation]) -> list[Conversation]:
     count = min(SAMPLED, len(conversations))
     places = np.linspace(0, len(conversations) - 1, count).astype(int)
     chosen = (conversations[int(place)] for place in places)
-    return [replace(each, utterances=each.utterances[:SAMPLED_UTTERANCES]) for each in chosen]
+    return [replace(each, utterances=tuple(map(_beginning, each.utterances[:SAMPLED_UTTERANCES]))) for each in chosen]
+
+
+def _beginning(utterance: Utterance) -> Utterance:
+    return replace(utterance, text=utterance.text[:SAMPLED_CHARACTERS])
 
 
 def lengths_of(conversations: Sequence[Conversation], choice: Choice) -> Lengths | None:
-    """The lengths of a sample's messages in the tokens of the model that is advised; None if they cannot be known here."""
+    """The lengths of a sample's messages in the tokens of the advised model; None if that model is not here."""
     if not choice.language_model_is_here:
         return None
     sample = Corpus("sample", conversations, conversations, [])

@@ -12,11 +12,13 @@ from typing import Any
 from dialog_cvae.model.elbo import ElboReport
 from training.collapse import hardly_uses_z, remedies
 from training.config import FitConfig
+from training.task import task_of
 
 FULL_BETA = 0.9  # share of the schedule's highest beta: validations below it are not compared, their KL is free
 WORSE = 0.01  # share by which the loss rose again
 FALLING = 0.02  # share by which the loss fell in the last quarter of the run
 QUARTER = 0.75
+SMALL_WIDTH = 100  # of the utterance encoder of the recipe `small`
 FEW_UPDATES = 250  # of a language model: its KL was 0.8 nats after 99 updates and 2.5 after 270
 SOME_KL = 1.5  # nats
 
@@ -89,11 +91,12 @@ def _course(full: Sequence[Mapping[str, Any]], config: FitConfig, steps: int, si
     best, last = max(full, key=lambda record: record["elbo"]), full[-1]
     if last["elbo"] < best["elbo"] - WORSE * abs(best["elbo"]):
         options = [] if config.language is not None or config.train.dropout else ["--train.dropout 0.3"]
-        smaller = ["--recipe small"] if config.language is None and not sizes_are_fixed else []
-        helps = " or ".join(["more conversations", *options, *(smaller if config.model.utterance_size > 100 else [])])
+        large = config.task == "dialog" and config.model.utterance_size > SMALL_WIDTH and not sizes_are_fixed
+        helps = " or ".join([f"more {task_of(config).examples}", *options, *(["--recipe small"] if large else [])])
         return [
-            f"validation rose again after step {best['step']} (loss {-best['elbo']:.2f}, then {-last['elbo']:.2f}): the model "
-            f"began to learn the training text by heart; the best one is kept. More updates do not help, but {helps} does"
+            f"validation rose again after step {best['step']} (loss {-best['elbo']:.2f}, then {-last['elbo']:.2f}): "
+            "the model began to learn the training text by heart. The best one is kept. More updates do not help, but what "
+            f"may: {helps}"
         ]
     before = [record for record in full if record["step"] <= QUARTER * steps]
     if before and last["elbo"] > before[-1]["elbo"] + FALLING * abs(before[-1]["elbo"]):

@@ -1,7 +1,7 @@
 """How fast a configuration trains on this machine, from a few seconds of updates in a process of their own.
 
-`training.check` says with it how long a run will take. The process has a limit of seconds, and a machine with too little
-memory loses it alone. Open this to change what is timed.
+`training.check` says with it how long a run will take. The process has a limit of seconds, and a machine with too
+little memory loses it alone. Open this to change what is timed.
 """
 
 from __future__ import annotations

@@ -17,12 +17,16 @@ FOREIGN = 0.05  # share below which it is not
 FEWEST_WORDS = 100  # fewer say nothing
 MOST_OTHER_LETTERS = 0.3  # share of letters that are not Latin
 
-# Frequent in any English conversation, and hardly words of other European languages, unlike "is", "of", "for", "me" or "do".
-SMALL_WORDS = frozenset(
-    """the and you it that this what are not with your but can would how they be yes please there when from just like
-    know think want need which could should i'm it's don't that's i'll thanks thank about been has were did does any some
-    here where who why then than their our""".split()
-)
+# Frequent in any English conversation, and hardly words of other European languages, unlike "is", "of"
+# and "for".
+# fmt: off
+SMALL_WORDS = frozenset((
+    "the", "and", "you", "it", "that", "this", "what", "are", "not", "with", "your", "but", "can", "would", "how",
+    "they", "be", "yes", "please", "there", "when", "from", "just", "like", "know", "think", "want", "need",
+    "which", "could", "should", "i'm", "it's", "don't", "that's", "i'll", "thanks", "thank", "about", "been",
+    "has", "were", "did", "does", "any", "some", "here", "where", "who", "why", "then", "than", "their", "our",
+))
+# fmt: on
 _WORD = regex.compile(r"\p{L}+(?:['’]\p{L}+)*")
 _LATIN = regex.compile(r"\p{Latin}")
 

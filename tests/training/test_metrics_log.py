@@ -15,9 +15,9 @@ from dialog_cvae.config import ModelConfig
 from dialog_cvae.errors import DataError
 from dialog_cvae.model.elbo import ElboReport
 from tests.training.tiny_runs import metrics
+from training.collapse import hardly_uses_z, remedies
 from training.config import FitConfig, TrainConfig
 from training.learning_curves import draw_learning_curves
-from training.collapse import hardly_uses_z, remedies
 from training.metrics_log import MetricsLog, read_metrics
 from training.recipes.language import smollm2
 from training.schedules import BetaSchedule
