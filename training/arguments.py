@@ -58,7 +58,7 @@ class RunOptions(Config):
         "ptb-small",
         "yelp",
         "yelp-small",
-    ] = Field("paper", description="configuration to start from; for --init of adapters it is smollm2")
+    ] = Field("paper", description="configuration to start from; smollm2 for --init of adapters")
     config: Path | None = Field(
         None, description="JSON or TOML file with fields of the configuration, which override the recipe"
     )

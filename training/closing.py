@@ -95,8 +95,8 @@ def _course(full: Sequence[Mapping[str, Any]], config: FitConfig, steps: int, si
         helps = " or ".join([f"more {task_of(config).examples}", *options, *(["--recipe small"] if large else [])])
         return [
             f"validation rose again after step {best['step']} (loss {-best['elbo']:.2f}, then {-last['elbo']:.2f}): "
-            "the model began to learn the training text by heart. The best one is kept. More updates do not help, but what "
-            f"may: {helps}"
+            "the model began to learn the training text by heart. The best one is kept. More updates do not help, but "
+            f"this may: {helps}"
         ]
     before = [record for record in full if record["step"] <= QUARTER * steps]
     if before and last["elbo"] > before[-1]["elbo"] + FALLING * abs(before[-1]["elbo"]):

@@ -4,8 +4,8 @@
     imported-DIGEST/notes.json            what the conversion reported
 
 The digest covers the files' content and the code that converts them. The folder is safe to delete. It holds the texts
-as they are; `dialog-cvae import --redact` writes a file without personal data instead. With the cache off, nothing stays
-on disk: the copy is a temporary file of the process.
+as they are; `dialog-cvae import --redact` writes a file without personal data instead. With the cache off, nothing
+stays on disk: the copy is a temporary file of the process.
 """
 
 from __future__ import annotations

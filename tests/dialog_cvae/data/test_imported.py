@@ -77,7 +77,7 @@ def test_errors_name_the_file_of_the_user(chat: Path) -> None:
 
 
 def test_check_says_the_format(chat: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert check([str(chat)]) == 0
+    assert check([str(chat), "--no-timing"]) == 0
     assert "  read as       a WhatsApp chat\n" in capsys.readouterr().out
 
 
