@@ -224,7 +224,7 @@ def _advice(args: argparse.Namespace, config: FitConfig, checkpoint: Checkpoint 
     language = language_of(texts(conversations))
     # What the user chose, else what suits the language.
     options = _given(args)
-    asked = args.recipe is not None or args.init is not None or args.mode is not None
+    asked = any(value is not None for value in (args.recipe, args.init, args.mode, args.vocab_size))
     if not asked:
         options = (*advised_options(language), *options)
         by_name = dict(zip(options[::2], options[1::2], strict=True))

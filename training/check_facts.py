@@ -11,7 +11,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from dialog_cvae.errors import DialogCvaeError
+from dialog_cvae.data.readers.jsonl_line import show
+from dialog_cvae.errors import ConfigError, DialogCvaeError
 from dialog_cvae.limits import folded
 from dialog_cvae.text.language import Language
 from dialog_cvae.types import Conversation, Corpus, Utterance
@@ -61,19 +62,24 @@ def facts_of(
         language: of its text.
         asked: speakers to reply as, by name; none chooses the role that answers, if one clearly does.
         lengths: of its messages.
+
+    Raises:
+        ConfigError: no speaker has such a name.
     """
     total, roles = tally.turns.total(), tally.roles
     respond_as = tuple(asked)
     if not respond_as and roles:
         answers = min(roles, key=lambda name: tally.opened[name])
         respond_as = (answers,) if tally.opened[answers] <= MOST_OPENED * total else ()
-    wanted = {folded(name) for name in respond_as}
+    wanted, known = {folded(name) for name in respond_as}, {folded(name) for name in tally.said}
+    if missing := [name for name in respond_as if folded(name) not in known]:
+        raise ConfigError(f"respond-as: no speaker is {show(missing[0])}; the report lists the speakers")
     said = sum(count for name, count in tally.said.items() if not wanted or folded(name) in wanted)
     return Facts(
         path=path,
         replies=round(said * len(corpus.train) / total),
         conversations=total,
-        speakers=len({folded(name) for name in tally.said}),
+        speakers=len(known),
         roles=tuple(roles),
         respond_as=respond_as,
         language=language,

@@ -115,7 +115,7 @@ def _longer(config: FitConfig) -> str:
 
 
 def _report(record: Mapping[str, Any]) -> ElboReport:
-    """A validation's record as figures; what was not finite is NaN."""
-    names = (name for name in ElboReport._fields if name in record)
-    figures = {name: math.nan if record[name] is None else record[name] for name in names}
-    return ElboReport(**{"bag_of_words": None, **figures})
+    """A validation's record as figures; what was not finite, or not recorded by an earlier version, is NaN."""
+    figures = {name: math.nan if record.get(name) is None else record[name] for name in ElboReport._fields}
+    optional = {name: record.get(name) for name in ("bag_of_words", "without_z")}
+    return ElboReport(**(figures | optional))

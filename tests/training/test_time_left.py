@@ -43,7 +43,7 @@ def test_late_updates_count_more() -> None:
     left.updated(300)  # 1 s each
     clock.now += 600
     left.updated(100)  # 6 s each: another program came
-    assert left.text(400) == "about 2 h 4 min left, without validations"
+    assert left.text(400) == "about 1 h 43 min left, without validations"
 
 
 def test_nothing_is_left_at_the_end_of_a_run_whose_validation_is_not_known() -> None:

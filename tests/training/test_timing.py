@@ -19,9 +19,9 @@ def test_a_sample_arrives_in_the_process_and_is_trained_on(monkeypatch: pytest.M
     config = layered(recipe("small"), {"tokenizer": {"mode": "unigram", "vocab_size": 400}})
     monkeypatch.setattr(timing, "SECONDS", 0.0)  # one update
 
-    def here(_: Any, *, input: str, **__: Any) -> SimpleNamespace:
+    def here(_: Any, **given: Any) -> SimpleNamespace:
         with monkeypatch.context() as patch:
-            patch.setattr(sys, "stdin", SimpleNamespace(read=lambda: input))
+            patch.setattr(sys, "stdin", SimpleNamespace(read=lambda: given["input"]))
             printed: list[str] = []
             patch.setattr("builtins.print", printed.append)
             timing.main()
