@@ -82,7 +82,7 @@ def _measured(settings: Any, conversations: Sequence[Conversation], began: float
         advance()
         updates += 1
     size = min(config.train.batch_size, encoded.windows)
-    return updates * size / (time.monotonic() - start)
+    return float(updates * size / (time.monotonic() - start))
 
 
 def _encoded(config: Any, conversations: Sequence[Conversation]) -> tuple[Any, Any]:
