@@ -362,7 +362,7 @@ def test_other_languages_are_not_for_the_language_model(tmp_path: Path, capsys: 
     assert main([str(path)]) == 0
     out = next_steps(capsys.readouterr().out)
     assert "in another script than Latin" in out
-    assert "--recipe small --tokenizer.mode unigram --max-minutes 20" in out
+    assert "--recipe small --tokenizer.mode unigram --respond-as B --max-minutes 20" in out
     assert "backbone\n" not in out
     german = support(tmp_path / "german.jsonl", 20, "wo ist denn mein Paket, ich habe es vor zwei Wochen bestellt")
     assert main([str(german)]) == 0
@@ -374,7 +374,8 @@ def test_other_languages_are_not_for_the_language_model(tmp_path: Path, capsys: 
 def test_long_messages_get_a_limit_in_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = talks(tmp_path / "own.jsonl", [f"{i} " + "so what " * 30 for i in range(20)])
     assert main([str(path), "--recipe", "small"]) == 0
-    assert "--recipe small --model.max-utterance-tokens 63 --max-minutes" in next_steps(capsys.readouterr().out)
+    out = next_steps(capsys.readouterr().out)
+    assert "--recipe small --respond-as B --model.max-utterance-tokens 63 --max-minutes" in out
 
 
 def test_a_start_from_a_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
