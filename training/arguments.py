@@ -58,7 +58,7 @@ class RunOptions(Config):
         "ptb-small",
         "yelp",
         "yelp-small",
-    ] = Field("paper", description="configuration to start from")
+    ] = Field("paper", description="configuration to start from; smollm2 if --init names adapters")
     config: Path | None = Field(
         None, description="JSON or TOML file with fields of the configuration, which override the recipe"
     )
@@ -68,8 +68,9 @@ class RunOptions(Config):
     device: str = Field("auto", description="auto, cpu or cuda")
     cache: str | None = Field(
         None,
-        description="folder for encoded corpora, shared by runs; default $DIALOG_CVAE_CACHE, else the user's "
-        "cache folder; off: no cache",
+        description="folder for what is kept of corpora, shared by runs: token ids, and the text of a chat or table in "
+        "our format; default $DIALOG_CVAE_CACHE, else the user's cache folder; off: no copy of your data stays on "
+        "disk, and each run reads it again",
     )
 
 

@@ -6,15 +6,21 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from typing import NamedTuple, get_args
 
 from dialog_cvae.cli import Parser
 from dialog_cvae.config import DataConfig, TokenizerConfig
 from dialog_cvae.data.imported import readable
 from dialog_cvae.data.readers import jsonl
 from dialog_cvae.errors import DataError, DialogCvaeError
+from dialog_cvae.storage.checkpoint import Checkpoint
+from dialog_cvae.text.language import language_of
+from dialog_cvae.types import Corpus
+from training.advice import Choice, advised_options
 from training.arguments import layered, recipe
+from training.check_facts import facts_of, lengths_of, sample_of
 from training.check_report import (
     NAMES_SHOWN,
     Tally,
@@ -25,8 +31,11 @@ from training.check_report import (
     split_warnings,
 )
 from training.config import FitConfig
+from training.plan import like_checkpoint, recipe_name
 from training.recipes import RECIPES
-from training.text_reading import TextReading
+from training.text_reading import TextReading, texts
+from training.timing import replies_per_second
+from training.verdict import verdict
 
 FINE, PROBLEMS, UNREADABLE = 0, 1, 2
 
@@ -66,12 +75,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     try:
-        lines, status = _check(args.path, _configured(args), args.max_problems)
+        config, checkpoint = _configured(args)
+        lines, status, seen = _check(args, config)
+        print(*lines, sep="\n", flush=True)
+        print("", *_advice(args, config, checkpoint, seen), sep="\n", flush=True)
     except DialogCvaeError as error:
         print(f"error: {error}", file=sys.stderr)
         return UNREADABLE
-    try:
-        print(*lines, sep="\n", flush=True)
     except BrokenPipeError:  # `| head` has closed the pipe; the interpreter must not flush into it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return status
@@ -91,13 +101,37 @@ def _parser() -> argparse.ArgumentParser:
     chosen = [name for name in RECIPES if not recipe(name).corpus.of_sentences]
     modes = TokenizerConfig.model_fields["mode"].annotation
     parser.add_argument(
-        "--recipe", choices=chosen, default="paper", help="the recipe you are going to train with (default: paper)"
+        "--recipe",
+        choices=chosen,
+        help="the recipe you are going to train with (default: paper for the counts; the advice chooses)",
+    )
+    parser.add_argument(
+        "--init", type=Path, metavar="CHECKPOINT", help="the checkpoint you are going to start from (default: none)"
+    )
+    parser.add_argument(
+        "--respond-as",
+        action="append",
+        default=[],
+        metavar="SPEAKER",
+        help="the speaker whose replies you are going to learn; may be repeated (default: see roles)",
     )
     parser.add_argument(
         "--tokenizer.mode", dest="mode", choices=get_args(modes), help="its tokenizer (default: the recipe's)"
     )
     parser.add_argument(
         "--tokenizer.vocab-size", dest="vocab_size", type=int, metavar="N", help="its size (default: the recipe's)"
+    )
+    parser.add_argument(
+        "--no-timing",
+        dest="timing",
+        action="store_false",
+        help="do not measure the speed of training on this machine, which takes up to 20 seconds",
+    )
+    parser.add_argument(
+        "--cache",
+        metavar="DIR",
+        help="where a chat or table is kept in our own format (default: $DIALOG_CVAE_CACHE, else the user's cache "
+        "folder); off: no copy of it stays on disk",
     )
     parser.add_argument("--max-problems", type=int, default=50, metavar="N", help="problems to list (default: 50)")
     parser.add_argument(
@@ -117,18 +151,34 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _configured(args: argparse.Namespace) -> FitConfig:
-    """The configuration of the run that the options describe."""
-    tokenizer = {"mode": args.mode, "vocab_size": args.vocab_size}
+def _configured(args: argparse.Namespace) -> tuple[FitConfig, Checkpoint | None]:
+    """The configuration of the run that the options describe, and the checkpoint that it starts from."""
+    checkpoint = None if args.init is None else Checkpoint.load(args.init)
+    return _layered(args, recipe_name(args.recipe, checkpoint), args.mode, checkpoint), checkpoint
+
+
+def _layered(args: argparse.Namespace, name: str, mode: str | None, checkpoint: Checkpoint | None) -> FitConfig:
+    tokenizer = {"mode": mode, "vocab_size": args.vocab_size}
     given = {name: value for name, value in tokenizer.items() if value is not None}
     shares = {"valid_share": args.valid_share, "test_share": args.test_share}
-    return layered(recipe(args.recipe), {"corpus": {"name": str(args.path), **shares}, "tokenizer": given})
+    layer = {"corpus": {"name": str(args.path), **shares}, "tokenizer": given}
+    config = layered(recipe(name), layer)
+    return config if checkpoint is None else like_checkpoint(config, checkpoint, [layer])
 
 
-def _check(path: Path, config: FitConfig, max_problems: int) -> tuple[list[str], int]:
-    """The report's lines and the exit status."""
+class _Seen(NamedTuple):
+    """What was read: the counts, the splits if the file can be trained on, and how its text is read."""
+
+    tally: Tally
+    corpus: Corpus | None
+    problems: int
+
+
+def _check(args: argparse.Namespace, config: FitConfig) -> tuple[list[str], int, _Seen]:
+    """The report's lines, the exit status, and what the advice needs."""
     # Every line, and the splits.
-    imported = readable(path)
+    path, max_problems = args.path, args.max_problems
+    imported = readable(path, args.cache)
     found = jsonl.scan(imported.path)
     problems = [f"line {line}: {reason}" for line, reason in found.problems]
     corpus = None
@@ -155,13 +205,54 @@ def _check(path: Path, config: FitConfig, max_problems: int) -> tuple[list[str],
     known = () if reading is None else reading.warnings
     if warnings := [*known, *tally.warnings, *split_warnings(found, corpus, config.corpus)]:
         lines += ["", f"{len(warnings):,} warning{'s' if len(warnings) > 1 else ''}:", *warnings, ""]
+    seen = _Seen(tally, corpus if reading else None, len(problems))
     if not problems:
-        return [*lines, "no errors, but see the warnings" if warnings else "no problems found"], FINE
+        return [*lines, "no errors, but see the warnings" if warnings else "no problems found"], FINE, seen
     hidden = len(problems) - max(0, max_problems)
     lines += ["", f"{len(problems):,} problem{'s' if len(problems) > 1 else ''}:", *problems[: max(0, max_problems)]]
     if hidden > 0:
         lines.append(f"... and {hidden:,} more; --max-problems {len(problems)} lists all")
-    return lines, PROBLEMS
+    return lines, PROBLEMS, seen
+
+
+def _advice(args: argparse.Namespace, config: FitConfig, checkpoint: Checkpoint | None, seen: _Seen) -> list[str]:
+    """What to do next."""
+    if seen.problems or seen.corpus is None:
+        which = "the problem" if seen.problems == 1 else f"the {seen.problems:,} problems"
+        return ["what to do next:", row("", f"correct {which} above (fit refuses the file), then check it again")]
+    conversations = sample_of(seen.corpus.train)
+    language = language_of(texts(conversations))
+    # What the user chose, else what suits the language.
+    options = _given(args)
+    asked = any(value is not None for value in (args.recipe, args.init, args.mode, args.vocab_size))
+    if not asked:
+        options = (*advised_options(language), *options)
+        by_name = dict(zip(options[::2], options[1::2], strict=True))
+        config = _layered(args, by_name["--recipe"], by_name.get("--tokenizer.mode"), None)
+    choice = Choice(config, options, asked, args.init)
+    lengths = seen.tally.reading.lengths(seen.tally.tokens) if asked else lengths_of(conversations, choice)
+    facts = facts_of(str(args.path), seen.tally, seen.corpus, language, args.respond_as, lengths)
+    # How fast it is here.
+    speed = None
+    if args.timing and choice.language_model_is_here:
+        replies_of = [replace(each, respond_as=facts.respond_as) for each in conversations]
+        speed = replies_per_second(config, replies_of)
+    return verdict(facts, choice, speed)
+
+
+def _given(args: argparse.Namespace) -> tuple[str, ...]:
+    """The options of `fit` among those of the command line, except for roles."""
+    defaults = DataConfig()
+    named = {
+        "--recipe": (args.recipe, None),
+        "--init": (args.init, None),
+        "--tokenizer.mode": (args.mode, None),
+        "--tokenizer.vocab-size": (args.vocab_size, None),
+        "--corpus.valid-share": (args.valid_share, defaults.valid_share),
+        "--corpus.test-share": (args.test_share, defaults.test_share),
+        "--cache": (args.cache, None),
+    }
+    return tuple(str(word) for name, (value, usual) in named.items() if value != usual for word in (name, value))
 
 
 if __name__ == "__main__":

@@ -140,13 +140,20 @@ def spelling_warnings(tokens: int, characters: int) -> list[str]:
     ]
 
 
+def enough_tokens(lengths: Lengths) -> int | None:
+    """A limit that is enough for 95% of the messages; None if the model's is."""
+    total = lengths.tokens.total()
+    if lengths.long <= MOST_LONG * total:
+        return None
+    ranked = sorted(lengths.tokens.elements())
+    return min(MAX_LENGTH, ranked[(95 * total + 99) // 100 - 1])
+
+
 def length_warnings(lengths: Lengths, option: str) -> list[str]:
     """Whether many messages are too long; the option gets a value that is enough for 95% of them."""
-    total, long = lengths.tokens.total(), lengths.long
-    if long <= MOST_LONG * total:
+    if (enough := enough_tokens(lengths)) is None:
         return []
-    ranked = sorted(lengths.tokens.elements())
-    enough = min(MAX_LENGTH, ranked[(95 * total + 99) // 100 - 1])
+    total, long = lengths.tokens.total(), lengths.long
     return [
         f"{long:,} of {total:,} messages ({long / total:.1%}) have more than the model's {lengths.limit} tokens, and "
         f"{lengths.unread:.1%} of all tokens are never read; --{option} {enough} is enough for 95% of the messages"

@@ -20,6 +20,7 @@ from dialog_cvae.errors import CheckpointError, DialogCvaeError, NotWrittenError
 from dialog_cvae.storage.checkpoint import BEST
 from training import parts
 from training.best import BestCheckpoint
+from training.closing import closing_lines
 from training.device import set_up_process
 from training.distributed import SINGLE_PROCESS, ProcessLostError, World, process_group, world_from_environment
 from training.learning_curves import CURVES_FILE, draw_learning_curves
@@ -70,7 +71,7 @@ def fit(argv: Sequence[str], world: World) -> int:
     set_up_process(plan.device, plan.config.train)
     built = parts.build(plan)
     progress, stopped_by = _train(plan, built)
-    return world.broadcast_result(lambda: _finish(plan, progress, stopped_by), str, int)
+    return world.broadcast_result(lambda: _finish(plan, built, progress, stopped_by), str, int)
 
 
 def _train(plan: Plan, built: Parts) -> tuple[Progress, int]:
@@ -78,7 +79,7 @@ def _train(plan: Plan, built: Parts) -> tuple[Progress, int]:
     world = plan.world
     keep_best = BestCheckpoint(plan.out / BEST, built.vocabulary, built.summary, plan.config, plan.start, built.common)
     with StopRequest() as stop, ExitStack() as stack:
-        metrics_log = world.on_main(lambda: stack.enter_context(_log(plan, built.progress)))
+        metrics_log = world.on_main(lambda: stack.enter_context(_log(plan, built)))
         run = Run(
             plan.config,
             plan.out,
@@ -96,8 +97,9 @@ def _train(plan: Plan, built: Parts) -> tuple[Progress, int]:
     return progress, max(int(number) for number in world.all_gather(str(int(stop.signal or 0))))
 
 
-def _log(plan: Plan, progress: Progress) -> MetricsLog:
-    return MetricsLog(plan.out, progress, plan.config, sizes_are_fixed=plan.start.origin is not None)
+def _log(plan: Plan, built: Parts) -> MetricsLog:
+    fixed = plan.start.origin is not None
+    return MetricsLog(plan.out, built.progress, plan.config, built.batches.per_epoch, sizes_are_fixed=fixed)
 
 
 @contextmanager
@@ -116,8 +118,8 @@ def _go_on(plan: Plan) -> str:
     return f"continue with: python -m training.fit --out {shlex.quote(str(plan.out))} --resume"
 
 
-def _finish(plan: Plan, progress: Progress, stopped_by: int) -> int:
-    """Draw the learning curves, print how the run ended, and return the exit status."""
+def _finish(plan: Plan, built: Parts, progress: Progress, stopped_by: int) -> int:
+    """Draw the learning curves, print how the run ended and how good it is, and return the exit status."""
     out = plan.out
     records = read_metrics(out)
     if any(record["kind"] == "valid" for record in records):
@@ -132,6 +134,9 @@ def _finish(plan: Plan, progress: Progress, stopped_by: int) -> int:
         f"done after step {progress.step}{early}; validation ELBO {-progress.stopping.best:.3f}\n"
         f"checkpoint: {out / BEST}\nlearning curves: {out}/{CURVES_FILE}"
     )
+    fixed = plan.start.origin is not None
+    for line in closing_lines(records, plan.config, progress.step, built.batches.per_epoch, sizes_are_fixed=fixed):
+        print(line)
     if task_of(plan.config).served:
         name = plan.config.corpus.name
         data = f" --data {shlex.quote(name)}" if is_path(name) else ""  # a checkpoint keeps no folder

@@ -18,9 +18,10 @@ from dialog_cvae.errors import DataError
 from dialog_cvae.model.elbo import ElboReport
 from dialog_cvae.storage.files import write_atomically
 from dialog_cvae.types import Gaussian
-from training.config import FitConfig, Sizes
+from training.collapse import hardly_uses_z, remedies
+from training.config import FitConfig
 from training.state import Progress
-from training.task import task_of
+from training.time_left import TimeLeft
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard.writer import SummaryWriter
@@ -31,9 +32,6 @@ SPEED_FILE = "speed.jsonl"  # separate from the metrics, which are a function of
 KINDS = ("train", "valid", "speed", "latents")
 STEPS = "steps"  # name of the number of steps among the sums
 LINE_SECONDS = 10.0  # between plain lines, if stdout is not a terminal
-COLLAPSED_KL = 0.5  # nats
-COLLAPSED_GAIN = 0.1  # nats
-COLLAPSED_SHARE = 0.02  # of the latent dimensions
 
 
 class MetricsLog:
@@ -43,10 +41,13 @@ class MetricsLog:
         out: folder of the run.
         progress: where the run starts; metrics from after that step, left by a killed run, are dropped.
         config: of the run.
+        per_epoch: updates of a pass over the training examples.
         sizes_are_fixed: whether the run started from a checkpoint, whose parts it can't change.
     """
 
-    def __init__(self, out: Path, progress: Progress, config: FitConfig, *, sizes_are_fixed: bool = False) -> None:
+    def __init__(
+        self, out: Path, progress: Progress, config: FitConfig, per_epoch: int, *, sizes_are_fixed: bool = False
+    ) -> None:
         from torch.utils.tensorboard.writer import SummaryWriter
 
         self._config, self._sizes_are_fixed = config, sizes_are_fixed
@@ -55,10 +56,14 @@ class MetricsLog:
         self._beta = 0.0
         self._collapsed = False  # at the last validation; a warning is printed when a collapse begins
         self._sums = dict(progress.unlogged)
-        self._paced, self._seconds, self._waited = progress.step, 0.0, 0.0
+        self._paced = self._timed = progress.step
+        self._seconds = self._waited = 0.0
+        self._means: dict[str, float] = {}
         self._metrics, self._speeds = (_opened(out / name, progress.step) for name in (METRICS_FILE, SPEED_FILE))
         self._latents = _opened(out / LATENTS_FILE, progress.step) if config.train.keep_posteriors else None
         self._board: SummaryWriter = SummaryWriter(str(out / "tensorboard"), purge_step=progress.step + 1)
+        interval = config.train.validation_interval(per_epoch)
+        self._time_left = TimeLeft(progress.total_steps, interval, config.train.early_stopping)
         self._terminal = sys.stdout.isatty()
         self._bar = tqdm(
             total=progress.total_steps,
@@ -98,17 +103,20 @@ class MetricsLog:
             means = {name: total / steps for name, total in self._sums.items()}
             self._sums = {}
             self._record(self._metrics, "train", step, means | {"beta": beta, "learning_rate": learning_rate})
-            self._show(step, means)
+            self._means = means
 
     def paced(self, step: int, seconds: float, waited: float) -> None:
         """See `Observer.paced`."""
         self._seconds += seconds
         self._waited += waited
+        self._time_left.updated(step - self._timed)
+        self._timed = step
         if self._records(step):
             updates = step - self._paced
             figures = {"seconds_per_update": self._seconds / updates, "data_wait": self._waited / self._seconds}
             self._record(self._speeds, "speed", step, figures)
             self._paced, self._seconds, self._waited = step, 0.0, 0.0
+            self._show(step, self._means)
 
     def _records(self, step: int) -> bool:
         return step % self._config.train.log_every == 0 or step == self._bar.total
@@ -120,6 +128,7 @@ class MetricsLog:
 
     def validated(self, step: int, report: ElboReport, best: bool) -> None:
         """See `Observer.validated`."""
+        self._time_left.validated()
         self._record(self._metrics, "valid", step, report.figures() | {"beta": self._beta})
         self.print_line(
             f"step {step}: valid ELBO {report.elbo:.3f}, KL {report.kl:.3f}, reconstruction perplexity "
@@ -161,7 +170,8 @@ class MetricsLog:
             self._spoke = now
             speed = (step - self._start) * self._config.train.batch_size / (now - self._began)
             listed = ", ".join(f"{name} {value}" for name, value in shown.items())
-            self.print_line(f"step {step}/{self._bar.total}: {listed} ({speed:.0f} examples/s)")
+            left = "".join(f", {text}" for text in [self._time_left.text(step)] if text)
+            self.print_line(f"step {step}/{self._bar.total}: {listed} ({speed:.0f} examples/s){left}")
 
 
 def _beside(report: ElboReport) -> str:
@@ -169,26 +179,6 @@ def _beside(report: ElboReport) -> str:
     if report.without_z is None:
         return ""
     return f", reconstruction {report.reconstruction:.3f}, without z {report.without_z:.3f}"
-
-
-def hardly_uses_z(report: ElboReport, model: Sizes) -> bool:
-    """Whether z hardly changes the reconstruction, or has a small KL in hardly any dimension; false without z."""
-    if not model.latent_size:
-        return False
-    few_units = report.active_units < max(1, COLLAPSED_SHARE * model.latent_size)
-    return report.nats_from_z < COLLAPSED_GAIN or (report.kl < COLLAPSED_KL and few_units)
-
-
-def remedies(config: FitConfig, sizes_are_fixed: bool = False) -> list[str]:
-    """Options against a collapse that the run does not use already, and that a run like it accepts."""
-    cyclical = config.beta.kind == "cyclical"
-    bow = "--bow" if config.language is None else "--language.bow"
-    shorter = "more --beta.cycles" if config.beta.cycle_steps is None else "a smaller --beta.cycle-steps"
-    return [
-        shorter if cyclical else "--schedule cyclical",
-        *([bow] if task_of(config).can_add_bow and not (config.sizes.bow or sizes_are_fixed) else []),
-        "a smaller --beta.stop",
-    ]
 
 
 def read_metrics(out: Path, name: str = METRICS_FILE) -> list[dict[str, Any]]:

@@ -124,7 +124,7 @@ def _open_corpus(config: FitConfig, cache: str | None) -> TrainingCorpus:
     def log(line: str) -> None:
         print(line, flush=True)
 
-    corpus = TrainingCorpus(config.corpus, open_cache(cache, log), log)
+    corpus = TrainingCorpus(config.corpus, open_cache(cache, log), log, cache)
     summary = corpus.summary
     sizes = ", ".join(
         f"{split} {summary.sizes[split].conversations} conversations, {summary.sizes[split].utterances} utterances"

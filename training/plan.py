@@ -27,6 +27,7 @@ from training.folder import Start
 from training.task import task_of, task_of_checkpoint
 
 Layer = Mapping[str, Any]  # fields, nested like the configuration
+LANGUAGE_RECIPE = "smollm2"
 
 
 class Decision(NamedTuple):
@@ -69,7 +70,7 @@ class Plan:
         start: command and provenance at the run's start.
         resume: whether to continue the run in `out`.
         init: checkpoint to start from, in the first process only.
-        cache: folder of encoded corpora, as `--cache` gives it.
+        cache: folder of token ids and converted files, as `--cache` gives it.
         device: of this process.
         world: the processes of the run.
     """
@@ -115,7 +116,8 @@ def _decide(argv: Sequence[str], options: RunOptions, fields: Layer, names_recip
     """Combine options, configuration file, checkpoint and stored run."""
     # The requested configuration.
     init = None if options.init is None else Checkpoint.load(options.init)
-    base = arguments.recipe(options.recipe)
+    chosen = names_recipe or options.config is not None
+    base = arguments.recipe(recipe_name(options.recipe if chosen else None, init))
     layers = [fields] if options.config is None else [arguments.read_config_file(options.config), fields]
     config = arguments.layered(base, *layers)
     if init is not None:
@@ -134,6 +136,13 @@ def _decide(argv: Sequence[str], options: RunOptions, fields: Layer, names_recip
     out = folder.new_out(options.out, config)
     _note_unused_fields(base, config)
     return Decision(config, out, _start(argv, init), init)
+
+
+def recipe_name(asked: str | None, init: Checkpoint | None) -> str:
+    """The recipe to start from: the one that was asked for, else the one of the kind of model that `--init` names."""
+    if asked is None and init is not None and init.config.language is not None:
+        return LANGUAGE_RECIPE
+    return asked or RunOptions().recipe
 
 
 def like_checkpoint(config: FitConfig, checkpoint: Checkpoint, asked: Sequence[Layer]) -> FitConfig:

@@ -70,14 +70,15 @@ class TextReading(NamedTuple):
     @staticmethod
     def has_words(conversations: Iterable[Conversation]) -> bool:
         """Whether there is a word other than the one that marks an omitted word."""
-        return any(word != UNK for text in _texts(conversations) for word in words(text))
+        return any(word != UNK for text in texts(conversations) for word in words(text))
 
     def lengths(self, tokens: Counter[int]) -> Lengths:
         """The lengths of messages that were counted."""
         return Lengths(tokens, self.limit, self.read)
 
 
-def _texts(*splits: Iterable[Conversation]) -> Iterable[str]:
+def texts(*splits: Iterable[Conversation]) -> Iterable[str]:
+    """The texts of all utterances."""
     return (utterance.text for conversation in chain(*splits) for utterance in conversation.utterances)
 
 
@@ -86,7 +87,7 @@ def _by_words(reading: TextReading, corpus: Corpus, config: FitConfig, cut: Call
     size = config.tokenizer.vocab_size
     train, held_out = (
         Counter(word for text in texts for word in cut(text))
-        for texts in (_texts(corpus.train), _texts(corpus.valid, corpus.test))
+        for texts in (texts(corpus.train), texts(corpus.valid, corpus.test))
     )
     del train[UNK], held_out[UNK]  # it marks an omitted word
     vocabulary = {word for word, _ in train.most_common(size)}
@@ -101,9 +102,9 @@ def _by_words(reading: TextReading, corpus: Corpus, config: FitConfig, cut: Call
 
 def _by_pieces(reading: TextReading, corpus: Corpus, config: FitConfig) -> TextReading:
     """A vocabulary of unigram pieces, which is trained here."""
-    tokenizer = Tokenizer.train(_texts(corpus.train), config.tokenizer)
-    train = {token for text in _texts(corpus.train) for token in tokenizer.encode(text)}
-    held_out = Counter(token for text in _texts(corpus.valid, corpus.test) for token in tokenizer.encode(text))
+    tokenizer = Tokenizer.train(texts(corpus.train), config.tokenizer)
+    train = {token for text in texts(corpus.train) for token in tokenizer.encode(text)}
+    held_out = Counter(token for text in texts(corpus.valid, corpus.test) for token in tokenizer.encode(text))
     del held_out[tokenizer.unk_id]  # it marks an omitted word
     coverage = coverage_of_ids(train, held_out, tokenizer)
     rows = (
@@ -133,7 +134,7 @@ def _by_language_model(corpus: Corpus | None, config: LanguageModelConfig) -> Te
     if corpus is None:
         return reading
     tokens = characters = 0
-    for text in _texts(corpus.valid, corpus.test):
+    for text in texts(corpus.valid, corpus.test):
         tokens += length(text)
         characters += len(text) + 1
     rows = (("vocabulary", f"of {base.facts.name}: {tokens / max(1, characters):.2f} tokens a character"),)

@@ -72,13 +72,16 @@ class TrainingCorpus:
         config: names the corpus; not `auto`.
         cache: of earlier results.
         log: called with a line when the text must be read.
+        setting: the user's setting of the cache, for the converted copy of a chat or table.
 
     Raises:
         DataError: here and in what it gives: the corpus is missing or malformed.
     """
 
-    def __init__(self, config: DataConfig, cache: Cache, log: Callable[[str], object]) -> None:
-        self._config, self._log = config, log
+    def __init__(
+        self, config: DataConfig, cache: Cache, log: Callable[[str], object], setting: str | None = None
+    ) -> None:
+        self._config, self._log, self._setting = config, log, setting
         self._files = source_files(config)
         self._version: tuple[tuple[int, int, int], ...] = ()
         self._origin: dict[str, Any] = {}
@@ -143,7 +146,7 @@ class TrainingCorpus:
     @cached_property
     def _text(self) -> Corpus:
         self._log(f"reading the text of {self._config.name}")
-        return load_corpus(self._config)
+        return load_corpus(self._config, self._setting)
 
     def _get(self, kind: Kind[T], decided_by: Mapping[str, Any], make: Callable[[], T]) -> T:
         def made() -> T:

@@ -57,17 +57,21 @@ def resolve(config: DataConfig) -> DataConfig:
     return config.model_copy(update={"name": "sample" if find("swda", config.dir) is None else "swda"})
 
 
-def load_corpus(config: DataConfig) -> Corpus:
+def load_corpus(config: DataConfig, cache: str | None = None) -> Corpus:
     """Read the corpus that a configuration names; `swda` is downloaded if it is not found.
+
+    Args:
+        config: names it.
+        cache: the user's setting, see `open_cache`; it decides whether a file in another format leaves a copy on disk.
 
     Raises:
         DataError: the file is missing or malformed, or the name is unknown.
         ConfigError: no speaker has a name of `respond_as`.
     """
-    return with_roles(_read(resolve(config)), config.respond_as)
+    return with_roles(_read(resolve(config), cache), config.respond_as)
 
 
-def _read(config: DataConfig) -> Corpus:
+def _read(config: DataConfig, cache: str | None) -> Corpus:
     path = locate(config)
     if path is None:
         return SYNTHETIC[config.name][0]()
@@ -79,7 +83,7 @@ def _read(config: DataConfig) -> Corpus:
         return ptb.read(path)
     if config.name in _YELP:
         return yelp.read(path, _YELP[config.name])
-    return _own(path, config)
+    return _own(path, config, cache)
 
 
 def locate(config: DataConfig) -> Path | None:
@@ -170,9 +174,9 @@ def find_vectors(name: str, folder: Path | None) -> Path | None:
     return None
 
 
-def _own(path: Path, config: DataConfig) -> Corpus:
+def _own(path: Path, config: DataConfig, cache: str | None) -> Corpus:
     """A user's own conversations; files in other formats are converted first."""
-    found = imported.readable(path)
+    found = imported.readable(path, cache)
     try:
         corpus = jsonl.read(
             found.path, valid_share=config.valid_share, test_share=config.test_share, reading=config.reading

@@ -4,7 +4,8 @@
     imported-DIGEST/notes.json            what the conversion reported
 
 The digest covers the files' content and the code that converts them. The folder is safe to delete. It holds the texts
-as they are; `dialog-cvae import --redact` writes a file without personal data instead.
+as they are; `dialog-cvae import --redact` writes a file without personal data instead. With the cache off, nothing
+stays on disk: the copy is a temporary file of the process.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from dialog_cvae.imports.message import Options
 from dialog_cvae.imports.source import Source, open_source
 
 _CONVERSATIONS, _NOTES = "conversations.jsonl", "notes.json"
+_OPEN_FILES = Path("/proc/self/fd")  # on Linux: the files that this process has open, also those without a name
 
 
 class Imported(NamedTuple):
@@ -41,8 +43,12 @@ class Imported(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def readable(path: Path) -> Imported:
+def readable(path: Path, setting: str | None = None) -> Imported:
     """A file of conversations in our own format with what a path holds: the file itself if it is in that format.
+
+    Args:
+        path: a file or folder.
+        setting: the user's setting of the cache; see `open_cache`.
 
     Raises:
         DataError: it cannot be read, is in no known format or is malformed.
@@ -50,14 +56,16 @@ def readable(path: Path) -> Imported:
     if path.suffix.lower() == jsonl.SUFFIX and not _is_foreign(path):
         return Imported(path)
     source = open_source(path)
-    kind = f"imported-{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]}-"
-    entry = _folder() / f"{kind}{_digest(source)}"
+    kind, digest = f"imported-{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]}-", _digest(source)
+    if (folder := _folder(setting)) is None:
+        return _temporary(path, digest)
+    entry = folder / f"{kind}{digest}"
     if not all((entry / name).is_file() for name in (_NOTES, _CONVERSATIONS)):
         # what is incomplete, and copies of what the file held before, which hold people's text
         for old in entry.parent.glob(f"{kind}*"):
             shutil.rmtree(old, ignore_errors=True)
         _convert(path, entry)
-    return Imported(entry / _CONVERSATIONS, tuple(json.loads((entry / _NOTES).read_text(encoding="utf-8"))))
+    return _opened(entry)
 
 
 def files(path: Path) -> Sequence[Path]:
@@ -88,24 +96,40 @@ def _convert(path: Path, entry: Path) -> None:
         shutil.rmtree(fresh, ignore_errors=True)
 
 
-def _folder() -> Path:
-    """The cache folder, or one for this process if there is none that can be written to."""
-    setting = os.environ.get(CACHE_VARIABLE)
+def _opened(entry: Path) -> Imported:
+    return Imported(entry / _CONVERSATIONS, tuple(json.loads((entry / _NOTES).read_text(encoding="utf-8"))))
+
+
+def _folder(setting: str | None) -> Path | None:
+    """The cache folder; None if there is none, or none that can be written to."""
+    setting = setting or os.environ.get(CACHE_VARIABLE)
     if setting == OFF:
-        return _own_folder()
+        return None
     try:
         folder = Path(setting) if setting else cache_dir() / "imported"
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, RuntimeError):  # read-only, or the account has no home directory
-        return _own_folder()
-    return folder if os.access(folder, os.W_OK) else _own_folder()
+        return None
+    return folder if os.access(folder, os.W_OK) else None
 
 
 @cache
-def _own_folder() -> Path:
+def _temporary(path: Path, digest: str) -> Imported:
+    """A copy for this process alone. On Linux it loses its name at once, so that it goes even if the process is killed.
+
+    Args:
+        path: a file or folder.
+        digest: of its content, so that a changed file is converted again.
+    """
     folder = Path(tempfile.mkdtemp(prefix="dialog-cvae-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
+    _convert(path, folder / digest)
+    found = _opened(folder / digest)
+    if not _OPEN_FILES.is_dir():
+        return found
+    descriptor = os.open(found.path, os.O_RDONLY)
+    shutil.rmtree(folder, ignore_errors=True)
+    return found._replace(path=_OPEN_FILES / str(descriptor))
 
 
 def _digest(source: Source) -> str:

@@ -12,11 +12,22 @@ import pytest
 
 from dialog_cvae.data.readers import jsonl, sample
 from dialog_cvae.data.readers.jsonl_line import parse_line
-from dialog_cvae.errors import DataError
+from dialog_cvae.errors import CheckpointError, DataError
 from dialog_cvae.text.byte_pairs import BytePairs
+from dialog_cvae.types import Conversation
 from tests.dialog_cvae.storage.tiny_bases import letters
-from training import text_reading
+from training import advice, check, text_reading
 from training.check import FORMAT, main
+from training.config import FitConfig
+
+
+@pytest.fixture(autouse=True)
+def _untimed_without_a_language_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> Path:
+        raise CheckpointError(name)
+
+    monkeypatch.setattr(check, "replies_per_second", lambda *_: None)
+    monkeypatch.setattr(advice, "locate", missing)
 
 
 def line(text: str, **fields: object) -> str:
@@ -49,7 +60,7 @@ def test_a_valid_file(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "sex known of 0%" in out
     assert f"train {len(corpus.train)}, valid {len(corpus.valid)}, test {len(corpus.test)}" in out
     assert "100.0% of the words of train" in out
-    assert out.endswith("no problems found\n")
+    assert "\nno problems found\n" in out
 
 
 def test_counts_of_a_small_file_by_hand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -184,7 +195,7 @@ def test_the_format_shown_is_the_format_read() -> None:
 def test_as_a_command_with_an_ascii_terminal_and_a_closed_pipe(tmp_path: Path) -> None:
     path = tmp_path / "own.jsonl"
     path.write_text("".join(line(str(i), topic="école\u202e") for i in range(4)), encoding="utf-8")
-    command = [sys.executable, "-m", "training.check", str(path)]
+    command = [sys.executable, "-m", "training.check", str(path), "--no-timing"]
     done = subprocess.run(command, capture_output=True, text=True, env={"PYTHONIOENCODING": "ascii"}, check=True)
     assert "\\xe9cole\\u202e 4" in done.stdout
     assert done.stderr == ""
@@ -218,7 +229,7 @@ def test_text_without_spaces_is_warned_of(tmp_path: Path, capsys: pytest.Capture
         assert "no problems found" not in out
     assert main([str(path), "--tokenizer.mode", "unigram", "--tokenizer.vocab-size", "400"]) == 0
     out = capsys.readouterr().out
-    assert out.endswith("no problems found\n")
+    assert "\nno problems found\n" in out
     assert "pieces; 100.0% of the tokens of valid and test are no single" in out
 
 
@@ -271,7 +282,7 @@ def test_copies_in_named_splits_are_warned_of(tmp_path: Path, capsys: pytest.Cap
 
 def test_a_suffix_in_capitals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(talks(tmp_path / "OWN.JSONL", ["a", "b", "c"]))]) == 0
-    assert capsys.readouterr().out.endswith("no problems found\n")
+    assert "\nno problems found\n" in capsys.readouterr().out
 
 
 def test_the_tokens_of_a_language_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -289,3 +300,109 @@ def test_the_tokens_of_a_language_model(tmp_path: Path, capsys: pytest.CaptureFi
     assert "of x: " in out
     assert "tokens a character" in out
     assert "--language.max-reply-tokens" in out
+
+
+# What to do next.
+
+
+def support(path: Path, count: int, text: str = "what would you like to know about that") -> Path:
+    """Conversations in which a customer asks first and an agent answers."""
+    said = [
+        [{"speaker": "customer", "text": f"{text} {number}"}, {"speaker": "agent", "text": f"{text} there"}]
+        for number in range(count)
+    ]
+    path.write_text("".join(json.dumps({"utterances": each}) + "\n" for each in said), encoding="utf-8")
+    return path
+
+
+def next_steps(out: str) -> str:
+    return out[out.index("what to do next:") :]
+
+
+def test_an_english_file_of_two_roles(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = support(tmp_path / "own chat.jsonl", 20)
+    assert main([str(path)]) == 0
+    out = next_steps(capsys.readouterr().out)
+    assert "about 16 replies of agent to learn from, in English" in out
+    assert "best: a language model that knows English" in out
+    assert "run           dialog-cvae backbone\n" in out
+    assert (
+        f"  dialog-cvae fit --data '{path}' --recipe smollm2 --respond-as agent --epochs 10 --train.validate-every 2 "
+        "--max-minutes 20 --out runs/own-chat\n"
+    ) in out
+    assert "too few replies to learn from" in out
+    assert "an estimate" in out
+
+
+def test_the_speed_here_decides_the_time(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def speed(config: FitConfig, conversations: list[Conversation]) -> float:
+        seen.append((config.language is None, config.tokenizer.mode, len(conversations)))
+        return 0.5
+
+    monkeypatch.setattr(check, "replies_per_second", speed)
+    path = support(tmp_path / "own.jsonl", 300)
+    options = ("--recipe", "small", "--tokenizer.mode", "unigram", "--tokenizer.vocab-size", "400")
+    assert main([str(path), *options]) == 0
+    out = next_steps(capsys.readouterr().out)
+    assert "measured here: 0.5 replies a second" in out
+    assert "20 minutes for a first run; 10 passes would take 80 min" in out  # 240 replies
+    assert seen == [(True, "unigram", 200)]
+    assert f"{' '.join(options)} --respond-as agent --max-minutes 20" in out
+    assert "--recipe smollm2 is better for such text" in out
+    assert main([str(path), "--no-timing", *options]) == 0
+    assert len(seen) == 1
+
+
+def test_other_languages_are_not_for_the_language_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = talks(tmp_path / "own.jsonl", unspaced(200))
+    assert main([str(path)]) == 0
+    out = next_steps(capsys.readouterr().out)
+    assert "in another script than Latin" in out
+    assert "--recipe small --tokenizer.mode unigram --respond-as B --max-minutes 20" in out
+    assert "backbone\n" not in out
+    german = support(tmp_path / "german.jsonl", 20, "wo ist denn mein Paket, ich habe es vor zwei Wochen bestellt")
+    assert main([str(german)]) == 0
+    out = next_steps(capsys.readouterr().out)
+    assert "not in English" in out
+    assert "--recipe small --tokenizer.mode unigram --respond-as agent" in out
+
+
+def test_long_messages_get_a_limit_in_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = talks(tmp_path / "own.jsonl", [f"{i} " + "so what " * 30 for i in range(20)])
+    assert main([str(path), "--recipe", "small"]) == 0
+    out = next_steps(capsys.readouterr().out)
+    assert "--recipe small --respond-as B --model.max-utterance-tokens 63 --max-minutes" in out
+
+
+def test_a_start_from_a_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    swda = Path(__file__).parents[2] / "models" / "swda"
+    path = support(tmp_path / "own.jsonl", 20)
+    assert main([str(path), "--init", str(swda), "--respond-as", "Customer"]) == 0
+    out = next_steps(capsys.readouterr().out)
+    assert f"yours: start from {swda}" in out
+    assert f"--init {swda} --respond-as Customer --max-minutes 20" in out
+    assert "--recipe smollm2 in 72%" in out
+    assert main([str(path), "--init", str(tmp_path / "none")]) == 2
+    assert "no checkpoint folder there" in capsys.readouterr().err
+
+
+def test_a_file_with_problems_is_corrected_first(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with own.open("a") as file:
+        file.write("{\n")
+    assert main([str(own)]) == 1
+    out = next_steps(capsys.readouterr().out)
+    assert "correct the problem above (fit refuses the file), then check it again" in out
+    assert "dialog-cvae fit" not in out
+
+
+def test_speakers_without_roles_and_a_single_speaker(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for names, said in ((("A", "A"), "all messages have the same speaker"), (("A{}", "B{}"), "no roles: if one side")):
+        path = tmp_path / "own.jsonl"
+        lines = [{"utterances": [{"speaker": name.format(i), "text": f"{i}"} for name in names]} for i in range(12)]
+        path.write_text("".join(json.dumps(each) + "\n" for each in lines))
+        assert main([str(path)]) == 0
+        assert said in capsys.readouterr().out

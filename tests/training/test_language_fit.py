@@ -31,6 +31,7 @@ from tests.training.tiny_runs import Fit, Killed, assert_same_run, conversation,
 from training import export
 from training.distributed import SINGLE_PROCESS
 from training.language_task import DECODING
+from training.plan import recipe_name
 from training.state import STATE_FILE
 
 SIZES: dict[str, Any] = {"rank": 2, "latent_size": 3, "z_layers": 1, "hidden_size": 5, "bow": True, "block": 3}
@@ -152,8 +153,16 @@ def test_training_goes_on_from_a_checkpoint(raw_fit: Fit, options: list[object],
     assert metrics(tmp_path / "second", "valid")[-1]["without_z"] == pytest.approx(before["without_z"], rel=1e-4)
     refused = raw_fit(*options, "--init", "first/best", "--out", "third", "--language.rank", 3).complaint
     assert refused == "language.rank: the checkpoint of --init has 2, but 3 was asked for"
-    data = options[:2]
-    assert "of the section language, but this run fits model" in raw_fit(*data, "--init", "first/best").complaint
+    refused = raw_fit(*options[:2], "--init", "first/best", "--recipe", "small").complaint
+    assert "of the section language, but this run fits model" in refused
+
+
+def test_without_a_recipe_a_start_on_a_language_model_takes_its_recipe() -> None:
+    adapters = Checkpoint.load(Path(__file__).parents[2] / "models" / "sgd-smollm2")
+    assert recipe_name(None, adapters) == "smollm2"
+    assert recipe_name("small", adapters) == "small"
+    assert recipe_name(None, Checkpoint.load(Path(__file__).parents[2] / "models" / "swda")) == "paper"
+    assert recipe_name(None, None) == "paper"
 
 
 def test_another_base_is_refused(raw_fit: Fit, options: list[object], tmp_path: Path) -> None:

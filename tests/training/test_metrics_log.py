@@ -15,14 +15,17 @@ from dialog_cvae.config import ModelConfig
 from dialog_cvae.errors import DataError
 from dialog_cvae.model.elbo import ElboReport
 from tests.training.tiny_runs import metrics
+from training.collapse import hardly_uses_z, remedies
 from training.config import FitConfig, TrainConfig
 from training.learning_curves import draw_learning_curves
-from training.metrics_log import MetricsLog, hardly_uses_z, read_metrics, remedies
+from training.metrics_log import MetricsLog, read_metrics
+from training.recipes.language import smollm2
 from training.schedules import BetaSchedule
 from training.state import Progress
 from training.stopping import Stopping
 
 HEALTHY = ElboReport(9, 90, 30.0, 4.0, -34.0, 28.0, 44.0, 3, 2.0, 1.5, None)
+HELP = "--model.skip or --bow or --train.free-bits 4 or --beta.cycles 8 or --beta.stop "
 COLLAPSED = HEALTHY._replace(kl=0.02, nats_from_z=0.01, active_units=0)
 
 
@@ -41,10 +44,10 @@ def _train(log: MetricsLog, first: int, last: int, beta: float = 1.0) -> None:
 
 
 def test_records_are_means_since_the_last_one(tmp_path: Path) -> None:
-    with MetricsLog(tmp_path, _progress(), _config(log_every=4)) as log:
+    with MetricsLog(tmp_path, _progress(), _config(log_every=4), 10) as log:
         _train(log, 1, 6)
         assert log.unlogged == {"steps": 2, "loss": 11, "gradient_norm": 22, "reconstruction": 11, "kl": 1}
-    with MetricsLog(tmp_path, _progress(6, log.unlogged), _config(log_every=4)) as log:
+    with MetricsLog(tmp_path, _progress(6, log.unlogged), _config(log_every=4), 10) as log:
         _train(log, 7, 8)
         assert log.unlogged == {}
     records = metrics(tmp_path, "train")
@@ -55,7 +58,7 @@ def test_records_are_means_since_the_last_one(tmp_path: Path) -> None:
 
 
 def test_speed_is_recorded_separately_from_the_metrics(tmp_path: Path) -> None:
-    with MetricsLog(tmp_path, _progress(), _config(log_every=4)) as log:
+    with MetricsLog(tmp_path, _progress(), _config(log_every=4), 10) as log:
         _train(log, 1, 2)
         log.paced(2, 1.0, 0.25)
         _train(log, 3, 4)
@@ -69,15 +72,15 @@ def test_speed_is_recorded_separately_from_the_metrics(tmp_path: Path) -> None:
         expected | {"step": 8, "seconds_per_update": 0.5, "data_wait": 0.0},
     ]
     assert {record["kind"] for record in read_metrics(tmp_path)} == {"train"}
-    with MetricsLog(tmp_path, _progress(6), _config(log_every=4)):
+    with MetricsLog(tmp_path, _progress(6), _config(log_every=4), 10):
         assert (tmp_path / "speed.jsonl").read_text().splitlines() == lines[:1]
 
 
 def test_records_after_the_state_are_dropped(tmp_path: Path) -> None:
-    with MetricsLog(tmp_path, _progress(), _config()) as log:
+    with MetricsLog(tmp_path, _progress(), _config(), 10) as log:
         _train(log, 1, 5)
         log.validated(5, HEALTHY, True)
-    with MetricsLog(tmp_path, _progress(3), _config()):
+    with MetricsLog(tmp_path, _progress(3), _config(), 10):
         assert [record["step"] for record in read_metrics(tmp_path)] == [1, 2, 3]
 
 
@@ -112,7 +115,7 @@ def test_a_half_written_record_at_the_end_is_left_out(tmp_path: Path) -> None:
 def test_a_collapse_gives_a_warning_with_advice(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], report: ElboReport, beta: float, full_beta: float, warned: bool
 ) -> None:
-    with MetricsLog(tmp_path, _progress(), _config(stop=full_beta)) as log:
+    with MetricsLog(tmp_path, _progress(), _config(stop=full_beta), 10) as log:
         _train(log, 1, 1, beta)
         log.validated(1, report, False)
         _train(log, 2, 2, beta)
@@ -122,7 +125,7 @@ def test_a_collapse_gives_a_warning_with_advice(
     for line in lines:
         assert f"step 1: KL {report.kl:.3f} nats" in line
         assert f"active units {report.active_units} of 200" in line
-        assert line.endswith("What helps: more --beta.cycles or --bow or a smaller --beta.stop")
+        assert line.endswith(f"What helps: {HELP}{full_beta / 2:g}")
 
 
 def test_few_dimensions_may_all_be_needed() -> None:
@@ -138,21 +141,24 @@ def test_a_model_without_z_does_not_collapse() -> None:
 @pytest.mark.parametrize(
     ("config", "expected"),
     [
-        (_config(kind="monotonic"), ["--schedule cyclical", "--bow"]),
-        (_config(kind="monotonic", cycle_steps=9), ["--schedule cyclical", "--bow"]),
-        (_config(cycle_steps=9), ["a smaller --beta.cycle-steps", "--bow"]),
-        (_config().model_copy(update={"model": ModelConfig(bow=True)}), ["more --beta.cycles"]),
+        (_config(kind="monotonic"), ["--model.skip", "--bow", "--train.free-bits 4", "--schedule cyclical"]),
+        (_config(cycle_steps=9), ["--model.skip", "--bow", "--train.free-bits 4", "--beta.cycle-steps 4"]),
+        (
+            _config().model_copy(update={"model": ModelConfig(bow=True, skip=True)}),
+            ["--train.free-bits 4", "--beta.cycles 8"],
+        ),
+        (smollm2(), ["--beta.cycles 4"]),
     ],
 )
 def test_advice_lists_only_unused_remedies(config: FitConfig, expected: list[str]) -> None:
-    assert remedies(config) == [*expected, "a smaller --beta.stop"]
-    # a run that started from a checkpoint refuses --bow
-    kept = [option for option in expected if not option.endswith("bow")]
-    assert remedies(config, sizes_are_fixed=True) == [*kept, "a smaller --beta.stop"]
+    assert remedies(config) == [*expected, "--beta.stop 0.5"]
+    # a run that started from a checkpoint refuses other parts
+    kept = [option for option in expected if option not in ("--bow", "--model.skip")]
+    assert remedies(config, sizes_are_fixed=True) == [*kept, "--beta.stop 0.5"]
 
 
 def test_a_second_collapse_gives_a_second_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with MetricsLog(tmp_path, _progress(), _config()) as log:
+    with MetricsLog(tmp_path, _progress(), _config(), 10) as log:
         for step, report in enumerate((COLLAPSED, HEALTHY, COLLAPSED), start=1):
             _train(log, step, step)
             log.validated(step, report, False)
@@ -160,7 +166,7 @@ def test_a_second_collapse_gives_a_second_warning(tmp_path: Path, capsys: pytest
 
 
 def test_figures_that_are_not_finite_become_null_and_gaps_in_the_curves(tmp_path: Path) -> None:
-    with MetricsLog(tmp_path, _progress(), _config()) as log:
+    with MetricsLog(tmp_path, _progress(), _config(), 10) as log:
         _train(log, 1, 1)
         log.validated(1, HEALTHY._replace(rec_perplexity=math.inf, kl=math.nan), True)
     (record,) = metrics(tmp_path, "valid")
@@ -174,8 +180,9 @@ def test_a_terminal_shows_a_bar_with_terms_and_beta(tmp_path: Path, monkeypatch:
     terminal = io.StringIO()
     monkeypatch.setattr(terminal, "isatty", lambda: True)
     monkeypatch.setattr(sys, "stdout", terminal)
-    with MetricsLog(tmp_path, _progress(), _config()) as log:
+    with MetricsLog(tmp_path, _progress(), _config(), 10) as log:
         _train(log, 1, 3, beta=0.25)
+        log.paced(3, 1.0, 0.0)
         log.validated(3, HEALTHY, True)
     shown = terminal.getvalue()
     assert "\r" in shown

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -42,9 +44,22 @@ def test_it_is_converted_once_until_it_changes(chat: Path, monkeypatch: pytest.M
     assert [path.name for path in first.path.parent.parent.iterdir() if path.name.startswith(".")] == []
 
 
-def test_without_a_cache_it_is_kept_for_this_process(chat: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(CACHE_VARIABLE, "off")
-    assert len(load_corpus(DataConfig(name=str(chat))).train) == 8
+@pytest.mark.parametrize("variable", ["off", "elsewhere"])
+def test_without_a_cache_no_copy_stays_on_disk(chat: Path, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    temporary = chat.parent / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    monkeypatch.chdir(chat.parent)
+    monkeypatch.setenv(CACHE_VARIABLE, variable)
+    setting = None if variable == "off" else "off"  # the option wins
+    corpus = load_corpus(DataConfig(name=str(chat)), setting)
+    assert len(corpus.train) == 8
+    assert list(corpus.train) == list(corpus.train)  # can be read again
+    if sys.platform == "linux":
+        assert list(temporary.iterdir()) == []
+    assert not (chat.parent / "elsewhere").exists()
+    chat.write_text(CHAT + "23/01/24, 10:00 - A: more\n23/01/24, 10:01 - B: yes\n")
+    assert len(load_corpus(DataConfig(name=str(chat)), setting).train) == 9
 
 
 def test_a_jsonl_file_in_another_format_is_converted_and_ours_is_not(chat: Path) -> None:
@@ -62,7 +77,7 @@ def test_errors_name_the_file_of_the_user(chat: Path) -> None:
 
 
 def test_check_says_the_format(chat: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert check([str(chat)]) == 0
+    assert check([str(chat), "--no-timing"]) == 0
     assert "  read as       a WhatsApp chat\n" in capsys.readouterr().out
 
 

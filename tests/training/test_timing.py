@@ -1,0 +1,44 @@
+"""The speed of training, measured in a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from dialog_cvae.data.readers import sample
+from training import timing
+from training.arguments import layered, recipe
+
+
+def test_a_sample_arrives_in_the_process_and_is_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    conversations = sample.read(conversations=20).train
+    config = layered(recipe("small"), {"tokenizer": {"mode": "unigram", "vocab_size": 400}})
+    monkeypatch.setattr(timing, "SECONDS", 0.0)  # one update
+
+    def here(_: Any, **given: Any) -> SimpleNamespace:
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stdin", SimpleNamespace(read=lambda: given["input"]))
+            printed: list[str] = []
+            patch.setattr("builtins.print", printed.append)
+            timing.main()
+        return SimpleNamespace(stdout="a warning\n" + printed[0] + "\n")
+
+    monkeypatch.setattr(subprocess, "run", here)
+    speed = timing.replies_per_second(config, list(conversations))
+    assert speed is not None
+    assert speed > 0
+
+
+@pytest.mark.parametrize(
+    "outcome", [subprocess.TimeoutExpired("x", 1), subprocess.CalledProcessError(-9, "x"), OSError("no process")]
+)
+def test_what_cannot_be_measured_is_none(monkeypatch: pytest.MonkeyPatch, outcome: Exception) -> None:
+    def fails(*_: Any, **__: Any) -> None:
+        raise outcome
+
+    monkeypatch.setattr(subprocess, "run", fails)
+    assert timing.replies_per_second(recipe("small"), []) is None

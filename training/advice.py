@@ -1,0 +1,125 @@
+"""What to train on a file of conversations: the choice and its command, from facts about the file.
+
+Open this to change what `training.check` advises. Every figure here was measured: docs/your-conversations.md and the
+model cards have them.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dialog_cvae.errors import DialogCvaeError
+from dialog_cvae.storage.backbone import DEFAULT, locate
+from dialog_cvae.text.language import Language
+from training.config import DEFAULT_EPOCHS, FitConfig
+
+FIRST_MINUTES = 20  # of a first run; the figures in the docs are of so many
+FEWEST_REPLIES = 200  # with fewer a run only shows that all steps work
+FEW_REPLIES = 3_000  # "a few thousand"
+SMALL_UPDATES = 100  # of a language model: 20 minutes of one core, from which 72% were measured
+MOST_PASSES = 10  # of a language model, which makes one pass over a larger file
+MOST_OPENED = 0.2  # of the conversations, by a role that answers rather than asks
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What advice depends on.
+
+    Attributes:
+        path: of the file, as the user named it.
+        replies: to learn from, about: those of the training split, of one role if there is one.
+        conversations: in the file.
+        speakers: different names.
+        roles: speakers of most conversations.
+        respond_as: the role that answers, if that is clear, or those that the user named.
+        language: of the text.
+        topics: different ones.
+        enough_tokens: limit that is enough for 95% of the messages; None if the model's is.
+    """
+
+    path: str
+    replies: int
+    conversations: int
+    speakers: int
+    roles: tuple[str, ...]
+    respond_as: tuple[str, ...]
+    language: Language
+    topics: int
+    enough_tokens: int | None = None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What to train.
+
+    Attributes:
+        config: of the run.
+        options: of `fit` that give it, besides those that depend on the file's size.
+        asked: whether the user chose it.
+        init: the checkpoint that it starts from.
+    """
+
+    config: FitConfig
+    options: tuple[str, ...]
+    asked: bool
+    init: Path | None = None
+
+    @property
+    def on_language_model(self) -> bool:
+        """Whether it is trained on a pre-trained language model."""
+        return self.config.language is not None
+
+    @property
+    def language_model_is_here(self) -> bool:
+        """Whether what it needs is on this machine."""
+        try:
+            return self.config.language is None or locate(self.config.language.backbone).exists()
+        except DialogCvaeError:
+            return False
+
+
+def advised_options(language: Language) -> tuple[str, ...]:
+    """The options for a text of a language: a language model where it knows the language, else a model of its own."""
+    if language in ("other", "other script"):
+        return ("--recipe", "small", "--tokenizer.mode", "unigram")
+    return ("--recipe", "smollm2")
+
+
+def passes(config: FitConfig, replies: int) -> int:
+    """Passes over the training replies: the recipe's, and of a language model more where a pass has few updates."""
+    epochs = config.train.epochs or DEFAULT_EPOCHS
+    if config.language is None:
+        return epochs
+    return max(epochs, min(MOST_PASSES, -(-SMALL_UPDATES // _updates(config, replies))))
+
+
+def commands(facts: Facts, choice: Choice) -> list[str]:
+    """The commands to run next, to copy and paste."""
+    config, found = choice.config, [*choice.options]
+    for name in facts.respond_as:
+        found += ["--respond-as", name]
+    if facts.enough_tokens is not None:
+        option = "language.max-reply-tokens" if choice.on_language_model else "model.max-utterance-tokens"
+        found += [f"--{option}", str(facts.enough_tokens)]
+    if (rounds := passes(config, facts.replies)) != (config.train.epochs or DEFAULT_EPOCHS):
+        # A pass is shorter than the recipe's interval between validations, which decide what is kept.
+        updates = _updates(config, facts.replies)
+        found += ["--epochs", str(rounds), "--train.validate-every", str(max(2, updates))]
+        if updates * rounds < config.beta.cycles:
+            found += ["--beta.cycles", "1"]
+    name = re.sub(r"[^\w.-]+", "-", Path(facts.path).stem).strip("-.") or "mine"
+    words: Sequence[Any] = ["--data", facts.path, *found, "--max-minutes", FIRST_MINUTES, "--out", f"runs/{name}"]
+    fit = f"dialog-cvae fit {shlex.join(map(str, words))}"
+    backbone = choice.config.language.backbone if choice.config.language is not None else None
+    if backbone == DEFAULT and not choice.language_model_is_here:
+        return ["dialog-cvae backbone", fit]
+    return [fit]
+
+
+def _updates(config: FitConfig, replies: int) -> int:
+    return config.train.steps_per_epoch(max(1, replies))

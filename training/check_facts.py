@@ -1,0 +1,88 @@
+"""What advice on a file depends on, from its counts and a sample of its conversations.
+
+Open this to change what is sampled, so that a file of any size takes the same time.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from dialog_cvae.data.readers.jsonl_line import show
+from dialog_cvae.errors import ConfigError, DialogCvaeError
+from dialog_cvae.limits import folded
+from dialog_cvae.text.language import Language
+from dialog_cvae.types import Conversation, Corpus, Utterance
+from training.advice import MOST_OPENED, Choice, Facts
+from training.check_report import Tally
+from training.coverage import Lengths, enough_tokens
+from training.text_reading import TextReading, texts
+
+SAMPLED = 200  # conversations, spread over the training split
+SAMPLED_UTTERANCES = 60  # of each, the first ones
+SAMPLED_CHARACTERS = 8_000  # of each, the first ones
+
+
+def sample_of(conversations: Sequence[Conversation]) -> list[Conversation]:
+    """Beginnings of conversations, spread evenly."""
+    count = min(SAMPLED, len(conversations))
+    places = np.linspace(0, len(conversations) - 1, count).astype(int)
+    chosen = (conversations[int(place)] for place in places)
+    return [replace(each, utterances=tuple(map(_beginning, each.utterances[:SAMPLED_UTTERANCES]))) for each in chosen]
+
+
+def _beginning(utterance: Utterance) -> Utterance:
+    return replace(utterance, text=utterance.text[:SAMPLED_CHARACTERS])
+
+
+def lengths_of(conversations: Sequence[Conversation], choice: Choice) -> Lengths | None:
+    """The lengths of a sample's messages in the tokens of the advised model; None if that model is not here."""
+    if not choice.language_model_is_here:
+        return None
+    sample = Corpus("sample", conversations, conversations, [])
+    try:
+        reading = TextReading.of(sample, choice.config)
+    except DialogCvaeError:
+        return None
+    return reading.lengths(Counter(reading.length(text) for text in texts(conversations)))
+
+
+def facts_of(
+    path: str, tally: Tally, corpus: Corpus, language: Language, asked: Sequence[str], lengths: Lengths | None
+) -> Facts:
+    """The facts about a file.
+
+    Args:
+        path: as the user named it.
+        tally: of its conversations.
+        corpus: its splits.
+        language: of its text.
+        asked: speakers to reply as, by name; none chooses the role that answers, if one clearly does.
+        lengths: of its messages.
+
+    Raises:
+        ConfigError: no speaker has such a name.
+    """
+    total, roles = tally.turns.total(), tally.roles
+    respond_as = tuple(asked)
+    if not respond_as and roles:
+        answers = min(roles, key=lambda name: tally.opened[name])
+        respond_as = (answers,) if tally.opened[answers] <= MOST_OPENED * total else ()
+    wanted, known = {folded(name) for name in respond_as}, {folded(name) for name in tally.said}
+    if missing := [name for name in respond_as if folded(name) not in known]:
+        raise ConfigError(f"respond-as: no speaker is {show(missing[0])}; the report lists the speakers")
+    said = sum(count for name, count in tally.said.items() if not wanted or folded(name) in wanted)
+    return Facts(
+        path=path,
+        replies=round(said * len(corpus.train) / total),
+        conversations=total,
+        speakers=len(known),
+        roles=tuple(roles),
+        respond_as=respond_as,
+        language=language,
+        topics=len(tally.topics.keys() - {None}),
+        enough_tokens=None if lengths is None else enough_tokens(lengths),
+    )

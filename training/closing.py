@@ -1,0 +1,121 @@
+"""What a run ends with: how good its model is, in words, and what to change in the next one.
+
+Open this to change when a run is called collapsed, overfitted or unfinished.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dialog_cvae.model.elbo import ElboReport
+from training.collapse import hardly_uses_z, remedies
+from training.config import FitConfig
+from training.task import task_of
+
+FULL_BETA = 0.9  # share of the schedule's highest beta: validations below it are not compared, their KL is free
+WORSE = 0.01  # share by which the loss rose again
+FALLING = 0.02  # share by which the loss fell in the last quarter of the run
+QUARTER = 0.75
+SMALL_WIDTH = 100  # of the utterance encoder of the recipe `small`
+FEW_UPDATES = 250  # of a language model: its KL was 0.8 nats after 99 updates and 2.5 after 270
+SOME_KL = 1.5  # nats
+
+
+def closing_lines(
+    records: Sequence[Mapping[str, Any]], config: FitConfig, steps: int, per_epoch: int, *, sizes_are_fixed: bool
+) -> list[str]:
+    """A few lines on the best model and on the course of the run.
+
+    Args:
+        records: of the run, see `read_metrics`.
+        config: of the run.
+        steps: updates that were made.
+        per_epoch: updates of a pass over the training examples.
+        sizes_are_fixed: whether the run started from a checkpoint.
+    """
+    validations = [record for record in records if record["kind"] == "valid" and record.get("elbo") is not None]
+    if not validations or config.train.autoencoder_share == 1:  # an autoencoder has no ELBO
+        return []
+    best = max(validations, key=lambda record: record["elbo"])
+    report = _report(best)
+    found = [_quality(report, best["step"])]
+    found += _use_of_z(report, config, steps, sizes_are_fixed)
+    full = [each for each in validations if each.get("beta", 0.0) >= FULL_BETA * config.beta.stop]
+    course = _course(full, config, steps, sizes_are_fixed)
+    found += course
+    if not course and steps < per_epoch:
+        found.append(
+            f"the run read {steps / per_epoch:.0%} of the training replies: more of {_longer(config)} reads the rest"
+        )
+    return found
+
+
+def _quality(report: ElboReport, step: int) -> str:
+    """The best model's figures, and what it gains by z."""
+    line = f"best model: step {step}, perplexity at most {report.perplexity_bound:.1f} a token, KL {report.kl:.2f} nats"
+    if report.without_z is None:
+        return line
+    gain = report.without_z + report.elbo
+    return f"{line}; without z it is {abs(gain):.2f} nats a reply {'worse' if gain > 0 else 'better'} than this bound"
+
+
+def _use_of_z(report: ElboReport, config: FitConfig, steps: int, sizes_are_fixed: bool) -> list[str]:
+    if not config.sizes.latent_size:
+        return []
+    # A language model begins to use z late: free bits and the first cycle need some hundred updates.
+    if (
+        config.language is not None
+        and steps < FEW_UPDATES
+        and (report.kl < SOME_KL or hardly_uses_z(report, config.sizes))
+    ):
+        return [
+            f"z is hardly used yet, as is normal after {steps} updates: replies differ by the chance of drawing words; "
+            f"more of {_longer(config)} helps, to {FEW_UPDATES} updates or more"
+        ]
+    if not hardly_uses_z(report, config.sizes):
+        return []
+    tried = remedies(config, sizes_are_fixed)
+    advice = f"; for the next run try {' or '.join(tried)}" if tried else ""
+    return [
+        f"z is not used (it gains {report.nats_from_z:.2f} nats, active units {report.active_units} of "
+        f"{config.sizes.latent_size}): replies differ by the chance of drawing words{advice}"
+    ]
+
+
+def _course(full: Sequence[Mapping[str, Any]], config: FitConfig, steps: int, sizes_are_fixed: bool) -> list[str]:
+    """Whether validation rose again, or still fell at the end; validations with a small beta are not compared."""
+    if len(full) < 2:
+        return []
+    best, last = max(full, key=lambda record: record["elbo"]), full[-1]
+    if last["elbo"] < best["elbo"] - WORSE * abs(best["elbo"]):
+        options = [] if config.language is not None or config.train.dropout else ["--train.dropout 0.3"]
+        large = config.task == "dialog" and config.model.utterance_size > SMALL_WIDTH and not sizes_are_fixed
+        helps = " or ".join([f"more {task_of(config).examples}", *options, *(["--recipe small"] if large else [])])
+        return [
+            f"validation rose again after step {best['step']} (loss {-best['elbo']:.2f}, then {-last['elbo']:.2f}): "
+            "the model began to learn the training text by heart. The best one is kept. More updates do not help, but "
+            f"this may: {helps}"
+        ]
+    before = [record for record in full if record["step"] <= QUARTER * steps]
+    if before and last["elbo"] > before[-1]["elbo"] + FALLING * abs(before[-1]["elbo"]):
+        return [
+            f"validation still improved at the end (loss {-before[-1]['elbo']:.2f} at step {before[-1]['step']}, "
+            f"{-last['elbo']:.2f} now): more of {_longer(config)} helps"
+        ]
+    return []
+
+
+def _longer(config: FitConfig) -> str:
+    """The option that sets the duration of the run."""
+    if config.train.max_minutes is not None:
+        return "--max-minutes"
+    return "--max-steps" if config.train.max_steps is not None else "--epochs"
+
+
+def _report(record: Mapping[str, Any]) -> ElboReport:
+    """A validation's record as figures; what was not finite, or not recorded by an earlier version, is NaN."""
+    figures = {name: math.nan if record.get(name) is None else record[name] for name in ElboReport._fields}
+    optional = {name: record.get(name) for name in ("bag_of_words", "without_z")}
+    return ElboReport(**(figures | optional))

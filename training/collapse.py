@@ -1,0 +1,45 @@
+"""When a model hardly uses z, and the options that help a run like it.
+
+Open this to add a remedy; docs/sizes-and-schedules.md describes them.
+"""
+
+from __future__ import annotations
+
+from dialog_cvae.model.elbo import ElboReport
+from training.config import FitConfig, Sizes
+from training.task import task_of
+
+COLLAPSED_KL = 0.5  # nats
+COLLAPSED_GAIN = 0.1  # nats
+COLLAPSED_SHARE = 0.02  # of the latent dimensions
+FREE_NATS = 4
+
+
+def hardly_uses_z(report: ElboReport, model: Sizes) -> bool:
+    """Whether z hardly changes the reconstruction, or has a small KL in hardly any dimension; false without z."""
+    if not model.latent_size:
+        return False
+    few_units = report.active_units < max(1, COLLAPSED_SHARE * model.latent_size)
+    return report.nats_from_z < COLLAPSED_GAIN or (report.kl < COLLAPSED_KL and few_units)
+
+
+def remedies(config: FitConfig, sizes_are_fixed: bool = False) -> list[str]:
+    """Options against a collapse that the run does not use already, and that a run like it accepts; the best first.
+
+    Args:
+        config: of the run.
+        sizes_are_fixed: whether the run started from a checkpoint, whose parts it can't change.
+    """
+    beta, train, task = config.beta, config.train, task_of(config)
+    dialog, free = task.section == "model", not sizes_are_fixed
+    candidates = {
+        "--model.skip": dialog and free and not config.model.skip,  # in our experiments at no cost in likelihood
+        "--bow" if config.language is None else "--language.bow": task.can_add_bow and free and not config.sizes.bow,
+        f"--train.free-bits {FREE_NATS}": not train.free_bits and not train.kl_target,
+        "--schedule cyclical": beta.kind != "cyclical",
+        f"--beta.cycles {2 * beta.cycles}": beta.kind == "cyclical" and beta.cycle_steps is None,
+        f"--beta.cycle-steps {max(1, (beta.cycle_steps or 0) // 2)}": beta.kind == "cyclical"
+        and (beta.cycle_steps or 0) > 1,
+        f"--beta.stop {beta.stop / 2:g}": beta.stop > 0,
+    }
+    return [option for option, applies in candidates.items() if applies]
