@@ -50,7 +50,7 @@ def _messages(dialogue: Mapping[str, Any], conversation: str) -> Iterator[Messag
         for key in ("speaker", "utterance"):
             if not isinstance(turn.get(key), str):
                 raise ValueError(f"turns[{index}].{key} must be text, is {kind_of(turn.get(key))}")
-        speaker = turn["speaker"]
+        speaker: str = turn["speaker"]
         yield Message(
             conversation,
             _SPEAKERS.get(speaker.lower(), speaker),
