@@ -74,12 +74,13 @@ def test_names_of_corpora_are_no_paths(name: str, expected: bool) -> None:
 def test_our_own_form_in_utf_16_is_converted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As PowerShell's ">" writes it."""
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
-    line = '{"utterances": [{"speaker": "A", "text": "caf\u00e9"}, {"speaker": "B", "text": "yes"}]}\r\n'
+    line = '{"utterances": [{"speaker": "A", "text": "caf\u00e9 %s"}, {"speaker": "B", "text": "yes"}]}\r\n'
+    lines = "".join(line % (letter * 3) for letter in "abcdefghij")
     path = tmp_path / "mine.jsonl"
-    path.write_bytes(line.encode("utf-16"))
+    path.write_bytes(lines.encode("utf-16"))
     found = imported.readable(path)
     assert found.path != path
-    assert "caf\u00e9" in found.path.read_text(encoding="utf-8")
+    assert "caf\u00e9 aaa" in found.path.read_text(encoding="utf-8")
     assert check([str(path)]) == 0
-    path.write_bytes(line.encode("utf-8-sig"))
+    path.write_bytes(lines.encode("utf-8-sig"))
     assert imported.readable(path).path == path
