@@ -19,6 +19,7 @@ import uvicorn
 
 from dialog_cvae import console
 from tests.dialog_cvae.storage.tiny_bases import drawn, write_gguf
+from training import fit
 
 PAGE = Path(__file__).parents[1] / "docs" / "tutorial.md"
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
@@ -156,6 +157,7 @@ def test_the_tutorial_can_be_followed_to_its_end(
     served: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(fit, "draw_learning_curves", lambda *_: None)
     for name in ("DIALOG_CVAE_CHECKPOINT", "DIALOG_CVAE_FEEDBACK", "DIALOG_CVAE_DATA"):
         monkeypatch.setenv(name, "")  # so that what a command sets is removed again
     base = write_gguf(tmp_path / "tiny.gguf", drawn())
