@@ -163,7 +163,9 @@ def test_the_tutorial_can_be_followed_to_its_end(
     base = write_gguf(tmp_path / "tiny.gguf", drawn())
     monkeypatch.setenv("DIALOG_CVAE_BACKBONE", str(base))
     monkeypatch.setenv("DIALOG_CVAE_MAX_TOKENS", "6")
-    (tmp_path / "tiny.json").write_text(json.dumps({"model": GRU, "language": LANGUAGE, "train": TRAIN}))
+    (tmp_path / "tiny.json").write_text(
+        json.dumps({"model": GRU, "language": LANGUAGE, "train": TRAIN, "beta": {"cycles": 1}})
+    )
     (tmp_path / "sgd").mkdir()
     (tmp_path / "sgd" / "dialogues_001.json").write_text(json.dumps(publisher_dialogues(30), indent=2))
     reader = Reader(tmp_path / "tiny.json", base)
