@@ -34,7 +34,7 @@ ADDRESS = "http://127.0.0.1:8000"
 GRU = {
     f"{name}_size": 8 for name in ("embedding", "utterance", "context", "decoder", "topic", "prior", "bow", "latent")
 }
-LANGUAGE = {"rank": 2, "latent_size": 3, "z_layers": 1, "hidden_size": 5, "max_context_tokens": 40}
+LANGUAGE = {"rank": 2, "latent_size": 3, "z_layers": 1, "hidden_size": 5, "max_context_tokens": 20}
 TRAIN = {"batch_size": 7, "segment": 4, "early_stopping": False, "threads": 1, "precision": "fp32", "accumulation": 1}
 WORDS = ("table", "flight", "bus", "room", "two", "now", "yes", "no", "ok", "hi")
 
@@ -113,6 +113,8 @@ class Reader:
             words = [*words[:at], *words[at + 2 :], "--max-steps", "2", "--config", str(self.tiny)]
             if "small" not in words:
                 words += ["--language.backbone", str(self.base)]
+        if words[0] == "check":
+            words = [*words, "--language.backbone", str(self.base)]
         if words[0] == "eval":
             words = [*words, "--limit", "2", "--samples", "2", "--max-tokens", "6", "--candidates", "3"]
         if words[:2] == ["blind", "sheet"]:
