@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import math
 import re
 import signal
@@ -56,6 +57,16 @@ def renamed(old: str, new: str) -> Iterator[None]:
         yield
     finally:
         _RENAMED.reset(token)
+
+
+def print_any_text() -> None:
+    """Let standard output and error show characters that their encoding lacks as escapes, instead of failing.
+
+    Redirected to a file, they have an old 8-bit encoding on Windows; names and replies may have any character.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def exit_status(run: Callable[[], int], interrupted: str = "interrupted") -> int:

@@ -77,6 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: the command's own; 2 where there is no such command or its packages are missing.
     """
+    cli.print_any_text()
     arguments = list(sys.argv[1:] if argv is None else argv)
     name = arguments[0] if arguments else "--help"
     if name in ("-h", "--help"):

@@ -1,4 +1,4 @@
-"""Pages that the documentation site makes from the code: commands, HTTP interface, Python modules.
+"""Pages that the documentation site makes: of the code (commands, HTTP interface, Python modules) and of notebooks.
 
 MkDocs calls `on_files` and `on_post_build` (`hooks` in mkdocs.yml).
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import io
+import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -30,11 +31,13 @@ PARTS = {
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages that are made from the code."""
+    """Add the pages that are made from the code and from notebooks."""
     pages = {"reference/commands.md": commands(), "reference/http.md": http_interface()}
     for package in PACKAGES:
         pages |= python_pages(package)
     pages["reference/python.md"] = python_index(pages)
+    for path in sorted((ROOT / "docs" / "notebooks").glob("*.ipynb")):
+        pages[f"notebooks/{path.stem}.md"] = notebook_page(path)
     for path, text in pages.items():
         files.append(File.generated(config, path, content=text))
     return files
@@ -161,6 +164,18 @@ def _limits(schema: Mapping[str, Any], low: str, high: str) -> str:
 
 def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
+
+
+def notebook_page(path: Path) -> str:
+    """A notebook's text and code, with a link to the file; outputs are left out."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    where = f"[Download it]({path.name}), or open it in your checkout: `docs/notebooks/{path.name}`."
+    parts = [f'!!! note "A notebook"\n    {where}']
+    for cell in cells:
+        text = "".join(cell["source"])
+        parts.append(text if cell["cell_type"] == "markdown" else f"```python\n{text}\n```")
+    parts[:2] = parts[1::-1]  # the title comes first
+    return "\n\n".join([*parts, ""])
 
 
 def python_pages(package: str) -> dict[str, str]:

@@ -122,7 +122,8 @@ def load_state(out: Path, model: nn.Module, optimiser: torch.optim.Adam) -> Prog
                 moments = {moment: _take(tensors, f"{moment}.{name}", parameter, out) for moment in _MOMENTS}
                 optimiser.state[parameter] = {
                     "step": torch.tensor(count, device=parameter.device),
-                    **{moment: tensor.to(parameter.device) for moment, tensor in moments.items()},
+                    # Copies: Windows does not replace a file that tensors are mapped from, as the next save does.
+                    **{moment: tensor.to(parameter.device, copy=True) for moment, tensor in moments.items()},
                 }
     return progress
 

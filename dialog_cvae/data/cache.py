@@ -49,6 +49,7 @@ _UNUSABLE = (
     DialogCvaeError,
 )
 
+_MOVES_OPEN_FILES = os.name != "nt"  # whether a folder with open or mapped files can be renamed
 _TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)  # errors of renaming a folder to a name in use
 
 T = TypeVar("T")
@@ -144,6 +145,9 @@ def _kept(path: Path, origin: str, arrays: Arrays, found: Callable[[Path], T]) -
             hashes[name] = _sha256(fresh / f"{name}.npy")
         manifest = {"format": FORMAT, "origin": json.loads(origin), "sha256": hashes}
         (fresh / MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
+        if not _MOVES_OPEN_FILES:
+            _publish(fresh, path, found)
+            return found(path)
         kept = found(fresh)
         _publish(fresh, path, found)
         return kept

@@ -79,7 +79,8 @@ def _is_foreign(path: Path) -> bool:
         source = open_source(path)
         if source.is_folder or not source.file.paths:
             return False
-        return next(recognised(source))[1] is not own_lines.FORMAT
+        # Ours in UTF-16, as PowerShell's ">" writes it, is converted too.
+        return next(recognised(source))[1] is not own_lines.FORMAT or source.file.encoding.startswith("utf-16")
     except DataError:  # what reads our own format says what is wrong
         return False
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, get_args
 
-from dialog_cvae.cli import Parser, exit_status
+from dialog_cvae.cli import Parser, exit_status, print_any_text
 from dialog_cvae.errors import ConfigError, DataError
 from dialog_cvae.imports.columns import NAMES
 from dialog_cvae.imports.convert import convert
@@ -43,9 +43,7 @@ Exit status: 0 the file was written, 2 it was not; then nothing is left of it.
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     args = _parser().parse_args(argv)
-    for stream in (sys.stdout, sys.stderr):  # names may have characters that the terminal's encoding lacks
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+    print_any_text()
     return exit_status(lambda: _run(args))
 
 

@@ -134,12 +134,13 @@ def _fit_here(task: CellTask) -> Ending:
     task.folder.mkdir(parents=True, exist_ok=True)
     options = [*task.options, f"--out={task.folder}", "--device=cpu"]
     options += ["--resume"] if (task.folder / STATE_FILE).exists() else []
-    with (task.folder / LOG_FILE).open("a") as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+    path = task.folder / LOG_FILE
+    with path.open("a", encoding="utf-8") as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
         status = fit.main(options)
     if status >= 128:
         task.stop.touch()
         return Ending("stopped")
-    lines = (task.folder / LOG_FILE).read_text().splitlines()
+    lines = path.read_text(encoding="utf-8").splitlines()
     return Ending("done") if status == 0 else Ending("failed", (lines or [""])[-1].removeprefix("error: "))
 
 

@@ -29,10 +29,13 @@ REQUIRES = [
 ]
 
 
-def run(*words: str, cwd: Path, path: list[Path], safe: bool = True) -> subprocess.CompletedProcess[str]:
+def run(
+    *words: str, cwd: Path, path: list[Path], safe: bool = True, encoding: str = ""
+) -> subprocess.CompletedProcess[str]:
     """Another interpreter in a folder, which is itself on the path unless `safe`."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, path))}
     environment.pop("DIALOG_CVAE_CHECKPOINT", None)
+    environment |= {"PYTHONIOENCODING": encoding} if encoding else {}
     command = [sys.executable, *(["-P"] if safe else []), *words]
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
 
@@ -115,6 +118,13 @@ def test_a_module_run_by_python_says_the_same_line(tmp_path: Path) -> None:
         expected = "error: training and evaluation need PyTorch: pip install 'dialog-cvae[train]'\n"
         assert (done.returncode, done.stdout, done.stderr) == (2, "", expected)
     assert run("-m", "training.check", "--help", cwd=ROOT, path=[tmp_path, ROOT]).returncode == 0
+
+
+def test_what_the_encoding_of_the_output_lacks_is_printed_as_an_escape(tmp_path: Path) -> None:
+    """As on Windows, where output that goes to a file has an 8-bit encoding."""
+    script = "from dialog_cvae import console; console.main(['--version']); print('\u03b2 = 1')"
+    done = run("-c", script, cwd=tmp_path, path=[ROOT], encoding="cp1252")
+    assert (done.returncode, done.stdout.splitlines()[1:]) == (0, [r"\u03b2 = 1"]), done.stderr
 
 
 def test_a_package_api_in_the_working_folder_is_not_served(tmp_path: Path) -> None:

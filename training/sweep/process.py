@@ -7,7 +7,6 @@ from the saved state.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shlex
 import signal
@@ -15,6 +14,10 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
+
+if sys.platform != "win32":
+    import fcntl
 
 LOCK_FILE = ".lock"
 _STDIN = 0
@@ -24,8 +27,8 @@ def main(argv: Sequence[str]) -> int:
     """Fit the cell in the folder `argv[0]` with the options after it; returns the exit status of the fit."""
     folder, options = Path(argv[0]), [*argv[1:]]
     threading.Thread(target=_stop_at_end_of_input, daemon=True).start()
-    with (folder / LOCK_FILE).open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with (folder / LOCK_FILE).open("wb") as lock:
+        _wait_for(lock)
         from training import fit
         from training.state import STATE_FILE
 
@@ -34,10 +37,30 @@ def main(argv: Sequence[str]) -> int:
         return fit.main(options)
 
 
+def _wait_for(lock: IO[bytes]) -> None:
+    """Wait until no other process has the lock; it is released when the file is closed."""
+    if sys.platform != "win32":
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return
+    import msvcrt
+    import time
+
+    while True:
+        try:
+            msvcrt.locking(lock.fileno(), msvcrt.LK_NBLCK, 1)
+        except OSError:
+            time.sleep(1)
+        else:
+            return
+
+
 def _stop_at_end_of_input() -> None:
     while os.read(_STDIN, 1):  # nothing is written to it: only its end matters
         pass
-    os.kill(os.getpid(), signal.SIGTERM)
+    if sys.platform == "win32":
+        signal.raise_signal(signal.SIGTERM)  # os.kill would end the process there without the handler
+    else:
+        os.kill(os.getpid(), signal.SIGTERM)  # reaches the main thread, even while it waits
 
 
 if __name__ == "__main__":

@@ -249,6 +249,28 @@ def test_many_at_the_same_time(folder: Path, said: list[str], broken: bool) -> N
     assert bool(said) == broken
 
 
+def test_where_open_files_keep_a_folder_in_its_place_none_is_open_when_it_is_renamed(
+    cache: Cache, folder: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows, where the entry could not be moved otherwise."""
+    renamed, rename = [], Path.rename
+
+    def closed_rename(path: Path, target: Path) -> Path:
+        maps = Path("/proc/self/maps")
+        assert not maps.exists() or str(path) not in maps.read_text(encoding="utf-8")
+        renamed.append(path)
+        return rename(path, target)
+
+    monkeypatch.setattr(cache_module, "_MOVES_OPEN_FILES", False)
+    monkeypatch.setattr(Path, "rename", closed_rename)
+    make = Maker()
+    for _ in range(2):
+        found = cache.get(KIND, ORIGIN, make)
+        assert np.array_equal(found, NUMBERS)
+        assert not found.flags.writeable  # it is the file's
+    assert (make.calls, len(renamed), said) == (1, 1, [])
+
+
 def test_what_a_killed_process_left_goes_after_a_day_and_nothing_else(
     cache: Cache, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -84,3 +84,18 @@ def test_check_says_the_format(chat: Path, capsys: pytest.CaptureFixture[str]) -
 @pytest.mark.parametrize(("name", "expected"), [("swda", False), ("auto", False), ("ptb", False), ("a.csv", True)])
 def test_names_of_corpora_are_no_paths(name: str, expected: bool) -> None:
     assert is_path(name) is expected
+
+
+def test_our_own_form_in_utf_16_is_converted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As PowerShell's ">" writes it."""
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    line = '{"utterances": [{"speaker": "A", "text": "caf\u00e9 %s"}, {"speaker": "B", "text": "yes"}]}\r\n'
+    lines = "".join(line % (letter * 3) for letter in "abcdefghij")
+    path = tmp_path / "mine.jsonl"
+    path.write_bytes(lines.encode("utf-16"))
+    found = imported.readable(path)
+    assert found.path != path
+    assert "caf\u00e9 aaa" in found.path.read_text(encoding="utf-8")
+    assert check([str(path)]) == 0
+    path.write_bytes(lines.encode("utf-8-sig"))
+    assert imported.readable(path).path == path

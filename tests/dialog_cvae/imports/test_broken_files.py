@@ -21,6 +21,7 @@ DEEP = "[" * 100_000 + "]" * 100_000
 TURN = '{"role": "user", "content": "hi"}'
 GOOD = f'{{"messages": [{TURN}]}}\n'
 HEAD = '[{"conversations": [{"from": "human", "value": "x"}]}'
+GUIDED = '[{"dialogue_id": "1_0", "services": ["Hotels_1"], "turns": [{"speaker": "USER", "utterance": "x"}]}'
 TABLE = "conversation,speaker,text,time\n1,A,hi,1\n"
 TELEGRAM = (
     '{"name": "x", "messages": [{"type": "message", "from": "A", "from_id": "u", "date_unixtime": "1", "text": "hi"}'
@@ -67,6 +68,31 @@ BROKEN: dict[str, tuple[str, str | bytes, str]] = {
         "x.json",
         '[{"conversations": [{"from": 1, "value": "x"}]}]',
         "element 1: conversations[0].from must be text",
+    ),
+    # Schema-Guided Dialogues.
+    "guided cut": ("x.json", GUIDED + ',\n{"dial', "x.json, line 2: the file ends too early"),
+    "guided deep": ("x.json", f"{GUIDED},\n{DEEP}]", "x.json, line 2: nested too deeply"),
+    "guided element": ("x.json", GUIDED + ",\n5]", "x.json, line 2: element 2 must be an object, is a number"),
+    "guided name": ("x.json", GUIDED + ", {}]", "x.json: element 2: dialogue_id must be text, is null"),
+    "guided turns": (
+        "x.json",
+        GUIDED + ', {"dialogue_id": "1_1", "turns": {}}]',
+        "x.json: element 2 ('1_1'): turns must be a list, is an object",
+    ),
+    "guided turn": (
+        "x.json",
+        GUIDED + ', {"dialogue_id": "1_1", "turns": [[]]}]',
+        "element 2 ('1_1'): turns[0] must be an object, is a list",
+    ),
+    "guided text": (
+        "x.json",
+        GUIDED + ', {"dialogue_id": "1_1", "turns": [{"speaker": "USER"}]}]',
+        "element 2 ('1_1'): turns[0].utterance must be text, is null",
+    ),
+    "guided services": (
+        "x.json",
+        GUIDED + ', {"dialogue_id": "1_1", "turns": [], "services": ["a", 5]}]',
+        "element 2 ('1_1'): services must be a list of names",
     ),
     # Tables.
     "columns": ("x.csv", "a,b\n1,2\n", "x.csv: no column looks like the speaker: name it"),

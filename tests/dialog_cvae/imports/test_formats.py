@@ -99,6 +99,27 @@ CONVOKIT = [
     {"id": "u3", "conversation_id": "u1", "speaker": "ann", "text": "three", "timestamp": 9, "reply-to": "u2"},
     {"id": "u2", "conversation_id": "u1", "speaker": "bo", "text": "two", "timestamp": 7, "reply-to": "u1"},
 ]
+SCHEMA_GUIDED = [
+    {
+        "dialogue_id": "1_00000",
+        "services": ["Hotels_2", "Buses_1", "Hotels_4"],
+        "turns": [
+            {
+                "frames": [{"service": "Hotels_2"}, {"actions": [{"act": "INFORM"}, {"act": "REQUEST"}]}],
+                "speaker": "USER",
+                "utterance": "a room",
+            },
+            {"frames": [], "speaker": "SYSTEM", "utterance": "where?"},
+        ],
+    },
+    {
+        "dialogue_id": "1_00001",
+        "turns": [
+            {"frames": 5, "speaker": "user", "utterance": "hi", "turn_id": "0"},
+            {"frames": [5, {"actions": [5, {"act": 5}, {"act": " "}]}], "speaker": "Wizard", "utterance": "hello"},
+        ],
+    },
+]
 CSV = """\
 ticket_id;author;body;created_at
 1;Ann;"hello; you";2024-01-01 10:05
@@ -135,6 +156,30 @@ def test_sharegpt_as_a_list_and_as_lines(put, imported, content):
     assert result.said == [["user: hi", "assistant: hello"]]
     assert result.left_out == {TURNS: 1}
     assert result.report.parts[0].log.changed == {"conversations of a single message, which has no reply": 1}
+
+
+@pytest.mark.parametrize("content", [json.dumps(SCHEMA_GUIDED, indent=2), lines(*SCHEMA_GUIDED)])
+def test_schema_guided_dialogues(put, imported, content):
+    path = put("train/dialogues_001.json", content)
+    put("train/schema.json", json.dumps([{"service_name": "Hotels_2", "slots": [{"name": "city"}]}]))
+    assert kind(path) == "schema-guided"
+    for source in (path, path.parent):  # the schema beside it is passed over
+        result = imported(source)
+        assert result.said == [["customer: a room", "agent: where?"], ["customer: hi", "Wizard: hello"]]
+    first, second = result.lines
+    assert (first["id"], first["topic"]) == ("1:1_00000", "hotels, buses")
+    assert [u.get("dialog_act") for line in result.lines for u in line["utterances"]] == ["INFORM", None, None, None]
+    assert "topic" not in second
+    assert result.report.parts[0].log.notes == ["USER is read as customer, SYSTEM as agent"]
+
+
+@pytest.mark.parametrize(
+    ("services", "topic"),
+    [(["Hotels_1"], "hotels"), (["hotel", "train"], "hotel, train"), ([], None), (["7", " "], None)],
+)
+def test_services_become_a_topic(put, imported, services, topic):
+    (line,) = imported(put("d.json", json.dumps([SCHEMA_GUIDED[0] | {"services": services}]))).lines
+    assert line.get("topic") == topic
 
 
 @pytest.mark.parametrize("separator", [";", ",", "\t"])

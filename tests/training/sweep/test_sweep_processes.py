@@ -8,12 +8,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from tests.training.tiny_runs import Fit, assert_same_run, metrics
 from training.state import load_progress
 from training.sweep import cell_task as task_module
+from training.sweep import process
 from training.sweep import run as sweep
 from training.sweep.cell_task import LOG_FILE
 from training.sweep.cells import Cell
@@ -126,3 +128,21 @@ def test_a_cell_on_ray_gives_the_same_run(processes: None, cell: Cell, whole_run
     (result,) = run_sweep([cell], Path("sweep"), OnRay(jobs=1, device="cpu"))
     assert result.status == "done", result.reason
     assert_same_run(result.folder, whole_run)
+
+
+def test_on_windows_a_second_process_of_a_cell_waits_for_the_lock_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[tuple[int, int]] = []
+
+    def locking(_: int, mode: int, count: int) -> None:
+        tried.append((mode, count))
+        if len(tried) < 3:
+            raise PermissionError
+
+    monkeypatch.setitem(sys.modules, "msvcrt", SimpleNamespace(locking=locking, LK_NBLCK=2))
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    with (tmp_path / "lock").open("wb") as lock, monkeypatch.context() as patch:
+        patch.setattr(sys, "platform", "win32")
+        process._wait_for(lock)
+    assert tried == [(2, 1)] * 3
