@@ -12,6 +12,7 @@ import { Notices } from "./notices.js";
 import { Replies } from "./replies.js";
 import { Service } from "./service.js";
 import { Settings } from "./settings.js";
+import { shortcutOf } from "./shortcuts.js";
 import { TopicPicker } from "./topics.js";
 
 const $ = (id) => document.getElementById(id);
@@ -82,7 +83,7 @@ async function ask() {
   const candidates = answer.responses.map((reply) => candidate(reply, false));
   const dots = answer.responses.map(({ place }, card) => ({ card, place, asked: false })).filter(({ place }) => place);
   offer({ body, candidates, dots, note: noteOn(answer, body), by: answeredBy(answer) });
-  reveal();
+  log.reveal($("replies"));
   notices.announce(`${counted(candidates.length)} for ${conversation.next}. ${shown.note}`);
   if (!model) loadModel();
 }
@@ -228,14 +229,6 @@ function remember() {
   keep({ conversation, settings, choices, topic: topics.value, draft: draft.value, numberKeys: replies.keysOn });
 }
 
-/** Scroll the newest turn to the top, unless it and all replies are visible. */
-function reveal() {
-  const turn = $("turns").lastElementChild;
-  if (turn.getBoundingClientRect().top >= 0 && $("replies").getBoundingClientRect().bottom <= innerHeight) return;
-  const behavior = matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth";
-  turn.scrollIntoView({ block: "start", behavior });
-}
-
 async function loadModel() {
   try {
     const name = choices.modelName;
@@ -255,18 +248,13 @@ async function loadModel() {
   }
 }
 
-/** Keys of the whole page: Escape moves between the input field and the replies, a digit picks a reply. */
+/** Keys of the whole page; see `shortcutOf`. */
 function shortcuts(event) {
-  const { key, target } = event;
-  if (event.ctrlKey || event.altKey || event.metaKey || event.isComposing || document.querySelector("dialog[open]")) return;
-  const writing = target.matches("textarea, select, input:not([type=range], [type=checkbox], [type=radio])");
-  if (key === "Escape") {
-    const leaves = target === draft && conversation.turns.length > 0;
-    (leaves ? $("replies-title") : draft).focus();
-  } else if (/^[1-9]$/u.test(key) && !writing && replies.keysOn && shown?.candidates[key - 1]) {
-    event.preventDefault(); // the input field gets the focus next, and would receive the digit
-    pick(key - 1);
-  }
+  const { leave, card } = shortcutOf(event);
+  if (leave) (leave === draft && conversation.turns.length ? $("replies-title") : draft).focus();
+  if (card === undefined || !replies.keysOn || !shown?.candidates[card]) return;
+  event.preventDefault(); // the input field gets the focus next, and would receive the digit
+  pick(card);
 }
 
 function listen() {

@@ -11,6 +11,14 @@ export class Log {
     while (this.list.children.length > turns.length) this.list.lastElementChild.remove();
     this.list.append(...turns.slice(this.list.children.length).map(line));
   }
+
+  /** Scroll the newest turn to the top, unless it and all of the element below it are visible. */
+  reveal(below) {
+    const turn = this.list.lastElementChild;
+    if (turn.getBoundingClientRect().top >= 0 && below.getBoundingClientRect().bottom <= innerHeight) return;
+    const behavior = matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth";
+    turn.scrollIntoView({ block: "start", behavior });
+  }
 }
 
 function line({ speaker, text }) {
