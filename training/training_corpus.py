@@ -210,7 +210,7 @@ def _columns(corpus: EncodedCorpus) -> Iterator[tuple[str, type, tuple[int, ...]
 
     if len(corpus.long):  # so that the fingerprint of a corpus without long utterances is that of earlier versions
         yield "long", np.int64, corpus.long.shape, stored(corpus.long)
-    if corpus.role.any():  # for the same reason
+    if len(corpus.role):  # for the same reason
         yield "role", np.int32, corpus.role.shape, stored(corpus.role)
     if len(corpus.context_only):  # for the same reason
         yield "context_only", np.int64, corpus.context_only.shape, stored(corpus.context_only)
@@ -281,7 +281,7 @@ def _fitting(arrays: Arrays, vocabulary: Vocabulary) -> EncodedCorpus:
         "profiles": ("f4", (profiles, PROFILE_FEATURES)),
         "known": ("f4", (profiles, PROFILE_FEATURES)),
         "context_only": ("i8", (len(corpus.context_only),)),
-        "role": ("u", (utterances,)),
+        "role": ("u", (utterances if vocabulary.roles else 0,)),
     }
     for name, (kind, shape) in expected.items():
         array = arrays[name]

@@ -67,7 +67,8 @@ class EncodedCorpus(NamedTuple):
         profiles: (P, 4) float32, distinct profiles; the first is the unknown one.
         known: (P, 4) float32, 1 if the feature is known, else 0.
         context_only: the utterances that are no replies, in order; int64, empty if all are.
-        role: (N,) unsigned, the role of the utterance's speaker; 0 is unknown, and of the pseudo-utterance.
+        role: (N,) unsigned, the role of the utterance's speaker; 0 is unknown, and of the pseudo-utterance. Empty
+            without roles.
     """
 
     tokens: Integers
@@ -100,6 +101,12 @@ class EncodedCorpus(NamedTuple):
         """The conversation of each utterance and its position in it; the pseudo-utterance has position 0."""
         conversations = np.searchsorted(self.starts, utterances, side="right") - 1
         return conversations, utterances - self.starts[conversations]
+
+    def roles_of(self, utterances: Integers) -> NDArray[np.int64]:
+        """The role of each utterance's speaker; 0 is unknown."""
+        if not len(self.role):
+            return np.full(utterances.shape, UNKNOWN_ROLE, np.int64)
+        return self.role[utterances].astype(np.int64)
 
     def as_reply(self, utterances: Integers) -> Integers:
         """The row of `offsets` that holds each utterance as a reply."""
@@ -179,7 +186,7 @@ def encode_corpus(
         tokens.extend(opening)
         lengths.append(len(opening))
         speaker_ids.append(NO_SPEAKER)
-        role_ids.append(UNKNOWN_ROLE)
+        role_ids.extend([UNKNOWN_ROLE] if roles else [])
         parties.extend((0, 0))
         context_only.extend(len(lengths) + place for place in conversation.context_positions)
         names: dict[str, int] = {}
@@ -197,7 +204,7 @@ def encode_corpus(
             tokens.extend(ids)
             lengths.append(len(ids))
             speaker_ids.append(names.setdefault(utterance.speaker, len(names)))
-            role_ids.append(roles_here.get(utterance.speaker, UNKNOWN_ROLE))
+            role_ids.extend([roles_here[utterance.speaker]] if roles else [])
             parties.extend((profile_rows.get(utterance.speaker, 0), 0 if other is None else profile_rows.get(other, 0)))
     starts.append(len(lengths))
     for ids in as_reply:
@@ -248,7 +255,7 @@ def collate(corpus: EncodedCorpus, responses: Integers, max_context: int | Integ
     used = slots < lengths[:, None]  # (B, K)
     context = np.where(used, responses[:, None] - lengths[:, None] + slots, responses[:, None])
     floors = used & (corpus.speaker[context] == corpus.speaker[responses][:, None])
-    roles = np.where(used, corpus.role[context], UNKNOWN_ROLE).astype(np.int64)
+    roles = np.where(used, corpus.roles_of(context), UNKNOWN_ROLE)
     replies = corpus.as_reply(responses)
     context = np.where(used, context, replies[:, None])
     distinct, rows = np.unique(np.concatenate((context.ravel(), replies)), return_inverse=True)
@@ -265,7 +272,7 @@ def collate(corpus: EncodedCorpus, responses: Integers, max_context: int | Integ
         profiles=corpus.profiles[parties],
         profiles_known=corpus.known[parties],
         roles=roles,
-        role=corpus.role[responses].astype(np.int64),
+        role=corpus.roles_of(responses),
     )
 
 
