@@ -169,6 +169,21 @@ def answered_by_role(conversation: Conversation, speaker: str, roles: Sequence[s
     return replace(conversation, utterances=utterances, speakers=speakers_known), next(iter(named.values()))
 
 
+def other_role(conversation: Conversation, speaker: str, roles: Sequence[str]) -> str:
+    """Who answers a conversation in which only one role has spoken: the first other role, which need not be named.
+
+    Args:
+        conversation: so far.
+        speaker: who would answer without roles, and answers where several speak, or one who has none.
+        roles: that the model knows.
+    """
+    names = {utterance.speaker for utterance in conversation.utterances}
+    spoken = find_name(next(iter(names)), roles) if len(names) == 1 else None
+    if spoken is None or find_name(speaker, roles) is not None:
+        return speaker
+    return next((role for role in roles if role != spoken), speaker)
+
+
 def _listed(counts: Counter[str]) -> str:
     shown = ", ".join(f"{name} {count:,}" for name, count in counts.most_common(SPEAKERS_SHOWN))
     return f"{shown} and {len(counts) - SPEAKERS_SHOWN:,} more" if len(counts) > SPEAKERS_SHOWN else shown
