@@ -81,7 +81,7 @@ def test_roles_come_back_and_a_damaged_list_is_refused(roles_checkpoint, tmp_pat
     with pytest.raises(CheckpointError, match=r"role.weight has shape \(3, 3\), but config.json requires \(2, 3\)"):
         build_model(Checkpoint.load(tmp_path / "best"))
     resealed(tmp_path / "best", lambda content: content["model"].update(role_size=0))
-    with pytest.raises(CheckpointError, match="roles has 1 names, but model.role_size is 0"):
+    with pytest.raises(CheckpointError, match=r"roles has 1 names, but model\.role_size is 0"):
         Checkpoint.load(tmp_path / "best")
 
 
