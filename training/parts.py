@@ -202,7 +202,7 @@ def _start(plan: Plan, vocabulary: Vocabulary, model: LatentModel, optimiser: Gu
 
 def _describe(plan: Plan, vocabulary: Vocabulary, model: LatentModel, train: Encoded, total: int) -> None:
     processes = f"{plan.world.size} processes of " if plan.world.size > 1 else ""
-    roles = f", roles {', '.join(vocabulary.roles)}" if vocabulary.roles else ""
+    roles = f", {len(vocabulary.roles)} roles" if vocabulary.roles else ""
     unknown = float((train.tokens == vocabulary.tokenizer.unk_id).mean())
     print(
         f"model: {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, vocabulary "

@@ -114,8 +114,9 @@ class CheckpointConfig(Config):
 
     @model_validator(mode="after")
     def _embeds_its_roles(self) -> Self:
-        if self.roles and not self.model.role_size:
-            raise ValueError(f"roles has {len(self.roles)} names, but model.role_size is 0")
+        reads_roles = self.sentence is None and self.language is None
+        if reads_roles and bool(self.roles) != bool(self.model.role_size):
+            raise ValueError(f"roles has {len(self.roles)} names, but model.role_size is {self.model.role_size}")
         return self
 
     @field_validator("roles")
