@@ -31,7 +31,7 @@ from api.schemas import (
 )
 from api.settings import SPELLED_OUT, Settings
 from dialog_cvae.config import Decoding
-from dialog_cvae.data.roles import answered_by_role
+from dialog_cvae.data.roles import answered_by_role, other_role
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.generate.decoding import decoding_for, nearest_diversity
 from dialog_cvae.generate.replies import Answer, Question, Reply
@@ -204,8 +204,11 @@ class Service:
         topic = asked_topic(request.topic, self.responder.reading)
         conversation, speaker = request.conversation(topic), request.responder()
         roles = self.responder.config.respond_as
-        if roles and request.respond_as is None:
-            conversation, speaker = answered_by_role(conversation, speaker, roles)
+        if request.respond_as is None:
+            if roles:
+                conversation, speaker = answered_by_role(conversation, speaker, roles)
+            else:
+                speaker = other_role(conversation, speaker, self.responder.config.roles)
         return Question(
             conversation,
             speaker,

@@ -69,13 +69,16 @@ def _condition(model: CVAE, batch: TensorBatch) -> Tensor:
     packed = pack_padded_sequence(embedded, batch.lengths[slots], batch_first=True, enforce_sorted=False)
     _, final = model.utterance_encoder.gru(packed)  # (2, U, H)
     floors = torch.stack((batch.floors[0], 1 - batch.floors[0]), dim=-1)
-    inputs = torch.cat((final[0], final[1], floors), dim=-1)
+    by_slot, responder = [final[0], final[1], floors], []
+    if model.role is not None:
+        by_slot, responder = [*by_slot, model.role(batch.roles[0])], [model.role(batch.role)]
+    inputs = torch.cat(by_slot, dim=-1)
     cell = model.context_encoder.cell
     state = inputs.new_zeros(1, cell.hidden_size)
     for utterance in inputs:
         state = cell(utterance[None], state)
     profiles = torch.where(batch.profiles_known > 0, batch.profiles, model.unknown_profile).flatten(1)
-    return torch.cat((model.topic(batch.topic), profiles, state), dim=-1)
+    return torch.cat((model.topic(batch.topic), profiles, state, *responder), dim=-1)
 
 
 def differences(draws: Sequence[Draw], naive: NaiveReplies, end: int) -> list[float]:

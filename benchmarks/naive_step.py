@@ -58,12 +58,15 @@ def naive_terms(model: CVAE, batch: TensorBatch, noise: Tensor) -> ElboTerms:
     rows = torch.where(used, batch.context, batch.response[:, None]).flatten()  # any row will do in unused slots
     vectors = _encode(model, batch, rows).view(windows, slots, -1)
     floors = torch.stack((batch.floors, 1 - batch.floors), dim=-1)
-    inputs = torch.cat((vectors, floors), dim=-1)
+    by_slot, responder = [vectors, floors], []
+    if model.role is not None:
+        by_slot, responder = [*by_slot, model.role(batch.roles)], [model.role(batch.role)]
+    inputs = torch.cat(by_slot, dim=-1)
     state = vectors.new_zeros(windows, model.context_encoder.cell.hidden_size)
     for slot in range(slots):
         state = torch.where(used[:, slot, None], model.context_encoder.cell(inputs[:, slot], state), state)
     profiles = torch.where(batch.profiles_known > 0, batch.profiles, model.unknown_profile).flatten(1)
-    condition = torch.cat((model.topic(batch.topic), profiles, state), dim=-1)
+    condition = torch.cat((model.topic(batch.topic), profiles, state, *responder), dim=-1)
     posterior = model.posterior(Vectors(condition, _encode(model, batch, batch.response)))
     prior = model.prior(condition)
     z = distributions.sample(posterior, noise)

@@ -88,7 +88,11 @@ def naive_seconds(checkpoint: Checkpoint, turns: int, replies: int, tokens: int,
         utterances = tuple(Utterance("AB"[i % 2], text) for i, text in enumerate((*context, "")))
         begin = time.perf_counter()
         corpus = encode_corpus(
-            [Conversation("talk", utterances)], t, checkpoint.config.topics, model.config.max_utterance_tokens
+            [Conversation("talk", utterances)],
+            t,
+            checkpoint.config.topics,
+            model.config.max_utterance_tokens,
+            roles=checkpoint.config.roles,
         )
         batch = collate(corpus, corpus.responses[-1:], model.config.max_context)
         noise = rng.standard_normal((replies, model.config.latent_size), dtype=np.float32)

@@ -104,6 +104,14 @@ class ModelConfig(Config):
     )
     decoder_size: Size = Field(400, description="units of the decoder GRU")
     topic_size: Size = Field(30, description="dimensions of a topic's embedding")
+    role_size: int = Field(
+        0,
+        ge=0,
+        le=65_536,
+        description="dimensions of a role's embedding, for your own conversations: who says each utterance and who "
+        "replies, such as customer and agent, as dialog-cvae check lists them; without roles in them, and with 0, the "
+        "model knows of a speaker only whether it is the one who replies",
+    )
     prior_size: Size = Field(400, description="units of the prior network's hidden layer")
     bow_size: Size = Field(400, description="units of the bag-of-words head's hidden layer")
     bow: bool = Field(False, description="bag-of-words head and its loss (CVAE+BoW)")

@@ -122,6 +122,8 @@ class DialogBatch(NamedTuple):
         profiles: (B, 2, 4) float32, responder and other: age / 100, education / 3, female, male; 0 if
             unknown.
         profiles_known: (B, 2, 4) float32, 1 if the feature is known, else 0.
+        roles: (B, K) int64, the role of each context utterance's speaker; 0 is unknown, and in unused slots.
+        role: (B,) int64, the role of the one who replies; 0 is unknown.
     """
 
     tokens: NDArray[np.int64]
@@ -133,6 +135,8 @@ class DialogBatch(NamedTuple):
     topic: NDArray[np.int64]
     profiles: NDArray[np.float32]
     profiles_known: NDArray[np.float32]
+    roles: NDArray[np.int64]
+    role: NDArray[np.int64]
 
     @property
     def size(self) -> int:

@@ -110,7 +110,7 @@ def encoded(checkpoint: Checkpoint, conversations: Sequence[Conversation]) -> En
     if config.language is not None:
         return encode_turns(conversations, checkpoint.tokenizer, config.language.max_reply_tokens)
     limit = config.model.max_utterance_tokens
-    return encode_corpus(conversations, checkpoint.word_tokenizer, config.topics, limit)
+    return encode_corpus(conversations, checkpoint.word_tokenizer, config.topics, limit, roles=config.roles)
 
 
 def refinement(checkpoint: Checkpoint, path: Path) -> SviConfig:

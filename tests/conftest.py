@@ -38,6 +38,7 @@ WORDS = [
     "here",
 ]
 TOPICS = ("PETS", "WEATHER")
+ROLES = ("A", "B")  # of a model that has some; C has none
 
 
 def make_conversations(count: int = 6, seed: int = 0) -> list[Conversation]:
@@ -92,6 +93,11 @@ def encoded(conversations: list[Conversation], tokenizer: Tokenizer) -> EncodedC
     return encode_corpus(conversations, tokenizer, TOPICS, max_tokens=8)
 
 
+@pytest.fixture(scope="session")
+def encoded_roles(conversations: list[Conversation], tokenizer: Tokenizer) -> EncodedCorpus:
+    return encode_corpus(conversations, tokenizer, TOPICS, max_tokens=8, roles=ROLES)
+
+
 TINY = ModelConfig(
     embedding_size=5,
     utterance_size=4,
@@ -110,7 +116,7 @@ TINY = ModelConfig(
 def make_model(config: ModelConfig, tokenizer: Tokenizer) -> CVAE:
     """A model with random weights, large enough that mistakes change its output."""
     torch.manual_seed(0)
-    model = CVAE(config, len(tokenizer), len(TOPICS))
+    model = CVAE(config, len(tokenizer), len(TOPICS), len(ROLES))
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.normal_(0, 0.4)
@@ -123,6 +129,7 @@ def make_checkpoint(model: CVAE, tokenizer: Tokenizer) -> Checkpoint:
         model=model.config,
         vocab_size=len(tokenizer),
         topics=TOPICS,
+        roles=ROLES if model.config.role_size else (),
         provenance=Provenance(data="tiny", step=3, fit={"corpus": {"name": "sample"}}),
     )
     return Checkpoint(config, weights_of(model), tokenizer, {"kl": 1.5}, "# Tiny\n")
@@ -136,6 +143,11 @@ def tiny_config() -> ModelConfig:
 @pytest.fixture
 def tiny_model(tiny_config: ModelConfig, tokenizer: Tokenizer) -> CVAE:
     return make_model(tiny_config, tokenizer)
+
+
+@pytest.fixture
+def roles_checkpoint(tiny_config: ModelConfig, tokenizer: Tokenizer) -> Checkpoint:
+    return make_checkpoint(make_model(tiny_config.model_copy(update={"role_size": 3}), tokenizer), tokenizer)
 
 
 @pytest.fixture

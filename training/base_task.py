@@ -14,6 +14,7 @@ from torch import nn
 
 from dialog_cvae.data.batches import EncodedCorpus
 from dialog_cvae.data.corpora import Split
+from dialog_cvae.data.roles import joined_roles
 from dialog_cvae.data.turns import EncodedTurns
 from dialog_cvae.model.latent_model import Examples, LatentModel
 from dialog_cvae.storage.checkpoint import Checkpoint, CheckpointConfig
@@ -58,11 +59,14 @@ class Task(ABC):
     def vocabulary(self, config: FitConfig, corpus: TrainingCorpus, init: Checkpoint | None) -> Vocabulary:
         """What turns text into ids: made from the training text, or that of the checkpoint to start from.
 
-        The checkpoint's topics are kept after those of the corpus.
+        The checkpoint's topics and roles are kept after those of the corpus.
         """
+        summary = corpus.summary
+        roles = summary.roles if config.model.role_size else ()
         if init is None:
-            return Vocabulary(corpus.tokenizer(config.tokenizer), corpus.summary.topics)
-        return Vocabulary(init.tokenizer, tuple(dict.fromkeys((*corpus.summary.topics, *init.config.topics))))
+            return Vocabulary(corpus.tokenizer(config.tokenizer), summary.topics, roles)
+        topics = tuple(dict.fromkeys((*summary.topics, *init.config.topics)))
+        return Vocabulary(init.tokenizer, topics, joined_roles((*roles, *init.config.roles)))
 
     def encoded(self, config: FitConfig, corpus: TrainingCorpus, split: Split, vocabulary: Vocabulary) -> Encoded:
         """The token ids of a split."""
@@ -77,7 +81,9 @@ class Task(ABC):
         """A short name of the model, for the default folder of a run."""
 
     @abstractmethod
-    def build(self, sizes: Any, vocab_size: int, topics: int, precision: Precision = "fp32") -> LatentModel:
+    def build(
+        self, sizes: Any, vocab_size: int, topics: int, precision: Precision = "fp32", roles: int = 0
+    ) -> LatentModel:
         """A model with fresh weights from PyTorch's random state; `precision` is that of weights that never change."""
 
     @abstractmethod

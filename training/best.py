@@ -26,7 +26,7 @@ class BestCheckpoint:
 
     Attributes:
         path: folder of the checkpoint.
-        vocabulary: tokenizer and topics.
+        vocabulary: tokenizer, topics and roles.
         corpus: facts about the corpus.
         config: of the run.
         start: what the run was started with.
@@ -69,6 +69,7 @@ class BestCheckpoint:
             vocab_size=len(tokenizer),
             topics=topics,
             respond_as=self.corpus.respond_as,
+            roles=self.vocabulary.roles,
             provenance=provenance,
         )
         metrics = {"split": "valid", "step": step} | report.figures()

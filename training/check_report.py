@@ -17,13 +17,13 @@ from dialog_cvae.config import DataConfig
 from dialog_cvae.data.readers import jsonl
 from dialog_cvae.data.readers.jsonl_line import SPLITS, show
 from dialog_cvae.data.readers.jsonl_splits import TRAIN
+from dialog_cvae.data.roles import recognised_roles
 from dialog_cvae.text.tokenizer import SPECIALS, UNK, words
 from dialog_cvae.types import Conversation, Corpus
 from training.coverage import length_warnings
 from training.text_reading import TextReading
 
 NAMES_SHOWN = 12  # of topics and dialog acts
-MOST_ROLES = 8  # more speakers of most conversations are no roles
 PROFILE_PARTS = ("sex", "age", "education")
 QUANTILES = {0: "least", 25: "25%", 50: "median", 75: "75%", 95: "95%", 100: "most"}  # percent, label
 
@@ -66,10 +66,8 @@ class Tally:
 
     @property
     def roles(self) -> list[str]:
-        """The speakers of most conversations, those with most utterances first; none if there is only one, or many."""
-        half = self.turns.total() / 2
-        found = [name for name, _ in self.said.most_common() if self.speakers[name] > half]
-        return found if 2 <= len(found) <= MOST_ROLES else []
+        """See `recognised_roles`."""
+        return recognised_roles(self.said, self.speakers, self.turns.total())
 
     @property
     def warnings(self) -> list[str]:

@@ -61,7 +61,9 @@ class TrainConfig(Config):
     )
     clip_norm: float = Field(5.0, gt=0, allow_inf_nan=False, description="limit of the gradient's global norm")
     condition_dropout: Share = Field(
-        0.1, description="share of windows whose topic or a profile is replaced by the unknown one, which trains it"
+        0.1,
+        description="share of windows whose topic, a profile or roles are replaced by the unknown ones, which trains "
+        "them",
     )
     word_dropout: Share = Field(
         0.0,

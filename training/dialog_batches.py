@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from dialog_cvae.config import ModelConfig
-from dialog_cvae.data.batches import EncodedCorpus, Integers, collate, drop_conditions
+from dialog_cvae.data.batches import EncodedCorpus, Integers, collate, drop_conditions, drop_roles
 from dialog_cvae.model.cvae import TensorBatch
 from dialog_cvae.nn.decoder import Dropout
 from dialog_cvae.nn.devices import moved
@@ -65,7 +65,8 @@ class DialogBatches:
         config, size = self.config, len(responses)
         # All processes draw the noise of the whole batch, so that it does not depend on their number.
         eps = noise(config.seed, step, (size, self.model.latent_size))
-        draws = np.random.default_rng((config.seed, step, FORGETTING)).random((size, 3))
+        forgetting = np.random.default_rng((config.seed, step, FORGETTING))
+        draws, role_draws = forgetting.random((size, 3)), forgetting.random((size, 3))
         dropped = dropped_words(config, step, (size, self.model.max_utterance_tokens - 1))
         dropout = self._dropout(responses, step)
         refining = refining_noise(config, step, (size, self.model.latent_size))
@@ -74,6 +75,7 @@ class DialogBatches:
         for rows in self.world.shards(size, config.accumulation):
             arrays = collate(self.corpus, responses[rows], self.model.max_context)
             arrays = drop_conditions(arrays, config.condition_dropout, draws[rows])
+            arrays = drop_roles(arrays, config.condition_dropout, role_draws[rows])
             windows = TensorBatch.from_arrays(arrays, self.device)
             longest = int(windows.target_lengths.max())
             if dropped is not None:

@@ -5,6 +5,7 @@ Open this to see or change what is in a run's folder:
 OUT/config.json      the configuration, every field
 OUT/tokenizer.model  the tokenizer
 OUT/topics.json      topics in the order of their embedding
+OUT/roles.json       roles of speakers, in the order of their embedding
 OUT/start.json       the command, and the provenance of the checkpoint of --init
 OUT/metrics.jsonl    metrics; OUT/tensorboard the same for TensorBoard; OUT/learning_curves.png at the end
 OUT/speed.jsonl      seconds per update, and the share spent waiting for batches
@@ -16,12 +17,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import AfterValidator, TypeAdapter, ValidationError
 
 from dialog_cvae.config import Config, Decoding
 from dialog_cvae.data.corpora import DATA_VARIABLE, resolve
+from dialog_cvae.data.roles import checked_roles
 from dialog_cvae.errors import CheckpointError, ConfigError
 from dialog_cvae.storage.checkpoint import BEST, Provenance
 from dialog_cvae.storage.files import write_atomically
@@ -32,6 +34,7 @@ from training.task import task_of
 from training.vocabulary import Vocabulary
 
 CONFIG_FILE, TOKENIZER_FILE, TOPICS_FILE, START_FILE = "config.json", "tokenizer.model", "topics.json", "start.json"
+ROLES_FILE = "roles.json"
 T = TypeVar("T")
 
 
@@ -86,6 +89,7 @@ def write_start(out: Path, config: FitConfig, vocabulary: Vocabulary, start: Sta
     write_atomically(out / CONFIG_FILE, (config.model_dump_json(indent=2) + "\n").encode())
     write_atomically(out / TOKENIZER_FILE, vocabulary.tokenizer.to_bytes())
     write_atomically(out / TOPICS_FILE, (json.dumps(vocabulary.topics, indent=2) + "\n").encode())
+    write_atomically(out / ROLES_FILE, (json.dumps(vocabulary.roles, indent=2) + "\n").encode())
     write_atomically(out / START_FILE, (start.model_dump_json(indent=2) + "\n").encode())
 
 
@@ -102,7 +106,7 @@ def stored_config(out: Path) -> FitConfig:
 
 
 def stored_vocabulary(out: Path) -> Vocabulary:
-    """The vocabulary of a stored run.
+    """The vocabulary of a stored run. One without a list of roles is from the time before there were any.
 
     Raises:
         CheckpointError: a part is missing or broken.
@@ -114,7 +118,12 @@ def stored_vocabulary(out: Path) -> Vocabulary:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
-    return Vocabulary(tokenizer, read(out / TOPICS_FILE, TypeAdapter(tuple[str, ...])))
+    roles = Annotated[tuple[str, ...], AfterValidator(checked_roles)]
+    return Vocabulary(
+        tokenizer,
+        read(out / TOPICS_FILE, TypeAdapter(tuple[str, ...])),
+        read(out / ROLES_FILE, TypeAdapter(roles)) if (out / ROLES_FILE).exists() else (),
+    )
 
 
 def stored_start(out: Path) -> Start:

@@ -69,9 +69,14 @@ class LanguageTask(Task):
         return f"{name}-cvae{'-bow' if sizes.bow else ''}" if sizes.latent_size else name
 
     def build(
-        self, sizes: LanguageModelConfig, vocab_size: int, topics: int, precision: Precision = "fp32"
+        self,
+        sizes: LanguageModelConfig,
+        vocab_size: int,
+        topics: int,
+        precision: Precision = "fp32",
+        roles: int = 0,
     ) -> LanguageCVAE:
-        """See `Task.build`."""
+        """See `Task.build`. Topics and roles are text to it."""
         return new_language_model(sizes, base_of(sizes), KINDS[precision])
 
     def load(self, checkpoint: Checkpoint, vocabulary: Vocabulary, config: FitConfig) -> LanguageCVAE:

@@ -43,13 +43,14 @@ def dialog_card(config: CheckpointConfig, metrics: Mapping[str, Any], command: s
         if model.latent_size
         else "An encoder-decoder without a latent code: replies to a conversation differ by how words are drawn alone."
     )
+    roles = f"; roles {', '.join(config.roles)}" if config.roles else ""
     licence = provenance.licence or OWN_LICENCE
     style = (f", text style `{provenance.style}`" if provenance.style else "") + _roles(config)
     return f"""# {kind} fitted on {provenance.data}
 
 {what}
 
-- Fitted on: {provenance.data}{style}; {topics} topics; {provenance.step} updates.
+- Fitted on: {provenance.data}{style}; {topics} topics{roles}; {provenance.step} updates.
 - Licence of the weights: {licence}.
 - Command: `{command}`
 

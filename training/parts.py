@@ -40,7 +40,7 @@ class Parts:
 
     Attributes:
         summary: of the corpus.
-        vocabulary: tokenizer and topics.
+        vocabulary: tokenizer, topics and roles.
         model, optimiser: on the device of the run, with the state that the run starts from.
         batches: of the training split.
         validation: encoded validation split.
@@ -206,10 +206,11 @@ def _start(plan: Plan, vocabulary: Vocabulary, model: LatentModel, optimiser: Gu
 
 def _describe(plan: Plan, vocabulary: Vocabulary, model: LatentModel, train: Encoded, total: int) -> None:
     processes = f"{plan.world.size} processes of " if plan.world.size > 1 else ""
+    roles = f", {len(vocabulary.roles)} roles" if vocabulary.roles else ""
     unknown = float((train.tokens == vocabulary.tokenizer.unk_id).mean())
     print(
         f"model: {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, vocabulary "
-        f"{len(vocabulary.tokenizer)}, {len(vocabulary.topics)} topics, unknown words "
+        f"{len(vocabulary.tokenizer)}, {len(vocabulary.topics)} topics{roles}, unknown words "
         f"{unknown:.2%}; {train.windows} windows, {total} steps, "
         f"{processes}{torch.get_num_threads()} threads; writing to {plan.out}",
         flush=True,

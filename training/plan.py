@@ -174,7 +174,8 @@ def like_checkpoint(config: FitConfig, checkpoint: Checkpoint, asked: Sequence[L
             f"init: the checkpoint was fitted on {stored.examples}, but corpus {config.corpus.name} holds "
             f"{task.examples}"
         )
-    fixed: dict[str, Any] = {task.section: sizes.model_dump(exclude=set(task.free_sizes)), "train": {"vectors": None}}
+    free = {*task.free_sizes, *(() if checkpoint.config.roles else ("role_size",))}  # roles may be added, not resized
+    fixed: dict[str, Any] = {task.section: sizes.model_dump(exclude=free), "train": {"vectors": None}}
     if "tokenizer" in checkpoint.config.provenance.fit:
         fixed["tokenizer"] = checkpoint.config.provenance.fit["tokenizer"]
     for section in (task.section, "tokenizer"):

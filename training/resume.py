@@ -51,6 +51,9 @@ def stored_run(
     wanted = asked or arguments.layered(stored, *layers)
     if not any("reading" in arguments.section(layer, "corpus") for layer in layers):
         wanted = arguments.layered(wanted, {"corpus": {"reading": stored.corpus.reading}})
+    before_roles = "role_size" not in stored.model.model_fields_set
+    if before_roles and not any("role_size" in arguments.section(layer, "model") for layer in layers):
+        wanted = arguments.layered(wanted, {"model": {"role_size": stored.model.role_size}})
     if wanted.corpus.name == "auto":
         wanted = arguments.layered(wanted, {"corpus": {"name": stored.corpus.name}})
     for name, (old, new) in arguments.differences(stored, wanted).items():

@@ -7,7 +7,7 @@ name and list it in `TASKS`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -15,6 +15,7 @@ from torch import nn
 
 from dialog_cvae.config import ModelConfig, SentenceModelConfig
 from dialog_cvae.data.batches import UNKNOWN_TOPIC, EncodedCorpus
+from dialog_cvae.data.roles import UNKNOWN_ROLE, role_number
 from dialog_cvae.data.sentences import Sentences
 from dialog_cvae.model.build import build_model
 from dialog_cvae.model.cvae import CVAE
@@ -27,6 +28,7 @@ from training.dialog_batches import DialogBatches
 from training.distributed import World
 from training.language_task import LanguageTask
 from training.model_card import dialog_card, sentence_card
+from training.role_columns import with_roles_added
 from training.sentence_batches import SentenceBatches
 from training.vocabulary import Vocabulary
 
@@ -48,18 +50,27 @@ class DialogTask(Task):
         """See `Task.model_name`."""
         return ("cvae" if config.model.latent_size else "hred") + ("-bow" if config.model.bow else "")
 
-    def build(self, sizes: ModelConfig, vocab_size: int, topics: int, precision: Precision = "fp32") -> CVAE:
-        """See `Task.build`."""
-        return CVAE(sizes, vocab_size, topics)
+    def build(
+        self, sizes: ModelConfig, vocab_size: int, topics: int, precision: Precision = "fp32", roles: int = 0
+    ) -> CVAE:
+        """See `Task.build`. A corpus without roles gets a model without them, whatever their size."""
+        return CVAE(sizes.model_copy(update={"role_size": sizes.role_size if roles else 0}), vocab_size, topics, roles)
 
     def load(self, checkpoint: Checkpoint, vocabulary: Vocabulary, config: FitConfig) -> CVAE:
-        """See `Task.load`. Each new topic starts as the `<unknown>` one."""
+        """See `Task.load`. Each new topic starts as the `<unknown>` one, each new role as the unknown one.
+
+        A model without roles gets an embedding of them, which at first has no effect.
+        """
+        if vocabulary.roles and not checkpoint.config.roles:
+            size, seed = config.model.role_size, config.train.seed
+            checkpoint = with_roles_added(checkpoint, INIT, vocabulary.roles, size, seed)
         model = build_model(checkpoint, INIT, required=CVAE)
-        rows = model.topic.weight.detach()
         known = {topic: row for row, topic in enumerate(checkpoint.config.topics, start=1)}
-        chosen = [UNKNOWN_TOPIC, *(known.get(topic, UNKNOWN_TOPIC) for topic in vocabulary.topics)]
-        model.topic = nn.Embedding(len(chosen), rows.shape[1])
-        model.topic.weight = nn.Parameter(rows[chosen])
+        rows = [UNKNOWN_TOPIC, *(known.get(topic, UNKNOWN_TOPIC) for topic in vocabulary.topics)]
+        model.topic = _chosen(model.topic, rows)
+        if model.role is not None:
+            roles = checkpoint.config.roles
+            model.role = _chosen(model.role, [UNKNOWN_ROLE, *(role_number(name, roles) for name in vocabulary.roles)])
         return model.train()
 
     def word_embedding(self, model: LatentModel) -> nn.Embedding:
@@ -106,9 +117,14 @@ class SentenceTask(Task):
         return "vae" if config.sentence.latent_size else "lm"
 
     def build(
-        self, sizes: SentenceModelConfig, vocab_size: int, topics: int, precision: Precision = "fp32"
+        self,
+        sizes: SentenceModelConfig,
+        vocab_size: int,
+        topics: int,
+        precision: Precision = "fp32",
+        roles: int = 0,
     ) -> SentenceVAE:
-        """See `Task.build`. A sentence has no topic."""
+        """See `Task.build`. A sentence has no topic, and no one says it."""
         return SentenceVAE(sizes, vocab_size)
 
     def load(self, checkpoint: Checkpoint, vocabulary: Vocabulary, config: FitConfig) -> SentenceVAE:
@@ -158,5 +174,16 @@ def new_model(config: FitConfig, vocabulary: Vocabulary) -> LatentModel:
     """A new model; its weights are a function of `train.seed`."""
     torch.manual_seed(config.train.seed)
     return task_of(config).build(
-        config.sizes, len(vocabulary.tokenizer), len(vocabulary.topics), config.train.precision
+        config.sizes,
+        len(vocabulary.tokenizer),
+        len(vocabulary.topics),
+        config.train.precision,
+        len(vocabulary.roles),
     )
+
+
+def _chosen(embedding: nn.Embedding, rows: Sequence[int]) -> nn.Embedding:
+    """An embedding of these rows of another."""
+    chosen = nn.Embedding(len(rows), embedding.embedding_dim)
+    chosen.weight = nn.Parameter(embedding.weight.detach()[list(rows)])
+    return chosen

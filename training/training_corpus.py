@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cache, cached_property, partial
@@ -26,8 +27,8 @@ from dialog_cvae.data.batches import NO_SPEAKER, EncodedCorpus, encode_corpus
 from dialog_cvae.data.cache import Arrays, Cache, Kind
 from dialog_cvae.data.code_digest import code_digest
 from dialog_cvae.data.common_words import CommonWords, said_in
-from dialog_cvae.data.corpora import Split, load_corpus, source_files
-from dialog_cvae.data.roles import own_names
+from dialog_cvae.data.corpora import Split, is_path, load_corpus, source_files
+from dialog_cvae.data.roles import own_names, recognised_roles
 from dialog_cvae.data.turns import EncodedTurns, encode_turns
 from dialog_cvae.errors import DataError
 from dialog_cvae.text.stored_tokenizer import AnyTokenizer
@@ -55,6 +56,8 @@ class Summary(Config):
         sizes: of its splits.
         topics: of the training conversations, in alphabetical order.
         respond_as: the speakers whose utterances are replies, one name for each role; empty: all speakers.
+        roles: of the speakers of the training conversations, if these are a user's own; see `recognised_roles`. The
+            speakers of published corpora, such as A and B, are no roles.
     """
 
     name: str
@@ -63,6 +66,7 @@ class Summary(Config):
     sizes: dict[Split, Size]
     topics: tuple[str, ...]
     respond_as: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
 
 
 class TrainingCorpus:
@@ -94,7 +98,7 @@ class TrainingCorpus:
     @cached_property
     def summary(self) -> Summary:
         """Facts about the corpus."""
-        return self._get(_SUMMARY, {}, lambda: summarised(self._text))
+        return self._get(_SUMMARY, {}, lambda: summarised(self._text, has_roles=is_path(self._config.name)))
 
     @cached_property
     def common_words(self) -> CommonWords:
@@ -120,12 +124,13 @@ class TrainingCorpus:
             "tokenizer": hashlib.sha256(tokenizer.to_bytes()).hexdigest(),
             "topics": list(topics),
             "max_tokens": max_tokens,
+            "roles": list(vocabulary.roles),
         }
         # Sentences are cut as in the released code: they have no context.
         reading = 1 if self._config.of_sentences else self._config.reading
 
         def encode() -> EncodedCorpus:
-            return encode_corpus(getattr(self._text, split), tokenizer, topics, max_tokens, reading)
+            return encode_corpus(getattr(self._text, split), tokenizer, topics, max_tokens, reading, vocabulary.roles)
 
         return self._get(kind, decided_by, encode)
 
@@ -158,17 +163,23 @@ class TrainingCorpus:
         return self._cache.get(kind, self._origin | dict(decided_by), made)
 
 
-def summarised(corpus: Corpus) -> Summary:
-    """The facts about a corpus that was read."""
+def summarised(corpus: Corpus, *, has_roles: bool = False) -> Summary:
+    """The facts about a corpus that was read; `has_roles` says whether its speakers' names may be roles."""
     sizes, topics, respond_as = {}, set[str](), ()
+    said, present = Counter[str](), Counter[str]()
     for split in SPLITS:
         conversations = utterances = 0
         for conversation in getattr(corpus, split):
             conversations += 1
             utterances += len(conversation.utterances)
             respond_as = conversation.respond_as
-            if split == "train" and conversation.topic is not None:
+            if split != "train":
+                continue
+            if conversation.topic is not None:
                 topics.add(conversation.topic)
+            speakers = [utterance.speaker for utterance in conversation.utterances]
+            said.update(speakers)
+            present.update(set(speakers))
         sizes[split] = Size(conversations=conversations, utterances=utterances)
     return Summary(
         name=corpus.name,
@@ -177,6 +188,7 @@ def summarised(corpus: Corpus) -> Summary:
         sizes=sizes,
         topics=tuple(sorted(topics)),
         respond_as=own_names(respond_as),
+        roles=tuple(recognised_roles(said, present, sizes["train"].conversations)) if has_roles else (),
     )
 
 
@@ -207,6 +219,8 @@ def _columns(corpus: EncodedCorpus) -> Iterator[tuple[str, type, tuple[int, ...]
 
     if len(corpus.long):  # so that the fingerprint of a corpus without long utterances is that of earlier versions
         yield "long", np.int64, corpus.long.shape, stored(corpus.long)
+    if len(corpus.role):  # for the same reason
+        yield "role", np.int32, corpus.role.shape, stored(corpus.role)
     if len(corpus.context_only):  # for the same reason
         yield "context_only", np.int64, corpus.context_only.shape, stored(corpus.context_only)
     profiles = (count, 2, corpus.profiles.shape[1])
@@ -276,6 +290,7 @@ def _fitting(arrays: Arrays, vocabulary: Vocabulary) -> EncodedCorpus:
         "profiles": ("f4", (profiles, PROFILE_FEATURES)),
         "known": ("f4", (profiles, PROFILE_FEATURES)),
         "context_only": ("i8", (len(corpus.context_only),)),
+        "role": ("u", (utterances if vocabulary.roles else 0,)),
     }
     for name, (kind, shape) in expected.items():
         array = arrays[name]
@@ -288,6 +303,7 @@ def _fitting(arrays: Arrays, vocabulary: Vocabulary) -> EncodedCorpus:
         and corpus.tokens.max(initial=0) < len(vocabulary.tokenizer)
         and corpus.speaker.min(initial=NO_SPEAKER) == NO_SPEAKER
         and corpus.parties.max(initial=0) < profiles
+        and corpus.role.max(initial=0) <= len(vocabulary.roles)
         and 0 <= corpus.topic.min(initial=0) <= corpus.topic.max(initial=0) <= len(vocabulary.topics)
         and np.array_equal(corpus.starts, [*openings, utterances])
         and (np.diff(corpus.context_only, prepend=-1, append=utterances) > 0).all()

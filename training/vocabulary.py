@@ -1,4 +1,4 @@
-"""The vocabulary of a run: tokenizer and topics."""
+"""The vocabulary of a run: tokenizer, topics and roles."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from dialog_cvae.text.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Turns text into ids: the tokenizer, and the topics in the order of their embedding."""
+    """Turns text and names into ids: the tokenizer, and topics and roles in the order of their embeddings."""
 
     tokenizer: AnyTokenizer
     topics: tuple[str, ...]
+    roles: tuple[str, ...] = ()
 
     @property
     def word_tokenizer(self) -> Tokenizer:
@@ -25,10 +26,12 @@ class Vocabulary:
 
     def to_json(self) -> str:
         """As text."""
-        return json.dumps({"tokenizer": b64encode(self.tokenizer.to_bytes()).decode(), "topics": self.topics})
+        names = {"topics": self.topics, "roles": self.roles}
+        return json.dumps({"tokenizer": b64encode(self.tokenizer.to_bytes()).decode(), **names})
 
     @classmethod
     def from_json(cls, text: str) -> Vocabulary:
         """The reverse of `to_json`."""
         content = json.loads(text)
-        return cls(read_tokenizer(b64decode(content["tokenizer"])), tuple(content["topics"]))
+        tokenizer = read_tokenizer(b64decode(content["tokenizer"]))
+        return cls(tokenizer, tuple(content["topics"]), tuple(content["roles"]))

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dialog_cvae.config import Reading
+from dialog_cvae.data.roles import UNKNOWN_ROLE, role_number
 from dialog_cvae.limits import normal
 from dialog_cvae.types import UNKNOWN_PROFILE, Conversation, DialogBatch, Profile
 
@@ -66,6 +67,8 @@ class EncodedCorpus(NamedTuple):
         profiles: (P, 4) float32, distinct profiles; the first is the unknown one.
         known: (P, 4) float32, 1 if the feature is known, else 0.
         context_only: the utterances that are no replies, in order; int64, empty if all are.
+        role: (N,) unsigned, the role of the utterance's speaker; 0 is unknown, and of the pseudo-utterance. Empty
+            without roles.
     """
 
     tokens: Integers
@@ -78,6 +81,7 @@ class EncodedCorpus(NamedTuple):
     profiles: NDArray[np.float32]
     known: NDArray[np.float32]
     context_only: NDArray[np.int64]
+    role: Integers
 
     @property
     def responses(self) -> NDArray[np.int64]:
@@ -97,6 +101,12 @@ class EncodedCorpus(NamedTuple):
         """The conversation of each utterance and its position in it; the pseudo-utterance has position 0."""
         conversations = np.searchsorted(self.starts, utterances, side="right") - 1
         return conversations, utterances - self.starts[conversations]
+
+    def roles_of(self, utterances: Integers) -> NDArray[np.int64]:
+        """The role of each utterance's speaker; 0 is unknown."""
+        if not len(self.role):
+            return np.full(utterances.shape, UNKNOWN_ROLE, np.int64)
+        return self.role[utterances].astype(np.int64)
 
     def as_reply(self, utterances: Integers) -> Integers:
         """The row of `offsets` that holds each utterance as a reply."""
@@ -148,6 +158,7 @@ def encode_corpus(
     topics: Sequence[str],
     max_tokens: int,
     reading: Reading = 2,
+    roles: Sequence[str] = (),
 ) -> EncodedCorpus:
     """Encode texts as token ids. Only one conversation is in memory at a time.
 
@@ -157,6 +168,7 @@ def encode_corpus(
         topics: known topics in the order of the model's embedding; all others become `<unknown>`.
         max_tokens: maximum number of tokens of an utterance, `<s>` and `</s>` included.
         reading: see `DataConfig`; 1 keeps the first tokens and `</s>` of an utterance that is too long.
+        roles: known roles in the order of the model's embedding; all other speakers have the unknown one.
     """
     topic_ids = {normal(name): i for i, name in enumerate(topics, start=1)} | {
         name: i for i, name in enumerate(topics, start=1)
@@ -164,7 +176,7 @@ def encode_corpus(
     opening = [tokenizer.bos_id, tokenizer.dialog_start_id, tokenizer.eos_id]
     rows = {UNKNOWN_PROFILE: 0}
     tokens = array("H" if len(tokenizer) <= 2**16 else "I")
-    lengths, parties, speaker_ids = array("I"), array("I"), array("i")
+    lengths, parties, speaker_ids, role_ids = array("I"), array("I"), array("i"), array("I")
     starts, conversation_topics, long, context_only = array("q"), array("i"), array("q"), array("q")
     as_reply: list[list[int]] = []  # the long ones
     for conversation in conversations:
@@ -174,9 +186,12 @@ def encode_corpus(
         tokens.extend(opening)
         lengths.append(len(opening))
         speaker_ids.append(NO_SPEAKER)
+        role_ids.extend([UNKNOWN_ROLE] if roles else [])
         parties.extend((0, 0))
         context_only.extend(len(lengths) + place for place in conversation.context_positions)
         names: dict[str, int] = {}
+        spoken = {each.speaker for each in conversation.utterances} if roles else set()
+        roles_here = {name: role_number(name, roles) for name in spoken}
         profile_rows = {name: rows.setdefault(profile, len(rows)) for name, profile in conversation.speakers.items()}
         for utterance, other in zip(conversation.utterances, addressees(conversation), strict=True):
             ids = [tokenizer.bos_id, *tokenizer.encode(utterance.text), tokenizer.eos_id]
@@ -189,6 +204,7 @@ def encode_corpus(
             tokens.extend(ids)
             lengths.append(len(ids))
             speaker_ids.append(names.setdefault(utterance.speaker, len(names)))
+            role_ids.extend([roles_here[utterance.speaker]] if roles else [])
             parties.extend((profile_rows.get(utterance.speaker, 0), 0 if other is None else profile_rows.get(other, 0)))
     starts.append(len(lengths))
     for ids in as_reply:
@@ -206,6 +222,7 @@ def encode_corpus(
         profiles=features[:, 0].copy(),
         known=features[:, 1].copy(),
         context_only=np.array(context_only, dtype=np.int64),
+        role=_smallest(np.asarray(role_ids)),
     )
 
 
@@ -238,6 +255,7 @@ def collate(corpus: EncodedCorpus, responses: Integers, max_context: int | Integ
     used = slots < lengths[:, None]  # (B, K)
     context = np.where(used, responses[:, None] - lengths[:, None] + slots, responses[:, None])
     floors = used & (corpus.speaker[context] == corpus.speaker[responses][:, None])
+    roles = np.where(used, corpus.roles_of(context), UNKNOWN_ROLE)
     replies = corpus.as_reply(responses)
     context = np.where(used, context, replies[:, None])
     distinct, rows = np.unique(np.concatenate((context.ravel(), replies)), return_inverse=True)
@@ -253,6 +271,8 @@ def collate(corpus: EncodedCorpus, responses: Integers, max_context: int | Integ
         topic=corpus.topic[conversations].astype(np.int64),
         profiles=corpus.profiles[parties],
         profiles_known=corpus.known[parties],
+        roles=roles,
+        role=corpus.roles_of(responses),
     )
 
 
@@ -323,3 +343,22 @@ def drop_conditions(batch: DialogBatch, share: float, draws: NDArray[np.float64]
     kept = draws >= share
     known = batch.profiles_known * kept[:, 1:, None].astype(np.float32)
     return batch._replace(topic=np.where(kept[:, 0], batch.topic, UNKNOWN_TOPIC), profiles_known=known)
+
+
+def drop_roles(batch: DialogBatch, share: float, draws: NDArray[np.float64]) -> DialogBatch:
+    """Replace the roles in the context, and the role of the one who replies, by the unknown one in a share of windows.
+
+    This trains the unknown role on corpora in which everyone has one. Half of the windows that lose one lose both, as
+    in a request that names no roles.
+
+    Args:
+        batch: is not modified.
+        share: share of windows, for the context and for the one who replies.
+        draws: (B, 3) uniform in [0, 1).
+    """
+    context = draws[:, 0] < share
+    responder = np.where(draws[:, 2] < 0.5, draws[:, 0], draws[:, 1]) < share
+    return batch._replace(
+        roles=np.where(context[:, None], UNKNOWN_ROLE, batch.roles),
+        role=np.where(responder, UNKNOWN_ROLE, batch.role),
+    )

@@ -1,20 +1,24 @@
-"""Roles: corpora in which only some speakers' utterances are replies, such as those of an agent.
+"""Roles, such as customer and agent: which speakers have one, and corpora in which only some of them reply.
 
-Open it to change how the name of a role finds its speakers, or what is said of a name that no speaker has.
+Open it to change what a role is, how the name of a role finds its speakers, or what is said of a name that no speaker
+has.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import overload
 
 from dialog_cvae.errors import ConfigError
-from dialog_cvae.limits import find_name, folded
+from dialog_cvae.limits import MAX_SPEAKER_CHARS, find_name, folded, visible
 from dialog_cvae.types import Conversation, Corpus
 
+MOST_ROLES = 8  # more speakers of most conversations are no roles
+UNKNOWN_ROLE = 0  # of a speaker who has none
 SPEAKERS_SHOWN = 10  # in the message about an unknown role
+SHOWN_CHARS = 40  # of a name in a message
 
 
 class RoleReplies(Sequence[Conversation]):
@@ -78,6 +82,64 @@ def speaker_counts(conversations: Iterable[Conversation]) -> Counter[str]:
     return Counter(utterance.speaker for conversation in conversations for utterance in conversation.utterances)
 
 
+def recognised_roles(
+    said: Counter[str], present: Mapping[str, int] | Mapping[str | None, int], conversations: int
+) -> list[str]:
+    """The roles of a corpus: the speakers of most conversations, those with most utterances first.
+
+    Args:
+        said: utterances by speaker; names that are equal when `folded` are one speaker.
+        present: conversations in which each speaker says something.
+        conversations: how many there are.
+
+    Returns:
+        The most frequent spelling of each; none if there is only one such speaker, or more than `MOST_ROLES`.
+    """
+    utterances, there = Counter[str](), Counter[str]()
+    spellings: dict[str, str] = {}
+    for name, count in said.most_common():
+        own = spellings.setdefault(folded(name), name)
+        utterances[own] += count
+        there[own] += present[name]
+    found = [name for name, _ in utterances.most_common() if there[name] > conversations / 2]
+    return found if 2 <= len(found) <= MOST_ROLES else []
+
+
+def checked_roles(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The names of a model's roles, as they are.
+
+    Raises:
+        ValueError: they are too many, or one is blank, too long or twice there.
+    """
+    if len(names) > MOST_ROLES:
+        raise ValueError(f"at most {MOST_ROLES} roles are possible, but there are {len(names)}")
+    known: dict[str, str] = {}
+    for name in names:
+        if not visible(name) or len(name) > MAX_SPEAKER_CHARS:
+            shown = repr(name[:SHOWN_CHARS])
+            raise ValueError(
+                f"a role must have a visible character and at most {MAX_SPEAKER_CHARS} characters, but {shown} has "
+                f"{len(name)}"
+            )
+        if (other := known.setdefault(folded(name), name)) != name or names.count(name) > 1:
+            raise ValueError(f"{other!r} and {name!r} are the same role")
+    return names
+
+
+def joined_roles(names: Iterable[str]) -> tuple[str, ...]:
+    """The names without those that are equal when `folded` to an earlier one; at most `MOST_ROLES`, the first."""
+    first: dict[str, str] = {}
+    for name in names:
+        first.setdefault(folded(name), name)
+    return tuple(first.values())[:MOST_ROLES]
+
+
+def role_number(speaker: str, roles: Sequence[str]) -> int:
+    """The row of the role that a speaker's name means, from 1, in the order of `roles`; else `UNKNOWN_ROLE`."""
+    found = find_name(speaker, roles)
+    return UNKNOWN_ROLE if found is None else 1 + roles.index(found)
+
+
 def own_names(spellings: Iterable[str]) -> tuple[str, ...]:
     """One spelling of each role: the first, which is the most frequent."""
     return tuple(dict.fromkeys(own_name_by_spelling(spellings).values()))
@@ -105,6 +167,21 @@ def answered_by_role(conversation: Conversation, speaker: str, roles: Sequence[s
     utterances = tuple(replace(each, speaker=named.get(each.speaker, each.speaker)) for each in conversation.utterances)
     speakers_known = {named.get(name, name): profile for name, profile in conversation.speakers.items()}
     return replace(conversation, utterances=utterances, speakers=speakers_known), next(iter(named.values()))
+
+
+def other_role(conversation: Conversation, speaker: str, roles: Sequence[str]) -> str:
+    """Who answers a conversation in which only one role has spoken: the first other role, which need not be named.
+
+    Args:
+        conversation: so far.
+        speaker: who would answer without roles, and answers where several speak, or one who has none.
+        roles: that the model knows.
+    """
+    names = {utterance.speaker for utterance in conversation.utterances}
+    spoken = find_name(next(iter(names)), roles) if len(names) == 1 else None
+    if spoken is None or find_name(speaker, roles) is not None:
+        return speaker
+    return next((role for role in roles if role != spoken), speaker)
 
 
 def _listed(counts: Counter[str]) -> str:

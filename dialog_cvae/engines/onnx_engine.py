@@ -54,6 +54,7 @@ class OnnxEngine:
         self._utterances, self._context, self._start = encoding
         self._added = session(graphs["added"], count, spin_us=0) if "added" in graphs else None
         self._step = session(graphs["step"], count, spin_us=BETWEEN_STEPS_US)
+        self._has_roles = any(each.name == "roles" for each in self._context.get_inputs())
         self._known: dict[bytes, Floats] = {}  # vectors of utterances, by a digest of their tokens
         self._vocabulary: int = self._step.get_outputs()[0].shape[1]
         self.name = f"ONNX Runtime {onnxruntime.__version__}{', int8' if int8 else ''}"
@@ -109,6 +110,8 @@ class OnnxEngine:
             "profiles": batch.profiles,
             "profiles_known": batch.profiles_known,
         }
+        if self._has_roles:
+            feeds |= {"roles": np.ascontiguousarray(batch.roles.T), "role": batch.role}
         vector, *prior = self._context.run(None, feeds)
         mean, logvar = np.split(prior[0], 2, axis=1) if prior else np.zeros((2, len(vector), 0), np.float32)
         return Condition(list(vector), mean, logvar)

@@ -25,6 +25,7 @@ from dialog_cvae.model.weights import (
     EMBEDDING,
     OUTPUT,
     PRIOR,
+    ROLE,
     START,
     TOPIC,
     UNKNOWN_PROFILE,
@@ -116,16 +117,24 @@ def _size(g: Graph, array: str, axis: int, rank: int = 0) -> str:
 
 
 def _context(weights: Weights, config: ModelConfig) -> bytes:
-    """Said (S, B, 2H + 2), utterances with their floor, ... -> vector (B, C), and where there is z prior (B, 2Z)."""
+    """Said (S, B, 2H + 2), utterances with their floor, ... -> vector (B, C), and where there is z prior (B, 2Z).
+
+    With roles it also takes those of the speakers, roles (S, B), and of the one who replies, role (B).
+    """
     g = Graph()
     said, used = g.input("said", FLOAT, ("S", "B", 2 * config.utterance_size + 2)), g.input("lengths", INT32, ("B",))
     topic, profiles = g.input("topic", INT64, ("B",)), g.input("profiles", FLOAT, ("B", 2, PROFILE_FEATURES))
     known = g.input("profiles_known", FLOAT, ("B", 2, PROFILE_FEATURES))
+    responder: list[str] = []
+    if config.role_size:
+        vectors = g.constant(weights[ROLE])
+        said = g.add("Concat", said, g.add("Gather", vectors, g.input("roles", INT64, ("S", "B"))), axis=2)
+        responder = [g.add("Gather", vectors, g.input("role", INT64, ("B",)))]
     context = g.add("Squeeze", _gru(g, CONTEXT_ENCODER.of(weights), said, used), g.constant([0]))  # (B, G)
     told = g.add("Greater", known, g.constant(_scalar(0.0)))
     profiles = g.add("Where", told, profiles, g.constant(weights[UNKNOWN_PROFILE]))
     profiles = g.add("Reshape", profiles, g.constant([-1, 2 * PROFILE_FEATURES]))
-    vector = g.add("Concat", g.add("Gather", g.constant(weights[TOPIC]), topic), profiles, context, axis=1)
+    vector = g.add("Concat", g.add("Gather", g.constant(weights[TOPIC]), topic), profiles, context, *responder, axis=1)
     vector = g.output("vector", vector, FLOAT, ("B", condition_size(config)))
     if config.latent_size:
         first, second = (names.of(weights) for names in PRIOR)

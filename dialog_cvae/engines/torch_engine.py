@@ -23,6 +23,7 @@ from dialog_cvae.model.weights import (
     EMBEDDING,
     OUTPUT,
     PRIOR,
+    ROLE,
     START,
     TOPIC,
     UNKNOWN_PROFILE,
@@ -64,9 +65,12 @@ class TorchEngine:
         self._embedding, self._topic = weights[EMBEDDING], weights[TOPIC]
         self._unknown_profile = weights[UNKNOWN_PROFILE]
         self._utterances = [_GRULayer(names.of(weights)) for names in UTTERANCE_ENCODER]
-        context = CONTEXT_ENCODER.of(weights)
-        self._context = _GRULayer(context, inputs=slice(-2))
-        self._floors = context.weight_ih[:, -2:].T  # (2, 3K): responder, other
+        context, said = CONTEXT_ENCODER.of(weights), 2 * model.config.utterance_size
+        self._context = _GRULayer(context, inputs=slice(said))
+        self._floors = context.weight_ih[:, said : said + 2].T  # (2, 3K): responder, other
+        self._roles: Tensor | None = weights.get(ROLE)  # (roles + 1, S)
+        if self._roles is not None:
+            self._from_roles = self._roles @ context.weight_ih[:, said + 2 :].T  # (roles + 1, 3K)
         self._latent = model.config.latent_size
         self._prior = [_linear(names.of(weights)) for names in PRIOR if self._latent]
         # Decoder; the columns of its weights that take z with skip connections form a product of their own.
@@ -88,17 +92,24 @@ class TorchEngine:
         utterances = self._encode_utterances(self._tensor(batch.tokens), self._tensor(batch.lengths))
         from_utterance = by_rows(self._context.inputs, utterances)  # (U, 3C)
 
-        def encode(slots: Tensor, lengths: Tensor, floors: Tensor, topic: Tensor, *profile: Tensor) -> Tensor:
+        def encode(
+            slots: Tensor, lengths: Tensor, floors: Tensor, topic: Tensor, given: Tensor, known: Tensor, *role: Tensor
+        ) -> Tensor:
             def gates(slot: int) -> Tensor:
                 floor = torch.where(floors[:, slot, None] > 0, self._floors[0], self._floors[1])
-                return from_utterance[slots[:, slot]].add_(floor)
+                found = from_utterance[slots[:, slot]].add_(floor)
+                return found.add_(self._from_roles[role[0][:, slot]]) if role else found
 
-            profiles = torch.where(profile[1] > 0, profile[0], self._unknown_profile).flatten(1)
-            vector = torch.cat((self._topic[topic], profiles, self._context.gru.last(gates, lengths)), dim=-1)
+            profiles = torch.where(known > 0, given, self._unknown_profile).flatten(1)
+            responder = () if self._roles is None else (self._roles[role[1]],)
+            context = self._context.gru.last(gates, lengths)
+            vector = torch.cat((self._topic[topic], profiles, context, *responder), dim=-1)
             return torch.cat((vector, *self._prior_of(vector)), dim=-1)
 
         fields: tuple[NDArray[Any], ...] = (batch.context, batch.context_lengths, batch.floors, batch.topic)
         fields += (batch.profiles, batch.profiles_known)
+        if self._roles is not None:
+            fields += (batch.roles, batch.role)
         encoded = _array(by_rows(encode, *map(self._tensor, fields)))  # (B, C + 2Z)
         size = encoded.shape[1] - 2 * self._latent
         vectors, mean, logvar = np.split(encoded, [size, size + self._latent], axis=1)

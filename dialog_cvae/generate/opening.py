@@ -67,7 +67,7 @@ def dialog_reading(checkpoint: Checkpoint) -> DialogReading:
         CheckpointError: it is a language model's checkpoint.
     """
     config = checkpoint.config
-    return DialogReading(checkpoint.word_tokenizer, config.topics, config.model)
+    return DialogReading(checkpoint.word_tokenizer, config.topics, config.model, config.roles)
 
 
 def _dialog_engine(checkpoint: Checkpoint, source: str, options: Options) -> Engine:

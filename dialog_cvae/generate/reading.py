@@ -97,12 +97,15 @@ class DialogReading:
         tokenizer: the model's.
         topics: in the order of their embedding.
         config: sizes of the model.
+        roles: in the order of their embedding; speakers with other names have the unknown one.
     """
 
     free_topic = False
 
-    def __init__(self, tokenizer: Tokenizer, topics: tuple[str, ...], config: ModelConfig) -> None:
-        self.tokenizer, self.topics = tokenizer, topics
+    def __init__(
+        self, tokenizer: Tokenizer, topics: tuple[str, ...], config: ModelConfig, roles: tuple[str, ...] = ()
+    ) -> None:
+        self.tokenizer, self.topics, self.roles = tokenizer, topics, roles
         self.max_context, self.latent_size = config.max_context, config.latent_size
         self._most_tokens = config.max_utterance_tokens
         never = tuple(token for token in tokenizer.never_generated if token != tokenizer.unk_id)
@@ -112,7 +115,7 @@ class DialogReading:
 
     def encode(self, conversations: Sequence[Conversation]) -> EncodedCorpus:
         """See `Reading.encode`."""
-        return encode_corpus(conversations, self.tokenizer, self.topics, self._most_tokens)
+        return encode_corpus(conversations, self.tokenizer, self.topics, self._most_tokens, roles=self.roles)
 
     def batch(self, corpus: EncodedCorpus, utterances: NDArray[np.int64]) -> DialogBatch:
         """See `Reading.batch`."""

@@ -42,7 +42,7 @@ def build_model(
     model: LatentModel
     with torch.device("meta"), _NoNormal():
         if config.sentence is None:
-            model = CVAE(config.model, config.vocab_size, len(config.topics))
+            model = CVAE(config.model, config.vocab_size, len(config.topics), len(config.roles))
         else:
             model = SentenceVAE(config.sentence, config.vocab_size)
     model.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()}, assign=True)

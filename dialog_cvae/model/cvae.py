@@ -1,8 +1,8 @@
 """The conditional VAE of Zhao et al. (2017) and Fu et al. (2019): prior, recognition and generation networks.
 
 Generation: z ~ p(z | c), x ~ p(x | z, c), with the condition c = [topic; responder's profile; other's profile;
-context]. Recognition: q(z | x, c). Without latent dimensions the model is p(x | c), an encoder-decoder like HRED
-(Serban et al., 2016) with an exact likelihood.
+context; responder's role]. Recognition: q(z | x, c). Without latent dimensions the model is p(x | c), an
+encoder-decoder like HRED (Serban et al., 2016) with an exact likelihood.
 
 Differences from the official code (github.com/snakeztc/NeuralDialog-CVAE, github.com/haofuml/cyclical_annealing):
 
@@ -11,6 +11,8 @@ Differences from the official code (github.com/snakeztc/NeuralDialog-CVAE, githu
   an unknown education is the code 9, and so the feature 9 / 3 = 3.
 - The features of a profile are [age, education, female, male]; there [age, education, other, female]. There the strings
   of the sex have quotes around them, so that the feature is always [1, 0].
+- Where speakers have roles, such as customer and agent, each utterance of the context has its speaker's role beside
+  its floor, and c has the role of the one who replies. There are none there.
 - The pseudo-utterance `<d>` has no speaker, so its floor is 0. There it is speaker A's, so its floor is 1 where A
   answers. Here speakers have any names, and the opening is said by none of them; all checkpoints are trained so.
 - The 10,000 most frequent words have 5 special tokens beside them. There `<s>`, `</s>` and `<d>` are among the 10,000,
@@ -64,6 +66,8 @@ class TensorBatch(NamedTuple):
     topic: Tensor
     profiles: Tensor
     profiles_known: Tensor
+    roles: Tensor
+    role: Tensor
     target_lengths: Tensor
     dropped: Tensor | None = None
 
@@ -99,17 +103,19 @@ class CVAE(LatentModel):
         config: sizes.
         vocab_size: V, with the special tokens.
         topics: number of known topics; one more row is `<unknown>`.
+        roles: number of known roles; one more row is the unknown one. Without `role_size` there are none.
     """
 
-    def __init__(self, config: ModelConfig, vocab_size: int, topics: int) -> None:
+    def __init__(self, config: ModelConfig, vocab_size: int, topics: int, roles: int = 0) -> None:
         super().__init__()
         self.config = config
         condition, added = condition_size(config), skip_size(config)
         self.embedding = nn.Embedding(vocab_size, config.embedding_size, padding_idx=0)
         self.topic = nn.Embedding(topics + 1, config.topic_size)
+        self.role = nn.Embedding(roles + 1, config.role_size) if config.role_size else None
         self.unknown_profile = nn.Parameter(torch.zeros(PROFILE_FEATURES))
         self.utterance_encoder = UtteranceEncoder(config.embedding_size, config.utterance_size)
-        self.context_encoder = ContextEncoder(2 * config.utterance_size, config.context_size)
+        self.context_encoder = ContextEncoder(2 * config.utterance_size, config.context_size, config.role_size)
         self.prior_network: nn.Sequential | None = None
         self.recognition_network: nn.Linear | None = None
         if config.latent_size:
@@ -162,9 +168,11 @@ class CVAE(LatentModel):
     def encode(self, batch: TensorBatch) -> Encoded:
         """Encode every utterance of the batch once, then every window from those vectors."""
         utterances = self.utterance_encoder(self.embedding, batch.tokens, batch.lengths)
-        context = self.context_encoder(utterances, batch.context, batch.context_lengths, batch.floors)
+        roles = () if self.role is None else (batch.roles, self.role.weight)
+        context = self.context_encoder(utterances, batch.context, batch.context_lengths, batch.floors, *roles)
         profiles = torch.where(batch.profiles_known > 0, batch.profiles, self.unknown_profile)  # (B, 2, 4)
-        condition = torch.cat((self.topic(batch.topic), profiles.flatten(1), context), dim=-1)
+        responder = () if self.role is None else (self.role(batch.role),)
+        condition = torch.cat((self.topic(batch.topic), profiles.flatten(1), context, *responder), dim=-1)
         return Vectors(condition, utterances[batch.response])
 
     def prior(self, condition: Tensor) -> Gaussian:

@@ -4,7 +4,7 @@ Open it to add a parameter, or to find out what an array in `model.safetensors` 
 names below, for example `START.of(weights).bias`; the PyTorch modules must have exactly these parameters.
 
 Shape legend: V vocabulary, E embedding, H utterance GRU per direction, K context GRU, D decoder, Z latent,
-C condition = [topic; responder's profile; other's profile; context].
+C condition = [topic; responder's profile; other's profile; context; responder's role].
 """
 
 from __future__ import annotations
@@ -73,6 +73,7 @@ OUTPUT = _linear("decoder.output")
 
 # The dialog model.
 TOPIC = "topic.weight"  # (topics + 1, topic_size)
+ROLE = "role.weight"  # (roles + 1, role_size), with roles
 UNKNOWN_PROFILE = "unknown_profile"  # (PROFILE_FEATURES,)
 UTTERANCE_ENCODER = tuple(_recurrent("utterance_encoder.gru", each) for each in ("_l0", "_l0_reverse"))
 CONTEXT_ENCODER = _recurrent("context_encoder.cell")
@@ -89,7 +90,7 @@ TIED_BIAS = "decoder.bias"  # (V,), with a tied output
 
 def condition_size(config: ModelConfig) -> int:
     """C, the size of the condition."""
-    return config.topic_size + 2 * PROFILE_FEATURES + config.context_size
+    return config.topic_size + 2 * PROFILE_FEATURES + config.context_size + config.role_size
 
 
 def skip_size(config: ModelConfig | SentenceModelConfig) -> int:
@@ -103,13 +104,14 @@ def layer_inputs(config: SentenceModelConfig) -> list[int]:
     return [first, *[config.decoder_size + skip_size(config)] * (config.layers - 1)]
 
 
-def dialog_shapes(config: ModelConfig, vocab_size: int, topics: int) -> Shapes:
+def dialog_shapes(config: ModelConfig, vocab_size: int, topics: int, roles: int = 0) -> Shapes:
     """Shapes of all parameters of `CVAE`, by name.
 
     Args:
         config: sizes.
         vocab_size: V, with the special tokens.
         topics: number of known topics; one more row is `<unknown>`.
+        roles: number of known roles; one more row is the unknown one.
     """
     condition, latent, added = condition_size(config), config.latent_size, skip_size(config)
     found: Shapes = {
@@ -117,9 +119,12 @@ def dialog_shapes(config: ModelConfig, vocab_size: int, topics: int) -> Shapes:
         TOPIC: (topics + 1, config.topic_size),
         UNKNOWN_PROFILE: (PROFILE_FEATURES,),
     }
+    if config.role_size:
+        found[ROLE] = (roles + 1, config.role_size)
     for direction in UTTERANCE_ENCODER:
         found |= _recurrent_shapes(direction, GRU_GATES, config.embedding_size, config.utterance_size)
-    found |= _recurrent_shapes(CONTEXT_ENCODER, GRU_GATES, 2 * config.utterance_size + 2, config.context_size)
+    said = 2 * config.utterance_size + 2 + config.role_size
+    found |= _recurrent_shapes(CONTEXT_ENCODER, GRU_GATES, said, config.context_size)
     if latent:
         found |= _linear_shapes(PRIOR, condition, config.prior_size, 2 * latent)
         found |= _linear_shapes([RECOGNITION], condition + 2 * config.utterance_size, 2 * latent)
@@ -192,7 +197,7 @@ def shapes(config: CheckpointConfig) -> Shapes:
     """Shapes of all parameters of a checkpoint's model, by name."""
     if config.sentence is not None:
         return sentence_shapes(config.sentence, config.vocab_size)
-    return dialog_shapes(config.model, config.vocab_size, len(config.topics))
+    return dialog_shapes(config.model, config.vocab_size, len(config.topics), len(config.roles))
 
 
 def checked_weights(

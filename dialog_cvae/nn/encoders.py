@@ -57,17 +57,25 @@ class UtteranceEncoder(nn.Module):
 
 
 class ContextEncoder(nn.Module):
-    """GRU over a window's utterance vectors, each with a one-hot floor (responder, other).
+    """GRU over a window's utterance vectors, each with a one-hot floor (responder, other), and its speaker's role.
 
     Windows share utterances, so the product of input weights and an utterance vector is computed once per utterance
-    and floor.
+    and floor, and that with a role's vector once per role.
     """
 
-    def __init__(self, utterance_size: int, hidden_size: int) -> None:
+    def __init__(self, utterance_size: int, hidden_size: int, role_size: int = 0) -> None:
         super().__init__()
-        self.cell = nn.GRUCell(utterance_size + 2, hidden_size)
+        self.cell = nn.GRUCell(utterance_size + 2 + role_size, hidden_size)
 
-    def forward(self, utterances: Tensor, context: Tensor, lengths: Tensor, floors: Tensor) -> Tensor:
+    def forward(
+        self,
+        utterances: Tensor,
+        context: Tensor,
+        lengths: Tensor,
+        floors: Tensor,
+        roles: Tensor | None = None,
+        role_vectors: Tensor | None = None,
+    ) -> Tensor:
         """Encode every window from the utterances to which it refers.
 
         Args:
@@ -75,14 +83,19 @@ class ContextEncoder(nn.Module):
             context: (B, K) rows of `utterances`, oldest first.
             lengths: (B,) numbers of used slots, at least 1, on the CPU.
             floors: (B, K), 1 if the responder speaks.
+            roles: (B, K) rows of `role_vectors`; None without roles.
+            role_vectors: (R, S), one for each role.
 
         Returns:
             (B, C), the state after each window's last used slot.
         """
-        cell, packing = self.cell, Packing.of(lengths).to(context.device)
-        from_utterance = linear(utterances, cell.weight_ih[:, :-2], cell.bias_ih).to(cell.bias_ih.dtype)  # (U, 3C)
-        from_floor = cell.weight_ih[:, -2:].flip(1).t()  # (2, 3C): other, responder
+        cell, packing, size = self.cell, Packing.of(lengths).to(context.device), utterances.shape[1]
+        from_utterance = linear(utterances, cell.weight_ih[:, :size], cell.bias_ih).to(cell.bias_ih.dtype)  # (U, 3C)
+        from_floor = cell.weight_ih[:, size : size + 2].flip(1).t()  # (2, 3C): other, responder
         inputs = (from_utterance[:, None] + from_floor).flatten(0, 1)  # (2U, 3C)
         slots = (2 * context + floors.to(context.dtype))[packing.sequence, packing.position]
         gates = nn.functional.embedding(slots, inputs)
+        if roles is not None and role_vectors is not None:
+            from_role = linear(role_vectors, cell.weight_ih[:, size + 2 :]).to(gates.dtype)  # (R, 3C)
+            gates = gates + nn.functional.embedding(roles[packing.sequence, packing.position], from_role)
         return gru(gates[None], cell.weight_hh[None], cell.bias_hh[None], packing.sizes)[0, packing.last]

@@ -1,6 +1,6 @@
 """The one checkpoint format: a folder that holds everything a reply needs.
 
-    config.json          sizes, topics, what it was fitted on, and the SHA-256 of all others but the card
+    config.json          sizes, topics, roles, what it was fitted on, and the SHA-256 of all others but the card
     model.safetensors    the weights, in single precision or, to be shipped, in half
     tokenizer.model      the SentencePiece model, or the language model's tokenizer.json
     metrics.json         what was measured
@@ -40,6 +40,7 @@ from dialog_cvae.config import (
 )
 from dialog_cvae.data.common_words import CommonWords
 from dialog_cvae.data.reply_index import ReplyIndex
+from dialog_cvae.data.roles import checked_roles
 from dialog_cvae.errors import CheckpointError, ConfigError
 from dialog_cvae.storage.files import previous_name, replace_folder
 from dialog_cvae.text.stored_tokenizer import AnyTokenizer, read_tokenizer
@@ -88,6 +89,9 @@ class CheckpointConfig(Config):
     respond_as: tuple[str, ...] = Field(
         (), description="the speakers whose replies were learnt, of whom the first answers by default; empty: all"
     )
+    roles: tuple[str, ...] = Field(
+        (), description="known roles of speakers, in the order of their embedding after the unknown one"
+    )
     decoding: Decoding = Field(Decoding(), description="how replies are drawn, unless a request says otherwise")
     provenance: Provenance
 
@@ -110,6 +114,18 @@ class CheckpointConfig(Config):
         if (self.language is None) != (self.base is None):
             raise ValueError("language and base must be given together")
         return self
+
+    @model_validator(mode="after")
+    def _embeds_its_roles(self) -> Self:
+        reads_roles = self.sentence is None and self.language is None
+        if reads_roles and bool(self.roles) != bool(self.model.role_size):
+            raise ValueError(f"roles has {len(self.roles)} names, but model.role_size is {self.model.role_size}")
+        return self
+
+    @field_validator("roles")
+    @classmethod
+    def _roles(cls, roles: tuple[str, ...]) -> tuple[str, ...]:
+        return checked_roles(roles)
 
     @field_validator("topics")
     @classmethod

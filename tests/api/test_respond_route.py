@@ -57,6 +57,15 @@ def test_profiles_of_speakers_change_the_replies(serve, tiny_checkpoint, tmp_pat
     assert log_probs(speakers={"B": profile}) != log_probs()
 
 
+def test_one_role_is_answered_by_the_other_one(serve, stub):
+    roles = {"model": stub.config.model.model_copy(update={"role_size": 2}), "roles": ("customer", "agent")}
+    stub.config = stub.config.model_copy(update=roles)
+    client = serve(stub)
+    for speaker, more in (("Customer", {}), ("agent", {}), ("Ann", {}), ("customer", {"respond_as": "Bo"})):
+        assert client.post("/respond", json={"context": [{"speaker": speaker, "text": "hi"}]} | more).status_code == 200
+    assert [asked["respond_as"] for _, asked in stub.calls] == ["agent", "customer", "B", "Bo"]
+
+
 def test_defaults_come_from_the_settings(serve, stub):
     client = serve(stub, temperature=0.7, top_p=0.8, max_tokens=9, max_responses=3)
     assert len(client.post("/respond", json={"context": ["hello"]}).json()["responses"]) == 3

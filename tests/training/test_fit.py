@@ -99,6 +99,23 @@ def test_replies_of_one_speaker_alone_are_fitted_and_stored(fit: Fit, raw_fit: F
     assert (refused.status, "'agent'; it has A" in refused.error) == (2, True)
 
 
+def test_roles_are_learnt_stored_kept_by_init_and_resumed(fit: Fit, raw_fit: Fit, at_step: Callable[..., None]) -> None:
+    roles = ("--model.role-size", 3, "--beta.kind", "constant", "--max-steps", 3, "--train.save-every", 1)
+    at_step(2, lambda: os.kill(os.getpid(), signal.SIGINT))
+    assert fit(*roles, "--out", "run").status == 130
+    assert raw_fit("--out", "run", "--resume").status == 0
+    checkpoint = Checkpoint.load("run/best")
+    names = checkpoint.config.roles
+    assert (sorted(names), checkpoint.weights["role.weight"].shape) == (["A", "B"], (3, 3))
+    assert f"topics; roles {names[0]}, {names[1]};" in checkpoint.card
+    again = fit("--init", "run/best", "--beta.kind", "constant", "--max-steps", 1, "--out", "again")
+    assert (again.status, Checkpoint.load("again/best").config.roles) == (0, names)
+    refused = fit("--init", "run/best", "--model.role-size", 4, "--out", "other")
+    assert "model.role_size: the checkpoint of --init has 3, but 4 was asked for" in refused.error
+    Path("run/roles.json").write_text('["A", "a"]')
+    assert "run/roles.json: broken (" in raw_fit("--out", "run", "--resume").error
+
+
 def test_schedules_are_applied_at_each_step(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
     rates: list[float] = []
     original = loop.update

@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from tests.training.tiny_runs import Fit, assert_same_run, conversation, metrics, write_corpus
-from training import loop
+from training import arguments, loop
+from training.folder import stored_config
+from training.resume import stored_run
 from training.state import load_progress
 
 AtStep = Callable[[int, Callable[[], object]], None]
@@ -250,3 +252,18 @@ def test_a_run_from_before_the_second_reading_goes_on_as_it_began(fit: Fit, at_s
     assert_same_run(Path("run"), Path("whole"))
     assert fit("--out", "new", "--data", data).status == 0
     assert load_progress(Path("new")).data != load_progress(Path("run")).data
+
+
+def test_a_run_from_before_roles_goes_on_without_them(fit: Fit, at_step: AtStep) -> None:
+    at_step(6, lambda: os.kill(os.getpid(), signal.SIGINT))
+    assert fit("--out", "run").status == 130
+    path = Path("run/config.json")
+    config = json.loads(path.read_text())
+    del config["model"]["role_size"]
+    path.write_text(json.dumps(config))
+    Path("run/roles.json").unlink()
+    complaint = fit("--out", "run", "--resume", "--model.role-size", 8).complaint
+    assert complaint.startswith("model.role_size: the run in run has 0, but 8 was asked for")
+    stored = stored_run(Path("run"), arguments.layered(stored_config(Path("run")), {"model": {"role_size": 16}}), [])
+    assert stored.model.role_size == 0  # a recipe has sizes that are newer than the run
+    assert fit("--out", "run", "--resume").status == 0

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from dialog_cvae.config import DataConfig, ModelConfig, SentenceModelConfig
-from dialog_cvae.model.build import weights_of
+from dialog_cvae.data.batches import EncodedCorpus
+from dialog_cvae.model.build import build_model, weights_of
 from dialog_cvae.model.cvae import CVAE
 from dialog_cvae.model.sentence_vae import SentenceVAE
 from dialog_cvae.storage.checkpoint import Checkpoint, CheckpointConfig, Provenance
@@ -120,6 +122,42 @@ def test_new_topics_of_a_loaded_model_start_as_the_unknown_one(tiny_checkpoint: 
     assert len(rows) == len(stored) + 2
     assert (rows[: len(stored)] == stored).all()
     assert (rows[len(stored) :] == stored[0]).all()
+
+
+ROLE_SIZES = FitConfig(model=ModelConfig(role_size=3))
+
+
+def test_known_roles_of_a_loaded_model_keep_their_rows_and_new_ones_start_as_the_unknown_one(
+    roles_checkpoint: Checkpoint,
+) -> None:
+    vocabulary = Vocabulary(roles_checkpoint.tokenizer, roles_checkpoint.config.topics, ("agent", "b", "A"))
+    model = TASKS["dialog"].load(roles_checkpoint, vocabulary, ROLE_SIZES)
+    stored = roles_checkpoint.weights["role.weight"]
+    assert isinstance(model, CVAE)
+    np.testing.assert_array_equal(model.role.weight.detach(), stored[[0, 0, 2, 1]])
+
+
+@torch.no_grad()
+def test_roles_added_to_a_model_have_no_effect_before_they_are_learnt(
+    tiny_checkpoint: Checkpoint, encoded_roles: EncodedCorpus
+) -> None:
+    vocabulary = Vocabulary(tiny_checkpoint.tokenizer, tiny_checkpoint.config.topics, ("A", "B"))
+    model = TASKS["dialog"].load(tiny_checkpoint, vocabulary, ROLE_SIZES)
+    assert isinstance(model, CVAE)
+    assert model.role.weight.shape == (3, 3)
+    assert len(model.role.weight.unique(dim=0)) == 3
+    batch = model.batch(encoded_roles, encoded_roles.responses)
+    noise = torch.randn(len(encoded_roles.responses), 3)
+    before = build_model(tiny_checkpoint, required=CVAE)
+    for found, expected in zip(model(batch, noise), before(batch, noise), strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+def test_a_corpus_without_roles_gets_a_model_without_them(tokenizer: Tokenizer, tiny_config: ModelConfig) -> None:
+    config = FitConfig(model=tiny_config.model_copy(update={"role_size": 3}))
+    without, some = (new_model(config, Vocabulary(tokenizer, (), roles)) for roles in ((), ("A", "B")))
+    assert (without.config.role_size, "role.weight" in without.state_dict()) == (0, False)
+    assert (some.config.role_size, some.state_dict()["role.weight"].shape) == (3, (3, 3))
 
 
 def test_a_loaded_sentence_model_has_the_checkpoints_weights(tokenizer: Tokenizer) -> None:

@@ -63,6 +63,7 @@ def test_the_corpus_equals_its_text(kept: Kept, mine: DataConfig) -> None:
     summary = corpus.summary
     assert (summary.name, summary.notes, summary.licence) == (text.name, text.notes, text.licence)
     assert summary.topics == tuple(sorted({c.topic for c in parts["train"]} - {None}))
+    assert sorted(summary.roles) == ["A", "B"]
     assert summary.sizes == {
         split: Size(conversations=len(part), utterances=sum(len(c.utterances) for c in part))
         for split, part in parts.items()
@@ -184,6 +185,12 @@ def test_unreadable_text_gives_the_readers_error(kept: Kept, tmp_path: Path) -> 
             _ = kept.corpus(DataConfig(name=str(tmp_path / f"{name}.jsonl"))).summary
 
 
+def test_speakers_of_a_published_corpus_have_no_roles(kept: Kept) -> None:
+    text = load_corpus(DataConfig(name="sample"))
+    assert len({u.speaker for u in text.train[0].utterances}) == 2
+    assert kept.corpus(DataConfig(name="sample")).summary.roles == ()
+
+
 def _widest(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """The middle value set to an extreme of its type."""
     changed, limits = array.copy(), np.iinfo(array.dtype)
@@ -213,21 +220,21 @@ def test_inconsistent_token_ids_are_rebuilt(
         encoded = encode_corpus(*arguments)
         return encoded._replace(**{field: SPOILT[how](getattr(encoded, field))})
 
-    vocabulary = Vocabulary(kept.corpus(mine).tokenizer(SMALL), ())
+    vocabulary = Vocabulary(kept.corpus(mine).tokenizer(SMALL), (), ("A", "B"))
     with monkeypatch.context() as patch:
         patch.setattr(training_corpus, "encode_corpus", spoil)
         patch.setattr(training_corpus, "_fitting", lambda arrays, vocabulary: EncodedCorpus(**arrays))
         kept.corpus(mine).encoded("train", vocabulary, 6)
     kept.lines.clear()
     found = kept.corpus(mine).encoded("train", vocabulary, 6)
-    expected = encode_corpus(load_corpus(mine).train, vocabulary.tokenizer, (), 6)
+    expected = encode_corpus(load_corpus(mine).train, vocabulary.tokenizer, (), 6, roles=("A", "B"))
     assert [array.tolist() for array in found] == [array.tolist() for array in expected]
     assert [line.split()[0] for line in kept.lines] == ["cache:", "reading"]
 
 
 @pytest.mark.parametrize("name", EncodedCorpus._fields)
-def test_the_fingerprint_changes_with_every_array(encoded: EncodedCorpus, name: str) -> None:
-    encoded = encoded._replace(context_only=encoded.responses[:2])
+def test_the_fingerprint_changes_with_every_array(encoded_roles: EncodedCorpus, name: str) -> None:
+    encoded = encoded_roles._replace(context_only=encoded_roles.responses[:2])
     array = getattr(encoded, name).copy()
     array.flat[array.size // 2] += 1
     changed = encoded._replace(**{name: array})

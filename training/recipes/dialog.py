@@ -26,7 +26,7 @@ def released() -> FitConfig:
 
 
 def small() -> FitConfig:
-    """About a tenth of the paper's cost for each example, for a laptop."""
+    """About a tenth of the paper's cost for each example, for a laptop; own conversations have their roles."""
     return FitConfig(
         tokenizer=TokenizerConfig(vocab_size=5_000),
         model=ModelConfig(
@@ -37,6 +37,7 @@ def small() -> FitConfig:
             decoder_size=200,
             prior_size=100,
             bow_size=200,
+            role_size=16,
         ),
         train=TrainConfig(epochs=10),
     )

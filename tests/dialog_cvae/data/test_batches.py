@@ -20,6 +20,7 @@ from dialog_cvae.data.batches import (
     both_ends,
     collate,
     drop_conditions,
+    drop_roles,
     encode_corpus,
     epoch_order,
     truncate,
@@ -33,6 +34,8 @@ from training.training_corpus import fingerprint
 
 TOKENIZER = Tokenizer.train(["a b c d e f g h"] * 3, TokenizerConfig())
 TOPICS = ("PETS", "WEATHER")
+ROLES = ("b", "A")  # C has none
+ROLE_OF = {"A": 2, "B": 1}
 OPENING = [TOKENIZER.bos_id, TOKENIZER.dialog_start_id, TOKENIZER.eos_id]
 MAX_TOKENS = 6
 
@@ -54,7 +57,7 @@ conversations = st.builds(
 
 
 def _encode(spoken: list[Conversation]) -> EncodedCorpus:
-    return encode_corpus(spoken, TOKENIZER, TOPICS, MAX_TOKENS)
+    return encode_corpus(spoken, TOKENIZER, TOPICS, MAX_TOKENS, roles=ROLES)
 
 
 def _ids(text: str) -> list[int]:
@@ -111,6 +114,8 @@ def _naive_windows(spoken: list[Conversation], max_context: int) -> list[dict[st
                     "topic": 1 + TOPICS.index(conversation.topic) if conversation.topic in TOPICS else 0,
                     "mine": _features(conversation.profile(speaker)),
                     "theirs": [None] * 4 if other is None else _features(conversation.profile(other)),
+                    "roles": [ROLE_OF.get(name, 0) for name, _ in context],
+                    "role": ROLE_OF.get(speaker, 0),
                 }
             )
             before.append((speaker, _as_context(text)))
@@ -131,6 +136,7 @@ def _window(batch: DialogBatch, row: int) -> dict[str, object]:
     length = batch.context_lengths[row]
     assert not batch.context[row, length:].any()
     assert not batch.floors[row, length:].any()
+    assert not batch.roles[row, length:].any()
     return {
         "context": [tokens(index) for index in batch.context[row, :length]],
         "floors": batch.floors[row, :length].tolist(),
@@ -138,6 +144,8 @@ def _window(batch: DialogBatch, row: int) -> dict[str, object]:
         "topic": int(batch.topic[row]),
         "mine": known(0),
         "theirs": known(1),
+        "roles": batch.roles[row, :length].tolist(),
+        "role": int(batch.role[row]),
     }
 
 
@@ -348,9 +356,34 @@ def test_numbers_fit_their_types(speakers: int) -> None:
     assert corpus.known[corpus.parties[:, 0], 0].tolist() == [0] + [1] * speakers
 
 
+def test_roles_are_dropped_in_the_share_of_windows_and_half_of_them_together():
+    corpus = _encode([Conversation("c", tuple(Utterance("AB"[index % 2], "a") for index in range(8)))])
+    batch = collate(corpus, np.resize(corpus.responses, 20_000), 3)
+    assert batch.role.all()
+    dropped = drop_roles(batch, 0.2, np.random.default_rng(0).random((20_000, 3)))
+    context, responder = ~dropped.roles.any(axis=1), dropped.role == 0
+    long = batch.roles.any(axis=1)  # a first utterance follows no speaker
+    assert np.isclose(context[long].mean(), 0.2, atol=0.01)
+    assert np.isclose(responder.mean(), 0.2, atol=0.01)
+    assert np.isclose((context & responder)[long].mean(), 0.1 + 0.1 * 0.2, atol=0.01)
+    np.testing.assert_array_equal(dropped.roles[~context], batch.roles[~context])
+    np.testing.assert_array_equal(dropped.role[~responder], batch.role[~responder])
+    everything = drop_roles(batch, 1.0, np.full((20_000, 3), 0.99))
+    assert not everything.roles.any()
+    assert not everything.role.any()
+
+
+def test_without_roles_no_utterance_takes_more():
+    spoken = [Conversation("c", (Utterance("A", "a"), Utterance("B", "b")))]
+    without = encode_corpus(spoken, TOKENIZER, TOPICS, MAX_TOKENS)
+    batch = collate(without, without.responses, 3)
+    assert (len(without.role), batch.roles.any(), batch.role.tolist()) == (0, False, [0, 0])
+    assert fingerprint(without) != fingerprint(_encode(spoken))
+
+
 def test_beside_its_tokens_an_utterance_takes_little() -> None:
     said = tuple(Utterance("AB"[index % 2], "a b c") for index in range(1000))
     profiles = {name: Profile("female", age) for name, age in zip("AB", (31, 32), strict=True)}
-    corpus = _encode([Conversation("c", said, speakers=profiles)] * 100)
+    corpus = encode_corpus([Conversation("c", said, speakers=profiles)] * 100, TOKENIZER, TOPICS, MAX_TOKENS)
     assert corpus.tokens.itemsize == 2
     assert sum(array.nbytes for array in corpus) - corpus.tokens.nbytes < 8 * corpus.windows

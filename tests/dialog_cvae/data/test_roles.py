@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +11,16 @@ import pytest
 
 from dialog_cvae.config import DataConfig
 from dialog_cvae.data.corpora import load_corpus, load_split
-from dialog_cvae.data.roles import answered_by_role, own_names, with_roles
+from dialog_cvae.data.roles import (
+    answered_by_role,
+    checked_roles,
+    joined_roles,
+    other_role,
+    own_names,
+    recognised_roles,
+    role_number,
+    with_roles,
+)
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.types import Conversation, Corpus, Utterance
 
@@ -90,3 +100,58 @@ def test_a_request_is_answered_by_the_role(
     conversation, answers = answered_by_role(said(names), speaker, roles)
     assert ([each.speaker for each in conversation.utterances], answers) == (list(expected[0]), expected[1])
     assert [each.text for each in conversation.utterances] == [f"text {at}" for at in range(len(names))]
+
+
+@pytest.mark.parametrize(
+    ("spoken", "expected"),
+    [
+        (["AB", "AB", "ACB"], ["A", "B"]),
+        (["AB", "AC", "AD"], []),  # one speaker of most conversations
+        (["BAA", "AB", "CD"], ["A", "B"]),  # those with most utterances first
+        (["AB", "CD"], []),  # in half of them
+        (["ABCDEFGH"], list("ABCDEFGH")),
+        (["ABCDEFGHI"], []),
+        ([["Agent", "Ann"], ["agent", "Bo"], ["AGENT", "bo"], ["Agent", "BO"]], ["Agent", "Bo"]),
+    ],
+)
+def test_roles_are_the_speakers_of_most_conversations(spoken: list[Sequence[str]], expected: list[str]) -> None:
+    utterances = Counter(name for names in spoken for name in names)
+    present = Counter(name for names in spoken for name in set(names))
+    assert recognised_roles(utterances, present, len(spoken)) == expected
+
+
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [
+        (tuple("ABCDEFGHI"), "at most 8 roles are possible, but there are 9"),
+        (("A", "a"), "'A' and 'a' are the same role"),
+        (("A", "A"), "'A' and 'A' are the same role"),
+        (("A", " "), "a visible character"),
+        (("A", "x" * 201), "at most 200 characters, but 'x{40}' has 201"),
+    ],
+)
+def test_a_damaged_list_of_roles_is_refused(names: tuple[str, ...], reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        checked_roles(names)
+    assert checked_roles(("Kunde", "Agent")) == ("Kunde", "Agent")
+
+
+def test_a_name_finds_its_role_in_any_spelling() -> None:
+    assert [role_number(name, ("Agent", "Café")) for name in ("agent ", "CAFE\u0301", "B", "")] == [1, 2, 0, 0]
+    assert role_number("Agent", ()) == 0
+    assert joined_roles(["agent", "B", "Agent", *"CDEFGHI"]) == ("agent", "B", "C", "D", "E", "F", "G", "H")
+
+
+@pytest.mark.parametrize(
+    ("names", "speaker", "expected"),
+    [
+        (["Customer"], "B", "agent"),
+        (["agent", "agent"], "B", "customer"),
+        (["A"], "B", "B"),
+        (["customer", "Ann"], "Ann", "Ann"),
+        (["customer", "agent", "customer"], "agent", "agent"),
+    ],
+)
+def test_a_single_role_is_answered_by_another(names: list[str], speaker: str, expected: str) -> None:
+    assert other_role(said(names), speaker, ("customer", "agent")) == expected
+    assert other_role(said(names), speaker, ()) == speaker

@@ -52,12 +52,12 @@ def onnx_engine(model: CVAE, *, int8: bool = False, threads: int = 2) -> OnnxEng
 
 def a_model(config: ModelConfig, vocabulary: int, topics: int = 2) -> CVAE:
     torch.manual_seed(0)
-    return CVAE(config.model_copy(update={"initialisation": "torch"}), vocabulary, topics).eval()
+    return CVAE(config.model_copy(update={"initialisation": "torch"}), vocabulary, topics, roles=2).eval()
 
 
-@pytest.mark.parametrize("change", [{}, {"latent_size": 0}, {"bow": True}, {"max_context": 1}])
-def test_a_context_is_encoded_as_by_pytorch(encoded: EncodedCorpus, change: dict[str, int]):
-    model = a_model(WIDE.model_copy(update=change), 20)
+@pytest.mark.parametrize("change", [{}, {"latent_size": 0}, {"bow": True}, {"max_context": 1}, {"role_size": 3}])
+def test_a_context_is_encoded_as_by_pytorch(encoded_roles: EncodedCorpus, change: dict[str, int]):
+    model, encoded = a_model(WIDE.model_copy(update=change), 20), encoded_roles
     batch = collate(encoded, encoded.responses, model.config.max_context)
     for found, expected in zip(onnx_engine(model).condition(batch), TorchEngine(model).condition(batch), strict=True):
         found, expected = np.asarray(found), np.asarray(expected)
@@ -115,9 +115,10 @@ def test_a_row_is_computed_alike_to_the_bit_in_any_company(int8: bool, config: M
                     np.testing.assert_array_equal(one, whole[rows])
 
 
-def test_a_context_is_encoded_alike_to_the_bit_in_any_batch(encoded: EncodedCorpus):
-    engine = onnx_engine(a_model(WIDE, 20))
-    responses = encoded.responses
+@pytest.mark.parametrize("role_size", [0, 3])
+def test_a_context_is_encoded_alike_to_the_bit_in_any_batch(encoded_roles: EncodedCorpus, role_size: int):
+    engine = onnx_engine(a_model(WIDE.model_copy(update={"role_size": role_size}), 20))
+    encoded, responses = encoded_roles, encoded_roles.responses
     together = engine.condition(collate(encoded, responses, 9))
     for rows in (np.arange(1), np.array([7]), np.arange(3, 12), np.random.default_rng(0).permutation(len(responses))):
         for some, all_ in zip(engine.condition(collate(encoded, responses[rows], 9)), together, strict=True):

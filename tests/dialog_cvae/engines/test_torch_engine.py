@@ -25,8 +25,12 @@ from dialog_cvae.text.tokenizer import Tokenizer
 from tests.conftest import make_model
 
 
-def test_condition_is_the_models(tiny_model: CVAE, encoded: EncodedCorpus):
-    batch = collate(encoded, encoded.responses, 4)
+@pytest.mark.parametrize("role_size", [0, 3])
+def test_condition_is_the_models(
+    tiny_config: ModelConfig, tokenizer: Tokenizer, encoded_roles: EncodedCorpus, role_size: int
+):
+    tiny_model = make_model(tiny_config.model_copy(update={"role_size": role_size}), tokenizer)
+    batch = collate(encoded_roles, encoded_roles.responses, 4)
     condition = TorchEngine(tiny_model).condition(batch)
     with torch.no_grad():
         expected = tiny_model.encode(TensorBatch.from_arrays(batch)).condition
@@ -45,10 +49,13 @@ def test_the_response_of_a_batch_changes_nothing(tiny_model: CVAE, encoded: Enco
         np.testing.assert_array_equal(found, expected)
 
 
-def test_a_context_is_encoded_alike_in_any_batch(tiny_model: CVAE, encoded: EncodedCorpus):
-    engine = TorchEngine(tiny_model)
-    together = engine.condition(collate(encoded, encoded.responses, 4))
-    assert_encoded_alike(engine, encoded, together)
+@pytest.mark.parametrize("role_size", [0, 3])
+def test_a_context_is_encoded_alike_in_any_batch(
+    tiny_config: ModelConfig, tokenizer: Tokenizer, encoded_roles: EncodedCorpus, role_size: int
+):
+    engine = TorchEngine(make_model(tiny_config.model_copy(update={"role_size": role_size}), tokenizer))
+    together = engine.condition(collate(encoded_roles, encoded_roles.responses, 4))
+    assert_encoded_alike(engine, encoded_roles, together)
 
 
 def assert_encoded_alike(engine: TorchEngine, corpus: EncodedCorpus, together: Condition) -> None:

@@ -242,6 +242,20 @@ def test_only_floors_tell_speakers_apart(responder):
     assert answer(responder, talk(*three), "C") == answer(responder, talk(*merged), "C")
 
 
+def test_roles_are_matched_by_name(roles_checkpoint):
+    """A and B are roles; with the same floors, who says what and who replies matters."""
+    responder = responder_of(roles_checkpoint)
+
+    def answered(names: str, speaker: str) -> str:
+        renamed = dict(zip("AB", names, strict=True))
+        spoken = tuple(replace(u, speaker=renamed.get(u.speaker, u.speaker)) for u in TALK)
+        return answer(responder, talk(*spoken), speaker)
+
+    assert answered("ab", "b") == answered("AB", "B")
+    assert answered("xy", "y") == answered("yx", "x")  # names of no roles
+    assert len({answered("AB", "B"), answered("BA", "A"), answered("xy", "y")}) == 3
+
+
 def test_profiles_matter(responder):
     mine, others = Profile("female", 70, 0), Profile("male", 20, 3)
     answers = [

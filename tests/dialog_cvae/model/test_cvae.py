@@ -48,6 +48,9 @@ def naive_terms(model: CVAE, corpus: EncodedCorpus, responses: list[int], noise:
         gru = model.utterance_encoder.gru
         return torch.cat((run_gru(gru, embedded, zero), run_gru(gru, embedded.flip(0), zero, "_reverse")))
 
+    def role(index: int) -> Tensor:
+        return torch.zeros(0) if model.role is None else model.role.weight[int(corpus.role[index])]
+
     rows = []
     for index, eps in zip(responses, noise, strict=True):
         cell, state = model.context_encoder.cell, torch.zeros(config.context_size)
@@ -55,7 +58,7 @@ def naive_terms(model: CVAE, corpus: EncodedCorpus, responses: list[int], noise:
         reply = int(corpus.as_reply(np.array(index)))
         for previous in range(max(index - position, index - config.max_context), index):
             same = float(corpus.speaker[previous] == corpus.speaker[index])
-            x = torch.cat((encode(previous), torch.tensor([same, 1 - same])))
+            x = torch.cat((encode(previous), torch.tensor([same, 1 - same]), role(previous)))
             state = gru_step(x, state, cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh)
         features = [
             torch.tensor(corpus.profiles[corpus.parties[index, party], i])
@@ -64,7 +67,8 @@ def naive_terms(model: CVAE, corpus: EncodedCorpus, responses: list[int], noise:
             for party in range(2)
             for i in range(4)
         ]
-        c = torch.cat((model.topic.weight[corpus.topic[conversation]], torch.stack(features), state))
+        topic = model.topic.weight[corpus.topic[conversation]]
+        c = torch.cat((topic, torch.stack(features), state, role(index)))
         prior_mean, prior_logvar = model.prior_network(c).chunk(2)
         mean, logvar = model.recognition_network(torch.cat((c, encode(reply)))).chunk(2)
         if norm := model.mean_norm:
@@ -94,17 +98,21 @@ def noise(encoded: EncodedCorpus, tiny_config: ModelConfig) -> Tensor:
 
 @pytest.mark.parametrize("fused", [False, True], ids=["steps", "fused"])
 @pytest.mark.parametrize(
-    "remedy", [{}, {"skip": True}, {"posterior_norm": 0.6}, BOTH], ids=["plain", "skip", "norm", "both"]
+    "remedy",
+    [{}, {"skip": True}, {"posterior_norm": 0.6}, BOTH, {"role_size": 3}],
+    ids=["plain", "skip", "norm", "both", "roles"],
 )
 def test_terms_and_gradients_agree_with_the_naive_model(
     tiny_config: ModelConfig,
     tokenizer: Tokenizer,
     encoded: EncodedCorpus,
+    encoded_roles: EncodedCorpus,
     noise: Tensor,
     fused: bool,
     remedy: dict[str, float],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    encoded = encoded_roles if "role_size" in remedy else encoded
     for module in ("encoders", "decoder"):  # as on a GPU, where PyTorch's own GRU computes most
         monkeypatch.setattr(f"dialog_cvae.nn.{module}.use_torch_gru", lambda _: fused)
     model, responses = make_model(tiny_config.model_copy(update=remedy), tokenizer).double(), encoded.responses
@@ -255,7 +263,7 @@ def test_the_papers_sizes_are_the_default() -> None:
     assert shapes["bow_head.2.weight"] == (10_005, 400)
 
 
-@pytest.mark.parametrize("remedy", [{}, BOTH], ids=["plain", "both"])
+@pytest.mark.parametrize("remedy", [{}, {**BOTH, "role_size": 3}], ids=["plain", "all"])
 def test_half_precision_keeps_every_term_in_single(
     tiny_config: ModelConfig, tokenizer: Tokenizer, encoded: EncodedCorpus, noise: Tensor, remedy: dict[str, float]
 ) -> None:

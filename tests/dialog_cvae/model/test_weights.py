@@ -30,11 +30,12 @@ def shapes_of(module: nn.Module) -> dict[str, tuple[int, ...]]:
 
 
 @pytest.mark.parametrize(
-    "fields", variants(latent_size=(0, 3), bow=(False, True), skip=(False, True), posterior_norm=(0.0, 0.5))
+    "fields",
+    variants(latent_size=(0, 3), bow=(False, True), skip=(False, True), posterior_norm=(0.0, 0.5), role_size=(0, 4)),
 )
 def test_the_declaration_is_the_dialog_model(tiny_config: ModelConfig, fields: dict[str, Any]) -> None:
     config = tiny_config.model_copy(update=fields | {"decoder_size": 11, "prior_size": 5, "bow_size": 6})
-    assert dialog_shapes(config, 31, 4) == shapes_of(CVAE(config, 31, 4))
+    assert dialog_shapes(config, 31, 4, 2) == shapes_of(CVAE(config, 31, 4, 2))
 
 
 SENTENCE_SIZES = {"embedding_size": 5, "encoder_size": 6, "decoder_size": 7, "filters": 4, "filter_width": 3}

@@ -66,6 +66,31 @@ def test_round_trip_of_text_beyond_ascii(tiny_checkpoint, tmp_path):
     assert_same(Checkpoint.load(tmp_path / "ein Ordner" / "best"), odd)
 
 
+def test_roles_come_back_and_a_damaged_list_is_refused(roles_checkpoint, tmp_path):
+    roles_checkpoint.save(tmp_path / "best")
+    assert_same(Checkpoint.load(tmp_path / "best"), roles_checkpoint)
+    assert build_model(Checkpoint.load(tmp_path / "best")).role.weight.shape == (3, 3)
+    for roles, reason in (
+        (list("ABCDEFGHI"), "field roles: at most 8 roles are possible, but there are 9"),
+        (["A", "a"], "field roles: 'A' and 'a' are the same role"),
+        ([1], "field roles.0: Input should be a valid string"),
+    ):
+        resealed(tmp_path / "best", lambda content, roles=roles: content.update(roles=roles))
+        with pytest.raises(CheckpointError, match=reason):
+            Checkpoint.load(tmp_path / "best")
+    resealed(tmp_path / "best", lambda content: content.update(roles=["A"]))
+    with pytest.raises(CheckpointError, match=r"role.weight has shape \(3, 3\), but config.json requires \(2, 3\)"):
+        build_model(Checkpoint.load(tmp_path / "best"))
+    resealed(tmp_path / "best", lambda content: content["model"].update(role_size=0))
+    with pytest.raises(CheckpointError, match=r"roles has 1 names, but model\.role_size is 0"):
+        Checkpoint.load(tmp_path / "best")
+
+
+def test_a_checkpoint_from_before_roles_has_none(saved, tiny_checkpoint):
+    resealed(saved, lambda content: (content.pop("roles"), content["model"].pop("role_size")))
+    assert_same(Checkpoint.load(saved), tiny_checkpoint)
+
+
 def test_equal_checkpoints_are_equal_bytes(saved, tiny_checkpoint, tmp_path):
     tiny_checkpoint.save(tmp_path / "again")
     for name in PARTS:
