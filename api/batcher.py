@@ -19,7 +19,8 @@ from typing import Protocol, Self
 
 from api.room import Busy, Room
 from dialog_cvae.generate.pool import Pool
-from dialog_cvae.generate.replies import Answer, Question, Replies
+from dialog_cvae.generate.question import Answer, Question
+from dialog_cvae.generate.replies import Replies
 from dialog_cvae.generate.responder import Responder
 
 MAX_WAITING = 64  # places, unless a room is given

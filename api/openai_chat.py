@@ -29,8 +29,8 @@ from api.openai_schemas import (
 from api.problems import problem, quoted
 from api.schemas import FinishReason, RespondRequest
 from api.settings import Settings
+from dialog_cvae.generate.question import Reply
 from dialog_cvae.generate.reading import Reading
-from dialog_cvae.generate.replies import Reply
 from dialog_cvae.limits import visible
 
 _TOPIC = re.compile(r"^[ \t]*topic:[ \t]*(\S[^\n]*)$", re.IGNORECASE | re.MULTILINE)

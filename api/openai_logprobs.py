@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 
 from api.openai_schemas import ChoiceLogprobs, TokenLogprob, TopLogprob
 from dialog_cvae.generate.decoding import TokenScore
+from dialog_cvae.generate.question import Reply
 from dialog_cvae.generate.reading import Reading, tidied_pieces
-from dialog_cvae.generate.replies import Reply
 
 
 def logprobs(reply: Reply, reading: Reading) -> ChoiceLogprobs:

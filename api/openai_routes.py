@@ -19,7 +19,7 @@ from api.request_record import record_of
 from api.routes import Chosen, ModelRoute, Ready
 from api.schemas import RespondRequest
 from api.service import Service
-from dialog_cvae.generate.replies import Answer
+from dialog_cvae.generate.question import Answer
 
 STARTED = int(time.time())  # when this process began to offer the model
 

@@ -23,7 +23,7 @@ from pydantic_core import PydanticCustomError
 
 from api.field_types import Diversity, Score, Temperature, TopP
 from dialog_cvae.config import CandidateSource
-from dialog_cvae.generate.replies import Source
+from dialog_cvae.generate.question import Source
 from dialog_cvae.limits import MAX_PROFILES, MAX_SPEAKER_CHARS, MAX_TOPIC_CHARS, normal, visible
 from dialog_cvae.types import Conversation, Profile, Sex, Utterance
 

@@ -34,7 +34,7 @@ from dialog_cvae.config import Decoding
 from dialog_cvae.data.roles import answered_by_role, other_role
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.generate.decoding import decoding_for, nearest_diversity
-from dialog_cvae.generate.replies import Answer, Question, Reply
+from dialog_cvae.generate.question import Answer, Question, Reply
 from dialog_cvae.generate.responder import Responder
 from dialog_cvae.types import Conversation, Utterance
 

@@ -27,8 +27,9 @@ from dialog_cvae.generate.decoding import Draw
 from dialog_cvae.generate.guard import Guard
 from dialog_cvae.generate.opening import EngineName, Options, engine_name, opened
 from dialog_cvae.generate.pool import Pool, Start, decode
+from dialog_cvae.generate.question import Question, Reply, Retrieved, Seed, seed_numbers
 from dialog_cvae.generate.reading import Reading
-from dialog_cvae.generate.replies import Question, Replies, Reply, Retrieved, Seed, seed_numbers
+from dialog_cvae.generate.replies import Replies
 from dialog_cvae.limits import known_topic
 from dialog_cvae.storage.checkpoint import Checkpoint, CheckpointConfig
 from dialog_cvae.types import Conversation, Utterance

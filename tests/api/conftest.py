@@ -16,8 +16,8 @@ from api.service import WARM_UP
 from api.settings import Settings
 from dialog_cvae.config import Decoding, ModelConfig
 from dialog_cvae.generate.decoding import Draw
+from dialog_cvae.generate.question import Question, Reply
 from dialog_cvae.generate.reading import Seen
-from dialog_cvae.generate.replies import Question, Reply
 from dialog_cvae.generate.responder import Responder
 from dialog_cvae.storage.checkpoint import CheckpointConfig, Provenance
 from dialog_cvae.types import Conversation

@@ -13,7 +13,8 @@ from api.batcher import Batcher
 from api.room import Busy, Room
 from dialog_cvae.config import Decoding
 from dialog_cvae.errors import ConfigError
-from dialog_cvae.generate.replies import Answer, Question, Replies
+from dialog_cvae.generate.question import Answer, Question
+from dialog_cvae.generate.replies import Replies
 from dialog_cvae.generate.responder import Responder
 from dialog_cvae.storage.checkpoint import Checkpoint
 from dialog_cvae.types import Conversation, Utterance

@@ -12,7 +12,7 @@ from api.batcher import Batcher
 from dialog_cvae.config import Decoding
 from dialog_cvae.engines.torch_language import build_language_model
 from dialog_cvae.generate.language_reading import LanguageReading
-from dialog_cvae.generate.replies import Answer, Question
+from dialog_cvae.generate.question import Answer, Question
 from dialog_cvae.generate.responder import Responder
 from dialog_cvae.storage.backbone import open_backbone
 from dialog_cvae.types import Conversation, Utterance

@@ -16,7 +16,7 @@ from dialog_cvae.config import Decoding
 from dialog_cvae.engines.torch_engine import TorchEngine
 from dialog_cvae.generate.decoding import Draw
 from dialog_cvae.generate.opening import dialog_reading
-from dialog_cvae.generate.replies import Answer
+from dialog_cvae.generate.question import Answer
 from dialog_cvae.generate.responder import Question, Reply, Responder
 from dialog_cvae.model.build import build_model
 from dialog_cvae.storage.checkpoint import Checkpoint

@@ -14,7 +14,7 @@ from dialog_cvae.engines.torch_engine import TorchEngine
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.generate.opening import dialog_reading
 from dialog_cvae.generate.pool import Start, decode
-from dialog_cvae.generate.replies import SCORING_Z, Question
+from dialog_cvae.generate.question import SCORING_Z, Question
 from dialog_cvae.generate.responder import Responder
 from dialog_cvae.model.build import build_model
 from dialog_cvae.storage.checkpoint import Checkpoint
