@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -20,6 +21,8 @@ from dialog_cvae.errors import DialogCvaeError
 ROOT = Path(__file__).parents[1]
 START_S = 120.0  # seconds to wait until the service is ready
 STOP_S = 60.0  # seconds to wait after SIGTERM before the process is killed
+
+_ONE_MODEL = re.compile(r'\{name="[^"]*"\}$')
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ class ServerProcess:
         return sum(1 for _ in Path(f"/proc/{self.process.pid}/fd").iterdir())
 
     def metrics(self) -> dict[str, float]:
-        """The values of /metrics, by name and labels in Prometheus' notation."""
+        """The values of /metrics, by name and labels in Prometheus' notation; by name alone, sums over the models."""
         connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
             connection.request("GET", "/metrics")
@@ -70,7 +73,12 @@ class ServerProcess:
         finally:
             connection.close()
         pairs = (line.rpartition(" ") for line in lines if not line.startswith("#"))
-        return {name: float(value) for name, _, value in pairs}
+        found = {name: float(value) for name, _, value in pairs}
+        of_models = {name: value for name, value in found.items() if _ONE_MODEL.search(name)}
+        for name, value in of_models.items():
+            total = name.partition("{")[0]
+            found[total] = found.get(total, 0.0) + value
+        return found
 
     def log_text(self) -> str:
         """What the service has written to standard error so far."""

@@ -30,7 +30,9 @@ def test_it_is_half_precision_with_its_recognition_network_and_says_what_was_lef
     assert any(name.startswith("recognition_network.") for name in shipped.weights)
     assert not any(name.startswith("bow_head.") for name in shipped.weights)
     assert not shipped.config.model.bow
-    assert set(shipped.config.provenance.changes) == {"bag-of-words head left out", "weights rounded to fp16"}
+    changes = {"bag-of-words head left out", "weights rounded to fp16", "common words of swda listed"}
+    assert set(shipped.config.provenance.changes) == changes
+    assert shipped.common is not None
     assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 25 * MEGABYTE
 
 

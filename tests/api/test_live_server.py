@@ -133,7 +133,7 @@ def test_a_client_that_hangs_up_leaves_the_queue(live, stub, capfd):
             assert stub.entered.wait(10)
             with served.connection() as second:
                 second.sendall(request(json.dumps({"context": ["bye"]}).encode()))
-                wait(lambda: "dialog_cvae_queue_depth 1.0" in served.metrics())
+                wait(lambda: 'dialog_cvae_queue_depth{name="none"} 1.0' in served.metrics())
             wait(lambda: 'method="POST",route="/respond",status="499"' in served.metrics())
             stub.gate.set()
             assert first.recv(65536).startswith(b"HTTP/1.1 200 ")

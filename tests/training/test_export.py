@@ -15,7 +15,7 @@ import torch
 import dialog_cvae
 from dialog_cvae.config import Decoding, ModelConfig
 from dialog_cvae.data.batches import EncodedCorpus
-from dialog_cvae.data.common_words import CommonWords
+from dialog_cvae.data.common_words import CommonWords, said_in
 from dialog_cvae.data.readers import sample
 from dialog_cvae.data.reply_index import ReplyIndex
 from dialog_cvae.model.build import build_model, weights_of
@@ -318,7 +318,7 @@ def test_an_index_holds_replies_of_the_training_split_alone(run_export: Export, 
     assert copy.common is None
     listed = run_export("copy", "listed", "--with-common-words")
     assert listed.status == 0, listed.error
-    assert Checkpoint.load("listed").common == CommonWords.of(corpus.train)
+    assert Checkpoint.load("listed").common == CommonWords.of(said_in(corpus.train))
     again = run_export("copy", "second")
     assert again.status == 0
     assert Checkpoint.load("second").replies is not None

@@ -18,7 +18,7 @@ import torch
 
 import dialog_cvae
 from dialog_cvae.config import DataConfig, Decoding
-from dialog_cvae.data.common_words import CommonWords
+from dialog_cvae.data.common_words import CommonWords, said_in
 from dialog_cvae.data.corpora import load_split
 from dialog_cvae.storage.checkpoint import Checkpoint
 from dialog_cvae.types import Conversation, Utterance
@@ -166,7 +166,7 @@ def test_the_best_checkpoint_has_the_best_validation(fit: Fit, whole_run: Path, 
     assert "mine" in kept.config.provenance.data
     assert kept.common is not None
     train = load_split(DataConfig(name=str(corpus_file)), "train")[1]
-    assert kept.common == CommonWords.of(train)
+    assert kept.common == CommonWords.of(said_in(train))
 
 
 def test_no_output_contains_the_users_folders(whole_run: Path, corpus_file: Path) -> None:

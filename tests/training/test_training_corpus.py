@@ -167,7 +167,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused_and_not_cached(
     text = load_corpus(mine)
     in_memory = text._replace(**{split: list(getattr(text, split)) for split in SPLITS})
 
-    def load(config: DataConfig) -> Corpus:
+    def load(config: DataConfig, cache: str | None) -> Corpus:
         os.utime(config.name, ns=(0, 0))
         return in_memory
 
