@@ -8,6 +8,7 @@ from typing import Any
 def test_a_request_can_be_tried_out(browser: Any, site: str) -> None:
     context = browser.new_context(viewport={"width": 1200, "height": 900})
     page = context.new_page()
+    page.set_default_timeout(120_000)  # the page renders the whole interface
     urls: list[str] = []
     complaints: list[str] = []
     page.on("request", lambda request: urls.append(request.url))
