@@ -15,14 +15,16 @@ from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from api.room import Busy, Room
-from api.traces import ModelSpans
 from dialog_cvae.generate.pool import Pool
 from dialog_cvae.generate.question import Answer, Question
 from dialog_cvae.generate.replies import Replies
 from dialog_cvae.generate.responder import Responder
+
+if TYPE_CHECKING:
+    from api.traces import ModelSpans
 
 MAX_WAITING = 64  # places, unless a room is given
 ENCODED_TOGETHER = 8  # contexts encoded at a time at most; decoding pauses meanwhile

@@ -39,6 +39,7 @@ def open_traces(environment: Mapping[str, str] = os.environ) -> Traces | None:
     variable = _asked_by(environment)
     if variable is None:
         return None
+    logs.adopt("opentelemetry")  # its errors, such as those of a collector that can't be reached
     try:
         reason = _unsupported(environment)
         traces = None if reason else Traces(_exporter())
@@ -77,7 +78,6 @@ class Traces:
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-        logs.adopt("opentelemetry")
         own = Resource({SERVICE_NAME: NAME, SERVICE_VERSION: version(NAME)})
         given = Resource.create()
         named = not str(given.attributes[SERVICE_NAME]).startswith("unknown_service")
@@ -90,7 +90,7 @@ class Traces:
 
     def request(self, method: str, headers: Iterable[tuple[bytes, bytes]]) -> RequestSpan:
         """Begin the span of a request, as a part of the trace that its client began, if it did."""
-        return RequestSpan(self._tracer, method if method in METHODS else "_OTHER", headers)
+        return RequestSpan(self._tracer, method, headers)
 
     async def close(self) -> None:
         """Send the last spans. A collector that does not answer delays the end by `CLOSING_S` at most."""
@@ -105,13 +105,14 @@ class RequestSpan:
     def __init__(self, tracer: Any, method: str, headers: Iterable[tuple[bytes, bytes]]) -> None:
         from opentelemetry import trace
 
-        self._api, self._tracer, self._method = trace, tracer, method
+        self._api, self._tracer = trace, tracer
+        self._method = method if method in METHODS else "HTTP"  # as OpenTelemetry names the spans of other methods
         self._models: set[str] = set()
         self._span = tracer.start_span(
-            method,
+            self._method,
             context=_parent(headers),
             kind=trace.SpanKind.SERVER,
-            attributes={"http.request.method": method},
+            attributes={"http.request.method": method if method in METHODS else "_OTHER"},
         )
         self._context = trace.set_span_in_context(self._span)
 
