@@ -22,9 +22,11 @@ COPY api api
 
 FROM source AS install-serve
 
+# What the service is installed with: EXTRAS=serve,lm,trace adds traces.
+ARG EXTRAS=serve,lm
 # Removed again: test suites, C headers, type stubs, and ONNX Runtime's tools for making models, together a fifth of what
 # is installed.
-RUN pip --python /app/venv/bin/python install --constraint constraints.txt '.[serve,lm]' \
+RUN pip --python /app/venv/bin/python install --constraint constraints.txt ".[$EXTRAS]" \
     && cd /app/venv/lib/python3.*/site-packages \
     && find . -type d '(' -name tests -o -name test ')' -prune -exec rm -rf {} + \
     && find . -type f '(' -name '*.h' -o -name '*.hpp' -o -name '*.pyi' ')' -delete \

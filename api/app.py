@@ -26,6 +26,7 @@ from api.prometheus import Metrics
 from api.request_log import RequestLog
 from api.routes import answering, mount_page, router
 from api.settings import Settings, effective, read_settings, unknown_variables
+from api.traces import TraceRequests, Traces, open_traces
 from api.word_filter import read_filter
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.generate.responder import Responder
@@ -43,6 +44,7 @@ class State(TypedDict):
     models: Models
     keys: Keys
     metrics: Metrics
+    traces: Traces | None
 
 
 def load_responder(settings: Settings) -> Responder:
@@ -90,6 +92,8 @@ def create_app(
         docs_url=None,  # FastAPI's pages load their scripts from another host
         redoc_url=None,
         openapi_url=None,  # `api.documentation` sends the document, which FastAPI would build on the event loop
+        # FastAPI's own traces hold paths and queries, and its logs the messages of errors; `api.traces` replaces them.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     application.include_router(answering)
     application.include_router(router)
@@ -104,7 +108,7 @@ def create_app(
     problems.install(application)
     openapi.install(application, Settings.model_construct())
     # Each wraps those before it, so that early refusals are logged too and have CORS headers.
-    for middleware in (BodyLimit, FullQueue, KeyGuard, Failsafe, Cors, RequestLog, StartupLine):
+    for middleware in (BodyLimit, FullQueue, KeyGuard, Failsafe, Cors, TraceRequests, RequestLog, StartupLine):
         application.add_middleware(middleware)
     return application
 
@@ -123,6 +127,7 @@ async def _lifespan(
     accepts = None if settings.blocked_words is None else read_filter(settings.blocked_words)
     feedback.check_file(settings)
     metrics = Metrics()
+    traces = open_traces()
     models = Models(settings, load, accepts, metrics)
     # Open the models, and serve until the server shuts down.
     try:
@@ -132,11 +137,13 @@ async def _lifespan(
         for slot in models.slots:
             logs.event("ready", model=slot.name, licence=slot.service.licence)
         with reload.at_hangup(models):
-            yield {"models": models, "keys": keys, "metrics": metrics}
+            yield {"models": models, "keys": keys, "metrics": metrics, "traces": traces}
             logs.event("finishing")
     finally:
         await models.close()
         metrics.close()
+        if traces is not None:
+            await traces.close()
 
 
 def _describe(application: FastAPI, models: Models, needs_key: bool) -> None:

@@ -15,13 +15,16 @@ from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from api.room import Busy, Room
 from dialog_cvae.generate.pool import Pool
 from dialog_cvae.generate.question import Answer, Question
 from dialog_cvae.generate.replies import Replies
 from dialog_cvae.generate.responder import Responder
+
+if TYPE_CHECKING:
+    from api.traces import ModelSpans
 
 MAX_WAITING = 64  # places, unless a room is given
 ENCODED_TOGETHER = 8  # contexts encoded at a time at most; decoding pauses meanwhile
@@ -60,13 +63,18 @@ class NoMetrics:
 
 @dataclass(eq=False)
 class _Job:
-    """A request in the queue or in the batch; `answer` may be cancelled at any time."""
+    """A request in the queue or in the batch; `answer` may be cancelled at any time.
+
+    Times are nanoseconds since 1970: `accepted` of its arrival, `admitted` of its change from the queue to the batch.
+    """
 
     question: Question
     rows: int
     answer: Future[Answer] = field(default_factory=Future)
     replies: Replies | None = None
     tokens: int = 0
+    accepted: int = field(default_factory=time.time_ns)
+    admitted: int | None = None
 
     @property
     def abandoned(self) -> bool:
@@ -118,12 +126,15 @@ class Batcher:
         self._thread.start()
         self._room.join(self)
 
-    async def respond(self, question: Question, timeout_s: float | None = None) -> Answer:
+    async def respond(
+        self, question: Question, timeout_s: float | None = None, spans: ModelSpans | None = None
+    ) -> Answer:
         """The answer to a question; if the awaiting task is cancelled, the request leaves the queue and the batch.
 
         Args:
             question: what is asked.
             timeout_s: seconds to wait for the replies; None means no limit.
+            spans: receives the times of the request, if it is traced.
 
         Raises:
             Busy: the queue is full, `timeout_s` has passed, or the service is shutting down.
@@ -140,6 +151,8 @@ class Batcher:
             ) from None
         finally:
             job.answer.cancel()  # no effect once the replies are there
+            if spans is not None:
+                spans.ended(job, sys.exception())
 
     def close(self) -> None:
         """Refuse new requests, answer those that were accepted, and end the thread."""
@@ -251,6 +264,7 @@ class Batcher:
                 if not job.abandoned:
                     if rows and rows + job.rows > self._max_rows:
                         break
+                    job.admitted = time.time_ns()
                     joining.append(job)
                     rows += job.rows
                 self._waiting.popleft()

@@ -50,6 +50,12 @@ def configure(form: str, text: bool) -> None:
             logger.handlers = [] if name == "uvicorn.access" else [handler]
 
 
+def adopt(name: str) -> None:
+    """Send the warnings of a package to the service's log, in its format."""
+    logger = logging.getLogger(name)
+    logger.handlers, logger.propagate = LOGGER.handlers, False
+
+
 class _ToStderr(logging.StreamHandler[TextIO]):
     """Writes to the current `sys.stderr`, even if it was replaced."""
 

@@ -32,7 +32,7 @@ class RequestLog:
         begun, method = time.perf_counter(), scope["method"]
         if method == "HEAD":
             scope, send = {**scope, "method": "GET"}, _without_body(send)
-        record = new_record(scope)
+        record = new_record(scope, method)
         status = problems.CLIENT_GONE  # until a response begins; it stays if none does
 
         async def sending(message: Message) -> None:
@@ -58,7 +58,7 @@ def _without_body(send: Send) -> Send:
 
 
 async def _log(scope: Scope, record: RequestRecord, method: str, status: int, seconds: float) -> None:
-    state, route = scope.get("state", {}), _route(scope)
+    state, route = scope.get("state", {}), route_of(scope)
     models, metrics = state.get("models"), state.get("metrics")
     if metrics is not None:
         metrics.answered(route, method, status, seconds, record.rejection)
@@ -77,7 +77,7 @@ async def _log(scope: Scope, record: RequestRecord, method: str, status: int, se
         await models.apart(lambda: logs.event("request", **line, **record.text))
 
 
-def _route(scope: Scope) -> str:
+def route_of(scope: Scope) -> str:
     """The route's template rather than the path, so that metrics have a bounded number of labels."""
     route = getattr(scope.get("route"), "path", None)
     if isinstance(route, str):

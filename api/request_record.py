@@ -23,12 +23,14 @@ class RequestRecord:
     """What is known of a request while it is answered.
 
     Attributes:
+        method: of the client; HEAD is answered as GET is.
         request_id: the client's, if it sent a valid `X-Request-ID`, else a new one.
         rows: number of replies that the request asks for.
         rejection: the reason that its refusal is counted under.
         text: the texts of the request and its replies; logged only if the settings allow it.
     """
 
+    method: str
     request_id: str
     rows: int | None = None
     rejection: str | None = None
@@ -40,9 +42,9 @@ class RequestRecord:
         return f"urn:dialog-cvae:request:{self.request_id}"
 
 
-def new_record(scope: Scope) -> RequestRecord:
+def new_record(scope: Scope, method: str) -> RequestRecord:
     """Create the record of a request and store it in the scope."""
-    record = RequestRecord(_request_id(scope["headers"]))
+    record = RequestRecord(method, _request_id(scope["headers"]))
     scope[_KEY] = record
     return record
 

@@ -15,6 +15,7 @@ from functools import cached_property
 from importlib.metadata import version
 from typing import Any, TypeVar
 
+from api import traces
 from api.batcher import Batcher
 from api.request_checks import CHOSEN_BY_DIVERSITY, asked_topic, check_limits, check_profiles, check_source
 from api.schemas import (
@@ -123,7 +124,7 @@ class Service:
         Raises:
             Busy: see `respond`.
         """
-        return await self.batcher.respond(question, self.settings.timeout_s)
+        return await self.batcher.respond(question, self.settings.timeout_s, traces.in_model(self.name))
 
     async def warm_up(self) -> None:
         """Answer a first conversation, so that problems show before the service is ready.

@@ -17,9 +17,15 @@ PURPOSES: Final = {
     "serve": "serving needs",
     "lm": "a language model as decoder needs",
     "client": "talking to a service needs",
+    "trace": "sending traces needs",
     "import": "reading Parquet and Arrow files and replacing telephone numbers need",
 }
-COMMON_NAMES: Final = {"torch": "PyTorch", "onnxruntime": "ONNX Runtime", "fastapi": "FastAPI"}
+COMMON_NAMES: Final = {
+    "torch": "PyTorch",
+    "onnxruntime": "ONNX Runtime",
+    "fastapi": "FastAPI",
+    "opentelemetry-sdk": "OpenTelemetry",
+}
 
 
 def missing(extra: str) -> list[str]:

@@ -177,7 +177,8 @@ def test_files_that_the_image_copies_exist_and_are_not_ignored(dockerfile):
 
 def test_the_default_image_serves_and_has_nothing_for_training(stages):
     assert list(stages)[-1] == "serve"
-    assert "'.[serve,lm]'" in stages["install-serve"]
+    assert "ARG EXTRAS=serve,lm\n" in stages["install-serve"]
+    assert '".[$EXTRAS]"' in stages["install-serve"]
     assert "torch" not in stages["install-serve"] + stages["serve"]
     assert re.findall(r"--from=(\S+)", stages["serve"]) == ["install-serve"]
     assert "'.[serve,train,vectors]'" in stages["install-train"]

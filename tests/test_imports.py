@@ -32,7 +32,7 @@ SERVED = (
     *(f"dialog_cvae/{name}/**/*.py" for name in ("text", "imports", "data", "storage", "engines", "generate")),
     "api/*.py",
 )
-NOT_FOR_SERVING = {"torch", "nltk", "gensim", "matplotlib", "pooch", "tensorboard", "tqdm"}
+NOT_FOR_SERVING = {"torch", "nltk", "gensim", "matplotlib", "pooch", "tensorboard", "tqdm", "opentelemetry.sdk"}
 
 
 def module_name(path: Path) -> str:
