@@ -86,7 +86,7 @@ class Choice:
 def advised_options(language: Language) -> tuple[str, ...]:
     """The options for a text of a language: a language model where it knows the language, else a model of its own."""
     if language in ("other", "other script"):
-        return ("--recipe", "small", "--tokenizer.mode", "unigram")
+        return ("--recipe", "small", "--tokenizer.mode", "unigram", "--bow", "--model.skip")
     return ("--recipe", "smollm2")
 
 

@@ -362,13 +362,13 @@ def test_other_languages_are_not_for_the_language_model(tmp_path: Path, capsys: 
     assert main([str(path)]) == 0
     out = next_steps(capsys.readouterr().out)
     assert "in another script than Latin" in out
-    assert "--recipe small --tokenizer.mode unigram --respond-as B --max-minutes 20" in out
+    assert "--recipe small --tokenizer.mode unigram --bow --model.skip --respond-as B --max-minutes 20" in out
     assert "backbone\n" not in out
     german = support(tmp_path / "german.jsonl", 20, "wo ist denn mein Paket, ich habe es vor zwei Wochen bestellt")
     assert main([str(german)]) == 0
     out = next_steps(capsys.readouterr().out)
     assert "not in English" in out
-    assert "--recipe small --tokenizer.mode unigram --respond-as agent" in out
+    assert "--recipe small --tokenizer.mode unigram --bow --model.skip --respond-as agent" in out
 
 
 def test_long_messages_get_a_limit_in_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
