@@ -12,6 +12,7 @@ from dialog_cvae.data.common_words import MIN_CONVERSATIONS
 from eval.personal import RARE, SAID_IN
 
 LITTLE_CONTEXT = 1.0  # nats that another context costs; below, replies would suit almost any conversation
+LITTLE_GAIN = 0.1  # nats from z below which it hardly changes what is said
 IN_USE = 0.5  # nats that the KL comes to; below, z says next to nothing
 FEW_DIFFERENT = 2.5  # different greedy replies of 5
 MANY_COPIES = 0.5  # share of replies that are training utterances
@@ -60,9 +61,10 @@ def _context(metrics: Mapping[str, Any]) -> Iterator[str]:
 def _code(metrics: Mapping[str, Any]) -> Iterator[str]:
     if "kl" not in metrics or metrics.get("kl_per_dimension") == []:
         return  # there is no z
-    kl, units = metrics["kl"], metrics.get("active_units", 0)
-    figures = f"KL {kl:.2f} nats, {units} active units"
-    if kl < IN_USE or units == 0:
+    # Active units are not asked: their threshold is for a prior of variance 1, and a learnt one may be narrow.
+    kl, gain = metrics["kl"], metrics.get("nats_from_z", metrics["kl"])
+    figures = f"KL {kl:.2f} nats, {gain:.2f} nats gained by z"
+    if kl < IN_USE or gain < LITTLE_GAIN:
         yield f"Latent code: it has collapsed ({figures}); replies differ by chance alone. {COLLAPSED}"
         return
     line = f"Latent code: it is in use ({figures})"
