@@ -8,7 +8,16 @@ from __future__ import annotations
 from textwrap import wrap
 
 from dialog_cvae.data.readers.jsonl_line import show
-from training.advice import FEW_REPLIES, FEWEST_REPLIES, FIRST_MINUTES, Choice, Facts, commands, passes
+from training.advice import (
+    FEW_REPLIES,
+    FEWEST_REPLIES,
+    FIRST_MINUTES,
+    SMALL_WIDTH,
+    Choice,
+    Facts,
+    commands,
+    passes,
+)
 from training.check_report import row
 from training.time_left import duration
 
@@ -27,7 +36,6 @@ KNOWN_SPEEDS = {
     "paper": (106.0, "two cores of a laptop"),
 }
 WIDTH = 100  # of a line, without its label
-SMALL_WIDTH = 100  # of the utterance encoder of the recipe `small`
 FEW_UPDATES = 250  # of a language model: its KL was 0.8 nats after 99 updates and 2.5 after 270
 FEWEST_OF_TOPIC = 5  # conversations
 
