@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dialog_cvae.model.elbo import ElboReport
-from training.advice import SMALL_WIDTH
+from training.advice import FEW_UPDATES, SMALL_WIDTH
 from training.collapse import hardly_uses_z, remedies
 from training.config import FitConfig
 from training.task import task_of
@@ -19,7 +19,6 @@ FULL_BETA = 0.9  # share of the schedule's highest beta: validations below it ar
 WORSE = 0.01  # share by which the loss rose again
 FALLING = 0.02  # share by which the loss fell in the last quarter of the run
 QUARTER = 0.75
-FEW_UPDATES = 250  # of a language model: its KL was 0.8 nats after 99 updates and 2.5 after 270
 SOME_KL = 1.5  # nats
 
 

@@ -10,11 +10,13 @@ from textwrap import wrap
 from dialog_cvae.data.readers.jsonl_line import show
 from training.advice import (
     FEW_REPLIES,
+    FEW_UPDATES,
     FEWEST_REPLIES,
     FIRST_MINUTES,
     SMALL_WIDTH,
     Choice,
     Facts,
+    advised_options,
     commands,
     passes,
 )
@@ -36,7 +38,6 @@ KNOWN_SPEEDS = {
     "paper": (106.0, "two cores of a laptop"),
 }
 WIDTH = 100  # of a line, without its label
-FEW_UPDATES = 250  # of a language model: its KL was 0.8 nats after 99 updates and 2.5 after 270
 FEWEST_OF_TOPIC = 5  # conversations
 
 
@@ -90,8 +91,8 @@ def _choice(facts: Facts, choice: Choice) -> list[str]:
             found.append("--tokenizer.mode unigram keeps upper case and can write any word")
     if foreign and choice.on_language_model:
         found.append(
-            "it does not know this text: rather take --recipe small --tokenizer.mode unigram, or a Llama-type language "
-            "model that does (--recipe smollm2 --language.backbone PATH)"
+            f"it does not know this text: rather take {' '.join(advised_options(facts.language))}, or a Llama-type "
+            "language model that does (--recipe smollm2 --language.backbone PATH)"
         )
     return found
 

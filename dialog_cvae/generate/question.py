@@ -31,8 +31,8 @@ class Reply:
         tokens: the tokens that `log_prob` sums over, `</s>` included if it was reached.
         finished: whether `</s>` was reached; otherwise the reply is cut off.
         place: of z on the context's latent map, if requested; see `latent_map`.
-        score: from 0 to 1, if there is a `min_score`. Among candidates: the mean similarity of all draws to it (see
-            `selection`); otherwise exp(log_prob / tokens), the geometric mean of its tokens' probabilities.
+        score: from 0 to 1, if there is a `min_score`. Among candidates: the weighted mean similarity of all of them
+            to it (see `selection`); otherwise exp(log_prob / tokens), the geometric mean of its tokens' probabilities.
         source: whether the model wrote it, or it is from the training conversations.
         scores: of the tokens, if they were requested; they sum to `log_prob`.
     """

@@ -178,8 +178,8 @@ class Replies:
         if decoding.candidates or decoding.candidates_from != "model":
             every = [*drawn, *self._scored()]
             texts = [reply.text for reply in every]
-            told = [0.0 if self._information is None else self._information(text) for text in texts]
-            weights = counted([reply.log_prob for reply in every], told, [reply.tokens for reply in every])
+            information = [0.0 if self._information is None else self._information(text) for text in texts]
+            weights = counted([reply.log_prob for reply in every], information, [reply.tokens for reply in every])
             chosen = scored(texts, [reply.finished for reply in every], n, weights)
             yield from ((every[index], score) for index, score in chosen)
         else:

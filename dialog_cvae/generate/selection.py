@@ -96,12 +96,12 @@ def representatives(
 
 
 def counted(log_probs: Sequence[float], information: Sequence[float], tokens: Sequence[int]) -> NDArray[np.float64]:
-    """(D,) how much each draw counts: the likeliest per token 1, others less.
+    """(D,) how much each draw counts: the one that its context explains best 1, others less.
 
     The weight of a reply x is proportional to exp((log p(x | z, c) - log p(x)) / tokens), the mutual information of Li
     et al. (NAACL 2016) for each token; p(x) is the product of its words' shares of the training conversations. On
-    draws that people judged, weighted selection gave more replies that fit, and more that are specific too, than
-    weights of 1.
+    draws that were judged one by one, more of the replies selected with these weights fitted, and more were specific
+    too, than with weights of 1 (docs/model.md).
 
     Args:
         log_probs: (D,) log p(x | z, c), in nats.
