@@ -59,11 +59,11 @@ SMOKE = Budget(
 )
 SMALL = Budget(
     "smollm2",
-    {"train": {"max_steps": 160, "batch_size": 32, "accumulation": 2, "validate_every": 80, "valid_examples": 128}},
+    {"train": {"max_steps": 160, "batch_size": 20, "accumulation": 1, "validate_every": 80, "valid_examples": 128}},
     1,
-    20,
-    400,
-    "160 updates of 32 replies, a 23rd of a pass over Switchboard. An update takes 3 to 4 s of one core.",
+    10,
+    300,
+    "160 updates of 20 replies, a 37th of a pass over Switchboard. An update takes about 4 s of one core.",
 )
 FULL = Budget("smollm2", {}, 3, 100, 6_000, "one pass of the recipe; meant for a GPU, or for days.")
 BUDGETS: Mapping[SizeName, Budget] = {"smoke": SMOKE, "small": SMALL, "paper": FULL}
