@@ -20,7 +20,7 @@ export PIP_USER := 0
 # A stamp without a working interpreter is invalid (Python was upgraded, the folder was moved).
 $(shell $(PY) -c '' 2>/dev/null || rm -f $(READY))
 
-.PHONY: help env demo docs test test-all check clean
+.PHONY: help env demo docs test test-all check gpu clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -76,6 +76,9 @@ check: env ## ruff's format and lint, mypy, import layers, the documentation sit
 	@$(PY) -m mypy
 	@$(PY) -m pytest tests/test_imports.py
 	@$(MAKE) --no-print-directory docs
+
+gpu: env ## on a machine with a GPU: its tests, benchmarks and Table 3 in 12 minutes; the same command continues
+	@$(PY) -m benchmarks.gpu
 
 clean: ## remove .venv, caches and the site; trained models stay in runs
 	@rm -rf $(VENV) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
