@@ -15,6 +15,7 @@ LITTLE_CONTEXT = 1.0  # nats that another context costs; below, replies would su
 LITTLE_GAIN = 0.1  # nats from z below which it hardly changes what is said
 IN_USE = 0.5  # nats that the KL comes to; below, z says next to nothing
 FEW_DIFFERENT = 2.5  # different greedy replies of 5
+FEW_CONVERSATIONS = 5  # fewer say little about others
 MANY_COPIES = 0.5  # share of replies that are training utterances
 COMPARED = ("a_bow", "bleu_nltk_3.6_4")  # measures with precision and recall; the first that there is counts
 
@@ -25,13 +26,13 @@ COLLAPSED = (
 
 
 def sentences(metrics: Mapping[str, Any]) -> list[str]:
-    """What metrics.json says, one finding a line: likelihood, context, z, replies, and rows without a model.
+    """What metrics.json says, one finding a line: likelihood, context, z, replies, rows without a model, and limits.
 
     Args:
         metrics: the content of metrics.json; what it lacks is left out.
     """
     metrics = {name: value for name, value in metrics.items() if value is not None}  # None is not a finite number
-    parts = (_likelihood, _context, _code, _replies, _without_model)
+    parts = (_likelihood, _context, _code, _replies, _without_model, _few)
     return [sentence for part in parts for sentence in part(metrics)]
 
 
@@ -120,3 +121,11 @@ def _without_model(metrics: Mapping[str, Any]) -> Iterator[str]:
         f"Against rows without a model: {verdict} (recall of {measure}: {own:.3f}; {others}). Such scores of words say "
         "little about fitting replies: let people read them (dialog-cvae blind)."
     )
+
+
+def _few(metrics: Mapping[str, Any]) -> Iterator[str]:
+    count = metrics.get("conversations", FEW_CONVERSATIONS)
+    if count >= FEW_CONVERSATIONS:
+        return
+    what = "a single held-out conversation, so no context was exchanged" if count == 1 else f"{count} conversations"
+    yield f"Limits: all this is from {what}: the next ones may give other figures."
