@@ -39,6 +39,7 @@ from eval.evaluation import combined, evaluate_checkpoint
 from eval.evaluation_settings import Settings
 from eval.held_out import HeldOut, ScoringData
 from eval.in_words import sentences
+from eval.margins import margins
 from eval.portion import portion
 from eval.references import multi_reference
 from eval.references.multi_reference import References
@@ -91,7 +92,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     for name, row in baselines.items():
         people = name == PEOPLE
         found = cached_reply_scores(row, held_out, settings, data, cache, progress_bar, people=people)
-        metrics.setdefault("baselines", {})[name] = found.figures
+        ahead = margins(evaluation.columns, found.columns, evaluation.places)
+        metrics.setdefault("baselines", {})[name] = found.figures | ahead
     # the files, and a summary
     write(arguments.out, evaluation, metrics)
     write_atomically(arguments.out / PAGE_FILE, page(metrics, evaluation.answered, arguments.checkpoint).encode())
