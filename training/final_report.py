@@ -35,11 +35,11 @@ from training.time_left import duration
 FOLDER, PAGE = "test", "report.html"  # of a run, and of an evaluation
 SECONDS = 90.0  # that it may take, about
 SHARE = 0.1  # of --max-minutes that it may take
-LIMIT = 300.0  # seconds after which it is ended: reading a large corpus is not in the estimate
+LIMIT, TIMES = 300.0, 2  # it is ended after these seconds, or so many times the estimate, which knows no corpus's size
 BEGINNING = 15.0  # seconds for packages, corpus and model
 # Training on so many replies takes as long as measuring one context: likelihoods, replies to it, an exchanged context.
 COST: Mapping[TaskName, int] = {"language": 10, "dialog": 20}
-FEWEST, MOST = 20, 400  # contexts
+FEWEST, MOST = 10, 400  # contexts
 POLL_SECONDS = 0.2
 GRACE_SECONDS = 5.0  # for the process to end after SIGTERM
 
@@ -84,7 +84,7 @@ def report(plan: Plan) -> None:
         "the model stays finished):",
         flush=True,
     )
-    problem = _run([*_options(plan, chosen), "--brief"], plan)
+    problem = _run([*_options(plan, chosen), "--brief"], plan, max(LIMIT, TIMES * chosen.seconds))
     if problem:
         print(f"warning: {problem}; the model is finished. To measure it: {command(plan)}", flush=True)
 
@@ -131,8 +131,8 @@ def _return_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def _run(options: list[str], plan: Plan) -> str:
-    """Run the evaluation; returns why there is no result, or nothing.
+def _run(options: list[str], plan: Plan, limit: float) -> str:
+    """Run the evaluation for at most `limit` seconds; returns why there is no result, or nothing.
 
     It has a session of its own, so that Ctrl-C in a terminal reaches this process alone, which then ends it.
     """
@@ -141,32 +141,35 @@ def _run(options: list[str], plan: Plan) -> str:
     environment = os.environ | {"PYTHONPATH": path} | _base(plan.config)
     if plan.cache is not None:
         environment[CACHE_VARIABLE] = plan.cache
-    try:
-        # -P: a folder `eval` in the working folder is not ours.
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "eval.dialog", *options], env=environment, start_new_session=True
-        )
-    except OSError as error:
-        return f"the evaluation could not be started ({error.strerror})"
+    process: subprocess.Popen[bytes] | None = None
     try:
         with StopRequest() as stop:
-            return _ending(process, stop)
+            # -P: a folder `eval` in the working folder is not ours.
+            words = [sys.executable, "-P", "-m", "eval.dialog", *options]
+            process = subprocess.Popen(words, env=environment, start_new_session=True)
+            try:
+                return _ending(process, stop, limit)
+            finally:
+                _end(process)
+    except OSError as error:
+        return f"the evaluation could not be started ({error.strerror})"
     except KeyboardInterrupt:  # a second signal
+        if process is not None:
+            process.kill()
+            process.wait()
         return "the evaluation was interrupted"
-    finally:
-        _end(process)
 
 
-def _ending(process: subprocess.Popen[bytes], stop: StopRequest) -> str:
+def _ending(process: subprocess.Popen[bytes], stop: StopRequest, limit: float) -> str:
     """Wait for the evaluation; returns why there is no result, or nothing."""
-    deadline = time.monotonic() + LIMIT
+    deadline = time.monotonic() + limit
     status: int | None = None
     while status is None and not stop:
         try:
             status = process.wait(POLL_SECONDS)
         except subprocess.TimeoutExpired:
             if time.monotonic() > deadline:
-                return f"the evaluation was ended because it took longer than {duration(LIMIT)}"
+                return f"the evaluation was ended because it took longer than {duration(limit)}"
     if status == 0:
         return ""
     if stop:

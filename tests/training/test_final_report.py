@@ -160,9 +160,11 @@ def test_a_python_that_is_gone_is_a_warning(own_fit: Fit, monkeypatch: pytest.Mo
     assert "warning: the evaluation could not be started (No such file or directory)" in done.out
 
 
-@pytest.mark.parametrize("sent", ["INT", "TERM", "INT $PPID; kill -INT"])
+@pytest.mark.parametrize(
+    "sent", ["kill -INT $PPID", "kill -TERM $PPID", "trap '' TERM; kill -INT $PPID; sleep 0.5; kill -INT $PPID"]
+)
 def test_a_signal_ends_the_evaluation_alone(own_fit: Fit, stub: Stub, sent: str) -> None:
-    stub(f"echo $$ > process\nkill -{sent} $PPID\nexec sleep 60")
+    stub(f"echo $$ > process\n{sent}\nexec sleep 60")
     began = time.monotonic()
     done = own_fit()
     assert done.status == 0
@@ -175,6 +177,7 @@ def test_a_signal_ends_the_evaluation_alone(own_fit: Fit, stub: Stub, sent: str)
 
 def test_an_evaluation_has_a_time_limit(own_fit: Fit, stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(final_report, "LIMIT", 0.1)
+    monkeypatch.setattr(final_report, "TIMES", 0)
     stub("exec sleep 60")
     assert "warning: the evaluation was ended because it took longer than 1 s" in own_fit().out
 
@@ -183,6 +186,7 @@ def test_an_evaluation_that_ignores_sigterm_is_killed(
     own_fit: Fit, stub: Stub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(final_report, "LIMIT", 0.5)
+    monkeypatch.setattr(final_report, "TIMES", 0)
     monkeypatch.setattr(final_report, "GRACE_SECONDS", 0.1)
     stub("trap '' TERM\nwhile true; do sleep 0.1; done")
     assert "took longer" in own_fit().out
@@ -204,7 +208,7 @@ def test_what_is_measured_follows_the_options(
 ) -> None:
     if variable is not None:
         monkeypatch.setenv("DIALOG_CVAE_CACHE", variable)
-    done = own_fit(*options, "--max-steps", 1)
+    done = own_fit(*options)
     assert (done.status, len(calls())) == (0, runs)
     assert ("how good it is: dialog-cvae eval run/best" in done.out) == (not runs)
     assert ("at the end the model is measured" in done.out) == bool(runs)
@@ -258,7 +262,7 @@ def _replace_python(_: int) -> None:
 
 def test_of_several_processes_the_first_one_measures(stub: Stub, corpus_file: Path, config_file: Path) -> None:
     write_stub("exit 3")
-    options = ["--data", corpus_file, "--config", config_file, "--out", "run", "--max-steps", 2, "--report"]
+    options = ["--data", corpus_file, "--config", config_file, "--out", "run", "--report"]
     first, second = together(2, options, _replace_python)
     assert (first.status, second.status, len(calls())) == (0, 0, 1)
     assert "warning: the evaluation ended with status 3" in first.out
@@ -271,8 +275,9 @@ def test_of_several_processes_the_first_one_measures(stub: Stub, corpus_file: Pa
         # a context costs as much as 10 replies of a batch of 64: (90 - 15) / (10 / 8)
         ("smollm2", 8.0, None, Extent(60, 90.0)),
         ("smollm2", 8.0, 20, Extent(60, 90.0)),
-        # a tenth of 5 minutes: (30 - 15) / 1.25 = 12 are fewer than the fewest
-        ("smollm2", 8.0, 5, Extent(20, 40.0)),
+        # a tenth of 5 minutes: (30 - 15) / 1.25
+        ("smollm2", 8.0, 5, Extent(12, 30.0)),
+        ("smollm2", 8.0, 1, Extent(10, 27.5)),
         ("smollm2", 0.064, None, Extent(400, 19.0)),
     ],
 )
@@ -282,7 +287,7 @@ def test_how_much_is_measured_follows_the_speed_of_the_training(
     config = RECIPES[recipe]()
     config = config.model_copy(update={"train": config.train.model_copy(update={"max_minutes": minutes})})
     assert config.train.batch_size == 64
-    assert extent(config, tmp_path) == Extent(20, final_report.SECONDS)  # nothing is known
+    assert extent(config, tmp_path) == Extent(10, final_report.SECONDS)  # nothing is known
     (tmp_path / "speed.jsonl").write_text(
         f'{{"kind": "speed", "step": 1, "seconds_per_update": 99}}\n'
         f'{{"kind": "speed", "step": 2, "seconds_per_update": {seconds_per_update}}}\n'
