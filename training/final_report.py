@@ -38,7 +38,7 @@ SHARE = 0.1  # of --max-minutes that it may take
 LIMIT, TIMES = 300.0, 2  # it is ended after these seconds, or so many times the estimate, which knows no corpus's size
 BEGINNING = 15.0  # seconds for packages, corpus and model
 # Training on so many replies takes as long as measuring one context: likelihoods, replies to it, an exchanged context.
-COST: Mapping[TaskName, int] = {"language": 10, "dialog": 20}
+COST: Mapping[TaskName, int] = {"language": 8, "dialog": 20}
 FEWEST, MOST = 10, 400  # contexts
 POLL_SECONDS = 0.2
 GRACE_SECONDS = 5.0  # for the process to end after SIGTERM

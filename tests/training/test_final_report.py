@@ -272,13 +272,13 @@ def test_of_several_processes_the_first_one_measures(stub: Stub, corpus_file: Pa
 @pytest.mark.parametrize(
     ("recipe", "seconds_per_update", "minutes", "expected"),
     [
-        # a context costs as much as 10 replies of a batch of 64: (90 - 15) / (10 / 8)
-        ("smollm2", 8.0, None, Extent(60, 90.0)),
-        ("smollm2", 8.0, 20, Extent(60, 90.0)),
-        # a tenth of 5 minutes: (30 - 15) / 1.25
-        ("smollm2", 8.0, 5, Extent(12, 30.0)),
-        ("smollm2", 8.0, 1, Extent(10, 27.5)),
-        ("smollm2", 0.064, None, Extent(400, 19.0)),
+        # a context costs as much as 8 replies of a batch of 64, 1 s: 90 - 15 of them
+        ("smollm2", 8.0, None, Extent(75, 90.0)),
+        ("smollm2", 8.0, 20, Extent(75, 90.0)),
+        # a tenth of 5 minutes
+        ("smollm2", 8.0, 5, Extent(15, 30.0)),
+        ("smollm2", 8.0, 1, Extent(10, 25.0)),
+        ("smollm2", 0.08, None, Extent(400, 19.0)),
     ],
 )
 def test_how_much_is_measured_follows_the_speed_of_the_training(
