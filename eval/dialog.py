@@ -96,7 +96,9 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         metrics.setdefault("baselines", {})[name] = found.figures | ahead
     # the files, and a summary
     write(arguments.out, evaluation, metrics)
-    write_atomically(arguments.out / PAGE_FILE, page(metrics, evaluation.answered, arguments.checkpoint).encode())
+    greedy = (replies and replies.greedy) or ()
+    html = page(metrics, evaluation.answered, arguments.checkpoint, greedy)
+    write_atomically(arguments.out / PAGE_FILE, html.encode())
     in_words = [f"- {sentence}" for sentence in sentences(metrics)]
     if arguments.brief:
         print("\n".join((*in_words, f"samples, plots and all figures: {arguments.out / PAGE_FILE}")))

@@ -84,7 +84,7 @@ def dialog_parser() -> argparse.ArgumentParser:
         "--contexts",
         type=whole(1, 10**9),
         metavar="N",
-        help="only the first conversations that have N contexts in all, and of each at most a fifth of these: bounds "
+        help="only the first conversations that have N contexts in all, and of each at most a tenth of these: bounds "
         "the time, however long conversations are",
     )
     parser.add_argument(

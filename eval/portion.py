@@ -10,11 +10,11 @@ from dataclasses import replace
 
 from dialog_cvae.types import Conversation
 
-FEWEST_CONVERSATIONS = 5  # a long conversation is cut so that this many take part
+FEWEST_CONVERSATIONS = 10  # a long conversation is cut so that this many take part
 
 
 def portion(conversations: Sequence[Conversation], most: int) -> list[Conversation]:
-    """The first conversations that have at most `most` contexts in all, of each at most a fifth.
+    """The first conversations that have at most `most` contexts in all, of each at most a tenth.
 
     A conversation is cut after its last context that counts. Those without any context are left out.
 

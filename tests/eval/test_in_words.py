@@ -128,14 +128,23 @@ def test_the_page_holds_words_samples_and_plots(tmp_path: Path) -> None:
     (tmp_path / "best").mkdir()
     (tmp_path / "learning_curves.png").write_bytes(b"\x89PNG")
     one = AnsweredContext("c1", 1, None, (Utterance("A", "<b>hi</b>"),), Utterance("B", "said & done"), ("a < b",))
-    html = page(FIGURES, [one], tmp_path / "best")
+    differing = one._replace(replies=("x & y", "x & y", "other"))
+    html = page(FIGURES, [one], tmp_path / "best", [differing])
     seen = Seen()
     seen.feed(html)
     assert not seen.open
     assert seen.tags.count("rect") == 3
     assert 'src="data:image/png;base64,iVBORw=="' in html
     assert "<b>" not in html
-    for text in ("Evaluation of runs/<x>/best", "<b>hi</b>", "said & done", "a < b", *sentences(FIGURES)):
+    for text in (
+        "Evaluation of runs/<x>/best",
+        "<b>hi</b>",
+        "said & done",
+        "a < b",
+        "x & y (2)",
+        "other (1)",
+        *sentences(FIGURES),
+    ):
         assert text in seen.text
 
 

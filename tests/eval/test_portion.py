@@ -17,11 +17,11 @@ def spoken(name: str, count: int, respond_as: tuple[str, ...] = ()) -> Conversat
 @pytest.mark.parametrize(
     ("lengths", "most", "kept"),
     [
-        ([3, 3, 3, 3, 3, 3], 10, [3, 3, 3, 3, 3]),  # 2 contexts each
-        ([3, 3, 3, 3, 3, 3], 9, [3, 3, 3, 3, 2]),  # the last one is cut
+        ([3] * 12, 20, [3] * 10),  # 2 contexts each
+        ([3] * 12, 19, [3] * 9 + [2]),  # the last one is cut
         ([3, 3], 100, [3, 3]),
-        ([1000], 10, [3]),  # a fifth of them
-        ([1000, 3, 1000], 20, [5, 3, 5]),
+        ([1000], 20, [3]),  # a tenth of them
+        ([1000, 3, 1000], 40, [5, 3, 5]),
         ([1, 3, 1], 5, [2]),  # first utterances have no context
         ([3, 3, 3], 1, [2]),
         ([1], 5, []),
@@ -40,6 +40,6 @@ def test_conversations_are_taken_in_order_until_there_are_enough_contexts(
 
 
 def test_utterances_that_are_context_alone_do_not_count() -> None:
-    (found,) = portion([spoken("c", 9, respond_as=("B",))], 10)
+    (found,) = portion([spoken("c", 9, respond_as=("B",))], 20)
     assert [found.utterances[place].speaker for place in found.reply_positions] == ["B", "B"]
     assert len(found.utterances) == 4
