@@ -82,7 +82,7 @@ def _fitted(plan: Plan) -> tuple[int, bool]:
     was_finished = built.progress.finished
     if final_report.is_wanted(plan) and not was_finished:
         seconds = duration(final_report.planned_seconds(plan.config))
-        print(f"at the end the model is measured for about {seconds} (--no-report leaves it out)", flush=True)
+        print(f"at the end the model is measured for up to about {seconds} (--no-report leaves it out)", flush=True)
     progress, stopped_by = _train(plan, built)
     return plan.world.broadcast_result(lambda: _finish(plan, built, progress, stopped_by), str, int), was_finished
 
