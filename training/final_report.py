@@ -12,6 +12,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -136,11 +137,7 @@ def _run(options: list[str], plan: Plan, limit: float) -> str:
 
     It has a session of its own, so that Ctrl-C in a terminal reaches this process alone, which then ends it.
     """
-    root = str(Path(__file__).resolve().parents[1])
-    path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
-    environment = os.environ | {"PYTHONPATH": path} | _base(plan.config)
-    if plan.cache is not None:
-        environment[CACHE_VARIABLE] = plan.cache
+    environment = _environment(plan)
     process: subprocess.Popen[bytes] | None = None
     try:
         with StopRequest() as stop:
@@ -158,6 +155,17 @@ def _run(options: list[str], plan: Plan, limit: float) -> str:
             process.kill()
             process.wait()
         return "the evaluation was interrupted"
+
+
+def _environment(plan: Plan) -> dict[str, str]:
+    """This process's, with what its options say in variables, and with these packages wherever they are."""
+    found = os.environ | _base(plan.config)
+    if plan.cache is not None:
+        found[CACHE_VARIABLE] = plan.cache
+    root = str(Path(__file__).resolve().parents[1])
+    if root != sysconfig.get_path("purelib"):  # where Python looks anyway, and not before its own modules
+        found["PYTHONPATH"] = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
+    return found
 
 
 def _ending(process: subprocess.Popen[bytes], stop: StopRequest, limit: float) -> str:
