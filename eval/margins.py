@@ -37,7 +37,7 @@ def margins(model: Columns, row: Columns, places: Sequence[Place]) -> dict[str, 
             continue
         differences = model[name] - row[name]
         known = np.flatnonzero(np.isfinite(differences))
-        clusters = [places[index][0] for index in known]
+        clusters = [places[index][0] for index in known.tolist()]
         if len(set(clusters)) > 1:
             difference = paired_bootstrap(differences[known], clusters, resamples=RESAMPLES)
             found[measure] = {part: float(getattr(difference, part)) for part in ("mean", "low", "high")}
