@@ -39,6 +39,8 @@ from eval.evaluation import combined, evaluate_checkpoint
 from eval.evaluation_settings import Settings
 from eval.held_out import HeldOut, ScoringData
 from eval.in_words import sentences
+from eval.margins import margins
+from eval.portion import portion
 from eval.references import multi_reference
 from eval.references.multi_reference import References
 from eval.report import CONTEXTS_FILE, METRICS_FILE, RESPONSES_FILE, SAMPLES_FILE, compared, summary, write
@@ -83,21 +85,28 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     # their scores
     rows = [*([] if replies is None else [replies]), *baselines.values()]
     every = [one for row in rows for part in row if part is not None for one in part]
-    data = functools.cache(lambda: _scoring_data(held_out, every))
+    data = functools.cache(lambda: _scoring_data(held_out, every, quiet=arguments.brief))
     scores = None if replies is None else cached_reply_scores(replies, held_out, settings, data, cache, progress_bar)
     evaluation = combined(held_out, model, replies, scores)
     metrics = _described(arguments, checkpoint, held_out, settings) | evaluation.figures
     for name, row in baselines.items():
         people = name == PEOPLE
         found = cached_reply_scores(row, held_out, settings, data, cache, progress_bar, people=people)
-        metrics.setdefault("baselines", {})[name] = found.figures
+        ahead = margins(evaluation.columns, found.columns, evaluation.places)
+        metrics.setdefault("baselines", {})[name] = found.figures | ahead
     # the files, and a summary
     write(arguments.out, evaluation, metrics)
-    write_atomically(arguments.out / PAGE_FILE, page(metrics, evaluation.answered, arguments.checkpoint).encode())
+    greedy = (replies and replies.greedy) or ()
+    html = page(metrics, evaluation.answered, arguments.checkpoint, greedy)
+    write_atomically(arguments.out / PAGE_FILE, html.encode())
+    in_words = [f"- {sentence}" for sentence in sentences(metrics)]
+    if arguments.brief:
+        print("\n".join((*in_words, f"samples, plots and all figures: {arguments.out / PAGE_FILE}")))
+        return 0
     print(summary(metrics))
     if baselines:
         print("\n".join(("", *compared({"the model": evaluation.figures, **metrics["baselines"]}))))
-    print("\n".join(("", "In words:", *(f"- {sentence}" for sentence in sentences(metrics)), "")))
+    print("\n".join(("", "In words:", *in_words, "")))
     of_replies = "" if replies is None else f"{RESPONSES_FILE}, {SAMPLES_FILE}, "
     print(f"wrote {of_replies}{METRICS_FILE}, {CONTEXTS_FILE} and {PAGE_FILE} to {arguments.out}")
     return 0
@@ -175,6 +184,8 @@ def _held_out(arguments: argparse.Namespace, data: DataConfig) -> HeldOut:
         references = multi_reference.load(Path(arguments.references), conversations)
         conversations = _referenced(conversations, references, arguments.only_referenced)
     conversations = conversations[: arguments.limit]
+    if arguments.contexts is not None:
+        conversations = portion(conversations, arguments.contexts)
     if count_contexts(conversations) == 0:
         raise ConfigError(f"split {split} of {name} has no context with a reply to score")
     return HeldOut(name, split, conversations, references, vectors_source(arguments.vectors, arguments.data_dir), train)
@@ -270,10 +281,10 @@ def vectors_source(asked: str | None, data_dir: Path | None) -> Path | str | Non
     return (find_vectors(asked, data_dir) if plain_name else None) or asked
 
 
-def _scoring_data(held_out: HeldOut, answered: Sequence[AnsweredContext]) -> ScoringData:
-    """Load the data that the replies are scored with; prints how many of the tokens have vectors."""
+def _scoring_data(held_out: HeldOut, answered: Sequence[AnsweredContext], *, quiet: bool) -> ScoringData:
+    """Load the data that the replies are scored with; prints how many of the tokens have vectors, unless `quiet`."""
     data = held_out.scoring_data(answered)
-    if held_out.vectors is not None and data.vectors is not None and data.coverage is not None:
+    if not quiet and held_out.vectors is not None and data.vectors is not None and data.coverage is not None:
         print("\n".join(vector_coverage.described(held_out.vectors, data.vectors.dimension, data.coverage)))
     return data
 

@@ -80,6 +80,16 @@ def dialog_parser() -> argparse.ArgumentParser:
     _add_likelihood(parser)
     _add_scores(parser)
     parser.add_argument("--limit", type=whole(1, 10**9), help="only the first N conversations of the split")
+    parser.add_argument(
+        "--contexts",
+        type=whole(1, 10**9),
+        metavar="N",
+        help="only the first conversations that have N contexts in all, and of each at most a tenth of these: bounds "
+        "the time, however long conversations are",
+    )
+    parser.add_argument(
+        "--brief", action="store_true", help="print only what the figures say in words; the files are the same"
+    )
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
     parser.add_argument(
         "--threads", type=whole(1, 1024), help="of PyTorch on a CPU (default: its own, usually one for each core)"

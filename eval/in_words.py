@@ -9,15 +9,17 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dialog_cvae.data.common_words import MIN_CONVERSATIONS
+from eval.margins import AHEAD, COMPARED
 from eval.personal import RARE, SAID_IN
 
 LITTLE_CONTEXT = 1.0  # nats that another context costs; below, replies would suit almost any conversation
 LITTLE_GAIN = 0.1  # nats from z below which it hardly changes what is said
 IN_USE = 0.5  # nats that the KL comes to; below, z says next to nothing
 FEW_DIFFERENT = 2.5  # different greedy replies of 5
+FEW_CONVERSATIONS = 5  # fewer say little about others
 MANY_COPIES = 0.5  # share of replies that are training utterances
-COMPARED = ("a_bow", "bleu_nltk_3.6_4")  # measures with precision and recall; the first that there is counts
 
+VERDICTS = ("better than", "not clearly different from", "worse than")
 COLLAPSED = (
     "Try more data or more passes first; then --bow, --train.free-bits 0.1 --train.free-bits-in dimension, more "
     "--beta.cycles or a smaller --beta.stop."
@@ -25,13 +27,13 @@ COLLAPSED = (
 
 
 def sentences(metrics: Mapping[str, Any]) -> list[str]:
-    """What metrics.json says, one finding a line: likelihood, context, z, replies, and rows without a model.
+    """What metrics.json says, one finding a line: likelihood, context, z, replies, rows without a model, and limits.
 
     Args:
         metrics: the content of metrics.json; what it lacks is left out.
     """
     metrics = {name: value for name, value in metrics.items() if value is not None}  # None is not a finite number
-    parts = (_likelihood, _context, _code, _replies, _without_model)
+    parts = (_likelihood, _context, _code, _replies, _without_model, _few)
     return [sentence for part in parts for sentence in part(metrics)]
 
 
@@ -109,14 +111,31 @@ def _personal(metrics: Mapping[str, Any]) -> Iterator[str]:
 def _without_model(metrics: Mapping[str, Any]) -> Iterator[str]:
     """Against what needs no model, by how close the best reply comes to what was said."""
     measure = next((name for name in COMPARED if name in metrics), None)
-    rows = {name: row[measure]["recall"] for name, row in metrics.get("baselines", {}).items() if measure in row}
+    rows = {name: row for name, row in metrics.get("baselines", {}).items() if measure in row}
     if measure is None or not rows:
         return
-    own = metrics[measure]["recall"]
-    better = [name for name, recall in rows.items() if recall >= own and name != "people"]
-    others = ", ".join(f"{name} {recall:.3f}" for name, recall in rows.items())
-    verdict = f"{' and '.join(better)} would do as well" if better else "better than every row without a model"
+    groups: dict[str, list[str]] = {}
+    for name, row in rows.items():
+        ahead = row.get(AHEAD, {}).get(measure)
+        groups.setdefault(_verdict(ahead), []).append(f"{name} {row[measure]['recall']:.3f}")
+    found = "; ".join(f"{verdict} {', '.join(groups[verdict])}" for verdict in VERDICTS if verdict in groups)
     yield (
-        f"Against rows without a model: {verdict} (recall of {measure}: {own:.3f}; {others}). Such scores of words say "
-        "little about fitting replies: let people read them (dialog-cvae blind)."
+        f"Against replies without a model: {found}; it has {metrics[measure]['recall']:.3f} (recall of {measure}). "
+        "Such scores of words say little about fitting replies: let people read them (dialog-cvae blind)."
     )
+
+
+def _verdict(ahead: Mapping[str, float] | None) -> str:
+    """Which of VERDICTS a difference is; without an interval it is not clear."""
+    better, unclear, worse = VERDICTS
+    if ahead is None:
+        return unclear
+    return better if ahead["low"] > 0 else worse if ahead["high"] < 0 else unclear
+
+
+def _few(metrics: Mapping[str, Any]) -> Iterator[str]:
+    count = metrics.get("conversations", FEW_CONVERSATIONS)
+    if count >= FEW_CONVERSATIONS:
+        return
+    what = "a single held-out conversation, so no context was exchanged" if count == 1 else f"{count} conversations"
+    yield f"Limits: all this is from {what}: the next ones may give other figures."

@@ -28,6 +28,10 @@ RULE = (
     "The rule by which they were chosen: of the conversations that have a context, {count} evenly spaced ones in the "
     "corpus's order, and of each the context in its middle. Replies are unedited, in the order in which they came."
 )
+RULE_OF_FEW = (
+    "The rule by which they were chosen: {count} contexts of all conversations that have one, evenly spaced in each. "
+    "Replies are unedited, in the order in which they came."
+)
 
 
 def write(out: Path, evaluation: Evaluation, metrics: Mapping[str, Any]) -> None:
@@ -106,20 +110,39 @@ def compared(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def chosen_contexts(sampled: Sequence[AnsweredContext], count: int) -> list[AnsweredContext]:
-    """Contexts to show: the middle one of each of at most `count` evenly spaced conversations."""
+    """Contexts to show: the middle one of each of `count` evenly spaced conversations.
+
+    Of fewer conversations, evenly spaced contexts of each, `count` in all where there are so many.
+    """
     by_conversation: defaultdict[str, list[AnsweredContext]] = defaultdict(list)
     for one in sampled:
         by_conversation[one.conversation].append(one)
     conversations = list(by_conversation.values())
-    count = min(count, len(conversations))
-    picked = (conversations[index * len(conversations) // count] for index in range(count))
-    return [contexts[len(contexts) // 2] for contexts in picked]
+    if len(conversations) >= count:
+        picked = (conversations[index * len(conversations) // count] for index in range(count))
+        return [contexts[len(contexts) // 2] for contexts in picked]
+    # the shortest first, so that longer ones make up for them
+    shares, left = {}, count
+    for waiting, index in enumerate(sorted(range(len(conversations)), key=lambda index: len(conversations[index]))):
+        shares[index] = min(len(conversations[index]), -(-left // (len(conversations) - waiting)))
+        left -= shares[index]
+    return [
+        contexts[(2 * place + 1) * len(contexts) // (2 * shares[index])]
+        for index, contexts in enumerate(conversations)
+        for place in range(shares[index])
+    ]
+
+
+def rule(chosen: Sequence[AnsweredContext]) -> str:
+    """How contexts were chosen."""
+    few = len({one.conversation for one in chosen}) < len(chosen)
+    return (RULE_OF_FEW if few else RULE).format(count=len(chosen))
 
 
 def sample_table(sampled: Sequence[AnsweredContext], count: int = 10) -> str:
     """Contexts with their reference and sampled replies, chosen by a rule that the text states."""
     chosen = chosen_contexts(sampled, count)
-    parts = ["# Sampled replies\n", RULE.format(count=len(chosen)) + "\n"]
+    parts = ["# Sampled replies\n", rule(chosen) + "\n"]
     for number, one in enumerate(chosen, start=1):
         lines = _opening(number, one, "##")
         lines += [f"{index}. {reply}" for index, reply in enumerate(one.replies, start=1)]
@@ -138,7 +161,7 @@ def comparison_table(models: Mapping[str, Sequence[AnsweredContext]], count: int
         (one.conversation, one.position, name): one.replies for name, sampled in models.items() for one in sampled
     }
     chosen = chosen_contexts(next(iter(models.values())), count)
-    parts = [RULE.format(count=len(chosen)) + "\n"]
+    parts = [rule(chosen) + "\n"]
     for number, one in enumerate(chosen, start=1):
         columns = [replies[one.conversation, one.position, name] for name in models]
         lines = [*_opening(number, one, "###"), *markdown_table(("", *models), _numbered(columns))]

@@ -6,6 +6,7 @@ Open it to change the page; `report_page.html` beside it has its style.
 from __future__ import annotations
 
 import base64
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -15,28 +16,35 @@ from typing import Any
 from eval.contexts import AnsweredContext
 from eval.in_words import sentences
 from eval.measures import flat
-from eval.report import SHOWN_CONTEXT, chosen_contexts
+from eval.report import SHOWN_CONTEXT, chosen_contexts, rule
 
 PAGE_FILE = "report.html"
 CURVES_FILE = "learning_curves.png"  # as `training.fit` writes it to a run's folder
 SAMPLES = 10  # contexts
+BY_CODE = 5  # contexts with replies that differ in z alone
 
 _TEMPLATE = Template(Path(__file__).with_name("report_page.html").read_text(encoding="utf-8"))
 
 
-def page(metrics: Mapping[str, Any], answered: Sequence[AnsweredContext], checkpoint: Path) -> str:
+def page(
+    metrics: Mapping[str, Any],
+    answered: Sequence[AnsweredContext],
+    checkpoint: Path,
+    greedy: Sequence[AnsweredContext] = (),
+) -> str:
     """The page.
 
     Args:
         metrics: the content of metrics.json.
         answered: contexts with replies; may be empty.
         checkpoint: folder; if it lies in a run's folder, the learning curves there are shown.
+        greedy: contexts with replies that differ in z alone; may be empty.
     """
     about = (
         f"Step {metrics['step']}, {metrics['conversations']} conversations of split {metrics['split']} of "
         f"{metrics['data']}"
     )
-    sections = (_samples(answered), _code(metrics), _curves(checkpoint), _figures(metrics))
+    sections = (_samples(answered), _code(metrics, greedy), _curves(checkpoint), _figures(metrics))
     return _TEMPLATE.substitute(
         title=escape(f"Evaluation of {metrics['checkpoint']}"),
         about=escape(about),
@@ -50,26 +58,28 @@ def _samples(answered: Sequence[AnsweredContext]) -> Iterator[str]:
         return
     chosen = chosen_contexts(answered, SAMPLES)
     yield "<h2>Samples</h2>"
-    yield (
-        f'<p class="quiet">Of {len(chosen)} evenly spaced conversations the context in the middle. Replies are '
-        "unedited.</p>"
-    )
+    yield f'<p class="quiet">{escape(rule(chosen))}</p>'
     for one in chosen:
-        yield f"<h3>{escape(one.conversation)}, utterance {one.position}, topic {escape(one.topic or 'unknown')}</h3>"
-        yield '<div class="turns">'
-        for turn in one.context[-SHOWN_CONTEXT:]:
-            yield _turn(turn.speaker, turn.text)
-        yield "</div><ol>"
+        yield from _context(one)
+        yield "<ol>"
         yield from (f"<li>{escape(reply)}</li>" for reply in one.replies)
         yield f'</ol><p class="quiet">What {escape(one.reference.speaker)} said: {escape(one.reference.text)}</p>'
+
+
+def _context(one: AnsweredContext) -> Iterator[str]:
+    yield f"<h3>{escape(one.conversation)}, utterance {one.position}, topic {escape(one.topic or 'unknown')}</h3>"
+    yield '<div class="turns">'
+    for turn in one.context[-SHOWN_CONTEXT:]:
+        yield _turn(turn.speaker, turn.text)
+    yield "</div>"
 
 
 def _turn(speaker: str, text: str) -> str:
     return f'<p><span class="speaker">{escape(speaker)}</span>{escape(text)}</p>'
 
 
-def _code(metrics: Mapping[str, Any]) -> Iterator[str]:
-    """The KL of each dimension of z as bars, the largest first."""
+def _code(metrics: Mapping[str, Any], greedy: Sequence[AnsweredContext]) -> Iterator[str]:
+    """What z does: the KL of each dimension as bars, the largest first, and replies that differ in z alone."""
     nats = sorted(metrics.get("kl_per_dimension", ()), reverse=True)
     if not nats or nats[0] <= 0:
         return
@@ -81,6 +91,17 @@ def _code(metrics: Mapping[str, Any]) -> Iterator[str]:
         for index, height in enumerate(heights)
     )
     yield f'<svg viewBox="0 0 {len(nats)} 100" preserveAspectRatio="none" fill="currentColor" role="img">{bars}</svg>'
+    chosen = chosen_contexts(greedy, BY_CODE)
+    if not chosen:
+        return
+    yield (
+        f'<p class="quiet">{len(chosen[0].replies)} draws of z from the prior for each of these contexts, and for each '
+        "draw the likeliest words. Where all are the same reply, z does not decide what is said.</p>"
+    )
+    for one in chosen:
+        yield from _context(one)
+        counts = Counter(one.replies)
+        yield f"<ul>{''.join(f'<li>{escape(reply)} ({count})</li>' for reply, count in counts.most_common())}</ul>"
 
 
 def _curves(checkpoint: Path) -> Iterator[str]:

@@ -65,6 +65,12 @@ class RunOptions(Config):
     out: Path | None = Field(None, description="folder of the run; default runs/DATA-MODEL-SCHEDULE-seedN")
     resume: bool = Field(False, description="continue the run in OUT, exactly where it stopped")
     init: Path | None = Field(None, description="checkpoint to start from; its tokenizer, topics and decoding are kept")
+    report: bool | None = Field(
+        None,
+        description="at the end measure the finished model on held-out conversations, for a minute or two, print what "
+        "was found in words, and write OUT/test/report.html and samples.md with conversations to read; default: on "
+        "your own conversations and the sample, unless --cache is off",
+    )
     device: str = Field("auto", description="auto, cpu or cuda")
     cache: str | None = Field(
         None,

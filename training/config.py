@@ -41,8 +41,8 @@ class TrainConfig(Config):
         None,
         gt=0,
         le=10**6,
-        description="minutes for updates and validations: a run that would take longer gets fewer steps, by a speed "
-        "that is measured at its start; its schedules then end with these",
+        description="minutes for updates and validations, not for --report: a run that would take longer gets fewer "
+        "steps, by a speed that is measured at its start; its schedules then end with these",
     )
     batch_size: Steps = Field(30, description="windows in an update, over all processes")
     accumulation: Steps = Field(

@@ -15,10 +15,9 @@ from pathlib import Path
 
 import torch
 
-from dialog_cvae.data.corpora import is_path
 from dialog_cvae.errors import CheckpointError, DialogCvaeError, NotWrittenError
 from dialog_cvae.storage.checkpoint import BEST
-from training import parts
+from training import final_report, parts
 from training.best import BestCheckpoint
 from training.closing import closing_lines
 from training.device import set_up_process
@@ -31,6 +30,7 @@ from training.parts import Parts
 from training.plan import Plan, resolve
 from training.state import Progress
 from training.task import task_of
+from training.time_left import duration
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -69,9 +69,22 @@ def fit(argv: Sequence[str], world: World) -> int:
     """
     plan = resolve(argv, world)
     set_up_process(plan.device, plan.config.train)
+    status, was_finished = _fitted(plan)
+    # The parts of the run are gone by now: their memory is free for the evaluation.
+    if status == 0 and world.is_main and task_of(plan.config).served:
+        _say_how_good(plan, was_finished)
+    return status
+
+
+def _fitted(plan: Plan) -> tuple[int, bool]:
+    """Build and train; returns the exit status, and whether the run was finished before."""
     built = parts.build(plan)
+    was_finished = built.progress.finished
+    if final_report.is_wanted(plan) and not was_finished:
+        seconds = duration(final_report.planned_seconds(plan.config))
+        print(f"at the end the model is measured for up to about {seconds} (--no-report leaves it out)", flush=True)
     progress, stopped_by = _train(plan, built)
-    return world.broadcast_result(lambda: _finish(plan, built, progress, stopped_by), str, int)
+    return plan.world.broadcast_result(lambda: _finish(plan, built, progress, stopped_by), str, int), was_finished
 
 
 def _train(plan: Plan, built: Parts) -> tuple[Progress, int]:
@@ -119,7 +132,7 @@ def _go_on(plan: Plan) -> str:
 
 
 def _finish(plan: Plan, built: Parts, progress: Progress, stopped_by: int) -> int:
-    """Draw the learning curves, print how the run ended and how good it is, and return the exit status."""
+    """Draw the learning curves, print how the run ended and how good validation says it is; return the exit status."""
     out = plan.out
     records = read_metrics(out)
     if any(record["kind"] == "valid" for record in records):
@@ -137,15 +150,20 @@ def _finish(plan: Plan, built: Parts, progress: Progress, stopped_by: int) -> in
     fixed = plan.start.origin is not None
     for line in closing_lines(records, plan.config, progress.step, built.batches.per_epoch, sizes_are_fixed=fixed):
         print(line)
-    if task_of(plan.config).served:
-        name = plan.config.corpus.name
-        data = f" --data {shlex.quote(name)}" if is_path(name) else ""  # a checkpoint keeps no folder
-        best, test = (shlex.quote(str(out / part)) for part in (BEST, "test"))
-        print(
-            f"how good it is: dialog-cvae eval {best}{data} --own-decoding --baselines --limit 20 --out {test}\n"
-            f"serve it: dialog-cvae serve {best}"
-        )
     return 0
+
+
+def _say_how_good(plan: Plan, was_finished: bool) -> None:
+    """Measure the finished model, or print the command that does; a page that is there is not made again unasked."""
+    page = plan.out / final_report.FOLDER / final_report.PAGE
+    wanted = final_report.is_wanted(plan)
+    if wanted and was_finished and plan.report is None and page.is_file():
+        print(f"how good it is: {page}")
+    elif wanted:
+        final_report.report(plan)
+    else:
+        print(f"how good it is: {final_report.command(plan)}")
+    print(f"serve it: dialog-cvae serve {shlex.quote(str(plan.out / BEST))}")
 
 
 def _fit_or_refuse(argv: Sequence[str], world: World) -> int:

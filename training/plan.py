@@ -71,6 +71,7 @@ class Plan:
         resume: whether to continue the run in `out`.
         init: checkpoint to start from, in the first process only.
         cache: folder of token ids and converted files, as `--cache` gives it.
+        report: whether to measure the finished model, as `--report` says; None: `final_report.is_wanted` decides.
         device: of this process.
         world: the processes of the run.
     """
@@ -81,6 +82,7 @@ class Plan:
     resume: bool
     init: Checkpoint | None
     cache: str | None
+    report: bool | None
     device: torch.device
     world: World
 
@@ -98,6 +100,8 @@ def resolve(argv: Sequence[str], world: World) -> Plan:
     decision = world.broadcast_result(
         lambda: _decide(argv, options, fields, "recipe" in given), Decision.to_json, Decision.from_json
     )
+    if options.report and not task_of(decision.config).served:
+        raise ConfigError(f"report: measures replies, but corpus {decision.config.corpus.name} holds sentences")
     device = world.on_every_rank(lambda: device_of(world.device_name(options.device)))
     world.check_equal("device", device.type)
     return Plan(
@@ -107,6 +111,7 @@ def resolve(argv: Sequence[str], world: World) -> Plan:
         options.resume,
         decision.init,
         options.cache,
+        options.report,
         device,
         world,
     )

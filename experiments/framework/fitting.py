@@ -132,7 +132,7 @@ class InThisProcess:
 
 def _fit_here(task: CellTask) -> Ending:
     task.folder.mkdir(parents=True, exist_ok=True)
-    options = [*task.options, f"--out={task.folder}", "--device=cpu"]
+    options = [*task.options, f"--out={task.folder}", "--no-report", "--device=cpu"]
     options += ["--resume"] if (task.folder / STATE_FILE).exists() else []
     path = task.folder / LOG_FILE
     with path.open("a", encoding="utf-8") as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):

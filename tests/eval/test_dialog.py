@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -27,9 +28,10 @@ from dialog_cvae.model.cvae import CVAE, TensorBatch
 from dialog_cvae.model.elbo import evaluate_elbo
 from dialog_cvae.storage.checkpoint import Checkpoint, CheckpointConfig, Provenance
 from dialog_cvae.text.tokenizer import Tokenizer
-from eval import generation
+from eval import generation, vector_coverage
 from eval.dialog import data_config, main
 from eval.dialog_arguments import dialog_parser
+from eval.in_words import sentences
 from eval.metrics.bleu import context_bleu
 from eval.metrics.diversity import distinct
 from eval.metrics.embedding import context_embedding
@@ -109,6 +111,21 @@ def test_one_line_for_each_context(evaluate, checkpoint):
     assert (metrics["data"], metrics["split"], metrics["conversations"]) == ("sample (synthetic)", "test", 6)
     assert (metrics["samples"], metrics["seed"], metrics["temperature"], metrics["top_p"]) == (5, 0, 0.0, 1.0)
     assert (metrics["step"], metrics["max_tokens"], metrics["allow_unknown"]) == (3, 8, False)
+
+
+def test_a_limited_number_of_contexts_and_only_words(evaluate, capsys):
+    lines, metrics = evaluate("--contexts", "24", "--brief", "--baselines", "--own-decoding")
+    assert metrics["contexts"] == len(lines) == 24
+    assert max(Counter(line["conversation"] for line in lines).values()) == 3  # a tenth of 24, rounded up
+    ahead = metrics["baselines"]["one reply"]["model_ahead"]["bleu_nltk_3.6_4"]
+    assert ahead["low"] <= ahead["mean"] <= ahead["high"]
+    recalls = (metrics, metrics["baselines"]["one reply"])
+    assert ahead["mean"] == pytest.approx(np.subtract(*(row["bleu_nltk_3.6_4"]["recall"] for row in recalls)))
+    *words, last = capsys.readouterr().out.splitlines()
+    words = [line for line in words if line != vector_coverage.WITHOUT]
+    assert words == [f"- {sentence}" for sentence in sentences(metrics)]
+    assert last.startswith("samples, plots and all figures: ")
+    assert last.endswith("report.html")
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ FIGURES: dict[str, Any] = {
     "step": 7,
     "data": "mine",
     "split": "test",
-    "conversations": 2,
+    "conversations": 20,
     "samples": 5,
     "windows": 10,
     "tokens": 120,
@@ -39,8 +39,26 @@ FIGURES: dict[str, Any] = {
     "rare_said_in_1": 0.01,
     "rare_said_in_2": 0.005,
     "a_bow": {"precision": 0.9, "recall": 0.8},
-    "baselines": {"nearest neighbours": {"a_bow": {"precision": 0.7, "recall": 0.6}}},
+    "baselines": {
+        "nearest neighbours": {
+            "a_bow": {"precision": 0.7, "recall": 0.6},
+            "model_ahead": {"a_bow": {"mean": 0.2, "low": 0.1, "high": 0.3}},
+        },
+        "one reply": {
+            "a_bow": {"precision": 0.7, "recall": 0.82},
+            "model_ahead": {"a_bow": {"mean": -0.02, "low": -0.05, "high": -0.01}},
+        },
+        "random utterances": {
+            "a_bow": {"precision": 0.7, "recall": 0.79},
+            "model_ahead": {"a_bow": {"mean": 0.01, "low": -0.01, "high": 0.03}},
+        },
+        "i'm not sure": {"a_bow": {"precision": 0.7, "recall": 0.1}, "model_ahead": {}},
+    },
 }
+ROWS = (
+    "better than nearest neighbours 0.600; not clearly different from random utterances 0.790, i'm not sure 0.100; "
+    "worse than one reply 0.820"
+)
 
 
 def said(**changes: object) -> str:
@@ -55,7 +73,7 @@ def test_each_finding_is_a_sentence() -> None:
         "Replies",
         "Copies",
         "Personal data",
-        "Against rows without a model",
+        "Against replies without a model",
     ]
     assert "costs the model 40.0 nats, for 12.0 tokens" in said()
     assert "41.0 nats" in "\n".join(sentences({name: FIGURES[name] for name in ("elbo", "windows", "tokens")}))
@@ -76,8 +94,10 @@ def test_each_finding_is_a_sentence() -> None:
         ({}, "said 1.0% in 1 and 0.5% in 2 of these, and 1.5% in none"),
         ({"rare_in_replies": 0.0}, "no reply holds a number"),
         ({"verbatim_from_training": 0.9}, "90% of the replies are training utterances word for word; look"),
-        ({}, "better than every row without a model (recall of a_bow: 0.800; nearest neighbours 0.600)"),
-        ({"a_bow": {"precision": 0.9, "recall": 0.5}}, "nearest neighbours would do as well"),
+        ({}, f"Against replies without a model: {ROWS}; it has 0.800 (recall of a_bow)"),
+        ({"baselines": {"one reply": {"a_bow": {"recall": 0.7}}}}, "not clearly different from one reply 0.700;"),
+        ({"conversations": 1}, "Limits: all this is from a single held-out conversation, so no context was exchanged"),
+        ({"conversations": 4}, "Limits: all this is from 4 conversations"),
     ],
 )
 def test_what_a_figure_means_depends_on_its_size(changes: dict[str, object], found: str) -> None:
@@ -108,14 +128,23 @@ def test_the_page_holds_words_samples_and_plots(tmp_path: Path) -> None:
     (tmp_path / "best").mkdir()
     (tmp_path / "learning_curves.png").write_bytes(b"\x89PNG")
     one = AnsweredContext("c1", 1, None, (Utterance("A", "<b>hi</b>"),), Utterance("B", "said & done"), ("a < b",))
-    html = page(FIGURES, [one], tmp_path / "best")
+    differing = one._replace(replies=("x & y", "x & y", "other"))
+    html = page(FIGURES, [one], tmp_path / "best", [differing])
     seen = Seen()
     seen.feed(html)
     assert not seen.open
     assert seen.tags.count("rect") == 3
     assert 'src="data:image/png;base64,iVBORw=="' in html
     assert "<b>" not in html
-    for text in ("Evaluation of runs/<x>/best", "<b>hi</b>", "said & done", "a < b", *sentences(FIGURES)):
+    for text in (
+        "Evaluation of runs/<x>/best",
+        "<b>hi</b>",
+        "said & done",
+        "a < b",
+        "x & y (2)",
+        "other (1)",
+        *sentences(FIGURES),
+    ):
         assert text in seen.text
 
 

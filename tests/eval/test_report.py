@@ -22,8 +22,17 @@ def test_the_middle_context_of_evenly_spaced_conversations() -> None:
 
 
 def test_a_small_corpus_shows_all_its_conversations() -> None:
-    assert [one.conversation for one in chosen_contexts(EVERYTHING, 10)] == [f"c{number}" for number in range(6)]
+    # six conversations of five contexts: ten of them, at least one of each
+    chosen = chosen_contexts(EVERYTHING, 10)
+    assert [one.conversation for one in chosen] == ["c0", "c0", "c1", "c1", "c2", "c2", "c3", "c3", "c4", "c5"]
+    assert [one.position for one in chosen] == [2, 4, 2, 4, 2, 4, 2, 4, 3, 3]
+    assert "10 contexts of all conversations" in sample_table(EVERYTHING)
     assert chosen_contexts(EVERYTHING[:1], 10) == EVERYTHING[:1]
+    assert chosen_contexts(EVERYTHING[:1] + EVERYTHING[5:10], 4) == [
+        EVERYTHING[0],
+        *(EVERYTHING[5 + i] for i in (0, 2, 4)),
+    ]
+    assert chosen_contexts([], 10) == []
 
 
 def test_the_table_states_its_rule_and_edits_nothing() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.training.tiny_runs import CONFIG, Fit, Killed, Outcome, conversation, of_corpus, write_corpus
+from tests.training.tiny_runs import CONFIG, Fit, Killed, Outcome, conversation, of_corpus, without_report, write_corpus
 from training import fit as command_line
 from training.metrics_log import MetricsLog
 
@@ -28,13 +28,16 @@ def config_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def raw_fit(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fit:
-    """`training.fit` with exactly the given options, in an empty folder, without drawing learning curves."""
+    """`training.fit` with the given options, in an empty folder, without learning curves.
+
+    The model is measured at the end only if the options say so.
+    """
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(command_line, "draw_learning_curves", lambda *_: None)
 
     def run(*options: object) -> Outcome:
         capsys.readouterr()
-        status = command_line.main([str(option) for option in options])
+        status = command_line.main(without_report(options))
         return Outcome(status, *capsys.readouterr())
 
     return run
@@ -88,5 +91,5 @@ def whole_run(tmp_path_factory: pytest.TempPathFactory, corpus_file: Path, confi
     """An uninterrupted run; tests must not change it."""
     out = tmp_path_factory.mktemp("whole") / "run"
     options = ("--data", corpus_file, "--config", config_file, "--out", out)
-    assert command_line.main([str(option) for option in options]) == 0
+    assert command_line.main(without_report(options)) == 0
     return out

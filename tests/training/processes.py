@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from tests.training.tiny_runs import Outcome
+from tests.training.tiny_runs import Outcome, without_report
 
 TIMEOUT = 120.0  # seconds for a run of some steps, so that no test waits forever
 
@@ -37,7 +37,7 @@ def together(
     pipes, processes = [], []
     for rank, environment in enumerate(_environments(size)):
         receiver, sender = context.Pipe(duplex=False)
-        words = [str(option) for option in options]
+        words = without_report(options)
         arguments = (Path.cwd(), environment, words, prepare, rank, sender)
         processes.append(context.Process(target=_fit, args=arguments, daemon=True))
         processes[-1].start()

@@ -52,6 +52,12 @@ def of_corpus(path: Path, options: Sequence[object]) -> list[object]:
     return [*options] if "--data" in options else ["--data", path, *options]
 
 
+def without_report(options: Sequence[object]) -> list[str]:
+    """The words of a command line, whose run measures its model at the end only if they say so."""
+    words = [str(option) for option in options]
+    return words if "--report" in words else [*words, "--no-report"]
+
+
 class Killed(BaseException):
     """Simulates kill -9: no code in training catches it, so nothing is saved."""
 

@@ -32,7 +32,7 @@ def main(argv: Sequence[str]) -> int:
         from training import fit
         from training.state import STATE_FILE
 
-        options += [f"--out={folder}", *(["--resume"] if (folder / STATE_FILE).exists() else [])]
+        options += [f"--out={folder}", "--no-report", *(["--resume"] if (folder / STATE_FILE).exists() else [])]
         print(f"$ {shlex.join(['python', '-m', 'training.fit', *options])}", flush=True)
         return fit.main(options)
 

@@ -48,7 +48,7 @@ class InThisProcess:
                 ended(index, Ending("failed", "no room"))
             else:
                 self.fitted.append(task.folder.name)
-                assert fit_command.main([*task.options, f"--out={task.folder}"]) == 0
+                assert fit_command.main([*task.options, f"--out={task.folder}", "--no-report"]) == 0
                 ended(index, Ending("done"))
 
     def __str__(self) -> str:

@@ -27,7 +27,7 @@ class InThisProcess:
         for index, task in enumerate(tasks):
             self.fitted.append(task.folder.name)
             resume = ["--resume"] if (task.folder / STATE_FILE).exists() else []
-            status = fit_command.main([*task.options, f"--out={task.folder}", *resume])
+            status = fit_command.main([*task.options, f"--out={task.folder}", "--no-report", *resume])
             ended(index, Ending("done" if status == 0 else "failed", "" if status == 0 else "it failed"))
 
     def __str__(self) -> str:

@@ -56,6 +56,7 @@ def test_a_killed_cell_restarts_and_loses_nothing(
     assert Path("killed").exists()
     starts = [line for line in log.splitlines() if line.startswith("$ python -m training.fit ")]
     assert [line.endswith(" --resume") for line in starts] == [False, True]
+    assert all(" --no-report" in line for line in starts)
     assert_same_run(result.folder, whole_run)
     assert result.figures["elbo"] == max(record["elbo"] for record in metrics(whole_run, "valid"))
 

@@ -1,0 +1,44 @@
+"""How far a model is ahead of a row without a model, and whether that is more than chance.
+
+Open it to change which scores decide what an evaluation says in words about such rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from eval.contexts import Place
+from eval.evaluation_cache import Columns
+from eval.metrics.significance import paired_bootstrap
+
+COMPARED = ("a_bow", "bleu_nltk_3.6_4")  # measures with precision and recall; words use the first that there is
+AHEAD = "model_ahead"  # name of the differences among a row's figures
+RESAMPLES = 2_000
+
+
+def margins(model: Columns, row: Columns, places: Sequence[Place]) -> dict[str, Any]:
+    """The mean difference of each measure's recall, model minus row, with a 95% interval over conversations.
+
+    Args:
+        model: the model's scores of N contexts.
+        row: the row's scores of these contexts.
+        places: (N,) of the contexts.
+
+    Returns:
+        Under AHEAD, `mean`, `low` and `high` by measure; without a measure that fewer than 2 conversations have.
+    """
+    found: dict[str, Mapping[str, float]] = {}
+    for measure in COMPARED:
+        name = f"{measure}.recall"
+        if name not in model or name not in row:
+            continue
+        differences = model[name] - row[name]
+        known = np.flatnonzero(np.isfinite(differences))
+        clusters = [places[index][0] for index in known.tolist()]
+        if len(set(clusters)) > 1:
+            difference = paired_bootstrap(differences[known], clusters, resamples=RESAMPLES)
+            found[measure] = {part: float(getattr(difference, part)) for part in ("mean", "low", "high")}
+    return {AHEAD: found}
