@@ -19,7 +19,6 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from dialog_cvae.config import LlamaConfig
 from dialog_cvae.data.cache import Cache, Kind
 from dialog_cvae.data.code_digest import code_digest
 from dialog_cvae.data.turns import TurnBatch
@@ -29,6 +28,7 @@ from dialog_cvae.engines.language_states import Context, LanguageStates, Memory
 from dialog_cvae.engines.language_weights import LEVELS, MIDDLE, merged, z_maps
 from dialog_cvae.engines.onnx_session import cores, session, weights_digest
 from dialog_cvae.errors import CheckpointError
+from dialog_cvae.language_config import LlamaConfig
 from dialog_cvae.storage.backbone import Backbone
 from dialog_cvae.storage.checkpoint import Checkpoint
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from dialog_cvae.config import LanguageModelConfig
 from dialog_cvae.engines.language_adapters import checked_adapters
+from dialog_cvae.language_config import LanguageModelConfig
 from dialog_cvae.model.language_cvae import LanguageCVAE
 from dialog_cvae.storage.backbone import Backbone
 from dialog_cvae.storage.checkpoint import WEIGHTS, Checkpoint

@@ -16,10 +16,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dialog_cvae.config import LanguageModelConfig
 from dialog_cvae.data.turns import EncodedTurns, TurnBatch, encode_turns
 from dialog_cvae.generate.decoding import SpecialIds
 from dialog_cvae.generate.reading import UNREADABLE, Seen, tidied
+from dialog_cvae.language_config import LanguageModelConfig
 from dialog_cvae.text.byte_pairs import BytePairs
 from dialog_cvae.types import Conversation
 

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from dialog_cvae.config import ModelConfig
 from dialog_cvae.data.batches import EncodedCorpus, collate, encode_corpus
 from dialog_cvae.generate.decoding import SpecialIds
+from dialog_cvae.model_config import ModelConfig
 from dialog_cvae.text.tokenizer import Tokenizer
 from dialog_cvae.types import Conversation, DialogBatch
 

@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from dialog_cvae.config import BackboneFacts, LlamaConfig
 from dialog_cvae.data.download import cache_dir
 from dialog_cvae.errors import CheckpointError
+from dialog_cvae.language_config import BackboneFacts, LlamaConfig
 from dialog_cvae.text.byte_pairs import BytePairs
 
 DEFAULT = "smollm2"

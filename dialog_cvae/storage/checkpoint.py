@@ -30,18 +30,13 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_weights
 from safetensors.numpy import save as serialise_weights
 
-from dialog_cvae.config import (
-    BackboneFacts,
-    Config,
-    Decoding,
-    LanguageModelConfig,
-    ModelConfig,
-    SentenceModelConfig,
-)
+from dialog_cvae.config import Config, Decoding
 from dialog_cvae.data.common_words import CommonWords
 from dialog_cvae.data.reply_index import ReplyIndex
 from dialog_cvae.data.roles import checked_roles
 from dialog_cvae.errors import CheckpointError, ConfigError
+from dialog_cvae.language_config import BackboneFacts, LanguageModelConfig
+from dialog_cvae.model_config import ModelConfig, SentenceModelConfig
 from dialog_cvae.storage.files import previous_name, replace_folder
 from dialog_cvae.text.stored_tokenizer import AnyTokenizer, read_tokenizer
 from dialog_cvae.text.tokenizer import Tokenizer

@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dialog_cvae.config import ModelConfig, TokenizerConfig
+from dialog_cvae.config import TokenizerConfig
 from dialog_cvae.data.batches import (
     NO_SPEAKER,
     EncodedCorpus,
@@ -26,6 +26,7 @@ from dialog_cvae.data.batches import (
     truncate,
 )
 from dialog_cvae.model.cvae import TensorBatch
+from dialog_cvae.model_config import ModelConfig
 from dialog_cvae.text.tokenizer import Tokenizer
 from dialog_cvae.types import Conversation, DialogBatch, Profile, Utterance
 from training.config import TrainConfig

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dialog_cvae.config import Decoding, ModelConfig
+from dialog_cvae.config import Decoding
 from dialog_cvae.engines.torch_engine import TorchEngine
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.generate.latent_map import LatentMap
@@ -15,6 +15,7 @@ from dialog_cvae.generate.opening import dialog_reading
 from dialog_cvae.generate.responder import Responder
 from dialog_cvae.model.build import build_model
 from dialog_cvae.model.cvae import CVAE
+from dialog_cvae.model_config import ModelConfig
 from dialog_cvae.storage.checkpoint import Checkpoint
 from dialog_cvae.types import Conversation, Utterance
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
-from dialog_cvae.config import ModelConfig, SentenceModelConfig, TokenizerConfig
+from dialog_cvae.config import TokenizerConfig
 from dialog_cvae.data.batches import encode_corpus
 from dialog_cvae.data.readers.ptb import sentence
 from dialog_cvae.data.sentences import Sentences, batches_per_epoch, epoch_batches
@@ -21,6 +21,7 @@ from dialog_cvae.model.cvae import CVAE
 from dialog_cvae.model.elbo import evaluate_elbo
 from dialog_cvae.model.latent_model import Vectors
 from dialog_cvae.model.sentence_vae import SentenceVAE
+from dialog_cvae.model_config import ModelConfig, SentenceModelConfig
 from dialog_cvae.nn.decoder import Dropout
 from dialog_cvae.nn.posterior_norm import PosteriorNorm
 from dialog_cvae.storage.checkpoint import Checkpoint, CheckpointConfig, Provenance
