@@ -13,8 +13,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from dialog_cvae.data.batches import EncodedCorpus, encode_corpus
 from dialog_cvae.data.cache import Cache, Kind
+from dialog_cvae.data.encoded_corpus import EncodedCorpus
+from dialog_cvae.data.encoding import encode_corpus
 from dialog_cvae.data.turns import EncodedTurns, encode_turns
 from dialog_cvae.errors import CheckpointError
 from dialog_cvae.model.cvae import CVAE

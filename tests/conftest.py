@@ -12,8 +12,9 @@ import torch
 
 from dialog_cvae.config import TokenizerConfig
 from dialog_cvae.data import packaged_vectors
-from dialog_cvae.data.batches import EncodedCorpus, encode_corpus
 from dialog_cvae.data.cache import CACHE_VARIABLE
+from dialog_cvae.data.encoded_corpus import EncodedCorpus
+from dialog_cvae.data.encoding import encode_corpus
 from dialog_cvae.model.build import weights_of
 from dialog_cvae.model.cvae import CVAE
 from dialog_cvae.model_config import ModelConfig

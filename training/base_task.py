@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from dialog_cvae.data.batches import EncodedCorpus
 from dialog_cvae.data.corpora import Split
+from dialog_cvae.data.encoded_corpus import EncodedCorpus
 from dialog_cvae.data.roles import joined_roles
 from dialog_cvae.data.turns import EncodedTurns
 from dialog_cvae.model.latent_model import Examples, LatentModel

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dialog_cvae.data.batches import Integers, Windows, epoch_order
+from dialog_cvae.data.windows import Integers, Windows, epoch_order
 from dialog_cvae.model.svi import noise_of_steps
 from dialog_cvae.nn.decoder import Dropout
 from dialog_cvae.nn.devices import moved

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from dialog_cvae.data.batches import EncodedCorpus, Integers, collate, drop_conditions, drop_roles
+from dialog_cvae.data.batches import collate, drop_conditions, drop_roles
+from dialog_cvae.data.encoded_corpus import EncodedCorpus
+from dialog_cvae.data.windows import Integers
 from dialog_cvae.model.cvae import TensorBatch
 from dialog_cvae.model_config import ModelConfig
 from dialog_cvae.nn.decoder import Dropout

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from dialog_cvae.data.batches import Integers
 from dialog_cvae.data.turns import Blocks, EncodedTurns, collate_turns
+from dialog_cvae.data.windows import Integers
 from dialog_cvae.language_config import LanguageModelConfig
 from dialog_cvae.model.turn_tensors import TurnTensors
 from dialog_cvae.nn.devices import moved

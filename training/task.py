@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from dialog_cvae.data.batches import UNKNOWN_TOPIC, EncodedCorpus
+from dialog_cvae.data.encoded_corpus import UNKNOWN_TOPIC, EncodedCorpus
 from dialog_cvae.data.roles import UNKNOWN_ROLE, role_number
 from dialog_cvae.data.sentences import Sentences
 from dialog_cvae.model.build import build_model

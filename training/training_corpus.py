@@ -23,11 +23,12 @@ import sentencepiece
 from numpy.typing import NDArray
 
 from dialog_cvae.config import Config, DataConfig, TokenizerConfig
-from dialog_cvae.data.batches import NO_SPEAKER, EncodedCorpus, encode_corpus
 from dialog_cvae.data.cache import Arrays, Cache, Kind
 from dialog_cvae.data.code_digest import code_digest
 from dialog_cvae.data.common_words import CommonWords, said_in
 from dialog_cvae.data.corpora import Split, is_path, load_corpus, source_files
+from dialog_cvae.data.encoded_corpus import NO_SPEAKER, EncodedCorpus
+from dialog_cvae.data.encoding import encode_corpus
 from dialog_cvae.data.roles import own_names, recognised_roles
 from dialog_cvae.data.turns import EncodedTurns, encode_turns
 from dialog_cvae.errors import DataError

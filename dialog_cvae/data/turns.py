@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dialog_cvae.config import Reading
-from dialog_cvae.data.batches import Integers, numbers
+from dialog_cvae.data.windows import Integers, numbers
 from dialog_cvae.types import Conversation
 
 

@@ -19,8 +19,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from dialog_cvae.data.batches import Integers
 from dialog_cvae.data.sentences import Sentences
+from dialog_cvae.data.windows import Integers
 from dialog_cvae.model.latent_model import Encoded, LatentModel, Vectors
 from dialog_cvae.model.weights import layer_inputs, skip_size
 from dialog_cvae.model_config import SentenceModelConfig

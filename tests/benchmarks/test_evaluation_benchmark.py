@@ -12,7 +12,8 @@ import torch
 
 from benchmarks import evaluation
 from benchmarks.naive_replies import NaiveReplies, differences, naive_replies
-from dialog_cvae.data.batches import EncodedCorpus, collate
+from dialog_cvae.data.batches import collate
+from dialog_cvae.data.encoded_corpus import EncodedCorpus
 from dialog_cvae.engines.gru_states import GRUStates
 from dialog_cvae.engines.torch_engine import TorchEngine
 from dialog_cvae.generate.decoding import Draw, SpecialIds

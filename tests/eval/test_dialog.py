@@ -19,7 +19,8 @@ import pytest
 import torch
 
 from dialog_cvae.config import MAX_CANDIDATES, Decoding, TokenizerConfig
-from dialog_cvae.data.batches import collate, encode_corpus
+from dialog_cvae.data.batches import collate
+from dialog_cvae.data.encoding import encode_corpus
 from dialog_cvae.data.readers import sample
 from dialog_cvae.data.vectors import load_vectors
 from dialog_cvae.model.build import build_model, weights_of

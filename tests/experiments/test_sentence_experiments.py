@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dialog_cvae.data.batches import encode_corpus
+from dialog_cvae.data.encoding import encode_corpus
 from dialog_cvae.data.readers import ptb, toy
 from dialog_cvae.data.sentences import Sentences
 from dialog_cvae.model.sentence_vae import SentenceVAE

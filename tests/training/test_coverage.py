@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dialog_cvae.config import DataConfig, TokenizerConfig
-from dialog_cvae.data.batches import encode_corpus
+from dialog_cvae.data.encoding import encode_corpus
 from dialog_cvae.data.turns import encode_turns
 from dialog_cvae.language_config import LanguageModelConfig
 from dialog_cvae.model_config import ModelConfig

@@ -14,8 +14,8 @@ import torch
 
 import dialog_cvae
 from dialog_cvae.config import Decoding
-from dialog_cvae.data.batches import EncodedCorpus
 from dialog_cvae.data.common_words import CommonWords, said_in
+from dialog_cvae.data.encoded_corpus import EncodedCorpus
 from dialog_cvae.data.readers import sample
 from dialog_cvae.data.reply_index import ReplyIndex
 from dialog_cvae.model.build import build_model, weights_of

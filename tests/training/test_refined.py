@@ -11,7 +11,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from dialog_cvae.config import TokenizerConfig
-from dialog_cvae.data.batches import EncodedCorpus, encode_corpus
+from dialog_cvae.data.encoded_corpus import EncodedCorpus
+from dialog_cvae.data.encoding import encode_corpus
 from dialog_cvae.data.readers.ptb import sentence
 from dialog_cvae.data.sentences import Sentences
 from dialog_cvae.model.cvae import CVAE

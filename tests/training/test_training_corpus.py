@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 
 from dialog_cvae.config import DataConfig, TokenizerConfig
-from dialog_cvae.data.batches import EncodedCorpus, encode_corpus
 from dialog_cvae.data.cache import Cache
 from dialog_cvae.data.code_digest import OURS, ROOT, code_digest
 from dialog_cvae.data.corpora import load_corpus
+from dialog_cvae.data.encoded_corpus import EncodedCorpus
+from dialog_cvae.data.encoding import encode_corpus
 from dialog_cvae.errors import DataError
 from dialog_cvae.text.tokenizer import Tokenizer
 from dialog_cvae.types import Corpus

@@ -14,9 +14,10 @@ import torch
 
 import dialog_cvae
 from dialog_cvae.config import Decoding
-from dialog_cvae.data.batches import EncodedCorpus, collate
+from dialog_cvae.data.batches import collate
 from dialog_cvae.data.cache import Cache
 from dialog_cvae.data.code_digest import OURS, ROOT, code_digest
+from dialog_cvae.data.encoded_corpus import EncodedCorpus
 from dialog_cvae.engines.base import Engine, Step
 from dialog_cvae.engines.gru_states import GRUStates
 from dialog_cvae.engines.onnx_engine import OnnxEngine

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from dialog_cvae.data.batches import EncodedCorpus, collate
+from dialog_cvae.data.batches import collate
+from dialog_cvae.data.encoded_corpus import EncodedCorpus
 from dialog_cvae.engines.base import Condition, Step
 from dialog_cvae.engines.gru_states import GRUStates
 from dialog_cvae.engines.torch_engine import TorchEngine

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from dialog_cvae.data.batches import EncodedCorpus, collate
+from dialog_cvae.data.batches import collate
+from dialog_cvae.data.encoded_corpus import EncodedCorpus
 from dialog_cvae.model.cvae import CVAE, TensorBatch
 from dialog_cvae.model.latent_model import Vectors
 from dialog_cvae.model_config import ModelConfig

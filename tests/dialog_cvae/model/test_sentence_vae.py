@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
 from dialog_cvae.config import TokenizerConfig
-from dialog_cvae.data.batches import encode_corpus
+from dialog_cvae.data.encoding import encode_corpus
 from dialog_cvae.data.readers.ptb import sentence
 from dialog_cvae.data.sentences import Sentences, batches_per_epoch, epoch_batches
 from dialog_cvae.errors import CheckpointError

@@ -11,7 +11,8 @@ import torch
 
 import dialog_cvae
 from dialog_cvae.config import Decoding
-from dialog_cvae.data.batches import EncodedCorpus, collate
+from dialog_cvae.data.batches import collate
+from dialog_cvae.data.encoded_corpus import EncodedCorpus
 from dialog_cvae.engines.torch_engine import TorchEngine
 from dialog_cvae.errors import CheckpointError
 from dialog_cvae.model.build import build_model, weights_of

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from torch.distributions import Normal
 
 from dialog_cvae.config import TokenizerConfig
-from dialog_cvae.data.batches import EncodedCorpus, collate, encode_corpus
+from dialog_cvae.data.batches import collate
+from dialog_cvae.data.encoded_corpus import EncodedCorpus
+from dialog_cvae.data.encoding import encode_corpus
 from dialog_cvae.data.readers import zhao2017
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.model.cvae import CVAE, TensorBatch
