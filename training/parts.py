@@ -21,14 +21,16 @@ from training.adam import GuardedAdam
 from training.base_task import Encoded
 from training.batch import Batches
 from training.config import FitConfig
+from training.corpus_summary import SPLITS, Summary
 from training.coverage import run_warnings
+from training.fingerprint import fingerprint
 from training.pace import steps_within
 from training.plan import Plan
 from training.resume import resume_state
 from training.state import Progress, broadcast_state, load_progress, save_state
 from training.stopping import Stopping
 from training.task import new_model, task_of
-from training.training_corpus import SPLITS, Summary, TrainingCorpus, fingerprint
+from training.training_corpus import TrainingCorpus
 from training.vocabulary import Vocabulary
 
 TRAINING_SPLITS: tuple[Split, ...] = ("train", "valid")

@@ -20,7 +20,7 @@ from tests.dialog_cvae.data.drawn_conversations import (
     conversations,
     encode,
 )
-from training.training_corpus import fingerprint
+from training.fingerprint import fingerprint
 
 
 @pytest.mark.parametrize(
