@@ -16,7 +16,7 @@ from api.settings import Settings
 from dialog_cvae.data.reply_index import ReplyIndex
 from dialog_cvae.generate.reading import Reading
 from dialog_cvae.limits import UnknownTopicError, known_topic
-from dialog_cvae.storage.checkpoint import CheckpointConfig
+from dialog_cvae.storage.checkpoint_config import CheckpointConfig
 
 CHOSEN_BY_DIVERSITY = ("temperature", "top_p")
 

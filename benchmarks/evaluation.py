@@ -32,7 +32,8 @@ from dialog_cvae.generate.responder import Responder
 from dialog_cvae.model.build import build_model
 from dialog_cvae.model.cvae import CVAE
 from dialog_cvae.model.elbo import evaluate_elbo
-from dialog_cvae.storage.checkpoint import WEIGHTS, Checkpoint
+from dialog_cvae.storage.checkpoint import Checkpoint
+from dialog_cvae.storage.checkpoint_files import WEIGHTS
 from dialog_cvae.types import Conversation, DialogBatch
 from eval.contexts import AnsweredContext, count_contexts, generators
 from eval.dialog import data_config, vectors_source

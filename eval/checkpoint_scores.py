@@ -21,7 +21,8 @@ from dialog_cvae.errors import CheckpointError
 from dialog_cvae.model.cvae import CVAE
 from dialog_cvae.model.language_cvae import LanguageCVAE
 from dialog_cvae.model_config import SviConfig
-from dialog_cvae.storage.checkpoint import CONFIG, Checkpoint
+from dialog_cvae.storage.checkpoint import Checkpoint
+from dialog_cvae.storage.checkpoint_files import CONFIG
 from dialog_cvae.types import Conversation
 from eval import evaluation_cache
 from eval.evaluation_settings import Progress, Settings

@@ -18,7 +18,8 @@ from dialog_cvae.data.encoding import encode_corpus
 from dialog_cvae.model.build import weights_of
 from dialog_cvae.model.cvae import CVAE
 from dialog_cvae.model_config import ModelConfig
-from dialog_cvae.storage.checkpoint import Checkpoint, CheckpointConfig, Provenance
+from dialog_cvae.storage.checkpoint import Checkpoint
+from dialog_cvae.storage.checkpoint_config import CheckpointConfig, Provenance
 from dialog_cvae.text.tokenizer import Tokenizer
 from dialog_cvae.types import Conversation, Profile, Utterance
 

@@ -23,7 +23,8 @@ from dialog_cvae.data.reply_index import MAX_UTTERANCES, MIN_CONVERSATIONS
 from dialog_cvae.engines.language_weights import adapter_shapes
 from dialog_cvae.errors import ConfigError, DataError
 from dialog_cvae.model.weights import checked_weights, fitting_weights
-from dialog_cvae.storage.checkpoint import BEST, REPLIES, WEIGHTS, Checkpoint
+from dialog_cvae.storage.checkpoint import Checkpoint
+from dialog_cvae.storage.checkpoint_files import BEST, REPLIES, WEIGHTS
 from training.export_parts import with_common_words, with_index, without_bow
 from training.half_precision import PRECISIONS, rounded
 from training.run_paths import STATE_FILE

@@ -17,7 +17,7 @@ import torch
 
 from dialog_cvae.data.corpora import is_path
 from dialog_cvae.errors import CheckpointError, DialogCvaeError, NotWrittenError
-from dialog_cvae.storage.checkpoint import BEST
+from dialog_cvae.storage.checkpoint_files import BEST
 from training import parts
 from training.best import BestCheckpoint
 from training.closing import closing_lines

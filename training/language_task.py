@@ -22,7 +22,8 @@ from dialog_cvae.language_config import LanguageModelConfig
 from dialog_cvae.model.language_cvae import LanguageCVAE
 from dialog_cvae.model.latent_model import LatentModel
 from dialog_cvae.storage.backbone import Backbone, locate, open_backbone
-from dialog_cvae.storage.checkpoint import Checkpoint, CheckpointConfig
+from dialog_cvae.storage.checkpoint import Checkpoint
+from dialog_cvae.storage.checkpoint_config import CheckpointConfig
 from training.base_task import INIT, Task
 from training.config import FitConfig, Precision
 from training.distributed import World

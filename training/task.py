@@ -21,7 +21,8 @@ from dialog_cvae.model.cvae import CVAE
 from dialog_cvae.model.latent_model import LatentModel
 from dialog_cvae.model.sentence_vae import SentenceVAE
 from dialog_cvae.model_config import ModelConfig, SentenceModelConfig
-from dialog_cvae.storage.checkpoint import Checkpoint, CheckpointConfig
+from dialog_cvae.storage.checkpoint import Checkpoint
+from dialog_cvae.storage.checkpoint_config import CheckpointConfig
 from training.base_task import INIT, Task
 from training.config import FitConfig, Precision, TaskName
 from training.dialog_batches import DialogBatches

@@ -21,7 +21,8 @@ from dialog_cvae.model_config import ModelConfig, SentenceModelConfig
 from dialog_cvae.types import PROFILE_FEATURES
 
 if TYPE_CHECKING:  # only then, so that caches of results of weights do not depend on the code of checkpoints
-    from dialog_cvae.storage.checkpoint import Checkpoint, CheckpointConfig, ModelKind
+    from dialog_cvae.storage.checkpoint import Checkpoint
+    from dialog_cvae.storage.checkpoint_config import CheckpointConfig, ModelKind
 
 Shape = tuple[int, ...]
 Shapes = dict[str, Shape]

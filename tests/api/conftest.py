@@ -20,7 +20,7 @@ from dialog_cvae.generate.question import Question, Reply
 from dialog_cvae.generate.reading import Seen
 from dialog_cvae.generate.responder import Responder
 from dialog_cvae.model_config import ModelConfig
-from dialog_cvae.storage.checkpoint import CheckpointConfig, Provenance
+from dialog_cvae.storage.checkpoint_config import CheckpointConfig, Provenance
 from dialog_cvae.types import Conversation
 
 if TYPE_CHECKING:

@@ -27,7 +27,8 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from dialog_cvae.model.build import weights_of
     from dialog_cvae.model.cvae import CVAE
     from dialog_cvae.model_config import ModelConfig
-    from dialog_cvae.storage.checkpoint import Checkpoint, CheckpointConfig, Provenance
+    from dialog_cvae.storage.checkpoint import Checkpoint
+    from dialog_cvae.storage.checkpoint_config import CheckpointConfig, Provenance
     from dialog_cvae.text.tokenizer import Tokenizer
 
     letters = "abcdefghij"

@@ -22,7 +22,8 @@ from dialog_cvae.model.build import build_model, weights_of
 from dialog_cvae.model.cvae import CVAE
 from dialog_cvae.model.elbo import evaluate_elbo
 from dialog_cvae.model_config import ModelConfig
-from dialog_cvae.storage.checkpoint import CONFIG, WEIGHTS, Checkpoint
+from dialog_cvae.storage.checkpoint import Checkpoint
+from dialog_cvae.storage.checkpoint_files import CONFIG, WEIGHTS
 from dialog_cvae.types import Conversation, Utterance
 from eval import dialog
 from tests.conftest import make_model

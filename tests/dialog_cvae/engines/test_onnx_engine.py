@@ -28,7 +28,8 @@ from dialog_cvae.generate.responder import Responder
 from dialog_cvae.model.build import build_model, weights_of
 from dialog_cvae.model.cvae import CVAE
 from dialog_cvae.model_config import ModelConfig
-from dialog_cvae.storage.checkpoint import Checkpoint, Provenance
+from dialog_cvae.storage.checkpoint import Checkpoint
+from dialog_cvae.storage.checkpoint_config import Provenance
 from dialog_cvae.types import Conversation, Utterance
 
 SHIPPED = Path(__file__).parents[3] / "models" / "swda"

@@ -21,7 +21,8 @@ from dialog_cvae.language_config import LanguageModelConfig
 from dialog_cvae.model.build import weights_of
 from dialog_cvae.model_config import ModelConfig
 from dialog_cvae.storage.backbone import open_backbone
-from dialog_cvae.storage.checkpoint import Checkpoint, CheckpointConfig, Provenance
+from dialog_cvae.storage.checkpoint import Checkpoint
+from dialog_cvae.storage.checkpoint_config import CheckpointConfig, Provenance
 from tests.dialog_cvae.engines.tiny_language import batch_of
 from tests.dialog_cvae.storage.tiny_bases import drawn, write_folder
 

@@ -89,7 +89,7 @@ def test_the_priors_temperature_scales_the_map(responder: Responder):
 
 def test_a_model_without_z_has_no_map(tiny_config: ModelConfig, tokenizer):
     from dialog_cvae.model.build import weights_of
-    from dialog_cvae.storage.checkpoint import CheckpointConfig, Provenance
+    from dialog_cvae.storage.checkpoint_config import CheckpointConfig, Provenance
 
     model = CVAE(tiny_config.model_copy(update={"latent_size": 0}), len(tokenizer), 0)
     config = CheckpointConfig(

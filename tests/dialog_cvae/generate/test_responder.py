@@ -27,7 +27,8 @@ from dialog_cvae.generate.responder import Reply, Responder
 from dialog_cvae.model.build import build_model, weights_of
 from dialog_cvae.model.cvae import CVAE, TensorBatch
 from dialog_cvae.model_config import ModelConfig
-from dialog_cvae.storage.checkpoint import Checkpoint, CheckpointConfig, Provenance
+from dialog_cvae.storage.checkpoint import Checkpoint
+from dialog_cvae.storage.checkpoint_config import CheckpointConfig, Provenance
 from dialog_cvae.text.tokenizer import Tokenizer
 from dialog_cvae.text.words import normalised
 from dialog_cvae.types import Conversation, Profile, Utterance

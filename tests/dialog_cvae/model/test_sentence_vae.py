@@ -24,7 +24,8 @@ from dialog_cvae.model.sentence_vae import SentenceVAE
 from dialog_cvae.model_config import ModelConfig, SentenceModelConfig
 from dialog_cvae.nn.decoder import Dropout
 from dialog_cvae.nn.posterior_norm import PosteriorNorm
-from dialog_cvae.storage.checkpoint import Checkpoint, CheckpointConfig, Provenance
+from dialog_cvae.storage.checkpoint import Checkpoint
+from dialog_cvae.storage.checkpoint_config import CheckpointConfig, Provenance
 from dialog_cvae.text.tokenizer import Tokenizer
 from eval.latent.likelihood import importance_weighted_nll, posteriors
 
