@@ -5,7 +5,6 @@ Shape legend: B windows of the whole batch, T target tokens, Z latent dimensions
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,9 +22,9 @@ from training.batch import (
     Batch,
     Extras,
     MicroBatch,
+    WindowBatches,
     dropout_of,
     dropped_words,
-    in_training_order,
     noise,
     refining_noise,
     rows_of,
@@ -35,7 +34,7 @@ from training.distributed import SINGLE_PROCESS, World
 
 
 @dataclass(frozen=True)
-class DialogBatches:
+class DialogBatches(WindowBatches):
     """Batches of windows; see `training.batch.Batches`.
 
     Attributes:
@@ -51,16 +50,6 @@ class DialogBatches:
     model: ModelConfig
     world: World = SINGLE_PROCESS
     device: torch.device | str = "cpu"
-
-    @property
-    def per_epoch(self) -> int:
-        """Updates in one pass."""
-        return self.config.steps_per_epoch(self.corpus.windows)
-
-    def from_step(self, step: int) -> Iterator[Batch]:
-        """The batches of the updates after `step`, without end."""
-        for number, chosen in in_training_order(self.corpus, self.config, step):
-            yield self._batch(chosen, number)
 
     def _batch(self, responses: Integers, step: int) -> Batch:
         """This process's part of the windows that end in `responses` (B,)."""
