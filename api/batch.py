@@ -22,9 +22,10 @@ from api.problem_kinds import BUSY, KINDS
 from api.problems import MAX_MESSAGE_CHARS, described, problem, shortened
 from api.request_body import validated
 from api.request_record import record_of
+from api.respond_schemas import RespondRequest, RespondResponse
 from api.room import Busy
 from api.routes import OffLoopRoute, Ready, declared
-from api.schemas import RespondRequest, RespondResponse, Schema
+from api.schema import Schema
 from api.settings import Settings
 from dialog_cvae.errors import DialogCvaeError
 

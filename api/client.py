@@ -33,7 +33,9 @@ from api.client_errors import (
     read,
     retry_after,
 )
-from api.schemas import PROBLEM_TYPE, Model, RespondResponse, Topics, Turn
+from api.model_schemas import Model, Topics
+from api.problem_schemas import PROBLEM_TYPE
+from api.respond_schemas import RespondResponse, Turn
 from dialog_cvae.config import CandidateSource
 
 __all__ = [
@@ -55,7 +57,7 @@ Said = str | Turn | tuple[str, str]  # a text, or a speaker and a text
 
 
 class Options(TypedDict, total=False):
-    """The optional fields of a request; see `api.schemas.RespondRequest`. None means the server's default."""
+    """The optional fields of a request; see `api.respond_schemas.RespondRequest`. None means the server's default."""
 
     model: str | None
     topic: str | None

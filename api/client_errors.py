@@ -1,4 +1,4 @@
-"""How the client reads a response: as a model of `api.schemas`, or as an error with its problem document."""
+"""How the client reads a response: as the body it must be, or as an error with its problem document."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TypeVar
 import httpx2
 from pydantic import BaseModel, ValidationError
 
-from api.schemas import InvalidRequest, Problem
+from api.problem_schemas import InvalidRequest, Problem
 from dialog_cvae.errors import DialogCvaeError
 
 MAX_SHOWN_CHARS = 200

@@ -19,9 +19,11 @@ from fastapi import APIRouter, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import Field
 
+from api.field_types import MAX_MODEL_CHARS, WHOLE, Speaker, Text
 from api.problems import Refusal, problem
+from api.respond_schemas import RespondRequest, Turn
 from api.routes import OffLoopRoute, Ready, declared
-from api.schemas import MAX_MODEL_CHARS, WHOLE, RespondRequest, Schema, Speaker, Text, Turn
+from api.schema import Schema
 from api.settings import Settings
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.limits import MAX_TOPIC_CHARS

@@ -27,7 +27,7 @@ from api.openai_schemas import (
     UserMessage,
 )
 from api.problems import problem, quoted
-from api.schemas import FinishReason, RespondRequest
+from api.respond_schemas import FinishReason, RespondRequest
 from api.settings import Settings
 from dialog_cvae.generate.question import Reply
 from dialog_cvae.generate.reading import Reading

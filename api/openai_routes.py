@@ -16,8 +16,8 @@ from api.disconnect import while_connected
 from api.openai_chat import choice, counted, nothing_said, respond_request, stream
 from api.openai_schemas import ChatCompletion, ChatRequest, ModelCard, ModelList
 from api.request_record import record_of
+from api.respond_schemas import RespondRequest
 from api.routes import Chosen, ModelRoute, Ready
-from api.schemas import RespondRequest
 from api.service import Service
 from dialog_cvae.generate.question import Answer
 

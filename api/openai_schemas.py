@@ -11,8 +11,9 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, BeforeValidator, Discriminator, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from api.field_types import Temperature, TopP
-from api.schemas import MAX_SEED, WHOLE, FinishReason, Schema, Speaker
+from api.field_types import MAX_SEED, WHOLE, Speaker, Temperature, TopP
+from api.respond_schemas import FinishReason
+from api.schema import Schema
 
 MAX_MESSAGES = 20_000
 MAX_PARTS = 100  # parts of text in a message

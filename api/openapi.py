@@ -16,10 +16,11 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from api.api_keys import is_open
+from api.field_types import MAX_SEED, READABLE_CONTROLS
 from api.openapi_examples import PROBLEM_EXAMPLES
+from api.problem_schemas import PROBLEM_TYPE
 from api.request_checks import CHOSEN_BY_DIVERSITY
 from api.request_record import HEADER
-from api.schemas import MAX_SEED, PROBLEM_TYPE, READABLE_CONTROLS
 from api.settings import Settings
 from dialog_cvae.config import MAX_TEMPERATURE, MIN_TEMPERATURE
 from dialog_cvae.limits import visible
@@ -112,7 +113,7 @@ def _response(status: int, answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def _tighten(schemas: dict[str, Any], settings: Settings, topics: Sequence[str] | None, indexed: bool) -> None:
-    """Add the limits of this server's settings and of the validators in `api.schemas`."""
+    """Add the limits of this server's settings and of the validators in `api.field_types`."""
     request, turn = schemas["RespondRequest"], schemas["Turn"]["properties"]
     fields = request["properties"]
     readable = {"pattern": readable_pattern()}
@@ -161,7 +162,7 @@ def _both(*names: str) -> dict[str, Any]:
 
 @cache
 def readable_pattern() -> str:
-    """The rule for readable text of `api.schemas`, as a regular expression of JSON Schema (ECMA 262)."""
+    """The rule for readable text of `api.field_types`, as a regular expression of JSON Schema (ECMA 262)."""
     controls = _ranges(filter(_is_control, chain(*_PLANES)))
     hidden = _ranges(code for code in chain(*_PLANES) if not visible(chr(code)) and not 0xD800 <= code < 0xE000)
     return f"^[^{controls}]*[^{hidden}][^{controls}]*$"

@@ -21,9 +21,9 @@ from starlette.types import Scope
 
 from api import openai_errors
 from api.problem_kinds import BUSY, BY_STATUS, KINDS
+from api.problem_schemas import PROBLEM_TYPE
 from api.request_record import record_of
 from api.room import Busy
-from api.schemas import PROBLEM_TYPE
 from dialog_cvae.errors import DialogCvaeError
 
 CLIENT_GONE = 499  # in logs and metrics, as in nginx; the client is no longer there to receive it

@@ -22,7 +22,7 @@ from api import logs
 from api.models import Models, Outcome
 from api.problems import Refusal
 from api.routes import Ready, declared
-from api.schemas import Schema
+from api.schema import Schema
 
 router = APIRouter()
 

@@ -16,7 +16,8 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
 from api.problems import MAX_MESSAGE_CHARS, MAX_PROBLEMS, problem, quoted, shortened
-from api.schemas import RespondRequest, Schema
+from api.respond_schemas import RespondRequest
+from api.schema import Schema
 from api.settings import ESCAPED_CHARS, Settings
 from dialog_cvae.limits import MAX_SPEAKER_CHARS, MAX_TOPIC_CHARS
 

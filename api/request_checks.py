@@ -1,6 +1,7 @@
 """Checks of a well-formed request against this server: its limits and the model's topics.
 
-`api.request_body` has already checked lengths, and `api.schemas` the request's form, which is the same on all servers.
+`api.request_body` has already checked lengths, and `api.respond_schemas` the request's form, which is the same on all
+servers.
 """
 
 from __future__ import annotations
@@ -8,13 +9,14 @@ from __future__ import annotations
 from fastapi.exceptions import RequestValidationError
 from pydantic_core import PydanticCustomError
 
+from api.field_types import readable
 from api.problems import problem, quoted
-from api.schemas import RespondRequest, readable
+from api.respond_schemas import RespondRequest
 from api.settings import Settings
 from dialog_cvae.data.reply_index import ReplyIndex
 from dialog_cvae.generate.reading import Reading
 from dialog_cvae.limits import UnknownTopicError, known_topic
-from dialog_cvae.storage.checkpoint import CheckpointConfig
+from dialog_cvae.storage.checkpoint_config import CheckpointConfig
 
 CHOSEN_BY_DIVERSITY = ("temperature", "top_p")
 

@@ -18,23 +18,16 @@ from pydantic import BaseModel
 from starlette.types import Receive, Scope, Send
 
 from api.disconnect import while_connected
+from api.field_types import MAX_MODEL_CHARS
+from api.model_schemas import Health, Liveness, Model, Topics
 from api.models import Models
 from api.openapi_examples import PROBLEM_EXAMPLES, REQUEST_EXAMPLES, RESPONSE_EXAMPLE
 from api.problem_kinds import KINDS
+from api.problem_schemas import InvalidRequest, Problem
 from api.problems import Refusal, UnknownModelError
 from api.request_body import read_request
 from api.request_record import record_of
-from api.schemas import (
-    MAX_MODEL_CHARS,
-    Health,
-    InvalidRequest,
-    Liveness,
-    Model,
-    Problem,
-    RespondRequest,
-    RespondResponse,
-    Topics,
-)
+from api.respond_schemas import RespondRequest, RespondResponse
 from api.service import Service
 
 PAGE = Path(__file__).parent / "page"

@@ -17,19 +17,9 @@ from typing import Any, TypeVar
 
 from api import traces
 from api.batcher import Batcher
+from api.model_schemas import Defaults, Index, Limits, Model, Topics
 from api.request_checks import CHOSEN_BY_DIVERSITY, asked_topic, check_limits, check_profiles, check_source
-from api.schemas import (
-    DEFAULT_RESPONSES,
-    Candidate,
-    Defaults,
-    FinishReason,
-    Index,
-    Limits,
-    Model,
-    RespondRequest,
-    RespondResponse,
-    Topics,
-)
+from api.respond_schemas import DEFAULT_RESPONSES, Candidate, FinishReason, RespondRequest, RespondResponse
 from api.settings import SPELLED_OUT, Settings
 from dialog_cvae.config import Decoding
 from dialog_cvae.data.roles import answered_by_role, other_role

@@ -20,8 +20,9 @@ from benchmarks.naive_replies import differences, naive_replies
 from benchmarks.run_benchmark import run_benchmark
 from dialog_cvae.cli import Parser, whole
 from dialog_cvae.config import Decoding
-from dialog_cvae.data.batches import EncodedCorpus, collate
+from dialog_cvae.data.batches import collate
 from dialog_cvae.data.corpora import load_split
+from dialog_cvae.data.encoded_corpus import EncodedCorpus
 from dialog_cvae.data.vectors import load_vectors
 from dialog_cvae.engines.base import Condition, Engine, Floats, Ints, Step
 from dialog_cvae.engines.torch_engine import TorchEngine
@@ -31,7 +32,8 @@ from dialog_cvae.generate.responder import Responder
 from dialog_cvae.model.build import build_model
 from dialog_cvae.model.cvae import CVAE
 from dialog_cvae.model.elbo import evaluate_elbo
-from dialog_cvae.storage.checkpoint import WEIGHTS, Checkpoint
+from dialog_cvae.storage.checkpoint import Checkpoint
+from dialog_cvae.storage.checkpoint_files import WEIGHTS
 from dialog_cvae.types import Conversation, DialogBatch
 from eval.contexts import AnsweredContext, count_contexts, generators
 from eval.dialog import data_config, vectors_source

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from benchmarks.run_benchmark import run_benchmark
 from dialog_cvae.cli import Parser, whole
-from dialog_cvae.config import LlamaConfig
 from dialog_cvae.data.cache import open_cache
 from dialog_cvae.data.turns import TurnBatch
 from dialog_cvae.engines.graph_writer import FLOAT, UINT8, Graph
@@ -26,6 +25,7 @@ from dialog_cvae.engines.onnx_language import OnnxLanguageEngine
 from dialog_cvae.engines.onnx_session import cores
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.generate.sampling import NUCLEUS_LIKELIEST
+from dialog_cvae.language_config import LlamaConfig
 from dialog_cvae.storage.backbone import locate, open_backbone
 from dialog_cvae.storage.checkpoint import Checkpoint
 

@@ -9,12 +9,13 @@ import numpy as np
 import torch
 
 from benchmarks.naive_replies import naive_replies
-from dialog_cvae.config import ModelConfig
-from dialog_cvae.data.batches import collate, encode_corpus
+from dialog_cvae.data.batches import collate
+from dialog_cvae.data.encoding import encode_corpus
 from dialog_cvae.generate.decoding import SpecialIds
 from dialog_cvae.model.build import build_model
 from dialog_cvae.model.cvae import CVAE
 from dialog_cvae.model.weights import condition_size
+from dialog_cvae.model_config import ModelConfig
 from dialog_cvae.storage.checkpoint import Checkpoint
 from dialog_cvae.types import Conversation, Utterance
 

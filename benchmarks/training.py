@@ -21,9 +21,9 @@ from benchmarks.training_figures import figures_of, table
 from benchmarks.training_run import NAIVE, PRECISIONS, TURN, Measured, TrainingRun, Way
 from dialog_cvae.cli import Parser, whole
 from dialog_cvae.config import DataConfig
-from dialog_cvae.data.batches import EncodedCorpus
 from dialog_cvae.data.cache import open_cache
 from dialog_cvae.data.corpora import resolve
+from dialog_cvae.data.encoded_corpus import EncodedCorpus
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.model.cvae import CVAE
 from training.adam import GuardedAdam

@@ -13,14 +13,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from dialog_cvae.config import SviConfig
-from dialog_cvae.data.batches import EncodedCorpus, encode_corpus
 from dialog_cvae.data.cache import Cache, Kind
+from dialog_cvae.data.encoded_corpus import EncodedCorpus
+from dialog_cvae.data.encoding import encode_corpus
 from dialog_cvae.data.turns import EncodedTurns, encode_turns
 from dialog_cvae.errors import CheckpointError
 from dialog_cvae.model.cvae import CVAE
 from dialog_cvae.model.language_cvae import LanguageCVAE
-from dialog_cvae.storage.checkpoint import CONFIG, Checkpoint
+from dialog_cvae.model_config import SviConfig
+from dialog_cvae.storage.checkpoint import Checkpoint
+from dialog_cvae.storage.checkpoint_files import CONFIG
 from dialog_cvae.types import Conversation
 from eval import evaluation_cache
 from eval.evaluation_settings import Progress, Settings

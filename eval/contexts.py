@@ -11,10 +11,10 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from dialog_cvae.config import ModelConfig
-from dialog_cvae.data.batches import EncodedCorpus
+from dialog_cvae.data.encoded_corpus import EncodedCorpus
 from dialog_cvae.data.sentences import Sentences
 from dialog_cvae.data.turns import EncodedTurns
+from dialog_cvae.model_config import ModelConfig
 from dialog_cvae.types import Conversation, Utterance
 
 MAX_CONTEXT = ModelConfig().max_context

@@ -28,7 +28,8 @@ from dialog_cvae.data.roles import own_names
 from dialog_cvae.data.vectors import load_vectors
 from dialog_cvae.errors import CheckpointError, ConfigError
 from dialog_cvae.generate.responder import NO_INDEX
-from dialog_cvae.storage.checkpoint import CONFIG, Checkpoint
+from dialog_cvae.storage.checkpoint import Checkpoint
+from dialog_cvae.storage.checkpoint_files import CONFIG
 from dialog_cvae.storage.files import write_atomically
 from dialog_cvae.types import Conversation
 from eval import vector_coverage

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dialog_cvae.config import Decoding
-from dialog_cvae.data.batches import EncodedCorpus
+from dialog_cvae.data.encoded_corpus import EncodedCorpus
 from dialog_cvae.data.turns import EncodedTurns
 from dialog_cvae.generate.responder import Question, Responder
 from dialog_cvae.types import Conversation

@@ -18,8 +18,9 @@ from dialog_cvae.generate.responder import Responder
 from dialog_cvae.model.build import build_model
 from dialog_cvae.model.cvae import CVAE
 from dialog_cvae.model.language_cvae import LanguageCVAE
-from dialog_cvae.storage.checkpoint import WEIGHTS, Checkpoint
+from dialog_cvae.storage.checkpoint import Checkpoint
 from dialog_cvae.storage.checkpoint_base import open_base
+from dialog_cvae.storage.checkpoint_files import WEIGHTS
 from eval.evaluation_settings import Precision
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Self
 
-from dialog_cvae.data.batches import truncate
+from dialog_cvae.data.encoding import truncate
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.storage.checkpoint import Checkpoint
 from dialog_cvae.text.tokenizer import Tokenizer

@@ -14,14 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from dialog_cvae.config import SviConfig
 from dialog_cvae.data.cache import open_cache
 from dialog_cvae.data.corpora import Split
 from dialog_cvae.data.sentences import Sentences
 from dialog_cvae.data.turns import EncodedTurns
 from dialog_cvae.model.elbo import evaluate_elbo
 from dialog_cvae.model.latent_model import LatentModel
-from dialog_cvae.storage.checkpoint import BEST, Checkpoint
+from dialog_cvae.model_config import SviConfig
+from dialog_cvae.storage.checkpoint import Checkpoint
+from dialog_cvae.storage.checkpoint_files import BEST
 from dialog_cvae.storage.files import write_atomically
 from eval.latent.likelihood import importance_weighted_nll, posteriors
 from eval.latent.model_scores import latent_figures

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from dialog_cvae.config import SentenceModelConfig, SviConfig
 from dialog_cvae.model.svi import update_cost
+from dialog_cvae.model_config import SentenceModelConfig, SviConfig
 from eval.measures import Measure
 from experiments.experiment import Budget, Experiment, SizeName, Study
 from experiments.framework.effects import Contrast, Effect, Square, effects

@@ -10,13 +10,16 @@ import numpy as np
 import pytest
 import torch
 
-from dialog_cvae.config import ModelConfig, TokenizerConfig
+from dialog_cvae.config import TokenizerConfig
 from dialog_cvae.data import packaged_vectors
-from dialog_cvae.data.batches import EncodedCorpus, encode_corpus
 from dialog_cvae.data.cache import CACHE_VARIABLE
+from dialog_cvae.data.encoded_corpus import EncodedCorpus
+from dialog_cvae.data.encoding import encode_corpus
 from dialog_cvae.model.build import weights_of
 from dialog_cvae.model.cvae import CVAE
-from dialog_cvae.storage.checkpoint import Checkpoint, CheckpointConfig, Provenance
+from dialog_cvae.model_config import ModelConfig
+from dialog_cvae.storage.checkpoint import Checkpoint
+from dialog_cvae.storage.checkpoint_config import CheckpointConfig, Provenance
 from dialog_cvae.text.tokenizer import Tokenizer
 from dialog_cvae.types import Conversation, Profile, Utterance
 

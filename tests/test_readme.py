@@ -16,7 +16,7 @@ from api.app import create_app
 from api.batch import BatchRequest
 from api.feedback import FeedbackRequest
 from api.openai_schemas import ChatRequest
-from api.schemas import RespondRequest, RespondResponse
+from api.respond_schemas import RespondRequest, RespondResponse
 from dialog_cvae import console
 from dialog_cvae.cli import Parser
 from dialog_cvae.data.readers.jsonl_line import parse_line

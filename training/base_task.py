@@ -12,12 +12,13 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from dialog_cvae.data.batches import EncodedCorpus
 from dialog_cvae.data.corpora import Split
+from dialog_cvae.data.encoded_corpus import EncodedCorpus
 from dialog_cvae.data.roles import joined_roles
 from dialog_cvae.data.turns import EncodedTurns
 from dialog_cvae.model.latent_model import Examples, LatentModel
-from dialog_cvae.storage.checkpoint import Checkpoint, CheckpointConfig
+from dialog_cvae.storage.checkpoint import Checkpoint
+from dialog_cvae.storage.checkpoint_config import CheckpointConfig
 from training.batch import Batches
 from training.config import FitConfig, Precision, Sizes
 from training.distributed import World

@@ -7,6 +7,7 @@ Shape legend: B examples of the whole batch, T target tokens, S refinement steps
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol
 
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dialog_cvae.data.batches import Integers, Windows, epoch_order
+from dialog_cvae.data.windows import Integers, Windows, epoch_order
 from dialog_cvae.model.svi import noise_of_steps
 from dialog_cvae.nn.decoder import Dropout
 from dialog_cvae.nn.devices import moved
@@ -83,6 +84,32 @@ def in_training_order(corpus: Windows, config: TrainConfig, step: int) -> Iterat
         for index in range(position, per_epoch):
             yield epoch * per_epoch + index + 1, order[index * config.batch_size : (index + 1) * config.batch_size]
         epoch, position = epoch + 1, 0
+
+
+class WindowBatches(ABC):
+    """Batches of windows in their order of training; each kind says how it makes one.
+
+    Attributes:
+        corpus: at least one window.
+        config: batch size, accumulation, segment and seed.
+    """
+
+    corpus: Windows
+    config: TrainConfig
+
+    @property
+    def per_epoch(self) -> int:
+        """Updates in one pass."""
+        return self.config.steps_per_epoch(self.corpus.windows)
+
+    def from_step(self, step: int) -> Iterator[Batch]:
+        """The batches of the updates after `step`, without end."""
+        for number, chosen in in_training_order(self.corpus, self.config, step):
+            yield self._batch(chosen, number)
+
+    @abstractmethod
+    def _batch(self, responses: Integers, step: int) -> Batch:
+        """This process's part of the windows that end in `responses` (B,)."""
 
 
 def noise(seed: int, step: int, shape: tuple[int, int]) -> Tensor:

@@ -9,12 +9,13 @@ from dialog_cvae.data.common_words import CommonWords
 from dialog_cvae.model.build import weights_of
 from dialog_cvae.model.elbo import ElboReport
 from dialog_cvae.model.latent_model import LatentModel
-from dialog_cvae.storage.checkpoint import Checkpoint, CheckpointConfig, Provenance
+from dialog_cvae.storage.checkpoint import Checkpoint
+from dialog_cvae.storage.checkpoint_config import CheckpointConfig, Provenance
 from training.config import FitConfig
+from training.corpus_summary import Summary
 from training.folder import Start
 from training.model_card import joint_licence
 from training.task import task_of
-from training.training_corpus import Summary
 from training.vocabulary import Vocabulary
 
 _AFTER = ", after "  # between the names of corpora

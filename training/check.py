@@ -94,10 +94,16 @@ def _parser() -> argparse.ArgumentParser:
         epilog=FORMAT,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    defaults = DataConfig()
     parser.add_argument(
         "path", type=Path, metavar="PATH", help="a .jsonl file, or anything that dialog-cvae import reads"
     )
+    _add_plan(parser)
+    _add_check(parser)
+    return parser
+
+
+def _add_plan(parser: argparse.ArgumentParser) -> None:
+    """What is going to be trained on the file."""
     chosen = [name for name in RECIPES if not recipe(name).corpus.of_sentences]
     modes = TokenizerConfig.model_fields["mode"].annotation
     parser.add_argument(
@@ -121,6 +127,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--tokenizer.vocab-size", dest="vocab_size", type=int, metavar="N", help="its size (default: the recipe's)"
     )
+
+
+def _add_check(parser: argparse.ArgumentParser) -> None:
+    """What is checked, and how the file is divided."""
+    defaults = DataConfig()
     parser.add_argument(
         "--no-timing",
         dest="timing",
@@ -148,7 +159,6 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SHARE",
         help=f"share of conversations for testing (default: {defaults.test_share})",
     )
-    return parser
 
 
 def _configured(args: argparse.Namespace) -> tuple[FitConfig, Checkpoint | None]:

@@ -18,7 +18,8 @@ from dialog_cvae.data.readers import jsonl
 from dialog_cvae.data.readers.jsonl_line import SPLITS, show
 from dialog_cvae.data.readers.jsonl_splits import TRAIN
 from dialog_cvae.data.roles import recognised_roles
-from dialog_cvae.text.tokenizer import SPECIALS, UNK, words
+from dialog_cvae.text.pieces import SPECIALS, UNK
+from dialog_cvae.text.token_words import words
 from dialog_cvae.types import Conversation, Corpus
 from training.coverage import length_warnings
 from training.text_reading import TextReading

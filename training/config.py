@@ -9,16 +9,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from dialog_cvae.config import (
-    Config,
-    DataConfig,
-    LanguageModelConfig,
-    ModelConfig,
-    SentenceModelConfig,
-    Share,
-    SviConfig,
-    TokenizerConfig,
-)
+from dialog_cvae.config import Config, DataConfig, Share, TokenizerConfig
+from dialog_cvae.language_config import LanguageModelConfig
+from dialog_cvae.model_config import ModelConfig, SentenceModelConfig, SviConfig
 from training.schedules import BetaSchedule, LearningRateSchedule
 
 DEFAULT_EPOCHS = 15

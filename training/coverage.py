@@ -14,7 +14,7 @@ import numpy as np
 import regex
 
 from dialog_cvae.config import TokenizerConfig
-from dialog_cvae.data.batches import EncodedCorpus
+from dialog_cvae.data.encoded_corpus import EncodedCorpus
 from dialog_cvae.data.turns import EncodedTurns
 from dialog_cvae.text.tokenizer import Tokenizer
 from dialog_cvae.text.words import KATAKANA, UNSPACED

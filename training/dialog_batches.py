@@ -5,15 +5,16 @@ Shape legend: B windows of the whole batch, T target tokens, Z latent dimensions
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from dialog_cvae.config import ModelConfig
-from dialog_cvae.data.batches import EncodedCorpus, Integers, collate, drop_conditions, drop_roles
+from dialog_cvae.data.batches import collate, drop_conditions, drop_roles
+from dialog_cvae.data.encoded_corpus import EncodedCorpus
+from dialog_cvae.data.windows import Integers
 from dialog_cvae.model.cvae import TensorBatch
+from dialog_cvae.model_config import ModelConfig
 from dialog_cvae.nn.decoder import Dropout
 from dialog_cvae.nn.devices import moved
 from training.batch import (
@@ -21,9 +22,9 @@ from training.batch import (
     Batch,
     Extras,
     MicroBatch,
+    WindowBatches,
     dropout_of,
     dropped_words,
-    in_training_order,
     noise,
     refining_noise,
     rows_of,
@@ -33,7 +34,7 @@ from training.distributed import SINGLE_PROCESS, World
 
 
 @dataclass(frozen=True)
-class DialogBatches:
+class DialogBatches(WindowBatches):
     """Batches of windows; see `training.batch.Batches`.
 
     Attributes:
@@ -49,16 +50,6 @@ class DialogBatches:
     model: ModelConfig
     world: World = SINGLE_PROCESS
     device: torch.device | str = "cpu"
-
-    @property
-    def per_epoch(self) -> int:
-        """Updates in one pass."""
-        return self.config.steps_per_epoch(self.corpus.windows)
-
-    def from_step(self, step: int) -> Iterator[Batch]:
-        """The batches of the updates after `step`, without end."""
-        for number, chosen in in_training_order(self.corpus, self.config, step):
-            yield self._batch(chosen, number)
 
     def _batch(self, responses: Integers, step: int) -> Batch:
         """This process's part of the windows that end in `responses` (B,)."""

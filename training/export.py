@@ -1,6 +1,7 @@
 """Copy a checkpoint in half precision, for distribution: `python -m training.export --help`.
 
-Open it to change what a copy leaves out, or how exact it must be.
+Open it to change what can be asked of a copy. `export_parts` has what it leaves out or adds, and `half_precision` how
+exact it is.
 """
 
 from __future__ import annotations
@@ -12,28 +13,21 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from dialog_cvae.cli import Parser, exit_status, whole
-from dialog_cvae.config import DataConfig, Decoding
-from dialog_cvae.data.common_words import CommonWords, said_in
-from dialog_cvae.data.corpora import load_split
-from dialog_cvae.data.reply_index import MAX_UTTERANCES, MIN_CONVERSATIONS, ReplyIndex
+from dialog_cvae.config import Decoding
+from dialog_cvae.data.reply_index import MAX_UTTERANCES, MIN_CONVERSATIONS
 from dialog_cvae.engines.language_weights import adapter_shapes
-from dialog_cvae.errors import CheckpointError, ConfigError, DataError
+from dialog_cvae.errors import ConfigError, DataError
 from dialog_cvae.model.weights import checked_weights, fitting_weights
-from dialog_cvae.storage.checkpoint import BEST, REPLIES, WEIGHTS, Checkpoint
-from dialog_cvae.types import Conversation
+from dialog_cvae.storage.checkpoint import Checkpoint
+from dialog_cvae.storage.checkpoint_files import BEST, REPLIES, WEIGHTS
+from training.export_parts import with_common_words, with_index, without_bow
+from training.half_precision import PRECISIONS, rounded
 from training.run_paths import STATE_FILE
-
-PRECISIONS: dict[str, type[np.floating[Any]]] = {"fp16": np.float16, "fp32": np.float32}
-BOW_HEAD = "bow_head."
-NORMALISED = ("recognition_network.", "mean_norm.")
-MOST_CHANGE = 1e-3  # twice the largest change of a normal number in half precision, 2^-11
 
 EXPLANATION = """\
 Copies a checkpoint into a new, smaller folder: with weights in half precision, half as large, and, on request,
@@ -54,18 +48,6 @@ both). Such a copy holds text of these conversations; publish it only if you may
 It is an error if a weight exceeds the range of half precision, or if rounding changes a row by more than a thousandth
 of the row's norm, so that even the embedding of a rare word stays exact enough. A bias counts as one row.
 """
-
-
-class Rounding(NamedTuple):
-    """The row that rounding changed most; a vector counts as one row.
-
-    Attributes:
-        change: norm of the difference / norm of the row; 0 if nothing changed.
-        row: its name, for messages.
-    """
-
-    change: float
-    row: str
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -189,133 +171,6 @@ def _check_weights(checkpoint: Checkpoint, source: str) -> None:
         fitting_weights(checkpoint.weights, adapter_shapes(config.language, config.base.sizes), source)
     else:
         checked_weights(checkpoint, source, "dialog model")
-
-
-def without_bow(checkpoint: Checkpoint) -> Checkpoint:
-    """The checkpoint without its bag-of-words head, which neither replies nor likelihoods need.
-
-    Raises:
-        ConfigError: it has none.
-    """
-    section = "model" if checkpoint.config.language is None else "language"
-    sizes = getattr(checkpoint.config, section)
-    if not sizes.bow:
-        raise ConfigError("--drop-bow: the checkpoint has no bag-of-words head")
-    without = {section: sizes.model_copy(update={"bow": False})}
-    weights = {name: weight for name, weight in checkpoint.weights.items() if not name.startswith(BOW_HEAD)}
-    config = checkpoint.config.model_copy(update=without)
-    return _changed(replace(checkpoint, config=config, weights=weights), "bag-of-words head left out")
-
-
-def with_index(
-    checkpoint: Checkpoint, min_conversations: int, name: str | None = None, folder: Path | None = None
-) -> Checkpoint:
-    """The checkpoint with an index of the replies of its training split; no other split is read.
-
-    Args:
-        checkpoint: of a dialog model or a language model.
-        min_conversations: see `dialog_cvae.data.reply_index`.
-        name: of the corpus; default: the one that the checkpoint was fitted on.
-        folder: with the corpora.
-
-    Raises:
-        ConfigError: the checkpoint does not say what it was fitted on, or no reply was said in enough conversations.
-        DataError: the corpus is missing or malformed.
-    """
-    data, conversations = _training_split(checkpoint, "--with-index", name, folder)
-    indexed = replace(checkpoint, replies=ReplyIndex.of(conversations, min_conversations))
-    return _changed(indexed, f"index of replies of {data} added")
-
-
-def with_common_words(checkpoint: Checkpoint, name: str | None = None, folder: Path | None = None) -> Checkpoint:
-    """The checkpoint with the list of words and numbers that many conversations of its training split have.
-
-    Args:
-        checkpoint: of a dialog model or a language model.
-        name: of the corpus; default: the one that the checkpoint was fitted on.
-        folder: with the corpora.
-
-    Raises:
-        ConfigError: the checkpoint does not say what it was fitted on.
-        DataError: the corpus is missing or malformed.
-    """
-    data, conversations = _training_split(checkpoint, "--with-common-words", name, folder)
-    listed = replace(checkpoint, common=CommonWords.of(said_in(conversations)))
-    return _changed(listed, f"common words of {data} listed")
-
-
-def _training_split(
-    checkpoint: Checkpoint, option: str, name: str | None, folder: Path | None
-) -> tuple[str, Sequence[Conversation]]:
-    """The name of a checkpoint's corpus, and its training conversations."""
-    stored = checkpoint.config.provenance.fit.get("corpus", {})
-    if name is None and not stored:
-        raise ConfigError(f"{option}: the checkpoint does not say what it was fitted on; give --data")
-    asked: dict[str, Any] = {key: value for key, value in (("name", name), ("dir", folder)) if value is not None}
-    if stored and "reading" not in stored:
-        asked["reading"] = 1  # as the checkpoint's fit divided the corpus
-    data = DataConfig.model_validate(stored).model_copy(update=asked)
-    if data.of_sentences:
-        raise ConfigError(f"{option}: {data.name} has sentences, and no conversations")
-    _, conversations = load_split(data, "train")
-    return Path(data.name).name, conversations
-
-
-def rounded(checkpoint: Checkpoint, precision: str) -> tuple[Checkpoint, Rounding]:
-    """The checkpoint with its weights rounded, except the `NORMALISED` ones, and the largest change.
-
-    Args:
-        checkpoint: of finite weights.
-        precision: fp16 or fp32.
-
-    Raises:
-        CheckpointError: a weight has values beyond that precision's range, or a row that loses more than `MOST_CHANGE`.
-    """
-    kind = PRECISIONS[precision]
-    kept = NORMALISED if checkpoint.config.model.posterior_norm else ()
-    with np.errstate(over="ignore"):
-        weights = {
-            name: np.asarray(weight, np.float32 if name.startswith(kept) else kind)
-            for name, weight in checkpoint.weights.items()
-        }
-    roundings = []
-    for name, weight in checkpoint.weights.items():
-        if not np.isfinite(weights[name]).all():
-            limit, value = np.finfo(kind).max, np.abs(weight).max()
-            _refuse(f"weight {name} reaches {value:g}, but {precision} ends at {limit:g}", precision)
-        roundings.append(_rounding(name, weight, weights[name]))
-    worst = max(roundings)
-    if worst.change > MOST_CHANGE:
-        _refuse(
-            f"{precision} would change {worst.row} by {worst.change:.2g} of its norm, and {MOST_CHANGE:g} is the limit",
-            precision,
-        )
-    checkpoint = replace(checkpoint, weights=weights)
-    return (_changed(checkpoint, f"weights rounded to {precision}") if worst.change else checkpoint), worst
-
-
-def _rounding(name: str, before: NDArray[Any], after: NDArray[Any]) -> Rounding:
-    """The largest change in one weight; rows of zeros do not change."""
-    exact = np.asarray(before, np.float64)
-    if not exact.size:
-        return Rounding(0.0, f"weight {name}")
-    rows = exact.reshape(len(exact) if exact.ndim > 1 else 1, -1)
-    differences = np.linalg.norm(rows - after.reshape(rows.shape), axis=1)
-    changes = np.divide(differences, np.linalg.norm(rows, axis=1), out=np.zeros(len(rows)), where=differences > 0)
-    worst = int(changes.argmax())
-    row = f"row {worst} of weight {name}" if exact.ndim > 1 else f"weight {name}"
-    return Rounding(float(changes[worst]), row)
-
-
-def _refuse(reason: str, precision: str) -> NoReturn:
-    raise CheckpointError(reason + (" (--precision fp32 keeps it)" if precision == "fp16" else ""))
-
-
-def _changed(checkpoint: Checkpoint, change: str) -> Checkpoint:
-    """The checkpoint with a change added to its provenance."""
-    provenance = checkpoint.config.provenance
-    provenance = provenance.model_copy(update={"changes": (*provenance.changes, change)})
-    return replace(checkpoint, config=checkpoint.config.model_copy(update={"provenance": provenance}))
 
 
 def _decoding(text: str) -> Decoding:

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from dialog_cvae.errors import CheckpointError, DialogCvaeError, NotWrittenError
-from dialog_cvae.storage.checkpoint import BEST
+from dialog_cvae.storage.checkpoint_files import BEST
 from training import final_report, parts
 from training.best import BestCheckpoint
 from training.closing import closing_lines

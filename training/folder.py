@@ -25,7 +25,8 @@ from dialog_cvae.config import Config, Decoding
 from dialog_cvae.data.corpora import DATA_VARIABLE, resolve
 from dialog_cvae.data.roles import checked_roles
 from dialog_cvae.errors import CheckpointError, ConfigError
-from dialog_cvae.storage.checkpoint import BEST, Provenance
+from dialog_cvae.storage.checkpoint_config import Provenance
+from dialog_cvae.storage.checkpoint_files import BEST
 from dialog_cvae.storage.files import write_atomically
 from dialog_cvae.text.stored_tokenizer import read_tokenizer
 from training.config import FitConfig

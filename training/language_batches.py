@@ -5,24 +5,23 @@ Shape legend: B replies of the whole batch, Z latent dimensions.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from dialog_cvae.config import LanguageModelConfig
-from dialog_cvae.data.batches import Integers
 from dialog_cvae.data.turns import Blocks, EncodedTurns, collate_turns
+from dialog_cvae.data.windows import Integers
+from dialog_cvae.language_config import LanguageModelConfig
 from dialog_cvae.model.turn_tensors import TurnTensors
 from dialog_cvae.nn.devices import moved
-from training.batch import FORGETTING, Batch, Extras, MicroBatch, in_training_order, noise
+from training.batch import FORGETTING, Batch, Extras, MicroBatch, WindowBatches, noise
 from training.config import TrainConfig
 from training.distributed import SINGLE_PROCESS, World
 
 
 @dataclass(frozen=True)
-class TurnBatches:
+class TurnBatches(WindowBatches):
     """Batches of replies; see `training.batch.Batches`.
 
     Attributes:
@@ -38,16 +37,6 @@ class TurnBatches:
     model: LanguageModelConfig
     world: World = SINGLE_PROCESS
     device: torch.device | str = "cpu"
-
-    @property
-    def per_epoch(self) -> int:
-        """Updates in one pass."""
-        return self.config.steps_per_epoch(self.corpus.windows)
-
-    def from_step(self, step: int) -> Iterator[Batch]:
-        """The batches of the updates after `step`, without end."""
-        for number, chosen in in_training_order(self.corpus, self.config, step):
-            yield self._batch(chosen, number)
 
     def _batch(self, replies: Integers, step: int) -> Batch:
         """This process's part of the batch of `replies` (B,)."""

@@ -13,15 +13,17 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from dialog_cvae.config import Decoding, LanguageModelConfig
+from dialog_cvae.config import Decoding
 from dialog_cvae.data.corpora import Split
 from dialog_cvae.data.turns import EncodedTurns
 from dialog_cvae.engines.torch_language import KINDS, build_language_model, new_language_model
 from dialog_cvae.errors import CheckpointError, ConfigError
+from dialog_cvae.language_config import LanguageModelConfig
 from dialog_cvae.model.language_cvae import LanguageCVAE
 from dialog_cvae.model.latent_model import LatentModel
 from dialog_cvae.storage.backbone import Backbone, locate, open_backbone
-from dialog_cvae.storage.checkpoint import Checkpoint, CheckpointConfig
+from dialog_cvae.storage.checkpoint import Checkpoint
+from dialog_cvae.storage.checkpoint_config import CheckpointConfig
 from training.base_task import INIT, Task
 from training.config import FitConfig, Precision
 from training.distributed import World

@@ -18,7 +18,7 @@ from torch import Tensor
 from dialog_cvae.errors import DialogCvaeError
 from dialog_cvae.model.elbo import evaluate_elbo, first_posteriors
 from dialog_cvae.model.latent_model import Examples, LatentModel
-from dialog_cvae.storage.checkpoint import BEST
+from dialog_cvae.storage.checkpoint_files import BEST
 from training.adam import GuardedAdam
 from training.batch import Batch, Batches
 from training.config import FitConfig

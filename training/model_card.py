@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dialog_cvae.storage.checkpoint import CheckpointConfig
+from dialog_cvae.storage.checkpoint_config import CheckpointConfig
 
 OWN_LICENCE = "that of the user's own conversations"
 _AND_OWN = f" and {OWN_LICENCE}"

@@ -48,14 +48,7 @@ def steps_within(
         ConfigError: not even one update fits.
     """
     weights = copy.deepcopy(model.state_dict())
-    stream = batches.from_step(0)
-
-    def advance(updates: int) -> None:
-        for _ in range(updates):
-            update(model, optimiser, next(stream), config, BETA, world).cpu()  # waits for it
-
-    advance(1)
-    seconds = _timed(lambda: advance(UPDATES)) / UPDATES
+    seconds = _update_seconds(model, optimiser, batches, config, world)
     examples = min(config.valid_examples or len(validation.responses), len(validation.responses))
     scored = min(VALIDATED, examples)
     validating = _timed(lambda: evaluate_elbo(model, validation, svi=config.svi, first=scored)) * examples / scored
@@ -71,6 +64,20 @@ def steps_within(
             f"{validating:.0f} s here"
         )
     return steps
+
+
+def _update_seconds(
+    model: LatentModel, optimiser: GuardedAdam, batches: Batches, config: TrainConfig, world: World
+) -> float:
+    """The seconds of an update, a mean; changes the model and the optimiser."""
+    stream = batches.from_step(0)
+
+    def advance(updates: int) -> None:
+        for _ in range(updates):
+            update(model, optimiser, next(stream), config, BETA, world).cpu()  # waits for it
+
+    advance(1)
+    return _timed(lambda: advance(UPDATES)) / UPDATES
 
 
 def _timed(run: Callable[[], object]) -> float:

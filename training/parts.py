@@ -21,14 +21,16 @@ from training.adam import GuardedAdam
 from training.base_task import Encoded
 from training.batch import Batches
 from training.config import FitConfig
+from training.corpus_summary import SPLITS, Summary
 from training.coverage import run_warnings
+from training.fingerprint import fingerprint
 from training.pace import steps_within
 from training.plan import Plan
 from training.resume import resume_state
 from training.state import Progress, broadcast_state, load_progress, save_state
 from training.stopping import Stopping
 from training.task import new_model, task_of
-from training.training_corpus import SPLITS, Summary, TrainingCorpus, fingerprint
+from training.training_corpus import TrainingCorpus
 from training.vocabulary import Vocabulary
 
 TRAINING_SPLITS: tuple[Split, ...] = ("train", "valid")
@@ -87,15 +89,7 @@ def build(plan: Plan) -> Parts:
     _check(config, total, world.size)
 
     # The state at the start: the first process reads or writes it, then all receive its weights.
-    new = Progress(
-        step=0,
-        total_steps=total,
-        data=fingerprint(train, valid),
-        seed=config.train.seed,
-        threads=torch.get_num_threads(),
-        stopping=Stopping(config.train.patience),
-        processes=world.size,
-    )
+    new = _new_progress(plan, total, fingerprint(train, valid))
     world.check_equal("fingerprint of the conversations", new.data)
     progress = world.broadcast_result(
         lambda: _start(plan, vocabulary, model, optimiser, new), Progress.to_json, Progress.from_json
@@ -105,6 +99,19 @@ def build(plan: Plan) -> Parts:
     for line in run_warnings(config, vocabulary, train, valid, kept=plan.start.origin is not None):
         print(f"warning: {line}", flush=True)
     return Parts(corpus.summary, vocabulary, model, optimiser, batches, validation, progress, common)
+
+
+def _new_progress(plan: Plan, total: int, data: str) -> Progress:
+    """The progress of a run that has not made an update; `data` is the fingerprint of its conversations."""
+    return Progress(
+        step=0,
+        total_steps=total,
+        data=data,
+        seed=plan.config.train.seed,
+        threads=torch.get_num_threads(),
+        stopping=Stopping(plan.config.train.patience),
+        processes=plan.world.size,
+    )
 
 
 def _total_steps(plan: Plan, model: LatentModel, optimiser: GuardedAdam, batches: Batches, validation: Examples) -> int:

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dialog_cvae.config import SentenceModelConfig
 from dialog_cvae.data.sentences import Sentences, batches_per_epoch, epoch_batches
 from dialog_cvae.model.sentence_vae import SentenceBatch
+from dialog_cvae.model_config import SentenceModelConfig
 from dialog_cvae.nn.devices import moved
 from training.batch import Batch, Extras, MicroBatch, dropout_of, dropped_words, noise, refining_noise, rows_of
 from training.config import TrainConfig

@@ -13,15 +13,16 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from dialog_cvae.config import ModelConfig, SentenceModelConfig
-from dialog_cvae.data.batches import UNKNOWN_TOPIC, EncodedCorpus
+from dialog_cvae.data.encoded_corpus import UNKNOWN_TOPIC, EncodedCorpus
 from dialog_cvae.data.roles import UNKNOWN_ROLE, role_number
 from dialog_cvae.data.sentences import Sentences
 from dialog_cvae.model.build import build_model
 from dialog_cvae.model.cvae import CVAE
 from dialog_cvae.model.latent_model import LatentModel
 from dialog_cvae.model.sentence_vae import SentenceVAE
-from dialog_cvae.storage.checkpoint import Checkpoint, CheckpointConfig
+from dialog_cvae.model_config import ModelConfig, SentenceModelConfig
+from dialog_cvae.storage.checkpoint import Checkpoint
+from dialog_cvae.storage.checkpoint_config import CheckpointConfig
 from training.base_task import INIT, Task
 from training.config import FitConfig, Precision, TaskName
 from training.dialog_batches import DialogBatches

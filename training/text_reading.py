@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterable
 from itertools import chain
 from typing import NamedTuple
 
-from dialog_cvae.config import LanguageModelConfig
+from dialog_cvae.language_config import LanguageModelConfig
 from dialog_cvae.storage.backbone import locate, open_backbone
-from dialog_cvae.text.tokenizer import UNK, Tokenizer, words, words_between_spaces
+from dialog_cvae.text.pieces import UNK
+from dialog_cvae.text.token_words import words, words_between_spaces
+from dialog_cvae.text.tokenizer import Tokenizer
 from dialog_cvae.types import Conversation, Corpus
 from training.config import FitConfig
 from training.coverage import (

@@ -87,7 +87,7 @@ def _measured(settings: Any, conversations: Sequence[Conversation], began: float
 
 def _encoded(config: Any, conversations: Sequence[Conversation]) -> tuple[Any, Any]:
     """The vocabulary and the token ids of a sample."""
-    from dialog_cvae.data.batches import encode_corpus
+    from dialog_cvae.data.encoding import encode_corpus
     from dialog_cvae.data.turns import encode_turns
     from dialog_cvae.text.tokenizer import Tokenizer
     from training.language_task import base_of

@@ -30,7 +30,7 @@ from dialog_cvae.data.readers.jsonl_splits import KEY_BYTES, content_keys
 from dialog_cvae.data.roles import own_name_by_spelling
 from dialog_cvae.errors import CheckpointError, ConfigError
 from dialog_cvae.text.words import normalised, words
-from dialog_cvae.types import Conversation
+from dialog_cvae.types import Conversation, Utterance
 
 FORMAT = "dialog-cvae replies 1"
 MIN_CONVERSATIONS = 2
@@ -100,24 +100,12 @@ class ReplyIndex:
         identity = [content_keys(conversation, 0)[2 * KEY_BYTES :] for conversation in held]
         tokens = [[words(utterance.text) for utterance in conversation.utterances] for conversation in held]
         often = _Often(identity, min_conversations)
-        texts = often.of([_key(c.utterances[place].text) for place in c.reply_positions if place] for c in held)
         own = own_name_by_spelling(name for conversation in held for name in conversation.respond_as)
         speakers = [own.get(utterance.speaker, utterance.speaker) for utterance in said]
         names = sorted(often.of([own.get(u.speaker, u.speaker) for u in c.utterances] for c in held))
         vocabulary = sorted(often.of([word for each in bag for word in each] for bag in tokens))
-        # the replies: of texts that count as the same, the most common spelling
-        spellings: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        replies = {(number, place) for number, c in enumerate(held) for place in c.reply_positions if place}
-        reply_keys = [
-            key
-            if (index, place) in replies and (key := _key(utterance.text)) in texts and limits.visible(utterance.text)
-            else None
-            for index, conversation in enumerate(held)
-            for place, utterance in enumerate(conversation.utterances)
-        ]
-        for found, utterance in zip(reply_keys, said, strict=True):
-            if found is not None:
-                spellings[found][" ".join(utterance.text.split())] += 1
+        reply_keys = _reply_keys(held, often)
+        spellings = _spellings(reply_keys, said)
         if not spellings:
             raise ConfigError(f"no reply was said in {min_conversations} different conversations or more")
         number = {key: index for index, key in enumerate(spellings)}
@@ -125,7 +113,7 @@ class ReplyIndex:
         return cls(
             Bags.of(tokens, {word: column for column, word in enumerate(vocabulary)}),
             vocabulary,
-            [counts.most_common(1)[0][0] for counts in spellings.values()],
+            list(spellings.values()),
             np.array([NO_REPLY if key is None else number[key] for key in reply_keys], dtype=np.int32),
             np.array([each for conversation in held for each in _continues(conversation)], dtype=np.bool_),
             names,
@@ -234,6 +222,28 @@ class _Often:
                 if len(found := seen[item]) < self._least:
                     found.add(key)
         return {item for item, found in seen.items() if len(found) >= self._least}
+
+
+def _reply_keys(held: Sequence[Conversation], often: _Often) -> list[str | None]:
+    """The key of each utterance's text if the index may offer it as a reply, else None."""
+    texts = often.of([_key(c.utterances[place].text) for place in c.reply_positions if place] for c in held)
+    replies = {(index, place) for index, c in enumerate(held) for place in c.reply_positions if place}
+    return [
+        key
+        if (index, place) in replies and (key := _key(utterance.text)) in texts and limits.visible(utterance.text)
+        else None
+        for index, conversation in enumerate(held)
+        for place, utterance in enumerate(conversation.utterances)
+    ]
+
+
+def _spellings(keys: Sequence[str | None], said: Sequence[Utterance]) -> dict[str, str]:
+    """Of the texts that have a key, the most common spelling."""
+    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for key, utterance in zip(keys, said, strict=True):
+        if key is not None:
+            counts[key][" ".join(utterance.text.split())] += 1
+    return {key: spellings.most_common(1)[0][0] for key, spellings in counts.items()}
 
 
 def _key(text: str) -> str:

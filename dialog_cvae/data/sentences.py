@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dialog_cvae.data.batches import EncodedCorpus, Integers
+from dialog_cvae.data.encoded_corpus import EncodedCorpus
+from dialog_cvae.data.windows import Integers
 
 
 class Sentences(NamedTuple):

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dialog_cvae.config import Reading
-from dialog_cvae.data.batches import Integers, numbers
+from dialog_cvae.data.windows import Integers, numbers
 from dialog_cvae.types import Conversation
 
 
@@ -145,11 +145,7 @@ def encode_turns(
         for utterance in conversation.utterances:
             named = named_once(utterance.speaker)
             said = encoder.encode(f" {' '.join(utterance.text.split())}")
-            cut = len(said) + 1 > max_reply_tokens
-            kept = said[: max_reply_tokens - 1]
-            learnt = len(kept) + (not cut)
-            if cut and reading > 1:
-                kept += said[max(len(kept), len(said) - max_reply_tokens) :]
+            kept, learnt = _kept(said, max_reply_tokens, both_ends=reading > 1)
             add([*named, *kept, line_break], len(named), learnt)
     starts.append(len(headers))
     return EncodedTurns(
@@ -160,6 +156,14 @@ def encode_turns(
         np.array(starts, dtype=np.int64),
         np.array(context_only, dtype=np.int64),
     )
+
+
+def _kept(said: list[int], limit: int, both_ends: bool) -> tuple[list[int], int]:
+    """The tokens of a text that its line has before its line break, and how many of the line's tokens are learnt."""
+    kept = said[: limit - 1]
+    if len(said) + 1 <= limit:
+        return kept, len(kept) + 1  # with the line break
+    return kept + (said[max(len(kept), len(said) - limit) :] if both_ends else []), len(kept)
 
 
 def block_starts(turns: EncodedTurns, replies: Integers, block: int) -> NDArray[np.int64]:

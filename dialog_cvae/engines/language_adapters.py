@@ -7,8 +7,9 @@ from dialog_cvae.engines.language_weights import adapter_shapes
 from dialog_cvae.errors import CheckpointError
 from dialog_cvae.model.weights import fitting_weights
 from dialog_cvae.storage.backbone import Backbone
-from dialog_cvae.storage.checkpoint import WEIGHTS, Checkpoint
+from dialog_cvae.storage.checkpoint import Checkpoint
 from dialog_cvae.storage.checkpoint_base import check_base
+from dialog_cvae.storage.checkpoint_files import WEIGHTS
 
 
 def checked_adapters(checkpoint: Checkpoint, base: Backbone, source: str = WEIGHTS) -> dict[str, Floats]:

@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dialog_cvae.config import LanguageModelConfig, LlamaConfig
 from dialog_cvae.engines.base import Floats
 from dialog_cvae.engines.graph_writer import FLOAT, INT32, INT64, MICROSOFT, UINT8, Graph, add_choice
 from dialog_cvae.engines.language_weights import LEVELS, MIDDLE, LanguageWeights, LayerWeights, rotated
+from dialog_cvae.language_config import LanguageModelConfig, LlamaConfig
 
 ROTATIONS = 16_384  # positions, at most, whose rotation the graph knows
 

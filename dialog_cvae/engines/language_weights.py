@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dialog_cvae.config import LanguageModelConfig, LlamaConfig
 from dialog_cvae.engines.base import Floats
+from dialog_cvae.language_config import LanguageModelConfig, LlamaConfig
 from dialog_cvae.model.weights import PRIOR, Linear, Shapes
 
 LEVELS = 127  # of a number in 8 bits, on either side of 0

@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import GraphProto, TensorProto
 
-from dialog_cvae.config import ModelConfig
 from dialog_cvae.engines.base import Floats
 from dialog_cvae.engines.graph_writer import FLOAT, INT32, INT64, Graph, add_choice
 from dialog_cvae.model.weights import (
@@ -35,6 +34,7 @@ from dialog_cvae.model.weights import (
     condition_size,
     skip_size,
 )
+from dialog_cvae.model_config import ModelConfig
 from dialog_cvae.types import PROFILE_FEATURES
 
 STATE_LEVELS = 127  # of an 8-bit state, on either side of 0

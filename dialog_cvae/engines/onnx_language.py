@@ -19,7 +19,6 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from dialog_cvae.config import LlamaConfig
 from dialog_cvae.data.cache import Cache, Kind
 from dialog_cvae.data.code_digest import code_digest
 from dialog_cvae.data.turns import TurnBatch
@@ -29,6 +28,7 @@ from dialog_cvae.engines.language_states import Context, LanguageStates, Memory
 from dialog_cvae.engines.language_weights import LEVELS, MIDDLE, merged, z_maps
 from dialog_cvae.engines.onnx_session import cores, session, weights_digest
 from dialog_cvae.errors import CheckpointError
+from dialog_cvae.language_config import LlamaConfig
 from dialog_cvae.storage.backbone import Backbone
 from dialog_cvae.storage.checkpoint import Checkpoint
 
@@ -100,11 +100,7 @@ class OnnxLanguageEngine:
             CheckpointError: see `dialog_cvae.engines.language_adapters.checked_adapters`; or attention heads of a size
                 that ONNX Runtime does not compute.
         """
-        if base.config.head_size % HEAD_SIZES:
-            raise CheckpointError(
-                f"{source}: the language model has attention heads of size {base.config.head_size}; ONNX Runtime needs "
-                f"a multiple of {HEAD_SIZES}: take engine torch"
-            )
+        _check_heads(base.config, source)
         adapters = checked_adapters(checkpoint, base, source)
         config = checkpoint.config.language
         assert config is not None
@@ -241,6 +237,15 @@ class OnnxLanguageEngine:
 
     def _middles(self, rows: int) -> dict[str, NDArray[np.uint8]]:
         return {"middles": np.full(rows, MIDDLE, np.uint8)} if self._int8 else {}
+
+
+def _check_heads(sizes: LlamaConfig, source: str) -> None:
+    """Refuse a language model with heads that ONNX Runtime does not compute."""
+    if sizes.head_size % HEAD_SIZES:
+        raise CheckpointError(
+            f"{source}: the language model has attention heads of size {sizes.head_size}; ONNX Runtime needs a "
+            f"multiple of {HEAD_SIZES}: take engine torch"
+        )
 
 
 def _opened(

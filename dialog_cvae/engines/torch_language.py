@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import torch
 
-from dialog_cvae.config import LanguageModelConfig
 from dialog_cvae.engines.language_adapters import checked_adapters
+from dialog_cvae.language_config import LanguageModelConfig
 from dialog_cvae.model.language_cvae import LanguageCVAE
 from dialog_cvae.storage.backbone import Backbone
-from dialog_cvae.storage.checkpoint import WEIGHTS, Checkpoint
+from dialog_cvae.storage.checkpoint import Checkpoint
+from dialog_cvae.storage.checkpoint_files import WEIGHTS
 
 KINDS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 """What a base is kept and multiplied in, by the names of the options."""

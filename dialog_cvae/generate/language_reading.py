@@ -16,10 +16,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dialog_cvae.config import LanguageModelConfig
 from dialog_cvae.data.turns import EncodedTurns, TurnBatch, encode_turns
 from dialog_cvae.generate.decoding import SpecialIds
-from dialog_cvae.generate.reading import UNREADABLE, Seen, tidied
+from dialog_cvae.generate.reading import UNREADABLE, Seen, TokenizerReading, tidied
+from dialog_cvae.language_config import LanguageModelConfig
 from dialog_cvae.text.byte_pairs import BytePairs
 from dialog_cvae.types import Conversation
 
@@ -44,7 +44,7 @@ class Window(NamedTuple):
     cut: bool
 
 
-class LanguageReading:
+class LanguageReading(TokenizerReading):
     """`Reading` of a conditional VAE on a language model.
 
     Args:
@@ -53,6 +53,7 @@ class LanguageReading:
         vocabulary: rows of its embedding, which may be more than the tokenizer has.
     """
 
+    tokenizer: BytePairs
     topics: tuple[str, ...] = ()
     free_topic, lower_case = True, False
 
@@ -88,18 +89,6 @@ class LanguageReading:
     def text(self, tokens: Sequence[int]) -> str:
         """See `Reading.text`; bytes that are no UTF-8 are left out."""
         return tidied(self.tokenizer.decode(tokens).replace(UNREADABLE, ""))
-
-    def count(self, text: str) -> int:
-        """See `Reading.count`."""
-        return len(self.tokenizer.encode(text))
-
-    def spelled(self, tokens: Sequence[int]) -> list[bytes | None]:
-        """See `Reading.spelled`."""
-        return self.tokenizer.spelled(tokens)
-
-    def token_name(self, token: int) -> str:
-        """See `Reading.token_name`."""
-        return self.tokenizer.name(token)
 
     def _row(self, corpus: EncodedTurns, utterance: int) -> NDArray[np.int32]:
         """The ids of one context: topic line, lines of utterances, header of the reply."""

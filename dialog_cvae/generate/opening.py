@@ -14,7 +14,8 @@ from dialog_cvae.data.cache import open_cache
 from dialog_cvae.engines.base import Engine
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.generate.reading import DialogReading, Reading
-from dialog_cvae.storage.checkpoint import WEIGHTS, Checkpoint
+from dialog_cvae.storage.checkpoint import Checkpoint
+from dialog_cvae.storage.checkpoint_files import WEIGHTS
 
 if TYPE_CHECKING:  # the packages that read a language model need not be installed
     from dialog_cvae.storage.backbone import Backbone

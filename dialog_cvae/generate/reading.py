@@ -15,9 +15,12 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from dialog_cvae.config import ModelConfig
-from dialog_cvae.data.batches import EncodedCorpus, collate, encode_corpus
+from dialog_cvae.data.batches import collate
+from dialog_cvae.data.encoded_corpus import EncodedCorpus
+from dialog_cvae.data.encoding import encode_corpus
 from dialog_cvae.generate.decoding import SpecialIds
+from dialog_cvae.model_config import ModelConfig
+from dialog_cvae.text.stored_tokenizer import AnyTokenizer
 from dialog_cvae.text.tokenizer import Tokenizer
 from dialog_cvae.types import Conversation, DialogBatch
 
@@ -90,7 +93,25 @@ class Reading(Protocol):
         ...
 
 
-class DialogReading:
+class TokenizerReading:
+    """What both kinds of `Reading` leave to their tokenizer."""
+
+    tokenizer: AnyTokenizer
+
+    def count(self, text: str) -> int:
+        """See `Reading.count`."""
+        return len(self.tokenizer.encode(text))
+
+    def spelled(self, tokens: Sequence[int]) -> list[bytes | None]:
+        """See `Reading.spelled`."""
+        return self.tokenizer.spelled(tokens)
+
+    def token_name(self, token: int) -> str:
+        """See `Reading.token_name`."""
+        return self.tokenizer.name(token)
+
+
+class DialogReading(TokenizerReading):
     """`Reading` of a dialog model with weights of its own.
 
     Args:
@@ -100,6 +121,7 @@ class DialogReading:
         roles: in the order of their embedding; speakers with other names have the unknown one.
     """
 
+    tokenizer: Tokenizer
     free_topic = False
 
     def __init__(
@@ -141,18 +163,6 @@ class DialogReading:
     def text(self, tokens: Sequence[int]) -> str:
         """See `Reading.text`."""
         return tidied(self.tokenizer.decode(tokens))
-
-    def count(self, text: str) -> int:
-        """See `Reading.count`."""
-        return len(self.tokenizer.encode(text))
-
-    def spelled(self, tokens: Sequence[int]) -> list[bytes | None]:
-        """See `Reading.spelled`."""
-        return self.tokenizer.spelled(tokens)
-
-    def token_name(self, token: int) -> str:
-        """See `Reading.token_name`."""
-        return self.tokenizer.name(token)
 
 
 def tidied(text: str) -> str:

@@ -31,7 +31,8 @@ from dialog_cvae.generate.question import Question, Reply, Retrieved, Seed, seed
 from dialog_cvae.generate.reading import Reading
 from dialog_cvae.generate.replies import Replies
 from dialog_cvae.limits import known_topic
-from dialog_cvae.storage.checkpoint import Checkpoint, CheckpointConfig
+from dialog_cvae.storage.checkpoint import Checkpoint
+from dialog_cvae.storage.checkpoint_config import CheckpointConfig
 from dialog_cvae.types import Conversation, Utterance
 
 MAX_SHOWN_CHARS = 80  # of a wrong value, in a message

@@ -95,7 +95,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a file, folder or zip archive")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the .jsonl file to write")
     parser.add_argument("--format", choices=list(FORMATS), metavar="NAME", help="the format, instead of recognising it")
-    reading = parser.add_argument_group("reading")
+    _add_reading(parser.add_argument_group("reading"))
+    _add_privacy(parser.add_argument_group("privacy"))
+    return parser
+
+
+def _add_reading(reading: argparse._ArgumentGroup) -> None:
     reading.add_argument(
         "--column",
         type=_column,
@@ -127,7 +132,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="TIME",
         help="a longer silence begins a new conversation: 30m, 6h, 2d, or none (default: 6h for chats)",
     )
-    privacy = parser.add_argument_group("privacy")
+
+
+def _add_privacy(privacy: argparse._ArgumentGroup) -> None:
     privacy.add_argument(
         "--redact",
         action="store_true",
@@ -141,7 +148,6 @@ def _parser() -> argparse.ArgumentParser:
     privacy.add_argument(
         "--anonymous", action="store_true", help="call the speakers of each conversation A, B, ..., and drop its name"
     )
-    return parser
 
 
 def _column(text: str) -> tuple[str, str]:

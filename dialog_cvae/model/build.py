@@ -14,7 +14,9 @@ from dialog_cvae.model.cvae import CVAE
 from dialog_cvae.model.latent_model import LatentModel
 from dialog_cvae.model.sentence_vae import SentenceVAE
 from dialog_cvae.model.weights import checked_weights
-from dialog_cvae.storage.checkpoint import WEIGHTS, Checkpoint, ModelKind
+from dialog_cvae.storage.checkpoint import Checkpoint
+from dialog_cvae.storage.checkpoint_config import ModelKind
+from dialog_cvae.storage.checkpoint_files import WEIGHTS
 
 M = TypeVar("M", CVAE, SentenceVAE)
 _KINDS: dict[type[LatentModel], ModelKind] = {CVAE: "dialog model", SentenceVAE: "sentence VAE"}

@@ -36,10 +36,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from dialog_cvae.config import ModelConfig
-from dialog_cvae.data.batches import EncodedCorpus, Integers, collate
+from dialog_cvae.data.batches import collate
+from dialog_cvae.data.encoded_corpus import EncodedCorpus
+from dialog_cvae.data.windows import Integers
 from dialog_cvae.model.latent_model import Encoded, LatentModel, Vectors
 from dialog_cvae.model.weights import condition_size, skip_size
+from dialog_cvae.model_config import ModelConfig
 from dialog_cvae.nn import distributions
 from dialog_cvae.nn.decoder import Decoder, Dropout
 from dialog_cvae.nn.devices import moved

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from dialog_cvae.config import SviConfig
+from dialog_cvae.model_config import SviConfig
 from dialog_cvae.types import Gaussian
 
 Objective = Callable[..., Tensor]

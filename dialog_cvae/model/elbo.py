@@ -17,9 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dialog_cvae.config import SviConfig
 from dialog_cvae.model.latent_model import Examples, LatentModel, Refine
 from dialog_cvae.model.svi import Refiner
+from dialog_cvae.model_config import SviConfig
 from dialog_cvae.nn import distributions
 from dialog_cvae.nn.devices import moved
 from dialog_cvae.types import Gaussian

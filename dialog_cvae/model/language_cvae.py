@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from dialog_cvae.config import LanguageModelConfig, LlamaConfig
-from dialog_cvae.data.batches import Integers
 from dialog_cvae.data.turns import Blocks, EncodedTurns, collate_turns
+from dialog_cvae.data.windows import Integers
+from dialog_cvae.language_config import LanguageModelConfig, LlamaConfig
 from dialog_cvae.model.copies import CODES, seen_by_copies, similar_lengths
 from dialog_cvae.model.latent_model import Encoded, LatentModel
 from dialog_cvae.model.turn_tensors import TurnTensors

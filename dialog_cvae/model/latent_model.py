@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from dialog_cvae.data.batches import Integers
+from dialog_cvae.data.windows import Integers
 from dialog_cvae.nn import distributions
 from dialog_cvae.nn.decoder import Dropout
 from dialog_cvae.nn.devices import moved

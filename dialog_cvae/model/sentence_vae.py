@@ -19,11 +19,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from dialog_cvae.config import SentenceModelConfig
-from dialog_cvae.data.batches import Integers
 from dialog_cvae.data.sentences import Sentences
+from dialog_cvae.data.windows import Integers
 from dialog_cvae.model.latent_model import Encoded, LatentModel, Vectors
 from dialog_cvae.model.weights import layer_inputs, skip_size
+from dialog_cvae.model_config import SentenceModelConfig
 from dialog_cvae.nn.cross_entropy import token_nll
 from dialog_cvae.nn.decoder import Dropout
 from dialog_cvae.nn.devices import moved

@@ -29,9 +29,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dialog_cvae.config import SviConfig
 from dialog_cvae.model.descent import refine
 from dialog_cvae.model.latent_model import Encoded, LatentModel, Refine, Vectors
+from dialog_cvae.model_config import SviConfig
 from dialog_cvae.nn import distributions
 from dialog_cvae.nn.decoder import Dropout
 from dialog_cvae.nn.devices import moved

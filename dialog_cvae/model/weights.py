@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dialog_cvae.config import ModelConfig, SentenceModelConfig
 from dialog_cvae.errors import CheckpointError
+from dialog_cvae.model_config import ModelConfig, SentenceModelConfig
 from dialog_cvae.types import PROFILE_FEATURES
 
 if TYPE_CHECKING:  # only then, so that caches of results of weights do not depend on the code of checkpoints
-    from dialog_cvae.storage.checkpoint import Checkpoint, CheckpointConfig, ModelKind
+    from dialog_cvae.storage.checkpoint import Checkpoint
+    from dialog_cvae.storage.checkpoint_config import CheckpointConfig, ModelKind
 
 Shape = tuple[int, ...]
 Shapes = dict[str, Shape]

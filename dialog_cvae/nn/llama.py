@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from dialog_cvae.config import LlamaConfig
+from dialog_cvae.language_config import LlamaConfig
 from dialog_cvae.nn.llama_functions import adapted_linear, grouped_attention, rms_norm, rotated, swiglu
 
 MASKED = -1e4  # added to a score that must not count; finite in every floating type, so that no row is all infinite

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding, normalize, pad
 
-from dialog_cvae.config import FILTER_STRIDE, SentenceModelConfig
+from dialog_cvae.model_config import FILTER_STRIDE, SentenceModelConfig
 
 
 class WordEmbedding(nn.Embedding):

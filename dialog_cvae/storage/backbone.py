@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from dialog_cvae.config import BackboneFacts, LlamaConfig
 from dialog_cvae.data.download import cache_dir
 from dialog_cvae.errors import CheckpointError
+from dialog_cvae.language_config import BackboneFacts, LlamaConfig
 from dialog_cvae.text.byte_pairs import BytePairs
 
 DEFAULT = "smollm2"
@@ -187,21 +187,7 @@ def _open_gguf(path: Path) -> Backbone:
         raise CheckpointError(f"{path}: the softmax must share the embedding's weights, but has its own")
     if "token_embd.weight" not in names:
         raise CheckpointError(f"{path}: weight token_embd.weight is missing")
-    heads = field("llama.attention.head_count")
-    config = _sizes(
-        path,
-        {
-            "layers": field("llama.block_count"),
-            "width": field("llama.embedding_length"),
-            "heads": heads,
-            "kv_heads": field("llama.attention.head_count_kv", heads),
-            "mlp_size": field("llama.feed_forward_length"),
-            "vocab_size": len(field("tokenizer.ggml.tokens")),
-            "rope_theta": field("llama.rope.freq_base", 10_000.0),
-            "norm_epsilon": field("llama.attention.layer_norm_rms_epsilon", 1e-5),
-            "max_positions": field("llama.context_length"),
-        },
-    )
+    config = _sizes(path, _gguf_sizes(field))
     try:
         tokenizer = BytePairs.from_tables(
             field("tokenizer.ggml.tokens"), field("tokenizer.ggml.merges"), field("tokenizer.ggml.pre")
@@ -213,6 +199,22 @@ def _open_gguf(path: Path) -> Backbone:
     return Backbone(
         name, licence, sha256(path), config, lambda: _checked(path, config, _gguf_weights(config, names)), tokenizer
     )
+
+
+def _gguf_sizes(field: Callable[..., Any]) -> dict[str, Any]:
+    """The fields of `LlamaConfig`; `field` gives a field of the file by its name, with or without a default."""
+    heads = field("llama.attention.head_count")
+    return {
+        "layers": field("llama.block_count"),
+        "width": field("llama.embedding_length"),
+        "heads": heads,
+        "kv_heads": field("llama.attention.head_count_kv", heads),
+        "mlp_size": field("llama.feed_forward_length"),
+        "vocab_size": len(field("tokenizer.ggml.tokens")),
+        "rope_theta": field("llama.rope.freq_base", 10_000.0),
+        "norm_epsilon": field("llama.attention.layer_norm_rms_epsilon", 1e-5),
+        "max_positions": field("llama.context_length"),
+    }
 
 
 def _gguf_weights(config: LlamaConfig, tensors: Mapping[str, Any]) -> Iterator[tuple[str, Array]]:

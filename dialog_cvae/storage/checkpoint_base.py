@@ -9,9 +9,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dialog_cvae.config import BackboneFacts
 from dialog_cvae.errors import CheckpointError
-from dialog_cvae.storage.checkpoint import CheckpointConfig
+from dialog_cvae.language_config import BackboneFacts
+from dialog_cvae.storage.checkpoint_config import CheckpointConfig
 
 if TYPE_CHECKING:
     from dialog_cvae.storage.backbone import Backbone

@@ -4,74 +4,31 @@ Three modes share the class and the special ids. `word` is the paper's: lower-ca
 expression, each of the most frequent words is a token, the rest is `<unk>`. `space` splits at spaces only, for corpora
 that are already tokenised. `unigram` is SentencePiece's unigram model with byte fallback, which keeps case and can
 represent any text.
-
-Vocabularies are trained on word counts instead of lines, so the result depends neither on the order of the lines nor on
-SentencePiece's limit on their length.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
-import regex
 import sentencepiece
 
 from dialog_cvae.config import TokenizerConfig
-from dialog_cvae.errors import CheckpointError, ConfigError, DialogCvaeError
+from dialog_cvae.errors import CheckpointError
 from dialog_cvae.text.detokenize import detokenize, spaced
-from dialog_cvae.text.placeholders import PLACEHOLDERS, split_at_placeholders
+from dialog_cvae.text.pieces import BOS, DIALOG_START, EOS, PAD, SPACE, SPECIALS, UNK, escaped, unescaped
+from dialog_cvae.text.placeholders import PLACEHOLDERS
+from dialog_cvae.text.token_words import WORDS, plain_words, with_unknown, writable
+from dialog_cvae.text.tokenizer_training import trained_model
 
-PAD, UNK, BOS, EOS, DIALOG_START = SPECIALS = ("<pad>", "<unk>", "<s>", "</s>", "<d>")
-
-# Not `re`: NLTK matches with `regex`, to which combining marks are word characters, so that "हिन्दी" stays whole.
-_WORD_PUNCT = regex.compile(r"\w+|[^\w\s]+")
-_SPACE = "▁"  # SentencePiece's sign for a space
-# Characters that SentencePiece reserves are replaced by noncharacters, which text never contains.
-_RESERVED = {"\0": "\ufdd0", "\x1f": "\ufdd1", _SPACE: "\ufdd2", "▅": "\ufdd3"}
-_ESCAPE = str.maketrans(_RESERVED)
-_BREAK = "\ufdd4"  # likewise: within a name of SentencePiece's own that is ordinary text here
-_UNESCAPE = str.maketrans({stand_in: sign for sign, stand_in in _RESERVED.items()} | {_BREAK: None})
-# Names of SentencePiece's own pieces: it leaves out words of the training text that contain them.
-_OWN_NAMES = regex.compile("|".join((*SPECIALS, "<0x[0-9A-F]{2}>")))
-
-_BYTE_PIECES = 256
-_MIN_UNIGRAM_SIZE = _BYTE_PIECES + 32
-_MAX_WORD_LENGTH = 256  # characters; anything longer is pasted data, and SentencePiece refuses very long pieces
 # Control characters and bytes that never occur in UTF-8: no reply needs them.
 _UNWRITTEN_BYTES = frozenset({*range(0x20), 0x7F, 0xC0, 0xC1, *range(0xF5, 0x100)})
 # The model file ends in its own SHA-256, as a protocol buffer field (number 1000, 32 bytes) that readers skip, because
 # SentencePiece loads without complaint a file that was cut between two fields.
 _SEAL = b"\xc2\x3e\x20"
 _AT_SPACES = b"\xca\x3e\x05space"  # likewise (number 1001), before it, in space mode
-
-
-def words(text: str) -> list[str]:
-    """The words of word mode: lower-cased, split like NLTK's `WordPunctTokenizer`; `<unk>` and placeholders stay."""
-    found: list[str] = []
-    for part in split_at_placeholders(_writable(text)):
-        found += [part] if part in PLACEHOLDERS else _plain_words(part)
-    return found
-
-
-def _plain_words(text: str) -> list[str]:
-    """The words of a text without placeholders."""
-    found: list[str] = []
-    for part in _with_unknown(text.lower()):
-        found += [UNK] if part == UNK else _WORD_PUNCT.findall(part)
-    return found
-
-
-def words_between_spaces(text: str) -> list[str]:
-    """The words of space mode, unchanged; a literal `<unk>` is the unknown word."""
-    return _writable(text).split()
-
-
-_WORDS = {"word": words, "space": words_between_spaces}
 
 
 class Tokenizer:
@@ -84,11 +41,11 @@ class Tokenizer:
         never_generated: ids that a reply must not contain; a caller that wants the unknown word allows `unk_id`.
     """
 
-    pad_id: ClassVar[int] = 0
-    unk_id: ClassVar[int] = 1
-    bos_id: ClassVar[int] = 2
-    eos_id: ClassVar[int] = 3
-    dialog_start_id: ClassVar[int] = 4
+    pad_id: ClassVar[int] = SPECIALS.index(PAD)
+    unk_id: ClassVar[int] = SPECIALS.index(UNK)
+    bos_id: ClassVar[int] = SPECIALS.index(BOS)
+    eos_id: ClassVar[int] = SPECIALS.index(EOS)
+    dialog_start_id: ClassVar[int] = SPECIALS.index(DIALOG_START)
 
     mode: Literal["word", "space", "unigram"]
     pieces: tuple[str, ...]
@@ -115,9 +72,9 @@ class Tokenizer:
         self._bytes: dict[int, int] = {i: int(raw[i][1:-1], 16) for i in ids if self._processor.is_byte(i)}
         at_spaces = model[:-sealed].endswith(_AT_SPACES)
         self.mode = "unigram" if self._bytes else "space" if at_spaces else "word"
-        start = 0 if self.mode == "unigram" else len(_SPACE)
+        start = 0 if self.mode == "unigram" else len(SPACE)
         first = len(SPECIALS)
-        self.pieces = (*SPECIALS, *(piece[start:].translate(_UNESCAPE) for piece in raw[first:]))
+        self.pieces = (*SPECIALS, *(unescaped(piece[start:]) for piece in raw[first:]))
         self._raw = raw
         self._ids = {word: i for i, word in enumerate(self.pieces) if i >= first or i == self.unk_id}
         self.byte_ids = frozenset(self._bytes)
@@ -136,25 +93,7 @@ class Tokenizer:
             ConfigError: `vocab_size` has no room for the byte pieces.
             DialogCvaeError: the texts contain no word.
         """
-        symbols: set[str] = set()  # placeholders in the texts, each of which unigram mode makes one piece
-        if config.mode != "unigram":
-            cut = _WORDS[config.mode]
-            counts = Counter(word for text in texts for word in cut(text) if len(word) <= _MAX_WORD_LENGTH)
-        else:
-            if config.vocab_size < _MIN_UNIGRAM_SIZE:
-                raise ConfigError(
-                    f"tokenizer.vocab_size must be at least {_MIN_UNIGRAM_SIZE} in unigram mode "
-                    f"({_BYTE_PIECES} byte pieces and the commonest characters), is {config.vocab_size}"
-                )
-            parts = (part for text in texts for part in _with_unknown(_without_placeholders(_writable(text), symbols)))
-            counts = Counter(word[:_MAX_WORD_LENGTH] for part in parts for word in part.split())
-        del counts[UNK]
-        if not counts:
-            raise DialogCvaeError("tokenizer: the training texts contain no word")
-        if config.mode == "unigram":
-            model = _train_unigram(counts, config.vocab_size, sorted(symbols))
-        else:
-            model = _train_word(counts, config.vocab_size)
+        model = trained_model(texts, config)
         model += _AT_SPACES if config.mode == "space" else b""
         return cls(model + _SEAL + hashlib.sha256(model).digest())
 
@@ -191,7 +130,7 @@ class Tokenizer:
         if self.mode != "unigram":
             return {i: self.pieces[i] for i in first}
         begin = ((i, self._raw[i]) for i in first if i not in self._bytes)
-        return {i: raw[len(_SPACE) :].lower() for i, raw in begin if raw.startswith(_SPACE) and len(raw) > len(_SPACE)}
+        return {i: raw[len(SPACE) :].lower() for i, raw in begin if raw.startswith(SPACE) and len(raw) > len(SPACE)}
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text, without `<s>` and `</s>`; empty if the text has no word.
@@ -200,19 +139,19 @@ class Tokenizer:
         """
         if self.mode != "unigram":
             lookup, unknown = self._ids.get, self.unk_id
-            found = _WORDS[self.mode](text)
+            found = WORDS[self.mode](text)
             if "<" in text and self.mode == "word":
                 found = list(self._known_placeholders(found))
             return [lookup(word, unknown) for word in found]
         ids: list[int] = []
-        for part in _with_unknown(_writable(text)):
-            ids += [self.unk_id] if part == UNK else self._processor.encode(" ".join(part.split()).translate(_ESCAPE))
+        for part in with_unknown(writable(text)):
+            ids += [self.unk_id] if part == UNK else self._processor.encode(escaped(" ".join(part.split())))
         return ids
 
     def _known_placeholders(self, found: Iterable[str]) -> Iterator[str]:
         """The words, with a placeholder that the vocabulary lacks as the words that it had before there were any."""
         for word in found:
-            yield from _plain_words(word) if word in PLACEHOLDERS and word not in self._ids else (word,)
+            yield from plain_words(word) if word in PLACEHOLDERS and word not in self._ids else (word,)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text as a person would write it.
@@ -235,10 +174,10 @@ class Tokenizer:
             if i == self.unk_id:
                 parts.append(f" {UNK} ")
             elif i >= len(SPECIALS):
-                parts.append(self._raw[i].replace(_SPACE, " "))
+                parts.append(self._raw[i].replace(SPACE, " "))
         parts.append(pending.decode("utf-8", "ignore"))
         text = "".join(parts).replace("\ufffd", "")
-        return " ".join(text.translate(_UNESCAPE).split())
+        return " ".join(unescaped(text).split())
 
     def spelled(self, ids: Sequence[int]) -> list[bytes | None]:
         """What each id adds to the text, as UTF-8, which may be a part of a character; None for special ids.
@@ -263,90 +202,8 @@ class Tokenizer:
             return bytes((self._bytes[i],))
         if i == self.unk_id:
             return f" {UNK} ".encode()
-        return self._raw[i].replace(_SPACE, " ").translate(_UNESCAPE).encode() if i >= len(SPECIALS) else None
+        return unescaped(self._raw[i].replace(SPACE, " ")).encode() if i >= len(SPECIALS) else None
 
     def tokens(self, ids: Sequence[int]) -> list[str]:
         """The words (word mode) or pieces of the ids, for metrics; special ones are left out, except `<unk>`."""
         return [self.pieces[i] for i in ids if i >= len(SPECIALS) or i == self.unk_id]
-
-
-def _writable(text: str) -> str:
-    """The text without lone surrogates, which JSON can contain and UTF-8 cannot."""
-    return text if text.isascii() else text.encode("utf-8", "ignore").decode("utf-8")
-
-
-def _with_unknown(text: str) -> Iterator[str]:
-    """The parts of a text between literal `<unk>`s, and the `<unk>`s."""
-    first, *rest = text.split(UNK)
-    yield first
-    for part in rest:
-        yield UNK
-        yield part
-
-
-def _most_frequent(counts: Mapping[str, int], n: int) -> list[tuple[str, int]]:
-    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:n]
-
-
-def _without_own_names(word: str, separator: str) -> str:
-    """The word with a separator in every name that SentencePiece would not take as ordinary text."""
-    return _OWN_NAMES.sub(lambda name: name[0][0] + separator + name[0][1:], word)
-
-
-def _train_word(counts: Mapping[str, int], size: int) -> bytes:
-    kept = [(_without_own_names(word, _BREAK), count) for word, count in _most_frequent(counts, size)]
-    return _train_model(kept, model_type="word", vocab_size=len(kept) + len(SPECIALS))
-
-
-def _without_placeholders(text: str, found: set[str]) -> str:
-    """The text with spaces in their place; those that it has are added to `found`."""
-    if "<" not in text:
-        return text
-    pieces = list(split_at_placeholders(text))
-    found.update(pieces[1::2])
-    return " ".join(pieces[::2])
-
-
-def _train_unigram(counts: Mapping[str, int], size: int, symbols: Sequence[str]) -> bytes:
-    """Train on words and their counts; each of the symbols becomes a piece."""
-    characters: Counter[str] = Counter()
-    for word, count in counts.items():
-        for character in word:
-            characters[character] += count
-    # Each covered character needs its own piece: leave half of the size to longer pieces.
-    covered = {character for character, _ in _most_frequent(characters, (size - _BYTE_PIECES) // 2)}
-    stretches: Counter[str] = Counter()
-    for word, count in sorted(counts.items()):
-        for stretch in "".join(c if c in covered else " " for c in _without_own_names(word, " ")).split():
-            stretches[stretch] += count
-    return _train_model(
-        stretches.items(),
-        model_type="unigram",
-        vocab_size=size + len(SPECIALS),
-        byte_fallback=True,
-        user_defined_symbols=list(symbols),
-        hard_vocab_limit=False,
-    )
-
-
-def _train_model(counts: Iterable[tuple[str, int]], **options: Any) -> bytes:
-    """Run SentencePiece on words and their counts; `options` are its own."""
-    model = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=(f"{word.translate(_ESCAPE)}\t{count}" for word, count in counts),
-        input_format="tsv",
-        model_writer=model,
-        normalization_rule_name="identity",
-        character_coverage=1.0,
-        max_sentence_length=2**30,
-        pad_id=Tokenizer.pad_id,
-        unk_id=Tokenizer.unk_id,
-        bos_id=Tokenizer.bos_id,
-        eos_id=Tokenizer.eos_id,
-        pad_piece=PAD,
-        control_symbols=[DIALOG_START],
-        num_threads=1,  # with more threads the sums would depend on their number
-        minloglevel=2,
-        **options,
-    )
-    return model.getvalue()

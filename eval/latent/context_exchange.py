@@ -16,10 +16,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from dialog_cvae.config import SviConfig
-from dialog_cvae.data.batches import EncodedCorpus
+from dialog_cvae.data.encoded_corpus import EncodedCorpus
 from dialog_cvae.data.turns import EncodedTurns
 from dialog_cvae.model.latent_model import LatentModel
+from dialog_cvae.model_config import SviConfig
 from dialog_cvae.types import Conversation
 from eval.latent.likelihood import Advance, importance_weighted_nll
 

@@ -17,14 +17,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dialog_cvae.config import SviConfig
-from dialog_cvae.data.batches import EncodedCorpus, Integers
+from dialog_cvae.data.encoded_corpus import EncodedCorpus
 from dialog_cvae.data.sentences import Sentences
 from dialog_cvae.data.turns import EncodedTurns
+from dialog_cvae.data.windows import Integers
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.model.elbo import perplexity
 from dialog_cvae.model.latent_model import Encoded, LatentModel, Refine
 from dialog_cvae.model.svi import Refiner
+from dialog_cvae.model_config import SviConfig
 from dialog_cvae.nn import distributions
 from dialog_cvae.nn.devices import moved
 from dialog_cvae.types import Gaussian

@@ -16,14 +16,14 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from dialog_cvae.config import SviConfig
-from dialog_cvae.data.batches import EncodedCorpus
+from dialog_cvae.data.encoded_corpus import EncodedCorpus
 from dialog_cvae.data.turns import EncodedTurns
 from dialog_cvae.model.cvae import CVAE
 from dialog_cvae.model.elbo import evaluate_elbo
 from dialog_cvae.model.language_cvae import LanguageCVAE
 from dialog_cvae.model.latent_model import LatentModel
 from dialog_cvae.model.svi import in_effect
+from dialog_cvae.model_config import SviConfig
 from dialog_cvae.nn import distributions
 from dialog_cvae.types import Gaussian
 from eval.latent.information import Posteriors, kl_per_dimension, mutual_information

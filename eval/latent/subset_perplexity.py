@@ -14,12 +14,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dialog_cvae.config import SviConfig
-from dialog_cvae.data.batches import EncodedCorpus, collate
+from dialog_cvae.data.batches import collate
+from dialog_cvae.data.encoded_corpus import EncodedCorpus
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.model.cvae import CVAE, TensorBatch
 from dialog_cvae.model.elbo import perplexity
 from dialog_cvae.model.svi import Refiner
+from dialog_cvae.model_config import SviConfig
 from dialog_cvae.nn.devices import moved
 from eval.latent.likelihood import Advance
 

@@ -14,7 +14,8 @@ from dialog_cvae.data.cache import Cache
 from dialog_cvae.data.corpora import load_corpus
 from dialog_cvae.data.vectors import load_vectors
 from dialog_cvae.errors import ConfigError
-from dialog_cvae.storage.checkpoint import BEST, Checkpoint
+from dialog_cvae.storage.checkpoint import Checkpoint
+from dialog_cvae.storage.checkpoint_files import BEST
 from dialog_cvae.types import Conversation
 from eval.contexts import count_contexts
 from eval.dialog import CACHE, NONE, vectors_source

@@ -14,12 +14,13 @@ from fastapi.testclient import TestClient
 from api.app import create_app
 from api.service import WARM_UP
 from api.settings import Settings
-from dialog_cvae.config import Decoding, ModelConfig
+from dialog_cvae.config import Decoding
 from dialog_cvae.generate.decoding import Draw
 from dialog_cvae.generate.question import Question, Reply
 from dialog_cvae.generate.reading import Seen
 from dialog_cvae.generate.responder import Responder
-from dialog_cvae.storage.checkpoint import CheckpointConfig, Provenance
+from dialog_cvae.model_config import ModelConfig
+from dialog_cvae.storage.checkpoint_config import CheckpointConfig, Provenance
 from dialog_cvae.types import Conversation
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from api.client import (
     UnavailableError,
     UnreachableError,
 )
-from api.schemas import Turn
+from api.respond_schemas import Turn
 
 KEY = "a-key-of-some-length"
 ANSWER = {
@@ -84,7 +84,7 @@ def test_a_conversation_is_answered(of_service, stub):
 
 def test_every_field_of_a_request_can_be_given():
     from api.client import Options
-    from api.schemas import RespondRequest
+    from api.respond_schemas import RespondRequest
 
     assert set(Options.__annotations__) == set(RespondRequest.model_fields) - {"context"}
 

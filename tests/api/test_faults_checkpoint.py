@@ -19,7 +19,7 @@ from benchmarks.server_process import ROOT
 from dialog_cvae.data.cache import CACHE_VARIABLE
 from dialog_cvae.errors import CheckpointError
 from dialog_cvae.generate.question import Reply
-from dialog_cvae.storage.checkpoint import CARD, CONFIG, METRICS, TOKENIZER, WEIGHTS
+from dialog_cvae.storage.checkpoint_files import CARD, CONFIG, METRICS, TOKENIZER, WEIGHTS
 from dialog_cvae.types import Conversation, Utterance
 
 PARTS = (CONFIG, WEIGHTS, TOKENIZER, METRICS, CARD)

@@ -12,9 +12,10 @@ from collections import Counter
 import pytest
 from fastapi.exceptions import RequestValidationError
 
-from api import logs, problems, request_body, routes, schemas
+from api import field_types, logs, problems, request_body, routes
+from api.model_schemas import Topics
 from api.request_body import read_request
-from api.schemas import RespondRequest
+from api.respond_schemas import RespondRequest
 from api.service import Service
 from api.settings import Settings
 from benchmarks.hostile import BODIES
@@ -48,7 +49,7 @@ def counted(monkeypatch):
 
     count(request_body.json, "loads")
     count(request_body.RespondRequest, "model_validate")
-    count(schemas, "normal")
+    count(field_types, "normal")
     return calls
 
 
@@ -166,7 +167,7 @@ def test_the_event_loop_reads_checks_and_writes_nothing_itself(serve, stub, monk
     watch(routes, "_encoded")
     watch(request_body, "_validated")
     watch(Service, "question")
-    watch(schemas.RespondRequest, "conversation")
+    watch(RespondRequest, "conversation")
     watch(problems.json, "loads")
     client = serve(stub, log_text=True)
     assert client.post("/respond", json={"context": ["hi"], "topic": "pets"}).status_code == 200
@@ -193,7 +194,7 @@ def test_topics_and_document_are_encoded_once(serve, make_stub, monkeypatch):
     first = client.get("/topics"), client.get("/openapi.json")
     assert len(first[0].json()["topics"]) == 3000
     monkeypatch.setattr(json, "dumps", None)
-    monkeypatch.setattr(schemas.Topics, "__init__", None)
+    monkeypatch.setattr(Topics, "__init__", None)
     again = client.get("/topics"), client.get("/openapi.json")
     assert [each.content for each in again] == [each.content for each in first]
 

@@ -15,8 +15,8 @@ from pydantic_core import PydanticCustomError
 from schemathesis.generation import GenerationMode
 
 from api.app import create_app
+from api.field_types import readable
 from api.openapi import readable_pattern
-from api.schemas import readable
 from api.settings import Settings
 from dialog_cvae.limits import visible
 

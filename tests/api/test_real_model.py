@@ -23,10 +23,12 @@ TOPICS = ("PETS", "MUSIC")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
 
-    from dialog_cvae.config import ModelConfig, TokenizerConfig
+    from dialog_cvae.config import TokenizerConfig
     from dialog_cvae.model.build import weights_of
     from dialog_cvae.model.cvae import CVAE
-    from dialog_cvae.storage.checkpoint import Checkpoint, CheckpointConfig, Provenance
+    from dialog_cvae.model_config import ModelConfig
+    from dialog_cvae.storage.checkpoint import Checkpoint
+    from dialog_cvae.storage.checkpoint_config import CheckpointConfig, Provenance
     from dialog_cvae.text.tokenizer import Tokenizer
 
     letters = "abcdefghij"

@@ -12,11 +12,12 @@ import torch
 
 from benchmarks import evaluation
 from benchmarks.naive_replies import NaiveReplies, differences, naive_replies
-from dialog_cvae.config import ModelConfig
-from dialog_cvae.data.batches import EncodedCorpus, collate
+from dialog_cvae.data.batches import collate
+from dialog_cvae.data.encoded_corpus import EncodedCorpus
 from dialog_cvae.engines.gru_states import GRUStates
 from dialog_cvae.engines.torch_engine import TorchEngine
 from dialog_cvae.generate.decoding import Draw, SpecialIds
+from dialog_cvae.model_config import ModelConfig
 from dialog_cvae.storage.checkpoint import Checkpoint
 from dialog_cvae.text.tokenizer import Tokenizer
 from tests.conftest import make_model

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 from benchmarks.language_engine import main
-from dialog_cvae.config import LanguageModelConfig, ModelConfig
 from dialog_cvae.data.cache import CACHE_VARIABLE
 from dialog_cvae.engines.torch_language import new_language_model
+from dialog_cvae.language_config import LanguageModelConfig
 from dialog_cvae.model.build import weights_of
+from dialog_cvae.model_config import ModelConfig
 from dialog_cvae.storage.backbone import open_backbone
-from dialog_cvae.storage.checkpoint import Checkpoint, CheckpointConfig, Provenance
+from dialog_cvae.storage.checkpoint import Checkpoint
+from dialog_cvae.storage.checkpoint_config import CheckpointConfig, Provenance
 from tests.dialog_cvae.storage.tiny_bases import drawn, write_folder
 
 

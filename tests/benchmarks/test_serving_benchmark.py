@@ -14,9 +14,10 @@ from benchmarks import load, serving
 from benchmarks.load import Load, run_load
 from benchmarks.server_process import run_server
 from benchmarks.serving_workload import context_operations, naive_seconds, row_operations, talk_requests
-from dialog_cvae.config import Decoding, ModelConfig
+from dialog_cvae.config import Decoding
 from dialog_cvae.errors import DialogCvaeError
 from dialog_cvae.generate.responder import Responder
+from dialog_cvae.model_config import ModelConfig
 from dialog_cvae.storage.checkpoint import Checkpoint
 from dialog_cvae.types import Conversation, Utterance
 

@@ -10,7 +10,8 @@ import torch
 
 from benchmarks import machine, naive_step, training, training_run
 from benchmarks.naive_step import naive_terms
-from dialog_cvae.config import ModelConfig, TokenizerConfig
+from dialog_cvae.config import TokenizerConfig
+from dialog_cvae.model_config import ModelConfig
 from training.config import FitConfig
 
 SIZES = {

@@ -19,14 +19,17 @@ import numpy as np
 import pytest
 import torch
 
-from dialog_cvae.config import MAX_CANDIDATES, Decoding, ModelConfig, TokenizerConfig
-from dialog_cvae.data.batches import collate, encode_corpus
+from dialog_cvae.config import MAX_CANDIDATES, Decoding, TokenizerConfig
+from dialog_cvae.data.batches import collate
+from dialog_cvae.data.encoding import encode_corpus
 from dialog_cvae.data.readers import sample
 from dialog_cvae.data.vectors import load_vectors
 from dialog_cvae.model.build import build_model, weights_of
 from dialog_cvae.model.cvae import CVAE, TensorBatch
 from dialog_cvae.model.elbo import evaluate_elbo
-from dialog_cvae.storage.checkpoint import Checkpoint, CheckpointConfig, Provenance
+from dialog_cvae.model_config import ModelConfig
+from dialog_cvae.storage.checkpoint import Checkpoint
+from dialog_cvae.storage.checkpoint_config import CheckpointConfig, Provenance
 from dialog_cvae.text.tokenizer import Tokenizer
 from eval import generation, vector_coverage
 from eval.dialog import data_config, main

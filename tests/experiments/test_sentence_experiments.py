@@ -15,11 +15,11 @@ import pytest
 import torch
 from PIL import Image
 
-from dialog_cvae.config import SentenceModelConfig
-from dialog_cvae.data.batches import encode_corpus
+from dialog_cvae.data.encoding import encode_corpus
 from dialog_cvae.data.readers import ptb, toy
 from dialog_cvae.data.sentences import Sentences
 from dialog_cvae.model.sentence_vae import SentenceVAE
+from dialog_cvae.model_config import SentenceModelConfig
 from dialog_cvae.text.tokenizer import Tokenizer
 from eval.latent.likelihood import importance_weighted_nll
 from experiments import __main__ as experiments

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dialog_cvae.config import ModelConfig
+from dialog_cvae.model_config import ModelConfig
 from training.closing import closing_lines
 from training.config import FitConfig, TrainConfig
 from training.recipes.language import smollm2

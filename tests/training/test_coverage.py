@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dialog_cvae.config import DataConfig, LanguageModelConfig, ModelConfig, TokenizerConfig
-from dialog_cvae.data.batches import encode_corpus
+from dialog_cvae.config import DataConfig, TokenizerConfig
+from dialog_cvae.data.encoding import encode_corpus
 from dialog_cvae.data.turns import encode_turns
+from dialog_cvae.language_config import LanguageModelConfig
+from dialog_cvae.model_config import ModelConfig
 from dialog_cvae.text.byte_pairs import BytePairs
 from dialog_cvae.text.tokenizer import Tokenizer
 from dialog_cvae.types import Conversation, Utterance

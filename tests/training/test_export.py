@@ -13,15 +13,17 @@ import pytest
 import torch
 
 import dialog_cvae
-from dialog_cvae.config import Decoding, ModelConfig
-from dialog_cvae.data.batches import EncodedCorpus
+from dialog_cvae.config import Decoding
 from dialog_cvae.data.common_words import CommonWords, said_in
+from dialog_cvae.data.encoded_corpus import EncodedCorpus
 from dialog_cvae.data.readers import sample
 from dialog_cvae.data.reply_index import ReplyIndex
 from dialog_cvae.model.build import build_model, weights_of
 from dialog_cvae.model.cvae import CVAE
 from dialog_cvae.model.elbo import evaluate_elbo
-from dialog_cvae.storage.checkpoint import CONFIG, WEIGHTS, Checkpoint
+from dialog_cvae.model_config import ModelConfig
+from dialog_cvae.storage.checkpoint import Checkpoint
+from dialog_cvae.storage.checkpoint_files import CONFIG, WEIGHTS
 from dialog_cvae.types import Conversation, Utterance
 from eval import dialog
 from tests.conftest import make_model

@@ -15,10 +15,10 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from dialog_cvae.config import ModelConfig
-from dialog_cvae.data.batches import EncodedCorpus
+from dialog_cvae.data.encoded_corpus import EncodedCorpus
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.model.cvae import CVAE
+from dialog_cvae.model_config import ModelConfig
 from dialog_cvae.nn.distributions import sample
 from dialog_cvae.types import ElboTerms
 from training.adam import GuardedAdam

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from dialog_cvae.config import ModelConfig
 from dialog_cvae.errors import DataError
 from dialog_cvae.model.elbo import ElboReport
+from dialog_cvae.model_config import ModelConfig
 from tests.training.tiny_runs import metrics
 from training.collapse import hardly_uses_z, remedies
 from training.config import FitConfig, TrainConfig

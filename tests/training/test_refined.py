@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from dialog_cvae.config import ModelConfig, SentenceModelConfig, SviConfig, TokenizerConfig
-from dialog_cvae.data.batches import EncodedCorpus, encode_corpus
+from dialog_cvae.config import TokenizerConfig
+from dialog_cvae.data.encoded_corpus import EncodedCorpus
+from dialog_cvae.data.encoding import encode_corpus
 from dialog_cvae.data.readers.ptb import sentence
 from dialog_cvae.data.sentences import Sentences
 from dialog_cvae.model.cvae import CVAE
@@ -19,6 +20,7 @@ from dialog_cvae.model.elbo import evaluate_elbo
 from dialog_cvae.model.latent_model import LatentModel
 from dialog_cvae.model.sentence_vae import SentenceBatch, SentenceVAE
 from dialog_cvae.model.svi import update_cost
+from dialog_cvae.model_config import ModelConfig, SentenceModelConfig, SviConfig
 from dialog_cvae.nn import matmul
 from dialog_cvae.text.tokenizer import Tokenizer
 from dialog_cvae.types import Gaussian

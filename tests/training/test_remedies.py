@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import dialog_cvae
-from dialog_cvae.data.batches import EncodedCorpus
+from dialog_cvae.data.encoded_corpus import EncodedCorpus
 from dialog_cvae.model.cvae import CVAE
 from dialog_cvae.nn.distributions import kl, sample
 from dialog_cvae.types import Conversation, ElboTerms, Utterance

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from dialog_cvae.config import SentenceModelConfig
 from dialog_cvae.data.readers import ptb
 from dialog_cvae.model.build import build_model
+from dialog_cvae.model_config import SentenceModelConfig
 from dialog_cvae.storage.checkpoint import Checkpoint
 from tests.training.tiny_runs import Fit, assert_same_run, metrics
 from training import arguments

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from dialog_cvae.config import DataConfig, ModelConfig, SentenceModelConfig
-from dialog_cvae.data.batches import EncodedCorpus
+from dialog_cvae.config import DataConfig
+from dialog_cvae.data.encoded_corpus import EncodedCorpus
 from dialog_cvae.model.build import build_model, weights_of
 from dialog_cvae.model.cvae import CVAE
 from dialog_cvae.model.sentence_vae import SentenceVAE
-from dialog_cvae.storage.checkpoint import Checkpoint, CheckpointConfig, Provenance
+from dialog_cvae.model_config import ModelConfig, SentenceModelConfig
+from dialog_cvae.storage.checkpoint import Checkpoint
+from dialog_cvae.storage.checkpoint_config import CheckpointConfig, Provenance
 from dialog_cvae.text.tokenizer import Tokenizer
 from training.config import FitConfig
 from training.recipes import RECIPES

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from collections.abc import Callable
@@ -14,16 +13,18 @@ import numpy as np
 import pytest
 
 from dialog_cvae.config import DataConfig, TokenizerConfig
-from dialog_cvae.data.batches import EncodedCorpus, encode_corpus
 from dialog_cvae.data.cache import Cache
 from dialog_cvae.data.code_digest import OURS, ROOT, code_digest
 from dialog_cvae.data.corpora import load_corpus
+from dialog_cvae.data.encoded_corpus import EncodedCorpus
+from dialog_cvae.data.encoding import encode_corpus
 from dialog_cvae.errors import DataError
 from dialog_cvae.text.tokenizer import Tokenizer
 from dialog_cvae.types import Corpus
 from tests.training.tiny_runs import conversation, write_corpus
-from training import training_corpus
-from training.training_corpus import SPLITS, Size, TrainingCorpus, fingerprint
+from training import corpus_kinds, training_corpus
+from training.corpus_summary import SPLITS, Size
+from training.training_corpus import TrainingCorpus
 from training.vocabulary import Vocabulary
 
 READING = "reading the text of "
@@ -223,51 +224,10 @@ def test_inconsistent_token_ids_are_rebuilt(
     vocabulary = Vocabulary(kept.corpus(mine).tokenizer(SMALL), (), ("A", "B"))
     with monkeypatch.context() as patch:
         patch.setattr(training_corpus, "encode_corpus", spoil)
-        patch.setattr(training_corpus, "_fitting", lambda arrays, vocabulary: EncodedCorpus(**arrays))
+        patch.setattr(corpus_kinds, "_fitting_ids", lambda arrays, vocabulary: EncodedCorpus(**arrays))
         kept.corpus(mine).encoded("train", vocabulary, 6)
     kept.lines.clear()
     found = kept.corpus(mine).encoded("train", vocabulary, 6)
     expected = encode_corpus(load_corpus(mine).train, vocabulary.tokenizer, (), 6, roles=("A", "B"))
     assert [array.tolist() for array in found] == [array.tolist() for array in expected]
     assert [line.split()[0] for line in kept.lines] == ["cache:", "reading"]
-
-
-@pytest.mark.parametrize("name", EncodedCorpus._fields)
-def test_the_fingerprint_changes_with_every_array(encoded_roles: EncodedCorpus, name: str) -> None:
-    encoded = encoded_roles._replace(context_only=encoded_roles.responses[:2])
-    array = getattr(encoded, name).copy()
-    array.flat[array.size // 2] += 1
-    changed = encoded._replace(**{name: array})
-    assert fingerprint(encoded, encoded) == fingerprint(encoded, encoded)
-    assert fingerprint(changed, encoded) != fingerprint(encoded, encoded)
-    assert fingerprint(encoded, changed) not in (fingerprint(encoded, encoded), fingerprint(changed, encoded))
-
-
-def test_the_fingerprint_does_not_depend_on_how_the_text_is_stored(
-    encoded: EncodedCorpus, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Older runs, in which each utterance had its own profiles, can resume: the fingerprint is the same.
-
-    The column of long utterances is new. Without long utterances there is none.
-    """
-    assert len(encoded.long)
-    conversations, _ = encoded.places(np.arange(len(encoded.speaker)))
-    columns = {
-        "long": encoded.long,
-        "tokens": encoded.tokens.astype(np.int32),
-        "offsets": encoded.offsets.astype(np.int64),
-        "start": encoded.starts[conversations],
-        "speaker": encoded.speaker.astype(np.int32),
-        "topic": encoded.topic[conversations],
-        "profiles": encoded.profiles[encoded.parties],
-        "known": encoded.known[encoded.parties],
-        "conversation": conversations.astype(np.int32),
-    }
-    digest = hashlib.sha256()
-    for name, array in columns.items():
-        digest.update(f"{name} {array.dtype} {array.shape}".encode() + array.tobytes())
-    for block in (1, 7, 2**16):
-        monkeypatch.setattr(training_corpus, "BLOCK", block)
-        assert fingerprint(encoded) == digest.hexdigest()
-    wide = encoded._replace(tokens=encoded.tokens.astype(np.uint32), parties=encoded.parties.astype(np.uint64))
-    assert fingerprint(wide) == digest.hexdigest()

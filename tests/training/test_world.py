@@ -9,9 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dialog_cvae.config import ModelConfig
-from dialog_cvae.data.batches import EncodedCorpus
+from dialog_cvae.data.encoded_corpus import EncodedCorpus
 from dialog_cvae.errors import ConfigError
+from dialog_cvae.model_config import ModelConfig
 from training.config import TrainConfig
 from training.dialog_batches import DialogBatches
 from training.distributed import SINGLE_PROCESS, World, world_from_environment

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from dialog_cvae.config import DataConfig, LanguageModelConfig
+from dialog_cvae.config import DataConfig
+from dialog_cvae.language_config import LanguageModelConfig
 from dialog_cvae.nn.matmul import has_fast_matmul
 from training.config import FitConfig, TrainConfig
 from training.schedules import BetaSchedule, LearningRateSchedule

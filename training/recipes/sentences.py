@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dialog_cvae.config import DataConfig, SentenceModelConfig, TokenizerConfig
+from dialog_cvae.config import DataConfig, TokenizerConfig
+from dialog_cvae.model_config import SentenceModelConfig
 from training.config import FitConfig, TrainConfig
 from training.schedules import BetaSchedule, LearningRateSchedule
 

@@ -19,7 +19,9 @@ from urllib.parse import quote
 
 from dialog_cvae.data.corpora import resolve
 from dialog_cvae.errors import ConfigError
-from dialog_cvae.storage.checkpoint import BEST, Checkpoint, Provenance
+from dialog_cvae.storage.checkpoint import Checkpoint
+from dialog_cvae.storage.checkpoint_config import Provenance
+from dialog_cvae.storage.checkpoint_files import BEST
 from training import arguments, folder, plan, resume
 from training.arguments import DURATIONS, SHORT_NAMES
 from training.config import FitConfig

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from dialog_cvae.errors import DataError
-from dialog_cvae.storage import checkpoint
-from dialog_cvae.storage.checkpoint import BEST
+from dialog_cvae.storage import checkpoint_files
+from dialog_cvae.storage.checkpoint_files import BEST
 from dialog_cvae.storage.files import write_atomically
 from training.sweep.cells import Cell
 
@@ -99,7 +99,7 @@ def best_figures(folder: Path) -> dict[str, float]:
     Raises:
         DataError: their file is missing or broken.
     """
-    path = folder / BEST / checkpoint.METRICS
+    path = folder / BEST / checkpoint_files.METRICS
     try:
         content = json.loads(path.read_bytes())
         return {name: float(content[name]) for name in MEASURES if content.get(name) is not None}

@@ -15,10 +15,12 @@ import uvicorn
 
 from api.app import create_app, load_responder
 from api.settings import PREFIX, Settings
-from dialog_cvae.config import Decoding, ModelConfig, TokenizerConfig
+from dialog_cvae.config import Decoding, TokenizerConfig
 from dialog_cvae.generate.responder import Responder
 from dialog_cvae.model.build import weights_of
-from dialog_cvae.storage.checkpoint import Checkpoint, CheckpointConfig, Provenance
+from dialog_cvae.model_config import ModelConfig
+from dialog_cvae.storage.checkpoint import Checkpoint
+from dialog_cvae.storage.checkpoint_config import CheckpointConfig, Provenance
 from dialog_cvae.text.tokenizer import Tokenizer
 from tests.api.page.person import Person
 from tests.conftest import make_conversations

@@ -13,10 +13,11 @@ import pytest
 import torch
 
 import dialog_cvae
-from dialog_cvae.config import Decoding, ModelConfig
-from dialog_cvae.data.batches import EncodedCorpus, collate
+from dialog_cvae.config import Decoding
+from dialog_cvae.data.batches import collate
 from dialog_cvae.data.cache import Cache
 from dialog_cvae.data.code_digest import OURS, ROOT, code_digest
+from dialog_cvae.data.encoded_corpus import EncodedCorpus
 from dialog_cvae.engines.base import Engine, Step
 from dialog_cvae.engines.gru_states import GRUStates
 from dialog_cvae.engines.onnx_engine import OnnxEngine
@@ -26,7 +27,9 @@ from dialog_cvae.errors import ConfigError
 from dialog_cvae.generate.responder import Responder
 from dialog_cvae.model.build import build_model, weights_of
 from dialog_cvae.model.cvae import CVAE
-from dialog_cvae.storage.checkpoint import Checkpoint, Provenance
+from dialog_cvae.model_config import ModelConfig
+from dialog_cvae.storage.checkpoint import Checkpoint
+from dialog_cvae.storage.checkpoint_config import Provenance
 from dialog_cvae.types import Conversation, Utterance
 
 SHIPPED = Path(__file__).parents[3] / "models" / "swda"

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from dialog_cvae.config import LanguageModelConfig, LlamaConfig
 from dialog_cvae.engines.language_states import Memory
 from dialog_cvae.engines.language_weights import adapter_shapes, rotation
 from dialog_cvae.engines.onnx_language import OnnxLanguageEngine
 from dialog_cvae.engines.torch_language_engine import TorchLanguageEngine
+from dialog_cvae.language_config import LanguageModelConfig, LlamaConfig
 from dialog_cvae.model.turn_tensors import TurnTensors
 from tests.dialog_cvae.engines.tiny_language import (
     BASE,

@@ -12,15 +12,17 @@ import numpy as np
 import pytest
 import torch
 
-from dialog_cvae.config import LanguageModelConfig, ModelConfig
 from dialog_cvae.data.cache import Cache
 from dialog_cvae.engines.onnx_language import OnnxLanguageEngine, multiplies_exactly
 from dialog_cvae.engines.torch_language import build_language_model, new_language_model
 from dialog_cvae.engines.torch_language_engine import TorchLanguageEngine
 from dialog_cvae.errors import CheckpointError
+from dialog_cvae.language_config import LanguageModelConfig
 from dialog_cvae.model.build import weights_of
+from dialog_cvae.model_config import ModelConfig
 from dialog_cvae.storage.backbone import open_backbone
-from dialog_cvae.storage.checkpoint import Checkpoint, CheckpointConfig, Provenance
+from dialog_cvae.storage.checkpoint import Checkpoint
+from dialog_cvae.storage.checkpoint_config import CheckpointConfig, Provenance
 from tests.dialog_cvae.engines.tiny_language import batch_of
 from tests.dialog_cvae.storage.tiny_bases import drawn, write_folder
 

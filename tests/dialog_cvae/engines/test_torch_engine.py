@@ -13,14 +13,15 @@ import numpy as np
 import pytest
 import torch
 
-from dialog_cvae.config import ModelConfig
-from dialog_cvae.data.batches import EncodedCorpus, collate
+from dialog_cvae.data.batches import collate
+from dialog_cvae.data.encoded_corpus import EncodedCorpus
 from dialog_cvae.engines.base import Condition, Step
 from dialog_cvae.engines.gru_states import GRUStates
 from dialog_cvae.engines.torch_engine import TorchEngine
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.model.build import build_model, weights_of
 from dialog_cvae.model.cvae import CVAE, TensorBatch
+from dialog_cvae.model_config import ModelConfig
 from dialog_cvae.text.tokenizer import Tokenizer
 from tests.conftest import make_model
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from dialog_cvae.config import LanguageModelConfig, LlamaConfig
 from dialog_cvae.data.turns import TurnBatch
 from dialog_cvae.engines.base import Engine, Floats, Ints
 from dialog_cvae.engines.language_graphs import graphs
 from dialog_cvae.engines.language_weights import merged, z_maps
 from dialog_cvae.engines.onnx_language import OnnxLanguageEngine
+from dialog_cvae.language_config import LanguageModelConfig, LlamaConfig
 from dialog_cvae.model.language_cvae import LanguageCVAE
 from dialog_cvae.model.turn_tensors import TurnTensors
 from dialog_cvae.storage.backbone import shapes

@@ -12,15 +12,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dialog_cvae.config import Decoding, LanguageModelConfig, ModelConfig
+from dialog_cvae.config import Decoding
 from dialog_cvae.data.turns import TurnBatch
 from dialog_cvae.engines.base import Condition, Flags, Floats, Ints, Step
 from dialog_cvae.engines.torch_language import new_language_model
+from dialog_cvae.language_config import LanguageModelConfig
 from dialog_cvae.model.build import weights_of
 from dialog_cvae.model.language_cvae import LanguageCVAE, Read
 from dialog_cvae.model.turn_tensors import TurnTensors
+from dialog_cvae.model_config import ModelConfig
 from dialog_cvae.storage.backbone import open_backbone
-from dialog_cvae.storage.checkpoint import Checkpoint, CheckpointConfig, Provenance
+from dialog_cvae.storage.checkpoint import Checkpoint
+from dialog_cvae.storage.checkpoint_config import CheckpointConfig, Provenance
 
 SIZES = LanguageModelConfig(
     rank=2, latent_size=3, z_layers=1, hidden_size=5, bow=True, max_context_tokens=40, backbone="tiny.gguf"

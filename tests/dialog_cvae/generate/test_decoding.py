@@ -7,8 +7,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from dialog_cvae.config import Decoding, ModelConfig
-from dialog_cvae.data.batches import EncodedCorpus, collate
+from dialog_cvae.config import Decoding
+from dialog_cvae.data.batches import collate
+from dialog_cvae.data.encoded_corpus import EncodedCorpus
 from dialog_cvae.engines.base import ROWS
 from dialog_cvae.engines.torch_engine import TorchEngine
 from dialog_cvae.errors import ConfigError
@@ -17,6 +18,7 @@ from dialog_cvae.generate.pool import Pool, Start, decode
 from dialog_cvae.generate.responder import Responder
 from dialog_cvae.model.cvae import CVAE, TensorBatch
 from dialog_cvae.model.latent_model import Vectors
+from dialog_cvae.model_config import ModelConfig
 from dialog_cvae.text.tokenizer import Tokenizer
 from tests.conftest import make_checkpoint, make_model
 

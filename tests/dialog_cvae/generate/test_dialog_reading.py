@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dialog_cvae.config import ModelConfig
 from dialog_cvae.generate.reading import DialogReading, Seen
+from dialog_cvae.model_config import ModelConfig
 from dialog_cvae.text.tokenizer import Tokenizer
 from dialog_cvae.types import Conversation, Utterance
 from tests.conftest import TOPICS

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dialog_cvae.config import LanguageModelConfig
 from dialog_cvae.generate.language_reading import LanguageReading
 from dialog_cvae.generate.reading import Seen
+from dialog_cvae.language_config import LanguageModelConfig
 from dialog_cvae.text.byte_pairs import BytePairs
 from dialog_cvae.types import Conversation, Utterance
 from tests.dialog_cvae.storage.tiny_bases import letters

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dialog_cvae.config import Decoding, ModelConfig
+from dialog_cvae.config import Decoding
 from dialog_cvae.engines.torch_engine import TorchEngine
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.generate.latent_map import LatentMap
@@ -15,6 +15,7 @@ from dialog_cvae.generate.opening import dialog_reading
 from dialog_cvae.generate.responder import Responder
 from dialog_cvae.model.build import build_model
 from dialog_cvae.model.cvae import CVAE
+from dialog_cvae.model_config import ModelConfig
 from dialog_cvae.storage.checkpoint import Checkpoint
 from dialog_cvae.types import Conversation, Utterance
 
@@ -88,7 +89,7 @@ def test_the_priors_temperature_scales_the_map(responder: Responder):
 
 def test_a_model_without_z_has_no_map(tiny_config: ModelConfig, tokenizer):
     from dialog_cvae.model.build import weights_of
-    from dialog_cvae.storage.checkpoint import CheckpointConfig, Provenance
+    from dialog_cvae.storage.checkpoint_config import CheckpointConfig, Provenance
 
     model = CVAE(tiny_config.model_copy(update={"latent_size": 0}), len(tokenizer), 0)
     config = CheckpointConfig(

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import dialog_cvae
-from dialog_cvae.config import Decoding, ModelConfig, TokenizerConfig
+from dialog_cvae.config import Decoding, TokenizerConfig
 from dialog_cvae.data.batches import collate
 from dialog_cvae.engines.torch_engine import TorchEngine
 from dialog_cvae.errors import ConfigError
@@ -26,7 +26,9 @@ from dialog_cvae.generate.replies import Replies
 from dialog_cvae.generate.responder import Reply, Responder
 from dialog_cvae.model.build import build_model, weights_of
 from dialog_cvae.model.cvae import CVAE, TensorBatch
-from dialog_cvae.storage.checkpoint import Checkpoint, CheckpointConfig, Provenance
+from dialog_cvae.model_config import ModelConfig
+from dialog_cvae.storage.checkpoint import Checkpoint
+from dialog_cvae.storage.checkpoint_config import CheckpointConfig, Provenance
 from dialog_cvae.text.tokenizer import Tokenizer
 from dialog_cvae.text.words import normalised
 from dialog_cvae.types import Conversation, Profile, Utterance

@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from dialog_cvae.config import ModelConfig
-from dialog_cvae.data.batches import EncodedCorpus, collate
+from dialog_cvae.data.batches import collate
+from dialog_cvae.data.encoded_corpus import EncodedCorpus
 from dialog_cvae.model.cvae import CVAE, TensorBatch
 from dialog_cvae.model.latent_model import Vectors
+from dialog_cvae.model_config import ModelConfig
 from dialog_cvae.nn.distributions import kl
 from dialog_cvae.text.tokenizer import Tokenizer
 from dialog_cvae.types import ElboTerms

@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from dialog_cvae.data.batches import EncodedCorpus, collate
+from dialog_cvae.data.batches import collate
+from dialog_cvae.data.encoded_corpus import EncodedCorpus
 from dialog_cvae.model.cvae import CVAE, TensorBatch
 from dialog_cvae.model.elbo import ElboReport, evaluate_elbo
 from dialog_cvae.nn import distributions

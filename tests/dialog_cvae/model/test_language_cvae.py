@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dialog_cvae.config import LanguageModelConfig, LlamaConfig
 from dialog_cvae.data.turns import Blocks, EncodedTurns, TurnBatch, block_starts, collate_turns, encode_turns
+from dialog_cvae.language_config import LanguageModelConfig, LlamaConfig
 from dialog_cvae.model.language_cvae import LanguageCVAE
 from dialog_cvae.model.turn_tensors import TurnTensors
 from dialog_cvae.nn.llama import Llama, bias_of

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
-from dialog_cvae.config import ModelConfig, SentenceModelConfig, TokenizerConfig
-from dialog_cvae.data.batches import encode_corpus
+from dialog_cvae.config import TokenizerConfig
+from dialog_cvae.data.encoding import encode_corpus
 from dialog_cvae.data.readers.ptb import sentence
 from dialog_cvae.data.sentences import Sentences, batches_per_epoch, epoch_batches
 from dialog_cvae.errors import CheckpointError
@@ -21,9 +21,11 @@ from dialog_cvae.model.cvae import CVAE
 from dialog_cvae.model.elbo import evaluate_elbo
 from dialog_cvae.model.latent_model import Vectors
 from dialog_cvae.model.sentence_vae import SentenceVAE
+from dialog_cvae.model_config import ModelConfig, SentenceModelConfig
 from dialog_cvae.nn.decoder import Dropout
 from dialog_cvae.nn.posterior_norm import PosteriorNorm
-from dialog_cvae.storage.checkpoint import Checkpoint, CheckpointConfig, Provenance
+from dialog_cvae.storage.checkpoint import Checkpoint
+from dialog_cvae.storage.checkpoint_config import CheckpointConfig, Provenance
 from dialog_cvae.text.tokenizer import Tokenizer
 from eval.latent.likelihood import importance_weighted_nll, posteriors
 

@@ -12,12 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from dialog_cvae.config import SviConfig
-from dialog_cvae.data.batches import EncodedCorpus, collate
+from dialog_cvae.data.batches import collate
+from dialog_cvae.data.encoded_corpus import EncodedCorpus
 from dialog_cvae.model.cvae import CVAE, TensorBatch
 from dialog_cvae.model.descent import Objective, refine
 from dialog_cvae.model.latent_model import Vectors
 from dialog_cvae.model.svi import Refiner, noise_of_steps
+from dialog_cvae.model_config import SviConfig
 from dialog_cvae.nn import distributions
 from dialog_cvae.nn.cross_entropy import token_nll
 from dialog_cvae.nn.lstm import lstm

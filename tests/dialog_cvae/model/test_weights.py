@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch import nn
 
-from dialog_cvae.config import ModelConfig, SentenceModelConfig
 from dialog_cvae.errors import CheckpointError
 from dialog_cvae.model.build import build_model
 from dialog_cvae.model.cvae import CVAE
 from dialog_cvae.model.sentence_vae import SentenceVAE
 from dialog_cvae.model.weights import GRU_GATES, Linear, Recurrent, checked_weights, dialog_shapes, sentence_shapes
+from dialog_cvae.model_config import ModelConfig, SentenceModelConfig
 from dialog_cvae.storage.checkpoint import Checkpoint
 
 

@@ -10,13 +10,15 @@ import pytest
 import torch
 
 import dialog_cvae
-from dialog_cvae.config import Decoding, ModelConfig
-from dialog_cvae.data.batches import EncodedCorpus, collate
+from dialog_cvae.config import Decoding
+from dialog_cvae.data.batches import collate
+from dialog_cvae.data.encoded_corpus import EncodedCorpus
 from dialog_cvae.engines.torch_engine import TorchEngine
 from dialog_cvae.errors import CheckpointError
 from dialog_cvae.model.build import build_model, weights_of
 from dialog_cvae.model.cvae import CVAE, TensorBatch
 from dialog_cvae.model.elbo import evaluate_elbo
+from dialog_cvae.model_config import ModelConfig
 from dialog_cvae.storage.checkpoint import Checkpoint
 from dialog_cvae.types import Conversation, Utterance
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from dialog_cvae.config import SentenceModelConfig
 from dialog_cvae.model.sentence_vae import SentenceBatch, SentenceVAE
+from dialog_cvae.model_config import SentenceModelConfig
 from dialog_cvae.nn.sentence_encoders import CNNEncoder, WordEmbedding
 
 

@@ -10,7 +10,7 @@ from gguf import GGUFWriter
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from dialog_cvae.config import LlamaConfig
+from dialog_cvae.language_config import LlamaConfig
 from dialog_cvae.storage.backbone import LAYER_WEIGHTS, shapes
 from dialog_cvae.text.byte_pairs import BytePairs
 

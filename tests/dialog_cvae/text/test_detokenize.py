@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dialog_cvae.text.detokenize import detokenize
-from dialog_cvae.text.tokenizer import words
+from dialog_cvae.text.token_words import words
 
 WRITTEN = (
     "i'm fine.",

@@ -10,7 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dialog_cvae.data.batches import EncodedCorpus, encode_corpus
+from dialog_cvae.data.encoded_corpus import EncodedCorpus
+from dialog_cvae.data.encoding import encode_corpus
 from dialog_cvae.data.turns import EncodedTurns, encode_turns
 from dialog_cvae.model.cvae import CVAE
 from dialog_cvae.model.language_cvae import LanguageCVAE

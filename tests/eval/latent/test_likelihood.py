@@ -13,14 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.distributions import Normal
 
-from dialog_cvae.config import ModelConfig, SviConfig, TokenizerConfig
-from dialog_cvae.data.batches import EncodedCorpus, collate, encode_corpus
+from dialog_cvae.config import TokenizerConfig
+from dialog_cvae.data.batches import collate
+from dialog_cvae.data.encoded_corpus import EncodedCorpus
+from dialog_cvae.data.encoding import encode_corpus
 from dialog_cvae.data.readers import zhao2017
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.model.cvae import CVAE, TensorBatch
 from dialog_cvae.model.elbo import evaluate_elbo
 from dialog_cvae.model.latent_model import Vectors
 from dialog_cvae.model.svi import noise_of_steps, refinement
+from dialog_cvae.model_config import ModelConfig, SviConfig
 from dialog_cvae.text.tokenizer import Tokenizer
 from dialog_cvae.types import Conversation, Gaussian, Utterance
 from eval.latent.information import kl_per_dimension

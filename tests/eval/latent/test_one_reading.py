@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from dialog_cvae.data.batches import EncodedCorpus
+from dialog_cvae.data.encoded_corpus import EncodedCorpus
 from dialog_cvae.data.turns import EncodedTurns, encode_turns
 from dialog_cvae.model.elbo import evaluate_elbo
 from dialog_cvae.model.language_cvae import LanguageCVAE

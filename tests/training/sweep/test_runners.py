@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from dialog_cvae.config import ModelConfig
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.model.cvae import CVAE
+from dialog_cvae.model_config import ModelConfig
 from training.config import FitConfig
 from training.sweep import capacity, runners
 from training.sweep import cell_task as task_module

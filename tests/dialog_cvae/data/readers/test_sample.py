@@ -9,7 +9,7 @@ from dialog_cvae.data.readers import sample
 from dialog_cvae.data.readers.dialog_acts import CLASS_NAMES
 from dialog_cvae.data.readers.sample_tables import MOVES, OPENINGS, TOPICS
 from dialog_cvae.errors import ConfigError
-from dialog_cvae.text.tokenizer import words
+from dialog_cvae.text.token_words import words
 from dialog_cvae.types import Conversation
 
 CORPUS = sample.read()

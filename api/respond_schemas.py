@@ -1,58 +1,37 @@
-"""The bodies of requests and responses, and the conversion of a request to a `Conversation`.
+"""The bodies of POST /respond, and the conversion of a request to a `Conversation`.
 
 The checks here are the same on all servers; `api.request_checks` has those that depend on settings and model.
 """
 
 from __future__ import annotations
 
-import unicodedata
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    ValidationError,
-    ValidatorFunctionWrapHandler,
-    WrapValidator,
-)
+from pydantic import BeforeValidator, Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 from pydantic_core import PydanticCustomError
 
-from api.field_types import Diversity, Score, Temperature, TopP
+from api.field_types import (
+    MAP_EDGE,
+    MAX_MODEL_CHARS,
+    MAX_SEED,
+    WHOLE,
+    Coordinate,
+    Diversity,
+    Score,
+    Speaker,
+    Temperature,
+    Text,
+    TopP,
+)
+from api.schema import Schema
 from dialog_cvae.config import CandidateSource
 from dialog_cvae.generate.question import Source
-from dialog_cvae.limits import MAX_PROFILES, MAX_SPEAKER_CHARS, MAX_TOPIC_CHARS, normal, visible
+from dialog_cvae.limits import MAX_PROFILES, MAX_TOPIC_CHARS
 from dialog_cvae.types import Conversation, Profile, Sex, Utterance
 
-PROBLEM_TYPE = "application/problem+json"  # the media type of problem documents
-MAX_SEED = 2**63 - 1
 DEFAULT_RESPONSES = 5
-MAX_MODEL_CHARS = 200  # of a model's name
-MAP_EDGE = 6.0  # standard deviations of the prior; training reaches no latent values beyond
 VALIDATED_TOGETHER = 20  # turns; those after the first invalid ones are not validated
-READABLE_CONTROLS = "\t\n\r"
 FinishReason = Literal["stop", "length"]
-
-
-def readable(text: str) -> str:
-    """The text in Unicode's normal form C.
-
-    Control characters, lone surrogates, and text without any visible character are refused.
-    """
-    categories = {char: unicodedata.category(char) for char in set(text)}
-    for char, category in categories.items():
-        if category == "Cs" or (category == "Cc" and char not in READABLE_CONTROLS):
-            raise PydanticCustomError(
-                "unreadable_character",
-                "should have no control characters or lone surrogates, has U+{code} at character {position}",
-                {"code": f"{ord(char):04X}", "position": text.index(char)},
-            )
-    if not visible(text):
-        raise PydanticCustomError("blank", "should have at least one visible character")
-    return normal(text)
 
 
 def _alternate(context: Any) -> Any:
@@ -81,26 +60,6 @@ def _few_errors(context: list[Any], validate: ValidatorFunctionWrapHandler) -> A
         except ValidationError:
             return validate([*turns, *context[begin:end]])  # fails again, with the positions in the whole list
     return turns
-
-
-def _whole(number: Any) -> Any:
-    """JSON has one kind of number: 5.0 is the integer 5."""
-    return int(number) if isinstance(number, float) and number.is_integer() else number
-
-
-WHOLE = BeforeValidator(_whole)
-Text = Annotated[str, AfterValidator(readable)]
-Coordinate = Annotated[float, Field(ge=-MAP_EDGE, le=MAP_EDGE, allow_inf_nan=False)]
-Speaker = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_SPEAKER_CHARS), AfterValidator(readable)
-]
-
-
-class Schema(BaseModel):
-    """Base of all bodies: values are not converted, and unknown fields are refused."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-    times: ClassVar[int] = 1  # as many JSON items may be in a body as in so many requests to /respond
 
 
 class Turn(Schema):
@@ -266,107 +225,3 @@ class RespondResponse(Schema):
         "too long for it and shortened"
     )
     note: str = Field("", description="present only if there are fewer responses than requested")
-
-
-class Topics(Schema):
-    """The topics the model was fitted on."""
-
-    topics: list[str]
-
-
-class Limits(Schema):
-    """The limits of requests."""
-
-    num_responses: int = Field(description="responses")
-    context: int = Field(description="utterances")
-    text_chars: int = Field(description="characters of an utterance")
-    tokens: int = Field(description="tokens of a response")
-
-
-class Defaults(Schema):
-    """The values of fields that a request leaves out."""
-
-    num_responses: int
-    diversity: float | None = Field(description="null: the other fields are not set by it")
-    nearest_diversity: float | None = Field(
-        description="the diversity with the same temperature, where a slider may begin; null: words are not sampled"
-    )
-    temperature: float
-    top_p: float
-    max_tokens: int
-    prior_temperature: float = Field(description="factor of the prior's standard deviations")
-    candidates: int = Field(
-        description="number of draws from which responses are selected; 0: the first distinct draws are taken"
-    )
-    candidates_from: CandidateSource = Field(description="model, corpus or both")
-
-
-class Index(Schema):
-    """An index of responses that were said in the conversations that the model was fitted on."""
-
-    replies: int = Field(description="different responses")
-    min_conversations: int = Field(description="each was said in at least so many conversations")
-
-
-class Model(Schema):
-    """The model that answers, and this server's limits and defaults."""
-
-    name: str = Field(description="a request with this `model` is answered by it")
-    models: list[str] = Field(
-        [], description="names of all models that are served; the first answers requests that name none"
-    )
-    checkpoint: str = Field(
-        "", description="what the weights were fitted on, and after how many steps; it changes with a reload"
-    )
-    licence: str | None = Field(description="licence of the weights; null: unknown, as for the operator's own")
-    topics: int = Field(description="number of its topics, see GET /topics")
-    free_topic: bool = Field(description="whether the topic of a request may be any text; then there is no list")
-    respond_as: list[str] = Field(
-        [],
-        description="the roles that the model learnt to answer as, of which a request that names no speaker gets one: "
-        "that of the context's latest speaker with a role, else the first; empty: none",
-    )
-    version: str = Field(description="of the service's software")
-    index: Index | None = Field(
-        None, description="of responses from the conversations that it was fitted on; null: it has none"
-    )
-    engine: str = Field(description="the inference engine, such as onnx, onnx-int8 or torch")
-    limits: Limits
-    defaults: Defaults
-
-
-class Health(Schema):
-    """State of the model."""
-
-    status: str
-
-
-class Liveness(Health):
-    """State of the process, and its model."""
-
-    model: str | None = Field(description="name of the model; null: not loaded yet")
-    licence: str | None = Field(description="licence of the weights; null: unknown, as for the operator's own")
-
-
-class Problem(Schema):
-    """Why the server did not answer, after RFC 9457."""
-
-    type: str = Field(description="kind of problem, for programs: a stable relative URI, or about:blank")
-    title: str = Field(description="the kind in words")
-    status: int = Field(description="the HTTP status")
-    detail: str = Field(description="what is wrong with this request, in words")
-    instance: str = Field(description="this request as a URI, which ends in its X-Request-ID; the server logs it")
-
-
-class FieldProblem(Schema):
-    """One error in a request."""
-
-    loc: list[str | int] = Field(description="path to the field, beginning with `body`")
-    msg: str = Field(description="names the field, its limit and the value")
-    type: str = Field(description="kind of problem, for programs")
-
-
-class InvalidRequest(Problem):
-    """The errors in a request, at most 20."""
-
-    errors: list[FieldProblem]
