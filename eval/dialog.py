@@ -39,6 +39,7 @@ from eval.evaluation import combined, evaluate_checkpoint
 from eval.evaluation_settings import Settings
 from eval.held_out import HeldOut, ScoringData
 from eval.in_words import sentences
+from eval.min_score_words import min_score_lines
 from eval.references import multi_reference
 from eval.references.multi_reference import References
 from eval.report import CONTEXTS_FILE, METRICS_FILE, RESPONSES_FILE, SAMPLES_FILE, compared, summary, write
@@ -97,6 +98,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     print(summary(metrics))
     if baselines:
         print("\n".join(("", *compared({"the model": evaluation.figures, **metrics["baselines"]}))))
+    if "min_score" in metrics:
+        print("\n".join(("", *min_score_lines(metrics["min_score"]))))
     print("\n".join(("", "In words:", *(f"- {sentence}" for sentence in sentences(metrics)), "")))
     of_replies = "" if replies is None else f"{RESPONSES_FILE}, {SAMPLES_FILE}, "
     print(f"wrote {of_replies}{METRICS_FILE}, {CONTEXTS_FILE} and {PAGE_FILE} to {arguments.out}")
