@@ -5,6 +5,7 @@ Open it to change which threshold is proposed, or which columns readers see; met
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -56,39 +57,48 @@ def _compared(gain: Mapping[str, float]) -> str:
 def min_score_sentences(table: Mapping[str, Any]) -> Iterator[str]:
     """Whether a min_score is of use with these replies, and which one is a start.
 
-    One threshold is tested, which is chosen by how much it leaves and not by what it leaves: the highest that keeps a
-    reply in a share KEPT of the contexts. By every measure the interval of the difference must be above 0.
+    Thresholds that keep a reply in a share KEPT of the contexts are tested from the lowest on, up to the first at which
+    the interval of the difference is not above 0 by every measure. In such a fixed order each test may have the level
+    of a single one (Maurer, Hothorn and Lehmacher, 1995).
     """
     measures = _measures(table)
-    row = next((row for row in reversed(table["rows"]) if row["min_score"] and row["contexts"] >= KEPT), None)
     if table["conversations"] < FEW:
         yield (
             f"Choosing min_score: {table['conversations']} conversations are too few to say whether replies with a "
             f"higher score are better; at least {FEW} are needed."
         )
         return
-    gains = {} if row is None else {n: g for n in measures if (g := row.get(n, {}).get("above_chance")) is not None}
-    if row is None or not gains:
+    tested = [row for row in table["rows"] if row["contexts"] >= KEPT and _gains(row, measures)]
+    if not tested:
         yield "Choosing min_score: no threshold leaves some replies and leaves out others; the scores say nothing here."
         return
+    passed = list(itertools.takewhile(lambda row: all(map(_better, _gains(row, measures).values())), tested))
+    row = passed[-1] if passed else tested[0]
+    gains = _gains(row, measures)
     figures = "; ".join(f"{LABELS[name]} {_compared(gain)}" for name, gain in gains.items())
     against = f"likeness to what was said, above chance, of those left / left out: {figures}"
-    better = [LABELS[name] for name, gain in gains.items() if gain["low"] > 0]
-    if len(better) == len(gains):
-        yield (
-            f"Choosing min_score: {row['min_score']:g} is a start. It keeps a reply in {row['contexts']:.0%} of the "
-            f"contexts, {row['replies']:.1f} on average, and the replies that it leaves out are worse ({against})."
-        )
+    kept = f"keeps a reply in {row['contexts']:.0%} of the contexts, {row['replies']:.1f} on average"
+    better = [LABELS[name] for name, gain in gains.items() if _better(gain)]
+    limit = f"{row['min_score']:g}"
+    if passed:
+        yield f"Choosing min_score: {limit} is a start. It {kept}, and what it leaves out is worse ({against})."
     elif better:
         yield (
-            f"Choosing min_score: unclear. What {row['min_score']:g} leaves is better than what it leaves out by "
-            f"{' and '.join(better)} alone ({against}). It keeps a reply in {row['contexts']:.0%} of the contexts; let "
-            "people read what it leaves before you use it."
+            f"Choosing min_score: unclear. What {limit} leaves is better than what it leaves out by "
+            f"{' and '.join(better)} alone ({against}). It {kept}; let people read what it leaves before you use it."
         )
     else:
         yield (
             f"Choosing min_score: the scores do not separate better from worse replies in these "
-            f"{table['conversations']} conversations. At {row['min_score']:g}, which keeps a reply in "
-            f"{row['contexts']:.0%} of the contexts, what is left is not clearly better than what is left out "
-            f"({against}). A min_score gives fewer replies, not better ones."
+            f"{table['conversations']} conversations. {limit} {kept}, but what is left is not clearly better than what "
+            f"is left out ({against}). A min_score gives fewer replies, not better ones."
         )
+
+
+def _gains(row: Mapping[str, Any], measures: Sequence[str]) -> dict[str, Mapping[str, float]]:
+    """What a threshold leaves and leaves out, by measure; empty where there is nothing to compare."""
+    return {name: row[name]["above_chance"] for name in measures if "above_chance" in row.get(name, {})}
+
+
+def _better(gain: Mapping[str, float]) -> bool:
+    return gain["low"] > 0

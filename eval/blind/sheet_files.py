@@ -29,9 +29,7 @@ ADVICE = (
     "Do not guess where a reply comes from, and do not talk to the other readers before all have finished.",
 )
 
-SPREADSHEET = (
-    "In the table, write 1 for yes and 0 for no under fluent, fits and specific. Leave the column id unchanged."
-)
+SPREADSHEET = "In the table, write 1 for yes and 0 for no under fluent, fits and specific. Leave the ids unchanged."
 COLUMNS = ("id", "topic", "conversation", "reply", *QUESTIONS)
 
 _TEMPLATE = Path(__file__).with_name("page.html")

@@ -132,6 +132,7 @@ BETTER, NO_BETTER = gain(0.4, 0.1, 0.1), gain(0.4, 0.3, -0.1)
         (with_rows(row(0.3, 0.9, 2, NO_BETTER, NO_BETTER)), "do not separate better from worse replies in these 40"),
         (with_rows(row(0.3, 0.9, 2, NO_BETTER)), "A min_score gives fewer replies, not better ones."),
         (with_rows(row(0.3, 0.9, 2, BETTER)), "0.3 is a start"),
+        (with_rows(row(0.3, 0.9, 2, BETTER), row(0.4, 0.85, 1, NO_BETTER), row(0.5, 0.8, 1, BETTER)), "0.3 is a start"),
         (with_rows(row(0.3, 0.79, 2, BETTER, BETTER)), "no threshold leaves some replies and leaves out others"),
         (with_rows(row(0.3, 1.0, 5)), "no threshold leaves some replies and leaves out others"),
         (with_rows(row(0.3, 0.9, 2, BETTER), conversations=9), "9 conversations are too few"),

@@ -90,9 +90,12 @@ def test_a_sheet_and_its_tally(tiny_folder, tmp_path, sample_places, capsys):
 def test_contexts_of_the_same_conversation_are_named(tmp_path, capsys):
     """The note says it; more contexts than can be kept apart are refused with the limit."""
     file = tmp_path / "mine.jsonl"
-    turns = [{"speaker": "AB"[i % 2], "text": f"this is said as number {i}"} for i in range(30)]
-    lines = [{"id": f"c{number}", "utterances": turns} for number in range(60)]
-    file.write_text("\n".join(json.dumps(line | {"topic": f"t{n}"}) for n, line in enumerate(lines)), encoding="utf-8")
+    lines = [
+        {"utterances": [{"speaker": "AB"[i % 2], "text": f"{subject} {verb} {i}"} for i in range(30)]}
+        for subject in ("we", "you", "they", "some", "all", "few", "many", "most")
+        for verb in ("see", "hear", "like", "want", "take")
+    ]
+    file.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
     command = ["contexts", "--data", str(file), "--shown", "3", "--out", str(tmp_path / "contexts.jsonl")]
     count = len(load_split(DataConfig(name=str(file)), "test")[1])
     assert main([*command, "--contexts", str(count)]) == 0
