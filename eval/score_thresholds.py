@@ -147,7 +147,8 @@ def _gains(scored: Sequence[_Scored], limits: Sequence[float], name: str) -> lis
 
 def _bleu(context: Context) -> Array:
     replies, references = context
-    return pairwise_bleu(replies, references, ("method7-3.6",), BLEU_WEIGHTS[3:])[0, 0]
+    likeness: Array = pairwise_bleu(replies, references, ("method7-3.6",), BLEU_WEIGHTS[3:])[0, 0]
+    return likeness
 
 
 def _a_bow(context: Context, vectors: Vectors) -> Array:

@@ -52,7 +52,9 @@ def csv_bytes(sheet: Sheet) -> bytes:
 def rules_bytes() -> bytes:
     """What readers of the table must know, in Markdown. It is not in the table, whose first row is the header."""
     rules = [f"- **{name}**: {rule}" for name, rule in RULES.items()]
-    return ("\n".join(("# Reading the sheet", "", *ADVICE, "", *rules, "", SPREADSHEET)) + "\n").encode()
+    return (
+        "\n".join(("# Reading the sheet", "", *(f"- {line}" for line in ADVICE), "", *rules, "", SPREADSHEET)) + "\n"
+    ).encode()
 
 
 def page_bytes(sheet: Sheet) -> bytes:
