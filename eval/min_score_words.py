@@ -51,7 +51,7 @@ def _cells(row: Mapping[str, Any], measures: Sequence[str]) -> list[str]:
 
 
 def _compared(gain: Mapping[str, float]) -> str:
-    return f"{gain['left']:.3f} / {gain['left_out']:.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]"
+    return f"{gain['left']:z.3f} / {gain['left_out']:z.3f} [{gain['low']:+z.3f}, {gain['high']:+z.3f}]"
 
 
 def min_score_sentences(table: Mapping[str, Any]) -> Iterator[str]:
