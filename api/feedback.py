@@ -19,7 +19,7 @@ from fastapi import APIRouter, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import Field
 
-from api.field_types import MAX_MODEL_CHARS, WHOLE, Speaker, Text
+from api.field_types import MAX_MODEL_CHARS, WHOLE, Score, Speaker, Text
 from api.problems import Refusal, problem
 from api.respond_schemas import RespondRequest, Turn
 from api.routes import OffLoopRoute, Ready, declared
@@ -47,6 +47,9 @@ class FeedbackRequest(Schema):
     )
     position: Annotated[int, Field(ge=0, le=MAX_POSITION), WHOLE] | None = Field(
         None, description="of the suggestion in `responses`, from 0"
+    )
+    scores: Annotated[list[Score], Field(min_length=1, max_length=MAX_POSITION + 1)] | None = Field(
+        None, description="`score` of each suggestion, in order; requests with a `min_score`, which may be 0, get them"
     )
     sent: Text | None = Field(None, description="the text that was sent; at most 2,000 characters by default")
     context: list[Turn] | None = Field(
@@ -89,10 +92,10 @@ async def feedback(models: Ready, asked: FeedbackRequest, _request: Request) -> 
 
 
 def _check(given: FeedbackRequest, settings: Settings) -> None:
-    """Check the server's limits.
+    """Check the server's limits, and the position among the scores.
 
     Raises:
-        RequestValidationError: lists every limit that is exceeded.
+        RequestValidationError: lists everything that is wrong.
     """
     texts = [(("context", place, "text"), turn.text) for place, turn in enumerate(given.context or ())]
     texts += [(("sent",), given.sent)] if given.sent is not None else []  # type: ignore[list-item]
@@ -104,6 +107,9 @@ def _check(given: FeedbackRequest, settings: Settings) -> None:
     if len(given.context or ()) > settings.max_context:
         message = f"should have at most {settings.max_context} utterances, has {len(given.context or ())}"
         found.append(problem(("context",), "too_long", message))
+    if given.scores is not None and given.position is not None and given.position >= len(given.scores):
+        message = f"should be below {len(given.scores)}, the number of scores, but is {given.position}"
+        found.append(problem(("position",), "less_than", message))
     if found:
         raise RequestValidationError(found)
 

@@ -18,7 +18,7 @@ from dialog_cvae.generate.responder import Responder
 from dialog_cvae.types import Conversation
 from eval import evaluation_cache
 from eval.contexts import AnsweredContext, ReplySets, count_contexts, generators, positions, windows
-from eval.evaluation_cache import Texts
+from eval.evaluation_cache import ScoredTexts, Texts
 from eval.evaluation_settings import Progress, Settings
 from eval.generation import answered_utterances, draw_replies
 
@@ -47,7 +47,7 @@ def cached_replies(
     """
     places = windows(conversations)
 
-    def drawn(samples: int) -> Texts:
+    def drawn(samples: int) -> ScoredTexts:
         decided = {
             "decoding": asdict(settings.decoding),
             "protocol": settings.protocol,
@@ -55,18 +55,18 @@ def cached_replies(
             "code": evaluation_cache.code(__name__),
         }
         return cache.get(
-            evaluation_cache.REPLIES,
+            evaluation_cache.SCORED_REPLIES,
             {**origin, **decided},
             lambda: _drawn(responder, conversations, samples, settings, progress),
         )
 
     counts = settings.sample_counts
-    texts = {count: drawn(count) for count in ({max(counts)} if _nested(settings) else set(counts))}
+    found = {count: drawn(count) for count in ({max(counts)} if _nested(settings) else set(counts))}
 
     def answered(count: int) -> list[AnsweredContext]:
         return [
-            AnsweredContext.at(place.conversation, place.position, responder.max_context, replies[:count])
-            for place, replies in zip(places, texts.get(count, texts[max(texts)]), strict=True)
+            AnsweredContext.at(place.conversation, place.position, responder.max_context, texts[:count], scores[:count])
+            for place, (texts, scores) in zip(places, found.get(count, found[max(found)]), strict=True)
         ]
 
     greedy = _cached_greedy(responder, conversations, settings, cache, origin)
@@ -109,13 +109,13 @@ def _drawn(
     samples: int,
     settings: Settings,
     progress: Progress,
-) -> Texts:
+) -> ScoredTexts:
     """Draw `samples` replies to every context."""
-    found: Texts = []
+    found: ScoredTexts = []
     how = settings.seed, settings.decoding, settings.protocol
     with progress(count_contexts(conversations), "sampling") as shown:
         for one in draw_replies(responder, conversations, samples, *how):
-            found.append(one.replies)
+            found.append((one.replies, one.scores))
             shown.update()
     return found
 

@@ -66,6 +66,8 @@ class AnsweredContext(NamedTuple):
         context: the utterances that the model saw, oldest first.
         reference: the utterance that follows the context in the corpus.
         replies: texts, in the order in which they were given.
+        scores: of the replies, which the service compares with `min_score`; empty if they were not drawn as the service
+            draws them, or if there is no reply but the empty one.
     """
 
     conversation: str
@@ -74,14 +76,21 @@ class AnsweredContext(NamedTuple):
     context: tuple[Utterance, ...]
     reference: Utterance
     replies: tuple[str, ...]
+    scores: tuple[float, ...] = ()
 
     @classmethod
     def at(
-        cls, conversation: Conversation, position: int, max_context: int, replies: tuple[str, ...]
+        cls,
+        conversation: Conversation,
+        position: int,
+        max_context: int,
+        replies: tuple[str, ...],
+        scores: tuple[float, ...] = (),
     ) -> AnsweredContext:
         """The context before the utterance at `position`, of at most `max_context` utterances, with replies to it."""
         context = conversation.utterances[max(0, position - max_context) : position]
-        return cls(conversation.id, position, conversation.topic, context, conversation.utterances[position], replies)
+        reference = conversation.utterances[position]
+        return cls(conversation.id, position, conversation.topic, context, reference, replies, scores)
 
 
 class ReplySets(NamedTuple):

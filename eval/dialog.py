@@ -41,6 +41,7 @@ from eval.evaluation_settings import Settings
 from eval.held_out import HeldOut, ScoringData
 from eval.in_words import sentences
 from eval.margins import margins
+from eval.min_score_words import min_score_lines
 from eval.portion import portion
 from eval.references import multi_reference
 from eval.references.multi_reference import References
@@ -107,6 +108,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     print(summary(metrics))
     if baselines:
         print("\n".join(("", *compared({"the model": evaluation.figures, **metrics["baselines"]}))))
+    if "min_score" in metrics:
+        print("\n".join(("", *min_score_lines(metrics["min_score"]))))
     print("\n".join(("", "In words:", *in_words, "")))
     of_replies = "" if replies is None else f"{RESPONSES_FILE}, {SAMPLES_FILE}, "
     print(f"wrote {of_replies}{METRICS_FILE}, {CONTEXTS_FILE} and {PAGE_FILE} to {arguments.out}")

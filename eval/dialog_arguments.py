@@ -19,8 +19,9 @@ from eval.vocabulary_reading import TEXTS, WAYS
 
 EXPLANATION = f"""\
 Draws replies to every context of a split, scores them, and writes DIR/responses.jsonl (one object for each context:
-conversation, position, topic, context, reference and its speaker, responses), DIR/metrics.json, DIR/contexts.npz (every
-score of every context, for tests of a difference) and, to read, DIR/samples.md with ten contexts chosen by a rule.
+conversation, position, topic, context, reference and its speaker, responses and, with --own-decoding, their scores),
+DIR/metrics.json, DIR/contexts.npz (every score of every context, for tests of a difference) and, to read,
+DIR/samples.md with ten contexts chosen by a rule.
 
   python -m eval.dialog runs/mine/best --data swda --split test --samples 5 --out runs/mine/test
   python -m eval.dialog runs/mine/best --data mine.jsonl --temperature 0.8 --top-p 0.9 --out runs/mine/test
@@ -28,7 +29,8 @@ score of every context, for tests of a difference) and, to read, DIR/samples.md 
   python -m eval.dialog runs/lm/best --samples 0 --importance-samples 10 --precision bf16 --out runs/lm/nats
 
 By default each context gets as many draws as the paper takes, duplicates included. With --own-decoding it gets the
-replies that the service would give: distinct ones, selected and ordered by the checkpoint's own decoding.
+replies that the service would give: distinct ones, selected and ordered by the checkpoint's own decoding. Then a table
+helps to choose the service's min_score: what some thresholds leave of the replies, and whether that is the better part.
 
 ELBO, KL and reconstruction perplexity are over all utterances of the split, with one latent sample from the posterior;
 the figures that begin with paper_ are over the windows that the official loader uses, perplexity as a mean over its

@@ -24,6 +24,9 @@ from dialog_cvae.storage.checkpoint import Checkpoint
 Texts = list[tuple[str, ...]]
 """The replies to each context."""
 
+ScoredTexts = list[tuple[tuple[str, ...], tuple[float, ...]]]
+"""The replies to each context with their scores; see `AnsweredContext.scores`."""
+
 Columns = dict[str, NDArray[np.float64]]
 """Scores by name; arrays of one length."""
 
@@ -101,3 +104,9 @@ def texts_kind(name: str) -> Kind[Texts]:
 
 
 REPLIES, GREEDY = texts_kind("replies"), texts_kind("greedy")
+
+SCORED_REPLIES: Kind[ScoredTexts] = Kind(
+    "scored_replies",
+    lambda found: {"replies": pack_json(found)},
+    lambda arrays: [(tuple(texts), tuple(scores)) for texts, scores in unpack_json(arrays["replies"])],
+)

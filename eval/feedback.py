@@ -17,10 +17,12 @@ from dialog_cvae.cli import Parser, exit_status
 from dialog_cvae.errors import DataError
 from dialog_cvae.storage.files import write_atomically
 from eval.blind.intervals import wilson
+from eval.metrics.thresholds import thresholds
 
 OUTCOMES = ("taken", "edited", "refused")
 EXPLANATION = """\
-Count what became of suggestions: the shares that were taken, edited and refused, with 95% intervals.
+Count what became of suggestions: the shares that were taken, edited and refused, with 95% intervals. If scores were
+stored, say what a min_score would have left of those that people used and of those that they refused.
 With --conversations, write the conversations whose context and sent text were stored, to train on them:
 
   python -m eval.feedback feedback.jsonl --conversations learned.jsonl
@@ -88,6 +90,42 @@ def shares(lines: Sequence[dict[str, Any]]) -> Iterator[str]:
         if positions:
             taken = ", ".join(f"{place}: {count}" for place, count in sorted(positions.items()))
             yield f"{model}: taken by position: {taken}"
+        yield from (f"{model}: {text}" for text in min_scores(own))
+
+
+def min_scores(lines: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """What thresholds would have left: the suggestion that someone used, or any of those that were all refused.
+
+    A threshold helps if it leaves more of the former; it is said so if the two 95% intervals do not overlap.
+    """
+    scored = [(each, [float(score) for score in each["scores"]]) for each in lines if _has_scores(each)]
+    used = [row[each["position"]] for each, row in scored if each["outcome"] != "refused" and "position" in each]
+    refused = [max(row) for each, row in scored if each["outcome"] == "refused"]
+    if not used or not refused:
+        return
+    helpful = []
+    for limit in thresholds([*([score] for score in used), *([score] for score in refused)])[1:]:
+        left, kept = (sum(score >= limit for score in row) for row in (used, refused))
+        (low, high), (least, most) = wilson(left, len(used)), wilson(kept, len(refused))
+        yield (
+            f"min_score {limit:g} leaves {left} of {len(used)} suggestions that were used, {left / len(used):.1%} "
+            f"({low:.1%} to {high:.1%}), and something in {kept} of {len(refused)} refusals, {kept / len(refused):.1%} "
+            f"({least:.1%} to {most:.1%})"
+        )
+        helpful += [f"{limit:g}"] if low > most else []
+    which = f"a min_score of {' or '.join(helpful)}" if helpful else "none of these"
+    yield f"{which} clearly leaves out more of what is refused than of what is used"
+
+
+def _has_scores(line: dict[str, Any]) -> bool:
+    """Whether a line has the scores of its suggestions, as the service stores them."""
+    scores, position = line.get("scores"), line.get("position", 0)
+    return (
+        isinstance(scores, list)
+        and all(isinstance(score, int | float) and 0 <= score <= 1 for score in scores)
+        and isinstance(position, int)
+        and 0 <= position < len(scores)
+    )
 
 
 def conversations(lines: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:

@@ -22,7 +22,7 @@ from dialog_cvae.data.turns import EncodedTurns
 from dialog_cvae.generate.responder import Question, Responder
 from dialog_cvae.types import Conversation
 from eval.contexts import AnsweredContext, generators, positions
-from eval.evaluation_cache import Texts
+from eval.evaluation_cache import ScoredTexts
 from eval.evaluation_settings import ReplyProtocol
 
 BATCH = 96  # contexts encoded together; the replies to a context do not depend on the others in its batch
@@ -40,8 +40,9 @@ def draw_replies(
 ) -> Iterator[AnsweredContext]:
     """Draw replies to every context of at least one utterance, in order.
 
-    By the paper's protocol each context gets `samples` replies. By the service's it gets fewer if fewer are distinct; a
-    context without any readable reply gets one empty reply, so that it is scored.
+    By the paper's protocol each context gets `samples` replies. By the service's it gets fewer if fewer are distinct,
+    each with the score that the service compares with `min_score`; a context without any readable reply gets one empty
+    reply without a score, so that metrics count it.
 
     The official code skips first utterances too (it scores 5,419 of 5,481 test pairs for that reason).
 
@@ -59,16 +60,16 @@ def draw_replies(
         places = positions(corpus, batch)
         if protocol == "paper":
             drawn = responder.draw(corpus, batch, generators(corpus, batch, seed), samples, decoding)
-            texts = [tuple(map(responder.text, draws)) for draws in drawn]
+            found: ScoredTexts = [(tuple(map(responder.text, draws)), ()) for draws in drawn]
         else:
             questions = [
                 _question(conversations[index], position, (seed, index, position), samples, decoding)
                 for index, position in places
             ]
-            texts = _service_replies(responder, questions)
+            found = _service_replies(responder, questions)
         return [
-            AnsweredContext.at(conversations[index], position, responder.max_context, replies)
-            for (index, position), replies in zip(places, texts, strict=True)
+            AnsweredContext.at(conversations[index], position, responder.max_context, texts, scores)
+            for (index, position), (texts, scores) in zip(places, found, strict=True)
         ]
 
     # few contexts at a time where each has many draws
@@ -94,16 +95,23 @@ def _side_by_side(
             yield from ahead.popleft().result()
 
 
-def _service_replies(responder: Responder, questions: Sequence[Question]) -> Texts:
-    """The replies that the service gives to each question; one empty reply if it gives none."""
+def _service_replies(responder: Responder, questions: Sequence[Question]) -> ScoredTexts:
+    """The replies that the service gives to each question, with their scores; one empty reply if it gives none."""
     answers = responder.finish(responder.begin(questions))
-    return [tuple(reply.text for reply in answer) or ("",) for answer in answers]
+    return [
+        (
+            tuple(reply.text for reply in answer) or ("",),
+            tuple(reply.score for reply in answer if reply.score is not None),
+        )
+        for answer in answers
+    ]
 
 
 def _question(conversation: Conversation, position: int, seed: tuple[int, ...], n: int, decoding: Decoding) -> Question:
-    """What a request to the service would ask to get replies in place of the utterance at `position`."""
+    """What a request to the service would ask to get replies, with scores, in place of the utterance at `position`."""
     before = replace(conversation, utterances=conversation.utterances[:position])
-    return Question(before, conversation.utterances[position].speaker, n, seed, decoding)
+    # a limit of 0 leaves out no reply, and with a limit replies have scores
+    return Question(before, conversation.utterances[position].speaker, n, seed, decoding, min_score=0.0)
 
 
 def answered_utterances(corpus: EncodedCorpus | EncodedTurns) -> NDArray[np.int64]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from dialog_cvae.data.common_words import MIN_CONVERSATIONS
 from eval.margins import AHEAD, COMPARED
+from eval.min_score_words import min_score_sentences
 from eval.personal import RARE, SAID_IN
 
 LITTLE_CONTEXT = 1.0  # nats that another context costs; below, replies would suit almost any conversation
@@ -27,13 +28,14 @@ COLLAPSED = (
 
 
 def sentences(metrics: Mapping[str, Any]) -> list[str]:
-    """What metrics.json says, one finding a line: likelihood, context, z, replies, rows without a model, and limits.
+    """What metrics.json says, one finding a line: likelihood, context, z, replies, their scores, rows without a model,
+    and limits.
 
     Args:
         metrics: the content of metrics.json; what it lacks is left out.
     """
     metrics = {name: value for name, value in metrics.items() if value is not None}  # None is not a finite number
-    parts = (_likelihood, _context, _code, _replies, _without_model, _few)
+    parts = (_likelihood, _context, _code, _replies, _scores, _without_model, _few)
     return [sentence for part in parts for sentence in part(metrics)]
 
 
@@ -106,6 +108,11 @@ def _personal(metrics: Mapping[str, Any]) -> Iterator[str]:
         f"{MIN_CONVERSATIONS} training conversations have: said {' and '.join(counts)} of these, and "
         f"{metrics[SAID_IN.format(0)]:.1%} in none, which the model made up. The service's guard refuses them all."
     )
+
+
+def _scores(metrics: Mapping[str, Any]) -> Iterator[str]:
+    if "min_score" in metrics:
+        yield from min_score_sentences(metrics["min_score"])
 
 
 def _without_model(metrics: Mapping[str, Any]) -> Iterator[str]:

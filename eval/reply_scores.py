@@ -24,6 +24,7 @@ from eval.metrics.embedding import Vectors, context_embedding
 from eval.metrics.matching import Context, PrecisionRecall, mean_over_contexts
 from eval.metrics.tokens import metric_tokens
 from eval.references.multi_reference import References
+from eval.score_thresholds import score_thresholds
 
 BLEU_NAMES = {"method7-3.4": "bleu_nltk_3.4.5", "method7-3.6": "bleu_nltk_3.6"}
 GOLD = "gold"
@@ -86,6 +87,8 @@ def reply_scores(
     columns["floor_change"] = changes.astype(np.float64)
     figures: dict[str, Any] = {"contexts": len(contexts)} | _matched(contexts, parts, vectors, references)
     figures |= _diversity(contexts, seed)
+    if any(one.scores for one in answered):
+        figures["min_score"] = score_thresholds(answered, contexts, vectors, seed)
     figures["mean_reference_tokens"] = float(np.mean([len(tokens(one.reference.text)) for one in answered]))
     if tag is not None:
         figures["act_entropy"] = label_entropy(tag([text for one in answered for text in one.replies]))

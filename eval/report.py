@@ -66,10 +66,11 @@ def _line(one: AnsweredContext) -> dict[str, Any]:
         "reference": one.reference.text,
         "speaker": one.reference.speaker,
         "responses": list(one.replies),
+        **({"scores": list(one.scores)} if one.scores else {}),
     }
 
 
-HIDDEN = ("floor_change", "continuation", "baselines", "iw_few")
+HIDDEN = ("floor_change", "continuation", "baselines", "iw_few", "min_score")
 """Parts of metrics.json that the summary leaves out."""
 
 

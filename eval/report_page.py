@@ -16,6 +16,7 @@ from typing import Any
 from eval.contexts import AnsweredContext
 from eval.in_words import sentences
 from eval.measures import flat
+from eval.min_score_words import NOTE, min_score_table
 from eval.report import SHOWN_CONTEXT, chosen_contexts, rule
 
 PAGE_FILE = "report.html"
@@ -44,7 +45,7 @@ def page(
         f"Step {metrics['step']}, {metrics['conversations']} conversations of split {metrics['split']} of "
         f"{metrics['data']}"
     )
-    sections = (_samples(answered), _code(metrics, greedy), _curves(checkpoint), _figures(metrics))
+    sections = (_samples(answered), _code(metrics, greedy), _min_score(metrics), _curves(checkpoint), _figures(metrics))
     return _TEMPLATE.substitute(
         title=escape(f"Evaluation of {metrics['checkpoint']}"),
         about=escape(about),
@@ -110,6 +111,16 @@ def _curves(checkpoint: Path) -> Iterator[str]:
             picture = base64.b64encode((folder / CURVES_FILE).read_bytes()).decode()
             yield f'<h2>Training</h2><img alt="learning curves" src="data:image/png;base64,{picture}">'
             return
+
+
+def _min_score(metrics: Mapping[str, Any]) -> Iterator[str]:
+    if "min_score" not in metrics:
+        return
+    head, rows = min_score_table(metrics["min_score"])
+    yield f'<h2>Choosing min_score</h2><p class="quiet">{escape(NOTE)}</p><div class="scroll"><table>'
+    yield f"<tr>{''.join(f'<th>{escape(cell)}</th>' for cell in head)}</tr>"
+    yield from (f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    yield "</table></div>"
 
 
 def _figures(metrics: Mapping[str, Any]) -> Iterator[str]:

@@ -19,8 +19,8 @@ from dialog_cvae.storage.files import replace_folder, write_atomically
 from dialog_cvae.types import Conversation
 from eval.blind.places import ContextPlace, Task, draw_places
 from eval.blind.ratings import read_ratings
-from eval.blind.sheet import CSV_FILE, KEY_FILE, PAGE_FILE, Key, build_sheet
-from eval.blind.sheet_files import csv_bytes, page_bytes
+from eval.blind.sheet import CSV_FILE, KEY_FILE, PAGE_FILE, RULES_FILE, Key, build_sheet
+from eval.blind.sheet_files import csv_bytes, page_bytes, rules_bytes
 from eval.blind.sources import SourceName, open_source, parse_sources
 from eval.blind.tally import tally
 from eval.blind.tally_report import as_text
@@ -37,9 +37,10 @@ People judge replies without knowing where they come from. No score of words rep
   python -m eval.blind sheet --data swda --out reading mine=runs/mine/best people neighbours random
   python -m eval.blind tally reading ann.csv bo.csv
 
-`sheet` draws held-out contexts and writes a folder with sheet.html (a page that works offline), sheet.csv (the same for
-a spreadsheet) and key.json (who said what; readers must not see it). Give each reader one of the first two. They say of
-each reply whether it is fluent, fits the conversation, and is specific.
+`sheet` draws held-out contexts, each of another conversation while there are enough, and writes a folder with
+sheet.html (a page that works offline), sheet.csv (the same for a spreadsheet) with rules.md, and key.json (who said
+what; readers must not see it). Give each reader the page, or the table with its rules. They say of each reply whether
+it is fluent, fits the conversation, and is specific.
 
 `tally` reads the files that readers return. It prints shares of each source with 95% intervals, the agreement of the
 readers, and differences of the sources, and writes all figures to tally.json in the same folder.
@@ -77,9 +78,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_contexts(sheet)
     sheet.add_argument("--replies", type=whole(1, 50), default=5, help="of each source to each context (default 5)")
-    sheet.add_argument(
-        "--shown", type=whole(2, 100), default=6, help="the most utterances of a context that readers see (default 6)"
-    )
     sheet.add_argument("--device", default="cpu", help="of checkpoints: cpu (default) or cuda")
     sheet.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder to write; must not exist yet")
     counter = commands.add_parser("tally", help="count what readers found")
@@ -106,6 +104,9 @@ def _add_contexts(parser: argparse.ArgumentParser) -> None:
     add_respond_as(parser)
     parser.add_argument("--split", choices=("valid", "test"), default="test", help="default: test")
     parser.add_argument("--contexts", type=whole(1, 10_000), default=40, help="number of contexts (default 40)")
+    parser.add_argument(
+        "--shown", type=whole(2, 100), default=6, help="the most utterances of a context that readers see (default 6)"
+    )
     parser.add_argument("--seed", type=whole(0, 2**63 - 1), default=0, help="of everything drawn (default 0)")
 
 
@@ -129,11 +130,16 @@ def _sheet(arguments: argparse.Namespace) -> int:
     made = {"data": data, **{name: getattr(arguments, name) for name in asked}}
     made["sources"] = {source.name: source.value for source in names}
     sheet, key = build_sheet(places, answers, arguments.shown, arguments.seed, made)
-    parts = {CSV_FILE: csv_bytes(sheet), PAGE_FILE: page_bytes(sheet), KEY_FILE: key.to_bytes()}
+    parts = {
+        CSV_FILE: csv_bytes(sheet),
+        RULES_FILE: rules_bytes(),
+        PAGE_FILE: page_bytes(sheet),
+        KEY_FILE: key.to_bytes(),
+    }
     replace_folder(out, parts)
     print(
-        f"wrote {out}: {len(places)} contexts, {len(key.texts)} replies to read; give {PAGE_FILE} or {CSV_FILE} to "
-        f"each reader, and keep {KEY_FILE} from them"
+        f"wrote {out}: {len(places)} contexts, {len(key.texts)} replies to read; give {PAGE_FILE}, or {CSV_FILE} "
+        f"with {RULES_FILE}, to each reader, and keep {KEY_FILE} from them"
     )
     return 0
 
@@ -169,7 +175,15 @@ def _drawn(
     else:
         name, conversations = load_split(config, arguments.split)
         split = list(conversations)
-    return name, train, draw_places(split, arguments.contexts, arguments.seed)
+    places = draw_places(split, arguments.contexts, arguments.seed, arguments.shown)
+    conversations_drawn = len({place.conversation_number for place in places})
+    if conversations_drawn < len(places):
+        print(
+            f"note: the split has {conversations_drawn} conversations for {len(places)} contexts, so some are of the "
+            f"same one, more than {arguments.shown} utterances apart: none shows what was said at another",
+            file=sys.stderr,
+        )
+    return name, train, places
 
 
 def _data(arguments: argparse.Namespace, sources: Sequence[SourceName]) -> DataConfig:

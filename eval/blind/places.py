@@ -60,13 +60,17 @@ Answers: TypeAlias = list[list[str]]
 """The replies to each context, in the order of the contexts; at most as many as were wanted."""
 
 
-def draw_places(conversations: Sequence[Conversation], count: int, seed: int) -> list[ContextPlace]:
-    """Draw contexts of at least LEAST_CONTEXT utterances, each as likely as any other, in random order.
+def draw_places(conversations: Sequence[Conversation], count: int, seed: int, shown: int) -> list[ContextPlace]:
+    """Draw contexts of at least LEAST_CONTEXT utterances, in random order, so that none shows what was said at another.
+
+    Each is of a conversation of its own while there are enough of them. Further ones are so far from the others of
+    their conversation that readers of one do not see the reply of another.
 
     Args:
         conversations: the split.
         count: contexts wanted.
         seed: equal seeds give equal contexts.
+        shown: the most utterances of a context that readers see.
 
     Raises:
         ConfigError: there are fewer contexts.
@@ -82,4 +86,30 @@ def draw_places(conversations: Sequence[Conversation], count: int, seed: int) ->
             f"--contexts: must be at most {len(places)}, the contexts of at least {LEAST_CONTEXT} utterances "
             f"in this split, but is {count}"
         )
-    return [places[i] for i in np.random.default_rng(seed).choice(len(places), count, replace=False)]
+    rng = np.random.default_rng(seed)
+    # the first ones are those that a seed drew before, of which one is replaced only if its conversation has one
+    order = [places[i] for i in (*rng.choice(len(places), count, replace=False), *rng.permutation(len(places)))]
+    alone: dict[int, ContextPlace] = {}
+    for place in order:
+        alone.setdefault(place.conversation_number, place)
+    return _filled(list(alone.values())[:count], order, count, shown)
+
+
+def _filled(chosen: list[ContextPlace], order: Sequence[ContextPlace], count: int, shown: int) -> list[ContextPlace]:
+    """At most one context of each conversation, and more of the same ones if these are too few."""
+    taken: dict[int, list[int]] = {place.conversation_number: [place.window.position] for place in chosen}
+    found = list(chosen)
+    for place in order:
+        if len(found) == count:
+            break
+        positions = taken[place.conversation_number]
+        if all(abs(place.window.position - position) > shown for position in positions):
+            positions.append(place.window.position)
+            found.append(place)
+    if len(found) < count:
+        raise ConfigError(
+            f"--contexts: must be at most {len(found)} with this seed, but is {count}: the split has {len(chosen)} "
+            f"conversations, and contexts of the same one must be more than --shown {shown} utterances apart, so that "
+            "none shows what was said at another"
+        )
+    return found

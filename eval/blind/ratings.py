@@ -28,7 +28,7 @@ Array = NDArray[np.float64]
 ID = "id"
 VALUES = {"0": 0.0, "1": 1.0, "": np.nan}
 _SEPARATORS = (",", ";", "\t")
-_BEFORE_HEADER = 30  # rows that are searched for the header
+_BEFORE_HEADER = 30  # rows that are searched for the header: older sheets have the rules above it
 _ID = re.compile(r"(s[0-9a-f]{6})-\d+-\d+")
 
 

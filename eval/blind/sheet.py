@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from dialog_cvae.errors import DataError
 from eval.blind.places import Answers, ContextPlace
 
-KEY_FILE, CSV_FILE, PAGE_FILE = "key.json", "sheet.csv", "sheet.html"
+KEY_FILE, CSV_FILE, RULES_FILE, PAGE_FILE = "key.json", "sheet.csv", "rules.md", "sheet.html"
 
 _SHUFFLE = 1  # keeps these random numbers apart from those that draw replies
 

@@ -1,4 +1,4 @@
-"""The files of a sheet: a table for spreadsheets, and a page that works without a network.
+"""The files of a sheet: a table for spreadsheets with its rules, and a page that works without a network.
 
 Open it to change the rules for readers or how a sheet looks. `page.html` has the page.
 """
@@ -29,7 +29,7 @@ ADVICE = (
     "Do not guess where a reply comes from, and do not talk to the other readers before all have finished.",
 )
 
-SPREADSHEET = "Write 1 for yes and 0 for no in the columns fluent, fits and specific. Leave the column id unchanged."
+SPREADSHEET = "In the table, write 1 for yes and 0 for no under fluent, fits and specific. Leave the ids unchanged."
 COLUMNS = ("id", "topic", "conversation", "reply", *QUESTIONS)
 
 _TEMPLATE = Path(__file__).with_name("page.html")
@@ -37,11 +37,9 @@ _FORMULA = ("=", "+", "-", "@", "\t")  # a spreadsheet computes a cell that begi
 
 
 def csv_bytes(sheet: Sheet) -> bytes:
-    """The table: the rules in the first rows, then one row for each reply. UTF-8 with the mark that Excel needs."""
+    """The table: one row for each reply below the header. UTF-8 with the mark that Excel needs."""
     buffer = io.StringIO()
     table = csv.writer(buffer, lineterminator="\r\n")
-    table.writerows([line] for line in (*ADVICE, *(f"{name}: {rule}" for name, rule in RULES.items()), SPREADSHEET))
-    table.writerow(())
     table.writerow(COLUMNS)
     for context in sheet.contexts:
         conversation = "\n".join(f"{speaker}: {text}" for speaker, text in context.turns)
@@ -49,6 +47,14 @@ def csv_bytes(sheet: Sheet) -> bytes:
             cells = (one, context.topic, conversation, f"{context.speaker}: {text}")
             table.writerow([*map(_cell, cells), *("" for _ in QUESTIONS)])
     return buffer.getvalue().encode("utf-8-sig")
+
+
+def rules_bytes() -> bytes:
+    """What readers of the table must know, in Markdown. It is not in the table, whose first row is the header."""
+    rules = [f"- **{name}**: {rule}" for name, rule in RULES.items()]
+    return (
+        "\n".join(("# Reading the sheet", "", *(f"- {line}" for line in ADVICE), "", *rules, "", SPREADSHEET)) + "\n"
+    ).encode()
 
 
 def page_bytes(sheet: Sheet) -> bytes:

@@ -1,4 +1,4 @@
-"""Whether a difference between two models is more than chance: paired bootstrap over clusters, and Holm's correction.
+"""Whether a finding is more than chance: bootstrap over clusters, for paired differences too, and Holm's correction.
 
 Open it to see where intervals and p-values come from. The contexts of a conversation resemble each other, so whole
 conversations are resampled. Both models answer the same contexts, so their differences are resampled (Efron and
@@ -11,7 +11,7 @@ Shape legend: N contexts, C clusters (conversations), M columns (metrics), R res
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -64,12 +64,9 @@ def paired_bootstrap(
     """
     values = np.asarray(differences, dtype=np.float64)
     _check(values, clusters, resamples)
-    order = {cluster: index for index, cluster in enumerate(dict.fromkeys(clusters))}
-    members = np.array([order[cluster] for cluster in clusters])
     columns = values.reshape(len(values), -1)  # (N, M)
-    sums = np.zeros((len(order), columns.shape[1]))  # (C, M)
-    np.add.at(sums, members, columns)
-    means = _resampled_means(sums, np.bincount(members), resamples, seed)  # (R, M)
+    sums, sizes = _cluster_sums(columns, clusters)
+    means = _resampled_means(sums, sizes, resamples, seed)  # (R, M)
     # a mean that is 0 up to rounding must count as 0
     rounding = len(values) * np.finfo(np.float64).eps * np.abs(columns).max(axis=0)
     means[np.abs(means) <= rounding] = 0.0
@@ -78,6 +75,55 @@ def paired_bootstrap(
     p = np.minimum(1.0, 2.0 * (tail + 1) / (resamples + 1))
     figures = (columns.mean(axis=0), low, high, p)
     return Difference(*(float(figure[0]) if values.ndim == 1 else figure for figure in figures))
+
+
+class Interval(NamedTuple):
+    """A statistic with its 95% interval.
+
+    Attributes:
+        value: of all the data.
+        low: where the interval begins.
+        high: where it ends.
+    """
+
+    value: float
+    low: float
+    high: float
+
+
+def cluster_bootstrap(
+    values: ArrayLike,
+    clusters: Sequence[Hashable],
+    statistic: Callable[[Array], Array],
+    *,
+    resamples: int = 2_000,
+    seed: int = 0,
+) -> list[Interval]:
+    """Intervals of statistics of sums, such as ratios and correlations, by resampling clusters with replacement.
+
+    They are those of the percentiles (Efron and Tibshirani, 1993, section 13.3).
+
+    Args:
+        values: (N, M), of which a statistic needs the sums over all N.
+        clusters: (N,), such as the conversation of each row.
+        statistic: from sums (..., M) to K statistics (..., K), all finite.
+        resamples: R.
+        seed: of the resamples.
+
+    Returns:
+        K intervals.
+
+    Raises:
+        ValueError: no rows or columns, fewer than 2 clusters, no resamples, lengths that differ, or a value that is not
+            finite.
+    """
+    columns = np.asarray(values, dtype=np.float64)
+    _check(columns, clusters, resamples)
+    sums, _ = _cluster_sums(columns, clusters)
+    drawn = np.concatenate([times @ sums for times in _drawn(len(sums), resamples, seed)])  # (R, M)
+    low, high = np.quantile(statistic(drawn), [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2], axis=0)
+    found = zip(statistic(columns.sum(axis=0)).tolist(), low.tolist(), high.tolist(), strict=True)
+    return [Interval(*figures) for figures in found]
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -100,18 +146,29 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
+def _cluster_sums(columns: Array, clusters: Sequence[Hashable]) -> tuple[Array, NDArray[np.int64]]:
+    """The sums (C, M) of the rows (N, M) of each cluster, and their numbers (C,)."""
+    order = {cluster: index for index, cluster in enumerate(dict.fromkeys(clusters))}
+    members = np.array([order[cluster] for cluster in clusters])
+    sums = np.zeros((len(order), columns.shape[1]))
+    np.add.at(sums, members, columns)
+    return sums, np.bincount(members)
+
+
 def _resampled_means(sums: Array, sizes: NDArray[np.int64], resamples: int, seed: int) -> Array:
     """The means over contexts of resampled clusters, from each cluster's (C, M) sums and (C,) sizes: (R, M)."""
+    parts = [(times @ sums) / (times @ sizes)[:, None] for times in _drawn(len(sizes), resamples, seed)]
+    return np.concatenate(parts)
+
+
+def _drawn(clusters: int, resamples: int, seed: int) -> Iterator[NDArray[np.int64]]:
+    """How often each cluster is drawn in each resample, (rows, C) at a time, R rows in all."""
     generator = np.random.default_rng(seed)
-    clusters = len(sizes)
-    means = np.empty((resamples, sums.shape[1]))
     most = max(1, _DRAWN_AT_ONCE // clusters)
     for begin in range(0, resamples, most):
         rows = min(most, resamples - begin)
         drawn = generator.integers(clusters, size=(rows, clusters)) + clusters * np.arange(rows)[:, None]
-        times = np.bincount(drawn.ravel(), minlength=rows * clusters).reshape(rows, clusters)  # each cluster is drawn
-        means[begin : begin + rows] = (times @ sums) / (times @ sizes)[:, None]
-    return means
+        yield np.bincount(drawn.ravel(), minlength=rows * clusters).reshape(rows, clusters)
 
 
 def _check(values: Array, clusters: Sequence[Hashable], resamples: int) -> None:

@@ -53,6 +53,21 @@ def test_limits_are_those_of_respond(serve, stub, tmp_path):
     assert (tmp_path / "f").read_bytes() == b""
 
 
+def test_scores_are_stored_and_have_the_position(serve, stub, tmp_path):
+    file = tmp_path / "f"
+    client = serve(stub, feedback=file)
+    scored = {"outcome": "taken", "position": 1, "scores": [0.5, 0.25]}
+    assert client.post("/feedback", json=scored).status_code == 200
+    assert json.loads(file.read_text()).items() >= scored.items()
+    for changes, place in (
+        ({"position": 2}, ["body", "position"]),
+        ({"scores": [0.5, 1.5]}, ["body", "scores", 1]),
+        ({"scores": []}, ["body", "scores"]),
+    ):
+        answer = client.post("/feedback", json=scored | changes)
+        assert (answer.status_code, [each["loc"] for each in answer.json()["errors"]]) == (422, [place])
+
+
 def test_lines_stay_whole_when_many_write(serve, stub, tmp_path):
     file = tmp_path / "feedback.jsonl"
     client = serve(stub, feedback=file)

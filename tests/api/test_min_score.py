@@ -19,6 +19,12 @@ def test_the_setting_holds_for_requests_that_give_none(serve, stub):
     assert len(client.post("/respond", json={"context": ["hi"], "min_score": 0}).json()["responses"]) == 5
 
 
+@pytest.mark.parametrize("least", [-0.01, 1.01, "high", True])
+def test_a_limit_that_is_no_score_is_refused(client, least):
+    answer = client.post("/respond", json={"context": ["hi"], "min_score": least})
+    assert (answer.status_code, [each["loc"] for each in answer.json()["errors"]]) == (422, [["body", "min_score"]])
+
+
 @pytest.mark.parametrize("options", [{"temperature": 1}, {"diversity": 0.5}])
 def test_a_real_model_may_have_nothing_to_suggest(endless_folder, options):
     from fastapi.testclient import TestClient

@@ -191,9 +191,9 @@ def test_each_entry_is_stored_with_the_digest_of_the_module_that_computes_it(eva
     monkeypatch.setattr(evaluation_cache, "code", lambda *modules: " ".join(modules))
     evaluate(Settings(samples=2, decoding=SHORT))
     manifests = {path.parent.name.partition("-")[0]: path.read_text() for path in tmp_path.glob("kept/*/manifest.json")}
-    assert manifests.keys() == {"model", "replies", "greedy", "scores"}
+    assert manifests.keys() == {"model", "scored_replies", "greedy", "scores"}
     assert "eval.checkpoint_scores" in manifests["model"]
-    assert all("eval.checkpoint_replies" in manifests[name] for name in ("replies", "greedy"))
+    assert all("eval.checkpoint_replies" in manifests[name] for name in ("scored_replies", "greedy"))
     assert "eval.scoring" in manifests["scores"]
 
 
@@ -269,7 +269,7 @@ def test_a_damaged_entry_is_recomputed(tiny_checkpoint, held_out, tmp_path):
     cache = Cache(tmp_path / "kept", said.append)
     settings = Settings(samples=2, decoding=SHORT)
     _, replies = evaluate_checkpoint(tiny_checkpoint, Path("best"), "cpu", held_out, settings, cache, bar)
-    (path,) = (tmp_path / "kept").glob("replies-*/texts.npy")
+    (path,) = (tmp_path / "kept").glob("scored_replies-*/replies.npy")
     path.write_bytes(path.read_bytes()[:-9])
     _, again = evaluate_checkpoint(tiny_checkpoint, Path("best"), "cpu", held_out, settings, cache, bar)
     assert again == replies

@@ -39,6 +39,9 @@ def test_cached_results_come_back_unchanged(tmp_path):
     texts = [("yes", "no 😀"), (), ("",)]
     for found in twice(cache, evaluation_cache.REPLIES, texts):
         assert found == texts
+    scored = [(("yes", "no 😀"), (0.1, 1e-17)), (("",), ())]
+    for found in twice(cache, evaluation_cache.SCORED_REPLIES, scored):
+        assert found == scored
 
 
 @pytest.fixture(scope="module")

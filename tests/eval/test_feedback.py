@@ -39,6 +39,41 @@ def test_shares_and_conversations(tmp_path, capsys):
     assert said == {"feedback-2": [ann, ("Bo", "two")], "feedback-3": [ann, ("Bo", "three cats")]}
 
 
+def feedback(outcome: str, *scores: object, **fields: object) -> str:
+    return json.dumps({"outcome": outcome, "model": "m", "scores": scores, **fields}) + "\n"
+
+
+def test_what_a_min_score_would_have_left(tmp_path, capsys):
+    file = tmp_path / "feedback.jsonl"
+    taken = [feedback("taken", 0.2, 0.5, position=1), feedback("edited", 0.4, 0.1, position=0)]
+    beside = [feedback("taken", 0.9), feedback("taken", 0.9, position=1), feedback("refused")]
+    broken = [feedback("refused", score) for score in ("x", 2, float("nan"), None)]
+    file.write_text("".join([*taken * 20, *[feedback("refused", 0.1, 0.3)] * 40, *beside, *broken]))
+    assert main([str(file)]) == 0
+    printed = [line for line in capsys.readouterr().out.splitlines() if "min_score" in line]
+    # half of all scores are 0.3, the others 0.4 and 0.5; Wilson's interval of 40 of 40 is 91.2% to 100%
+    assert printed[0] == (
+        "m: min_score 0.3 leaves 40 of 40 suggestions that were used, 100.0% (91.2% to 100.0%), and something in 40 of "
+        "40 refusals, 100.0% (91.2% to 100.0%)"
+    )
+    assert "0.35 leaves 40 of 40 suggestions that were used" in printed[1]
+    assert "and something in 0 of 40 refusals, 0.0% (0.0% to 8.8%)" in printed[1]
+    assert (
+        printed[-1] == "m: a min_score of 0.35 or 0.425 clearly leaves out more of what is refused than of what is used"
+    )
+
+
+def test_scores_that_do_not_tell_used_from_refused(tmp_path, capsys):
+    file = tmp_path / "feedback.jsonl"
+    both = feedback("taken", 0.2, position=0), feedback("taken", 0.4, position=0)
+    file.write_text("".join([*both, feedback("refused", 0.2), feedback("refused", 0.4)] * 10))
+    assert main([str(file)]) == 0
+    assert "none of these clearly leaves out more of what is refused" in capsys.readouterr().out
+    file.write_text("".join(both))
+    assert main([str(file)]) == 0
+    assert "min_score" not in capsys.readouterr().out
+
+
 def test_a_missing_file_is_one_line(tmp_path, capsys):
     assert main([str(tmp_path / "none")]) != 0
     assert "can't be read" in capsys.readouterr().err

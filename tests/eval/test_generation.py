@@ -25,6 +25,8 @@ from eval import generation
 from eval.contexts import AnsweredContext, count_contexts, generators, seeded_windows, windows
 from eval.evaluation_settings import ReplyProtocol
 from eval.generation import draw_replies
+from eval.reply_scores import metric_context
+from eval.score_thresholds import score_thresholds
 
 GREEDY, SAMPLED = Decoding(max_tokens=10), Decoding(1.0, 0.9, 10)
 
@@ -105,6 +107,44 @@ def test_the_services_protocol_gives_the_replies_of_the_service(responder, conve
     assert [one.replies for one in found] == [texts(answer.replies) for answer in asyncio.run(answers())]
 
 
+@pytest.mark.parametrize("decoding", [replace(SAMPLED, candidates=12), SAMPLED])
+def test_a_min_score_of_the_table_leaves_out_what_the_table_says(responder, conversations, decoding):
+    """Asked of the batcher, as the service asks it."""
+    found = list(draw_replies(responder, conversations, 4, 3, decoding, "service"))
+    table = score_thresholds(found, [metric_context(one) for one in found], None, 0)
+    assert all(len(one.scores) == len(one.replies) for one in found)
+    numbers = {conversation.id: number for number, conversation in enumerate(conversations)}
+    for row in table["rows"]:
+
+        async def answers(least: float = row["min_score"]) -> list[Answer]:
+            with Batcher(responder) as batcher:
+                asked = [
+                    Question(
+                        replace(conversation, utterances=conversation.utterances[:position]),
+                        conversation.utterances[position].speaker,
+                        4,
+                        (3, numbers[conversation.id], position),
+                        decoding,
+                        min_score=least,
+                    )
+                    for conversation, position in windows(conversations)
+                ]
+                return await asyncio.gather(*map(batcher.respond, asked))
+
+        left = [answer.replies for answer in asyncio.run(answers())]
+        assert sum(map(len, left)) / len(left) == pytest.approx(row["replies"])
+        assert sum(map(bool, left)) / len(left) == pytest.approx(row["contexts"])
+        for one, replies in zip(found, left, strict=True):
+            scored = zip(one.replies, one.scores, strict=True)
+            assert [(reply.text, reply.score) for reply in replies] == [
+                (text, score) for text, score in scored if score >= row["min_score"]
+            ]
+
+
+def test_the_papers_protocol_gives_no_scores(responder, conversations):
+    assert {one.scores for one in draw_replies(responder, conversations[:1], 3, 0, SAMPLED)} == {()}
+
+
 def test_the_services_protocol_uses_the_word_filter(responder, conversations):
     open_ = list(draw_replies(responder, conversations, 3, 0, SAMPLED, "service"))
     refused = open_[0].replies[0]
@@ -118,7 +158,7 @@ def test_a_context_without_a_readable_reply_gets_an_empty_one(responder, convers
     responder.accepts = lambda _: False
     for decoding in (GREEDY, replace(GREEDY, candidates=3)):
         found = draw_replies(responder, conversations[:1], 3, 0, decoding, "service")
-        assert {one.replies for one in found} == {("",)}
+        assert {(one.replies, one.scores) for one in found} == {(("",), ())}
 
 
 def test_the_paper_keeps_duplicate_draws_in_their_order(responder, conversations):

@@ -12,6 +12,25 @@ from dialog_cvae.types import Utterance
 from eval.contexts import AnsweredContext
 from eval.in_words import sentences
 from eval.report_page import page
+from eval.score_thresholds import A_BOW, BLEU
+
+
+def gain(left: float, left_out: float, low: float) -> dict[str, float]:
+    difference = left - left_out
+    return {
+        "left": left,
+        "left_out": left_out,
+        "difference": difference,
+        "low": low,
+        "high": 2 * difference - low,
+    }
+
+
+def row(limit: float, contexts: float, replies: float, *gains: dict[str, float]) -> dict[str, Any]:
+    named = zip((A_BOW, BLEU), gains, strict=False)  # a single one is of A-bow
+    measures = {name: {"precision": 0.5, "recall": 0.6, "above_chance": each} for name, each in named}
+    return {"min_score": limit, "contexts": contexts, "replies": replies, "tokens": 7.25} | measures
+
 
 FIGURES: dict[str, Any] = {
     "checkpoint": "runs/<x>/best",
@@ -54,6 +73,15 @@ FIGURES: dict[str, Any] = {
         },
         "i'm not sure": {"a_bow": {"precision": 0.7, "recall": 0.1}, "model_ahead": {}},
     },
+    "min_score": {
+        "conversations": 40,
+        "rows": [
+            row(0.0, 1.0, 5.0),
+            row(0.1, 0.98, 4.0, gain(0.03, 0.01, 0.02), gain(0.3, 0.1, 0.1)),
+            row(0.205, 0.81, 2.0, gain(0.04, 0.01, 0.02), gain(0.4, 0.1, 0.1)),
+            row(0.7, 0.2, 0.5, gain(0.02, 0.03, -0.02), gain(0.5, 0.1, 0.1)),
+        ],
+    },
 }
 ROWS = (
     "better than nearest neighbours 0.600; not clearly different from random utterances 0.790, i'm not sure 0.100; "
@@ -73,6 +101,7 @@ def test_each_finding_is_a_sentence() -> None:
         "Replies",
         "Copies",
         "Personal data",
+        "Choosing min_score",
         "Against replies without a model",
     ]
     assert "costs the model 40.0 nats, for 12.0 tokens" in said()
@@ -102,6 +131,36 @@ def test_each_finding_is_a_sentence() -> None:
 )
 def test_what_a_figure_means_depends_on_its_size(changes: dict[str, object], found: str) -> None:
     assert found in said(**changes)
+
+
+def with_rows(*rows: dict[str, Any], conversations: int = 40) -> dict[str, object]:
+    return {"min_score": {"conversations": conversations, "rows": [row(0.0, 1.0, 5.0), *rows]}}
+
+
+BETTER, NO_BETTER = gain(0.4, 0.1, 0.1), gain(0.4, 0.3, -0.1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({}, "min_score: 0.205 is a start. It keeps a reply in 81% of the contexts, 2.0 on average"),
+        ({}, "A-bow 0.040 / 0.010 [+0.020, +0.040]; BLEU-4 0.400 / 0.100 [+0.100, +0.500]"),
+        (
+            with_rows(row(0.3, 0.9, 2, NO_BETTER, BETTER)),
+            "unclear. What 0.3 leaves is better than what it leaves out by B",
+        ),
+        (with_rows(row(0.3, 0.9, 2, NO_BETTER, NO_BETTER)), "do not separate better from worse replies in these 40"),
+        (with_rows(row(0.3, 0.9, 2, NO_BETTER)), "A min_score gives fewer replies, not better ones."),
+        (with_rows(row(0.3, 0.9, 2, BETTER)), "0.3 is a start"),
+        (with_rows(row(0.3, 0.9, 2, BETTER), row(0.4, 0.85, 1, NO_BETTER), row(0.5, 0.8, 1, BETTER)), "0.3 is a start"),
+        (with_rows(row(0.3, 0.79, 2, BETTER, BETTER)), "no threshold leaves some replies and leaves out others"),
+        (with_rows(row(0.3, 1.0, 5)), "no threshold leaves some replies and leaves out others"),
+        (with_rows(row(0.3, 0.9, 2, BETTER), conversations=9), "9 conversations are too few"),
+    ],
+)
+def test_a_min_score_is_proposed_only_if_what_it_leaves_is_better(changes: dict[str, object], found: str) -> None:
+    assert found in said(**changes)
+    assert ("is a start" in said(**changes)) == ("start" in found or not changes)
 
 
 class Seen(HTMLParser):
@@ -136,6 +195,9 @@ def test_the_page_holds_words_samples_and_plots(tmp_path: Path) -> None:
     assert seen.tags.count("rect") == 3
     assert 'src="data:image/png;base64,iVBORw=="' in html
     assert "<b>" not in html
+    assert (seen.tags.count("th"), seen.tags.count("table")) == (6, 2)
+    for text in ("Choosing min_score", "0.205", "0.040 / 0.010 [+0.020, +0.040]"):
+        assert text in seen.text
     for text in (
         "Evaluation of runs/<x>/best",
         "<b>hi</b>",
@@ -154,3 +216,4 @@ def test_a_page_without_replies_and_curves(tmp_path: Path) -> None:
     )
     assert "Samples" not in html
     assert "<img" not in html
+    assert "min_score" not in html

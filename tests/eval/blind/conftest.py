@@ -19,7 +19,7 @@ def conversation(number: int, length: int = 5) -> Conversation:
 
 @pytest.fixture(scope="session")
 def places() -> list[ContextPlace]:
-    return draw_places([conversation(number) for number in range(4)], 3, 0)
+    return draw_places([conversation(number) for number in range(4)], 3, 0, 3)
 
 
 @pytest.fixture(scope="session")

@@ -40,7 +40,7 @@ def _no_data_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
 
 @pytest.fixture(scope="module")
 def sample_places() -> list[ContextPlace]:
-    return draw_places(load_split(DataConfig(name="sample"), "test")[1], 4, 0)
+    return draw_places(load_split(DataConfig(name="sample"), "test")[1], 4, 0, 6)
 
 
 def key_of(folder: Path) -> Key:
@@ -55,7 +55,7 @@ def test_a_sheet_and_its_tally(tiny_folder, tmp_path, sample_places, capsys):
     folder = tmp_path / "reading"
     sources = [f"tiny={tiny_folder}", "people", "neighbours", "random"]
     assert main(["sheet", *SAMPLE, "--out", str(folder), *sources]) == 0
-    assert {path.name for path in folder.iterdir()} == {"sheet.html", "sheet.csv", "key.json"}
+    assert {path.name for path in folder.iterdir()} == {"sheet.html", "sheet.csv", "rules.md", "key.json"}
     # each source answers the same contexts
     key, corpus = key_of(folder), load_corpus(DataConfig(name="sample"))
     assert [(each.conversation, each.position) for each in key.contexts] == [p.window.place for p in sample_places]
@@ -85,6 +85,25 @@ def test_a_sheet_and_its_tally(tiny_folder, tmp_path, sample_places, capsys):
     found = json.loads((folder / "tally.json").read_text(encoding="utf-8"))
     assert found["mean"]["sources"]["tiny"]["fits"]["mean"] == 0.5
     assert found["all"]["sources"]["tiny"]["fits"]["mean"] == 0
+
+
+def test_contexts_of_the_same_conversation_are_named(tmp_path, capsys):
+    """The note says it; more contexts than can be kept apart are refused with the limit."""
+    file = tmp_path / "mine.jsonl"
+    lines = [
+        {"utterances": [{"speaker": "AB"[i % 2], "text": f"{subject} {verb} {i}"} for i in range(30)]}
+        for subject in ("we", "you", "they", "some", "all", "few", "many", "most")
+        for verb in ("see", "hear", "like", "want", "take")
+    ]
+    file.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    command = ["contexts", "--data", str(file), "--shown", "3", "--out", str(tmp_path / "contexts.jsonl")]
+    count = len(load_split(DataConfig(name=str(file)), "test")[1])
+    assert main([*command, "--contexts", str(count)]) == 0
+    assert "note" not in capsys.readouterr().err
+    assert main([*command, "--contexts", str(count + 1)]) == 0
+    assert f"note: the split has {count} conversations for {count + 1} contexts" in capsys.readouterr().err
+    assert main([*command, "--contexts", str(28 * count)]) == 2
+    assert "must be more than --shown 3 utterances apart" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -66,6 +66,12 @@ def test_what_spreadsheets_save_is_read(key, tmp_path, filled, expected, encodin
     np.testing.assert_array_equal(read_ratings([path], key).values[0], expected)
 
 
+def test_older_sheets_with_the_rules_above_the_header_are_read(key, tmp_path, filled, expected):
+    rules = [["Read the conversation, then judge."], *([f"{name}: a rule, with a comma"] for name in QUESTIONS), []]
+    path = written(tmp_path, as_csv([*rules, *filled]), "utf-8-sig")
+    np.testing.assert_array_equal(read_ratings([path], key).values[0], expected)
+
+
 def test_rows_may_be_sorted_and_columns_added_and_texts_changed(key, tmp_path, filled, expected):
     start = next(i for i, row in enumerate(filled) if row[:1] == ["id"])
     body = sorted(filled[start + 1 :], key=lambda row: row[3])

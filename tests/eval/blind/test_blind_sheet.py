@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,7 +18,7 @@ from dialog_cvae.errors import ConfigError, DataError
 from dialog_cvae.types import Conversation, Utterance
 from eval.blind.places import draw_places
 from eval.blind.sheet import Key, build_sheet
-from eval.blind.sheet_files import COLUMNS, QUESTIONS, RULES, csv_bytes, page_bytes
+from eval.blind.sheet_files import COLUMNS, QUESTIONS, RULES, csv_bytes, page_bytes, rules_bytes
 from eval.contexts import Window
 from tests.eval.blind.conftest import conversation
 
@@ -27,24 +28,61 @@ def rows(content: bytes) -> list[list[str]]:
 
 
 def test_contexts_have_two_utterances_and_each_is_drawn_once():
-    conversations = [conversation(number, length) for number, length in enumerate((1, 2, 3, 6))]
-    places = draw_places(conversations, 5, 7)
-    assert {place.window.place for place in places} == {("c2", 2), ("c3", 2), ("c3", 3), ("c3", 4), ("c3", 5)}
+    conversations = [conversation(number, length) for number, length in enumerate((1, 2, 3, 6, 7))]
+    drawn = {place.window.place for seed in range(60) for place in draw_places(conversations, 3, seed, 6)}
+    expected = {("c2", 2), *(("c3", position) for position in range(2, 6)), *(("c4", n) for n in range(2, 7))}
+    assert drawn == expected
+    places = draw_places(conversations, 3, 7, 6)
     for place in places:
         assert conversations[place.conversation_number] is place.window.conversation
         assert place.before.utterances == place.window.conversation.utterances[: place.window.position]
-    assert places == draw_places(conversations, 5, 7)
-    assert places != draw_places(conversations, 5, 8)
+    assert places == draw_places(conversations, 3, 7, 6)
+    assert places != draw_places(conversations, 3, 8, 6)
+
+
+def test_each_context_is_of_another_conversation_while_there_are_enough():
+    conversations = [conversation(number, 3 + number) for number in range(12)]
+    for seed in range(20):
+        numbers = [place.conversation_number for place in draw_places(conversations, 12, seed, 6)]
+        assert sorted(numbers) == list(range(12))
+
+
+def test_a_seed_keeps_its_contexts_but_those_of_a_conversation_that_has_one():
+    conversations = [conversation(number, 20) for number in range(30)]
+    every = [(number, position) for number in range(30) for position in range(2, 20)]
+    for seed in range(20):
+        before = [every[i] for i in np.random.default_rng(seed).choice(len(every), 10, replace=False)]
+        kept = list({number: (number, position) for number, position in reversed(before)}.values())[::-1]
+        places = draw_places(conversations, 10, seed, 6)
+        found = [(place.conversation_number, place.window.position) for place in places]
+        assert found[: len(kept)] == [each for each in before if each in kept]
+
+
+@pytest.mark.parametrize("shown", [2, 6])
+def test_no_context_shows_what_was_said_at_another(shown):
+    conversations = [conversation(number, 40) for number in range(3)]
+    for seed in range(20):
+        places = draw_places(conversations, 8, seed, shown)
+        assert {place.conversation_number for place in places[:3]} == {0, 1, 2}
+        replies = {place.window.reply.text for place in places}
+        assert len(replies) == 8
+        for context in build_sheet(places, {"a": [[] for _ in places]}, shown, seed, {})[0].contexts:
+            assert replies.isdisjoint(text for _, text in context.turns)
 
 
 def test_more_contexts_than_there_are_get_refused():
     with pytest.raises(ConfigError, match=r"at most 1, .* but is 2"):
-        draw_places([conversation(0, 3)], 2, 0)
+        draw_places([conversation(0, 3)], 2, 0, 6)
+
+
+def test_more_contexts_than_can_be_kept_apart_get_refused():
+    with pytest.raises(ConfigError, match=r"at most 2 .* but is 3: the split has 2 conv.* more than --shown 6 utter"):
+        draw_places([conversation(0, 8), conversation(1, 4)], 3, 0, 6)
 
 
 def test_contexts_are_drawn_of_the_role_alone() -> None:
     roles = [replace(conversation(number), respond_as=("B",)) for number in range(4)]
-    assert {place.window.reply.speaker for place in draw_places(roles, 4, 7)} == {"B"}
+    assert {place.window.reply.speaker for place in draw_places(roles, 4, 7, 6)} == {"B"}
 
 
 def test_a_text_that_several_said_is_shown_once_and_counts_for_all(made):
@@ -95,15 +133,19 @@ def test_each_place_in_the_order_is_as_likely_for_each_text(places):
     assert all(70 < firsts[text] < 130 for text in "xyz"), firsts
 
 
-def test_the_table_has_the_rules_and_one_row_for_each_reply(made):
+def test_the_rules_have_each_question():
+    text = rules_bytes().decode()
+    assert all(f"**{name}**: {rule}" in text for name, rule in RULES.items())
+
+
+def test_the_table_has_a_header_and_one_row_for_each_reply(made):
     sheet, key = made
     content = csv_bytes(sheet)
     assert content.startswith(b"\xef\xbb\xbf")
     table = rows(content)
-    header = table.index(list(COLUMNS))
-    assert all(f"{name}: {rule}" in [row[0] for row in table[:header] if row] for name, rule in RULES.items())
-    assert [row[0] for row in table[header + 1 :]] == list(key.texts)
-    for row in table[header + 1 :]:
+    assert table[0] == list(COLUMNS)
+    assert [row[0] for row in table[1:]] == list(key.texts)
+    for row in table[1:]:
         shown, reply = row[COLUMNS.index("conversation")], row[COLUMNS.index("reply")]
         assert len(shown.splitlines()) in (2, 3)
         assert reply.partition(": ")[2] == key.texts[row[0]]
