@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from dialog_cvae.text.words import words
 
+CONTRAST = 4.0  # times the nats of a token that the context explains: between 1, almost even weights, and the best alone
 LOOP = 3  # a reply loops if it has the same run of this many words twice
 SHORT, BOTH_SHORT = 2, 0.75  # replies of at most so many words are at least so similar
 
@@ -98,10 +99,10 @@ def representatives(
 def counted(log_probs: Sequence[float], information: Sequence[float], tokens: Sequence[int]) -> NDArray[np.float64]:
     """(D,) how much each draw counts: the one that its context explains best 1, others less.
 
-    The weight of a reply x is proportional to exp((log p(x | z, c) - log p(x)) / tokens), the mutual information of Li
-    et al. (NAACL 2016) for each token; p(x) is the product of its words' shares of the training conversations. On
-    draws that were judged one by one, more of the replies selected with these weights fitted, and more were specific
-    too, than with weights of 1 (docs/model.md).
+    The weight of a reply x is proportional to exp(CONTRAST (log p(x | z, c) - log p(x)) / tokens), from the mutual
+    information of Li et al. (NAACL 2016) for each token; p(x) is the product of its words' shares of the training
+    conversations. On draws that were judged one by one, more of the replies selected with these weights fitted, and
+    more were specific too, than with weights of 1; a CONTRAST of 1 gave half of the gain (docs/model.md).
 
     Args:
         log_probs: (D,) log p(x | z, c), in nats.
@@ -109,7 +110,7 @@ def counted(log_probs: Sequence[float], information: Sequence[float], tokens: Se
         tokens: (D,) at least 1.
     """
     each = (np.array(log_probs, np.float64) + np.array(information, np.float64)) / np.array(tokens, np.float64)
-    weights: NDArray[np.float64] = np.exp(each - each.max(initial=-np.inf))
+    weights: NDArray[np.float64] = np.exp(CONTRAST * (each - each.max(initial=-np.inf)))
     return weights
 
 
