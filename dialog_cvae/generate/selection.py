@@ -29,9 +29,9 @@ from numpy.typing import NDArray
 
 from dialog_cvae.text.words import words
 
-CONTRAST = 4.0  # times the nats of a token that the context explains: between 1, almost even weights, and the best alone
+CONTRAST = 3.0  # times the nats of a token that the context explains: between 1, almost even weights, and the best alone
 LOOP = 3  # a reply loops if it has the same run of this many words twice
-SHORT, BOTH_SHORT = 2, 0.75  # replies of at most so many words are at least so similar
+SHORT, BOTH_SHORT = 2, 0.9  # replies of at most so many words are at least so similar
 
 Words = tuple[str, ...]
 

@@ -154,8 +154,8 @@ def test_a_score_is_the_mean_similarity_of_all_draws():
 
 
 def test_a_draw_counts_by_how_much_likelier_its_context_makes_each_token():
-    # -.5, -2 and -1 nats a token, times 4: the first is the likeliest
-    np.testing.assert_allclose(counted([-2, -6, -1], [1, 0, 0], [2, 3, 1]), [1, math.exp(-6), math.exp(-2)])
+    # -.5, -2 and -1 nats a token, times 3: the first is the likeliest
+    np.testing.assert_allclose(counted([-2, -6, -1], [1, 0, 0], [2, 3, 1]), [1, math.exp(-4.5), math.exp(-1.5)])
     assert counted([], [], []).shape == (0,)
 
 
