@@ -22,8 +22,8 @@ MANY_COPIES = 0.5  # share of replies that are training utterances
 
 VERDICTS = ("better than", "not clearly different from", "worse than")
 COLLAPSED = (
-    "Try more data or more passes first; then --bow, --train.free-bits 0.1 --train.free-bits-in dimension, more "
-    "--beta.cycles or a smaller --beta.stop."
+    "Try more data or more passes first; then, of what was not used yet, --bow, --train.free-bits 0.1 "
+    "--train.free-bits-in dimension, more --beta.cycles or a smaller --beta.stop."
 )
 
 
