@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from dialog_cvae.text.words import words
 
-CONTRAST = 3.0  # times the nats of a token that the context explains: between 1, almost even weights, and the best alone
+CONTRAST = 3.0  # of the weights of draws; 0 makes all equal, a large one leaves the best alone
 LOOP = 3  # a reply loops if it has the same run of this many words twice
 SHORT, BOTH_SHORT = 2, 0.9  # replies of at most so many words are at least so similar
 
