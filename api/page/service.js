@@ -27,6 +27,7 @@ export class Service {
   constructor(askForKey) {
     this.askForKey = askForKey;
     this.asked = null; // several requests without a key ask only once
+    this.cancelled = 0; // how often the user gave none: requests that began before do not ask again
   }
 
   /** A model by name, or the default for null. */
@@ -53,11 +54,12 @@ export class Service {
   }
 
   async #json(path, options = {}) {
+    const { cancelled } = this;
     for (;;) {
       const key = keptKey();
       const response = await reach(path, options, key);
       if (response.status === 401) {
-        await this.#newKey(key, options.signal);
+        await this.#newKey(key, cancelled, options.signal);
         continue;
       }
       const answer = await readJson(response);
@@ -66,14 +68,23 @@ export class Service {
     }
   }
 
-  async #newKey(refused, signal) {
+  async #newKey(refused, cancelled, signal) {
     if (keptKey() === refused) {
-      this.asked ??= this.askForKey(refused !== null).finally(() => (this.asked = null));
-      const key = await this.asked;
+      const key = cancelled === this.cancelled ? await this.#ask(refused !== null) : null;
       if (key === null) throw new Problem("key", "This service requires an API key.");
       keepKey(key);
     }
     signal?.throwIfAborted();
+  }
+
+  #ask(rejected) {
+    this.asked ??= this.askForKey(rejected)
+      .then((key) => {
+        if (key === null) this.cancelled += 1;
+        return key;
+      })
+      .finally(() => (this.asked = null));
+    return this.asked;
   }
 }
 

@@ -230,3 +230,17 @@ def test_a_cancelled_key_dialog_can_be_opened_again(visit, guarded_site):
     person.press("Enter")
     person.page.wait_for_selector("#model:has-text('Model: sayings')")
     assert not person.page.locator("#problem").is_visible()
+
+
+def test_a_late_refusal_does_not_ask_for_a_key_again_that_was_declined(visit, guarded_site):
+    person, held = visit(guarded_site[0]), []
+    person.expected.append("401")
+    page = person.page
+    page.route("**/topics", lambda route: held.append(route))
+    page.goto(person.url)
+    page.click("text=Not now")
+    page.wait_for_selector(f"{ALERT}:has-text('This service requires an API key.')")
+    with page.expect_response("**/topics"):
+        held[0].continue_()
+    person.settle()
+    assert not page.locator("#key-dialog").is_visible()
