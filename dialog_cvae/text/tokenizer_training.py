@@ -1,4 +1,4 @@
-"""From texts to a SentencePiece model: counts of words, and what SentencePiece is told.
+"""From texts to a SentencePiece model: counts of words, and the settings of SentencePiece.
 
 Vocabularies are trained on word counts instead of lines, so the result depends neither on the order of the lines nor on
 SentencePiece's limit on their length.
