@@ -10,7 +10,7 @@ import functools
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -101,19 +101,30 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     greedy = (replies and replies.greedy) or ()
     html = page(metrics, evaluation.answered, arguments.checkpoint, greedy)
     write_atomically(arguments.out / PAGE_FILE, html.encode())
+    _print_findings(arguments, metrics, evaluation.figures)
+    return 0
+
+
+def _print_findings(arguments: argparse.Namespace, metrics: Mapping[str, Any], figures: Mapping[str, Any]) -> None:
+    """The sentences alone if brief, else all tables and the names of the files too.
+
+    Args:
+        arguments: of the command line.
+        metrics: the content of metrics.json.
+        figures: those of the model.
+    """
     in_words = [f"- {sentence}" for sentence in sentences(metrics)]
     if arguments.brief:
         print("\n".join((*in_words, f"samples, plots and all figures: {arguments.out / PAGE_FILE}")))
-        return 0
+        return
     print(summary(metrics))
-    if baselines:
-        print("\n".join(("", *compared({"the model": evaluation.figures, **metrics["baselines"]}))))
+    if "baselines" in metrics:
+        print("\n".join(("", *compared({"the model": figures, **metrics["baselines"]}))))
     if "min_score" in metrics:
         print("\n".join(("", *min_score_lines(metrics["min_score"]))))
     print("\n".join(("", "In words:", *in_words, "")))
-    of_replies = "" if replies is None else f"{RESPONSES_FILE}, {SAMPLES_FILE}, "
+    of_replies = f"{RESPONSES_FILE}, {SAMPLES_FILE}, " if arguments.samples else ""
     print(f"wrote {of_replies}{METRICS_FILE}, {CONTEXTS_FILE} and {PAGE_FILE} to {arguments.out}")
-    return 0
 
 
 def _check_replies(arguments: argparse.Namespace) -> None:
