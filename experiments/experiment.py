@@ -21,13 +21,14 @@ from training import arguments
 from training.sweep.cells import seeds_option
 from training.sweep.run import FitFields
 
-SizeName = Literal["smoke", "small", "paper"]
-SIZES: tuple[SizeName, ...] = ("smoke", "small", "paper")
+SizeName = Literal["smoke", "small", "medium", "paper"]
 DESCRIPTION = """\
 {title}.
 
 Fits what is missing, measures it, prints the paper's figures below ours and writes OUT/{name}.md, OUT/{name}.json and
-plots. --size paper has the paper's constants, small is for one core, smoke shows in seconds that everything runs.
+plots. The values of --size:
+
+{sizes}
 
   python -m experiments {name} --size smoke
   python -m experiments {name} --seeds 3 --rows {some}
@@ -35,6 +36,14 @@ plots. --size paper has the paper's constants, small is for one core, smoke show
 Each cell is an ordinary run of training.fit in OUT/fits; its options hold for all cells. The same command again
 continues; Ctrl-C stops it.
 """
+
+
+ABOUT_SIZES: Mapping[SizeName, str] = {
+    "smoke": "a tiny network, to see in seconds that everything runs",
+    "small": "for one core",
+    "medium": "the paper's network, fewer passes",
+    "paper": "the paper's constants",
+}
 
 
 class Budget(NamedTuple):
@@ -211,8 +220,9 @@ def chosen(experiment: Experiment, keys: str | None) -> Experiment:
 
 def _parser(experiment: Experiment) -> Parser:
     name, keys = experiment.name, [row.key for row in experiment.rows]
-    description = DESCRIPTION.format(title=experiment.title, name=name, some=",".join(keys[:2]))
+    sizes = "\n".join(f"  {size:<8}{ABOUT_SIZES[size]}" for size in experiment.budgets)
+    description = DESCRIPTION.format(title=experiment.title, name=name, some=",".join(keys[:2]), sizes=sizes)
     found = command_line.parser(name, description, out=f"runs/{name}-SIZE", seeds="the size's")
-    found.add_argument("--size", choices=SIZES, help=f"budget (default: {experiment.size})")
+    found.add_argument("--size", choices=tuple(experiment.budgets), help=f"budget (default: {experiment.size})")
     found.add_argument("--rows", metavar="KEY,KEY", help=f"rows to fit and show (default: all): {', '.join(keys)}")
     return found

@@ -27,7 +27,7 @@ from dialog_cvae.model_config import SentenceModelConfig
 from dialog_cvae.nn.cross_entropy import token_nll
 from dialog_cvae.nn.decoder import Dropout
 from dialog_cvae.nn.devices import moved
-from dialog_cvae.nn.lstm import lstm_layer
+from dialog_cvae.nn.lstm import lstm_layers
 from dialog_cvae.nn.posterior_norm import PosteriorNorm
 from dialog_cvae.nn.sentence_encoders import CNNEncoder, LSTMEncoder, WordEmbedding, new_encoder
 from dialog_cvae.types import Gaussian
@@ -104,7 +104,7 @@ class SentenceDecoder(nn.Module):
             joined = config.skip if number else config.z_to_inputs
             hidden = torch.cat((hidden, z_inputs), dim=-1) if joined and config.latent_size else hidden
             assert isinstance(layer, nn.LSTM)
-            hidden = lstm_layer(layer, hidden, state)
+            hidden = lstm_layers(layer, hidden, state)
         hidden = hidden if dropout is None else hidden * dropout.outputs
         return torch.cat((hidden, z_inputs), dim=-1) if config.skip else hidden
 

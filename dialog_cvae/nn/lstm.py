@@ -3,7 +3,7 @@
 cuDNN's LSTM has no second derivative, and PyTorch's own on a CPU computes it operation by operation. Here forward pass,
 gradient and second derivative are all hand-written. Each is one loop over the steps whose only matrix product is the
 recurrent one; the loops' factors are computed for all tokens at once, and each gradient of the weight is one product at
-the end. For a first derivative alone PyTorch's own LSTM is faster (`lstm_layer`).
+the end. For a first derivative alone PyTorch's own LSTM is faster (`lstm_layers`).
 
 With i, f, o = sigmoid(a) and g = tanh(a) for a_t = x_t + W h_{t-1}: c_t = f c_{t-1} + i g, m_t = tanh(c_t),
 h_t = o m_t. Gates have PyTorch's order, i, f, g, o. Autocast affects the products only, as in `gru`.
@@ -46,27 +46,29 @@ def lstm(
     return states
 
 
-def lstm_layer(layer: nn.LSTM, inputs: Tensor, hidden: Tensor) -> Tensor:
-    """States of a layer over sequences of one length, from zero cells.
+def lstm_layers(module: nn.LSTM, inputs: Tensor, hidden: Tensor | None = None) -> Tensor:
+    """States of the last layer of a module over sequences of one length, from zero cells.
 
     PyTorch's LSTM computes them, except within `gru.differentiable_twice` and in half precision on a CPU.
 
     Args:
-        layer: one layer of one direction, batch first.
+        module: of one direction, batch first.
         inputs: (B, T, I).
-        hidden: (B, H) first states.
+        hidden: (B, H) first states of a module of one layer; zeros if None.
 
     Returns:
         (B, T, H).
     """
     halved = inputs.device.type == "cpu" and torch.is_autocast_enabled("cpu")  # PyTorch's LSTM may lack it
     if not (halved or needs_second_derivative()):
-        states: Tensor = layer(inputs, (hidden[None], torch.zeros_like(hidden)[None]))[0]
+        states: Tensor = module(inputs, None if hidden is None else (hidden[None], torch.zeros_like(hidden)[None]))[0]
         return states
-    ((weight_in, weight, bias_in, bias),) = layer.all_weights
     batch, length = inputs.shape[:2]
-    gates = nn.functional.linear(inputs.transpose(0, 1).flatten(0, 1), weight_in, bias_in + bias)
-    return lstm(gates, weight, (batch,) * length, hidden).view(length, batch, -1).transpose(0, 1)
+    by_time = inputs.transpose(0, 1).flatten(0, 1)  # (T B, I)
+    for weight_in, weight, bias_in, bias in module.all_weights:
+        gates = nn.functional.linear(by_time, weight_in, bias_in + bias)
+        by_time = lstm(gates, weight, (batch,) * length, hidden)
+    return by_time.view(length, batch, -1).transpose(0, 1)
 
 
 class _LSTM(torch.autograd.Function):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding, normalize, pad
 
 from dialog_cvae.model_config import FILTER_STRIDE, SentenceModelConfig
+from dialog_cvae.nn.lstm import lstm_layers
 
 
 class WordEmbedding(nn.Embedding):
@@ -40,10 +41,7 @@ class LSTMEncoder(nn.Module):
 
     def forward(self, embedded: Tensor) -> Tensor:
         """(B, L, E) -> (B, H)."""
-        on_gpu = embedded.device.type == "cuda"
-        with torch.autocast(embedded.device.type, enabled=on_gpu and torch.is_autocast_enabled("cuda")):
-            last: Tensor = self.lstm(embedded)[1][0][-1]
-        return last
+        return lstm_layers(self.lstm, embedded)[:, -1]
 
 
 class CNNEncoder(nn.Module):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from experiments import __main__ as experiments
+from experiments.experiment import ABOUT_SIZES
 
 
 def said_by(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
@@ -36,11 +37,23 @@ def test_each_experiment_has_a_help_of_its_own(capsys: pytest.CaptureFixture[str
 
 
 @pytest.mark.parametrize(
+    ("name", "sizes"), [("toy", ("smoke", "small", "paper")), ("yelp", ("smoke", "small", "medium", "paper"))]
+)
+def test_the_help_describes_the_sizes_that_an_experiment_has(
+    capsys: pytest.CaptureFixture[str], name: str, sizes: tuple[str, ...]
+) -> None:
+    _, out, _ = said_by(capsys, name, "--help")
+    assert f"--size {{{','.join(sizes)}}}" in out
+    assert [size for size in ABOUT_SIZES if f"  {size:<8}{ABOUT_SIZES[size]}\n" in out] == list(sizes)
+
+
+@pytest.mark.parametrize(
     ("words", "complaint"),
     [
         ((), "the following arguments are required: EXPERIMENT"),
         (("table4",), "argument EXPERIMENT: invalid choice: 'table4' (choose from table3, toy,"),
         (("toy", "--size", "huge"), "argument --size: invalid choice: 'huge'"),
+        (("toy", "--size", "medium"), "argument --size: invalid choice: 'medium'"),
     ],
 )
 def test_a_bad_command_is_refused_in_one_line(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from dialog_cvae.nn.gru import Packing
-from dialog_cvae.nn.lstm import lstm
+from dialog_cvae.nn.gru import Packing, differentiable_twice
+from dialog_cvae.nn.lstm import lstm, lstm_layers
 
 INPUTS, HIDDEN = 4, 5
 lengths_of_sequences = st.lists(st.integers(1, 8), min_size=1, max_size=9)
@@ -111,6 +113,23 @@ def test_only_needed_gradients_are_computed() -> None:
             torch.autograd.grad(states.sum(), wanted)
         counts.append(sum(event.count for event in profile.key_averages() if event.key == "aten::mm"))
     assert counts[1] == counts[0] + 1
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_layers_agree_with_pytorch_where_its_own_cannot_serve(layers: int) -> None:
+    torch.manual_seed(5)
+    model = nn.LSTM(INPUTS, HIDDEN, layers, batch_first=True).double()
+    x = torch.randn(3, 4, INPUTS, dtype=torch.float64, requires_grad=True)
+    first = torch.randn(3, HIDDEN, dtype=torch.float64, requires_grad=True) if layers == 1 else None
+    learnt = (x, *model.parameters(), *(() if first is None else (first,)))
+    called, found = [], []
+    model.register_forward_hook(lambda *_: called.append(True))
+    for context in (nullcontext(), differentiable_twice()):
+        with context:
+            states = lstm_layers(model, x, first)
+        assert len(called) == 1, "only the first way is PyTorch's"
+        found.append((states, torch.autograd.grad((states * states.detach().cos()).sum(), learnt)))
+    torch.testing.assert_close(*found)
 
 
 @pytest.mark.parametrize("hidden", [3, 40])
