@@ -13,7 +13,7 @@ from typing import NamedTuple
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 
 
-class Named(NamedTuple):
+class NamedCheckpoint(NamedTuple):
     """A checkpoint to serve.
 
     Attributes:
@@ -33,7 +33,7 @@ class Named(NamedTuple):
         return f"{self.name}={folder}" if self.given else folder
 
 
-def named(text: str) -> tuple[Named, ...]:
+def parse_checkpoints(text: str) -> tuple[NamedCheckpoint, ...]:
     """The checkpoints that a setting names, the default first.
 
     A text that is an existing folder is that folder, whatever characters it has.
@@ -44,10 +44,10 @@ def named(text: str) -> tuple[Named, ...]:
     items = [text] if Path(text).is_dir() else [item for part in text.split(",") if (item := part.strip())]
     if not items:
         raise ValueError("names no folder")
-    return distinct([one(item) for item in items])
+    return with_unique_names([parse_checkpoint(item) for item in items])
 
 
-def one(text: str) -> Named:
+def parse_checkpoint(text: str) -> NamedCheckpoint:
     """The checkpoint that `DIR` or `NAME=DIR` names.
 
     Raises:
@@ -56,23 +56,23 @@ def one(text: str) -> Named:
     name, equals, folder = text.partition("=")
     if not equals or "/" in name or Path(text).is_dir():  # a folder may have = in its name
         path = Path(text)
-        return Named(path.absolute().name or "model", path, given=False)
+        return NamedCheckpoint(path.absolute().name or "model", path, given=False)
     if not _NAME.fullmatch(name):
         raise ValueError(
             f"{name!r} must be a name of 1 to 64 letters, digits and ._- that begins with one of the first"
         )
     if not folder:
         raise ValueError(f"{name}= must be followed by a folder")
-    return Named(name, Path(folder), given=True)
+    return NamedCheckpoint(name, Path(folder), given=True)
 
 
-def distinct(found: Sequence[Named]) -> tuple[Named, ...]:
+def with_unique_names(found: Sequence[NamedCheckpoint]) -> tuple[NamedCheckpoint, ...]:
     """The same checkpoints.
 
     Raises:
         ValueError: two have the same name.
     """
-    first: dict[str, Named] = {}
+    first: dict[str, NamedCheckpoint] = {}
     for each in found:
         if each.name in first:
             raise ValueError(
@@ -83,7 +83,7 @@ def distinct(found: Sequence[Named]) -> tuple[Named, ...]:
     return tuple(found)
 
 
-def joined(found: Sequence[Named]) -> str:
+def join_checkpoints(found: Sequence[NamedCheckpoint]) -> str:
     """The setting that names these checkpoints.
 
     Raises:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from api import logs
 from api.batcher import Batcher
-from api.checkpoints import Named
+from api.checkpoints import NamedCheckpoint
 from api.guard import set_guard
 from api.problems import UnknownModelError
 from api.prometheus import Metrics
@@ -48,7 +48,7 @@ class Slot:
         former: what earlier models of this name said of themselves; clients may still use it.
     """
 
-    checkpoint: Named
+    checkpoint: NamedCheckpoint
     service: Service
     own_name: str | None
     former: set[str] = field(default_factory=set)
@@ -193,7 +193,7 @@ class Models:
             await asyncio.to_thread(old.batcher.close)
         return Outcome(slot.name, new.responder.name, None)
 
-    async def _opened(self, checkpoint: Named, own_name: str | None) -> Service:
+    async def _opened(self, checkpoint: NamedCheckpoint, own_name: str | None) -> Service:
         """The service of a checkpoint that is opened now, after its first reply."""
         settings = self.settings.of(checkpoint)
         responder = await asyncio.to_thread(self._load, settings)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import uvicorn
 
-from api.checkpoints import distinct, joined, one
+from api.checkpoints import join_checkpoints, parse_checkpoint, with_unique_names
 from api.http_protocol import PortionedProtocol
 from api.settings import PREFIX, read_settings
 from dialog_cvae.cli import Parser, exit_status, whole
@@ -65,11 +65,11 @@ def _setting(arguments: Sequence[str]) -> str:
         ConfigError: a name is invalid, or two are the same.
     """
     try:
-        found = distinct([one(argument) for argument in arguments])
+        found = with_unique_names([parse_checkpoint(argument) for argument in arguments])
         for each in found:
             if not each.folder.is_dir():
                 raise CheckpointError(f"{each.folder}: there is no such folder")
-        return joined(found)
+        return join_checkpoints(found)
     except ValueError as error:
         raise ConfigError(str(error)) from None
 

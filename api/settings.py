@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from api.checkpoints import Named, named
+from api.checkpoints import NamedCheckpoint, parse_checkpoints
 from api.field_types import Diversity, Score, Temperature, TopP
 from dialog_cvae.config import MAX_CANDIDATES, MAX_TEMPERATURE, MAX_TOKENS
 from dialog_cvae.errors import ConfigError
@@ -162,7 +162,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _named(self) -> Self:
         try:
-            named(str(self.checkpoint))
+            parse_checkpoints(str(self.checkpoint))
         except ValueError as error:
             raise ValueError(f"{PREFIX}CHECKPOINT: {error}") from None
         return self
@@ -182,11 +182,11 @@ class Settings(BaseSettings):
         return self
 
     @property
-    def checkpoints(self) -> tuple[Named, ...]:
+    def checkpoints(self) -> tuple[NamedCheckpoint, ...]:
         """The checkpoints to serve, the default first."""
-        return named(str(self.checkpoint))
+        return parse_checkpoints(str(self.checkpoint))
 
-    def of(self, checkpoint: Named) -> Self:
+    def of(self, checkpoint: NamedCheckpoint) -> Self:
         """The settings of one of several checkpoints."""
         return self.model_copy(update={"checkpoint": checkpoint.folder})
 

@@ -26,6 +26,7 @@ from training.metrics_log import LATENTS_FILE, read_metrics
 
 FLOOR = math.log(SEQUENCES)
 GRID = 81  # points a dimension
+CYCLES, RATIO = 4, 0.5  # of the cyclical schedule
 EDGE = 5.0  # of the grid, in standard deviations of the prior; beyond it lie 6e-7 of its mass a dimension
 COLUMNS = (
     Measure("reconstruction", "reconstruction", 3),
@@ -53,7 +54,7 @@ ROWS = (
     Row(
         "cyclical",
         "cyclical",
-        {"beta": {"kind": "cyclical"}},
+        {"beta": {"kind": "cyclical", "cycles": CYCLES, "ratio": RATIO}},
         {"reconstruction": 0.7, "kl": 1.6, "elbo": -2.3},
     ),
 )
@@ -108,24 +109,23 @@ def _places(run: Path) -> Places:
     return {record["step"]: record for record in read_metrics(run, LATENTS_FILE)}
 
 
-def shown_steps(recorded: Sequence[int], cycles: int = 4, ratio: float = 0.5) -> list[int]:
+def shown_steps(recorded: Sequence[int]) -> list[int]:
     """For each cycle of the cyclical schedule the middle of its rise (beta 0.5) and its end, as far as recorded."""
     total = recorded[-1]
-    wanted = [total * (cycle + share) / cycles for cycle in range(cycles) for share in (ratio / 2, 1.0)]
+    wanted = [total * (cycle + share) / CYCLES for cycle in range(CYCLES) for share in (RATIO / 2, 1.0)]
     return sorted({min(recorded, key=lambda step: abs(step - each)) for each in wanted})
 
 
 @torch.inference_mode()
-def exact_nll(model: SentenceVAE, sentences: Sentences, points: int = GRID, edge: float = EDGE) -> float:
+def exact_nll(model: SentenceVAE, sentences: Sentences, points: int = GRID) -> float:
     """Mean -log p(x) in nats, by the trapezoidal rule over a grid of the latent plane.
 
     Args:
         model: of two latent dimensions.
         sentences: of one length.
         points: of the grid in each dimension.
-        edge: where it ends.
     """
-    axis = torch.linspace(-edge, edge, points, dtype=torch.float64)
+    axis = torch.linspace(-EDGE, EDGE, points, dtype=torch.float64)
     weight = torch.full((points,), float(axis[1] - axis[0]), dtype=torch.float64)
     weight[0] = weight[-1] = weight[0] / 2
     z = torch.cartesian_prod(axis, axis)  # (P, 2)

@@ -24,6 +24,7 @@ FEW_REPLIES = 3_000  # "a few thousand"
 SMALL_UPDATES = 100  # of a language model: 20 minutes of one core, from which 72% were measured
 MOST_PASSES = 10  # of a language model, which makes one pass over a larger file
 FEW_UPDATES = 250  # of a language model: its KL was 0.8 nats after 99 updates and 2.5 after 270
+FOREIGN = ("other", "other script")  # languages that the language model does not know
 SMALL_WIDTH = 100  # of the utterance encoder of the recipe `small`
 MOST_OPENED = 0.2  # of the conversations, by a role that answers rather than asks
 
@@ -87,7 +88,7 @@ class Choice:
 
 def advised_options(language: Language) -> tuple[str, ...]:
     """The options for a text of a language: a language model where it knows the language, else a model of its own."""
-    if language in ("other", "other script"):
+    if language in FOREIGN:
         return ("--recipe", "small", "--tokenizer.mode", "unigram", "--bow", "--model.skip")
     return ("--recipe", "smollm2")
 

@@ -29,6 +29,8 @@ SHORT_NAMES = {
     "corpus.name": "data",
     "corpus.dir": "data-dir",
     "corpus.style": "style",
+    "corpus.valid-share": "valid-share",
+    "corpus.test-share": "test-share",
     "corpus.respond-as": "respond-as",
     "beta.kind": "schedule",
     "model.bow": "bow",

@@ -26,7 +26,7 @@ from training.training_corpus import TrainingCorpus
 from training.vocabulary import Vocabulary
 
 INIT = "the checkpoint of --init"
-Encoded = EncodedCorpus | EncodedTurns
+EncodedData = EncodedCorpus | EncodedTurns
 
 
 class Task(ABC):
@@ -69,7 +69,7 @@ class Task(ABC):
         topics = tuple(dict.fromkeys((*summary.topics, *init.config.topics)))
         return Vocabulary(init.tokenizer, topics, joined_roles((*roles, *init.config.roles)))
 
-    def encoded(self, config: FitConfig, corpus: TrainingCorpus, split: Split, vocabulary: Vocabulary) -> Encoded:
+    def encoded(self, config: FitConfig, corpus: TrainingCorpus, split: Split, vocabulary: Vocabulary) -> EncodedData:
         """The token ids of a split."""
         return corpus.encoded(split, vocabulary, self.max_tokens(config))
 

@@ -5,21 +5,21 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
-from dialog_cvae.cli import Parser
+from dialog_cvae.cli import Parser, exit_status, print_any_text
 from dialog_cvae.config import DataConfig, TokenizerConfig
 from dialog_cvae.data.imported import readable
 from dialog_cvae.data.readers import jsonl
-from dialog_cvae.errors import DataError, DialogCvaeError
+from dialog_cvae.errors import DataError
 from dialog_cvae.storage.checkpoint import Checkpoint
 from dialog_cvae.text.language import language_of
 from dialog_cvae.types import Corpus
 from training.advice import Choice, advised_options
-from training.arguments import layered, recipe
+from training.arguments import layered, parse, recipe
 from training.check_facts import facts_of, lengths_of, sample_of
 from training.check_report import (
     NAMES_SHOWN,
@@ -37,7 +37,7 @@ from training.text_reading import TextReading, texts
 from training.timing import replies_per_second
 from training.verdict import verdict
 
-FINE, PROBLEMS, UNREADABLE = 0, 1, 2
+FINE, PROBLEMS = 0, 1
 
 FORMAT = """\
 A chat, table or data set that `dialog-cvae import` reads is converted first, into the cache.
@@ -68,20 +68,16 @@ Exit status: 0 the file is fine, 1 it has problems, 2 it cannot be read at all.
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     args = _parser().parse_args(argv)
-    for stream in (
-        sys.stdout,
-        sys.stderr,
-    ):  # file names and topics may have characters that the terminal's encoding lacks
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+    print_any_text()
+    return exit_status(lambda: _run(args))
+
+
+def _run(args: argparse.Namespace) -> int:
+    config, checkpoint = _configured(args)
+    lines, status, seen = _check(args, config)
     try:
-        config, checkpoint = _configured(args)
-        lines, status, seen = _check(args, config)
         print(*lines, sep="\n", flush=True)
         print("", *_advice(args, config, checkpoint, seen), sep="\n", flush=True)
-    except DialogCvaeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return UNREADABLE
     except BrokenPipeError:  # `| head` has closed the pipe; the interpreter must not flush into it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return status
@@ -164,15 +160,18 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
 def _configured(args: argparse.Namespace) -> tuple[FitConfig, Checkpoint | None]:
     """The configuration of the run that the options describe, and the checkpoint that it starts from."""
     checkpoint = None if args.init is None else Checkpoint.load(args.init)
-    return _layered(args, recipe_name(args.recipe, checkpoint), args.mode, checkpoint), checkpoint
+    return _layered(args, recipe_name(args.recipe, checkpoint), checkpoint), checkpoint
 
 
-def _layered(args: argparse.Namespace, name: str, mode: str | None, checkpoint: Checkpoint | None) -> FitConfig:
-    tokenizer = {"mode": mode, "vocab_size": args.vocab_size}
+def _layered(
+    args: argparse.Namespace, name: str, checkpoint: Checkpoint | None = None, below: Mapping[str, Any] | None = None
+) -> FitConfig:
+    """The recipe of a name, with the fields `below` over it and the command line's over these."""
+    tokenizer = {"mode": args.mode, "vocab_size": args.vocab_size}
     given = {name: value for name, value in tokenizer.items() if value is not None}
     shares = {"valid_share": args.valid_share, "test_share": args.test_share}
     layer = {"corpus": {"name": str(args.path), **shares}, "tokenizer": given}
-    config = layered(recipe(name), layer)
+    config = layered(recipe(name), below or {}, layer)
     return config if checkpoint is None else like_checkpoint(config, checkpoint, [layer])
 
 
@@ -236,9 +235,10 @@ def _advice(args: argparse.Namespace, config: FitConfig, checkpoint: Checkpoint 
     options = _given(args)
     asked = any(value is not None for value in (args.recipe, args.init, args.mode, args.vocab_size))
     if not asked:
-        options = (*advised_options(language), *options)
-        by_name = dict(zip(options[::2], options[1::2], strict=True))
-        config = _layered(args, by_name["--recipe"], by_name.get("--tokenizer.mode"), None)
+        advised = advised_options(language)
+        options = (*advised, *options)
+        fields = parse(advised)
+        config = _layered(args, fields.pop("recipe"), below=fields)
     choice = Choice(config, options, asked, args.init)
     lengths = seen.tally.reading.lengths(seen.tally.tokens) if asked else lengths_of(conversations, choice)
     facts = facts_of(str(args.path), seen.tally, seen.corpus, language, args.respond_as, lengths)

@@ -19,7 +19,7 @@ from dialog_cvae.data.readers.jsonl_line import SPLITS, show
 from dialog_cvae.data.readers.jsonl_splits import TRAIN
 from dialog_cvae.data.roles import recognised_roles
 from dialog_cvae.text.pieces import SPECIALS, UNK
-from dialog_cvae.text.token_words import words
+from dialog_cvae.text.token_words import token_words
 from dialog_cvae.types import Conversation, Corpus
 from training.coverage import length_warnings
 from training.text_reading import TextReading
@@ -52,7 +52,7 @@ class Tally:
         self.opened[conversation.utterances[0].speaker] += 1
         self.topics[conversation.topic] += 1
         for utterance in conversation.utterances:
-            cut = words(utterance.text)
+            cut = token_words(utterance.text)
             self.tokens[self.reading.length(utterance.text)] += 1
             self.marks.update(name for name in SPECIALS if name != UNK and name in utterance.text)
             self.words += len(cut) - cut.count(UNK)

@@ -167,7 +167,7 @@ def train(run: Run, progress: Progress) -> Progress:
     """
     saved = progress
     try:
-        for state in _saved(run, progress):
+        for state in _train_between_saves(run, progress):
             saved = state
     except TrainingError as error:
         best = run.out / BEST
@@ -179,7 +179,7 @@ def train(run: Run, progress: Progress) -> Progress:
     return saved
 
 
-def _saved(run: Run, progress: Progress) -> Iterator[Progress]:
+def _train_between_saves(run: Run, progress: Progress) -> Iterator[Progress]:
     """Train, and yield the progress after each save of the state, the last time at the end."""
     config, total = run.config.train, progress.total_steps
     interval = config.validation_interval(run.batches.per_epoch)

@@ -31,7 +31,7 @@ def part_names(bow: bool, without_z: bool = False) -> tuple[str, ...]:
     )
 
 
-def hinged(kl: Tensor, free_bits: float) -> Tensor:
+def kl_at_least(kl: Tensor, free_bits: float) -> Tensor:
     """The KL of the loss with free bits: max(free_bits, KL), which has no gradient below `free_bits`.
 
     Li et al. (2019, "A Surprisingly Effective Fix for Deep Latent Variable Modeling of Text", equation 3), who take the
@@ -50,10 +50,10 @@ def hinged(kl: Tensor, free_bits: float) -> Tensor:
     return free if free.dim() == 1 else free.sum(-1)
 
 
-def charged(kl: Tensor, free_bits: float, free_bits_in: Literal["total", "dimension"]) -> Tensor:
+def kl_with_free_bits(kl: Tensor, free_bits: float, free_bits_in: Literal["total", "dimension"]) -> Tensor:
     """The KL (B,) that beta multiplies. `kl` is (B,), or (B, Z) for free bits by dimension."""
     kl = kl.sum(-1) if free_bits_in == "total" and kl.dim() == 2 else kl
-    return hinged(kl, free_bits)
+    return kl_at_least(kl, free_bits)
 
 
 def weighted(
@@ -82,7 +82,7 @@ def weighted(
     parts = {"reconstruction": terms.reconstruction.sum() / windows, "kl": terms.kl.sum() / windows}
     loss = parts["reconstruction"] + beta * parts["kl"]
     if free_bits:
-        loss = parts["reconstruction"] + beta * (charged(terms.kl, free_bits, free_bits_in).sum() / windows)
+        loss = parts["reconstruction"] + beta * (kl_with_free_bits(terms.kl, free_bits, free_bits_in).sum() / windows)
     if terms.bag_of_words is not None:
         parts["bag_of_words"] = terms.bag_of_words.sum() / windows
         loss = loss + bow_weight * parts["bag_of_words"]

@@ -18,7 +18,7 @@ from dialog_cvae.errors import ConfigError
 from dialog_cvae.model.latent_model import Examples, LatentModel
 from training import folder
 from training.adam import GuardedAdam
-from training.base_task import Encoded
+from training.base_task import EncodedData
 from training.batch import Batches
 from training.config import FitConfig
 from training.corpus_summary import SPLITS, Summary
@@ -211,7 +211,7 @@ def _start(plan: Plan, vocabulary: Vocabulary, model: LatentModel, optimiser: Gu
     return new
 
 
-def _describe(plan: Plan, vocabulary: Vocabulary, model: LatentModel, train: Encoded, total: int) -> None:
+def _describe(plan: Plan, vocabulary: Vocabulary, model: LatentModel, train: EncodedData, total: int) -> None:
     processes = f"{plan.world.size} processes of " if plan.world.size > 1 else ""
     roles = f", {len(vocabulary.roles)} roles" if vocabulary.roles else ""
     unknown = float((train.tokens == vocabulary.tokenizer.unk_id).mean())

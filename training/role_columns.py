@@ -16,12 +16,11 @@ from dialog_cvae.model.weights import (
     RECOGNITION,
     ROLE,
     START,
+    UNIFORM_RANGE,
     checked_weights,
     condition_size,
 )
 from dialog_cvae.storage.checkpoint import Checkpoint
-
-UNIFORM_RANGE = 0.08  # of a new model's embeddings
 
 
 def with_roles_added(checkpoint: Checkpoint, source: str, roles: tuple[str, ...], size: int, seed: int) -> Checkpoint:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import os
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from dialog_cvae.cli import Parser
+from dialog_cvae.errors import DialogCvaeError
+from dialog_cvae.storage.files import write_atomically
 from training.schedules import BetaSchedule, Kind, LearningRateSchedule, Shape, beta, learning_rate
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ def draw(
 
     Raises:
         ValueError: a schedule does not fit `total_steps`, or the format is unknown.
-        OSError: the file cannot be written.
+        DialogCvaeError: the file cannot be written.
     """
     from matplotlib.figure import Figure  # slow to import
 
@@ -81,13 +83,9 @@ def _title(schedule: BetaSchedule) -> str:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        figure.savefig(unfinished, format=path.suffix[1:] or "png", dpi=130)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format=path.suffix[1:] or "png", dpi=130)
+    write_atomically(path, drawn.getvalue())
 
 
 def _arguments() -> argparse.ArgumentParser:
@@ -140,7 +138,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.exit(2, f"error: drawing needs {error.name}: pip install 'dialog-cvae[train]'\n")
     except ValidationError as error:
         parser.exit(2, f"error: {'; '.join(map(_problem, error.errors()))}\n")
-    except (ValueError, OSError) as error:
+    except (ValueError, DialogCvaeError) as error:
         parser.exit(2, f"error: {error}\n")
     print(f"wrote {args.out}")
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from dialog_cvae.language_config import LanguageModelConfig
 from dialog_cvae.storage.backbone import locate, open_backbone
 from dialog_cvae.text.pieces import UNK
-from dialog_cvae.text.token_words import words, words_between_spaces
+from dialog_cvae.text.token_words import token_words, words_between_spaces
 from dialog_cvae.text.tokenizer import Tokenizer
 from dialog_cvae.types import Conversation, Corpus
 from training.config import FitConfig
@@ -61,7 +61,7 @@ class TextReading(NamedTuple):
         if config.language is not None:
             return _by_language_model(corpus, config.language)
         limit = config.model.max_utterance_tokens
-        cut = words_between_spaces if config.tokenizer.mode == "space" else words
+        cut = words_between_spaces if config.tokenizer.mode == "space" else token_words
         reading = cls(lambda text: len(cut(text)) + 2, "in an utterance, with <s> and </s>", limit, limit, MODEL_LIMIT)
         if corpus is None:
             return reading
@@ -72,7 +72,7 @@ class TextReading(NamedTuple):
     @staticmethod
     def has_words(conversations: Iterable[Conversation]) -> bool:
         """Whether there is a word other than the one that marks an omitted word."""
-        return any(word != UNK for text in texts(conversations) for word in words(text))
+        return any(word != UNK for text in texts(conversations) for word in token_words(text))
 
     def lengths(self, tokens: Counter[int]) -> Lengths:
         """The lengths of messages that were counted."""

@@ -18,7 +18,7 @@ from training.adam import GuardedAdam
 from training.batch import Batch, Extras, MicroBatch
 from training.config import TrainConfig
 from training.distributed import SINGLE_PROCESS, World
-from training.objectives import charged, part_names, weighted
+from training.objectives import kl_with_free_bits, part_names, weighted
 from training.phases import Trained
 
 
@@ -80,7 +80,7 @@ def terms_of(model: LatentModel, part: MicroBatch, extras: Extras, config: Train
     if config.free_bits and config.free_bits_in == "dimension":
         asked["kl_by_dimension"] = True
     if extras.refining is not None:
-        free = partial(charged, free_bits=config.free_bits, free_bits_in=config.free_bits_in)
+        free = partial(kl_with_free_bits, free_bits=config.free_bits, free_bits_in=config.free_bits_in)
         charge = free if config.free_bits else total_kl
         asked["refine"] = refinement(model, part.windows, config.svi, extras.refining, beta_now, extras.dropout, charge)
     dropout = () if extras.dropout is None else (extras.dropout,)

@@ -13,6 +13,7 @@ from training.advice import (
     FEW_UPDATES,
     FEWEST_REPLIES,
     FIRST_MINUTES,
+    FOREIGN,
     SMALL_WIDTH,
     Choice,
     Facts,
@@ -23,7 +24,6 @@ from training.advice import (
 from training.check_report import row
 from training.time_left import duration
 
-FOREIGN = ("other", "other script")
 LANGUAGES = {
     "English": "in English",
     "mixed": "partly in English",
@@ -35,7 +35,7 @@ LANGUAGES = {
 KNOWN_SPEEDS = {
     "language": (8.5, "two cores of a server"),
     "small": (280.0, "one core of a server"),
-    "paper": (106.0, "two cores of a laptop"),
+    "paper": (106.0, "two cores of a server"),
 }
 WIDTH = 100  # of a line, without its label
 FEWEST_OF_TOPIC = 5  # conversations

@@ -11,7 +11,7 @@ Replies of the training conversations can be candidates too. The model scores ea
 log p(x | z, c): a draw with the z that it was decoded from, a retrieved reply with the one of `SCORING_Z` values of z
 under which it is likeliest. These are the prior's mean and draws from the prior. The answer is then always selected.
 There each candidate, of either source, counts as much as its context and z make it likelier, per token, than its words
-are anywhere (`selection.counted`).
+are anywhere (`selection.draw_weights`).
 
 Shape legend: Z latent, T tokens at most.
 """
@@ -32,7 +32,7 @@ from dialog_cvae.generate.latent_map import LatentMap
 from dialog_cvae.generate.pool import Start
 from dialog_cvae.generate.question import SCORING_Z, Question, Reply, Retrieved, seed_numbers
 from dialog_cvae.generate.reading import Seen
-from dialog_cvae.generate.selection import counted, scored
+from dialog_cvae.generate.selection import draw_weights, select
 from dialog_cvae.limits import visible
 from dialog_cvae.text.words import normalised
 
@@ -179,8 +179,8 @@ class Replies:
             every = [*drawn, *self._scored()]
             texts = [reply.text for reply in every]
             information = [0.0 if self._information is None else self._information(text) for text in texts]
-            weights = counted([reply.log_prob for reply in every], information, [reply.tokens for reply in every])
-            chosen = scored(texts, [reply.finished for reply in every], n, weights)
+            weights = draw_weights([reply.log_prob for reply in every], information, [reply.tokens for reply in every])
+            chosen = select(texts, [reply.finished for reply in every], n, weights)
             yield from ((every[index], score) for index, score in chosen)
         else:
             first = list(_distinct(drawn).values())[:n]

@@ -12,8 +12,8 @@ chosen because many draws resemble them, and different replies because a second 
 greedy choice reaches at least 1 - 1/e of the optimum (Nemhauser, Wolsey and Fisher, 1978). Its first reply has the
 least Bayes risk (Kumar and Byrne, 2004). The first n replies do not depend on how many are wanted.
 
-A draw's weight says how much more its context than chance explains it (`counted`). Draws that do not fit are mostly
-unlikely ones, and replies that would fit anywhere consist of words that every conversation has.
+A draw's weight says how much more its context than chance explains it (`draw_weights`). Draws that do not fit are
+mostly unlikely ones, and replies that would fit anywhere consist of words that every conversation has.
 
 Shape legend: D draws, C distinct candidates, each with the sum of its draws' weights, G distinct n-grams.
 """
@@ -96,7 +96,9 @@ def representatives(
     return chosen
 
 
-def counted(log_probs: Sequence[float], information: Sequence[float], tokens: Sequence[int]) -> NDArray[np.float64]:
+def draw_weights(
+    log_probs: Sequence[float], information: Sequence[float], tokens: Sequence[int]
+) -> NDArray[np.float64]:
     """(D,) how much each draw counts: the one that its context explains best 1, others less.
 
     The weight of a reply x is proportional to exp(CONTRAST (log p(x | z, c) - log p(x)) / tokens), from the mutual
@@ -114,7 +116,7 @@ def counted(log_probs: Sequence[float], information: Sequence[float], tokens: Se
     return weights
 
 
-def scored(
+def select(
     texts: Sequence[str], finished: Sequence[bool], n: int, weights: Sequence[float] | NDArray[np.float64] | None = None
 ) -> list[tuple[int, float]]:
     """At most `n` distinct draws that represent all of them, the most typical first, each with its score.

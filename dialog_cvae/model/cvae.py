@@ -40,7 +40,7 @@ from dialog_cvae.data.batches import collate
 from dialog_cvae.data.encoded_corpus import EncodedCorpus
 from dialog_cvae.data.windows import Integers
 from dialog_cvae.model.latent_model import Encoded, LatentModel, Vectors
-from dialog_cvae.model.weights import condition_size, skip_size
+from dialog_cvae.model.weights import UNIFORM_RANGE, condition_size, skip_size
 from dialog_cvae.model_config import ModelConfig
 from dialog_cvae.nn import distributions
 from dialog_cvae.nn.decoder import Decoder, Dropout
@@ -48,8 +48,6 @@ from dialog_cvae.nn.devices import moved
 from dialog_cvae.nn.encoders import ContextEncoder, UtteranceEncoder
 from dialog_cvae.nn.posterior_norm import PosteriorNorm
 from dialog_cvae.types import PROFILE_FEATURES, DialogBatch, Gaussian
-
-UNIFORM_RANGE = 0.08
 
 
 class TensorBatch(NamedTuple):

@@ -33,9 +33,6 @@ from dialog_cvae.nn.llama import KeysValues, Llama, Rotation, bias_of
 from dialog_cvae.types import ElboTerms, Gaussian
 
 Z_RANGE = 0.02  # deviation of z's maps at the start
-LARGEST = (
-    4.0  # of what the latent networks read: a few dimensions of a language model's states are tens of times larger
-)
 
 
 class Read(NamedTuple):

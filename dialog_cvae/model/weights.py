@@ -31,6 +31,7 @@ U = TypeVar("U")
 
 GRU_GATES = 3  # reset, update, new
 LSTM_GATES = 4  # input, forget, cell, output
+UNIFORM_RANGE = 0.08  # of a new CVAE's embeddings and, as the official code does, of other weights
 
 
 class Linear(NamedTuple, Generic[T]):

@@ -16,7 +16,7 @@ from dialog_cvae.text.placeholders import PLACEHOLDERS, split_at_placeholders
 _WORD_PUNCT = regex.compile(r"\w+|[^\w\s]+")
 
 
-def words(text: str) -> list[str]:
+def token_words(text: str) -> list[str]:
     """The words of word mode: lower-cased, split like NLTK's `WordPunctTokenizer`; `<unk>` and placeholders stay."""
     found: list[str] = []
     for part in split_at_placeholders(writable(text)):
@@ -37,7 +37,7 @@ def words_between_spaces(text: str) -> list[str]:
     return writable(text).split()
 
 
-WORDS = {"word": words, "space": words_between_spaces}
+WORDS = {"word": token_words, "space": words_between_spaces}
 
 
 def writable(text: str) -> str:

@@ -16,7 +16,7 @@ from fastapi.testclient import TestClient
 import api.client
 from api import chat
 from api.app import create_app
-from api.checkpoints import joined, named, one
+from api.checkpoints import join_checkpoints, parse_checkpoint, parse_checkpoints
 from api.client_errors import ServiceError
 from api.settings import Settings, read_settings
 from dialog_cvae.errors import CheckpointError, ConfigError
@@ -199,18 +199,18 @@ def test_if_one_checkpoint_is_broken_the_server_does_not_start(make_stub: type) 
     ],
 )
 def test_how_checkpoints_are_written(text: str, expected: list[tuple[str, str, bool]]) -> None:
-    assert [(each.name, str(each.folder), each.given) for each in named(text)] == expected
-    assert named(joined(named(text))) == named(text)
+    assert [(each.name, str(each.folder), each.given) for each in parse_checkpoints(text)] == expected
+    assert parse_checkpoints(join_checkpoints(parse_checkpoints(text))) == parse_checkpoints(text)
 
 
 def test_an_existing_folder_is_one_checkpoint_whatever_its_name(tmp_path: Path) -> None:
     for name in ("a,b", "lr=1"):
         (tmp_path / name).mkdir()
-        (found,) = named(str(tmp_path / name))
+        (found,) = parse_checkpoints(str(tmp_path / name))
         assert found == (name, tmp_path / name, False)
-        assert joined([found]) == str(tmp_path / name)
+        assert join_checkpoints([found]) == str(tmp_path / name)
     with pytest.raises(ValueError, match="can only be served alone"):
-        joined([one(str(tmp_path / "a,b")), one("c")])
+        join_checkpoints([parse_checkpoint(str(tmp_path / "a,b")), parse_checkpoint("c")])
 
 
 @pytest.mark.parametrize(

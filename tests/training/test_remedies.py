@@ -24,7 +24,7 @@ from training.batch import Batch
 from training.config import TrainConfig
 from training.dialog_batches import DialogBatches
 from training.loop import restart
-from training.objectives import hinged, weighted
+from training.objectives import kl_at_least, weighted
 from training.phases import Control, Phase, Trained, phase
 from training.schedules import BetaSchedule, beta
 from training.state import load_progress
@@ -38,11 +38,11 @@ def _batch(encoded: EncodedCorpus, model: CVAE, **fields: Any) -> tuple[Batch, T
 
 def test_free_bits_are_the_maximum_by_example_or_by_dimension() -> None:
     divergence = torch.tensor([[0.5, 3.0], [0.2, 0.1], [2.0, 2.0]], requires_grad=True)
-    assert hinged(divergence, 1.0).tolist() == [1 + 3, 1 + 1, 2 + 2]
-    assert hinged(divergence.sum(-1), 1.0).tolist() == pytest.approx([3.5, 1.0, 4.0])
-    (gradient,) = torch.autograd.grad(hinged(divergence, 1.0).sum(), divergence)
+    assert kl_at_least(divergence, 1.0).tolist() == [1 + 3, 1 + 1, 2 + 2]
+    assert kl_at_least(divergence.sum(-1), 1.0).tolist() == pytest.approx([3.5, 1.0, 4.0])
+    (gradient,) = torch.autograd.grad(kl_at_least(divergence, 1.0).sum(), divergence)
     assert gradient.tolist() == [[0, 1], [0, 0], [1, 1]]  # what is for nothing pulls nowhere
-    (gradient,) = torch.autograd.grad(hinged(divergence.sum(-1), 1.0).sum(), divergence)
+    (gradient,) = torch.autograd.grad(kl_at_least(divergence.sum(-1), 1.0).sum(), divergence)
     assert gradient.tolist() == [[1, 1], [0, 0], [1, 1]]
 
 

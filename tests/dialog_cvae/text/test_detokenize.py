@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dialog_cvae.text.detokenize import detokenize
-from dialog_cvae.text.token_words import words
+from dialog_cvae.text.token_words import token_words
 
 WRITTEN = (
     "i'm fine.",
@@ -33,13 +33,13 @@ WRITTEN = (
 
 @pytest.mark.parametrize("text", WRITTEN)
 def test_tokens_of_a_written_sentence_give_the_sentence(text: str) -> None:
-    assert detokenize(words(text)) == text
+    assert detokenize(token_words(text)) == text
 
 
 @pytest.mark.parametrize("space", ["  ", " \t "])
 @pytest.mark.parametrize("text", WRITTEN)
 def test_spaces_between_tokens_do_not_matter(text: str, space: str) -> None:
-    assert detokenize(words(space.join(words(text)))) in {text, detokenize(words(text))}
+    assert detokenize(token_words(space.join(token_words(text)))) in {text, detokenize(token_words(text))}
 
 
 WORDS = ("i", "m", "s", "re", "the", "dogs", "in", "o", "5", "30", "<unk>")

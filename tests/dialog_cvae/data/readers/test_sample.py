@@ -9,7 +9,7 @@ from dialog_cvae.data.readers import sample
 from dialog_cvae.data.readers.dialog_acts import CLASS_NAMES
 from dialog_cvae.data.readers.sample_tables import MOVES, OPENINGS, TOPICS
 from dialog_cvae.errors import ConfigError
-from dialog_cvae.text.token_words import words
+from dialog_cvae.text.token_words import token_words
 from dialog_cvae.types import Conversation
 
 CORPUS = sample.read()
@@ -47,13 +47,13 @@ def test_conversations_are_well_formed() -> None:
             assert re.fullmatch(r"[A-Z][^{}]*[.?]", utterance.text)
             assert not re.search(r"[.?!] [a-z]|  ", utterance.text)
             assert utterance.dialog_act in CLASS_NAMES.values()
-            assert len(words(utterance.text)) <= 38
+            assert len(token_words(utterance.text)) <= 38
         for profile in conversation.speakers.values():
             assert None not in (profile.sex, profile.age, profile.education)
 
 
 def test_vocabulary_is_that_of_a_small_corpus() -> None:
-    assert 500 <= len({word for c in ALL for u in c.utterances for word in words(u.text)}) <= 1000
+    assert 500 <= len({word for c in ALL for u in c.utterances for word in token_words(u.text)}) <= 1000
 
 
 def test_every_move_and_topic_is_reachable_and_used() -> None:
