@@ -56,8 +56,8 @@ def _digest(*modules: str, root: Path) -> str:
 def imported_modules(*modules: str, root: Path = ROOT) -> dict[str, Module]:
     """These modules and all modules of this project that they import, directly or not, by dotted name.
 
-    Importing a module first runs the packages that it is in. Of these, and of what they import, only that run counts:
-    imports within their functions do not, unless the module itself imports them too.
+    Importing a module first runs the packages that contain it. Of these packages, and of what they import, only imports
+    at the top of a file count; those within a function count if the module itself imports that file too.
 
     Raises:
         ValueError: there is no such module.
@@ -101,7 +101,7 @@ def _imports(name: str, module: Module, root: Path, *, functions: bool) -> Itera
 
 
 def _executed(tree: ast.AST, functions: bool) -> Iterator[ast.stmt]:
-    """The statements of a module, without those for type checkers only and, by default, without functions."""
+    """The statements of a module, without those for type checkers only and, unless `functions`, without functions."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
             continue

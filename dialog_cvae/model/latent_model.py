@@ -77,7 +77,11 @@ class LatentModel(nn.Module, ABC):
         """The batch of the examples `chosen` (B,) of a corpus, on a device."""
 
     def scoring_batch(self, corpus: Any, chosen: Integers, device: torch.device | str = "cpu") -> Any:
-        """As `batch`; what each example is conditioned on is decided by its place in the corpus alone."""
+        """As `batch`, but an example's context does not depend on which others are chosen.
+
+        Only a language model differs: replies of a training batch share the reading of their conversation, which begins
+        where the chosen ones need it.
+        """
         return self.batch(corpus, chosen, device)
 
     @abstractmethod
