@@ -154,8 +154,9 @@ class Chat:
         seed = self._options.get("seed")
         offered = self._propose(seed)
         while (choice := self._line(f"{self._speakers[1]} (number or text)> ")) is not None:
-            if choice.isascii() and choice.isdecimal() and 1 <= int(choice[:9]) <= len(offered):
-                return offered[int(choice) - 1]
+            number = int(choice[:9]) if choice.isascii() and choice.isdecimal() else 0
+            if 1 <= number <= len(offered) and len(choice) <= 9:
+                return offered[number - 1]
             if choice:
                 return choice
             seed = None if seed is None else seed + 1

@@ -13,15 +13,15 @@ import sys
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from api.field_types import MAX_MODEL_CHARS, WHOLE, Score, Speaker, Text
 from api.problems import Refusal, problem
-from api.respond_schemas import RespondRequest, Turn
+from api.respond_schemas import Alternating, RespondRequest, Turn
 from api.routes import OffLoopRoute, Ready, declared
 from api.schema import Schema
 from api.settings import Settings
@@ -52,19 +52,28 @@ class FeedbackRequest(Schema):
         None, description="`score` of each suggestion, in order; requests with a `min_score`, which may be 0, get them"
     )
     sent: Text | None = Field(None, description="the text that was sent; at most 2,000 characters by default")
-    context: list[Turn] | None = Field(
+    context: Annotated[list[Turn], Alternating] | None = Field(
         None,
         min_length=1,
-        description="the conversation before it, if it may be stored; at most 200 utterances by default",
+        description="the conversation before it, if it may be stored, as in POST /respond; at most 200 utterances by "
+        "default",
     )
     respond_as: Speaker | None = Field(None, description="who sent the text; null: as in POST /respond")
-    topic: Annotated[str, Field(max_length=MAX_TOPIC_CHARS)] | None = Field(None, description="of the conversation")
-    model: Annotated[str, Field(max_length=MAX_MODEL_CHARS)] | None = Field(
+    topic: Annotated[Text, Field(max_length=MAX_TOPIC_CHARS)] | None = Field(
+        None, description="of the conversation; none if it is blank"
+    )
+    model: Annotated[Text, Field(max_length=MAX_MODEL_CHARS)] | None = Field(
         None, description="that suggested the reply"
     )
-    request_id: Annotated[str, Field(max_length=MAX_ID_CHARS)] | None = Field(
+    request_id: Annotated[Text, Field(max_length=MAX_ID_CHARS)] | None = Field(
         None, description="the X-Request-ID of the request that was answered with the suggestions"
     )
+
+    @field_validator("topic", mode="before")
+    @classmethod
+    def _no_blank_topic(cls, topic: Any) -> Any:
+        """A page may send its empty field."""
+        return None if isinstance(topic, str) and not topic.strip(" ") else topic
 
 
 class Stored(Schema):

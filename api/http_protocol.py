@@ -1,22 +1,61 @@
-"""uvicorn's HTTP protocol, which handles what a client sends in small portions.
+"""uvicorn's HTTP protocol, which handles what a client sends in small portions, and does not wait for it for ever.
 
-Open it if one connection delays the others. A body in chunks of one byte has a chunk for every six bytes that arrive.
-uvicorn would handle all that it has read, tens of thousands, before the event loop could do anything else.
+Open it if one connection delays or exhausts the others. A body in chunks of one byte has a chunk for every six bytes
+that arrive. uvicorn would handle all that it has read, tens of thousands, before the event loop could do anything else.
+It also sets no time within which a client must send a request, so a few clients could hold all descriptors.
 """
 
 from __future__ import annotations
 
 import asyncio
+import sys
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+if sys.platform != "win32":
+    import resource
+
 PORTION = 4096  # bytes that are handled at a time
+HEADERS_S = 10.0  # seconds within which the headers of a request must arrive, as a connection or after a response
+SPARE_DESCRIPTORS = 64  # that are not for connections
+
+
+def most_connections() -> int | None:
+    """How many connections may be open, so that descriptors do not run out; None where the system has no limit."""
+    if sys.platform == "win32":
+        return None
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return None if limit == resource.RLIM_INFINITY else max(limit - SPARE_DESCRIPTORS, 8)
 
 
 class PortionedProtocol(H11Protocol):
-    """`H11Protocol`, which lets the event loop do other work after every portion."""
+    """`H11Protocol`, which lets the event loop do other work after every portion, and closes unused connections."""
 
     _unhandled = b""
+    _headers_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Close the connection at once if there are too many."""
+        super().connection_made(transport)
+        limit = most_connections()
+        if limit is not None and len(self.connections) > limit:
+            transport.abort()
+        else:
+            self._expect_headers()
+
+    def on_response_complete(self) -> None:
+        """Wait for the headers of the next request, but not for ever."""
+        self._expect_headers()  # before the next request begins, if it is there already
+        super().on_response_complete()
+
+    def _expect_headers(self) -> None:
+        if self._headers_timer is not None:
+            self._headers_timer.cancel()
+        self._headers_timer = asyncio.get_running_loop().call_later(HEADERS_S, self._close_unless_answering)
+
+    def _close_unless_answering(self) -> None:
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Handle the first portion now, and the others in later rounds of the event loop."""
@@ -28,8 +67,10 @@ class PortionedProtocol(H11Protocol):
             self._handle_portion()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Drop what is unhandled."""
+        """Drop what is unhandled, and the timer."""
         self._unhandled = b""
+        if self._headers_timer is not None:
+            self._headers_timer.cancel()
         super().connection_lost(exc)
 
     def _handle_portion(self) -> None:

@@ -42,6 +42,7 @@ class Defaults(Schema):
         description="number of draws from which responses are selected; 0: the first distinct draws are taken"
     )
     candidates_from: CandidateSource = Field(description="model, corpus or both")
+    min_score: float | None = Field(description="least score of a response; null: no response is left out for it")
 
 
 class Index(Schema):

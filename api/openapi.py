@@ -121,19 +121,22 @@ def _tighten(schemas: dict[str, Any], settings: Settings, topics: Sequence[str] 
     turn["text"] |= text
     turn["speaker"] |= readable
     _form(fields["respond_as"], "string").update(readable)
-    for form in fields["context"]["anyOf"]:
+    given = schemas["FeedbackRequest"]["properties"]
+    optional = given["context"].pop("anyOf")[0]["anyOf"]
+    for form in (*fields["context"]["anyOf"], *optional):
         form |= {"minItems": 1, "maxItems": settings.max_context}
         if form["items"].get("type") == "string":
             form["items"] |= text
+    given["context"]["anyOf"] = [*optional, {"type": "null"}]
     _form(fields["seed"], "integer")["maximum"] = MAX_SEED  # FastAPI has rounded it to a double
     _form(fields["num_responses"], "integer")["maximum"] = settings.max_responses
     _form(fields["max_tokens"], "integer")["maximum"] = settings.max_tokens
     _form(fields["topic"], "string").update(readable)
     _form(fields["speakers"], "object")["propertyNames"] |= readable
-    given = schemas["FeedbackRequest"]["properties"]
     _form(given["sent"], "string").update(text)
-    _form(given["respond_as"], "string").update(readable)
-    _form(given["context"], "array")["maxItems"] = settings.max_context
+    for name in ("respond_as", "topic", "model", "request_id"):
+        _form(given[name], "string").update(readable)
+    given["topic"]["anyOf"].append({"type": "string", "pattern": "^ *$"})
     schemas["BatchRequest"]["properties"]["requests"]["maxItems"] = settings.max_batch
     if topics is not None:
         known = [{"type": "string", "enum": list(topics)}] if topics else []

@@ -84,4 +84,4 @@ def route_of(scope: Scope) -> str:
         return route
     if (path := path_below(scope)) in ANSWERING:  # refused before it reached its route
         return path
-    return "/page/{path}" if scope["path"].startswith("/page/") else UNMATCHED
+    return "/page/{path}" if path.startswith("/page/") else UNMATCHED

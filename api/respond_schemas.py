@@ -74,6 +74,10 @@ class Turn(Schema):
     )
 
 
+Alternating = BeforeValidator(_alternate, json_schema_input_type=list[Turn] | list[str])
+"""Of a context that may be a plain list of strings."""
+
+
 class SpeakerProfile(Schema):
     """What is known about a speaker; null: unknown."""
 
@@ -90,7 +94,7 @@ class RespondRequest(Schema):
     context: Annotated[
         list[Turn],
         WrapValidator(_few_errors),
-        BeforeValidator(_alternate, json_schema_input_type=list[Turn] | list[str]),
+        Alternating,
     ] = Field(
         min_length=1,
         description="utterances so far, oldest first, at most 200 by default; the model reads the last ones, see "

@@ -6,11 +6,17 @@ working directory first.
 
 from __future__ import annotations
 
+import math
 import os
+import signal
+import socket
 import sys
-from collections.abc import Sequence
+from argparse import ArgumentTypeError, RawDescriptionHelpFormatter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import uvicorn
+from uvicorn.main import STARTUP_FAILURE
 
 from api.checkpoints import join_checkpoints, parse_checkpoint, with_unique_names
 from api.http_protocol import PortionedProtocol
@@ -19,6 +25,8 @@ from dialog_cvae.cli import Parser, exit_status, whole
 from dialog_cvae.errors import CheckpointError, ConfigError
 
 VARIABLE = f"{PREFIX}CHECKPOINT"
+WORKERS = whole(1, 1024)
+STOPS = {getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name)}
 HOST, PORT = "127.0.0.1", 8000
 EXPLANATION = f"""\
 Answer over HTTP: POST /respond, a page to try the model on at /, documentation at /docs.
@@ -32,7 +40,7 @@ Every other setting is an environment variable, {PREFIX}...: see the operations 
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns its exit status: 0 stopped by a signal, 2 refused, else uvicorn's."""
+    """Run the command line; returns its exit status: 0 stopped by a signal, 2 refused, 3 a worker could not start."""
     given = _parser().parse_args(argv)
 
     def run() -> int:
@@ -43,18 +51,58 @@ def main(argv: Sequence[str] | None = None) -> int:
                 f"no checkpoint: give the folder of one, such as runs/mine/best, or set {VARIABLE}; a checkout of the "
                 "project has one in models/swda, the installed package has none"
             )
-        read_settings()  # an invalid setting would end every worker; here it is reported once
+        settings = read_settings()  # an invalid setting would end every worker; here it is reported once
+        workers = given.workers or _workers()
+        stopped = _signals() if workers > 1 else None
         uvicorn.run(
             "api.app:app",
             host=given.host,
             port=given.port,
-            workers=given.workers,
-            root_path=given.root_path,
+            workers=workers,
+            root_path=_root_path(given.root_path),
             http=PortionedProtocol,
+            timeout_graceful_shutdown=math.ceil(settings.timeout_s + settings.body_timeout_s),
         )
-        return 0
+        return 0 if stopped is None or stopped() else STARTUP_FAILURE
 
     return exit_status(run, interrupted="")
+
+
+def _workers() -> int:
+    """WEB_CONCURRENCY, else 1.
+
+    Raises:
+        ConfigError: it is no number of processes.
+    """
+    try:
+        return WORKERS(os.environ.get("WEB_CONCURRENCY") or "1")
+    except ArgumentTypeError as error:
+        raise ConfigError(f"WEB_CONCURRENCY: {error}") from None
+
+
+def _root_path(given: str) -> str:
+    """With a slash before it and none after it, as the application compares it with paths."""
+    bare = given.strip("/")
+    return f"/{bare}" if bare else ""
+
+
+def _signals() -> Callable[[], bool]:
+    """Begin to record signals; the function says whether there was any.
+
+    uvicorn returns in the same way after a signal and after a worker that could not start, and handles signals itself.
+    """
+    reading, writing = socket.socketpair()
+    for end in (reading, writing):
+        end.setblocking(False)
+    signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
+
+    def received() -> bool:
+        signal.set_wakeup_fd(-1)
+        with writing, reading, suppress(BlockingIOError):
+            return any(number in STOPS for number in reading.recv(4096))
+        return False
+
+    return received
 
 
 def _setting(arguments: Sequence[str]) -> str:
@@ -75,8 +123,6 @@ def _setting(arguments: Sequence[str]) -> str:
 
 
 def _parser() -> Parser:
-    from argparse import RawDescriptionHelpFormatter
-
     parser = Parser(prog="python -m api.serve", description=EXPLANATION, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument(
         "checkpoint",
@@ -89,7 +135,7 @@ def _parser() -> Parser:
     parser.add_argument("--port", type=whole(0, 65535), default=PORT, help=f"default: {PORT}; 0 chooses a free one")
     parser.add_argument(
         "--workers",
-        type=whole(1, 1024),
+        type=WORKERS,
         metavar="N",
         help="processes, each with a model of its own (default: WEB_CONCURRENCY, else 1)",
     )

@@ -170,6 +170,7 @@ class Service:
                 prior_temperature=decoding.prior_temperature,
                 candidates=decoding.candidates,
                 candidates_from=decoding.candidates_from,
+                min_score=self.settings.min_score,
             ),
         )
 

@@ -20,6 +20,7 @@ from dialog_cvae.limits import MAX_PROFILES, MAX_SPEAKER_CHARS
 
 PREFIX = "DIALOG_CVAE_"
 OTHERS = {PREFIX + name for name in ("DATA", "CACHE", "API_KEY")}  # not the service's: corpora, caches, clients
+KEYS = (f"{PREFIX}API_KEYS", f"{PREFIX}API_KEYS_FILE")
 # The decoding options that can be set one by one.
 SPELLED_OUT = ("temperature", "top_p", "prior_temperature", "candidates")
 Engine = Literal["onnx", "onnx-int8", "onnx-fp32", "torch"]
@@ -212,6 +213,9 @@ def read_settings(**given: Any) -> Settings:
     Raises:
         ConfigError: the message, one line, names each invalid variable and its value.
     """
+    for name in KEYS:  # an empty variable is unset; one of these may be a secret that was not found
+        if os.environ.get(name) == "" and name.removeprefix(PREFIX).lower() not in given:
+            raise ConfigError(f"{name} is empty, which would open the service to everyone; unset it if that is meant")
     try:
         return Settings(**given)
     except ValidationError as error:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from dialog_cvae.cli import Parser, exit_status
-from dialog_cvae.errors import DataError
+from dialog_cvae.data.readers.jsonl_line import LineError, parse_line
+from dialog_cvae.errors import ConfigError, DataError
 from dialog_cvae.storage.files import write_atomically
 from eval.blind.intervals import wilson
 from eval.metrics.thresholds import thresholds
@@ -44,13 +45,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(file: Path, out: Path | None) -> int:
+    if out is not None and out.exists() and file.exists() and out.samefile(file):
+        raise ConfigError(f"--conversations: {out} is the file of feedback; name another file")
     lines, damaged = read_feedback(file)
     for text in (*shares(lines), *([f"{damaged} damaged lines were left out"] if damaged else [])):
         print(text)
+    if not lines:
+        print("no feedback yet")
     if out is not None:
-        found = list(conversations(lines))
-        write_atomically(out, "".join(json.dumps(each) + "\n" for each in found).encode())
+        found, refused = conversations(lines)
+        write_atomically(out, "".join(f"{each}\n" for each in found).encode())
         print(f"{len(found)} conversations in {out}")
+        if refused:
+            print(f"{refused} conversations that fit would refuse were left out")
     return 0
 
 
@@ -68,19 +75,31 @@ def read_feedback(file: Path) -> tuple[list[dict[str, Any]], int]:
     for text in content.split("\n"):
         try:
             each = json.loads(text) if text else None
-        except ValueError:
+        except (ValueError, RecursionError):
             each = {}
-        if isinstance(each, dict) and each.get("outcome") in OUTCOMES:
+        if isinstance(each, dict) and _is_feedback(each):
             found.append(each)
         elif text:
             damaged += 1
     return found, damaged
 
 
+def _is_feedback(line: dict[str, Any]) -> bool:
+    """Whether a line is as the service stores it."""
+    position = line.get("position", 0)
+    return line.get("outcome") in OUTCOMES and isinstance(position, int) and not isinstance(position, bool)
+
+
+def _model(line: dict[str, Any]) -> str:
+    """The name of the model, without characters that a terminal would obey."""
+    name = str(line.get("model", "any model"))
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in name)
+
+
 def shares(lines: Sequence[dict[str, Any]]) -> Iterator[str]:
     """Lines of text for each model: its outcomes with 95% intervals (Wilson, 1927), and positions of those taken."""
-    for model in sorted({str(each.get("model", "any model")) for each in lines}):
-        own = [each for each in lines if str(each.get("model", "any model")) == model]
+    for model in sorted({_model(each) for each in lines}):
+        own = [each for each in lines if _model(each) == model]
         counts = Counter(each["outcome"] for each in own)
         for outcome in OUTCOMES:
             low, high = wilson(counts[outcome], len(own))
@@ -128,13 +147,27 @@ def _has_scores(line: dict[str, Any]) -> bool:
     )
 
 
-def conversations(lines: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """The conversations that can be learned from, each with the text that was sent at its end."""
+def conversations(lines: Sequence[dict[str, Any]]) -> tuple[list[str], int]:
+    """The conversations that can be learned from, a line of JSON each, with the text that was sent at the end.
+
+    Returns:
+        The lines, and the number of those left out because they are no valid conversation.
+    """
+    found, refused = [], 0
     for number, each in enumerate(lines, 1):
-        if "context" in each and "sent" in each:
-            last = {"speaker": each["respond_as"], "text": each["sent"]}
-            topic = {"topic": each["topic"]} if "topic" in each else {}
-            yield {"id": f"feedback-{number}", **topic, "utterances": [*each["context"], last]}
+        if "context" not in each or "sent" not in each:
+            continue
+        turns = each["context"] if isinstance(each["context"], list) else [each["context"]]
+        last = {"speaker": each.get("respond_as"), "text": each["sent"]}
+        topic = {"topic": each["topic"]} if str(each.get("topic", "")).strip() else {}
+        text = json.dumps({"id": f"feedback-{number}", **topic, "utterances": [*turns, last]})
+        try:
+            parse_line(text.encode(), number)
+        except LineError:
+            refused += 1
+        else:
+            found.append(text)
+    return found, refused
 
 
 if __name__ == "__main__":

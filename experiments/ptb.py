@@ -191,8 +191,8 @@ def cost(results: Sequence[Result]) -> list[str]:
     return [
         f"An update of SA-VAE M with {steps} steps took {ratio:.1f} times as long as one of VAE M (medians); the "
         f"paper's, with 10, {PAPER_RATIO:.1f} times. By the count of matrix products it is {least:.1f} times the work "
-        f"where the steps are differentiated exactly ({with_ten:.1f} times with 10 steps). A measured ratio can be lower, because both "
-        "also spend time on work that the steps do not repeat."
+        f"where the steps are differentiated exactly ({with_ten:.1f} times with 10 steps). A measured ratio can be "
+        "lower, because both also spend time on work that the steps do not repeat."
     ]
 
 

@@ -92,7 +92,8 @@ async function ask() {
 async function askFrom(place) {
   const from = shown;
   map.wait(place);
-  const answer = await asked({ ...from.body, num_responses: 1, at: place }, () => askFrom(place));
+  const { candidates_from: _, ...body } = from.body; // a place is always the model's own
+  const answer = await asked({ ...body, num_responses: 1, at: place }, () => askFrom(place));
   if (!answer || from !== shown) return;
   const [reply] = answer.responses;
   if (!reply) {

@@ -38,9 +38,12 @@ export class Choices {
     return chosen;
   }
 
-  /** The name of a speaker in a request: that of the role, for B. */
+  /** The name of a speaker in a request: that of the role, for B; the other speaker never has the same. */
   nameOf(speaker) {
-    return speaker === "B" && this.role.value !== NO_ROLE ? this.role.value : speaker;
+    const role = this.role.value;
+    if (role === NO_ROLE) return speaker;
+    if (speaker === "B") return role;
+    return role === speaker ? "B" : speaker;
   }
 
   /** The fields of a request. */

@@ -4,7 +4,7 @@
  */
 
 const NONE = "No topic";
-const MOST = 200; // characters, the service's limit
+const MOST = 1000; // characters, the service's limit
 const OF_A_LIST = { role: "combobox", "aria-expanded": "false", "aria-controls": "topic-list", "aria-autocomplete": "list" };
 
 export class TopicPicker {

@@ -74,8 +74,8 @@ def _balanced(spots: Sequence[Spot]) -> list[Spot]:
 def _rotated(spots: Sequence[Spot]) -> dict[Spot, Spot]:
     """A derangement of spots in which each one meets another conversation; empty if there is none.
 
-    The spots are sorted by conversation and then shifted by the size of the largest conversation: no spot then meets one
-    of its own.
+    The spots are sorted by conversation and then shifted by the size of the largest conversation: no spot then meets
+    one of its own.
     """
     first_seen = {conversation: order for order, (conversation, _) in reversed(list(enumerate(spots)))}
     ordered = sorted(spots, key=lambda spot: first_seen[spot[0]])

@@ -56,7 +56,7 @@ def test_a_number_picks_a_reply(talk, echo):
     assert {asked["respond_as"] for asked in echo.asked} == {"B"}
 
 
-@pytest.mark.parametrize("own", ["I am fine", "4", "0", "-1", "1.0", "²", "99999999999999999999"])
+@pytest.mark.parametrize("own", ["I am fine", "4", "0", "-1", "1.0", "²", "99999999999999999999", "000000001999"])
 def test_any_other_text_is_the_reply(talk, own):
     assert talk("hello", own)[0][1] == ("B", own)
 

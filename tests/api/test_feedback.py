@@ -44,6 +44,24 @@ def test_a_line_has_what_the_client_sent_and_the_speaker(serve, stub, tmp_path):
     assert file.stat().st_mode & 0o777 == 0o600
 
 
+def test_a_blank_topic_is_none_and_a_plain_list_is_a_context_as_in_respond(serve, stub, tmp_path):
+    file = tmp_path / "f"
+    client = serve(stub, feedback=file)
+    body = {"outcome": "edited", "sent": "yes", "context": ["any pets ?", "hm", "?"], "topic": " "}
+    assert client.post("/feedback", json=body).status_code == 200
+    stored = json.loads(file.read_text())
+    assert [turn["speaker"] for turn in stored["context"]] == ["A", "B", "A"]
+    assert stored["respond_as"] == "B"
+    assert "topic" not in stored
+
+
+@pytest.mark.parametrize("field", ["topic", "model", "request_id"])
+def test_what_a_terminal_would_obey_is_refused(serve, stub, tmp_path, field):
+    client = serve(stub, feedback=tmp_path / "f")
+    answer = client.post("/feedback", json={"outcome": "taken", field: "a\u001b[31m"})
+    assert (answer.status_code, answer.json()["errors"][0]["loc"]) == (422, ["body", field])
+
+
 def test_limits_are_those_of_respond(serve, stub, tmp_path):
     client = serve(stub, feedback=tmp_path / "f", max_text_chars=12, max_context=2)
     for changes, place in (({}, ["body", "context"]), ({"sent": "x" * 13, "context": None}, ["body", "sent"])):

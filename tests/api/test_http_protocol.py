@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import resource
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
+from api import http_protocol
 from api.http_protocol import PORTION, PortionedProtocol
 
 
@@ -70,6 +73,70 @@ def test_a_large_body_and_requests_after_it_arrive_whole(portions: list[int]) ->
     found = asyncio.run(exchange(b"".join(requests), 4))
     assert [int(part.rpartition(b"\r\n")[2]) for part in found.split(b"HTTP/1.1 200")[1:]] == [3_000_000, 0, 5, 200_000]
     assert max(portions) <= PORTION
+
+
+@asynccontextmanager
+async def connections(count: int) -> AsyncIterator[tuple[ServerState, list[Any]]]:
+    """A server's state, and pairs of a reader and a writer that are connected to it."""
+    config = uvicorn.Config(echo, http=PortionedProtocol, lifespan="off", log_config=None)
+    config.load()
+    state = ServerState()
+    server = await asyncio.get_running_loop().create_server(
+        lambda: PortionedProtocol(config=config, server_state=state, app_state={}), "127.0.0.1", 0
+    )
+    pairs = [await asyncio.open_connection(*server.sockets[0].getsockname()) for _ in range(count)]
+    async with asyncio.timeout(60):
+        yield state, pairs
+    for _, writer in pairs:
+        writer.close()
+    server.close()
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost", head(b"Content-Length: 0") + b"GET /"])
+def test_a_connection_without_complete_headers_is_closed(monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
+    monkeypatch.setattr(http_protocol, "HEADERS_S", 0.2)
+
+    async def run() -> bytes:
+        async with connections(1) as (_, ((reader, writer),)):
+            writer.write(sent)
+            found = b""
+            with suppress(ConnectionError):
+                while part := await reader.read(65536):
+                    found += part
+            return found
+
+    assert asyncio.run(run()).count(b"HTTP/1.1 200") == sent.count(b"\r\n\r\n")
+
+
+def test_a_request_that_takes_long_is_not_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_protocol, "HEADERS_S", 0.05)
+
+    async def run() -> bytes:
+        async with connections(1) as (_, ((reader, writer),)):
+            writer.write(head(b"Content-Length: 2") + b"a")
+            await asyncio.sleep(0.2)
+            writer.write(b"b")
+            return await reader.readuntil(b"\r\n\r\n2")
+
+    assert asyncio.run(run()).startswith(b"HTTP/1.1 200")
+
+
+def test_connections_beyond_the_limit_are_closed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_protocol, "most_connections", lambda: 2)
+
+    async def run() -> tuple[int, bytes]:
+        async with connections(4) as (state, pairs):
+            while len(state.connections) > 2:
+                await asyncio.sleep(0.01)
+            pairs[0][1].write(head(b"Content-Length: 0"))
+            return len(state.connections), await pairs[0][0].readuntil(b"200")
+
+    assert asyncio.run(run()) == (2, b"HTTP/1.1 200")
+
+
+def test_some_descriptors_are_left_for_other_things() -> None:
+    limit = http_protocol.most_connections()
+    assert limit is None or 8 <= limit < resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def test_a_connection_whose_later_portion_is_invalid_is_closed() -> None:

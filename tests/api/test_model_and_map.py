@@ -116,6 +116,7 @@ def test_get_model_shows_limits_and_defaults(serve, make_stub):
             "prior_temperature": 1.0,
             "candidates": 0,
             "candidates_from": "model",
+            "min_score": None,
         },
     }
 

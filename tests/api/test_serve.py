@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uvicorn
+from uvicorn.main import STARTUP_FAILURE
 
 from api import serve
 from api.http_protocol import PortionedProtocol
-from api.settings import PREFIX, Settings
+from api.settings import KEYS, PREFIX, Settings
 
 
 @pytest.fixture
@@ -20,16 +23,66 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     calls: list[dict[str, Any]] = []
     for name in Settings.model_fields:
         monkeypatch.setenv(f"{PREFIX}{name.upper()}", "")  # so that variables which a command sets are removed again
+    for name in KEYS:
+        monkeypatch.delenv(name)
     monkeypatch.setattr(uvicorn, "run", lambda app, **options: calls.append({"app": app, **options}))
     return calls
 
 
 def test_the_named_checkpoint_is_served(started: list[dict[str, Any]], tmp_path: Path) -> None:
     options = ["--host", "0.0.0.0", "--port", "80", "--workers", "3", "--root-path", "/dialog"]
-    assert serve.main([str(tmp_path), *options]) == 0
+    assert serve.main([str(tmp_path), *options]) == STARTUP_FAILURE, "no signal stopped it"
     expected = {"app": "api.app:app", "host": "0.0.0.0", "port": 80, "workers": 3, "root_path": "/dialog"}
-    assert started == [expected | {"http": PortionedProtocol}]
+    waits = math.ceil(Settings.model_fields["timeout_s"].default + Settings.model_fields["body_timeout_s"].default)
+    assert started == [expected | {"http": PortionedProtocol, "timeout_graceful_shutdown": waits}]
     assert os.environ["DIALOG_CVAE_CHECKPOINT"] == str(tmp_path)
+
+
+def test_workers_that_a_signal_stops_end_well(
+    started: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def run(_app: str, **_options: Any) -> None:
+        before = signal.signal(signal.SIGTERM, lambda *_: None)
+        os.kill(os.getpid(), signal.SIGTERM)
+        signal.signal(signal.SIGTERM, before)
+
+    monkeypatch.setattr(uvicorn, "run", run)
+    assert serve.main([str(tmp_path), "--workers", "2"]) == 0
+
+
+@pytest.mark.parametrize("name", KEYS)
+def test_an_empty_variable_for_keys_does_not_open_the_service(
+    started: list[dict[str, Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+) -> None:
+    monkeypatch.setenv(name, "")
+    assert serve.main([str(tmp_path)]) == 2
+    assert f"{name} is empty" in capsys.readouterr().err
+    assert started == []
+
+
+@pytest.mark.parametrize(("given", "passed"), [("/", ""), ("dialog", "/dialog"), ("/a/b/", "/a/b")])
+def test_a_root_path_has_a_slash_before_it_and_none_after_it(
+    started: list[dict[str, Any]], tmp_path: Path, given: str, passed: str
+) -> None:
+    assert serve.main([str(tmp_path), "--root-path", given]) == 0
+    assert [each["root_path"] for each in started] == [passed]
+
+
+def test_the_number_of_workers_is_checked_where_a_variable_gives_it(
+    started: list[dict[str, Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for given, status in (("abc", 2), ("0", 2), ("", 0), ("1", 0)):
+        monkeypatch.setenv("WEB_CONCURRENCY", given)
+        assert serve.main([str(tmp_path)]) == status
+        assert ("WEB_CONCURRENCY: " in capsys.readouterr().err) == bool(status)
+    assert [each["workers"] for each in started] == [1, 1]
 
 
 def test_several_checkpoints_are_served_under_their_names(started: list[dict[str, Any]], tmp_path: Path) -> None:
@@ -65,7 +118,7 @@ def test_without_an_argument_the_variable_names_the_checkpoint(
     monkeypatch.setenv("DIALOG_CVAE_CHECKPOINT", str(tmp_path))
     assert serve.main([]) == 0
     (call,) = started
-    assert (call["host"], call["port"], call["workers"]) == ("127.0.0.1", 8000, None)
+    assert (call["host"], call["port"], call["workers"]) == ("127.0.0.1", 8000, 1)
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,40 @@ def test_shares_and_conversations(tmp_path, capsys):
     assert said == {"feedback-2": [ann, ("Bo", "two")], "feedback-3": [ann, ("Bo", "three cats")]}
 
 
+def test_the_file_of_feedback_is_not_overwritten(tmp_path, capsys):
+    file, link = tmp_path / "feedback.jsonl", tmp_path / "link"
+    file.write_text('{"outcome": "taken"}\n')
+    link.symlink_to(file)
+    assert main([str(file), "--conversations", str(link)]) == 2
+    assert "is the file of feedback" in capsys.readouterr().err
+    assert file.read_text() == '{"outcome": "taken"}\n'
+
+
+def test_lines_that_fit_would_refuse_are_left_out(tmp_path, capsys):
+    file, out = tmp_path / "feedback.jsonl", tmp_path / "learned.jsonl"
+    whole = {"outcome": "edited", "sent": "two", "context": [TURN], "respond_as": "Bo"}
+    wrong = ({"topic": "\u0000 a"}, {"context": "hm"}, {"respond_as": None}, {"sent": " "})
+    lines = [{**whole, "topic": " "}, *({**whole, **change} for change in wrong)]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert main([str(file), "--conversations", str(out)]) == 0
+    assert "4 conversations that fit would refuse were left out" in capsys.readouterr().out
+    (line,) = out.read_bytes().splitlines()
+    assert parse_line(line, 1).conversation.topic is None
+
+
+def test_damaged_lines_are_counted_and_names_are_printable(tmp_path, capsys):
+    file = tmp_path / "feedback.jsonl"
+    named = json.dumps({"outcome": "taken", "model": "\u001b]0;x\u0007\u202em"})
+    file.write_text("[" * 100_000 + '\n{"outcome": "taken", "position": [1]}\n' + named + "\n")
+    assert main([str(file)]) == 0
+    printed = capsys.readouterr().out
+    assert "2 damaged lines were left out" in printed
+    assert printed.replace("\n", "").isprintable()
+    file.write_text("")
+    assert main([str(file)]) == 0
+    assert capsys.readouterr().out == "no feedback yet\n"
+
+
 def feedback(outcome: str, *scores: object, **fields: object) -> str:
     return json.dumps({"outcome": outcome, "model": "m", "scores": scores, **fields}) + "\n"
 

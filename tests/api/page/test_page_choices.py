@@ -94,3 +94,27 @@ def test_replies_of_people_and_the_role_are_offered_where_the_model_has_them(vis
     page.get_by_label("B speaks as").select_option(label="No role")
     person.settle()
     assert [turn["speaker"] for turn in person.asked[-1]["context"]] == ["A", "B"]
+
+
+def test_a_place_of_the_map_is_the_models_own_for_every_source_of_replies(visit: Callable[..., Person]) -> None:
+    person = visit()
+    with_more(person.page, index={"replies": 9, "min_conversations": 2})
+    person.arrive()
+    person.refuse(times=9, status=200, json=ANSWER | {"responses": [REPLY | {"place": [0, 0]}]})
+    person.say("hi")
+    person.page.get_by_label("Replies written by").select_option("both")
+    person.settle()
+    person.page.click("#map", position={"x": 20, "y": 20})
+    person.page.wait_for_function("() => document.querySelectorAll('.dot').length === 2")
+    asked = person.asked[-1]
+    assert ("at" in asked, "candidates_from" in asked) == (True, False)
+
+
+def test_the_other_speaker_never_has_the_name_of_the_role(visit: Callable[..., Person]) -> None:
+    person = visit()
+    with_more(person.page, respond_as=["A"])
+    person.arrive()
+    person.refuse(times=9, status=200, json=ANSWER)
+    person.say("hi")
+    asked = person.asked[-1]
+    assert ([turn["speaker"] for turn in asked["context"]], asked["respond_as"]) == (["B"], "A")
