@@ -32,19 +32,22 @@ class Thread(NamedTuple):
 
 
 def cleaned(messages: Iterable[Message], log: Log) -> Iterator[Message]:
-    """Messages in the form that a file of our own requires; those without text or speaker are left out."""
+    """Messages in the form that a file of our own requires; those without text or speaker are left out.
+
+    Such a message that has an id comes without text, because others may reply to it; `together` leaves it out.
+    """
     for message in messages:
         text, speaker, topic = _clean(message.text, log), _name(message.speaker), message.topic
-        if not text:
-            log.left_out[INVISIBLE] += 1
-            continue
-        if not speaker:
-            log.left_out[NAMELESS] += 1
+        conversation = _UNWANTED.sub("", message.conversation.replace("\0", "\ue000")).replace("\ue000", "\0")
+        if not text or not speaker:
+            log.left_out[NAMELESS if text else INVISIBLE] += 1
+            if message.id is not None:
+                yield message._replace(conversation=conversation, speaker=speaker, text="", topic=None)
             continue
         if topic is not None:
             topic = _short(_name(topic), limits.MAX_TOPIC_CHARS, SHORT_TOPIC, log) or None
         yield message._replace(
-            conversation=_UNWANTED.sub("", message.conversation.replace("\0", "\ue000")).replace("\ue000", "\0"),
+            conversation=conversation,
             text=_short(text, limits.MAX_TEXT_CHARS, SHORT_TEXT, log),
             speaker=_short(speaker, limits.MAX_SPEAKER_CHARS, SHORT_NAME, log),
             topic=topic,

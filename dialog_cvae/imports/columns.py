@@ -74,7 +74,7 @@ def chosen_columns(name: str, header: Sequence[str], options: Options, log: Log)
         log.gap = DEFAULT_GAP if "time" in chosen else 0.0
         split = "a silence begins a new one" if "time" in chosen else "the whole table is one"
         log.notes.append(f"no column says which conversation a row belongs to: {split}")
-    order = "of their times" if "time" in chosen else "of the table"
+    order = "of their times, if all have one" if "time" in chosen else "of the table"
     log.notes.append(f"messages of a conversation need not be together, and are in the order {order}")
     return chosen
 

@@ -109,7 +109,7 @@ def _threads(source: Source, kind: Format, options: Options, log: Log) -> Iterat
     """The conversations of a source."""
     messages: Iterator[Message] = cleaned(kind.read(source, options, log), log)
     if kind.interleaved:
-        messages = together(messages)
+        messages = together(messages, log)
     # The reader may set the gap as soon as it gives a message.
     first = next(messages, None)
     if first is None:

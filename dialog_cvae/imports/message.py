@@ -29,6 +29,9 @@ class Message(NamedTuple):
         topic: of the conversation; the first message's counts.
         dialog_act: name of a class.
         kept: further fields of the conversation's line in our own format; the first message's count.
+        in_thread: whether the conversation is a thread, which silences do not divide.
+        id: name of the message within its conversation, where others say that they reply to it.
+        reply_to: the `id` of the message that this one replies to.
     """
 
     conversation: str
@@ -38,6 +41,9 @@ class Message(NamedTuple):
     topic: str | None = None
     dialog_act: str | None = None
     kept: Mapping[str, Any] | None = None
+    in_thread: bool = False
+    id: str | None = None
+    reply_to: str | None = None
 
 
 @dataclass(frozen=True)

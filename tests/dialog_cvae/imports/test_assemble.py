@@ -11,7 +11,8 @@ from dialog_cvae.imports import assemble
 from dialog_cvae.imports.assemble import cleaned, threads
 from dialog_cvae.imports.json_paths import json_paths
 from dialog_cvae.imports.message import Log, Message
-from dialog_cvae.imports.spill import together
+from dialog_cvae.imports.reply_order import Link, reply_order
+from dialog_cvae.imports.spill import BY_FILE, BY_REPLIES, together
 from dialog_cvae.imports.times import seconds
 
 
@@ -74,9 +75,47 @@ def test_a_silence_divides_only_if_it_is_longer_than_the_gap():
 def test_sorting_equals_a_sort_in_memory(rows):
     messages = [Message(name, "A", str(i), time) for i, (name, time) in enumerate(rows)]
     first = {name: rows.index(next(row for row in rows if row[0] == name)) for name, _ in rows}
-    timed = all(time is not None for _, time in rows)
-    expected = sorted(messages, key=lambda m: (first[m.conversation], m.time if timed else 0))
-    assert [message.text for message in together(messages)] == [message.text for message in expected]
+    untimed = {name for name, time in rows if time is None}
+    expected = sorted(messages, key=lambda m: (first[m.conversation], 0 if m.conversation in untimed else m.time))
+    log = Log()
+    assert [message.text for message in together(messages, log)] == [message.text for message in expected]
+    counted = [name for name in untimed if sum(name == other for other, _ in rows) > 1]
+    assert log.changed[BY_FILE] == (len(counted) if any(time is not None for _, time in rows) else 0)
+
+
+@pytest.mark.parametrize(
+    ("links", "expected"),
+    [
+        ("c<b b<a a", "a b c"),  # backwards, as in movie-corpus
+        ("a b<a c<a d<b", "a b c d"),  # parents first already
+        ("y<x x b<a a", "x y a b"),
+        ("b<a a<b c<gone d<d e<b", "c d b a e"),  # a cycle, unknown parents
+        ("a a b<a", "a a b"),  # names that repeat
+    ],
+)
+def test_without_times_a_message_follows_the_one_it_replies_to(links, expected):
+    parts = [link.partition("<") for link in links.split()]
+    messages = [Message("c", "A", name, id=name, reply_to=parent or None) for name, _, parent in parts]
+    log = Log()
+    assert [message.text for message in together(messages, log)] == expected.split()
+    assert log.changed == {BY_REPLIES: 1, BY_FILE: 0}
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9) | st.none()), max_size=20))
+def test_the_order_of_replies_loses_nothing(links):
+    order = reply_order([Link(str(name), None if parent is None else str(parent)) for name, parent in links])
+    assert sorted(order) == list(range(len(links)))
+
+
+def test_equal_times_are_ordered_by_replies():
+    messages = [
+        Message("c", "B", "two", 5.0, id="2", reply_to="1"),
+        Message("c", "A", "one", 5.0, id="1"),
+        Message("c", "C", "zero", 4.0, id="0"),
+    ]
+    log = Log()
+    assert [message.text for message in together(messages, log)] == ["zero", "one", "two"]
+    assert not +log.changed
 
 
 @pytest.mark.parametrize(

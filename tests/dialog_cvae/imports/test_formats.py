@@ -275,6 +275,25 @@ def test_convokit_with_topics(put, tmp_path, imported):
     assert kind(tmp_path / "corpus" / "utterances.jsonl") == "convokit-file"
 
 
+@pytest.mark.parametrize("key", ["reply-to", "reply_to"])
+def test_convokit_without_times_is_in_the_order_of_replies(put, imported, key):
+    rows = [
+        {"id": 3, "speaker": "ann", "text": "three", key: 2},
+        {"id": 2, "speaker": "bo", "text": "", key: 1},  # left out, but it links three to one
+        {"id": 1, "speaker": "ann", "text": "one", key: None},
+    ]
+    result = imported(put("utterances.jsonl", lines(*({"conversation_id": 1, "timestamp": None} | row for row in rows))))
+    assert result.said == [["ann: one", "ann: three"]]
+    assert "1 conversations in the order of their replies, because a message has no time" in str(result.report.lines())
+
+
+def test_an_empty_time_leaves_only_its_own_conversation_in_the_order_of_the_file(put, imported):
+    rows = "1,Bo,b,2024-01-13 10:01\n1,Ann,a,2024-01-13 10:00\n2,Ann,x,\n2,Bo,y,2024-01-13 10:00\n"
+    result = imported(put("t.csv", "conversation,speaker,text,time\n" + rows))
+    assert result.said == [["Ann: a", "Bo: b"], ["Ann: x", "Bo: y"]]
+    assert "1 conversations in the order of the file, because a message has no time" in str(result.report.lines())
+
+
 @pytest.mark.parametrize("whole", [False, True])
 def test_telegram_of_one_chat_and_of_all(put, imported, whole):
     content = (
