@@ -69,7 +69,7 @@ def threads(messages: Iterable[Message], *, merge: bool, gap: float, log: Log) -
     Args:
         messages: those of a conversation together.
         merge: whether successive messages of one speaker become one, on lines of their own.
-        gap: seconds of silence that divide a conversation; 0 is never.
+        gap: seconds of silence that divide a conversation other than a thread; 0 is never.
         log: counts what is merged and left out.
     """
     for _, group in groupby(messages, key=lambda message: message.conversation):
@@ -86,7 +86,8 @@ def _divided(messages: Iterable[Message], gap: float, log: Log) -> Iterator[list
     part: list[Message] = []
     characters, latest = 0, None
     for message in messages:
-        is_late = bool(gap) and latest is not None and message.time is not None and message.time - latest > gap
+        may_end = bool(gap) and not message.in_thread
+        is_late = may_end and latest is not None and message.time is not None and message.time - latest > gap
         is_long = len(part) == limits.MAX_UTTERANCES or characters + len(message.text) > MAX_CHARS
         if part and (is_late or is_long):
             log.changed[DIVIDED] += is_long and not is_late

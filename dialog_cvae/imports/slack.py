@@ -1,6 +1,7 @@
 """Slack exports, as a folder or a zip archive: a folder for each channel, with a JSON file for each day.
 
-A thread is a conversation of its own. What is outside threads is the channel's, which silences divide.
+A thread is a conversation of its own, however long its silences. What is outside threads is the channel's, which
+silences divide.
 """
 
 from __future__ import annotations
@@ -82,7 +83,8 @@ def _message(message: Any, channel: str, names: Mapping[str, str], options: Opti
         return None
     thread = message.get("thread_ts")
     name = f"{channel} {thread}" if thread else channel
-    return Message(name, _speaker(message, names), _plain(text, names, options), time, _topic(channel))
+    speaker, plain = _speaker(message, names), _plain(text, names, options)
+    return Message(name, speaker, plain, time, _topic(channel), in_thread=bool(thread))
 
 
 def _topic(channel: str) -> str | None:

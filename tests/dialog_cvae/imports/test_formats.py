@@ -314,9 +314,9 @@ def test_slack_folder_and_zip(put, tmp_path, imported):
             archive.writestr(name, json.dumps(content))
     assert kind(tmp_path / "slack") == kind(tmp_path / "slack.zip") == "slack"
     for path in (tmp_path / "slack", tmp_path / "slack.zip"):
-        result = imported(path, gap=0.0)
+        result = imported(path)
         assert result.said == [
-            ["Ann: a thread?", "bo: thread answer"],
+            ["Ann: a thread?", "bo: thread answer"],  # a day later
             ["bo: hi @Ann, 1 < 2 https://x.org", "Ann: yes"],
         ]
         assert result.left_out == {SYSTEM: 1, BOTS: 1, MEDIA: 1}
