@@ -48,8 +48,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    if args.out.exists() and args.out.resolve() in {path.resolve() for path in args.files}:
-        raise ConfigError(f"--out {args.out} is also read; name another file")
+    for path in args.files if args.out.exists() else ():
+        if args.out.resolve() == path.resolve():
+            raise ConfigError(f"--out {args.out} is also read; name another file")
+        if path.is_dir() and args.out.is_file() and args.out.resolve().is_relative_to(path.resolve()):
+            raise ConfigError(
+                f"--out {args.out} is in the folder {path}, which is read: delete it, or name another file"
+            )
     if not args.redact and (args.region or args.names):
         raise ConfigError("--region and --names need --redact")
     options = Options(

@@ -47,10 +47,17 @@ class Part:
 
 @dataclass(frozen=True)
 class Report:
-    """What an import did: its parts, and how often personal data was replaced, by placeholder."""
+    """What an import did.
+
+    Attributes:
+        parts: what was read.
+        redacted: how often personal data was replaced, by placeholder.
+        notes: on what was not read.
+    """
 
     parts: Sequence[Part]
     redacted: Mapping[str, int]
+    notes: Sequence[str] = ()
 
     def lines(self) -> list[str]:
         """The report as text: a few lines for each source."""
@@ -59,6 +66,7 @@ class Report:
             found.append(f"{part.name}: {part.title}")
             found += [f"  {note}" for note in part.log.notes]
             found += [f"  {piece}" for piece in part.counts().split("; ")]
+        found += self.notes
         if self.redacted:
             found.append(f"replaced: {_counted(self.redacted)}")
         return found
@@ -79,6 +87,7 @@ def convert(paths: Sequence[Path], out: Path, options: Options, privacy: Privacy
     """
     privacy = privacy or Privacy()
     parts: list[Part] = []
+    notes: list[str] = []
     try:
         folder = out.resolve().parent
         folder.mkdir(parents=True, exist_ok=True)
@@ -88,7 +97,7 @@ def convert(paths: Sequence[Path], out: Path, options: Options, privacy: Privacy
     fresh = Path(name)
     try:
         with open(handle, "w", encoding="utf-8", newline="\n") as file:  # noqa: PTH123
-            for source, kind in _sources(paths, options):
+            for source, kind in _sources(paths, options, notes):
                 parts.append(Part(str(source.path), kind.title))
                 _write(file, out, parts, _threads(source, kind, options, parts[-1].log), privacy)
             if not sum(part.conversations for part in parts):
@@ -97,12 +106,12 @@ def convert(paths: Sequence[Path], out: Path, options: Options, privacy: Privacy
         _put(fresh, out)
     finally:
         fresh.unlink(missing_ok=True)
-    return Report(parts, dict(privacy.redaction.counts) if privacy.redaction else {})
+    return Report(parts, dict(privacy.redaction.counts) if privacy.redaction else {}, notes)
 
 
-def _sources(paths: Sequence[Path], options: Options) -> Iterator[tuple[Source, Format]]:
+def _sources(paths: Sequence[Path], options: Options, notes: list[str]) -> Iterator[tuple[Source, Format]]:
     for path in paths:
-        yield from recognised(open_source(path), options.format)
+        yield from recognised(open_source(path), options.format, notes)
 
 
 def _threads(source: Source, kind: Format, options: Options, log: Log) -> Iterator[Thread]:

@@ -282,7 +282,9 @@ def test_convokit_without_times_is_in_the_order_of_replies(put, imported, key):
         {"id": 2, "speaker": "bo", "text": "", key: 1},  # left out, but it links three to one
         {"id": 1, "speaker": "ann", "text": "one", key: None},
     ]
-    result = imported(put("utterances.jsonl", lines(*({"conversation_id": 1, "timestamp": None} | row for row in rows))))
+    result = imported(
+        put("utterances.jsonl", lines(*({"conversation_id": 1, "timestamp": None} | row for row in rows)))
+    )
     assert result.said == [["ann: one", "ann: three"]]
     assert "1 conversations in the order of their replies, because a message has no time" in str(result.report.lines())
 
@@ -365,6 +367,43 @@ def test_a_folder_of_files_in_several_formats(put, tmp_path, imported):
     result = imported(tmp_path / "all")
     assert [len(part) for part in result.said] == [2, 2, 2]
     assert [part.title for part in result.report.parts] == ["chat-completion messages", "a table as text (CSV or TSV)"]
+    assert result.report.notes == []
+
+
+@pytest.mark.parametrize("forced", [None, "csv"])
+def test_files_that_are_passed_over_are_named(put, tmp_path, imported, forced):
+    put("all/a.csv", CSV)
+    for name in ("b.txt", "sub/c.json", "d.jpg"):
+        put(f"all/{name}", "[1]")
+    why = "in another format" if forced else "in no known format"
+    notes = [f"{tmp_path / 'all'}: passed over: 2 files {why} (b.txt, sub/c.json)"]
+    assert imported(tmp_path / "all", format=forced).report.notes == notes
+
+
+WHATSAPP = "[13.01.24, 10:00:00] Ann: hi\n[13.01.24, 10:00:02] Bo: there\n"
+
+
+@pytest.mark.parametrize(
+    ("chat", "archived"), [("_chat.txt", True), ("_chat.txt", False), ("WhatsApp Chat mit Bo.txt", True)]
+)
+def test_files_that_were_sent_in_a_whatsapp_chat_are_no_conversations(put, tmp_path, imported, chat, archived):
+    files = {chat: WHATSAPP, "2-prices.csv": "item,price\na,3\n", "3-set.jsonl": lines(CHAT)}
+    for name, content in files.items():
+        path = put(f"chat/{name}", content).parent
+    if archived:
+        path = tmp_path / "chat.zip"
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, content in files.items():
+                archive.writestr(name, content)
+    result = imported(path)
+    assert result.said == [["Ann: hi", "Bo: there"]]
+    assert result.report.notes == [f"{path}: passed over: 2 files sent in a WhatsApp chat (2-prices.csv, 3-set.jsonl)"]
+
+
+def test_what_lies_beside_a_chat_that_the_user_put_there_is_read(put, tmp_path, imported):
+    put("all/WhatsApp Chat with Bo.txt", WHATSAPP)
+    put("all/tickets.csv", CSV)
+    assert len(imported(tmp_path / "all").report.parts) == 2
 
 
 def test_a_forced_format(put, imported):

@@ -44,6 +44,18 @@ def test_several_files_become_one(put, tmp_path):
     assert [json.loads(line)["id"] for line in out.read_text().splitlines()] == ["1", "2:1"]
 
 
+def test_a_folder_is_not_read_together_with_what_an_earlier_run_wrote_into_it(put, tmp_path, capsys):
+    folder = put("all/chat.txt", CHAT).parent
+    put("all/notes.txt", "buy milk")
+    words = [str(folder), "--out", str(folder / "mine.jsonl")]
+    assert main(words) == 0
+    assert f"\n{folder}: passed over: 1 files in no known format (notes.txt)\n" in capsys.readouterr().out
+    written = (folder / "mine.jsonl").read_text()
+    assert main(words) == 2
+    assert "mine.jsonl is in the folder" in capsys.readouterr().err
+    assert (folder / "mine.jsonl").read_text() == written
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
