@@ -70,16 +70,25 @@ def arrow_table(file: File) -> Iterator[Table]:
         yield Table(reader.schema, batches)
 
 
-def messages_of_tables(files: Iterable[File], opener: Opener, options: Options, log: Log) -> Iterator[Message]:
+def messages_of_tables(
+    files: Iterable[tuple[str, File]], opener: Opener, options: Options, log: Log
+) -> Iterator[Message]:
     """The messages of the parts of one table.
+
+    Args:
+        files: each with its split; a conversation does not go beyond its split, whose ids may begin from 0 again.
+        opener: opens a file.
+        options: how the columns are read.
+        log: receives notes and counts.
 
     Raises:
         DataError: pyarrow is missing, a file is damaged, or its columns do not hold text.
     """
-    for number, file in enumerate(files):
+    for number, (split, file) in enumerate(files):
         noted = log if number == 0 else Log()  # how the columns are read is said once
         with opener(file) as table:
-            yield from _messages(file, table, options, noted, number)
+            for message in _messages(file, table, options, noted, number):
+                yield message._replace(conversation=f"{split}\0{message.conversation}")
         if noted is not log:
             log.left_out.update(noted.left_out)
 

@@ -248,7 +248,7 @@ def test_a_folder_of_datasets_with_splits(put, tmp_path, imported):
         for shard in range(2):
             name = f"data-0000{shard}-of-00002.arrow"
             shards.append({"filename": name})
-            table = pa.table({"conversation": [split], "speaker": ["AB"[shard]], "text": [f"{split} {shard}"]})
+            table = pa.table({"conversation": [0], "speaker": ["AB"[shard]], "text": [f"{split} {shard}"]})
             (tmp_path / "set" / split).mkdir(parents=True, exist_ok=True)
             with pa.ipc.new_stream(tmp_path / "set" / split / name, table.schema) as stream:
                 stream.write_table(table)
@@ -257,6 +257,7 @@ def test_a_folder_of_datasets_with_splits(put, tmp_path, imported):
     assert kind(tmp_path / "set") == "datasets"
     result = imported(tmp_path / "set")
     assert result.said == [["A: test 0", "B: test 1"], ["A: train 0", "B: train 1"]]
+    assert [line["id"] for line in result.lines] == ["1:0", "2:0"]
     (tmp_path / "set" / "test" / "data-00001-of-00002.arrow").unlink()
     with pytest.raises(DataError, match=r"test.state.json: names data-00001-of-00002.arrow, which is missing"):
         imported(tmp_path / "set")
