@@ -123,7 +123,8 @@ def _add_reading(reading: argparse._ArgumentGroup) -> None:
     reading.add_argument(
         "--time-format",
         metavar="FORM",
-        help="of times in a table, such as '%%d.%%m.%%Y %%H:%%M' (default: ISO 8601 or seconds since 1970)",
+        help="of times in a table, such as '%%d.%%m.%%Y %%H:%%M' (default: ISO 8601, digits as in "
+        "20240113 or 20240113100000, or seconds since 1970)",
     )
     reading.add_argument("--bots", action="store_true", help="keep messages of bots (default: left out)")
     reading.add_argument(

@@ -117,7 +117,7 @@ def _messages(file: File, table: Table, options: Options, log: Log, part: int) -
         if pa.types.is_nested(kind):
             raise DataError(file.name, f"column {name!r} ({what}) holds {kind}, not one value in each row")
     wanted = list(dict.fromkeys(chosen.values()))
-    message = reader_of_rows(file.name, wanted, chosen, options)
+    message = reader_of_rows(file.name, wanted, chosen, options, log)
     for number, row in enumerate(_rows(table, wanted, pa), 1):
         yield message(row, f"row {number}")
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from dialog_cvae.errors import DataError
 from dialog_cvae.imports.message import HOUR, Log, Message, Options
-from dialog_cvae.imports.times import seconds
+from dialog_cvae.imports.times import ColumnTimes
 
 # Names of columns in lower case, the surest first.
 NAMES: Final[Mapping[str, Sequence[str]]] = {
@@ -80,15 +80,16 @@ def chosen_columns(name: str, header: Sequence[str], options: Options, log: Log)
 
 
 def reader_of_rows(
-    name: str, header: Sequence[str], chosen: Mapping[str, str], options: Options
+    name: str, header: Sequence[str], chosen: Mapping[str, str], options: Options, log: Log
 ) -> Callable[[Sequence[Any], str], Message]:
-    """A function from a row and its place, such as "line 3", to a message.
+    """A function from a row and its place, such as "line 3", to a message; rows come in their order.
 
     The function raises DataError if a field is not text or a time.
     """
     place = {what: header.index(column) for what, column in chosen.items()}
     speaker_at, text_at = place["speaker"], place["text"]
     conversation_at, time_at, topic_at = (place.get(what) for what in ("conversation", "time", "topic"))
+    times = ColumnTimes(options.time_format, log)
 
     def message(row: Sequence[Any], where: str) -> Message:
         try:
@@ -96,7 +97,7 @@ def reader_of_rows(
                 "" if conversation_at is None else _field(row[conversation_at]),
                 _field(row[speaker_at]),
                 _field(row[text_at]),
-                None if time_at is None else seconds(row[time_at], options.time_format),
+                None if time_at is None else times.seconds(row[time_at]),
                 None if topic_at is None else _field(row[topic_at]) or None,
             )
         except ValueError as error:

@@ -63,7 +63,7 @@ def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
     name = source.file.name
     table = rows(source, options)
     _, header = next(table, (0, []))
-    message = reader_of_rows(name, header, chosen_columns(name, header, options, log), options)
+    message = reader_of_rows(name, header, chosen_columns(name, header, options, log), options, log)
     for line, row in table:
         yield message(row, f"line {line}")
 

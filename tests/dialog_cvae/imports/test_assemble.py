@@ -13,7 +13,7 @@ from dialog_cvae.imports.json_paths import json_paths
 from dialog_cvae.imports.message import Log, Message
 from dialog_cvae.imports.reply_order import Link, reply_order
 from dialog_cvae.imports.spill import BY_FILE, BY_REPLIES, together
-from dialog_cvae.imports.times import seconds
+from dialog_cvae.imports.times import ColumnTimes, seconds
 
 
 def talk(*speakers: str, **fields: object) -> list[Message]:
@@ -128,10 +128,51 @@ def test_equal_times_are_ordered_by_replies():
         ("2024-01-01T10:00:00Z", 1704103200),
         ("2024-01-01 12:00+02:00", 1704103200),
         ("2024-01-01T10:00:00.0000000+00:00", 1704103200),
+        ("20240101", 1704067200),
+        ("202401011000", 1704103200),
+        ("20240101100000", 1704103200),
+        (20240101100000.0, 1704103200),
+        ("20241341", 20241341),  # no date
+        ("20240101.5", 20240101.5),
+        ("2024010110", 2024010110),  # ten digits are seconds
     ],
 )
 def test_times(value, expected):
     assert seconds(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [
+        (["0", "1.5", "", "30", 45304.416, 20240101, "90000"], [0, 1.5, None, 30, 45304.416, 20240101, 90000]),
+        ([-3.0, "1704103200"], [-3, 1704103200]),
+        (["20240101", "20240102.0"], [1704067200, 1704153600]),
+    ],
+)
+def test_small_numbers_count_from_any_beginning_if_a_column_begins_so(column, expected):
+    log = Log()
+    times = ColumnTimes(None, log)
+    assert [times.seconds(value) for value in column] == expected
+    is_small = abs(float(column[0])) < 100
+    assert log.notes == ([f"times such as {column[0]} are read as seconds from any beginning"] if is_small else [])
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        (
+            ["45304.416"],
+            r"the time '45304.416' \(it may be a spreadsheet's number of days\) is not ISO 8601.*--time-format",
+        ),
+        (["13012024"], "the time '13012024' is not ISO 8601"),
+        (["20240101", "20240132"], "the time '20240132' is not ISO 8601"),
+        (["2024-01-01", "5"], "the time '5' is not ISO 8601"),
+    ],
+)
+def test_small_numbers_that_may_be_anything_are_refused(column, message):
+    times = ColumnTimes(None, Log())
+    with pytest.raises(ValueError, match=message):
+        [times.seconds(value) for value in column]
 
 
 def test_times_of_a_form():
