@@ -68,7 +68,7 @@ def _run(args: argparse.Namespace) -> int:
         gap=args.gap,
         anonymous=args.anonymous,
     )
-    redaction = Redaction(args.region, _names(args.names)) if args.redact else None
+    redaction = Redaction(args.region, _names(args.names, args.encoding)) if args.redact else None
     report = convert(args.files, args.out, options, Privacy(redaction, args.anonymous))
     print(*report.lines(), sep="\n")
     print(f"{args.out}: {sum(part.conversations for part in report.parts):,} conversations")
@@ -76,7 +76,7 @@ def _run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _names(path: Path | None) -> list[str]:
+def _names(path: Path | None, encoding: str | None) -> list[str]:
     """The names in a file, one a line.
 
     Raises:
@@ -87,7 +87,7 @@ def _names(path: Path | None) -> list[str]:
     source = open_source(path)
     if source.is_folder:
         raise DataError(path, "is not a text file with a name a line")
-    return [line.strip("\ufeff \t\r\n") for line in source.file.lines()]
+    return [line.strip("\ufeff \t\r\n") for line in source.file.lines(encoding)]
 
 
 def _parser() -> argparse.ArgumentParser:

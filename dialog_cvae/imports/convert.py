@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from dialog_cvae.errors import DataError, DialogCvaeError
+from dialog_cvae.imports import parquet
 from dialog_cvae.imports.assemble import Thread, cleaned, threads
 from dialog_cvae.imports.formats import recognised
 from dialog_cvae.imports.message import Format, Log, Message, Options
@@ -99,6 +100,7 @@ def convert(paths: Sequence[Path], out: Path, options: Options, privacy: Privacy
         with open(handle, "w", encoding="utf-8", newline="\n") as file:  # noqa: PTH123
             for source, kind in _sources(paths, options, notes):
                 parts.append(Part(str(source.path), kind.title))
+                parts[-1].log.notes += _on_encoding(source, kind, options.encoding)
                 _write(file, out, parts, _threads(source, kind, options, parts[-1].log), privacy)
             if not sum(part.conversations for part in parts):
                 raise DataError(", ".join(map(str, paths)), _nothing(parts))
@@ -130,6 +132,13 @@ def _threads(source: Source, kind: Format, options: Options, log: Log) -> Iterat
         gap=default if options.gap is None else options.gap,
         log=log,
     )
+
+
+def _on_encoding(source: Source, kind: Format, named: str | None) -> list[str]:
+    """That the encoding which the user named is not used, if so."""
+    if named is None or source.is_folder or kind is parquet.FORMAT or source.file.used_encoding(named) == named:
+        return []
+    return [f"the text is {source.file.encoding.removesuffix('-sig').upper()}, so that --encoding is not used"]
 
 
 def _from(first: Message, rest: Iterator[Message]) -> Iterator[Message]:

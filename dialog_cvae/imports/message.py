@@ -53,7 +53,7 @@ class Options:
     Attributes:
         format: name of the format; None recognises it.
         columns: of tables: what a column holds, and its name.
-        encoding: of text; None recognises UTF-8 and UTF-16.
+        encoding: of text that is neither UTF-8 nor UTF-16.
         date_order: of dates in numbers, as in "mdy"; None decides it from the whole file.
         time_format: of the times in a table, as for `datetime.strptime`; None reads ISO 8601 and seconds since 1970.
         bots: whether messages of bots are kept.

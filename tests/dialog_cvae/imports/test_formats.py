@@ -221,6 +221,21 @@ def test_encodings(put, imported, encoding, named):
     assert result.said == [["Zoë: café and a longer line", "Bo: sí"]]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+def test_a_named_encoding_does_not_replace_a_recognised_one(put, imported, encoding):
+    content = "conversation,speaker,text\n" + "1,Zoë,café and a longer line\n1,Bo,sí\n"
+    result = imported(put("t.csv", content.encode(encoding)), encoding="cp1252")
+    assert result.said == [["Zoë: café and a longer line", "Bo: sí"]]
+    said = encoding.removesuffix("-sig").upper()
+    assert result.report.parts[0].log.notes[0] == f"the text is {said}, so that --encoding is not used"
+
+
+def test_a_named_encoding_that_gives_ascii_another_meaning_is_used(put, imported):
+    content = "conversation,speaker,text\n1,A,日本\n1,B,語\n".encode("iso-2022-jp")
+    assert content.isascii()
+    assert imported(put("t.csv", content), encoding="iso-2022-jp").said == [["A: 日本", "B: 語"]]
+
+
 def test_parquet_with_columns(tmp_path, imported):
     table = pa.table(
         {

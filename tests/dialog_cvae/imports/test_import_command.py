@@ -37,6 +37,17 @@ def test_options_reach_the_conversion(put, tmp_path, capsys):
     assert "replaced: 1 <EMAIL>, 2 <NAME>" in capsys.readouterr().out
 
 
+def test_names_may_be_in_the_named_encoding(put, tmp_path, capsys):
+    words = [str(put("t.csv", "speaker,text\nA,hi Zoë\nB,yo\n")), "--out", str(tmp_path / "mine.jsonl"), "--redact"]
+    words += ["--names", str(put("names.txt", "Zoë\n".encode("cp1252")))]
+    assert main(words) == 2
+    assert "names.txt, line 1: not UTF-8; if a program wrote it in another encoding, name it: --encoding cp1252" in (
+        capsys.readouterr().err
+    )
+    assert main([*words, "--encoding", "cp1252"]) == 0
+    assert '"hi <NAME>"' in (tmp_path / "mine.jsonl").read_text()
+
+
 def test_several_files_become_one(put, tmp_path):
     table = put("t.csv", "conversation,speaker,text\n1,A,hi\n1,B,yo\n")
     out = tmp_path / "mine.jsonl"
