@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import Any, Final, NamedTuple
@@ -36,6 +37,8 @@ def cleaned(messages: Iterable[Message], log: Log) -> Iterator[Message]:
 
     Such a message that has an id comes without text, because others may reply to it; `together` leaves it out.
     """
+    kept: Mapping[str, Any] | None = None
+    cleaned_kept = kept
     for message in messages:
         text, speaker, topic = _clean(message.text, log), _name(message.speaker), message.topic
         conversation = _UNWANTED.sub("", message.conversation.replace("\0", "\ue000")).replace("\ue000", "\0")
@@ -46,21 +49,32 @@ def cleaned(messages: Iterable[Message], log: Log) -> Iterator[Message]:
             continue
         if topic is not None:
             topic = _short(_name(topic), limits.MAX_TOPIC_CHARS, SHORT_TOPIC, log) or None
+        if message.kept is not kept:  # most messages of a conversation share one
+            kept, cleaned_kept = message.kept, _cleaned_fields(message.kept or {}, log)
         yield message._replace(
             conversation=conversation,
             text=_short(text, limits.MAX_TEXT_CHARS, SHORT_TEXT, log),
             speaker=_short(speaker, limits.MAX_SPEAKER_CHARS, SHORT_NAME, log),
             topic=topic,
-            kept=_with_clean_names(message.kept, log),
+            dialog_act=_visible(message.dialog_act or "") or None,
+            kept=cleaned_kept,
         )
 
 
-def _with_clean_names(kept: Mapping[str, Any] | None, log: Log) -> Mapping[str, Any] | None:
-    """Profiles under the names that their speakers have now."""
-    if not kept or not isinstance(profiles := kept.get("speakers"), Mapping):
-        return kept
-    named = {_short(_name(name), limits.MAX_SPEAKER_CHARS, SHORT_NAME, log): each for name, each in profiles.items()}
-    return {**kept, "speakers": named}
+def _cleaned_fields(kept: Mapping[str, Any], log: Log) -> Mapping[str, Any]:
+    """Further fields of a conversation, without what UTF-8 cannot hold; profiles have their speakers' new names."""
+    found = {name: _visible(value) if isinstance(value, str) else value for name, value in kept.items()}
+    if isinstance(profiles := kept.get("speakers"), Mapping):
+        profiles = json.loads(_UNWANTED.sub("", json.dumps(profiles, ensure_ascii=False)))
+        short = {name: _short(_name(name), limits.MAX_SPEAKER_CHARS, SHORT_NAME, log) for name in profiles}
+        found["speakers"] = {short[name]: profile for name, profile in profiles.items()}
+    return {name: value for name, value in found.items() if value != ""}
+
+
+def _visible(text: str) -> str:
+    """Text without control characters; empty if nothing of it can be seen."""
+    found = _UNWANTED.sub("", text)
+    return limits.normal(found).strip() if limits.visible(found) else ""
 
 
 def threads(messages: Iterable[Message], *, merge: bool, gap: float, log: Log) -> Iterator[Thread]:

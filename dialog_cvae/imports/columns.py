@@ -6,7 +6,7 @@ Open this to add a name that a column often has.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Final
 
@@ -43,7 +43,7 @@ def chosen_columns(name: str, header: Sequence[str], options: Options, log: Log)
         log: receives the choice.
 
     Raises:
-        DataError: a column that the user named, or a required one, is missing.
+        DataError: a column that the user named, or a required one, is missing, or a chosen name is not unique.
     """
     listed = ", ".join(header[:30]) + (", ..." if len(header) > 30 else "")
     chosen: dict[str, str] = {}
@@ -67,6 +67,7 @@ def chosen_columns(name: str, header: Sequence[str], options: Options, log: Log)
             f"no column looks like the {missing[0]}: name it, as in --column {missing[0]}=NAME. "
             f"Its columns are: {listed}",
         )
+    check_unique(name, header, chosen.values())
     pairs = ", ".join(f"{what}={chosen[what]}" for what in NAMES if what in chosen)
     said = f" ({', '.join(guessed)} by name; --column changes a choice)" if guessed else ""
     log.notes.append(f"columns: {pairs}{said}")
@@ -77,6 +78,17 @@ def chosen_columns(name: str, header: Sequence[str], options: Options, log: Log)
     order = "of their times, if all have one" if "time" in chosen else "of the table"
     log.notes.append(f"messages of a conversation need not be together, and are in the order {order}")
     return chosen
+
+
+def check_unique(name: str, header: Sequence[str], chosen: Iterable[str]) -> None:
+    """Refuse a chosen column whose name other columns have too.
+
+    Raises:
+        DataError: it has; the message names the file.
+    """
+    for column in chosen:
+        if (count := header.count(column)) > 1:
+            raise DataError(name, f"has {count} columns {column!r}: give them different names")
 
 
 def reader_of_rows(

@@ -40,6 +40,22 @@ def written(table: pa.Table) -> bytes:
 NESTED = written(pa.table({"speaker": ["A"], "text": [{"de": "hallo"}]}))
 PLAIN = written(pa.table({"speaker": ["A"] * 500, "text": [f"text {i}" for i in range(500)]}))
 
+TWICE = written(pa.Table.from_arrays([pa.array(["A"])] * 3, names=["speaker", "text", "text"]))
+TURNS_TWICE = written(
+    pa.Table.from_arrays([pa.array([[{"role": "user", "content": "hi"}]])] * 2, names=["messages"] * 2)
+)
+LATE = written(pa.table({"speaker": ["A"] * 2, "text": ["x"] * 2, "time": pa.array([0, 2**52], pa.timestamp("ms"))}))
+NOT_UTF8 = written(
+    pa.table(
+        {
+            "speaker": ["A", "B"],
+            "text": pa.Array.from_buffers(
+                pa.string(), 2, [None, pa.py_buffer(b"\0\0\0\0\2\0\0\0\4\0\0\0"), pa.py_buffer(b"hi\xff\xfe")]
+            ),
+        }
+    )
+)
+
 BROKEN: dict[str, tuple[str, str | bytes, str]] = {
     "empty": ("x.csv", "", "x.csv: is empty"),
     "one message": ("x.csv", TABLE, "x.csv: no conversation of two or more messages (1 conversations of a single"),
@@ -104,6 +120,11 @@ BROKEN: dict[str, tuple[str, str | bytes, str]] = {
     "nested": ("x.parquet", NESTED, "x.parquet: column 'text' (text) holds struct<de: string>, not one value"),
     "cut Parquet": ("x.parquet", PLAIN[:-20], "x.parquet: not a whole Parquet file ("),
     "damaged Parquet": ("x.parquet", PLAIN[:60] + b"\xff" * 300 + PLAIN[360:], "x.parquet: not a whole Parquet file ("),
+    "Parquet names": ("x.parquet", TWICE, "x.parquet: has 2 columns 'text': give them different names"),
+    "Parquet turns": ("x.parquet", TURNS_TWICE, "x.parquet: has 2 columns 'messages': give them different names"),
+    "Parquet time": ("x.parquet", LATE, "x.parquet: row 2: column 'time' cannot be read ("),
+    "Parquet text": ("x.parquet", NOT_UTF8, "x.parquet: row 2: column 'text' is not UTF-8"),
+    "names": ("x.csv", "speaker,text,text\nA,,x\nB,,y\n", "x.csv: has 2 columns 'text': give them different names"),
     # Chats.
     "WhatsApp line": (
         "x.txt",

@@ -376,6 +376,25 @@ def test_our_own_form_keeps_everything(put, imported):
     assert imported(path).lines == [line | {"id": "1:7"}]
 
 
+def test_halves_of_characters_in_any_field_of_our_own_form_are_removed(put, imported):
+    half = "\ud83d"
+    line = {
+        "id": f"7{half}",
+        "prompt": f"talk {half}",
+        "split": f"train{half}",
+        "speakers": {f"A{half}": {"sex": f"male{half}"}},
+        "utterances": [{"speaker": f"A{half}", "text": "hi", "dialog_act": half}, {"speaker": "B", "text": "yo"}],
+    }
+    (found,) = imported(put("own.jsonl", lines(line))).lines
+    assert (found["id"], found["prompt"], found["split"]) == ("1:7", "talk", "train")
+    assert found["speakers"] == {"A": {"sex": "male"}}
+    assert found["utterances"] == [{"speaker": "A", "text": "hi"}, {"speaker": "B", "text": "yo"}]
+
+
+def test_only_columns_that_are_read_need_names_of_their_own(put, imported):
+    assert imported(put("t.csv", "speaker,text,x,x\nA,hi,1,2\nB,yo,3,4\n")).said == [["A: hi", "B: yo"]]
+
+
 def test_a_folder_of_files_in_several_formats(put, tmp_path, imported):
     put("all/a.jsonl", lines(CHAT))
     put("all/b/c.csv", CSV)
