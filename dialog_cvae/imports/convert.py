@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -78,7 +79,7 @@ def convert(paths: Sequence[Path], out: Path, options: Options, privacy: Privacy
 
     Args:
         paths: in any known formats.
-        out: the file to write.
+        out: the file to write; of a link, the file that it points to.
         options: how they are read.
         privacy: what is replaced.
 
@@ -89,10 +90,10 @@ def convert(paths: Sequence[Path], out: Path, options: Options, privacy: Privacy
     privacy = privacy or Privacy()
     parts: list[Part] = []
     notes: list[str] = []
+    target = _target(out)
     try:
-        folder = out.resolve().parent
-        folder.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=folder, prefix=f".{out.name}.")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     except OSError as error:
         raise DialogCvaeError(f"{out}: cannot be written ({error.strerror})") from None
     fresh = Path(name)
@@ -105,7 +106,7 @@ def convert(paths: Sequence[Path], out: Path, options: Options, privacy: Privacy
             if not sum(part.conversations for part in parts):
                 raise DataError(", ".join(map(str, paths)), _nothing(parts))
             _finish(file, out)
-        _put(fresh, out)
+        _put(fresh, target, out)
     finally:
         fresh.unlink(missing_ok=True)
     return Report(parts, dict(privacy.redaction.counts) if privacy.redaction else {}, notes)
@@ -199,10 +200,26 @@ def _finish(file: IO[str], out: Path) -> None:
         raise DialogCvaeError(f"{out}: cannot be written ({error.strerror})") from None
 
 
-def _put(fresh: Path, out: Path) -> None:
+def _target(out: Path) -> Path:
+    """The file to write, with links resolved.
+
+    Raises:
+        DialogCvaeError: there is something that is no file, such as a device, which a file would replace.
+    """
+    try:
+        target = out.resolve()
+        mode = out.stat().st_mode if out.exists() else stat.S_IFREG
+    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
+        raise DialogCvaeError(f"{out}: cannot be written ({getattr(error, 'strerror', error)})") from None
+    if not stat.S_ISREG(mode):
+        raise DialogCvaeError(f"{out}: cannot be written ({'Is a directory' if stat.S_ISDIR(mode) else 'is no file'})")
+    return target
+
+
+def _put(fresh: Path, target: Path, out: Path) -> None:
     try:
         fresh.chmod(0o666 & ~_umask())
-        fresh.replace(out)
+        fresh.replace(target)
     except OSError as error:
         raise DialogCvaeError(f"{out}: cannot be written ({error.strerror})") from None
 

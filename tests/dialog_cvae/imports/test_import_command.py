@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -65,6 +66,27 @@ def test_a_folder_is_not_read_together_with_what_an_earlier_run_wrote_into_it(pu
     assert main(words) == 2
     assert "mine.jsonl is in the folder" in capsys.readouterr().err
     assert (folder / "mine.jsonl").read_text() == written
+
+
+def test_a_link_stays_and_its_file_is_written(put, tmp_path):
+    old, link = put("real/old.jsonl", "old"), tmp_path / "link.jsonl"
+    link.symlink_to(old)
+    assert main([str(put("chat.txt", CHAT)), "--out", str(link)]) == 0
+    assert link.is_symlink()
+    assert old.read_text() == link.read_text() != "old"
+    assert [path.name for path in old.parent.iterdir()] == ["old.jsonl"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with a name on Windows")
+def test_what_is_no_file_is_not_replaced(put, tmp_path, capsys):
+    pipe, link, circle = tmp_path / "pipe", tmp_path / "link", tmp_path / "circle"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    circle.symlink_to(circle)
+    for out, reason in ((pipe, "is no file"), (link, "is no file"), (circle, "")):
+        assert main([str(put("chat.txt", CHAT)), "--out", str(out)]) == 2
+        assert f"error: {out}: cannot be written ({reason}" in capsys.readouterr().err
+    assert pipe.is_fifo()
 
 
 @pytest.mark.parametrize(
