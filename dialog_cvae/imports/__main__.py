@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, get_args
+from typing import Final, NoReturn, get_args
 
 from dialog_cvae.cli import Parser, exit_status, print_any_text
 from dialog_cvae.errors import ConfigError, DataError
@@ -44,7 +48,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     args = _parser().parse_args(argv)
     print_any_text()
-    return exit_status(lambda: _run(args))
+    with _ended_like_ctrl_c():
+        return exit_status(lambda: _run(args))
+
+
+@contextmanager
+def _ended_like_ctrl_c() -> Iterator[None]:
+    """Let signals that end the process act like Ctrl-C: temporary files, which hold people's text, are then removed."""
+
+    def interrupt(number: int, _: object) -> NoReturn:
+        signal.signal(number, signal.SIG_IGN)  # a second one must not prevent that
+        raise KeyboardInterrupt
+
+    earlier = {}
+    if threading.current_thread() is threading.main_thread():
+        for name in ("SIGTERM", "SIGHUP"):  # Windows lacks the second
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+                earlier[number] = signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -70,10 +96,18 @@ def _run(args: argparse.Namespace) -> int:
     )
     redaction = Redaction(args.region, _names(args.names, args.encoding)) if args.redact else None
     report = convert(args.files, args.out, options, Privacy(redaction, args.anonymous))
-    print(*report.lines(), sep="\n")
-    print(f"{args.out}: {sum(part.conversations for part in report.parts):,} conversations")
-    print(f"next: dialog-cvae check {args.out}")
+    count = sum(part.conversations for part in report.parts)
+    _print([*report.lines(), f"{args.out}: {count:,} conversations", f"next: dialog-cvae check {args.out}"])
     return 0
+
+
+def _print(lines: Sequence[str]) -> None:
+    """Print the report; the file is written even if that fails."""
+    try:
+        print(*lines, sep="\n", flush=True)
+    except OSError as error:
+        print(f"the file is written, but the report cannot be printed ({error.strerror})", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter must not flush into it
 
 
 def _names(path: Path | None, encoding: str | None) -> list[str]:

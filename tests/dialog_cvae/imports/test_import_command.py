@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
 from dialog_cvae import console
+from dialog_cvae.imports import convert
 from dialog_cvae.imports.__main__ import main
 
 CHAT = """\
@@ -87,6 +93,51 @@ def test_what_is_no_file_is_not_replaced(put, tmp_path, capsys):
         assert main([str(put("chat.txt", CHAT)), "--out", str(out)]) == 2
         assert f"error: {out}: cannot be written ({reason}" in capsys.readouterr().err
     assert pipe.is_fifo()
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_signal_leaves_no_temporary_file(name, put, tmp_path, monkeypatch, capsys):
+    number = getattr(signal, name, None)
+    if number is None:
+        pytest.skip("Windows has no such signal")
+    earlier = signal.signal(number, lambda *_: pytest.fail("not handled"))
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    seen = []
+
+    def signalled(*_: object, **__: object) -> None:
+        seen.extend([*temporary.iterdir(), *(tmp_path / "out").iterdir()])
+        signal.raise_signal(number)
+
+    monkeypatch.setattr(convert, "_line", signalled)
+    table = put("t.csv", "conversation,speaker,text\n1,A,hi\n1,B,yo\n2,A,hi\n2,B,yo\n")
+    try:
+        assert main([str(table), "--out", str(tmp_path / "out" / "mine.jsonl")]) == 130
+    finally:
+        signal.signal(number, earlier)
+    assert capsys.readouterr().err == "interrupted\n"
+    assert len(seen) == 2
+    assert [*temporary.iterdir(), *(tmp_path / "out").iterdir()] == []
+
+
+def test_a_report_that_cannot_be_printed_is_no_error(put, tmp_path):
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("there is no device that is always full")
+    words = [
+        sys.executable,
+        "-m",
+        "dialog_cvae.imports",
+        str(put("chat.txt", CHAT)),
+        "--out",
+        str(tmp_path / "m.jsonl"),
+    ]
+    with full.open("w") as out:
+        done = subprocess.run(words, stdout=out, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 0
+    assert done.stderr == "the file is written, but the report cannot be printed (No space left on device)\n"
+    assert (tmp_path / "m.jsonl").exists()
 
 
 @pytest.mark.parametrize(
