@@ -324,6 +324,34 @@ def test_telegram_of_one_chat_and_of_all(put, imported, whole):
     assert result.left_out == {SYSTEM: 1, MEDIA: 1}
 
 
+def test_telegrams_export_of_all_has_chats_that_were_left(put, imported):
+    lists = {"chats": {"list": [TELEGRAM]}, "left_chats": {"about": "", "list": [TELEGRAM]}}
+    result = imported(put("result.json", json.dumps({"personal_information": {"user_id": 1}} | lists)))
+    assert [line["id"] for line in result.lines] == ["1:chat 1", "2:chat 1", "3:left chat 1", "4:left chat 1"]
+
+
+def test_people_with_one_name_are_several_speakers(put, tmp_path, imported):
+    said = [("1", "hi"), ("2", "hello"), ("1", "you too?"), ("2", "yes")]
+    expected = [["Bo: hi", "Bo 2: hello", "Bo: you too?", "Bo 2: yes"]]
+    time = "2024-01-01T10:00:00+00:00"
+    telegram = [{"from": "Bo", "from_id": f"user{who}", "text": text, "date_unixtime": "100"} for who, text in said]
+    discord = [{"author": {"id": who, "name": "Bo"}, "content": text, "timestamp": time} for who, text in said]
+    rows = "".join(f"{who},Bo,{time},{text}\n" for who, text in said)
+    put("slack/users.json", json.dumps([{"id": f"U{who}", "name": "Bo"} for who in "12"]))
+    slack = [
+        {"type": "message", "user": f"U{who}", "text": text, "ts": f"10{i}.0"} for i, (who, text) in enumerate(said)
+    ]
+    for path in (
+        put("telegram.json", json.dumps({"messages": telegram})),
+        put("discord.json", json.dumps({"channel": {"id": "2"}, "messages": discord})),
+        put("discord.csv", "AuthorID,Author,Date,Content\n" + rows),
+        put("slack/help/2024-01-01.json", json.dumps(slack)).parents[1],
+    ):
+        result = imported(path)
+        assert result.said == expected
+        assert "1 names of people numbered, because another has the same" in str(result.report.lines())
+
+
 def test_slack_folder_and_zip(put, tmp_path, imported):
     for name, content in SLACK.items():
         put(f"slack/{name}", json.dumps(content))
