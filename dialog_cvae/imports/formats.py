@@ -63,13 +63,9 @@ def recognised(
     known format, such as pictures, are passed over. So are files beside a WhatsApp chat, which were sent in it.
 
     Args:
-        source: a file, folder or archive.
-        forced: name of the format; None recognises it.
-        notes: receives which files with data were passed over, after the last part.
-
-    Args:
         source: a file, a folder or an archive.
         forced: name of the format; None recognises it.
+        notes: receives which files with data were passed over, after the last part.
 
     Raises:
         ConfigError: there is no such format.
@@ -81,15 +77,24 @@ def recognised(
         yield from _forced(source, FORMATS[forced], notes)
         return
     # A folder as a whole, or a file.
-    whole = next(
-        (each for each in FORMATS.values() if each.folder is source.is_folder and each.recognise(source)), None
-    )
+    whole = _kind(source, [each for each in FORMATS.values() if each.folder is source.is_folder])
     if whole is not None:
         yield source, whole
         return
     if not source.is_folder:
         raise DataError(source.path, _unknown(source))
     yield from _files(source, [each for each in FORMATS.values() if not each.folder], _unknown(source), notes)
+
+
+def _kind(source: Source, kinds: Sequence[Format]) -> Format | None:
+    """The first of some formats that a source is in; None if it is in none.
+
+    A file with the name of a table and a first line without a date is no chat, though cells may hold lines of one.
+    """
+    if delimited.FORMAT in kinds and source.file.path.lower().endswith(delimited.SUFFIXES):
+        first = source.file.head_text.lstrip(f'{whatsapp.MARKS}"[ \t\r\n')[:1]
+        kinds = [each for each in kinds if each is not whatsapp.FORMAT or first.isdigit()]
+    return next((each for each in kinds if each.recognise(source)), None)
 
 
 def _forced(source: Source, kind: Format, notes: list[str] | None) -> Iterator[tuple[Source, Format]]:
@@ -116,7 +121,7 @@ def _files(
             sent.append(file.path)
             continue
         part = source.single(file)
-        kind = next((each for each in kinds if each.recognise(part)), None)
+        kind = _kind(part, kinds)
         if kind is None:
             unknown.append(file.path)
         else:

@@ -25,9 +25,9 @@ _MARKUP: Final = re.compile(r"<([@#!]?)([^<>|]+)(?:\|([^<>]*))?>")
 
 
 def recognise(source: Source) -> bool:
-    """Whether there are files of days, the first of which holds messages."""
-    first = next((file for file in source.files if _DAY.fullmatch(file.path)), None)
-    return first is not None and {"[].ts", "[].type"} <= first.paths
+    """Whether there are files of days, the first of which that is not empty holds messages."""
+    days = (file for file in source.files if _DAY.fullmatch(file.path))
+    return {"[].ts", "[].type"} <= next((file.paths for file in days if file.paths), frozenset())
 
 
 def read(source: Source, options: Options, log: Log) -> Iterator[Message]:

@@ -75,9 +75,27 @@ BROKEN: dict[str, tuple[str, str | bytes, str]] = {
         "line 1: messages[0].content must be text or a list of parts, is an object",
     ),
     "deep line": ("x.jsonl", GOOD + f'{{"messages": {DEEP}}}', "x.jsonl, line 2: nested too deeply"),
+    "own over lines": (
+        "x.json",
+        '{"utterances": [\n{"speaker": "A", "text": "x"}]}',
+        "x.json, line 1: not JSON: Expecting value at character 18; each line must be a whole object",
+    ),
+    "cut object": (
+        "x.json",
+        '{"messages": [\n{"role": "user", "content": "h',
+        "x.json, line 2: the file ends too early",
+    ),
+    "second object": (
+        "x.json",
+        f'{{"messages":\n[{TURN}]}}\n\n[1]',
+        "x.json, line 4: object 2 must be an object, is a list",
+    ),
     "array line": ("x.jsonl", GOOD + "[1]\n", "x.jsonl, line 2: must be an object, is a list"),
     # ShareGPT.
     "cut list": ("x.json", HEAD + ',\n{"conv', "x.json, line 2: the file ends too early"),
+    "cut string": ("x.json", HEAD + ',\n{"conversations": "a b', "x.json, line 2: the file ends too early"),
+    "cut word": ("x.json", HEAD + ',\n{"conversations": tru', "x.json, line 2: the file ends too early"),
+    "other word": ("x.json", HEAD + ',\n{"conversations": yes', "x.json, line 2: not JSON: Expecting value"),
     "deep list": ("x.json", f"{HEAD},\n{DEEP}]", "line 2: nested too deeply"),
     "after the list": ("x.json", HEAD + "]\n5", "x.json, line 2: text after the end"),
     "role": (
@@ -114,6 +132,11 @@ BROKEN: dict[str, tuple[str, str | bytes, str]] = {
     "columns": ("x.csv", "a,b\n1,2\n", "x.csv: no column looks like the speaker: name it"),
     "width": ("x.csv", TABLE + "1,B,yo\n", "x.csv, line 3: has 3 fields, but the first line 4"),
     "quote": ("x.csv", TABLE + '1,B,"yo,1\n', "x.csv, line 3: not a table: a quoted field is not closed"),
+    "named separator": (
+        "x.csv",
+        "sep=,\n" + TABLE + "1,B\n",
+        "x.csv, line 4: has 2 fields, but the first line 4",
+    ),
     "time": ("x.csv", TABLE + "1,B,yo,noon\n", "x.csv: line 3: the time 'noon' is not ISO 8601 or seconds since 1970"),
     "mixed encodings": ("x.csv", TABLE.encode() + "1,B,café,2\n".encode("cp1252"), "x.csv, line 3: not UTF-8"),
     "cut UTF-16": ("x.csv", TABLE.encode("utf-16")[:-1], "x.csv, line 2: not UTF-16"),

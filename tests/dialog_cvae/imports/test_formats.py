@@ -74,6 +74,7 @@ DISCORD = {
 SLACK = {
     "users.json": [{"id": "U1", "name": "ann", "profile": {"display_name": "Ann"}}, {"id": "U2", "name": "bo"}],
     "channels.json": [{"id": "C1", "name": "help"}],
+    "help/2023-12-31.json": [],
     "help/2024-01-02.json": [
         {"type": "message", "user": "U2", "text": "thread answer", "ts": "1704186000.0", "thread_ts": "1704100000.0"},
     ],
@@ -120,6 +121,7 @@ SCHEMA_GUIDED = [
         ],
     },
 ]
+WHATSAPP = "[13.01.24, 10:00:00] Ann: hi\n[13.01.24, 10:00:02] Bo: there\n"
 CSV = """\
 ticket_id;author;body;created_at
 1;Ann;"hello; you";2024-01-01 10:05
@@ -148,8 +150,11 @@ def test_chat_completion(put, imported):
     assert result.lines[0]["id"] == "1:c1"
 
 
-@pytest.mark.parametrize("content", [json.dumps(SHAREGPT, indent=1), lines(*SHAREGPT)])
-def test_sharegpt_as_a_list_and_as_lines(put, imported, content):
+@pytest.mark.parametrize(
+    "content",
+    [json.dumps(SHAREGPT, indent=1), lines(*SHAREGPT), "".join(json.dumps(each, indent=2) for each in SHAREGPT)],
+)
+def test_sharegpt_as_a_list_and_as_objects(put, imported, content):
     path = put("talks.json", content)
     assert kind(path) == "sharegpt"
     result = imported(path)
@@ -191,6 +196,24 @@ def test_csv_of_interleaved_conversations_in_the_order_of_times(put, imported, s
     assert result.said == [["Bo: hi", "Ann: hello; you"], ["Cy: hey", "Di: two\nlines"]]
     assert [line["id"] for line in result.lines] == ["1:1", "2:2"]
     assert "conversation=ticket_id, speaker=author, text=body, time=created_at" in "\n".join(result.report.lines())
+
+
+@pytest.mark.parametrize("head", ["sep=;\r\n", '"sep=;"\n', "\ufeffSEP=;\n"])
+def test_a_line_that_names_the_separator_is_no_header(put, imported, head):
+    path = put("t.txt", head + "a, b, c;speaker;text\n1;Ann;hi\n1;Bo;yo\n")
+    assert kind(path) == "csv"
+    assert imported(path).said == [["Ann: hi", "Bo: yo"]]
+
+
+def test_a_separator_within_quotes_is_none(put, imported):
+    path = put("t.csv", '"text, shown, to";speaker\n"hi, you";A\nyo;B\n')
+    assert imported(path, columns={"text": "text, shown, to"}).said == [["A: hi, you", "B: yo"]]
+
+
+def test_a_cell_with_lines_of_a_chat_does_not_make_a_chat_of_a_table(put, imported):
+    pasted = 'conversation,speaker,text\n1,A,"look:\n13/01/24, 10:00 - Ann: hi"\n1,B,yo\n'
+    assert imported(put("t.csv", pasted)).said == [["A: look:\n13/01/24, 10:00 - Ann: hi", "B: yo"]]
+    assert kind(put("chat.csv", WHATSAPP)) == "whatsapp"
 
 
 def test_columns_that_the_user_names(put, imported):
@@ -441,9 +464,6 @@ def test_files_that_are_passed_over_are_named(put, tmp_path, imported, forced):
     why = "in another format" if forced else "in no known format"
     notes = [f"{tmp_path / 'all'}: passed over: 2 files {why} (b.txt, sub/c.json)"]
     assert imported(tmp_path / "all", format=forced).report.notes == notes
-
-
-WHATSAPP = "[13.01.24, 10:00:00] Ann: hi\n[13.01.24, 10:00:02] Bo: there\n"
 
 
 @pytest.mark.parametrize(
