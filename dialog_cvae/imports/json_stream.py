@@ -143,8 +143,10 @@ def json_lines(file: File, encoding: str | None) -> Iterator[tuple[int, dict[str
         except RecursionError:
             raise DataError(file.name, "nested too deeply", number) from None
         except json.JSONDecodeError as error:
-            hint = "; each line must be a whole object" if error.pos >= len(line.strip()) else ""
-            raise DataError(file.name, f"not JSON: {error.msg} at character {error.pos + 1}{hint}", number) from None
+            is_cut = error.msg.startswith("Unterminated")
+            reason = "the line ends within a string" if is_cut else f"{error.msg} at character {error.pos + 1}"
+            hint = "; each line must be a whole object" if is_cut or error.pos >= len(line.strip()) else ""
+            raise DataError(file.name, f"not JSON: {reason}{hint}", number) from None
         except ValueError:
             raise DataError(file.name, "a number has too many digits", number) from None
         if not isinstance(found, dict):

@@ -68,6 +68,11 @@ BROKEN: dict[str, tuple[str, str | bytes, str]] = {
     "gzip": ("x.gz", b"\x1f\x8b\x08\x00", "x.gz: is compressed with gzip: unpack it first"),
     # Chat completion.
     "cut line": ("x.jsonl", GOOD + '{"messages": [{"role"', "x.jsonl, line 2: not JSON: Expecting"),
+    "cut string of a line": (
+        "x.jsonl",
+        GOOD + '{"messages": "a b',
+        "x.jsonl, line 2: not JSON: the line ends within a string",
+    ),
     "no list": ("x.jsonl", GOOD + '{"messages": 1}', "line 2: messages must be a list, is a number"),
     "part": (
         "x.jsonl",
