@@ -114,7 +114,9 @@ def _files(
     Raises:
         DataError: there are none; `nothing` says so.
     """
-    chats = {_folder(file) for file in source.files if _is_exported_chat(source, file)}
+    chats: set[str] = set()
+    if whatsapp.FORMAT in kinds:
+        chats = {_folder(file) for file in source.files if _is_exported_chat(source, file)}
     found, unknown, sent = False, [], []
     for file in source.files:
         if _folder(file) in chats and not _is_exported_chat(source, file):

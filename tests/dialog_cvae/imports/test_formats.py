@@ -483,6 +483,14 @@ def test_files_that_were_sent_in_a_whatsapp_chat_are_no_conversations(put, tmp_p
     assert result.report.notes == [f"{path}: passed over: 2 files sent in a WhatsApp chat (2-prices.csv, 3-set.jsonl)"]
 
 
+def test_a_forced_format_reads_what_lies_beside_a_chat(put, tmp_path, imported):
+    put("chat/_chat.txt", WHATSAPP)
+    put("chat/1-tickets.csv", CSV)
+    result = imported(tmp_path / "chat", format="csv")
+    assert len(result.said) == 2
+    assert result.report.notes == [f"{tmp_path / 'chat'}: passed over: 1 files in another format (_chat.txt)"]
+
+
 def test_what_lies_beside_a_chat_that_the_user_put_there_is_read(put, tmp_path, imported):
     put("all/WhatsApp Chat with Bo.txt", WHATSAPP)
     put("all/tickets.csv", CSV)
