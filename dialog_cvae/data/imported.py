@@ -90,7 +90,7 @@ def _convert(path: Path, entry: Path) -> None:
     try:
         report = convert.convert([path], fresh / _CONVERSATIONS, Options())
         notes = [note for part in report.parts for note in (part.title, *part.log.notes, part.counts())]
-        (fresh / _NOTES).write_text(json.dumps(notes), encoding="utf-8")
+        (fresh / _NOTES).write_text(json.dumps([*notes, *report.notes]), encoding="utf-8")
         with suppress(OSError):  # another process was faster
             fresh.rename(entry)
     finally:

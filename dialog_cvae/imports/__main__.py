@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, get_args
+from typing import Final, NoReturn, get_args
 
 from dialog_cvae.cli import Parser, exit_status, print_any_text
 from dialog_cvae.errors import ConfigError, DataError
@@ -44,12 +48,39 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     args = _parser().parse_args(argv)
     print_any_text()
-    return exit_status(lambda: _run(args))
+    with _ended_like_ctrl_c():
+        return exit_status(lambda: _run(args))
+
+
+@contextmanager
+def _ended_like_ctrl_c() -> Iterator[None]:
+    """Let signals that end the process act like Ctrl-C: temporary files, which hold people's text, are then removed."""
+
+    def interrupt(number: int, _: object) -> NoReturn:
+        signal.signal(number, signal.SIG_IGN)  # a second one must not prevent that
+        raise KeyboardInterrupt
+
+    earlier = {}
+    if threading.current_thread() is threading.main_thread():
+        for name in ("SIGTERM", "SIGHUP"):  # Windows lacks the second
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+                earlier[number] = signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
 
 
 def _run(args: argparse.Namespace) -> int:
-    if args.out.exists() and args.out.resolve() in {path.resolve() for path in args.files}:
-        raise ConfigError(f"--out {args.out} is also read; name another file")
+    for path in args.files if args.out.exists() else ():
+        if args.out.resolve() == path.resolve():
+            raise ConfigError(f"--out {args.out} is also read; name another file")
+        if path.is_dir() and args.out.is_file() and args.out.resolve().is_relative_to(path.resolve()):
+            raise ConfigError(
+                f"--out {args.out} is in the folder {path}, which is read: delete it, or name another file"
+            )
     if not args.redact and (args.region or args.names):
         raise ConfigError("--region and --names need --redact")
     options = Options(
@@ -63,15 +94,23 @@ def _run(args: argparse.Namespace) -> int:
         gap=args.gap,
         anonymous=args.anonymous,
     )
-    redaction = Redaction(args.region, _names(args.names)) if args.redact else None
+    redaction = Redaction(args.region, _names(args.names, args.encoding)) if args.redact else None
     report = convert(args.files, args.out, options, Privacy(redaction, args.anonymous))
-    print(*report.lines(), sep="\n")
-    print(f"{args.out}: {sum(part.conversations for part in report.parts):,} conversations")
-    print(f"next: dialog-cvae check {args.out}")
+    count = sum(part.conversations for part in report.parts)
+    _print([*report.lines(), f"{args.out}: {count:,} conversations", f"next: dialog-cvae check {args.out}"])
     return 0
 
 
-def _names(path: Path | None) -> list[str]:
+def _print(lines: Sequence[str]) -> None:
+    """Print the report; the file is written even if that fails."""
+    try:
+        print(*lines, sep="\n", flush=True)
+    except OSError as error:
+        print(f"the file is written, but the report cannot be printed ({error.strerror})", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter must not flush into it
+
+
+def _names(path: Path | None, encoding: str | None) -> list[str]:
     """The names in a file, one a line.
 
     Raises:
@@ -82,7 +121,7 @@ def _names(path: Path | None) -> list[str]:
     source = open_source(path)
     if source.is_folder:
         raise DataError(path, "is not a text file with a name a line")
-    return [line.strip("\ufeff \t\r\n") for line in source.file.lines()]
+    return [line.strip("\ufeff \t\r\n") for line in source.file.lines(encoding)]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -118,7 +157,8 @@ def _add_reading(reading: argparse._ArgumentGroup) -> None:
     reading.add_argument(
         "--time-format",
         metavar="FORM",
-        help="of times in a table, such as '%%d.%%m.%%Y %%H:%%M' (default: ISO 8601 or seconds since 1970)",
+        help="of times in a table, such as '%%d.%%m.%%Y %%H:%%M' (default: ISO 8601, digits as in "
+        "20240113 or 20240113100000, or seconds since 1970)",
     )
     reading.add_argument("--bots", action="store_true", help="keep messages of bots (default: left out)")
     reading.add_argument(

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from dialog_cvae import extras
 from dialog_cvae.errors import DataError
-from dialog_cvae.imports.columns import chosen_columns, reader_of_rows
+from dialog_cvae.imports.columns import check_unique, chosen_columns, reader_of_rows
 from dialog_cvae.imports.message import Log, Message, Options
 from dialog_cvae.imports.source import File
 from dialog_cvae.imports.turns import CHAT, SHAREGPT, messages_of
@@ -70,16 +70,25 @@ def arrow_table(file: File) -> Iterator[Table]:
         yield Table(reader.schema, batches)
 
 
-def messages_of_tables(files: Iterable[File], opener: Opener, options: Options, log: Log) -> Iterator[Message]:
+def messages_of_tables(
+    files: Iterable[tuple[str, File]], opener: Opener, options: Options, log: Log
+) -> Iterator[Message]:
     """The messages of the parts of one table.
+
+    Args:
+        files: each with its split; a conversation does not go beyond its split, whose ids may begin from 0 again.
+        opener: opens a file.
+        options: how the columns are read.
+        log: receives notes and counts.
 
     Raises:
         DataError: pyarrow is missing, a file is damaged, or its columns do not hold text.
     """
-    for number, file in enumerate(files):
+    for number, (split, file) in enumerate(files):
         noted = log if number == 0 else Log()  # how the columns are read is said once
         with opener(file) as table:
-            yield from _messages(file, table, options, noted, number)
+            for message in _messages(file, table, options, noted, number):
+                yield message._replace(conversation=f"{split}\0{message.conversation}")
         if noted is not log:
             log.left_out.update(noted.left_out)
 
@@ -89,13 +98,12 @@ def _messages(file: File, table: Table, options: Options, log: Log, part: int) -
 
     names = table.schema.names
     # Lists of turns.
-    keys = next(
-        (keys for keys in (CHAT, SHAREGPT) if keys.turns in names and _has_turns(table.schema, keys.turns)), None
-    )
+    keys = next((keys for keys in (CHAT, SHAREGPT) if _has_turns(table.schema, keys.turns)), None)
     if keys is not None and not options.columns:
         wanted = [name for name in (keys.turns, "id", "conversation_id", "topic") if name in names]
+        check_unique(file.name, names, wanted)
         log.notes.append(f"each row is a conversation, with its turns in {keys.turns!r}")
-        for number, row in enumerate(_rows(table, wanted, pa), 1):
+        for number, row in enumerate(_rows(file, table, wanted, pa), 1):
             try:
                 yield from messages_of(dict(zip(wanted, row, strict=True)), keys, f"{part}.{number}", log)
             except ValueError as error:
@@ -108,28 +116,51 @@ def _messages(file: File, table: Table, options: Options, log: Log, part: int) -
         if pa.types.is_nested(kind):
             raise DataError(file.name, f"column {name!r} ({what}) holds {kind}, not one value in each row")
     wanted = list(dict.fromkeys(chosen.values()))
-    message = reader_of_rows(file.name, wanted, chosen, options)
-    for number, row in enumerate(_rows(table, wanted, pa), 1):
+    message = reader_of_rows(file.name, wanted, chosen, options, log)
+    for number, row in enumerate(_rows(file, table, wanted, pa), 1):
         yield message(row, f"row {number}")
 
 
-def _rows(table: Table, names: Sequence[str], pa: Any) -> Iterator[tuple[Any, ...]]:
-    """The rows of some columns; times have at most microseconds, as Python has."""
+def _rows(file: File, table: Table, names: Sequence[str], pa: Any) -> Iterator[tuple[Any, ...]]:
+    """The rows of some columns; times have at most microseconds, as Python has.
+
+    Raises:
+        DataError: a value has no equal in Python.
+    """
+    above = 0
     for batch in table.batches(names):
         columns = []
         for name in names:
             column = batch.column(batch.schema.get_field_index(name))
             if pa.types.is_timestamp(column.type):
                 column = column.cast(pa.timestamp("us", column.type.tz), safe=False)
-            columns.append(column.to_pylist())
+            try:
+                columns.append(column.to_pylist())
+            except (UnicodeDecodeError, OverflowError, ValueError):
+                raise _unreadable(file, name, column, above) from None
+        above += batch.num_rows
         yield from zip(*columns, strict=True)
 
 
+def _unreadable(file: File, name: str, column: Any, above: int) -> DataError:
+    """The error for the first value of a column, below some rows, that has no equal in Python."""
+    for row, value in enumerate(column, above + 1):
+        try:
+            value.as_py()
+        except UnicodeDecodeError:
+            return DataError(file.name, f"row {row}: column {name!r} is not UTF-8")
+        except (OverflowError, ValueError) as error:
+            return DataError(file.name, f"row {row}: column {name!r} cannot be read ({error})")
+    return DataError(file.name, f"column {name!r} cannot be read")
+
+
 def _has_turns(schema: Any, name: str) -> bool:
-    """Whether a column holds lists of objects."""
+    """Whether a column, the first of its name, holds lists of objects."""
     from pyarrow import types
 
-    kind = schema.field(name).type
+    if name not in schema.names:
+        return False
+    kind = schema.field(schema.names.index(name)).type
     return bool((types.is_list(kind) or types.is_large_list(kind)) and types.is_struct(kind.value_type))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import Any, Final, NamedTuple
@@ -32,32 +33,48 @@ class Thread(NamedTuple):
 
 
 def cleaned(messages: Iterable[Message], log: Log) -> Iterator[Message]:
-    """Messages in the form that a file of our own requires; those without text or speaker are left out."""
+    """Messages in the form that a file of our own requires; those without text or speaker are left out.
+
+    Such a message that has an id comes without text, because others may reply to it; `together` leaves it out.
+    """
+    kept: Mapping[str, Any] | None = None
+    cleaned_kept = kept
     for message in messages:
         text, speaker, topic = _clean(message.text, log), _name(message.speaker), message.topic
-        if not text:
-            log.left_out[INVISIBLE] += 1
-            continue
-        if not speaker:
-            log.left_out[NAMELESS] += 1
+        conversation = _UNWANTED.sub("", message.conversation.replace("\0", "\ue000")).replace("\ue000", "\0")
+        if not text or not speaker:
+            log.left_out[NAMELESS if text else INVISIBLE] += 1
+            if message.id is not None:
+                yield message._replace(conversation=conversation, speaker=speaker, text="", topic=None)
             continue
         if topic is not None:
             topic = _short(_name(topic), limits.MAX_TOPIC_CHARS, SHORT_TOPIC, log) or None
+        if message.kept is not kept:  # most messages of a conversation share one
+            kept, cleaned_kept = message.kept, _cleaned_fields(message.kept or {}, log)
         yield message._replace(
-            conversation=_UNWANTED.sub("", message.conversation.replace("\0", "\ue000")).replace("\ue000", "\0"),
+            conversation=conversation,
             text=_short(text, limits.MAX_TEXT_CHARS, SHORT_TEXT, log),
             speaker=_short(speaker, limits.MAX_SPEAKER_CHARS, SHORT_NAME, log),
             topic=topic,
-            kept=_with_clean_names(message.kept, log),
+            dialog_act=_visible(message.dialog_act or "") or None,
+            kept=cleaned_kept,
         )
 
 
-def _with_clean_names(kept: Mapping[str, Any] | None, log: Log) -> Mapping[str, Any] | None:
-    """Profiles under the names that their speakers have now."""
-    if not kept or not isinstance(profiles := kept.get("speakers"), Mapping):
-        return kept
-    named = {_short(_name(name), limits.MAX_SPEAKER_CHARS, SHORT_NAME, log): each for name, each in profiles.items()}
-    return {**kept, "speakers": named}
+def _cleaned_fields(kept: Mapping[str, Any], log: Log) -> Mapping[str, Any]:
+    """Further fields of a conversation, without what UTF-8 cannot hold; profiles have their speakers' new names."""
+    found = {name: _visible(value) if isinstance(value, str) else value for name, value in kept.items()}
+    if isinstance(profiles := kept.get("speakers"), Mapping):
+        profiles = json.loads(_UNWANTED.sub("", json.dumps(profiles, ensure_ascii=False)))
+        short = {name: _short(_name(name), limits.MAX_SPEAKER_CHARS, SHORT_NAME, log) for name in profiles}
+        found["speakers"] = {short[name]: profile for name, profile in profiles.items()}
+    return {name: value for name, value in found.items() if value != ""}
+
+
+def _visible(text: str) -> str:
+    """Text without control characters; empty if nothing of it can be seen."""
+    found = _UNWANTED.sub("", text)
+    return limits.normal(found).strip() if limits.visible(found) else ""
 
 
 def threads(messages: Iterable[Message], *, merge: bool, gap: float, log: Log) -> Iterator[Thread]:
@@ -66,7 +83,7 @@ def threads(messages: Iterable[Message], *, merge: bool, gap: float, log: Log) -
     Args:
         messages: those of a conversation together.
         merge: whether successive messages of one speaker become one, on lines of their own.
-        gap: seconds of silence that divide a conversation; 0 is never.
+        gap: seconds of silence that divide a conversation other than a thread; 0 is never.
         log: counts what is merged and left out.
     """
     for _, group in groupby(messages, key=lambda message: message.conversation):
@@ -83,7 +100,8 @@ def _divided(messages: Iterable[Message], gap: float, log: Log) -> Iterator[list
     part: list[Message] = []
     characters, latest = 0, None
     for message in messages:
-        is_late = bool(gap) and latest is not None and message.time is not None and message.time - latest > gap
+        may_end = bool(gap) and not message.in_thread
+        is_late = may_end and latest is not None and message.time is not None and message.time - latest > gap
         is_long = len(part) == limits.MAX_UTTERANCES or characters + len(message.text) > MAX_CHARS
         if part and (is_late or is_long):
             log.changed[DIVIDED] += is_long and not is_late

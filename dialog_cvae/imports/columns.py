@@ -6,13 +6,13 @@ Open this to add a name that a column often has.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Final
 
 from dialog_cvae.errors import DataError
 from dialog_cvae.imports.message import HOUR, Log, Message, Options
-from dialog_cvae.imports.times import seconds
+from dialog_cvae.imports.times import ColumnTimes
 
 # Names of columns in lower case, the surest first.
 NAMES: Final[Mapping[str, Sequence[str]]] = {
@@ -43,7 +43,7 @@ def chosen_columns(name: str, header: Sequence[str], options: Options, log: Log)
         log: receives the choice.
 
     Raises:
-        DataError: a column that the user named, or a required one, is missing.
+        DataError: a column that the user named, or a required one, is missing, or a chosen name is not unique.
     """
     listed = ", ".join(header[:30]) + (", ..." if len(header) > 30 else "")
     chosen: dict[str, str] = {}
@@ -67,6 +67,7 @@ def chosen_columns(name: str, header: Sequence[str], options: Options, log: Log)
             f"no column looks like the {missing[0]}: name it, as in --column {missing[0]}=NAME. "
             f"Its columns are: {listed}",
         )
+    check_unique(name, header, chosen.values())
     pairs = ", ".join(f"{what}={chosen[what]}" for what in NAMES if what in chosen)
     said = f" ({', '.join(guessed)} by name; --column changes a choice)" if guessed else ""
     log.notes.append(f"columns: {pairs}{said}")
@@ -74,21 +75,33 @@ def chosen_columns(name: str, header: Sequence[str], options: Options, log: Log)
         log.gap = DEFAULT_GAP if "time" in chosen else 0.0
         split = "a silence begins a new one" if "time" in chosen else "the whole table is one"
         log.notes.append(f"no column says which conversation a row belongs to: {split}")
-    order = "of their times" if "time" in chosen else "of the table"
+    order = "of their times, if all have one" if "time" in chosen else "of the table"
     log.notes.append(f"messages of a conversation need not be together, and are in the order {order}")
     return chosen
 
 
+def check_unique(name: str, header: Sequence[str], chosen: Iterable[str]) -> None:
+    """Refuse a chosen column whose name other columns have too.
+
+    Raises:
+        DataError: it has; the message names the file.
+    """
+    for column in chosen:
+        if (count := header.count(column)) > 1:
+            raise DataError(name, f"has {count} columns {column!r}: give them different names")
+
+
 def reader_of_rows(
-    name: str, header: Sequence[str], chosen: Mapping[str, str], options: Options
+    name: str, header: Sequence[str], chosen: Mapping[str, str], options: Options, log: Log
 ) -> Callable[[Sequence[Any], str], Message]:
-    """A function from a row and its place, such as "line 3", to a message.
+    """A function from a row and its place, such as "line 3", to a message; rows come in their order.
 
     The function raises DataError if a field is not text or a time.
     """
     place = {what: header.index(column) for what, column in chosen.items()}
     speaker_at, text_at = place["speaker"], place["text"]
     conversation_at, time_at, topic_at = (place.get(what) for what in ("conversation", "time", "topic"))
+    times = ColumnTimes(options.time_format, log)
 
     def message(row: Sequence[Any], where: str) -> Message:
         try:
@@ -96,7 +109,7 @@ def reader_of_rows(
                 "" if conversation_at is None else _field(row[conversation_at]),
                 _field(row[speaker_at]),
                 _field(row[text_at]),
-                None if time_at is None else seconds(row[time_at], options.time_format),
+                None if time_at is None else times.seconds(row[time_at]),
                 None if topic_at is None else _field(row[topic_at]) or None,
             )
         except ValueError as error:

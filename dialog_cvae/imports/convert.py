@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from dialog_cvae.errors import DataError, DialogCvaeError
+from dialog_cvae.imports import parquet
 from dialog_cvae.imports.assemble import Thread, cleaned, threads
 from dialog_cvae.imports.formats import recognised
 from dialog_cvae.imports.message import Format, Log, Message, Options
@@ -47,10 +49,17 @@ class Part:
 
 @dataclass(frozen=True)
 class Report:
-    """What an import did: its parts, and how often personal data was replaced, by placeholder."""
+    """What an import did.
+
+    Attributes:
+        parts: what was read.
+        redacted: how often personal data was replaced, by placeholder.
+        notes: on what was not read.
+    """
 
     parts: Sequence[Part]
     redacted: Mapping[str, int]
+    notes: Sequence[str] = ()
 
     def lines(self) -> list[str]:
         """The report as text: a few lines for each source."""
@@ -59,6 +68,7 @@ class Report:
             found.append(f"{part.name}: {part.title}")
             found += [f"  {note}" for note in part.log.notes]
             found += [f"  {piece}" for piece in part.counts().split("; ")]
+        found += self.notes
         if self.redacted:
             found.append(f"replaced: {_counted(self.redacted)}")
         return found
@@ -69,7 +79,7 @@ def convert(paths: Sequence[Path], out: Path, options: Options, privacy: Privacy
 
     Args:
         paths: in any known formats.
-        out: the file to write.
+        out: the file to write; of a link, the file that it points to.
         options: how they are read.
         privacy: what is replaced.
 
@@ -79,37 +89,39 @@ def convert(paths: Sequence[Path], out: Path, options: Options, privacy: Privacy
     """
     privacy = privacy or Privacy()
     parts: list[Part] = []
+    notes: list[str] = []
+    target = _target(out)
     try:
-        folder = out.resolve().parent
-        folder.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=folder, prefix=f".{out.name}.")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     except OSError as error:
         raise DialogCvaeError(f"{out}: cannot be written ({error.strerror})") from None
     fresh = Path(name)
     try:
         with open(handle, "w", encoding="utf-8", newline="\n") as file:  # noqa: PTH123
-            for source, kind in _sources(paths, options):
+            for source, kind in _sources(paths, options, notes):
                 parts.append(Part(str(source.path), kind.title))
+                parts[-1].log.notes += _on_encoding(source, kind, options.encoding)
                 _write(file, out, parts, _threads(source, kind, options, parts[-1].log), privacy)
             if not sum(part.conversations for part in parts):
                 raise DataError(", ".join(map(str, paths)), _nothing(parts))
             _finish(file, out)
-        _put(fresh, out)
+        _put(fresh, target, out)
     finally:
         fresh.unlink(missing_ok=True)
-    return Report(parts, dict(privacy.redaction.counts) if privacy.redaction else {})
+    return Report(parts, dict(privacy.redaction.counts) if privacy.redaction else {}, notes)
 
 
-def _sources(paths: Sequence[Path], options: Options) -> Iterator[tuple[Source, Format]]:
+def _sources(paths: Sequence[Path], options: Options, notes: list[str]) -> Iterator[tuple[Source, Format]]:
     for path in paths:
-        yield from recognised(open_source(path), options.format)
+        yield from recognised(open_source(path), options.format, notes)
 
 
 def _threads(source: Source, kind: Format, options: Options, log: Log) -> Iterator[Thread]:
     """The conversations of a source."""
     messages: Iterator[Message] = cleaned(kind.read(source, options, log), log)
     if kind.interleaved:
-        messages = together(messages)
+        messages = together(messages, log)
     # The reader may set the gap as soon as it gives a message.
     first = next(messages, None)
     if first is None:
@@ -121,6 +133,13 @@ def _threads(source: Source, kind: Format, options: Options, log: Log) -> Iterat
         gap=default if options.gap is None else options.gap,
         log=log,
     )
+
+
+def _on_encoding(source: Source, kind: Format, named: str | None) -> list[str]:
+    """That the encoding which the user named is not used, if so."""
+    if named is None or source.is_folder or kind is parquet.FORMAT or source.file.used_encoding(named) == named:
+        return []
+    return [f"the text is {source.file.encoding.removesuffix('-sig').upper()}, so that --encoding is not used"]
 
 
 def _from(first: Message, rest: Iterator[Message]) -> Iterator[Message]:
@@ -181,10 +200,26 @@ def _finish(file: IO[str], out: Path) -> None:
         raise DialogCvaeError(f"{out}: cannot be written ({error.strerror})") from None
 
 
-def _put(fresh: Path, out: Path) -> None:
+def _target(out: Path) -> Path:
+    """The file to write, with links resolved.
+
+    Raises:
+        DialogCvaeError: there is something that is no file, such as a device, which a file would replace.
+    """
+    try:
+        target = out.resolve()
+        mode = out.stat().st_mode if out.exists() else stat.S_IFREG
+    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
+        raise DialogCvaeError(f"{out}: cannot be written ({getattr(error, 'strerror', error)})") from None
+    if not stat.S_ISREG(mode):
+        raise DialogCvaeError(f"{out}: cannot be written ({'Is a directory' if stat.S_ISDIR(mode) else 'is no file'})")
+    return target
+
+
+def _put(fresh: Path, target: Path, out: Path) -> None:
     try:
         fresh.chmod(0o666 & ~_umask())
-        fresh.replace(out)
+        fresh.replace(target)
     except OSError as error:
         raise DialogCvaeError(f"{out}: cannot be written ({error.strerror})") from None
 

@@ -64,7 +64,20 @@ def _message(record: Mapping[str, Any], topics: Mapping[str, str]) -> Message:
     if not isinstance(text, str | None):
         raise ValueError(f"text must be text, is {kind_of(text)}")
     time = seconds(record.get("timestamp")) if not isinstance(record.get("timestamp"), list | dict) else None
-    return Message(str(conversation), str(speaker), text or "", time, topics.get(str(conversation)))
+    return Message(
+        str(conversation),
+        str(speaker),
+        text or "",
+        time,
+        topics.get(str(conversation)),
+        id=_link(record.get("id")),
+        reply_to=_link(record.get("reply-to", record.get("reply_to"))),
+    )
+
+
+def _link(name: object) -> str | None:
+    """The name of a message, with characters that a database can hold; None if there is none."""
+    return ascii(str(name)) if isinstance(name, str | int) else None
 
 
 def _topics(file: File, options: Options, log: Log) -> dict[str, str]:

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator
 from typing import Final
 
 from dialog_cvae.errors import DataError
 from dialog_cvae.imports.columns import NAMES, REQUIRED, chosen_columns, reader_of_rows
 from dialog_cvae.imports.message import Format, Log, Message, Options
-from dialog_cvae.imports.source import MAX_LINE, Source
+from dialog_cvae.imports.source import MAX_LINE, File, Source
 
 _SEPARATORS: Final = (",", "\t", ";", "|")
-_SUFFIXES: Final = (".csv", ".tsv", ".tab")
+SUFFIXES: Final = (".csv", ".tsv", ".tab")
+_QUOTED: Final = re.compile(r'"[^"]*(?:"|$)')  # part of a line
+_NAMED: Final = re.compile(r'"?sep=([,;|\t])"?[ \t]*\r?\n', re.IGNORECASE)
 
 
 def recognise(source: Source) -> bool:
     """Whether the first line has two known names of columns, or the file's name says that it is a table."""
-    head = source.file.head_text.lstrip("\ufeff")
-    first = next(iter(head.splitlines()), "")
-    if source.file.paths or not any(sign in first for sign in _SEPARATORS) or "\0" in head:
+    head = source.file.head_text
+    separator, first = _beginning(source.file)
+    if source.file.paths or separator not in first or "\0" in head:
         return False
-    if source.file.path.lower().endswith(_SUFFIXES):
+    if source.file.path.lower().endswith(SUFFIXES):
         return True
-    names = {name.strip(' "').lower() for name in first.split(_separator(first))}
+    names = {name.strip(' "').lower() for name in first.split(separator)}
     return all(names & set(NAMES[what]) for what in REQUIRED)
 
 
@@ -34,10 +37,12 @@ def rows(source: Source, options: Options) -> Iterator[tuple[int, list[str]]]:
         DataError: a row has more or fewer fields than the first, or a quote is not closed.
     """
     file = source.file
-    first = next(iter(file.head_text.lstrip("\ufeff").splitlines()), "")
     csv.field_size_limit(MAX_LINE)
     lines = file.lines(options.encoding)
-    table = csv.reader(lines, delimiter=_separator(first), strict=True)
+    skipped = int(_named_separator(file) is not None)
+    for _ in range(skipped):
+        next(lines, None)
+    table = csv.reader(lines, delimiter=_beginning(file)[0], strict=True)
     width = 0
     try:
         for row in table:
@@ -47,11 +52,13 @@ def rows(source: Source, options: Options) -> Iterator[tuple[int, list[str]]]:
                 row[0] = row[0].lstrip("\ufeff")
                 width = len(row)
             elif len(row) != width:
-                raise DataError(file.name, f"has {len(row)} fields, but the first line {width}", table.line_num)
-            yield table.line_num, row
+                raise DataError(
+                    file.name, f"has {len(row)} fields, but the first line {width}", skipped + table.line_num
+                )
+            yield skipped + table.line_num, row
     except csv.Error as error:
         reason = "a quoted field is not closed" if "unexpected end" in str(error) else str(error)
-        raise DataError(file.name, f"not a table: {reason}", table.line_num) from None
+        raise DataError(file.name, f"not a table: {reason}", skipped + table.line_num) from None
 
 
 def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
@@ -63,13 +70,27 @@ def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
     name = source.file.name
     table = rows(source, options)
     _, header = next(table, (0, []))
-    message = reader_of_rows(name, header, chosen_columns(name, header, options, log), options)
+    message = reader_of_rows(name, header, chosen_columns(name, header, options, log), options, log)
     for line, row in table:
         yield message(row, f"line {line}")
 
 
-def _separator(first: str) -> str:
-    return max(_SEPARATORS, key=first.count)
+def _beginning(file: File) -> tuple[str, str]:
+    """The separator, and the line with the names of the columns."""
+    lines = file.head_text.lstrip("\ufeff").splitlines()
+    named = _named_separator(file)
+    first = next(iter(lines[named is not None :]), "")
+    if named is not None:
+        return named, first
+    unquoted = _QUOTED.sub("", first)
+    shown = unquoted if any(sign in unquoted for sign in _SEPARATORS) else first
+    return max(_SEPARATORS, key=shown.count), first
+
+
+def _named_separator(file: File) -> str | None:
+    """The separator that a line above the table names, as in "sep=;", for Excel; None without such a line."""
+    found = _NAMED.match(file.head_text.lstrip("\ufeff"))
+    return found[1] if found else None
 
 
 FORMAT = Format("csv", "a table as text (CSV or TSV)", recognise, read, interleaved=True)

@@ -9,6 +9,7 @@ from dialog_cvae.errors import DataError
 from dialog_cvae.imports import delimited
 from dialog_cvae.imports.json_stream import JsonStream, kind_of
 from dialog_cvae.imports.message import BOTS, HOUR, MEDIA, SYSTEM, Format, Log, Message, Options
+from dialog_cvae.imports.people import People
 from dialog_cvae.imports.source import Source
 from dialog_cvae.imports.times import seconds
 
@@ -24,6 +25,7 @@ def read_json(source: Source, options: Options, log: Log) -> Iterator[Message]:
         DataError: the file is malformed.
     """
     stream = JsonStream(source.file, options.encoding)
+    people = People(log)
     topic: str | None = None
     for key in stream.members():
         if key == "channel":
@@ -32,7 +34,7 @@ def read_json(source: Source, options: Options, log: Log) -> Iterator[Message]:
         elif key == "messages":
             for number in stream.items():
                 try:
-                    message = _message(stream.value(), topic, options, log)
+                    message = _message(stream.value(), topic, people, options, log)
                 except ValueError as error:
                     raise stream.error(f"message {number}: {error}") from None
                 if message is not None:
@@ -57,6 +59,7 @@ def read_csv(source: Source, options: Options, log: Log) -> Iterator[Message]:
     """
     table = delimited.rows(source, options)
     _, header = next(table, (0, []))
+    people = People(log)
     places = [header.index(name) for name in _COLUMNS]
     for line, row in table:
         identity, author, date, content = (row[place] for place in places)
@@ -65,12 +68,12 @@ def read_csv(source: Source, options: Options, log: Log) -> Iterator[Message]:
         except ValueError as error:
             raise DataError(source.file.name, str(error), line) from None
         if content.strip():
-            yield Message("", author or identity, content, time)
+            yield Message("", people.name(identity, author or identity), content, time)
         else:
             log.left_out[MEDIA] += 1
 
 
-def _message(message: Any, topic: str | None, options: Options, log: Log) -> Message | None:
+def _message(message: Any, topic: str | None, people: People, options: Options, log: Log) -> Message | None:
     """A message, or None if it is left out.
 
     Raises:
@@ -96,7 +99,7 @@ def _message(message: Any, topic: str | None, options: Options, log: Log) -> Mes
     if not content.strip():
         log.left_out[MEDIA] += 1
         return None
-    return Message("", name, content, seconds(message.get("timestamp")), topic)
+    return Message("", people.name(author.get("id"), name), content, seconds(message.get("timestamp")), topic)
 
 
 def _is_csv(source: Source) -> bool:

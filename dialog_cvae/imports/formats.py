@@ -5,7 +5,7 @@ Open this to add a format: write a module with a `Format`, and name it here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from dialog_cvae.errors import ConfigError, DataError
@@ -23,7 +23,7 @@ from dialog_cvae.imports import (
     whatsapp,
 )
 from dialog_cvae.imports.message import Format
-from dialog_cvae.imports.source import Source
+from dialog_cvae.imports.source import File, Source
 
 # The first that recognises a source reads it: what is more particular comes first.
 FORMATS: Final = {
@@ -46,17 +46,26 @@ FORMATS: Final = {
     )
 }
 _GZIP: Final = b"\x1f\x8b"
+# Files that may well hold conversations, so that the report says if they are passed over; pictures are not.
+_DATA_SUFFIXES: Final = (
+    *(".txt", ".csv", ".tsv", ".tab", ".json", ".jsonl", ".ndjson", ".html", ".xlsx"),
+    *(".parquet", ".arrow", ".zip", ".gz"),
+)
+_SHOWN: Final = 5  # names of files in a line of the report
 
 
-def recognised(source: Source, forced: str | None = None) -> Iterator[tuple[Source, Format]]:
+def recognised(
+    source: Source, forced: str | None = None, notes: list[str] | None = None
+) -> Iterator[tuple[Source, Format]]:
     """The parts of a source that are in a known format, each with its format.
 
     A folder or archive is one part if its format is that of a folder; else each of its files is one, and files in no
-    known format, such as pictures, are passed over.
+    known format, such as pictures, are passed over. So are files beside a WhatsApp chat, which were sent in it.
 
     Args:
         source: a file, a folder or an archive.
         forced: name of the format; None recognises it.
+        notes: receives which files with data were passed over, after the last part.
 
     Raises:
         ConfigError: there is no such format.
@@ -65,38 +74,86 @@ def recognised(source: Source, forced: str | None = None) -> Iterator[tuple[Sour
     if forced is not None and forced not in FORMATS:
         raise ConfigError(f"there is no format {forced!r}: choose from {', '.join(FORMATS)}")
     if forced is not None:
-        yield from _forced(source, FORMATS[forced])
+        yield from _forced(source, FORMATS[forced], notes)
         return
     # A folder as a whole, or a file.
-    whole = next(
-        (each for each in FORMATS.values() if each.folder is source.is_folder and each.recognise(source)), None
-    )
+    whole = _kind(source, [each for each in FORMATS.values() if each.folder is source.is_folder])
     if whole is not None:
         yield source, whole
         return
-    # The files of a folder.
-    found = False
-    for file in source.files if source.is_folder else ():
-        part = source.single(file)
-        kind = next((each for each in FORMATS.values() if not each.folder and each.recognise(part)), None)
-        if kind is not None:
-            found = True
-            yield part, kind
-    if not found:
+    if not source.is_folder:
         raise DataError(source.path, _unknown(source))
+    yield from _files(source, [each for each in FORMATS.values() if not each.folder], _unknown(source), notes)
 
 
-def _forced(source: Source, kind: Format) -> Iterator[tuple[Source, Format]]:
+def _kind(source: Source, kinds: Sequence[Format]) -> Format | None:
+    """The first of some formats that a source is in; None if it is in none.
+
+    A file with the name of a table and a first line without a date is no chat, though cells may hold lines of one.
+    """
+    if delimited.FORMAT in kinds and source.file.path.lower().endswith(delimited.SUFFIXES):
+        first = source.file.head_text.lstrip(f'{whatsapp.MARKS}"[ \t\r\n')[:1]
+        kinds = [each for each in kinds if each is not whatsapp.FORMAT or first.isdigit()]
+    return next((each for each in kinds if each.recognise(source)), None)
+
+
+def _forced(source: Source, kind: Format, notes: list[str] | None) -> Iterator[tuple[Source, Format]]:
     if kind.folder is source.is_folder:
         yield source, kind
     elif kind.folder:
         raise DataError(source.path, f"is a file, but {kind.title} is a folder or a zip archive")
     else:
-        parts = [source.single(file) for file in source.files]
-        found = [part for part in parts if kind.recognise(part)]
-        if not found:
-            raise DataError(source.path, f"has no file that looks like {kind.title}")
-        yield from ((part, kind) for part in found)
+        yield from _files(source, [kind], f"has no file that looks like {kind.title}", notes)
+
+
+def _files(
+    source: Source, kinds: Sequence[Format], nothing: str, notes: list[str] | None
+) -> Iterator[tuple[Source, Format]]:
+    """The files of a folder that are in one of some formats.
+
+    Raises:
+        DataError: there are none; `nothing` says so.
+    """
+    chats: set[str] = set()
+    if whatsapp.FORMAT in kinds:
+        chats = {_folder(file) for file in source.files if _is_exported_chat(source, file)}
+    found, unknown, sent = False, [], []
+    for file in source.files:
+        if _folder(file) in chats and not _is_exported_chat(source, file):
+            sent.append(file.path)
+            continue
+        part = source.single(file)
+        kind = _kind(part, kinds)
+        if kind is None:
+            unknown.append(file.path)
+        else:
+            found = True
+            yield part, kind
+    if not found:
+        raise DataError(source.path, nothing)
+    for paths, why in (
+        (unknown, "in no known format" if len(kinds) > 1 else "in another format"),
+        (sent, "sent in a WhatsApp chat"),
+    ):
+        data = [path for path in paths if path.lower().endswith(_DATA_SUFFIXES)]
+        if data and notes is not None:
+            names = ", ".join([*data[:_SHOWN], *(["..."] if len(data) > _SHOWN else [])])
+            notes.append(f"{source.path}: passed over: {len(data):,} files {why} ({names})")
+
+
+def _is_exported_chat(source: Source, file: File) -> bool:
+    """Whether a file is the chat beside which WhatsApp puts what was sent in it, by its name and content.
+
+    Android names the chat after its people. It counts in an archive alone: in a folder, users put files of their own
+    beside it.
+    """
+    name = file.path.rpartition("/")[2].lower()
+    is_named = name == "_chat.txt" or ("whatsapp" in name and name.endswith(".txt") and source.path.is_file())
+    return is_named and whatsapp.FORMAT.recognise(source.single(file))
+
+
+def _folder(file: File) -> str:
+    return file.path.rpartition("/")[0]
 
 
 def _unknown(source: Source) -> str:

@@ -27,8 +27,8 @@ def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
     states = [file for file in source.files if _is_state(file)]
     names = [file.path.rpartition("/")[0] or "." for file in states]
     if len(states) > 1:
-        log.notes.append(f"splits {', '.join(names)} are read as one; their division is not kept")
-    files = [part for state in states for part in _parts(source, state)]
+        log.notes.append(f"splits {', '.join(names)} are read as one file; a conversation is within one split")
+    files = [(name, part) for name, state in zip(names, states, strict=True) for part in _parts(source, state)]
     return messages_of_tables(files, arrow_table, options, log)
 
 

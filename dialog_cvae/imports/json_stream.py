@@ -11,6 +11,7 @@ from dialog_cvae.imports.source import File
 
 MAX_ELEMENT: Final = 2**26  # characters of a value that is read whole
 _DECODER: Final = json.JSONDecoder()
+_WORDS: Final = ("true", "false", "null")
 _NEAR_THE_END: Final = 16  # characters: an error there may be a cut
 
 
@@ -48,12 +49,15 @@ class JsonStream:
             except RecursionError:
                 raise self.error("nested too deeply") from None
             except json.JSONDecodeError as error:
+                offset = error.pos - self._at  # reading on moves the text
                 is_cut = error.msg.startswith("Unterminated") or error.pos > len(self._text) - _NEAR_THE_END
                 if not is_cut or not self._more():
-                    ended = is_cut and not self._text[error.pos :].strip()
-                    raise self.error(
-                        "the file ends too early" if ended else f"not JSON: {error.msg}", error.pos
-                    ) from None
+                    place = self._at + offset
+                    rest = self._text[place:].strip()
+                    # A string may hold anything but line ends; of words, those that begin like one of JSON's.
+                    ended = error.msg.startswith("Unterminated") or any(word.startswith(rest) for word in _WORDS)
+                    reason = "the file ends too early" if ended else f"not JSON: {error.msg}"
+                    raise self.error(reason, place) from None
             except ValueError:
                 raise self.error("a number has too many digits") from None
             else:
@@ -139,7 +143,10 @@ def json_lines(file: File, encoding: str | None) -> Iterator[tuple[int, dict[str
         except RecursionError:
             raise DataError(file.name, "nested too deeply", number) from None
         except json.JSONDecodeError as error:
-            raise DataError(file.name, f"not JSON: {error.msg} at character {error.pos + 1}", number) from None
+            is_cut = error.msg.startswith("Unterminated")
+            reason = "the line ends within a string" if is_cut else f"{error.msg} at character {error.pos + 1}"
+            hint = "; each line must be a whole object" if is_cut or error.pos >= len(line.strip()) else ""
+            raise DataError(file.name, f"not JSON: {reason}{hint}", number) from None
         except ValueError:
             raise DataError(file.name, "a number has too many digits", number) from None
         if not isinstance(found, dict):
@@ -148,23 +155,41 @@ def json_lines(file: File, encoding: str | None) -> Iterator[tuple[int, dict[str
 
 
 def records(file: File, encoding: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The objects of a JSON list or of a file with one object a line, each with its place, such as "line 3".
+    """The objects of a file, each with its place, such as "line 3": of a list, one a line, or one after the other.
 
     Raises:
-        DataError: the file is neither.
+        DataError: the file is none of these.
     """
-    if not file.head_text.lstrip("\ufeff \t\r\n").startswith("["):
+    head = file.head_text.lstrip("\ufeff \t\r\n")
+    if _is_whole(head.partition("\n")[0]):
         for number, found in json_lines(file, encoding):
             yield f"line {number}", found
         return
     stream = JsonStream(file, encoding)
+    if not head.startswith("["):
+        number = 0
+        while stream.peek():
+            number += 1
+            yield f"object {number}", _object(stream, stream.value(), f"object {number}")
+        return
     for number in stream.items():
-        found = stream.value()
-        if not isinstance(found, dict):
-            raise stream.error(f"element {number} must be an object, is {kind_of(found)}")
-        yield f"element {number}", found
+        yield f"element {number}", _object(stream, stream.value(), f"element {number}")
     if stream.peek():
         raise stream.error("text after the end of the list")
+
+
+def _is_whole(line: str) -> bool:
+    """Whether a line is a JSON object."""
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _object(stream: JsonStream, value: Any, place: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise stream.error(f"{place} must be an object, is {kind_of(value)}")
+    return value
 
 
 def kind_of(value: object) -> str:

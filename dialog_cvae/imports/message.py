@@ -29,6 +29,9 @@ class Message(NamedTuple):
         topic: of the conversation; the first message's counts.
         dialog_act: name of a class.
         kept: further fields of the conversation's line in our own format; the first message's count.
+        in_thread: whether the conversation is a thread, which silences do not divide.
+        id: name of the message within its conversation, where others say that they reply to it.
+        reply_to: the `id` of the message that this one replies to.
     """
 
     conversation: str
@@ -38,6 +41,9 @@ class Message(NamedTuple):
     topic: str | None = None
     dialog_act: str | None = None
     kept: Mapping[str, Any] | None = None
+    in_thread: bool = False
+    id: str | None = None
+    reply_to: str | None = None
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,7 @@ class Options:
     Attributes:
         format: name of the format; None recognises it.
         columns: of tables: what a column holds, and its name.
-        encoding: of text; None recognises UTF-8 and UTF-16.
+        encoding: of text that is neither UTF-8 nor UTF-16.
         date_order: of dates in numbers, as in "mdy"; None decides it from the whole file.
         time_format: of the times in a table, as for `datetime.strptime`; None reads ISO 8601 and seconds since 1970.
         bots: whether messages of bots are kept.

@@ -15,7 +15,7 @@ def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
     Raises:
         DataError: pyarrow is missing, the file is damaged, or its columns do not hold text.
     """
-    return messages_of_tables([source.file], parquet_table, options, log)
+    return messages_of_tables([("", source.file)], parquet_table, options, log)
 
 
 FORMAT = Format(

@@ -1,6 +1,7 @@
 """Slack exports, as a folder or a zip archive: a folder for each channel, with a JSON file for each day.
 
-A thread is a conversation of its own. What is outside threads is the channel's, which silences divide.
+A thread is a conversation of its own, however long its silences. What is outside threads is the channel's, which
+silences divide.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, Final
 from dialog_cvae.errors import DataError
 from dialog_cvae.imports.json_stream import JsonStream, kind_of
 from dialog_cvae.imports.message import BOTS, HOUR, MEDIA, SYSTEM, Format, Log, Message, Options
+from dialog_cvae.imports.people import People
 from dialog_cvae.imports.source import File, Source
 from dialog_cvae.text.placeholders import NAME
 
@@ -23,9 +25,9 @@ _MARKUP: Final = re.compile(r"<([@#!]?)([^<>|]+)(?:\|([^<>]*))?>")
 
 
 def recognise(source: Source) -> bool:
-    """Whether there are files of days, the first of which holds messages."""
-    first = next((file for file in source.files if _DAY.fullmatch(file.path)), None)
-    return first is not None and {"[].ts", "[].type"} <= first.paths
+    """Whether there are files of days, the first of which that is not empty holds messages."""
+    days = (file for file in source.files if _DAY.fullmatch(file.path))
+    return {"[].ts", "[].type"} <= next((file.paths for file in days if file.paths), frozenset())
 
 
 def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
@@ -37,6 +39,7 @@ def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
     users = source.named("users.json")
     names = {} if users is None else _names(users)
     days = [file for file in source.files if _DAY.fullmatch(file.path)]
+    people = People(log)
     channels = {_channel(file) for file in days}
     log.notes.append(f"{len(channels):,} channels, {len(names):,} known users; each thread is a conversation")
     for file in days:
@@ -44,7 +47,7 @@ def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
         for number in stream.items():
             message = stream.value()
             try:
-                found = _message(message, _channel(file), names, options, log)
+                found = _message(message, _channel(file), names, people, options, log)
             except ValueError as error:
                 raise stream.error(f"message {number}: {error}") from None
             if found is not None:
@@ -55,7 +58,9 @@ def _channel(file: File) -> str:
     return "/".join(file.path.split("/")[-2:-1])
 
 
-def _message(message: Any, channel: str, names: Mapping[str, str], options: Options, log: Log) -> Message | None:
+def _message(
+    message: Any, channel: str, names: Mapping[str, str], people: People, options: Options, log: Log
+) -> Message | None:
     """A message, or None if it is left out.
 
     Raises:
@@ -82,7 +87,8 @@ def _message(message: Any, channel: str, names: Mapping[str, str], options: Opti
         return None
     thread = message.get("thread_ts")
     name = f"{channel} {thread}" if thread else channel
-    return Message(name, _speaker(message, names), _plain(text, names, options), time, _topic(channel))
+    speaker, plain = _speaker(message, names, people), _plain(text, names, people, options)
+    return Message(name, speaker, plain, time, _topic(channel), in_thread=bool(thread))
 
 
 def _topic(channel: str) -> str | None:
@@ -90,7 +96,7 @@ def _topic(channel: str) -> str | None:
     return None if not channel or _DIRECT.fullmatch(channel) else channel
 
 
-def _speaker(message: Mapping[str, Any], names: Mapping[str, str]) -> str:
+def _speaker(message: Mapping[str, Any], names: Mapping[str, str], people: People) -> str:
     """The name of the user or bot who wrote a message.
 
     Raises:
@@ -103,16 +109,16 @@ def _speaker(message: Mapping[str, Any], names: Mapping[str, str]) -> str:
     found = next((each for each in (*choices, message.get("bot_id")) if each), None)
     if not isinstance(found, str):
         raise ValueError("has no user")
-    return found
+    return people.name(user or message.get("bot_id"), found)
 
 
-def _plain(text: str, names: Mapping[str, str], options: Options) -> str:
+def _plain(text: str, names: Mapping[str, str], people: People, options: Options) -> str:
     """The text without Slack's markup: names for users and channels, addresses for links."""
 
     def shown(mark: re.Match[str]) -> str:
         sign, target, label = mark[1], mark[2], mark[3]
         if sign == "@":
-            return NAME if options.anonymous else f"@{label or names.get(target, target)}"
+            return NAME if options.anonymous else f"@{label or people.name(target, names.get(target, target))}"
         if sign == "#":
             return f"#{label or target}"
         if sign == "!":

@@ -30,7 +30,14 @@ SMALL: Final = 16 * 2**20  # bytes; below this the ratio does not matter
 MAX_UNPACKED: Final = 64 * 2**30  # bytes of a whole archive
 # What reading a damaged or encrypted archive can raise.
 _BROKEN_ARCHIVE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError)
-_BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+# The mark of UTF-32 begins with that of UTF-16.
+_BOMS = {
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
 
 
 @dataclass(frozen=True)
@@ -70,7 +77,7 @@ class File:
 
     @cached_property
     def encoding(self) -> str:
-        """UTF-8, or UTF-16 where there is a byte order mark or every second byte is zero."""
+        """What the byte order mark says, UTF-16 where every second byte is zero, or UTF-8."""
         for mark, name in _BOMS.items():
             if self.head.startswith(mark):
                 return name
@@ -90,16 +97,38 @@ class File:
         """Paths of the keys at the beginning of a JSON file; empty for any other."""
         return json_paths(self.head_text)
 
+    def used_encoding(self, named: str | None) -> str:
+        """The encoding in which the file is read: the recognised one, or a named one where the text is not UTF-8.
+
+        Raises:
+            DataError: the file cannot be read.
+        """
+        return self.encoding if named is None or self.encoding != "utf-8" or self._is_utf8 else named
+
+    @cached_property
+    def _is_utf8(self) -> bool:
+        """Whether the whole file is UTF-8, and more than ASCII, which other encodings use with another meaning."""
+        decoder, is_ascii = codecs.getincrementaldecoder("utf-8")(), True
+        with self.opened() as file:
+            try:
+                while piece := file.read(2**16):
+                    is_ascii = is_ascii and piece.isascii()
+                    decoder.decode(piece)
+                decoder.decode(b"", final=True)
+            except UnicodeDecodeError:
+                return False
+        return not is_ascii
+
     def lines(self, encoding: str | None = None) -> Iterator[str]:
         """The lines, with their ends.
 
         Args:
-            encoding: None recognises it.
+            encoding: for text that is in no recognised one; None is UTF-8.
 
         Raises:
             DataError: a line is too long, or the text is not in this encoding; with the line.
         """
-        used = encoding or self.encoding
+        used = self.used_encoding(encoding)
         with self.opened() as file, _decoded(file, used) as text:
             number = 0
             try:
@@ -112,12 +141,12 @@ class File:
                 raise self._undecodable(used) from None
 
     def chunks(self, encoding: str | None = None) -> Iterator[str]:
-        """The text in pieces of `CHUNK` characters.
+        """The text in pieces of `CHUNK` characters; see `lines`.
 
         Raises:
             DataError: the text is not in this encoding; with the line.
         """
-        used = encoding or self.encoding
+        used = self.used_encoding(encoding)
         with self.opened() as file, _decoded(file, used) as text:
             try:
                 while piece := text.read(CHUNK):

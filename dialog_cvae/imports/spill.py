@@ -6,22 +6,60 @@ import sqlite3
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import closing
+from itertools import groupby
 from pathlib import Path
 from typing import Final
 
 from dialog_cvae.errors import DialogCvaeError
-from dialog_cvae.imports.message import Message
+from dialog_cvae.imports.message import Log, Message
+from dialog_cvae.imports.reply_order import Link, reply_order
+
+BY_REPLIES: Final = "conversations in the order of their replies, because a message has no time"
+BY_FILE: Final = "conversations in the order of the file, because a message has no time"
 
 _SETTINGS: Final = ("journal_mode = OFF", "synchronous = OFF", "locking_mode = EXCLUSIVE", "cache_size = -65536")
+_TABLES: Final = (
+    "CREATE TABLE conversations (name TEXT UNIQUE, first INTEGER PRIMARY KEY, untimed INTEGER)",
+    "CREATE TABLE said (number INTEGER PRIMARY KEY, conversation INTEGER, speaker TEXT, text TEXT, time REAL, "
+    "topic TEXT, in_thread INTEGER, id TEXT, reply_to TEXT, place INTEGER)",
+)
+_ADD_NAME: Final = """
+    INSERT INTO conversations VALUES (?, ?, ?)
+    ON CONFLICT DO UPDATE SET untimed = 1 WHERE excluded.untimed AND NOT untimed
+"""
+_FIND_NAME: Final = "SELECT first FROM conversations WHERE name = ?"
+_ADD: Final = """
+    INSERT INTO said (conversation, speaker, text, time, topic, in_thread, id, reply_to) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+"""
+# Conversations whose times, if any, leave the order open.
+_LINKED: Final = """
+    SELECT conversation, number, time, id, reply_to FROM said WHERE conversation IN (
+        SELECT conversation FROM said GROUP BY conversation
+        HAVING COUNT(DISTINCT time) < COUNT(*) AND COUNT(reply_to) > 0
+    ) ORDER BY conversation, number
+"""
+_COUNT_BY_FILE: Final = """
+    SELECT COUNT(*) FROM (
+        SELECT 1 FROM said GROUP BY conversation
+        HAVING COUNT(time) < COUNT(*) AND COUNT(place) = 0 AND COUNT(*) > 1
+    )
+"""
 # Conversations come in the order of their first messages. Times order a conversation only if every message has one.
 _SORTED: Final = """
-    SELECT name, speaker, text, time, topic FROM said JOIN conversations ON first = conversation
-    ORDER BY conversation, {time} number
+    SELECT name, speaker, text, time, topic, in_thread FROM said JOIN conversations ON first = conversation
+    WHERE text <> '' ORDER BY conversation, CASE WHEN untimed THEN NULL ELSE time END, place, number
 """
 
 
-def together(messages: Iterable[Message]) -> Iterator[Message]:
-    """The same messages, those of a conversation together and in the order of their times, if they have them.
+def together(messages: Iterable[Message], log: Log) -> Iterator[Message]:
+    """The same messages, those of a conversation together and in the order of their times, if all have one.
+
+    Otherwise they are in the order of their replies, if they have such, or as they come. Messages without text only
+    link others.
+
+    Args:
+        messages: in any order.
+        log: counts conversations without the order of times.
 
     Raises:
         DialogCvaeError: the temporary file cannot be written.
@@ -29,34 +67,47 @@ def together(messages: Iterable[Message]) -> Iterator[Message]:
     with tempfile.TemporaryDirectory(prefix="dialog-cvae-") as folder:
         try:
             with closing(sqlite3.connect(Path(folder) / "messages")) as database:
-                yield from _sorted(database, messages)
+                yield from _sorted(database, messages, log)
         except sqlite3.Error as error:
             raise DialogCvaeError(f"{folder}: temporary file for sorting messages: {error}") from None
 
 
-def _sorted(database: sqlite3.Connection, messages: Iterable[Message]) -> Iterator[Message]:
+def _sorted(database: sqlite3.Connection, messages: Iterable[Message], log: Log) -> Iterator[Message]:
     for setting in _SETTINGS:
         database.execute(f"PRAGMA {setting}")
-    database.execute("CREATE TABLE conversations (name TEXT UNIQUE, first INTEGER PRIMARY KEY)")
-    database.execute(
-        "CREATE TABLE said "
-        "(number INTEGER PRIMARY KEY, conversation INTEGER, speaker TEXT, text TEXT, time REAL, topic TEXT)"
-    )
-    database.execute("BEGIN")
-    add_name = "INSERT INTO conversations VALUES (?, ?) ON CONFLICT DO NOTHING"
-    find_name = "SELECT first FROM conversations WHERE name = ?"
-    timed = True
-
-    def rows() -> Iterator[tuple[int, str, str, float | None, str | None]]:
-        nonlocal timed
-        for number, message in enumerate(messages):
-            timed = timed and message.time is not None
-            names.execute(add_name, (message.conversation, number))
-            (first,) = names.execute(find_name, (message.conversation,)).fetchone()
-            yield first, message.speaker, message.text, message.time, message.topic
-
+    for table in _TABLES:
+        database.execute(table)
     names = database.cursor()
-    database.executemany("INSERT INTO said (conversation, speaker, text, time, topic) VALUES (?, ?, ?, ?, ?)", rows())
+    has = {"time": False, "no time": False, "reply": False}
+
+    def rows() -> Iterator[tuple[object, ...]]:
+        for number, message in enumerate(messages):
+            untimed = message.time is None
+            has["no time" if untimed else "time"] = True
+            has["reply"] = has["reply"] or message.reply_to is not None
+            names.execute(_ADD_NAME, (message.conversation, number, untimed))
+            (first,) = names.execute(_FIND_NAME, (message.conversation,)).fetchone()
+            yield first, *message[1:5], message.in_thread, message.id, message.reply_to
+
+    database.execute("BEGIN")
+    database.executemany(_ADD, rows())
+    if has["reply"]:
+        log.changed[BY_REPLIES] += _place_replies(database)
+    if has["no time"] and (has["time"] or has["reply"]):
+        log.changed[BY_FILE] += database.execute(_COUNT_BY_FILE).fetchone()[0]
     database.execute("COMMIT")
-    for row in database.execute(_SORTED.format(time="time," if timed else "")):
-        yield Message(*row)
+    for name, speaker, text, time, topic, in_thread in database.execute(_SORTED):
+        yield Message(name, speaker, text, time, topic, in_thread=bool(in_thread))
+
+
+def _place_replies(database: sqlite3.Connection) -> int:
+    """Number the messages of conversations that times do not order; returns how many of these lack a time."""
+    count = 0
+    for _, group in groupby(database.execute(_LINKED), key=lambda row: row[0]):
+        said = list(group)
+        order = reply_order([Link(name, parent) for *_, name, parent in said])
+        database.executemany(
+            "UPDATE said SET place = ? WHERE number = ?", ((place, said[index][1]) for place, index in enumerate(order))
+        )
+        count += any(time is None for _, _, time, _, _ in said)
+    return count

@@ -7,11 +7,13 @@ from typing import Final
 
 from dialog_cvae.imports.json_stream import JsonStream, kind_of
 from dialog_cvae.imports.message import HOUR, MEDIA, SYSTEM, Format, Log, Message, Options
+from dialog_cvae.imports.people import People
 from dialog_cvae.imports.source import Source
 from dialog_cvae.imports.times import seconds
 
 _ONE_CHAT: Final = {"messages[].date_unixtime", "messages[].from_id", "messages[].text_entities", "messages[].actor_id"}
-_ALL_CHATS: Final = {"chats.list", "personal_information", "personal_information.user_id"}
+_ALL_CHATS: Final = {"chats.list", "left_chats.list", "personal_information", "personal_information.user_id"}
+_LISTS: Final = {"chats": "chat", "left_chats": "left chat"}  # and the name of a chat in each
 
 
 def recognise(source: Source) -> bool:
@@ -26,21 +28,22 @@ def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
         DataError: the file is malformed.
     """
     stream = JsonStream(source.file, options.encoding)
+    people = People(log)
     found = False
     for key in stream.members():
         if key == "messages":
             found = True
-            yield from _messages(stream, "", log)
-        elif key == "chats":
+            yield from _messages(stream, "", people, log)
+        elif key in _LISTS:
             found = True
-            yield from _chats(stream, log)
+            yield from _chats(stream, _LISTS[key], people, log)
         else:
             stream.skip()
     if not found:
         raise stream.error("has neither messages nor chats")
 
 
-def _chats(stream: JsonStream, log: Log) -> Iterator[Message]:
+def _chats(stream: JsonStream, name: str, people: People, log: Log) -> Iterator[Message]:
     for key in stream.members():
         if key != "list":
             stream.skip()
@@ -48,12 +51,12 @@ def _chats(stream: JsonStream, log: Log) -> Iterator[Message]:
         for number in stream.items():
             for inner in stream.members():
                 if inner == "messages":
-                    yield from _messages(stream, f"chat {number}", log)
+                    yield from _messages(stream, f"{name} {number}", people, log)
                 else:
                     stream.skip()
 
 
-def _messages(stream: JsonStream, chat: str, log: Log) -> Iterator[Message]:
+def _messages(stream: JsonStream, chat: str, people: People, log: Log) -> Iterator[Message]:
     for number in stream.items():
         message = stream.value()
         where = f"{chat + ', ' if chat else ''}message {number}"
@@ -71,7 +74,7 @@ def _messages(stream: JsonStream, chat: str, log: Log) -> Iterator[Message]:
         except ValueError as error:
             raise stream.error(f"{where}: {error}") from None
         if text.strip():
-            yield Message(chat, speaker, text, time)
+            yield Message(chat, people.name(message.get("from_id"), speaker), text, time)
         else:
             log.left_out[MEDIA] += 1
 

@@ -5,14 +5,23 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from dialog_cvae.imports.message import Log
+
 _MILLISECONDS_FROM: Final = 1e11  # seconds of the year 5138; larger numbers are milliseconds, microseconds, ...
+_UNIX_FROM: Final = 1e8  # seconds from 1970 to 1973; no message is older, so smaller numbers count from elsewhere
+# Dates in digits alone, by their number; Unix times since 1977 have another number of digits.
+_DATES: Final = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
+_YEARS: Final = range(1900, 2100)
+_EXCEL_DAYS: Final = range(30_000, 60_000)  # of the years 1982 to 2064, counted from 1900
+_WANTED: Final = "ISO 8601 or seconds since 1970; name its form, as in --time-format '%d.%m.%Y %H:%M'"
 
 
 def seconds(value: Any, form: str | None = None) -> float | None:
     """The time of a field; None if the field is empty.
 
     Args:
-        value: a number of seconds (or milli-, micro- or nanoseconds) since 1970, ISO 8601, or a `datetime`.
+        value: a number of seconds (or milli-, micro- or nanoseconds) since 1970, ISO 8601, a date and time in digits
+            alone such as 20240113 or 20240113100000, or a `datetime`.
         form: as for `datetime.strptime`; None reads the above.
 
     Raises:
@@ -26,20 +35,79 @@ def seconds(value: Any, form: str | None = None) -> float | None:
     try:
         if form is not None:
             return _since_1970(datetime.strptime(text, form))
-        number = float(text)
-    except ValueError:
-        number = None
-    if number is not None and number == number and abs(number) < 1e20:
-        while abs(number) >= _MILLISECONDS_FROM:
-            number /= 1000
-        return number
-    try:
-        if form is None:
+        if (date := _date_in_digits(text)) is not None:
+            return _since_1970(date)
+        if (number := _number(text)) is None:
             return _since_1970(datetime.fromisoformat(text))
     except ValueError:
-        pass
-    wanted = "ISO 8601 or seconds since 1970; name its form, as in --time-format '%d.%m.%Y %H:%M'"
-    raise ValueError(f"the time {text[:40]!r} is not {wanted if form is None else f'of the form {form!r}'}")
+        raise ValueError(
+            f"the time {text[:40]!r} is not {_WANTED if form is None else f'of the form {form!r}'}"
+        ) from None
+    while abs(number) >= _MILLISECONDS_FROM:
+        number /= 1000
+    return number
+
+
+class ColumnTimes:
+    """The times of a column of a table. Small numbers are seconds from any beginning if the column begins with one.
+
+    Args:
+        form: see `seconds`.
+        log: receives a note on small numbers.
+    """
+
+    def __init__(self, form: str | None, log: Log) -> None:
+        self._form, self._log = form, log
+        self._is_relative: bool | None = None  # None until there is a time
+
+    def seconds(self, value: Any) -> float | None:
+        """The time of a field; None if the field is empty.
+
+        Raises:
+            ValueError: it is no time; the message says what to do.
+        """
+        text = str(value).strip()
+        number = _number(text) if self._form is None else None
+        if number is None or abs(number) >= _UNIX_FROM:
+            found = seconds(value, self._form)
+            if found is not None and self._is_relative is None:
+                self._is_relative = False
+            return found
+        if self._is_relative is None:
+            self._is_relative = int(number) not in _EXCEL_DAYS and len(_digits(text)) not in _DATES
+            if self._is_relative:
+                self._log.notes.append(f"times such as {text[:40]} are read as seconds from any beginning")
+        if self._is_relative:
+            return number
+        if _date_in_digits(text) is not None:
+            return seconds(value)
+        days = " (it may be a spreadsheet's number of days)" if int(number) in _EXCEL_DAYS else ""
+        raise ValueError(f"the time {text[:40]!r}{days} is not {_WANTED}")
+
+
+def _date_in_digits(text: str) -> datetime | None:
+    digits = _digits(text)
+    if len(digits) not in _DATES:
+        return None
+    try:
+        found = datetime.strptime(digits, _DATES[len(digits)])
+    except ValueError:
+        return None
+    return found if found.year in _YEARS else None
+
+
+def _digits(text: str) -> str:
+    """The digits of a whole number, which a table may hold as a fraction; empty for any other text."""
+    digits = text.removesuffix(".0")
+    return digits if digits.isascii() and digits.isdigit() else ""
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if abs(number) < 1e20 else None
 
 
 def _since_1970(time: datetime) -> float:

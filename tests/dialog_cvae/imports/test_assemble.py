@@ -11,8 +11,9 @@ from dialog_cvae.imports import assemble
 from dialog_cvae.imports.assemble import cleaned, threads
 from dialog_cvae.imports.json_paths import json_paths
 from dialog_cvae.imports.message import Log, Message
-from dialog_cvae.imports.spill import together
-from dialog_cvae.imports.times import seconds
+from dialog_cvae.imports.reply_order import Link, reply_order
+from dialog_cvae.imports.spill import BY_FILE, BY_REPLIES, together
+from dialog_cvae.imports.times import ColumnTimes, seconds
 
 
 def talk(*speakers: str, **fields: object) -> list[Message]:
@@ -74,9 +75,47 @@ def test_a_silence_divides_only_if_it_is_longer_than_the_gap():
 def test_sorting_equals_a_sort_in_memory(rows):
     messages = [Message(name, "A", str(i), time) for i, (name, time) in enumerate(rows)]
     first = {name: rows.index(next(row for row in rows if row[0] == name)) for name, _ in rows}
-    timed = all(time is not None for _, time in rows)
-    expected = sorted(messages, key=lambda m: (first[m.conversation], m.time if timed else 0))
-    assert [message.text for message in together(messages)] == [message.text for message in expected]
+    untimed = {name for name, time in rows if time is None}
+    expected = sorted(messages, key=lambda m: (first[m.conversation], 0 if m.conversation in untimed else m.time))
+    log = Log()
+    assert [message.text for message in together(messages, log)] == [message.text for message in expected]
+    counted = [name for name in untimed if sum(name == other for other, _ in rows) > 1]
+    assert log.changed[BY_FILE] == (len(counted) if any(time is not None for _, time in rows) else 0)
+
+
+@pytest.mark.parametrize(
+    ("links", "expected"),
+    [
+        ("c<b b<a a", "a b c"),  # backwards, as in movie-corpus
+        ("a b<a c<a d<b", "a b c d"),  # parents first already
+        ("y<x x b<a a", "x y a b"),
+        ("b<a a<b c<gone d<d e<b", "c d b a e"),  # a cycle, unknown parents
+        ("a a b<a", "a a b"),  # names that repeat
+    ],
+)
+def test_without_times_a_message_follows_the_one_it_replies_to(links, expected):
+    parts = [link.partition("<") for link in links.split()]
+    messages = [Message("c", "A", name, id=name, reply_to=parent or None) for name, _, parent in parts]
+    log = Log()
+    assert [message.text for message in together(messages, log)] == expected.split()
+    assert log.changed == {BY_REPLIES: 1, BY_FILE: 0}
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9) | st.none()), max_size=20))
+def test_the_order_of_replies_loses_nothing(links):
+    order = reply_order([Link(str(name), None if parent is None else str(parent)) for name, parent in links])
+    assert sorted(order) == list(range(len(links)))
+
+
+def test_equal_times_are_ordered_by_replies():
+    messages = [
+        Message("c", "B", "two", 5.0, id="2", reply_to="1"),
+        Message("c", "A", "one", 5.0, id="1"),
+        Message("c", "C", "zero", 4.0, id="0"),
+    ]
+    log = Log()
+    assert [message.text for message in together(messages, log)] == ["zero", "one", "two"]
+    assert not +log.changed
 
 
 @pytest.mark.parametrize(
@@ -89,10 +128,51 @@ def test_sorting_equals_a_sort_in_memory(rows):
         ("2024-01-01T10:00:00Z", 1704103200),
         ("2024-01-01 12:00+02:00", 1704103200),
         ("2024-01-01T10:00:00.0000000+00:00", 1704103200),
+        ("20240101", 1704067200),
+        ("202401011000", 1704103200),
+        ("20240101100000", 1704103200),
+        (20240101100000.0, 1704103200),
+        ("20241341", 20241341),  # no date
+        ("20240101.5", 20240101.5),
+        ("2024010110", 2024010110),  # ten digits are seconds
     ],
 )
 def test_times(value, expected):
     assert seconds(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [
+        (["0", "1.5", "", "30", 45304.416, 20240101, "90000"], [0, 1.5, None, 30, 45304.416, 20240101, 90000]),
+        ([-3.0, "1704103200"], [-3, 1704103200]),
+        (["20240101", "20240102.0"], [1704067200, 1704153600]),
+    ],
+)
+def test_small_numbers_count_from_any_beginning_if_a_column_begins_so(column, expected):
+    log = Log()
+    times = ColumnTimes(None, log)
+    assert [times.seconds(value) for value in column] == expected
+    is_small = abs(float(column[0])) < 100
+    assert log.notes == ([f"times such as {column[0]} are read as seconds from any beginning"] if is_small else [])
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        (
+            ["45304.416"],
+            r"the time '45304.416' \(it may be a spreadsheet's number of days\) is not ISO 8601.*--time-format",
+        ),
+        (["13012024"], "the time '13012024' is not ISO 8601"),
+        (["20240101", "20240132"], "the time '20240132' is not ISO 8601"),
+        (["2024-01-01", "5"], "the time '5' is not ISO 8601"),
+    ],
+)
+def test_small_numbers_that_may_be_anything_are_refused(column, message):
+    times = ColumnTimes(None, Log())
+    with pytest.raises(ValueError, match=message):
+        [times.seconds(value) for value in column]
 
 
 def test_times_of_a_form():

@@ -40,6 +40,22 @@ def written(table: pa.Table) -> bytes:
 NESTED = written(pa.table({"speaker": ["A"], "text": [{"de": "hallo"}]}))
 PLAIN = written(pa.table({"speaker": ["A"] * 500, "text": [f"text {i}" for i in range(500)]}))
 
+TWICE = written(pa.Table.from_arrays([pa.array(["A"])] * 3, names=["speaker", "text", "text"]))
+TURNS_TWICE = written(
+    pa.Table.from_arrays([pa.array([[{"role": "user", "content": "hi"}]])] * 2, names=["messages"] * 2)
+)
+LATE = written(pa.table({"speaker": ["A"] * 2, "text": ["x"] * 2, "time": pa.array([0, 2**52], pa.timestamp("ms"))}))
+NOT_UTF8 = written(
+    pa.table(
+        {
+            "speaker": ["A", "B"],
+            "text": pa.Array.from_buffers(
+                pa.string(), 2, [None, pa.py_buffer(b"\0\0\0\0\2\0\0\0\4\0\0\0"), pa.py_buffer(b"hi\xff\xfe")]
+            ),
+        }
+    )
+)
+
 BROKEN: dict[str, tuple[str, str | bytes, str]] = {
     "empty": ("x.csv", "", "x.csv: is empty"),
     "one message": ("x.csv", TABLE, "x.csv: no conversation of two or more messages (1 conversations of a single"),
@@ -52,6 +68,11 @@ BROKEN: dict[str, tuple[str, str | bytes, str]] = {
     "gzip": ("x.gz", b"\x1f\x8b\x08\x00", "x.gz: is compressed with gzip: unpack it first"),
     # Chat completion.
     "cut line": ("x.jsonl", GOOD + '{"messages": [{"role"', "x.jsonl, line 2: not JSON: Expecting"),
+    "cut string of a line": (
+        "x.jsonl",
+        GOOD + '{"messages": "a b',
+        "x.jsonl, line 2: not JSON: the line ends within a string",
+    ),
     "no list": ("x.jsonl", GOOD + '{"messages": 1}', "line 2: messages must be a list, is a number"),
     "part": (
         "x.jsonl",
@@ -59,9 +80,27 @@ BROKEN: dict[str, tuple[str, str | bytes, str]] = {
         "line 1: messages[0].content must be text or a list of parts, is an object",
     ),
     "deep line": ("x.jsonl", GOOD + f'{{"messages": {DEEP}}}', "x.jsonl, line 2: nested too deeply"),
+    "own over lines": (
+        "x.json",
+        '{"utterances": [\n{"speaker": "A", "text": "x"}]}',
+        "x.json, line 1: not JSON: Expecting value at character 18; each line must be a whole object",
+    ),
+    "cut object": (
+        "x.json",
+        '{"messages": [\n{"role": "user", "content": "h',
+        "x.json, line 2: the file ends too early",
+    ),
+    "second object": (
+        "x.json",
+        f'{{"messages":\n[{TURN}]}}\n\n[1]',
+        "x.json, line 4: object 2 must be an object, is a list",
+    ),
     "array line": ("x.jsonl", GOOD + "[1]\n", "x.jsonl, line 2: must be an object, is a list"),
     # ShareGPT.
     "cut list": ("x.json", HEAD + ',\n{"conv', "x.json, line 2: the file ends too early"),
+    "cut string": ("x.json", HEAD + ',\n{"conversations": "a b', "x.json, line 2: the file ends too early"),
+    "cut word": ("x.json", HEAD + ',\n{"conversations": tru', "x.json, line 2: the file ends too early"),
+    "other word": ("x.json", HEAD + ',\n{"conversations": yes', "x.json, line 2: not JSON: Expecting value"),
     "deep list": ("x.json", f"{HEAD},\n{DEEP}]", "line 2: nested too deeply"),
     "after the list": ("x.json", HEAD + "]\n5", "x.json, line 2: text after the end"),
     "role": (
@@ -98,12 +137,22 @@ BROKEN: dict[str, tuple[str, str | bytes, str]] = {
     "columns": ("x.csv", "a,b\n1,2\n", "x.csv: no column looks like the speaker: name it"),
     "width": ("x.csv", TABLE + "1,B,yo\n", "x.csv, line 3: has 3 fields, but the first line 4"),
     "quote": ("x.csv", TABLE + '1,B,"yo,1\n', "x.csv, line 3: not a table: a quoted field is not closed"),
+    "named separator": (
+        "x.csv",
+        "sep=,\n" + TABLE + "1,B\n",
+        "x.csv, line 4: has 2 fields, but the first line 4",
+    ),
     "time": ("x.csv", TABLE + "1,B,yo,noon\n", "x.csv: line 3: the time 'noon' is not ISO 8601 or seconds since 1970"),
     "mixed encodings": ("x.csv", TABLE.encode() + "1,B,café,2\n".encode("cp1252"), "x.csv, line 3: not UTF-8"),
     "cut UTF-16": ("x.csv", TABLE.encode("utf-16")[:-1], "x.csv, line 2: not UTF-16"),
     "nested": ("x.parquet", NESTED, "x.parquet: column 'text' (text) holds struct<de: string>, not one value"),
     "cut Parquet": ("x.parquet", PLAIN[:-20], "x.parquet: not a whole Parquet file ("),
     "damaged Parquet": ("x.parquet", PLAIN[:60] + b"\xff" * 300 + PLAIN[360:], "x.parquet: not a whole Parquet file ("),
+    "Parquet names": ("x.parquet", TWICE, "x.parquet: has 2 columns 'text': give them different names"),
+    "Parquet turns": ("x.parquet", TURNS_TWICE, "x.parquet: has 2 columns 'messages': give them different names"),
+    "Parquet time": ("x.parquet", LATE, "x.parquet: row 2: column 'time' cannot be read ("),
+    "Parquet text": ("x.parquet", NOT_UTF8, "x.parquet: row 2: column 'text' is not UTF-8"),
+    "names": ("x.csv", "speaker,text,text\nA,,x\nB,,y\n", "x.csv: has 2 columns 'text': give them different names"),
     # Chats.
     "WhatsApp line": (
         "x.txt",

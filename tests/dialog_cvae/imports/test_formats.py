@@ -74,6 +74,7 @@ DISCORD = {
 SLACK = {
     "users.json": [{"id": "U1", "name": "ann", "profile": {"display_name": "Ann"}}, {"id": "U2", "name": "bo"}],
     "channels.json": [{"id": "C1", "name": "help"}],
+    "help/2023-12-31.json": [],
     "help/2024-01-02.json": [
         {"type": "message", "user": "U2", "text": "thread answer", "ts": "1704186000.0", "thread_ts": "1704100000.0"},
     ],
@@ -120,6 +121,7 @@ SCHEMA_GUIDED = [
         ],
     },
 ]
+WHATSAPP = "[13.01.24, 10:00:00] Ann: hi\n[13.01.24, 10:00:02] Bo: there\n"
 CSV = """\
 ticket_id;author;body;created_at
 1;Ann;"hello; you";2024-01-01 10:05
@@ -148,8 +150,11 @@ def test_chat_completion(put, imported):
     assert result.lines[0]["id"] == "1:c1"
 
 
-@pytest.mark.parametrize("content", [json.dumps(SHAREGPT, indent=1), lines(*SHAREGPT)])
-def test_sharegpt_as_a_list_and_as_lines(put, imported, content):
+@pytest.mark.parametrize(
+    "content",
+    [json.dumps(SHAREGPT, indent=1), lines(*SHAREGPT), "".join(json.dumps(each, indent=2) for each in SHAREGPT)],
+)
+def test_sharegpt_as_a_list_and_as_objects(put, imported, content):
     path = put("talks.json", content)
     assert kind(path) == "sharegpt"
     result = imported(path)
@@ -193,6 +198,24 @@ def test_csv_of_interleaved_conversations_in_the_order_of_times(put, imported, s
     assert "conversation=ticket_id, speaker=author, text=body, time=created_at" in "\n".join(result.report.lines())
 
 
+@pytest.mark.parametrize("head", ["sep=;\r\n", '"sep=;"\n', "\ufeffSEP=;\n"])
+def test_a_line_that_names_the_separator_is_no_header(put, imported, head):
+    path = put("t.txt", head + "a, b, c;speaker;text\n1;Ann;hi\n1;Bo;yo\n")
+    assert kind(path) == "csv"
+    assert imported(path).said == [["Ann: hi", "Bo: yo"]]
+
+
+def test_a_separator_within_quotes_is_none(put, imported):
+    path = put("t.csv", '"text, shown, to";speaker\n"hi, you";A\nyo;B\n')
+    assert imported(path, columns={"text": "text, shown, to"}).said == [["A: hi, you", "B: yo"]]
+
+
+def test_a_cell_with_lines_of_a_chat_does_not_make_a_chat_of_a_table(put, imported):
+    pasted = 'conversation,speaker,text\n1,A,"look:\n13/01/24, 10:00 - Ann: hi"\n1,B,yo\n'
+    assert imported(put("t.csv", pasted)).said == [["A: look:\n13/01/24, 10:00 - Ann: hi", "B: yo"]]
+    assert kind(put("chat.csv", WHATSAPP)) == "whatsapp"
+
+
 def test_columns_that_the_user_names(put, imported):
     path = put("odd.csv", "k,who,said,about\n1,Ann,hi,pets\n1,Bo,ho,pets\n")
     with pytest.raises(DataError, match=r"no column looks like the speaker: name it, as in --column speaker=NAME.*who"):
@@ -219,6 +242,21 @@ def test_encodings(put, imported, encoding, named):
     content = "conversation,speaker,text\n" + "1,Zoë,café and a longer line\n1,Bo,sí\n"
     result = imported(put("t.csv", content.encode(encoding)), encoding=named)
     assert result.said == [["Zoë: café and a longer line", "Bo: sí"]]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+def test_a_named_encoding_does_not_replace_a_recognised_one(put, imported, encoding):
+    content = "conversation,speaker,text\n" + "1,Zoë,café and a longer line\n1,Bo,sí\n"
+    result = imported(put("t.csv", content.encode(encoding)), encoding="cp1252")
+    assert result.said == [["Zoë: café and a longer line", "Bo: sí"]]
+    said = encoding.removesuffix("-sig").upper()
+    assert result.report.parts[0].log.notes[0] == f"the text is {said}, so that --encoding is not used"
+
+
+def test_a_named_encoding_that_gives_ascii_another_meaning_is_used(put, imported):
+    content = "conversation,speaker,text\n1,A,日本\n1,B,語\n".encode("iso-2022-jp")
+    assert content.isascii()
+    assert imported(put("t.csv", content), encoding="iso-2022-jp").said == [["A: 日本", "B: 語"]]
 
 
 def test_parquet_with_columns(tmp_path, imported):
@@ -248,7 +286,7 @@ def test_a_folder_of_datasets_with_splits(put, tmp_path, imported):
         for shard in range(2):
             name = f"data-0000{shard}-of-00002.arrow"
             shards.append({"filename": name})
-            table = pa.table({"conversation": [split], "speaker": ["AB"[shard]], "text": [f"{split} {shard}"]})
+            table = pa.table({"conversation": [0], "speaker": ["AB"[shard]], "text": [f"{split} {shard}"]})
             (tmp_path / "set" / split).mkdir(parents=True, exist_ok=True)
             with pa.ipc.new_stream(tmp_path / "set" / split / name, table.schema) as stream:
                 stream.write_table(table)
@@ -257,6 +295,7 @@ def test_a_folder_of_datasets_with_splits(put, tmp_path, imported):
     assert kind(tmp_path / "set") == "datasets"
     result = imported(tmp_path / "set")
     assert result.said == [["A: test 0", "B: test 1"], ["A: train 0", "B: train 1"]]
+    assert [line["id"] for line in result.lines] == ["1:0", "2:0"]
     (tmp_path / "set" / "test" / "data-00001-of-00002.arrow").unlink()
     with pytest.raises(DataError, match=r"test.state.json: names data-00001-of-00002.arrow, which is missing"):
         imported(tmp_path / "set")
@@ -275,6 +314,27 @@ def test_convokit_with_topics(put, tmp_path, imported):
     assert kind(tmp_path / "corpus" / "utterances.jsonl") == "convokit-file"
 
 
+@pytest.mark.parametrize("key", ["reply-to", "reply_to"])
+def test_convokit_without_times_is_in_the_order_of_replies(put, imported, key):
+    rows = [
+        {"id": 3, "speaker": "ann", "text": "three", key: 2},
+        {"id": 2, "speaker": "bo", "text": "", key: 1},  # left out, but it links three to one
+        {"id": 1, "speaker": "ann", "text": "one", key: None},
+    ]
+    result = imported(
+        put("utterances.jsonl", lines(*({"conversation_id": 1, "timestamp": None} | row for row in rows)))
+    )
+    assert result.said == [["ann: one", "ann: three"]]
+    assert "1 conversations in the order of their replies, because a message has no time" in str(result.report.lines())
+
+
+def test_an_empty_time_leaves_only_its_own_conversation_in_the_order_of_the_file(put, imported):
+    rows = "1,Bo,b,2024-01-13 10:01\n1,Ann,a,2024-01-13 10:00\n2,Ann,x,\n2,Bo,y,2024-01-13 10:00\n"
+    result = imported(put("t.csv", "conversation,speaker,text,time\n" + rows))
+    assert result.said == [["Ann: a", "Bo: b"], ["Ann: x", "Bo: y"]]
+    assert "1 conversations in the order of the file, because a message has no time" in str(result.report.lines())
+
+
 @pytest.mark.parametrize("whole", [False, True])
 def test_telegram_of_one_chat_and_of_all(put, imported, whole):
     content = (
@@ -287,6 +347,34 @@ def test_telegram_of_one_chat_and_of_all(put, imported, whole):
     assert result.left_out == {SYSTEM: 1, MEDIA: 1}
 
 
+def test_telegrams_export_of_all_has_chats_that_were_left(put, imported):
+    lists = {"chats": {"list": [TELEGRAM]}, "left_chats": {"about": "", "list": [TELEGRAM]}}
+    result = imported(put("result.json", json.dumps({"personal_information": {"user_id": 1}} | lists)))
+    assert [line["id"] for line in result.lines] == ["1:chat 1", "2:chat 1", "3:left chat 1", "4:left chat 1"]
+
+
+def test_people_with_one_name_are_several_speakers(put, tmp_path, imported):
+    said = [("1", "hi"), ("2", "hello"), ("1", "you too?"), ("2", "yes")]
+    expected = [["Bo: hi", "Bo 2: hello", "Bo: you too?", "Bo 2: yes"]]
+    time = "2024-01-01T10:00:00+00:00"
+    telegram = [{"from": "Bo", "from_id": f"user{who}", "text": text, "date_unixtime": "100"} for who, text in said]
+    discord = [{"author": {"id": who, "name": "Bo"}, "content": text, "timestamp": time} for who, text in said]
+    rows = "".join(f"{who},Bo,{time},{text}\n" for who, text in said)
+    put("slack/users.json", json.dumps([{"id": f"U{who}", "name": "Bo"} for who in "12"]))
+    slack = [
+        {"type": "message", "user": f"U{who}", "text": text, "ts": f"10{i}.0"} for i, (who, text) in enumerate(said)
+    ]
+    for path in (
+        put("telegram.json", json.dumps({"messages": telegram})),
+        put("discord.json", json.dumps({"channel": {"id": "2"}, "messages": discord})),
+        put("discord.csv", "AuthorID,Author,Date,Content\n" + rows),
+        put("slack/help/2024-01-01.json", json.dumps(slack)).parents[1],
+    ):
+        result = imported(path)
+        assert result.said == expected
+        assert "1 names of people numbered, because another has the same" in str(result.report.lines())
+
+
 def test_slack_folder_and_zip(put, tmp_path, imported):
     for name, content in SLACK.items():
         put(f"slack/{name}", json.dumps(content))
@@ -295,9 +383,9 @@ def test_slack_folder_and_zip(put, tmp_path, imported):
             archive.writestr(name, json.dumps(content))
     assert kind(tmp_path / "slack") == kind(tmp_path / "slack.zip") == "slack"
     for path in (tmp_path / "slack", tmp_path / "slack.zip"):
-        result = imported(path, gap=0.0)
+        result = imported(path)
         assert result.said == [
-            ["Ann: a thread?", "bo: thread answer"],
+            ["Ann: a thread?", "bo: thread answer"],  # a day later
             ["bo: hi @Ann, 1 < 2 https://x.org", "Ann: yes"],
         ]
         assert result.left_out == {SYSTEM: 1, BOTS: 1, MEDIA: 1}
@@ -339,6 +427,25 @@ def test_our_own_form_keeps_everything(put, imported):
     assert imported(path).lines == [line | {"id": "1:7"}]
 
 
+def test_halves_of_characters_in_any_field_of_our_own_form_are_removed(put, imported):
+    half = "\ud83d"
+    line = {
+        "id": f"7{half}",
+        "prompt": f"talk {half}",
+        "split": f"train{half}",
+        "speakers": {f"A{half}": {"sex": f"male{half}"}},
+        "utterances": [{"speaker": f"A{half}", "text": "hi", "dialog_act": half}, {"speaker": "B", "text": "yo"}],
+    }
+    (found,) = imported(put("own.jsonl", lines(line))).lines
+    assert (found["id"], found["prompt"], found["split"]) == ("1:7", "talk", "train")
+    assert found["speakers"] == {"A": {"sex": "male"}}
+    assert found["utterances"] == [{"speaker": "A", "text": "hi"}, {"speaker": "B", "text": "yo"}]
+
+
+def test_only_columns_that_are_read_need_names_of_their_own(put, imported):
+    assert imported(put("t.csv", "speaker,text,x,x\nA,hi,1,2\nB,yo,3,4\n")).said == [["A: hi", "B: yo"]]
+
+
 def test_a_folder_of_files_in_several_formats(put, tmp_path, imported):
     put("all/a.jsonl", lines(CHAT))
     put("all/b/c.csv", CSV)
@@ -346,6 +453,48 @@ def test_a_folder_of_files_in_several_formats(put, tmp_path, imported):
     result = imported(tmp_path / "all")
     assert [len(part) for part in result.said] == [2, 2, 2]
     assert [part.title for part in result.report.parts] == ["chat-completion messages", "a table as text (CSV or TSV)"]
+    assert result.report.notes == []
+
+
+@pytest.mark.parametrize("forced", [None, "csv"])
+def test_files_that_are_passed_over_are_named(put, tmp_path, imported, forced):
+    put("all/a.csv", CSV)
+    for name in ("b.txt", "sub/c.json", "d.jpg"):
+        put(f"all/{name}", "[1]")
+    why = "in another format" if forced else "in no known format"
+    notes = [f"{tmp_path / 'all'}: passed over: 2 files {why} (b.txt, sub/c.json)"]
+    assert imported(tmp_path / "all", format=forced).report.notes == notes
+
+
+@pytest.mark.parametrize(
+    ("chat", "archived"), [("_chat.txt", True), ("_chat.txt", False), ("WhatsApp Chat mit Bo.txt", True)]
+)
+def test_files_that_were_sent_in_a_whatsapp_chat_are_no_conversations(put, tmp_path, imported, chat, archived):
+    files = {chat: WHATSAPP, "2-prices.csv": "item,price\na,3\n", "3-set.jsonl": lines(CHAT)}
+    for name, content in files.items():
+        path = put(f"chat/{name}", content).parent
+    if archived:
+        path = tmp_path / "chat.zip"
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, content in files.items():
+                archive.writestr(name, content)
+    result = imported(path)
+    assert result.said == [["Ann: hi", "Bo: there"]]
+    assert result.report.notes == [f"{path}: passed over: 2 files sent in a WhatsApp chat (2-prices.csv, 3-set.jsonl)"]
+
+
+def test_a_forced_format_reads_what_lies_beside_a_chat(put, tmp_path, imported):
+    put("chat/_chat.txt", WHATSAPP)
+    put("chat/1-tickets.csv", CSV)
+    result = imported(tmp_path / "chat", format="csv")
+    assert len(result.said) == 2
+    assert result.report.notes == [f"{tmp_path / 'chat'}: passed over: 1 files in another format (_chat.txt)"]
+
+
+def test_what_lies_beside_a_chat_that_the_user_put_there_is_read(put, tmp_path, imported):
+    put("all/WhatsApp Chat with Bo.txt", WHATSAPP)
+    put("all/tickets.csv", CSV)
+    assert len(imported(tmp_path / "all").report.parts) == 2
 
 
 def test_a_forced_format(put, imported):

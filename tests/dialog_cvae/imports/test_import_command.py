@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
 from dialog_cvae import console
+from dialog_cvae.imports import convert
 from dialog_cvae.imports.__main__ import main
 
 CHAT = """\
@@ -37,11 +44,100 @@ def test_options_reach_the_conversion(put, tmp_path, capsys):
     assert "replaced: 1 <EMAIL>, 2 <NAME>" in capsys.readouterr().out
 
 
+def test_names_may_be_in_the_named_encoding(put, tmp_path, capsys):
+    words = [str(put("t.csv", "speaker,text\nA,hi Zoë\nB,yo\n")), "--out", str(tmp_path / "mine.jsonl"), "--redact"]
+    words += ["--names", str(put("names.txt", "Zoë\n".encode("cp1252")))]
+    assert main(words) == 2
+    assert "names.txt, line 1: not UTF-8; if a program wrote it in another encoding, name it: --encoding cp1252" in (
+        capsys.readouterr().err
+    )
+    assert main([*words, "--encoding", "cp1252"]) == 0
+    assert '"hi <NAME>"' in (tmp_path / "mine.jsonl").read_text()
+
+
 def test_several_files_become_one(put, tmp_path):
     table = put("t.csv", "conversation,speaker,text\n1,A,hi\n1,B,yo\n")
     out = tmp_path / "mine.jsonl"
     assert main([str(put("chat.txt", CHAT)), str(table), "--out", str(out)]) == 0
     assert [json.loads(line)["id"] for line in out.read_text().splitlines()] == ["1", "2:1"]
+
+
+def test_a_folder_is_not_read_together_with_what_an_earlier_run_wrote_into_it(put, tmp_path, capsys):
+    folder = put("all/chat.txt", CHAT).parent
+    put("all/notes.txt", "buy milk")
+    words = [str(folder), "--out", str(folder / "mine.jsonl")]
+    assert main(words) == 0
+    assert f"\n{folder}: passed over: 1 files in no known format (notes.txt)\n" in capsys.readouterr().out
+    written = (folder / "mine.jsonl").read_text()
+    assert main(words) == 2
+    assert "mine.jsonl is in the folder" in capsys.readouterr().err
+    assert (folder / "mine.jsonl").read_text() == written
+
+
+def test_a_link_stays_and_its_file_is_written(put, tmp_path):
+    old, link = put("real/old.jsonl", "old"), tmp_path / "link.jsonl"
+    link.symlink_to(old)
+    assert main([str(put("chat.txt", CHAT)), "--out", str(link)]) == 0
+    assert link.is_symlink()
+    assert old.read_text() == link.read_text() != "old"
+    assert [path.name for path in old.parent.iterdir()] == ["old.jsonl"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with a name on Windows")
+def test_what_is_no_file_is_not_replaced(put, tmp_path, capsys):
+    pipe, link, circle = tmp_path / "pipe", tmp_path / "link", tmp_path / "circle"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    circle.symlink_to(circle)
+    for out, reason in ((pipe, "is no file"), (link, "is no file"), (circle, "")):
+        assert main([str(put("chat.txt", CHAT)), "--out", str(out)]) == 2
+        assert f"error: {out}: cannot be written ({reason}" in capsys.readouterr().err
+    assert pipe.is_fifo()
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_signal_leaves_no_temporary_file(name, put, tmp_path, monkeypatch, capsys):
+    number = getattr(signal, name, None)
+    if number is None:
+        pytest.skip("Windows has no such signal")
+    earlier = signal.signal(number, lambda *_: pytest.fail("not handled"))
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    seen = []
+
+    def signalled(*_: object, **__: object) -> None:
+        seen.extend([*temporary.iterdir(), *(tmp_path / "out").iterdir()])
+        signal.raise_signal(number)
+
+    monkeypatch.setattr(convert, "_line", signalled)
+    table = put("t.csv", "conversation,speaker,text\n1,A,hi\n1,B,yo\n2,A,hi\n2,B,yo\n")
+    try:
+        assert main([str(table), "--out", str(tmp_path / "out" / "mine.jsonl")]) == 130
+    finally:
+        signal.signal(number, earlier)
+    assert capsys.readouterr().err == "interrupted\n"
+    assert len(seen) == 2
+    assert [*temporary.iterdir(), *(tmp_path / "out").iterdir()] == []
+
+
+def test_a_report_that_cannot_be_printed_is_no_error(put, tmp_path):
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("there is no device that is always full")
+    words = [
+        sys.executable,
+        "-m",
+        "dialog_cvae.imports",
+        str(put("chat.txt", CHAT)),
+        "--out",
+        str(tmp_path / "m.jsonl"),
+    ]
+    with full.open("w") as out:
+        done = subprocess.run(words, stdout=out, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 0
+    assert done.stderr == "the file is written, but the report cannot be printed (No space left on device)\n"
+    assert (tmp_path / "m.jsonl").exists()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,45 @@
+"""The order of a conversation whose messages have no times, but say which message they reply to."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class Link(NamedTuple):
+    """The name of a message within its conversation, and that of the message it replies to; None if unknown."""
+
+    id: str | None
+    reply_to: str | None
+
+
+def reply_order(links: Sequence[Link]) -> list[int]:
+    """The places of all messages, each after the one it replies to, otherwise as they are.
+
+    A message whose parent is unknown counts as a beginning; where replies form a cycle, so does its first message.
+    """
+    place_of: dict[str, int] = {}
+    for place, link in enumerate(links):
+        if link.id is not None:
+            place_of.setdefault(link.id, place)
+    replies: dict[int, list[int]] = {}
+    ready = []  # a heap: the earliest message that may come next is first
+    for place, link in enumerate(links):
+        parent = None if link.reply_to is None else place_of.get(link.reply_to)
+        if parent is None or parent == place:
+            ready.append(place)
+        else:
+            replies.setdefault(parent, []).append(place)
+    # Beginnings, then the messages of cycles, which no beginning leads to.
+    found: dict[int, None] = {}
+    for start in (None, *range(len(links))):
+        if start is not None and start not in found:
+            ready.append(start)
+        while ready:
+            place = heapq.heappop(ready)
+            if place not in found:
+                found[place] = None
+                for reply in replies.get(place, ()):
+                    heapq.heappush(ready, reply)
+    return list(found)
