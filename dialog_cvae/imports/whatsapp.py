@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from dialog_cvae.errors import DataError
 from dialog_cvae.imports.date_order import DateOrders
 from dialog_cvae.imports.message import HOUR, MEDIA, SYSTEM, Format, Log, Message, Options
+from dialog_cvae.imports.privacy import mention_remover
 from dialog_cvae.imports.source import Source
 
 MARKS: Final = "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff"
@@ -97,10 +98,14 @@ def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
     Raises:
         DataError: it has no message, a date does not exist, or dates contradict each other.
     """
-    # The order of day and month, from all dates.
+    # The order of day and month, from all dates, and the speakers whom a mention may name.
     orders = DateOrders(source.file.name)
+    speakers: set[str] = set()
     for entry in _entries(source, options):
         orders.add(entry.line, *(int(entry.match[name]) for name in "abc"), twelve=bool(_half(entry.match)))
+        if options.anonymous and (name := _parted(entry)[0]):
+            speakers.add(name)
+    without_mentions = mention_remover(speakers) if options.anonymous else (lambda text: text)
     order, reason = (options.date_order, "as --date-order says") if options.date_order else orders.decided()
     log.notes.append(f"dates are read {_ORDERS[order]} ({reason})")
     # The messages.
@@ -111,7 +116,7 @@ def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
         elif not text:
             log.left_out[MEDIA] += 1
         else:
-            yield Message("", speaker, text, _time(source.file.name, entry, order))
+            yield Message("", speaker, without_mentions(text), _time(source.file.name, entry, order))
 
 
 def _entries(source: Source, options: Options) -> Iterator[_Entry]:
@@ -142,7 +147,7 @@ def _parted(entry: _Entry) -> tuple[str | None, str]:
         return None, ""
     marked = text.startswith("\u200e")  # iOS marks what the program wrote itself
     text = "\n".join([text, *entry.more])
-    text = _EDITED.sub("", text).strip(MARKS + " \t\n")
+    text = _stripped(_EDITED.sub("", text))
     if marked and entry.match[0].lstrip(MARKS).startswith("["):
         return speaker.strip(MARKS + " ~\u202f\xa0"), ""
     if _OMITTED.fullmatch(text) or _DELETED.fullmatch(text):
@@ -150,6 +155,12 @@ def _parted(entry: _Entry) -> tuple[str | None, str]:
     elif file := _FILE.fullmatch(text):
         text = (file["caption"] or "").strip()
     return speaker.strip(MARKS + " ~\u202f\xa0"), text
+
+
+def _stripped(text: str) -> str:
+    """The text without marks and spaces around it; the mark that ends a mention, `@\\u2068Ann\\u2069`, stays."""
+    found = text.strip(MARKS + " \t\n")
+    return found + "\u2069" if found.rfind("@\u2068") > found.rfind("\u2069") else found
 
 
 def _half(match: re.Match[str]) -> str | None:

@@ -6,6 +6,7 @@ import pytest
 
 from dialog_cvae.errors import DataError
 from dialog_cvae.imports.message import MEDIA, SYSTEM
+from dialog_cvae.imports.privacy import Privacy
 
 
 @pytest.mark.parametrize(
@@ -98,3 +99,16 @@ def test_runs_are_merged_and_silences_divide(put, imported):
     assert imported(path).said == [["A: at 10:00\nat 10:01", "B: at 10:02"], ["A: at 17:00", "B: at 17:01"]]
     assert [len(part) for part in imported(path, merge=False).said] == [3, 2]
     assert [len(part) for part in imported(path, gap=0.0).said] == [4]
+
+
+def test_mentions_as_whatsapp_writes_them(put, imported):
+    lines = [
+        "10:00 - Ann: hi @\u2068Bo Smith\u2069",
+        "10:01 - +49 1512 3456788: @ann and @\u2068Carl\u2069 come",
+        "10:02 - Ann: @4915123456788 and @CARL JONES?",
+        "20:00 - Carl Jones: late",
+    ]
+    path = put("chat.txt", "".join(f"13/01/24, {line}\n" for line in lines))
+    said = ["A: hi @<NAME>", "B: @<NAME> and @<NAME> come", "A: @<NAME> and @<NAME>?"]
+    assert imported(path, privacy=Privacy(anonymous=True), anonymous=True).said == [said]
+    assert imported(path).said[0][0] == "Ann: hi @\u2068Bo Smith\u2069"
