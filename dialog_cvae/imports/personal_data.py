@@ -95,7 +95,9 @@ class Redaction:
         pieces, end, first = [], 0, 0
         while first < len(groups):
             begin = groups[first][0]
-            spans = ((last, digits[begin : groups[last][1]]) for last in reversed(range(first, len(groups))))
+            near = range(first, min(first + _CARD_DIGITS[-1], len(groups)))
+            lasts = [last for last in near if groups[last][1] - begin < 2 * _CARD_DIGITS[-1]]
+            spans = ((last, digits[begin : groups[last][1]]) for last in reversed(lasts))
             last = next((last for last, span in spans if _is_card(span)), None)
             if last is not None:
                 pieces += [digits[end:begin], CARD]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 import unicodedata
 
 import pytest
@@ -44,6 +45,13 @@ from dialog_cvae.imports.privacy import Privacy
 )
 def test_kinds_of_personal_data(text, expected):
     assert Redaction()(text) == expected
+
+
+@pytest.mark.parametrize("text", ["1 ", "12345678 ", "12345678901234567890 ", "a@", "@1234567", "a.", "(1) "])
+def test_long_texts_take_little_time(text):
+    start = time.process_time()
+    Redaction()(text * 2000)
+    assert time.process_time() - start < 2
 
 
 def test_numbers_without_a_country_need_a_region():
