@@ -17,8 +17,9 @@ from dialog_cvae import extras, limits
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.text.placeholders import ACCOUNT, CARD, EMAIL, LINK, NAME, PHONE, PLACEHOLDERS
 
+_IN_LINK: Final = rf'(?:@{NAME}|[^\s<>"])'  # a name in a link may be replaced already
 _LINK: Final = regex.compile(
-    r"(?:(?:https?|ftp)://|(?<![\w@.])www\.)[^\s<>\"]+|(?<![\w@.-])(?:[a-z0-9-]+\.)+[a-z]{2,}/[^\s<>\"]*",
+    rf"(?:(?:https?|ftp)://|(?<![\w@.])www\.){_IN_LINK}+|(?<![\w@.-])(?:[a-z0-9-]+\.)+[a-z]{{2,}}/{_IN_LINK}*",
     regex.IGNORECASE,
 )
 _END: Final = ".,;:!?)]}'\"…»”"  # after a link, the sentence's
@@ -26,6 +27,7 @@ _EMAIL: Final = regex.compile(r"(?<![\w.+%-])[\w.+%-]+@(?:[\w-]+\.)+\p{L}{2,}", 
 _DIGITS: Final = regex.compile(r"\d(?:[\s.-]?\d){12,}+")
 _CARD_DIGITS: Final = range(13, 20)  # how many a card number has
 _IBAN: Final = regex.compile(r"(?<!\w)[A-Z]{2}\d{2}(?:[\s-]?[A-Z0-9]){10,30}", regex.IGNORECASE)
+_PHONE_MENTION: Final = regex.compile(r"(?<=(?<![\w.+%-])@)\d{7,15}(?!\w)")  # WhatsApp's: @4930901820
 _MANY_DIGITS: Final = regex.compile(r"\d(?:\D{0,4}\d){5}")
 _IBAN_LENGTHS: Final = """
     AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BR29 BY28 CH21 CR22 CY28 CZ24 DE22 DK18 DO28 EE20 EG29 ES24 FI18 FO18
@@ -69,6 +71,7 @@ class Redaction:
         if _MANY_DIGITS.search(text):
             text = self._replaced(_IBAN, text, ACCOUNT, _account)
             text = _DIGITS.sub(lambda match: self._without_cards(match[0]), text)
+            text = self._replaced(_PHONE_MENTION, text, PHONE, lambda found: found)
             text = self._without_phones(text)
         return text if self._names is None else self._replaced(self._names, text, NAME, lambda found: found)
 
@@ -92,7 +95,9 @@ class Redaction:
         pieces, end, first = [], 0, 0
         while first < len(groups):
             begin = groups[first][0]
-            spans = ((last, digits[begin : groups[last][1]]) for last in reversed(range(first, len(groups))))
+            near = range(first, min(first + _CARD_DIGITS[-1], len(groups)))
+            lasts = [last for last in near if groups[last][1] - begin < 2 * _CARD_DIGITS[-1]]
+            spans = ((last, digits[begin : groups[last][1]]) for last in reversed(lasts))
             last = next((last for last, span in spans if _is_card(span)), None)
             if last is not None:
                 pieces += [digits[end:begin], CARD]

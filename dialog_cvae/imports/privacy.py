@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import regex
 
 from dialog_cvae.imports.message import Message
 from dialog_cvae.imports.personal_data import Redaction
 from dialog_cvae.text.placeholders import NAME
+
+MENTION: Final = f"@{NAME}"
+_TO_ALL: Final = "all|channel|everyone|here"
+# Of anyone: between the marks of WhatsApp, a telephone number, or a word. Before the @ of an address is a letter.
+_ANY: Final = (
+    r"@\u2068[^\u2068\u2069\n]*\u2069?"
+    rf"|(?<![a-z0-9_.+%-])@(?:\d{{7,}}(?!\w)|(?!(?:{_TO_ALL})(?!\w))[\p{{L}}_]\w*(?:[.-]\w+)*)"
+)
 
 
 @dataclass(frozen=True)
@@ -19,7 +27,7 @@ class Privacy:
 
     Attributes:
         redaction: replaces personal data in texts, topics and speakers' names; None keeps them.
-        anonymous: whether speakers become A, B, ..., and mentions of them, such as @Ann, `@<NAME>`.
+        anonymous: whether speakers become A, B, ..., and mentions of anyone, such as @Ann, `@<NAME>`.
     """
 
     redaction: Redaction | None = None
@@ -37,10 +45,10 @@ class Privacy:
         redact: Callable[[str], str] = self.redaction or (lambda text: text)
         names = list(dict.fromkeys(message.speaker for message in messages))
         new_names = self._names(names, redact)
-        mention = regex.compile(r"@\L<names>(?!\w)", names=names) if self.anonymous else None
+        without_mentions = mention_remover(names) if self.anonymous else (lambda text: text)
         found = []
         for message in messages:
-            text = message.text if mention is None else mention.sub(f"@{NAME}", message.text)
+            text = without_mentions(message.text)
             found.append(message._replace(speaker=new_names[message.speaker], text=redact(text)))
         first = messages[0]
         topic = None if first.topic is None else redact(_without(names, first.topic) if self.anonymous else first.topic)
@@ -57,6 +65,21 @@ class Privacy:
                 taken, count = f"{wanted} {count}", count + 1
             new[name] = taken
         return new
+
+
+def mention_remover(names: Iterable[str]) -> Callable[[str], str]:
+    """A function that puts a placeholder for each mention into a text.
+
+    Args:
+        names: that may have several words, in any case; any other name is a word.
+    """
+    known = r"@\L<names>(?!\w|[.-]\w)|(?<![a-z0-9_.+%-])@\L<names>(?!\w)"
+    pattern = regex.compile(f"{known}|{_ANY}", regex.IGNORECASE, names=list(names))
+
+    def removed(text: str) -> str:
+        return pattern.sub(MENTION, text) if "@" in text else text
+
+    return removed
 
 
 def _without(names: Sequence[str], text: str) -> str:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import Any, Final
 
 from dialog_cvae.imports.json_stream import JsonStream, kind_of
 from dialog_cvae.imports.message import HOUR, MEDIA, SYSTEM, Format, Log, Message, Options
 from dialog_cvae.imports.people import People
+from dialog_cvae.imports.privacy import MENTION
 from dialog_cvae.imports.source import Source
 from dialog_cvae.imports.times import seconds
+from dialog_cvae.text.placeholders import EMAIL, NAME, PHONE
 
 _ONE_CHAT: Final = {"messages[].date_unixtime", "messages[].from_id", "messages[].text_entities", "messages[].actor_id"}
 _ALL_CHATS: Final = {"chats.list", "left_chats.list", "personal_information", "personal_information.user_id"}
 _LISTS: Final = {"chats": "chat", "left_chats": "left chat"}  # and the name of a chat in each
+
+# What replaces the parts of a text that name a person.
+_PERSONAL: Final = {"mention": MENTION, "mention_name": NAME, "phone": PHONE, "email": EMAIL}
 
 
 def recognise(source: Source) -> bool:
@@ -33,17 +38,17 @@ def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
     for key in stream.members():
         if key == "messages":
             found = True
-            yield from _messages(stream, "", people, log)
+            yield from _messages(stream, "", people, options, log)
         elif key in _LISTS:
             found = True
-            yield from _chats(stream, _LISTS[key], people, log)
+            yield from _chats(stream, _LISTS[key], people, options, log)
         else:
             stream.skip()
     if not found:
         raise stream.error("has neither messages nor chats")
 
 
-def _chats(stream: JsonStream, name: str, people: People, log: Log) -> Iterator[Message]:
+def _chats(stream: JsonStream, name: str, people: People, options: Options, log: Log) -> Iterator[Message]:
     for key in stream.members():
         if key != "list":
             stream.skip()
@@ -51,12 +56,12 @@ def _chats(stream: JsonStream, name: str, people: People, log: Log) -> Iterator[
         for number in stream.items():
             for inner in stream.members():
                 if inner == "messages":
-                    yield from _messages(stream, f"{name} {number}", people, log)
+                    yield from _messages(stream, f"{name} {number}", people, options, log)
                 else:
                     stream.skip()
 
 
-def _messages(stream: JsonStream, chat: str, people: People, log: Log) -> Iterator[Message]:
+def _messages(stream: JsonStream, chat: str, people: People, options: Options, log: Log) -> Iterator[Message]:
     for number in stream.items():
         message = stream.value()
         where = f"{chat + ', ' if chat else ''}message {number}"
@@ -67,7 +72,7 @@ def _messages(stream: JsonStream, chat: str, people: People, log: Log) -> Iterat
             continue
         speaker = message.get("from") or message.get("from_id")
         try:
-            text = _text(message.get("text"))
+            text = _text(message.get("text"), options)
             time = seconds(message.get("date_unixtime") or message.get("date"))
             if not isinstance(speaker, str):
                 raise ValueError(f"from must be text, is {kind_of(speaker)}")
@@ -79,8 +84,10 @@ def _messages(stream: JsonStream, chat: str, people: People, log: Log) -> Iterat
             log.left_out[MEDIA] += 1
 
 
-def _text(content: object) -> str:
+def _text(content: object, options: Options) -> str:
     """The text of a message, which is a string or a list of strings and marked parts.
+
+    If speakers are anonymous, placeholders are in the place of the parts that name a person.
 
     Raises:
         ValueError: it is neither.
@@ -89,11 +96,16 @@ def _text(content: object) -> str:
         return content or ""
     if not isinstance(content, list):
         raise ValueError(f"text must be text or a list, is {kind_of(content)}")
-    parts = [part.get("text") if isinstance(part, Mapping) else part for part in content]
+    parts = [_shown(part, options) if isinstance(part, Mapping) else part for part in content]
     texts = [part for part in parts if isinstance(part, str)]
     if len(texts) < len(parts):
         raise ValueError("a part of text is not text")
     return "".join(texts)
+
+
+def _shown(part: Mapping[str, Any], options: Options) -> object:
+    placeholder = _PERSONAL.get(str(part.get("type"))) if options.anonymous else None
+    return placeholder or part.get("text")
 
 
 FORMAT = Format("telegram", "Telegram chats", recognise, read, merge=True, gap=6 * HOUR)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
+import time
 import unicodedata
 
 import pytest
@@ -34,12 +36,22 @@ from dialog_cvae.imports.privacy import Privacy
         ("de89370400440532013000 is lower case", "<ACCOUNT> is lower case"),
         ("DE88 3704 0044 0532 0130 00 has wrong digits", "DE88 3704 0044 0532 0130 00 has wrong digits"),
         ("call +49 30 901820 or +1 (202) 555-0143", "call <PHONE> or <PHONE>"),
+        ("hi @4915123456788, @12345 and a@4915123456788", "hi @<PHONE>, @12345 and a@4915123456788"),
+        ("hi @\u2068+49 1512 3456788\u2069", "hi @\u2068<PHONE>\u2069"),
+        ("https://x.org/@<NAME>/a and x.org/@<NAME>?", "<LINK> and <LINK>?"),
         ("in 2024 we had 1,000,000 of 12345", "in 2024 we had 1,000,000 of 12345"),
         ("already <EMAIL>", "already <EMAIL>"),
     ],
 )
 def test_kinds_of_personal_data(text, expected):
     assert Redaction()(text) == expected
+
+
+@pytest.mark.parametrize("text", ["1 ", "12345678 ", "12345678901234567890 ", "a@", "@1234567", "a.", "(1) "])
+def test_long_texts_take_little_time(text):
+    start = time.process_time()
+    Redaction()(text * 2000)
+    assert time.process_time() - start < 2
 
 
 def test_numbers_without_a_country_need_a_region():
@@ -62,12 +74,34 @@ def test_counts_are_by_kind():
 
 
 def test_anonymous_speakers_are_letters_in_each_conversation():
-    said = [Message("c", name, f"hi @Ann and @Annabel, {name}") for name in ("Ann", "Bo", "Ann")]
+    said = [Message("c", name, f"hi @Ann, {name}") for name in ("Ann", "Bo", "Ann")]
     found = Privacy(anonymous=True).applied(said)
     assert [message.speaker for message in found] == ["A", "B", "A"]
-    assert found[1].text == "hi @<NAME> and @Annabel, Bo"
+    assert found[1].text == "hi @<NAME>, Bo"
     many = Privacy(anonymous=True).applied([Message("c", f"s{i}", "hi") for i in range(28)])
     assert [message.speaker for message in many[24:]] == ["Y", "Z", "AA", "AB"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("@Annabel, @ANN LEE or @ann lee's", "@<NAME>, @<NAME> or @<NAME>'s"),
+        ("@carl, who is silent; (@bo_smith.x-1). @Zoë!", "@<NAME>, who is silent; (@<NAME>). @<NAME>!"),
+        ("hi @\u2068Carl von Ort\u2069 and @\u2068Bo", "hi @<NAME> and @<NAME>"),
+        ("@4915123456788 und 你好@小明 and hi@Bo", "@<NAME> und 你好@<NAME> and hi@<NAME>"),
+        ("@here @Everyone @all, at 5 @ 3 @10pm", "@here @Everyone @all, at 5 @ 3 @10pm"),
+        ("mail carl@bo.org or x.y@ann.de", "mail carl@bo.org or x.y@ann.de"),
+        ("already @<NAME>", "already @<NAME>"),
+    ],
+)
+def test_anonymous_mentions_name_no_one(text, expected):
+    said = [Message("c", "Ann Lee", text), Message("c", "Bo", "yo")]
+    assert Privacy(anonymous=True).applied(said)[0].text == expected
+
+
+def test_a_mention_in_a_link_is_replaced_with_the_link():
+    said = [Message("c", "Ann", "see https://x.org/@Bo/page and x.org/@bo"), Message("c", "Bo", "yo")]
+    assert Privacy(Redaction(), anonymous=True).applied(said)[0].text == "see <LINK> and <LINK>"
 
 
 def test_redacted_speakers_stay_different_and_profiles_follow_them():
@@ -97,3 +131,13 @@ def test_a_name_is_found_in_either_normal_form():
 def test_an_anonymous_topic_has_no_name_of_a_speaker():
     said = [Message("c", name, "hi", topic="Ann and bo's parcel") for name in ("Ann", "Bo")]
     assert Privacy(anonymous=True).applied(said)[0].topic == "<NAME> and <NAME>'s parcel"
+
+
+def test_parts_of_telegram_that_name_a_person(put, imported):
+    parts = {"mention": "@bo_smith", "mention_name": "Carl", "phone": "030 901820", "email": "a@b.org", "bold": "now"}
+    text = [each for kind, part in parts.items() for each in ({"type": kind, "text": part}, " ")]
+    said = [{"type": "message", "date_unixtime": "1", "from": name, "text": text} for name in ("Ann", "Bo")]
+    path = put("result.json", json.dumps({"messages": said}))
+    assert imported(path).said[0][0] == "Ann: @bo_smith Carl 030 901820 a@b.org now"
+    result = imported(path, privacy=Privacy(anonymous=True), anonymous=True)
+    assert result.said[0][0] == "A: @<NAME> <NAME> <PHONE> <EMAIL> now"

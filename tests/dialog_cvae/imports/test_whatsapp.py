@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from dialog_cvae.errors import DataError
 from dialog_cvae.imports.message import MEDIA, SYSTEM
+from dialog_cvae.imports.privacy import Privacy
+from dialog_cvae.imports.whatsapp import PASTED
 
 
 @pytest.mark.parametrize(
@@ -25,7 +29,14 @@ from dialog_cvae.imports.message import MEDIA, SYSTEM
         "\u200e[12/31/23, 11:59:58\u202fPM] ",
         "[2023/12/31 下午11:59:58] ",
         "[2023. 12. 31. 오후 11:59:58] ",
-        "\u200f٣١/١٢/٢٠٢٣، 23:59 - ".replace("،", ","),
+        "[2023/12/31 晚上11:59:58] ",
+        "2023/12/31 中午12:30 - ",
+        "2023年12月31日 23:59 - ",
+        "2023년 12월 31일 오후 11:59 - ",
+        "\u200f٣١\u200f/١٢\u200f/٢٠٢٣، ١١:٥٩ م - ",
+        "31/12/23, 11:59 PTG - ",
+        "31/12/2566 23:59 - ",
+        "2023-12-31 23 h 59 - ",
     ],
 )
 def test_locales(put, imported, begin):
@@ -70,6 +81,14 @@ def test_dates_that_contradict_each_other(put, imported):
         "This message was deleted",
         "Diese Nachricht wurde gelöscht.",
         "null",
+        "Bob's list, v2.pdf (file attached)",
+        "\u200eBob's list, v2.pdf (přiloženo)",
+        "IMG-20240101-WA0001.jpg (přiloženo)",
+        "This message was deleted by admin Ann",
+        "Pesan ini dihapus",
+        "Esta mensagem foi apagada",
+        "Missed voice call, tap to call back",
+        "Verpasster Sprachanruf um 10:30 Uhr",
     ],
 )
 def test_lines_that_stand_for_a_file_are_counted(put, imported, text):
@@ -77,6 +96,119 @@ def test_lines_that_stand_for_a_file_are_counted(put, imported, text):
     result = imported(put("chat.txt", "".join(f"13/01/24, 10:00 - {line}\n" for line in said)))
     assert result.said == [["Ann: one", "Bo: two"]]
     assert result.left_out == {MEDIA: 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("see you at 10.30 (maybe)", "see you at 10.30 (maybe)"),
+        ("it costs 3.50 (each)\nand bring 2 bags", "it costs 3.50 (each)\nand bring 2 bags"),
+        ("read notes.pdf (page 2)", "read notes.pdf (page 2)"),
+        ("IMG-20240101-WA0001.jpg (file attached)\nin Rome", "in Rome"),
+        ("<Media omitted>\nHappy new year", "Happy new year"),
+        ("<Медиа>\nhi", "hi"),
+        ("<b>\nis a tag", "<b>\nis a tag"),
+        ("hallo <Diese Nachricht wurde bearbeitet.>", "hallo"),
+        ("hallo\u200e <Pesan ini diedit>", "hallo"),
+        ("I <3 you >", "I <3 you >"),
+    ],
+)
+def test_only_the_words_of_people_stay(put, imported, text, expected):
+    result = imported(put("chat.txt", f"13/01/24, 10:00 - Ann: {text}\n13/01/24, 10:01 - Bo: two\n"))
+    assert result.said == [[f"Ann: {expected}", "Bo: two"]]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("look at this \u200eimage omitted", "look at this"),
+        ("look\nat this \u200e<attached: 00000002-PHOTO.jpg>", "look\nat this"),
+        ("das hier\n\u200eBild weggelassen", "das hier"),
+        ("Resume.pdf • \u200e2 pages \u200edocument omitted", None),
+        ("read it:\nMy Resume.pdf • \u200edocument omitted", "read it:"),
+        ("a \u200emark in words that were omitted by me today", "a \u200emark in words that were omitted by me today"),
+        ("image omitted", "image omitted"),
+    ],
+)
+def test_words_before_a_picture_of_ios_stay(put, imported, text, expected):
+    lines = ["Ann: one", f"Bo: {text}", "Carl: two"]
+    result = imported(put("chat.txt", "".join(f"[13.01.24, 10:00:00] {line}\n" for line in lines)))
+    assert result.said == [["Ann: one", *([f"Bo: {expected}"] if expected else []), "Carl: two"]]
+
+
+@pytest.mark.parametrize(
+    "speaker", ['Ann "Annie" Lee', "Ann „Annie“ Lee", "Ann “Annie” Lee", "Ann «Annie»", "Ann's ‘pal’"]
+)
+def test_speakers_may_have_quotes(put, imported, speaker):
+    result = imported(put("chat.txt", f"13/01/24, 10:00 - {speaker}: hi\n13/01/24, 10:01 - Bo: yo\n"))
+    assert result.said == [[f"{speaker}: hi", "Bo: yo"]]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Ann hat die Gruppe „Ausflug: Harz“ erstellt.",
+        'Ann created group "Trip: Harz"',
+        "Ann a changé le sujet de « A » à « B: c »",
+        "Ann 建立了「群組: 一」群組",
+        "Ann changed the group description to: be nice",
+        "Ann hat die Gruppenbeschreibung geändert: sei nett",
+    ],
+)
+def test_system_lines_with_a_colon_are_no_speakers(put, imported, line):
+    lines = ["Ann: one", line, "Bo: two"]
+    result = imported(put("chat.txt", "".join(f"13/01/24, 10:00 - {each}\n" for each in lines)))
+    assert result.said == [["Ann: one", "Bo: two"]]
+    assert result.left_out == {SYSTEM: 1}
+
+
+@pytest.mark.parametrize(
+    ("begin", "odd", "shown"),
+    [
+        ("2024/1/13 上午10:01 - ", "2024/1/13 黄昏6:30 - ", "2024/1/13 黄昏6:30"),
+        ("13/01/24, 10:01 - ", "13/01/24, 10:30 XY - ", "13/01/24, 10:30 XY"),
+        ("[13.01.24, 10:01:00] ", "[14.01.24, at ten] ", "14.01.24, at ten"),
+    ],
+)
+def test_a_time_in_an_unknown_form_is_an_error(put, imported, begin, odd, shown):
+    content = f"{begin}Ann: one\n{begin}Bo: two\n{odd}Ann: three\n"
+    with pytest.raises(DataError, match=f"line 3: the time '{shown}' is in no known form; put a space before the line"):
+        imported(put("chat.txt", content))
+    assert imported(put("chat.txt", content.replace(odd, f" {odd}"))).said[0][1] == f"Bo: two\n {odd}Ann: three"
+
+
+def test_a_pasted_chat_in_another_frame_is_text(put, imported):
+    pasted = "look:\n[14.01.24, 09:00:00] Carl: no\n[1/14/24, 9:00 AM] Ann: yes\n13.01.24 - room 5: math"
+    result = imported(put("chat.txt", f"13/01/24, 10:00 - Ann: hi\n13/01/24, 10:01 - Bo: {pasted}\n"))
+    assert result.said == [["Ann: hi", f"Bo: {pasted}"]]
+    assert result.report.parts[0].log.changed[PASTED] == 2
+    pasted = "look:\n13/01/24, 09:00 - Carl: no\n[14.1., 09:00] Ann: yes"
+    result = imported(put("chat.txt", f"[13/01/24, 10:00:00] Ann: hi\n[13/01/24, 10:01:00] Bo: {pasted}\n"))
+    assert result.said == [["Ann: hi", f"Bo: {pasted}"]]
+
+
+def test_halves_of_the_day_and_years_of_thailand(put, imported):
+    times = ["凌晨12:30", "早上8:30", "中午12:30", "下午1:30", "晚上11:30"]
+    said = "".join(f"2024/1/13 {time} - {'AB'[i % 2]}: {i}\n" for i, time in enumerate(times))
+    assert [len(part) for part in imported(put("chat.txt", said), gap=3600.5).said] == [2]
+    leap = "".join(f"{date} 23:59 - {who}: hi\n" for date, who in [("29/2/2567", "A"), ("1/3/2567", "B")])
+    assert [len(part) for part in imported(put("chat.txt", leap), gap=86400.0).said] == [2]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["hi{}x", "<{}x", "a.b ({}x", "\u200e{}x", "x{}> <", "a\n{}13/01/24", "a\n13/01/24{}x", "a\n13/01/24, 10:00{}x: "],
+)
+@pytest.mark.parametrize("part", [" ", "\u200e", ".a (", "< ", "@\u2068"])
+def test_long_messages_take_little_time(put, imported, text, part):
+    said = text.format(part * 20_000)
+    start = time.process_time()
+    imported(
+        put("chat.txt", f"13/01/24, 10:00 - Ann: {said}\n13/01/24, 10:01 - Bo: yo\n"),
+        privacy=Privacy(anonymous=True),
+        anonymous=True,
+    )
+    assert time.process_time() - start < 2
 
 
 def test_marks_of_ios_and_lines_of_the_program(put, imported):
@@ -98,3 +230,16 @@ def test_runs_are_merged_and_silences_divide(put, imported):
     assert imported(path).said == [["A: at 10:00\nat 10:01", "B: at 10:02"], ["A: at 17:00", "B: at 17:01"]]
     assert [len(part) for part in imported(path, merge=False).said] == [3, 2]
     assert [len(part) for part in imported(path, gap=0.0).said] == [4]
+
+
+def test_mentions_as_whatsapp_writes_them(put, imported):
+    lines = [
+        "10:00 - Ann: hi @\u2068Bo Smith\u2069",
+        "10:01 - +49 1512 3456788: @ann and @\u2068Carl\u2069 come",
+        "10:02 - Ann: @4915123456788 and @CARL JONES?",
+        "20:00 - Carl Jones: late",
+    ]
+    path = put("chat.txt", "".join(f"13/01/24, {line}\n" for line in lines))
+    said = ["A: hi @<NAME>", "B: @<NAME> and @<NAME> come", "A: @<NAME> and @<NAME>?"]
+    assert imported(path, privacy=Privacy(anonymous=True), anonymous=True).said == [said]
+    assert imported(path).said[0][0] == "Ann: hi @\u2068Bo Smith\u2069"

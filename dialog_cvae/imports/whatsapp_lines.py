@@ -1,0 +1,92 @@
+"""The date and clock with which a message of WhatsApp's exports begins, as each language writes them.
+
+Open this to add a language.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Final
+
+from dialog_cvae.imports.whatsapp_words import MARKS
+
+ORDERS: Final = {"dmy": "day first", "mdy": "month first", "ymd": "year first"}
+_MORNING: Final = (
+    *("am", "a.m.", "a. m.", "a.\u00a0m.", "öö", "πμ", "π.μ.", "पूर्वाह्न", "de.", "sa", "pg", "ص"),
+    *("午夜", "凌晨", "清晨", "早上", "上午", "午前", "오전"),
+)
+_EVENING: Final = (
+    *("pm", "p.m.", "p. m.", "p.\u00a0m.", "ös", "μμ", "μ.μ.", "अपराह्न", "du.", "ch", "ptg", "م"),
+    *("中午", "下午", "傍晚", "晚上", "午後", "오후"),
+)
+_HALF: Final = "|".join(re.escape(each) for each in sorted((*_MORNING, *_EVENING), key=len, reverse=True))
+_M: Final = f"[{MARKS}]{{0,4}}"  # bounded, because the time of two in a row would grow with the square
+_NUMBERS: Final = (
+    rf"(?P<a>\d{{1,4}}){_M}[./年년-]\s?{_M}(?P<b>\d{{1,2}}){_M}[./月월-]\s?{_M}(?P<c>\d{{1,4}}){_M}(?:[日일]|\.?[,،]?)"
+)
+_LINE: Final = re.compile(
+    rf"{_M}(?P<bracket>\[)?{_M}(?P<date>{_NUMBERS}){_M}(?:\s+|(?<=[日일])){_M}"
+    rf"(?:(?:klo|kl\.|um|à|às|alle)\s+)?(?:(?P<before>{_HALF})\s*)?"
+    r"(?P<hour>\d{1,2})(?:[:.]|\s?h\s?)(?P<minute>\d{2})(?:[:.](?P<second>\d{2}))?"
+    rf"{_M}(?:\s*(?P<after>{_HALF}))?{_M}(?(bracket)\]|\s[-–])\s(?P<rest>.*)",
+    re.IGNORECASE | re.DOTALL,
+)
+# A line that has a date and a colon, and what is around the clock in a language that is missing here.
+_UNKNOWN: Final = re.compile(
+    rf"{_M}(?P<bracket>\[)?{_M}(?P<date>{_NUMBERS})(?(bracket)[^\]\n]{{0,40}}\]"
+    r"|[^\d\n]{0,20}\d{1,2}[^\d\n-]{1,3}\d{2}(?:[:.]\d{2})?[^\d\n]{0,20}?\s[-–])\s[^\n]*?: "
+)
+_BUDDHIST: Final = 2400  # no year of the common era is as late; the Thai calendar is 543 years ahead
+_AHEAD: Final = 543
+
+
+def stamped(line: str) -> re.Match[str] | None:
+    """A line that begins with date and time; its groups are `a`, `b` and `c` of the date, and `rest`."""
+    return _LINE.match(line)
+
+
+def is_alike(match: re.Match[str], other: re.Match[str]) -> bool:
+    """Whether two lines are in the same frame, which is `[...]` or `... -`; an export has one."""
+    return match["bracket"] == other["bracket"]
+
+
+def unknown(line: str, known: re.Match[str]) -> str | None:
+    """The date and time of a line that begins as one of the file that is known, but is not understood; else None."""
+    match = _UNKNOWN.match(line)
+    if match is None or not is_alike(match, known) or _signs(match["date"]) != _signs(known["date"]):
+        return None
+    return re.split(r"\]|\s[-–]\s", line[match.start("date") :], maxsplit=1)[0]
+
+
+def half(match: re.Match[str]) -> str | None:
+    """The half of the day of a 12-hour clock."""
+    found = match["before"] or match["after"]
+    return found.lower() if found else None
+
+
+def seconds(match: re.Match[str], order: str) -> float:
+    """The time of a line, in seconds since 1970.
+
+    Raises:
+        ValueError: there is no such date or time.
+    """
+    numbers = dict(zip(order, (int(match[part]) for part in "abc"), strict=True))
+    year = numbers["y"] + (2000 if numbers["y"] < 100 else 0)
+    year -= _AHEAD if year > _BUDDHIST else 0
+    hour, part = int(match["hour"]), half(match)
+    if part is not None:
+        hour = hour % 12 + (12 if part in _EVENING else 0)
+    try:
+        time = datetime(
+            year, numbers["m"], numbers["d"], hour, int(match["minute"]), int(match["second"] or 0), tzinfo=UTC
+        )
+    except ValueError as error:
+        shown = match[0][: match.start("rest")].strip(MARKS + " -–[]")
+        raise ValueError(f"{shown!r} is no date, {ORDERS[order]} ({error})") from None
+    return time.timestamp()
+
+
+def _signs(date: str) -> str:
+    """What is between the numbers of a date."""
+    return re.sub(rf"[\d\s{MARKS}]", "", date)

@@ -1,0 +1,165 @@
+"""What WhatsApp writes itself among the words of people: for files, deleted and edited messages, and about a group.
+
+Open this to add a language. Phrases are compared without their marks and in any case.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+MARKS: Final = "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff"
+_SPACE: Final = MARKS + " \t\n"
+_MAX_NAME: Final = 100  # characters of a speaker
+_MAX_OMITTED: Final = 5  # words of iOS in place of a file
+
+# Android: `<Media omitted>`, in every language. On a line above a caption, a tag such as <b> is no such phrase.
+_OMITTED: Final = re.compile(r"<[^<>\n]+>|null")
+_OMITTED_ABOVE: Final = re.compile(r"<(?=[^<>\n]*[^!-~])[^<>\n=\"/]+>")
+# iOS: `image omitted`, after a mark.
+_OMITTED_AFTER: Final = re.compile(
+    r"<[^<>\n]+>|[^\n]*(?:omitted|(?:weg|aus)gelassen|omitid[oa]|omise?\b|absente?\b|manquante?\b|omess[oa]|ocult(?:ad)?[oa]"
+    r"|weggelaten|отсутствует|пропущен|dahil edilmedi|pominięt|udelad|utelat|utelämna|jätetty pois|vynechán|kihagyva"
+    r"|παραλείφθηκε|略|생략|bỏ qua|tidak disertakan|dikecualikan|استبعاد|הושמט)[^\n]*",
+    re.IGNORECASE,
+)
+_DOCUMENT: Final = re.compile(r"[^\n•]+\.\w{1,10} •(?: [^\n•]*)?")  # iOS, before the mark: a file's name and its pages
+# Android: `report.pdf (file attached)`, of which today's programs begin with a mark.
+_FILE: Final = re.compile(r"(?P<name>[^\n]+\.\w{1,10}) \((?P<words>[^()\n]+)\)")
+_OWN_NAME: Final = re.compile(r"[A-Z]{3}-\d{8}-WA\d{4,}\.\w+")
+_ATTACHED: Final = re.compile(
+    "file attached|datei angehängt|archivo adjunto|fichier joint|file allegato|arquivo anexado|ficheiro anexado"
+    "|bestand bijgevoegd|fil bifogad|bifogad fil|fil vedhæftet|fil vedlagt|tiedosto liitetty|plik załączony"
+    "|plik dołączony|załączono plik|soubor byl přiložen|přiložený soubor|csatolt fájl|fájl csatolva|fișier atașat"
+    "|dosya ekli|файл добавлен|файл додано|συνημμένο αρχείο|الملف مرفق|ملف مرفق|קובץ מצורף|הקובץ מצורף|फ़ाइल संलग्न"
+    "|file terlampir|fail dilampirkan|fail disertakan|fitxer adjunt|tệp đính kèm|附件|文件附件|已附加檔案"
+    "|檔案已附加|添付ファイル|ファイル添付|첨부 파일|파일 첨부됨|첨부된 파일",
+    re.IGNORECASE,
+)
+_DELETED: Final = re.compile(
+    "(?:this message was deleted(?: by admin .+)?|you deleted this message(?: as admin)?"
+    "|diese nachricht wurde (?:von (?:admin|dem admin) .+ )?gelöscht|du hast diese nachricht (?:als admin )?gelöscht"
+    "|(?:se eliminó este mensaje|este mensaje fue eliminado|eliminaste este mensaje)(?: por .+)?"
+    "|ce message a été supprimé(?: par .+)?|vous avez supprimé ce message|tu as supprimé ce message"
+    "|questo messaggio è stato eliminato(?: da .+)?|hai eliminato questo messaggio|mensagem apagada"
+    "|es[ts]a mensagem foi (?:apagada|eliminada)(?: por .+)?|(?:você apagou|apagou|apagaste) esta mensagem"
+    "|dit bericht (?:is|werd) verwijderd|je hebt dit bericht verwijderd|bu mesaj silindi|bu mesajı sildiniz"
+    "|данное сообщение удалено|вы удалили данное сообщение|це повідомлення (?:було )?видалено"
+    "|pesan ini (?:telah )?dihapus|anda (?:telah )?menghapus pesan ini|mesej ini telah dipadam|anda memadam mesej ini"
+    "|ta wiadomość została usunięta|usunięto tę wiadomość|tato zpráva byla (?:odstraněna|smazána)"
+    "|det här meddelandet (?:raderades|togs bort)|denne besked blev slettet|denne meldingen ble slettet"
+    "|tämä viesti poistettiin|ez az üzenet törölve lett|acest mesaj a fost șters|αυτό το μήνυμα διαγράφηκε"
+    "|تم حذف هذه الرسالة|הודעה זו נמחקה|यह (?:संदेश|मैसेज) (?:हटाया|मिटाया|डिलीट किया) गया(?: था)?"
+    "|此消息已(?:被)?删除|此訊息已(?:遭|被)?刪除|このメッセージは削除されました"
+    "|이 메시지는 삭제되었습니다|삭제된 메시지입니다"
+    "|tin nhắn này đã bị xóa|ข้อความนี้ถูกลบ(?:แล้ว)?"
+    r"|missed (?:group )?(?:voice|video) call(?: at [\d:. ]+(?:[ap]m)?)?(?:[.,] (?:tap|click) to call back)?"
+    r"|verpasster (?:gruppen-?)?(?:sprach|video)anruf(?: um [\d:. ]+(?:uhr)?)?(?:[.,] (?:zum|tippe).*)?"
+    "|llamada (?:de voz |de vídeo |grupal )?perdida|videollamada perdida|appel (?:vocal|vidéo) manqué"
+    "|waiting for this message.*)[.。]?",
+    re.IGNORECASE,
+)
+# In `<This message was edited>`, at the end.
+_EDITED: Final = re.compile(
+    "edited|bearbeitet|edit(?:ó|ad[oa])|modifi(?:é|cat[oa])|bewerkt|измен|düzenlendi|diedit|disunting|redigera?[dt]"
+    "|redigeret|muokattu|edytowan|upraven|szerkeszt|επεξεργα|編[辑輯集]|编辑|수정|تعديل|נערכה|संपादित|chỉnh sửa|แก้ไข",
+    re.IGNORECASE,
+)
+# What encloses the name of a group, which may have a colon: the signs that end a quotation, by the one that begins it.
+_QUOTES: Final = {
+    '"': '"',
+    "“": "”",
+    "”": "”",
+    "„": "“”",
+    "‚": "‘’",
+    "«": "»",
+    "»": "«",
+    "‹": "›",
+    "「": "」",
+    "『": "』",
+    "《": "》",
+}
+_CHANGED: Final = re.compile(
+    r"\bchanged the (?:group )?(?:description|subject|name)\b"
+    r"|\bhat (?:die|den) gruppen?(?:beschreibung|betreff|namen?)\b"
+    r"|\bcambió (?:la descripción|el asunto|el nombre)\b|\ba (?:changé|modifié) (?:la description|le sujet|le nom)\b"
+    r"|\bha (?:cambiato|modificato) (?:la descrizione|l'oggetto|il nome)\b|\b(?:mudou|alterou) (?:a descrição|o nome)\b"
+    r"|\bheeft (?:de (?:groeps)?(?:beschrijving|naam)|het onderwerp)\b|\bgru(?:p|bun) açıklamasını\b"
+    r"|\bизменила?(?:\(а\))? (?:описание|тему|название)\b",
+    re.IGNORECASE,
+)
+
+
+def is_system(speaker: str) -> bool:
+    """Whether what is before a colon belongs to a line of the program, such as `Ann created the group “Trip`."""
+    return len(speaker) > _MAX_NAME or _is_open(speaker) or _CHANGED.search(speaker) is not None
+
+
+def said(text: str, *, is_ios: bool) -> str:
+    """What a person wrote in a message; empty for a file without words or a deleted message.
+
+    Args:
+        text: all lines of a message.
+        is_ios: whether it is of iOS, which marks what the program wrote.
+    """
+    is_marked = text.startswith("\u200e")
+    if is_marked and is_ios:
+        return ""
+    text = _without_edited(text.strip(" \t\n"))
+    text = _before_omitted(text) if is_ios else text
+    text = _stripped(text)
+    if _OMITTED.fullmatch(text) or _DELETED.fullmatch(text):
+        return ""
+    first, _, caption = text.partition("\n")
+    if _OMITTED_ABOVE.fullmatch(first.strip(_SPACE)) or _is_attached(first, is_marked):
+        return _stripped(caption)
+    return text
+
+
+def _stripped(text: str) -> str:
+    """The text without marks and spaces around it; the mark U+2069 that ends a mention of WhatsApp stays."""
+    found = text.strip(_SPACE)
+    return found + "\u2069" if found.rfind("@\u2068") > found.rfind("\u2069") else found
+
+
+def _without_edited(text: str) -> str:
+    """The text without `<This message was edited>` at its end."""
+    end = text.rstrip(_SPACE)
+    start = end.rfind("<") if end.endswith(">") else -1
+    if start < 0 or "\n" in end[start:]:
+        return text
+    is_marked = text[:start].endswith(tuple(MARKS))
+    return text[:start] if is_marked or _EDITED.search(end, start) else text
+
+
+def _before_omitted(text: str) -> str:
+    """The words before a picture or document of iOS; the whole text if it ends with none."""
+    start = text.rfind("\u200e")
+    phrase = text[start:].strip(_SPACE)
+    if start < 0 or len(phrase.split()) > _MAX_OMITTED or not _OMITTED_AFTER.fullmatch(phrase):
+        return text
+    above, line_end, last = text[:start].rpartition("\n")
+    return above if _DOCUMENT.fullmatch(last.strip(_SPACE)) else above + line_end + last
+
+
+def _is_attached(line: str, is_marked: bool) -> bool:
+    """Whether a line is the name of a file with a note that it is attached.
+
+    People write such lines too: `see you at 10.30 (maybe)`. So there must be a mark, a known note or a name that the
+    program gave.
+    """
+    match = _FILE.fullmatch(line.strip(_SPACE)) if line.rstrip(_SPACE).endswith(")") else None
+    if match is None:
+        return False
+    return is_marked or bool(_ATTACHED.fullmatch(match["words"]) or _OWN_NAME.fullmatch(match["name"]))
+
+
+def _is_open(text: str) -> bool:
+    """Whether a quotation begins in the text and does not end in it."""
+    ends = ""
+    for character in text:
+        if not ends:
+            ends = _QUOTES.get(character, "")
+        elif character in ends:
+            ends = ""
+    return bool(ends)
