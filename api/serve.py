@@ -16,7 +16,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import uvicorn
-from uvicorn.main import STARTUP_FAILURE
 
 from api.checkpoints import join_checkpoints, parse_checkpoint, with_unique_names
 from api.http_protocol import PortionedProtocol
@@ -25,6 +24,7 @@ from dialog_cvae.cli import Parser, exit_status, whole
 from dialog_cvae.errors import CheckpointError, ConfigError
 
 VARIABLE = f"{PREFIX}CHECKPOINT"
+STARTUP_FAILURE = 3  # as of uvicorn with a single process
 WORKERS = whole(1, 1024)
 STOPS = {getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name)}
 HOST, PORT = "127.0.0.1", 8000

@@ -24,6 +24,7 @@ from dialog_cvae.imports import (
 )
 from dialog_cvae.imports.message import Format
 from dialog_cvae.imports.source import File, Source
+from dialog_cvae.imports.whatsapp_words import MARKS
 
 # The first that recognises a source reads it: what is more particular comes first.
 FORMATS: Final = {
@@ -92,7 +93,7 @@ def _kind(source: Source, kinds: Sequence[Format]) -> Format | None:
     A file with the name of a table and a first line without a date is no chat, though cells may hold lines of one.
     """
     if delimited.FORMAT in kinds and source.file.path.lower().endswith(delimited.SUFFIXES):
-        first = source.file.head_text.lstrip(f'{whatsapp.MARKS}"[ \t\r\n')[:1]
+        first = source.file.head_text.lstrip(f'{MARKS}"[ \t\r\n')[:1]
         kinds = [each for each in kinds if each is not whatsapp.FORMAT or first.isdigit()]
     return next((each for each in kinds if each.recognise(source)), None)
 

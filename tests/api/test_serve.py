@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import uvicorn
-from uvicorn.main import STARTUP_FAILURE
 
 from api import serve
 from api.http_protocol import PortionedProtocol
@@ -31,7 +30,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
 def test_the_named_checkpoint_is_served(started: list[dict[str, Any]], tmp_path: Path) -> None:
     options = ["--host", "0.0.0.0", "--port", "80", "--workers", "3", "--root-path", "/dialog"]
-    assert serve.main([str(tmp_path), *options]) == STARTUP_FAILURE, "no signal stopped it"
+    assert serve.main([str(tmp_path), *options]) == serve.STARTUP_FAILURE, "no signal stopped it"
     expected = {"app": "api.app:app", "host": "0.0.0.0", "port": 80, "workers": 3, "root_path": "/dialog"}
     waits = math.ceil(Settings.model_fields["timeout_s"].default + Settings.model_fields["body_timeout_s"].default)
     assert started == [expected | {"http": PortionedProtocol, "timeout_graceful_shutdown": waits}]
