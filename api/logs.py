@@ -40,14 +40,33 @@ def configure(form: str, text: bool) -> None:
         form: "json" or "text".
         text: whether messages of exceptions, which may quote requests, are logged.
     """
-    handler = _ToStderr()
-    handler.setFormatter(JsonLines(text) if form == "json" else TextLines(text))
+    handler = handler_of(form, text)
     LOGGER.handlers, LOGGER.propagate = [handler], False
     LOGGER.setLevel(logging.INFO)
     for name in ("uvicorn", "uvicorn.access"):
         logger = logging.getLogger(name)
         if any(isinstance(old.formatter, uvicorn.logging.ColourizedFormatter) for old in logger.handlers):
             logger.handlers = [] if name == "uvicorn.access" else [handler]
+
+
+def handler_of(form: str, text: bool) -> logging.Handler:
+    """What writes log records to standard error; see `configure`."""
+    handler = _ToStderr()
+    handler.setFormatter(JsonLines(text) if form == "json" else TextLines(text))
+    return handler
+
+
+def uvicorn_config(form: str, text: bool) -> dict[str, Any]:
+    """uvicorn's setting of logs with which its first lines, and those of a parent of workers, are like all others."""
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "handlers": {"stderr": {"()": handler_of, "form": form, "text": text}},
+        "loggers": {
+            "uvicorn": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
+            "uvicorn.access": {"handlers": [], "propagate": False},
+        },
+    }
 
 
 def adopt(name: str) -> None:

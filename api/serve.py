@@ -17,6 +17,7 @@ from contextlib import suppress
 
 import uvicorn
 
+from api import logs
 from api.checkpoints import join_checkpoints, parse_checkpoint, with_unique_names
 from api.http_protocol import PortionedProtocol
 from api.settings import PREFIX, read_settings
@@ -61,6 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             workers=workers,
             root_path=_root_path(given.root_path),
             http=PortionedProtocol,
+            log_config=logs.uvicorn_config(settings.log_format, settings.log_text),
             timeout_graceful_shutdown=math.ceil(settings.timeout_s + settings.body_timeout_s),
         )
         return 0 if stopped is None or stopped() else STARTUP_FAILURE

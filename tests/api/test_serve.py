@@ -33,7 +33,9 @@ def test_the_named_checkpoint_is_served(started: list[dict[str, Any]], tmp_path:
     assert serve.main([str(tmp_path), *options]) == serve.STARTUP_FAILURE, "no signal stopped it"
     expected = {"app": "api.app:app", "host": "0.0.0.0", "port": 80, "workers": 3, "root_path": "/dialog"}
     waits = math.ceil(Settings.model_fields["timeout_s"].default + Settings.model_fields["body_timeout_s"].default)
-    assert started == [expected | {"http": PortionedProtocol, "timeout_graceful_shutdown": waits}]
+    (call,) = started
+    assert call.pop("log_config")["loggers"]["uvicorn"]["handlers"] == ["stderr"]
+    assert call == expected | {"http": PortionedProtocol, "timeout_graceful_shutdown": waits}
     assert os.environ["DIALOG_CVAE_CHECKPOINT"] == str(tmp_path)
 
 
