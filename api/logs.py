@@ -57,7 +57,7 @@ def handler_of(form: str, text: bool) -> logging.Handler:
 
 
 def uvicorn_config(form: str, text: bool) -> dict[str, Any]:
-    """uvicorn's setting of logs with which its first lines, and those of a parent of workers, are like all others."""
+    """Uvicorn's setting of logs with which its first lines, and those of a parent of workers, are like all others."""
     return {
         "version": 1,
         "disable_existing_loggers": False,
