@@ -54,8 +54,9 @@ class PortionedProtocol(H11Protocol):
         self._headers_timer = asyncio.get_running_loop().call_later(HEADERS_S, self._close_unless_answering)
 
     def _close_unless_answering(self) -> None:
-        if self.cycle is None or self.cycle.response_complete:
-            self.transport.abort()
+        idle = self.cycle is None or self.cycle.response_complete
+        if idle and not self.transport.is_closing():
+            self.transport.close()  # after what a slow client has not read yet
 
     def data_received(self, data: bytes) -> None:
         """Handle the first portion now, and the others in later rounds of the event loop."""

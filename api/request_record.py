@@ -57,7 +57,8 @@ def record_of(scope: Scope) -> RequestRecord:
 
 def path_below(scope: Scope) -> str:
     """The path without the prefix that the server is mounted at, as routes see it."""
-    root, path = scope.get("root_path", "").rstrip("/"), str(scope["path"])
+    # Starlette adds the place of mounted files to `root_path`, and keeps the server's own in `app_root_path`.
+    root, path = scope.get("app_root_path", scope.get("root_path", "")).rstrip("/"), str(scope["path"])
     return path.removeprefix(root) if path.startswith(f"{root}/") else path
 
 

@@ -41,7 +41,10 @@ Every other setting is an environment variable, {PREFIX}...: see the operations 
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns its exit status: 0 stopped by a signal, 2 refused, 3 a worker could not start."""
+    """Run the command line; returns its exit status: 0 stopped, 2 refused, 3 the service or a worker could not start.
+
+    A single process that SIGTERM stops dies of the signal, as uvicorn's do.
+    """
     given = _parser().parse_args(argv)
 
     def run() -> int:

@@ -106,7 +106,8 @@ def test_the_service_is_published_and_restarted(compose):
     service = compose["services"]["api"]
     assert [default(port) for port in service["ports"]] == ["0.0.0.0:8000:8000"]
     assert service["restart"] == "unless-stopped"
-    assert seconds(service["stop_grace_period"]) > Settings.model_fields["timeout_s"].default
+    longest = sum(Settings.model_fields[name].default for name in ("timeout_s", "body_timeout_s"))
+    assert seconds(service["stop_grace_period"]) > longest
     assert seconds(service["healthcheck"]["start_period"]) >= 10
 
 

@@ -144,7 +144,7 @@ def test_the_service_reads_the_settings(monkeypatch):
 
 def test_the_grace_period_is_long_enough_for_accepted_requests():
     pause = CONTAINER["lifecycle"]["preStop"]["sleep"]["seconds"]
-    longest = float(literals()[f"{PREFIX}TIMEOUT_S"])
+    longest = float(literals()[f"{PREFIX}TIMEOUT_S"]) + Settings.model_fields["body_timeout_s"].default
     assert POD["terminationGracePeriodSeconds"] > pause + longest
 
 

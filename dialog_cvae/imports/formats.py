@@ -5,6 +5,7 @@ Open this to add a format: write a module with a `Format`, and name it here.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -115,9 +116,7 @@ def _files(
     Raises:
         DataError: there are none; `nothing` says so.
     """
-    chats: set[str] = set()
-    if whatsapp.FORMAT in kinds:
-        chats = {_folder(file) for file in source.files if _is_exported_chat(source, file)}
+    chats = _folders_of_one_chat(source) if whatsapp.FORMAT in kinds else set()
     found, unknown, sent = False, [], []
     for file in source.files:
         if _folder(file) in chats and not _is_exported_chat(source, file):
@@ -140,6 +139,17 @@ def _files(
         if data and notes is not None:
             names = ", ".join([*data[:_SHOWN], *(["..."] if len(data) > _SHOWN else [])])
             notes.append(f"{source.path}: passed over: {len(data):,} files {why} ({names})")
+
+
+def _folders_of_one_chat(source: Source) -> set[str]:
+    """The folders in which WhatsApp put one chat and what was sent in it: no other file there is a chat."""
+    chats = [
+        file
+        for file in source.files
+        if file.path.lower().endswith(".txt") and whatsapp.FORMAT.recognise(source.single(file))
+    ]
+    number = Counter(_folder(file) for file in chats)
+    return {_folder(file) for file in chats if number[_folder(file)] == 1 and _is_exported_chat(source, file)}
 
 
 def _is_exported_chat(source: Source, file: File) -> bool:

@@ -33,14 +33,14 @@ _ADD: Final = """
 """
 # Conversations whose times, if any, leave the order open.
 _LINKED: Final = """
-    SELECT conversation, number, time, id, reply_to FROM said WHERE conversation IN (
+    SELECT conversation, number, time IS NULL AND text <> '', id, reply_to FROM said WHERE conversation IN (
         SELECT conversation FROM said GROUP BY conversation
         HAVING COUNT(DISTINCT time) < COUNT(*) AND COUNT(reply_to) > 0
     ) ORDER BY conversation, number
 """
 _COUNT_BY_FILE: Final = """
     SELECT COUNT(*) FROM (
-        SELECT 1 FROM said GROUP BY conversation
+        SELECT 1 FROM said WHERE text <> '' GROUP BY conversation
         HAVING COUNT(time) < COUNT(*) AND COUNT(place) = 0 AND COUNT(*) > 1
     )
 """
@@ -82,7 +82,7 @@ def _sorted(database: sqlite3.Connection, messages: Iterable[Message], log: Log)
 
     def rows() -> Iterator[tuple[object, ...]]:
         for number, message in enumerate(messages):
-            untimed = message.time is None
+            untimed = message.time is None and bool(message.text)
             has["no time" if untimed else "time"] = True
             has["reply"] = has["reply"] or message.reply_to is not None
             names.execute(_ADD_NAME, (message.conversation, number, untimed))
@@ -109,5 +109,5 @@ def _place_replies(database: sqlite3.Connection) -> int:
         database.executemany(
             "UPDATE said SET place = ? WHERE number = ?", ((place, said[index][1]) for place, index in enumerate(order))
         )
-        count += any(time is None for _, _, time, _, _ in said)
+        count += any(untimed for _, _, untimed, _, _ in said)
     return count

@@ -74,7 +74,8 @@ class ColumnTimes:
                 self._is_relative = False
             return found
         if self._is_relative is None:
-            self._is_relative = int(number) not in _EXCEL_DAYS and len(_digits(text)) not in _DATES
+            is_day = int(number) in _EXCEL_DAYS and number % 1 != 0
+            self._is_relative = not is_day and not _may_be_date(text)
             if self._is_relative:
                 self._log.notes.append(f"times such as {text[:40]} are read as seconds from any beginning")
         if self._is_relative:
@@ -94,6 +95,13 @@ def _date_in_digits(text: str) -> datetime | None:
     except ValueError:
         return None
     return found if found.year in _YEARS else None
+
+
+def _may_be_date(text: str) -> bool:
+    """Whether digits alone are a date, in this order or with the year last, which is too ambiguous to read."""
+    digits = _digits(text)
+    turned = (digits[4:] + digits[2:4] + digits[:2], digits[4:] + digits[:4]) if len(digits) == 8 else ()
+    return any(_date_in_digits(each) is not None for each in (digits, *turned))
 
 
 def _digits(text: str) -> str:

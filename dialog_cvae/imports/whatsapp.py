@@ -9,7 +9,7 @@ Open `whatsapp_lines` (date and clock) and `whatsapp_words` (what the program wr
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence, Set
 from typing import Final, NamedTuple
 
 from dialog_cvae.errors import DataError
@@ -20,6 +20,7 @@ from dialog_cvae.imports.message import HOUR, MEDIA, SYSTEM, Format, Log, Messag
 from dialog_cvae.imports.privacy import mention_remover
 from dialog_cvae.imports.source import Source
 
+UNKNOWN: Final = "lines that begin with a time in no known form, kept as text"
 PASTED: Final = "lines of another chat that someone pasted, kept as text"
 
 
@@ -44,15 +45,18 @@ def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
     """The messages of a chat; the file is read twice.
 
     Raises:
-        DataError: it has no message, a date does not exist, or dates contradict each other.
+        DataError: it has no message, a date does not exist, dates contradict each other, or a speaker's line has a time
+            in no known form.
     """
-    # The order of day and month, from all dates, and the speakers whom a mention may name.
+    # The order of day and month, from all dates, and the speakers.
     orders = DateOrders(source.file.name)
     speakers: set[str] = set()
-    for entry in _entries(source, options, Log()):
+    unknown: list[tuple[int, str, str]] = []
+    for entry in _entries(source, options, Log(), unknown):
         orders.add(entry.line, *(int(entry.match[name]) for name in "abc"), twelve=bool(lines.half(entry.match)))
-        if options.anonymous and (name := _parted(entry)[0]):
+        if name := _parted(entry)[0]:
             speakers.add(name)
+    _check(source.file.name, unknown, speakers, log)
     without_mentions = mention_remover(speakers) if options.anonymous else (lambda text: text)
     order, reason = (options.date_order, "as --date-order says") if options.date_order else orders.decided()
     log.notes.append(f"dates are read {lines.ORDERS[order]} ({reason})")
@@ -67,11 +71,33 @@ def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
             yield Message("", speaker, without_mentions(text), _time(source.file.name, entry, order))
 
 
-def _entries(source: Source, options: Options, log: Log) -> Iterator[_Entry]:
-    """The messages with their lines. A line in another frame than the file's is text: someone pasted another chat.
+def _check(name: str, unknown: Sequence[tuple[int, str, str]], speakers: Set[str], log: Log) -> None:
+    """Count the lines whose time is in no known form, which stay text.
 
     Raises:
-        DataError: there is no message, or a line before the first, or one whose time is in no known form.
+        DataError: one is of a speaker, so it is a message of its own.
+    """
+    for number, time, speaker in unknown:
+        if speaker in speakers:
+            explanation = "is in no known form; put a space before the line if it is text"
+            raise DataError(name, f"the time {time!r} {explanation}", number)
+    if unknown:
+        log.changed[UNKNOWN] += len(unknown)
+
+
+def _entries(
+    source: Source, options: Options, log: Log, unknown: list[tuple[int, str, str]] | None = None
+) -> Iterator[_Entry]:
+    """The messages with their lines. A line in another frame than the file's is text: someone pasted another chat.
+
+    Args:
+        source: the chat.
+        options: have the encoding.
+        log: counts pasted lines.
+        unknown: receives number, time and speaker of lines that begin like others, with a time in no known form.
+
+    Raises:
+        DataError: there is no message, or a line before the first.
     """
     entry: _Entry | None = None
     for number, line in enumerate(source.file.lines(options.encoding), 1):
@@ -82,9 +108,8 @@ def _entries(source: Source, options: Options, log: Log) -> Iterator[_Entry]:
                 yield entry
             entry = _Entry(number, match, [])
         elif entry is not None:
-            if time := lines.unknown(line, entry.match):
-                explanation = "is in no known form; put a space before the line if it is text"
-                raise DataError(source.file.name, f"the time {time!r} {explanation}", number)
+            if unknown is not None and (found := lines.unknown(line, entry.match)):
+                unknown.append((number, *found))
             entry.more.append(line)
             log.changed[PASTED] += match is not None
         elif line.strip(words.MARKS + " \t"):
@@ -99,7 +124,7 @@ def _parted(entry: _Entry) -> tuple[str | None, str]:
     speaker, colon, text = entry.match["rest"].partition(": ")
     if not colon:  # a message that begins with an empty line
         speaker, colon, text = entry.match["rest"].rstrip().partition(":")
-        if text or not entry.more:
+        if not colon or text or not entry.more:
             return None, ""
     if words.is_system(speaker):
         return None, ""

@@ -51,12 +51,13 @@ def is_alike(match: re.Match[str], other: re.Match[str]) -> bool:
     return match["bracket"] == other["bracket"]
 
 
-def unknown(line: str, known: re.Match[str]) -> str | None:
-    """The date and time of a line that begins as one of the file that is known, but is not understood; else None."""
+def unknown(line: str, known: re.Match[str]) -> tuple[str, str] | None:
+    """Time and speaker of a line that begins as one of the file that is known, but is not understood; else None."""
     match = _UNKNOWN.match(line)
     if match is None or not is_alike(match, known) or _signs(match["date"]) != _signs(known["date"]):
         return None
-    return re.split(r"\]|\s[-–]\s", line[match.start("date") :], maxsplit=1)[0]
+    time, rest = re.split(r"\]|\s[-–]\s", line[match.start("date") :], maxsplit=1)
+    return time, rest.partition(": ")[0].strip(MARKS + " ~\u202f\xa0")
 
 
 def half(match: re.Match[str]) -> str | None:

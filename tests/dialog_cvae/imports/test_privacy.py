@@ -90,7 +90,7 @@ def test_anonymous_speakers_are_letters_in_each_conversation():
         ("hi @\u2068Carl von Ort\u2069 and @\u2068Bo", "hi @<NAME> and @<NAME>"),
         ("@4915123456788 und 你好@小明 and hi@Bo", "@<NAME> und 你好@<NAME> and hi@<NAME>"),
         ("@here @Everyone @all, at 5 @ 3 @10pm", "@here @Everyone @all, at 5 @ 3 @10pm"),
-        ("mail carl@bo.org or x.y@ann.de", "mail carl@bo.org or x.y@ann.de"),
+        ("mail carl@bo.org or x.y@ann.de, ü@müller.de", "mail carl@bo.org or x.y@ann.de, ü@müller.de"),
         ("already @<NAME>", "already @<NAME>"),
     ],
 )

@@ -9,7 +9,7 @@ import pytest
 from dialog_cvae.errors import DataError
 from dialog_cvae.imports.message import MEDIA, SYSTEM
 from dialog_cvae.imports.privacy import Privacy
-from dialog_cvae.imports.whatsapp import PASTED
+from dialog_cvae.imports.whatsapp import PASTED, UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -243,3 +243,31 @@ def test_mentions_as_whatsapp_writes_them(put, imported):
     said = ["A: hi @<NAME>", "B: @<NAME> and @<NAME> come", "A: @<NAME> and @<NAME>?"]
     assert imported(path, privacy=Privacy(anonymous=True), anonymous=True).said == [said]
     assert imported(path).said[0][0] == "Ann: hi @\u2068Bo Smith\u2069"
+
+
+@pytest.mark.parametrize(
+    ("begin", "line"),
+    [
+        ("02/01/2024 10:00 - ", "02/01/2024 das 10:00 - 12:00 reunião: sala 3"),
+        ("1/2/24, 10:00 - ", "1/2/24, Tue 10:00 - 12:00 meeting: room 3"),
+        ("[02-01-2024 10:00:00] ", "[02-01-2024] Huur: 500"),
+    ],
+)
+def test_an_unknown_time_before_what_no_speaker_says_is_text(put, imported, begin, line):
+    result = imported(put("chat.txt", f"{begin}Ann: look\n{line}\n{begin}Bo: ok\n"))
+    assert result.said == [[f"Ann: look\n{line}", "Bo: ok"]]
+    assert result.report.parts[0].log.changed[UNKNOWN] == 1
+
+
+def test_a_line_of_the_program_without_a_colon_has_no_speaker(put, imported):
+    content = "13.05.23, 10:00 - Ann: hi\n13.05.23, 10:01 - Bo: yes\n13.05.23, 10:02 - Bo left\n\nfoo\n"
+    assert imported(put("chat.txt", content)).said == [["Ann: hi", "Bo: yes"]]
+
+
+def test_several_chats_in_one_folder_are_all_read(tmp_path, imported):
+    folder = tmp_path / "chats"
+    folder.mkdir()
+    for name, speaker in (("_chat.txt", "Ann"), ("_chat (1).txt", "Bo"), ("cy.txt", "Cy")):
+        chat = f"[13/01/24, 10:00:00] {speaker}: hi\n[13/01/24, 10:01:00] Di: yes\n"
+        (folder / name).write_text(chat, encoding="utf-8")
+    assert sorted(said[0] for said in imported(folder).said) == ["Ann: hi", "Bo: hi", "Cy: hi"]
