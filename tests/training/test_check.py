@@ -357,12 +357,18 @@ def test_the_speed_here_decides_the_time(
     assert len(seen) == 1
 
 
-def test_other_languages_are_not_for_the_language_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_languages_are_not_for_the_language_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timed: list[FitConfig] = []
+    monkeypatch.setattr(check, "replies_per_second", lambda config, _: timed.append(config))
     path = talks(tmp_path / "own.jsonl", unspaced(200))
     assert main([str(path)]) == 0
     out = next_steps(capsys.readouterr().out)
     assert "in another script than Latin" in out
     assert "--recipe small --tokenizer.mode unigram --bow --model.skip --respond-as B --max-minutes 20" in out
+    (config,) = timed
+    assert (config.tokenizer.mode, config.model.bow, config.model.skip) == ("unigram", True, True), "of what is advised"
     assert "backbone\n" not in out
     german = support(tmp_path / "german.jsonl", 20, "wo ist denn mein Paket, ich habe es vor zwei Wochen bestellt")
     assert main([str(german)]) == 0
