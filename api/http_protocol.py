@@ -16,7 +16,7 @@ if sys.platform != "win32":
     import resource
 
 PORTION = 4096  # bytes that are handled at a time
-HEADERS_S = 10.0  # seconds within which the headers of a request must arrive, as a connection or after a response
+HEADERS_S = 10.0  # seconds from the opening of a connection, or from a response, to complete headers
 SPARE_DESCRIPTORS = 64  # that are not for connections
 
 

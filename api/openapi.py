@@ -122,7 +122,7 @@ def _tighten(schemas: dict[str, Any], settings: Settings, topics: Sequence[str] 
     turn["speaker"] |= readable
     _form(fields["respond_as"], "string").update(readable)
     given = schemas["FeedbackRequest"]["properties"]
-    optional = given["context"].pop("anyOf")[0]["anyOf"]
+    optional = given["context"].pop("anyOf")[0]["anyOf"]  # a field with null too nests the two forms of a context
     for form in (*fields["context"]["anyOf"], *optional):
         form |= {"minItems": 1, "maxItems": settings.max_context}
         if form["items"].get("type") == "string":

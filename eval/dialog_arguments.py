@@ -19,10 +19,9 @@ from eval.vocabulary_reading import TEXTS, WAYS
 
 EXPLANATION = f"""\
 Draws replies to every context of a split, scores them, and writes OUT/report.html, which is where to begin, and what it
-is made from: OUT/responses.jsonl (one object for each context:
-conversation, position, topic, context, reference and its speaker, responses and, with --own-decoding, their scores),
-OUT/metrics.json, OUT/contexts.npz (every score of every context, for tests of a difference) and, to read,
-OUT/samples.md with ten contexts chosen by a rule.
+is made from: OUT/responses.jsonl (one object for each context: conversation, position, topic, context, reference and
+its speaker, responses and, with --own-decoding, their scores), OUT/metrics.json, OUT/contexts.npz (every score of every
+context, for tests of a difference) and, to read, OUT/samples.md with ten contexts chosen by a rule.
 
   python -m eval.dialog runs/mine/best --data swda --split test --samples 5 --out runs/mine/test
   python -m eval.dialog runs/mine/best --data mine.jsonl --temperature 0.8 --top-p 0.9 --out runs/mine/test

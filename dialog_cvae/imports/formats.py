@@ -5,7 +5,6 @@ Open this to add a format: write a module with a `Format`, and name it here.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -116,10 +115,10 @@ def _files(
     Raises:
         DataError: there are none; `nothing` says so.
     """
-    chats = _folders_of_one_chat(source) if whatsapp.FORMAT in kinds else set()
+    chats = _lone_chats(source) if whatsapp.FORMAT in kinds else {}
     found, unknown, sent = False, [], []
     for file in source.files:
-        if _folder(file) in chats and not _is_exported_chat(source, file):
+        if chats.get(_folder(file), file) is not file:
             sent.append(file.path)
             continue
         part = source.single(file)
@@ -141,26 +140,22 @@ def _files(
             notes.append(f"{source.path}: passed over: {len(data):,} files {why} ({names})")
 
 
-def _folders_of_one_chat(source: Source) -> set[str]:
-    """The folders in which WhatsApp put one chat and what was sent in it: no other file there is a chat."""
-    chats = [
-        file
-        for file in source.files
-        if file.path.lower().endswith(".txt") and whatsapp.FORMAT.recognise(source.single(file))
-    ]
-    number = Counter(_folder(file) for file in chats)
-    return {_folder(file) for file in chats if number[_folder(file)] == 1 and _is_exported_chat(source, file)}
+def _lone_chats(source: Source) -> dict[str, File]:
+    """The chat of each folder in which WhatsApp put one chat and what was sent in it; no other file there is a chat.
 
-
-def _is_exported_chat(source: Source, file: File) -> bool:
-    """Whether a file is the chat beside which WhatsApp puts what was sent in it, by its name and content.
-
-    Android names the chat after its people. It counts in an archive alone: in a folder, users put files of their own
-    beside it.
+    iOS names the chat `_chat.txt`, Android after its people. Android's name counts in an archive alone: in a folder,
+    users put files of their own beside it.
     """
-    name = file.path.rpartition("/")[2].lower()
-    is_named = name == "_chat.txt" or ("whatsapp" in name and name.endswith(".txt") and source.path.is_file())
-    return is_named and whatsapp.FORMAT.recognise(source.single(file))
+    chats: dict[str, list[File]] = {}
+    for file in source.files:
+        if file.path.lower().endswith(".txt") and whatsapp.FORMAT.recognise(source.single(file)):
+            chats.setdefault(_folder(file), []).append(file)
+    found = {}
+    for folder, (first, *others) in chats.items():
+        name = first.path.rpartition("/")[2].lower()
+        if not others and (name == "_chat.txt" or ("whatsapp" in name and source.path.is_file())):
+            found[folder] = first
+    return found
 
 
 def _folder(file: File) -> str:

@@ -14,10 +14,11 @@ from dialog_cvae.text.placeholders import NAME
 
 MENTION: Final = f"@{NAME}"
 _TO_ALL: Final = "all|channel|everyone|here"
-# Of anyone: between the marks of WhatsApp, a telephone number, or a word. Before the @ of an address is a Latin letter.
+_AT: Final = r"(?<![\p{Latin}0-9_.+%-])@"  # not that of an address, which a Latin letter precedes
+# Of anyone: between the marks of WhatsApp, a telephone number, or a word.
 _ANY: Final = (
     r"@\u2068[^\u2068\u2069\n]*\u2069?"
-    rf"|(?<![\p{{Latin}}0-9_.+%-])@(?:\d{{7,}}(?!\w)|(?!(?:{_TO_ALL})(?!\w))[\p{{L}}_]\w*(?:[.-]\w+)*)"
+    rf"|{_AT}(?:\d{{7,}}(?!\w)|(?!(?:{_TO_ALL})(?!\w))[\p{{L}}_]\w*(?:[.-]\w+)*)"
 )
 
 
@@ -73,7 +74,7 @@ def mention_remover(names: Iterable[str]) -> Callable[[str], str]:
     Args:
         names: that may have several words, in any case; any other name is a word.
     """
-    known = r"@\L<names>(?!\w|[.-]\w)|(?<![\p{Latin}0-9_.+%-])@\L<names>(?!\w)"
+    known = rf"@\L<names>(?!\w|[.-]\w)|{_AT}\L<names>(?!\w)"
     pattern = regex.compile(f"{known}|{_ANY}", regex.IGNORECASE, names=list(names))
 
     def removed(text: str) -> str:
