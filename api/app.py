@@ -149,7 +149,7 @@ async def _lifespan(
 def _describe(application: FastAPI, models: Models, needs_key: bool) -> None:
     """Adapt the OpenAPI document to the models."""
     responders = [slot.service.responder for slot in models.slots]
-    free = any(responder.reading.free_topic for responder in responders)
+    free = any(responder.codec.free_topic for responder in responders)
     topics = None if free else list(dict.fromkeys(topic for responder in responders for topic in responder.topics))
     indexed = any(responder.index is not None for responder in responders)
     openapi.install(application, models.settings, topics, needs_key, indexed, models.accepted_names)

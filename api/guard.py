@@ -14,7 +14,7 @@ def set_guard(responder: Responder, settings: Settings) -> None:
     responder.guard = None
     if not settings.guard:
         return
-    responder.guard = Guard(common, lower_case=responder.reading.lower_case)
+    responder.guard = Guard(common, lower_case=responder.codec.lower_case)
     if common is None:
         known = "the checkpoint has no list of common words: links, e-mail addresses and long numbers alone are refused"
     else:

@@ -29,8 +29,8 @@ from api.openai_schemas import (
 from api.problems import problem, quoted
 from api.respond_schemas import FinishReason, RespondRequest
 from api.settings import Settings
+from dialog_cvae.generate.codec import Codec
 from dialog_cvae.generate.question import Reply
-from dialog_cvae.generate.reading import Reading
 from dialog_cvae.limits import visible
 
 _TOPIC = re.compile(r"^[ \t]*topic:[ \t]*(\S[^\n]*)$", re.IGNORECASE | re.MULTILINE)
@@ -134,9 +134,9 @@ def topic_line(asked: ChatRequest) -> str | None:
     return found[-1].rstrip() if found else None
 
 
-def choice(index: int, reply: Reply, asked: ChatRequest, reading: Reading) -> Choice:
+def choice(index: int, reply: Reply, asked: ChatRequest, codec: Codec) -> Choice:
     """A reply as a choice; it ends before the first of the texts of `stop`."""
-    found = logprobs(reply, reading) if asked.logprobs else None
+    found = logprobs(reply, codec) if asked.logprobs else None
     ends = [place for stop in asked.stop or () if (place := reply.text.find(stop)) >= 0]
     if ends:
         content = reply.text[: min(ends)].rstrip()

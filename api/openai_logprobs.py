@@ -10,31 +10,31 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from api.openai_schemas import ChoiceLogprobs, TokenLogprob, TopLogprob
+from dialog_cvae.generate.codec import Codec, tidied_pieces
 from dialog_cvae.generate.decoding import TokenScore
 from dialog_cvae.generate.question import Reply
-from dialog_cvae.generate.reading import Reading, tidied_pieces
 
 
-def logprobs(reply: Reply, reading: Reading) -> ChoiceLogprobs:
+def logprobs(reply: Reply, codec: Codec) -> ChoiceLogprobs:
     """The log probabilities of a reply's tokens; joined, their bytes are the text of a reply that the model wrote.
 
     The tokens of a reply of the training conversations are what the model reads of it, which may be lower-cased.
     """
     scores = reply.scores[:-1] if reply.finished else reply.scores
     ids = [score.token for score in scores]
-    own = tidied_pieces([piece or b"" for piece in reading.spelled(ids)])
+    own = tidied_pieces([piece or b"" for piece in codec.spelled(ids)])
     return ChoiceLogprobs(
-        content=[_token(place, scores[place], own[place], ids, reading) for place in range(len(scores))]
+        content=[_token(place, scores[place], own[place], ids, codec) for place in range(len(scores))]
     )
 
 
-def _token(place: int, score: TokenScore, own: bytes, ids: Sequence[int], reading: Reading) -> TokenLogprob:
+def _token(place: int, score: TokenScore, own: bytes, ids: Sequence[int], codec: Codec) -> TokenLogprob:
     """One token, and the likeliest in its place, spelled as they would be there."""
     others = []
     for token, log_prob in score.likeliest:
-        piece = own if token == score.token else reading.spelled((*ids[:place], token))[-1]
+        piece = own if token == score.token else codec.spelled((*ids[:place], token))[-1]
         if piece is None:
-            others.append(TopLogprob(token=reading.token_name(token), bytes=None, logprob=log_prob))
+            others.append(TopLogprob(token=codec.token_name(token), bytes=None, logprob=log_prob))
         else:
             piece = piece if place else piece.lstrip(b" ")
             others.append(TopLogprob(token=_shown(piece), bytes=list(piece), logprob=log_prob))

@@ -56,10 +56,10 @@ async def chat_completions(service: Chosen, asked: ChatRequest, request: Request
 def _completion(
     asked: ChatRequest, question: RespondRequest, answer: Answer, service: Service, request_id: str
 ) -> ChatCompletion:
-    reading = service.responder.reading
-    choices = [choice(index, reply, asked, reading) for index, reply in enumerate(answer.replies)]
+    codec = service.responder.codec
+    choices = [choice(index, reply, asked, codec) for index, reply in enumerate(answer.replies)]
     choices = choices or [nothing_said(asked)]
-    count = reading.count
+    count = codec.count
     read = question.context[len(question.context) - answer.seen.utterances :]
     return ChatCompletion(
         id=f"chatcmpl-{request_id}",

@@ -14,7 +14,7 @@ from api.problems import problem, quoted
 from api.respond_schemas import RespondRequest
 from api.settings import Settings
 from dialog_cvae.data.reply_index import ReplyIndex
-from dialog_cvae.generate.reading import Reading
+from dialog_cvae.generate.codec import Codec
 from dialog_cvae.limits import UnknownTopicError, known_topic
 from dialog_cvae.storage.checkpoint_config import CheckpointConfig
 
@@ -73,7 +73,7 @@ def check_source(request: RespondRequest, index: ReplyIndex | None) -> None:
         raise RequestValidationError([problem(("candidates_from",), "contradiction", message)])
 
 
-def asked_topic(name: str | None, reading: Reading) -> str | None:
+def asked_topic(name: str | None, codec: Codec) -> str | None:
     """The topic as the model takes it.
 
     Raises:
@@ -81,9 +81,9 @@ def asked_topic(name: str | None, reading: Reading) -> str | None:
     """
     if name is None:
         return None
-    if not reading.free_topic:
+    if not codec.free_topic:
         try:
-            return known_topic(name, reading.topics)
+            return known_topic(name, codec.topics)
         except UnknownTopicError as error:
             raise RequestValidationError([problem(("topic",), "unknown_topic", error.reason)]) from None
     try:

@@ -147,7 +147,7 @@ class Service:
             checkpoint=self.responder.name,
             licence=self.licence,
             topics=len(self.responder.topics),
-            free_topic=self.responder.reading.free_topic,
+            free_topic=self.responder.codec.free_topic,
             respond_as=list(self.responder.config.respond_as),
             version=version("dialog-cvae"),
             index=None
@@ -193,7 +193,7 @@ class Service:
         check_profiles(request, self.responder.config)
         check_source(request, self.responder.index)
         seed = secrets.randbelow(DRAWN_SEEDS) if request.seed is None else request.seed
-        topic = asked_topic(request.topic, self.responder.reading)
+        topic = asked_topic(request.topic, self.responder.codec)
         conversation, speaker = request.conversation(topic), request.responder()
         roles = self.responder.config.respond_as
         if request.respond_as is None:

@@ -27,7 +27,7 @@ from dialog_cvae.data.vectors import load_vectors
 from dialog_cvae.engines.base import Condition, Engine, Floats, Ints, Step
 from dialog_cvae.engines.torch_engine import TorchEngine
 from dialog_cvae.errors import ConfigError, DialogCvaeError
-from dialog_cvae.generate.opening import dialog_reading
+from dialog_cvae.generate.opening import dialog_codec
 from dialog_cvae.generate.responder import Responder
 from dialog_cvae.model.build import build_model
 from dialog_cvae.model.cvae import CVAE
@@ -128,7 +128,7 @@ def run_naive(
         DialogCvaeError: a reply differs by more than a tie.
     """
     windows, samples, decoding = answered_utterances(corpus), len(sampled[0].replies), Decoding()
-    special = responder.reading.special
+    special = responder.codec.special
     count = min(count, len(windows))
     times, margins = Clock(), []
     for index in (number * len(windows) // count for number in range(count)):
@@ -209,7 +209,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
 
     # Our implementation: sample and score, timed by part.
     engine = TorchEngine(model)
-    responder = Responder(TimedEngine(engine, parts), dialog_reading(checkpoint), checkpoint.config, name)
+    responder = Responder(TimedEngine(engine, parts), dialog_codec(checkpoint), checkpoint.config, name)
     sampled = clock.timed("sampling", _sample, responder, conversations, arguments)
     lengths = _score(sampled, vectors_source(arguments.vectors, arguments.data_dir), start, clock)
 

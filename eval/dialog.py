@@ -48,7 +48,7 @@ from eval.references.multi_reference import References
 from eval.report import CONTEXTS_FILE, METRICS_FILE, RESPONSES_FILE, SAMPLES_FILE, compared, summary, write
 from eval.report_page import PAGE_FILE, page
 from eval.scoring import cached_reply_scores
-from eval.vocabulary_reading import IDS, TEXTS, VocabularyReading
+from eval.vocabulary_filter import IDS, TEXTS, VocabularyFilter
 
 CACHE = "cache"  # folder below --out
 NONE = "none"  # the value of --references for none
@@ -68,8 +68,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     if arguments.candidates_from not in (None, "model") and checkpoint.replies is None:
         raise ConfigError(f"--candidates-from {arguments.candidates_from}: {arguments.checkpoint}: {NO_INDEX}")
     _check_replies(arguments)
-    reading = VocabularyReading.of(checkpoint) if arguments.references_as == IDS else None
-    held_out = replace(_held_out(arguments, data_config(arguments, checkpoint)), reading=reading)
+    text_filter = VocabularyFilter.of(checkpoint) if arguments.references_as == IDS else None
+    held_out = replace(_held_out(arguments, data_config(arguments, checkpoint)), text_filter=text_filter)
     if not arguments.samples:
         print("no replies (--samples 0): likelihoods only")
     elif held_out.vectors is None:

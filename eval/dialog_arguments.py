@@ -15,7 +15,7 @@ from eval.checkpoint_replies import GREEDY_CONTEXTS, GREEDY_DRAWS
 from eval.latent.context_exchange import MOST
 from eval.latent.likelihood import MAX_DRAWS
 from eval.latent.model_scores import FEW, ON_ALL
-from eval.vocabulary_reading import TEXTS, WAYS
+from eval.vocabulary_filter import TEXTS, WAYS
 
 EXPLANATION = f"""\
 Draws replies to every context of a split, scores them, and writes OUT/report.html, which is where to begin, and what it

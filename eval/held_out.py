@@ -20,7 +20,7 @@ from eval import evaluation_cache
 from eval.contexts import AnsweredContext
 from eval.metrics.tokens import metric_tokens
 from eval.references.multi_reference import References
-from eval.vocabulary_reading import VocabularyReading
+from eval.vocabulary_filter import VocabularyFilter
 
 if TYPE_CHECKING:
     from eval.act_tagger import ActTagger
@@ -38,7 +38,7 @@ class ScoringData(NamedTuple):
         tagger_accuracy: the share of these conversations' utterances with an act that the tagger gives it.
         training_texts: all utterances of the training conversations.
         said_in: in how many of these each word and number is said.
-        reading: how texts are read before they are compared; None as they are.
+        text_filter: applied to texts before they are compared; None leaves them as they are.
     """
 
     conversations: Sequence[Conversation]
@@ -49,11 +49,11 @@ class ScoringData(NamedTuple):
     tagger_accuracy: float | None = None
     training_texts: frozenset[str] | None = None
     said_in: SaidIn | None = None
-    reading: VocabularyReading | None = None
+    text_filter: VocabularyFilter | None = None
 
     def tokens(self, text: str) -> list[str]:
         """The tokens that a text is compared as."""
-        return metric_tokens(text if self.reading is None else self.reading(text))
+        return metric_tokens(text if self.text_filter is None else self.text_filter(text))
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class HeldOut:
         vectors: file or name of the word vectors for the embedding scores; None leaves these out.
         train: the training conversations, for the share of replies copied from them and for the entropy of dialog acts;
             None leaves these out.
-        reading: how replies and references are read before they are compared; None as they are.
+        text_filter: applied to replies and references before they are compared; None leaves them as they are.
     """
 
     name: str
@@ -77,7 +77,7 @@ class HeldOut:
     references: References | None = None
     vectors: Path | str | None = None
     train: Sequence[Conversation] | None = None
-    reading: VocabularyReading | None = None
+    text_filter: VocabularyFilter | None = None
 
     @cached_property
     def digest(self) -> str:
@@ -97,7 +97,7 @@ class HeldOut:
             "references": None if self.references is None else evaluation_cache.digest(self.references.items()),
             "vectors": None if self.vectors is None else evaluation_cache.source_digest(self.vectors),
             "train": self.train_digest,
-            "reading": None if self.reading is None else evaluation_cache.digest([self.reading]),
+            "text_filter": None if self.text_filter is None else evaluation_cache.digest([self.text_filter]),
         }
 
     def scoring_data(self, answered: Iterable[AnsweredContext]) -> ScoringData:
@@ -111,7 +111,7 @@ class HeldOut:
             tagger_accuracy=accuracy,
             training_texts=training_texts,
             said_in=None if self.train is None else said_in(self.train),
-            reading=self.reading,
+            text_filter=self.text_filter,
         )
         if self.vectors is None:
             return data

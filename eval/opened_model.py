@@ -13,7 +13,7 @@ import torch
 from dialog_cvae.engines.torch_engine import TorchEngine
 from dialog_cvae.engines.torch_language import KINDS, build_language_model
 from dialog_cvae.errors import ConfigError
-from dialog_cvae.generate.opening import dialog_reading
+from dialog_cvae.generate.opening import dialog_codec
 from dialog_cvae.generate.responder import Responder
 from dialog_cvae.model.build import build_model
 from dialog_cvae.model.cvae import CVAE
@@ -68,7 +68,7 @@ def open_model(checkpoint: Checkpoint, path: Path, device: str, precision: Preci
     config = checkpoint.config
     if not replies:
         return OpenedModel(model, None)
-    own = Responder(engine, dialog_reading(checkpoint), config, config.provenance.data)
+    own = Responder(engine, dialog_codec(checkpoint), config, config.provenance.data)
     own.index, own.common = checkpoint.replies, checkpoint.common
     return OpenedModel(model, own)
 

@@ -26,7 +26,7 @@ from dialog_cvae.storage.checkpoint_files import BEST
 from dialog_cvae.storage.files import write_atomically
 from eval.latent.likelihood import importance_weighted_nll, posteriors
 from eval.latent.model_scores import latent_figures
-from eval.latent.one_reading import read_once
+from eval.latent.one_pass import score_once
 from experiments.framework.fitting import say
 from training import folder, task
 from training.config import FitConfig
@@ -149,7 +149,7 @@ def _measure(
 
 
 def _measure_replies(model: LatentModel, turns: EncodedTurns, draws: int, seed: int) -> dict[str, float]:
-    read = read_once(model, turns, draws=draws, seed=seed)
+    read = score_once(model, turns, draws=draws, seed=seed)
     assert read.weighted is not None
     figures = {name: float(value) for name, value in read.elbo.figures().items() if value is not None}
     nll = read.weighted.nats[draws]

@@ -33,8 +33,8 @@ from training.check_report import (
 from training.config import FitConfig
 from training.plan import like_checkpoint, recipe_name
 from training.recipes import RECIPES
-from training.text_reading import TextReading, texts
 from training.timing import replies_per_second
+from training.tokenization import Tokenization, texts
 from training.verdict import verdict
 
 FINE, PROBLEMS = 0, 1
@@ -196,25 +196,25 @@ def _check(args: argparse.Namespace, config: FitConfig) -> tuple[list[str], int,
     except DataError as error:
         problems.append(error.reason)
     # How the model will read the text.
-    reading = None
+    tokenization = None
     if corpus is not None:
-        if TextReading.has_words(corpus.train):
-            reading = TextReading.of(corpus, config)
+        if Tokenization.has_words(corpus.train):
+            tokenization = Tokenization.of(corpus, config)
         else:
             problems.append("the training conversations contain no word")
-    tally = Tally(reading or TextReading.of(None, config))
+    tally = Tally(tokenization or Tokenization.of(None, config))
     for conversation in found.conversations:
         tally.add(conversation)
     # The report.
     lines = [f"{path}", *(row("read as" if i == 0 else "", note) for i, note in enumerate(imported.notes))]
-    lines += [*describe(tally), *describe_copies(found), *describe_splits(corpus, reading)]
+    lines += [*describe(tally), *describe_copies(found), *describe_splits(corpus, tokenization)]
     if skipped := len(found.one_utterance):
         numbers = ", ".join(map(str, found.one_utterance[:NAMES_SHOWN])) + ("…" if skipped > NAMES_SHOWN else "")
         lines.append(row("left out", f"{skipped:,} with a single utterance (lines {numbers})"))
-    known = () if reading is None else reading.warnings
+    known = () if tokenization is None else tokenization.warnings
     if warnings := [*known, *tally.warnings, *split_warnings(found, corpus, config.corpus)]:
         lines += ["", f"{len(warnings):,} warning{'s' if len(warnings) > 1 else ''}:", *warnings, ""]
-    seen = _Seen(tally, corpus if reading else None, len(problems))
+    seen = _Seen(tally, corpus if tokenization else None, len(problems))
     if not problems:
         return [*lines, "no errors, but see the warnings" if warnings else "no problems found"], FINE, seen
     hidden = len(problems) - max(0, max_problems)
@@ -240,7 +240,7 @@ def _advice(args: argparse.Namespace, config: FitConfig, checkpoint: Checkpoint 
         fields = parse(advised)
         config = _layered(args, fields.pop("recipe"), below=fields)
     choice = Choice(config, options, asked, args.init)
-    lengths = seen.tally.reading.lengths(seen.tally.tokens) if asked else lengths_of(conversations, choice)
+    lengths = seen.tally.tokenization.lengths(seen.tally.tokens) if asked else lengths_of(conversations, choice)
     facts = facts_of(str(args.path), seen.tally, seen.corpus, language, args.respond_as, lengths)
     # How fast it is here.
     speed = None

@@ -19,7 +19,7 @@ from dialog_cvae.types import Conversation, Corpus, Utterance
 from training.advice import MOST_OPENED, Choice, Facts
 from training.check_report import Tally
 from training.coverage import Lengths, enough_tokens
-from training.text_reading import TextReading, texts
+from training.tokenization import Tokenization, texts
 
 SAMPLED = 200  # conversations, spread over the training split
 SAMPLED_UTTERANCES = 60  # of each, the first ones
@@ -44,10 +44,10 @@ def lengths_of(conversations: Sequence[Conversation], choice: Choice) -> Lengths
         return None
     sample = Corpus("sample", conversations, conversations, [])
     try:
-        reading = TextReading.of(sample, choice.config)
+        tokenization = Tokenization.of(sample, choice.config)
     except DialogCvaeError:
         return None
-    return reading.lengths(Counter(reading.length(text) for text in texts(conversations)))
+    return tokenization.lengths(Counter(tokenization.length(text) for text in texts(conversations)))
 
 
 def facts_of(

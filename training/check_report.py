@@ -22,7 +22,7 @@ from dialog_cvae.text.pieces import SPECIALS, UNK
 from dialog_cvae.text.token_words import token_words
 from dialog_cvae.types import Conversation, Corpus
 from training.coverage import length_warnings
-from training.text_reading import TextReading
+from training.tokenization import Tokenization
 
 NAMES_SHOWN = 12  # of topics and dialog acts
 PROFILE_PARTS = ("sex", "age", "education")
@@ -33,7 +33,7 @@ QUANTILES = {0: "least", 25: "25%", 50: "median", 75: "75%", 95: "95%", 100: "mo
 class Tally:
     """Counts over conversations, read one at a time: a corpus need not fit into memory."""
 
-    reading: TextReading
+    tokenization: Tokenization
     turns: Counter[int] = field(default_factory=Counter)
     tokens: Counter[int] = field(default_factory=Counter)
     words: int = 0
@@ -53,7 +53,7 @@ class Tally:
         self.topics[conversation.topic] += 1
         for utterance in conversation.utterances:
             cut = token_words(utterance.text)
-            self.tokens[self.reading.length(utterance.text)] += 1
+            self.tokens[self.tokenization.length(utterance.text)] += 1
             self.marks.update(name for name in SPECIALS if name != UNK and name in utterance.text)
             self.words += len(cut) - cut.count(UNK)
             self.acts[utterance.dialog_act] += 1
@@ -73,7 +73,7 @@ class Tally:
     @property
     def warnings(self) -> list[str]:
         """What is unusual about the messages."""
-        found = length_warnings(self.reading.lengths(self.tokens), self.reading.option)
+        found = length_warnings(self.tokenization.lengths(self.tokens), self.tokenization.option)
         if self.marks:
             names = ", ".join(f"{name} in {count:,}" for name, count in self.marks.most_common())
             found.append(
@@ -87,7 +87,7 @@ def describe(tally: Tally) -> list[str]:
     """Counts over conversations without problems and with at least one response."""
     if not tally.turns:
         return [row("conversations", "0 usable")]
-    lengths = tally.reading.lengths(tally.tokens)
+    lengths = tally.tokenization.lengths(tally.tokens)
     utterances, speakers = tally.tokens.total(), tally.speakers.total()
     known = ", ".join(f"{part} known of {tally.known[part] / speakers:.0%}" for part in PROFILE_PARTS)
     silent, exceed = tally.silent, f"{lengths.long:,} ({lengths.long / utterances:.1%})"
@@ -95,7 +95,7 @@ def describe(tally: Tally) -> list[str]:
         row("conversations", f"{tally.turns.total():,}"),
         row("utterances", f"{utterances:,}; in a conversation: {_quantiles(tally.turns)}"),
         row("words", f"{tally.words:,}"),
-        row("tokens", f"{tally.reading.unit}: {_quantiles(tally.tokens)}"),
+        row("tokens", f"{tally.tokenization.unit}: {_quantiles(tally.tokens)}"),
         row("", f"{exceed} exceed the model's {lengths.limit}; {lengths.unread:.1%} of all tokens"),
         row("", "are never read: as context long messages lose their middle, as replies their end"),
         row("speakers", _names(tally.speakers)),
@@ -162,15 +162,15 @@ def split_warnings(found: jsonl.Scan, corpus: Corpus | None, config: DataConfig)
     ]
 
 
-def describe_splits(corpus: Corpus | None, reading: TextReading | None) -> list[str]:
+def describe_splits(corpus: Corpus | None, tokenization: Tokenization | None) -> list[str]:
     """The sizes of the splits, and what the vocabulary knows."""
-    if corpus is None or reading is None:
+    if corpus is None or tokenization is None:
         return []
     splits = [corpus.train, corpus.valid, corpus.test]
     total = sum(map(len, splits))
     sizes = ", ".join(f"{name} {len(split):,}" for name, split in zip(SPLITS, splits, strict=True))
     shares = ", ".join(f"{len(split) / total:.1%}" for split in splits)
-    return [row("splits", f"{sizes}: {shares}"), *(row(*line) for line in reading.rows)]
+    return [row("splits", f"{sizes}: {shares}"), *(row(*line) for line in tokenization.rows)]
 
 
 def _named(found: jsonl.Scan) -> bool:

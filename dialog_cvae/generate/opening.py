@@ -1,4 +1,4 @@
-"""From a checkpoint to an engine and to what it reads: which engine, and for a language model, which base.
+"""From a checkpoint to an engine and a codec: which engine, and for a language model, which base.
 
 Open it to add an engine, or to change how the language model that adapters belong to is found.
 """
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 from dialog_cvae.data.cache import open_cache
 from dialog_cvae.engines.base import Engine
 from dialog_cvae.errors import ConfigError
-from dialog_cvae.generate.reading import DialogReading, Reading
+from dialog_cvae.generate.codec import Codec, DialogCodec
 from dialog_cvae.storage.checkpoint import Checkpoint
 from dialog_cvae.storage.checkpoint_files import WEIGHTS
 
@@ -38,11 +38,11 @@ class Opened(NamedTuple):
     """A model that is ready to be used."""
 
     engine: Engine
-    reading: Reading
+    codec: Codec
 
 
 def opened(checkpoint: Checkpoint, folder: str | Path, options: Options) -> Opened:
-    """The engine and the reading of a checkpoint.
+    """The engine and the codec of a checkpoint.
 
     Args:
         checkpoint: of a dialog model or a language model.
@@ -58,17 +58,17 @@ def opened(checkpoint: Checkpoint, folder: str | Path, options: Options) -> Open
         return _language(checkpoint, source, options)
     if options.backbone is not None:
         _log.info("backbone %s is not used: %s has weights of its own", options.backbone, folder)
-    return Opened(_dialog_engine(checkpoint, source, options), dialog_reading(checkpoint))
+    return Opened(_dialog_engine(checkpoint, source, options), dialog_codec(checkpoint))
 
 
-def dialog_reading(checkpoint: Checkpoint) -> DialogReading:
-    """The reading of a dialog model.
+def dialog_codec(checkpoint: Checkpoint) -> DialogCodec:
+    """The codec of a dialog model.
 
     Raises:
         CheckpointError: it is a language model's checkpoint.
     """
     config = checkpoint.config
-    return DialogReading(checkpoint.word_tokenizer, config.topics, config.model, config.roles)
+    return DialogCodec(checkpoint.word_tokenizer, config.topics, config.model, config.roles)
 
 
 def _dialog_engine(checkpoint: Checkpoint, source: str, options: Options) -> Engine:
@@ -85,7 +85,7 @@ def _dialog_engine(checkpoint: Checkpoint, source: str, options: Options) -> Eng
 
 
 def _language(checkpoint: Checkpoint, source: str, options: Options) -> Opened:
-    from dialog_cvae.generate.language_reading import LanguageReading
+    from dialog_cvae.generate.language_codec import LanguageCodec
     from dialog_cvae.storage.checkpoint_base import open_base
     from dialog_cvae.text.byte_pairs import BytePairs
 
@@ -93,8 +93,8 @@ def _language(checkpoint: Checkpoint, source: str, options: Options) -> Opened:
     base = open_base(config, source, options.backbone)
     assert config.language is not None
     assert isinstance(checkpoint.tokenizer, BytePairs)
-    reading = LanguageReading(checkpoint.tokenizer, config.language, base.config.vocab_size)
-    return Opened(_language_engine(checkpoint, base, source, options), reading)
+    codec = LanguageCodec(checkpoint.tokenizer, config.language, base.config.vocab_size)
+    return Opened(_language_engine(checkpoint, base, source, options), codec)
 
 
 def _language_engine(checkpoint: Checkpoint, base: Backbone, source: str, options: Options) -> Engine:

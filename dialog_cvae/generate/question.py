@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from dialog_cvae.config import Decoding
+from dialog_cvae.generate.codec import Seen
 from dialog_cvae.generate.decoding import TokenScore
-from dialog_cvae.generate.reading import Seen
 from dialog_cvae.types import Conversation
 
 RETRIEVED = 16  # replies of training conversations that are candidates, or as many as are wanted

@@ -27,11 +27,11 @@ import numpy as np
 
 from dialog_cvae.config import Decoding
 from dialog_cvae.engines.base import Condition, Floats
+from dialog_cvae.generate.codec import Seen
 from dialog_cvae.generate.decoding import Draw
 from dialog_cvae.generate.latent_map import LatentMap
 from dialog_cvae.generate.pool import Start
 from dialog_cvae.generate.question import SCORING_Z, Question, Reply, Retrieved, seed_numbers
-from dialog_cvae.generate.reading import Seen
 from dialog_cvae.generate.selection import draw_weights, select
 from dialog_cvae.limits import visible
 from dialog_cvae.text.words import normalised

@@ -23,12 +23,12 @@ from dialog_cvae.data.common_words import CommonWords
 from dialog_cvae.data.reply_index import ReplyIndex
 from dialog_cvae.engines.base import Engine, Floats
 from dialog_cvae.errors import ConfigError
+from dialog_cvae.generate.codec import Codec
 from dialog_cvae.generate.decoding import Draw
 from dialog_cvae.generate.guard import Guard
 from dialog_cvae.generate.opening import EngineName, Options, engine_name, opened
 from dialog_cvae.generate.pool import Pool, Start, decode
 from dialog_cvae.generate.question import Question, Reply, Retrieved, Seed, seed_numbers
-from dialog_cvae.generate.reading import Reading
 from dialog_cvae.generate.replies import Replies
 from dialog_cvae.limits import known_topic
 from dialog_cvae.storage.checkpoint import Checkpoint
@@ -47,7 +47,7 @@ class Responder:
 
     Attributes:
         engine: computes the model.
-        reading: how it reads conversations.
+        codec: encodes conversations for the engine, and decodes replies.
         config: the checkpoint's configuration.
         name: what the model was fitted on, for display.
         decoding: how replies are drawn by default.
@@ -57,8 +57,8 @@ class Responder:
         common: words and numbers of many training conversations, if the checkpoint lists them.
     """
 
-    def __init__(self, engine: Engine, reading: Reading, config: CheckpointConfig, name: str) -> None:
-        self.engine, self.reading, self.config, self.name = engine, reading, config, name
+    def __init__(self, engine: Engine, codec: Codec, config: CheckpointConfig, name: str) -> None:
+        self.engine, self.codec, self.config, self.name = engine, codec, config, name
         self.decoding: Decoding = config.decoding
         self.accepts: Callable[[str], bool] | None = None
         self.guard: Guard | None = None
@@ -104,20 +104,20 @@ class Responder:
     @property
     def topics(self) -> tuple[str, ...]:
         """The topics that the model was fitted on; empty if the topic is free text."""
-        return self.reading.topics
+        return self.codec.topics
 
     @property
     def max_context(self) -> int:
         """The most utterances of a context that the model reads."""
-        return self.reading.max_context
+        return self.codec.max_context
 
     def pool(self) -> Pool[tuple[Replies, int]]:
         """A pool in which the rows of any number of `Replies` are decoded together."""
-        return Pool(self.engine, self.reading.special, self.reading.vocabulary)
+        return Pool(self.engine, self.codec.special, self.codec.vocabulary)
 
     def encode(self, conversations: Sequence[Conversation]) -> Any:
-        """Conversations as the model reads them; see `Reading.encode`."""
-        return self.reading.encode(conversations)
+        """Conversations as the model reads them; see `Codec.encode`."""
+        return self.codec.encode(conversations)
 
     def respond(
         self,
@@ -188,7 +188,7 @@ class Responder:
         for name, value, least in (("n", question.n, 1), ("seed", least_seed, 0)):
             if value < least:
                 raise ConfigError(f"{name} must be at least {least}, but is {value}")
-        if question.at is not None and not self.reading.latent_size:
+        if question.at is not None and not self.codec.latent_size:
             raise ConfigError("at: this model has no latent variable, and so no map of it")
         source = question.decoding.candidates_from
         if source != "model" and self.index is None:
@@ -209,7 +209,7 @@ class Responder:
         for position, utterance in enumerate(conversation.utterances):
             if not isinstance(utterance, Utterance):
                 raise ConfigError(f"utterances, item {position}, must be an Utterance, but is {_shown(utterance)}")
-        if conversation.topic is None or self.reading.free_topic:
+        if conversation.topic is None or self.codec.free_topic:
             return conversation
         return replace(conversation, topic=known_topic(conversation.topic, self.topics))
 
@@ -222,9 +222,9 @@ class Responder:
         for question in questions:
             self.check(question)
         asked = [_extended(each.conversation, Utterance(each.respond_as, "")) for each in questions]
-        corpus = self.reading.encode(asked)
+        corpus = self.codec.encode(asked)
         ends: NDArray[np.int64] = corpus.starts[1:] - 1  # the empty replies
-        condition = self.engine.condition(self.reading.batch(corpus, ends))
+        condition = self.engine.condition(self.codec.batch(corpus, ends))
         accepts = [self._accepting(question) for question in questions]
         return [
             Replies(
@@ -233,7 +233,7 @@ class Responder:
                 self.engine.latent_weight,
                 self.text,
                 accepts[index],
-                self.reading.seen(corpus, end, conversation),
+                self.codec.seen(corpus, end, conversation),
                 self._retrieved(question, accepts[index]),
                 None if self.common is None else self.common.information,
             )
@@ -252,11 +252,11 @@ class Responder:
         """Replies of training conversations to similar contexts that the model could have written, and may."""
         if self.index is None or not question.retrieved:
             return []
-        special, decoding = self.reading.special, question.decoding
+        special, decoding = self.codec.special, question.decoding
         never = {special.end, *special.forbidden} | (set() if decoding.allow_unknown else {special.unknown})
         found = []
         for each in self.index.nearest(question.conversation, question.respond_as, question.retrieved):
-            tokens = self.reading.reply_tokens(each.text)
+            tokens = self.codec.reply_tokens(each.text)
             scorable = 1 < len(tokens) <= decoding.max_tokens and never.isdisjoint(tokens[:-1])
             if scorable and (accepts is None or accepts(each.text)):
                 found.append(Retrieved(each.text, tokens))
@@ -281,7 +281,7 @@ class Responder:
             samples: draws for each context.
             decoding: how tokens are drawn; `candidates` has no effect.
         """
-        condition = self.engine.condition(self.reading.batch(corpus, utterances))
+        condition = self.engine.condition(self.codec.batch(corpus, utterances))
         latent = condition.prior_mean.shape[1]
         noise = np.stack([rng.standard_normal((samples, latent), dtype=np.float32) for rng in rngs])  # (B, S, Z)
         uniforms = np.concatenate([rng.random((samples, decoding.max_tokens), dtype=np.float32) for rng in rngs])
@@ -289,13 +289,13 @@ class Responder:
         z: Floats = (condition.prior_mean[:, None] + std * noise).reshape(len(rngs) * samples, latent)
         contexts = [context for context in condition.contexts for _ in range(samples)]
         start = Start(contexts, z, uniforms)
-        draws = decode(self.engine, start, decoding, self.reading.special, self.reading.vocabulary)
+        draws = decode(self.engine, start, decoding, self.codec.special, self.codec.vocabulary)
         for begin in range(0, len(draws), samples):
             yield draws[begin : begin + samples]
 
     def text(self, draw: Draw) -> str:
-        """The text of a draw; it may be empty. See `Reading.text`."""
-        return self.reading.text(draw.tokens)
+        """The text of a draw; it may be empty. See `Codec.text`."""
+        return self.codec.text(draw.tokens)
 
 
 def _shown(value: object) -> str:

@@ -116,7 +116,7 @@ def _from_model(responder: Responder, task: Task) -> Answers:
 
 def _known(conversation: Conversation, responder: Responder) -> Conversation:
     """The conversation with its topic in the model's spelling, or without one that the model does not know."""
-    if conversation.topic is None or responder.reading.free_topic:
+    if conversation.topic is None or responder.codec.free_topic:
         return conversation
     return replace(conversation, topic=find_name(conversation.topic, responder.topics))
 

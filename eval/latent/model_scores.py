@@ -28,7 +28,7 @@ from dialog_cvae.nn import distributions
 from dialog_cvae.types import Gaussian
 from eval.latent.information import Posteriors, kl_per_dimension, mutual_information
 from eval.latent.likelihood import ImportanceWeighted, importance_weighted_nll, posteriors
-from eval.latent.one_reading import read_once
+from eval.latent.one_pass import score_once
 from eval.latent.subset_perplexity import subset_perplexity
 
 ON_ALL = 10  # importance samples of every window, at most; if more are requested, a few windows get them
@@ -96,7 +96,7 @@ def model_scores(
 def language_model_scores(
     model: LanguageCVAE, corpus: EncodedTurns, *, seed: int = 0, importance_samples: int = 0, bar: Bar
 ) -> ModelScores:
-    """As `model_scores`, from one reading of each conversation, because a language model's reading is what costs.
+    """As `model_scores`, in one pass, because running a language model on the contexts is what costs.
 
     The windows of the paper do not exist here. `without_z` is the same network without z: a column, and with the
     importance-weighted likelihood its difference, `nats_z_cost`: negative where z helps.
@@ -110,7 +110,7 @@ def language_model_scores(
     """
     draws = min(importance_samples, ON_ALL)
     with bar(corpus.windows, "scoring") as shown:
-        read = read_once(model, corpus, draws=draws, seed=seed, advance=shown.update)
+        read = score_once(model, corpus, draws=draws, seed=seed, advance=shown.update)
     columns = {"kl": _kl(read.posteriors)}
     figures = {**read.elbo.figures(), **latent_figures(read.posteriors, seed, MIXTURE)}
     if read.weighted is not None:

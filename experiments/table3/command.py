@@ -26,7 +26,7 @@ from eval.latent.likelihood import MAX_DRAWS
 from eval.references import multi_reference
 from eval.references.built_references import built_references
 from eval.report import write as write_evaluation
-from eval.vocabulary_reading import IDS, TEXTS, WAYS, VocabularyReading
+from eval.vocabulary_filter import IDS, TEXTS, WAYS, VocabularyFilter
 from experiments.framework import command_line
 from experiments.framework.fitting import Fitted, say
 from experiments.framework.page import Page, command
@@ -168,8 +168,11 @@ def _report(table: Table, config: FitConfig, fitted: Fitted) -> Page:
     args, out = table.args, table.options.out
     held_out, references = _held_out(args, config, out)
     if args.references_as == IDS and fitted.finished:  # all cells have the same vocabulary
-        reading = VocabularyReading.of(Checkpoint.load(fitted.finished[0].folder / BEST))
-        held_out, references = replace(held_out, reading=reading), f"{references}; compared as ids of the vocabulary"
+        text_filter = VocabularyFilter.of(Checkpoint.load(fitted.finished[0].folder / BEST))
+        held_out, references = (
+            replace(held_out, text_filter=text_filter),
+            f"{references}; compared as ids of the vocabulary",
+        )
     settings = Settings(
         samples=args.samples,
         importance_samples=args.importance_samples,

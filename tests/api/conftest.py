@@ -15,9 +15,9 @@ from api.app import create_app
 from api.service import WARM_UP
 from api.settings import Settings
 from dialog_cvae.config import Decoding
+from dialog_cvae.generate.codec import Seen
 from dialog_cvae.generate.decoding import Draw
 from dialog_cvae.generate.question import Question, Reply
-from dialog_cvae.generate.reading import Seen
 from dialog_cvae.generate.responder import Responder
 from dialog_cvae.model_config import ModelConfig
 from dialog_cvae.storage.checkpoint_config import CheckpointConfig, Provenance
@@ -34,7 +34,7 @@ CONFIG = CheckpointConfig(
 )
 
 
-class StubReading(NamedTuple):
+class StubCodec(NamedTuple):
     topics: tuple[str, ...]
     free_topic: bool = False
     max_context: int = 9
@@ -49,7 +49,7 @@ class StubResponder(Responder):
     """Replies are digests of the whole request, so that a test notices any lost input."""
 
     def __init__(self, distinct: int = 1000, topics: tuple[str, ...] = ("MUSIC", "PETS", "Air Pollution")) -> None:
-        self.name, self.reading = "stub", StubReading(topics)
+        self.name, self.codec = "stub", StubCodec(topics)
         self.decoding = Decoding()
         self.config = CONFIG
         self.accepts = self.guard = None

@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from api.batcher import Batcher
 from dialog_cvae.config import Decoding
 from dialog_cvae.engines.torch_language import build_language_model
-from dialog_cvae.generate.language_reading import LanguageReading
+from dialog_cvae.generate.language_codec import LanguageCodec
 from dialog_cvae.generate.question import Answer, Question
 from dialog_cvae.generate.responder import Responder
 from dialog_cvae.storage.backbone import open_backbone
@@ -24,9 +24,9 @@ from tests.dialog_cvae.storage.tiny_bases import drawn, write_gguf
 def responder(tmp_path_factory: pytest.TempPathFactory) -> Responder:
     base = write_gguf(tmp_path_factory.mktemp("base") / "tiny.gguf", drawn())
     checkpoint, found = language_checkpoint(base), open_backbone(base)
-    reading = LanguageReading(found.tokenizer, SIZES, found.config.vocab_size)
+    codec = LanguageCodec(found.tokenizer, SIZES, found.config.vocab_size)
     return Responder(
-        NaiveLanguageEngine(build_language_model(checkpoint, found)), reading, checkpoint.config, "tiny on tiny"
+        NaiveLanguageEngine(build_language_model(checkpoint, found)), codec, checkpoint.config, "tiny on tiny"
     )
 
 

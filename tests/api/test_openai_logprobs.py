@@ -13,8 +13,8 @@ from dialog_cvae.config import Decoding
 from dialog_cvae.data.reply_index import ReplyIndex
 from dialog_cvae.engines.torch_engine import TorchEngine
 from dialog_cvae.engines.torch_language import build_language_model
-from dialog_cvae.generate.language_reading import LanguageReading
-from dialog_cvae.generate.opening import dialog_reading
+from dialog_cvae.generate.language_codec import LanguageCodec
+from dialog_cvae.generate.opening import dialog_codec
 from dialog_cvae.generate.responder import Question, Responder
 from dialog_cvae.model.build import build_model
 from dialog_cvae.storage.backbone import open_backbone
@@ -33,14 +33,14 @@ TRAIN = [
 def language(tmp_path_factory: pytest.TempPathFactory) -> Responder:
     base = write_gguf(tmp_path_factory.mktemp("base") / "tiny.gguf", drawn())
     checkpoint, found = language_checkpoint(base), open_backbone(base)
-    reading = LanguageReading(found.tokenizer, SIZES, found.config.vocab_size)
-    return Responder(NaiveLanguageEngine(build_language_model(checkpoint, found)), reading, checkpoint.config, "tiny")
+    codec = LanguageCodec(found.tokenizer, SIZES, found.config.vocab_size)
+    return Responder(NaiveLanguageEngine(build_language_model(checkpoint, found)), codec, checkpoint.config, "tiny")
 
 
 @pytest.fixture
 def dialog(tiny_checkpoint: Any) -> Responder:
     made = Responder(
-        TorchEngine(build_model(tiny_checkpoint)), dialog_reading(tiny_checkpoint), tiny_checkpoint.config, "tiny"
+        TorchEngine(build_model(tiny_checkpoint)), dialog_codec(tiny_checkpoint), tiny_checkpoint.config, "tiny"
     )
     made.index = ReplyIndex.of(TRAIN)
     return made
@@ -67,7 +67,7 @@ def test_the_scores_of_a_reply_sum_to_its_log_prob(responder):
         for reply in replies:
             assert len(reply.scores) == reply.tokens
             assert math.fsum(score.log_prob for score in reply.scores) == pytest.approx(reply.log_prob, abs=1e-9)
-            assert (reply.scores[-1].token == responder.reading.special.end) is reply.finished
+            assert (reply.scores[-1].token == responder.codec.special.end) is reply.finished
             for score in reply.scores:
                 likeliest = [log_prob for _, log_prob in score.likeliest]
                 assert likeliest == sorted(likeliest, reverse=True)

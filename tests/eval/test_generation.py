@@ -15,7 +15,7 @@ from api.batcher import Batcher
 from dialog_cvae.config import Decoding
 from dialog_cvae.engines.torch_engine import TorchEngine
 from dialog_cvae.generate.decoding import Draw
-from dialog_cvae.generate.opening import dialog_reading
+from dialog_cvae.generate.opening import dialog_codec
 from dialog_cvae.generate.question import Answer
 from dialog_cvae.generate.responder import Question, Reply, Responder
 from dialog_cvae.model.build import build_model
@@ -34,7 +34,7 @@ GREEDY, SAMPLED = Decoding(max_tokens=10), Decoding(1.0, 0.9, 10)
 @pytest.fixture
 def responder(tiny_checkpoint: Checkpoint) -> Responder:
     engine = TorchEngine(build_model(tiny_checkpoint))
-    return Responder(engine, dialog_reading(tiny_checkpoint), tiny_checkpoint.config, "tiny")
+    return Responder(engine, dialog_codec(tiny_checkpoint), tiny_checkpoint.config, "tiny")
 
 
 def sample(responder: Responder, conversations: list[Conversation], decoding: Decoding = GREEDY, seed: int = 0):
@@ -258,7 +258,7 @@ def test_a_reply_is_drawn_from_the_prior_of_its_own_context(responder, conversat
         alone = responder.encode([Conversation(**(_fields(until) | {"speakers": conversation.speakers}))])
         rng = np.random.default_rng((0, index, one.position))
         (draws,) = responder.draw(alone, np.array([one.position + 1]), [rng], 3, GREEDY)
-        assert tuple(responder.reading.tokenizer.decode(draw.tokens) for draw in draws) == one.replies
+        assert tuple(responder.codec.tokenizer.decode(draw.tokens) for draw in draws) == one.replies
 
 
 def _fields(conversation: Conversation) -> dict[str, object]:

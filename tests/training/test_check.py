@@ -16,7 +16,7 @@ from dialog_cvae.errors import CheckpointError, DataError
 from dialog_cvae.text.byte_pairs import BytePairs
 from dialog_cvae.types import Conversation
 from tests.dialog_cvae.storage.tiny_bases import letters
-from training import advice, check, text_reading
+from training import advice, check, tokenization
 from training.check import FORMAT, main
 from training.config import FitConfig
 
@@ -291,8 +291,8 @@ def test_the_tokens_of_a_language_model(tmp_path: Path, capsys: pytest.CaptureFi
     )
     path = talks(tmp_path / "own.jsonl", ["hehe " * 60 for _ in range(3)] + [f"{i}" for i in "abc"])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(text_reading, "locate", lambda name: Path(name))
-        patch.setattr(text_reading, "open_backbone", lambda path: base)
+        patch.setattr(tokenization, "locate", lambda name: Path(name))
+        patch.setattr(tokenization, "open_backbone", lambda path: base)
         assert main([str(path), "--recipe", "smollm2"]) == 0
     out = capsys.readouterr().out
     assert "in an utterance, with its line break: least 3" in out  # " a" and the line break

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dialog_cvae.engines.torch_language import build_language_model
-from dialog_cvae.generate.language_reading import LanguageReading
+from dialog_cvae.generate.language_codec import LanguageCodec
 from dialog_cvae.generate.responder import Responder
 from dialog_cvae.storage.backbone import open_backbone
 from tests.api.page.conftest import serving
@@ -22,9 +22,9 @@ from tests.dialog_cvae.storage.tiny_bases import drawn, write_gguf
 def language_responder(tmp_path: Path) -> Responder:
     base = write_gguf(tmp_path / "tiny.gguf", drawn())
     checkpoint, found = language_checkpoint(base), open_backbone(base)
-    reading = LanguageReading(found.tokenizer, SIZES, found.config.vocab_size)
+    codec = LanguageCodec(found.tokenizer, SIZES, found.config.vocab_size)
     engine = NaiveLanguageEngine(build_language_model(checkpoint, found))
-    return Responder(engine, reading, checkpoint.config, "tiny on tiny")
+    return Responder(engine, codec, checkpoint.config, "tiny on tiny")
 
 
 def test_a_language_model_takes_any_topic(

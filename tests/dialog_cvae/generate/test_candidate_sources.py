@@ -12,7 +12,7 @@ from dialog_cvae.data.common_words import CommonWords
 from dialog_cvae.data.reply_index import ReplyIndex
 from dialog_cvae.engines.torch_engine import TorchEngine
 from dialog_cvae.errors import ConfigError
-from dialog_cvae.generate.opening import dialog_reading
+from dialog_cvae.generate.opening import dialog_codec
 from dialog_cvae.generate.pool import Start, decode
 from dialog_cvae.generate.question import SCORING_Z, Question
 from dialog_cvae.generate.responder import Responder
@@ -42,7 +42,7 @@ ASKED = conversation("asked", "you like cats")
 @pytest.fixture
 def responder(tiny_checkpoint: Checkpoint) -> Responder:
     config = tiny_checkpoint.config
-    made = Responder(TorchEngine(build_model(tiny_checkpoint)), dialog_reading(tiny_checkpoint), config, "tiny")
+    made = Responder(TorchEngine(build_model(tiny_checkpoint)), dialog_codec(tiny_checkpoint), config, "tiny")
     made.index = ReplyIndex.of(TRAIN)
     return made
 
@@ -69,7 +69,7 @@ def test_a_retrieved_reply_has_the_score_of_its_likeliest_z(responder):
     assert len(z) == SCORING_Z
     assert not replies._scoring_normal()[0].any()
     # the same tokens one by one, forced by a decoding that has no other way than to draw them
-    tokens = responder.reading.reply_tokens("we like cats")
+    tokens = responder.codec.reply_tokens("we like cats")
     scores = []
     for each in z:
         token, states = responder.engine.start(condition.contexts, each[None])
@@ -101,12 +101,12 @@ def test_given_tokens_are_scored_and_the_other_rows_drawn_as_before(responder):
     condition, rng = replies._condition, np.random.default_rng(0)
     z = rng.standard_normal((3, condition.prior_mean.shape[1]), dtype=np.float32)
     start = Start(condition.contexts * 3, z, rng.random((3, 12), dtype=np.float32))
-    how = BOTH, responder.reading.special, responder.reading.vocabulary
+    how = BOTH, responder.codec.special, responder.codec.vocabulary
     drawn = decode(responder.engine, start, *how)
-    given = responder.reading.reply_tokens("they like birds")
+    given = responder.codec.reply_tokens("they like birds")
     mixed = decode(responder.engine, start._replace(given=[(), given, ()]), *how)
     assert (mixed[0], mixed[2]) == (drawn[0], drawn[2])
-    assert (*mixed[1].tokens, responder.reading.special.end) == given
+    assert (*mixed[1].tokens, responder.codec.special.end) == given
     assert mixed[1].finished
 
 

@@ -11,7 +11,7 @@ from dialog_cvae.data.common_words import CommonWords
 from dialog_cvae.data.reply_index import ReplyIndex
 from dialog_cvae.engines.torch_engine import TorchEngine
 from dialog_cvae.generate.guard import Guard
-from dialog_cvae.generate.opening import dialog_reading
+from dialog_cvae.generate.opening import dialog_codec
 from dialog_cvae.generate.responder import Responder
 from dialog_cvae.model.build import build_model
 from dialog_cvae.types import Conversation, Utterance
@@ -63,7 +63,7 @@ def test_a_model_in_lower_case_has_names_in_lower_case():
 @pytest.fixture
 def responder(tiny_checkpoint):
     made = Responder(
-        TorchEngine(build_model(tiny_checkpoint)), dialog_reading(tiny_checkpoint), tiny_checkpoint.config, "tiny"
+        TorchEngine(build_model(tiny_checkpoint)), dialog_codec(tiny_checkpoint), tiny_checkpoint.config, "tiny"
     )
     talks = [
         Conversation(

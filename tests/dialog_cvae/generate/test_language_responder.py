@@ -12,8 +12,8 @@ import pytest
 from dialog_cvae.config import Decoding
 from dialog_cvae.engines.torch_language import build_language_model
 from dialog_cvae.errors import CheckpointError, ConfigError
-from dialog_cvae.generate.language_reading import LanguageReading
-from dialog_cvae.generate.opening import EngineName, dialog_reading
+from dialog_cvae.generate.language_codec import LanguageCodec
+from dialog_cvae.generate.opening import EngineName, dialog_codec
 from dialog_cvae.generate.responder import Question, Responder
 from dialog_cvae.model.weights import checked_weights
 from dialog_cvae.storage.backbone import open_backbone
@@ -41,9 +41,9 @@ def folder(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def responder(base: Path) -> Responder:
     checkpoint, found = language_checkpoint(base), open_backbone(base)
     assert checkpoint.config.language is not None
-    reading = LanguageReading(found.tokenizer, checkpoint.config.language, found.config.vocab_size)
+    codec = LanguageCodec(found.tokenizer, checkpoint.config.language, found.config.vocab_size)
     engine = NaiveLanguageEngine(build_language_model(checkpoint, found))
-    return Responder(engine, reading, checkpoint.config, "tiny")
+    return Responder(engine, codec, checkpoint.config, "tiny")
 
 
 def test_replies_are_distinct_lines_of_text(responder: Responder) -> None:
@@ -82,10 +82,10 @@ def test_a_reply_has_the_probability_of_its_tokens(responder: Responder) -> None
     rngs = [np.random.default_rng(5)]
     (draws,) = responder.draw(corpus, end, rngs, 3, SAMPLED)
     model = responder.engine.model  # type: ignore[attr-defined]
-    context = responder.reading.batch(corpus, end).tokens[0]
+    context = responder.codec.batch(corpus, end).tokens[0]
     noise = np.random.default_rng(5).standard_normal((3, SIZES.latent_size), dtype=np.float32)
     for draw, eps in zip(draws, noise, strict=True):
-        said = [*draw.tokens, *([responder.reading.special.end] if draw.finished else [])]
+        said = [*draw.tokens, *([responder.codec.special.end] if draw.finished else [])]
         one = np.zeros(1, dtype=np.int64)
         batch = TurnBatch(np.array([[*context, *said]]), one, one + len(context) - 1, one + len(said))
         tensors = TurnTensors.from_arrays(batch)
@@ -158,14 +158,14 @@ def test_a_part_for_models_with_weights_of_their_own_says_so(base: Path) -> None
     checkpoint = language_checkpoint(base)
     kind = "holds adapters of the language model tiny; this command opens only models with weights of their own"
     with pytest.raises(CheckpointError, match=f"^the checkpoint {kind}$"):
-        dialog_reading(checkpoint)
+        dialog_codec(checkpoint)
     with pytest.raises(CheckpointError, match=f"^source: {kind}$"):
         checked_weights(checkpoint, "source")
 
 
 def test_without_z_there_is_no_map(base: Path) -> None:
     sizes = SIZES.model_copy(update={"latent_size": 0})
-    reading = LanguageReading(open_backbone(base).tokenizer, sizes, 257)
-    plain = Responder(NotImplemented, reading, language_checkpoint(base, sizes).config, "plain")
+    codec = LanguageCodec(open_backbone(base).tokenizer, sizes, 257)
+    plain = Responder(NotImplemented, codec, language_checkpoint(base, sizes).config, "plain")
     with pytest.raises(ConfigError, match=r"^at: this model has no latent variable"):
         plain.respond(TALK, respond_as="A", at=(0.0, 0.0))

@@ -11,7 +11,7 @@ from dialog_cvae.config import Decoding
 from dialog_cvae.engines.torch_engine import TorchEngine
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.generate.latent_map import LatentMap
-from dialog_cvae.generate.opening import dialog_reading
+from dialog_cvae.generate.opening import dialog_codec
 from dialog_cvae.generate.responder import Responder
 from dialog_cvae.model.build import build_model
 from dialog_cvae.model.cvae import CVAE
@@ -58,7 +58,7 @@ def test_one_dimension_has_one_axis():
 @pytest.fixture
 def responder(tiny_checkpoint: Checkpoint) -> Responder:
     engine = TorchEngine(build_model(tiny_checkpoint))
-    return Responder(engine, dialog_reading(tiny_checkpoint), tiny_checkpoint.config, "tiny")
+    return Responder(engine, dialog_codec(tiny_checkpoint), tiny_checkpoint.config, "tiny")
 
 
 def test_replies_give_their_place_only_on_request(responder: Responder):
@@ -96,7 +96,7 @@ def test_a_model_without_z_has_no_map(tiny_config: ModelConfig, tokenizer):
         model=model.config, vocab_size=len(tokenizer), topics=(), provenance=Provenance(data="none")
     )
     checkpoint = Checkpoint(config, weights_of(model), tokenizer)
-    responder = Responder(TorchEngine(build_model(checkpoint)), dialog_reading(checkpoint), config, "none")
+    responder = Responder(TorchEngine(build_model(checkpoint)), dialog_codec(checkpoint), config, "none")
     sampled = Decoding(1.0, max_tokens=6)
     assert {r.place for r in responder.respond(TALK, respond_as="A", places=True, decoding=sampled)} == {None}
     with pytest.raises(ConfigError, match=r"^at: this model has no latent variable"):

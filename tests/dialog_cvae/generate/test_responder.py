@@ -20,7 +20,7 @@ from dialog_cvae.data.batches import collate
 from dialog_cvae.engines.torch_engine import TorchEngine
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.generate.decoding import Draw
-from dialog_cvae.generate.opening import dialog_reading
+from dialog_cvae.generate.opening import dialog_codec
 from dialog_cvae.generate.pool import Start
 from dialog_cvae.generate.replies import Replies
 from dialog_cvae.generate.responder import Reply, Responder
@@ -38,7 +38,7 @@ TALK = (Utterance("A", "we like cats"), Utterance("B", "they hate dogs"), Uttera
 
 
 def responder_of(checkpoint: Checkpoint) -> Responder:
-    return Responder(TorchEngine(build_model(checkpoint)), dialog_reading(checkpoint), checkpoint.config, "tiny")
+    return Responder(TorchEngine(build_model(checkpoint)), dialog_codec(checkpoint), checkpoint.config, "tiny")
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_distinct_ranked_replies(responder, decoding, n):
     replies = responder.respond(talk(), respond_as="B", n=n, seed=3, decoding=decoding)
     assert_well_formed(replies, n)
     assert len(replies) == n
-    known = set(responder.reading.tokenizer.pieces)
+    known = set(responder.codec.tokenizer.pieces)
     assert all(word in known for reply in replies for word in reply.text.split())
 
 
@@ -101,7 +101,7 @@ def test_replies_are_selected_from_exactly_the_candidates(responder, n, candidat
 
 
 def test_unreadable_draws_are_never_selected(responder, monkeypatch):
-    monkeypatch.setattr(responder.reading.tokenizer, "decode", lambda ids: "")
+    monkeypatch.setattr(responder.codec.tokenizer, "decode", lambda ids: "")
     assert responder.respond(talk(), respond_as="B", decoding=replace(SAMPLED, candidates=8)) == []
 
 
@@ -346,17 +346,17 @@ def test_pieces_never_make_broken_text(pieces, text, seed, hot):
 
 
 def test_bytes_never_spell_control_characters(pieces):
-    byte = {value: i for i, value in pieces.reading.tokenizer._bytes.items()}
-    word = pieces.reading.tokenizer.encode("sure")
+    byte = {value: i for i, value in pieces.codec.tokenizer._bytes.items()}
+    word = pieces.codec.tokenizer.encode("sure")
     tokens = (*word, byte[0xC2], byte[0x8A], *word)  # U+008A between two words
-    assert "\x8a" in pieces.reading.tokenizer.decode(tokens)
+    assert "\x8a" in pieces.codec.tokenizer.decode(tokens)
     assert pieces.text(Draw(tokens, -1.0, len(tokens))) == "sure sure"
 
 
 def test_replies_of_only_broken_bytes_are_left_out(pieces, monkeypatch):
     """Half a character decodes to nothing, and nothing is no reply."""
-    halves = [i for i, byte in pieces.reading.tokenizer._bytes.items() if byte == 0xE7]
-    decode = pieces.reading.tokenizer.decode
+    halves = [i for i, byte in pieces.codec.tokenizer._bytes.items() if byte == 0xE7]
+    decode = pieces.codec.tokenizer.decode
     assert decode(halves) == ""
     texts: list[str] = []
 
@@ -364,7 +364,7 @@ def test_replies_of_only_broken_bytes_are_left_out(pieces, monkeypatch):
         texts.append(decode(halves if len(texts) % 2 else ids))
         return texts[-1]
 
-    monkeypatch.setattr(pieces.reading.tokenizer, "decode", every_second_is_broken)
+    monkeypatch.setattr(pieces.codec.tokenizer, "decode", every_second_is_broken)
     replies = pieces.respond(talk(), respond_as="B", n=6, decoding=SAMPLED)
     assert "" in texts
     assert len(replies) == 6

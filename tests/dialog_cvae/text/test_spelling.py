@@ -7,7 +7,7 @@ import random
 import pytest
 
 from dialog_cvae.config import TokenizerConfig
-from dialog_cvae.generate.reading import tidied, tidied_pieces
+from dialog_cvae.generate.codec import tidied, tidied_pieces
 from dialog_cvae.storage.backbone import open_backbone
 from dialog_cvae.text.byte_pairs import BytePairs
 from dialog_cvae.text.tokenizer import Tokenizer

@@ -22,7 +22,7 @@ from eval.latent.context_exchange import context_figures, exchanges, with_contex
 from eval.latent.likelihood import importance_weighted_nll
 from tests.conftest import TOPICS
 from tests.dialog_cvae.model.test_language_cvae import Letters
-from tests.eval.latent.test_one_reading import language_model
+from tests.eval.latent.test_one_pass import language_model
 
 
 def said_by(speakers: list[str]) -> list[Conversation]:

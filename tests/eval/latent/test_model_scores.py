@@ -19,7 +19,7 @@ from eval.latent.likelihood import importance_weighted_nll, posteriors
 from eval.latent.model_scores import language_model_scores, model_scores
 from eval.latent.subset_perplexity import subset_perplexity
 from tests.dialog_cvae.model.test_language_cvae import Letters
-from tests.eval.latent.test_one_reading import language_model
+from tests.eval.latent.test_one_pass import language_model
 
 
 def bar(total: int, what: str) -> tqdm[Any]:

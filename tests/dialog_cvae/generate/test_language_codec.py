@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dialog_cvae.generate.language_reading import LanguageReading
-from dialog_cvae.generate.reading import Seen
+from dialog_cvae.generate.codec import Seen
+from dialog_cvae.generate.language_codec import LanguageCodec
 from dialog_cvae.language_config import LanguageModelConfig
 from dialog_cvae.text.byte_pairs import BytePairs
 from dialog_cvae.types import Conversation, Utterance
@@ -16,13 +16,13 @@ TOKENIZER = BytePairs.from_tables([*letters(), "<|end|>", "Ċa"], ["h e", "Ċ a"
 ROOM = 40
 
 
-def reading(room: int = ROOM, vocabulary: int = 300) -> LanguageReading:
-    return LanguageReading(TOKENIZER, LanguageModelConfig(max_context_tokens=room), vocabulary)
+def codec(room: int = ROOM, vocabulary: int = 300) -> LanguageCodec:
+    return LanguageCodec(TOKENIZER, LanguageModelConfig(max_context_tokens=room), vocabulary)
 
 
 def read(utterances: list[tuple[str, str]], topic: str | None = None, room: int = ROOM) -> tuple[str, Seen]:
     """What is read before the next reply of A, as text."""
-    model = reading(room)
+    model = codec(room)
     conversation = Conversation("c", tuple(Utterance(*each) for each in [*utterances, ("A", "")]), topic)
     corpus = model.encode([conversation])
     batch = model.batch(corpus, corpus.starts[1:] - 1)
@@ -80,7 +80,7 @@ def test_a_long_topic_and_a_long_name_leave_room() -> None:
 
 def test_contexts_of_a_corpus_are_those_of_requests() -> None:
     """Evaluation encodes whole conversations; what follows a reply changes nothing."""
-    model = reading()
+    model = codec()
     utterances = tuple(Utterance("BA"[index % 2], "word" * (index % 4)) for index in range(12))
     corpus = model.encode([Conversation("c", utterances, "T"), Conversation("d", utterances)])
     replies = corpus.responses
@@ -95,7 +95,7 @@ def test_contexts_of_a_corpus_are_those_of_requests() -> None:
 
 
 def test_what_a_reply_never_contains() -> None:
-    special = reading().special
+    special = codec().special
     assert special.end == TOKENIZER.line_break_id
     assert special.unknown is None
     never = {TOKENIZER.decode([i]) for i in special.forbidden if i < len(TOKENIZER)}
@@ -108,8 +108,8 @@ def test_what_a_reply_never_contains() -> None:
 
 @pytest.mark.parametrize(("text", "shown"), [(" I  know\t that", "I know that"), ("\x00a\x07", "a"), ("   ", "")])
 def test_the_text_of_a_reply_is_tidied(text: str, shown: str) -> None:
-    assert reading().text(TOKENIZER.encode(text)) == shown
+    assert codec().text(TOKENIZER.encode(text)) == shown
 
 
 def test_half_a_character_at_the_end_is_left_out() -> None:
-    assert reading().text(TOKENIZER.encode(" yes 😀")[:-1]) == "yes"
+    assert codec().text(TOKENIZER.encode(" yes 😀")[:-1]) == "yes"

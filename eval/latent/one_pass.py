@@ -1,7 +1,7 @@
-"""ELBO, posteriors and importance-weighted likelihoods of a corpus from one reading of each conversation.
+"""ELBO, posteriors and importance-weighted likelihoods of a corpus in one pass over it.
 
-Open it for a model whose reading is what costs, as a language model's. The figures are those of `evaluate_elbo`,
-`posteriors` and `importance_weighted_nll`, from the same noise; each of these reads the corpus for itself.
+Open it for a language model, which is costly to run on a context. The figures are those of `evaluate_elbo`,
+`posteriors` and `importance_weighted_nll`, from the same noise; each of these makes its own pass.
 
 Shape legend: N responses, B responses of a batch, K draws of z for each, Z latent dimensions.
 """
@@ -25,8 +25,8 @@ from eval.latent.information import Posteriors
 from eval.latent.likelihood import Advance, AnyCorpus, ImportanceWeighted, bound, proposals, weight_noise
 
 
-class OneReading(NamedTuple):
-    """What one reading of N responses gives; see the functions that each part is named after.
+class OnePass(NamedTuple):
+    """What one pass over N responses gives; see the functions that each part is named after.
 
     Attributes:
         elbo: as `evaluate_elbo` reports it.
@@ -39,7 +39,7 @@ class OneReading(NamedTuple):
     weighted: ImportanceWeighted | None
 
 
-def read_once(
+def score_once(
     model: LatentModel,
     corpus: AnyCorpus,
     *,
@@ -48,7 +48,7 @@ def read_once(
     batch_size: int = 64,
     rows: int = 512,
     advance: Advance | None = None,
-) -> OneReading:
+) -> OnePass:
     """Score every response of a corpus.
 
     Args:
@@ -81,12 +81,12 @@ def _columns(model: LatentModel, batch: Any, two: Tensor, many: Tensor, draws: i
     """What is measured of each response of a batch, (B, ...) by name; losses in double precision.
 
     Args:
-        model: see `read_once`.
+        model: see `score_once`.
         batch: B responses.
         two: noise of the ELBO's draw from the posterior and of one from the prior, (B, 2, Z).
         many: noise of the importance-weighted draws, (B, K, Z).
         draws: K; without z there is no more than one draw, which counts for all.
-        rows: see `read_once`.
+        rows: see `score_once`.
     """
     encoded = model.encode(batch)
     posterior, prior = model.posterior(encoded), model.prior(encoded.condition)
@@ -113,7 +113,7 @@ def _columns(model: LatentModel, batch: Any, two: Tensor, many: Tensor, draws: i
     return columns | {name: each.float() for name, each in zip(Posteriors._fields, parameters, strict=True)}
 
 
-def _combined(columns: Mapping[str, NDArray[Any]], draws: int) -> OneReading:
+def _combined(columns: Mapping[str, NDArray[Any]], draws: int) -> OnePass:
     """The three results from the columns of all N responses."""
     found = Posteriors(*(columns[name] for name in Posteriors._fields))
     mean = {name: float(column.mean()) for name, column in columns.items() if column.ndim == 1}
@@ -123,4 +123,4 @@ def _combined(columns: Mapping[str, NDArray[Any]], draws: int) -> OneReading:
     weighted = None
     if draws:
         weighted = ImportanceWeighted({draws: columns["iw_nll"]}, columns["tokens"], columns.get("without_z"))
-    return OneReading(elbo, found, weighted)
+    return OnePass(elbo, found, weighted)

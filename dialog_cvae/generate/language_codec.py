@@ -1,4 +1,4 @@
-"""How a language model reads conversations: as text, whose last line begins with the name of the speaker who answers.
+"""From conversations to the text that a language model reads; its last line begins with the name of who answers.
 
 Open it to change how much of a long conversation is read. A conversation that goes on is read only where it is new, so
 what is read must begin at the same place for many turns. So when the limit is exceeded, utterances are left out until
@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dialog_cvae.data.turns import EncodedTurns, TurnBatch, encode_turns
+from dialog_cvae.generate.codec import UNREADABLE, Seen, TokenizerCodec, tidied
 from dialog_cvae.generate.decoding import SpecialIds
-from dialog_cvae.generate.reading import UNREADABLE, Seen, TokenizerReading, tidied
 from dialog_cvae.language_config import LanguageModelConfig
 from dialog_cvae.text.byte_pairs import BytePairs
 from dialog_cvae.types import Conversation
@@ -44,8 +44,8 @@ class Window(NamedTuple):
     cut: bool
 
 
-class LanguageReading(TokenizerReading):
-    """`Reading` of a conditional VAE on a language model.
+class LanguageCodec(TokenizerCodec):
+    """`Codec` of a conditional VAE on a language model.
 
     Args:
         tokenizer: the language model's.
@@ -65,11 +65,11 @@ class LanguageReading(TokenizerReading):
         self.special = SpecialIds(tokenizer.line_break_id, None, never)
 
     def encode(self, conversations: Sequence[Conversation]) -> EncodedTurns:
-        """See `Reading.encode`; every utterance is whole."""
+        """See `Codec.encode`; every utterance is whole."""
         return encode_turns(conversations, self.tokenizer, ANY_LENGTH)
 
     def batch(self, corpus: EncodedTurns, utterances: NDArray[np.int64]) -> TurnBatch:
-        """See `Reading.batch`: each context in a row of its own, with an empty reply."""
+        """See `Codec.batch`: each context in a row of its own, with an empty reply."""
         rows = [self._row(corpus, int(utterance)) for utterance in utterances]
         lengths = np.array([len(row) for row in rows], dtype=np.int64)
         tokens = np.zeros((len(rows), lengths.max(initial=1)), dtype=np.int64)
@@ -78,16 +78,16 @@ class LanguageReading(TokenizerReading):
         return TurnBatch(tokens, np.arange(len(rows)), lengths - 1, np.zeros(len(rows), dtype=np.int64))
 
     def seen(self, corpus: EncodedTurns, utterance: int, conversation: Conversation) -> Seen:
-        """See `Reading.seen`."""
+        """See `Codec.seen`."""
         window = self._window(corpus, utterance)
         return Seen(utterance - window.first, window.cut)
 
     def reply_tokens(self, text: str) -> tuple[int, ...]:
-        """See `Reading.reply_tokens`."""
+        """See `Codec.reply_tokens`."""
         return (*self.tokenizer.encode(f" {' '.join(text.split())}"), self.special.end)
 
     def text(self, tokens: Sequence[int]) -> str:
-        """See `Reading.text`; bytes that are no UTF-8 are left out."""
+        """See `Codec.text`; bytes that are no UTF-8 are left out."""
         return tidied(self.tokenizer.decode(tokens).replace(UNREADABLE, ""))
 
     def _row(self, corpus: EncodedTurns, utterance: int) -> NDArray[np.int32]:

@@ -25,7 +25,7 @@ WAYS = (TEXTS, IDS)
 
 
 @dataclass(frozen=True)
-class VocabularyReading:
+class VocabularyFilter:
     """Replaces words outside a vocabulary by `<unk>`, and cuts long texts.
 
     Attributes:
@@ -38,7 +38,7 @@ class VocabularyReading:
 
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> Self:
-        """The reading of a checkpoint's own vocabulary.
+        """The filter of a checkpoint's own vocabulary.
 
         Raises:
             ConfigError: its tokens are not words.
@@ -53,7 +53,7 @@ class VocabularyReading:
 
     def __call__(self, text: str) -> str:
         """The text as its words that are in the vocabulary, with `<unk>` for each other one."""
-        return _read(self.model, self.limit, text)
+        return _filtered(self.model, self.limit, text)
 
 
 @lru_cache(maxsize=1)
@@ -62,7 +62,7 @@ def _tokenizer(model: bytes) -> Tokenizer:
 
 
 @lru_cache(maxsize=200_000)
-def _read(model: bytes, limit: int, text: str) -> str:
+def _filtered(model: bytes, limit: int, text: str) -> str:
     tokenizer = _tokenizer(model)
     ids = truncate([tokenizer.bos_id, *tokenizer.encode(text), tokenizer.eos_id], limit)
     return " ".join(tokenizer.tokens(ids))

@@ -17,10 +17,10 @@ from eval.held_out import HeldOut, ScoringData
 from eval.metrics.bleu import context_bleu
 from eval.references.multi_reference import ReferenceRow
 from eval.reply_scores import reply_scores
-from eval.vocabulary_reading import VocabularyReading
+from eval.vocabulary_filter import VocabularyFilter
 
 TOKENIZER = Tokenizer.train(["we like cats , you know"], TokenizerConfig())
-READING = VocabularyReading(TOKENIZER.to_bytes(), limit=6)
+FILTER = VocabularyFilter(TOKENIZER.to_bytes(), limit=6)
 SAID = (Utterance("A", "cats"), Utterance("B", "We like Zanzibar"))
 
 
@@ -36,12 +36,12 @@ SAID = (Utterance("A", "cats"), Utterance("B", "We like Zanzibar"))
     ],
 )
 def test_a_text_becomes_words_of_the_vocabulary(text: str, expected: str) -> None:
-    assert READING(text) == expected
+    assert FILTER(text) == expected
 
 
 def test_a_word_outside_the_vocabulary_matches_another_one() -> None:
     answered = [AnsweredContext("1", 1, None, SAID[:1], SAID[1], ("we like Paris", "we like rain"))]
-    data = ScoringData([Conversation("1", SAID)], reading=READING)
+    data = ScoringData([Conversation("1", SAID)], text_filter=FILTER)
     figures = reply_scores(answered, tokens=data.tokens).figures
     by_hand = context_bleu([["we", "like", "<unk>"]] * 2, [["we", "like", "<unk>"]])["method7-3.6"][0]
     assert figures["bleu_nltk_3.6_1"]["recall"] == by_hand.recall
@@ -52,7 +52,7 @@ def test_a_word_outside_the_vocabulary_matches_another_one() -> None:
 def test_people_and_the_corpus_own_reply_are_read_in_the_same_way() -> None:
     references = {("1", 1): ReferenceRow(SAID[:1], "B", ("We like Zanzibar", "we like Paris"), (None, None))}
     conversation = Conversation("1", SAID)
-    data = ScoringData([conversation], references, reading=READING)
+    data = ScoringData([conversation], references, text_filter=FILTER)
     [left_out] = leave_one_out(references, [conversation], 1, 0, data.tokens).values()
     assert left_out.as_hypothesis[0] == ([["we", "like", "<unk>"]], [["we", "like", "<unk>"]])
     answered = [AnsweredContext("1", 1, None, SAID[:1], SAID[1], ("we like rain",))]
@@ -60,16 +60,16 @@ def test_people_and_the_corpus_own_reply_are_read_in_the_same_way() -> None:
     assert figures["gold"]["bleu_nltk_3.6_1"] == figures["bleu_nltk_3.6_1"]
 
 
-def test_the_reading_decides_what_is_cached() -> None:
+def test_the_filter_decides_what_is_cached() -> None:
     held_out = HeldOut("tiny", "test", [Conversation("1", SAID)])
-    readings = [None, READING, VocabularyReading(READING.model, 7)]
-    assert len({str(replace(held_out, reading=reading).scoring_digest) for reading in readings}) == 3
+    filters = [None, FILTER, VocabularyFilter(FILTER.model, 7)]
+    assert len({str(replace(held_out, text_filter=text_filter).scoring_digest) for text_filter in filters}) == 3
 
 
 def test_a_vocabulary_of_pieces_is_refused(tiny_checkpoint: Checkpoint) -> None:
     limit = tiny_checkpoint.config.model.max_utterance_tokens
-    assert VocabularyReading.of(tiny_checkpoint).limit == limit
+    assert VocabularyFilter.of(tiny_checkpoint).limit == limit
     pieces = Tokenizer.train(["we like cats"], TokenizerConfig(mode="unigram", vocab_size=300))
     other = Checkpoint(tiny_checkpoint.config, tiny_checkpoint.weights, pieces)
     with pytest.raises(ConfigError, match="--references-as ids: needs a checkpoint whose vocabulary is of words"):
-        VocabularyReading.of(other)
+        VocabularyFilter.of(other)

@@ -1,4 +1,4 @@
-"""One reading of a corpus against the functions that read it once for each measure."""
+"""One pass over a corpus against the functions that make a pass for each measure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dialog_cvae.model.language_cvae import LanguageCVAE
 from dialog_cvae.model.latent_model import LatentModel
 from dialog_cvae.types import Conversation
 from eval.latent.likelihood import AnyCorpus, importance_weighted_nll, posteriors
-from eval.latent.one_reading import read_once
+from eval.latent.one_pass import score_once
 from tests.dialog_cvae.model.test_language_cvae import BASE, SIZES, Letters, weights
 
 
@@ -33,7 +33,7 @@ def turns(conversations: list[Conversation]) -> EncodedTurns:
 
 def assert_as_read_apart(model: LatentModel, corpus: AnyCorpus, draws: int) -> None:
     seen: list[int] = []
-    read = read_once(model, corpus, draws=draws, seed=3, batch_size=10, rows=17, advance=seen.append)
+    read = score_once(model, corpus, draws=draws, seed=3, batch_size=10, rows=17, advance=seen.append)
     assert sum(seen) == len(corpus.responses)
     assert read.elbo.figures() == pytest.approx(evaluate_elbo(model, corpus, seed=3, batch_size=10).figures(), rel=1e-4)
     for found, expected in zip(read.posteriors, posteriors(model, corpus), strict=True):
@@ -63,7 +63,7 @@ def test_a_model_with_weights_of_its_own(tiny_model: LatentModel, encoded: Encod
 
 def test_the_size_of_a_batch_changes_no_reply(turns: EncodedTurns) -> None:
     model = language_model(block=3)
-    small, large = (read_once(model, turns, draws=2, batch_size=size) for size in (4, 64))
+    small, large = (score_once(model, turns, draws=2, batch_size=size) for size in (4, 64))
     assert small.weighted is not None
     assert large.weighted is not None
     np.testing.assert_allclose(small.weighted.nll[2], large.weighted.nll[2], rtol=1e-5)
@@ -72,12 +72,12 @@ def test_the_size_of_a_batch_changes_no_reply(turns: EncodedTurns) -> None:
 
 def test_without_draws_there_is_no_importance_weighted_bound(turns: EncodedTurns) -> None:
     model = language_model(block=3)
-    assert read_once(model, turns).weighted is None
+    assert score_once(model, turns).weighted is None
 
 
 def test_each_conversation_is_read_once(turns: EncodedTurns, monkeypatch: pytest.MonkeyPatch) -> None:
     model, read = language_model(block=3), []
     encode = model.encode
     monkeypatch.setattr(model, "encode", lambda batch: read.append(batch.tokens.numel()) or encode(batch))
-    read_once(model, turns, draws=5)
+    score_once(model, turns, draws=5)
     assert len(read) == -(-turns.windows // 64)

@@ -1,4 +1,4 @@
-"""How the model of a configuration will read the text of a corpus: its tokens, and what its vocabulary knows.
+"""How the model of a configuration will tokenize a corpus: lengths in tokens, and what its vocabulary covers.
 
 `training.check` describes a file with it. Open this to change what is measured of a kind of tokenizer.
 """
@@ -30,8 +30,8 @@ from training.coverage import (
 Rows = tuple[tuple[str, str], ...]
 
 
-class TextReading(NamedTuple):
-    """How text is read.
+class Tokenization(NamedTuple):
+    """How text is tokenized.
 
     Attributes:
         length: tokens of a message, with marks.
@@ -52,7 +52,7 @@ class TextReading(NamedTuple):
     warnings: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, corpus: Corpus | None, config: FitConfig) -> TextReading:
+    def of(cls, corpus: Corpus | None, config: FitConfig) -> Tokenization:
         """Of the model that a configuration would fit to a corpus; without a corpus, lengths are counted in words.
 
         Raises:
@@ -62,12 +62,14 @@ class TextReading(NamedTuple):
             return _by_language_model(corpus, config.language)
         limit = config.model.max_utterance_tokens
         cut = words_between_spaces if config.tokenizer.mode == "space" else token_words
-        reading = cls(lambda text: len(cut(text)) + 2, "in an utterance, with <s> and </s>", limit, limit, MODEL_LIMIT)
+        tokenization = cls(
+            lambda text: len(cut(text)) + 2, "in an utterance, with <s> and </s>", limit, limit, MODEL_LIMIT
+        )
         if corpus is None:
-            return reading
+            return tokenization
         if config.tokenizer.mode == "unigram":
-            return _by_pieces(reading, corpus, config)
-        return _by_words(reading, corpus, config, cut)
+            return _by_pieces(tokenization, corpus, config)
+        return _by_words(tokenization, corpus, config, cut)
 
     @staticmethod
     def has_words(conversations: Iterable[Conversation]) -> bool:
@@ -84,7 +86,9 @@ def texts(*splits: Iterable[Conversation]) -> Iterable[str]:
     return (utterance.text for conversation in chain(*splits) for utterance in conversation.utterances)
 
 
-def _by_words(reading: TextReading, corpus: Corpus, config: FitConfig, cut: Callable[[str], list[str]]) -> TextReading:
+def _by_words(
+    tokenization: Tokenization, corpus: Corpus, config: FitConfig, cut: Callable[[str], list[str]]
+) -> Tokenization:
     """A vocabulary of the most frequent words."""
     size = config.tokenizer.vocab_size
     train, held_out = (
@@ -99,10 +103,10 @@ def _by_words(reading: TextReading, corpus: Corpus, config: FitConfig, cut: Call
         ("vocabulary", f"{len(train):,} different words in train; the {size:,} most frequent of them cover"),
         ("", f"{covered:.1%} of the words of train and {coverage.known:.1%} of those of valid and test"),
     )
-    return reading._replace(rows=rows, warnings=tuple(warnings_of(coverage, config.tokenizer)))
+    return tokenization._replace(rows=rows, warnings=tuple(warnings_of(coverage, config.tokenizer)))
 
 
-def _by_pieces(reading: TextReading, corpus: Corpus, config: FitConfig) -> TextReading:
+def _by_pieces(tokenization: Tokenization, corpus: Corpus, config: FitConfig) -> Tokenization:
     """A vocabulary of unigram pieces, which is trained here."""
     tokenizer = Tokenizer.train(texts(corpus.train), config.tokenizer)
     train = {token for text in texts(corpus.train) for token in tokenizer.encode(text)}
@@ -116,14 +120,14 @@ def _by_pieces(reading: TextReading, corpus: Corpus, config: FitConfig) -> TextR
         ),
         ("", "bytes, with which characters are spelt that are not in the vocabulary"),
     )
-    return reading._replace(
+    return tokenization._replace(
         length=lambda text: len(tokenizer.encode(text)) + 2,
         rows=rows,
         warnings=tuple(warnings_of(coverage, config.tokenizer)),
     )
 
 
-def _by_language_model(corpus: Corpus | None, config: LanguageModelConfig) -> TextReading:
+def _by_language_model(corpus: Corpus | None, config: LanguageModelConfig) -> Tokenization:
     """The vocabulary of a pre-trained language model."""
     base = open_backbone(locate(config.backbone))
     encode = base.tokenizer.encode
@@ -132,12 +136,12 @@ def _by_language_model(corpus: Corpus | None, config: LanguageModelConfig) -> Te
         return len(encode(f" {' '.join(text.split())}")) + 1
 
     limit = config.max_reply_tokens
-    reading = TextReading(length, "in an utterance, with its line break", limit, 2 * limit, LANGUAGE_LIMIT)
+    tokenization = Tokenization(length, "in an utterance, with its line break", limit, 2 * limit, LANGUAGE_LIMIT)
     if corpus is None:
-        return reading
+        return tokenization
     tokens = characters = 0
     for text in texts(corpus.valid, corpus.test):
         tokens += length(text)
         characters += len(text) + 1
     rows = (("vocabulary", f"of {base.facts.name}: {tokens / max(1, characters):.2f} tokens a character"),)
-    return reading._replace(rows=rows, warnings=tuple(spelling_warnings(tokens, characters)))
+    return tokenization._replace(rows=rows, warnings=tuple(spelling_warnings(tokens, characters)))

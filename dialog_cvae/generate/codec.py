@@ -1,7 +1,7 @@
-"""How a model reads conversations: what differs between a dialog model and a language model, in one object.
+"""From conversations to a model's token ids and back: what differs between a dialog model and a language model.
 
 Open it to learn how a conversation becomes a batch, how much of it a model reads, and which tokens it never writes.
-`language_reading` has the other kind.
+`language_codec` has a language model's.
 
 Shape legend: B contexts.
 """
@@ -39,7 +39,7 @@ class Seen(NamedTuple):
     cut: bool
 
 
-class Reading(Protocol):
+class Codec(Protocol):
     """What one kind of model needs to know about text.
 
     Attributes:
@@ -93,26 +93,26 @@ class Reading(Protocol):
         ...
 
 
-class TokenizerReading:
-    """What both kinds of `Reading` leave to their tokenizer."""
+class TokenizerCodec:
+    """What both kinds of `Codec` leave to their tokenizer."""
 
     tokenizer: AnyTokenizer
 
     def count(self, text: str) -> int:
-        """See `Reading.count`."""
+        """See `Codec.count`."""
         return len(self.tokenizer.encode(text))
 
     def spelled(self, tokens: Sequence[int]) -> list[bytes | None]:
-        """See `Reading.spelled`."""
+        """See `Codec.spelled`."""
         return self.tokenizer.spelled(tokens)
 
     def token_name(self, token: int) -> str:
-        """See `Reading.token_name`."""
+        """See `Codec.token_name`."""
         return self.tokenizer.name(token)
 
 
-class DialogReading(TokenizerReading):
-    """`Reading` of a dialog model with weights of its own.
+class DialogCodec(TokenizerCodec):
+    """`Codec` of a dialog model with weights of its own.
 
     Args:
         tokenizer: the model's.
@@ -136,15 +136,15 @@ class DialogReading(TokenizerReading):
         self.lower_case = tokenizer.mode == "word"
 
     def encode(self, conversations: Sequence[Conversation]) -> EncodedCorpus:
-        """See `Reading.encode`."""
+        """See `Codec.encode`."""
         return encode_corpus(conversations, self.tokenizer, self.topics, self._most_tokens, roles=self.roles)
 
     def batch(self, corpus: EncodedCorpus, utterances: NDArray[np.int64]) -> DialogBatch:
-        """See `Reading.batch`."""
+        """See `Codec.batch`."""
         return collate(corpus, utterances, self.max_context)
 
     def seen(self, corpus: EncodedCorpus, utterance: int, conversation: Conversation) -> Seen:
-        """See `Reading.seen`."""
+        """See `Codec.seen`."""
         (position,) = corpus.places(np.array([utterance]))[1].tolist()
         before = position - 1  # utterances; place 0 has the mark of the beginning
         count = min(before, self.max_context)
@@ -157,11 +157,11 @@ class DialogReading(TokenizerReading):
         return self.count(text) + 2  # <s> and </s>
 
     def reply_tokens(self, text: str) -> tuple[int, ...]:
-        """See `Reading.reply_tokens`."""
+        """See `Codec.reply_tokens`."""
         return (*self.tokenizer.encode(text), self.special.end)
 
     def text(self, tokens: Sequence[int]) -> str:
-        """See `Reading.text`."""
+        """See `Codec.text`."""
         return tidied(self.tokenizer.decode(tokens))
 
 
@@ -173,7 +173,7 @@ def tidied(text: str) -> str:
 
 
 def tidied_pieces(pieces: Sequence[bytes]) -> list[bytes]:
-    """What is left of each piece of a reply when `Reading.text` tidies it; joined they are the tidy text in UTF-8.
+    """What is left of each piece of a reply when `Codec.text` tidies it; joined they are the tidy text in UTF-8.
 
     Bytes that are no character are left out, and so are control characters and extra spaces.
     """

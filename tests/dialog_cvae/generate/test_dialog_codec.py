@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dialog_cvae.generate.reading import DialogReading, Seen
+from dialog_cvae.generate.codec import DialogCodec, Seen
 from dialog_cvae.model_config import ModelConfig
 from dialog_cvae.text.tokenizer import Tokenizer
 from dialog_cvae.types import Conversation, Utterance
@@ -30,9 +30,9 @@ def test_what_is_read_of_a_context(
     tiny_config: ModelConfig, tokenizer: Tokenizer, texts: list[str], seen: Seen
 ) -> None:
     """At most 4 utterances of 8 tokens."""
-    reading = DialogReading(tokenizer, TOPICS, tiny_config)
+    codec = DialogCodec(tokenizer, TOPICS, tiny_config)
     other = Conversation("o", (Utterance("A", "sun"), Utterance("B", "rain")))
     utterances = [Utterance("AB"[index % 2], text) for index, text in enumerate(texts)]
     conversation = Conversation("c", (*utterances, Utterance("C", "")))
-    corpus = reading.encode([other, conversation])
-    assert reading.seen(corpus, int(corpus.starts[2]) - 1, conversation) == seen
+    corpus = codec.encode([other, conversation])
+    assert codec.seen(corpus, int(corpus.starts[2]) - 1, conversation) == seen
