@@ -32,7 +32,7 @@ from dialog_cvae.storage.checkpoint import Checkpoint
 EXPLANATION = """\
 Draws replies to contexts of random tokens, and to the same contexts some tokens later. `floor` is the time of the
 engine's matrix products alone, in 8 bits, measured in the same run. With --transformers, that interpreter's
-transformers generates as many tokens from as long a context with the base's weights, in single precision and bfloat16.
+transformers generates as many tokens from as long a context with the backbone's weights, in fp32 and bf16.
 """
 FLOOR_LAYERS = 4  # whose products are timed for the floor
 

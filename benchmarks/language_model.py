@@ -31,7 +31,7 @@ from training.batch import Batch
 from training.config import FitConfig
 from training.device import device_of
 from training.language_batches import TurnBatches
-from training.language_task import base_of
+from training.language_task import backbone_of
 from training.memory import keep_freed_memory
 from training.task import new_model, task_of
 from training.training_corpus import TrainingCorpus
@@ -41,7 +41,7 @@ from training.vocabulary import Vocabulary
 EXPLANATION = """\
 Trains the recipe smollm2 on a corpus in two ways by turns, an update each: blocks of neighbouring replies that share
 one reading of the conversation, and the naive way, in which each reply reads its own context. `share` is the part of
-the machine's matrix rate, measured in the same run and in the base's precision, that an update's products come to.
+the machine's matrix rate, measured in the same run and in the backbone's precision, that an update's products come to.
 """
 
 BETA = 0.5
@@ -113,7 +113,7 @@ def measured(arguments: argparse.Namespace) -> dict[str, Any]:
         "device": str(device),
         "threads": torch.get_num_threads(),
         "precision": config.train.precision,
-        "base": base_of(model.config).name,
+        "base": backbone_of(model.config).name,
         "matrix_rate": rate,
         "peak_bytes": peak_bytes(device),
         "ways": found,

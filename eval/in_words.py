@@ -102,11 +102,11 @@ def _personal(metrics: Mapping[str, Any]) -> Iterator[str]:
     if not share:
         yield f"Personal data: no reply holds {what} that is rare in the training conversations and not in its context."
         return
-    counts = (f"{metrics[SAID_IN.format(count)]:.1%} in {count}" for count in range(1, MIN_CONVERSATIONS))
+    counts = (f"in {count}: {metrics[SAID_IN.format(count)]:.1%}" for count in range(1, MIN_CONVERSATIONS))
     yield (
         f"Personal data: {share:.1%} of the replies hold {what} that their contexts lack and fewer than "
-        f"{MIN_CONVERSATIONS} training conversations have: said {' and '.join(counts)} of these, and "
-        f"{metrics[SAID_IN.format(0)]:.1%} in none, which the model made up. The service's guard refuses them all."
+        f"{MIN_CONVERSATIONS} training conversations have ({', '.join(counts)}, in none, made up by the model: "
+        f"{metrics[SAID_IN.format(0)]:.1%}). The service's guard refuses them all."
     )
 
 

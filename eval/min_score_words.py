@@ -64,8 +64,8 @@ def min_score_sentences(table: Mapping[str, Any]) -> Iterator[str]:
     measures = _measures(table)
     if table["conversations"] < FEW:
         yield (
-            f"Choosing min_score: {table['conversations']} conversations are too few to say whether replies with a "
-            f"higher score are better; at least {FEW} are needed."
+            f"Choosing min_score: there are too few conversations ({table['conversations']}) to say whether replies "
+            f"with a higher score are better; at least {FEW} are needed."
         )
         return
     tested = [row for row in table["rows"] if row["contexts"] >= KEPT and _gains(row, measures)]

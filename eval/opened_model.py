@@ -19,7 +19,7 @@ from dialog_cvae.model.build import build_model
 from dialog_cvae.model.cvae import CVAE
 from dialog_cvae.model.language_cvae import LanguageCVAE
 from dialog_cvae.storage.checkpoint import Checkpoint
-from dialog_cvae.storage.checkpoint_base import open_base
+from dialog_cvae.storage.checkpoint_backbone import backbone_of_checkpoint
 from dialog_cvae.storage.checkpoint_files import WEIGHTS
 from eval.evaluation_settings import Precision
 
@@ -53,13 +53,13 @@ def open_model(checkpoint: Checkpoint, path: Path, device: str, precision: Preci
 
     Raises:
         ConfigError: there is no such device, or a model with weights of its own is asked for in bf16.
-        CheckpointError: the weights do not fit, or a language model's base is missing or another one.
+        CheckpointError: the weights do not fit, or a language model's backbone is missing or another one.
     """
     source = f"{path}/{WEIGHTS}"
     if checkpoint.config.language is not None:
         responder = Responder.load(path, device=device) if replies else None
-        base = open_base(checkpoint.config, source)
-        language = build_language_model(checkpoint, base, KINDS[precision], source)
+        backbone = backbone_of_checkpoint(checkpoint.config, source)
+        language = build_language_model(checkpoint, backbone, KINDS[precision], source)
         return OpenedModel(_on(language, device), responder)
     if precision != "fp32":
         raise ConfigError(f"precision {precision} is for the weights of a language model; {path} has others")

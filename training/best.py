@@ -53,8 +53,8 @@ class BestCheckpoint:
             fitted["language"]["backbone"] = sizes["language"].backbone
         origin = self.start.origin
         licences = [self.corpus.licence, *([] if origin is None else [origin.licence])]
-        if (base := sizes.get("base")) is not None:
-            licences.append(base.licence or f"that of {base.name}, which its file does not state")
+        if (backbone := sizes.get("base")) is not None:
+            licences.append(backbone.licence or f"that of {backbone.name}, which its file does not state")
         provenance = Provenance(
             data=self.corpus.name if origin is None else trained_on(self.corpus.name, origin.data),
             style=self.config.corpus.style if self.config.corpus.name == "swda" else None,

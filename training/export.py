@@ -143,8 +143,8 @@ def _export(arguments: argparse.Namespace) -> int:
             f"{REPLIES} holds {len(index.replies):,} replies word for word, each said in at least "
             f"{index.min_conversations} training conversation(s)"
         )
-    if (base := checkpoint.config.base) is not None:
-        print(f"to serve it, the language model {base.name} is needed (SHA-256 {base.sha256})")
+    if (backbone := checkpoint.config.base) is not None:
+        print(f"to serve it, the language model {backbone.name} is needed (SHA-256 {backbone.sha256})")
     return 0
 
 

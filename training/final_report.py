@@ -23,7 +23,7 @@ import torch
 from dialog_cvae.data.cache import CACHE_VARIABLE, OFF
 from dialog_cvae.data.corpora import is_path
 from dialog_cvae.storage.backbone import DEFAULT
-from dialog_cvae.storage.checkpoint_base import BACKBONE_VARIABLE
+from dialog_cvae.storage.checkpoint_backbone import BACKBONE_VARIABLE
 from dialog_cvae.storage.checkpoint_files import BEST
 from training.config import FitConfig, TaskName
 from training.memory import return_freed_memory
@@ -72,7 +72,7 @@ def planned_seconds(config: FitConfig) -> float:
 
 def command(plan: Plan) -> str:
     """What measures the model of a run, for the user to copy."""
-    variables = "".join(f"{name}={shlex.quote(value)} " for name, value in _base(plan.config).items())
+    variables = "".join(f"{name}={shlex.quote(value)} " for name, value in _backbone(plan.config).items())
     return f"{variables}dialog-cvae eval {shlex.join(_options(plan, extent(plan.config, plan.out)))}"
 
 
@@ -116,7 +116,7 @@ def _options(plan: Plan, chosen: Extent) -> list[str]:
     return [*found, "--out", str(plan.out / FOLDER)]
 
 
-def _base(config: FitConfig) -> dict[str, str]:
+def _backbone(config: FitConfig) -> dict[str, str]:
     """The variable that names the language model, where the checkpoint alone would not find it."""
     language = config.language
     if language is None or language.backbone == DEFAULT or BACKBONE_VARIABLE in os.environ:
@@ -159,7 +159,7 @@ def _run(options: list[str], plan: Plan, limit: float) -> str:
 
 def _environment(plan: Plan) -> dict[str, str]:
     """This process's, with what its options say in variables, and with these packages wherever they are."""
-    found = os.environ | _base(plan.config)
+    found = os.environ | _backbone(plan.config)
     if plan.cache is not None:
         found[CACHE_VARIABLE] = plan.cache
     root = str(Path(__file__).resolve().parents[1])

@@ -1,6 +1,6 @@
 """The task of a pre-trained language model with adapters, on conversations.
 
-Open this to change how its base is found, checked and recorded.
+Open this to change how its backbone is found, checked and recorded.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ class LanguageTask(Task):
     def settled(self, config: FitConfig) -> FitConfig:
         """See `Task.settled`: the SHA-256 of the base's file."""
         sizes = _sizes(config)
-        found = base_of(sizes).sha256
+        found = backbone_of(sizes).sha256
         return config.model_copy(update={"language": sizes.model_copy(update={"sha256": found})})
 
     def vocabulary(self, config: FitConfig, corpus: TrainingCorpus, init: Checkpoint | None) -> Vocabulary:
         """See `Task.vocabulary`: the base's own. Topics are text to it."""
-        return Vocabulary(base_of(_sizes(config)).tokenizer, ())
+        return Vocabulary(backbone_of(_sizes(config)).tokenizer, ())
 
     def encoded(self, config: FitConfig, corpus: TrainingCorpus, split: Split, vocabulary: Vocabulary) -> EncodedTurns:
         """See `Task.encoded`."""
@@ -79,12 +79,12 @@ class LanguageTask(Task):
         roles: int = 0,
     ) -> LanguageCVAE:
         """See `Task.build`. Topics and roles are text to it."""
-        return new_language_model(sizes, base_of(sizes), KINDS[precision])
+        return new_language_model(sizes, backbone_of(sizes), KINDS[precision])
 
     def load(self, checkpoint: Checkpoint, vocabulary: Vocabulary, config: FitConfig) -> LanguageCVAE:
         """See `Task.load`."""
-        base = base_of(_sizes(config))
-        return build_language_model(checkpoint, base, KINDS[config.train.precision], INIT).train()
+        backbone = backbone_of(_sizes(config))
+        return build_language_model(checkpoint, backbone, KINDS[config.train.precision], INIT).train()
 
     def word_embedding(self, model: LatentModel) -> nn.Embedding:
         """See `Task.word_embedding`."""
@@ -102,7 +102,7 @@ class LanguageTask(Task):
         """See `Task.checkpoint_sizes`. A path loses its folders, which are private."""
         sizes = _sizes(config)
         named = sizes.model_copy(update={"backbone": Path(sizes.backbone).name})
-        return {"model": config.model, "language": named, "base": base_of(sizes).facts, "decoding": DECODING}
+        return {"model": config.model, "language": named, "base": backbone_of(sizes).facts, "decoding": DECODING}
 
     def stored_sizes(self, config: CheckpointConfig) -> LanguageModelConfig | None:
         """See `Task.stored_sizes`."""
@@ -113,19 +113,20 @@ class LanguageTask(Task):
         return language_card(config, metrics, command)
 
 
-def base_of(sizes: LanguageModelConfig) -> Backbone:
+def backbone_of(sizes: LanguageModelConfig) -> Backbone:
     """The language model that a configuration names.
 
     Raises:
         CheckpointError: it is missing, broken or not the one of the configuration's SHA-256.
     """
     path = locate(sizes.backbone)
-    base = _opened(path, _version(path))
-    if sizes.sha256 not in (None, base.sha256):
+    backbone = _opened(path, _version(path))
+    if sizes.sha256 not in (None, backbone.sha256):
         raise CheckpointError(
-            f"language.backbone: {path} has SHA-256 {base.sha256[:12]}..., but {str(sizes.sha256)[:12]}... is needed"
+            f"language.backbone: {path} has SHA-256 {backbone.sha256[:12]}..., "
+            f"but {str(sizes.sha256)[:12]}... is needed"
         )
-    return base
+    return backbone
 
 
 @lru_cache(maxsize=2)  # it is asked for several times in a run

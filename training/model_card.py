@@ -97,18 +97,18 @@ ELBO, reconstruction and KL are nats for each sentence, with one latent sample; 
 
 
 def language_card(config: CheckpointConfig, metrics: Mapping[str, Any], command: str) -> str:
-    """Markdown: what the adapters are, their base, data and validation; arguments as for `dialog_card`."""
-    model, base, provenance = config.language, config.base, config.provenance
+    """Markdown: what the adapters are, their backbone, data and validation; arguments as for `dialog_card`."""
+    model, backbone, provenance = config.language, config.base, config.provenance
     assert model is not None
-    assert base is not None
+    assert backbone is not None
     kind = ("CVAE" if model.latent_size else "Adapters") + (" with bag-of-words loss" if model.bow else "")
     style = (f", text style `{provenance.style}`" if provenance.style else "") + _roles(config)
-    return f"""# {kind} on {base.name}, fitted on {provenance.data}
+    return f"""# {kind} on {backbone.name}, fitted on {provenance.data}
 
 Low-rank adapters of a pre-trained language model, and the small networks of a latent code: several replies to a
 conversation. The language model's own weights are not in this folder.
 
-- Language model: {base.name}, SHA-256 of its file `{base.sha256}`.
+- Language model: {backbone.name}, SHA-256 of its file `{backbone.sha256}`.
 - Fitted on: {provenance.data}{style}; {provenance.step} updates; z has {model.latent_size} dimensions.
 - Licence of the weights: {provenance.licence or OWN_LICENCE}.
 - Command: `{command}`

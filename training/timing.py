@@ -90,12 +90,12 @@ def _encoded(config: Any, conversations: Sequence[Conversation]) -> tuple[Any, A
     from dialog_cvae.data.encoding import encode_corpus
     from dialog_cvae.data.turns import encode_turns
     from dialog_cvae.text.tokenizer import Tokenizer
-    from training.language_task import base_of
+    from training.language_task import backbone_of
     from training.vocabulary import Vocabulary
 
     reading = config.corpus.reading
     if config.language is not None:
-        tokenizer = base_of(config.language).tokenizer
+        tokenizer = backbone_of(config.language).tokenizer
         return Vocabulary(tokenizer, ()), encode_turns(
             conversations, tokenizer, config.language.max_reply_tokens, reading
         )

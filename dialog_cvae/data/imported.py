@@ -30,6 +30,7 @@ from dialog_cvae.errors import DataError
 from dialog_cvae.imports import convert, own_lines
 from dialog_cvae.imports.formats import recognised
 from dialog_cvae.imports.message import Options
+from dialog_cvae.imports.signals import signals_as_ctrl_c
 from dialog_cvae.imports.source import Source, open_source
 
 _CONVERSATIONS, _NOTES = "conversations.jsonl", "notes.json"
@@ -85,6 +86,7 @@ def _is_foreign(path: Path) -> bool:
         return False
 
 
+@signals_as_ctrl_c()
 def _convert(path: Path, entry: Path) -> None:
     fresh = Path(tempfile.mkdtemp(dir=entry.parent, prefix=f".{entry.name}."))
     try:

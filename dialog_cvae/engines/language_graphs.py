@@ -37,7 +37,7 @@ def graphs(weights: LanguageWeights, config: LlamaConfig, *, weight_levels: int 
 
     Args:
         weights: of the model.
-        config: sizes of the base.
+        config: sizes of the backbone.
         weight_levels: of a rounded weight, on either side of 0.
         int8: multiply in 8 bits; otherwise in single precision.
     """

@@ -1,4 +1,4 @@
-"""The weights that a language model's graphs are made of: the base with its adapters merged, without PyTorch.
+"""The weights that a language model's graphs are made of: the backbone with its adapters merged, without PyTorch.
 
 Open it to see what is folded into what before the weights are rounded.
 
@@ -43,7 +43,7 @@ class LanguageWeights(NamedTuple):
         final_norm: (D,).
         z_maps: (D, Z) for each of the layers that z enters, and for the softmax; none without z.
         prior: the two layers of the prior network; none without z.
-        read_out: (D, D), from the normalised states to those of the base, which the prior network reads.
+        read_out: (D, D), from the normalised states to those of the backbone, which the prior network reads.
     """
 
     embedding: Floats
@@ -55,45 +55,53 @@ class LanguageWeights(NamedTuple):
     read_out: Floats
 
 
-def adapter_shapes(config: LanguageModelConfig, base: LlamaConfig) -> Shapes:
+def adapter_shapes(config: LanguageModelConfig, backbone: LlamaConfig) -> Shapes:
     """Shapes of all parameters of `LanguageCVAE`, by name; the base's own weights are not among them."""
-    width, mlp, rank, latent, hidden = base.width, base.mlp_size, config.rank, config.latent_size, config.hidden_size
-    joined = (base.heads + 2 * base.kv_heads) * base.head_size
+    width, mlp, rank, latent, hidden = (
+        backbone.width,
+        backbone.mlp_size,
+        config.rank,
+        config.latent_size,
+        config.hidden_size,
+    )
+    joined = (backbone.heads + 2 * backbone.kv_heads) * backbone.head_size
     sizes = dict(zip(LINEAR, ((width, joined), (width, width), (width, 2 * mlp), (mlp, width)), strict=True))
     found: Shapes = {}
-    for index in range(base.layers if rank else 0):
+    for index in range(backbone.layers if rank else 0):
         for name, (inputs, outputs) in sizes.items():
             found[f"lm.layers.{index}.{name}.down"] = (rank, inputs)
             found[f"lm.layers.{index}.{name}.up"] = (outputs, rank)
     if latent:
         found |= _mlp_shapes("prior_network", width, hidden, 2 * latent)
         found |= _mlp_shapes("recognition_network", 3 * width, hidden, 2 * latent)
-        found |= {f"z_maps.{index}.weight": (width, latent) for index in range(min(config.z_layers, base.layers) + 1)}
+        found |= {
+            f"z_maps.{index}.weight": (width, latent) for index in range(min(config.z_layers, backbone.layers) + 1)
+        }
     if config.bow:
         found |= _mlp_shapes("bow_head", width + latent, hidden, width)
     return found
 
 
-def z_maps(adapters: Mapping[str, Floats], config: LanguageModelConfig, base: LlamaConfig) -> tuple[Floats, ...]:
+def z_maps(adapters: Mapping[str, Floats], config: LanguageModelConfig, backbone: LlamaConfig) -> tuple[Floats, ...]:
     """(D, Z) for each of the layers that z enters, and for the softmax; none without z."""
-    count = min(config.z_layers, base.layers) + 1 if config.latent_size else 0
+    count = min(config.z_layers, backbone.layers) + 1 if config.latent_size else 0
     return tuple(adapters[f"z_maps.{index}.weight"] for index in range(count))
 
 
 def merged(
-    adapters: Mapping[str, Floats], base: Mapping[str, Floats], config: LanguageModelConfig, sizes: LlamaConfig
+    adapters: Mapping[str, Floats], backbone: Mapping[str, Floats], config: LanguageModelConfig, sizes: LlamaConfig
 ) -> LanguageWeights:
     """The base's linear maps with their adapters, W + (alpha / r) B A.
 
     Args:
         adapters: with the names and shapes of `adapter_shapes`.
-        base: with those of `dialog_cvae.storage.backbone.shapes`.
+        backbone: with those of `dialog_cvae.storage.backbone.shapes`.
         config: sizes of what is added.
-        sizes: of the base.
+        sizes: of the backbone.
     """
 
     def linear(index: int, name: str, *parts: str) -> Floats:
-        weight = np.concatenate([base[f"layers.{index}.{part}"] for part in parts])
+        weight = np.concatenate([backbone[f"layers.{index}.{part}"] for part in parts])
         if config.rank:
             down, up = (adapters[f"lm.layers.{index}.{name}.{side}"] for side in ("down", "up"))
             weight = weight + np.float32(config.alpha / config.rank) * (up @ down)
@@ -101,20 +109,20 @@ def merged(
 
     layers = tuple(
         LayerWeights(
-            base[f"layers.{index}.attention_norm"],
+            backbone[f"layers.{index}.attention_norm"],
             linear(index, "query_key_value", "query", "key", "value"),
             linear(index, "attended", "attended"),
-            base[f"layers.{index}.mlp_norm"],
+            backbone[f"layers.{index}.mlp_norm"],
             linear(index, "gate_up", "gate", "up"),
             linear(index, "down", "down"),
         )
         for index in range(sizes.layers)
     )
     return LanguageWeights(
-        base["embedding"],
-        base["embedding"],
+        backbone["embedding"],
+        backbone["embedding"],
         layers,
-        base["final_norm"],
+        backbone["final_norm"],
         z_maps(adapters, config, sizes),
         tuple(names.of(adapters) for names in PRIOR) if config.latent_size else (),
         np.eye(sizes.width, dtype=np.float32),

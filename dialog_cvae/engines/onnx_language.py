@@ -46,7 +46,7 @@ class OnnxLanguageEngine:
 
     Args:
         arrays: graphs and weights, as `language_graphs.graphs` makes them.
-        config: sizes of the base.
+        config: sizes of the backbone.
         latent_weight: (maps * D, Z), what each map of z has, one below the other.
         threads: of each product; default one for each core that this process may use.
         remembered_bytes: of contexts that are remembered.
@@ -79,7 +79,7 @@ class OnnxLanguageEngine:
     def of(
         cls,
         checkpoint: Checkpoint,
-        base: Backbone,
+        backbone: Backbone,
         source: str,
         cache: Cache,
         *,
@@ -90,7 +90,7 @@ class OnnxLanguageEngine:
 
         Args:
             checkpoint: verified.
-            base: the language model, whose weights are read only where the cache lacks the graphs.
+            backbone: the language model, whose weights are read only where the cache lacks the graphs.
             source: what errors call the checkpoint's weights.
             cache: where graphs and merged weights are kept.
             threads: see `OnnxLanguageEngine`.
@@ -100,8 +100,8 @@ class OnnxLanguageEngine:
             CheckpointError: see `dialog_cvae.engines.language_adapters.checked_adapters`; or attention heads of a size
                 that ONNX Runtime does not compute.
         """
-        _check_heads(base.config, source)
-        adapters = checked_adapters(checkpoint, base, source)
+        _check_heads(backbone.config, source)
+        adapters = checked_adapters(checkpoint, backbone, source)
         config = checkpoint.config.language
         assert config is not None
         levels = LEVELS if multiplies_exactly() else LEVELS // 2
@@ -109,18 +109,20 @@ class OnnxLanguageEngine:
         def make() -> Mapping[str, NDArray[Any]]:
             from dialog_cvae.engines.language_graphs import graphs
 
-            weights = merged(adapters, base.weights(), config, base.config)
-            return graphs(weights, base.config, weight_levels=levels, int8=int8)
+            weights = merged(adapters, backbone.weights(), config, backbone.config)
+            return graphs(weights, backbone.config, weight_levels=levels, int8=int8)
 
         origin = {
-            "base": base.sha256,
+            "base": backbone.sha256,
             "code": code_digest(GRAPHS_MODULE),
             "levels": levels if int8 else None,
             "sizes": config.model_dump(include={"alpha", "latent_size", "rank", "z_layers"}),
             "weights": weights_digest(adapters),
         }
-        latent = np.concatenate([*z_maps(adapters, config, base.config), np.zeros((0, config.latent_size), np.float32)])
-        return cls(cache.get(_KEPT, origin, make), base.config, latent, threads)
+        latent = np.concatenate(
+            [*z_maps(adapters, config, backbone.config), np.zeros((0, config.latent_size), np.float32)]
+        )
+        return cls(cache.get(_KEPT, origin, make), backbone.config, latent, threads)
 
     def condition(self, batch: TurnBatch) -> Condition:
         """See `Engine.condition`."""

@@ -1,4 +1,4 @@
-"""From a base, and a checkpoint of adapters, to the conditional VAE on a language model."""
+"""From a backbone, and a checkpoint of adapters, to the conditional VAE on a language model."""
 
 from __future__ import annotations
 
@@ -12,36 +12,38 @@ from dialog_cvae.storage.checkpoint import Checkpoint
 from dialog_cvae.storage.checkpoint_files import WEIGHTS
 
 KINDS = {"fp32": torch.float32, "bf16": torch.bfloat16}
-"""What a base is kept and multiplied in, by the names of the options."""
+"""What a backbone is kept and multiplied in, by the names of the options."""
 
 
-def new_language_model(config: LanguageModelConfig, base: Backbone, kind: torch.dtype = torch.float32) -> LanguageCVAE:
-    """The base with fresh adapters from PyTorch's random state.
+def new_language_model(
+    config: LanguageModelConfig, backbone: Backbone, kind: torch.dtype = torch.float32
+) -> LanguageCVAE:
+    """The backbone with fresh adapters from PyTorch's random state.
 
     Args:
         config: sizes of what is added.
-        base: the language model.
-        kind: in which the base is kept and multiplied; what is trained is in single precision.
+        backbone: the language model.
+        kind: in which the backbone is kept and multiplied; what is trained is in single precision.
 
     Raises:
         CheckpointError: the base's file is truncated or does not fit its sizes.
     """
-    weights = {name: torch.tensor(array, dtype=kind) for name, array in base.weights().items()}
-    return LanguageCVAE(config, base.config, weights)
+    weights = {name: torch.tensor(array, dtype=kind) for name, array in backbone.weights().items()}
+    return LanguageCVAE(config, backbone.config, weights)
 
 
 def build_language_model(
-    checkpoint: Checkpoint, base: Backbone, kind: torch.dtype = torch.float32, source: str = WEIGHTS
+    checkpoint: Checkpoint, backbone: Backbone, kind: torch.dtype = torch.float32, source: str = WEIGHTS
 ) -> LanguageCVAE:
-    """A checkpoint's adapters on their base, in evaluation mode on the CPU.
+    """A checkpoint's adapters on their backbone, in evaluation mode on the CPU.
 
     Raises:
-        CheckpointError: the checkpoint holds another kind of model, the base is not the one that it was fitted on, or
-            a weight is missing, unexpected, of another shape than config.json asks for or not finite; the message
+        CheckpointError: the checkpoint holds another kind of model, it was fitted on another backbone, or a
+            weight is missing, unexpected, of another shape than config.json asks for or not finite; the message
             names it, prefixed by `source`.
     """
-    arrays = checked_adapters(checkpoint, base, source)
+    arrays = checked_adapters(checkpoint, backbone, source)
     assert checkpoint.config.language is not None
-    model = new_language_model(checkpoint.config.language, base, kind)
+    model = new_language_model(checkpoint.config.language, backbone, kind)
     model.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
     return model.eval()

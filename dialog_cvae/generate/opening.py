@@ -1,4 +1,4 @@
-"""From a checkpoint to an engine and a codec: which engine, and for a language model, which base.
+"""From a checkpoint to an engine and a codec: which engine, and for a language model, which backbone.
 
 Open it to add an engine, or to change how the language model that adapters belong to is found.
 """
@@ -50,7 +50,7 @@ def opened(checkpoint: Checkpoint, folder: str | Path, options: Options) -> Open
         options: how to open it.
 
     Raises:
-        CheckpointError: a weight does not fit, or a language model's base is missing, damaged or another one.
+        CheckpointError: a weight does not fit, or a language model's backbone is missing, damaged or another one.
         ConfigError: the device is unknown or absent.
     """
     source = f"{folder}/{WEIGHTS}"
@@ -86,27 +86,27 @@ def _dialog_engine(checkpoint: Checkpoint, source: str, options: Options) -> Eng
 
 def _language(checkpoint: Checkpoint, source: str, options: Options) -> Opened:
     from dialog_cvae.generate.language_codec import LanguageCodec
-    from dialog_cvae.storage.checkpoint_base import open_base
+    from dialog_cvae.storage.checkpoint_backbone import backbone_of_checkpoint
     from dialog_cvae.text.byte_pairs import BytePairs
 
     config = checkpoint.config
-    base = open_base(config, source, options.backbone)
+    backbone = backbone_of_checkpoint(config, source, options.backbone)
     assert config.language is not None
     assert isinstance(checkpoint.tokenizer, BytePairs)
-    codec = LanguageCodec(checkpoint.tokenizer, config.language, base.config.vocab_size)
-    return Opened(_language_engine(checkpoint, base, source, options), codec)
+    codec = LanguageCodec(checkpoint.tokenizer, config.language, backbone.config.vocab_size)
+    return Opened(_language_engine(checkpoint, backbone, source, options), codec)
 
 
-def _language_engine(checkpoint: Checkpoint, base: Backbone, source: str, options: Options) -> Engine:
+def _language_engine(checkpoint: Checkpoint, backbone: Backbone, source: str, options: Options) -> Engine:
     if options.engine == "torch":
         from dialog_cvae.engines.torch_language import build_language_model
         from dialog_cvae.engines.torch_language_engine import TorchLanguageEngine
 
-        return TorchLanguageEngine(build_language_model(checkpoint, base, source=source), options.device)
+        return TorchLanguageEngine(build_language_model(checkpoint, backbone, source=source), options.device)
     from dialog_cvae.engines.onnx_language import OnnxLanguageEngine
 
     cache, int8 = open_cache(None, _log.info, "graphs"), options.engine != "onnx-fp32"
-    return OnnxLanguageEngine.of(checkpoint, base, source, cache, threads=options.threads, int8=int8)
+    return OnnxLanguageEngine.of(checkpoint, backbone, source, cache, threads=options.threads, int8=int8)
 
 
 def engine_name(engine: str, device: str) -> str:

@@ -5,13 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, NoReturn, get_args
+from typing import Final, get_args
 
 from dialog_cvae.cli import Parser, exit_status, print_any_text
 from dialog_cvae.errors import ConfigError, DataError
@@ -21,6 +18,7 @@ from dialog_cvae.imports.formats import FORMATS
 from dialog_cvae.imports.message import DateOrder, Options
 from dialog_cvae.imports.personal_data import Redaction
 from dialog_cvae.imports.privacy import Privacy
+from dialog_cvae.imports.signals import signals_as_ctrl_c
 from dialog_cvae.imports.source import open_source
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -48,29 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     args = _parser().parse_args(argv)
     print_any_text()
-    with _ended_like_ctrl_c():
+    with signals_as_ctrl_c():
         return exit_status(lambda: _run(args))
-
-
-@contextmanager
-def _ended_like_ctrl_c() -> Iterator[None]:
-    """Let signals that end the process act like Ctrl-C: temporary files, which hold people's text, are then removed."""
-
-    def interrupt(number: int, _: object) -> NoReturn:
-        signal.signal(number, signal.SIG_IGN)  # a second one must not prevent that
-        raise KeyboardInterrupt
-
-    earlier = {}
-    if threading.current_thread() is threading.main_thread():
-        for name in ("SIGTERM", "SIGHUP"):  # Windows lacks the second
-            number = getattr(signal, name, None)
-            if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
-                earlier[number] = signal.signal(number, interrupt)
-    try:
-        yield
-    finally:
-        for number, handler in earlier.items():
-            signal.signal(number, handler)
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -59,19 +59,19 @@ class LanguageCVAE(LatentModel):
     """The model.
 
     Args:
-        config: sizes of what is added to the base.
-        base: sizes of the base.
+        config: sizes of what is added to the backbone.
+        backbone: sizes of the backbone.
         weights: the base's, in the type that it computes in.
     """
 
-    def __init__(self, config: LanguageModelConfig, base: LlamaConfig, weights: Mapping[str, Tensor]) -> None:
+    def __init__(self, config: LanguageModelConfig, backbone: LlamaConfig, weights: Mapping[str, Tensor]) -> None:
         super().__init__()
         self.config = config
         self.compares = config.latent_size > 0  # else it reads without z anyway
         self.plain_weight = config.plain_weight if self.compares else 0.0
-        self.lm = Llama(base, weights, config.rank, config.alpha)
-        self.z_layers = min(config.z_layers, base.layers)
-        width, latent, hidden = base.width, config.latent_size, config.hidden_size
+        self.lm = Llama(backbone, weights, config.rank, config.alpha)
+        self.z_layers = min(config.z_layers, backbone.layers)
+        width, latent, hidden = backbone.width, config.latent_size, config.hidden_size
         self.prior_network = _mlp(width, hidden, 2 * latent) if latent else None
         self.recognition_network = _mlp(3 * width, hidden, 2 * latent) if latent else None
         maps = self.z_layers + 1 if latent else 0
@@ -96,7 +96,7 @@ class LanguageCVAE(LatentModel):
         return TurnTensors.from_arrays(collate_turns(corpus, chosen, self.config.max_context_tokens, blocks), device)
 
     def forward(self, batch: TurnTensors, noise: Tensor, *args: Any, **options: Any) -> ElboTerms:
-        """See `LatentModel.forward`. Products are in the type of the base, whatever autocast says."""
+        """See `LatentModel.forward`. Products are in the type of the backbone, whatever autocast says."""
         with torch.autocast(noise.device.type, enabled=False):
             return super().forward(batch, noise, *args, **options)
 

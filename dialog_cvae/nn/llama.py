@@ -1,6 +1,6 @@
 """A Llama-type language model with low-rank adapters, layer by layer, so that a model can enter between layers.
 
-The base is frozen: its weights are buffers that `state_dict` leaves out, so that a checkpoint holds the adapters alone.
+The backbone is frozen: its weights are buffers that `state_dict` leaves out, so a checkpoint holds the adapters alone.
 Each linear map computes W x + (alpha / r) B A x (LoRA, Hu et al., 2022) with B = 0 at the start. Layers are those of
 Touvron et al. (2023): RMSNorm before each part, rotary positions, grouped key and value heads, SwiGLU. Departure:
 query, key and value share one product and one adapter, and so do gate and up.
@@ -28,7 +28,7 @@ class AdaptedLinear(nn.Module):
     """y = W x + scale B A x, with W frozen.
 
     Args:
-        weight: (out, in), in the type that the base computes in.
+        weight: (out, in), in the type that the backbone computes in.
         rank: r, rows of A; 0 is W alone.
         alpha: scale times r.
     """
@@ -83,7 +83,7 @@ class LlamaLayer(nn.Module):
     """One layer.
 
     Args:
-        config: sizes of the base.
+        config: sizes of the backbone.
         weights: of the layer, by the names of `dialog_cvae.storage.backbone.LAYER_WEIGHTS`.
         rank, alpha: of the adapters.
     """
@@ -131,7 +131,7 @@ class LlamaLayer(nn.Module):
 
 
 class Llama(nn.Module):
-    """The base with adapters.
+    """The backbone with adapters.
 
     Args:
         config: its sizes.

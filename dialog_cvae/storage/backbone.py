@@ -52,7 +52,7 @@ class Backbone:
     Attributes:
         name: as its file calls it.
         licence: as its file says; None where it does not.
-        sha256: of the file of weights, by which an adapter knows its base.
+        sha256: of the file of weights, by which an adapter knows its backbone.
         config: sizes.
         weights: by name; read when first asked for.
         tokenizer: its own.
@@ -142,7 +142,7 @@ def _checked(path: Path, config: LlamaConfig, weights: Iterator[tuple[str, Array
 
 
 def shapes(config: LlamaConfig) -> dict[str, tuple[int, ...]]:
-    """Shapes of all weights of a base, by name."""
+    """Shapes of all weights of a backbone, by name."""
     width, mlp, groups = config.width, config.mlp_size, config.kv_heads * config.head_size
     layer = {
         "attention_norm": (width,),
@@ -165,7 +165,7 @@ def shapes(config: LlamaConfig) -> dict[str, tuple[int, ...]]:
 
 
 def _open_gguf(path: Path) -> Backbone:
-    from gguf import GGUFReader  # once a base is asked for
+    from gguf import GGUFReader  # once a backbone is asked for
 
     try:
         reader = GGUFReader(path)

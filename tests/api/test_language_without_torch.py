@@ -42,7 +42,7 @@ print(json.dumps([about, answers]))
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """With the base in `tiny.gguf` and the checkpoint in `best`."""
+    """With the backbone in `tiny.gguf` and the checkpoint in `best`."""
     path = tmp_path_factory.mktemp("lm")
     language_checkpoint(write_gguf(path / "tiny.gguf", drawn())).save(path / "best")
     return path

@@ -120,7 +120,7 @@ def test_each_finding_is_a_sentence() -> None:
         ({"nats_from_z": 0.02}, "it has collapsed (KL 3.50 nats, 0.02 nats gained by z)"),
         ({"distinct_greedy": 1.2}, "1.2 are different, so that it decides little"),
         ({}, "3.0% of the replies hold a number, an address or a name that their contexts lack and fewer than 3"),
-        ({}, "said 1.0% in 1 and 0.5% in 2 of these, and 1.5% in none"),
+        ({}, "(in 1: 1.0%, in 2: 0.5%, in none, made up by the model: 1.5%)"),
         ({"rare_in_replies": 0.0}, "no reply holds a number"),
         ({"verbatim_from_training": 0.9}, "90% of the replies are training utterances word for word; look"),
         ({}, f"Against replies without a model: {ROWS}; it has 0.800 (recall of a_bow)"),
@@ -155,7 +155,7 @@ BETTER, NO_BETTER = gain(0.4, 0.1, 0.1), gain(0.4, 0.3, -0.1)
         (with_rows(row(0.3, 0.9, 2, BETTER), row(0.4, 0.85, 1, NO_BETTER), row(0.5, 0.8, 1, BETTER)), "0.3 is a start"),
         (with_rows(row(0.3, 0.79, 2, BETTER, BETTER)), "no threshold leaves some replies and leaves out others"),
         (with_rows(row(0.3, 1.0, 5)), "no threshold leaves some replies and leaves out others"),
-        (with_rows(row(0.3, 0.9, 2, BETTER), conversations=9), "9 conversations are too few"),
+        (with_rows(row(0.3, 0.9, 2, BETTER), conversations=9), "too few conversations (9) to say"),
     ],
 )
 def test_a_min_score_is_proposed_only_if_what_it_leaves_is_better(changes: dict[str, object], found: str) -> None:

@@ -96,6 +96,7 @@ def test_a_fit_on_own_conversations_ends_with_what_an_evaluation_finds(
         "- Replies",
         "- Copies",
         "- Personal data",
+        "- Choosing min_score",
         "- Against replies without a model",
         "- Limits",
         "samples, plots and all figures",

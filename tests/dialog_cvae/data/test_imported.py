@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -60,6 +61,27 @@ def test_without_a_cache_no_copy_stays_on_disk(chat: Path, monkeypatch: pytest.M
     assert not (chat.parent / "elsewhere").exists()
     chat.write_text(CHAT + "23/01/24, 10:00 - A: more\n23/01/24, 10:01 - B: yes\n")
     assert len(load_corpus(DataConfig(name=str(chat)), setting).train) == 9
+
+
+def test_sigterm_during_a_conversion_leaves_no_copy(
+    chat: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cache, seen = chat.parent / "cache", []
+
+    def signalled(*_: object) -> None:
+        seen.extend(cache.iterdir())
+        signal.raise_signal(signal.SIGTERM)
+
+    earlier = signal.signal(signal.SIGTERM, lambda *_: pytest.fail("not handled"))
+    monkeypatch.setattr(imported.convert, "convert", signalled)
+    try:
+        assert check([str(chat), "--no-timing"]) == 130
+        assert signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, earlier)
+    assert capsys.readouterr().err.endswith("interrupted\n")
+    assert len(seen) == 1
+    assert list(cache.iterdir()) == []
 
 
 def test_a_jsonl_file_in_another_format_is_converted_and_ours_is_not(chat: Path) -> None:

@@ -1,4 +1,4 @@
-"""From a checkpoint of adapters and its base to the serving engine: the cache, refusals, and what it does without."""
+"""From adapters and their backbone to the serving engine: the cache, refusals, and what it does without."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_checkpoint_is_opened_and_its_graphs_are_cached(
     fresh = OnnxLanguageEngine.of(checkpoint, base, "it", cache, int8=False)
 
     def fails() -> dict[str, np.ndarray]:
-        raise AssertionError("the base's weights are read again")
+        raise AssertionError("the backbone's weights are read again")
 
     again = OnnxLanguageEngine.of(checkpoint, replace(base, weights=fails), "it", cache, int8=False)
     for engine in (fresh, again):

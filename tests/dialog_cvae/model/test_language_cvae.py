@@ -157,7 +157,7 @@ def test_the_terms_of_the_elbo(model: LanguageCVAE, turns: EncodedTurns) -> None
     assert (terms.kl >= 0).all()
     assert terms.bag_of_words is not None
     assert terms.tokens.tolist() == turns.targets[turns.responses[:6]].tolist()
-    assert set(dict(model.named_parameters())) == set(model.state_dict())  # the base is not in a checkpoint
+    assert set(dict(model.named_parameters())) == set(model.state_dict())  # the backbone is not in a checkpoint
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 BACKBONE_VARIABLE = "DIALOG_CVAE_BACKBONE"
 
 
-def open_base(config: CheckpointConfig, source: str, path: Path | None = None) -> Backbone:
-    """The base of a checkpoint of adapters.
+def backbone_of_checkpoint(config: CheckpointConfig, source: str, path: Path | None = None) -> Backbone:
+    """The backbone of a checkpoint of adapters.
 
     Args:
         config: of the checkpoint.
@@ -29,8 +29,8 @@ def open_base(config: CheckpointConfig, source: str, path: Path | None = None) -
             backbone is found by its name.
 
     Raises:
-        CheckpointError: the base is missing, damaged or not the one that the adapters were fitted on, or the package
-            that reads it is not installed; the message says how to get it.
+        CheckpointError: the backbone is missing or damaged, the adapters were fitted on another one, or the package to
+            read it is not installed; the message says how to get it.
     """
     assert config.language is not None
     assert config.base is not None
@@ -49,12 +49,12 @@ def open_base(config: CheckpointConfig, source: str, path: Path | None = None) -
         raise CheckpointError(
             f"{source}: needs a language model, which is read by {error.name}: pip install 'dialog-cvae[lm]'"
         ) from None
-    check_base(config.base, found, source)
+    check_backbone(config.base, found, source)
     return found
 
 
-def check_base(wanted: BackboneFacts, found: Backbone, source: str) -> None:
-    """Refuse a base other than the one that adapters were fitted on.
+def check_backbone(wanted: BackboneFacts, found: Backbone, source: str) -> None:
+    """Refuse a backbone other than the one that adapters were fitted on.
 
     Raises:
         CheckpointError: its file has another content; the message names both.
@@ -66,5 +66,5 @@ def check_base(wanted: BackboneFacts, found: Backbone, source: str) -> None:
         )
 
 
-def _named(base: BackboneFacts) -> str:
-    return f"the language model {base.name} (SHA-256 {base.sha256[:12]}...)"
+def _named(backbone: BackboneFacts) -> str:
+    return f"the language model {backbone.name} (SHA-256 {backbone.sha256[:12]}...)"
