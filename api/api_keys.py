@@ -89,7 +89,7 @@ def is_open(path: str, settings: Settings) -> bool:
 
 
 def _has_key(scope: Scope, keys: Keys) -> bool:
-    """Whether the request has a key, and no invalid one."""
+    """Whether the request has a key, and all its keys are valid."""
     headers = Headers(scope=scope)
     sent = headers.getlist("x-api-key")
     for value in headers.getlist("authorization"):

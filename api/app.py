@@ -39,7 +39,7 @@ too; its `type` links to an explanation. Every response has an `X-Request-ID`: t
 
 
 class State(TypedDict):
-    """What requests get from the lifespan."""
+    """What the lifespan passes to requests."""
 
     models: Models
     keys: Keys
@@ -78,8 +78,8 @@ def create_app(
     """The application.
 
     Args:
-        load: opens the checkpoint of the settings that it gets; called for each checkpoint when the server starts, and
-            again when it reloads.
+        load: opens the checkpoint that its settings name; called for each checkpoint when the server starts, and again
+            when it reloads.
         settings: reads the settings; called when the server starts.
     """
     application = FastAPI(

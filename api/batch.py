@@ -1,7 +1,7 @@
 """`POST /respond/batch`: several requests at once, each with its own response or problem.
 
-Open it to see what the requests of a batch share: the limit of a body's length, and nothing else. Each takes its own
-place in the queue, so that its replies are those that it gets alone.
+Open it to see what the requests of a batch share: one body with its limits, and the connection. Each takes its own
+place in the queue and gets the replies that it would get alone.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from api.settings import Settings
 from dialog_cvae.errors import DialogCvaeError
 
 PROBLEMS = "/problems/"
-MAX_REQUESTS = 1000  # the limit of the setting
+MAX_REQUESTS = 1000  # the highest value of the setting
 
 router = APIRouter(route_class=OffLoopRoute)
 
@@ -122,7 +122,7 @@ async def _result(models: Models, request: RespondRequest | BatchProblem) -> Bat
         return BatchResult(problem=_problem("invalid-request", 422, shortened(str(error), MAX_MESSAGE_CHARS)))
     except Busy as busy:
         return BatchResult(problem=_problem(BUSY[busy.reason], 503, str(busy), retry_after=busy.retry_after))
-    except Exception as error:  # of the model: the other requests have their results
+    except Exception as error:  # the model failed: the other requests still get their results
         logs.event("failed", logging.ERROR, error=error)
         return BatchResult(problem=_problem("internal-error", 500, KINDS["internal-error"].title))
 

@@ -1,8 +1,8 @@
 """Continuous batching: one thread decodes all requests together, and a bounded queue holds those that wait.
 
 Requests wait in order of arrival. As soon as the rows (draws) of the next one fit into the batch, its context is
-encoded and its rows join; finished rows make room. A request's result does not depend on the others, so that its
-replies are the same however busy the service is.
+encoded and its rows join; finished rows make room. A request's replies do not depend on the other requests, so they
+are the same however busy the service is.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from dialog_cvae.generate.responder import Responder
 if TYPE_CHECKING:
     from api.traces import ModelSpans
 
-MAX_WAITING = 64  # places, unless a room is given
+MAX_WAITING = 64  # default number of places
 ENCODED_TOGETHER = 8  # contexts encoded at a time at most; decoding pauses meanwhile
 REMEMBERED = 0.9  # weight of the past in the measured speed
-SWITCH_S = 0.0005  # seconds between switches of the model's and the web server's thread; Python's default is 5 ms
+SWITCH_S = 0.0005  # seconds between switches from thread to thread (model, web server); Python's default is 5 ms
 
 
 class BatchMetrics(Protocol):
@@ -65,7 +65,7 @@ class NoMetrics:
 class _Job:
     """A request in the queue or in the batch; `answer` may be cancelled at any time.
 
-    Times are nanoseconds since 1970: `accepted` of its arrival, `admitted` of its change from the queue to the batch.
+    Times are nanoseconds since 1970: `accepted` when it arrived, `admitted` when it moved from the queue to the batch.
     """
 
     question: Question
@@ -100,8 +100,8 @@ class Batcher:
 
     Args:
         responder: the model; only the batcher may use it until it is closed.
-        room: the places that its requests share with those of other models; default: 64 of its own. See `share`.
-        max_rows: rows decoded together at most; a request with more rows is decoded alone.
+        room: the places that this and other models share; default: 64 places of its own. See `share`.
+        max_rows: most rows to decode together; a request with more rows is decoded alone.
         metrics: receives the measurements.
     """
 
@@ -179,7 +179,7 @@ class Batcher:
         return len(self._waiting) + len(self._working)
 
     def forget_abandoned(self) -> None:
-        """Give up the places of waiting requests whose clients have left."""
+        """Free the places of waiting requests whose clients have left."""
         with self._changed:
             self._waiting = deque(each for each in self._waiting if not each.abandoned)
 
@@ -210,7 +210,7 @@ class Batcher:
                     return
             try:
                 self._turn(pool)
-            except BaseException as error:  # of any kind: all requests in the batch must be answered
+            except BaseException as error:  # any error: all requests in the batch must be answered
                 for job in self._working:
                     job.fail(error)
                 self._working, pool = [], self._responder.pool()
@@ -237,7 +237,7 @@ class Batcher:
         # Answer the requests that are complete.
         for job in [job for job in self._working if job.replies is not None and job.replies.complete]:
             self._working.remove(job)
-            self._metrics.finished(job.tokens)  # first: a client that has its answer finds it counted
+            self._metrics.finished(job.tokens)  # before the answer, so that a client with an answer finds it counted
             job.succeed()
         self._measure(len(finished), ended - began)
 

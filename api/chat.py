@@ -34,19 +34,19 @@ Answer = Callable[[Asked], list[str]]
 
 
 class RefusedError(DialogCvaeError):
-    """The model or the service refuses what was said, or the options; asking again will not help."""
+    """The model or the service refuses the conversation or the options; asking again will not help."""
 
 
 class Partner(NamedTuple):
     """The model that proposes replies.
 
     Attributes:
-        name: of the model.
-        licence: of its weights, if known.
-        most_turns: utterances that a request may have; of a longer conversation, the last ones are sent.
-        most_chars: characters that an utterance may have.
+        name: the model's name.
+        licence: the licence of its weights, if known.
+        most_turns: most utterances of a request; of a longer conversation, the last ones are sent.
+        most_chars: most characters of an utterance.
         answer: returns the texts of the replies to a request.
-        respond_as: the roles that it learnt to answer as; empty if there are none.
+        respond_as: the roles that the model can answer as; empty if it has none.
     """
 
     name: str
@@ -117,8 +117,8 @@ class Chat:
 
     Args:
         partner: proposes replies.
-        speakers: the first, who begins, and the second, whose replies are proposed.
-        options: of every request.
+        speakers: the first one begins; replies of the second are proposed.
+        options: options of every request.
         interactive: whether the input is a terminal; then an error does not end the chat.
     """
 
@@ -137,7 +137,7 @@ class Chat:
                 reply = self._picked()
             except RefusedError as error:
                 self._report(error, "this line is not used")
-                self.turns.pop()  # else every later request would be refused too
+                self.turns.pop()  # otherwise every later request would be refused too
                 continue
             if reply is None:
                 return
@@ -182,7 +182,7 @@ class Chat:
         return shown
 
     def _line(self, prompt: str) -> str | None:
-        """The next line of input that can be said, stripped; None at the end of the input."""
+        """The next line of input that can be sent, stripped; None at the end of the input."""
         while True:
             try:
                 line = input(prompt if self._interactive else "").strip()
@@ -196,14 +196,14 @@ class Chat:
             self._report(RefusedError(wrong), "this line is not used")
 
     def _report(self, error: DialogCvaeError, what_now: str) -> None:
-        """Show an error, after which the chat goes on; from a pipe it ends the chat."""
+        """Show an error and go on; if the input is a pipe, end the chat."""
         if not self._interactive:
             raise error
         print(f"error: {_printable(str(error))}; {what_now}", file=sys.stderr)
 
 
 def _unusable(line: str, most_chars: int) -> str | None:
-    """Why a line can't be said; None if it can. An arrow key, for example, may leave control characters."""
+    """Why a line can't be sent; None if it can. An arrow key, for example, may leave control characters."""
     if len(line) > most_chars:
         return f"a line has at most {most_chars} characters, this one has {len(line)}"
     if any(unicodedata.category(char) in ("Cc", "Cs") for char in line.replace("\t", " ")):

@@ -17,8 +17,8 @@ class NamedCheckpoint(NamedTuple):
     """A checkpoint to serve.
 
     Attributes:
-        name: under which it is served: the given one, else that of its folder.
-        folder: of the checkpoint.
+        name: the name it is served under: the given name, else the folder's.
+        folder: the checkpoint's folder.
         given: whether the name was given.
     """
 
@@ -28,7 +28,7 @@ class NamedCheckpoint(NamedTuple):
 
     @property
     def absolute(self) -> str:
-        """The same for a process with another working folder."""
+        """Its item of the setting, with an absolute folder, for a process with another working folder."""
         folder = str(self.folder.absolute())
         return f"{self.name}={folder}" if self.given else folder
 
@@ -36,10 +36,10 @@ class NamedCheckpoint(NamedTuple):
 def parse_checkpoints(text: str) -> tuple[NamedCheckpoint, ...]:
     """The checkpoints that a setting names, the default first.
 
-    A text that is an existing folder is that folder, whatever characters it has.
+    If the whole text is an existing folder, it names that folder, even with `,` or `=` in its name.
 
     Raises:
-        ValueError: there is none, a name is invalid, or two have the same name.
+        ValueError: the text names no folder, a name is invalid, or two have the same name.
     """
     items = [text] if Path(text).is_dir() else [item for part in text.split(",") if (item := part.strip())]
     if not items:
@@ -67,7 +67,7 @@ def parse_checkpoint(text: str) -> NamedCheckpoint:
 
 
 def with_unique_names(found: Sequence[NamedCheckpoint]) -> tuple[NamedCheckpoint, ...]:
-    """The same checkpoints.
+    """The given checkpoints, after a check of their names.
 
     Raises:
         ValueError: two have the same name.

@@ -50,7 +50,7 @@ __all__ = [
     "UnreachableError",
 ]
 
-JITTER = 0.25  # share of a wait: jitter, so that rejected clients do not all retry at once
+JITTER = 0.25  # random share added to a wait: jitter, so that rejected clients do not all retry at once
 
 T = TypeVar("T", bound=BaseModel)
 Said = str | Turn | tuple[str, str]  # a text, or a speaker and a text
@@ -79,8 +79,8 @@ class Patience(NamedTuple):
     """How long to retry while the service is busy.
 
     Attributes:
-        retries: number of retries at most.
-        wait_s: seconds to wait before retries at most, all together.
+        retries: most retries.
+        wait_s: most seconds to wait before retries, in total.
     """
 
     retries: int = 3
@@ -91,7 +91,7 @@ class Patience(NamedTuple):
 
         Args:
             response: of the last attempt.
-            attempt: number of attempts before it.
+            attempt: number of attempts before that one.
             waited_s: seconds waited so far.
         """
         if response.status_code != 503 or attempt >= self.retries:

@@ -1,4 +1,4 @@
-"""How the client reads a response: as the body it must be, or as an error with its problem document."""
+"""How the client reads a response: as the expected body, or as an error with its problem document."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ServiceError(DialogCvaeError):
     """The service refused the request or failed.
 
     Attributes:
-        problem: its problem document; if the response is not the service's, a document that says so.
+        problem: the problem document; if the response does not come from the service, a document that says so.
         retry_after: seconds after which to try again; None if the response does not say.
     """
 
@@ -41,7 +41,7 @@ class UnauthorisedError(ServiceError):
 
 
 class UnavailableError(ServiceError):
-    """The service is busy or not ready, and stayed so for as long as the client may wait."""
+    """The service was busy or not ready for as long as the client may wait."""
 
 
 class UnreachableError(DialogCvaeError):
@@ -52,7 +52,7 @@ def read(response: httpx2.Response, kind: type[T]) -> T:
     """The content of a successful response; unknown fields, which a newer server may send, are ignored.
 
     Raises:
-        ServiceError: the response is an error, or not the service's.
+        ServiceError: the response is an error, or does not come from the service.
     """
     if response.is_success:
         try:
@@ -75,7 +75,7 @@ def _problem(response: httpx2.Response) -> Problem:
 
 
 def _foreign(response: httpx2.Response, what: str) -> Problem:
-    """A problem document for a response that is not the service's, such as a proxy's page."""
+    """A problem document for a response that does not come from the service, such as a proxy's page."""
     shown = " ".join(response.text[:MAX_SHOWN_CHARS].split())
     return Problem(
         type="about:blank",

@@ -40,7 +40,7 @@ RELOADING = (
     "this is one of several replicas, and a request reaches only one of them; start the service again with --detach, "
     "which replaces them one by one"
 )
-SPARE_SECONDS = 10.0  # added to a request's timeout, for a replica that shuts down
+SPARE_SECONDS = 10.0  # added to a request's timeout when a replica shuts down
 
 
 class Scale(BaseModel):
@@ -69,7 +69,7 @@ class Scale(BaseModel):
 
 
 class LifespanState:
-    """Middleware: gives requests the state of the lifespan, as ASGI requires of a server; Ray Serve does not."""
+    """Middleware: passes the lifespan's state to requests, as ASGI requires of servers; Ray Serve does not do it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -155,8 +155,8 @@ def options(scale: Scale, settings: Settings, environment: Mapping[str, str]) ->
 
     Args:
         scale: number and resources of replicas.
-        settings: the service's; they decide how long a replica may take to shut down and how many requests may wait.
-        environment: every replica gets its variables `DIALOG_CVAE_...`.
+        settings: the service's settings; they decide how long a shutdown may take and how many requests may wait.
+        environment: its variables `DIALOG_CVAE_...` are passed to every replica.
     """
     variables = {name: value for name, value in environment.items() if name.startswith(PREFIX)}
     variables |= {f"{PREFIX}CHECKPOINT": ",".join(each.absolute for each in settings.checkpoints)}
@@ -168,7 +168,7 @@ def options(scale: Scale, settings: Settings, environment: Mapping[str, str]) ->
             "max_replicas": scale.max_replicas,
             "target_ongoing_requests": scale.target_requests,
         },
-        # Further requests would wait in a queue of Ray's, which has no limit; the service answers them with 503.
+        # More than the service accepts, so that it can answer 503. Beyond this, requests wait in Ray's unlimited queue.
         "max_ongoing_requests": settings.max_waiting + UNQUEUED,
         "health_check_period_s": 5.0,
         "health_check_timeout_s": 30.0,
@@ -267,7 +267,7 @@ def _run(given: argparse.Namespace) -> int:
     if given.address is None:
         try:
             socket.create_server((given.host, given.port)).close()
-        except OSError as error:  # checked before Ray is started, which takes long
+        except OSError as error:  # checked first, because starting Ray takes long
             raise ConfigError(f"port: {given.host}:{given.port} can't be listened on: {error.strerror}") from None
     application, serve = app(scale), _serve()
     ray = ray_cluster.connect(given.address, EXTRA)

@@ -1,8 +1,8 @@
-"""CORS: which other web sites' pages may call this server.
+"""CORS: pages of which other web sites may call this server.
 
-Off unless `DIALOG_CVAE_CORS_ORIGINS` names origins. OpenAI's client in a browser adds headers of its own to each
-request, which begin with `x-stainless-`; their names change with its version, and the server ignores them. So a
-preflight request may ask for any of them.
+Open it to change which headers a page may send. CORS is off unless `DIALOG_CVAE_CORS_ORIGINS` names origins. In a
+browser, OpenAI's client adds headers to each request that begin with `x-stainless-`. Their names change with its
+version and the server ignores them, so a preflight request may ask for any of them.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from fastapi.responses import FileResponse, RedirectResponse, Response
 FOLDER = Path(__file__).parent / "swagger"
 SERVED = {"swagger-ui.css", "swagger-ui-bundle.js", "start.js", "favicon.svg"}
 HEADERS = {
-    # Swagger UI sets style attributes and has icons as data: URLs; its scripts and all requests stay on this server.
+    # Swagger UI sets style attributes and has icons as data: URLs. Its scripts and all requests stay on this server.
     "Content-Security-Policy": "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'",
     "Referrer-Policy": "no-referrer",
@@ -22,7 +22,7 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/docs")
 async def page() -> Response:
-    """The page."""
+    """The documentation page."""
     return FileResponse(FOLDER / "index.html", headers={**HEADERS, "Cache-Control": "no-cache"})
 
 

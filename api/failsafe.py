@@ -13,7 +13,7 @@ from dialog_cvae.errors import DialogCvaeError
 
 
 class Failsafe:
-    """Middleware: answers 500 after an unexpected error; the client gets the request id, the log gets the reason."""
+    """Middleware: answers 500 after an unexpected error. The client gets the request id, the log the reason."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -34,7 +34,7 @@ class Failsafe:
                 raise
             logs.event("failed", logging.ERROR, error=error, request_id=record_of(scope).request_id)
             if started:
-                raise  # the server can only close the connection
+                raise  # the response has begun: the server can only close the connection
             await problems.failure(scope)(scope, receive, send)
 
 

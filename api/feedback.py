@@ -1,7 +1,7 @@
 """`POST /feedback`: what became of suggestions, appended to a file as JSON lines if the operator names one.
 
-Open it to see what is stored. The service adds nothing to what the client sends but the time: no text of a conversation
-is stored unless the client sends it. `dialog-cvae feedback FILE` counts the lines and makes training data of them.
+Open it to see what is stored: only what the client sends, and the time. No text of a conversation is stored unless the
+client sends it. `dialog-cvae feedback FILE` counts the lines and makes training data of them.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class FeedbackRequest(Schema):
     @field_validator("topic", mode="before")
     @classmethod
     def _no_blank_topic(cls, topic: Any) -> Any:
-        """A page may send its empty field."""
+        """No topic instead of a blank one: a page may send its empty field."""
         return None if isinstance(topic, str) and not topic.strip(" ") else topic
 
 
@@ -146,11 +146,11 @@ def append(path: Path, content: bytes, limit: int) -> None:
     with _one_at_a_time:
         file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
         try:
-            if sys.platform != "win32":  # where only one process may write
+            if sys.platform != "win32":  # only one process at a time may write
                 fcntl.flock(file, fcntl.LOCK_EX)  # released when the file is closed
             size = os.fstat(file).st_size
             os.lseek(file, max(size - 1, 0), os.SEEK_SET)
-            if size and os.read(file, 1) != b"\n":  # a machine stopped while it wrote
+            if size and os.read(file, 1) != b"\n":  # the last line is incomplete: a machine stopped during a write
                 content = b"\n" + content
             if size + len(content) > limit:
                 raise FullError
@@ -167,10 +167,10 @@ def append(path: Path, content: bytes, limit: int) -> None:
 
 
 def check_file(settings: Settings) -> None:
-    """Check that the file of feedback can be written.
+    """Check that the feedback file can be written.
 
     Raises:
-        ConfigError: it can't.
+        ConfigError: it can't be written.
     """
     if settings.feedback is not None:
         try:

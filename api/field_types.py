@@ -1,4 +1,4 @@
-"""Types of fields, with their limits: those that settings share, and those of several bodies.
+"""Types of fields with their limits, for settings and for the bodies of requests.
 
 Open it to change what is readable text, or what a name or a number may be in every request.
 """
@@ -15,8 +15,8 @@ from dialog_cvae.config import MAX_TEMPERATURE, MIN_TEMPERATURE
 from dialog_cvae.limits import MAX_SPEAKER_CHARS, normal, visible
 
 MAX_SEED = 2**63 - 1
-MAX_MODEL_CHARS = 200  # of a model's name
-MAP_EDGE = 6.0  # standard deviations of the prior; training reaches no latent values beyond
+MAX_MODEL_CHARS = 200  # longest name of a model
+MAP_EDGE = 6.0  # standard deviations of the prior; values of z in training are within it
 READABLE_CONTROLS = "\t\n\r"
 
 

@@ -1,4 +1,4 @@
-"""The setting of the guard, which refuses replies that may give a person away; see `dialog_cvae.generate.guard`."""
+"""The guard's setting. The guard refuses replies that may give a person away; see `dialog_cvae.generate.guard`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dialog_cvae.generate.responder import Responder
 
 
 def set_guard(responder: Responder, settings: Settings) -> None:
-    """Give a model its guard, if the settings want one, and log what it knows."""
+    """Give a model its guard if the settings turn it on, and log what the guard knows."""
     common = responder.common
     responder.guard = None
     if not settings.guard:

@@ -1,8 +1,8 @@
-"""uvicorn's HTTP protocol, which handles what a client sends in small portions, and does not wait for it for ever.
+"""uvicorn's HTTP protocol, changed to handle input in small portions and to stop waiting for slow clients.
 
-Open it if one connection delays or exhausts the others. A body in chunks of one byte has a chunk for every six bytes
-that arrive. uvicorn would handle all that it has read, tens of thousands, before the event loop could do anything else.
-It also sets no time within which a client must send a request, so a few clients could hold all descriptors.
+Open it if one connection delays the others or uses up all descriptors. A body in chunks of one byte has a chunk for
+every six bytes that arrive. uvicorn would handle all chunks that it has read, tens of thousands, before the event loop
+could do anything else. It also has no time limit for sending a request, so a few clients could hold all descriptors.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 if sys.platform != "win32":
     import resource
 
-PORTION = 4096  # bytes that are handled at a time
-HEADERS_S = 10.0  # seconds from the opening of a connection, or from a response, to complete headers
-SPARE_DESCRIPTORS = 64  # that are not for connections
+PORTION = 4096  # bytes to handle at a time
+HEADERS_S = 10.0  # seconds for complete headers, from the opening of the connection or the last response
+SPARE_DESCRIPTORS = 64  # descriptors kept for other files
 
 
 def most_connections() -> int | None:
@@ -29,7 +29,7 @@ def most_connections() -> int | None:
 
 
 class PortionedProtocol(H11Protocol):
-    """`H11Protocol`, which lets the event loop do other work after every portion, and closes unused connections."""
+    """`H11Protocol` that lets the event loop do other work after every portion and closes unused connections."""
 
     _unhandled = b""
     _headers_timer: asyncio.TimerHandle | None = None
@@ -44,8 +44,8 @@ class PortionedProtocol(H11Protocol):
             self._expect_headers()
 
     def on_response_complete(self) -> None:
-        """Wait for the headers of the next request, but not for ever."""
-        self._expect_headers()  # before the next request begins, if it is there already
+        """Wait a limited time for the headers of the next request."""
+        self._expect_headers()  # first, because the next request may already be there and begins in the line below
         super().on_response_complete()
 
     def _expect_headers(self) -> None:
@@ -56,19 +56,19 @@ class PortionedProtocol(H11Protocol):
     def _close_unless_answering(self) -> None:
         idle = self.cycle is None or self.cycle.response_complete
         if idle and not self.transport.is_closing():
-            self.transport.close()  # after what a slow client has not read yet
+            self.transport.close()  # asyncio first sends what a slow client has not read yet
 
     def data_received(self, data: bytes) -> None:
         """Handle the first portion now, and the others in later rounds of the event loop."""
         waiting = bool(self._unhandled)
         self._unhandled += data
         if waiting:
-            self.transport.pause_reading()  # the application has asked for more, but must handle this first
+            self.transport.pause_reading()  # the application asked for more, but this must be handled first
         else:
             self._handle_portion()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Drop what is unhandled, and the timer."""
+        """Drop unhandled input and the timer."""
         self._unhandled = b""
         if self._headers_timer is not None:
             self._headers_timer.cancel()
@@ -82,7 +82,7 @@ class PortionedProtocol(H11Protocol):
         try:
             super().data_received(portion)
         except Exception:
-            # In a later round, asyncio would not close the connection itself, and it would stay for good.
+            # After an error in a later round of the loop, asyncio does not close the connection itself.
             self._unhandled = b""
             self.transport.abort()
             return

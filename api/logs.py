@@ -2,7 +2,7 @@
 
 The log contains no text of conversations unless `DIALOG_CVAE_LOG_TEXT` is on. An internal error is logged with its type
 and traceback; its message, which may quote a request, is logged only if that setting is on. uvicorn's own lines get the
-same format, and its access log, which would repeat each request, is switched off, unless `--log-config` is used.
+same format. Its access log, which would repeat each request, is off. Both do not apply if `--log-config` is used.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ def event(message: str, /, level: int = logging.INFO, *, error: BaseException | 
 
     Args:
         message: the kind of event, in fixed words.
-        level: of `logging`.
-        error: an exception that caused it.
+        level: a level of `logging`.
+        error: the exception that caused the event.
         fields: values by name.
     """
     LOGGER.log(level, message, exc_info=error, extra={"fields": fields})
@@ -50,14 +50,14 @@ def configure(form: str, text: bool) -> None:
 
 
 def handler_of(form: str, text: bool) -> logging.Handler:
-    """What writes log records to standard error; see `configure`."""
+    """The handler that writes log records to standard error; see `configure`."""
     handler = _ToStderr()
     handler.setFormatter(JsonLines(text) if form == "json" else TextLines(text))
     return handler
 
 
 def uvicorn_config(form: str, text: bool) -> dict[str, Any]:
-    """Uvicorn's setting of logs with which its first lines, and those of a parent of workers, are like all others."""
+    """The log configuration for uvicorn, which gives its first lines and its parent process the service's format."""
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -94,7 +94,7 @@ class _Lines(logging.Formatter):
     def formatException(  # noqa: N802  (logging's name)
         self, ei: tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
     ) -> str:
-        """The traceback; with the error's message only if text may be logged."""
+        """The traceback, with the error's message only if text may be logged."""
         kind, error, at = ei
         if self._text or kind is None:
             return "".join(traceback.format_exception(error)).rstrip()

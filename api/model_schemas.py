@@ -1,4 +1,4 @@
-"""What the service says of its models and its state: the bodies of GET /model, /topics and /health.
+"""What the service says about its models and its state: the bodies of GET /model, /topics and /health.
 
 Open it to change what a client can learn before it asks for responses.
 """

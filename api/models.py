@@ -30,7 +30,7 @@ Accepts = Callable[[str], bool]
 
 
 class Outcome(NamedTuple):
-    """What a reload did with one checkpoint: `model` answers now, and `reason` says why it is still the old one."""
+    """The result of a reload for one checkpoint: `model` answers now; `reason` says why it is still the old one."""
 
     name: str
     model: str
@@ -43,9 +43,9 @@ class Slot:
 
     Attributes:
         checkpoint: the folder, and the name in the metrics.
-        service: answers at present.
-        own_name: the name in answers; None: what the model says of itself, as its checkpoint is the only one.
-        former: what earlier models of this name said of themselves; clients may still use it.
+        service: answers requests now.
+        own_name: the name in answers. None means the model's own name: the checkpoint is the only one, without a name.
+        former: the own names of earlier models of this slot; clients may still use them.
     """
 
     checkpoint: NamedCheckpoint
@@ -60,7 +60,7 @@ class Slot:
 
     @property
     def other_names(self) -> list[str]:
-        """Further names that requests may use: the folder's, and what this and earlier models say of themselves."""
+        """Further names that requests may use: the checkpoint's, and the own names of this and earlier models."""
         return [self.checkpoint.name, self.service.responder.name, *sorted(self.former)]
 
 
@@ -68,7 +68,7 @@ class Models:
     """All models of a process.
 
     Args:
-        settings: of the process; they do not change when a checkpoint is reloaded.
+        settings: the settings of the process; a reload does not change them.
         load: opens the checkpoint of settings that name one.
         accepts: the word filter, if there is one.
         metrics: receives the measurements.
@@ -100,7 +100,7 @@ class Models:
             self._metrics.describe(each.name, self._labels(service))
 
     async def close(self) -> None:
-        """Give up a reload, finish what was accepted, and end all threads."""
+        """Cancel a reload, finish accepted requests, and end all threads."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -119,7 +119,7 @@ class Models:
         return list(self._by_name())
 
     def _by_name(self) -> dict[str, Slot]:
-        """The slots by all their names. What a model says of itself may be said by several: the first is meant."""
+        """The slots by all their names. If several models have the same own name, it means the first."""
         found = {slot.name: slot for slot in self.slots}
         for slot in self.slots:
             for name in slot.other_names:
@@ -158,7 +158,7 @@ class Models:
     async def reload(self) -> list[Outcome]:
         """Open all checkpoints again, and replace each model by the new one.
 
-        There is one reload at a time. Those who ask while one runs share the next.
+        There is one reload at a time. Calls during a reload share the next one.
         """
         if self._next is None:
             self._next = asyncio.create_task(self._reload())
@@ -176,7 +176,7 @@ class Models:
         old = slot.service
         try:
             new = await self._opened(slot.checkpoint, slot.own_name)
-        except Exception as error:  # whatever a folder holds, the old model goes on
+        except Exception as error:  # whatever is in the folder, the old model keeps answering
             known = isinstance(error, DialogCvaeError)
             reason = str(error) if known else f"{type(error).__name__}; the log has the traceback"
             line = {"model": slot.name, "folder": str(slot.checkpoint.folder), "reason": reason}
@@ -194,7 +194,7 @@ class Models:
         return Outcome(slot.name, new.responder.name, None)
 
     async def _opened(self, checkpoint: NamedCheckpoint, own_name: str | None) -> Service:
-        """The service of a checkpoint that is opened now, after its first reply."""
+        """Open a checkpoint now; return its service after its first reply."""
         settings = self.settings.of(checkpoint)
         responder = await asyncio.to_thread(self._load, settings)
         responder.accepts = self._accepts
@@ -208,7 +208,7 @@ class Models:
         except BaseException:
             await asyncio.to_thread(batcher.close)
             raise
-        batcher.share(self.room)  # only now: the first conversation needs no place, which clients may have taken all
+        batcher.share(self.room)  # only now: the first reply needs no place, and clients may have taken all places
         return service
 
     def _labels(self, service: Service) -> dict[str, str]:

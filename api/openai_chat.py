@@ -1,4 +1,4 @@
-"""What a chat completion means here: messages become a conversation with speakers, and replies become choices.
+"""Chat completions as conversations: messages become utterances of speakers, and replies become choices.
 
 Open it to change how roles, names and system messages are read, where `stop` cuts, or what a stream contains.
 """
@@ -78,12 +78,12 @@ def respond_request(asked: ChatRequest, settings: Settings) -> RespondRequest:
 
 
 def _is_empty_reply(message: UserMessage | AssistantMessage) -> bool:
-    """Whether a message is a reply of ours that was empty, which a client sends back; see `nothing_said`."""
+    """Whether a message is an empty reply of ours that a client sends back; see `nothing_said`."""
     return isinstance(message, AssistantMessage) and not visible(message.text)
 
 
 def _excesses(asked: ChatRequest, said: Sequence[Said], settings: Settings) -> Iterator[dict[str, Any]]:
-    """What is wrong with the fields that have another name in `POST /respond`, or do not exist there."""
+    """Errors in the fields that have another name in `POST /respond`, or do not exist there."""
     if not said:
         yield problem(("messages",), "too_short", "should have at least one message of a user or the assistant")
     if len({asked.max_tokens, asked.max_completion_tokens} - {None}) > 1:
@@ -104,7 +104,7 @@ def _excesses(asked: ChatRequest, said: Sequence[Said], settings: Settings) -> I
 
 
 def _theirs(item: Mapping[str, Any], said: Sequence[Said]) -> dict[str, Any]:
-    """An error of `RespondRequest` with the field that the client sent."""
+    """An error of `RespondRequest`, with the name of the field that the client sent."""
     loc = item["loc"]
     if loc[0] == "context" and len(loc) > 2:
         place, field = said[loc[1]].position, "content" if loc[2] == "text" else "name"
@@ -113,7 +113,7 @@ def _theirs(item: Mapping[str, Any], said: Sequence[Said]) -> dict[str, Any]:
 
 
 def default_names(messages: Sequence[UserMessage | AssistantMessage]) -> tuple[str, str]:
-    """The names of a user and of the assistant where messages give none: A and B, or the next free letters."""
+    """The names of the user and the assistant in messages without names: A and B, or the next free letters."""
     users = {each.name for each in messages if isinstance(each, UserMessage) and each.name}
     assistants = {each.name for each in messages if isinstance(each, AssistantMessage) and each.name}
     user = _free("A", "user", assistants)
@@ -125,9 +125,9 @@ def _free(first: str, last: str, used: Collection[str]) -> str:
 
 
 def topic_line(asked: ChatRequest) -> str | None:
-    """The topic that a line such as `Topic: PETS` of a system message names; all else in these messages is ignored.
+    """The topic in a line such as `Topic: PETS` of a system message.
 
-    The models were not trained to follow instructions.
+    All other text of system messages is ignored: the models were not trained to follow instructions.
     """
     texts = [each.text for each in asked.messages if isinstance(each, Instruction)]
     found = [topic for text in texts for topic in _TOPIC.findall(text)]
@@ -135,7 +135,7 @@ def topic_line(asked: ChatRequest) -> str | None:
 
 
 def choice(index: int, reply: Reply, asked: ChatRequest, codec: Codec) -> Choice:
-    """A reply as a choice; it ends before the first of the texts of `stop`."""
+    """A reply as a choice; it ends before the first text of `stop` that it contains."""
     found = logprobs(reply, codec) if asked.logprobs else None
     ends = [place for stop in asked.stop or () if (place := reply.text.find(stop)) >= 0]
     if ends:
@@ -147,13 +147,13 @@ def choice(index: int, reply: Reply, asked: ChatRequest, codec: Codec) -> Choice
 
 
 def nothing_said(asked: ChatRequest) -> Choice:
-    """The choice where no draw was readable and allowed; clients rely on there being one."""
+    """The choice if no draw was readable and allowed; clients expect at least one choice."""
     found = ChoiceLogprobs(content=[]) if asked.logprobs else None
     return Choice(index=0, message=ReplyMessage(content=""), logprobs=found, finish_reason="content_filter")
 
 
 def stream(completion: ChatCompletion, *, usage: bool) -> Iterator[str]:
-    """The events of a stream: the role, the reply word by word, why it ended, and the usage if it is wanted."""
+    """The events of a stream: the role, the reply word by word, why it ended, and the usage if requested."""
     (reply,) = completion.choices
     words = re.findall(r"\s*\S+", reply.message.content)
     found = [None] * len(words) if reply.logprobs is None else split(reply.logprobs, words)
@@ -188,5 +188,5 @@ def _line(content: Mapping[str, Any]) -> str:
 
 
 def counted(prompt: int, completion: int) -> Usage:
-    """The usage of so many tokens."""
+    """The usage for these numbers of tokens."""
     return Usage(prompt_tokens=prompt, completion_tokens=completion, total_tokens=prompt + completion)

@@ -1,4 +1,4 @@
-"""Refusals and failures below `/v1/`, in the form that OpenAI's clients expect instead of a problem document.
+"""Refusals and failures below `/v1/`: errors in OpenAI's form instead of problem documents.
 
 Open it to see which status, `type` and `code` a kind of problem gets there.
 """
@@ -14,7 +14,7 @@ from starlette.types import Scope
 from api.request_record import path_below
 
 BELOW = "/v1/"
-_CODES = {"unauthorised": "invalid_api_key", "not-found": "not_found"}  # others keep our kind, with underscores
+_CODES = {"unauthorised": "invalid_api_key", "not-found": "not_found"}  # other kinds keep their name, with underscores
 _ROLES = {"system", "developer", "user", "assistant"}  # pydantic adds the role after a message's position
 
 
@@ -29,8 +29,8 @@ def document(
     """The response that carries an error.
 
     Args:
-        status: ours; an invalid request gets 400 instead of 422.
-        kind: of `api.problem_kinds`; None: of HTTP alone.
+        status: our status; 422, an invalid request, becomes 400.
+        kind: a kind of `api.problem_kinds`; None: an error of HTTP itself.
         detail: what is wrong, in words.
         headers: of the response.
         errors: the invalid fields, as a problem document lists them; the first one is named.
@@ -53,7 +53,7 @@ def error(
 
 
 def no_model(name: str) -> Response:
-    """The response to a request that names a model which is not served."""
+    """The response to a request for a model that is not served."""
     message = f"The model `{name[:80]}` does not exist; GET /v1/models lists what is served."
     return error(404, message, "model", "model_not_found")
 

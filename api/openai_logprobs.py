@@ -1,8 +1,7 @@
 """The log probabilities of a choice's tokens, in OpenAI's form.
 
 Open it to see how a token is spelled, and which tokens belong to a choice that `stop` cuts or to a word of a stream.
-A log probability is the model's own, log p(token | z, c, earlier tokens), at temperature 1. The mark that ends a reply
-is not listed.
+Each log probability is log p(token | z, c, earlier tokens) at temperature 1. The token that ends a reply is not listed.
 """
 
 from __future__ import annotations
@@ -16,9 +15,10 @@ from dialog_cvae.generate.question import Reply
 
 
 def logprobs(reply: Reply, codec: Codec) -> ChoiceLogprobs:
-    """The log probabilities of a reply's tokens; joined, their bytes are the text of a reply that the model wrote.
+    """The log probabilities of a reply's tokens.
 
-    The tokens of a reply of the training conversations are what the model reads of it, which may be lower-cased.
+    If the model wrote the reply, the joined bytes of the tokens are its text. A reply from the training conversations
+    is listed as the model reads it, which may be in lower case.
     """
     scores = reply.scores[:-1] if reply.finished else reply.scores
     ids = [score.token for score in scores]
@@ -29,7 +29,7 @@ def logprobs(reply: Reply, codec: Codec) -> ChoiceLogprobs:
 
 
 def _token(place: int, score: TokenScore, own: bytes, ids: Sequence[int], codec: Codec) -> TokenLogprob:
-    """One token, and the likeliest in its place, spelled as they would be there."""
+    """One token and the likeliest tokens in its place, spelled as they would be there."""
     others = []
     for token, log_prob in score.likeliest:
         piece = own if token == score.token else codec.spelled((*ids[:place], token))[-1]
@@ -42,7 +42,7 @@ def _token(place: int, score: TokenScore, own: bytes, ids: Sequence[int], codec:
 
 
 def _shown(piece: bytes) -> str:
-    r"""The text of bytes; those that are no whole characters as in `\xf0\x9f`, like OpenAI's."""
+    r"""The bytes as text; bytes that are not whole characters are escaped, such as `\xf0\x9f`, as OpenAI does."""
     try:
         return piece.decode()
     except UnicodeDecodeError:
@@ -50,14 +50,14 @@ def _shown(piece: bytes) -> str:
 
 
 def cut(found: ChoiceLogprobs, content: str) -> ChoiceLogprobs:
-    """The tokens that begin in a text which the reply begins with."""
+    """The tokens that begin within `content`, a text that the reply begins with."""
     return next(split(found, [content, ""]))
 
 
 def split(found: ChoiceLogprobs, parts: Sequence[str]) -> Iterator[ChoiceLogprobs]:
-    """The tokens of each part of a reply: those that begin in it; the last part has all others.
+    """The tokens of each part of a reply: those that begin in the part. The last part also gets all remaining tokens.
 
-    Bytes are counted without spaces, which a reply of the training conversations may have elsewhere.
+    Spaces do not count: a reply from the training conversations may have them in other places.
     """
     first, begin, end = 0, 0, 0
     for number, part in enumerate(parts, start=1):

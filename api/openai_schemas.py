@@ -1,7 +1,7 @@
-"""The bodies of `/v1/chat/completions`, and what the fields that the models have no equivalent of may hold.
+"""The bodies of `/v1/chat/completions`, and the values allowed in fields that the models do not support.
 
-Open it to see which of OpenAI's fields are used, ignored or refused. Those that would change what the reply means are
-refused unless they hold the value that changes nothing; clients often send that one.
+Open it to see which of OpenAI's fields are used, ignored or refused. A field that would change the meaning of the reply
+is refused unless it has its neutral value, which clients often send.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from api.respond_schemas import FinishReason
 from api.schema import Schema
 
 MAX_MESSAGES = 20_000
-MAX_PARTS = 100  # parts of text in a message
+MAX_PARTS = 100  # most parts of text in a message
 MAX_STOPS, MAX_STOP_CHARS = 4, 200
 MAX_TOP_LOGPROBS = 20
 # Values that change nothing; null is always one of them.
@@ -71,7 +71,7 @@ class _Message(Schema):
 
 
 class Instruction(_Message):
-    """A message to the model rather than of the conversation; see `api.openai_chat.topic_line`."""
+    """A message to the model, not part of the conversation; see `api.openai_chat.topic_line`."""
 
     role: Literal["system", "developer"]
 
@@ -100,7 +100,7 @@ class StreamOptions(Schema):
     """What a stream contains."""
 
     include_usage: bool | None = None
-    include_obfuscation: bool | None = None  # of no use: the sizes of chunks reveal no more than the reply's words
+    include_obfuscation: bool | None = None  # ignored: the sizes of chunks reveal no more than the reply's words
 
 
 class ChatRequest(Schema):
@@ -120,7 +120,7 @@ class ChatRequest(Schema):
     stream_options: StreamOptions | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS), WHOLE] | None = None
-    # Ignored: they say who asks and how the reply may be produced, not which reply is wanted.
+    # Ignored: they say who asks and how to produce the reply, not which reply is wanted.
     user: Any = None
     metadata: Any = None
     parallel_tool_calls: Any = None
@@ -128,7 +128,7 @@ class ChatRequest(Schema):
     prompt_cache_retention: Any = None
     safety_identifier: Any = None
     service_tier: Any = None
-    # Refused, unless they hold a value of NEUTRAL.
+    # Refused, unless they have a value of NEUTRAL.
     audio: Any = None
     frequency_penalty: Any = None
     function_call: Any = None
@@ -167,7 +167,7 @@ class TopLogprob(BaseModel):
     """A token that could have been in a place, and its log probability there."""
 
     token: str
-    bytes: list[int] | None  # null: the token is no text
+    bytes: list[int] | None  # null: the token is not text
     logprob: float
 
 

@@ -59,10 +59,10 @@ def install(
     Args:
         app: the application, with all its routes.
         settings: its limits.
-        topics: of the models; None before they are loaded, and if any text may be one.
+        topics: the models' topics; None before they are loaded, and if a topic may be any text.
         needs_key: whether some routes need an API key.
         indexed: whether a model has an index of responses; true before they are loaded.
-        names: that requests may use for a model; None before they are loaded.
+        names: names of models that requests may use; None before they are loaded.
     """
     make = cache(lambda: _document(app, settings, topics, needs_key, indexed, names))
     app.openapi = make  # type: ignore[method-assign]  # as FastAPI's manual recommends
@@ -105,7 +105,7 @@ def _unauthorised() -> dict[str, Any]:
 
 
 def _response(status: int, answer: dict[str, Any]) -> dict[str, Any]:
-    """A response with its headers; a problem document with its media type."""
+    """A response with its headers; if it is a problem document, with its media type."""
     if status >= 400:
         answer["content"] = {PROBLEM_TYPE: answer["content"]["application/json"]}
     request_id = {"required": True, **_REQUEST_ID}
@@ -122,7 +122,7 @@ def _tighten(schemas: dict[str, Any], settings: Settings, topics: Sequence[str] 
     turn["speaker"] |= readable
     _form(fields["respond_as"], "string").update(readable)
     given = schemas["FeedbackRequest"]["properties"]
-    optional = given["context"].pop("anyOf")[0]["anyOf"]  # a field with null too nests the two forms of a context
+    optional = given["context"].pop("anyOf")[0]["anyOf"]  # a nullable field nests the two forms of a context
     for form in (*fields["context"]["anyOf"], *optional):
         form |= {"minItems": 1, "maxItems": settings.max_context}
         if form["items"].get("type") == "string":

@@ -14,7 +14,7 @@ class Kind(NamedTuple):
     Attributes:
         title: a short description.
         meaning: what the client can do about it.
-        counted: the reason that it is counted under in the metrics of rejections; None if it is not a rejection.
+        counted: its reason in the metrics of rejections; None if it is not a rejection.
     """
 
     title: str

@@ -1,4 +1,4 @@
-"""The body of a refusal: a problem document, after RFC 9457; `api.problems` makes them."""
+"""The body of a refusal: a problem document (RFC 9457)."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Problem documents (RFC 9457): every refusal and failure of the service has this form.
 
-A problem's `type` is a stable relative URI, `/problems/` and its kind (see `api.problem_kinds`). Its `instance`
-contains the request's id, which the server's log has too. If a request is invalid, `errors`
-lists what is wrong with which field: each message names the field, its limit and the value.
+Open it to change how an error becomes a document. A problem's `type` is a stable relative URI, `/problems/` and its
+kind (see `api.problem_kinds`). Its `instance` contains the request id that is also in the server's log. For an invalid
+request, `errors` has a message for each invalid field, with the field, its limit and the value.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from api.request_record import record_of
 from api.room import Busy
 from dialog_cvae.errors import DialogCvaeError
 
-CLIENT_GONE = 499  # in logs and metrics, as in nginx; the client is no longer there to receive it
+CLIENT_GONE = 499  # in logs and metrics only, as in nginx: the client has disconnected
 MAX_PROBLEMS = 20
 MAX_ECHO_CHARS = 80
 MAX_MESSAGE_CHARS = 1000
@@ -44,7 +44,7 @@ class UnknownModelError(RequestValidationError):
     """A request names a model that is not served.
 
     Args:
-        name: that it names.
+        name: the requested name.
         served: the names of all models.
     """
 
@@ -100,7 +100,7 @@ def busy_document(scope: Scope, busy: Busy) -> Response:
 
 
 def failure(scope: Scope) -> Response:
-    """The response after an internal error: it contains the request id, and nothing of the error itself."""
+    """The response after an internal error: it contains the request id, but nothing about the error."""
     detail = f"the server failed to answer; its log shows the reason under request id {record_of(scope).request_id}"
     return document(scope, 500, "internal-error", detail)
 
@@ -111,7 +111,7 @@ def problem(field: tuple[str | int, ...], kind: str, message: str) -> dict[str, 
 
 
 def quoted(value: object) -> str:
-    """A client's value for use in a message: shortened, and in ASCII."""
+    """A client's value for a message: shortened, and in ASCII."""
     if isinstance(value, str | int | float | None):
         return shortened(json.dumps(value[: MAX_ECHO_CHARS + 1] if isinstance(value, str) else value))
     return "an array" if isinstance(value, list) else "an object"
@@ -135,12 +135,12 @@ def _describe(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def messages(items: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The messages of errors as pydantic and FastAPI report them: what is wrong with a request."""
+    """The messages of the errors that pydantic and FastAPI report for a request."""
     return [item["msg"] for item in described(items)]
 
 
 def described(items: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Errors as pydantic and FastAPI report them, in the form of `errors` of a problem document."""
+    """The errors that pydantic and FastAPI report, in the form of `errors` of a problem document."""
     rooted = (item if item["loc"][:1] == ("body",) else {**item, "loc": ("body", *item["loc"])} for item in items)
     return [_describe(item) for item in rooted]
 

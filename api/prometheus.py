@@ -41,7 +41,7 @@ class ModelMetrics:
         self._queued = 0
 
     def queued(self, depth: int) -> None:
-        """Set the number of waiting requests. While a checkpoint is reloaded, those of both models are added."""
+        """Set the number of waiting requests. During a reload, the numbers of both models are added."""
         self._depth.inc(depth - self._queued)
         self._queued = depth
 
@@ -56,7 +56,7 @@ class ModelMetrics:
 
 
 class Metrics:
-    """The service's metrics; those of a model's thread are in `of_model`.
+    """The service's metrics; `of_model` gives those of a model's thread.
 
     Raises:
         ConfigError: the folder for several workers can't be used.
@@ -115,7 +115,7 @@ class Metrics:
         """The metrics of a model's thread.
 
         Args:
-            name: under which the model is served; it stays the same when the checkpoint is reloaded.
+            name: the name that the model is served under; a reload does not change it.
         """
         depth, rows = self._depth.labels(name), self._rows.labels(name)
         return ModelMetrics(depth, rows, self._step.labels(name), self._tokens.labels(name))
@@ -124,8 +124,8 @@ class Metrics:
         """Set which model answers under a name.
 
         Args:
-            name: under which it is served.
-            labels: all of `INFO` but the name.
+            name: the name that it is served under.
+            labels: all labels of `INFO` except the name.
         """
         if name in self._described:
             self._info.labels(name=name, **self._described[name]).set(0)
@@ -136,7 +136,7 @@ class Metrics:
         """Count a request that was answered or abandoned.
 
         Args:
-            route: the template of its path, which bounds the number of labels.
+            route: the template of its path, so that the number of labels is limited.
             method: HTTP method.
             status: of the response.
             seconds: from the request's headers to the end of the response.
@@ -168,7 +168,7 @@ def _shared_folder() -> Path | None:
 
 
 def _remove_dead(folder: Path) -> None:
-    """Remove the gauges of killed processes from the shared folder: their queues are gone."""
+    """Remove the gauges of killed processes from the shared folder: their queues no longer exist."""
     for file in folder.glob("gauge_live*_*.db"):
         pid = file.stem.rpartition("_")[2]
         if pid.isdecimal() and not _is_alive(int(pid)):

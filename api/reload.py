@@ -43,7 +43,7 @@ class Reload(Schema):
 
 @router.post("/admin/reload", summary="Open the checkpoints again", responses=declared(403, 409, 503))
 async def reload(models: Ready, request: Request) -> Reload:
-    """Replace every model by the one that its folder holds now; answers once the earlier ones are closed.
+    """Replace every model by the one that its folder holds now; answers once the earlier models are closed.
 
     Requests in work finish on the earlier models. If a folder can't be used, its earlier model stays, and the status is
     409 with the reason. Only a server with API keys allows this.
@@ -66,7 +66,7 @@ def _reasons(failed: list[Outcome], count: int) -> str:
 
 
 def one_of_several() -> str | None:
-    """Why a request can't reload this server: it would reach one of several workers. None if there is one process."""
+    """Why a request can't reload this server: it would reach only one of several workers. None with one process."""
     if multiprocessing.parent_process() is None:
         return None
     return (
@@ -79,7 +79,7 @@ def one_of_several() -> str | None:
 def at_hangup(models: Models) -> Iterator[None]:
     """Reload at SIGHUP, where the system has it and this is the main thread.
 
-    A closed terminal sends SIGHUP too. The server ends then, as it did by default, unless it was told to ignore that.
+    A closed terminal sends SIGHUP too. The server then ends, as without this function, unless SIGHUP was ignored.
     """
     if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
         yield

@@ -1,8 +1,8 @@
 """From the bytes of a body to a request: sizes are checked before anything is built or validated.
 
-Open it to change what a body may cost. All of this runs outside the event loop (see `Service.apart`), and the costs of
-its steps are bounded: the text is scanned in windows until it has too many items, JSON is parsed only if it has not,
-lengths are checked before validation, and validation stops at the first errors.
+Open it to change how much work a body may cause. All of it runs outside the event loop (see `Service.apart`), and each
+step has a limit: the text is scanned in windows until it has too many items, JSON is parsed only if it has not too
+many, lengths are checked before validation, and validation stops at the first errors.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from api.settings import ESCAPED_CHARS, Settings
 from dialog_cvae.limits import MAX_SPEAKER_CHARS, MAX_TOPIC_CHARS
 
 ITEMS_PER_UTTERANCE, MORE_ITEMS = 8, 256  # an utterance has 3 brackets and commas; more get a more exact message
-TIMES_LONGER = 4  # a text up to this many times its limit gets a more exact message
-MAX_DEPTH = 32  # a request within the limits has 3
+TIMES_LONGER = 4  # a text that exceeds its limit up to this many times gets a more exact message
+MAX_DEPTH = 32  # levels; a request within the limits has 3
 
 Asked = TypeVar("Asked", bound=Schema)
 
-# Everything up to the next bracket or comma outside a string. Possessive: no text makes it go back.
+# Everything up to the next bracket or comma outside a string. Possessive: it never backtracks.
 _ITEM = re.compile(r'(?:[^"\[\]{},]++|"[^"\\]*+(?:\\.[^"\\]*+)*+")*+([\[\]{},])', re.DOTALL)
 
 
@@ -37,11 +37,11 @@ def read_request(body: bytes, content_type: str, settings: Settings, schema: typ
     Args:
         body: the bytes.
         content_type: the header.
-        settings: with the limits.
-        schema: of the route.
+        settings: have the limits.
+        schema: the schema of the route's body.
 
     Raises:
-        RequestValidationError: the body is not a request, or too much of one; it has at most `MAX_PROBLEMS` errors.
+        RequestValidationError: the body is not a valid request, or is too large; it has at most `MAX_PROBLEMS` errors.
     """
     if not body:
         raise RequestValidationError([problem((), "missing", "Field required")])
@@ -95,7 +95,7 @@ def check_lengths(content: object, settings: Settings) -> None:
 
 
 def _is_json(content_type: str) -> bool:
-    """Whether a media type is that of JSON."""
+    """Whether a media type is JSON."""
     message = Message()
     message["content-type"] = content_type
     subtype = message.get_content_subtype()
@@ -123,12 +123,12 @@ def _check_size(text: str, settings: Settings, times: int) -> None:
     """Check how many items a JSON text has, how long they are and how deep they are nested, without building them.
 
     Args:
-        text: of a body.
-        settings: with the limits.
-        times: as many items may be in it as in so many requests to `/respond`.
+        text: the text of a body.
+        settings: have the limits.
+        times: the text may have as many items as this number of requests to `/respond`.
 
     Raises:
-        RequestValidationError: there is more of one of these than a request within the limits can have.
+        RequestValidationError: one of these is more than a request within the limits can have.
     """
     most_items = times * (settings.max_context * ITEMS_PER_UTTERANCE + MORE_ITEMS)
     longest = max(settings.max_text_chars, MAX_TOPIC_CHARS) + MAX_SPEAKER_CHARS
@@ -138,7 +138,7 @@ def _check_size(text: str, settings: Settings, times: int) -> None:
         found = _ITEM.match(text, at, at + window)
         if found is None:
             if len(text) - at <= window:
-                return  # the rest has no bracket and no comma, or a string without its end
+                return  # the rest has no bracket and no comma, or an unclosed string
             raise _too_much(f"has an item of more than {window} characters")
         at = found.end()
         mark = found[1]

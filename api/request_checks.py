@@ -34,7 +34,7 @@ def check_limits(request: RespondRequest, settings: Settings) -> None:
         if value is not None and value > limit:
             message = f"should be at most {limit}, got {quoted(value)}"
             found.append(problem((field,), "less_than_equal", message))
-    # Diversity sets these two, so that only one way of choosing them can be given.
+    # Diversity sets these two fields, so they cannot be given with it.
     for field in CHOSEN_BY_DIVERSITY:
         value = getattr(request, field)
         if request.diversity is not None and value is not None:
@@ -49,7 +49,7 @@ def check_profiles(request: RespondRequest, config: CheckpointConfig) -> None:
     """Check that the model reads speakers' profiles, if the request has any.
 
     Raises:
-        RequestValidationError: it is a language model, which has read none.
+        RequestValidationError: it is a language model, which was trained without profiles.
     """
     if request.speakers and config.language is not None:
         message = "this model is a language model, which reads no profiles; leave them out"
@@ -57,10 +57,11 @@ def check_profiles(request: RespondRequest, config: CheckpointConfig) -> None:
 
 
 def check_source(request: RespondRequest, index: ReplyIndex | None) -> None:
-    """Check that responses can come from where the request wants them.
+    """Check that responses can come from the requested source.
 
     Raises:
-        RequestValidationError: the model has no index of responses, or they are wanted at a place of the map.
+        RequestValidationError: the request wants responses of the index, but the model has none, or the request also
+            gives a place of the map.
     """
     if request.candidates_from in (None, "model"):
         return
@@ -74,10 +75,10 @@ def check_source(request: RespondRequest, index: ReplyIndex | None) -> None:
 
 
 def asked_topic(name: str | None, codec: Codec) -> str | None:
-    """The topic as the model takes it.
+    """The topic in the model's spelling.
 
     Raises:
-        RequestValidationError: the model has a list of topics, and this is none of them; or it is unreadable.
+        RequestValidationError: the topic is not in the model's list, if it has one, or is unreadable.
     """
     if name is None:
         return None

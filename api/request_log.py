@@ -33,7 +33,7 @@ class RequestLog:
         if method == "HEAD":
             scope, send = {**scope, "method": "GET"}, _without_body(send)
         record = new_record(scope, method)
-        status = problems.CLIENT_GONE  # until a response begins; it stays if none does
+        status = problems.CLIENT_GONE  # the status if no response begins
 
         async def sending(message: Message) -> None:
             nonlocal status
@@ -73,7 +73,7 @@ async def _log(scope: Scope, record: RequestRecord, method: str, status: int, se
     }
     if models is None or not models.settings.log_text or not record.text:
         logs.event("request", **line)
-    else:  # texts are as long as a client made them
+    else:  # texts can be very long
         await models.apart(lambda: logs.event("request", **line, **record.text))
 
 

@@ -20,13 +20,13 @@ _VALID = re.compile(r"[A-Za-z0-9._~-]{1,128}", re.ASCII)  # safe in any log, URI
 
 @dataclass
 class RequestRecord:
-    """What is known of a request while it is answered.
+    """What is known about a request while it is answered.
 
     Attributes:
-        method: of the client; HEAD is answered as GET is.
+        method: the client's method; HEAD is answered as GET is.
         request_id: the client's, if it sent a valid `X-Request-ID`, else a new one.
         rows: number of replies that the request asks for.
-        rejection: the reason that its refusal is counted under.
+        rejection: the reason under which a refusal is counted.
         text: the texts of the request and its replies; logged only if the settings allow it.
     """
 
@@ -57,7 +57,7 @@ def record_of(scope: Scope) -> RequestRecord:
 
 def path_below(scope: Scope) -> str:
     """The path without the prefix that the server is mounted at, as routes see it."""
-    # Starlette adds the place of mounted files to `root_path`, and keeps the server's own in `app_root_path`.
+    # Starlette adds the path of mounted files to `root_path`, and keeps the server's own prefix in `app_root_path`.
     root, path = scope.get("app_root_path", scope.get("root_path", "")).rstrip("/"), str(scope["path"])
     return path.removeprefix(root) if path.startswith(f"{root}/") else path
 

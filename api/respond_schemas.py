@@ -30,7 +30,7 @@ from dialog_cvae.limits import MAX_PROFILES, MAX_TOPIC_CHARS
 from dialog_cvae.types import Conversation, Profile, Sex, Utterance
 
 DEFAULT_RESPONSES = 5
-VALIDATED_TOGETHER = 20  # turns; those after the first invalid ones are not validated
+VALIDATED_TOGETHER = 20  # turns validated at a time; those after an invalid one are not validated
 FinishReason = Literal["stop", "length"]
 
 

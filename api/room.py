@@ -1,6 +1,6 @@
-"""The places of the requests in work or waiting, of all models of a process together.
+"""The places for requests in work or waiting, shared by all models of a process.
 
-Open it to change how many requests the service holds, or when a client that is refused should come back.
+Open it to change how many requests the service holds, or when a rejected client should retry.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ class Queue(Protocol):
         ...
 
     def forget_abandoned(self) -> None:
-        """Give up the places of waiting requests whose clients have left."""
+        """Free the places of waiting requests whose clients have left."""
         ...
 
     def seconds_left(self) -> float:
-        """Seconds until all its requests are answered, about."""
+        """About how many seconds until all its requests are answered."""
         ...
 
 
 class Room:
-    """Places for at most `most` requests in the queues that take part.
+    """Places for at most `most` requests in all joined queues.
 
     Attributes:
         most: number of places.
-        lock: held by a queue while it checks for a place and takes it. No queue's own lock is held when it is acquired.
+        lock: a queue holds it while it checks for a place and takes it. Acquire it before any queue's own lock.
     """
 
     def __init__(self, most: int) -> None:

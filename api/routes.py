@@ -51,8 +51,8 @@ def loaded_models(request: Request) -> Models | None:
 async def ready_models(request: Request) -> Models:
     """The models; 503 before they are loaded.
 
-    uvicorn loads them before it opens its port, so that its clients get a refused connection instead. The 503 is
-    for a server that accepts requests earlier.
+    uvicorn opens its port after loading them, so its clients get a refused connection instead. The 503 is for servers
+    that accept requests earlier.
     """
     models = loaded_models(request)
     if models is None:
@@ -73,7 +73,7 @@ def declared(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 Ready = Annotated[Models, Depends(ready_models)]
-Chosen = Annotated[Service, Depends(ready_models)]  # of a `ModelRoute`, which gives it the model that the body names
+Chosen = Annotated[Service, Depends(ready_models)]  # in a `ModelRoute`: the service of the model that the body names
 OfModel = Annotated[
     str | None,
     Query(
@@ -97,7 +97,7 @@ REFUSALS = {
 
 
 class OffLoopRoute(APIRoute):
-    """A route whose request is read and whose response is written outside the event loop, see `api.service.Apart`.
+    """A route that reads the request and writes the response outside the event loop, see `api.service.Apart`.
 
     FastAPI does both on the event loop, where a large body would delay all other requests. The route's function takes
     the models, `asked` (its annotation is the schema of the body) and the request.
@@ -128,7 +128,7 @@ class ModelRoute(OffLoopRoute):
     """A route whose function takes the service of the model that the body names, instead of all models."""
 
     async def found(self, models: Models, asked: Any, request: Request) -> Any:
-        """What the route's function returns; the model is not closed before."""
+        """What the route's function returns; the model stays open until then."""
         with models.lease(asked.model) as service:
             return await self.endpoint(service, asked, request)
 

@@ -11,4 +11,4 @@ class Schema(BaseModel):
     """Base of all bodies: values are not converted, and unknown fields are refused."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-    times: ClassVar[int] = 1  # as many JSON items may be in a body as in so many requests to /respond
+    times: ClassVar[int] = 1  # a body may have as many JSON items as this number of requests to /respond

@@ -1,7 +1,7 @@
 """`dialog-cvae serve`: start the service under uvicorn.
 
-It serves the installed package, whatever the working directory holds. `uvicorn api.app:app` looks for `api` in the
-working directory first.
+Open it to change an option or an exit status. The command always serves the installed package. `uvicorn api.app:app`
+looks for `api` in the working directory first.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ Every other setting is an environment variable, {PREFIX}...: see the operations 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns its exit status: 0 stopped, 2 refused, 3 the service or a worker could not start.
 
-    A single process that SIGTERM stops dies of the signal, as uvicorn's do.
+    After SIGTERM, a single process ends by that signal, as uvicorn does.
     """
     given = _parser().parse_args(argv)
 
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 f"no checkpoint: give the folder of one, such as runs/mine/best, or set {VARIABLE}; a checkout of the "
                 "project has one in models/swda, the installed package has none"
             )
-        settings = read_settings()  # an invalid setting would end every worker; here it is reported once
+        settings = read_settings()  # here an invalid setting is reported once; otherwise it would end every worker
         workers = given.workers or _workers()
         stopped = _signals() if workers > 1 else None
         uvicorn.run(
@@ -77,7 +77,7 @@ def _workers() -> int:
     """WEB_CONCURRENCY, else 1.
 
     Raises:
-        ConfigError: it is no number of processes.
+        ConfigError: it is not a valid number of processes.
     """
     try:
         return WORKERS(os.environ.get("WEB_CONCURRENCY") or "1")
@@ -86,15 +86,15 @@ def _workers() -> int:
 
 
 def _root_path(given: str) -> str:
-    """With a slash before it and none after it, as the application compares it with paths."""
+    """The prefix with a slash before it and none after it, as the application compares it with paths."""
     bare = given.strip("/")
     return f"/{bare}" if bare else ""
 
 
 def _signals() -> Callable[[], bool]:
-    """Begin to record signals; the function says whether there was any.
+    """Begin to record signals; the returned function says whether one arrived.
 
-    uvicorn returns in the same way after a signal and after a worker that could not start, and handles signals itself.
+    uvicorn handles signals itself, and returns in the same way after a signal and after a failed start of a worker.
     """
     reading, writing = socket.socketpair()
     for end in (reading, writing):

@@ -1,6 +1,7 @@
 """The service behind the routes: it turns a request into a question for the model, and the replies into a response.
 
-The way of a request: `Service.question` checks it, and `Service.respond` answers it through the queue (`api.batcher`).
+Open it to follow a request: `Service.question` checks it, and `Service.respond` answers it through the queue
+(`api.batcher`).
 """
 
 from __future__ import annotations
@@ -29,16 +30,16 @@ from dialog_cvae.generate.question import Answer, Question, Reply
 from dialog_cvae.generate.responder import Responder
 from dialog_cvae.types import Conversation, Utterance
 
-DRAWN_SEEDS = 2**53  # clients whose numbers are doubles can send back a seed below this
+DRAWN_SEEDS = 2**53  # exclusive; clients that store numbers as doubles can send such a seed back exactly
 WARM_UP = "warm-up"  # the id of the conversation that is answered before the service is ready
 
 T = TypeVar("T")
 
 
 class Apart:
-    """The thread for work whose cost grows with what a client sends; it runs outside the event loop.
+    """A thread outside the event loop, for work whose cost grows with what a client sends.
 
-    A process has one: each thread more would take time from the event loop.
+    A process has one: each further thread would take time from the event loop.
     """
 
     def __init__(self) -> None:
@@ -59,9 +60,9 @@ class Service:
     Args:
         responder: the model.
         batcher: its queue.
-        settings: of the server.
-        name: of the model in answers; None: what the model says of itself.
-        apart: the thread of all services.
+        settings: the server's settings.
+        name: the model's name in answers; None: the model's own name.
+        apart: the thread that all services share.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class Service:
 
     @contextmanager
     def used(self) -> Iterator[None]:
-        """A request is answered by this service: `unused` waits for its end."""
+        """A context in which this service answers a request: `unused` waits for its end."""
         self._users += 1
         try:
             yield
@@ -217,14 +218,14 @@ class Service:
         asked = {name: getattr(request, name) for name in (*CHOSEN_BY_DIVERSITY, "max_tokens", "candidates_from")}
         given = {name: value for name, value in asked.items() if value is not None}
         if request.at is not None:
-            given["candidates_from"] = "model"  # the only source of replies from a place of the map
+            given["candidates_from"] = "model"  # only the model can reply from a place of the map
         spelled_out = any(name in given for name in CHOSEN_BY_DIVERSITY)
         default = None if spelled_out else self.settings.diversity
         diversity = default if request.diversity is None else request.diversity
         return replace(self._defaults(diversity), **given)
 
     def _defaults(self, diversity: float | None) -> Decoding:
-        """Decoding options of a request that gives none: those of the settings, else those of the checkpoint."""
+        """Decoding options of a request without its own: those of the settings, else those of the checkpoint."""
         stored = self.responder.decoding
         given = {name: value for name in SPELLED_OUT if (value := getattr(self.settings, name)) is not None}
         base = replace(stored, max_tokens=min(self.settings.max_tokens, stored.max_tokens), **given)

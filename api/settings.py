@@ -19,12 +19,12 @@ from dialog_cvae.errors import ConfigError
 from dialog_cvae.limits import MAX_PROFILES, MAX_SPEAKER_CHARS
 
 PREFIX = "DIALOG_CVAE_"
-OTHERS = {PREFIX + name for name in ("DATA", "CACHE", "API_KEY")}  # not the service's: corpora, caches, clients
+OTHERS = {PREFIX + name for name in ("DATA", "CACHE", "API_KEY")}  # settings of others: corpora, caches, clients
 KEYS = (f"{PREFIX}API_KEYS", f"{PREFIX}API_KEYS_FILE")
 # The decoding options that can be set one by one.
 SPELLED_OUT = ("temperature", "top_p", "prior_temperature", "candidates")
 Engine = Literal["onnx", "onnx-int8", "onnx-fp32", "torch"]
-ESCAPED_CHARS = len(r"\ud83d\ude00")  # of the longest JSON form of one character
+ESCAPED_CHARS = len(r"\ud83d\ude00")  # length of the longest JSON form of one character
 _ORIGIN = re.compile(r"https?://[a-z0-9.\-\[\]:]+")
 
 
@@ -43,7 +43,7 @@ def _origins(origins: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _switch(value: object) -> object:
-    """The usual synonyms of on and off."""
+    """On or off, from their usual synonyms."""
     words = {"true": "on", "1": "on", "yes": "on", "false": "off", "0": "off", "no": "off"}
     return words.get(value.strip().lower(), value.strip().lower()) if isinstance(value, str) else value
 
@@ -188,7 +188,7 @@ class Settings(BaseSettings):
         return parse_checkpoints(str(self.checkpoint))
 
     def of(self, checkpoint: NamedCheckpoint) -> Self:
-        """The settings of one of several checkpoints."""
+        """The settings with this checkpoint alone."""
         return self.model_copy(update={"checkpoint": checkpoint.folder})
 
     @property
@@ -213,7 +213,7 @@ def read_settings(**given: Any) -> Settings:
     Raises:
         ConfigError: the message, one line, names each invalid variable and its value.
     """
-    for name in KEYS:  # an empty variable is unset; one of these may be a secret that was not found
+    for name in KEYS:  # other empty variables count as unset, but an empty key may be a missing secret
         if os.environ.get(name) == "" and name.removeprefix(PREFIX).lower() not in given:
             raise ConfigError(f"{name} is empty, which would open the service to everyone; unset it if that is meant")
     try:
@@ -237,7 +237,7 @@ def _shown(value: object) -> str | None:
 
 
 def unknown_variables(environment: Mapping[str, str] = os.environ) -> list[str]:
-    """A warning for each variable that begins like a setting but is not one."""
+    """A warning for each variable that has the settings' prefix but is not a setting."""
     known = {PREFIX + name.upper() for name in Settings.model_fields}
     lines = []
     for name in sorted(environment):

@@ -1,7 +1,7 @@
 """Traces for OpenTelemetry: a span for each request, and within it spans of its wait in the queue and of its decoding.
 
-Off unless one of OpenTelemetry's variables asks for traces; the packages are imported only then. Open it to change what
-a span holds: never what people said, a path, a query or the message of an error.
+Open it to change what a span holds: never what people said, a path, a query or the message of an error. Traces are off
+unless one of OpenTelemetry's variables asks for them; only then are the packages imported.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from api.request_log import UNMATCHED, route_of
 from api.request_record import path_below, record_of
 from dialog_cvae import extras
 
-NAME = extras.DISTRIBUTION  # of the service in traces, unless OTEL_SERVICE_NAME or OTEL_RESOURCE_ATTRIBUTES names it
-PROBES = {"/health/live", "/health/ready", "/metrics"}  # asked every few seconds, and of no interest in traces
-CLOSING_S = 5.0  # seconds that the last spans get to leave when the server stops
+NAME = extras.DISTRIBUTION  # name in traces, unless OTEL_SERVICE_NAME or OTEL_RESOURCE_ATTRIBUTES gives another
+PROBES = {"/health/live", "/health/ready", "/metrics"}  # not traced: they are requested every few seconds
+CLOSING_S = 5.0  # seconds for sending the last spans when the server stops
 PARENT = b"traceparent"
-_MAX_PARENT_CHARS = 512  # OpenTelemetry logs a warning if there are more, which every client could cause
+_MAX_PARENT_CHARS = 512  # OpenTelemetry logs a warning for longer ones, and any client could send one
 _EXPORTER = "OTEL_TRACES_EXPORTER"
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
@@ -45,7 +45,7 @@ def open_traces(environment: Mapping[str, str] = os.environ) -> Traces | None:
         traces = None if reason else Traces(_exporter())
     except ImportError:
         reason = extras.explanation("trace", ["opentelemetry-sdk"])
-    except Exception as error:  # whatever the packages make of their variables, the service runs
+    except Exception as error:  # the service must run, even if the packages fail on their variables
         reason = f"{type(error).__name__}: {error}"
     if reason:
         logs.event("no traces are sent", logging.WARNING, variable=variable, reason=reason)
@@ -55,7 +55,7 @@ def open_traces(environment: Mapping[str, str] = os.environ) -> Traces | None:
 
 
 class TimedJob(Protocol):
-    """What the spans of a job in a model's queue are made of; times are nanoseconds since 1970."""
+    """What the spans need to know about a job in a model's queue; times are nanoseconds since 1970."""
 
     rows: int
     tokens: int
@@ -89,7 +89,7 @@ class Traces:
         self._tracer = self._provider.get_tracer(NAME, version(NAME))
 
     def request(self, method: str, headers: Iterable[tuple[bytes, bytes]]) -> RequestSpan:
-        """Begin the span of a request, as a part of the trace that its client began, if it did."""
+        """Begin the span of a request, as part of the client's trace if it began one."""
         return RequestSpan(self._tracer, method, headers)
 
     async def close(self) -> None:
@@ -122,7 +122,7 @@ class RequestSpan:
         return ModelSpans(self._api, self._tracer, self._context, name)
 
     def end(self, route: str, status: int, request_id: str) -> None:
-        """The request is answered, with this status."""
+        """End the span: the request is answered, with this status."""
         span = self._span
         if route != UNMATCHED:
             span.update_name(f"{self._method} {route}")
@@ -144,7 +144,7 @@ class ModelSpans:
         self._api, self._tracer, self._context, self._model = api, tracer, context, model
 
     def ended(self, job: TimedJob, error: BaseException | None) -> None:
-        """The job has its answer, or ended with an error."""
+        """Make the spans of a job that was answered or ended with an error."""
         now = time.time_ns()
         admitted = job.admitted
         self._add("queue", job.accepted, admitted or now, {}, error if admitted is None else None)
@@ -172,7 +172,7 @@ def in_model(name: str) -> ModelSpans | None:
 
 
 class TraceRequests:
-    """Middleware: makes the span of each request but `PROBES`. It needs the request's record (`api.request_log`)."""
+    """Middleware: makes a span for each request except `PROBES`. It needs the request's record (`api.request_log`)."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -224,7 +224,7 @@ def _unsupported(environment: Mapping[str, str]) -> str | None:
 
 
 def _first(names: Iterable[str], environment: Mapping[str, str]) -> tuple[str, str]:
-    """The first of these variables that is set, and its value; empty if none is."""
+    """The first of these variables that is set, and its value; both empty if none is set."""
     found = ((name, environment.get(name, "").strip()) for name in names)
     return next((each for each in found if each[1]), ("", ""))
 
@@ -237,7 +237,7 @@ def _exporter() -> Any:
 
 
 def _parent(headers: Iterable[tuple[bytes, bytes]]) -> Any:
-    """The span of the client that a `traceparent` names; without a valid one, a new trace begins."""
+    """The client's span that `traceparent` names; without a valid header, a new trace begins."""
     from opentelemetry.context import Context
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
