@@ -1,1 +1,1 @@
-"""From the files of a corpus to encoded batches; also word vectors, downloads and the cache."""
+"""Corpora, from their files to encoded batches; also word vectors, downloads and the cache."""

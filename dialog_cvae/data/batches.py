@@ -1,7 +1,7 @@
 """From an encoded corpus to batches: each utterance is in a batch once, whatever windows share it.
 
-Open it to change what the model sees of a window, which is a response and the at most K utterances before it, or what
-training hides from it.
+Open it to change what the model sees of a window (a response and at most K utterances before it), or what training
+hides.
 """
 
 from __future__ import annotations
@@ -77,14 +77,14 @@ def drop_conditions(batch: DialogBatch, share: float, draws: NDArray[np.float64]
 
 
 def drop_roles(batch: DialogBatch, share: float, draws: NDArray[np.float64]) -> DialogBatch:
-    """Replace the roles in the context, and the role of the one who replies, by the unknown one in a share of windows.
+    """Replace the roles in the context, and the responder's role, by the unknown role in a share of windows.
 
-    This trains the unknown role on corpora in which everyone has one. Half of the windows that lose one lose both, as
-    in a request that names no roles.
+    This trains the unknown role on corpora in which everyone has a role. With probability 1/2 the same draw decides
+    about both, because a request that names no roles lacks both.
 
     Args:
         batch: is not modified.
-        share: share of windows, for the context and for the one who replies.
+        share: share of windows, for the context and for the responder.
         draws: (B, 3) uniform in [0, 1).
     """
     context = draws[:, 0] < share

@@ -61,9 +61,9 @@ class Kind(Generic[T]):
     """A kind of entry.
 
     Attributes:
-        name: begins the entry's name.
-        pack: its arrays by name.
-        unpack: the reverse; raises ValueError or a DialogCvaeError if the arrays are not what `pack` makes.
+        name: first part of the entry's name.
+        pack: turns a value into arrays by name.
+        unpack: the reverse; raises ValueError or a DialogCvaeError if the arrays do not come from `pack`.
     """
 
     name: str
@@ -75,8 +75,8 @@ class Cache:
     """Entries in a folder.
 
     Args:
-        folder: it need not exist; None keeps nothing.
-        say: receives a line about each invalid entry and about a folder that cannot be used.
+        folder: need not exist; None keeps nothing.
+        say: receives a line for each invalid entry, and for a folder that cannot be used.
     """
 
     def __init__(self, folder: Path | None, say: Callable[[str], object]) -> None:
@@ -88,7 +88,7 @@ class Cache:
 
         Args:
             kind: the kind of entry.
-            origin: everything on which the entry depends, as JSON.
+            origin: everything that the entry depends on, as JSON.
             make: computes the entry.
         """
         if self._folder is None:
@@ -116,12 +116,12 @@ class Cache:
 
 
 def open_cache(setting: str | None, say: Callable[[str], object], name: str = "corpora") -> Cache:
-    """The cache in the folder `setting`, else in $DIALOG_CVAE_CACHE, else the user's; "off" is none.
+    """The cache in the folder `setting`, else in $DIALOG_CVAE_CACHE, else in the user's cache; "off" disables it.
 
     Args:
         setting: the user's setting, if any.
         say: see `Cache`.
-        name: of the folder within the user's own cache.
+        name: name of the folder within the user's own cache.
     """
     folder = setting or os.environ.get(CACHE_VARIABLE)
     if folder == OFF:
@@ -199,7 +199,7 @@ def _renamed(old: Path, new: Path) -> bool:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove entries that killed processes left half written, and nothing else: the folder is the user's."""
+    """Remove only incomplete entries of killed processes: the folder may hold other files of the user."""
     for path in folder.glob(".*"):
         with suppress(OSError):
             if _HALF_WRITTEN.fullmatch(path.name) and time.time() - path.stat().st_mtime > _ABANDONED:

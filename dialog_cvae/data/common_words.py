@@ -1,14 +1,14 @@
-"""Words and numbers that many training conversations have, and what of a text is not among them.
+"""Words and numbers that many training conversations have, and the information in a text beyond them.
 
 Open it to change what may give a person away, or what counts as information. Numbers, names and addresses that few
-conversations have can belong to one person. Those that at least k conversations have belong to none, such as the name
-of a city or the number of a hotline. Only these are listed, so that the list itself gives no one away. Copies of a
+conversations have can belong to one person. Those in at least k conversations belong to no one, such as the name of a
+city or the number of a hotline. Only these are listed, so that the list itself gives no one away. Copies of a
 conversation count once (`dialog_cvae.data.readers.jsonl_splits`). The selection of replies uses the same list: a word
 that most conversations have says little.
 
-A name is a word with a capital letter. A model that writes lower case alone shows no names, so there every word counts
-as one. Numbers of one or two digits give no one away. Full names of two common words are not found, nor are names in
-scripts without capital letters. In languages that capitalise every noun, rare nouns count as names.
+A name is a word that begins with a capital letter. If a model writes only lower case, every word counts as a name.
+Numbers of one or two digits give no one away. Two limits: full names of two common words and names in scripts without
+capital letters are not found, and in languages that capitalise every noun, rare nouns count as names.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from dialog_cvae.types import Conversation
 
 MIN_CONVERSATIONS = 3
 MAX_BYTES = 200_000
-LEAST_DIGITS = 3  # of a number that can belong to one person
-LONG_DIGITS = 7  # a number of so many digits is one of a telephone, a card or an account
+LEAST_DIGITS = 3  # digits from which a number can belong to one person
+LONG_DIGITS = 7  # digits from which a number is that of a telephone, a card or an account
 _HEAD = "# said in at least {} of {} training conversations, and in how many"
 _FIRST_LINE = re.compile(_HEAD.format(r"(\d{1,9})", r"(\d{1,9})"), re.ASCII)
 _LINE = re.compile(r"([^\t]+)\t(\d{1,9})", re.ASCII)
@@ -47,9 +47,9 @@ class Found(NamedTuple):
     """Something in a text that may belong to one person.
 
     Attributes:
-        text: as it is written.
-        key: equal for other spellings of the same.
-        is_name: whether it is a word; else it is a number or an address.
+        text: as written.
+        key: equal for all spellings of the same thing.
+        is_name: whether it is a word; otherwise it is a number or an address.
     """
 
     text: str
@@ -58,12 +58,12 @@ class Found(NamedTuple):
 
     @property
     def by_rule(self) -> bool:
-        """Whether its form alone says that it belongs to someone: a link, an e-mail address or a long number."""
+        """Whether its form alone shows that it belongs to someone: a link, an e-mail address or a long number."""
         return not self.is_name and (not self.key.isalnum() or sum(map(str.isdecimal, self.key)) >= LONG_DIGITS)
 
 
 def personal(text: str, *, every_word: bool = False) -> list[Found]:
-    """Addresses, numbers and names in a text; `every_word` takes every word for a name."""
+    """Addresses, numbers and names in a text; with `every_word`, every word counts as a name."""
     text = normal(text)
     for placeholder in PLACEHOLDERS if "<" in text else ():
         text = text.replace(placeholder, " ")
@@ -78,7 +78,7 @@ def numbers(text: str) -> set[str]:
 
 
 class SaidIn(NamedTuple):
-    """In how many different conversations each number, address and word is said, and how many there are."""
+    """In how many different conversations each number, address and word occurs, and the number of conversations."""
 
     counts: Counter[str]
     conversations: int
@@ -98,7 +98,7 @@ def said_in(conversations: Iterable[Conversation]) -> SaidIn:
 
 
 def _addresses_and_numbers(text: str) -> tuple[list[Found], str]:
-    """What of these a text has, and the text without them."""
+    """The addresses and numbers in a text, and the text without them."""
     found: list[Found] = []
     for address in dict.fromkeys(addresses(text)):
         found.append(Found(address, address.casefold(), is_name=False))
@@ -122,12 +122,12 @@ def _words(text: str) -> list[str]:
 
 
 class CommonWords(NamedTuple):
-    """What at least so many training conversations have.
+    """Words, numbers and addresses that occur in at least `min_conversations` training conversations.
 
     Attributes:
         counts: how many conversations have each key; see `said_in`.
-        conversations: how many different ones there are.
-        min_conversations: the least count, at least 2.
+        conversations: number of different conversations.
+        min_conversations: lowest count, at least 2.
     """
 
     counts: Mapping[str, int]
@@ -136,7 +136,7 @@ class CommonWords(NamedTuple):
 
     @classmethod
     def of(cls, said: SaidIn) -> Self:
-        """The keys of enough conversations; if they are too many for MAX_BYTES, the most common of them."""
+        """The keys in at least MIN_CONVERSATIONS conversations; only the most common if all exceed MAX_BYTES."""
         kept, size = {}, len(_HEAD) + 16
         for key, count in sorted(said.counts.items(), key=lambda item: (-item[1], item[0])):
             size += len(_line(key, count).encode())
@@ -146,9 +146,10 @@ class CommonWords(NamedTuple):
         return cls(kept, said.conversations)
 
     def information(self, text: str) -> float:
-        """What the words of a text tell, in nats: the sum of -log of the share of conversations that have each.
+        """The information in a text, in nats: the sum of -log(share of conversations that have it) over all words,
+        numbers and addresses.
 
-        A key that is not listed counts as one of `min_conversations` - 1 conversations.
+        A key that is not listed counts as if `min_conversations` - 1 conversations had it.
         """
         found, rest = _addresses_and_numbers(normal(text))
         unlisted = self.min_conversations - 1
@@ -156,7 +157,7 @@ class CommonWords(NamedTuple):
         return sum(math.log(max(1.0, self.conversations / count)) for count in counts)
 
     def to_bytes(self) -> bytes:
-        """As text, a key and its count on a line, in alphabetical order."""
+        """As text: a key and its count on each line, in alphabetical order."""
         head = _HEAD.format(self.min_conversations, self.conversations) + "\n"
         return "".join((head, *(_line(key, self.counts[key]) for key in sorted(self.counts)))).encode()
 
@@ -165,7 +166,7 @@ class CommonWords(NamedTuple):
         """What `to_bytes` wrote.
 
         Raises:
-            CheckpointError: it is another file, or no UTF-8.
+            CheckpointError: it is another kind of file, or not UTF-8.
         """
         try:
             first, *lines = data.decode().split("\n")

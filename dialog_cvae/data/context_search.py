@@ -3,13 +3,13 @@
 Open it to change what makes two contexts similar. The reply index of a checkpoint (`reply_index`) and the
 nearest-neighbour rows of evaluations (`eval.references.context_index`) both search with it.
 
-The words of a context are counted utterance by utterance; the utterance k places before the reply counts r_k times.
+Words are counted in each utterance of a context; those of the utterance k places before the reply count r_k times.
 With df(w) the number of contexts that have a word w, and N the number of contexts::
 
     idf(w) = ln((1 + N) / (1 + df(w))) + 1        h(c, w) = idf(w) * sum over k of r_k * count(w in utterance -k)
 
-as scikit-learn's `TfidfTransformer` has it. Only the words of each utterance are stored. The cosines of all contexts
-with a query are a sum over the utterances that share a word with it.
+as in scikit-learn's `TfidfTransformer`. Only the words of each utterance are stored. The cosines of all contexts with a
+query are sums over the utterances that share a word with the query.
 
 Shape legend: U utterances, C conversations, K utterances of a context, V words, P places: the utterances of each
 conversation after K empty ones, so that one convolution sums over contexts.
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from dialog_cvae.errors import ConfigError
 
 Doubles = NDArray[np.float64]
-CHUNK = 256  # utterances of a conversation whose words are counted together; limits memory
+CHUNK = 256  # utterances whose words are counted together; limits memory
 
 
 class Bags(NamedTuple):
@@ -106,7 +106,7 @@ class ContextSearch:
         self._begins = np.searchsorted(bags.words[order], np.arange(vocabulary + 1))
 
     def cosines(self, context: Sequence[Sequence[int]]) -> Doubles:
-        """(U,) the similarity of what precedes each utterance with a context, in [0, 1]; 0 if nothing precedes it.
+        """(U,) the similarity of each utterance's own context to the given one, in [0, 1]; 0 if it has no context.
 
         Args:
             context: known words of each utterance, oldest first; at most the last K are used.
@@ -127,7 +127,7 @@ class ContextSearch:
         return cosines
 
     def _tables(self, bags: Bags) -> Iterator[tuple[int, NDArray[Any], Doubles]]:
-        """The contexts of neighbouring utterances: the first one, the words, and how much each context has of them."""
+        """The contexts of neighbouring utterances: the first utterance, the words, and each word's weight in each."""
         reach = len(self._weights)
         for first, end in zip(bags.starts[:-1].tolist(), bags.starts[1:].tolist(), strict=True):
             for begin in range(first, end, CHUNK):

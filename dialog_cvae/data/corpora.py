@@ -1,4 +1,4 @@
-"""From the name or path of a corpus to its conversations: where files are searched, and which reader reads them.
+"""Corpora by name or path: where their files are searched, and which reader reads them.
 
 Open it to add a corpus.
 """
@@ -21,14 +21,14 @@ from dialog_cvae.types import Conversation, Corpus
 Split = Literal["train", "valid", "test"]
 
 DATA_VARIABLE = "DIALOG_CVAE_DATA"
-NAMES = ("swda", "zhao2017", "sample")  # conversations; `dialog_cvae.config.SENTENCE_CORPORA` are sentences
+NAMES = ("swda", "zhao2017", "sample")  # of conversations; `dialog_cvae.config.SENTENCE_CORPORA` are of sentences
 
 
 class _Published(NamedTuple):
     """A corpus that is distributed in files of known names.
 
     Attributes:
-        read: reads the corpus at a path, as a configuration says.
+        read: reads the corpus at a path, according to a configuration.
         source_files: the files that `read` reads.
         places: where the corpus may be in a folder of corpora, the preferred place first.
         evidence: patterns of file names; a folder holds the corpus if one of them matches.
@@ -64,7 +64,7 @@ _PUBLISHED = {
     "zhao2017": _Published(
         read=lambda path, _: zhao2017.read(path),
         source_files=zhao2017.source_files,
-        places=("zhao2017", ".", "json_data"),  # the last as in a clone of the published repository
+        places=("zhao2017", ".", "json_data"),  # the last one is in a clone of the published repository
         evidence=(*_ZHAO, "*.p"),
         wanted=_ZHAO,
     ),
@@ -108,11 +108,11 @@ def load_corpus(config: DataConfig, cache: str | None = None) -> Corpus:
 
     Args:
         config: names it.
-        cache: the user's setting, see `open_cache`; it decides whether a file in another format leaves a copy on disk.
+        cache: the user's setting, see `open_cache`; it decides whether a converted file is kept on disk.
 
     Raises:
         DataError: the file is missing or malformed, or the name is unknown.
-        ConfigError: no speaker has a name of `respond_as`.
+        ConfigError: a name of `respond_as` is not a speaker's.
     """
     return with_roles(_read(resolve(config), cache), config.respond_as)
 
@@ -224,7 +224,7 @@ def _own(path: Path, config: DataConfig, cache: str | None) -> Corpus:
 
 
 def _found(config: DataConfig) -> Path:
-    """The path of a published corpus; one that is nowhere is downloaded, or its files are asked for."""
+    """The path of a published corpus; if it is not found, it is downloaded, or an error asks for its files."""
     name = config.name
     if path := find(name, config.dir):
         return path

@@ -3,8 +3,8 @@
 Open it to see what an encoded corpus holds; `dialog_cvae.data.encoding` makes it from text. Every conversation begins
 with the pseudo-utterance `<s> <d> </s>`, so its first utterance has a context too.
 
-An utterance that is too long is kept twice: as a response, its first tokens without `</s>`, so that no model learns to
-end where a text was cut; as context, its first and its last tokens, because a question is often at the end.
+An utterance that is too long is stored twice. As a response it has its first tokens without `</s>`, so that no model
+learns to end where a text was cut. As context it has its first and last tokens, because a question is often at the end.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class EncodedCorpus(NamedTuple):
         profiles: (P, 4) float32, distinct profiles; the first is the unknown one.
         known: (P, 4) float32, 1 if the feature is known, else 0.
         context_only: the utterances that are no replies, in order; int64, empty if all are.
-        role: (N,) unsigned, the role of the utterance's speaker; 0 is unknown, and of the pseudo-utterance. Empty
-            without roles.
+        role: (N,) unsigned, the role of the utterance's speaker; 0 if unknown and for the pseudo-utterance. Empty if
+            there are no roles.
     """
 
     tokens: Integers

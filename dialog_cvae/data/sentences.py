@@ -81,8 +81,8 @@ class Sentences(NamedTuple):
 def epoch_batches(sentences: Sentences, size: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
     """All sentences of one pass, shuffled, in batches of one length and at most `size` sentences.
 
-    The released code forms its batches once and shuffles their order. Here they are formed again in every pass. The
-    result depends only on seed and epoch, so a resumed run can reproduce it.
+    The released code forms its batches once and shuffles their order. Here each pass forms new batches. The result
+    depends only on seed and epoch, so a resumed run can reproduce it.
     """
     rng = np.random.default_rng((seed, epoch))
     batches = [

@@ -1,10 +1,10 @@
 """Conversations as a language model reads them: a line for the topic, then a line `name: text` for each utterance.
 
-Token ids are made once. A batch is made of blocks: a run of neighbouring replies of one conversation, and before it as
-much of the conversation as fits. One pass over a block serves all its replies.
+Token ids are made once. A batch consists of blocks. A block is a run of neighbouring replies of one conversation, after
+as much of the conversation as fits. One pass over a block serves all its replies.
 
-Of an utterance that is too long, the first tokens are learnt, and its line also has the last ones, for the replies
-after it: a question is often at the end.
+If an utterance is too long, its first tokens are learnt. Its line also keeps the last ones for the replies after it,
+because a question is often at the end.
 
 Shape legend: N utterances, topic lines included, C conversations, B replies of a batch, R blocks, T tokens of the
 longest block.
@@ -37,10 +37,11 @@ class EncodedTurns(NamedTuple):
     """Conversations as flat arrays.
 
     Attributes:
-        tokens: (sum of all lengths,) every line with its line break; see `encode_turns` for one that is too long.
+        tokens: (sum of all lengths,) every line with its line break; see `encode_turns` for lines that are too long.
         offsets: (N + 1,) where each line begins.
-        header: (N,) tokens of `name:`, which a reply is given; all of them for a topic line.
-        targets: (N,) tokens that are learnt: the text and its line break, or the beginning of a text that is too long.
+        header: (N,) number of tokens of `name:`, which are given for a reply; of a topic line, all its tokens.
+        targets: (N,) number of tokens to learn: the text and its line break, or the beginning of a text that is too
+            long.
         starts: (C + 1,) the topic line of each conversation, which may be empty, and N.
         context_only: the utterances that are no replies, in order; empty if all are.
     """
@@ -54,7 +55,7 @@ class EncodedTurns(NamedTuple):
 
     @property
     def responses(self) -> NDArray[np.int64]:
-        """All utterances that are replies: each is that of one window."""
+        """All utterances that are replies: each is the reply of one window."""
         others = np.concatenate((self.starts[:-1], self.context_only))
         return np.setdiff1d(np.arange(len(self.header)), others, assume_unique=True)
 
@@ -64,7 +65,7 @@ class EncodedTurns(NamedTuple):
         return len(self.header) - (len(self.starts) - 1) - len(self.context_only)
 
     def beginning(self, replies: int) -> EncodedTurns:
-        """The first conversations: as few as hold so many replies, or all."""
+        """The first conversations: as few as have this many replies, or all."""
         held = (np.diff(numbers(self.starts, self.context_only)) - 1).cumsum()
         count = min(int(np.searchsorted(held, replies)) + 1, len(held))
         end = int(self.starts[count])
@@ -93,8 +94,8 @@ class TurnBatch(NamedTuple):
     Attributes:
         tokens: (R, T) int64, padded with 0.
         block: (B,) row of each reply.
-        begin: (B,) position of the last token of its header: what follows it is the reply.
-        targets: (B,) tokens to predict.
+        begin: (B,) position of the last token of its header, after which the reply begins.
+        targets: (B,) number of tokens to predict.
     """
 
     tokens: NDArray[np.int64]
@@ -109,7 +110,7 @@ class TurnBatch(NamedTuple):
 
 
 def header(speaker: str) -> str:
-    """What a line begins with."""
+    """The beginning of a speaker's line."""
     return f"{' '.join(speaker.split())}:"
 
 
@@ -121,9 +122,9 @@ def encode_turns(
     Args:
         conversations: in any order, which is kept.
         encoder: the language model's tokenizer.
-        max_reply_tokens: tokens of an utterance's text and line break that are learnt, at most. The line of a longer
-            one has its last tokens too, as many again.
-        reading: see `DataConfig`; 1 leaves the last tokens of a long utterance out.
+        max_reply_tokens: most tokens to learn of an utterance's text and line break. The line of a longer utterance
+            also has up to as many of its last tokens.
+        reading: see `DataConfig`; 1 leaves out the last tokens of a long utterance.
     """
     (line_break,) = encoder.encode("\n")
     tokens, offsets, headers, targets, starts = array("i"), array("q", [0]), array("i"), array("i"), array("q")
@@ -159,7 +160,7 @@ def encode_turns(
 
 
 def _kept(said: list[int], limit: int, both_ends: bool) -> tuple[list[int], int]:
-    """The tokens of a text that its line has before its line break, and how many of the line's tokens are learnt."""
+    """The tokens of a text to put in its line, without line break, and the number of the line's tokens to learn."""
     kept = said[: limit - 1]
     if len(said) + 1 <= limit:
         return kept, len(kept) + 1  # with the line break
@@ -167,15 +168,15 @@ def _kept(said: list[int], limit: int, both_ends: bool) -> tuple[list[int], int]
 
 
 def block_starts(turns: EncodedTurns, replies: Integers, block: int) -> NDArray[np.int64]:
-    """(B,) where in `replies` each one's block begins.
+    """(B,) for each reply, the index in `replies` at which its block begins.
 
-    A block is a run of replies that follow each other in a conversation, with nothing between them but utterances that
-    are context alone; it is at most `block` utterances long.
+    A block is a run of replies of one conversation, at most `block` utterances long. Between them there are only
+    utterances that are context alone.
 
     Args:
         turns: where the replies are.
         replies: (B,) indices of utterances.
-        block: utterances from a block's first reply to its last, at most.
+        block: most utterances from a block's first reply to its last.
     """
     replies = replies.astype(np.int64)
     conversations, _ = turns.places(replies)
@@ -190,10 +191,10 @@ def block_starts(turns: EncodedTurns, replies: Integers, block: int) -> NDArray[
 
 
 class Blocks(NamedTuple):
-    """How replies share readings of their conversations; a part of a batch takes its rows of both.
+    """Which replies are read together in a block, and what is read before them.
 
     Attributes:
-        first: (B,) the first reply of each one's block, which decides what is read before it.
+        first: (B,) the first utterance of each reply's block, which decides what is read before the block.
         untitled: (B,) whether the block's topic line is left out.
     """
 
@@ -204,23 +205,23 @@ class Blocks(NamedTuple):
     def of(
         cls, turns: EncodedTurns, replies: Integers, block: int, untitled: NDArray[np.bool_] | None = None
     ) -> Blocks:
-        """The blocks of a whole batch; the draw of a block's first reply decides for its topic line."""
+        """The blocks of a whole batch; `untitled` of a block's first reply holds for the whole block."""
         starts = block_starts(turns, replies, block)
         left_out = np.zeros(len(starts), dtype=bool) if untitled is None else untitled[starts]
         return cls(replies.astype(np.int64)[starts], left_out)
 
     @classmethod
     def aligned(cls, turns: EncodedTurns, replies: Integers, block: int) -> Blocks:
-        """The blocks of whole conversations, cut every `block` replies from the first one on.
+        """The blocks of whole conversations, cut every `block` utterances from the first one on.
 
-        What a reply reads is then decided by its place alone, whichever other replies are in the batch.
+        What is read before a reply then depends on its place alone, not on the other replies in the batch.
         """
         replies = replies.astype(np.int64)
         _, places = turns.places(replies)
         return cls(replies - (places - 1) % block, np.zeros(len(replies), dtype=bool))
 
     def rows(self, part: slice) -> Blocks:
-        """Those of a part of the batch. What a reply can read stays the same."""
+        """The blocks of a part of the batch. What is read before a reply stays the same."""
         return Blocks(self.first[part], self.untitled[part])
 
 
@@ -230,10 +231,9 @@ def collate_turns(turns: EncodedTurns, replies: Integers, max_context_tokens: in
     Args:
         turns: where the replies are.
         replies: (B,) indices of utterances.
-        max_context_tokens: tokens before the first reply of a block, the topic line included. The topic line is always
-            there, unless it is left out; of the utterances, the latest that fit, each whole. If not even the latest one
-            fits, its header and its end.
-        blocks: of these replies.
+        max_context_tokens: most tokens before the first reply of a block: the topic line, unless the block leaves it
+            out, then the latest whole utterances that fit. If not even the latest one fits, its header and its end.
+        blocks: the blocks of these replies.
     """
     replies = replies.astype(np.int64)
     conversations, _ = turns.places(replies)
@@ -246,7 +246,7 @@ def collate_turns(turns: EncodedTurns, replies: Integers, max_context_tokens: in
         first, last, topic = int(blocks.first[run[0]]), int(replies[run[-1]]), int(turns.starts[conversations[run[0]]])
         title = turns.tokens[turns.offsets[topic] : turns.offsets[topic if blocks.untitled[run[0]] else topic + 1]]
         room = max_context_tokens - len(title)
-        earliest = int(np.searchsorted(turns.offsets, turns.offsets[first] - room))  # of which all that follows fits
+        earliest = int(np.searchsorted(turns.offsets, turns.offsets[first] - room))  # from here on all fits
         earliest = min(first, max(topic + 1, earliest))
         before = _shortened(turns, first - 1, room) if topic + 1 < first == earliest else title[:0]
         rows.append(np.concatenate((title, before, turns.tokens[turns.offsets[earliest] : turns.offsets[last + 1]])))
@@ -260,7 +260,7 @@ def collate_turns(turns: EncodedTurns, replies: Integers, max_context_tokens: in
 
 
 def _shortened(turns: EncodedTurns, utterance: int, room: int) -> NDArray[np.int32]:
-    """The header of a line and its last tokens, `room` in all; without the header if that takes more than half."""
+    """The header of a line and its last tokens, `room` in all; without the header if it needs more than half."""
     line = turns.tokens[turns.offsets[utterance] : turns.offsets[utterance + 1]]
     kept = int(turns.header[utterance])
     kept = kept if 2 * kept <= room else 0

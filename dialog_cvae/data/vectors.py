@@ -27,16 +27,16 @@ from dialog_cvae.errors import DataError
 _SAMPLE_BYTES = 1 << 16
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 _MOST_DIMENSIONS = 1 << 14
-_LONGEST_WORD = 1 << 12  # bytes; a longer word means that a binary file is damaged
+_LONGEST_WORD = 1 << 12  # most bytes of a word; a longer one means that a binary file is damaged
 
 
 class Coverage(NamedTuple):
     """How much of a text has word vectors.
 
     Attributes:
-        tokens: in the text.
-        known: those that have a vector.
-        missing: words without one and how often each occurs; the most frequent first, ties in code-point order.
+        tokens: number of tokens in the text.
+        known: number of tokens that have a vector.
+        missing: words without a vector and how often each occurs; the most frequent first, ties in code-point order.
     """
 
     tokens: int

@@ -1,4 +1,4 @@
-"""The windows of a corpus, and their order in training. A window is a response and the utterances before it.
+"""The windows of a corpus and their order in training. A window is a response and the utterances before it.
 
 Consecutive windows of a conversation share most of their utterances. Training takes segments of consecutive windows,
 so that each utterance is encoded once for all windows of its segment.
@@ -11,11 +11,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-Integers = NDArray[np.integer[Any]]  # of the smallest type that can hold the values
+Integers = NDArray[np.integer[Any]]  # integers of the smallest type that can hold the values
 
 
 class Windows(Protocol):
-    """Conversations whose first entry is no window's response: a pseudo-utterance or a topic line."""
+    """Conversations that begin with an entry that is no response: a pseudo-utterance or a topic line."""
 
     @property
     def starts(self) -> NDArray[np.int64]:
@@ -24,7 +24,7 @@ class Windows(Protocol):
 
     @property
     def context_only(self) -> NDArray[np.int64]:
-        """The other entries that are no window's response, in order."""
+        """The other entries that are no responses, in order."""
         ...
 
     @property
@@ -40,7 +40,7 @@ def epoch_order(corpus: Windows, segment: int, seed: int, epoch: int) -> Integer
     and epoch, so a resumed run can reproduce it.
 
     Args:
-        corpus: has the windows.
+        corpus: contains the windows.
         segment: number of windows of one conversation that stay together, at least 1.
         seed: of the run.
         epoch: number of the pass.
@@ -50,7 +50,7 @@ def epoch_order(corpus: Windows, segment: int, seed: int, epoch: int) -> Integer
     """
     rng = np.random.default_rng((seed, epoch))
     shift = int(rng.integers(segment))
-    # Entries are numbered without those that are context alone: neighbouring responses have neighbouring numbers.
+    # Entries that are context alone get no number, so that neighbouring responses have consecutive numbers.
     starts = numbers(corpus.starts, corpus.context_only)
     last = np.diff(starts) - 1  # (C,) position of the last response; the first is at 1
     # A segment has the responses of a conversation with the same (position + shift) // segment.
@@ -73,5 +73,5 @@ def epoch_order(corpus: Windows, segment: int, seed: int, epoch: int) -> Integer
 
 
 def numbers(entries: Integers, context_only: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The numbers of entries when those that are context alone are not counted."""
+    """The numbers of entries, not counting those that are context alone."""
     return entries.astype(np.int64) - np.searchsorted(context_only, entries)

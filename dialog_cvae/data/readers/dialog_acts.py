@@ -2,7 +2,7 @@
 
 The corpus has about 220 distinct tags: a base tag, `^` and a modifier (`sd^e`), punctuation of the annotators
 (`aa@`, `sd(^q)`), and sometimes two tags for one utterance (`sv;sd`). Jurafsky, Shriberg and Biasca (1997), the coders'
-manual of SWBD-DAMSL, cluster them into 42 classes; class names are the manual's in the spelling of Zhao et al. (2017).
+manual of SWBD-DAMSL, cluster them into 42 classes. Class names are the manual's, spelled as in Zhao et al. (2017).
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ class Lines(Sequence[Conversation]):
 
     Args:
         path: the file.
-        version: of the file, see `_version`; a changed file is refused.
+        version: version of the file, see `_version`; a changed file is refused.
         numbers: (C,) 1-based lines.
         offsets: (C,) byte offsets at which the lines begin.
         reading: see `DataConfig`.

@@ -40,7 +40,7 @@ from dialog_cvae.config import Reading
 from dialog_cvae.types import Conversation, Profile, Sex, Utterance
 
 MAX_LINE_BYTES = 16 * 2**20
-MAX_REASONS = 5  # problems reported for one line
+MAX_REASONS = 5  # most problems reported for one line
 FIRST_READING: Reading = 1
 
 Split = Literal["train", "valid", "test"]
@@ -56,7 +56,7 @@ def _without_control_characters(text: str) -> str:
 
 
 def _normal(text: str, info: ValidationInfo) -> str:
-    """Refuse text that a person cannot see, as the service does; the text in its normal form."""
+    """The text in its normal form; text without visible characters is refused, as in the service."""
     if info.context == FIRST_READING:
         return text
     if not text.isascii() and not limits.visible(text):
@@ -228,7 +228,7 @@ def _reason(detail: Any) -> str:
         near = get_close_matches(str(last), model.model_fields, n=1)
         hint = f'did you mean "{near[0]}"?' if near else f"known are {', '.join(model.model_fields)}"
         return f"{_path(parents)}{': ' if parents else ''}unknown field {show(last)} ({hint})"
-    if last == "[key]" and len(parents) == 2:  # pydantic marks an error in a key of `speakers` so
+    if last == "[key]" and len(parents) == 2:  # pydantic's mark for an error in a key of `speakers`
         return f"{_path(parents[:-1])}: a name {_what(detail)}"
     return f"{_path(detail['loc'])} {_what(detail)}"
 

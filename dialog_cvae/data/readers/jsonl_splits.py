@@ -1,4 +1,4 @@
-"""How a file of conversations is divided into training, validation and test split, if its lines do not say it.
+"""Divides a file of conversations into training, validation and test split, if its lines name no splits.
 
 Open this to change which conversations count as copies of each other, or where copies go. Conversations are ordered by
 hashes of their content: the first ones are validation, the next ones test, all others training. Copies share a split.
@@ -20,14 +20,14 @@ from dialog_cvae.types import Conversation
 
 KEY_BYTES = 16
 TRAIN, VALID, TEST = (SPLITS.index(name) for name in ("train", "valid", "test"))
-SMALL = 10  # a group is small if a held-out split has room for this many like it
+SMALL = 10  # a group is small if a held-out split has room for this many of its size
 _NUMBER = regex.compile(r"\d+")
 
 Keys = NDArray[np.bytes_]
 
 
 class Sizes(NamedTuple):
-    """Conversations that the held-out splits shall have."""
+    """Numbers of conversations wanted in the held-out splits."""
 
     valid: int
     test: int
@@ -64,15 +64,15 @@ def split_by_conversations(
 ) -> NDArray[np.int8]:
     """(C,) splits by shares of the conversations; copies share a split. Keys are those of `content_keys`.
 
-    Small groups of copies are held out first, in the order of their hashes. A group so large that it would change the
-    size of a split stays in training, unless nothing else comes as near to the share that was asked for.
+    Small groups of copies are held out first, in the order of their hashes. Larger groups stay in training, unless one
+    brings a held-out split nearer to its size.
     """
     sizes = shares_of(len(exact), valid_share, test_share)
     group, counts = groups(exact, copies, templates, sizes)
     small = max(1, min(sizes) // SMALL)
     split = np.full(len(counts), TRAIN, dtype=np.int8)
 
-    # Small groups. Where there are few of them, training keeps its share, but no more than a third.
+    # Small groups. If there are few of them, training keeps its share of them, but at most a third.
     eligible = np.flatnonzero(counts <= small)
     available = int(counts[eligible].sum())
     kept = min(available // 3, available * (len(exact) - sum(sizes)) // len(exact))
@@ -83,8 +83,8 @@ def split_by_conversations(
     begun = int(ends[ends <= first].max(initial=0))
     split[eligible[(ends > begun) & (ends <= second)]] = TEST
 
-    # Then larger ones, the smallest first, while they bring a split nearer to its size.
-    # At least one group remains for each split that comes later.
+    # Then larger groups, the smallest first, while they bring a split nearer to its size.
+    # At least one group remains for each later split.
     larger = sorted(np.flatnonzero(counts > small).tolist(), key=lambda index: (-counts[index], -index))
     for name, size in ((VALID, sizes.valid), (TEST, sizes.test)):
         kept = 1 + (name == VALID and not (split == TEST).any())
@@ -96,10 +96,10 @@ def split_by_conversations(
 
 
 def groups(exact: Keys, copies: Keys, templates: Keys, sizes: Sizes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Groups of conversations that share a split, in the order of their least exact keys.
+    """Groups of conversations that share a split, ordered by the smallest exact key of each.
 
-    Copies are one group. Copies that differ in their numbers too, unless there are so many of them that they would fill
-    half of a held-out split: then the text is a form whose numbers are what differs.
+    Copies are one group. Conversations that differ only in their numbers are one group too, unless they would fill more
+    than half of a held-out split: then the text is a form, and its numbers are what matters.
 
     Returns:
         (C,) the group of each conversation, and (G,) its number of conversations.

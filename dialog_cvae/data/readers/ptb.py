@@ -14,7 +14,7 @@ from dialog_cvae.types import Conversation, Corpus, Utterance
 
 FILES = {"train": "ptb.train.txt", "valid": "ptb.valid.txt", "test": "ptb.test.txt"}
 LICENCE = "of the Penn Treebank (LDC), for research"
-AUTHOR = "text"  # the speaker of a sentence
+AUTHOR = "text"  # name of the speaker of every sentence
 
 
 def source_files(folder: Path) -> Sequence[Path]:

@@ -31,7 +31,7 @@ def read(seed: int = 0, conversations: int = 400) -> Corpus:
 
     Args:
         seed: another seed gives other conversations.
-        conversations: their number, at least 10; with one seed, a larger corpus begins with the smaller one.
+        conversations: their number, at least 10. With the same seed, a larger corpus begins with the smaller one.
 
     Raises:
         ConfigError: too few conversations for three splits.

@@ -12,8 +12,8 @@ From rows to utterances:
 4.  `zhao`: the utterances of a turn (a speaker's consecutive rows) are merged. `fluent`: likewise, while the
     result has at most `FLUENT_WORDS` words, so that a model with a limit of 40 tokens sees all of it. `verbatim`:
     nothing is merged.
-5.  A merged utterance has the dialog act of its part with the most words (the first, if several). Of the simple rules,
-    this one agrees best with the acts of Zhao et al.'s turns.
+5.  A merged utterance gets the dialog act of its part with the most words (the first, if several). No other simple
+    rule agrees better with the acts of Zhao et al.'s turns.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ def _text(unit: _Unit, style: str) -> str:
 
 
 def _groups(parts: Sequence[Utterance], limit: float) -> Iterator[Sequence[Utterance]]:
-    """Groups of neighbours with at most `limit` words together; a longer single part stays whole."""
+    """Groups of neighbours with at most `limit` words in all; a single longer part stays whole."""
     group: list[Utterance] = []
     words = 0
     for part in parts:

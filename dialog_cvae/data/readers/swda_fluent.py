@@ -24,7 +24,7 @@ _TOKEN = re.compile(r"\{[A-Z](?![\w'])|[{}\[\]+]|[^\s{}\[\]+]+")
 _MARKS = ",.?!"
 _ENDS = (".", "?", "!")
 
-# The comma before a dropped "uh" usually belongs to it ("who, uh, moved"), but after these words it is kept.
+# The comma before a dropped "uh" is usually dropped with it ("who, uh, moved"), but after these words it is kept.
 _COMMA_OF_ITS_OWN = frozenset({"yes", "no", "yeah", "yep", "well", "okay", "oh", "right", "sure", "uh-huh", "exactly"})
 _ARTICLES = frozenset({"a", "an", "the"})
 _DANGLING = frozenset({"and", "or", "but"}) | _ARTICLES
@@ -70,7 +70,7 @@ class _Span:
 
     def close(self, *, matched: bool) -> list[_Word]:
         """The words of the span that are kept; a brace that is never closed is ignored."""
-        if self.repaired:  # of `[ a + b ]` b, without the "you know" or "oh" that introduces it
+        if self.repaired:  # in `[ a + b ]`, keep b without the "you know" or "oh" that introduces it
             start = next((i for i, word in enumerate(self.words) if word.role not in ("D", "F")), 0)
             return self.words[start:]
         if self.opener == "[" or not matched:
@@ -122,7 +122,7 @@ def _without_disfluencies(words: list[_Word]) -> list[_Word]:
                 kept.append(_before_next(previous, word, gap=gap))
             kept.append(_after_previous(word, kept[-1] if kept else None))
         elif kept and not kept[-1].ends_sentence and (word.ends_sentence or not dropped):
-            mark = word.text[-1]  # of the dropped word, or of a removed sound
+            mark = word.text[-1]  # punctuation of the dropped word, or of a removed sound
             kept[-1] = _Word(kept[-1].text.rstrip(_MARKS) + mark, kept[-1].role)
         gap = dropped or (gap and not bare)
     return kept
@@ -144,7 +144,7 @@ def _before_next(word: _Word, following: _Word, *, gap: bool) -> _Word:
 
 
 def _after_previous(word: _Word, previous: _Word | None) -> _Word:
-    """A marker at the beginning of a row or restart becomes lower case in mid-sentence."""
+    """A word in lower case, if it is a marker at the beginning of a row or restart but now in mid-sentence."""
     if not word.role or previous is None or previous.ends_sentence or re.match(r"I\b", word.text):
         return word
     return _Word(word.text[0].lower() + word.text[1:], word.role)

@@ -26,7 +26,7 @@ SPLITS = ("train", "dev", "test")
 SHORT_FILES = {split: f"short_s10.{split}.tsv" for split in SPLITS}
 FULL_FILES = {split: tuple(f"sentiment.{split}.{label}" for label in range(len(LABELS))) for split in SPLITS}
 LICENCE = "of the Yelp Dataset, for academic use, as prepared by Shen et al. (2017)"
-SHARE = 10  # the subset has one of so many sentences
+SHARE = 10  # the subset has the first of this many parts
 RARE = 5  # a word with fewer occurrences in its training split is unknown
 UNKNOWN = "<unk>"
 
@@ -43,7 +43,7 @@ def read(folder: Path, part: Part = "short") -> Corpus:
     """Read a corpus.
 
     Args:
-        folder: with the files.
+        folder: folder with the files.
         part: the released code's subset, or all of Shen et al.'s sentences.
 
     Raises:
@@ -70,7 +70,7 @@ def source_files(folder: Path, part: Part = "short") -> Sequence[Path]:
 
 
 def _is_short(folder: Path) -> bool:
-    """Whether a file of the subset is there, or no file of the other form."""
+    """Whether there is a file of the subset, or no file of the other form."""
     if any((folder / name).exists() for name in SHORT_FILES.values()):
         return True
     return not any((folder / name).exists() for names in FULL_FILES.values() for name in names)
@@ -116,7 +116,7 @@ def _check(folder: Path, split: str, sentences: Iterable[_Sentence]) -> None:
 
 
 def _notes(train: Sequence[Conversation], dev: Sequence[Conversation], test: Sequence[Conversation]) -> tuple[str, ...]:
-    """The numbers of sentences that are also in the training split."""
+    """How many validation and test sentences are also in the training split."""
     seen = {conversation.utterances[0].text for conversation in train}
     repeated = (
         (name, sum(conversation.utterances[0].text in seen for conversation in split))
