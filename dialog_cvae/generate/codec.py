@@ -1,7 +1,7 @@
-"""From conversations to a model's token ids and back: what differs between a dialog model and a language model.
+"""Codecs: from conversations to a model's token ids and back.
 
 Open it to learn how a conversation becomes a batch, how much of it a model reads, and which tokens it never writes.
-`language_codec` has a language model's.
+This module has the codec of a dialog model; `language_codec` has that of a language model.
 
 Shape legend: B contexts.
 """
@@ -43,13 +43,13 @@ class Codec(Protocol):
     """What one kind of model needs to know about text.
 
     Attributes:
-        topics: those that the model was fitted on; empty if its topic is free text.
+        topics: the topics that the model was fitted on; empty if its topic is free text.
         free_topic: whether the topic may be any text.
         max_context: the most utterances of a context that it reads.
         latent_size: dimensions of z; 0 for a model without it.
         special: the token ids that decoding treats specially.
         vocabulary: number of tokens.
-        lower_case: whether it writes lower case alone.
+        lower_case: whether it writes only lower case.
     """
 
     topics: tuple[str, ...]
@@ -81,20 +81,20 @@ class Codec(Protocol):
         ...
 
     def count(self, text: str) -> int:
-        """The number of the tokens of a text alone, without marks of its beginning and end."""
+        """The number of tokens of a text, without marks of its beginning and end."""
         ...
 
     def spelled(self, tokens: Sequence[int]) -> list[bytes | None]:
-        """What each token adds to a reply before `text` tidies it, in UTF-8; None for a token that is no text."""
+        """What each token adds to a reply, in UTF-8, before `text` tidies it; None for a token that is not text."""
         ...
 
     def token_name(self, token: int) -> str:
-        """The name of a token that is no text, such as `</s>`."""
+        """The name of a token that is not text, such as `</s>`."""
         ...
 
 
 class TokenizerCodec:
-    """What both kinds of `Codec` leave to their tokenizer."""
+    """The part of a `Codec` that only needs its tokenizer, for both kinds."""
 
     tokenizer: AnyTokenizer
 
@@ -149,7 +149,7 @@ class DialogCodec(TokenizerCodec):
         before = position - 1  # utterances; place 0 has the mark of the beginning
         count = min(before, self.max_context)
         lengths = np.diff(corpus.offsets[utterance - count : utterance + 1].astype(np.int64))
-        reach = np.flatnonzero(lengths >= self._most_tokens) + before - count  # the limit, and may be longer
+        reach = np.flatnonzero(lengths >= self._most_tokens) + before - count  # at the limit, so it may be longer
         longer = (self._tokens(conversation.utterances[index].text) > self._most_tokens for index in reach)
         return Seen(count, count < before or any(longer))
 
@@ -173,9 +173,9 @@ def tidied(text: str) -> str:
 
 
 def tidied_pieces(pieces: Sequence[bytes]) -> list[bytes]:
-    """What is left of each piece of a reply when `Codec.text` tidies it; joined they are the tidy text in UTF-8.
+    """The rest of each piece of a reply after `Codec.text` tidied it; joined, they are the tidy text in UTF-8.
 
-    Bytes that are no character are left out, and so are control characters and extra spaces.
+    Invalid bytes, control characters and extra spaces are left out.
     """
     owners = [number for number, piece in enumerate(pieces) for _ in piece]
     left = [bytearray() for _ in pieces]
@@ -184,7 +184,7 @@ def tidied_pieces(pieces: Sequence[bytes]) -> list[bytes]:
         spelling = char.encode("utf-8", "surrogateescape")
         own = owners[place : place + len(spelling)]
         place += len(spelling)
-        if unicodedata.category(char) in ("Cc", "Cs") or char == UNREADABLE:  # Cs: a byte that is no character
+        if unicodedata.category(char) in ("Cc", "Cs") or char == UNREADABLE:  # Cs: an invalid byte
             continue
         if char.isspace():
             space = own[0] if space is None else space

@@ -1,4 +1,4 @@
-"""Draws, the token ids that decoding treats specially, and `decoding_for`: one knob from likely to varied replies.
+"""The values of decoding: draws, special token ids, and the options that a `diversity` stands for.
 
 Open it to change what `diversity` does.
 """
@@ -32,7 +32,7 @@ class TokenScore(NamedTuple):
     Attributes:
         token: its id.
         log_prob: log p(token | z, c, earlier tokens), in nats.
-        likeliest: the likeliest tokens in its place with their log probabilities, the likeliest first.
+        likeliest: the likeliest tokens in its place and their log probabilities, the likeliest first.
     """
 
     token: int
@@ -48,7 +48,7 @@ class Draw(NamedTuple):
         log_prob: log p(x | z, c) in nats of these tokens and, if it was reached, `</s>`; always under the model's own
             distribution: temperature, nucleus and forbidden tokens do not change it.
         length: number of tokens that `log_prob` sums over.
-        scores: of these tokens, if they were requested.
+        scores: the scores of these tokens, if requested.
     """
 
     tokens: tuple[int, ...]
@@ -76,7 +76,7 @@ def decoding_for(diversity: float, base: Decoding) -> Decoding:
 
     Args:
         diversity: from 0 to 1.
-        base: gives the rest: nucleus, the most tokens, and the number of candidates if it has one.
+        base: gives the other options: nucleus, token limit, and number of candidates if it has one.
 
     Raises:
         ConfigError: `diversity` is out of its range.

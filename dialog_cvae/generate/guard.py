@@ -1,8 +1,8 @@
 """The guard: refuses replies with a number, an address or a name that may belong to one person.
 
-Open it to change what is refused. What the context itself has is allowed, and so is what many training conversations
-have (`dialog_cvae.data.common_words`). A checkpoint without that list knows no common words; there only links, e-mail
-addresses and long numbers are refused.
+Open it to change what is refused. Everything in the context is allowed, and so is what many training conversations have
+(`dialog_cvae.data.common_words`). Without that list in the checkpoint, only links, e-mail addresses and long numbers
+are refused.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ class Guard:
 
     Args:
         common: what many training conversations have; None: unknown.
-        lower_case: whether the model writes lower case alone; then every word may be a name.
+        lower_case: whether the model writes only lower case; then every word may be a name.
     """
 
     def __init__(self, common: CommonWords | None, *, lower_case: bool = False) -> None:
         self.common, self._lower_case = common, lower_case
 
     def given_away(self, conversation: Conversation, respond_as: str) -> Callable[[str], list[Found]]:
-        """A function that says what a reply of this speaker to the conversation may give away."""
+        """A function that finds what a reply of this speaker to the conversation may give away."""
 
-        @cache  # most replies have nothing suspicious, and then the context is not read
+        @cache  # most replies have nothing suspicious: the context is read only if one has
         def context() -> tuple[str, set[str]]:
             parts = [part for u in conversation.utterances for part in (u.speaker, u.text)]
             text = normal("\n".join((*parts, conversation.topic or "", conversation.prompt or "", respond_as)))
@@ -50,7 +50,7 @@ class Guard:
         return lambda text: not given_away(text)
 
     def _suspicious(self, text: str) -> list[Found]:
-        """What may belong to one person, whatever the context has."""
+        """What may belong to one person, regardless of the context."""
         if self.common is None:
             return [each for each in personal(text) if each.by_rule]
         found = personal(text, every_word=self._lower_case and text == text.lower())

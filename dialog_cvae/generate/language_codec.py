@@ -1,9 +1,9 @@
-"""From conversations to the text that a language model reads; its last line begins with the name of who answers.
+"""Codec of a language model: from conversations to text whose last line begins with the name of who answers.
 
-Open it to change how much of a long conversation is read. A conversation that goes on is read only where it is new, so
-what is read must begin at the same place for many turns. So when the limit is exceeded, utterances are left out until
-what remains is half of it; then nothing more is left out until the limit is exceeded again. Where it begins depends on
-the conversation alone.
+Open it to change how much of a long conversation is read. When a conversation goes on, the model reads only its new
+part; for this, the text must begin at the same place for many turns. So when the limit is exceeded, utterances are left
+out until the rest is at most half of the limit. Nothing more is left out until the limit is exceeded again. The
+beginning depends on the conversation alone.
 
 Shape legend: B contexts, T tokens of the longest one, N lines of a conversation, its topic line included.
 """
@@ -23,8 +23,8 @@ from dialog_cvae.language_config import LanguageModelConfig
 from dialog_cvae.text.byte_pairs import BytePairs
 from dialog_cvae.types import Conversation
 
-TOPIC_SHARE = 0.5  # of what is read, for the topic line at most
-LONGEST_SHARE = 0.75  # of what is read, for a single utterance: the next one must not push it out
+TOPIC_SHARE = 0.5  # share of the limit that a topic line may take
+LONGEST_SHARE = 0.75  # share of the rest that one utterance may take, so that the next one does not push it out
 ANY_LENGTH = 2**31 - 1
 
 
@@ -34,7 +34,7 @@ class Window(NamedTuple):
     Attributes:
         title: ids of the topic line; empty without a topic.
         first: index of the first line that is read, among all lines of the corpus.
-        longest: tokens of a line, at most.
+        longest: most tokens of a line.
         cut: whether something is left out.
     """
 
@@ -49,8 +49,8 @@ class LanguageCodec(TokenizerCodec):
 
     Args:
         tokenizer: the language model's.
-        config: sizes of what was added to it.
-        vocabulary: rows of its embedding, which may be more than the tokenizer has.
+        config: sizes of what was added to the language model.
+        vocabulary: rows of its embedding, which may be more than the tokenizer's tokens.
     """
 
     tokenizer: BytePairs
@@ -59,7 +59,7 @@ class LanguageCodec(TokenizerCodec):
 
     def __init__(self, tokenizer: BytePairs, config: LanguageModelConfig, vocabulary: int) -> None:
         self.tokenizer, self.vocabulary = tokenizer, vocabulary
-        self.max_context = self._most_tokens = config.max_context_tokens  # each utterance has a token
+        self.max_context = self._most_tokens = config.max_context_tokens  # each utterance has at least one token
         self.latent_size = config.latent_size
         never = (*tokenizer.never_generated, *range(len(tokenizer), vocabulary))
         self.special = SpecialIds(tokenizer.line_break_id, None, never)
@@ -87,7 +87,7 @@ class LanguageCodec(TokenizerCodec):
         return (*self.tokenizer.encode(f" {' '.join(text.split())}"), self.special.end)
 
     def text(self, tokens: Sequence[int]) -> str:
-        """See `Codec.text`; bytes that are no UTF-8 are left out."""
+        """See `Codec.text`; invalid UTF-8 is left out."""
         return tidied(self.tokenizer.decode(tokens).replace(UNREADABLE, ""))
 
     def _row(self, corpus: EncodedTurns, utterance: int) -> NDArray[np.int32]:
@@ -100,7 +100,7 @@ class LanguageCodec(TokenizerCodec):
 
     @staticmethod
     def _line(corpus: EncodedTurns, index: int, longest: int) -> NDArray[np.int32]:
-        """The ids of an utterance's line; one that is too long keeps its end, and its header unless that is long."""
+        """The ids of an utterance's line; if it is too long, its end, and its header unless the header is long."""
         line = corpus.tokens[corpus.offsets[index] : corpus.offsets[index + 1]]
         if len(line) <= longest:
             return line
@@ -109,7 +109,7 @@ class LanguageCodec(TokenizerCodec):
         return np.concatenate((line[:header], line[len(line) - (longest - header) :]))
 
     def _window(self, corpus: EncodedTurns, utterance: int) -> Window:
-        """What is read before an utterance. Lines are added one by one, as the conversation went on."""
+        """What is read before an utterance. Lines are added one by one, as they were said."""
         (conversation,) = corpus.places(np.array([utterance]))[0].tolist()
         topic = int(corpus.starts[conversation])
         title, whole = self._title(corpus.tokens[corpus.offsets[topic] : corpus.offsets[topic + 1]])

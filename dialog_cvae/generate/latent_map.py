@@ -5,7 +5,7 @@ Open it to see what the page's map and the fields `map` and `at` mean.
 The prior p(z | c) has hundreds of dimensions, most of which hardly change a reply. The map's axes are the two
 directions of e = (z - mean) / std along which the decoder's first state changes most: the first right singular vectors
 of W diag(std), where W is the weight by which z enters that state. A place on the map is (v1 . e, v2 . e), in standard
-deviations of the prior: draws from it lie around (0, 0), two thirds of them within one unit along each axis.
+deviations of the prior: draws lie around (0, 0), two thirds of them within one unit along each axis.
 
 Shape legend: R draws, D decoder state, Z latent.
 """

@@ -1,11 +1,11 @@
-"""Rows that are decoded together.
+"""The pool: rows of many requests that are decoded together.
 
 Open it to see how draws of different requests share the decoder's steps. A row is a reply that is being decoded: its
-last token, its random numbers, and what the engine keeps of it. Rows of many requests, each with its own decoding, take
-their steps together in a `Pool`. Finished rows leave it, and new ones join at the next step. An engine's result for a
+last token, its random numbers, and the engine's state for it. Rows of many requests, each with its own decoding, take
+their steps together in a `Pool`. Finished rows leave it, and new rows join at the next step. An engine's result for a
 row does not depend on the other rows, so a draw depends on its own row alone.
 
-Shape legend: R rows, Z latent, V vocabulary, T steps, W the most tokens of a row, F tokens that may be forbidden.
+Shape legend: R rows, Z latent, V vocabulary, T steps, W most tokens of a row, F tokens that may be forbidden.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from dialog_cvae.generate.sampling import (
 )
 
 Key = TypeVar("Key", bound=Hashable)
-DRAWN = -1  # the place of a given token, where the token is drawn
+DRAWN = -1  # instead of a given token, where the token is drawn
 
 
 class Start(NamedTuple):
@@ -41,8 +41,8 @@ class Start(NamedTuple):
         z: (R, Z).
         uniforms: (R, T) numbers in [0, 1), T >= max_tokens; at a temperature above 0 each step uses one.
         given: (R,) the tokens of rows that the model only scores, the end token included, at most max_tokens; empty for
-            a row that is drawn. None if all are drawn.
-        likeliest: score each token, and give so many of the likeliest ones in its place; None scores none.
+            a row that is drawn. None if all rows are drawn.
+        likeliest: score each token, and list this many likeliest tokens in its place; None: no scores.
     """
 
     contexts: Sequence[Any]
@@ -62,13 +62,13 @@ class _Rows(NamedTuple):
 
     Attributes:
         number: (R,) identifies a row, to find its key.
-        token: (R,) the last one.
-        length: (R,) tokens so far.
-        log_prob: (R,) of these, in nats.
+        token: (R,) the last token.
+        length: (R,) number of tokens so far.
+        log_prob: (R,) their log probability, in nats.
         written: (R, W) the tokens, with W at least the limit of each row.
         temperature, top_p, sharpness: (R,) of its decoding.
         forbids: (R, F + 1) which tokens it may not draw now; see `Ways`.
-        limit: (R,) the most tokens.
+        limit: (R,) most tokens.
         uniforms: (R, W).
         given: (R, W) the tokens of a row that is scored; `DRAWN` elsewhere.
     """
@@ -88,7 +88,7 @@ class _Rows(NamedTuple):
 
 
 class _Scores(NamedTuple):
-    """The scores of a row's tokens so far, with so many of the likeliest ones."""
+    """The scores of a row's tokens so far, with this many likeliest tokens each."""
 
     likeliest: int
     found: list[TokenScore]
@@ -153,7 +153,7 @@ class Pool(Generic[Key]):
             self._rows, self._states = _joined(self._rows, joining), self._states.joined(states)
 
     def remove(self, leaves: Callable[[Key], bool]) -> None:
-        """Remove the rows for whose key `leaves` is true."""
+        """Remove the rows whose key makes `leaves` true."""
         gone = [number for number, key in self._keys.items() if leaves(key)]
         for number in gone:
             del self._keys[number]

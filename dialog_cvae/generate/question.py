@@ -13,8 +13,8 @@ from dialog_cvae.generate.codec import Seen
 from dialog_cvae.generate.decoding import TokenScore
 from dialog_cvae.types import Conversation
 
-RETRIEVED = 16  # replies of training conversations that are candidates, or as many as are wanted
-SCORING_Z = 3  # values of z under which each of them is scored
+RETRIEVED = 16  # replies of training conversations among the candidates; more if more replies are wanted
+SCORING_Z = 3  # values of z for scoring each of them
 
 Source = Literal["model", "corpus"]
 Seed = int | tuple[int, ...]
@@ -27,14 +27,14 @@ class Reply:
 
     Attributes:
         text: as a person would write it.
-        log_prob: log p(x | z, c) of the drawn z, in nats.
-        tokens: the tokens that `log_prob` sums over, `</s>` included if it was reached.
+        log_prob: log p(x | z, c) for the drawn z, in nats.
+        tokens: number of tokens that `log_prob` sums over, `</s>` included if it was reached.
         finished: whether `</s>` was reached; otherwise the reply is cut off.
-        place: of z on the context's latent map, if requested; see `latent_map`.
-        score: from 0 to 1, if there is a `min_score`. Among candidates: the weighted mean similarity of all of them
-            to it (see `selection`); otherwise exp(log_prob / tokens), the geometric mean of its tokens' probabilities.
+        place: place of z on the context's latent map, if requested; see `latent_map`.
+        score: from 0 to 1, if there is a `min_score`. With candidates: the weighted mean similarity of all of them to
+            this reply (see `selection`); otherwise exp(log_prob / tokens), the geometric mean of token probabilities.
         source: whether the model wrote it, or it is from the training conversations.
-        scores: of the tokens, if they were requested; they sum to `log_prob`.
+        scores: scores of the tokens, if requested; they sum to `log_prob`.
     """
 
     text: str
@@ -71,7 +71,7 @@ class Question(NamedTuple):
         at: all replies are decoded from this place of the context's latent map (see `latent_map`).
         places: whether each reply gives its place on that map; with `at` it always does.
         min_score: replies with a lower score are left out; None keeps all.
-        likeliest: each reply gives the scores of its tokens, with so many of the likeliest tokens in their place; None:
+        likeliest: each reply gives the scores of its tokens and this many likeliest tokens in the place of each; None:
             no scores.
     """
 
@@ -87,24 +87,24 @@ class Question(NamedTuple):
 
     @property
     def draws(self) -> int:
-        """Draws that are begun at once; more may follow."""
+        """Number of draws at the start; more may follow."""
         if self.decoding.candidates_from == "corpus":
             return 0
         return max(self.n, self.decoding.candidates) if self.decoding.candidates else self.n
 
     @property
     def retrieved(self) -> int:
-        """Replies of the training conversations that are candidates, at most."""
+        """Most replies of training conversations among the candidates."""
         return 0 if self.decoding.candidates_from == "model" else max(RETRIEVED, self.n)
 
     @property
     def rows(self) -> int:
-        """Rows that are begun at once, at most."""
+        """Most rows at the start."""
         return self.draws + SCORING_Z * self.retrieved
 
 
 class Answer(NamedTuple):
-    """The replies to a question, and how much of its context they answer."""
+    """The replies to a question, and how much of its context the model read."""
 
     replies: list[Reply]
     seen: Seen

@@ -7,13 +7,12 @@ The draws depend on the context, the seed and the decoding alone. Draws are numb
 blocks of `BLOCK`. More draws are requested only when all earlier ones are decoded. So neither the order in which rows
 finish nor the other rows in the pool change the answer.
 
-Replies of the training conversations can be candidates too. The model scores each by the same measure as its own draws,
-log p(x | z, c): a draw with the z that it was decoded from, a retrieved reply with the one of `SCORING_Z` values of z
-under which it is likeliest. These are the prior's mean and draws from the prior. The answer is then always selected.
-There each candidate, of either source, counts as much as its context and z make it likelier, per token, than its words
-are anywhere (`selection.draw_weights`).
+Replies of the training conversations can be candidates too. The model scores both kinds by log p(x | z, c). A draw has
+the z that it was decoded from. A retrieved reply has the z that makes it likeliest among `SCORING_Z` values: the
+prior's mean and draws from the prior. The answer is then always selected from the candidates. A candidate's weight says
+how much likelier, per token, context and z make it than its words are in general (`selection.draw_weights`).
 
-Shape legend: Z latent, T tokens at most.
+Shape legend: Z latent, T most tokens.
 """
 
 from __future__ import annotations
@@ -37,11 +36,11 @@ from dialog_cvae.limits import visible
 from dialog_cvae.text.words import normalised
 
 BLOCK = 16  # draws whose random numbers come from one generator
-LEAST_DRAWS = 8 * BLOCK  # the limit of draws is at least this, even for a single reply
-DRAWS_PER_REPLY = 4  # the limit of draws for each reply wanted; after it no more distinct ones are expected
+LEAST_DRAWS = 8 * BLOCK  # lowest limit of draws, even for a single reply
+DRAWS_PER_REPLY = 4  # limit of draws for each reply wanted; more would hardly give further distinct replies
 LEAST_WAVE = 4  # draws requested at once when replies are missing
 
-SCORING = 2**31  # in the seed of these values: no number of a block of draws
+SCORING = 2**31  # part of the seed of these values; no block of draws has this number
 
 
 class _Noise(NamedTuple):
@@ -56,13 +55,13 @@ class Replies:
 
     Args:
         question: the context, and how to reply to it.
-        condition: of this one context.
+        condition: the engine's condition for this one context.
         latent_weight: the engine's.
         text: the text of a draw, which may be empty.
         accepts: whether a reply may be returned, by the word filter and the guard; None: every reply may.
         seen: how much of the context the model reads.
-        retrieved: replies of the training conversations, which may be returned.
-        information: what the words of a text tell, in nats; see `CommonWords.information`. None: unknown, counts as 0.
+        retrieved: replies of the training conversations that may be returned.
+        information: the information in a text, in nats; see `CommonWords.information`. None: unknown, counts as 0.
     """
 
     def __init__(
@@ -88,7 +87,7 @@ class Replies:
         self._places: dict[int, tuple[float, float]] = {}
         self._begun = 0
         self._retrieved, self._information = retrieved, information
-        self._scores: dict[int, Draw] = {}  # with log p(x | z, c), by row: SCORING_Z rows of each retrieved reply
+        self._scores: dict[int, Draw] = {}  # by row, with log p(x | z, c): SCORING_Z rows for each retrieved reply
         self._scores_begun = 0
 
     @property
@@ -147,7 +146,7 @@ class Replies:
         return z, np.zeros((len(rows), self.question.decoding.max_tokens), np.float32)
 
     def _scoring_normal(self) -> Floats:
-        """(SCORING_Z, Z) the values of z under which replies are scored, in standard deviations of the prior."""
+        """(SCORING_Z, Z) the values of z for scoring replies, in standard deviations of the prior."""
         rng = np.random.default_rng((*seed_numbers(self.question.seed), SCORING))
         drawn = rng.standard_normal((SCORING_Z - 1, len(self._std)), dtype=np.float32)
         return np.concatenate((np.zeros((1, len(self._std)), np.float32), drawn))
@@ -155,7 +154,7 @@ class Replies:
     def take(self, index: int, draw: Draw) -> None:
         """Store a decoded draw, or the score of a retrieved reply.
 
-        A draw that is unreadable, or may not be returned, gives no reply.
+        A draw that is unreadable or may not be returned gives no reply.
         """
         if index < 0:
             self._scores[-1 - index] = draw
@@ -221,7 +220,7 @@ class Replies:
 
 
 def _distinct(replies: list[Reply]) -> dict[str, Reply]:
-    """The first of each group of equal replies, by their words (`normalised`)."""
+    """The first of all replies with the same words (`normalised`), for each of these groups."""
     found: dict[str, Reply] = {}
     for reply in replies:
         found.setdefault(normalised(reply.text), reply)

@@ -1,6 +1,6 @@
-"""A loaded checkpoint that replies: from a conversation to ranked, distinct replies.
+"""A loaded checkpoint that answers a conversation with ranked, distinct replies.
 
-Open it to load a model and reply, as the service and evaluation do.
+Open it to see how the service and evaluation load a model and reply.
 
 z ~ p(z | c) and the draws within the decoder come from NumPy generators that the caller seeds. So a reply depends on
 its question and seed alone, not on what else is decoded in the same pool.
@@ -35,7 +35,7 @@ from dialog_cvae.storage.checkpoint import Checkpoint
 from dialog_cvae.storage.checkpoint_config import CheckpointConfig
 from dialog_cvae.types import Conversation, Utterance
 
-MAX_SHOWN_CHARS = 80  # of a wrong value, in a message
+MAX_SHOWN_CHARS = 80  # most characters of an invalid value in a message
 
 __all__ = ["Decoding", "EngineName", "Question", "Reply", "Responder"]
 
@@ -53,7 +53,7 @@ class Responder:
         decoding: how replies are drawn by default.
         accepts: a word filter; replies that it refuses are never returned. None accepts all.
         guard: refuses replies that may give a person away, given their context; None refuses none.
-        index: of replies of the training conversations, if the checkpoint has one.
+        index: the index of replies of training conversations, if the checkpoint has one.
         common: words and numbers of many training conversations, if the checkpoint lists them.
     """
 
@@ -81,16 +81,16 @@ class Responder:
             path: a folder such as `runs/mine/best`.
             device: where the model runs, "cpu" or a CUDA device.
             engine: "onnx" is fast on a CPU and needs no PyTorch; it multiplies in single precision for a dialog model
-                and in 8 bits for a language model. "onnx-int8" and "onnx-fp32" say which of the two. "torch" is the
-                reference and takes any device; "auto" is "onnx" on a CPU where it is installed.
-            threads: of ONNX Runtime; default one for each core. PyTorch has its own setting.
-            backbone: file or folder of the language model that the adapters of a checkpoint belong to; default: the one
-                that the checkpoint names, where `dialog-cvae backbone` puts it.
+                and in 8 bits for a language model. "onnx-int8" and "onnx-fp32" choose the precision. "torch" is the
+                reference and works on any device. "auto" is "onnx" on a CPU if it is installed, else "torch".
+            threads: threads of ONNX Runtime; default one for each core. PyTorch has its own setting.
+            backbone: file or folder of the language model that a checkpoint of adapters needs; default: the one that
+                the checkpoint names, where `dialog-cvae backbone` puts it.
 
         Raises:
             CheckpointError: a part is missing, truncated or does not fit, or the language model that it needs is
-                missing or another one; the message names it.
-            ConfigError: the engine is unknown, not installed or not for this device.
+                missing or a different one; the message names it.
+            ConfigError: the engine is unknown, not installed or not available for this device.
         """
         options = Options(engine_name(engine, device), device, threads, backbone)
         checkpoint = Checkpoint.load(path)
@@ -132,9 +132,9 @@ class Responder:
     ) -> list[Reply]:
         """At most `n` distinct replies, by the model or, with `decoding.candidates_from`, by people.
 
-        Without `decoding.candidates` they are the first `n` distinct draws, not the likeliest of many: a fair sample of
-        what the model would say, best log probability per token first. With it they are selected from exactly that many
-        draws, the most typical first (see `selection`). There are fewer if fewer were distinct; see `replies`.
+        Without `decoding.candidates` they are the first `n` distinct draws, a fair sample of what the model would say,
+        not the likeliest of many. The one with the best log probability per token is first. With it they are selected
+        from exactly that many draws, the most typical first (see `selection`). There are fewer if fewer were distinct.
 
         Args:
             conversation: what was said so far; profiles and topic are used if given. Case and spacing of the topic
@@ -147,7 +147,7 @@ class Responder:
             places: give the place of each reply on that map.
 
         Raises:
-            ConfigError: an argument has another type, the model does not know the topic, or see `check`.
+            ConfigError: an argument has the wrong type, the model does not know the topic, or as in `check`.
         """
         decoding = decoding or self.decoding
         conversation = self._known(conversation)
@@ -155,11 +155,11 @@ class Responder:
         return self.finish(begun)[0]
 
     def finish(self, begun: Sequence[Replies]) -> list[list[Reply]]:
-        """Decode all that these replies still want, in one pool; the replies to each question."""
+        """Decode everything that these replies still need, in one pool; returns the replies to each question."""
         pool, waiting = self.pool(), deque(begun)
         working: list[Replies] = []
         while working or waiting:
-            # start on the next questions as soon as there is room for their rows
+            # add the next questions as soon as there is room for their rows
             while waiting and len(pool) < self.engine.rows:
                 working.append(waiting.popleft())
                 pool.add(*working[-1].wanted())
@@ -175,8 +175,8 @@ class Responder:
         """Refuse an invalid question.
 
         Raises:
-            ConfigError: `n` or `seed` is out of its range, the model has no z to choose a place of, candidates of the
-                corpus are wanted and there is no index, or they are wanted at a place of the map.
+            ConfigError: `n` or `seed` is out of range; a place is given, but the model has no z; or candidates of the
+                corpus are wanted, but there is no index or a place is given too.
         """
         if not isinstance(question.respond_as, str):
             raise ConfigError(f"respond_as must be the name of a speaker, but is {_shown(question.respond_as)}")
@@ -202,7 +202,7 @@ class Responder:
         """The conversation with its topic in the model's spelling.
 
         Raises:
-            ConfigError: it is no conversation, or the model does not know the topic.
+            ConfigError: it is not a `Conversation`, or the model does not know the topic.
         """
         if not isinstance(conversation, Conversation):
             raise ConfigError(f"conversation must be a Conversation, but is {_shown(conversation)}")
@@ -214,7 +214,7 @@ class Responder:
         return replace(conversation, topic=known_topic(conversation.topic, self.topics))
 
     def begin(self, questions: Sequence[Question]) -> list[Replies]:
-        """The replies to each question, of which nothing is decoded yet; the contexts are encoded together.
+        """The replies to each question before anything is decoded; the contexts are encoded together.
 
         Raises:
             ConfigError: see `check`.
@@ -223,7 +223,7 @@ class Responder:
             self.check(question)
         asked = [_extended(each.conversation, Utterance(each.respond_as, "")) for each in questions]
         corpus = self.codec.encode(asked)
-        ends: NDArray[np.int64] = corpus.starts[1:] - 1  # the empty replies
+        ends: NDArray[np.int64] = corpus.starts[1:] - 1  # the empty utterances that stand for the replies
         condition = self.engine.condition(self.codec.batch(corpus, ends))
         accepts = [self._accepting(question) for question in questions]
         return [
@@ -241,7 +241,7 @@ class Responder:
         ]
 
     def _accepting(self, question: Question) -> Callable[[str], bool] | None:
-        """Whether a reply to the question may be returned: by the word filter, and by the guard."""
+        """A function that says whether the word filter and the guard accept a reply; None accepts all."""
         accepts = self.accepts
         if self.guard is None:
             return accepts
@@ -249,7 +249,7 @@ class Responder:
         return allowed if accepts is None else lambda text: accepts(text) and allowed(text)
 
     def _retrieved(self, question: Question, accepts: Callable[[str], bool] | None) -> list[Retrieved]:
-        """Replies of training conversations to similar contexts that the model could have written, and may."""
+        """Accepted replies of training conversations to similar contexts that the model could have written."""
         if self.index is None or not question.retrieved:
             return []
         special, decoding = self.codec.special, question.decoding
@@ -270,13 +270,13 @@ class Responder:
         samples: int,
         decoding: Decoding,
     ) -> Iterator[list[Draw]]:
-        """Draw `samples` times for each context, each z from the prior; keep every draw, equal ones too.
+        """Draw `samples` times for each context, each time with a new z from the prior; equal draws are kept.
 
-        This is how the paper samples. For replies as the service gives them see `respond`.
+        This is how the paper samples. For the service's replies see `respond`.
 
         Args:
             corpus: from `encode`.
-            utterances: (B,) the utterances that the draws take the place of.
+            utterances: (B,) the utterances that the draws replace.
             rngs: one generator for each context; its numbers alone decide the context's draws.
             samples: draws for each context.
             decoding: how tokens are drawn; `candidates` has no effect.

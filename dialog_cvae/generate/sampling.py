@@ -1,10 +1,9 @@
 """The choice of the next token: greedy, or from the nucleus of a tempered distribution.
 
-Open it to see how a token is drawn. The nucleus is the smallest set of likeliest tokens that together have the
-probability `top_p`; at 1 it is the whole vocabulary. A uniform number selects a token by the cumulative probability of
-the nucleus, from the likeliest token on. Almost always the few likeliest tokens decide this, and the engine has already
-found them; otherwise all logits of the row are used. Both ways give the same token, up to rounding at the border
-between two.
+Open it to see how a token is drawn. The nucleus is the smallest set of likeliest tokens with a total probability of
+`top_p`; at 1 it is the whole vocabulary. A uniform number selects a token by the cumulative probability of the nucleus,
+from the likeliest token on. Usually the few likeliest tokens, which the engine has already found, decide this.
+Otherwise all logits of the row are used. Both ways give the same token, up to rounding at the border between two.
 
 Shape legend: R rows, V vocabulary, K likeliest tokens, F tokens that are forbidden in some row.
 """
@@ -21,10 +20,10 @@ from dialog_cvae.engines.base import Flags, Floats, Ints, Step
 
 Doubles = NDArray[np.float64]
 
-GREEDY_LIKELIEST = 8  # tokens requested from the engine; the rest is used only if all of these are forbidden
+GREEDY_LIKELIEST = 8  # tokens requested from the engine; other tokens are used only if all of these are forbidden
 NUCLEUS_LIKELIEST = 64
 NUCLEUS_BOUND = 256  # tokens below this fraction of the probability outside a nucleus are seldom in it
-LEAST_SHARE = 1e-3  # of the single-precision sum that permitted tokens must have for it to be accurate enough
+LEAST_SHARE = 1e-3  # if permitted tokens have less of a single-precision sum, it is not accurate enough
 
 
 class Forbidden(NamedTuple):
@@ -32,7 +31,7 @@ class Forbidden(NamedTuple):
 
     Attributes:
         tokens: (F,) distinct ids.
-        column: (V,) the index of each token among them, F for tokens that are never forbidden.
+        column: (V,) the index of each token in `tokens`, F for tokens that are never forbidden.
     """
 
     tokens: Ints
@@ -54,7 +53,7 @@ class Ways(NamedTuple):
         temperature: (R,) 0 is greedy.
         top_p: (R,).
         uniforms: (R,) in [0, 1).
-        sharpness: (R,) from the function `sharpness`.
+        sharpness: (R,) from the function of this name.
         forbids: (R, F + 1) which tokens of `Forbidden` are forbidden; the last column is false.
     """
 
@@ -100,7 +99,7 @@ def choose(step: Step, ways: Ways, forbidden: Forbidden) -> Ints:
 def _drawn(
     step: Step, values: Floats, known: Flags, ways: Ways, forbidden: Forbidden
 ) -> tuple[NDArray[np.intp], Flags]:
-    """The index of each row's drawn token among the K, (R,), and whether it is certain; greedy rows are meaningless."""
+    """(R,) each row's drawn token, as an index into the K, and whether it is certain; meaningless for greedy rows."""
     every = np.arange(len(values))
     peak, sharp = step.values[:, :1].astype(np.float64), ways.sharpness[:, None]
     weights = np.where(known, np.exp((values - peak) * sharp), 0.0)
@@ -133,10 +132,10 @@ def exactly(logits: Floats, temperature: float, top_p: float, uniform: float) ->
 
 
 def _candidates(weights: Doubles, top_p: float) -> NDArray[np.intp]:
-    """Tokens that contain the nucleus: all above some weight, few enough to sort cheaply.
+    """A set of tokens that contains the nucleus: all above some weight, few enough to sort cheaply.
 
-    Tokens below (1 - top_p) / V have together less probability than lies outside the nucleus; usually a higher bound
-    is enough.
+    All tokens below (1 - top_p) / V together have less probability than what is outside the nucleus, so none of them
+    is needed; usually a higher bound is enough.
     """
     total, bound = weights.sum(), NUCLEUS_BOUND
     while True:

@@ -2,18 +2,18 @@
 
 Open it to change which draws are shown, and in which order.
 
-Of the drawn candidates those S are chosen that make
+It chooses the set S of candidates that makes
 
     sum over drawn i of   weight(i) * max over j in S of similarity(i, j)
 
-large, which is a facility location problem. If a person's next utterance is distributed as the draws are by their
-weights, this is its expected similarity to the best reply shown, times the sum of the weights. Likely replies are
-chosen because many draws resemble them, and different replies because a second one like the first adds nothing. The
-greedy choice reaches at least 1 - 1/e of the optimum (Nemhauser, Wolsey and Fisher, 1978). Its first reply has the
-least Bayes risk (Kumar and Byrne, 2004). The first n replies do not depend on how many are wanted.
+large, a facility location problem. If a person's next utterance has the distribution of the weighted draws, this is its
+expected similarity to the best reply shown, times the sum of the weights. It favours likely replies, because many draws
+resemble them, and different replies, because a second one like the first adds nothing. The greedy choice reaches at
+least 1 - 1/e of the optimum (Nemhauser, Wolsey and Fisher, 1978). Its first reply has the least Bayes risk (Kumar and
+Byrne, 2004). The first n replies do not depend on how many are wanted.
 
-A draw's weight says how much more its context than chance explains it (`draw_weights`). Draws that do not fit are
-mostly unlikely ones, and replies that would fit anywhere consist of words that every conversation has.
+A draw's weight says how much likelier its context makes it than it is in general (`draw_weights`). This lowers draws
+that do not fit, which are mostly unlikely, and replies that fit anywhere, whose words are in every conversation.
 
 Shape legend: D draws, C distinct candidates, each with the sum of its draws' weights, G distinct n-grams.
 """
@@ -29,9 +29,9 @@ from numpy.typing import NDArray
 
 from dialog_cvae.text.words import words
 
-CONTRAST = 3.0  # of the weights of draws; 0 makes all equal, a large one leaves the best alone
+CONTRAST = 3.0  # how much weights differ: at 0 all are equal, at a large value only the best draw counts
 LOOP = 3  # a reply loops if it has the same run of this many words twice
-SHORT, BOTH_SHORT = 2, 0.9  # replies of at most so many words are at least so similar
+SHORT, BOTH_SHORT = 2, 0.9  # two replies of at most SHORT words have at least this similarity
 
 Words = tuple[str, ...]
 
@@ -39,8 +39,8 @@ Words = tuple[str, ...]
 def loops(said: Words) -> bool:
     """Whether a reply has the same three words in a row twice, a typical failure of models.
 
-    So do 3% of Switchboard's test utterances in the fluent style, mostly long ones. So such a reply is not refused, but
-    others are preferred.
+    3% of Switchboard's test utterances in the fluent style do so too, mostly long ones. So such a reply is not refused,
+    but others are preferred.
     """
     runs = list(zip(*(said[start:] for start in range(LOOP)), strict=False))
     return len(set(runs)) < len(runs)
@@ -65,8 +65,8 @@ def similarity(replies: Sequence[Words]) -> NDArray[np.float64]:
 def short_alike(likeness: NDArray[np.float64], replies: Sequence[Words]) -> NDArray[np.float64]:
     """Likenesses (C, C) in which short replies are similar, whatever their words are.
 
-    Most of them are listening noises ("Right.", "Uh-huh."), which all say the same: one represents the others, and
-    leaves the other places to replies that say something of their own.
+    Most short replies are listening noises ("Right.", "Uh-huh."), which all say the same. So one of them represents the
+    others, and leaves the other places to replies with content.
     """
     short = np.array([len(said) <= SHORT for said in replies], dtype=bool)
     return np.where(short[:, None] & short, np.maximum(likeness, BOTH_SHORT), likeness)
@@ -80,7 +80,7 @@ def representatives(
     Args:
         likeness: (C, C), at least 0.
         weights: (C,) how much each counts.
-        preferred: (C,) candidates that are all chosen before any other. Of equally good ones the first is chosen.
+        preferred: (C,) candidates to choose before any others. Among equally good ones the first is chosen.
         n: how many to choose.
     """
     chosen: list[int] = []
@@ -99,12 +99,12 @@ def representatives(
 def draw_weights(
     log_probs: Sequence[float], information: Sequence[float], tokens: Sequence[int]
 ) -> NDArray[np.float64]:
-    """(D,) how much each draw counts: the one that its context explains best 1, others less.
+    """(D,) how much each draw counts: 1 for the draw that its context explains best, less for the others.
 
     The weight of a reply x is proportional to exp(CONTRAST (log p(x | z, c) - log p(x)) / tokens), from the mutual
-    information of Li et al. (NAACL 2016) for each token; p(x) is the product of its words' shares of the training
-    conversations. On draws that were judged one by one, more of the replies selected with these weights fitted, and
-    more were specific too, than with weights of 1; a CONTRAST of 1 gave half of the gain (docs/model.md).
+    information of Li et al. (NAACL 2016) for each token. p(x) is the product over its words of the share of training
+    conversations that have the word. On draws that were judged one by one, more selected replies fitted, and more were
+    specific, than with weights of 1; a CONTRAST of 1 gave half of the gain (docs/model.md).
 
     Args:
         log_probs: (D,) log p(x | z, c), in nats.
@@ -128,14 +128,14 @@ def select(
         texts: of the draws.
         finished: whether each draw ended within its limit of tokens.
         n: how many to choose.
-        weights: of the draws, above 0; default: each counts 1.
+        weights: weights of the draws, above 0; default: 1 each.
     """
     places: dict[Words, list[int]] = {}
     for place, text in enumerate(texts):
         places.setdefault(tuple(words(text)) or (text.strip(),), []).append(place)
     if not places:
         return []
-    # a finished draw, if there is one, represents all draws with the same words
+    # all draws with the same words are represented by a finished one, if there is one
     best = [max(where, key=lambda place: finished[place]) for where in places.values()]
     each = np.ones(len(texts)) if weights is None else np.asarray(weights, dtype=np.float64)
     totals = np.array([each[where].sum() for where in places.values()])

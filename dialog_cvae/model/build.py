@@ -33,7 +33,7 @@ def build_model(
 
     Args:
         checkpoint: of either kind of model.
-        source: name of the checkpoint, with which every error message begins.
+        source: name of the checkpoint; every error message begins with it.
         required: class of model that the caller needs; None accepts both.
 
     Raises:

@@ -1,6 +1,6 @@
 """Copies of replies side by side, one for each code that a reply is decoded from.
 
-Open it to change how many are decoded together.
+Open it to change how many copies are decoded together.
 
 Shape legend: N replies, K copies of each, L tokens of the longest, S tokens of the longest context.
 """
@@ -12,8 +12,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-CODES = 16  # copies of a reply in one row, at most
-POSITIONS = 4096  # tokens of all replies and copies that are decoded together, about; limits memory
+CODES = 16  # most copies of a reply in one row
+POSITIONS = 4096  # about how many tokens of replies and copies are decoded together; limits memory
 
 
 def similar_lengths(order: Tensor, lengths: Tensor, codes: int, rows: int) -> Iterator[Tensor]:
@@ -23,7 +23,7 @@ def similar_lengths(order: Tensor, lengths: Tensor, codes: int, rows: int) -> It
         order: (N,) replies by rising length.
         lengths: (N,) tokens of each reply.
         codes: copies of each.
-        rows: copies in a part, at most; it also has about POSITIONS tokens at most.
+        rows: most copies in a part, which also has at most about POSITIONS tokens.
     """
     begin, count = 0, len(order)
     while begin < count:
@@ -45,7 +45,7 @@ def seen_by_copies(begin: Tensor, copies: int, longest: int) -> Tensor:
         longest: L.
 
     Returns:
-        (N, K L, S + K L), S being the largest of `begin`.
+        (N, K L, S + K L), with S the largest value of `begin`.
     """
     steps = torch.arange(longest, device=begin.device)
     before = torch.arange(int(begin.max()), device=begin.device) < begin[:, None]  # (N, S)

@@ -4,26 +4,27 @@ Generation: z ~ p(z | c), x ~ p(x | z, c), with the condition c = [topic; respon
 context; responder's role]. Recognition: q(z | x, c). Without latent dimensions the model is p(x | c), an
 encoder-decoder like HRED (Serban et al., 2016) with an exact likelihood.
 
-Differences from the official code (github.com/snakeztc/NeuralDialog-CVAE, github.com/haofuml/cyclical_annealing):
+Differences from the official code (github.com/snakeztc/NeuralDialog-CVAE, github.com/haofuml/cyclical_annealing), which
+is meant by "there":
 
 - The GRU is PyTorch's; see `encoders`.
-- An unknown topic has a learnt vector; there it is an error. An unknown feature of a profile has a learnt value. There
-  an unknown education is the code 9, and so the feature 9 / 3 = 3.
+- An unknown topic has a learnt vector; there it is an error. An unknown feature of a profile has a learnt value; there
+  an unknown education is the code 9, so the feature is 9 / 3 = 3.
 - The features of a profile are [age, education, female, male]; there [age, education, other, female]. There the strings
-  of the sex have quotes around them, so that the feature is always [1, 0].
+  for the sex are in quotes, so that the feature is always [1, 0].
 - Where speakers have roles, such as customer and agent, each utterance of the context has its speaker's role beside
   its floor, and c has the role of the one who replies. There are none there.
-- The pseudo-utterance `<d>` has no speaker, so its floor is 0. There it is speaker A's, so its floor is 1 where A
-  answers. Here speakers have any names, and the opening is said by none of them; all checkpoints are trained so.
-- The 10,000 most frequent words have 5 special tokens beside them. There `<s>`, `</s>` and `<d>` are among the 10,000,
-  and only `<pad>` and `<unk>` beside them.
+- The pseudo-utterance `<d>` has no speaker, so its floor is 0; all checkpoints are trained so. There it is speaker A's,
+  so its floor is 1 where A answers.
+- 5 special tokens are added to the 10,000 most frequent words. There `<s>`, `</s>` and `<d>` are among the 10,000, and
+  only `<pad>` and `<unk>` are added.
 - Word dropout (off in the paper) never hides `<s>`; there it hides `<s>` too.
-- Of an utterance that is too long, the response is its beginning without `</s>`, and as context it keeps both ends.
-  There it keeps its beginning and `</s>`.
-- A batch has windows of any places of any conversations. There it has one place of 30 conversations of similar length,
-  and a conversation shorter than that place repeats its last windows.
-- Every utterance is a response, in training, validation and tests. There the last of each conversation is none, and
-  validation skips most places of longer conversations; see `eval.latent.subset_perplexity`.
+- An utterance that is too long keeps its beginning without `</s>` as a response, and both ends as context. There it
+  keeps its beginning and `</s>`.
+- A batch has windows from any positions of any conversations. There it has one position of 30 conversations of similar
+  length, and a conversation that is already over repeats its last windows.
+- Every utterance is a response, in training, validation and tests. There the last one of each conversation is not, and
+  validation skips most positions of longer conversations; see `eval.latent.subset_perplexity`.
 
 Shape legend: U utterances, L tokens, B windows, K context slots, Z latent, C the condition, V vocabulary.
 """
@@ -140,7 +141,7 @@ class CVAE(LatentModel):
     @torch.no_grad()
     def initialise(self, modules: Sequence[nn.Module]) -> None:
         """Initialise as the official code does: U(-0.08, 0.08) for embeddings, recurrent kernels and the output
-        projection, GRU gate biases 1; Xavier and zero biases for the fully connected layers.
+        projection; 1 for GRU gate biases; Xavier and zero biases for the fully connected layers.
         """
         if self.config.initialisation == "torch":
             return
@@ -179,7 +180,7 @@ class CVAE(LatentModel):
         """p(z | c): (B, C) -> Gaussian of (B, Z)."""
         if self.prior_network is None:
             return _no_latent(condition)
-        with torch.autocast(condition.device.type, enabled=False):  # small, and the KL needs the precision
+        with torch.autocast(condition.device.type, enabled=False):  # a small product, and the KL needs the precision
             return Gaussian(*self.prior_network(condition).chunk(2, dim=-1))
 
     def posterior(self, encoded: Encoded) -> Gaussian:

@@ -1,13 +1,13 @@
-"""Gradient descent on the parameters of a Gaussian that can itself be differentiated, for any objective; see `svi`.
+"""Differentiable gradient descent on the parameters of a Gaussian, for any objective; see `svi`.
 
 Open it to change a step of the descent or its gradient. With q's mean and log variance as x, each of K steps is
 
     p_k = momentum p_{k-1} - clip(gradient at x_k),    x_{k+1} = x_k + rate p_k.
 
-There are two ways to differentiate the whole. `exact` keeps the graph of the K steps and differentiates it, gradients
+There are two ways to differentiate the descent. `exact` keeps the graph of the K steps and differentiates it, gradients
 included. `finite_differences` keeps only the K points and computes each product of a vector and a second derivative as
-    H u ~ (gradient at x + r u - gradient at x - r u) / 2r,
-which needs the memory of one step, and no operation has to be differentiable twice.
+    H u ~ (gradient at x + r u - gradient at x - r u) / 2r.
+It needs the memory of one step, and no operation has to be differentiable twice.
 
 Shape legend: B examples, Z latent dimensions, K steps.
 """
@@ -27,7 +27,7 @@ from dialog_cvae.types import Gaussian
 Objective = Callable[..., Tensor]
 """(mean, logvar, step, *given) -> (B,): beta-weighted negative ELBO of each example, from its own row of (B, Z)."""
 
-_NORM_FLOOR = 1e-6  # added to a norm before it divides, as PyTorch's clipping does
+_NORM_FLOOR = 1e-6  # added to a norm before dividing by it, as in PyTorch's clipping
 
 
 def refine(
@@ -47,7 +47,7 @@ def refine(
         nelbo: called for steps 0 to K - 1, with `finite_differences` several times per step; see `Objective`. With
             `exact` everything in it must be differentiable twice: `lstm` and `token_nll` are, `gru` is not.
         start: q from the recognition network, (B, Z).
-        config: of the steps.
+        config: settings of the steps.
         given: further arguments of `nelbo`: computed tensors, such as an encoded context. `nelbo` must take them from
             its arguments.
         weights: weights that `nelbo` uses directly, such as the decoder's; leaves of the graph.
@@ -69,7 +69,7 @@ def refine(
 
 
 class _Step(NamedTuple):
-    """The point where a step begins, and the unclipped gradient there; None for the last point."""
+    """The point where a step begins, and the unclipped gradient there (None for the last point)."""
 
     point: Gaussian
     gradient: Gaussian | None
@@ -100,7 +100,7 @@ class _Descent(NamedTuple):
         return [*steps, _Step(point, None)]
 
     def loss(self, point: Gaussian, step: int) -> Tensor:
-        """The scalar to minimise: the batch's mean, or its sum, whose gradients are each example's own."""
+        """The scalar to minimise: the batch's mean, or its sum, which gives each example its own gradient."""
         values = self.values(point, step)
         return values.mean() if self.config.scope == "batch" else values.sum()
 
@@ -122,10 +122,10 @@ class _Descent(NamedTuple):
         return Gaussian(*(tensor * factor for tensor, factor in zip(gradient, factors, strict=True)))
 
     def second_order(self, step: int, point: Gaussian, along: Gaussian, learnt: Sequence[Tensor]) -> list[Tensor]:
-        """Gradients, by the point and by `learnt`, of the slope of the loss at the point along a vector.
+        """Gradients with respect to the point and `learnt`, of the slope of the loss at the point along a vector.
 
-        The slope is a central difference. Its distance is, for each example, the cube root of the precision relative to
-        the size of its x: there the errors from rounding and from curvature are about equal.
+        The slope is a central difference. For each example its distance is the cube root of the precision, relative to
+        the size of x: at this distance the errors from rounding and from curvature are about equal.
         """
         size = torch.cat(point, dim=1).norm(dim=1) + 1.0
         norm = torch.cat(along, dim=1).norm(dim=1)
@@ -158,7 +158,7 @@ class _Refinement(torch.autograd.Function):
         return (
             end.mean.clone(),
             end.logvar.clone(),
-        )  # by no steps it is the start, and autograd takes no output for input
+        )  # copies: without steps the end is the start, and autograd does not accept an input as output
 
     @staticmethod
     @once_differentiable

@@ -43,7 +43,7 @@ class ElboReport(NamedTuple):
         nats_from_z: increase of `reconstruction` if z comes from the prior instead of the posterior.
         nats_shuffled: increase of `reconstruction` if z comes from the posterior of another window of the batch.
         bag_of_words: loss of the bag-of-words head; None without the head.
-        without_z: -log p(x | c) of the same network without z, to compare the ELBO with; None if it cannot do without.
+        without_z: -log p(x | c) of the same network without z, to compare with the ELBO; None if it always needs z.
     """
 
     windows: int
@@ -61,7 +61,7 @@ class ElboReport(NamedTuple):
 
     @classmethod
     def of_means(cls, mean: Mapping[str, float], windows: int, tokens: int, variance: NDArray[Any]) -> ElboReport:
-        """From the means of `TERMS` over all windows, of which `bag_of_words` and `without_z` may be missing.
+        """From the means of `TERMS` over all windows; `bag_of_words` and `without_z` may be missing.
 
         Args:
             mean: in nats per response, by name.
@@ -113,7 +113,7 @@ def evaluate_elbo(
         batch_size: windows in a batch.
         advance: receives the number of windows of each finished batch, for a progress bar.
         part: (i, n): score batches i, i + n, ... only, as one of n processes.
-        total: adds up the sums of all n processes.
+        total: adds the sums of all n processes.
         by_mean: reconstruct from the posterior mean, as an autoencoder does; `elbo` is then not a bound.
         svi: refinement of the posteriors, if any.
         first: number of windows to score, the first ones; None for all.
@@ -175,14 +175,14 @@ def _report(sums: Tensor, bow: bool, compares: bool) -> ElboReport:
 def _sums(model: LatentModel, batch: Any, noise: Tensor, refine: Refine | None) -> Tensor:
     """Sums over a batch in double precision: `TERMS`, windows, tokens, mean(q) - mean(p) (Z), its square (Z).
 
-    They stay on the model's device, so that it need not wait after each batch. Noise is (B, 2, Z).
+    They stay on the model's device, so that no batch waits for a transfer. Noise is (B, 2, Z).
     """
     encoded = model.encode(batch)
     posterior, prior = model.posterior(encoded), model.prior(encoded.condition)
     if refine is not None:
         posterior = refine(encoded, posterior, prior)
     z = distributions.sample(posterior, noise[:, 0])
-    elsewhere = torch.roll(z, max(1, len(z) // 2), dims=0)  # half a batch away: rarely the same conversation
+    elsewhere = torch.roll(z, max(1, len(z) // 2), dims=0)  # half a batch away, so rarely the same conversation
     codes = (z, distributions.sample(prior, noise[:, 1]), elsewhere)
     losses = [model.reconstruction(batch, encoded, code) for code in codes]
     losses.append(distributions.kl(posterior, prior).sum(-1))

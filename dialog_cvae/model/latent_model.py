@@ -79,8 +79,8 @@ class LatentModel(nn.Module, ABC):
     def scoring_batch(self, corpus: Any, chosen: Integers, device: torch.device | str = "cpu") -> Any:
         """As `batch`, but an example's context does not depend on which others are chosen.
 
-        Only a language model differs: replies of a training batch share the reading of their conversation, which begins
-        where the chosen ones need it.
+        Only a language model differs from `batch`: replies of a training batch share the reading of their conversation,
+        and the chosen replies decide where it begins.
         """
         return self.batch(corpus, chosen, device)
 
@@ -107,7 +107,7 @@ class LatentModel(nn.Module, ABC):
             batch: of B examples.
             encoded: what `encode` returned for it.
             z: the codes.
-            rows: pairs of an example and a code that are decoded together, at most; limits memory.
+            rows: most pairs of an example and a code that are decoded together; limits memory.
         """
         codes, draws = z.flatten(0, 1), z.shape[1]
         found = []
@@ -123,7 +123,7 @@ class LatentModel(nn.Module, ABC):
         """(B,) loss of the bag-of-words head; None without the head."""
 
     def without_z(self, batch: Any, encoded: Any) -> Tensor | None:
-        """(B,) -log p(x | c) in nats of the same network without z; None where it has no such reading."""
+        """(B,) -log p(x | c) in nats of the same network without z; None if the model always needs z."""
         return None
 
     def forward(

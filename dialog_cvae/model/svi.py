@@ -8,9 +8,9 @@ Differences from the released code (harvardnlp/sa-vae, `optim_n2n.py`), some of 
 - Its objective is the mean over the batch, so its rate of 1 is a rate of 1 / B per sentence. It clips the norm over the
   batch, separately for mean and log variance. That is `scope` "batch" here. With "example" each sentence has its own
   gradient and norm, so its refinement does not depend on the other sentences of the batch.
-- It draws new reparameterisation noise and dropout masks for each step, keeps them for the step's backward pass, and
-  draws again for the loss after the last step. Here the noise of the steps is `fixed` (one draw for all) or `fresh`,
-  the steps use the dropout masks of the loss, and the loss has its own noise.
+- It draws new reparameterisation noise and dropout masks for each step and its backward pass, and again for the loss
+  after the last step. Here the noise of the steps is `fixed` (one draw for all) or `fresh`, the steps use the dropout
+  masks of the loss, and the loss has its own noise.
 - It uses forward differences with a fixed r = 1e-5, of clipped gradients (with one norm for weights and q's parameters,
   unlike in the forward pass), and clips the gradients again at every step of the backward pass. Here differences are
   central, r depends on the precision and on the size of x and u, the clipping is differentiated exactly, and nothing
@@ -40,7 +40,7 @@ from dialog_cvae.types import Gaussian
 
 
 def in_effect(config: SviConfig | None, model: LatentModel) -> SviConfig | None:
-    """The refinement that applies to a model: None if it has no steps, or the model no latent dimension."""
+    """The refinement that applies to a model: None if it has no steps, or the model has no latent dimension."""
     return config if config is not None and config.steps and model.config.latent_size else None
 
 
@@ -98,8 +98,8 @@ def refinement(
 ) -> Refine:
     """The refinement of a model's posteriors for a batch; its objective leaves out the bag of words.
 
-    The loss must use other noise: a posterior that was refined for a draw of z depends on that draw, and the sum of its
-    terms would not be a bound.
+    The loss must use other noise: a posterior that was refined for one draw of z depends on that draw, so with the same
+    noise the loss would not be a bound.
 
     Args:
         model: the model, whose weights are learnt through the refinement.
@@ -141,9 +141,9 @@ def update_cost(once: float, each_step: float, config: SviConfig) -> float:
     """Minimum number of matrix products of a refined update, divided by that of an ordinary update.
 
     An ordinary update needs 3 products per weight: forward, gradient of the inputs, gradient of the weights. A refined
-    update does the same at its end. Before that, each step needs 2: forward, and the gradient of z. With `exact`, each
-    of these 2 is differentiated by its inputs and by the weights: 4 more. With `finite_differences`, forward pass and
-    both gradients are computed at two points: 6 more.
+    update needs the same at its end. Before that, each step needs 2: forward, and the gradient of z. With `exact`, each
+    of these 2 is differentiated with respect to its inputs and the weights: 4 more. With `finite_differences`, forward
+    pass and both gradients are computed at two points: 6 more.
 
     Args:
         once: multiplications in the forward pass that do not depend on z: the encoder and, if the steps share them, the

@@ -15,15 +15,15 @@ from dialog_cvae.nn.devices import moved
 
 
 class TurnTensors(NamedTuple):
-    """`TurnBatch` as tensors, with what follows from it.
+    """`TurnBatch` as tensors, with indices that follow from it.
 
     Attributes:
         tokens: (R, T) ids.
         block, begin: (B,) see `TurnBatch`.
-        rows, positions: (P,) where each predicted token's state is: the token before it.
-        replies: (P,) its reply.
-        slots: (P,) its place among the predicted tokens of its row.
-        target_lengths: (B,) tokens to predict; on the CPU.
+        rows, positions: (P,) place of each predicted token's state, which is that of the token before it.
+        replies: (P,) reply of each predicted token.
+        slots: (P,) index of each predicted token among those of its row.
+        target_lengths: (B,) number of tokens to predict; on the CPU.
     """
 
     tokens: Tensor

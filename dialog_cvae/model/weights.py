@@ -20,7 +20,7 @@ from dialog_cvae.errors import CheckpointError
 from dialog_cvae.model_config import ModelConfig, SentenceModelConfig
 from dialog_cvae.types import PROFILE_FEATURES
 
-if TYPE_CHECKING:  # only then, so that caches of results of weights do not depend on the code of checkpoints
+if TYPE_CHECKING:  # for type checkers only, so that digests of this module do not depend on the code of checkpoints
     from dialog_cvae.storage.checkpoint import Checkpoint
     from dialog_cvae.storage.checkpoint_config import CheckpointConfig, ModelKind
 
@@ -31,7 +31,7 @@ U = TypeVar("U")
 
 GRU_GATES = 3  # reset, update, new
 LSTM_GATES = 4  # input, forget, cell, output
-UNIFORM_RANGE = 0.08  # of a new CVAE's embeddings and, as the official code does, of other weights
+UNIFORM_RANGE = 0.08  # range of a new CVAE's embeddings and, as in the official code, of other weights
 
 
 class Linear(NamedTuple, Generic[T]):
@@ -209,7 +209,7 @@ def checked_weights(
 
     Args:
         checkpoint: of either kind of model.
-        source: name of the checkpoint, with which every error message begins.
+        source: name of the checkpoint; every error message begins with it.
         required: kind of model that the caller needs; None accepts both.
 
     Raises:
