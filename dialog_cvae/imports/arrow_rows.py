@@ -1,7 +1,7 @@
 """Rows of Parquet and Arrow files, by pyarrow, a batch at a time.
 
-Rows with a list of turns, as chat-completion and ShareGPT data sets have them, are read as such; all others are read
-as a table with named columns.
+Open this to change how such rows are read. A row may hold a list of turns, as in chat-completion and ShareGPT data
+sets; all other rows are read as a table with named columns.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dialog_cvae.imports.message import Log, Message, Options
 from dialog_cvae.imports.source import File
 from dialog_cvae.imports.turns import CHAT, SHAREGPT, messages_of
 
-_ROWS: Final = 4096  # of a batch
+_ROWS: Final = 4096  # rows of a batch
 
 
 class Table(NamedTuple):
@@ -76,7 +76,7 @@ def messages_of_tables(
     """The messages of the parts of one table.
 
     Args:
-        files: each with its split; a conversation does not go beyond its split, whose ids may begin from 0 again.
+        files: each with its split; a conversation stays within its split, because each split may number ids from 0.
         opener: opens a file.
         options: how the columns are read.
         log: receives notes and counts.
@@ -85,7 +85,7 @@ def messages_of_tables(
         DataError: pyarrow is missing, a file is damaged, or its columns do not hold text.
     """
     for number, (split, file) in enumerate(files):
-        noted = log if number == 0 else Log()  # how the columns are read is said once
+        noted = log if number == 0 else Log()  # the choice of columns is reported once
         with opener(file) as table:
             for message in _messages(file, table, options, noted, number):
                 yield message._replace(conversation=f"{split}\0{message.conversation}")
@@ -125,7 +125,7 @@ def _rows(file: File, table: Table, names: Sequence[str], pa: Any) -> Iterator[t
     """The rows of some columns; times have at most microseconds, as Python has.
 
     Raises:
-        DataError: a value has no equal in Python.
+        DataError: Python cannot represent a value.
     """
     above = 0
     for batch in table.batches(names):
@@ -143,7 +143,7 @@ def _rows(file: File, table: Table, names: Sequence[str], pa: Any) -> Iterator[t
 
 
 def _unreadable(file: File, name: str, column: Any, above: int) -> DataError:
-    """The error for the first value of a column, below some rows, that has no equal in Python."""
+    """The error for the first value of a column, after `above` rows, that Python cannot represent."""
     for row, value in enumerate(column, above + 1):
         try:
             value.as_py()
@@ -155,7 +155,7 @@ def _unreadable(file: File, name: str, column: Any, above: int) -> DataError:
 
 
 def _has_turns(schema: Any, name: str) -> bool:
-    """Whether a column, the first of its name, holds lists of objects."""
+    """Whether the first column of this name holds lists of objects."""
     from pyarrow import types
 
     if name not in schema.names:

@@ -1,4 +1,4 @@
-"""From messages to conversations: clean text, merge runs of one speaker, divide at silences, respect the limits."""
+"""From messages to conversations: cleans text, merges runs of one speaker, divides at silences, respects the limits."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NAMELESS: Final = "messages without a speaker"
 CONTROLS: Final = "texts with control characters, which were removed"
 ALONE: Final = "conversations of a single message, which has no reply"
 DIVIDED: Final = "conversations divided because they are very long"
-MAX_CHARS: Final = 2_000_000  # of a conversation, so that its line stays within the limit of a line
+MAX_CHARS: Final = 2_000_000  # limit for a conversation, so that its line stays within the limit of a line
 
 _UNWANTED: Final = regex.compile(r"[[\p{Cc}\p{Cs}]--[\t\n\r]]", regex.V1)
 
@@ -33,9 +33,9 @@ class Thread(NamedTuple):
 
 
 def cleaned(messages: Iterable[Message], log: Log) -> Iterator[Message]:
-    """Messages in the form that a file of our own requires; those without text or speaker are left out.
+    """Messages in the form of our own format, without those that lack text or speaker.
 
-    Such a message that has an id comes without text, because others may reply to it; `together` leaves it out.
+    If such a message has an id, it is kept without text, because others may reply to it; `together` leaves it out.
     """
     kept: Mapping[str, Any] | None = None
     cleaned_kept = kept
@@ -49,7 +49,7 @@ def cleaned(messages: Iterable[Message], log: Log) -> Iterator[Message]:
             continue
         if topic is not None:
             topic = _short(_name(topic), limits.MAX_TOPIC_CHARS, SHORT_TOPIC, log) or None
-        if message.kept is not kept:  # most messages of a conversation share one
+        if message.kept is not kept:  # most messages of a conversation share the same fields
             kept, cleaned_kept = message.kept, _cleaned_fields(message.kept or {}, log)
         yield message._replace(
             conversation=conversation,
@@ -62,7 +62,7 @@ def cleaned(messages: Iterable[Message], log: Log) -> Iterator[Message]:
 
 
 def _cleaned_fields(kept: Mapping[str, Any], log: Log) -> Mapping[str, Any]:
-    """Further fields of a conversation, without what UTF-8 cannot hold; profiles have their speakers' new names."""
+    """Further fields of a conversation, without what UTF-8 cannot hold; profiles get the cleaned names of speakers."""
     found = {name: _visible(value) if isinstance(value, str) else value for name, value in kept.items()}
     if isinstance(profiles := kept.get("speakers"), Mapping):
         profiles = json.loads(_UNWANTED.sub("", json.dumps(profiles, ensure_ascii=False)))
@@ -72,7 +72,7 @@ def _cleaned_fields(kept: Mapping[str, Any], log: Log) -> Mapping[str, Any]:
 
 
 def _visible(text: str) -> str:
-    """Text without control characters; empty if nothing of it can be seen."""
+    """Text without control characters; empty if it has no visible character."""
     found = _UNWANTED.sub("", text)
     return limits.normal(found).strip() if limits.visible(found) else ""
 
@@ -81,9 +81,9 @@ def threads(messages: Iterable[Message], *, merge: bool, gap: float, log: Log) -
     """Conversations of at least two messages.
 
     Args:
-        messages: those of a conversation together.
-        merge: whether successive messages of one speaker become one, on lines of their own.
-        gap: seconds of silence that divide a conversation other than a thread; 0 is never.
+        messages: grouped by conversation.
+        merge: whether successive messages of one speaker become one, each on its own line.
+        gap: seconds of silence that divide a conversation unless it is a thread; 0: never.
         log: counts what is merged and left out.
     """
     for _, group in groupby(messages, key=lambda message: message.conversation):
@@ -134,7 +134,7 @@ def _merged(messages: list[Message], log: Log) -> list[Message]:
 
 
 def _clean(text: str, log: Log) -> str:
-    """Text without control characters, in its normal form; empty if nothing of it can be seen."""
+    """Text without control characters, in its normal form; empty if it has no visible character."""
     if text.isascii() and text.isprintable():
         return text.strip()
     text = text.replace("\r\n", "\n")

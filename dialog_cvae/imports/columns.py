@@ -1,6 +1,6 @@
-"""Which columns of a table hold what: named by the user, or guessed from their names.
+"""The meaning of a table's columns: given by the user, or guessed from their names.
 
-Open this to add a name that a column often has.
+Open this to add a common name of a column.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ NAMES: Final[Mapping[str, Sequence[str]]] = {
     "topic": ("topic", "subject", "category", "title", "theme"),
 }
 REQUIRED: Final = ("speaker", "text")
-DEFAULT_GAP: Final = 6 * HOUR  # where no column says which conversation a row belongs to
+DEFAULT_GAP: Final = 6 * HOUR  # used if no column says which conversation a row belongs to
 
 
 def chosen_columns(name: str, header: Sequence[str], options: Options, log: Log) -> dict[str, str]:
-    """The column of each thing that the table has; the choice is noted.
+    """The chosen column for each kind of content; the choice is noted.
 
     Args:
-        name: of the file, for messages.
+        name: name of the file, for messages.
         header: names of the columns.
-        options: `columns` decide before names.
+        options: `columns` take precedence over names.
         log: receives the choice.
 
     Raises:
@@ -84,7 +84,7 @@ def check_unique(name: str, header: Sequence[str], chosen: Iterable[str]) -> Non
     """Refuse a chosen column whose name other columns have too.
 
     Raises:
-        DataError: it has; the message names the file.
+        DataError: there is one; the message names the file.
     """
     for column in chosen:
         if (count := header.count(column)) > 1:
@@ -94,7 +94,7 @@ def check_unique(name: str, header: Sequence[str], chosen: Iterable[str]) -> Non
 def reader_of_rows(
     name: str, header: Sequence[str], chosen: Mapping[str, str], options: Options, log: Log
 ) -> Callable[[Sequence[Any], str], Message]:
-    """A function from a row and its place, such as "line 3", to a message; rows come in their order.
+    """A function from a row and its place, such as "line 3", to a message; call it for the rows in order.
 
     The function raises DataError if a field is not text or a time.
     """

@@ -1,4 +1,4 @@
-"""The whole way: from files in any known format to one file of our own."""
+"""The whole import: from files in any known format to one file in our own format."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Part:
     """What was read from one source.
 
     Attributes:
-        name: of the source.
-        title: of its format.
+        name: the source's name.
+        title: the title of its format.
         log: what was left out and changed.
-        conversations, utterances: that were written.
+        conversations, utterances: numbers of those written.
     """
 
     name: str
@@ -79,7 +79,7 @@ def convert(paths: Sequence[Path], out: Path, options: Options, privacy: Privacy
 
     Args:
         paths: in any known formats.
-        out: the file to write; of a link, the file that it points to.
+        out: the file to write; for a link, the file that it points to.
         options: how they are read.
         privacy: what is replaced.
 
@@ -136,7 +136,7 @@ def _threads(source: Source, kind: Format, options: Options, log: Log) -> Iterat
 
 
 def _on_encoding(source: Source, kind: Format, named: str | None) -> list[str]:
-    """That the encoding which the user named is not used, if so."""
+    """A note if the encoding that the user named is not used."""
     if named is None or source.is_folder or kind is parquet.FORMAT or source.file.used_encoding(named) == named:
         return []
     return [f"the text is {source.file.encoding.removesuffix('-sig').upper()}, so that --encoding is not used"]
@@ -179,7 +179,7 @@ def _line(messages: Sequence[Message], number: int, *, keeps_name: bool) -> dict
 
 
 def _nothing(parts: Sequence[Part]) -> str:
-    """Why there is no conversation."""
+    """The reason why there is no conversation."""
     read: Counter[str] = Counter()
     for part in parts:
         read.update(part.log.left_out)
@@ -204,7 +204,7 @@ def _target(out: Path) -> Path:
     """The file to write, with links resolved.
 
     Raises:
-        DialogCvaeError: there is something that is no file, such as a device, which a file would replace.
+        DialogCvaeError: the path exists but is not a file, for example a device.
     """
     try:
         target = out.resolve()
@@ -225,7 +225,7 @@ def _put(fresh: Path, target: Path, out: Path) -> None:
 
 
 def _umask() -> int:
-    """The user's; it can only be read by setting it."""
+    """The user's umask; it can only be read by setting it."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

@@ -13,11 +13,11 @@ from dialog_cvae.imports.times import seconds
 
 _UTTERANCES: Final = "utterances.jsonl"
 _CONVERSATIONS: Final = "conversations.json"
-_TOPIC_FIELDS: Final = ("topic", "subject", "title")  # of a conversation's metadata
+_TOPIC_FIELDS: Final = ("topic", "subject", "title")  # keys of a conversation's metadata
 
 
 def recognise(source: Source) -> bool:
-    """Whether the utterances of a corpus are there."""
+    """Whether the source has the utterances of a corpus."""
     file = source.named(_UTTERANCES)
     return file is not None and _is_utterances(file)
 
@@ -76,7 +76,7 @@ def _message(record: Mapping[str, Any], topics: Mapping[str, str]) -> Message:
 
 
 def _link(name: object) -> str | None:
-    """The name of a message, with characters that a database can hold; None if there is none."""
+    """The name of a message, limited to characters that a database can hold; None if there is none."""
     return ascii(str(name)) if isinstance(name, str | int) else None
 
 

@@ -1,4 +1,4 @@
-"""Whether dates in numbers are written day first, month first or year first, decided from all dates of a file."""
+"""The order of dates in numbers (day, month or year first), decided from all dates of a file."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class DateOrders:
     """The evidence of the dates that were added.
 
     Args:
-        name: of the file, for messages.
+        name: name of the file, for messages.
     """
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._surely: dict[DateOrder, int] = {}  # the first line that allows only this order
-        self._backwards: Counter[DateOrder] = Counter()  # dates that would be before the one above
+        self._backwards: Counter[DateOrder] = Counter()  # number of dates that would be before the previous one
         self._latest: dict[DateOrder, tuple[int, int, int]] = {}
         self._twelve = False
 

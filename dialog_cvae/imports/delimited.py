@@ -14,12 +14,12 @@ from dialog_cvae.imports.source import MAX_LINE, File, Source
 
 _SEPARATORS: Final = (",", "\t", ";", "|")
 SUFFIXES: Final = (".csv", ".tsv", ".tab")
-_QUOTED: Final = re.compile(r'"[^"]*(?:"|$)')  # part of a line
+_QUOTED: Final = re.compile(r'"[^"]*(?:"|$)')  # a quoted part of a line
 _NAMED: Final = re.compile(r'"?sep=([,;|\t])"?[ \t]*\r?\n', re.IGNORECASE)
 
 
 def recognise(source: Source) -> bool:
-    """Whether the first line has two known names of columns, or the file's name says that it is a table."""
+    """Whether the first line has two known names of columns, or the file has the name of a table."""
     head = source.file.head_text
     separator, first = _beginning(source.file)
     if source.file.paths or separator not in first or "\0" in head:
@@ -88,7 +88,7 @@ def _beginning(file: File) -> tuple[str, str]:
 
 
 def _named_separator(file: File) -> str | None:
-    """The separator that a line above the table names, as in "sep=;", for Excel; None without such a line."""
+    """The separator in a line for Excel above the table, such as "sep=;"; None without such a line."""
     found = _NAMED.match(file.head_text.lstrip("\ufeff"))
     return found[1] if found else None
 

@@ -44,7 +44,7 @@ def read_json(source: Source, options: Options, log: Log) -> Iterator[Message]:
 
 
 def _topic(channel: object) -> str | None:
-    """The name of a channel; direct messages have none, since theirs is that of a person."""
+    """The name of a channel; None for direct messages, which are named after a person."""
     if not isinstance(channel, dict) or str(channel.get("type")).startswith("Direct"):
         return None
     name = channel.get("name")

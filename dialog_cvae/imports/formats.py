@@ -1,4 +1,4 @@
-"""The table of formats, and which of them a source is in.
+"""The table of formats, and how the format of a source is recognised.
 
 Open this to add a format: write a module with a `Format`, and name it here.
 """
@@ -26,7 +26,7 @@ from dialog_cvae.imports.message import Format
 from dialog_cvae.imports.source import File, Source
 from dialog_cvae.imports.whatsapp_words import MARKS
 
-# The first that recognises a source reads it: what is more particular comes first.
+# The first format that recognises a source reads it, so more specific formats come first.
 FORMATS: Final = {
     each.name: each
     for each in (
@@ -47,12 +47,12 @@ FORMATS: Final = {
     )
 }
 _GZIP: Final = b"\x1f\x8b"
-# Files that may well hold conversations, so that the report says if they are passed over; pictures are not.
+# Files that may hold conversations: the report says if they are skipped. Skipped pictures are not reported.
 _DATA_SUFFIXES: Final = (
     *(".txt", ".csv", ".tsv", ".tab", ".json", ".jsonl", ".ndjson", ".html", ".xlsx"),
     *(".parquet", ".arrow", ".zip", ".gz"),
 )
-_SHOWN: Final = 5  # names of files in a line of the report
+_SHOWN: Final = 5  # most names of files in a line of the report
 
 
 def recognised(
@@ -60,13 +60,13 @@ def recognised(
 ) -> Iterator[tuple[Source, Format]]:
     """The parts of a source that are in a known format, each with its format.
 
-    A folder or archive is one part if its format is that of a folder; else each of its files is one, and files in no
-    known format, such as pictures, are passed over. So are files beside a WhatsApp chat, which were sent in it.
+    A folder or archive is one part if it is in a format of folders. Otherwise each of its files is one part. Files in
+    no known format, such as pictures, are skipped, and so are files beside a WhatsApp chat, which were sent in it.
 
     Args:
         source: a file, a folder or an archive.
         forced: name of the format; None recognises it.
-        notes: receives which files with data were passed over, after the last part.
+        notes: receives, after the last part, which files with data were skipped.
 
     Raises:
         ConfigError: there is no such format.
@@ -88,9 +88,9 @@ def recognised(
 
 
 def _kind(source: Source, kinds: Sequence[Format]) -> Format | None:
-    """The first of some formats that a source is in; None if it is in none.
+    """The first of these formats that a source is in; None if it is in none.
 
-    A file with the name of a table and a first line without a date is no chat, though cells may hold lines of one.
+    A file that is named like a table and does not begin with a date is not a chat, even if cells hold lines of a chat.
     """
     if delimited.FORMAT in kinds and source.file.path.lower().endswith(delimited.SUFFIXES):
         first = source.file.head_text.lstrip(f'{MARKS}"[ \t\r\n')[:1]
@@ -110,7 +110,7 @@ def _forced(source: Source, kind: Format, notes: list[str] | None) -> Iterator[t
 def _files(
     source: Source, kinds: Sequence[Format], nothing: str, notes: list[str] | None
 ) -> Iterator[tuple[Source, Format]]:
-    """The files of a folder that are in one of some formats.
+    """The files of a folder that are in one of these formats.
 
     Raises:
         DataError: there are none; `nothing` says so.
@@ -141,10 +141,10 @@ def _files(
 
 
 def _lone_chats(source: Source) -> dict[str, File]:
-    """The chat of each folder in which WhatsApp put one chat and what was sent in it; no other file there is a chat.
+    """The chat of each folder that WhatsApp exported: one chat and the files sent in it, none of which is a chat.
 
-    iOS names the chat `_chat.txt`, Android after its people. Android's name counts in an archive alone: in a folder,
-    users put files of their own beside it.
+    iOS names the chat `_chat.txt`, Android after its people. Android's name counts only in an archive, because in a
+    folder users put other files beside it.
     """
     chats: dict[str, list[File]] = {}
     for file in source.files:

@@ -1,4 +1,4 @@
-"""Data sets that Hugging Face's `datasets` saved to a folder: `state.json` and Arrow files, for each split or alone."""
+"""Data sets that Hugging Face's `datasets` saved to a folder: `state.json` and Arrow files, for all or each split."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _STATE = "state.json"
 
 
 def recognise(source: Source) -> bool:
-    """Whether a state lies beside Arrow files."""
+    """Whether there is a state beside Arrow files."""
     return any(_is_state(file) for file in source.files) and any(f.path.endswith(".arrow") for f in source.files)
 
 
@@ -22,7 +22,7 @@ def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
     """The messages of all splits together.
 
     Raises:
-        DataError: a file that the state names is missing, or as `messages_of_tables`.
+        DataError: a file that the state names is missing, or as in `messages_of_tables`.
     """
     states = [file for file in source.files if _is_state(file)]
     names = [file.path.rpartition("/")[0] or "." for file in states]
@@ -40,7 +40,7 @@ def _parts(source: Source, state: File) -> Iterator[File]:
     """The Arrow files that a state names, in its order.
 
     Raises:
-        DataError: the state is malformed, or one of them is missing.
+        DataError: the state is malformed, or one of these files is missing.
     """
     folder = state.path.removesuffix(_STATE)
     known = {file.path: file for file in source.files}

@@ -1,4 +1,4 @@
-"""Which keys the beginning of a JSON file has, even if it is cut: formats are recognised from it."""
+"""The keys in the beginning of a JSON file, from which formats are recognised."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _MAX_DEPTH: Final = 20
 
 
 def json_paths(text: str) -> frozenset[str]:
-    """Paths of all keys of the first JSON value in a text that may be cut.
+    """Paths of all keys of the first JSON value in a text, which may be cut off.
 
     >>> sorted(json_paths('{"messages": [{"role": "user"}, {"ro'))
     ['messages', 'messages[].role']

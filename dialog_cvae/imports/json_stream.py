@@ -1,4 +1,4 @@
-"""Read a JSON file piece by piece: only one element at a time is in memory, however long the list around it is."""
+"""Reads a JSON file piece by piece: only one element of a list is in memory at a time."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any, Final
 from dialog_cvae.errors import DataError
 from dialog_cvae.imports.source import File
 
-MAX_ELEMENT: Final = 2**26  # characters of a value that is read whole
+MAX_ELEMENT: Final = 2**26  # most characters of a value that is read whole
 _DECODER: Final = json.JSONDecoder()
 _WORDS: Final = ("true", "false", "null")
-_NEAR_THE_END: Final = 16  # characters: an error there may be a cut
+_NEAR_THE_END: Final = 16  # characters before the end of the text, where an error may be an incomplete value
 
 
 class JsonStream:
-    """The values of a file in their order; the caller says which are read whole and which are entered.
+    """The values of a file in order; the caller decides which are read whole and which are entered.
 
     Args:
-        file: it.
+        file: the file to read.
         encoding: None recognises it.
 
     Raises:
-        DataError: anywhere: not JSON, cut short, or nested too deeply; with the line.
+        DataError: from any method: not JSON, cut off, or nested too deeply; with the line.
     """
 
     def __init__(self, file: File, encoding: str | None) -> None:
@@ -49,12 +49,12 @@ class JsonStream:
             except RecursionError:
                 raise self.error("nested too deeply") from None
             except json.JSONDecodeError as error:
-                offset = error.pos - self._at  # reading on moves the text
+                offset = error.pos - self._at  # reading more moves the text
                 is_cut = error.msg.startswith("Unterminated") or error.pos > len(self._text) - _NEAR_THE_END
                 if not is_cut or not self._more():
                     place = self._at + offset
                     rest = self._text[place:].strip()
-                    # A string may hold anything but line ends; of words, those that begin like one of JSON's.
+                    # The file ends too early if a string is open, or if the rest begins a word of JSON.
                     ended = error.msg.startswith("Unterminated") or any(word.startswith(rest) for word in _WORDS)
                     reason = "the file ends too early" if ended else f"not JSON: {error.msg}"
                     raise self.error(reason, place) from None
@@ -95,7 +95,7 @@ class JsonStream:
                 return
 
     def skip(self) -> None:
-        """Pass over the next value; a list is passed over element by element."""
+        """Skip the next value; a list is skipped element by element."""
         if self.peek() == "[":
             for _ in self.items():
                 self.value()
@@ -115,12 +115,12 @@ class JsonStream:
         return sign
 
     def _more(self) -> bool:
-        """Read on; returns False at the end of the file."""
+        """Read more; returns False at the end of the file."""
         self._line += self._text.count("\n", 0, self._at)
         rest = self._text[self._at :]
         if len(rest) > MAX_ELEMENT:
             raise DataError(self._name, f"a value is longer than {MAX_ELEMENT:,} characters", self._line)
-        # As much again, so that a long value is not tried at every piece.
+        # Double the text, so that a long value is not parsed again after every piece.
         pieces, length = [rest], 0
         while length <= len(rest) and (piece := next(self._chunks, "")):
             pieces.append(piece)
@@ -130,10 +130,10 @@ class JsonStream:
 
 
 def json_lines(file: File, encoding: str | None) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The objects of a file with one a line, and their line numbers; blank lines are skipped.
+    """The objects of a file with one per line, and their line numbers; blank lines are skipped.
 
     Raises:
-        DataError: a line is no JSON object.
+        DataError: a line is not a JSON object.
     """
     for number, line in enumerate(file.lines(encoding), 1):
         if not line.strip("\ufeff \t\r\n"):
@@ -155,10 +155,12 @@ def json_lines(file: File, encoding: str | None) -> Iterator[tuple[int, dict[str
 
 
 def records(file: File, encoding: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The objects of a file, each with its place, such as "line 3": of a list, one a line, or one after the other.
+    """The objects of a file, each with its place, such as "line 3".
+
+    The file may be a list of objects, or have one per line, or one after another.
 
     Raises:
-        DataError: the file is none of these.
+        DataError: the file has another form.
     """
     head = file.head_text.lstrip("\ufeff \t\r\n")
     if _is_whole(head.partition("\n")[0]):
@@ -193,6 +195,6 @@ def _object(stream: JsonStream, value: Any, place: str) -> dict[str, Any]:
 
 
 def kind_of(value: object) -> str:
-    """What a JSON value is, for messages."""
+    """The kind of a JSON value, for messages."""
     names = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}
     return names.get(type(value), "a number")

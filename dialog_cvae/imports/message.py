@@ -1,4 +1,4 @@
-"""What formats have in common: messages, options, what was left out, and the description of a format."""
+"""The types that all formats use: messages, options, the log of what was left out, and the format itself."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class Message(NamedTuple):
         conversation: its name within the source; messages of one conversation follow each other, unless the format is
             interleaved.
         speaker: who wrote it.
-        text: of the message.
+        text: what it says.
         time: in seconds, from any origin; None if unknown.
-        topic: of the conversation; the first message's counts.
+        topic: the conversation's topic; that of the first message counts.
         dialog_act: name of a class.
-        kept: further fields of the conversation's line in our own format; the first message's count.
+        kept: further fields of the conversation's line in our own format; those of the first message count.
         in_thread: whether the conversation is a thread, which silences do not divide.
-        id: name of the message within its conversation, where others say that they reply to it.
+        id: name of the message within its conversation, if other messages refer to it.
         reply_to: the `id` of the message that this one replies to.
     """
 
@@ -52,13 +52,14 @@ class Options:
 
     Attributes:
         format: name of the format; None recognises it.
-        columns: of tables: what a column holds, and its name.
-        encoding: of text that is neither UTF-8 nor UTF-16.
-        date_order: of dates in numbers, as in "mdy"; None decides it from the whole file.
-        time_format: of the times in a table, as for `datetime.strptime`; None reads ISO 8601 and seconds since 1970.
+        columns: for tables: names of columns by what they hold.
+        encoding: encoding of text that is neither UTF-8 nor UTF-16.
+        date_order: order of dates in numbers, such as "mdy"; None decides it from the whole file.
+        time_format: form of the times in a table, as for `datetime.strptime`; None reads ISO 8601 and seconds since
+            1970.
         bots: whether messages of bots are kept.
         merge: whether successive messages of one speaker become one; None is the format's default.
-        gap: seconds of silence after which a new conversation begins; 0 is never, None the format's default.
+        gap: seconds of silence after which a new conversation begins; 0: never; None: the format's default.
         anonymous: whether speakers become A, B, ...
     """
 
@@ -79,9 +80,9 @@ class Log:
 
     Attributes:
         notes: lines on how a source was read.
-        left_out: numbers of messages by the reason.
-        changed: numbers of changes by their kind.
-        gap: a default that the reader found more fitting than the format's, as soon as it gives a message.
+        left_out: number of messages left out, by reason.
+        changed: number of changes, by kind.
+        gap: a default that the reader may set instead of the format's, at the latest with its first message.
     """
 
     notes: list[str] = field(default_factory=list)
@@ -95,14 +96,14 @@ class Format:
     """A format.
 
     Attributes:
-        name: of `--format`.
-        title: of the format, in a sentence.
-        recognise: whether a source is in this format, by its content.
-        read: the source's messages, which may be endless; what is left out is counted.
+        name: value of `--format`.
+        title: the format's name in a sentence.
+        recognise: says whether a source is in this format, by its content.
+        read: gives the source's messages, in any number; what is left out is counted.
         folder: whether a source is a folder or an archive.
         interleaved: whether messages of several conversations alternate, or are not in the order of their times.
         merge: default of the option.
-        gap: default of the option, in seconds; 0 is never.
+        gap: default of the option, in seconds; 0: never.
     """
 
     name: str

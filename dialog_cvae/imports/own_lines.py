@@ -1,6 +1,7 @@
 """Our own format: one conversation a line, as `dialog_cvae.data.readers.jsonl_line` describes it.
 
-`dialog-cvae check` names all problems of such a file; here the first one that prevents reading ends the import.
+Open this to change how such a file is imported. The first problem that prevents reading ends the import;
+`dialog-cvae check` lists all problems.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Names of people whom an export knows by an id: two people with one name stay two speakers."""
+"""Distinct names for people in exports that have ids: two people with one name stay two speakers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class People:
     """The people of an export.
 
     Args:
-        log: counts names that had to change.
+        log: counts changed names.
     """
 
     def __init__(self, log: Log) -> None:
@@ -24,11 +24,11 @@ class People:
     def name(self, identity: object, name: str) -> str:
         """The name of a person: the given one, with a number if an earlier person has it.
 
-        An id that writes under several names, as bridges between networks do, is several people.
+        An id with several names, such as that of a bridge between networks, counts as several people.
 
         Args:
-            identity: the person's id; without one, all of a name are one person.
-            name: as the export has it.
+            identity: the person's id; without an id, equal names are one person.
+            name: the name in the export.
         """
         if not isinstance(identity, str | int):
             self._taken.add(name)

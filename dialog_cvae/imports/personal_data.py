@@ -1,8 +1,8 @@
 """Find personal data in text and put placeholders in its place.
 
-Open this to add a kind of personal data. Found are e-mail addresses, links, card numbers (Luhn's check), account
-numbers (IBAN, ISO 13616, with its check digits), telephone numbers (by the library `phonenumbers`) and the names of a
-list. Anything else is not found, such as addresses of houses and other names.
+Open this to add a kind of personal data. It finds e-mail addresses, links, card numbers (Luhn's check), account numbers
+(IBAN, ISO 13616, with its check digits), telephone numbers (by the library `phonenumbers`) and the names in a list. It
+finds nothing else, such as postal addresses and other names.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from dialog_cvae import extras, limits
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.text.placeholders import ACCOUNT, CARD, EMAIL, LINK, NAME, PHONE, PLACEHOLDERS
 
-_IN_LINK: Final = rf'(?:@{NAME}|[^\s<>"])'  # a name in a link may be replaced already
+_IN_LINK: Final = rf'(?:@{NAME}|[^\s<>"])'  # a name in a link may already be replaced
 _LINK: Final = regex.compile(
     rf"(?:(?:https?|ftp)://|(?<![\w@.])www\.){_IN_LINK}+|(?<![\w@.-])(?:[a-z0-9-]+\.)+[a-z]{{2,}}/{_IN_LINK}*",
     regex.IGNORECASE,
 )
-_END: Final = ".,;:!?)]}'\"…»”"  # after a link, the sentence's
+_END: Final = ".,;:!?)]}'\"…»”"  # marks after a link that belong to the sentence
 _EMAIL: Final = regex.compile(r"(?<![\w.+%-])[\w.+%-]+@(?:[\w-]+\.)+\p{L}{2,}", regex.IGNORECASE)
 _DIGITS: Final = regex.compile(r"\d(?:[\s.-]?\d){12,}+")
-_CARD_DIGITS: Final = range(13, 20)  # how many a card number has
+_CARD_DIGITS: Final = range(13, 20)  # digits of a card number
 _IBAN: Final = regex.compile(r"(?<!\w)[A-Z]{2}\d{2}(?:[\s-]?[A-Z0-9]){10,30}", regex.IGNORECASE)
 _PHONE_MENTION: Final = regex.compile(r"(?<=(?<![\w.+%-])@)\d{7,15}(?!\w)")  # WhatsApp's: @4930901820
 _MANY_DIGITS: Final = regex.compile(r"\d(?:\D{0,4}\d){5}")
@@ -35,15 +35,15 @@ _IBAN_LENGTHS: Final = """
     MC27 MD24 ME22 MK19 MR27 MT31 MU30 NL18 NO15 PK24 PL28 PS29 PT25 QA29 RO24 RS22 SA24 SC31 SE24 SI19 SK24 SM27 ST25
     SV28 TL23 TN24 TR26 UA29 VA22 VG24 XK20
 """
-_LENGTH: Final = {each[:2]: int(each[2:]) for each in _IBAN_LENGTHS.split()}  # of an account number, by its country
+_LENGTH: Final = {each[:2]: int(each[2:]) for each in _IBAN_LENGTHS.split()}  # length of an account number, by country
 
 
 class Redaction:
-    """Replaces personal data; counts it by its placeholder.
+    """Replaces personal data and counts it by placeholder.
 
     Args:
-        region: two letters of the country whose telephone numbers are written without its code; None finds only
-            numbers with a code, such as +44.
+        region: two letters of the country whose telephone numbers may lack the country code; None finds only numbers
+            with a code, such as +44.
         names: to replace, in any case.
 
     Raises:
@@ -76,7 +76,7 @@ class Redaction:
         return text if self._names is None else self._replaced(self._names, text, NAME, lambda found: found)
 
     def _replaced(self, pattern: Any, text: str, placeholder: str, part: Callable[[str], str]) -> str:
-        """The text with a placeholder for the part, at its beginning, of each match; an empty part keeps the match."""
+        """The text with a placeholder for the part at the beginning of each match; an empty part keeps the match."""
 
         def replace(match: Any) -> str:
             found: str = match[0]
@@ -90,7 +90,7 @@ class Redaction:
         return replaced
 
     def _without_cards(self, digits: str) -> str:
-        """Digits in groups, such as a card number with its date: a placeholder for each card number among them."""
+        """Groups of digits, such as a card number with its date, with a placeholder for each card number."""
         groups = [match.span() for match in regex.finditer(r"\d+", digits)]
         pieces, end, first = [], 0, 0
         while first < len(groups):
@@ -116,7 +116,7 @@ class Redaction:
 
 
 def addresses(text: str) -> Iterator[str]:
-    """The links, e-mail addresses and account numbers (IBAN) of a text, as they are written."""
+    """The links, e-mail addresses and account numbers (IBAN) of a text, as written."""
     if "." in text:
         yield from (found for match in _LINK.finditer(text) if (found := match[0].rstrip(_END)))
         yield from (match[0] for match in (_EMAIL.finditer(text) if "@" in text else ()))
@@ -137,7 +137,7 @@ def _account(found: str) -> str:
 
 
 def _is_card(found: str) -> bool:
-    """Luhn's check, of numbers as cards have them."""
+    """Whether a number passes Luhn's check and looks like that of a card."""
     digits = [int(character) for character in reversed(found) if character.isdecimal()]
     doubled = (sum(divmod(2 * digit, 10)) for digit in digits[1::2])
     return len(digits) in _CARD_DIGITS and len(set(digits)) > 1 and (sum(digits[::2]) + sum(doubled)) % 10 == 0

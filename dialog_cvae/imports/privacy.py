@@ -1,4 +1,4 @@
-"""Whole conversations without personal data: `--redact`, `--names` and `--anonymous`."""
+"""Removes personal data from whole conversations: `--redact`, `--names` and `--anonymous`."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from dialog_cvae.text.placeholders import NAME
 
 MENTION: Final = f"@{NAME}"
 _TO_ALL: Final = "all|channel|everyone|here"
-_AT: Final = r"(?<![\p{Latin}0-9_.+%-])@"  # not that of an address, which a Latin letter precedes
-# Of anyone: between the marks of WhatsApp, a telephone number, or a word.
+_AT: Final = r"(?<![\p{Latin}0-9_.+%-])@"  # not the sign in an e-mail address, which follows a Latin letter
+# A mention of anyone: text between WhatsApp's marks, a telephone number, or a word.
 _ANY: Final = (
     r"@\u2068[^\u2068\u2069\n]*\u2069?"
     rf"|{_AT}(?:\d{{7,}}(?!\w)|(?!(?:{_TO_ALL})(?!\w))[\p{{L}}_]\w*(?:[.-]\w+)*)"
@@ -28,7 +28,7 @@ class Privacy:
 
     Attributes:
         redaction: replaces personal data in texts, topics and speakers' names; None keeps them.
-        anonymous: whether speakers become A, B, ..., and mentions of anyone, such as @Ann, `@<NAME>`.
+        anonymous: whether speakers become A, B, ..., and mentions of anyone, such as @Ann, become `@<NAME>`.
     """
 
     redaction: Redaction | None = None
@@ -36,7 +36,7 @@ class Privacy:
 
     @property
     def keeps_names(self) -> bool:
-        """Whether names of conversations may be kept: they can be those of people."""
+        """Whether names of conversations may be kept; they can be names of people."""
         return self.redaction is None and not self.anonymous
 
     def applied(self, messages: list[Message]) -> list[Message]:
@@ -72,7 +72,7 @@ def mention_remover(names: Iterable[str]) -> Callable[[str], str]:
     """A function that puts a placeholder for each mention into a text.
 
     Args:
-        names: that may have several words, in any case; any other name is a word.
+        names: names that may have several words, in any case; every other name is a single word.
     """
     known = rf"@\L<names>(?!\w|[.-]\w)|{_AT}\L<names>(?!\w)"
     pattern = regex.compile(f"{known}|{_ANY}", regex.IGNORECASE, names=list(names))

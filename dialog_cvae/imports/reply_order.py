@@ -15,23 +15,23 @@ class Link(NamedTuple):
 
 
 def reply_order(links: Sequence[Link]) -> list[int]:
-    """The places of all messages, each after the one it replies to, otherwise as they are.
+    """The indices of all messages, each after the one it replies to, otherwise in their given order.
 
-    A message whose parent is unknown counts as a beginning; where replies form a cycle, so does its first message.
+    A message whose parent is unknown counts as a beginning. If replies form a cycle, so does its first message.
     """
     place_of: dict[str, int] = {}
     for place, link in enumerate(links):
         if link.id is not None:
             place_of.setdefault(link.id, place)
     replies: dict[int, list[int]] = {}
-    ready = []  # a heap: the earliest message that may come next is first
+    ready = []  # a heap: the first is the earliest message that may come next
     for place, link in enumerate(links):
         parent = None if link.reply_to is None else place_of.get(link.reply_to)
         if parent is None or parent == place:
             ready.append(place)
         else:
             replies.setdefault(parent, []).append(place)
-    # Beginnings, then the messages of cycles, which no beginning leads to.
+    # Beginnings, then the messages of cycles, which cannot be reached from a beginning.
     found: dict[int, None] = {}
     for start in (None, *range(len(links))):
         if start is not None and start not in found:

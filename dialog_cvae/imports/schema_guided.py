@@ -1,7 +1,8 @@
 """Schema-Guided Dialogues: a JSON list of dialogues, each with its services and its turns of USER and SYSTEM.
 
-MultiWOZ from version 2.2 has the same form. USER becomes `customer` and SYSTEM `agent`, the services without their
-numbers the topic, and the first act of a turn, where it is annotated, its dialog act.
+Open this if such a file is read wrongly. MultiWOZ has the same form from version 2.2. USER becomes `customer` and
+SYSTEM becomes `agent`. The topic is the services without their numbers, and a turn's dialog act is the first annotated
+act, if there is one.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def _topic(services: object) -> str | None:
     """The services' names without their numbers: Hotels_2 and Buses_1 become "hotels, buses".
 
     Raises:
-        ValueError: they are no list of names.
+        ValueError: they are not a list of names.
     """
     if services is None:
         return None
@@ -75,7 +76,7 @@ def _topic(services: object) -> str | None:
 
 
 def _act(frames: object) -> str | None:
-    """The first act of the first frame with one; annotations in another form are passed over."""
+    """The first act of the first frame that has one; annotations in another form are ignored."""
     for frame in frames if isinstance(frames, list) else ():
         actions = frame.get("actions") if isinstance(frame, Mapping) else None
         for action in actions if isinstance(actions, list) else ():

@@ -1,7 +1,7 @@
 """Slack exports, as a folder or a zip archive: a folder for each channel, with a JSON file for each day.
 
-A thread is a conversation of its own, however long its silences. What is outside threads is the channel's, which
-silences divide.
+Open this if an export is read wrongly. Each thread is one conversation, whatever its silences. Messages outside threads
+form the channel's conversation, which silences divide.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MARKUP: Final = re.compile(r"<([@#!]?)([^<>|]+)(?:\|([^<>]*))?>")
 
 
 def recognise(source: Source) -> bool:
-    """Whether there are files of days, the first of which that is not empty holds messages."""
+    """Whether there are files of days, and the first one that is not empty holds messages."""
     days = (file for file in source.files if _DAY.fullmatch(file.path))
     return {"[].ts", "[].type"} <= next((file.paths for file in days if file.paths), frozenset())
 
@@ -92,7 +92,7 @@ def _message(
 
 
 def _topic(channel: str) -> str | None:
-    """The name of a channel; direct messages have none, since theirs is made of people's names."""
+    """The name of a channel; None for direct messages, which are named after people."""
     return None if not channel or _DIRECT.fullmatch(channel) else channel
 
 

@@ -1,6 +1,6 @@
-"""What an import reads from: a file, a folder or a zip archive, all seen as a list of files.
+"""Sources of imports: a file, a folder or a zip archive, each as a list of files.
 
-Open this to change how encodings are recognised or which archives are refused. Nothing here reads a file whole.
+Open this to change how encodings are recognised or which archives are refused. No file is read whole.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from typing import IO, Final
 from dialog_cvae.errors import DataError
 from dialog_cvae.imports.json_paths import json_paths
 
-HEAD_BYTES: Final = 2**18  # of a file, from which its format is recognised
+HEAD_BYTES: Final = 2**18  # bytes at the beginning of a file, from which its format is recognised
 MAX_LINE: Final = 16 * 2**20  # characters
 CHUNK: Final = 2**20  # characters
 MAX_FILES: Final = 100_000
-# Text seldom shrinks to less than a thirtieth.
+# Text is seldom compressed to less than a thirtieth.
 MAX_RATIO: Final = 200  # unpacked bytes of a packed one
 SMALL: Final = 16 * 2**20  # bytes; below this the ratio does not matter
 MAX_UNPACKED: Final = 64 * 2**30  # bytes of a whole archive
-# What reading a damaged or encrypted archive can raise.
+# Errors that reading a damaged or encrypted archive can raise.
 _BROKEN_ARCHIVE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError)
 # The mark of UTF-32 begins with that of UTF-16.
 _BOMS = {
@@ -45,8 +45,8 @@ class File:
     """A file, on disk or in an archive.
 
     Attributes:
-        name: as messages show it.
-        path: within its folder or archive, with slashes; the name of a single file.
+        name: name in messages.
+        path: path within its folder or archive, with slashes; for a single file, its name.
         opener: opens it for reading, from its beginning.
     """
 
@@ -77,7 +77,7 @@ class File:
 
     @cached_property
     def encoding(self) -> str:
-        """What the byte order mark says, UTF-16 where every second byte is zero, or UTF-8."""
+        """The encoding by the byte order mark; without one, UTF-16 if every second byte is zero, else UTF-8."""
         for mark, name in _BOMS.items():
             if self.head.startswith(mark):
                 return name
@@ -89,7 +89,7 @@ class File:
 
     @cached_property
     def head_text(self) -> str:
-        """The first characters; what is not valid is replaced, because it may only be cut."""
+        """The first characters; invalid bytes are replaced, because they may be a character that is cut off."""
         return self.head.decode(self.encoding, "replace")
 
     @cached_property
@@ -98,7 +98,7 @@ class File:
         return json_paths(self.head_text)
 
     def used_encoding(self, named: str | None) -> str:
-        """The encoding in which the file is read: the recognised one, or a named one where the text is not UTF-8.
+        """The encoding for reading the file: the recognised one, or the named one if the text is not UTF-8.
 
         Raises:
             DataError: the file cannot be read.
@@ -107,7 +107,7 @@ class File:
 
     @cached_property
     def _is_utf8(self) -> bool:
-        """Whether the whole file is UTF-8, and more than ASCII, which other encodings use with another meaning."""
+        """Whether the whole file is UTF-8, and more than ASCII, whose bytes some encodings use in another way."""
         decoder, is_ascii = codecs.getincrementaldecoder("utf-8")(), True
         with self.opened() as file:
             try:
@@ -123,7 +123,7 @@ class File:
         """The lines, with their ends.
 
         Args:
-            encoding: for text that is in no recognised one; None is UTF-8.
+            encoding: for text without a recognised encoding; None is UTF-8.
 
         Raises:
             DataError: a line is too long, or the text is not in this encoding; with the line.
@@ -178,7 +178,7 @@ class Source:
 
     Attributes:
         path: as the user wrote it.
-        files: one for a file, else those below the folder, in alphabetical order of their paths.
+        files: the file itself, or all files below the folder in alphabetical order of their paths.
         is_folder: whether it is a folder or an archive.
     """
 
@@ -192,12 +192,12 @@ class Source:
         return self.files[0]
 
     def named(self, name: str) -> File | None:
-        """The file of a folder with this last part of its path, the one nearest to the top."""
+        """The file of this name in a folder; of several, the one nearest to the top."""
         found = [file for file in self.files if file.path.rpartition("/")[2] == name]
         return min(found, key=lambda file: file.path.count("/"), default=None)
 
     def single(self, file: File) -> Source:
-        """One of the files, as a source of its own."""
+        """One of the files, as a separate source."""
         return Source(Path(file.name), (file,), is_folder=False)
 
 
@@ -228,7 +228,7 @@ def open_source(path: Path) -> Source:
 
 
 def _members(path: Path) -> Iterator[File]:
-    """The files of an archive, after a check of the sizes that its table states; reading never exceeds these."""
+    """The files of an archive, after a check of the sizes in its table; reading never exceeds these sizes."""
     try:
         archive = zipfile.ZipFile(path)
     except (OSError, *_BROKEN_ARCHIVE) as error:

@@ -1,4 +1,4 @@
-"""Bring messages of many conversations together, in a temporary file: memory does not grow with their number."""
+"""Groups messages by conversation in a temporary file, so that memory does not grow with their number."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _FIND_NAME: Final = "SELECT first FROM conversations WHERE name = ?"
 _ADD: Final = """
     INSERT INTO said (conversation, speaker, text, time, topic, in_thread, id, reply_to) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 """
-# Conversations whose times, if any, leave the order open.
+# Conversations with replies in which a time is missing or occurs twice.
 _LINKED: Final = """
     SELECT conversation, number, time IS NULL AND text <> '', id, reply_to FROM said WHERE conversation IN (
         SELECT conversation FROM said GROUP BY conversation
@@ -52,14 +52,14 @@ _SORTED: Final = """
 
 
 def together(messages: Iterable[Message], log: Log) -> Iterator[Message]:
-    """The same messages, those of a conversation together and in the order of their times, if all have one.
+    """The same messages, grouped by conversation and sorted by time if all messages of the conversation have one.
 
-    Otherwise they are in the order of their replies, if they have such, or as they come. Messages without text only
-    link others.
+    Otherwise they are ordered by their replies, if there are any, else in the given order. Messages without text only
+    link others and are left out.
 
     Args:
         messages: in any order.
-        log: counts conversations without the order of times.
+        log: counts conversations that are not sorted by time.
 
     Raises:
         DialogCvaeError: the temporary file cannot be written.
@@ -101,7 +101,7 @@ def _sorted(database: sqlite3.Connection, messages: Iterable[Message], log: Log)
 
 
 def _place_replies(database: sqlite3.Connection) -> int:
-    """Number the messages of conversations that times do not order; returns how many of these lack a time."""
+    """Number the messages of conversations that times do not order; returns in how many of these a time is missing."""
     count = 0
     for _, group in groupby(database.execute(_LINKED), key=lambda row: row[0]):
         said = list(group)

@@ -1,4 +1,4 @@
-"""Telegram's `result.json`, of one chat or of all chats."""
+"""Telegram's `result.json`, the export of one chat or of all chats."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ONE_CHAT: Final = {"messages[].date_unixtime", "messages[].from_id", "messages[
 _ALL_CHATS: Final = {"chats.list", "left_chats.list", "personal_information", "personal_information.user_id"}
 _LISTS: Final = {"chats": "chat", "left_chats": "left chat"}  # and the name of a chat in each
 
-# What replaces the parts of a text that name a person.
+# Placeholders for the parts of a text that name a person.
 _PERSONAL: Final = {"mention": MENTION, "mention_name": NAME, "phone": PHONE, "email": EMAIL}
 
 
@@ -27,7 +27,7 @@ def recognise(source: Source) -> bool:
 
 
 def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
-    """The messages of the chats, one chat after the other.
+    """The messages of all chats, one chat after another.
 
     Raises:
         DataError: the file is malformed.
@@ -87,7 +87,7 @@ def _messages(stream: JsonStream, chat: str, people: People, options: Options, l
 def _text(content: object, options: Options) -> str:
     """The text of a message, which is a string or a list of strings and marked parts.
 
-    If speakers are anonymous, placeholders are in the place of the parts that name a person.
+    If speakers are anonymous, placeholders replace the parts that name a person.
 
     Raises:
         ValueError: it is neither.

@@ -1,4 +1,4 @@
-"""Times as tables and exports write them, in seconds."""
+"""Reads times of tables and exports as seconds."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any, Final
 
 from dialog_cvae.imports.message import Log
 
-_MILLISECONDS_FROM: Final = 1e11  # seconds of the year 5138; larger numbers are milliseconds, microseconds, ...
-_UNIX_FROM: Final = 1e8  # seconds from 1970 to 1973; no message is older, so smaller numbers count from elsewhere
-# Dates in digits alone, by their number; Unix times since 1977 have another number of digits.
+_MILLISECONDS_FROM: Final = 1e11  # in seconds, the year 5138; larger numbers are milliseconds, microseconds, ...
+_UNIX_FROM: Final = 1e8  # in seconds, the year 1973; no message is older, so smaller numbers have another origin
+# Forms of dates in digits alone, by number of digits; Unix times since 1977 have another number of digits.
 _DATES: Final = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 _YEARS: Final = range(1900, 2100)
-_EXCEL_DAYS: Final = range(30_000, 60_000)  # of the years 1982 to 2064, counted from 1900
+_EXCEL_DAYS: Final = range(30_000, 60_000)  # numbers of days since 1900, for the years 1982 to 2064
 _WANTED: Final = "ISO 8601 or seconds since 1970; name its form, as in --time-format '%d.%m.%Y %H:%M'"
 
 
@@ -22,7 +22,7 @@ def seconds(value: Any, form: str | None = None) -> float | None:
     Args:
         value: a number of seconds (or milli-, micro- or nanoseconds) since 1970, ISO 8601, a date and time in digits
             alone such as 20240113 or 20240113100000, or a `datetime`.
-        form: as for `datetime.strptime`; None reads the above.
+        form: a format of `datetime.strptime`; None reads all of the above.
 
     Raises:
         ValueError: it is none of these; the message says what to do.
@@ -49,7 +49,7 @@ def seconds(value: Any, form: str | None = None) -> float | None:
 
 
 class ColumnTimes:
-    """The times of a column of a table. Small numbers are seconds from any beginning if the column begins with one.
+    """The times in a column of a table. Small numbers are seconds from any origin if the first time is a small number.
 
     Args:
         form: see `seconds`.
@@ -98,7 +98,7 @@ def _date_in_digits(text: str) -> datetime | None:
 
 
 def _may_be_date(text: str) -> bool:
-    """Whether digits alone are a date, in this order or with the year last, which is too ambiguous to read."""
+    """Whether digits alone are a date, as in `_DATES` or with the year last; the latter is too ambiguous to read."""
     digits = _digits(text)
     turned = (digits[4:] + digits[2:4] + digits[:2], digits[4:] + digits[:4]) if len(digits) == 8 else ()
     return any(_date_in_digits(each) is not None for each in (digits, *turned))

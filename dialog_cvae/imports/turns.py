@@ -1,4 +1,4 @@
-"""Turns of conversations with a language model: chat-completion messages and ShareGPT."""
+"""Conversations with a language model as lists of turns: chat-completion messages and ShareGPT."""
 
 from __future__ import annotations
 

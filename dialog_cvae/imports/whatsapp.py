@@ -1,9 +1,9 @@
-"""WhatsApp's text exports, of Android and iOS, in many languages.
+"""WhatsApp's text exports, from Android and iOS, in many languages.
+
+Open `whatsapp_lines` (date and clock) and `whatsapp_words` (the program's own words) to add a language.
 
 Android writes `12/31/23, 11:59 PM - Ann: text`, iOS `[31.12.23, 23:59:58] Ann: text`; order, separators and clock
 follow the telephone's language. A line without a time continues the message before it.
-
-Open `whatsapp_lines` (date and clock) and `whatsapp_words` (what the program writes itself) to add a language.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class _Entry(NamedTuple):
 
 
 def recognise(source: Source) -> bool:
-    """Whether one of the first lines, and most of those that have a time, is of an export."""
+    """Whether one of the first lines begins with date and time, followed by text."""
     if source.file.paths:
         return False
     first = source.file.head_text.splitlines()[:20]
@@ -45,10 +45,10 @@ def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
     """The messages of a chat; the file is read twice.
 
     Raises:
-        DataError: it has no message, a date does not exist, dates contradict each other, or a speaker's line has a time
-            in no known form.
+        DataError: there is no message, a date does not exist, dates contradict each other, or the time in a speaker's
+            line has an unknown form.
     """
-    # The order of day and month, from all dates, and the speakers.
+    # Find the order of day and month, from all dates, and the speakers.
     orders = DateOrders(source.file.name)
     speakers: set[str] = set()
     unknown: list[tuple[int, str, str]] = []
@@ -60,7 +60,7 @@ def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
     without_mentions = mention_remover(speakers) if options.anonymous else (lambda text: text)
     order, reason = (options.date_order, "as --date-order says") if options.date_order else orders.decided()
     log.notes.append(f"dates are read {lines.ORDERS[order]} ({reason})")
-    # The messages.
+    # Read the messages.
     for entry in _entries(source, options, log):
         speaker, text = _parted(entry)
         if speaker is None:
@@ -72,10 +72,10 @@ def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
 
 
 def _check(name: str, unknown: Sequence[tuple[int, str, str]], speakers: Set[str], log: Log) -> None:
-    """Count the lines whose time is in no known form, which stay text.
+    """Count the lines whose time has an unknown form; they stay part of the text.
 
     Raises:
-        DataError: one is of a speaker, so it is a message of its own.
+        DataError: such a line is a speaker's, so it is a message.
     """
     for number, time, speaker in unknown:
         if speaker in speakers:
@@ -88,16 +88,16 @@ def _check(name: str, unknown: Sequence[tuple[int, str, str]], speakers: Set[str
 def _entries(
     source: Source, options: Options, log: Log, unknown: list[tuple[int, str, str]] | None = None
 ) -> Iterator[_Entry]:
-    """The messages with their lines. A line in another frame than the file's is text: someone pasted another chat.
+    """The messages with their lines. A line framed in another way than the file's is text: someone pasted a chat.
 
     Args:
         source: the chat.
         options: have the encoding.
         log: counts pasted lines.
-        unknown: receives number, time and speaker of lines that begin like others, with a time in no known form.
+        unknown: receives number, time and speaker of lines that begin like a message, with a time of unknown form.
 
     Raises:
-        DataError: there is no message, or a line before the first.
+        DataError: there is no message, or there is a line before the first message.
     """
     entry: _Entry | None = None
     for number, line in enumerate(source.file.lines(options.encoding), 1):
@@ -120,9 +120,9 @@ def _entries(
 
 
 def _parted(entry: _Entry) -> tuple[str | None, str]:
-    """Speaker and text; no speaker for a line of the program, no text for a picture or a deleted message."""
+    """Speaker and text. The speaker is None in a line of the program; the text is empty for a picture or deletion."""
     speaker, colon, text = entry.match["rest"].partition(": ")
-    if not colon:  # a message that begins with an empty line
+    if not colon:  # a message may begin with an empty line
         speaker, colon, text = entry.match["rest"].rstrip().partition(":")
         if not colon or text or not entry.more:
             return None, ""

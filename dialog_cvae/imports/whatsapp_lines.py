@@ -1,4 +1,4 @@
-"""The date and clock with which a message of WhatsApp's exports begins, as each language writes them.
+"""Date and clock at the beginning of a message in WhatsApp's exports, as each language writes them.
 
 Open this to add a language.
 """
@@ -21,7 +21,7 @@ _EVENING: Final = (
     *("中午", "下午", "傍晚", "晚上", "午後", "오후"),
 )
 _HALF: Final = "|".join(re.escape(each) for each in sorted((*_MORNING, *_EVENING), key=len, reverse=True))
-_M: Final = f"[{MARKS}]{{0,4}}"  # bounded, because the time of two in a row would grow with the square
+_M: Final = f"[{MARKS}]{{0,4}}"  # bounded, because the running time of two in a row would be quadratic
 _NUMBERS: Final = (
     rf"(?P<a>\d{{1,4}}){_M}[./年년-]\s?{_M}(?P<b>\d{{1,2}}){_M}[./月월-]\s?{_M}(?P<c>\d{{1,4}}){_M}(?:[日일]|\.?[,،]?)"
 )
@@ -32,12 +32,12 @@ _LINE: Final = re.compile(
     rf"{_M}(?:\s*(?P<after>{_HALF}))?{_M}(?(bracket)\]|\s[-–])\s(?P<rest>.*)",
     re.IGNORECASE | re.DOTALL,
 )
-# A line that has a date and a colon, and what is around the clock in a language that is missing here.
+# A line with a date, a colon, and unknown words around the clock, from a language that is missing here.
 _UNKNOWN: Final = re.compile(
     rf"{_M}(?P<bracket>\[)?{_M}(?P<date>{_NUMBERS})(?(bracket)[^\]\n]{{0,40}}\]"
     r"|[^\d\n]{0,20}\d{1,2}[^\d\n-]{1,3}\d{2}(?:[:.]\d{2})?[^\d\n]{0,20}?\s[-–])\s[^\n]*?: "
 )
-_BUDDHIST: Final = 2400  # no year of the common era is as late; the Thai calendar is 543 years ahead
+_BUDDHIST: Final = 2400  # later years are of the Thai calendar, which is 543 years ahead
 _AHEAD: Final = 543
 
 
@@ -47,12 +47,12 @@ def stamped(line: str) -> re.Match[str] | None:
 
 
 def is_alike(match: re.Match[str], other: re.Match[str]) -> bool:
-    """Whether two lines are in the same frame, which is `[...]` or `... -`; an export has one."""
+    """Whether the time of two lines is framed in the same way, `[...]` or `... -`; an export uses one of these."""
     return match["bracket"] == other["bracket"]
 
 
 def unknown(line: str, known: re.Match[str]) -> tuple[str, str] | None:
-    """Time and speaker of a line that begins as one of the file that is known, but is not understood; else None."""
+    """Time and speaker of a line that begins like the line `known` but has a time of unknown form; else None."""
     match = _UNKNOWN.match(line)
     if match is None or not is_alike(match, known) or _signs(match["date"]) != _signs(known["date"]):
         return None
@@ -61,7 +61,7 @@ def unknown(line: str, known: re.Match[str]) -> tuple[str, str] | None:
 
 
 def half(match: re.Match[str]) -> str | None:
-    """The half of the day of a 12-hour clock."""
+    """The half of the day, such as "pm", in lower case; None with a 24-hour clock."""
     found = match["before"] or match["after"]
     return found.lower() if found else None
 
@@ -89,5 +89,5 @@ def seconds(match: re.Match[str], order: str) -> float:
 
 
 def _signs(date: str) -> str:
-    """What is between the numbers of a date."""
+    """The separators between the numbers of a date."""
     return re.sub(rf"[\d\s{MARKS}]", "", date)

@@ -1,6 +1,6 @@
-"""What WhatsApp writes itself among the words of people: for files, deleted and edited messages, and about a group.
+"""WhatsApp's own words among the words of people: for files, deleted and edited messages, and about a group.
 
-Open this to add a language. Phrases are compared without their marks and in any case.
+Open this to add a language. Phrases are compared without marks and without regard to case.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from typing import Final
 
 MARKS: Final = "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff"
 _SPACE: Final = MARKS + " \t\n"
-_MAX_NAME: Final = 100  # characters of a speaker
-_MAX_OMITTED: Final = 5  # words of iOS in place of a file
+_MAX_NAME: Final = 100  # most characters of a speaker's name
+_MAX_OMITTED: Final = 5  # most words that iOS writes in place of a file
 
-# Android: `<Media omitted>`, in every language. On a line above a caption, a tag such as <b> is no such phrase.
+# Android: `<Media omitted>`, in every language. On a line above a caption, a tag such as <b> does not count.
 _OMITTED: Final = re.compile(r"<[^<>\n]+>|null")
 _OMITTED_ABOVE: Final = re.compile(r"<(?=[^<>\n]*[^!-~])[^<>\n=\"/]+>")
 # iOS: `image omitted`, after a mark.
@@ -24,7 +24,7 @@ _OMITTED_AFTER: Final = re.compile(
     re.IGNORECASE,
 )
 _DOCUMENT: Final = re.compile(r"[^\n•]+\.\w{1,10} •(?: [^\n•]*)?")  # iOS, before the mark: a file's name and its pages
-# Android: `report.pdf (file attached)`, of which today's programs begin with a mark.
+# Android: `report.pdf (file attached)`; current versions write a mark before it.
 _FILE: Final = re.compile(r"(?P<name>[^\n]+\.\w{1,10}) \((?P<words>[^()\n]+)\)")
 _OWN_NAME: Final = re.compile(r"[A-Z]{3}-\d{8}-WA\d{4,}\.\w+")
 _ATTACHED: Final = re.compile(
@@ -59,13 +59,13 @@ _DELETED: Final = re.compile(
     "|waiting for this message.*)[.。]?",
     re.IGNORECASE,
 )
-# In `<This message was edited>`, at the end.
+# Words in `<This message was edited>` at the end of a message.
 _EDITED: Final = re.compile(
     "edited|bearbeitet|edit(?:ó|ad[oa])|modifi(?:é|cat[oa])|bewerkt|измен|düzenlendi|diedit|disunting|redigera?[dt]"
     "|redigeret|muokattu|edytowan|upraven|szerkeszt|επεξεργα|編[辑輯集]|编辑|수정|تعديل|נערכה|संपादित|chỉnh sửa|แก้ไข",
     re.IGNORECASE,
 )
-# What encloses the name of a group, which may have a colon: the signs that end a quotation, by the one that begins it.
+# Quotation marks around the name of a group, which may have a colon: the closing ones, by the opening one.
 _QUOTES: Final = {
     '"': '"',
     "“": "”",
@@ -91,7 +91,7 @@ _CHANGED: Final = re.compile(
 
 
 def is_system(speaker: str) -> bool:
-    """Whether what is before a colon belongs to a line of the program, such as `Ann created the group “Trip`."""
+    """Whether the text before a colon is from a line of the program, such as `Ann created the group “Trip`."""
     return len(speaker) > _MAX_NAME or _is_open(speaker) or _CHANGED.search(speaker) is not None
 
 
@@ -100,7 +100,7 @@ def said(text: str, *, is_ios: bool) -> str:
 
     Args:
         text: all lines of a message.
-        is_ios: whether it is of iOS, which marks what the program wrote.
+        is_ios: whether it is from iOS, which marks what the program wrote.
     """
     is_marked = text.startswith("\u200e")
     if is_marked and is_ios:
@@ -117,7 +117,7 @@ def said(text: str, *, is_ios: bool) -> str:
 
 
 def _stripped(text: str) -> str:
-    """The text without marks and spaces around it; the mark U+2069 that ends a mention of WhatsApp stays."""
+    """The text without marks and spaces around it, except the mark U+2069 that ends a WhatsApp mention."""
     found = text.strip(_SPACE)
     return found + "\u2069" if found.rfind("@\u2068") > found.rfind("\u2069") else found
 
@@ -133,7 +133,7 @@ def _without_edited(text: str) -> str:
 
 
 def _before_omitted(text: str) -> str:
-    """The words before a picture or document of iOS; the whole text if it ends with none."""
+    """The words before iOS's phrase for a picture or document; the whole text if it does not end with one."""
     start = text.rfind("\u200e")
     phrase = text[start:].strip(_SPACE)
     if start < 0 or len(phrase.split()) > _MAX_OMITTED or not _OMITTED_AFTER.fullmatch(phrase):
@@ -145,8 +145,8 @@ def _before_omitted(text: str) -> str:
 def _is_attached(line: str, is_marked: bool) -> bool:
     """Whether a line is the name of a file with a note that it is attached.
 
-    People write such lines too: `see you at 10.30 (maybe)`. So there must be a mark, a known note or a name that the
-    program gave.
+    People write such lines too: `see you at 10.30 (maybe)`. So there must be a mark, a known note or one of the
+    program's own file names.
     """
     match = _FILE.fullmatch(line.strip(_SPACE)) if line.rstrip(_SPACE).endswith(")") else None
     if match is None:
