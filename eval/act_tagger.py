@@ -22,8 +22,8 @@ from dialog_cvae.errors import ConfigError
 from dialog_cvae.types import Conversation
 from eval.metrics.tokens import metric_tokens
 
-_MOST_ACTS = 200  # that are learned; Switchboard has 42
-_MOST_UTTERANCES = 60_000  # to fit on; all 103,000 of Switchboard give less than .01 in accuracy for twice the time
+_MOST_ACTS = 200  # most acts that are learned; Switchboard has 42
+_MOST_UTTERANCES = 60_000  # to fit on; all 103,000 of Switchboard take twice the time for less than .01 in accuracy
 _PASSES = 5
 
 
@@ -42,8 +42,8 @@ class ActTagger:
         """Fit a linear support vector machine on TF-IDF of words and word pairs, sentence ends included.
 
         Args:
-            conversations: utterances without an act are ignored. Of more than 200 acts the most frequent are learned,
-                of more than 60,000 utterances a sample is used.
+            conversations: utterances without an act are ignored. If there are more than 200 acts, the most frequent are
+                learned. If there are more than 60,000 utterances, a sample is used.
             seed: of the sample and of the order of the averaged stochastic gradient's steps.
 
         Raises:
@@ -93,7 +93,7 @@ def _features(text: str) -> list[str]:
 
 
 def _sample(acts: Sequence[str], learned: Collection[str], generator: np.random.Generator) -> list[int]:
-    """At most 60,000 utterances with an act that is learned; one of each act comes first, so that no act is lost."""
+    """At most 60,000 utterances with a learned act; one of each act comes first, so that no act is lost."""
     order = [i for i in generator.permutation(len(acts)).tolist() if acts[i] in learned]
     one_of_each = {acts[i]: i for i in reversed(order)}.values()
     return list(dict.fromkeys([*one_of_each, *order]))[:_MOST_UTTERANCES]

@@ -1,6 +1,6 @@
 """The replies of a checkpoint to the contexts of a corpus, and greedy ones to some, cached.
 
-Open it to change what decides these replies. An edit of any module that this one imports, directly or not, draws them
+Open it to change how these replies are drawn. An edit of any module that this one imports, directly or not, draws them
 again; an edit of a metric does not.
 """
 
@@ -22,7 +22,7 @@ from eval.evaluation_cache import ScoredTexts, Texts
 from eval.evaluation_settings import Progress, Settings
 from eval.generation import answered_utterances, draw_replies
 
-GREEDY_DRAWS = 5  # of z for each context that gets greedy replies
+GREEDY_DRAWS = 5  # draws of z for each context that gets greedy replies
 GREEDY_CONTEXTS = 300
 GREEDY_BATCH = 50  # contexts encoded and decoded together
 
@@ -121,9 +121,9 @@ def _drawn(
 
 
 def _nested(settings: Settings) -> bool:
-    """Whether few replies are the first of many, so that drawing the many is enough.
+    """Whether the smaller number of replies are the first ones of the larger, so that drawing the larger is enough.
 
-    By the paper's protocol they are if nothing but z is random; by the service's if all are selected from the same
+    By the paper's protocol this is so if only z is random; by the service's, if all are selected from the same
     candidates.
     """
     if settings.protocol == "paper":

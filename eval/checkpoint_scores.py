@@ -1,7 +1,7 @@
 """The likelihoods of a corpus under a checkpoint, cached.
 
-Open it to change what decides these scores. An edit of any module that this one imports, directly or not, computes them
-again; an edit of a metric of replies does not.
+Open it to change how these scores are computed. An edit of any module that this one imports, directly or not, computes
+them again; an edit of a metric of replies does not.
 """
 
 from __future__ import annotations

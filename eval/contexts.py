@@ -1,6 +1,6 @@
 """The contexts of a corpus, and the replies to them.
 
-Open it to learn which contexts are evaluated, and what seeds the randomness of each.
+Open it to learn which contexts are evaluated, and how the randomness of each is seeded.
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ class AnsweredContext(NamedTuple):
         context: the utterances that the model saw, oldest first.
         reference: the utterance that follows the context in the corpus.
         replies: texts, in the order in which they were given.
-        scores: of the replies, which the service compares with `min_score`; empty if they were not drawn as the service
-            draws them, or if there is no reply but the empty one.
+        scores: scores of the replies, which the service compares with `min_score`; empty if the replies were not drawn
+            by the service's protocol, or if the only reply is empty.
     """
 
     conversation: str
@@ -99,7 +99,7 @@ class ReplySets(NamedTuple):
     Attributes:
         answered: the contexts, with as many replies as the settings say.
         single_reference: the same contexts with the replies for DialogWAE's protocol, if requested.
-        greedy: some of the contexts, with greedy replies that differ in z alone; None without a model.
+        greedy: some of the contexts, with greedy replies that differ only in z; None without a model.
     """
 
     answered: list[AnsweredContext]
@@ -108,12 +108,12 @@ class ReplySets(NamedTuple):
 
 
 def count_contexts(conversations: Sequence[Conversation]) -> int:
-    """Contexts of at least one utterance that have a reply; the first utterance of a conversation has no context."""
+    """Number of contexts of at least one utterance that have a reply; a first utterance has no context."""
     return sum(position > 0 for conversation in conversations for position in conversation.reply_positions)
 
 
 def windows(conversations: Iterable[Conversation]) -> list[Window]:
-    """The windows that have a context, in order; those of speakers who are context alone are left out."""
+    """The windows that have a context, in order, without those of speakers who are context alone."""
     return [Window(c, position) for c in conversations for position in c.reply_positions if position > 0]
 
 

@@ -50,8 +50,8 @@ from eval.report_page import PAGE_FILE, page
 from eval.scoring import cached_reply_scores
 from eval.vocabulary_filter import IDS, TEXTS, VocabularyFilter
 
-CACHE = "cache"  # folder below --out
-NONE = "none"  # the value of --references for none
+CACHE = "cache"  # name of a folder below --out
+NONE = "none"  # value of --references without any
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _evaluate(arguments: argparse.Namespace) -> int:
     if arguments.threads is not None:
         torch.set_num_threads(arguments.threads)
-    # everything that can be refused is checked before the long work
+    # check everything that can be refused before the long work
     checkpoint = Checkpoint.load(arguments.checkpoint)
     if arguments.candidates_from not in (None, "model") and checkpoint.replies is None:
         raise ConfigError(f"--candidates-from {arguments.candidates_from}: {arguments.checkpoint}: {NO_INDEX}")
@@ -106,12 +106,12 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 
 def _print_findings(arguments: argparse.Namespace, metrics: Mapping[str, Any], figures: Mapping[str, Any]) -> None:
-    """The sentences alone if brief, else all tables and the names of the files too.
+    """Print only the sentences if brief, else also all tables and the names of the files.
 
     Args:
-        arguments: of the command line.
+        arguments: arguments of the command line.
         metrics: the content of metrics.json.
-        figures: those of the model.
+        figures: the model's figures.
     """
     in_words = [f"- {sentence}" for sentence in sentences(metrics)]
     if arguments.brief:
@@ -128,10 +128,10 @@ def _print_findings(arguments: argparse.Namespace, metrics: Mapping[str, Any], f
 
 
 def _check_replies(arguments: argparse.Namespace) -> None:
-    """Refuse options on replies where none are drawn.
+    """Refuse options about replies if no replies are drawn.
 
     Raises:
-        ConfigError: there is one.
+        ConfigError: there is such an option.
     """
     if arguments.samples:
         return
@@ -151,7 +151,7 @@ def _check_replies(arguments: argparse.Namespace) -> None:
 def _described(
     arguments: argparse.Namespace, checkpoint: Checkpoint, held_out: HeldOut, settings: Settings
 ) -> dict[str, Any]:
-    """What was evaluated, and how, for metrics.json."""
+    """A description for metrics.json of what was evaluated and how."""
     return {
         "checkpoint": str(arguments.checkpoint),
         "step": checkpoint.config.provenance.step,
@@ -171,7 +171,7 @@ def _described(
 
 
 def _language_model(checkpoint: Checkpoint, settings: Settings) -> dict[str, str]:
-    """The base of adapters, and how it is multiplied for likelihoods."""
+    """The language model under the adapters, and its precision for likelihoods."""
     assert checkpoint.config.base is not None
     return {"base": checkpoint.config.base.name, "precision": settings.precision}
 
@@ -207,7 +207,7 @@ def _held_out(arguments: argparse.Namespace, data: DataConfig) -> HeldOut:
 
 
 def _referenced(conversations: Sequence[Conversation], references: References, only: bool) -> Sequence[Conversation]:
-    """The conversations that have references, if only these are wanted, else all; a note says if some have none."""
+    """All conversations, or with `only` those that have references; prints a note if some have none."""
     with_some = {name for name, _ in references}
     chosen = [conversation for conversation in conversations if conversation.id in with_some]
     if only:
@@ -242,7 +242,7 @@ def _settings(arguments: argparse.Namespace, checkpoint: Checkpoint) -> Settings
 def data_config(arguments: argparse.Namespace, checkpoint: Checkpoint) -> DataConfig:
     """The requested corpus, with the checkpoint's own split shares, rules of reading and text style.
 
-    A checkpoint without `corpus.reading` is from the time of reading 1.
+    A checkpoint without `corpus.reading` is from a version that only had reading 1.
     """
     stored = checkpoint.config.provenance.fit.get("corpus", {})
     try:
@@ -268,7 +268,7 @@ def data_config(arguments: argparse.Namespace, checkpoint: Checkpoint) -> DataCo
 
 
 def asked_roles(arguments: argparse.Namespace) -> tuple[str, ...] | None:
-    """The speakers whose replies were asked for; empty: all; None: no option was given."""
+    """The speakers whose replies were requested; empty: all; None: the option was not given."""
     if arguments.respond_as is None:
         return None
     return tuple(name for name in arguments.respond_as if name.strip())
@@ -287,7 +287,7 @@ def _make_folder(out: Path, checkpoint: Path) -> None:
 
 
 def vectors_source(asked: str | None, data_dir: Path | None) -> Path | str | None:
-    """File or name of the word vectors: the requested ones, else the default ones; None if these are not here."""
+    """File or name of the word vectors: the requested ones, else the default ones; None if the latter are missing."""
     if asked in (None, packaged_vectors.NAME) and packaged_vectors.is_installed():
         return packaged_vectors.NAME
     if asked is None:

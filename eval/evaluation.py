@@ -88,7 +88,7 @@ def evaluate_checkpoint(
 def combined(
     held_out: HeldOut, model: ModelScores | None, replies: ReplySets | None, scores: ReplyScores | None
 ) -> Evaluation:
-    """One evaluation from its parts, some of which may be None; of the W windows only the N contexts are columns."""
+    """One evaluation from its parts, which may be None; columns of W windows are reduced to the N contexts."""
     figures: dict[str, Any] = {}
     columns: Columns = {}
     if model is not None:

@@ -1,8 +1,8 @@
 """Digests for the caches of evaluations, and how their entries are stored.
 
-Open it to learn when a cached result is valid. An entry is stored with digests of everything that decides it. For code,
-that is the module that computes the entry, with all that this module imports. So a module that calls `code` should
-import nothing that its entry does not depend on.
+Open it to learn when a cached result is valid. An entry is stored with digests of everything that it depends on. For
+code, that is the module that computes the entry, with everything that this module imports. So a module that calls
+`code` should import nothing that its entry does not depend on.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def digest(parts: Iterable[object]) -> str:
 
 
 def checkpoint_digest(checkpoint: Checkpoint) -> str:
-    """Digest of what decides a checkpoint's results: configuration, weights, tokenizer and replies."""
+    """Digest of what a checkpoint's results depend on: configuration, weights, tokenizer and replies."""
     hashed = hashlib.sha256(checkpoint.config.model_dump_json().encode())
     for name, weight in sorted(checkpoint.weights.items()):
         hashed.update(f"{name} {weight.dtype} {weight.shape}\n".encode())
@@ -52,7 +52,7 @@ def checkpoint_digest(checkpoint: Checkpoint) -> str:
 
 
 def source_digest(source: Path | str) -> str:
-    """Digest of a file's content; a name that is not a file's, as it is."""
+    """Digest of a file's content; a name that is not a file is returned as it is."""
     if not Path(source).is_file():
         return str(source)
     with Path(source).open("rb") as file:

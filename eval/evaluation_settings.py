@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from dialog_cvae.config import Config, Decoding
 
-SINGLE_REFERENCE_SAMPLES = 10  # of DialogWAE's protocol
+SINGLE_REFERENCE_SAMPLES = 10  # samples in DialogWAE's protocol
 
 Progress = Callable[[int, str], "tqdm[Any]"]
 """Makes a progress bar from its number of steps and its title; the bar is used as a context manager."""
@@ -40,7 +40,7 @@ class Settings(Config):
         protocol: how replies are drawn; see `ReplyProtocol`.
         importance_samples: draws of z for the importance-weighted likelihood, 0 for none; see `model_scores`.
         single_reference: also score ten replies to each context by DialogWAE's protocol.
-        precision: of likelihoods by a language model.
+        precision: precision of a language model's likelihoods.
     """
 
     samples: int = 5

@@ -91,13 +91,13 @@ def _is_feedback(line: dict[str, Any]) -> bool:
 
 
 def _model(line: dict[str, Any]) -> str:
-    """The name of the model, without characters that a terminal would obey."""
+    """The name of the model, without control characters for a terminal."""
     name = str(line.get("model", "any model"))
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in name)
 
 
 def shares(lines: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """Lines of text for each model: its outcomes with 95% intervals (Wilson, 1927), and positions of those taken."""
+    """Lines for each model: its outcomes with 95% intervals (Wilson, 1927), and positions of taken suggestions."""
     for model in sorted({_model(each) for each in lines}):
         own = [each for each in lines if _model(each) == model]
         counts = Counter(each["outcome"] for each in own)
@@ -113,9 +113,10 @@ def shares(lines: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 
 def min_scores(lines: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """What thresholds would have left: the suggestion that someone used, or any of those that were all refused.
+    """What each threshold would have left of the suggestions that were used, and of those that were all refused.
 
-    A threshold helps if it leaves more of the former; it is said so if the two 95% intervals do not overlap.
+    A threshold helps if it leaves a larger share of used suggestions than of refusals, and the two 95% intervals do not
+    overlap.
     """
     scored = [(each, [float(score) for score in each["scores"]]) for each in lines if _has_scores(each)]
     used = [row[each["position"]] for each, row in scored if each["outcome"] != "refused" and "position" in each]
@@ -148,10 +149,10 @@ def _has_scores(line: dict[str, Any]) -> bool:
 
 
 def conversations(lines: Sequence[dict[str, Any]]) -> tuple[list[str], int]:
-    """The conversations that can be learned from, a line of JSON each, with the text that was sent at the end.
+    """The conversations to learn from, a line of JSON each, which end with the text that was sent.
 
     Returns:
-        The lines, and the number of those left out because they are no valid conversation.
+        The lines, and the number of conversations left out because they are invalid.
     """
     found, refused = [], 0
     for number, each in enumerate(lines, 1):

@@ -1,7 +1,7 @@
 """Draw replies to every context of a corpus.
 
-There are two protocols: the paper's, and the service's, which uses the service's code (`Responder`); see
-`evaluation_settings.ReplyProtocol`. Open it to change how contexts are batched.
+Open it to change how contexts are batched. There are two protocols, the paper's and the service's; the latter uses the
+service's code (`Responder`). See `evaluation_settings.ReplyProtocol`.
 
 Shape legend: B contexts of a batch.
 """
@@ -26,8 +26,8 @@ from eval.evaluation_cache import ScoredTexts
 from eval.evaluation_settings import ReplyProtocol
 
 BATCH = 96  # contexts encoded together; the replies to a context do not depend on the others in its batch
-REPLIES = 480  # replies decoded together, about; limits memory
-AHEAD = 8  # batches started before waiting for the first of them
+REPLIES = 480  # about how many replies are decoded together; limits memory
+AHEAD = 8  # batches to start before waiting for the first one
 
 
 def draw_replies(
@@ -41,7 +41,7 @@ def draw_replies(
     """Draw replies to every context of at least one utterance, in order.
 
     By the paper's protocol each context gets `samples` replies. By the service's it gets fewer if fewer are distinct,
-    each with the score that the service compares with `min_score`; a context without any readable reply gets one empty
+    each with the score that the service compares with `min_score`. A context without any readable reply gets one empty
     reply without a score, so that metrics count it.
 
     The official code skips first utterances too (it scores 5,419 of 5,481 test pairs for that reason).
@@ -50,7 +50,7 @@ def draw_replies(
         responder: the model.
         conversations: the corpus.
         samples: replies to each context.
-        seed: with the index of the conversation and the position it decides a context's replies.
+        seed: decides a context's replies, with the index of its conversation and its position.
         decoding: how tokens are drawn.
         protocol: how replies are drawn.
     """
@@ -72,7 +72,7 @@ def draw_replies(
             for (index, position), (texts, scores) in zip(places, found, strict=True)
         ]
 
-    # few contexts at a time where each has many draws
+    # fewer contexts at a time if each has many draws
     size = max(1, min(BATCH, REPLIES // max(samples, decoding.candidates)))
     yield from _side_by_side(responder, answered_utterances(corpus), size, answer)
 
@@ -108,9 +108,9 @@ def _service_replies(responder: Responder, questions: Sequence[Question]) -> Sco
 
 
 def _question(conversation: Conversation, position: int, seed: tuple[int, ...], n: int, decoding: Decoding) -> Question:
-    """What a request to the service would ask to get replies, with scores, in place of the utterance at `position`."""
+    """The question of a request to the service for replies, with scores, in place of the utterance at `position`."""
     before = replace(conversation, utterances=conversation.utterances[:position])
-    # a limit of 0 leaves out no reply, and with a limit replies have scores
+    # replies have scores only with a limit; a limit of 0 leaves out no reply
     return Question(before, conversation.utterances[position].speaker, n, seed, decoding, min_score=0.0)
 
 

@@ -27,17 +27,17 @@ if TYPE_CHECKING:
 
 
 class ScoringData(NamedTuple):
-    """The data that replies are scored with; scores that need a part that is None are left out.
+    """The data that replies are scored with. If a part is None, scores that need it are left out.
 
     Attributes:
-        conversations: whose contexts were answered.
+        conversations: the conversations whose contexts were answered.
         references: further replies that fit a context; None if the corpus's own reply is the only reference.
-        vectors: of the words of replies and references.
+        vectors: vectors of the words of replies and references.
         coverage: how much of the replies and references has vectors; None without vectors.
-        tagger: of dialog acts.
-        tagger_accuracy: the share of these conversations' utterances with an act that the tagger gives it.
+        tagger: tags dialog acts.
+        tagger_accuracy: share of these conversations' utterances with an act for which the tagger finds that act.
         training_texts: all utterances of the training conversations.
-        said_in: in how many of these each word and number is said.
+        said_in: in how many training conversations each word and number occurs.
         text_filter: applied to texts before they are compared; None leaves them as they are.
     """
 
@@ -52,7 +52,7 @@ class ScoringData(NamedTuple):
     text_filter: VocabularyFilter | None = None
 
     def tokens(self, text: str) -> list[str]:
-        """The tokens that a text is compared as."""
+        """The tokens of a text for comparisons."""
         return metric_tokens(text if self.text_filter is None else self.text_filter(text))
 
 
@@ -61,9 +61,9 @@ class HeldOut:
     """The data that models are evaluated on.
 
     Attributes:
-        name: of the corpus.
-        split: of the corpus.
-        conversations: with at least one context in all.
+        name: name of the corpus.
+        split: its split.
+        conversations: they have at least one context in all.
         references: see `ScoringData`.
         vectors: file or name of the word vectors for the embedding scores; None leaves these out.
         train: the training conversations, for the share of replies copied from them and for the entropy of dialog acts;

@@ -13,11 +13,11 @@ from eval.margins import AHEAD, COMPARED
 from eval.min_score_words import min_score_sentences
 from eval.personal import RARE, SAID_IN
 
-LITTLE_CONTEXT = 1.0  # nats that another context costs; below, replies would suit almost any conversation
-LITTLE_GAIN = 0.1  # nats from z below which it hardly changes what is said
-IN_USE = 0.5  # nats that the KL comes to; below, z says next to nothing
-FEW_DIFFERENT = 2.5  # different greedy replies of 5
-FEW_CONVERSATIONS = 5  # fewer say little about others
+LITTLE_CONTEXT = 1.0  # nats lost with another context; if it is less, replies would suit almost any conversation
+LITTLE_GAIN = 0.1  # nats gained by z; if it is less, z hardly changes the reply
+IN_USE = 0.5  # nats of KL; if it is less, z contains hardly any information
+FEW_DIFFERENT = 2.5  # different greedy replies out of 5
+FEW_CONVERSATIONS = 5  # with fewer, the results say little about other conversations
 MANY_COPIES = 0.5  # share of replies that are training utterances
 
 VERDICTS = ("better than", "not clearly different from", "worse than")
@@ -28,13 +28,13 @@ COLLAPSED = (
 
 
 def sentences(metrics: Mapping[str, Any]) -> list[str]:
-    """What metrics.json says, one finding a line: likelihood, context, z, replies, their scores, rows without a model,
+    """The findings in metrics.json, one a line: likelihood, context, z, replies, their scores, rows without a model,
     and limits.
 
     Args:
         metrics: the content of metrics.json; what it lacks is left out.
     """
-    metrics = {name: value for name, value in metrics.items() if value is not None}  # None is not a finite number
+    metrics = {name: value for name, value in metrics.items() if value is not None}  # None: not finite
     parts = (_likelihood, _context, _code, _replies, _scores, _without_model, _few)
     return [sentence for part in parts for sentence in part(metrics)]
 
@@ -65,7 +65,7 @@ def _context(metrics: Mapping[str, Any]) -> Iterator[str]:
 def _code(metrics: Mapping[str, Any]) -> Iterator[str]:
     if "kl" not in metrics or metrics.get("kl_per_dimension") == []:
         return  # there is no z
-    # Active units are not asked: their threshold is for a prior of variance 1, and a learnt one may be narrow.
+    # Active units are not used: their threshold is for a prior of variance 1, and a learnt prior may be narrow.
     kl, gain = metrics["kl"], metrics.get("nats_from_z", metrics["kl"])
     figures = f"KL {kl:.2f} nats, {gain:.2f} nats gained by z"
     if kl < IN_USE or gain < LITTLE_GAIN:
@@ -94,7 +94,7 @@ def _replies(metrics: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _personal(metrics: Mapping[str, Any]) -> Iterator[str]:
-    """What replies may give away, and in how many training conversations it was said."""
+    """What replies may give away, and in how many training conversations it occurs."""
     share = metrics.get(RARE)
     if share is None:
         return
@@ -116,7 +116,7 @@ def _scores(metrics: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _without_model(metrics: Mapping[str, Any]) -> Iterator[str]:
-    """Against what needs no model, by how close the best reply comes to what was said."""
+    """The comparison with rows without a model: how close the best reply comes to what was said."""
     measure = next((name for name in COMPARED if name in metrics), None)
     rows = {name: row for name, row in metrics.get("baselines", {}).items() if measure in row}
     if measure is None or not rows:
@@ -133,7 +133,7 @@ def _without_model(metrics: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _verdict(ahead: Mapping[str, float] | None) -> str:
-    """Which of VERDICTS a difference is; without an interval it is not clear."""
+    """The one of VERDICTS that fits a difference; without an interval it is not clear."""
     better, unclear, worse = VERDICTS
     if ahead is None:
         return unclear

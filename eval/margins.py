@@ -14,7 +14,7 @@ from eval.contexts import Place
 from eval.evaluation_cache import Columns
 from eval.metrics.significance import paired_bootstrap
 
-COMPARED = ("a_bow", "bleu_nltk_3.6_4")  # measures with precision and recall; words use the first that there is
+COMPARED = ("a_bow", "bleu_nltk_3.6_4")  # measures with precision and recall; sentences use the first available one
 AHEAD = "model_ahead"  # name of the differences among a row's figures
 RESAMPLES = 2_000
 
@@ -28,7 +28,7 @@ def margins(model: Columns, row: Columns, places: Sequence[Place]) -> dict[str, 
         places: (N,) of the contexts.
 
     Returns:
-        Under AHEAD, `mean`, `low` and `high` by measure; without a measure that fewer than 2 conversations have.
+        Under AHEAD, `mean`, `low` and `high` by measure, without measures that fewer than 2 conversations have.
     """
     found: dict[str, Mapping[str, float]] = {}
     for measure in COMPARED:

@@ -1,6 +1,6 @@
-"""The table that helps to choose a `min_score`, as text, and what it says in a sentence.
+"""The table for choosing a `min_score`, as text, and its result in a sentence.
 
-Open it to change which threshold is proposed, or which columns readers see; metrics.json has all figures.
+Open it to change which threshold is proposed, or which columns are shown; metrics.json has all figures.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from eval.report import markdown_table
 from eval.score_thresholds import A_BOW, BLEU, FEW
 
 LABELS = {A_BOW: "A-bow", BLEU: "BLEU-4"}
-KEPT = 0.8  # share of the contexts in which the proposed threshold keeps a reply
+KEPT = 0.8  # least share of contexts in which the proposed threshold keeps a reply
 
 NOTE = (
     "What a min_score of the service leaves of these replies. Above chance: how much more a reply is like what was "
@@ -26,7 +26,7 @@ def min_score_table(table: Mapping[str, Any]) -> tuple[list[str], list[list[str]
     """Head and rows of the table.
 
     Args:
-        table: `min_score` of metrics.json.
+        table: the field `min_score` of metrics.json.
     """
     measures = _measures(table)
     compared = [f"{LABELS[name]} above chance, left / left out" for name in measures]
@@ -55,11 +55,11 @@ def _compared(gain: Mapping[str, float]) -> str:
 
 
 def min_score_sentences(table: Mapping[str, Any]) -> Iterator[str]:
-    """Whether a min_score is of use with these replies, and which one is a start.
+    """Whether a min_score is useful with these replies, and which one to start with.
 
-    Thresholds that keep a reply in a share KEPT of the contexts are tested from the lowest on, up to the first at which
-    the interval of the difference is not above 0 by every measure. In such a fixed order each test may have the level
-    of a single one (Maurer, Hothorn and Lehmacher, 1995).
+    Thresholds that keep a reply in at least a share KEPT of the contexts are tested in rising order. Testing stops at
+    the first threshold for which the interval of the difference is not above 0 by every measure. In such a fixed order
+    each test may have the level of a single test (Maurer, Hothorn and Lehmacher, 1995).
     """
     measures = _measures(table)
     if table["conversations"] < FEW:
@@ -96,7 +96,7 @@ def min_score_sentences(table: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _gains(row: Mapping[str, Any], measures: Sequence[str]) -> dict[str, Mapping[str, float]]:
-    """What a threshold leaves and leaves out, by measure; empty where there is nothing to compare."""
+    """The quality of what a threshold keeps and leaves out, by measure; empty if there is nothing to compare."""
     return {name: row[name]["above_chance"] for name in measures if "above_chance" in row.get(name, {})}
 
 

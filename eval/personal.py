@@ -1,6 +1,7 @@
-"""How many replies may give a person away: what they hold that few training conversations have.
+"""How many replies may give a person away, because they contain something that few training conversations have.
 
-Open it to change how this is counted. It is what the service's guard refuses (`dialog_cvae.generate.guard`).
+Open it to change how they are counted. They are the replies that the service's guard refuses
+(`dialog_cvae.generate.guard`).
 """
 
 from __future__ import annotations
@@ -14,18 +15,18 @@ from dialog_cvae.types import Conversation
 from eval.contexts import AnsweredContext
 
 RARE = "rare_in_replies"
-SAID_IN = "rare_said_in_{}"  # so many training conversations
+SAID_IN = "rare_said_in_{}"  # number of training conversations
 
 
 def rare_in_replies(answered: Sequence[AnsweredContext], said_in: SaidIn) -> dict[str, float]:
     """Shares of the replies with a number, an address or a name that few training conversations and no context have.
 
-    RARE is the share of all of them, and SAID_IN that of those said in exactly so many training conversations. A reply
-    with several of them counts where it gives most away: in the fewest conversations, but at least one.
+    RARE is the share of all these replies. SAID_IN is the share of those whose number, address or name occurs in
+    exactly so many training conversations. A reply with several of them counts by the rarest that occurs at all.
 
     Args:
         answered: contexts with replies.
-        said_in: in how many training conversations each key is said.
+        said_in: in how many training conversations each key occurs.
     """
     texts = [text for one in answered for text in one.replies]
     guard = Guard(CommonWords.of(said_in), lower_case=all(text == text.lower() for text in texts))

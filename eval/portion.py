@@ -1,6 +1,6 @@
 """A part of a split with a limited number of contexts, for an evaluation of limited cost.
 
-Open it to change which replies such an evaluation is about.
+Open it to change which replies such an evaluation uses.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from dataclasses import replace
 
 from dialog_cvae.types import Conversation
 
-FEWEST_CONVERSATIONS = 10  # a long conversation is cut so that this many take part
+FEWEST_CONVERSATIONS = 10  # a long conversation is cut so that at least so many take part
 
 
 def portion(conversations: Sequence[Conversation], most: int) -> list[Conversation]:
-    """The first conversations that have at most `most` contexts in all, of each at most a tenth.
+    """The first conversations, with at most `most` contexts in all; each has at most a tenth of these.
 
-    A conversation is cut after its last context that counts. Those without any context are left out.
+    A conversation is cut after its last context that counts. Conversations without any context are left out.
 
     Args:
         conversations: of a split.

@@ -29,7 +29,7 @@ from eval.score_thresholds import score_thresholds
 BLEU_NAMES = {"method7-3.4": "bleu_nltk_3.4.5", "method7-3.6": "bleu_nltk_3.6"}
 GOLD = "gold"
 _PARTS = PrecisionRecall._fields
-EMBEDDING_NAMES = ("a_bow", "e_bow", "g_bow")  # as `EmbeddingScores` has them
+EMBEDDING_NAMES = ("a_bow", "e_bow", "g_bow")  # in the order of `EmbeddingScores`
 
 Array = NDArray[np.float64]
 
@@ -39,9 +39,9 @@ class ReplyScores(NamedTuple):
 
     Attributes:
         figures: of the corpus, by name; some have precision, recall and F1.
-        columns: (N,) the scores of each context, by name; NaN where it has none, for lack of references or of word
-            vectors. `NAME.precision` and `NAME.recall` are the parts of a figure. `floor_change` is 1 where the
-            reference has another speaker than the utterance before it.
+        columns: (N,) the scores of each context, by name; NaN if it has none because references or word vectors are
+            missing. `NAME.precision` and `NAME.recall` are the parts of a figure. `floor_change` is 1 if the reference
+            has another speaker than the utterance before it.
     """
 
     figures: dict[str, Any]
@@ -69,7 +69,7 @@ def reply_scores(
         vectors: word vectors for the embedding scores; None leaves these out.
         tag: from texts to their dialog acts, for the entropy of these; None leaves it out.
         left_out: if the replies are the references themselves, the pairs to match instead.
-        tokens: that replies and references are compared as.
+        tokens: turns replies and references into the tokens to compare.
         seed: of the order in which replies are taken for distinct n-grams at a fixed number of tokens.
         advance: called after each context, for a progress bar.
     """
@@ -98,7 +98,7 @@ def reply_scores(
 
 
 def distinct_texts(answered: Sequence[AnsweredContext]) -> float:
-    """How many replies of a context differ in words, mean over the contexts; see `normalised`."""
+    """Mean number of replies of a context that differ in their words; see `normalised`."""
     return float(np.mean([len({normalised(reply) for reply in one.replies}) for one in answered]))
 
 
@@ -153,7 +153,7 @@ def _matched(
     vectors: Vectors | None,
     references: References | None,
 ) -> dict[str, Any]:
-    """Means of the scores that need references, and the number of contexts that they are over."""
+    """Means of the scores that need references, and the number of contexts with such scores."""
     figures: dict[str, Any] = {}
     counts = [len(targets) for _, targets in contexts]
     matched = sum(map(bool, counts))

@@ -113,7 +113,7 @@ def compared(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
 def chosen_contexts(sampled: Sequence[AnsweredContext], count: int) -> list[AnsweredContext]:
     """Contexts to show: the middle one of each of `count` evenly spaced conversations.
 
-    Of fewer conversations, evenly spaced contexts of each, `count` in all where there are so many.
+    If there are fewer conversations, evenly spaced contexts of each, `count` in all if there are enough.
     """
     by_conversation: defaultdict[str, list[AnsweredContext]] = defaultdict(list)
     for one in sampled:

@@ -1,4 +1,4 @@
-"""report.html: an evaluation to look at, with what it says in words, samples and plots, in one file.
+"""report.html: one file that shows an evaluation with its findings in words, samples and plots.
 
 Open it to change the page; `report_page.html` beside it has its style.
 """
@@ -22,7 +22,7 @@ from eval.report import SHOWN_CONTEXT, chosen_contexts, rule
 PAGE_FILE = "report.html"
 CURVES_FILE = "learning_curves.png"  # as `training.fit` writes it to a run's folder
 SAMPLES = 10  # contexts
-BY_CODE = 5  # contexts with replies that differ in z alone
+BY_CODE = 5  # contexts with replies that differ only in z
 
 _TEMPLATE = Template(Path(__file__).with_name("report_page.html").read_text(encoding="utf-8"))
 
@@ -38,8 +38,8 @@ def page(
     Args:
         metrics: the content of metrics.json.
         answered: contexts with replies; may be empty.
-        checkpoint: folder; if it lies in a run's folder, the learning curves there are shown.
-        greedy: contexts with replies that differ in z alone; may be empty.
+        checkpoint: its folder; if this is in a run's folder, the learning curves there are shown.
+        greedy: contexts with replies that differ only in z; may be empty.
     """
     about = (
         f"Step {metrics['step']}, {metrics['conversations']} conversations of split {metrics['split']} of "
@@ -80,7 +80,7 @@ def _turn(speaker: str, text: str) -> str:
 
 
 def _code(metrics: Mapping[str, Any], greedy: Sequence[AnsweredContext]) -> Iterator[str]:
-    """What z does: the KL of each dimension as bars, the largest first, and replies that differ in z alone."""
+    """What z does: the KL of each dimension as bars, the largest first, and replies that differ only in z."""
     nats = sorted(metrics.get("kl_per_dimension", ()), reverse=True)
     if not nats or nats[0] <= 0:
         return

@@ -1,8 +1,8 @@
-"""What a `min_score` of the service leaves of the replies, and whether it leaves the better ones.
+"""Which replies a `min_score` of the service keeps, and whether they are better than the others.
 
-Open it to change the table that helps to choose one. A reply's quality is how much more it is like what was said here
-than like what was said in other conversations. Likeness to what was said alone would favour replies that are like
-anything: listening noises by common words, long replies by averages of word vectors.
+Open it to change the table for choosing a `min_score`. A reply's quality is its likeness to what was said here, minus
+its likeness to what was said in other conversations. Without the latter, replies that resemble anything would win:
+listening noises, because of common words, and long replies, because of averages of word vectors.
 
 Shape legend: N replies, H replies to one context, R references of it.
 """
@@ -21,10 +21,10 @@ from eval.metrics.embedding import Vectors, average, cosine, known_vectors
 from eval.metrics.matching import Context, PrecisionRecall, best_matches, mean_over_contexts
 from eval.metrics.thresholds import differences, thresholds
 
-OTHERS = 3  # contexts of other conversations to whose references a reply is compared
-TRIES = 8 * OTHERS  # contexts drawn in search of these
-FEW = 10  # conversations below which no interval is given: it would be too narrow
-A_BOW, BLEU = "a_bow", "bleu_nltk_3.6_4"  # as figures of replies are named
+OTHERS = 3  # a reply is compared with the references of this many contexts of other conversations
+TRIES = 8 * OTHERS  # contexts to draw in search of these
+FEW = 10  # with fewer conversations no interval is given: it would be too narrow
+A_BOW, BLEU = "a_bow", "bleu_nltk_3.6_4"  # names in the figures of replies
 
 Array = NDArray[np.float64]
 Matches = Callable[[Context], Array]
@@ -39,8 +39,8 @@ class _Scored(NamedTuple):
         scores: (H,)
         lengths: (H,) tokens.
         likeness: (H, R), by measure.
-        gains: (H,) by measure, likeness to the best reference here minus that to the best one elsewhere; NaN where it
-            is unknown.
+        gains: (H,) by measure, likeness to the best reference here, minus the mean over contexts of other conversations
+            of the likeness to their best reference; NaN if unknown.
     """
 
     conversation: str
@@ -56,10 +56,10 @@ def score_thresholds(
     """The table of thresholds, as in metrics.json.
 
     Args:
-        answered: contexts, of which at least one has replies with scores.
+        answered: contexts; at least one has replies with scores.
         contexts: their replies and references, as metrics compare them.
         vectors: word vectors for A-bow; None leaves it out.
-        seed: of the choice of other conversations.
+        seed: seed for the choice of other conversations.
     """
     measures: dict[str, Matches] = {BLEU: _bleu}
     if vectors is not None:
@@ -102,7 +102,7 @@ def _scored(
 
 
 def _row(limit: float, scored: Sequence[_Scored], total: int, measures: Sequence[str]) -> dict[str, Any]:
-    """What one threshold leaves; the means of likeness are over the contexts in which it leaves a reply."""
+    """What one threshold keeps; means of likeness are over the contexts in which it keeps a reply."""
     left = [one.scores >= limit for one in scored]
     row: dict[str, Any] = {
         "min_score": limit,
@@ -123,7 +123,7 @@ def _row(limit: float, scored: Sequence[_Scored], total: int, measures: Sequence
 
 
 def _gains(scored: Sequence[_Scored], limits: Sequence[float], name: str) -> list[dict[str, float] | None]:
-    """How much likeness above chance each threshold leaves and leaves out; None where there is nothing to compare."""
+    """Mean gains of the replies that each threshold keeps and leaves out; None if there is nothing to compare."""
     scores, gains = (np.concatenate(rows) for rows in zip(*((o.scores, o.gains[name]) for o in scored), strict=True))
     groups = np.repeat([one.conversation for one in scored], [len(one.scores) for one in scored])
     known = ~np.isnan(gains)
@@ -177,7 +177,7 @@ def _best(likeness: Array) -> Array:
 
 
 def _mean(values: Array) -> Array:
-    """The mean over the first axis of what is not NaN; NaN where all is."""
+    """The mean over the first axis of values that are not NaN; NaN if all are."""
     known = ~np.isnan(values)
     count = known.sum(axis=0)
     return np.where(count > 0, np.where(known, values, 0.0).sum(axis=0) / np.maximum(count, 1), np.nan)

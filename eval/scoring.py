@@ -46,14 +46,14 @@ def cached_reply_scores(
         data: loads what the replies are compared with; called only if the scores are not cached.
         cache: of earlier results.
         progress: makes progress bars.
-        people: the replies are references, and are matched with the others; see `eval.baselines.people`.
+        people: the replies are references, each matched with the others; see `eval.baselines.people`.
     """
     origin = scores_origin(replies, held_out, settings, people)
     return cache.get(SCORES, origin, lambda: score_replies(replies, data(), settings, progress, people=people))
 
 
 def scores_origin(replies: ReplySets, held_out: HeldOut, settings: Settings, people: bool) -> dict[str, Any]:
-    """Everything that decides the scores of replies."""
+    """Everything that the scores of replies depend on."""
     return {
         "replies": evaluation_cache.digest(replies),
         "data": held_out.scoring_digest,
@@ -82,7 +82,7 @@ def score_replies(
             advance=shown.update,
         )
     if data.tagger_accuracy is not None:
-        scores.figures["act_tagger_accuracy"] = data.tagger_accuracy  # act_entropy is only as good as the tagger
+        scores.figures["act_tagger_accuracy"] = data.tagger_accuracy  # shows how reliable act_entropy is
     if replies.single_reference is not None:
         columns = per_context(
             [metric_context(one, None, data.tokens) for one in replies.single_reference], data.vectors

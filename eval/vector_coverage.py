@@ -1,7 +1,7 @@
 """How much of the replies and references the word vectors of the embedding scores know, in words to print.
 
-Open it to change when a warning is printed. The share is of tokens, not of distinct words: a file that lacks only the
-one-letter words has nearly every word, and misses a tenth of a conversation.
+Open it to change when a warning is printed. The share counts tokens, not distinct words: a file that lacks only the
+one-letter words has nearly every word, but misses a tenth of a conversation.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from pathlib import Path
 from dialog_cvae.data.packaged_vectors import INSTALL, NAME
 from dialog_cvae.data.vectors import Coverage
 
-LEAST_SHARE = 0.97  # of the tokens; complete vectors know more of any English conversation
-SHOWN = 8  # missing words
+LEAST_SHARE = 0.97  # share of tokens; complete vectors cover more of any English conversation
+SHOWN = 8  # most missing words to show
 WITHOUT = f"no word vectors: A-bow, E-bow and G-bow are left out. {INSTALL}; --vectors names others"
 
 

@@ -1,8 +1,8 @@
-"""Texts as the official code compares them: as ids of the model's vocabulary, at most as many as the model reads.
+"""Texts as the official code compares them: limited to the words of the model's vocabulary and to its length.
 
 Open it to change what `--references-as ids` means. In the official code a reference becomes ids, and the ids become
-words again before BLEU and the embedding scores: a word outside the vocabulary is `<unk>` there, which another `<unk>`
-matches, and a long reference is cut. Published scores are of such references.
+words again before BLEU and the embedding scores. So a word outside the vocabulary becomes `<unk>`, which matches
+another `<unk>`, and a long reference is cut. Published scores use such references.
 
 Source: `data_apis/corpus.py`, `data_apis/data_utils.py` (`pad_to`) and `test_mul_ref` of
 github.com/snakeztc/NeuralDialog-CVAE; github.com/haofuml/cyclical_annealing has the same code.
@@ -52,7 +52,7 @@ class VocabularyFilter:
         return cls(tokenizer.to_bytes(), checkpoint.config.model.max_utterance_tokens)
 
     def __call__(self, text: str) -> str:
-        """The text as its words that are in the vocabulary, with `<unk>` for each other one."""
+        """The text's words, with `<unk>` for each word that is not in the vocabulary; a long text is cut."""
         return _filtered(self.model, self.limit, text)
 
 

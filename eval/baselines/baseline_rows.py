@@ -1,7 +1,7 @@
 """The replies of all baselines, cached, and those of people if there are several references.
 
-Open it to see which rows a table shows with a model. All rows are scored as a model's replies are, except that of
-people, which is scored by leaving one out (`eval.baselines.people`).
+Open it to see which rows a table shows besides a model. All rows are scored like a model's replies, except the row of
+people: there each reference is scored against the others (`eval.baselines.people`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from eval.contexts import AnsweredContext, ReplySets, windows
 from eval.evaluation_cache import Texts
 from eval.evaluation_settings import Settings
 
-if TYPE_CHECKING:  # at run time the digest of this module's code would follow it to the metrics
+if TYPE_CHECKING:  # not at run time, where the digest of this module's code would include the metrics
     from eval.held_out import HeldOut
 
 PEOPLE = "people (the other references)"

@@ -7,15 +7,15 @@ With R references of a context and s(h, r) the score of a hypothesis against a r
     precision = mean over i of max over j != i of s(r_i, r_j)           one person's reply against the others'
     recall    = mean over j of max over i in H_j of s(r_i, r_j)         n people's replies against one more person's
 
-where H_j are n of the references without r_j, drawn again for each j. A reference never meets itself, but may meet a
-copy: the published file has a reply twice in many contexts. Each hypothesis has one reference less to match
-than in a model's row, so the figures are a little low.
+where H_j are n of the references without r_j, drawn again for each j. A reference is never compared with itself, but
+may be compared with a copy: in the published file many contexts have a reply twice. Each hypothesis has one reference
+less to match than in a model's row, so the figures are a little low.
 
-Only the first reference is the real reply to the context. The others are replies to similar training contexts; in the
-published file a classifier trained on human judgements selected them. `eval.references.builder` uses no such
-judgements. With its references the row shows how well retrieved replies match the real reply and each other: it is
-neither a ceiling nor a measure of people, and close to the retrieval rows of `eval.baselines`, whose replies are among
-these references.
+Only the first reference is the real reply to the context. The others are replies to similar training contexts. In the
+published file, a classifier trained on human judgements selected them; `eval.references.builder` uses no such
+judgements. With references of the builder, the row shows how well retrieved replies match the real reply and each
+other. It is then neither a ceiling nor a measure of people. It is close to the retrieval rows of `eval.baselines`,
+whose replies are among these references.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class LeftOut(NamedTuple):
     """The references of one context as small contexts to score.
 
     Attributes:
-        as_hypothesis: R contexts; in each one reference is the only hypothesis, the others are its references.
-        as_reference: R contexts; in each one reference is the only reference, at most n of the others the hypotheses.
+        as_hypothesis: R contexts; in each, one reference is the only hypothesis, and the others are its references.
+        as_reference: R contexts; in each, one reference is the only reference, and at most n others are hypotheses.
     """
 
     as_hypothesis: list[Context]
@@ -53,11 +53,11 @@ def leave_one_out(
     """The references of each context against each other, for contexts that have at least two.
 
     Args:
-        references: of the conversations.
-        conversations: whose contexts, in the order of the result.
+        references: references of the conversations.
+        conversations: they decide the contexts and the order of the result.
         n: hypotheses for recall, at least 1; all other references if there are fewer.
-        seed: of the draws.
-        tokens: that texts are compared as.
+        seed: seed of the draws.
+        tokens: turns texts into the tokens to compare.
     """
     found = {}
     for window, rng in seeded_windows(conversations, seed):
@@ -79,8 +79,8 @@ def human_scores(
 
     Args:
         left_out: of the context.
-        score: scores of a small context by name. A name may be missing, as embedding scores are where no word is known;
-            the mean is then over the rest, and a score without any precision or recall is missing in the result too.
+        score: gives scores of a small context by name. A score may be missing, as embedding scores are if no word is
+            known. The mean is then over the others; a score without any precision or recall is not in the result.
     """
     as_hypothesis, as_reference = ([score(context) for context in contexts] for contexts in left_out)
     found = {}
@@ -97,8 +97,8 @@ def human_replies(
 ) -> list[AnsweredContext]:
     """At most n references of each context as its replies, for measures of replies alone, such as diversity.
 
-    Do not score them against the references, which they are part of; `leave_one_out` does that. A context without
-    references has its real reply.
+    Do not score them against the references, which contain them; use `leave_one_out` for that. A context without
+    references gets its real reply.
     """
     found = []
     for window, rng in seeded_windows(conversations, seed):

@@ -1,25 +1,25 @@
-"""Baselines that need no model: as many replies to the same contexts as a model gives.
+"""Baselines without a model: as many replies to the same contexts as a model gives.
 
 Open it to add a baseline. The published metrics hardly distinguish a model from random utterances, so every table shows
-a model with these rows:
+these rows besides a model:
 
-    random utterances       drawn evenly from all training utterances, none twice for a context; different ones may have
-                            the same text, so that a text is as likely as it is frequent
+    random utterances       drawn evenly from all training utterances, none twice for a context; several utterances may
+                            have the same text, so frequent texts are likelier
     one reply               the most common training utterance, n times
     i'm not sure            these words, n times
     fixed backchannels      the n most common training utterances, equal for all contexts; in Switchboard backchannels
     nearest neighbours      replies of the n most similar training contexts of equal topic and floor (`context_index`)
     nearest, any topic      the same of all topics
 
-The published BLEU depends on such details: the single reply `uh-huh` has three tokens and scores, `yeah` has
-one and scores 0. `eval.references.builder` builds references from the same nearest neighbours, so against such
-references this row is scored against itself. Judge it by the corpus's own reply, or against the published file.
+The published BLEU depends on details of the single reply: `uh-huh` has three tokens and gets a score, `yeah` has one
+token and gets 0. `eval.references.builder` builds references from the same nearest neighbours, so with such references
+the neighbour rows are compared with themselves. Judge them by the corpus's own reply, or by the published file.
 
 No baseline sees the reference. Utterances that differ only in case, punctuation and spacing count as one, in their most
-common form. The random numbers of a context follow from the seed, the index of its conversation and its position, as
-for a model (`eval.contexts.generator`).
+common form. The random numbers of a context depend on the seed, the index of its conversation and its position, as for
+a model (`eval.contexts.generator`).
 
-People are one more row if contexts have several references: `eval.baselines.people`.
+If contexts have several references, there is one more row, people: `eval.baselines.people`.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def commonest(texts: Iterable[str], n: int) -> list[str]:
 
 
 def verbatim(answered: Iterable[AnsweredContext], texts: Iterable[str]) -> float:
-    """The share of replies that have the words of one of the texts, so are copied from training data.
+    """The share of replies that have the words of one of the texts: replies that are copied from training data.
 
     Raises:
         ValueError: there is no reply.

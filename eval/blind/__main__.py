@@ -28,7 +28,7 @@ from eval.dialog import asked_roles, data_config
 from eval.dialog_arguments import add_respond_as
 
 TALLY_FILE = "tally.json"
-STYLE = "fluent"  # of swda, if there is no checkpoint: text as people write it
+STYLE = "fluent"  # style of swda without a checkpoint: text as people write it
 API_KEY = "DIALOG_CVAE_API_KEY"
 
 EXPLANATION = """\

@@ -2,7 +2,7 @@
 
     kappa = (p_o - p_e) / (1 - p_e),    p_e = a b + (1 - a) (1 - b)
 
-with p_o the share of replies on which two readers agree, and a and b the shares to which each says yes (Cohen, 1960, "A
+where p_o is the share of replies on which two readers agree, and a and b are their shares of yes (Cohen, 1960, "A
 Coefficient of Agreement for Nominal Scales"). The replies of a context resemble each other, so whole contexts are
 resampled for the interval.
 
@@ -26,7 +26,7 @@ class Agreement(NamedTuple):
     """How far two readers agree.
 
     Attributes:
-        replies: judged by both.
+        replies: number of replies judged by both.
         percent: share on which they agree; None without any reply.
         kappa: None where chance alone gives full agreement, as when both always say yes.
         low: where the 95% interval of kappa begins; None with fewer than 2 contexts.
@@ -45,9 +45,9 @@ def agreement(first: Array, second: Array, contexts: NDArray[np.int64], seed: in
 
     Args:
         first: (I,) answers 0 or 1; NaN where there is none.
-        second: (I,) those of the other reader.
+        second: (I,) answers of the other reader.
         contexts: (I,) the context of each reply, from 0.
-        seed: of the resamples.
+        seed: seed of the resamples.
     """
     both = ~np.isnan(first) & ~np.isnan(second)
     if not both.any():
@@ -74,7 +74,7 @@ def _kappa(counts: Array) -> Array:
     observed = shares[..., 0] + shares[..., 3]
     first, second = shares[..., 2] + shares[..., 3], shares[..., 1] + shares[..., 3]
     chance = first * second + (1 - first) * (1 - second)
-    # full agreement by chance differs from 1 by rounding alone
+    # full agreement by chance may differ from 1 by rounding
     room = np.where(1 - chance > 1e-12, 1 - chance, np.nan)
     kappa: Array = (observed - chance) / room
     return kappa

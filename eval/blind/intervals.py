@@ -1,9 +1,8 @@
 """Intervals of shares, and tests of differences, with contexts as the unit.
 
-Open it to see where an interval or a p-value of a tally comes from. A share is a mean over contexts, each of which
-counts the same. Its interval is Wilson's (1927) where each context is a yes or a no, and otherwise that of a bootstrap
-over contexts. A bootstrap of equal values would have an interval of no width, so values that are all 0 or all 1 get
-Wilson's as well.
+Open it to see where an interval or a p-value of a tally comes from. A share is a mean over contexts of equal weight. If
+each context is a yes or a no, its interval is Wilson's (1927); otherwise it comes from a bootstrap over contexts. A
+bootstrap of equal values has an interval of width 0, so values that are all 0 or all 1 get Wilson's too.
 
 Shape legend: C contexts.
 """
@@ -21,7 +20,7 @@ from eval.metrics.significance import paired_bootstrap
 Array = NDArray[np.float64]
 
 RESAMPLES = 10_000
-EXACT = 14  # differences other than 0 up to which all signs are tried
+EXACT = 14  # most differences other than 0 for which all signs are tried
 _Z = 1.959963984540054  # the 97.5% quantile of the normal distribution
 
 
@@ -102,8 +101,8 @@ def paired_difference(first: Array, second: Array, seed: int = 0) -> PairedDiffe
 def sign_flip(differences: Array, seed: int = 0) -> float:
     """The two-sided p-value of a permutation test in which each difference (C,) may have either sign.
 
-    All signs are tried if at most EXACT differences are not 0; otherwise RESAMPLES random ones, and p is
-    (t + 1) / (RESAMPLES + 1) with t of them as far from 0 as the differences.
+    If at most EXACT differences are not 0, all signs are tried. Otherwise RESAMPLES random signs are tried. Then p is
+    (t + 1) / (RESAMPLES + 1), where t of them give a mean at least as far from 0 as the real one.
     """
     rest = differences[differences != 0]
     limit = abs(rest.sum()) - 1e-9 * np.abs(rest).sum()  # equal sums may differ by rounding

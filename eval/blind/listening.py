@@ -1,6 +1,6 @@
 """Which replies are listening noises: words that show attention and say nothing of their own.
 
-Open it to change the list. "No." is not on it, because it mostly answers a question.
+Open it to change the list. "No." is not on it, because it usually answers a question.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The contexts of a sheet: which ones are drawn, the seeds of their replies, and what a source is asked.
+"""The contexts of a sheet: which ones are drawn, the seeds of their replies, and the task of a source.
 
 Open it to change which contexts can be on a sheet.
 """
@@ -23,7 +23,7 @@ class ContextPlace(NamedTuple):
 
     Attributes:
         window: the context, and what was really said.
-        conversation_number: of its conversation in the split, from 0.
+        conversation_number: index of its conversation in the split.
     """
 
     window: Window
@@ -61,9 +61,9 @@ Answers: TypeAlias = list[list[str]]
 
 
 def draw_places(conversations: Sequence[Conversation], count: int, seed: int, shown: int) -> list[ContextPlace]:
-    """Draw contexts of at least LEAST_CONTEXT utterances, in random order, so that none shows what was said at another.
+    """Draw contexts of at least LEAST_CONTEXT utterances, in random order, so that none shows the reply of another.
 
-    Each is of a conversation of its own while there are enough of them. Further ones are so far from the others of
+    They come from different conversations while there are enough of these. Further contexts are so far from others of
     their conversation that readers of one do not see the reply of another.
 
     Args:
@@ -87,7 +87,7 @@ def draw_places(conversations: Sequence[Conversation], count: int, seed: int, sh
             f"in this split, but is {count}"
         )
     rng = np.random.default_rng(seed)
-    # the first ones are those that a seed drew before, of which one is replaced only if its conversation has one
+    # First come the contexts that earlier versions drew by this seed; one is replaced only if its conversation has one.
     order = [places[i] for i in (*rng.choice(len(places), count, replace=False), *rng.permutation(len(places)))]
     alone: dict[int, ContextPlace] = {}
     for place in order:
@@ -96,7 +96,7 @@ def draw_places(conversations: Sequence[Conversation], count: int, seed: int, sh
 
 
 def _filled(chosen: list[ContextPlace], order: Sequence[ContextPlace], count: int, shown: int) -> list[ContextPlace]:
-    """At most one context of each conversation, and more of the same ones if these are too few."""
+    """The chosen contexts, one of each conversation, and further contexts of the same conversations if needed."""
     taken: dict[int, list[int]] = {place.conversation_number: [place.window.position] for place in chosen}
     found = list(chosen)
     for place in order:

@@ -28,7 +28,7 @@ Array = NDArray[np.float64]
 ID = "id"
 VALUES = {"0": 0.0, "1": 1.0, "": np.nan}
 _SEPARATORS = (",", ";", "\t")
-_BEFORE_HEADER = 30  # rows that are searched for the header: older sheets have the rules above it
+_BEFORE_HEADER = 30  # first rows to search for the header: older sheets have the rules above it
 _ID = re.compile(r"(s[0-9a-f]{6})-\d+-\d+")
 
 
@@ -66,7 +66,7 @@ def read_ratings(paths: Sequence[Path], key: Key) -> Ratings:
         if path in resolved[:index]:
             raise ConfigError(f"READER: duplicate file {paths[index]}")
     names = [path.stem for path in paths]
-    if len(set(names)) < len(names):  # files of one name in several folders
+    if len(set(names)) < len(names):  # files of the same name in several folders
         names = [str(path) for path in paths]
     return Ratings(tuple(names), np.stack([_read(path, key) for path in paths]))
 
@@ -122,18 +122,18 @@ def _table(path: Path) -> tuple[list[list[str]], int]:
 
 
 def _rows(text: str, separator: str) -> tuple[list[list[str]], str]:
-    """The rows up to the first that is broken, such as by an open quote, and what is wrong with that one."""
+    """The rows before the first broken one, for example with an open quote, and the error of that row."""
     rows: list[list[str]] = []
     try:
         for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True):
-            rows.append(row)  # not all at once: the rows before an error are kept
+            rows.append(row)  # one by one, to keep the rows before an error
     except csv.Error as error:
         return rows, str(error)
     return rows, ""
 
 
 def _text(path: Path) -> str:
-    """The content of a file. Ids and answers are ASCII, so another encoding of the rest does no harm."""
+    """The content of a file. Ids and answers are ASCII, so an unknown encoding does no harm."""
     try:
         content = path.read_bytes()
     except OSError as error:

@@ -1,7 +1,7 @@
-"""Replies of a running service, over `POST /respond`.
+"""Replies of a running service, by `POST /respond`.
 
-Open it to change what a service is asked. The layers do not allow `api.client` here, so this is a small client of its
-own, on the standard library.
+Open it to change what a service is asked. This is a small client on the standard library, because `eval` may not import
+`api.client`.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import numpy as np
 from dialog_cvae.errors import ConfigError, DialogCvaeError
 from eval.blind.places import Answers, ContextPlace, Task
 
-TIMEOUT_S = 120.0  # without any data
-RETRIES = 5  # while the service is busy
-LONGEST_WAIT_S = 30.0  # before one retry
+TIMEOUT_S = 120.0  # longest time without any data
+RETRIES = 5  # most retries while the service is busy
+LONGEST_WAIT_S = 30.0  # longest wait before one retry
 
 
 class Service:
@@ -61,7 +61,7 @@ class Service:
             "context": [{"speaker": turn.speaker, "text": turn.text} for turn in turns],
             "respond_as": place.window.reply.speaker,
             "num_responses": task.replies,
-            # one number, as a request has; 63 bits
+            # a request has a single number as its seed; 63 bits
             "seed": int(np.random.SeedSequence(place.seed(task.seed)).generate_state(1, np.uint64)[0] >> 1),
         }
         if topic := self._topics.get((place.before.topic or "").casefold()):
@@ -91,7 +91,7 @@ class Service:
 
 
 def _detail(error: HTTPError) -> str:
-    """What the service says is wrong."""
+    """The service's message of what is wrong."""
     try:
         return str(json.load(error)["detail"])
     except (ValueError, KeyError, TypeError):

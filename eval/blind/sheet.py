@@ -22,7 +22,7 @@ from eval.blind.places import Answers, ContextPlace
 
 KEY_FILE, CSV_FILE, RULES_FILE, PAGE_FILE = "key.json", "sheet.csv", "rules.md", "sheet.html"
 
-_SHUFFLE = 1  # keeps these random numbers apart from those that draw replies
+_SHUFFLE = 1  # part of the seed, so that these random numbers differ from those that draw replies
 
 
 class SheetContext(NamedTuple):
@@ -45,7 +45,7 @@ class Sheet(NamedTuple):
     """What readers see.
 
     Attributes:
-        id: a digest of all that the sheet shows; ids of replies begin with it.
+        id: a digest of everything on the sheet; ids of replies begin with it.
         contexts: in the order of the draw.
     """
 
@@ -59,8 +59,8 @@ class KeyContext(BaseModel):
     Attributes:
         conversation: its id.
         position: index of the reply among the conversation's utterances, from 0.
-        replies: ids on the sheet by source, in the order in which the source gave them; an id may be there twice; None
-            for an empty reply.
+        replies: ids on the sheet, by source, in the order in which the source gave the replies. An id may occur twice;
+            an empty reply is None.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -176,5 +176,5 @@ def _view(place: ContextPlace, shown: int) -> SheetContext:
 
 
 def _plain(text: str) -> str:
-    """A text in one form of Unicode and spacing, so that neither shows where it comes from."""
+    """A text with uniform spacing in one form of Unicode, so that neither reveals its source."""
     return " ".join(unicodedata.normalize("NFC", text).split())

@@ -33,11 +33,11 @@ SPREADSHEET = "In the table, write 1 for yes and 0 for no under fluent, fits and
 COLUMNS = ("id", "topic", "conversation", "reply", *QUESTIONS)
 
 _TEMPLATE = Path(__file__).with_name("page.html")
-_FORMULA = ("=", "+", "-", "@", "\t")  # a spreadsheet computes a cell that begins with one of these
+_FORMULA = ("=", "+", "-", "@", "\t")  # a spreadsheet treats a cell that begins with one of these as a formula
 
 
 def csv_bytes(sheet: Sheet) -> bytes:
-    """The table: one row for each reply below the header. UTF-8 with the mark that Excel needs."""
+    """The table: a header, then one row for each reply. UTF-8 with the byte order mark that Excel needs."""
     buffer = io.StringIO()
     table = csv.writer(buffer, lineterminator="\r\n")
     table.writerow(COLUMNS)

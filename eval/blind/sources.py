@@ -34,7 +34,7 @@ class SourceName(NamedTuple):
     """A source as the command line names it.
 
     Attributes:
-        name: in the results; readers never see it.
+        name: name in the results; readers never see it.
         value: checkpoint folder, URL or file; equal to the name for a source without a model.
     """
 
@@ -56,7 +56,7 @@ def parse_sources(texts: Sequence[str]) -> list[SourceName]:
     """The sources that the command line names.
 
     Raises:
-        ConfigError: a source has no value, a name is used twice, or a word of WITHOUT_MODEL has a sign `=`.
+        ConfigError: a source has no value, a name is a duplicate, or a word of WITHOUT_MODEL is followed by `=`.
     """
     found: dict[str, SourceName] = {}
     for text in texts:
@@ -75,7 +75,7 @@ def parse_sources(texts: Sequence[str]) -> list[SourceName]:
 
 
 def open_source(source: SourceName, device: str, api_key: str | None) -> Source:
-    """Open a source; everything that can be refused before the contexts are known is refused here.
+    """Open a source, and refuse everything that can be refused before the contexts are known.
 
     Args:
         source: its name and value.
@@ -115,7 +115,7 @@ def _from_model(responder: Responder, task: Task) -> Answers:
 
 
 def _known(conversation: Conversation, responder: Responder) -> Conversation:
-    """The conversation with its topic in the model's spelling, or without one that the model does not know."""
+    """The conversation with its topic in the model's spelling, or without a topic if the model does not know it."""
     if conversation.topic is None or responder.codec.free_topic:
         return conversation
     return replace(conversation, topic=find_name(conversation.topic, responder.topics))

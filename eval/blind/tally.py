@@ -1,10 +1,10 @@
 """What readers found: shares of each source, agreement of the readers, differences of the sources.
 
-Open it to add a measure. An empty reply is a no to each question, and so is a context to which a source gave no reply.
-A reply that a source gave twice counts twice.
+Open it to add a measure. An empty reply counts as no to each question, and so does a context to which a source gave no
+reply. A reply that a source gave twice counts twice.
 
-An answer may be missing. "All" of some answers is no if one of them is no, else missing if one is missing, else yes;
-"any" is the reverse.
+Answers may be missing. "All" of some answers is no if one is no, else missing if one is missing, else yes. "Any" is the
+reverse: yes if one is yes, else missing if one is missing, else no.
 
 Shape legend: R readers, I replies of the sheet, C contexts, Q questions, M measures.
 """
@@ -65,7 +65,7 @@ def tally(key: Key, ratings: Ratings) -> dict[str, Any]:
 
 
 def _judgements(values: Array) -> Array:
-    """The answers (R, I, Q) and whether a reply fits and is specific, (R, I, Q + 1)."""
+    """(R, I, Q + 1): the answers, and whether a reply both fits and is specific."""
     fits, specific = QUESTIONS.index("fits"), QUESTIONS.index("specific")
     both = _all(values[..., [fits, specific]], axis=-1)
     return np.concatenate([values, both[..., None]], axis=-1)
@@ -78,7 +78,7 @@ def _values(key: Key, judged: Array) -> dict[str, Array]:
     for number, context in enumerate(key.contexts):
         on_sheet = {rows[one] for ids in context.replies.values() for one in ids if one is not None}
         answers = judged[:, sorted(on_sheet)]  # (R, replies, Q + 1)
-        # an empty reply is a no, of readers who judged something else of this context
+        # an empty reply counts as no, for readers who judged another reply to this context
         unread = np.isnan(answers).all(axis=1) & bool(on_sheet)
         empty = np.where(unread, np.nan, 0.0)  # (R, Q + 1)
         for name, ids in context.replies.items():
@@ -125,7 +125,7 @@ def _agreements(key: Key, readers: tuple[str, ...], judged: Array) -> list[dict[
 
 
 def _texts(key: Key, name: str) -> dict[str, Any]:
-    """What can be counted without readers; shares are means over contexts, as those of the readers are."""
+    """What can be counted without readers; like theirs, shares are means over contexts."""
     rows = [
         [key.texts[one] for one in context.replies[name] if one is not None] for context in key.contexts
     ]  # the texts of each context
@@ -139,7 +139,7 @@ def _texts(key: Key, name: str) -> dict[str, Any]:
 
 
 def _mean(values: Array, axis: int) -> Array:
-    """The mean of what is not NaN; NaN where all is."""
+    """The mean of values that are not NaN; NaN if all are."""
     known = ~np.isnan(values)
     count = known.sum(axis=axis)
     total = np.where(known, values, 0.0).sum(axis=axis)
@@ -147,7 +147,7 @@ def _mean(values: Array, axis: int) -> Array:
 
 
 def _all(values: Array, axis: int) -> Array:
-    """See the module's documentation; values are 0, 1 or NaN."""
+    """ "All" as in the module's documentation; values are 0, 1 or NaN."""
     return np.where((values == 0).any(axis=axis), 0.0, np.where(np.isnan(values).any(axis=axis), np.nan, 1.0))
 
 

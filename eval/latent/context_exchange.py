@@ -1,8 +1,8 @@
-"""How much a model uses the context: the nats that a reply loses when another conversation stands before it.
+"""How much a model uses the context: the nats that a reply loses with the context of another conversation.
 
-Open it to change which replies change places, or what goes with a context.
+Open it to change which contexts are exchanged, or what is exchanged with a context.
 
-Shape legend: N replies that are compared, W replies of the corpus.
+Shape legend: N compared replies, W replies of the corpus.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dialog_cvae.model_config import SviConfig
 from dialog_cvae.types import Conversation
 from eval.latent.likelihood import Advance, importance_weighted_nll
 
-MOST = 300  # replies that are compared
+MOST = 300  # most replies to compare
 
 Encode = Callable[[Sequence[Conversation]], EncodedCorpus | EncodedTurns]
 Spot: TypeAlias = tuple[int, int]
@@ -31,16 +31,16 @@ Spot: TypeAlias = tuple[int, int]
 
 
 def exchanges(conversations: Sequence[Conversation], seed: int, most: int = MOST) -> dict[Spot, Spot]:
-    """Replies, and the reply of another conversation whose context each one gets.
+    """For each reply, a reply of another conversation whose context it gets.
 
-    Every context is given away once. A reply gets the context of a reply of a speaker of the same name, unless too many
-    of that name's replies are in one conversation. A conversation with more than half of the replies takes part with as
-    many as all others have. Empty if there is only one conversation.
+    Every context is used once. The two replies have speakers of the same name, unless too many of that name's replies
+    are in one conversation. If a conversation has more than half of all replies, only as many of its replies take part
+    as all others have. Empty if there is only one conversation.
 
     Args:
         conversations: of a split.
         seed: of the replies and of their order.
-        most: replies, at most; all of them have a context of at least one utterance.
+        most: most replies; all have a context of at least one utterance.
     """
     rng = np.random.default_rng(seed)
     spots = [(index, at) for index, one in enumerate(conversations) for at in one.reply_positions if at > 0]
@@ -60,7 +60,7 @@ def exchanges(conversations: Sequence[Conversation], seed: int, most: int = MOST
 
 
 def _balanced(spots: Sequence[Spot]) -> list[Spot]:
-    """The spots, without those of a conversation that are more than all others together."""
+    """The spots, reduced so that no conversation has more than all others together."""
     counts = Counter(conversation for conversation, _ in spots)
     surplus = {conversation: 2 * count - len(spots) for conversation, count in counts.items()}
     kept = []
@@ -72,10 +72,10 @@ def _balanced(spots: Sequence[Spot]) -> list[Spot]:
 
 
 def _rotated(spots: Sequence[Spot]) -> dict[Spot, Spot]:
-    """A derangement of spots in which each one meets another conversation; empty if there is none.
+    """A permutation that maps each spot to one of another conversation; empty if there is none.
 
-    The spots are sorted by conversation and then shifted by the size of the largest conversation: no spot then meets
-    one of its own.
+    The spots are sorted by conversation and then shifted by the size of the largest conversation, so that no spot stays
+    in its conversation.
     """
     first_seen = {conversation: order for order, (conversation, _) in reversed(list(enumerate(spots)))}
     ordered = sorted(spots, key=lambda spot: first_seen[spot[0]])
@@ -86,9 +86,9 @@ def _rotated(spots: Sequence[Spot]) -> dict[Spot, Spot]:
 
 
 def with_context_of(conversations: Sequence[Conversation], pairs: Iterable[tuple[Spot, Spot]]) -> list[Conversation]:
-    """For each pair, the conversation of the second up to its reply, whose words are those of the first.
+    """For each pair, the conversation of the second spot up to its reply, with the words of the first spot's reply.
 
-    Topic, profiles and the speaker's name come with the context.
+    Topic, profiles and the speaker's name are those of the second.
     """
     found = []
     for (own, at), (other, there) in pairs:
@@ -109,19 +109,19 @@ def context_figures(
     seed: int = 0,
     advance: Advance | None = None,
 ) -> dict[str, Any]:
-    """Mean nats that a reply loses when its context is exchanged for that of a reply of another conversation.
+    """Mean nats that a reply loses when its context is replaced by the context of a reply in another conversation.
 
-    Both likelihoods are importance-weighted bounds with the same noise; prior and posterior follow the context that is
-    read. 0 for a model that ignores the context, up to rounding.
+    Both likelihoods are importance-weighted bounds with the same noise; prior and posterior use the context that is
+    read. For a model that ignores the context, it is 0 up to rounding.
 
     Args:
         model: on any device.
         encode: encodes conversations for it.
         conversations: of the split.
-        own_nll: (W,) the bound of every reply in its own context, in nats, with `draws` draws of this seed.
-        draws: of z for each reply.
+        own_nll: (W,) the bound of every reply in its own context, in nats, from `draws` draws of this seed.
+        draws: draws of z for each reply.
         svi: refinement of the posteriors, if any.
-        seed: of the pairs and of the noise.
+        seed: seed of the pairs and of the noise.
         advance: receives the number of replies of each finished batch.
 
     Returns:

@@ -14,14 +14,14 @@ from scipy.special import logsumexp
 
 Floats = NDArray[np.floating]
 Doubles = NDArray[np.float64]
-_LOGVAR_LIMIT = 600.0  # beyond it a variance, or its inverse, has no finite square in double precision
-_ENTRIES = 2**20  # of the (N, N) densities that are held at a time: 8 MiB
-# Squared distance in standard deviations from which a dimension's expanded squares would lose more than 2e-8 nats.
+_LOGVAR_LIMIT = 600.0  # beyond it, the square of a variance or of its inverse is not finite in double precision
+_ENTRIES = 2**20  # entries of the (N, N) densities in memory at a time: 8 MiB
+# Squared distance in standard deviations above which expanding a dimension's squares loses more than 2e-8 nats.
 _EXPANDABLE = 1e8
 
 
 class Posteriors(NamedTuple):
-    """Parameters of q(z | x, c) and p(z | c) of the same windows, in one order; all (N, Z)."""
+    """Parameters of q(z | x, c) and p(z | c) for the same windows in the same order; all (N, Z)."""
 
     posterior_mean: Floats
     posterior_logvar: Floats
@@ -34,20 +34,20 @@ class MutualInformation(NamedTuple):
 
     With n uniform on the windows, q(z | n) = q(z | x_n, c_n), the aggregated posterior q(z) = sum of q(z | n) / N and,
     likewise, p(z) = sum of p(z | c_n) / N. Everything here is marginal: nothing is conditional on the context. I(z; n)
-    counts the information of z on response and context together, including what the prior gives; I(z; x | c) cannot be
-    estimated from one response to each context, and the mean KL is an upper bound of it.
+    is the information of z about response and context together, including what the prior gives. I(z; x | c) cannot be
+    estimated from one response to each context; the mean KL is an upper bound of it.
 
     The paper's equation 8 holds for a prior that is the same for all windows. In general
     mean KL(q(z | n) || p(z | c_n)) = I(z; n) + KL(q(z) || p(z)) - E[log p(z | c_n) / p(z)].
 
     Attributes:
         plug_in: I(z; n) = E[log q(z | n) / q(z)] with all N components in q(z): exact for these windows up to the
-            sampling of z, and at most log N. For the population of windows it is a lower bound.
-        leave_one_out: the same without the window's own component in its q(z). No cap holds; of the population it is an
-            upper bound (Poole et al., 2019, section 2.2). Where the two agree, N is large enough.
+            sampling of z, and at most log N. It is a lower bound for the population of windows.
+        leave_one_out: the same without the window's own component in its q(z). It is not limited by log N, and is an
+            upper bound for the population (Poole et al., 2019, section 2.2). If the two agree, N is large enough.
         marginal_kl: KL(q(z) || p(z)), all components in both mixtures.
-        from_context: E[log p(z | c_n) / p(z)], z from q(z | n): what the prior predicts of z from the context;
-            negative if it misleads, 0 if it is the same for all windows.
+        from_context: E[log p(z | c_n) / p(z)], z from q(z | n): how well the prior predicts z from the context;
+            negative if it misleads, 0 if the prior is the same for all windows.
         n: N.
         cap: log N.
     """
@@ -76,7 +76,7 @@ def kl_per_dimension(posteriors: Posteriors) -> Doubles:
 def mutual_information(posteriors: Posteriors, *, seed: int = 0, samples: int = 1) -> MutualInformation:
     """Estimate the mutual information and the marginal KL; takes N^2 Z operations for each sample.
 
-    log q(z | n) is taken at the drawn z too, though its mean is known: its errors and those of log q(z) then cancel.
+    log q(z | n) is computed at the drawn z although its mean is known, so that its errors and those of log q(z) cancel.
 
     Args:
         posteriors: of N windows.
@@ -116,10 +116,10 @@ def _checked(posteriors: Posteriors) -> tuple[Doubles, ...]:
 
 
 def _log_densities(z: Doubles, mean: Doubles, logvar: Doubles) -> tuple[Doubles, Doubles, Doubles]:
-    """Log densities of point i (Z) under component i, under the mixture of all N and under that of the other N - 1.
+    """Log densities of point i (Z) under component i, under the mixture of all N, and under that of the other N - 1.
 
     The squares of all differences are expanded into one matrix product, around the centre of the means so that little
-    cancels. Dimensions in which too much still would are taken by their differences; so is a point's own component.
+    precision is lost. Dimensions that would still lose too much use plain differences; so does a point's own component.
 
     Returns:
         Three arrays (N,).

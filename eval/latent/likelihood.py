@@ -43,7 +43,7 @@ class ImportanceWeighted(NamedTuple):
     Attributes:
         nll: for each k, (N,) the bound of each response.
         tokens: (N,) target tokens of each response, its end included.
-        without_z: (N,) -log p(x | c) in nats of the same network without z; None if it cannot do without.
+        without_z: (N,) -log p(x | c) in nats of the same network without z; None if the model always needs z.
     """
 
     nll: dict[int, NDArray[np.float64]]
@@ -107,19 +107,19 @@ def importance_weighted_nll(
     """Bound -log p(x | c) by -E log mean_k w, w = p(x | z, c) p(z | c) / q(z | x, c), z from q (Burda et al., 2016).
 
     One draw gives the negative ELBO, more draws a tighter bound. All ks share max(ks) draws: each k averages over
-    disjoint groups of k draws, which varies less than a single group. If each k divides the next, the bounds of every
-    response fall with k. Without z the likelihood is exact and the same for all k. A context is encoded once, for all
-    its draws.
+    disjoint groups of k draws, which has less variance than a single group. If each k divides the next, the bound of
+    every response falls with k. Without z the likelihood is exact and the same for all k. A context is encoded once for
+    all its draws.
 
     Args:
         model: on any device.
         corpus: encoded for this model.
         responses: (N,) indices of utterances, as in `corpus.responses`.
         ks: numbers of draws.
-        places: (N,) the index of a conversation and a position in it, from 0, that decide the noise of each response;
-            default its place in the corpus.
+        places: (N,) for each response, the index of a conversation and a position in it, from 0, which decide its
+            noise; default: its place in the corpus.
         svi: refinement of q, from which z is drawn, if any.
-        seed: of the noise, which depends on nothing but the place.
+        seed: seed of the noise, which otherwise depends only on the place.
         batch_size: rows decoded together.
         advance: receives the number of responses of each finished batch.
 
@@ -175,14 +175,14 @@ def _batches(
 
 
 def weight_noise(places: Sequence[tuple[int, int]], draws: int, latent: int, seed: int) -> Tensor:
-    """Noise of each response, (B, K, Z), which its place alone decides; K is 1 without z."""
+    """Noise of each response, (B, K, Z), which depends only on seed and place; K is 1 without z."""
     shape = (draws if latent else 1, latent)
     drawn = [generator(seed, *place).standard_normal(shape, dtype=np.float32) for place in places]
     return torch.from_numpy(np.stack(drawn))
 
 
 class _Inferred(NamedTuple):
-    """What was encoded, and posterior and prior of z, Gaussians of (B, Z)."""
+    """The encoded batch, and posterior and prior of z, Gaussians of (B, Z)."""
 
     encoded: Encoded
     posterior: Gaussian

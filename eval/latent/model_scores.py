@@ -31,9 +31,9 @@ from eval.latent.likelihood import ImportanceWeighted, importance_weighted_nll, 
 from eval.latent.one_pass import score_once
 from eval.latent.subset_perplexity import subset_perplexity
 
-ON_ALL = 10  # importance samples of every window, at most; if more are requested, a few windows get them
+ON_ALL = 10  # most importance samples for every window; if more are requested, only FEW windows get them
 FEW = 300
-MIXTURE = 6_000  # windows in the aggregate posterior, at most: its cost grows with their square
+MIXTURE = 6_000  # most windows in the aggregate posterior: its cost grows with their square
 
 Bar = Callable[[int, str], "tqdm[Any]"]
 
@@ -44,9 +44,8 @@ class ModelScores(NamedTuple):
     Attributes:
         figures: by name, as JSON, nats for each response unless `elbo`, `information` or `likelihood`
             say otherwise; values that are not finite are None. Names with `paper_` follow the paper's protocol.
-        columns: (W,) by name: `kl` and, where z was drawn for it, the importance-weighted `iw_nll`; with it, the
-            `without_z` of a model that can do without z.
-        posterior_mean: (W, Z) of q(z | x, c).
+        columns: (W,) by name: `kl`; with importance samples, `iw_nll`, and `without_z` if the model can do without z.
+        posterior_mean: (W, Z) mean of q(z | x, c).
     """
 
     figures: dict[str, Any]
@@ -70,8 +69,8 @@ def model_scores(
         corpus: encoded for it, with at least one window.
         svi: how its posteriors are refined, if at all; the figures then say by how many steps, `refined_steps`.
         seed: of the noise.
-        importance_samples: K, draws of z from the posterior for the importance-weighted likelihood: at most ON_ALL for
-            every window and, where K is more, all K for FEW windows, chosen by the seed; 0 for none.
+        importance_samples: K, draws of z from the posterior for the importance-weighted likelihood; 0 for none. Every
+            window gets at most ON_ALL draws; if K is more, FEW windows, chosen by the seed, get all K.
         bar: makes progress bars.
     """
     with bar(corpus.windows, "scoring") as shown:
@@ -96,10 +95,10 @@ def model_scores(
 def language_model_scores(
     model: LanguageCVAE, corpus: EncodedTurns, *, seed: int = 0, importance_samples: int = 0, bar: Bar
 ) -> ModelScores:
-    """As `model_scores`, in one pass, because running a language model on the contexts is what costs.
+    """As `model_scores`, but in one pass, because running a language model on the contexts is the main cost.
 
-    The windows of the paper do not exist here. `without_z` is the same network without z: a column, and with the
-    importance-weighted likelihood its difference, `nats_z_cost`: negative where z helps.
+    There are no figures of the paper's windows. The column `without_z` has -log p(x | c) of the same network without z.
+    The figure `nats_z_cost` is the mean of `iw_nll` minus that of `without_z`: negative if z helps.
 
     Args:
         model: in evaluation mode.
@@ -139,7 +138,7 @@ def _kl(found: Posteriors) -> NDArray[np.float64]:
 
 
 def _paper(model: CVAE, corpus: EncodedCorpus, svi: SviConfig | None, seed: int) -> dict[str, Any]:
-    """Rec-P and KL as in the paper, whose windows take every utterance as a reply; nothing where some are none."""
+    """Rec-P and KL as in the paper, whose windows take every utterance as a reply; empty if some are no replies."""
     if len(corpus.context_only):
         return {}
     subset = subset_perplexity(model, corpus, svi=svi, seed=seed)
@@ -156,17 +155,17 @@ def latent_figures(found: Posteriors, seed: int, most: int) -> dict[str, Any]:
 
     Args:
         found: of all windows.
-        seed: of the windows in the aggregate posterior, and of the draws of z.
-        most: windows in the aggregate posterior, at most.
+        seed: seed of the windows in the aggregate posterior, and of the draws of z.
+        most: most windows in the aggregate posterior.
 
     Returns:
-        Nothing if a variance is not finite; KL by dimension alone for a single window.
+        The figures; none if a variance is not finite, only KL by dimension for a single window.
     """
     windows = len(found.posterior_mean)
     chosen = np.sort(np.random.default_rng(seed).permutation(windows)[:most])
     try:
         figures: dict[str, Any] = {"kl_per_dimension": kl_per_dimension(found).tolist()}
-    except ValueError:  # a model so far off that a variance is not finite
+    except ValueError:  # the model is so bad that a variance is not finite
         return {}
     if windows > 1:
         parts = mutual_information(Posteriors(*(array[chosen] for array in found)), seed=seed)
@@ -184,7 +183,7 @@ def latent_figures(found: Posteriors, seed: int, most: int) -> dict[str, Any]:
 def _few(
     model: LatentModel, corpus: EncodedCorpus | EncodedTurns, svi: SviConfig | None, seed: int, samples: int, bar: Bar
 ) -> dict[str, Any]:
-    """Bounds of a few windows' likelihood with few and with many draws, which show how far the bound still falls."""
+    """Bounds of a few windows' likelihood with few and with many draws, which show how much the bound still falls."""
     chosen = np.sort(np.random.default_rng(seed).permutation(corpus.responses)[:FEW])
     ks = [1, ON_ALL, *(k for k in (50, 100) if k < samples), samples]
     with bar(len(chosen), f"importance sampling, {samples} draws") as shown:

@@ -1,7 +1,7 @@
 """ELBO, posteriors and importance-weighted likelihoods of a corpus in one pass over it.
 
-Open it for a language model, which is costly to run on a context. The figures are those of `evaluate_elbo`,
-`posteriors` and `importance_weighted_nll`, from the same noise; each of these makes its own pass.
+Open it if a language model is scored; running one on a context is costly. The figures are those of `evaluate_elbo`,
+`posteriors` and `importance_weighted_nll`, from the same noise, but each of these functions makes its own pass.
 
 Shape legend: N responses, B responses of a batch, K draws of z for each, Z latent dimensions.
 """
@@ -57,7 +57,7 @@ def score_once(
         draws: K, 0 for no importance-weighted bound.
         seed: of the noise, which does not depend on the batch size.
         batch_size: responses read together. `nats_shuffled` takes each z from half a batch away.
-        rows: pairs of a response and a code that are decoded together, at most.
+        rows: most pairs of a response and a code to decode together.
         advance: receives the number of responses of each finished batch.
     """
     device = next(model.parameters()).device
@@ -85,7 +85,7 @@ def _columns(model: LatentModel, batch: Any, two: Tensor, many: Tensor, draws: i
         batch: B responses.
         two: noise of the ELBO's draw from the posterior and of one from the prior, (B, 2, Z).
         many: noise of the importance-weighted draws, (B, K, Z).
-        draws: K; without z there is no more than one draw, which counts for all.
+        draws: K; without z there is one draw at most, which counts for all.
         rows: see `score_once`.
     """
     encoded = model.encode(batch)

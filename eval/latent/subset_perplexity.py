@@ -95,9 +95,9 @@ def loader_batches(
     when the window would begin at the last utterance of the shortest conversation, and never reaches the last utterance
     of the longest. A conversation that has already ended repeats its last utterance, with a shrinking context.
 
-    Zhao et al.'s 60 validation conversations give 41 batches: 2,460 windows. There are two differences: a corpus of
-    fewer than `batch_size` conversations, for which the loader has no batch, is one batch here; and conversations of
-    equal length stay in the corpus's order, which is random in the loader.
+    Zhao et al.'s 60 validation conversations give 41 batches: 2,460 windows. There are two differences. A corpus of
+    fewer than `batch_size` conversations is one batch here, but none in the loader. Conversations of equal length stay
+    in the corpus's order, which is random in the loader.
 
     Args:
         corpus: with the opening pseudo-utterances, which count as utterances here.

@@ -5,8 +5,8 @@ Open it to see which formula a BLEU score comes from. The metric of Zhao et al. 
 is comparable only with scores of the same version: for 3 common words among 11, BLEU-4 is .324 with NLTK up to 3.4.5,
 .487 with NLTK 3.5 and .115 from 3.6 on. This module has the first and the last version, and the smoothing of self-BLEU.
 
-With p_n the clipped n-gram precision of a hypothesis of `l` tokens (its denominator at least 1), N the highest order
-that has a weight, and BP = 1 if l > r else exp(1 - r/l) the brevity penalty for a reference of `r` tokens::
+p_n is the clipped n-gram precision of a hypothesis of `l` tokens (its denominator at least 1). N is the highest order
+that has a weight. BP = 1 if l > r else exp(1 - r/l) is the brevity penalty for a reference of `r` tokens::
 
     BLEU = BP * exp(sum_n w_n * log s_n),   0 when no unigram matches
 
@@ -191,7 +191,7 @@ def _clipped_by_others(counts: Sequence[Counter[tuple[str, ...]]]) -> list[int]:
                 first[gram], second[gram] = count, most
             elif count > second[gram]:
                 second[gram] = count
-    # the one sentence with the largest count is clipped by the second largest; in a tie the two are equal
+    # the sentence with the largest count is clipped by the second largest count; in a tie the two are equal
     return [
         sum(second[gram] if count == first[gram] else count for gram, count in sentence.items()) for sentence in counts
     ]

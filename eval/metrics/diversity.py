@@ -38,8 +38,8 @@ class Distinct(NamedTuple):
 class CorpusDiversity(NamedTuple):
     """How much the replies to many contexts differ.
 
-    Measures within a context show whether it gets different replies; those over all replies show whether different
-    contexts do.
+    Measures within a context show whether a context gets different replies. Measures over all replies show whether
+    different contexts get different replies.
 
     Attributes:
         distinct_replies: different replies of a context, mean over contexts.
@@ -73,7 +73,7 @@ def corpus_diversity(contexts: Sequence[Context], *, tokens: int = 10_000, seed:
     Args:
         contexts: hypotheses and references; the references are ignored.
         tokens: the fixed number of tokens of `distinct_1_fixed` and `distinct_2_fixed`.
-        seed: of the order in which replies give those tokens; unshuffled, they would come from few conversations.
+        seed: seed of the order in which replies give those tokens; without shuffling, few conversations would give all.
 
     Raises:
         ValueError: there are no contexts, one has no replies, or `tokens` is below 1.
@@ -163,8 +163,8 @@ def ngram_entropy(replies: Sequence[Tokens], n: int) -> float:
 def self_bleu(replies: Sequence[Tokens], n: int) -> float:
     """Self-BLEU-n of Zhu et al. (2018): the mean BLEU-n of each reply with all the others as its references.
 
-    Lower is more diverse. Uniform weights over n orders and smoothing method1, as the field reports it; that
-    smoothing gives even identical replies less than 1 when they have fewer than n tokens.
+    Lower is more diverse. It has uniform weights over n orders and smoothing method1, as is usual in the field. With
+    that smoothing, even identical replies have less than 1 if they have fewer than n tokens.
 
     Raises:
         ValueError: fewer than two replies, or n below 1.

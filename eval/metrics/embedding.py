@@ -6,8 +6,8 @@ The average and extrema scores (A-bow, E-bow) and their multi-reference protocol
 et al. (2019): raw vectors of the tokens that have one, cosine mapped from [-1, 1] to [0, 1]. Greedy matching is that
 of Rus and Lintean (2012) as Liu et al. (2016) use it, "How NOT To Evaluate Your Dialogue System", section 3.2.
 
-Averages of word vectors point in much the same direction: random pairs of replies already score about .9. So compare a
-score with that of a random baseline.
+Averages of word vectors have similar directions: random pairs of replies already score about .9. So compare a score
+with that of a random baseline.
 
 Shape legend: T tokens of a sentence that have a vector, D dimensions, H hypotheses, R references.
 """
@@ -59,7 +59,7 @@ def average(words: Array) -> Array:
 
 
 def extrema(words: Array) -> Array:
-    """The value furthest from 0 in each dimension; of two equally far ones the positive one.
+    """The value furthest from 0 in each dimension; in a tie, the positive one.
 
     (T, D) -> (D,).
     """

@@ -4,9 +4,9 @@ Open it to see how the classifier is fitted and how its labels are drawn. It fol
 
 Their released code trains one linear layer on posterior means by Adam for 3,000 passes (1,000 for the autoencoder). It
 reports the test accuracy of the pass that is best on 6,347 labelled validation sentences, for one draw of 10% of the
-labels. Here the classifier is scikit-learn's logistic regression, fitted to convergence, so that no number of passes
-matters. Its L2 penalty is chosen by cross-validation within the given labels, so that no others are used. Labels are
-drawn several times. Codes are standardised over all training codes, which needs no label.
+labels. Here the classifier is scikit-learn's logistic regression, fitted to convergence, so there is no number of
+passes to choose. Its L2 penalty is chosen by cross-validation within the given labels, so no other labels are used.
+Labels are drawn several times. Codes are standardised over all training codes, which needs no label.
 
 Shape legend: N training codes, M test codes, Z latent dimensions.
 """
@@ -27,7 +27,7 @@ from sklearn.preprocessing import StandardScaler
 
 PENALTIES = (1e-3, 1e-2, 1e-1, 1.0)  # C, the inverse of the L2 penalty, for standardised codes
 FOLDS = 3
-ITERATIONS = 200  # of Newton's method, which takes about six
+ITERATIONS = 200  # most iterations of Newton's method, which needs about six
 LEVEL = 0.95
 
 
@@ -38,7 +38,7 @@ class Probe(NamedTuple):
         labels: how many the classifier was fitted to.
         draws: how many times they were drawn; 1 if all labels are used.
         accuracy: mean over the draws.
-        half: of the 95% interval of that mean (Student's t); None for one draw.
+        half: half the width of the 95% interval of that mean (Student's t); None for one draw.
         balanced: mean over the draws of the balanced accuracy: the mean over classes of the share classified correctly.
         each: the accuracy of each draw.
         chance: accuracy of always naming the test set's most frequent class.
@@ -65,8 +65,8 @@ def probe(
 ) -> list[Probe]:
     """Fit the classifier to several numbers of labels, drawn several times, and score it on the test codes.
 
-    Each class has its share of the drawn labels, at least one. A draw depends on the seed, the count and the number of
-    the draw alone, so all compared models get the same labels.
+    Each class gets its share of the drawn labels, at least one. A draw depends only on the seed, the count and the
+    draw's number, so all compared models get the same labels.
 
     Args:
         train_codes: (N, Z).
@@ -128,7 +128,7 @@ def _checked(codes: ArrayLike, labels: Sequence[Any] | NDArray[Any], which: str)
 
 
 def _stratified(labels: NDArray[Any], count: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Indices of `count` labels: of each class its share, by the largest remainders, and at least one."""
+    """Indices of `count` labels: each class gets its share, by the largest remainders, and at least one."""
     classes, sizes = np.unique(labels, return_counts=True)
     shares = count * sizes / len(labels)
     wanted = np.maximum(np.floor(shares).astype(int), 1)

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 Array = NDArray[np.float64]
 
 _LEVEL = 0.95
-_DRAWN_AT_ONCE = 1 << 21  # clusters; limits memory
+_DRAWN_AT_ONCE = 1 << 21  # clusters to draw at once; limits memory
 
 
 class Difference(NamedTuple):
@@ -44,13 +44,13 @@ def paired_bootstrap(
 ) -> Difference:
     """Test mean differences by resampling clusters with replacement.
 
-    The statistic of a resample is the mean over all contexts of the drawn clusters, the interval that of the
-    percentiles, and with t of them at or below 0 and u at or above::
+    The statistic of a resample is the mean over all contexts of the drawn clusters. The interval comes from the
+    percentiles of the resamples. If t of them are at or below 0 and u at or above::
 
         p = min(1, 2 * (min(t, u) + 1) / (R + 1))
 
-    All columns share the resamples. With few clusters the interval is somewhat too narrow: of 95%, it holds about 93%
-    with 28.
+    All columns share the resamples. With few clusters the interval is a little too narrow: with 28 clusters, a 95%
+    interval covers about 93%.
 
     Args:
         differences: (N,) or (N, M), model minus model at each context.
@@ -67,7 +67,7 @@ def paired_bootstrap(
     columns = values.reshape(len(values), -1)  # (N, M)
     sums, sizes = _cluster_sums(columns, clusters)
     means = _resampled_means(sums, sizes, resamples, seed)  # (R, M)
-    # a mean that is 0 up to rounding must count as 0
+    # a mean of 0 must count as 0 in spite of rounding
     rounding = len(values) * np.finfo(np.float64).eps * np.abs(columns).max(axis=0)
     means[np.abs(means) <= rounding] = 0.0
     low, high = np.quantile(means, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2], axis=0)
@@ -101,10 +101,10 @@ def cluster_bootstrap(
 ) -> list[Interval]:
     """Intervals of statistics of sums, such as ratios and correlations, by resampling clusters with replacement.
 
-    They are those of the percentiles (Efron and Tibshirani, 1993, section 13.3).
+    They come from the percentiles (Efron and Tibshirani, 1993, section 13.3).
 
     Args:
-        values: (N, M), of which a statistic needs the sums over all N.
+        values: (N, M); a statistic needs their sums over all N.
         clusters: (N,), such as the conversation of each row.
         statistic: from sums (..., M) to K statistics (..., K), all finite.
         resamples: R.
@@ -129,8 +129,8 @@ def cluster_bootstrap(
 def holm(p_values: Sequence[float]) -> list[float]:
     """Adjust p-values for their number by Holm's (1979) step-down method, in the order given.
 
-    The i-th smallest of m becomes the largest of (m - j + 1) * p_(j) over j <= i, at most 1. What stays below a level
-    may be called significant together, with at most that chance of any false one, however the tests depend.
+    The i-th smallest of m becomes the largest of (m - j + 1) * p_(j) over j <= i, at most 1. All tests below a level
+    may be called significant: the chance of any false one is at most that level, however the tests depend.
 
     Raises:
         ValueError: a p-value is not in [0, 1].
@@ -147,7 +147,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def _cluster_sums(columns: Array, clusters: Sequence[Hashable]) -> tuple[Array, NDArray[np.int64]]:
-    """The sums (C, M) of the rows (N, M) of each cluster, and their numbers (C,)."""
+    """The sums (C, M) of the rows (N, M) of each cluster, and the numbers of rows (C,)."""
     order = {cluster: index for index, cluster in enumerate(dict.fromkeys(clusters))}
     members = np.array([order[cluster] for cluster in clusters])
     sums = np.zeros((len(order), columns.shape[1]))

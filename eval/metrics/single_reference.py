@@ -66,7 +66,7 @@ class SingleReference(NamedTuple):
         inter_distinct_2: distinct bigrams over a context's samples by all their bigrams; none spans two samples.
         length: tokens of a sample, without `</s>`.
         contexts: N.
-        contexts_without_word_vectors: not in the embedding scores, because no sample, or not the reference, has a
+        contexts_without_word_vectors: contexts without embedding scores, because all samples or the reference have no
             known word; None without vectors.
     """
 
@@ -101,7 +101,7 @@ def per_context(contexts: Sequence[Context], vectors: Vectors | None) -> dict[st
     """The scores of each context, from which corpus values and differences between models are computed.
 
     Args:
-        contexts: samples and references; only the first reference counts, which is the real reply.
+        contexts: samples and references; only the first reference, the real reply, counts.
         vectors: word vectors, not those of the model under evaluation; without any there are no embedding scores.
 
     Returns:
@@ -167,7 +167,7 @@ def _context_scores(
 
 
 def _bleus(hypotheses: Sequence[Tokens], reference: Tokens) -> list[PrecisionRecall]:
-    """In the order of `_BLEUS`."""
+    """Precision and recall for each BLEU, in the order of `_BLEUS`."""
     ended = [[*hypothesis, _END] for hypothesis in hypotheses], [[*reference, _END]]
     scores = (
         pairwise_bleu(samples, references, PROTOCOL, _WEIGHTS)

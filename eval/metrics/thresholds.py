@@ -1,4 +1,4 @@
-"""Thresholds on a score: which ones to look at, and whether what one leaves is better than what it leaves out.
+"""Thresholds on a score: which ones to try, and whether the items that one keeps are better than those it leaves out.
 
 Open it to change how thresholds are chosen, or how the two sides of one are compared. The items of a group (the replies
 to the contexts of a conversation) resemble each other, so intervals come from resampled groups.
@@ -17,9 +17,9 @@ from eval.metrics.significance import Interval, cluster_bootstrap
 
 Array = NDArray[np.float64]
 
-DIGITS = 3  # significant ones of a threshold, so that it can be typed
+DIGITS = 3  # significant digits of a threshold, so that it is easy to type
 OF_ALL = (0.25, 0.5, 0.75)  # quantiles of all scores
-OF_BEST = (0.1, 0.25, 0.5, 0.75)  # quantiles of the best score of each context, below which nothing is left
+OF_BEST = (0.1, 0.25, 0.5, 0.75)  # quantiles of the contexts' best scores, above which they keep nothing
 
 
 def thresholds(scores: Iterable[Sequence[float]]) -> list[float]:
@@ -39,16 +39,16 @@ def thresholds(scores: Iterable[Sequence[float]]) -> list[float]:
 def differences(
     scores: Array, quality: Array, groups: Sequence[Hashable], limits: Sequence[float]
 ) -> list[Interval | None]:
-    """The mean quality of the items that each threshold leaves, minus that of those it leaves out.
+    """The mean quality of the items that each threshold keeps, minus that of the items it leaves out.
 
     Args:
         scores: (N,) of the items.
         quality: (N,) of the items, finite.
         groups: (N,) at least 2 different ones.
-        limits: the T thresholds; an item is left if its score is at least the threshold.
+        limits: the T thresholds; an item is kept if its score is at least the threshold.
 
     Returns:
-        T differences with their intervals; None where a threshold leaves all items, or none.
+        T differences with their intervals; None if a threshold keeps all items, or none.
     """
     columns: dict[int, list[Array]] = {}
     for index, limit in enumerate(limits):

@@ -14,8 +14,8 @@ from dialog_cvae.text.words import WORD
 Tokens = Sequence[str]
 
 _MARKS = regex.compile(r"</?s>|<pad>")
-# Words, or runs of punctuation, as NLTK's WordPunctTokenizer splits texts in scripts that have spaces. The unknown word
-# stays whole: the published metric compares tokens of the model's vocabulary.
+# Words, or runs of punctuation, as in NLTK's WordPunctTokenizer for scripts with spaces. The unknown word stays whole:
+# the published metric compares tokens of the model's vocabulary.
 _TOKEN = regex.compile(rf"<unk>|{WORD}|(?:(?!<unk>|{WORD})\S)+", regex.V1)
 
 
@@ -37,4 +37,4 @@ def ngrams(tokens: Tokens, n: int) -> Iterator[tuple[str, ...]]:
     """
     if isinstance(tokens, str):
         raise TypeError(f"a sentence must be a sequence of tokens, got the string {tokens!r}")
-    return zip(*(tokens[i:] for i in range(n)), strict=False)  # stops at the shortest, that is after the last n-gram
+    return zip(*(tokens[i:] for i in range(n)), strict=False)  # stops at the shortest, after the last n-gram

@@ -115,7 +115,7 @@ def _add_corpus(parser: argparse.ArgumentParser) -> None:
 
 def _build(arguments: argparse.Namespace) -> int:
     """Build a file of references and its report."""
-    # refuse what cannot work before the long part
+    # check before the long part
     if arguments.out.suffix != ".json":
         raise ConfigError(f"--out: must be a file whose name ends with .json, but is {arguments.out}")
     report = arguments.out.with_suffix(".report.json")

@@ -34,7 +34,7 @@ class Built(NamedTuple):
 
     Attributes:
         references: of every utterance; conversations are ordered by length, as in the published file.
-        threshold: log odds at or above which the filter kept a candidate; None without a filter or candidates.
+        threshold: the filter kept candidates with at least these log odds; None without a filter or candidates.
     """
 
     references: References
@@ -58,8 +58,8 @@ def build(
         conversations: of another split, with at least one context.
         candidates: for each context, at least 1.
         reply_filter: which of them fit; None keeps all.
-        keep_share: of the candidates at changes of speaker that the filter keeps, in (0, 1].
-        distinct: drop references with the words of an earlier one of the context; the published file keeps them.
+        keep_share: share of the candidates at changes of speaker that the filter keeps, in (0, 1].
+        distinct: drop references with the same words as an earlier one of the context; the published file keeps them.
         advance: called with the number of contexts just done, for a progress bar.
     """
     ordered = sorted(conversations, key=lambda conversation: len(conversation.utterances))

@@ -1,4 +1,4 @@
-"""References built for an evaluation that has none, cached.
+"""Builds and caches references for an evaluation that has none.
 
 Open it to change how these references are built.
 """
@@ -20,7 +20,7 @@ from eval.contexts import count_contexts
 from eval.references import multi_reference
 from eval.references.multi_reference import References
 
-if TYPE_CHECKING:  # at run time the digest of this module's code would follow it to the metrics
+if TYPE_CHECKING:  # not at run time, where the digest of this module's code would include the metrics
     from eval.held_out import HeldOut
 
 FILE = "references.json"
@@ -38,7 +38,7 @@ def built_references(held_out: HeldOut, out: Path, cache: Cache) -> tuple[Refere
 
     Args:
         held_out: with its training conversations.
-        out: folder that the file of references is written into.
+        out: folder for the file of references.
         cache: of earlier results.
 
     Returns:
@@ -66,7 +66,7 @@ def built_references(held_out: HeldOut, out: Path, cache: Cache) -> tuple[Refere
 
 
 def _build(held_out: HeldOut, path: Path) -> str:
-    """Build the references into a file; returns a description of how."""
+    """Write the references to a file; returns a description of how they were built."""
     # imported here: scikit-learn takes seconds to load, and a second evaluation builds nothing
     from eval.references.builder import CANDIDATES, KEEP_SHARE, build
     from eval.references.context_index import ContextIndex

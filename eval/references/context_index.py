@@ -2,9 +2,9 @@
 
     d(c_i, c_j) = 1[t_i = t_j] * 1[f_i = f_j] * cos(h_i, h_j)
 
-with t the topic, f whether the last utterance of the context has the speaker of the reply, and h the TF-IDF vector of
-all words of the context; the inverse document frequencies are those of the training contexts. The reply has no
-influence, so that different replies are found.
+where t is the topic, f says whether the last utterance of the context has the speaker of the reply, and h is the TF-IDF
+vector of all words of the context. The inverse document frequencies are those of the training contexts. The reply is
+not compared, so that different replies are found.
 
 Open it to change which replies the nearest-neighbour baselines and the built references use.
 
@@ -67,7 +67,7 @@ class ContextIndex:
     def alike(self, window: Window) -> NDArray[np.intp]:
         """Indices of the training windows of equal topic and floor flag.
 
-        For a window without a topic, or with one that no training window has, those of all topics.
+        For a window without a topic, or with a topic that no training window has, windows of all topics.
         """
         return self._members(self._group(window, by_topic=True))
 

@@ -3,13 +3,13 @@
 Zhao et al. (2017) published `test_multi_ref.json`: a list with an object for each test window, which has `context`
 (strings "A: text "), `speaker` (who replies), `responses` (the real reply, then others that fit) and `resp_dialog_acts`
 (one for each response). Only the order of the objects identifies their conversations. It is the order of the official
-loader with batches of one: conversations by length, and of each the windows from its first utterance to its
-last but one. Conversations of one length are as NumPy's unstable `argsort` left them, which depends on its version and
-on the processor, so here the replies decide which conversation comes next.
+loader with batches of one: conversations by length, each with the windows from its first utterance to its last but one.
+The order of conversations of equal length comes from NumPy's unstable `argsort` and depends on its version and on the
+processor. So here the replies decide which conversation comes next.
 
-Two more formats are read. A file of `save` has the same format with the fields `conversation` and `position`, which
-identify an object without the order, and it includes the last utterances. The JSON lines in which COTK distributes part
-of the published file (`utts` as context, `responses` as [dialog act, text]) are matched by context and reply.
+Two more formats are read. A file of `save` has the same format and the fields `conversation` and `position`, which
+identify an object without the order; it includes the last utterances. COTK distributes part of the published file as
+JSON lines (`utts` as context, `responses` as [dialog act, text]), which are matched by context and reply.
 
 Texts are not cleaned: 30% of the published further responses begin with `) `, which counts as a token in the published
 metrics.
@@ -153,7 +153,7 @@ def _by_order(
         )
     found = [_letters(item.responses[0]) for item in items]
     left = {index: [_letters(u.text) for u in c.utterances[:-1]] for index, c in enumerate(conversations)}
-    left = dict(sorted(left.items(), key=lambda pair: len(pair[1])))  # the next one is then among the first
+    left = dict(sorted(left.items(), key=lambda pair: len(pair[1])))  # so that the next one is among the first
     begin = 0
     while left:
         index = _next_conversation(found[begin:], left)
@@ -167,7 +167,7 @@ def _by_order(
 
 
 def _next_conversation(found: Sequence[str], left: Mapping[int, Sequence[str]]) -> int:
-    """The conversation that fits completely, else the one that agrees most, whose first difference is then reported."""
+    """The conversation that fits completely, else the best match, so that its first difference is reported."""
     for index, expected in left.items():
         if found[: len(expected)] == expected:
             return index

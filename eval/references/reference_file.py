@@ -24,9 +24,9 @@ class Item(NamedTuple):
     """One context of a file.
 
     Attributes:
-        number: of the item in the file, from 1.
-        line: of the file, if each item has its own line.
-        place: None if the file does not give it.
+        number: number of the item in the file, from 1.
+        line: its line, if each item has its own line.
+        place: its place in the corpus; None if the file does not give it.
         context: texts, oldest first; None if the order of the items identifies the contexts.
         responses: at least one, with single spaces; only the first can be empty.
         dialog_acts: of each response, None if unknown.
@@ -72,7 +72,7 @@ def read_items(path: Path) -> list[Item]:
 
 
 def _encodable(text: str) -> str:
-    """Refuse what no file can be written of again."""
+    """Refuse text that could not be written to a file again."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -121,7 +121,7 @@ class _Cotk(BaseModel):
 
 
 def _cleaned(responses: Sequence[str], acts: Sequence[str | None]) -> tuple[tuple[str, ...], tuple[str | None, ...]]:
-    """Texts with single spaces; further responses without any text go, with their acts."""
+    """Texts with single spaces; further responses without any text are dropped with their acts."""
     texts = [" ".join(text.split()) for text in responses]
     kept = [index for index, text in enumerate(texts) if text or index == 0]
     return tuple(texts[index] for index in kept), tuple(acts[index] or None for index in kept)

@@ -1,4 +1,4 @@
-"""Statistics of a file of references, next to what is known of the published file.
+"""Statistics of a file of references, next to what is known about the published file.
 
 Open it to add a statistic or to see where a published figure comes from. The paper gives two means over the 5,481 rows
 of the published file (Zhao et al. 2017, section 5.3), and COTK distributes 50 whole rows of 5 conversations. In all 50
@@ -6,8 +6,8 @@ the speaker changes, so only that stratum is compared with them; the figure for 
 two. A duplicate is a reference with exactly the same text, as counted in those rows. "The context before" is the
 previous one in the same stratum.
 
-For references of `eval.references.builder`, the mean where the speaker changes is no evidence: the builder's threshold
-is set so that a published share of candidates is kept there. The other figures are not fitted to the published file.
+For references of `eval.references.builder`, the mean where the speaker changes proves nothing: the builder's threshold
+is set to keep a published share of candidates there. The other figures are not fitted to the published file.
 """
 
 from __future__ import annotations

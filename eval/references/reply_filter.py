@@ -3,7 +3,7 @@
 Open it to change the filter or its features. Zhao et al. (2017) had two people judge the candidates of 240 contexts and
 fitted an L2-regularised logistic regression to their labels, with features that at least 20 judged pairs have. This one
 has no such labels: it learns to distinguish the real reply from the reply to another training context of equal topic
-and floor flag. Words of the reply alone cannot distinguish the two, so every feature combines context and reply:
+and floor flag. Words of the reply alone do not distinguish the two, so every feature combines context and reply:
 
     the last words of the context's last utterance and the first words of the reply; the lengths of the two; either
     length and the other's nearest word; words of the context that the reply repeats; dialog acts, where known.
@@ -27,12 +27,12 @@ from eval.contexts import Window
 from eval.metrics.tokens import metric_tokens
 from eval.references.context_index import ContextIndex
 
-WINDOWS = 30_000  # of the training split, at most, to learn from
+WINDOWS = 30_000  # most windows of the training split to learn from
 LEAST_WINDOWS, LEAST_CONVERSATIONS = 500, 10
-RARE = 20  # pairs that must have a feature for it to be used
-HELD_OUT = 0.1  # of the conversations, to measure accuracy on
+RARE = 20  # a feature is used if at least this many pairs have it
+HELD_OUT = 0.1  # share of the conversations for measuring accuracy
 PENALTY = 0.03  # C of scikit-learn; small, because there are thousands of weak features
-LONG_WORD = 4  # characters from which a word is likely to be about something
+LONG_WORD = 4  # characters from which a word probably has content
 
 _tokens = lru_cache(maxsize=200_000)(metric_tokens)
 
@@ -85,7 +85,7 @@ class ReplyFilter:
 
 
 def _training_pairs(index: ContextIndex, rng: np.random.Generator) -> tuple[list[Pair], NDArray[np.bool_]]:
-    """Each window with its own reply, then with that of another window of equal topic and floor flag."""
+    """Each window with its own reply, then with the reply of another window of equal topic and floor flag."""
     chosen = np.sort(rng.permutation(len(index.windows))[:WINDOWS])
     pairs: list[Pair] = []
     for number in chosen:
