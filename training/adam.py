@@ -1,4 +1,7 @@
-"""Adam that stops updating after a loss or gradient that is not finite."""
+"""An Adam optimiser that stops updating after a loss or gradient that is not finite.
+
+Open this to change how an update is skipped.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,9 @@ from torch import Tensor, nn
 class GuardedAdam(torch.optim.Adam):
     """PyTorch's fused Adam, which changes nothing from the first forbidden update on.
 
-    The decision stays on the device (the fused kernels read `found_inf`, as they do for `torch.amp.GradScaler`), so
-    that the host need not wait for it: it may read the loss many updates later, and weights, moments and their count
-    are still those from before the forbidden update.
+    The decision stays on the device, where the fused kernels read `found_inf`, as for `torch.amp.GradScaler`. So the
+    host need not wait for it: it may read the loss many updates later, and weights, moments and their count are still
+    those from before the forbidden update.
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter], lr: float) -> None:

@@ -1,6 +1,6 @@
-"""What to train on a file of conversations: the choice and its command, from facts about the file.
+"""Advice on what to train on a file of conversations: the choice and its command, from facts about the file.
 
-Open this to change what `training.check` advises. Every figure here was measured: docs/your-conversations.md and the
+Open this to change what `training.check` advises. All figures here were measured; docs/your-conversations.md and the
 model cards have them.
 """
 
@@ -18,15 +18,15 @@ from dialog_cvae.storage.backbone import DEFAULT, locate
 from dialog_cvae.text.language import Language
 from training.config import DEFAULT_EPOCHS, FitConfig
 
-FIRST_MINUTES = 20  # of a first run; the figures in the docs are of so many
-FEWEST_REPLIES = 200  # with fewer a run only shows that all steps work
+FIRST_MINUTES = 20  # duration of a first run, as for the figures in the docs
+FEWEST_REPLIES = 200  # with fewer, a run only shows that all steps work
 FEW_REPLIES = 3_000  # "a few thousand"
-SMALL_UPDATES = 100  # of a language model: 20 minutes of one core, from which 72% were measured
-MOST_PASSES = 10  # of a language model, which makes one pass over a larger file
-FEW_UPDATES = 250  # of a language model: its KL was 0.8 nats after 99 updates and 2.4 after 270
+SMALL_UPDATES = 100  # for a language model: 20 minutes of one core, from which 72% were measured
+MOST_PASSES = 10  # for a language model on a small file; on a larger file it makes one pass
+FEW_UPDATES = 250  # for a language model: its KL was 0.8 nats after 99 updates and 2.4 after 270
 FOREIGN = ("other", "other script")  # languages that the language model does not know
-SMALL_WIDTH = 100  # of the utterance encoder of the recipe `small`
-MOST_OPENED = 0.2  # of the conversations, by a role that answers rather than asks
+SMALL_WIDTH = 100  # width of the utterance encoder in the recipe `small`
+MOST_OPENED = 0.2  # share of the conversations that a role may begin if it answers rather than asks
 
 
 @dataclass(frozen=True)
@@ -34,15 +34,15 @@ class Facts:
     """What advice depends on.
 
     Attributes:
-        path: of the file, as the user named it.
-        replies: to learn from, about: those of the training split, of one role if there is one.
-        conversations: in the file.
-        speakers: different names.
-        roles: speakers of most conversations.
-        respond_as: the role that answers, if that is clear, or those that the user named.
-        language: of the text.
-        topics: different ones.
-        enough_tokens: limit that is enough for 95% of the messages; None if the model's is.
+        path: path of the file, as the user named it.
+        replies: about how many replies to learn from: those of the training split, of one role if there is one.
+        conversations: number of conversations in the file.
+        speakers: number of different names.
+        roles: speakers who take part in most conversations.
+        respond_as: the role that answers, if that is clear, or the roles that the user named.
+        language: language of the text.
+        topics: number of different topics.
+        enough_tokens: token limit that is enough for 95% of the messages; None if the model's limit is.
     """
 
     path: str
@@ -61,8 +61,8 @@ class Choice:
     """What to train.
 
     Attributes:
-        config: of the run.
-        options: of `fit` that give it, besides those that depend on the file's size.
+        config: configuration of the run.
+        options: options of `fit` that give it, without those that depend on the file's size.
         asked: whether the user chose it.
         init: the checkpoint that it starts from.
     """
@@ -79,7 +79,7 @@ class Choice:
 
     @property
     def language_model_is_here(self) -> bool:
-        """Whether what it needs is on this machine."""
+        """Whether the language model that it needs, if any, is on this machine."""
         try:
             return self.config.language is None or locate(self.config.language.backbone).exists()
         except DialogCvaeError:
@@ -87,14 +87,14 @@ class Choice:
 
 
 def advised_options(language: Language) -> tuple[str, ...]:
-    """The options for a text of a language: a language model where it knows the language, else a model of its own."""
+    """The options for a language: a language model if it knows the language, else a model without one."""
     if language in FOREIGN:
         return ("--recipe", "small", "--tokenizer.mode", "unigram", "--bow", "--model.skip")
     return ("--recipe", "smollm2")
 
 
 def passes(config: FitConfig, replies: int) -> int:
-    """Passes over the training replies: the recipe's, and of a language model more where a pass has few updates."""
+    """Passes over the training replies: the recipe's; for a language model more if a pass has few updates."""
     epochs = config.train.epochs or DEFAULT_EPOCHS
     if config.language is None:
         return epochs
@@ -110,7 +110,7 @@ def commands(facts: Facts, choice: Choice) -> list[str]:
         option = "language.max-reply-tokens" if choice.on_language_model else "model.max-utterance-tokens"
         found += [f"--{option}", str(facts.enough_tokens)]
     if (rounds := passes(config, facts.replies)) != (config.train.epochs or DEFAULT_EPOCHS):
-        # A pass is shorter than the recipe's interval between validations, which decide what is kept.
+        # Validate more often: a pass is shorter than the recipe's interval, and validations decide what is kept.
         updates = _updates(config, facts.replies)
         found += ["--epochs", str(rounds), "--train.validate-every", str(max(2, updates))]
         if updates * rounds < config.beta.cycles:

@@ -153,14 +153,12 @@ def layered(base: FitConfig, *layers: Mapping[str, Any]) -> FitConfig:
             if name in FitConfig.model_fields and not isinstance(value, Mapping):
                 raise ConfigError(f"{name}: must hold fields, but is {value!r}")
         asked = section(layer, "train")
-        if any(
-            asked.get(name) is not None for name in DURATIONS
-        ):  # replaces an earlier layer's duration of either kind
+        if any(asked.get(name) is not None for name in DURATIONS):  # replaces all durations of earlier layers
             merged = merge(merged, {"train": dict.fromkeys(DURATIONS)})
         merged = merge(merged, layer)
         bow = section(layer, "model").get("bow")
         if isinstance(merged["language"], Mapping) and bow is not None and "bow" not in section(layer, "language"):
-            merged = merge(merged, {"model": {"bow": False}, "language": {"bow": bow}})  # --bow is of the model fitted
+            merged = merge(merged, {"model": {"bow": False}, "language": {"bow": bow}})  # --bow is for the fitted model
     return _valid(FitConfig, merged)
 
 
@@ -194,7 +192,7 @@ def recipe(name: str) -> FitConfig:
 
 
 def differences(old: FitConfig, new: FitConfig) -> dict[str, tuple[Any, Any]]:
-    """The old and new values of all different fields, by dotted name; None where one of them lacks the section."""
+    """The old and new values of all fields that differ, by dotted name; None if a configuration lacks the section."""
     before, after = flat(old.model_dump(mode="json")), flat(new.model_dump(mode="json"))
     pairs = {name: (before.get(name), after.get(name)) for name in dict.fromkeys((*before, *after))}
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
@@ -234,5 +232,5 @@ def _explained(detail: Any) -> str:
     message = detail["msg"].removeprefix("Value error, ")
     given = detail["input"]
     shown = "" if isinstance(given, Mapping) else f", but is {given!r}"
-    start = f"{place}: " if place else ""  # of a contradiction between sections the message names the fields
+    start = f"{place}: " if place else ""  # empty for a contradiction between sections: the message names the fields
     return f"{start}{message}{shown}"

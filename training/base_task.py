@@ -1,6 +1,6 @@
-"""What a task is: all that differs between kinds of corpora and models.
+"""The base class of tasks: everything that differs between kinds of corpora and models.
 
-Open this to see what a new task must say; `training.task` lists the tasks.
+Open this to see what a new task must define; `training.task` lists the tasks.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ EncodedData = EncodedCorpus | EncodedTurns
 
 
 class Task(ABC):
-    """All that differs between kinds of corpora and models.
+    """Everything that differs between kinds of corpora and models.
 
     Attributes:
         examples: plural name of what a corpus holds, for messages.
-        section: of the configuration, with the sizes of the model.
-        unused_sections: of the configuration, with the sizes of other models.
-        served: whether the service opens its checkpoints.
+        section: section of the configuration with the sizes of the model.
+        unused_sections: sections of the configuration with the sizes of other models.
+        served: whether the service can open its checkpoints.
         can_add_bow: whether the section has `bow`, an option against a collapsed posterior.
         free_sizes: fields of the section that may differ from those of a checkpoint to start from.
     """
@@ -50,17 +50,17 @@ class Task(ABC):
     free_sizes: ClassVar[tuple[str, ...]] = ()
 
     def settled(self, config: FitConfig) -> FitConfig:
-        """The configuration with what only files say filled in.
+        """The configuration, completed by what only files say.
 
         Raises:
-            DialogCvaeError: a file is missing, broken or another one than the configuration names.
+            DialogCvaeError: a file is missing, broken or not the one that the configuration names.
         """
         return config
 
     def vocabulary(self, config: FitConfig, corpus: TrainingCorpus, init: Checkpoint | None) -> Vocabulary:
-        """What turns text into ids: made from the training text, or that of the checkpoint to start from.
+        """The vocabulary, made from the training text or taken from the checkpoint to start from.
 
-        The checkpoint's topics and roles are kept after those of the corpus.
+        The checkpoint's topics and roles are added after those of the corpus.
         """
         summary = corpus.summary
         roles = summary.roles if config.model.role_size else ()
@@ -75,7 +75,7 @@ class Task(ABC):
 
     @abstractmethod
     def max_tokens(self, config: FitConfig) -> int:
-        """Tokens of an utterance or sentence, at most."""
+        """Most tokens of an utterance or sentence."""
 
     @abstractmethod
     def model_name(self, config: FitConfig) -> str:
@@ -85,11 +85,11 @@ class Task(ABC):
     def build(
         self, sizes: Any, vocab_size: int, topics: int, precision: Precision = "fp32", roles: int = 0
     ) -> LatentModel:
-        """A model with fresh weights from PyTorch's random state; `precision` is that of weights that never change."""
+        """A model with new weights from PyTorch's random state; `precision` is for weights that never change."""
 
     @abstractmethod
     def load(self, checkpoint: Checkpoint, vocabulary: Vocabulary, config: FitConfig) -> LatentModel:
-        """A checkpoint's model for more training, in the vocabulary and the configuration of the new run.
+        """A checkpoint's model for further training, with the vocabulary and the configuration of the new run.
 
         Raises:
             CheckpointError: the weights do not fit the sizes.
@@ -97,7 +97,7 @@ class Task(ABC):
 
     @abstractmethod
     def word_embedding(self, model: LatentModel) -> nn.Embedding:
-        """The embedding that pre-trained word vectors go into."""
+        """The embedding that receives pre-trained word vectors."""
 
     @abstractmethod
     def batches(self, corpus: Any, config: FitConfig, world: World, device: torch.device) -> Batches:
@@ -122,5 +122,5 @@ class Task(ABC):
         Args:
             config: of the checkpoint.
             metrics: of its validation.
-            command: that fitted it.
+            command: the command that fitted it.
         """

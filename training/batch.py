@@ -1,6 +1,6 @@
-"""The input of an update: a batch, divided into the parts that go through the model together, and its noise.
+"""The input of an update: a batch in parts that go through the model one at a time, and its noise.
 
-Everything random is a function of the seed and the step. Open this to add a kind of batch or a source of randomness.
+Open this to add a kind of batch or a source of randomness. Everything random is a function of the seed and the step.
 
 Shape legend: B examples of the whole batch, T target tokens, S refinement steps, Z latent dimensions.
 """
@@ -87,7 +87,7 @@ def in_training_order(corpus: Windows, config: TrainConfig, step: int) -> Iterat
 
 
 class WindowBatches(ABC):
-    """Batches of windows in their order of training; each kind says how it makes one.
+    """Batches of windows in training order; each subclass says how it makes one.
 
     Attributes:
         corpus: at least one window.
@@ -126,7 +126,7 @@ def refining_noise(config: TrainConfig, step: int, shape: tuple[int, int]) -> Te
 
 
 def dropped_words(config: TrainConfig, step: int, places: tuple[int, int]) -> Tensor | None:
-    """(B, T), true if the decoder does not see its input word; it always sees `<s>`. None without word dropout."""
+    """(B, T), true where the input word is hidden from the decoder, but never for `<s>`; None without word dropout."""
     if config.word_dropout == 0:
         return None
     rng = np.random.default_rng((config.seed, step, WORDS))

@@ -1,4 +1,7 @@
-"""Describe a file of your own conversations and list all its problems: `python -m training.check PATH`."""
+"""Describe a file of your own conversations and list all its problems: `python -m training.check PATH`.
+
+Open this to add an option, or to change the order of the report.
+"""
 
 from __future__ import annotations
 
@@ -99,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_plan(parser: argparse.ArgumentParser) -> None:
-    """What is going to be trained on the file."""
+    """Add the options that say what to train on the file."""
     chosen = [name for name in RECIPES if not recipe(name).corpus.of_sentences]
     modes = TokenizerConfig.model_fields["mode"].annotation
     parser.add_argument(
@@ -126,7 +129,7 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_check(parser: argparse.ArgumentParser) -> None:
-    """What is checked, and how the file is divided."""
+    """Add the options that say what is checked, and how the file is divided."""
     defaults = DataConfig()
     parser.add_argument(
         "--no-timing",
@@ -166,7 +169,7 @@ def _configured(args: argparse.Namespace) -> tuple[FitConfig, Checkpoint | None]
 def _layered(
     args: argparse.Namespace, name: str, checkpoint: Checkpoint | None = None, below: Mapping[str, Any] | None = None
 ) -> FitConfig:
-    """The recipe of a name, with the fields `below` over it and the command line's over these."""
+    """The recipe of this name, overridden by the fields `below`, then by those of the command line."""
     tokenizer = {"mode": args.mode, "vocab_size": args.vocab_size}
     given = {name: value for name, value in tokenizer.items() if value is not None}
     shares = {"valid_share": args.valid_share, "test_share": args.test_share}
@@ -176,7 +179,7 @@ def _layered(
 
 
 class _Seen(NamedTuple):
-    """What was read: the counts, the splits if the file can be trained on, and how its text is read."""
+    """The results of reading the file: counts, splits if the file can be trained on, and tokenization."""
 
     tally: Tally
     corpus: Corpus | None
@@ -185,7 +188,7 @@ class _Seen(NamedTuple):
 
 def _check(args: argparse.Namespace, config: FitConfig) -> tuple[list[str], int, _Seen]:
     """The report's lines, the exit status, and what the advice needs."""
-    # Every line, and the splits.
+    # Read every line, and divide the file.
     path, max_problems = args.path, args.max_problems
     imported = readable(path, args.cache)
     found = jsonl.scan(imported.path)
@@ -195,7 +198,7 @@ def _check(args: argparse.Namespace, config: FitConfig) -> tuple[list[str], int,
         corpus = jsonl.assemble(path, found, valid_share=config.corpus.valid_share, test_share=config.corpus.test_share)
     except DataError as error:
         problems.append(error.reason)
-    # How the model will read the text.
+    # Find how the model will read the text.
     tokenization = None
     if corpus is not None:
         if Tokenization.has_words(corpus.train):
@@ -205,7 +208,7 @@ def _check(args: argparse.Namespace, config: FitConfig) -> tuple[list[str], int,
     tally = Tally(tokenization or Tokenization.of(None, config))
     for conversation in found.conversations:
         tally.add(conversation)
-    # The report.
+    # Write the report.
     lines = [f"{path}", *(row("read as" if i == 0 else "", note) for i, note in enumerate(imported.notes))]
     lines += [*describe(tally), *describe_copies(found), *describe_splits(corpus, tokenization)]
     if skipped := len(found.one_utterance):
@@ -231,7 +234,7 @@ def _advice(args: argparse.Namespace, config: FitConfig, checkpoint: Checkpoint 
         return ["what to do next:", row("", f"correct {which} above (fit refuses the file), then check it again")]
     conversations = sample_of(seen.corpus.train)
     language = language_of(texts(conversations))
-    # What the user chose, else what suits the language.
+    # Take what the user chose, else what suits the language.
     options = _given(args)
     asked = any(value is not None for value in (args.recipe, args.init, args.mode, args.vocab_size))
     if not asked:
@@ -242,7 +245,7 @@ def _advice(args: argparse.Namespace, config: FitConfig, checkpoint: Checkpoint 
     choice = Choice(config, options, asked, args.init)
     lengths = seen.tally.tokenization.lengths(seen.tally.tokens) if asked else lengths_of(conversations, choice)
     facts = facts_of(str(args.path), seen.tally, seen.corpus, language, args.respond_as, lengths)
-    # How fast it is here.
+    # Measure how fast it is here.
     speed = None
     if args.timing and choice.language_model_is_here:
         replies_of = [replace(each, respond_as=facts.respond_as) for each in conversations]
@@ -251,7 +254,7 @@ def _advice(args: argparse.Namespace, config: FitConfig, checkpoint: Checkpoint 
 
 
 def _given(args: argparse.Namespace) -> tuple[str, ...]:
-    """The options of `fit` among those of the command line, except for roles."""
+    """The options of `fit` on the command line, except for roles."""
     defaults = DataConfig()
     named = {
         "--recipe": (args.recipe, None),

@@ -1,4 +1,4 @@
-"""What advice on a file depends on, from its counts and a sample of its conversations.
+"""The facts about a file that advice depends on, from its counts and a sample of its conversations.
 
 Open this to change what is sampled, so that a file of any size takes the same time.
 """
@@ -21,7 +21,7 @@ from training.check_report import Tally
 from training.coverage import Lengths, enough_tokens
 from training.tokenization import Tokenization, texts
 
-SAMPLED = 200  # conversations, spread over the training split
+SAMPLED = 200  # most conversations in the sample, spread over the training split
 SAMPLED_UTTERANCES = 60  # of each, the first ones
 SAMPLED_CHARACTERS = 8_000  # of each, the first ones
 
@@ -57,14 +57,14 @@ def facts_of(
 
     Args:
         path: as the user named it.
-        tally: of its conversations.
+        tally: counts of its conversations.
         corpus: its splits.
-        language: of its text.
-        asked: speakers to reply as, by name; none chooses the role that answers, if one clearly does.
-        lengths: of its messages.
+        language: language of its text.
+        asked: names of speakers to reply as; if empty, the role that answers is chosen, if one clearly does.
+        lengths: lengths of its messages.
 
     Raises:
-        ConfigError: no speaker has such a name.
+        ConfigError: no speaker has one of these names.
     """
     total, roles = tally.turns.total(), tally.roles
     respond_as = tuple(asked)

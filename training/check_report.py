@@ -24,14 +24,14 @@ from dialog_cvae.types import Conversation, Corpus
 from training.coverage import length_warnings
 from training.tokenization import Tokenization
 
-NAMES_SHOWN = 12  # of topics and dialog acts
+NAMES_SHOWN = 12  # most topics and dialog acts to show
 PROFILE_PARTS = ("sex", "age", "education")
 QUANTILES = {0: "least", 25: "25%", 50: "median", 75: "75%", 95: "95%", 100: "most"}  # percent, label
 
 
 @dataclass
 class Tally:
-    """Counts over conversations, read one at a time: a corpus need not fit into memory."""
+    """Counts over conversations, which are read one at a time: a corpus need not fit into memory."""
 
     tokenization: Tokenization
     turns: Counter[int] = field(default_factory=Counter)
@@ -84,7 +84,7 @@ class Tally:
 
 
 def describe(tally: Tally) -> list[str]:
-    """Counts over conversations without problems and with at least one response."""
+    """Lines with the counts over conversations without problems and with at least one response."""
     if not tally.turns:
         return [row("conversations", "0 usable")]
     lengths = tally.tokenization.lengths(tally.tokens)
@@ -108,7 +108,7 @@ def describe(tally: Tally) -> list[str]:
 
 
 def _roles(tally: Tally) -> list[str]:
-    """The roles, their shares of the utterances, and the option that trains for one of them."""
+    """Lines with the roles, their shares of the utterances, and the option that trains for one of them."""
     if not (roles := tally.roles):
         return []
     shares = ", ".join(f"{show(name)[1:-1]} {tally.said[name] / tally.said.total():.0%}" for name in roles)
@@ -121,7 +121,7 @@ def _roles(tally: Tally) -> list[str]:
 
 
 def describe_copies(found: jsonl.Scan) -> list[str]:
-    """How many conversations say the same as an earlier one."""
+    """Lines that say how many conversations are copies of an earlier one."""
     _, same, alike = (len(found.conversations) - len(np.unique(keys)) for keys in found.keys.T)
     if not alike:
         return []
@@ -137,7 +137,7 @@ def describe_copies(found: jsonl.Scan) -> list[str]:
 
 
 def split_warnings(found: jsonl.Scan, corpus: Corpus | None, config: DataConfig) -> list[str]:
-    """Whether a named split holds copies of training conversations, or a drawn one is far from its share."""
+    """Warnings if a named split has copies of training conversations, or if a drawn one is far from its share."""
     if _named(found):
         _, copies, _ = found.keys.T
         known = np.isin(copies, copies[found.requested == TRAIN])
@@ -163,7 +163,7 @@ def split_warnings(found: jsonl.Scan, corpus: Corpus | None, config: DataConfig)
 
 
 def describe_splits(corpus: Corpus | None, tokenization: Tokenization | None) -> list[str]:
-    """The sizes of the splits, and what the vocabulary knows."""
+    """Lines with the sizes of the splits, and what the vocabulary covers."""
     if corpus is None or tokenization is None:
         return []
     splits = [corpus.train, corpus.valid, corpus.test]

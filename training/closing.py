@@ -1,4 +1,4 @@
-"""What a run ends with: how good its model is, in words, and what to change in the next one.
+"""The closing lines of a run: how good its model is, in words, and what to change in the next run.
 
 Open this to change when a run is called collapsed, overfitted or unfinished.
 """
@@ -15,9 +15,9 @@ from training.collapse import hardly_uses_z, remedies
 from training.config import FitConfig
 from training.task import task_of
 
-FULL_BETA = 0.9  # share of the schedule's highest beta: validations below it are not compared, their KL is free
-WORSE = 0.01  # share by which the loss rose again
-FALLING = 0.02  # share by which the loss fell in the last quarter of the run
+FULL_BETA = 0.9  # share of the schedule's highest beta; validations below it are not compared: their KL costs less
+WORSE = 0.01  # share by which the loss must rise again for a line about it
+FALLING = 0.02  # share by which the loss must fall in the last quarter of the run for a line about it
 QUARTER = 0.75
 SOME_KL = 1.5  # nats
 
@@ -30,8 +30,8 @@ def closing_lines(
     Args:
         records: of the run, see `read_metrics`.
         config: of the run.
-        steps: updates that were made.
-        per_epoch: updates of a pass over the training examples.
+        steps: number of updates made.
+        per_epoch: updates in a pass over the training examples.
         sizes_are_fixed: whether the run started from a checkpoint.
     """
     validations = [record for record in records if record["kind"] == "valid" and record.get("elbo") is not None]
@@ -63,7 +63,7 @@ def _quality(report: ElboReport, step: int) -> str:
 def _use_of_z(report: ElboReport, config: FitConfig, steps: int, sizes_are_fixed: bool) -> list[str]:
     if not config.sizes.latent_size:
         return []
-    # A language model begins to use z late: free bits and the first cycle need some hundred updates.
+    # A language model starts to use z late: free bits and the first cycle need a few hundred updates.
     if (
         config.language is not None
         and steps < FEW_UPDATES
@@ -114,7 +114,7 @@ def _longer(config: FitConfig) -> str:
 
 
 def _report(record: Mapping[str, Any]) -> ElboReport:
-    """A validation's record as figures; what was not finite, or not recorded by an earlier version, is NaN."""
+    """A validation's record as figures; NaN for values that were not finite or that earlier versions did not record."""
     figures = {name: math.nan if record.get(name) is None else record[name] for name in ElboReport._fields}
     optional = {name: record.get(name) for name in ("bag_of_words", "without_z")}
     return ElboReport(**(figures | optional))

@@ -1,4 +1,4 @@
-"""When a model hardly uses z, and the options that help a run like it.
+"""Recognises a model that hardly uses z, and lists options against it.
 
 Open this to add a remedy; docs/sizes-and-schedules.md describes them.
 """
@@ -16,7 +16,7 @@ FREE_NATS = 4
 
 
 def hardly_uses_z(report: ElboReport, model: Sizes) -> bool:
-    """Whether z hardly changes the reconstruction, or has a small KL in hardly any dimension; false without z."""
+    """Whether z hardly changes the reconstruction, or both its KL and its active units are few; false without z."""
     if not model.latent_size:
         return False
     few_units = report.active_units < max(1, COLLAPSED_SHARE * model.latent_size)
@@ -24,16 +24,16 @@ def hardly_uses_z(report: ElboReport, model: Sizes) -> bool:
 
 
 def remedies(config: FitConfig, sizes_are_fixed: bool = False) -> list[str]:
-    """Options against a collapse that the run does not use already, and that a run like it accepts; the best first.
+    """Options against a collapse that the run does not use yet and that a similar run accepts; the best first.
 
     Args:
         config: of the run.
-        sizes_are_fixed: whether the run started from a checkpoint, whose parts it can't change.
+        sizes_are_fixed: whether the run started from a checkpoint, so that it can't change the parts of the model.
     """
     beta, train, task = config.beta, config.train, task_of(config)
     dialog, free = task.section == "model", not sizes_are_fixed
     candidates = {
-        "--model.skip": dialog and free and not config.model.skip,  # in our experiments at no cost in likelihood
+        "--model.skip": dialog and free and not config.model.skip,  # cost no likelihood in our experiments
         "--bow" if config.language is None else "--language.bow": task.can_add_bow and free and not config.sizes.bow,
         f"--train.free-bits {FREE_NATS}": not train.free_bits and not train.kl_target,
         "--schedule cyclical": beta.kind != "cyclical",

@@ -1,4 +1,4 @@
-"""The configuration of a fit: all that affects its result.
+"""The configuration of a fit: everything that affects its result.
 
 Open this to add a field; every field is an option of the command line.
 """
@@ -151,8 +151,8 @@ class FitConfig(Config):
     """The configuration of an experiment. A recipe returns one; a variant changes a field of it.
 
     `model` gives the sizes of the conditional VAE for conversations, `sentence` those of the unconditional VAE for
-    sentences; the corpus decides which of them is fitted. With `language` conversations are modelled by a pre-trained
-    language model instead, as the recipe `smollm2` does.
+    sentences; the corpus decides which one is fitted. With `language`, as in the recipe `smollm2`, conversations are
+    modelled by a pre-trained language model instead.
     """
 
     corpus: DataConfig = DataConfig()

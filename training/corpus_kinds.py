@@ -1,4 +1,4 @@
-"""What the cache keeps of a corpus: how each kind is stored as arrays, and checked when it is read again.
+"""The kinds of cache entries for a corpus: how each is stored as arrays, and checked when it is read again.
 
 Open it to add a kind, or to change what is refused as damaged.
 """
@@ -27,7 +27,7 @@ def ids_kind(vocabulary: Vocabulary) -> Kind[EncodedCorpus]:
 
 
 def turns_kind(words: int) -> Kind[EncodedTurns]:
-    """Lines of text for a language model with so many token ids."""
+    """Lines of text for a language model whose vocabulary has `words` token ids."""
     return Kind("turns", EncodedTurns._asdict, partial(_fitting_turns, words=words))
 
 
@@ -56,7 +56,7 @@ def _fitting_ids(arrays: Arrays, vocabulary: Vocabulary) -> EncodedCorpus:
     """A corpus from arrays, after a check that all indices are valid.
 
     Raises:
-        TypeError, ValueError: they are no corpus of this vocabulary.
+        TypeError, ValueError: they are not a corpus of this vocabulary.
     """
     corpus = EncodedCorpus(**arrays)
     utterances, profiles = len(corpus.speaker), len(corpus.profiles)
@@ -79,10 +79,10 @@ def _fitting_ids(arrays: Arrays, vocabulary: Vocabulary) -> EncodedCorpus:
 
 
 def _check_shapes(corpus: EncodedCorpus, has_roles: bool) -> None:
-    """Check that the arrays have the types that `EncodedCorpus` says, and shapes that fit each other.
+    """Check that the arrays have the types of `EncodedCorpus`, and shapes that fit each other.
 
     Raises:
-        ValueError: one has not; the message names it.
+        ValueError: one of them is wrong; the message names it.
     """
     utterances, conversations, profiles = len(corpus.speaker), len(corpus.topic), len(corpus.profiles)
     long = len(corpus.long)
@@ -106,10 +106,10 @@ def _check_shapes(corpus: EncodedCorpus, has_roles: bool) -> None:
 
 
 def _fitting_turns(arrays: Arrays, words: int) -> EncodedTurns:
-    """Arrays as lines of text, if every index in them points to something.
+    """Lines of text from arrays, after a check that all indices are valid.
 
     Raises:
-        TypeError, ValueError: they are no lines of this vocabulary.
+        TypeError, ValueError: they are not lines of this vocabulary.
     """
     turns = EncodedTurns(**arrays)
     lines, lengths = len(turns.header), np.diff(turns.offsets)

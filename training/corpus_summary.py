@@ -1,6 +1,6 @@
-"""The facts about a corpus that training needs beside its token ids: sizes, topics and roles.
+"""The facts about a corpus that training needs besides its token ids: sizes, topics and roles.
 
-Open it to change what a run knows of its corpus without reading the text again.
+Open it to change what a run knows about its corpus without reading the text again.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ class Summary(Config):
 
     Attributes:
         name, notes, licence: see `dialog_cvae.types.Corpus`.
-        sizes: of its splits.
-        topics: of the training conversations, in alphabetical order.
+        sizes: sizes of its splits.
+        topics: topics of the training conversations, in alphabetical order.
         respond_as: the speakers whose utterances are replies, one name for each role; empty: all speakers.
-        roles: of the speakers of the training conversations, if these are a user's own; see `recognised_roles`. The
-            speakers of published corpora, such as A and B, are no roles.
+        roles: roles of the speakers in the training conversations, if these are a user's own; see `recognised_roles`.
+            Speakers of published corpora, such as A and B, are not roles.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Summary(Config):
 
 
 def summarised(corpus: Corpus, *, has_roles: bool = False) -> Summary:
-    """The facts about a corpus that was read; `has_roles` says whether its speakers' names may be roles."""
+    """The facts about a corpus; `has_roles` says whether its speakers' names may be roles."""
     sizes, topics, respond_as = {}, set[str](), ()
     said, present = Counter[str](), Counter[str]()
     for split in SPLITS:

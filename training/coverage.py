@@ -1,7 +1,7 @@
-"""What a tokenizer makes of a corpus: how much of it is known, and how much of long messages is lost.
+"""How well a tokenizer covers a corpus: how much text it knows, and how much of long messages is lost.
 
 Open this to change when `training.check` and `training.fit` warn. A vocabulary of words is useless for text without
-spaces, because a whole message is then one word, and nothing else would say so: training and its figures look fine.
+spaces, because a whole message is then one word. Without a warning, training and its figures would look fine.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from dialog_cvae.text.words import KATAKANA, UNSPACED
 from training.config import FitConfig
 from training.vocabulary import Vocabulary
 
-LEAST_KNOWN = 0.75  # of held-out words; a vocabulary of 10,000 knows 97% of Switchboard's
-MOST_UNSPACED = 0.1  # of the letters of words that are separated by spaces
-MOST_LETTERS = 20.0  # of a word, on average
-MOST_LONG = 0.05  # of messages
-MOST_TOKENS_PER_CHARACTER = 0.8  # of a language model; SmolLM2 needs 0.25 for English and 1.8 for Chinese
+LEAST_KNOWN = 0.75  # share of held-out words; a vocabulary of 10,000 knows 97% of Switchboard's
+MOST_UNSPACED = 0.1  # share of letters from scripts without spaces, in words that are separated by spaces
+MOST_LETTERS = 20.0  # mean letters of a word
+MOST_LONG = 0.05  # share of messages
+MOST_TOKENS_PER_CHARACTER = 0.8  # for a language model; SmolLM2 needs 0.25 for English and 1.8 for Chinese
 SAMPLE = 20_000  # tokens whose text is measured
-FEWEST_WORDS = 50  # of held-out text; fewer say nothing
-MAX_LENGTH = 1024  # that these options can be set to
+FEWEST_WORDS = 50  # words of held-out text; fewer are not conclusive
+MAX_LENGTH = 1024  # highest value of these options
 MODEL_LIMIT, LANGUAGE_LIMIT = "model.max-utterance-tokens", "language.max-reply-tokens"
 
 _UNSPACED = regex.compile(rf"[{UNSPACED}{KATAKANA}]", regex.V1)
@@ -40,8 +40,8 @@ class Lengths(NamedTuple):
 
     Attributes:
         tokens: number of messages of each length, with `<s>` and `</s>` or a language model's line break.
-        limit: tokens of a message that are learnt as a reply, at most.
-        read: tokens of a message that are read as context, at most.
+        limit: most tokens of a message that are learnt as a reply.
+        read: most tokens of a message that are read as context.
     """
 
     tokens: Counter[int]
@@ -61,13 +61,13 @@ class Lengths(NamedTuple):
 
 
 class Coverage(NamedTuple):
-    """What a vocabulary makes of text.
+    """How well a vocabulary covers text.
 
     Attributes:
-        held_out: words of the held-out text; tokens, where the vocabulary has no words.
-        known: share of them that the vocabulary has; of unigram pieces, the share that are no single bytes.
-        unspaced: share of the letters of the vocabulary's words that are of a script without spaces.
-        letters: mean letters of such a word.
+        held_out: number of words in the held-out text; of tokens, if the vocabulary has no words.
+        known: share of them that the vocabulary has; for unigram pieces, the share that are not single bytes.
+        unspaced: share of the letters of the vocabulary's words that are from a script without spaces.
+        letters: mean letters of a word of the vocabulary.
     """
 
     held_out: int
@@ -77,13 +77,13 @@ class Coverage(NamedTuple):
 
 
 def coverage_of_words(vocabulary: Collection[str], held_out: Mapping[str, int]) -> Coverage:
-    """Of words and their counts in held-out text, without the word that marks an omitted one."""
+    """The coverage of words, from their counts in held-out text; the mark of an omitted word does not count."""
     known = sum(count for word, count in held_out.items() if word in vocabulary)
     return _coverage(vocabulary, known, sum(held_out.values()))
 
 
 def coverage_of_ids(train: Collection[int], held_out: Mapping[int, int], tokenizer: Tokenizer) -> Coverage:
-    """Of the token ids of training text and the counts of those of held-out text. Marks such as `</s>` do not count."""
+    """The coverage of token ids, from those of training text and their counts in held-out text, without marks."""
     marks = {tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id, tokenizer.dialog_start_id}
     unknown = {tokenizer.unk_id, *tokenizer.byte_ids}
     counted = {i: count for i, count in held_out.items() if i not in marks}
@@ -92,12 +92,12 @@ def coverage_of_ids(train: Collection[int], held_out: Mapping[int, int], tokeniz
 
 
 def warnings_of(coverage: Coverage, tokenizer: TokenizerConfig, kept: bool = False) -> list[str]:
-    """What is wrong with a vocabulary for a text, with the option to take.
+    """What is wrong with a vocabulary for a text, and which option helps.
 
     Args:
-        coverage: of the text.
+        coverage: coverage of the text.
         tokenizer: as configured.
-        kept: whether the vocabulary is that of another model, and can't be chosen.
+        kept: whether the vocabulary comes from another model and can't be changed.
     """
     mode, known = tokenizer.mode, f"{coverage.known:.1%}"
     unknown = coverage.known < LEAST_KNOWN and coverage.held_out >= FEWEST_WORDS
@@ -130,7 +130,7 @@ def warnings_of(coverage: Coverage, tokenizer: TokenizerConfig, kept: bool = Fal
 
 
 def spelling_warnings(tokens: int, characters: int) -> list[str]:
-    """Whether a language model needs unusually many tokens for a text of so many characters."""
+    """A warning if a language model needs unusually many tokens for this number of characters."""
     if tokens < FEWEST_WORDS or tokens <= MOST_TOKENS_PER_CHARACTER * characters:
         return []
     return [
@@ -141,7 +141,7 @@ def spelling_warnings(tokens: int, characters: int) -> list[str]:
 
 
 def enough_tokens(lengths: Lengths) -> int | None:
-    """A limit that is enough for 95% of the messages; None if the model's is."""
+    """A limit that is enough for 95% of the messages; None if the model's limit is."""
     total = lengths.tokens.total()
     if lengths.long <= MOST_LONG * total:
         return None
@@ -150,7 +150,7 @@ def enough_tokens(lengths: Lengths) -> int | None:
 
 
 def length_warnings(lengths: Lengths, option: str) -> list[str]:
-    """Whether many messages are too long; the option gets a value that is enough for 95% of them."""
+    """A warning if many messages are too long; it gives the option a value that is enough for 95% of them."""
     if (enough := enough_tokens(lengths)) is None:
         return []
     total, long = lengths.tokens.total(), lengths.long
@@ -167,17 +167,17 @@ def run_warnings(
     held_out: EncodedCorpus | EncodedTurns,
     kept: bool,
 ) -> list[str]:
-    """What is wrong with vocabulary and limits of a run, from what it trains and validates on.
+    """What is wrong with the vocabulary and the limits of a run, from its training and validation text.
 
     Args:
         config: of the run.
         vocabulary: its vocabulary.
         train: what it is fitted on.
         held_out: what it is validated on.
-        kept: whether the vocabulary is that of the checkpoint of `--init`.
+        kept: whether the vocabulary comes from the checkpoint of `--init`.
     """
     if isinstance(train, EncodedTurns):
-        # A language model: all tokens of a line after its header are learnt, unless there are too many.
+        # For a language model, all tokens of a line after its header are learnt, unless there are too many.
         sample = held_out.tokens[:SAMPLE].tolist()
         found = spelling_warnings(len(sample), len(vocabulary.tokenizer.decode(sample)))
         option, limit = LANGUAGE_LIMIT, config.language.max_reply_tokens if config.language else 0

@@ -1,4 +1,7 @@
-"""The device of a process, and the settings of the whole process."""
+"""The device of a process, and settings for the whole process.
+
+Open this to change how a device is chosen.
+"""
 
 from __future__ import annotations
 

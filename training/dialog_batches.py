@@ -1,5 +1,7 @@
 """The training batches of conversations: windows in training order, a function of seed and step.
 
+Open this to change what is hidden from the model in training.
+
 Shape legend: B windows of the whole batch, T target tokens, Z latent dimensions.
 """
 

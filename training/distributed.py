@@ -26,7 +26,7 @@ from torch import Tensor
 from dialog_cvae.errors import ConfigError, DialogCvaeError
 
 T = TypeVar("T")
-FAILURES = (DialogCvaeError, OSError, torch.OutOfMemoryError)  # what a user can cause; all else is a bug
+FAILURES = (DialogCvaeError, OSError, torch.OutOfMemoryError)  # errors that a user can cause; all others are bugs
 
 
 class ProcessLostError(DialogCvaeError):
@@ -35,13 +35,13 @@ class ProcessLostError(DialogCvaeError):
 
 @dataclass(frozen=True)
 class World:
-    """One process of a run, and the number of all.
+    """One process of a run, and the number of processes.
 
     Attributes:
         rank: of this process.
         size: world size, the number of processes.
         local_rank: rank among the processes on its machine.
-        local_size: number of processes on its machine; at least `local_rank + 1` where it is unknown.
+        local_size: number of processes on its machine; at least `local_rank + 1` if it is unknown.
     """
 
     rank: int = 0
@@ -57,7 +57,7 @@ class World:
     def shards(self, count: int, pieces: int = 1) -> list[slice]:
         """This process's part of `count` items, divided further into `pieces`; empty pieces are left out.
 
-        Parts are contiguous and differ in length by at most one; those of all ranks, in order, are the whole.
+        Parts are contiguous and differ in length by at most one. The parts of all ranks, in order, are all items.
         """
         cuts = [count * number // (self.size * pieces) for number in range(self.size * pieces + 1)]
         mine = range(self.rank * pieces, (self.rank + 1) * pieces)
@@ -106,8 +106,8 @@ class World:
         """Run `make` in every process; returns its own result once all have succeeded.
 
         Raises:
-            DialogCvaeError: it failed in some process; every process raises the same. A single process raises the
-                error of `make` itself.
+            DialogCvaeError: it failed in some process; every process raises the same error. A single process raises
+                the error of `make` itself.
         """
         if self.size == 1:
             return make()
@@ -147,7 +147,7 @@ class World:
         return unpack(text) if made is None else made[0]
 
     def local_main_first(self, make: Callable[[], T]) -> T:
-        """Run `make` in every process, first in local rank 0 of each machine, whose files the others can use.
+        """Run `make` in every process, but first in local rank 0 of each machine, so that the others use its files.
 
         Raises:
             DialogCvaeError: it failed in some process.
@@ -163,7 +163,7 @@ class World:
             value: of this process.
 
         Raises:
-            ConfigError: it is not.
+            ConfigError: the values differ.
         """
         values = self.all_gather(value)
         for rank, other in enumerate(values):
@@ -222,7 +222,7 @@ def process_group(world: World) -> Iterator[World]:
     if world.size == 1:
         yield world
         return
-    # Both backends where there are GPUs: the device is chosen, which may fail, only after the group exists.
+    # With GPUs, take both backends: the device is chosen, which may fail, only after the group exists.
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     try:
         dist.init_process_group(backend, rank=world.rank, world_size=world.size)
@@ -237,8 +237,8 @@ def process_group(world: World) -> Iterator[World]:
         together = True
         raise
     finally:
-        if together:  # after any other error the others may have ended already
-            # The launcher ends all processes as soon as one fails: wait until rank 0 has printed the reason.
+        if together:  # not after any other error: the others may have ended already
+            # The launcher ends all processes as soon as one fails, so wait until rank 0 has printed the reason.
             sys.stdout.flush()
             world.all_gather("")
             dist.destroy_process_group()

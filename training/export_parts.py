@@ -1,6 +1,6 @@
-"""What a copy of a checkpoint leaves out or adds: the bag-of-words head, an index of replies, common words.
+"""Parts that a copy of a checkpoint leaves out or adds: the bag-of-words head, an index of replies, common words.
 
-Open it to change one of these. Each change is added to the copy's provenance.
+Open it to change one of them. Each change is added to the copy's provenance.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ def with_index(
     Args:
         checkpoint: of a dialog model or a language model.
         min_conversations: see `dialog_cvae.data.reply_index`.
-        name: of the corpus; default: the one that the checkpoint was fitted on.
-        folder: with the corpora.
+        name: name of the corpus; default: the one that the checkpoint was fitted on.
+        folder: folder with the corpora.
 
     Raises:
         ConfigError: the checkpoint does not say what it was fitted on, or no reply was said in enough conversations.
@@ -83,7 +83,7 @@ def _training_split(
         raise ConfigError(f"{option}: the checkpoint does not say what it was fitted on; give --data")
     asked: dict[str, Any] = {key: value for key, value in (("name", name), ("dir", folder)) if value is not None}
     if stored and "reading" not in stored:
-        asked["reading"] = 1  # as the checkpoint's fit divided the corpus
+        asked["reading"] = 1  # divided as in the checkpoint's fit
     data = DataConfig.model_validate(stored).model_copy(update=asked)
     if data.of_sentences:
         raise ConfigError(f"{option}: {data.name} has sentences, and no conversations")

@@ -1,7 +1,7 @@
 """Measures the finished model of a run: `eval.dialog` in a process of its own, of limited cost.
 
-Open this to change when a run ends so, how much is measured, or what a user reads when it fails. The model is there
-already: nothing here fails a run.
+Open this to change when a run ends with a measurement, how much is measured, or what a user reads if it fails. The
+model is already finished: no error here fails the run.
 """
 
 from __future__ import annotations
@@ -33,29 +33,29 @@ from training.plan import Plan
 from training.task import task_of
 from training.time_left import duration
 
-FOLDER, PAGE = "test", "report.html"  # of a run, and of an evaluation
-SECONDS = 90.0  # that it may take, about
-SHARE = 0.1  # of --max-minutes that it may take
-LIMIT, TIMES = 300.0, 2  # it is ended after these seconds, or so many times the estimate, which knows no corpus's size
+FOLDER, PAGE = "test", "report.html"  # folder in the run's folder, and page in it
+SECONDS = 90.0  # about how long it may take
+SHARE = 0.1  # share of --max-minutes that it may take
+LIMIT, TIMES = 300.0, 2  # it is ended after LIMIT seconds or TIMES the estimate, the later; corpora differ in size
 BEGINNING = 15.0  # seconds for packages, corpus and model
-# Training on so many replies takes as long as measuring one context: likelihoods, replies to it, an exchanged context.
+# Measuring one context (likelihoods, replies, exchanged context) takes as long as training on this many replies.
 COST: Mapping[TaskName, int] = {"language": 8, "dialog": 20}
 FEWEST, MOST = 10, 400  # contexts
 POLL_SECONDS = 0.2
-GRACE_SECONDS = 5.0  # for the process to end after SIGTERM
+GRACE_SECONDS = 5.0  # seconds for the process to end after SIGTERM
 
 
 class Extent(NamedTuple):
-    """How much is measured: contexts, and about how many seconds that takes."""
+    """How much is measured: the number of contexts, and about how many seconds that takes."""
 
     contexts: int
     seconds: float
 
 
 def is_wanted(plan: Plan) -> bool:
-    """Whether a run ends with its model measured: as the option says, else on a user's own conversations or the sample.
+    """Whether to measure the model at the end of a run; by default, for a user's own conversations and the sample.
 
-    The report shows held-out conversations, so by default there is none where no copy of them may stay on the disk.
+    The report shows held-out conversations, so by default there is none if no copy of them may stay on the disk.
     """
     if plan.report is not None:
         return plan.report
@@ -65,13 +65,13 @@ def is_wanted(plan: Plan) -> bool:
 
 
 def planned_seconds(config: FitConfig) -> float:
-    """Seconds that the measurement may take, about."""
+    """About how many seconds the measurement may take."""
     minutes = config.train.max_minutes
     return SECONDS if minutes is None else min(SECONDS, SHARE * 60 * minutes)
 
 
 def command(plan: Plan) -> str:
-    """What measures the model of a run, for the user to copy."""
+    """The command that measures the model of a run, for the user to copy."""
     variables = "".join(f"{name}={shlex.quote(value)} " for name, value in _backbone(plan.config).items())
     return f"{variables}dialog-cvae eval {shlex.join(_options(plan, extent(plan.config, plan.out)))}"
 
@@ -101,7 +101,7 @@ def extent(config: FitConfig, out: Path) -> Extent:
 
 
 def _options(plan: Plan, chosen: Extent) -> list[str]:
-    """Of `eval.dialog`: replies as they are served, and rows without a model."""
+    """The options of `eval.dialog`: replies as they are served, and rows without a model."""
     config, name = plan.config, plan.config.corpus.name
     found = [str(plan.out / BEST), *(["--data", name] if is_path(name) else [])]  # a checkpoint keeps no folder
     found += ["--own-decoding", "--baselines", "--contexts", str(chosen.contexts)]
@@ -117,7 +117,7 @@ def _options(plan: Plan, chosen: Extent) -> list[str]:
 
 
 def _backbone(config: FitConfig) -> dict[str, str]:
-    """The variable that names the language model, where the checkpoint alone would not find it."""
+    """The variable that names the language model, if the checkpoint alone would not find it."""
     language = config.language
     if language is None or language.backbone == DEFAULT or BACKBONE_VARIABLE in os.environ:
         return {}
@@ -125,7 +125,7 @@ def _backbone(config: FitConfig) -> dict[str, str]:
 
 
 def _return_memory() -> None:
-    """Give the memory of the training back to the system, for the evaluation."""
+    """Return the memory of the training to the system, for the evaluation."""
     gc.collect()
     return_freed_memory()
     if torch.cuda.is_available():
@@ -135,13 +135,13 @@ def _return_memory() -> None:
 def _run(options: list[str], plan: Plan, limit: float) -> str:
     """Run the evaluation for at most `limit` seconds; returns why there is no result, or nothing.
 
-    It has a session of its own, so that Ctrl-C in a terminal reaches this process alone, which then ends it.
+    It gets its own session, so that Ctrl-C in a terminal reaches only this process, which then ends it.
     """
     environment = _environment(plan)
     process: subprocess.Popen[bytes] | None = None
     try:
         with StopRequest() as stop:
-            # -P: a folder `eval` in the working folder is not ours.
+            # -P ignores a folder `eval` in the working folder, which is not ours.
             words = [sys.executable, "-P", "-m", "eval.dialog", *options]
             process = subprocess.Popen(words, env=environment, start_new_session=True)
             try:
@@ -158,12 +158,12 @@ def _run(options: list[str], plan: Plan, limit: float) -> str:
 
 
 def _environment(plan: Plan) -> dict[str, str]:
-    """This process's, with what its options say in variables, and with these packages wherever they are."""
+    """This process's environment, with variables for its options and for the place of these packages."""
     found = os.environ | _backbone(plan.config)
     if plan.cache is not None:
         found[CACHE_VARIABLE] = plan.cache
     root = str(Path(__file__).resolve().parents[1])
-    if root != sysconfig.get_path("purelib"):  # where Python looks anyway, and not before its own modules
+    if root != sysconfig.get_path("purelib"):  # Python searches there anyway, after its own modules
         found["PYTHONPATH"] = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
     return found
 

@@ -1,6 +1,7 @@
-"""A fingerprint of encoded corpora, by which a run that is resumed knows its own corpus again.
+"""A fingerprint of encoded corpora, by which a resumed run recognises its corpus.
 
-It has to stay that of earlier versions, or their runs could not go on.
+Open this before you add an array to an encoded corpus. The fingerprint of an existing corpus must never change;
+otherwise runs of earlier versions cannot be resumed.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ BLOCK = 2**16  # rows that are hashed at a time
 
 
 def fingerprint(*corpora: EncodedCorpus | EncodedTurns) -> str:
-    """Changes with the conversations, their order and split, the tokenizer and the topics.
+    """A digest that changes with the conversations, their order and split, the tokenizer and the topics.
 
-    It covers the content of each utterance, independently of the arrays' types and layout.
+    It covers the content of each utterance and does not depend on the arrays' types and layout.
     """
     digest = hashlib.sha256()
     for corpus in corpora:
@@ -61,7 +62,7 @@ def _columns(corpus: EncodedCorpus) -> Iterator[tuple[str, type, tuple[int, ...]
 
 
 def _lines(turns: EncodedTurns) -> Iterator[tuple[str, type, tuple[int, ...], Iterator[NDArray[Any]]]]:
-    """The same of lines of text."""
+    """The same for lines of text."""
     for name, array in turns._asdict().items():
         if name == "context_only" and not len(array):  # as in `_columns`
             continue

@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns its exit status: 0 success, 2 invalid arguments or failure, 128 + signal when
     interrupted.
 
-    Of several processes only the first prints, except that each reports an error that only it had.
+    Of several processes only the first one prints, but each process prints an error that only it had.
     """
     world = SINGLE_PROCESS
     try:
@@ -70,14 +70,14 @@ def fit(argv: Sequence[str], world: World) -> int:
     plan = resolve(argv, world)
     set_up_process(plan.device, plan.config.train)
     status, was_finished = _fitted(plan)
-    # The parts of the run are gone by now: their memory is free for the evaluation.
+    # The parts of the run no longer exist here, so their memory is free for the evaluation.
     if status == 0 and world.is_main and task_of(plan.config).served:
         _say_how_good(plan, was_finished)
     return status
 
 
 def _fitted(plan: Plan) -> tuple[int, bool]:
-    """Build and train; returns the exit status, and whether the run was finished before."""
+    """Build and train; returns the exit status, and whether the run was already finished."""
     built = parts.build(plan)
     was_finished = built.progress.finished
     if final_report.is_wanted(plan) and not was_finished:
@@ -117,7 +117,7 @@ def _log(plan: Plan, built: Parts) -> MetricsLog:
 
 @contextmanager
 def _advising_to_go_on(plan: Plan) -> Iterator[None]:
-    """Add the command that continues the run to an error of writing, such as a full disk."""
+    """Add the command that continues the run to an error while writing, such as a full disk."""
     try:
         yield
     except NotWrittenError as error:
@@ -132,7 +132,7 @@ def _go_on(plan: Plan) -> str:
 
 
 def _finish(plan: Plan, built: Parts, progress: Progress, stopped_by: int) -> int:
-    """Draw the learning curves, print how the run ended and how good validation says it is; return the exit status."""
+    """Draw the learning curves, print how the run ended and how good its model is; return the exit status."""
     out = plan.out
     records = read_metrics(out)
     if any(record["kind"] == "valid" for record in records):
@@ -154,7 +154,7 @@ def _finish(plan: Plan, built: Parts, progress: Progress, stopped_by: int) -> in
 
 
 def _say_how_good(plan: Plan, was_finished: bool) -> None:
-    """Measure the finished model, or print the command that does; a page that is there is not made again unasked."""
+    """Measure the finished model, or print the command for it; an existing page is made again only on request."""
     page = plan.out / final_report.FOLDER / final_report.PAGE
     wanted = final_report.is_wanted(plan)
     if wanted and was_finished and plan.report is None and page.is_file():

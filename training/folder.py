@@ -43,9 +43,9 @@ class Start(Config):
     """What a run was started with, in addition to its configuration.
 
     Attributes:
-        command: to show in the model card, without the user's folders.
+        command: for the model card, without the user's folders.
         origin: provenance of the checkpoint of `--init`.
-        decoding: of that checkpoint; the run's own checkpoint keeps it.
+        decoding: decoding of that checkpoint; the run's own checkpoint keeps it.
     """
 
     command: str
@@ -54,7 +54,7 @@ class Start(Config):
 
 
 def decide_corpus(config: FitConfig) -> FitConfig:
-    """Replace the corpus `auto` by a name; print a note if it is not Switchboard."""
+    """Replace the corpus `auto` by a real name; print a note if it is not Switchboard."""
     corpus = resolve(config.corpus)
     if config.corpus.name == "auto" and corpus.name == "sample":
         print(
@@ -95,7 +95,7 @@ def write_start(out: Path, config: FitConfig, vocabulary: Vocabulary, start: Sta
 
 
 def stored_config(out: Path) -> FitConfig:
-    """The configuration of a stored run. One without `corpus.reading` is from the time of reading 1.
+    """The configuration of a stored run. Without `corpus.reading`, it is from a version that only had reading 1.
 
     Raises:
         CheckpointError: the file is missing or broken.
@@ -107,7 +107,7 @@ def stored_config(out: Path) -> FitConfig:
 
 
 def stored_vocabulary(out: Path) -> Vocabulary:
-    """The vocabulary of a stored run. One without a list of roles is from the time before there were any.
+    """The vocabulary of a stored run. Without a list of roles, it is from a version that had no roles.
 
     Raises:
         CheckpointError: a part is missing or broken.

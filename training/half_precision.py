@@ -1,4 +1,4 @@
-"""Weights in half precision, and how much the rounding changes them.
+"""Rounds weights to half precision, and measures how much that changes them.
 
 Open it to change how exact a copy must be.
 """
@@ -25,7 +25,7 @@ class Rounding(NamedTuple):
 
     Attributes:
         change: norm of the difference / norm of the row; 0 if nothing changed.
-        row: its name, for messages.
+        row: name of the row, for messages.
     """
 
     change: float
@@ -40,7 +40,7 @@ def rounded(checkpoint: Checkpoint, precision: str) -> tuple[Checkpoint, Roundin
         precision: fp16 or fp32.
 
     Raises:
-        CheckpointError: a weight has values beyond that precision's range, or a row that loses more than `MOST_CHANGE`.
+        CheckpointError: a weight is outside that precision's range, or a row changes by more than `MOST_CHANGE`.
     """
     kind = PRECISIONS[precision]
     kept = NORMALISED if checkpoint.config.model.posterior_norm else ()

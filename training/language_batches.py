@@ -1,5 +1,7 @@
 """The training batches for a language model: neighbouring replies in blocks, a function of seed and step.
 
+Open this to change how replies are put into blocks.
+
 Shape legend: B replies of the whole batch, Z latent dimensions.
 """
 

@@ -31,8 +31,8 @@ from training.schedules import learning_rate
 from training.state import Progress, save_state, saved_tensors
 from training.update import figure_names, update
 
-MAX_PENDING = {"cpu": 1, "cuda": 50}  # updates whose figures are not read yet
-PREFETCHED_BATCHES = {"cpu": 0, "cuda": 8}  # on a CPU the thread would slow the updates down
+MAX_PENDING = {"cpu": 1, "cuda": 50}  # most updates whose figures are not read yet
+PREFETCHED_BATCHES = {"cpu": 0, "cuda": 8}  # 0 on a CPU, where the thread would slow the updates down
 
 
 class TrainingError(DialogCvaeError):
@@ -43,8 +43,8 @@ class NotFiniteError(TrainingError):
     """The loss or the gradient of an update is not finite; the weights are those before it.
 
     Args:
-        step: of that update.
-        figures: of that update.
+        step: number of that update.
+        figures: its figures.
     """
 
     def __init__(self, step: int, figures: Mapping[str, float]) -> None:
@@ -87,7 +87,7 @@ class Run:
 
     @property
     def stops(self) -> bool:
-        """Whether to stop now. Several processes instead decide it together, from the figures of an update."""
+        """Whether to stop now. Several processes decide this together instead, from the figures of an update."""
         return self.world.size == 1 and bool(self.interrupted)
 
 
@@ -184,7 +184,7 @@ def _train_between_saves(run: Run, progress: Progress) -> Iterator[Progress]:
     config, total = run.config.train, progress.total_steps
     interval = config.validation_interval(run.batches.per_epoch)
     device, stop = torch.device(run.batches.device).type, False
-    unread = 1 if config.kl_target else MAX_PENDING[device]  # the controller needs each update's KL for the next
+    unread = 1 if config.kl_target else MAX_PENDING[device]  # the controller needs each update's KL for the next one
     with Prefetcher(run.batches.from_step(progress.step), PREFETCHED_BATCHES[device]) as batches:
         pending = PendingUpdates(run, batches)
         try:
@@ -236,7 +236,7 @@ def advance(run: Run, batch: Batch, step: int, total: int, now: Phase) -> Update
 
 def restart(model: LatentModel, optimiser: GuardedAdam, seed: int) -> None:
     """Re-initialise the decoder, as a function of the seed, and drop the moments of its weights."""
-    torch.manual_seed(seed + 1)  # not the first weights again
+    torch.manual_seed(seed + 1)  # for weights other than the first ones
     for parameter in model.restart_generation():
         optimiser.state.pop(parameter, None)
 

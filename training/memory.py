@@ -1,11 +1,14 @@
-"""The memory allocator of the process: a setting that makes training faster, and the return of memory after it."""
+"""The process's memory allocator: a setting for faster training, and the return of memory afterwards.
+
+Open this if training takes too much memory.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import sys
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # constants of glibc's malloc.h
 LARGEST = 2**30
 LARGEST_OF_OLD = 2**25  # of glibc before 2.35
 
@@ -13,11 +16,11 @@ LARGEST_OF_OLD = 2**25  # of glibc before 2.35
 def keep_freed_memory() -> bool:
     """Keep freed memory for the next request instead of returning it to the system.
 
-    A training step frees and asks for the same hundreds of megabytes again and again. By default glibc returns every
-    large block at once, and the system clears each of its pages again at the next use.
+    Every training step requests and frees the same hundreds of megabytes. By default glibc returns every large block at
+    once, and the system clears each of its pages at the next use.
 
     Returns:
-        Whether the C library took the setting; others than glibc have none.
+        Whether the C library accepted the setting; only glibc has it.
     """
     if not sys.platform.startswith("linux"):
         return False
@@ -30,10 +33,10 @@ def keep_freed_memory() -> bool:
 
 
 def return_freed_memory() -> bool:
-    """Return freed memory to the system, which `keep_freed_memory` kept.
+    """Return the freed memory that `keep_freed_memory` kept to the system.
 
     Returns:
-        Whether the C library returned some; others than glibc have no such function.
+        Whether the C library returned some; only glibc has this function.
     """
     if not sys.platform.startswith("linux"):
         return False

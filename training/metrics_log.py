@@ -30,8 +30,8 @@ METRICS_FILE = "metrics.jsonl"
 LATENTS_FILE = "latents.jsonl"
 SPEED_FILE = "speed.jsonl"  # separate from the metrics, which are a function of the configuration
 KINDS = ("train", "valid", "speed", "latents")
-STEPS = "steps"  # name of the number of steps among the sums
-LINE_SECONDS = 10.0  # between plain lines, if stdout is not a terminal
+STEPS = "steps"  # name of the step count among the sums
+LINE_SECONDS = 10.0  # seconds between plain lines, if stdout is not a terminal
 
 
 class MetricsLog:
@@ -39,10 +39,10 @@ class MetricsLog:
 
     Args:
         out: folder of the run.
-        progress: where the run starts; metrics from after that step, left by a killed run, are dropped.
+        progress: where the run starts; later metrics, from a killed run, are dropped.
         config: of the run.
-        per_epoch: updates of a pass over the training examples.
-        sizes_are_fixed: whether the run started from a checkpoint, whose parts it can't change.
+        per_epoch: updates in a pass over the training examples.
+        sizes_are_fixed: whether the run started from a checkpoint, so that it can't change the parts of the model.
     """
 
     def __init__(
@@ -135,7 +135,7 @@ class MetricsLog:
             f"{report.rec_perplexity:.2f}, active units {report.active_units}, nats gained by z "
             f"{report.nats_from_z:.2f}{_beside(report)}{' (best so far)' if best else ''}"
         )
-        # Below half of the schedule's highest beta, an unused code is not yet a collapse.
+        # Below half of the schedule's highest beta, an unused z is not a collapse.
         collapsed = hardly_uses_z(report, self._config.sizes) and self._beta > 0.5 * self._config.beta.stop
         if collapsed and not self._collapsed:
             self.print_line(
@@ -175,7 +175,7 @@ class MetricsLog:
 
 
 def _beside(report: ElboReport) -> str:
-    """What the ELBO is to be compared with, where the model also reads without z."""
+    """The figures to compare with the ELBO, if the model also works without z; else empty."""
     if report.without_z is None:
         return ""
     return f", reconstruction {report.reconstruction:.3f}, without z {report.without_z:.3f}"
@@ -201,7 +201,7 @@ def _append(file: IO[str], record: dict[str, Any]) -> None:
     """Write a record as a line.
 
     Raises:
-        OSError: it cannot be written; the error names the file, which Python's own does not.
+        OSError: it cannot be written; unlike Python's own error, this one names the file.
     """
     try:
         file.write(json.dumps(record, allow_nan=False) + "\n")

@@ -1,4 +1,7 @@
-"""From the ELBO's unweighted terms and an explicit beta to the loss."""
+"""The loss, from the ELBO's unweighted terms and an explicit beta.
+
+Open this to change the loss.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ class Objective(NamedTuple):
 
 
 def part_names(bow: bool, without_z: bool = False) -> tuple[str, ...]:
-    """The names of an objective's parts, of a model with or without a bag-of-words head and a loss without z."""
+    """The names of an objective's parts, for a model with or without a bag-of-words head and a loss without z."""
     return (
         "reconstruction",
         "kl",
@@ -34,10 +37,9 @@ def part_names(bow: bool, without_z: bool = False) -> tuple[str, ...]:
 def kl_at_least(kl: Tensor, free_bits: float) -> Tensor:
     """The KL of the loss with free bits: max(free_bits, KL), which has no gradient below `free_bits`.
 
-    Li et al. (2019, "A Surprisingly Effective Fix for Deep Latent Variable Modeling of Text", equation 3), who take the
-    maximum for each example, after Kingma et al. (2016, "Improved Variational Inference with Inverse Autoregressive
-    Flow", equation 15), who first take the mean over a batch. For each example it does not depend on how a batch is
-    divided.
+    Li et al. (2019, "A Surprisingly Effective Fix for Deep Latent Variable Modeling of Text", equation 3) take the
+    maximum for each example, so that it does not depend on how a batch is divided. Kingma et al. (2016, "Improved
+    Variational Inference with Inverse Autoregressive Flow", equation 15) first take the mean over a batch.
 
     Args:
         kl: (B,) in total, or (B, Z) for each dimension, each of which then has `free_bits` nats.
@@ -67,17 +69,17 @@ def weighted(
 ) -> Objective:
     """Fu et al. (2019), equation 3, with Zhao et al. (2017)'s bag-of-words loss: L_E + beta L_R + w L_bow.
 
-    A model that also reads without z adds u L_plain, the loss of the same replies without z.
+    A model that also works without z adds u L_plain, the loss of the same replies without z.
 
     Args:
         terms: of each example.
         beta: weight of the KL term.
         bow_weight: w; no effect on a model without a bag-of-words head.
-        windows: of the whole batch. Where `terms` are those of a part of it, the objective is that part's share: the
-            sum over all parts, and of their gradients, is the whole batch's.
-        free_bits: nats that the loss's KL does not fall below; the part `kl` is the KL itself.
-        free_bits_in: of an example's whole KL, or of each dimension's, for which `terms.kl` must be (B, Z).
-        plain_weight: u; without effect on a model that cannot read without z.
+        windows: number of windows of the whole batch. If `terms` are those of a part, the objective is that part's
+            share: losses and gradients of all parts add up to those of the batch.
+        free_bits: lowest KL in the loss, in nats; the part `kl` is the KL itself.
+        free_bits_in: whether this is for an example's whole KL or for each dimension; `terms.kl` is then (B, Z).
+        plain_weight: u; no effect on a model that does not work without z.
     """
     parts = {"reconstruction": terms.reconstruction.sum() / windows, "kl": terms.kl.sum() / windows}
     loss = parts["reconstruction"] + beta * parts["kl"]

@@ -19,15 +19,15 @@ class Observer(Protocol):
     """Receives the events of a run."""
 
     def trained(self, step: int, figures: Mapping[str, float], beta: float, learning_rate: float) -> None:
-        """After each update: its loss, the loss's parts and the gradient's norm before clipping."""
+        """After each update: its loss, the parts of the loss, and the gradient's norm before clipping."""
         ...
 
     def paced(self, step: int, seconds: float, waited: float) -> None:
-        """After updates up to `step`: the seconds they took, and how many of these were spent waiting for batches."""
+        """After updates up to `step`: the seconds they took, and how many of them were spent waiting for batches."""
         ...
 
     def validated(self, step: int, report: ElboReport, best: bool) -> None:
-        """After each validation; `best` if it is the lowest loss so far."""
+        """After each validation; `best` says whether its loss is the lowest so far."""
         ...
 
     def placed(self, step: int, posterior: Gaussian) -> None:
@@ -36,7 +36,7 @@ class Observer(Protocol):
 
     @property
     def unlogged(self) -> Mapping[str, float]:
-        """Sums over the steps since the last record, with which a resumed run's next record begins."""
+        """Sums over the steps since the last record; a resumed run continues its next record from them."""
         ...
 
 

@@ -1,6 +1,6 @@
-"""How many updates fit into a number of minutes, by a speed that is measured before the run begins.
+"""How many updates fit into a number of minutes, by a speed that is measured before the run.
 
-Open this to change what `--max-minutes` counts. After the measurement, weights and optimiser are as before.
+Open this to change what `--max-minutes` counts. After the measurement, weights and optimiser are as before it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from training.config import TrainConfig
 from training.distributed import World
 from training.update import update
 
-UPDATES = 3  # that are timed, after one that is not: the first one compiles kernels
-BETA = 0.5  # of the timed updates; their duration does not depend on it
+UPDATES = 3  # timed updates, after one that is not timed because it compiles kernels
+BETA = 0.5  # beta of the timed updates; their duration does not depend on it
 VALIDATED = 64  # examples whose validation is timed
 
 
@@ -35,8 +35,8 @@ def steps_within(
     """The most updates that take at most `minutes` with their validations, at the speed of this machine now.
 
     Args:
-        minutes: for updates and validations; reading the corpus, building the model and this measurement (five updates'
-            time or so) are not counted.
+        minutes: time for updates and validations; reading the corpus, building the model and this measurement (about
+            the time of five updates) are not counted.
         model: as the run starts with it; left as it was.
         optimiser: without moments; left as it was.
         batches: of the training split; the first ones are timed.
@@ -69,7 +69,7 @@ def steps_within(
 def _update_seconds(
     model: LatentModel, optimiser: GuardedAdam, batches: Batches, config: TrainConfig, world: World
 ) -> float:
-    """The seconds of an update, a mean; changes the model and the optimiser."""
+    """The mean seconds of an update; changes the model and the optimiser."""
     stream = batches.from_step(0)
 
     def advance(updates: int) -> None:

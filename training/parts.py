@@ -47,7 +47,7 @@ class Parts:
         batches: of the training split.
         validation: encoded validation split.
         progress: of the run; its state is on disk.
-        common: words and numbers of many training conversations, for a guard of what is served.
+        common: words and numbers of many training conversations, for the guard of the service.
     """
 
     summary: Summary
@@ -88,7 +88,7 @@ def build(plan: Plan) -> Parts:
     total = _total_steps(plan, model, optimiser, batches, validation)
     _check(config, total, world.size)
 
-    # The state at the start: the first process reads or writes it, then all receive its weights.
+    # The first process reads or writes the state at the start, then all processes receive its weights.
     new = _new_progress(plan, total, fingerprint(train, valid))
     world.check_equal("fingerprint of the conversations", new.data)
     progress = world.broadcast_result(
@@ -115,7 +115,7 @@ def _new_progress(plan: Plan, total: int, data: str) -> Progress:
 
 
 def _total_steps(plan: Plan, model: LatentModel, optimiser: GuardedAdam, batches: Batches, validation: Examples) -> int:
-    """T: as configured, and with a limit of minutes as few as these allow; a resumed run keeps its own."""
+    """T: as configured, or fewer if a limit of minutes allows only these; a resumed run keeps its own."""
     config, world = plan.config.train, plan.world
     total = config.total_steps(batches.per_epoch)
     if config.max_minutes is None:
@@ -162,7 +162,7 @@ def _vocabulary_and_model(plan: Plan, corpus: TrainingCorpus) -> tuple[Vocabular
 
 @torch.no_grad()
 def put_vectors(embedding: torch.nn.Embedding, vocabulary: Vocabulary, source: str, data_dir: Path | None) -> float:
-    """Initialise the embeddings of known words by word vectors; returns the share of words that have a vector.
+    """Initialise the embeddings of known words with word vectors; returns the share of words that have a vector.
 
     Args:
         embedding: (V, E), changed in place.

@@ -1,17 +1,14 @@
 """Which weights an update trains, and with which beta: pure functions of the step.
 
-Open this for the remedies against posterior collapse that change the course of a run.
-
-Three remedies change the course of a run:
+Open this for the remedies against posterior collapse that change the course of a run:
 - an autoencoder first (`autoencoder_share`; Li et al., 2019, "A Surprisingly Effective Fix for Deep Latent Variable
-  Modeling of Text"): beta 0 and z the posterior mean; then the decoder is re-initialised;
+  Modeling of Text"): beta is 0 and z the posterior mean; then the decoder is re-initialised;
 - a lagging decoder (`lagging_updates`; He et al., 2019, "Lagging Inference Networks and Posterior Collapse in
-  Variational Autoencoders", algorithm 1): this many updates of q(z | x) alone before each
-  update of the other weights alone.
-  Numbers are fixed here; He et al. continue until the loss stops falling, and stop once the mutual information stops
-  rising;
+  Variational Autoencoders", algorithm 1): this many updates of q(z | x) alone before each update of the other weights
+  alone. The numbers are fixed here. He et al. continue until the loss stops falling, and end the remedy when the mutual
+  information stops rising;
 - a controller (`kl_target`; Shao et al., 2020, "ControlVAE: Controllable Variational Autoencoder", algorithm 1), which
-  sets beta by the KL of the updates before.
+  sets beta by the KL of earlier updates.
 """
 
 from __future__ import annotations
@@ -26,7 +23,7 @@ Trained = Literal["all", "inference", "generation"]
 
 
 class Phase(NamedTuple):
-    """The course of one update.
+    """How one update trains.
 
     Attributes:
         beta: weight of the KL; with a controller, its upper limit.
@@ -46,7 +43,7 @@ class Control(NamedTuple):
 
     Attributes:
         integral: I, its sum so far.
-        beta: of the next update.
+        beta: beta of the next update.
     """
 
     integral: float = 0.0
@@ -55,9 +52,9 @@ class Control(NamedTuple):
     def after(self, kl: float, config: TrainConfig, limit: float) -> Control:
         """The state after an update, by its KL.
 
-        With e = target - KL: beta = Kp / (1 + exp(e)) + I, and I falls by Ki e, kept between 0 and `limit`. Where beta
-        is at one of these, I does not move beyond it; the published algorithm holds I wherever the last beta was
-        outside, from which it need not come back.
+        With e = target - KL: beta = Kp / (1 + exp(e)) + I, limited to 0 to `limit`, and I falls by Ki e. I does not
+        move beta beyond these limits. The published algorithm keeps I fixed as long as the last beta was outside the
+        limits, so beta may never come back.
         """
         error = config.kl_target - kl
         proportional = config.control_p / (1 + math.exp(min(error, 700.0)))

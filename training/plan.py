@@ -1,7 +1,7 @@
 """The plan of a run: the command line, resolved before anything is built.
 
-The first process reads configuration files, the checkpoint of `--init` and the run to resume, and broadcasts its
-decision. Open this to change how options, files and stored runs combine.
+Open this to change how options, files and stored runs combine. The first process reads configuration files, the
+checkpoint of `--init` and the run to resume, and broadcasts its decision.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Decision(NamedTuple):
         config: of the experiment.
         out: folder of the run.
         start: command and provenance at the run's start.
-        init: checkpoint to start from; None in all other processes.
+        init: checkpoint to start from; None in all processes except the first.
     """
 
     config: FitConfig
@@ -70,8 +70,8 @@ class Plan:
         start: command and provenance at the run's start.
         resume: whether to continue the run in `out`.
         init: checkpoint to start from, in the first process only.
-        cache: folder of token ids and converted files, as `--cache` gives it.
-        report: whether to measure the finished model, as `--report` says; None: `final_report.is_wanted` decides.
+        cache: folder for token ids and converted files, the value of `--cache`.
+        report: whether to measure the finished model, the value of `--report`; None: `final_report.is_wanted` decides.
         device: of this process.
         world: the processes of the run.
     """
@@ -119,7 +119,7 @@ def resolve(argv: Sequence[str], world: World) -> Plan:
 
 def _decide(argv: Sequence[str], options: RunOptions, fields: Layer, names_recipe: bool) -> Decision:
     """Combine options, configuration file, checkpoint and stored run."""
-    # The requested configuration.
+    # Find the requested configuration.
     init = None if options.init is None else Checkpoint.load(options.init)
     chosen = names_recipe or options.config is not None
     base = arguments.recipe(recipe_name(options.recipe if chosen else None, init))
@@ -144,7 +144,7 @@ def _decide(argv: Sequence[str], options: RunOptions, fields: Layer, names_recip
 
 
 def recipe_name(asked: str | None, init: Checkpoint | None) -> str:
-    """The recipe to start from: the one that was asked for, else the one of the kind of model that `--init` names."""
+    """The recipe to start from: the requested one, else the one for the kind of model of `--init`."""
     if asked is None and init is not None and init.config.language is not None:
         return LANGUAGE_RECIPE
     return asked or RunOptions().recipe

@@ -1,4 +1,7 @@
-"""Prefetching in a thread, and the time spent waiting for it."""
+"""Prefetches items in a thread, and measures the time spent waiting for them.
+
+Open this to change how batches are made ahead.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,12 @@ T = TypeVar("T")
 class Prefetcher(Generic[T]):
     """An iterator over the items of `source`, in the same order.
 
-    If the source raises an exception instead of an item, `next` raises it at that item's place. Use it as a context
-    manager, which ends the thread.
+    If the source raises an exception, `next` raises it in the place of the item. Use it as a context manager, which
+    ends the thread.
 
     Args:
         source: iterator, which one thread advances.
-        depth: maximum number of prefetched items; 0 makes each item on request, without a thread.
+        depth: most prefetched items; with 0, each item is made on request, without a thread.
 
     Attributes:
         waited: seconds spent waiting for items so far.

@@ -30,9 +30,9 @@ def stored_run(
 
     Args:
         out: folder of the run.
-        asked: the whole requested configuration, if the command names a recipe.
+        asked: the whole requested configuration, if the command gives a recipe.
         layers: the single requested fields.
-        init: `--init` of the command, which may repeat what the run was started with.
+        init: `--init` of the command, which may repeat the one that the run started with.
 
     Raises:
         CheckpointError: there is no run, or its configuration is broken.
@@ -57,7 +57,7 @@ def stored_run(
     if wanted.corpus.name == "auto":
         wanted = arguments.layered(wanted, {"corpus": {"name": stored.corpus.name}})
     for name, (old, new) in arguments.differences(stored, wanted).items():
-        # A file may have moved: the fingerprint of its conversations is checked later.
+        # A file may have moved, so the fingerprint of its conversations is checked later.
         moved = name == "corpus.name" and is_path(old) and is_path(new)
         if name not in FREE_ON_RESUME and not moved:
             raise ConfigError(

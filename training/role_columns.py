@@ -1,6 +1,6 @@
-"""Roles for a model that was fitted without them: `--init` on conversations that have some.
+"""Adds roles to a model that was fitted without them, for `--init` on conversations with roles.
 
-Open it to change how such a model starts to read who speaks.
+Open it to change how such a model starts to use roles.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from dialog_cvae.storage.checkpoint import Checkpoint
 
 
 def with_roles_added(checkpoint: Checkpoint, source: str, roles: tuple[str, ...], size: int, seed: int) -> Checkpoint:
-    """The checkpoint with an embedding of roles. It computes what it did, whatever the roles: their columns are zero.
+    """The checkpoint with an embedding of roles. Its results do not change, because the columns for roles are zero.
 
     Args:
         checkpoint: of a dialog model without roles.
-        source: name of the checkpoint, with which every error message begins.
+        source: name of the checkpoint; every error message begins with it.
         roles: the names.
         size: dimensions of the embedding.
-        seed: of its rows.
+        seed: seed of its rows.
 
     Raises:
         CheckpointError: a weight does not fit; see `checked_weights`.

@@ -1,4 +1,4 @@
-"""Where the state of a run is. Needs no PyTorch, unlike what writes it."""
+"""The path of a run's saved state; unlike `training.state`, it does not import PyTorch."""
 
 from __future__ import annotations
 

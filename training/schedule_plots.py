@@ -1,4 +1,7 @@
-"""Draws the schedules of beta and of the learning rate: `python -m training.schedule_plots --help`."""
+"""Draws the schedules of beta and of the learning rate: `python -m training.schedule_plots --help`.
+
+Open this to change the figure.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +31,8 @@ def draw(
     """Draw a grid of beta schedules, one panel each, above a panel of learning rates.
 
     Args:
-        panels: rows of equally many schedules.
-        rates: learning rates, drawn over each other.
+        panels: rows with equal numbers of schedules.
+        rates: learning rates, drawn in one panel.
         total_steps: T.
         path: file to write or to replace, in an existing or new folder; its suffix is the format (.png, .pdf, .svg).
 

@@ -24,7 +24,7 @@ _CYCLIC = frozenset({"cyclical", "cosine_restarts"})
 
 
 class _Schedule(BaseModel):
-    """How a run is divided into cycles; the default is the paper's M = 4."""
+    """The division of a run into cycles; the default is the paper's M = 4."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -57,8 +57,8 @@ class _Schedule(BaseModel):
 class BetaSchedule(_Schedule):
     """The weight of the KL term at each step; the defaults are the paper's.
 
-    `cycles` and `cycle_steps` matter to the cyclical kind, `warmup_steps` to the monotonic one, so that one set of
-    fields describes a comparison in which only `kind` changes. The released dialog code is, for either kind,
+    `cycles` and `cycle_steps` apply to the cyclical kind only, `warmup_steps` to the monotonic one only. So a
+    comparison of the two changes only `kind`. The released dialog code corresponds, for either kind, to
     `BetaSchedule(kind=..., cycle_steps=5148, ratio=2 / 3, warmup_steps=10_000, first_step=1)`.
     """
 
@@ -103,8 +103,8 @@ class BetaSchedule(_Schedule):
 class LearningRateSchedule(_Schedule):
     """The learning rate at each step, independent of beta's schedule.
 
-    The released code also restarts the learning rate in its cyclical runs and leaves it constant in its monotonic
-    ones; here that takes two fields, `BetaSchedule.kind` and this `kind`.
+    The released code also restarts the learning rate in its cyclical runs, and keeps it constant in its monotonic runs.
+    Here that needs two fields, `BetaSchedule.kind` and this `kind`.
     """
 
     kind: Literal["constant", "linear", "cosine_restarts"] = Field(
@@ -120,8 +120,8 @@ def beta(schedule: BetaSchedule, step: int, total_steps: int) -> float:
 
     Equations 6 and 7: f(tau) for tau <= R, else 1, with tau = mod(t - 1, ceil(T / M)) / (T / M); then scaled to run
     from `start` to `stop`. Where M does not divide T the ceiling makes the last cycle shorter than the others.
-    R = 0, for which equation 6 leaves 0 / 0 at a cycle's first step, is the constant schedule. With `hold`, h, beta is
-    `start` while tau < h, and f(tau - h) after that.
+    R = 0 is the constant schedule; equation 6 would give 0 / 0 at a cycle's first step. With `hold`, h, beta is `start`
+    while tau < h, and f(tau - h) after that.
 
     Args:
         schedule: kind, shape and cycles.
@@ -167,7 +167,7 @@ def learning_rate(schedule: LearningRateSchedule, step: int, total_steps: int) -
 
 
 def _rise(schedule: BetaSchedule, step: int, total_steps: int) -> tuple[float, float]:
-    """The position tau, counted from the end of `hold`, and the one at which the rise ends."""
+    """The position tau and the end of the rise, both counted from the end of `hold`."""
     if schedule.kind == "cyclical":
         return schedule._tau(step, total_steps, schedule.first_step) - schedule.hold, schedule.ratio
     position = step - 1 + schedule.first_step

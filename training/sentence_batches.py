@@ -1,5 +1,7 @@
 """The training batches of sentences: sentences of one length, a function of seed and step.
 
+Open this to change the dropout or noise of sentences.
+
 Shape legend: B sentences of the whole batch, L their tokens, T = L - 1 their targets, Z latent dimensions.
 """
 

@@ -1,7 +1,7 @@
 """The saved state of a run, from which it resumes exactly: one safetensors file, replaced atomically.
 
-Batches and noise are functions of the seed and the step, so the position in the data and the random state are the step
-itself; with the weights and the optimiser's moments that is the whole state. Open this to change what is saved.
+Open this to change what is saved. Batches and noise are functions of the seed and the step, so the step gives the
+position in the data and the random state. With the weights and the optimiser's moments, that is the whole state.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from training.stopping import Stopping
 
 FORMAT = "2"
 _MOMENTS = ("exp_avg", "exp_avg_sq")
-_COUNT = "count"  # of a weight's updates; smaller than the step if some updates did not change it
+_COUNT = "count"  # number of a weight's updates; less than the step if some updates did not change it
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +40,10 @@ class Progress:
         total_steps: T; the schedules depend on it, so it never changes.
         data: fingerprint of the training and validation conversations.
         seed: of batch order and noise.
-        threads: CPU threads used; results repeat bit for bit at an equal number.
+        threads: number of CPU threads; results repeat bit for bit only with the same number.
         stopping: the early-stopping rule's state.
         finished: whether the run reached its end.
-        processes: number that share the batches; another number changes rounding.
+        processes: number of processes that share the batches; another number changes rounding.
         unlogged: sums of metrics over the steps since they were last recorded; see `training.observer.Observer`.
         control: the state of the controller of beta.
     """
@@ -68,7 +68,7 @@ class Progress:
         """The reverse of `to_json`.
 
         Raises:
-            KeyError, TypeError, ValueError: it is something else.
+            KeyError, TypeError, ValueError: the text is not a progress.
         """
         content: dict[str, Any] = json.loads(text)
         control = Control(*content.get("control", ()))
@@ -122,7 +122,7 @@ def load_state(out: Path, model: nn.Module, optimiser: torch.optim.Adam) -> Prog
                 moments = {moment: _take(tensors, f"{moment}.{name}", parameter, out) for moment in _MOMENTS}
                 optimiser.state[parameter] = {
                     "step": torch.tensor(count, device=parameter.device),
-                    # Copies: Windows does not replace a file that tensors are mapped from, as the next save does.
+                    # Copies: the next save replaces the file, which Windows refuses while tensors are mapped from it.
                     **{moment: tensor.to(parameter.device, copy=True) for moment, tensor in moments.items()},
                 }
     return progress

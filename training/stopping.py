@@ -1,12 +1,15 @@
-"""When to keep a checkpoint and when to stop early: the released code's rule, a pure function of the losses."""
+"""The released code's rule of when to keep a checkpoint and when to stop early: a pure function of the losses.
+
+Open this to change the rule.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from math import inf
 
-IMPROVEMENT = 0.996  # a validation counts as progress when its loss falls to this share of the last that did
-STRETCH = 2  # progress after n validations grants patience until 2 n
+IMPROVEMENT = 0.996  # a validation is progress if its loss is at most this share of the loss at the last progress
+STRETCH = 2  # progress after n validations extends the patience to 2 n
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +17,7 @@ class Stopping:
     """The state of the rule.
 
     Attributes:
-        patience: validations after which it stops.
+        patience: number of validations after which to stop.
         done: validations so far.
         best: lowest validation loss (negative ELBO at beta 1, nats) so far.
         threshold: the loss of the last progress.

@@ -1,8 +1,8 @@
-"""Tasks: what a corpus is modelled as, replies in conversations or single sentences.
+"""Tasks: a corpus is modelled as replies in conversations, with or without a language model, or as single sentences.
 
-A task defines all that differs between them: batches, model, validation examples, checkpoint and names. `task_of` gives
-the task of a configuration. Open this to add a task: implement `training.base_task.Task`, give `FitConfig.task` its
-name and list it in `TASKS`.
+Open this to add a task: implement `training.base_task.Task`, give `FitConfig.task` its name and list it in `TASKS`. A
+task defines everything that differs: batches, model, validation examples, checkpoint and names. `task_of` gives the
+task of a configuration.
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ def new_model(config: FitConfig, vocabulary: Vocabulary) -> LatentModel:
 
 
 def _chosen(embedding: nn.Embedding, rows: Sequence[int]) -> nn.Embedding:
-    """An embedding of these rows of another."""
+    """An embedding with these rows of another one."""
     chosen = nn.Embedding(len(rows), embedding.embedding_dim)
     chosen.weight = nn.Parameter(embedding.weight.detach()[list(rows)])
     return chosen

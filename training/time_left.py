@@ -8,17 +8,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-HALF_LIFE = 300.0  # seconds after which a duration counts half: other programs come and go
+HALF_LIFE = 300.0  # seconds after which a duration counts half, because the load of the machine changes
 
 
 class TimeLeft:
-    """Measures a run while it goes on, saving included, and estimates its rest.
+    """Measures a run, saving included, and estimates how long the rest takes.
 
     Args:
         total: steps of the run.
-        interval: steps between validations; there is one at the end as well.
+        interval: steps between validations; there is also one at the end.
         stops_early: whether the run may end before that.
-        clock: seconds.
+        clock: gives the time in seconds.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class TimeLeft:
         if not self._updates:
             return ""
         left = (self._total - step) * self._seconds / self._updates
-        validations = 1 + -(-self._total // self._interval) - -(-step // self._interval)  # also the one at this step
+        validations = 1 + -(-self._total // self._interval) - -(-step // self._interval)  # with that at this step
         if self._validation is not None:
             left += validations * self._validation
         elif step == self._total:

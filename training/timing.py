@@ -1,7 +1,7 @@
-"""How fast a configuration trains on this machine, from a few seconds of updates in a process of their own.
+"""How fast a configuration trains on this machine, from a few seconds of updates in a separate process.
 
-`training.check` says with it how long a run will take. The process has a limit of seconds, and a machine with too
-little memory loses it alone. Open this to change what is timed.
+Open this to change what is timed. `training.check` uses it to say how long a run will take. The process has a limit of
+seconds. If memory runs out, only this process is lost.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from typing import Any
 
 from dialog_cvae.types import Conversation, Utterance
 
-SECONDS = 14.0  # of the process, after which no further update begins
+SECONDS = 14.0  # age of the process after which no further update begins
 LIMIT = 20.0  # seconds after which the process is ended
-PART = 16  # replies in an update of a language model, whose time hardly depends on it
+PART = 16  # replies in a timed update of a language model; its time per reply hardly depends on their number
 
 
 def replies_per_second(config: Any, conversations: Sequence[Conversation], limit: float = LIMIT) -> float | None:
-    """Replies of an update in a second, on the device that `training.fit` would take; None if it cannot be measured.
+    """Replies trained per second, on the device that `training.fit` would use; None if it cannot be measured.
 
     Args:
         config: of the run, a `FitConfig`.
@@ -48,7 +48,7 @@ def replies_per_second(config: Any, conversations: Sequence[Conversation], limit
 
 
 def main() -> None:
-    """Read a sample from standard input and print replies a second."""
+    """Read a sample from standard input and print the replies per second."""
     began = time.monotonic()
     content = json.loads(sys.stdin.read())
     print(json.dumps(_measured(content["config"], [_unpacked(each) for each in content["conversations"]], began)))

@@ -1,6 +1,6 @@
 """How the model of a configuration will tokenize a corpus: lengths in tokens, and what its vocabulary covers.
 
-`training.check` describes a file with it. Open this to change what is measured of a kind of tokenizer.
+Open this to change what is measured for a kind of tokenizer. `training.check` describes a file with it.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ class Tokenization(NamedTuple):
 
     Attributes:
         length: tokens of a message, with marks.
-        unit: what these tokens are of.
-        limit: tokens of a message that are learnt as a reply, at most.
-        read: tokens of a message that are read as context, at most.
-        option: sets the limit.
+        unit: describes these tokens.
+        limit: most tokens of a message that are learnt as a reply.
+        read: most tokens of a message that are read as context.
+        option: the option that sets the limit.
         rows: label and text of each line about the vocabulary.
         warnings: about the vocabulary.
     """
@@ -53,7 +53,7 @@ class Tokenization(NamedTuple):
 
     @classmethod
     def of(cls, corpus: Corpus | None, config: FitConfig) -> Tokenization:
-        """Of the model that a configuration would fit to a corpus; without a corpus, lengths are counted in words.
+        """The tokenization of the model that a configuration would fit to a corpus; without a corpus, only lengths.
 
         Raises:
             DialogCvaeError: the language model is not on this machine, or the vocabulary is too small.
@@ -73,11 +73,11 @@ class Tokenization(NamedTuple):
 
     @staticmethod
     def has_words(conversations: Iterable[Conversation]) -> bool:
-        """Whether there is a word other than the one that marks an omitted word."""
+        """Whether there is a word, not counting the mark of an omitted word."""
         return any(word != UNK for text in texts(conversations) for word in token_words(text))
 
     def lengths(self, tokens: Counter[int]) -> Lengths:
-        """The lengths of messages that were counted."""
+        """The lengths of messages, from their counts."""
         return Lengths(tokens, self.limit, self.read)
 
 
@@ -89,7 +89,7 @@ def texts(*splits: Iterable[Conversation]) -> Iterable[str]:
 def _by_words(
     tokenization: Tokenization, corpus: Corpus, config: FitConfig, cut: Callable[[str], list[str]]
 ) -> Tokenization:
-    """A vocabulary of the most frequent words."""
+    """The tokenization by a vocabulary of the most frequent words."""
     size = config.tokenizer.vocab_size
     train, held_out = (
         Counter(word for text in texts for word in cut(text))
@@ -107,7 +107,7 @@ def _by_words(
 
 
 def _by_pieces(tokenization: Tokenization, corpus: Corpus, config: FitConfig) -> Tokenization:
-    """A vocabulary of unigram pieces, which is trained here."""
+    """The tokenization by a vocabulary of unigram pieces, which is trained here."""
     tokenizer = Tokenizer.train(texts(corpus.train), config.tokenizer)
     train = {token for text in texts(corpus.train) for token in tokenizer.encode(text)}
     held_out = Counter(token for text in texts(corpus.valid, corpus.test) for token in tokenizer.encode(text))
@@ -128,7 +128,7 @@ def _by_pieces(tokenization: Tokenization, corpus: Corpus, config: FitConfig) ->
 
 
 def _by_language_model(corpus: Corpus | None, config: LanguageModelConfig) -> Tokenization:
-    """The vocabulary of a pre-trained language model."""
+    """The tokenization of a pre-trained language model."""
     base = open_backbone(locate(config.backbone))
     encode = base.tokenizer.encode
 

@@ -1,8 +1,8 @@
 """The corpus of a run; its text is read only if the cache lacks something that training needs.
 
-Training needs token ids, a tokenizer and a few facts about the corpus. Each is cached under everything that decides it:
-the content of the corpus's files, the settings that they are read with, the code that reads them and, for token ids,
-the tokenizer and the topics.
+Open this to change what is cached. Training needs token ids, a tokenizer and a few facts about the corpus. The key of
+each entry covers everything that it depends on: the content of the corpus's files, the settings and the code that read
+them and, for token ids, the tokenizer and the topics.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class TrainingCorpus:
         setting: the user's setting of the cache, for the converted copy of a chat or table.
 
     Raises:
-        DataError: here and in what it gives: the corpus is missing or malformed.
+        DataError: here and from all methods: the corpus is missing or malformed.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class TrainingCorpus:
 
     @cached_property
     def common_words(self) -> CommonWords:
-        """What many training conversations have; see `CommonWords`."""
+        """Words and numbers that many training conversations have; see `CommonWords`."""
         return self._get(COMMON_WORDS, {"what": "common words"}, lambda: CommonWords.of(said_in(self._text.train)))
 
     def tokenizer(self, config: TokenizerConfig) -> Tokenizer:
@@ -131,7 +131,7 @@ class TrainingCorpus:
 
 
 def _origin(config: DataConfig, files: Sequence[Path]) -> dict[str, Any]:
-    """All that affects the result of reading a corpus.
+    """Everything that affects the result of reading a corpus.
 
     Raises:
         OSError: a file cannot be read.
@@ -142,7 +142,7 @@ def _origin(config: DataConfig, files: Sequence[Path]) -> dict[str, Any]:
 
 @cache
 def _code() -> str:
-    """Changes with the code that turns text into ids, and with what it depends on."""
+    """A digest that changes with the code that turns text into ids, and with what this code depends on."""
     libraries = sentencepiece.__version__, regex.__version__, pydantic.VERSION, unicodedata.unidata_version
     return " ".join((code_digest(__name__), *libraries))
 

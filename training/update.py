@@ -1,5 +1,7 @@
 """One step of gradient descent on the weighted objective.
 
+Open this to change how gradients are computed, summed or clipped.
+
 Shape legend: F figures of an update, see `figure_names`.
 """
 
@@ -50,8 +52,8 @@ def update(
         trained: the weights to change; the gradient's norm is over these.
 
     Returns:
-        (F,) what `figure_names` names: of the whole batch; `interrupted` counts processes, the norm is the gradient's
-        before clipping.
+        (F,) the figures of `figure_names` for the whole batch; `interrupted` counts processes, and the norm is that of
+        the gradient before clipping.
     """
     optimiser.zero_grad(set_to_none=True)
     parameters = list(model.parameters())
@@ -75,7 +77,7 @@ def update(
 
 
 def terms_of(model: LatentModel, part: MicroBatch, extras: Extras, config: TrainConfig, beta_now: float) -> ElboTerms:
-    """The terms of a part of a batch: by dimension if free bits need it, with refined posteriors if configured."""
+    """The terms of a part of a batch: the KL by dimension if free bits need it; refined posteriors if configured."""
     asked: dict[str, Any] = {}
     if config.free_bits and config.free_bits_in == "dimension":
         asked["kl_by_dimension"] = True
@@ -91,8 +93,8 @@ def terms_of(model: LatentModel, part: MicroBatch, extras: Extras, config: Train
 def _summed(figures: Tensor, parameters: list[nn.Parameter], world: World) -> Tensor:
     """Sum figures (F - 1,) and gradients over all processes.
 
-    One sum of everything after the backward pass, not DistributedDataParallel's of buckets during it: a process without
-    windows, and parts of a batch, then need no special care, and the figures travel along.
+    There is one sum of everything after the backward pass, while DistributedDataParallel sums buckets during it. So a
+    process without windows and parts of a batch need no special care, and the figures are summed too.
     """
     gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
     summed = world.all_reduce(torch.cat((figures, *(gradient.flatten() for gradient in gradients))))

@@ -1,6 +1,6 @@
 """The end of the report of `training.check`: what to train, with which command, how long it takes, what to expect.
 
-Open this to change the sentences. `training.advice` decides.
+Open this to change the sentences; `training.advice` makes the decisions.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ KNOWN_SPEEDS = {
     "small": (280.0, "one core of a server"),
     "paper": (106.0, "two cores of a server"),
 }
-WIDTH = 100  # of a line, without its label
+WIDTH = 100  # characters of a line, without its label
 FEWEST_OF_TOPIC = 5  # conversations
 
 
@@ -47,7 +47,7 @@ def verdict(facts: Facts, choice: Choice, speed: float | None) -> list[str]:
     Args:
         facts: about the file.
         choice: what to train, advised or the user's.
-        speed: replies a second that were measured here; None if they were not.
+        speed: replies per second, as measured here; None if not measured.
     """
     whose = f" of {' and '.join(facts.respond_as)}" if facts.respond_as else ""
     steps = commands(facts, choice)
@@ -55,14 +55,14 @@ def verdict(facts: Facts, choice: Choice, speed: float | None) -> list[str]:
         "what to do next:",
         row("data", f"about {facts.replies:,} replies{whose} to learn from, {LANGUAGES[facts.language]}"),
         *_rows("choice", _choice(facts, choice)),
-        *(row("" if number else "run", step) for number, step in enumerate(steps)),  # to copy: not broken
+        *(row("" if number else "run", step) for number, step in enumerate(steps)),  # not broken, to copy it
         *_rows("time", _time(facts, choice, speed)),
         *_rows("expect", _expected(facts, choice, speed)),
     ]
 
 
 def _choice(facts: Facts, choice: Choice) -> list[str]:
-    """What is chosen and why, or what would be better than what the user chose."""
+    """The choice and its reason, or what would be better than the user's choice."""
     foreign, whose = facts.language in FOREIGN, "yours" if choice.asked else "best"
     if choice.init is not None:
         found = [f"{whose}: start from {choice.init}, whose tokenizer, sizes and licence are kept"]
@@ -114,7 +114,7 @@ def _time(facts: Facts, choice: Choice, speed: float | None) -> list[str]:
 
 
 def _expected(facts: Facts, choice: Choice, speed: float | None) -> list[str]:
-    """What will suffer, the worst first."""
+    """Expected problems, the worst first."""
     found = []
     foreign, few = facts.language in FOREIGN, facts.replies < FEWEST_REPLIES
     if few:

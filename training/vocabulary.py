@@ -1,4 +1,7 @@
-"""The vocabulary of a run: tokenizer, topics and roles."""
+"""The vocabulary of a run: tokenizer, topics and roles.
+
+Open this to add something that a vocabulary holds.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ class Vocabulary:
 
     @property
     def word_tokenizer(self) -> Tokenizer:
-        """The tokenizer, of a model that is not a language model's."""
+        """The tokenizer, for a model that is not on a language model."""
         assert isinstance(self.tokenizer, Tokenizer)
         return self.tokenizer
 

@@ -1,4 +1,7 @@
-"""Recipes of the dialog experiments (Fu et al., 2019, section 6.2)."""
+"""Recipes of the dialog experiments (Fu et al., 2019, section 6.2).
+
+Open this to add such a recipe, or to change a value.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ def released() -> FitConfig:
 
 
 def small() -> FitConfig:
-    """About a tenth of the paper's cost for each example, for a laptop; own conversations have their roles."""
+    """About a tenth of the paper's cost for each example, for a laptop; it uses the roles of own conversations."""
     return FitConfig(
         tokenizer=TokenizerConfig(vocab_size=5_000),
         model=ModelConfig(
@@ -45,7 +48,7 @@ def small() -> FitConfig:
 
 
 def glove100() -> FitConfig:
-    """The paper's model with embeddings of 100 that start from GloVe 6B, which are really used."""
+    """The paper's model with embeddings of 100 dimensions that really start from GloVe 6B."""
     return FitConfig(model=ModelConfig(embedding_size=100), train=TrainConfig(vectors="glove.6B.100d"))
 
 
@@ -55,7 +58,7 @@ def sample() -> FitConfig:
         update={
             "corpus": DataConfig(name="sample"),
             "learning_rate": LearningRateSchedule(peak=3e-3),
-            # One thread: small products gain little from two, and lose much on shared cores.
+            # One thread: small products gain little from a second one, and lose much on shared cores.
             "train": TrainConfig(epochs=14, validate_every=100, save_every=200, log_every=20, threads=1),
         }
     )

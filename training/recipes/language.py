@@ -1,4 +1,7 @@
-"""Recipes of the conditional VAE on a pre-trained language model."""
+"""Recipes of the conditional VAE on a pre-trained language model.
+
+Open this to add such a recipe, or to change a value.
+"""
 
 from __future__ import annotations
 
@@ -14,15 +17,15 @@ from training.schedules import BetaSchedule, LearningRateSchedule
 def smollm2() -> FitConfig:
     """CVAE+BoW on SmolLM2-135M-Instruct: adapters of rank 16, z of 32, one pass, a rate of 1e-3 that falls to 0.
 
-    A decoder this strong needs z least, so everything that keeps z in use is on: beta stays at 0 for two fifths of each
-    of 2 cycles (Optimus, Li et al., 2020, takes half), rises over a fifth and is 1 for two fifths; 0.1 nats of KL in
-    each dimension are free, 3.2 in all; the bag-of-words head asks z for words. 64 replies an update, in segments of 16
-    neighbours, share 4 readings of a conversation, one after the other to save memory. In bfloat16 where the processor
-    multiplies in it. Validation scores the first 256 replies: all of them would take longer than the training between
-    two validations.
+    Such a strong decoder hardly needs z, so everything that keeps z in use is on. Beta stays at 0 for two fifths of
+    each of 2 cycles (half in Optimus, Li et al., 2020), rises over a fifth and is 1 for two fifths. 0.1 nats of KL in
+    each dimension are free, 3.2 in all. The bag-of-words head predicts words from z. The 64 replies of an update, in
+    segments of 16 neighbours, need 4 passes over a conversation, one after another to save memory. It uses bfloat16 if
+    the processor multiplies in it. Validation scores the first 256 replies: all of them would take longer than the
+    training between two validations.
     """
     return FitConfig(
-        corpus=DataConfig(style="fluent"),  # text as its base knows it
+        corpus=DataConfig(style="fluent"),  # text in the style that its base knows
         language=LanguageModelConfig(bow=True, max_context_tokens=160),
         beta=BetaSchedule(cycles=2, hold=0.4, ratio=0.2),
         learning_rate=LearningRateSchedule(kind="linear", peak=1e-3),

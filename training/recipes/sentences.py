@@ -1,4 +1,7 @@
-"""Recipes of the experiments with sentences (Fu et al., 2019, sections 4, 6.1 and 6.3)."""
+"""Recipes of the experiments with sentences (Fu et al., 2019, sections 4, 6.1 and 6.3).
+
+Open this to add such a recipe, or to change a value.
+"""
 
 from __future__ import annotations
 
@@ -50,8 +53,8 @@ def ptb() -> FitConfig:
 
 
 def ptb_small() -> FitConfig:
-    """About a tenth of `ptb`'s cost for each sentence, and 3 passes instead of 40, for one core. Of the 10,000 words
-    the 2,000 most frequent are known (86% of the text): the softmax over all of them would take most of the time.
+    """About a tenth of `ptb`'s cost for each sentence, and 3 passes instead of 40, for one core. Only the 2,000 most
+    frequent of 10,000 words are known (86% of the text): a softmax over all words would take most of the time.
     """
     config = ptb()
     train = {"epochs": None, "max_steps": 4_000, "validate_every": 1_000, "dropout": 0.2}
@@ -71,8 +74,8 @@ def yelp() -> FitConfig:
     0.1`; without that ratio it would rise over half of the run, 50 passes. `--train.autoencoder-share 1` is the
     autoencoder.
 
-    Two differences: in the released code the learning rate of its baseline M falls by 1% every 2 passes, which no
-    schedule here does; and its loss includes padding, while a batch here has sentences of one length.
+    Two differences: in the released code the learning rate of its baseline M falls by 1% every 2 passes, which is not
+    possible here; and its loss includes padding, while a batch here has sentences of one length.
     """
     return FitConfig(
         corpus=DataConfig(name="yelp"),

@@ -1,4 +1,7 @@
-"""How many cells can run on this machine at the same time: by cores, free memory, and free memory of the GPUs."""
+"""How many cells can run on this machine at the same time, by cores, free memory, and free memory of the GPUs.
+
+Open this to change how memory is estimated.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from training.base_task import Task
 from training.config import FitConfig, Sizes
 from training.task import task_of
 
-# A fit of the paper's model on Switchboard takes 0.9 GB at its peak; `fit_bytes` estimates 0.3 GB of them.
+# A fit of the paper's model on Switchboard takes 0.9 GB at its peak; `fit_bytes` estimates 0.3 GB of this.
 PROCESS_BYTES = 700 * 2**20  # interpreter, PyTorch and the encoded corpus
 CONTEXT_BYTES = 600 * 2**20  # of a CUDA context with its libraries, on the GPU
 _COPIES = 4  # of the weights: weights, gradient, Adam's two moments
@@ -43,13 +46,13 @@ def cells_by_gpu(fit: int, free: int) -> int:
 
 
 def fit_bytes(config: FitConfig) -> int:
-    """Estimated bytes of weights, optimiser and a batch, without what every process takes."""
+    """Estimated bytes of weights, optimiser and a batch, without `PROCESS_BYTES`."""
     words = config.tokenizer.vocab_size
     logits = config.train.batch_size * task_of(config).max_tokens(config) * words
     return _FLOAT * (_COPIES * parameters(task_of(config), config.sizes, words) + _LOGITS * logits)
 
 
-@functools.cache  # a sweep asks for every seed
+@functools.cache  # a sweep calls it for every seed
 def parameters(task: Task, sizes: Sizes, words: int) -> int:
     """Number of parameters of a model, without its topics."""
     with torch.device("meta"):  # shapes alone
@@ -86,6 +89,6 @@ def _free_in_container() -> int | None:
         limit = int((_CONTAINER / "memory.max").read_text())
         used = int((_CONTAINER / "memory.current").read_text())
         kinds = dict(line.split() for line in (_CONTAINER / "memory.stat").read_text().splitlines())
-        return max(0, limit - used + int(kinds["inactive_file"]))  # the system can drop cached files
+        return max(0, limit - used + int(kinds["inactive_file"]))  # cached files count as free
     except (OSError, KeyError, ValueError):  # no container, or one without a limit
         return None

@@ -1,8 +1,9 @@
 """Runs one cell of a sweep: an ordinary `training.fit` in a separate process.
 
-Each cell has its own process, so that a crash (out of memory, a driver) ends only this cell, and so that threads and
-the GPU's state are not shared. `run_cell` waits for the process and holds a pipe to it. When the pipe closes, because
-the sweep stops or the waiting process died, the fit saves its state and stops (see `process`).
+Open this to change when a cell is restarted. Each cell has its own process, so that a crash (out of memory, a driver)
+ends only this cell, and threads and the GPU's state are not shared. `run_cell` waits for the process and holds a pipe
+to it. When the pipe closes, because the sweep stops or the waiting process ended, the fit saves its state and stops
+(see `process`).
 
 FOLDER/fit.log  the output of the fit, after the command of each start
 """
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import IO, Literal, NamedTuple, cast
 
 LOG_FILE = "fit.log"
-POLL_SECONDS = 0.2  # between two checks whether the sweep must stop
+POLL_SECONDS = 0.2  # seconds between two checks of whether the sweep must stop
 _PROCESS = "training.sweep.process"
 _SIGNALLED = 128  # a fit that a signal stopped has this exit status plus the signal's number
 
@@ -26,8 +27,8 @@ class CellTask(NamedTuple):
     """What is needed to start a cell's process.
 
     Attributes:
-        folder: of the cell's run.
-        options: of `training.fit`, without --out, --resume and --device.
+        folder: folder of the cell's run.
+        options: options of `training.fit`, without --out, --resume and --device.
         stop: a file that is created when the sweep must stop; all machines see it.
         cwd: working folder of the process.
     """
@@ -102,7 +103,7 @@ def _fit(task: CellTask, device: str) -> int:
 
 
 def _environment() -> dict[str, str]:
-    """This process's environment, without torchrun's variables: a cell trains alone and must not wait for others."""
+    """This process's environment without torchrun's variables: a cell trains alone and must not wait for others."""
     shared = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "ROLE_RANK", "ROLE_WORLD_SIZE")
     return {
         name: value

@@ -1,7 +1,7 @@
 """The cells of a sweep: each is one fit, named by the varied options and its seed.
 
-A cell's whole configuration is known and checked before anything starts. Its command is an ordinary `training.fit`,
-which repeats the cell anywhere.
+Open this to change how a cell is named or checked. A cell's whole configuration is known and checked before anything
+starts. Its command is an ordinary `training.fit`, so a cell can be repeated anywhere.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from training.task import task_of
 
 MAX_CELLS = 10_000
 MAX_NAME = 200  # characters of a folder's name; file systems take 255 bytes
-DEFAULT_THREADS = 1  # of a cell: parallel cells use the cores better than threads do
+DEFAULT_THREADS = 1  # threads of a cell; parallel cells use the cores better than more threads
 _SHORT = {long.replace("-", "_"): short for long, short in SHORT_NAMES.items()}
 _LONG = {short.replace("-", "_"): long for long, short in _SHORT.items()}
 _SEED = "train.seed"
@@ -52,7 +52,7 @@ class Cell:
     """One fit of a sweep.
 
     Attributes:
-        recipe: configuration that its command starts from.
+        recipe: the recipe of its command.
         config: its whole configuration, with the seed.
         variation: the varied values by short option name, without the seed, in alphabetical order; it identifies the
             variant.
@@ -82,7 +82,7 @@ class Cell:
         """Options of `training.fit` that give this configuration: the recipe and all differences from it."""
         changed = arguments.differences(arguments.recipe(self.recipe), self.config)
         values = {name: new for name, (_, new) in changed.items() if name != _SEED}
-        if any(values.get(name) is not None for name in _DURATIONS):  # one duration replaces the other
+        if any(values.get(name) is not None for name in _DURATIONS):  # one kind of duration replaces the other
             values = {name: value for name, value in values.items() if name not in _DURATIONS or value is not None}
         options = (f"--recipe={self.recipe}", f"--seed={self.seed}", *(option(*item) for item in values.items()))
         return options if self.init is None else (*options, f"--init={self.init}")
@@ -108,7 +108,7 @@ class Cell:
                 f"init: the run in {path} was started {_from(origin)}, but one {_from(self.origin)} was asked for"
             )
         stored = FitConfig.model_validate_json((path / CONFIG_FILE).read_bytes())
-        # Another path may hold other conversations: only the resumed fit compares them.
+        # Another path may have other conversations; only the resumed fit compares them.
         same_file = stored.corpus.name == self.config.corpus.name
         complete = load_progress(path).finished and (path / BEST).is_dir()
         return "finished" if complete and same_file else "started"
@@ -121,7 +121,7 @@ def grid(
     *layers: Mapping[str, Any],
     init: Path | None = None,
 ) -> list[Cell]:
-    """A cell for each combination of the axes' values and each seed; all variants of a seed come before the next seed.
+    """A cell for each combination of values and each seed; all variants of a seed come before the next seed.
 
     Args:
         recipe: a recipe's name.

@@ -1,6 +1,6 @@
 """Shows the progress of a sweep: a live table on a terminal, otherwise a line for each event.
 
-Everything is read from the cells' folders, so it works for cells on other machines too.
+Open this to add a column. Everything is read from the cells' folders, so it works for cells on other machines too.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from training.sweep.cell_task import LOG_FILE, Ending
 from training.sweep.cells import Cell, CellState
 
 REFRESH_SECONDS = 1.0
-PACE_RECORDS = 20  # recent records of metrics; the speed is measured over them
+PACE_RECORDS = 20  # recent records of metrics for measuring the speed
 _AROUND = 6  # lines of the terminal around the table's rows
-_ORDER = ("running", "stopping", "failed", "stopped", "waiting", "done")  # of rows, if not all fit
+_ORDER = ("running", "stopping", "failed", "stopped", "waiting", "done")  # order of rows, if not all fit
 _FIRST_STATE: Mapping[CellState, str] = {"new": "waiting", "started": "waiting", "finished": "done"}
 
 
 class Moment(NamedTuple):
-    """A step of a run, and when it was read."""
+    """A step of a run, and the time when it was read."""
 
     seconds: float
     step: int
@@ -62,7 +62,7 @@ class Row:
         self.step_before = self.step  # when the sweep began
 
     def read(self, now: float) -> None:
-        """Read the folder; a file that cannot be read, because it is being replaced, is read next time."""
+        """Read the folder; a file that is being replaced and cannot be read is read next time."""
         if self.state == "waiting" and self._log_size() > self._log_size_before:
             self.state = "running"
         try:
@@ -148,7 +148,7 @@ class LiveTable:
         self._live: Live | None = None
         if self._console.is_terminal and not self._console.is_dumb_terminal:
             self._live = Live(console=self._console, auto_refresh=False)
-        self._lock = threading.Lock()  # of rows and console: cells end in other threads
+        self._lock = threading.Lock()  # protects rows and console, because cells end in other threads
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 

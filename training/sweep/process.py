@@ -1,8 +1,8 @@
 """The process of a sweep's cell: `python -m training.sweep.process FOLDER OPTIONS`, which `cell_task` starts.
 
-It fits while its standard input is open; when that is closed, it saves its state and stops. A lock in the folder allows
-only one process per cell. If the process of an earlier sweep is still stopping, the second one waits and then continues
-from the saved state.
+Open this to change how a cell is stopped. It fits while its standard input is open; when that is closed, it saves its
+state and stops. A lock in the folder allows only one process per cell. If the process of an earlier sweep is still
+stopping, the new one waits and then continues from the saved state.
 """
 
 from __future__ import annotations
@@ -55,12 +55,12 @@ def _wait_for(lock: IO[bytes]) -> None:
 
 
 def _stop_at_end_of_input() -> None:
-    while os.read(_STDIN, 1):  # nothing is written to it: only its end matters
+    while os.read(_STDIN, 1):  # no input comes: only its end matters
         pass
     if sys.platform == "win32":
-        signal.raise_signal(signal.SIGTERM)  # os.kill would end the process there without the handler
+        signal.raise_signal(signal.SIGTERM)  # on Windows, os.kill would end the process without calling the handler
     else:
-        os.kill(os.getpid(), signal.SIGTERM)  # reaches the main thread, even while it waits
+        os.kill(os.getpid(), signal.SIGTERM)  # unlike raise_signal, it reaches a waiting main thread
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""Fit a grid of variants and seeds side by side: `python -m training.sweep --help`."""
+"""Fit a grid of variants and seeds side by side: `python -m training.sweep --help`.
+
+Open this to add an option, or to follow a sweep from its options to its results.
+"""
 
 from __future__ import annotations
 
@@ -74,10 +77,10 @@ def run_sweep(cells: Sequence[Cell], out: Path, engine: Engine | None = None) ->
     Args:
         cells: with distinct names; see `training.sweep.cells.grid`.
         out: folder of the sweep; a cell's run is in `out / cell.name`.
-        engine: runs the cells; default this machine, with as many cells at a time as fit.
+        engine: runs the cells; default: this machine, with as many cells at a time as fit.
 
     Returns:
-        A result for each cell, in their order. The same call continues those that are stopped.
+        A result for each cell, in their order. The same call continues stopped cells.
 
     Raises:
         ConfigError: a cell's folder holds a run of another configuration, or the engine is not available.

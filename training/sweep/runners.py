@@ -1,7 +1,8 @@
 """Engines that run the cells of a sweep: joblib on one machine, Ray on one machine or a cluster.
 
-Joblib uses threads, because each only waits for the process of its cell. With Ray, a cell is a task: Ray places it by
-CPUs and GPUs, and repeats it if a machine is lost. All machines must see the sweep's folder and its working folder.
+Open this to add an engine. Joblib uses threads, because each only waits for the process of its cell. With Ray, a cell
+is a task: Ray places it by CPUs and GPUs, and repeats it if a machine is lost. All machines must see the sweep's folder
+and its working folder.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ class OnRay:
 
     Attributes:
         address: of the cluster, as `ray.init` takes it; None starts Ray on this machine.
-        jobs: maximum cells at a time; None for as many as Ray has room for.
+        jobs: most cells at a time; None for as many as Ray has room for.
         threads: CPUs of a cell.
         device: `--device` of the fits; auto uses GPUs if Ray has any. A cell sees only its own GPU.
         per_gpu: cells that share a GPU.
@@ -149,7 +150,7 @@ def on_one_machine(
         gpus = range(len(free)) if chosen.index is None else [chosen.index]
         room = [per_gpu or capacity.cells_by_gpu(fit, free[gpu]) for gpu in gpus]
         limits.append(sum(room))
-        # One slot of each GPU by turns, so that a few cells use all GPUs.
+        # One slot of each GPU in turn, so that a few cells use all GPUs.
         places = [
             f"cuda:{gpu}" for turn in range(max(room)) for gpu, most in zip(gpus, room, strict=True) if turn < most
         ]

@@ -1,4 +1,7 @@
-"""The results of a sweep: the best validation of each cell; mean and interval over seeds for each variant."""
+"""The results of a sweep: the best validation of each cell, and for each variant mean and interval over seeds.
+
+Open this to change which figures a sweep reports.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,7 @@ class CellResult:
         reason: of a failure.
         step: number of updates in its saved state.
         data: fingerprint of its conversations; None if the cell never started.
-        figures: of its best validation, by name, nats per response where the unit is nats; empty unless done.
+        figures: figures of its best validation, by name, in nats per response if they are nats; empty unless done.
     """
 
     cell: Cell
@@ -84,7 +87,7 @@ class Variant(NamedTuple):
         variation: its values by short option name.
         asked: number of its cells.
         done: number of its cells that are done.
-        measures: by name.
+        measures: estimates by name.
     """
 
     variation: Mapping[str, str]
@@ -97,7 +100,7 @@ def best_figures(folder: Path) -> dict[str, float]:
     """The finite figures of a finished run's best validation.
 
     Raises:
-        DataError: their file is missing or broken.
+        DataError: the file with them is missing or broken.
     """
     path = folder / BEST / checkpoint_files.METRICS
     try:
