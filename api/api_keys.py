@@ -1,6 +1,7 @@
 """API keys: where they are read from, and the middleware that asks for one.
 
-No key is needed unless `DIALOG_CVAE_API_KEYS` or `DIALOG_CVAE_API_KEYS_FILE` is set.
+Open it to change which paths need no key, or how keys are compared. No key is needed unless `DIALOG_CVAE_API_KEYS` or
+`DIALOG_CVAE_API_KEYS_FILE` is set.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The web service: `dialog-cvae serve DIR`, or `DIALOG_CVAE_CHECKPOINT=DIR uvicorn api.app:app`.
 
-Importing this module reads no settings and opens no checkpoint; both happen when the server starts. A request passes
-the middleware listed in `create_app`, then its route (`api.routes`).
+Open it to see the order of the middleware, and what happens when the server starts. Importing this module reads no
+settings and opens no checkpoint; both happen when the server starts. A request passes the middleware listed in
+`create_app`, then its route (`api.routes`).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Continuous batching: one thread decodes all requests together, and a bounded queue holds those that wait.
 
-Requests wait in order of arrival. As soon as the rows (draws) of the next one fit into the batch, its context is
-encoded and its rows join; finished rows make room. A request's replies do not depend on the other requests, so they
-are the same however busy the service is.
+Open it to change when a request joins the batch. Requests wait in order of arrival. As soon as the rows (draws) of the
+next one fit into the batch, its context is encoded and its rows join; finished rows make room. A request's replies do
+not depend on the other requests, so they are the same however busy the service is.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Limits on request bodies: how long a body may be, and how long it may take to arrive."""
+"""Limits on request bodies: how long a body may be, and how long it may take to arrive.
+
+Open it to change when a body is refused.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 """A typed client of the service, for synchronous and for asynchronous programs.
 
+Open it to change what the client sends, or when it tries again.
+
     from api.client import Client
 
     with Client("http://127.0.0.1:8000") as client:

@@ -1,4 +1,7 @@
-"""How the client reads a response: as the expected body, or as an error with its problem document."""
+"""How the client reads a response: as the expected body, or as an error with its problem document.
+
+Open it to see which error the client raises for a response.
+"""
 
 from __future__ import annotations
 

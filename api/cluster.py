@@ -1,5 +1,7 @@
 """The same service on Ray Serve: replicas on one machine or many, added under load and replaced when they fail.
 
+Open it to change how replicas are started, checked or scaled.
+
     python -m api.cluster --max-replicas 4             # starts Ray on this machine
     serve run api.cluster:app max_replicas=4           # the same by Ray's own command line
     python -m api.cluster --address auto --detach      # on the cluster that this machine belongs to

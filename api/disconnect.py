@@ -1,4 +1,7 @@
-"""Cancels the work for a client that disconnects before its reply is ready."""
+"""Cancels the work for a client that disconnects before its reply is ready.
+
+Open it to change when this work is cancelled.
+"""
 
 from __future__ import annotations
 

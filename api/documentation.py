@@ -1,4 +1,7 @@
-"""The documentation page: Swagger UI from files of this package, so that it works without internet."""
+"""The documentation page: Swagger UI from files of this package, so that it works without internet.
+
+Open it to change how the page is served.
+"""
 
 from __future__ import annotations
 

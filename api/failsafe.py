@@ -1,4 +1,7 @@
-"""Errors that nothing else handles: a 500 with a problem document for a request, one line for a failed startup."""
+"""Errors that nothing else handles: a 500 with a problem document for a request, one line for a failed startup.
+
+Open it to change what a client or an operator sees after such an error.
+"""
 
 from __future__ import annotations
 

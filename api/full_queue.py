@@ -1,6 +1,7 @@
 """Early refusal: while the queue is full, a request for replies gets 503 before its body is read.
 
-Parsing and validation would take time from the requests that are being answered.
+Open it to change which requests are refused early. Parsing and validation would take time from the requests that are
+being answered.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The guard's setting. The guard refuses replies that may give a person away; see `dialog_cvae.generate.guard`."""
+"""The guard's setting. The guard refuses replies that may give a person away; see `dialog_cvae.generate.guard`.
+
+Open it to change when the guard is on.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """Structured logs on standard error: one line for each request, as JSON or as text.
 
-The log contains no text of conversations unless `DIALOG_CVAE_LOG_TEXT` is on. An internal error is logged with its type
-and traceback; its message, which may quote a request, is logged only if that setting is on. uvicorn's own lines get the
-same format. Its access log, which would repeat each request, is off. Both do not apply if `--log-config` is used.
+Open it to change the format of a line, or what of an error is logged. The log contains no text of conversations unless
+`DIALOG_CVAE_LOG_TEXT` is on. An internal error is logged with its type and traceback; its message, which may quote a
+request, is logged only if that setting is on. uvicorn's own lines get the same format. Its access log, which would
+repeat each request, is off. Both do not apply if `--log-config` is used.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The routes that OpenAI's clients call: `/v1/chat/completions` and `/v1/models`.
 
-They are not in the OpenAPI document, because OpenAI's own describes them. Errors have OpenAI's form, see
-`api.openai_errors`; what the fields mean here is in `api.openai_chat`.
+Open it to add such a route. They are not in the OpenAPI document, because OpenAI's own describes them. Errors have
+OpenAI's form, see `api.openai_errors`; what the fields mean here is in `api.openai_chat`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The OpenAPI document: FastAPI's, completed with this server's limits and the rules of its validators.
 
-The document then allows exactly what the server accepts, so that clients and tests can be generated from it.
+Open it after a change of a limit or a validator. The document then allows exactly what the server accepts, so that
+clients and tests can be generated from it.
 """
 
 from __future__ import annotations

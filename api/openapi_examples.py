@@ -1,4 +1,7 @@
-"""The examples in the OpenAPI document: requests, a response and problem documents."""
+"""The examples in the OpenAPI document: requests, a response and problem documents.
+
+Open it to change an example.
+"""
 
 from __future__ import annotations
 

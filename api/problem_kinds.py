@@ -1,6 +1,6 @@
 """The kinds of problem documents: title, meaning and name in the metrics.
 
-A document's `type` is `/problems/` and its kind; `GET /problems/KIND` shows title and meaning.
+Open it to add a kind. A document's `type` is `/problems/` and its kind; `GET /problems/KIND` shows title and meaning.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The body of a refusal: a problem document (RFC 9457)."""
+"""The body of a refusal: a problem document (RFC 9457).
+
+Open it to change its fields; `api.problems` makes these documents.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Metrics for Prometheus, at `GET /metrics`.
 
-With several workers, each process would report only its own metrics. If `PROMETHEUS_MULTIPROC_DIR` names a folder, they
-share their metrics through files in it, and each reports the sum. Empty the folder before the server starts: metrics of
-an earlier run would be added.
+Open it to add a metric. With several workers, each process would report only its own metrics. If
+`PROMETHEUS_MULTIPROC_DIR` names a folder, they share their metrics through files in it, and each reports the sum. Empty
+the folder before the server starts: metrics of an earlier run would be added.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Checks of a well-formed request against this server: its limits and the model's topics.
 
-`api.request_body` has already checked lengths, and `api.respond_schemas` the request's form, which is the same on all
-servers.
+Open it to add a check that depends on settings or model. `api.request_body` has already checked lengths, and
+`api.respond_schemas` the request's form, which is the same on all servers.
 """
 
 from __future__ import annotations

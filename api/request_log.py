@@ -1,4 +1,7 @@
-"""The outermost middleware: each request gets an id, a log line and its metrics, and HEAD is answered as GET."""
+"""The outermost middleware: each request gets an id, a log line and its metrics, and HEAD is answered as GET.
+
+Open it to change what is logged or counted for a request.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """The record of a request: its id and what its log line and metrics need.
 
-`api.request_log` creates it before anything else handles the request; routes and refusals add to it.
+Open it to add a fact to the log line. `api.request_log` creates it before anything else handles the request; routes and
+refusals add to it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The bodies of POST /respond, and the conversion of a request to a `Conversation`.
 
-The checks here are the same on all servers; `api.request_checks` has those that depend on settings and model.
+Open it to add a field to a request or a response. The checks here are the same on all servers; `api.request_checks` has
+those that depend on settings and model.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The routes: paths, their request and response types, and their documentation.
 
-A request to `/respond` continues in `api.service`.
+Open it to add a route. A request to `/respond` continues in `api.service`.
 """
 
 from __future__ import annotations

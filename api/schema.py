@@ -1,4 +1,7 @@
-"""The base of all bodies of requests and responses."""
+"""The base of all bodies of requests and responses.
+
+Open it to change what all bodies refuse.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The service's settings, read from environment variables that begin with `DIALOG_CVAE_`."""
+"""The service's settings, read from environment variables that begin with `DIALOG_CVAE_`.
+
+Open it to add a setting.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The word filter: replies that contain a listed word or phrase are never returned."""
+"""The word filter: replies that contain a listed word or phrase are never returned.
+
+Open it to change how words are compared.
+"""
 
 from __future__ import annotations
 

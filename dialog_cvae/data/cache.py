@@ -1,5 +1,7 @@
 """A cache folder for data computed from a corpus or a checkpoint, valid while its origin is unchanged.
 
+Open it to change when an entry is valid, or how it is stored.
+
     KIND-DIGEST/manifest.json   origin of the entry, and the SHA-256 of each of its files
     KIND-DIGEST/NAME.npy        arrays, which are memory-mapped
 

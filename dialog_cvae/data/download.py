@@ -1,4 +1,7 @@
-"""Download published files on first use, check them and keep them in the user's cache folder."""
+"""Download published files on first use, check them and keep them in the user's cache folder.
+
+Open it to change where files are kept, or how they are checked.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 """Files of other programs as a corpus: converted once, into a cache folder, and read from there.
 
+Open it to change when a file is converted again.
+
     imported-DIGEST/conversations.jsonl   the conversations, in our own format
     imported-DIGEST/notes.json            what the conversion reported
 

@@ -1,4 +1,7 @@
-"""Corpora of single sentences, sorted by length: all sentences of a batch have one length, without padding."""
+"""Corpora of single sentences, sorted by length: all sentences of a batch have one length, without padding.
+
+Open it to change how batches of sentences are formed.
+"""
 
 from __future__ import annotations
 

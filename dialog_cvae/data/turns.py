@@ -1,7 +1,8 @@
 """Conversations as a language model reads them: a line for the topic, then a line `name: text` for each utterance.
 
-Token ids are made once. A batch consists of blocks. A block is a run of neighbouring replies of one conversation, after
-as much of the conversation as fits. One pass over a block serves all its replies.
+Open it to change what is read before a reply, or which replies share a block. Token ids are made once. A batch consists
+of blocks. A block is a run of neighbouring replies of one conversation, after as much of the conversation as fits. One
+pass over a block serves all its replies.
 
 If an utterance is too long, its first tokens are learnt. Its line also keeps the last ones for the replies after it,
 because a question is often at the end.

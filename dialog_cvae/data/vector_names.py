@@ -1,4 +1,7 @@
-"""Find word vectors: a file, or a name that gensim's downloader knows."""
+"""Find word vectors: a file, or a name that gensim's downloader knows.
+
+Open it to add a published name.
+"""
 
 from __future__ import annotations
 

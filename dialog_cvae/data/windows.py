@@ -1,7 +1,7 @@
 """The windows of a corpus and their order in training. A window is a response and the utterances before it.
 
-Consecutive windows of a conversation share most of their utterances. Training takes segments of consecutive windows,
-so that each utterance is encoded once for all windows of its segment.
+Open it to change the order of training examples. Consecutive windows of a conversation share most of their utterances.
+Training takes segments of consecutive windows, so that each utterance is encoded once for all windows of its segment.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""From messages to conversations: cleans text, merges runs of one speaker, divides at silences, respects the limits."""
+"""From messages to conversations: cleans text, merges runs of one speaker, divides at silences, respects the limits.
+
+Open this to change where a conversation is divided, or what is removed from a text.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The whole import: from files in any known format to one file in our own format."""
+"""The whole import: from files in any known format to one file in our own format.
+
+Open this to change what an import writes or reports.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""ConvoKit corpora: `utterances.jsonl`, with names of conversations and speakers, and `conversations.json`."""
+"""ConvoKit corpora: `utterances.jsonl`, with names of conversations and speakers, and `conversations.json`.
+
+Open this if a corpus is not recognised or is read wrongly.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The order of dates in numbers (day, month or year first), decided from all dates of a file."""
+"""The order of dates in numbers (day, month or year first), decided from all dates of a file.
+
+Open this to change how the order is decided.
+"""
 
 from __future__ import annotations
 

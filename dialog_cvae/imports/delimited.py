@@ -1,4 +1,7 @@
-"""Tables as text: CSV, with commas or semicolons, and TSV. The first line names the columns."""
+"""Tables as text: CSV, with commas or semicolons, and TSV. The first line names the columns.
+
+Open this if a table is not recognised or is read wrongly.
+"""
 
 from __future__ import annotations
 

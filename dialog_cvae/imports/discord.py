@@ -1,4 +1,7 @@
-"""Discord channels as DiscordChatExporter writes them, in JSON or CSV."""
+"""Discord channels as DiscordChatExporter writes them, in JSON or CSV.
+
+Open this if an export is not recognised or is read wrongly.
+"""
 
 from __future__ import annotations
 

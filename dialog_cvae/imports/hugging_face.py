@@ -1,4 +1,7 @@
-"""Data sets that Hugging Face's `datasets` saved to a folder: `state.json` and Arrow files, for all or each split."""
+"""Data sets that Hugging Face's `datasets` saved to a folder: `state.json` and Arrow files, for all or each split.
+
+Open this if a data set is not recognised or is read wrongly.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The keys in the beginning of a JSON file, from which formats are recognised."""
+"""The keys in the beginning of a JSON file, from which formats are recognised.
+
+Open this if a JSON file is not recognised. The beginning may be cut off anywhere.
+"""
 
 from __future__ import annotations
 

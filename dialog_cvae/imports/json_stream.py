@@ -1,4 +1,7 @@
-"""Reads a JSON file piece by piece: only one element of a list is in memory at a time."""
+"""Reads a JSON file piece by piece: only one element of a list is in memory at a time.
+
+Open this if a valid JSON file is refused, or if reading takes much memory.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The types that all formats use: messages, options, the log of what was left out, and the format itself."""
+"""The types that all formats use: messages, options, the log of what was left out, and the format itself.
+
+Open this to add an option of imports, or a field of messages.
+"""
 
 from __future__ import annotations
 

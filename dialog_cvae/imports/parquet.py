@@ -1,4 +1,7 @@
-"""Parquet: a table with named columns, or lists of turns."""
+"""Parquet: a table with named columns, or lists of turns.
+
+Open this if a file is not recognised; `arrow_rows` reads its rows.
+"""
 
 from __future__ import annotations
 

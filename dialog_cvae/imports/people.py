@@ -1,4 +1,7 @@
-"""Distinct names for people in exports that have ids: two people with one name stay two speakers."""
+"""Distinct names for people in exports that have ids: two people with one name stay two speakers.
+
+Open this to change how names are made distinct.
+"""
 
 from __future__ import annotations
 

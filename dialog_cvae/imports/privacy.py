@@ -1,4 +1,7 @@
-"""Removes personal data from whole conversations: `--redact`, `--names` and `--anonymous`."""
+"""Removes personal data from whole conversations: `--redact`, `--names` and `--anonymous`.
+
+Open this to change which parts of a conversation are replaced; `personal_data` finds personal data in text.
+"""
 
 from __future__ import annotations
 

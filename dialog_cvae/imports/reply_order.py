@@ -1,4 +1,7 @@
-"""The order of a conversation whose messages have no times, but say which message they reply to."""
+"""The order of a conversation whose messages have no times, but say which message they reply to.
+
+Open this to change where a message with an unknown parent goes.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Groups messages by conversation in a temporary file, so that memory does not grow with their number."""
+"""Groups messages by conversation in a temporary file, so that memory does not grow with their number.
+
+Open this to change how the messages of a conversation are ordered.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Telegram's `result.json`, the export of one chat or of all chats."""
+"""Telegram's `result.json`, the export of one chat or of all chats.
+
+Open this if an export is not recognised or is read wrongly.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Reads times of tables and exports as seconds."""
+"""Reads times of tables and exports as seconds.
+
+Open this to add a form of times.
+"""
 
 from __future__ import annotations
 

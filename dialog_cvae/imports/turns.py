@@ -1,4 +1,7 @@
-"""Conversations with a language model as lists of turns: chat-completion messages and ShareGPT."""
+"""Conversations with a language model as lists of turns: chat-completion messages and ShareGPT.
+
+Open this if such a file is not recognised or is read wrongly.
+"""
 
 from __future__ import annotations
 

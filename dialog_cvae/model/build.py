@@ -1,4 +1,7 @@
-"""Build PyTorch models from checkpoints, and get their weights as arrays for a checkpoint."""
+"""Build PyTorch models from checkpoints, and get their weights as arrays for a checkpoint.
+
+Open it to change how a checkpoint becomes a model.
+"""
 
 from __future__ import annotations
 

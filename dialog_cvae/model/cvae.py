@@ -1,5 +1,7 @@
 """The conditional VAE of Zhao et al. (2017) and Fu et al. (2019): prior, recognition and generation networks.
 
+Open it to change a network of the model.
+
 Generation: z ~ p(z | c), x ~ p(x | z, c), with the condition c = [topic; responder's profile; other's profile;
 context; responder's role]. Recognition: q(z | x, c). Without latent dimensions the model is p(x | c), an
 encoder-decoder like HRED (Serban et al., 2016) with an exact likelihood.

@@ -1,5 +1,7 @@
 """The interface of models with a latent code, conditional or not, for training and evaluation.
 
+Open it to see what a new model must implement.
+
 Shape legend: B examples of a batch, C dimensions of the condition (may be 0), Z latent dimensions.
 """
 

@@ -1,8 +1,9 @@
 """The sentence VAE, without a condition (Fu et al., 2019, sections 4, 6.1 and 6.3; after Kim et al., 2018).
 
-z ~ N(0, I). An LSTM decodes p(x | z) word by word; z is an input at every word and determines the first state. q(z | x)
-is a diagonal Gaussian, linear in the output of an encoder. Without latent dimensions the model is a language model p(x)
-with an exact likelihood. As in the released code, all sentences of a batch have the same length, so nothing is padded.
+Open it to change its encoder or decoder. z ~ N(0, I). An LSTM decodes p(x | z) word by word; z is an input at every
+word and determines the first state. q(z | x) is a diagonal Gaussian, linear in the output of an encoder. Without latent
+dimensions the model is a language model p(x) with an exact likelihood. As in the released code, all sentences of a
+batch have the same length, so nothing is padded.
 
 The class has the same methods as `CVAE`, with an empty condition, so that training and evaluation use the same
 code for both.

@@ -1,5 +1,7 @@
 """A batch of replies in blocks as tensors, for the conditional VAE on a language model.
 
+Open it to change which positions predict a token.
+
 Shape legend: B replies, R blocks, T tokens of a block, P predicted tokens of all replies.
 """
 

@@ -1,4 +1,7 @@
-"""Blind reading of replies: `python -m eval.blind --help`."""
+"""Blind reading of replies: `python -m eval.blind --help`.
+
+Open it to add an option.
+"""
 
 from __future__ import annotations
 

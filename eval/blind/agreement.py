@@ -1,5 +1,7 @@
 """How far readers agree: percent and Cohen's kappa, with intervals over contexts.
 
+Open it to see how kappa and its interval are computed.
+
     kappa = (p_o - p_e) / (1 - p_e),    p_e = a b + (1 - a) (1 - b)
 
 where p_o is the share of replies on which two readers agree, and a and b are their shares of yes (Cohen, 1960, "A

@@ -147,7 +147,7 @@ def _mean(values: Array, axis: int) -> Array:
 
 
 def _all(values: Array, axis: int) -> Array:
-    """ "All" as in the module's documentation; values are 0, 1 or NaN."""
+    """The rule for "all" of some answers, see the module's documentation; values are 0, 1 or NaN."""
     return np.where((values == 0).any(axis=axis), 0.0, np.where(np.isnan(values).any(axis=axis), np.nan, 1.0))
 
 

@@ -1,4 +1,7 @@
-"""Several reference replies for each context: `python -m eval.references --help`."""
+"""Several reference replies for each context: `python -m eval.references --help`.
+
+Open it to add an option.
+"""
 
 from __future__ import annotations
 

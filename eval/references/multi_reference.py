@@ -1,11 +1,12 @@
 """Several reference replies for each context: the published file, read and written.
 
-Zhao et al. (2017) published `test_multi_ref.json`: a list with an object for each test window, which has `context`
-(strings "A: text "), `speaker` (who replies), `responses` (the real reply, then others that fit) and `resp_dialog_acts`
-(one for each response). Only the order of the objects identifies their conversations. It is the order of the official
-loader with batches of one: conversations by length, each with the windows from its first utterance to its last but one.
-The order of conversations of equal length comes from NumPy's unstable `argsort` and depends on its version and on the
-processor. So here the replies decide which conversation comes next.
+Open it to change how a file of references is matched to conversations. Zhao et al. (2017) published
+`test_multi_ref.json`: a list with an object for each test window, which has `context` (strings "A: text "), `speaker`
+(who replies), `responses` (the real reply, then others that fit) and `resp_dialog_acts` (one for each response). Only
+the order of the objects identifies their conversations. It is the order of the official loader with batches of one:
+conversations by length, each with the windows from its first utterance to its last but one. The order of conversations
+of equal length comes from NumPy's unstable `argsort` and depends on its version and on the processor. So here the
+replies decide which conversation comes next.
 
 Two more formats are read. A file of `save` has the same format and the fields `conversation` and `position`, which
 identify an object without the order; it includes the last utterances. COTK distributes part of the published file as

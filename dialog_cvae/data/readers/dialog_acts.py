@@ -1,8 +1,9 @@
 """From SWBD-DAMSL tags to the 42 classes that the literature on Switchboard uses.
 
-The corpus has about 220 distinct tags: a base tag, `^` and a modifier (`sd^e`), punctuation of the annotators
-(`aa@`, `sd(^q)`), and sometimes two tags for one utterance (`sv;sd`). Jurafsky, Shriberg and Biasca (1997), the coders'
-manual of SWBD-DAMSL, cluster them into 42 classes. Class names are the manual's, spelled as in Zhao et al. (2017).
+Open it to change the class of a tag. The corpus has about 220 distinct tags: a base tag, `^` and a modifier (`sd^e`),
+punctuation of the annotators (`aa@`, `sd(^q)`), and sometimes two tags for one utterance (`sv;sd`). Jurafsky, Shriberg
+and Biasca (1997), the coders' manual of SWBD-DAMSL, cluster them into 42 classes. Class names are the manual's, spelled
+as in Zhao et al. (2017).
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """A user's own conversations: a UTF-8 text file with one JSON object a line (see `jsonl_line`).
 
-`scan` finds all problems of a file, and `assemble` builds a corpus from its valid lines. `read` and the command
-`training.check` both use these two, so their results agree. Conversations are not kept in memory: the corpus stores the
-offsets of its lines and reads the file again at every iteration.
+Open it to change how a file is scanned, or which problems across lines are found. `scan` finds all problems of a file,
+and `assemble` builds a corpus from its valid lines. `read` and the command `training.check` both use these two, so
+their results agree. Conversations are not kept in memory: the corpus stores the offsets of its lines and reads the file
+again at every iteration.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
 """One line of a user's own data file, from bytes to a `Conversation`, with short error messages.
 
+Open it to add a field.
+
     {"id": "17",                                  optional, unique; default "line-<number>"
      "topic": "pets",                             optional
      "prompt": "talk about your pets",            optional

@@ -1,6 +1,7 @@
 """Reader of the Penn Treebank as Mikolov prepared it: one sentence a line, 10,000 words, `<unk>` for the rest.
 
-A sentence becomes a conversation of one utterance, so that it is processed as any other text.
+Open it if a file of the corpus is refused. A sentence becomes a conversation of one utterance, so that it is processed
+as any other text.
 """
 
 from __future__ import annotations

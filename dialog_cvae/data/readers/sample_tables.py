@@ -1,8 +1,8 @@
 """Topics and phrases of the synthetic sample corpus: the tables of the grammar in `sample`.
 
-Templates have slots in braces: `do`, `did` (an activity and its past), `things` and `others` (two kinds), `good` and
-`bad` (adjectives of the topic), `who` (a person close to the speaker), `when`, `often`, `topic` and `kind`. Slots keep
-their values within an exchange, so an answer is about its question.
+Open it to add a topic or a phrase. Templates have slots in braces: `do`, `did` (an activity and its past), `things` and
+`others` (two kinds), `good` and `bad` (adjectives of the topic), `who` (a person close to the speaker), `when`,
+`often`, `topic` and `kind`. Slots keep their values within an exchange, so an answer is about its question.
 """
 
 from __future__ import annotations

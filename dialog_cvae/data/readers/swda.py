@@ -1,7 +1,8 @@
 """Reader of the Switchboard Dialog Act Corpus: 1,155 telephone conversations of two callers on a given topic.
 
-The corpus is that of Jurafsky, Shriberg and Biasca (1997), in the layout of github.com/cgpotts/swda. The validation
-and test splits are the conversations in the validation and test sets of Zhao et al. (2017).
+Open it to change how rows become utterances. The corpus is that of Jurafsky, Shriberg and Biasca (1997), in the layout
+of github.com/cgpotts/swda. The validation and test splits are the conversations in the validation and test sets of Zhao
+et al. (2017).
 
 From rows to utterances:
 

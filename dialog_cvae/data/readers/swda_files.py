@@ -1,7 +1,8 @@
 """The files of the Switchboard Dialog Act Corpus in the layout of github.com/cgpotts/swda, zipped or not.
 
-Each `swNNutt/sw_*_CCCC.utt.csv` is a conversation, and each of its rows an utterance or a part of one;
-`swda-metadata.csv` has a row for each call. Unused columns (parses, parts of speech) may be missing.
+Open it if a file of the corpus is refused. Each `swNNutt/sw_*_CCCC.utt.csv` is a conversation, and each of its rows an
+utterance or a part of one; `swda-metadata.csv` has a row for each call. Unused columns (parses, parts of speech) may be
+missing.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
 """From Switchboard's disfluency markup to the sentence that its speaker intended: the style `fluent`.
 
+Open it to change what the style drops.
+
 The markup is read as a tree (see `swda_text` for its signs). Dropped are hesitations, interrupted words, editing terms,
 each reparandum with everything between it and its repair, abandoned parts (`-/`), and conjunctions at the end.
 """

@@ -1,5 +1,7 @@
 r"""From Switchboard's disfluency markup to text, in the styles `zhao` and `verbatim`; `swda_fluent` has the third.
 
+Open it to change what these styles keep.
+
 The markup (Meteer et al. 1995, and the comments of SWBD-DAMSL's annotators):
 
     {F uh, }          filler F, discourse marker D, conjunction C, editing term E, aside A

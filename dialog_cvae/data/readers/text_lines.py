@@ -1,4 +1,7 @@
-"""Read the lines of a text file, with their numbers."""
+"""Read the lines of a text file, with their numbers.
+
+Open it to change which text files are refused.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 """Reader of Yelp sentences with their sentiment, in the two forms in which they are distributed.
 
+Open it if a file of the corpus is refused.
+
 - Shen et al. (2017, "Style Transfer from Non-Parallel Text by Cross-Alignment"): `sentiment.{train,dev,test}.{0,1}`, a
   tokenised sentence a line, 0 negative and 1 positive.
 - The subset of the code that Fu et al. (2019) released: the first tenth of each of these files, in which words with

@@ -1,10 +1,10 @@
 """Reader of Switchboard as Zhao et al. (2017) prepared it (github.com/snakeztc/NeuralDialog-CVAE).
 
-It comes in two forms with the same content: `train.jsonl`, `valid.jsonl`, `test.jsonl` with a dialog in each line (in
-`data/json_data` of the repository), or one Python 2 pickle of a dict of three lists (in `data`). A dialog has `A`, `B`
-(age, education, sex), `topic`, `prompt` and `utts`, a list of [speaker, text, [dialog act, sentiment]]. Strings other
-than texts have stray quotes and spaces (`' "FEMALE"'`). They are removed here; in the official code, they make the sex
-feature constant.
+Open it if a file of the corpus is refused. It comes in two forms with the same content: `train.jsonl`, `valid.jsonl`,
+`test.jsonl` with a dialog in each line (in `data/json_data` of the repository), or one Python 2 pickle of a dict of
+three lists (in `data`). A dialog has `A`, `B` (age, education, sex), `topic`, `prompt` and `utts`, a list of [speaker,
+text, [dialog act, sentiment]]. Strings other than texts have stray quotes and spaces (`' "FEMALE"'`). They are removed
+here; in the official code, they make the sex feature constant.
 
 Ages are those in 2016, not at the call some 25 years earlier, as a comparison with Switchboard's own tables shows.
 """
