@@ -1,4 +1,4 @@
-"""The held-out conversations of an evaluation, and the data that scoring needs beside the replies.
+"""The held-out conversations of an evaluation, and the data that scoring needs besides the replies.
 
 Open it to add a source of scores, such as another tagger.
 """

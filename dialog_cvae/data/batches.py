@@ -1,4 +1,4 @@
-"""From an encoded corpus to batches: each utterance is in a batch once, whatever windows share it.
+"""From an encoded corpus to batches: each utterance is in a batch once, even if several windows share it.
 
 Open it to change what the model sees of a window (a response and at most K utterances before it), or what training
 hides.

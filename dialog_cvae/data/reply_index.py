@@ -1,12 +1,12 @@
 """The reply index of a checkpoint: replies of training conversations, found by the similarity of their contexts.
 
 Open it to change which replies an index holds, or how they are found. The index holds people's text word for word, so
-it keeps only replies that were said in at least k different conversations. What a single customer heard, such as an
-address or an order's number, is not there; a name or a number that was said in k conversations is. Two texts are the
-same reply if they are equal up to case, spacing and normal form. Their numbers must be equal too, because the numbers
-of one conversation are wrong in another. Two conversations are the same if they are equal up to speakers, case and
-numbers (`dialog_cvae.data.readers.jsonl_splits`). Contexts are kept as bags of words, without words that occur in fewer
-than k conversations.
+it keeps only replies that were said in at least k different conversations. It does not have what a single customer
+heard, such as an address or an order's number, but it has a name or a number that was said in k conversations. Two
+texts are the same reply if they are equal up to case, spacing and normal form. Their numbers must be equal too, because
+the numbers of one conversation are wrong in another. Two conversations are the same if they are equal up to speakers,
+case and numbers (`dialog_cvae.data.readers.jsonl_splits`). Contexts are kept as bags of words, without words that occur
+in fewer than k conversations.
 
 Shape legend: U utterances, R replies, C conversations, V words, S speakers.
 """

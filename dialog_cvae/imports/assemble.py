@@ -36,7 +36,7 @@ class Thread(NamedTuple):
 
 
 def cleaned(messages: Iterable[Message], log: Log) -> Iterator[Message]:
-    """Messages in the form of our own format, without those that lack text or speaker.
+    """Messages as our own format requires them, without those that lack text or speaker.
 
     If such a message has an id, it is kept without text, because others may reply to it; `together` leaves it out.
     """
