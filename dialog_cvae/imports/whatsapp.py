@@ -38,7 +38,7 @@ def recognise(source: Source) -> bool:
         return False
     first = source.file.head_text.splitlines()[:20]
     found = [match for line in first if (match := lines.stamped(line))]
-    return bool(found) and any(": " in match["rest"] or match["rest"] for match in found)
+    return bool(found) and any(match["rest"] for match in found)
 
 
 def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
