@@ -1,4 +1,4 @@
-"""The values of decoding: draws, special token ids, and the options that a `diversity` stands for.
+"""The values of decoding: draws, special token ids, and the options that a `diversity` sets.
 
 Open it to change what `diversity` does.
 """
