@@ -30,6 +30,15 @@ from training.sweep.runners import Ended
 
 ROOT = Path(table3.__file__).parents[2]
 ACTS = ("question", "answer", "backchannel")
+WITHOUT_VECTORS = """
+import sys
+from dialog_cvae.data import packaged_vectors
+from experiments.__main__ import main
+
+packaged_vectors._PACKAGE = "not_installed_in_tests"
+sys.exit(main())
+"""
+"""`python -m experiments` without the package of word vectors, as in the tests of one process."""
 
 
 class InThisProcess:
@@ -318,7 +327,7 @@ def test_ctrl_c_ends_all_processes_at_once_and_the_same_command_continues(words,
     shutil.rmtree(table / "cache")
     found = {path.read_bytes() for path in table.glob("table3.*")}
     options = [*words[:-1], "2", "--out", "t3", *DIAGONAL]
-    command = [sys.executable, "-m", "experiments", "table3", *options]
+    command = [sys.executable, "-c", WITHOUT_VECTORS, "table3", *options]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(tmp_path / "cache")}
     environment.pop("DIALOG_CVAE_DATA", None)
     with subprocess.Popen(
