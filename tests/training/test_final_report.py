@@ -72,7 +72,6 @@ def calls() -> list[list[str]]:
     return [line.split() for line in CALLS.read_text().splitlines()] if CALLS.exists() else []
 
 
-@pytest.mark.slow
 def test_a_fit_on_own_conversations_ends_with_what_an_evaluation_finds(
     corpus_file: Path,
     config_file: Path,

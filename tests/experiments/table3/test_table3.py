@@ -185,7 +185,6 @@ def test_the_same_command_again_computes_nothing(run, table, engine, monkeypatch
     assert (table / "table3.json").read_bytes() == before
 
 
-@pytest.mark.slow
 def test_more_cells_and_seeds_are_added_to_what_is_there(run, table, engine):
     assert run("--cells", "all", "--seeds", "1").status == 0
     assert len(engine.fitted) == 4  # those off the diagonal
@@ -193,7 +192,6 @@ def test_more_cells_and_seeds_are_added_to_what_is_there(run, table, engine):
     assert sum(name.endswith(" η") for name in names(table)) == 4
 
 
-@pytest.mark.slow
 def test_a_sweep_is_taken_over(run, tmp_path, words, engine):
     """A folder of cells that training.sweep.run fitted."""
     layer = {"corpus": {"name": words[1]}}
@@ -225,7 +223,6 @@ def test_what_is_broken_is_named_and_the_rest_is_evaluated(run, table, engine):
     assert sum(note.startswith("Failed: ") for note in content(table)["notes"]) == 2
 
 
-@pytest.mark.slow
 def test_a_fit_that_fails_is_named_and_the_rest_is_evaluated(run, tmp_path, engine):
     engine.failing = M
     outcome = run("--cells", "diagonal", "--seeds", "1")
@@ -235,7 +232,6 @@ def test_a_fit_that_fails_is_named_and_the_rest_is_evaluated(run, tmp_path, engi
     assert "– the paper" in outcome.out
 
 
-@pytest.mark.slow
 def test_after_a_stop_while_fitting_the_same_command_continues(run, tmp_path, engine):
     engine.stop_after = 2
     outcome = run("--cells", "diagonal", "--seeds", "1")
@@ -247,7 +243,6 @@ def test_after_a_stop_while_fitting_the_same_command_continues(run, tmp_path, en
     assert len(engine.fitted) == len(set(engine.fitted)) == 5
 
 
-@pytest.mark.slow
 def test_a_stop_while_evaluating_loses_nothing_that_was_found(run, table, engine, monkeypatch):
     shutil.rmtree(table / "cache")
     model, seen = table3_evaluate.evaluate_checkpoint, []
