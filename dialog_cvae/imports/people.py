@@ -1,4 +1,4 @@
-"""Distinct names for people in exports that have ids: two people with one name stay two speakers.
+"""Distinct names for people in exports that have ids: two people with the same name get different names.
 
 Open this to change how names are made distinct.
 """

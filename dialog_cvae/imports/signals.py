@@ -1,4 +1,7 @@
-"""Signals that end a process, while a conversion has people's text in temporary files."""
+"""SIGTERM and SIGHUP during a conversion, which has people's text in temporary files.
+
+Open it to change what such a signal does.
+"""
 
 from __future__ import annotations
 
