@@ -20,10 +20,10 @@ export PIP_USER := 0
 # A stamp without a working interpreter is invalid (Python was upgraded, the folder was moved).
 $(shell $(PY) -c '' 2>/dev/null || rm -f $(READY))
 
-.PHONY: help env demo docs test test-all check gpu clean
+.PHONY: help env demo docs test test-all test-endurance check gpu clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
 
 env: $(READY) ## create .venv with everything
 
@@ -64,11 +64,14 @@ docs: env ## build the documentation site in site/
 # One process for each core, and one thread in each.
 TEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n $(shell getconf _NPROCESSORS_ONLN) --dist worksteal
 
-test: env ## run the tests, without the slow ones
-	@$(TEST) -m "not slow"
+test: env ## run the fast tests
+	@$(TEST) -m "not slow and not endurance"
 
-test-all: env ## run all tests
-	@$(TEST)
+test-all: env ## run the slow tests too, as CI does
+	@$(TEST) -m "not endurance"
+
+test-endurance: env ## run the tests that repeat one thing for minutes
+	@$(TEST) -m endurance
 
 check: env ## ruff's format and lint, mypy, import layers, the documentation site
 	@$(PY) -m ruff format --check .

@@ -96,7 +96,7 @@ def test_some_changed_bytes(folder, part, expected):
     spoil(folder, part, expected, places=1 if part == CARD else 25)
 
 
-@pytest.mark.slow
+@pytest.mark.endurance
 @pytest.mark.parametrize("part", PARTS)
 def test_every_changed_byte(folder, part, expected):
     spoil(folder, part, expected, places=10**9)
@@ -161,7 +161,7 @@ def spoil_graphs(folder: Path, cache: Path, expected: list[Reply], places: int) 
     check(lambda: (shutil.rmtree(entry), entry.write_bytes(b"a file")))
 
 
-@pytest.mark.parametrize("places", [0, pytest.param(60, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("places", [0, pytest.param(60, marks=pytest.mark.endurance)])
 def test_damaged_cached_graphs_are_rebuilt(tiny_folder, tmp_path, expected, places, monkeypatch):
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     spoil_graphs(tiny_folder, tmp_path / "cache", expected, places)

@@ -153,7 +153,7 @@ def test_clients_that_hang_up_leave_queue_and_batch(service):
     assert after[ANSWERED] == before[ANSWERED] + checks
 
 
-@pytest.mark.parametrize("rounds", [3, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rounds", [3, pytest.param(100, marks=pytest.mark.endurance)])
 def test_requests_cut_off_anywhere_affect_no_one_else(service, rounds):
     """Each request is cut off at a random place, or its client leaves early; connections end in various ways."""
     rng, whole = random.Random(7), request(SHORT)

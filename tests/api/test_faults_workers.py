@@ -81,7 +81,7 @@ def kill_under_load(service: ServerProcess, kills: int) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux's list of child processes")
-@pytest.mark.parametrize("kills", [1, pytest.param(8, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [1, pytest.param(8, marks=pytest.mark.endurance)])
 def test_a_killed_worker_is_replaced_while_the_other_goes_on(endless_folder, tmp_path, kills):
     settings = {"THREADS": 1, "MAX_ROWS": 20, "MAX_TOKENS": 100, "LOG_FORMAT": "json"}
     shared = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "metrics")}

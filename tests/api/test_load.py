@@ -46,7 +46,7 @@ def seconds_inside(service: ServerProcess, since: int, status: int) -> list[floa
     return [each["seconds"] for each in lines if each["event"] == "request" and each["status"] == status]
 
 
-@pytest.mark.parametrize("seconds", [3, pytest.param(60, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seconds", [3, pytest.param(60, marks=pytest.mark.endurance)])
 def test_ten_times_the_capacity(service, seconds):
     """Ten times as many clients as may wait; a refused one retries after about the time of an answer.
 
@@ -126,7 +126,7 @@ def observe(service: ServerProcess, load: Future[Done]) -> list[tuple[float, flo
     return found
 
 
-@pytest.mark.parametrize(("seconds", "count"), [(5, 20_000), pytest.param(600, 2_000_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("seconds", "count"), [(5, 20_000), pytest.param(600, 2_000_000, marks=pytest.mark.endurance)])
 def test_nothing_grows(service, seconds, count):
     before = service.metrics()
     descriptors = service.descriptors()

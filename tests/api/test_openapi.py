@@ -98,7 +98,7 @@ def test_the_pattern_of_readable_text_agrees_with_the_validator():
     pattern_holds([*range(0x3100), *range(0x3100, sys.maxunicode, 499), *hidden])
 
 
-@pytest.mark.slow
+@pytest.mark.endurance
 def test_the_pattern_of_readable_text_agrees_with_the_validator_for_every_character():
     pattern_holds(range(sys.maxunicode + 1))
 
@@ -143,12 +143,12 @@ def test_answers_conform_to_the_document(serve, stub):
     assert fuzz(serve(stub, max_context=5, max_text_chars=50), 15) > 30
 
 
-@pytest.mark.slow
+@pytest.mark.endurance
 def test_answers_conform_to_the_document_in_thousands_of_cases(serve, stub):
     assert fuzz(serve(stub, max_context=20, max_text_chars=200), 1000) > 1600
 
 
-@pytest.mark.slow
+@pytest.mark.endurance
 def test_answers_of_a_real_model_conform_to_the_document(tmp_path, tiny_checkpoint):
     tiny_checkpoint.save(tmp_path / "tiny")
     app = create_app(settings=lambda: Settings(checkpoint=tmp_path / "tiny", max_context=5, max_text_chars=80))
