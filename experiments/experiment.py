@@ -10,11 +10,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 from dialog_cvae.cli import Parser, exit_status
-from dialog_cvae.errors import ConfigError
 from experiments.framework import command_line
 from experiments.framework.fitting import Fitted
 from experiments.framework.page import Page, Section, bullets, command, row_content, shown_fields
-from experiments.framework.rows import Layer, Result, Row, Run, results_of, runs_of
+from experiments.framework.rows import Layer, Result, Row, Run, named, results_of, runs_of
 from experiments.framework.tables import INTERVAL
 from experiments.measures import measured
 from training import arguments
@@ -201,21 +200,9 @@ def asked_for(experiment: Experiment, argv: Sequence[str] | None) -> Study:
     size: SizeName = args.size or experiment.size
     out, seeds = f"runs/{experiment.name}-{size}", str(experiment.budgets[size].seeds)
     asked = command_line.options(args, given, out=out, seeds=seeds, in_process=size == "smoke")
-    return Study(chosen(experiment, args.rows), size, asked, args.rows or "")
-
-
-def chosen(experiment: Experiment, keys: str | None) -> Experiment:
-    """The experiment with the rows that the option names; without it, with all.
-
-    Raises:
-        ConfigError: there is no such row.
-    """
-    if keys is None:
-        return experiment
-    wanted, known = keys.split(","), [row.key for row in experiment.rows]
-    if unknown := [key for key in wanted if key not in known]:
-        raise ConfigError(f"rows: {experiment.name} has no row {unknown[0]!r}; it has {', '.join(known)}")
-    return replace(experiment, rows=[row for row in experiment.rows if row.key in wanted])
+    if args.rows is not None:
+        experiment = replace(experiment, rows=named(experiment.rows, args.rows, "rows"))
+    return Study(experiment, size, asked, args.rows or "")
 
 
 def _parser(experiment: Experiment) -> Parser:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dialog_cvae.data.corpora import resolve
+from dialog_cvae.errors import ConfigError
 from training import arguments
 from training.metrics_log import read_metrics
 from training.sweep.cells import DEFAULT_THREADS, Cell
@@ -112,6 +113,23 @@ class Result:
         """How many seeds are done, and of how many if some are missing."""
         done = len(self.figures)
         return "" if not self.asked else str(done) if done == self.asked else f"{done} of {self.asked}"
+
+
+def named(rows: Sequence[Row], keys: str, option: str) -> list[Row]:
+    """The rows that an option names, in the table's order.
+
+    Args:
+        rows: of the table.
+        keys: with commas between.
+        option: its name, for the error.
+
+    Raises:
+        ConfigError: a row is unknown.
+    """
+    wanted, known = keys.split(","), [row.key for row in rows]
+    if unknown := [key for key in wanted if key not in known]:
+        raise ConfigError(f"{option}: there is no row {unknown[0]!r}, only {', '.join(known)}")
+    return [row for row in rows if row.key in wanted]
 
 
 def runs_of(

@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 
 from dialog_cvae.errors import ConfigError
 from experiments.framework.effects import Square
-from experiments.framework.rows import Row, Run, runs_of
+from experiments.framework.rows import Row, Run, named, runs_of
 from experiments.table3.measures import PAPER
 from training import arguments
 from training.sweep.cells import short_name
 
+ALL, DIAGONAL = "all", "diagonal"
 FITS_WITHOUT_Z = "fits-without-z"
 SCHEDULES, RATES = ("monotonic", "cyclical"), ("constant", "cosine_restarts")
 VARIED = ("model.bow", "learning_rate.kind", "beta.kind")
@@ -92,14 +93,26 @@ def square(bow: bool) -> Square:
     return Square(*(Variant(bow, schedule, rate).key for schedule, rate in cells))
 
 
-def rows_of(*, diagonal: bool) -> list[Row]:
-    """The rows that are fitted: the cells, only the paper's four if asked for, and the decoder without z."""
-    cells = [variant.row for variant in VARIANTS.values() if variant.on_diagonal or not diagonal]
-    return [*cells, WITHOUT_Z]
+def rows_of(cells: str) -> list[Row]:
+    """The rows that are fitted.
+
+    Args:
+        cells: all, the eight cells and the decoder without z; diagonal, the paper's four and the decoder without z; or
+            keys of rows with commas between.
+
+    Raises:
+        ConfigError: a key is unknown.
+    """
+    rows = [*(variant.row for variant in VARIANTS.values()), WITHOUT_Z]
+    if cells == ALL:
+        return rows
+    if cells == DIAGONAL:
+        return [row for row in rows if row is WITHOUT_Z or VARIANTS[row.key].on_diagonal]
+    return named(rows, cells, "cells")
 
 
 def plan(
-    recipe: str, seeds: Sequence[int], layers: Sequence[Mapping[str, Any]], out: Path, *, diagonal: bool
+    recipe: str, seeds: Sequence[int], layers: Sequence[Mapping[str, Any]], out: Path, cells: str = ALL
 ) -> list[Run]:
     """All runs of the table; all rows of a seed come before the next seed.
 
@@ -108,14 +121,15 @@ def plan(
         seeds: distinct.
         layers: fields over the recipe's, the last layer's last.
         out: folder of the table.
-        diagonal: only the paper's four, without those that tell beta and learning rate apart.
+        cells: as `rows_of` takes them.
 
     Raises:
-        ConfigError: a field is unknown, out of range, contradicts another or is what the table varies.
+        ConfigError: a cell or a field is unknown, or a field is out of range, contradicts another or is what the table
+            varies.
     """
     if given := sorted({name for layer in layers for name in arguments.flat(layer)} & set(VARIED)):
         raise ConfigError(f"{short_name(given[0])}: the cells of the table have several, but one value is given")
-    runs = runs_of(rows_of(diagonal=diagonal), recipe, seeds, out, below=[DEFAULTS, *layers])
-    if not runs[0].cell.config.model.latent_size:
+    runs = runs_of(rows_of(cells), recipe, seeds, out, below=[DEFAULTS, *layers])
+    if any(run.row is not WITHOUT_Z and not run.cell.config.model.latent_size for run in runs):
         raise ConfigError("model.latent_size: must be at least 1, but is 0; the table has a row without z already")
     return runs

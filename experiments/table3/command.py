@@ -31,7 +31,7 @@ from experiments.framework import command_line
 from experiments.framework.fitting import Fitted, say
 from experiments.framework.page import Page, command
 from experiments.framework.rows import Run
-from experiments.table3.cells import plan, rows_of
+from experiments.table3.cells import ALL, DIAGONAL, VARIANTS, WITHOUT_Z, plan, rows_of
 from experiments.table3.evaluate import Bench, evaluate_rows
 from experiments.table3.evaluated import Evaluated
 from experiments.table3.page import NAME, assembled
@@ -78,18 +78,13 @@ class Table:
     options: command_line.Options
 
     @property
-    def diagonal(self) -> bool:
-        """Whether only the paper's four cells are asked for."""
-        return bool(self.args.cells == "diagonal")
-
-    @property
     def runs(self) -> list[Run]:
         """All fits.
 
         Raises:
             ConfigError: the options contradict each other.
         """
-        return plan(self.args.recipe, self.options.seeds, self.layers, self.options.out, diagonal=self.diagonal)
+        return plan(self.args.recipe, self.options.seeds, self.layers, self.options.out, self.args.cells)
 
     @property
     def command(self) -> str:
@@ -139,7 +134,13 @@ def _parser() -> Parser:
     found = command_line.parser(NAME, DESCRIPTION, out=OUT, seeds=SEEDS)
     add = found.add_argument
     add("--recipe", choices=RECIPES, default="paper", help="configuration to start from (default: %(default)s)")
-    add("--cells", choices=("diagonal", "all"), default="all", help="the paper's four or all eight (default: all)")
+    add(
+        "--cells",
+        default=ALL,
+        metavar=f"{ALL}|{DIAGONAL}|KEY,KEY",
+        help=f"that are fitted and shown: {ALL} (default), {DIAGONAL} for the paper's four and the decoder without z, "
+        f"or some of {', '.join((*VARIANTS, WITHOUT_Z.key))}",
+    )
     add("--config", type=Path, help="JSON or TOML file with fields of the configuration, over the recipe")
     add("--split", choices=("valid", "test"), default="test", help="that is evaluated (default: %(default)s)")
     add(
@@ -186,7 +187,7 @@ def _report(table: Table, config: FitConfig, fitted: Fitted) -> Page:
         if isinstance(evaluation := evaluations[one.name], Evaluation):
             write_evaluation(out / EVALUATIONS / one.name, evaluation, evaluation.figures)
     found = Evaluated(
-        rows_of(diagonal=table.diagonal),
+        rows_of(args.cells),
         fitted,
         evaluations,
         held_out,

@@ -160,7 +160,7 @@ def test_yelp(run: Run) -> None:
         (("toy", "--seed", 3), "seed: an experiment has several; give --seeds"),
         (("toy", "--seeds", "0,0"), "seeds: duplicate seed"),
         (("toy", "--train.dropout", 2), "train.dropout: Input should be less than 1"),
-        (("toy", "--rows=a"), "rows: toy has no row 'a'; it has constant, monotonic, cyclical"),
+        (("toy", "--rows=a"), "rows: there is no row 'a', only constant, monotonic, cyclical"),
         (("toy", "--no-fit"), "out: none of the 3 cells in"),
         (("ptb", "--data-dir", "nowhere"), "no such folder"),
     ],

@@ -197,7 +197,7 @@ def test_a_sweep_is_taken_over(run, tmp_path, words, engine):
     layer = {"corpus": {"name": words[1]}}
     config = json.loads(Path(words[3]).read_text())
     planned = [
-        one for one in plan("paper", (0,), [config, layer], tmp_path / "t3", diagonal=True) if one.row.key in VARIANTS
+        one for one in plan("paper", (0,), [config, layer], tmp_path / "t3", "diagonal") if one.row.key in VARIANTS
     ]
     sweep.run_sweep([one.cell for one in planned], tmp_path / "t3" / "fits", engine)
     assert len(engine.fitted) == 4

@@ -11,7 +11,7 @@ from eval.measures import MAIN
 from experiments.framework.effects import Square
 from experiments.framework.fitting import look
 from experiments.framework.rows import Run
-from experiments.table3.cells import VARIANTS, Variant, plan, rows_of, square
+from experiments.table3.cells import ALL, DIAGONAL, VARIANTS, Variant, plan, rows_of, square
 from experiments.table3.measures import PAPER
 from experiments.table3.page import questions
 from tests.training.tiny_runs import write_corpus
@@ -33,7 +33,7 @@ def layer(tmp_path: Path) -> dict[str, object]:
 
 
 def test_eight_cells_and_one_without_z_for_each_seed(layer):
-    planned = plan("small", (0, 7), [layer], OUT, diagonal=False)
+    planned = plan("small", (0, 7), [layer], OUT)
     cells = [variant for one in planned if (variant := variant_of(one)) is not None]
     assert len(cells) == 16
     assert set(cells) == {
@@ -48,7 +48,7 @@ def test_eight_cells_and_one_without_z_for_each_seed(layer):
 
 
 def test_a_cell_is_where_a_sweep_would_put_it(layer):
-    first = plan("small", (3,), [layer], OUT, diagonal=False)[0]
+    first = plan("small", (3,), [layer], OUT)[0]
     assert first.folder == OUT / "fits" / "bow=false,learning-rate.kind=constant,schedule=monotonic,seed=3"
     layers = [{"train": {"early_stopping": False}}, layer]
     axes = [
@@ -57,25 +57,25 @@ def test_a_cell_is_where_a_sweep_would_put_it(layer):
         Axis("model.bow", ("false",)),
     ]
     assert [first.cell] == grid("small", axes, (3,), *layers)
-    without_z = plan("small", (3,), [layer], OUT, diagonal=False)[-1]
+    without_z = plan("small", (3,), [layer], OUT)[-1]
     assert without_z.folder == OUT / "fits-without-z" / "seed=3"
     assert variant_of(first) == Variant(False, "monotonic", "constant")
 
 
 def test_the_diagonal_is_the_papers_four(layer):
-    planned = plan("small", (0,), [layer], OUT, diagonal=True)
+    planned = plan("small", (0,), [layer], OUT, DIAGONAL)
     variants = [variant for one in planned if (variant := variant_of(one)) is not None]
     assert len(variants) == 4
     assert {(v.schedule, v.rate) for v in variants} == {("monotonic", "constant"), ("cyclical", "cosine_restarts")}
     assert all(v.on_diagonal for v in variants)
-    every = plan("small", (0,), [layer], OUT, diagonal=False)
+    every = plan("small", (0,), [layer], OUT)
     assert sum(variant is not None and variant.on_diagonal for variant in map(variant_of, every)) == 4
     assert variant_of(planned[-1]) is None
 
 
 @pytest.mark.parametrize("recipe", ["paper", "released", "small"])
 def test_cells_differ_in_what_their_variant_says_alone(layer, recipe):
-    planned = plan(recipe, (0,), [layer], OUT, diagonal=False)
+    planned = plan(recipe, (0,), [layer], OUT)
     for one in planned:
         assert not one.cell.config.train.early_stopping
         if (variant := variant_of(one)) is not None:
@@ -89,9 +89,21 @@ def test_cells_differ_in_what_their_variant_says_alone(layer, recipe):
     assert differing == {"model.bow", "model.latent_size", "beta.kind", "learning_rate.kind"}
 
 
+def test_cells_may_be_named(layer):
+    chosen = plan("small", (0, 7), [layer], OUT, "without-z,cvae-bow-monotonic-cyclical")
+    assert [run.row.key for run in chosen] == ["cvae-bow-monotonic-cyclical", "without-z"] * 2
+    assert [run for run in plan("small", (0, 7), [layer], OUT) if run in chosen] == chosen
+
+
+@pytest.mark.parametrize("cells", ["cvae", "", "diagonal,without-z", "without-z,"])
+def test_unknown_cells_are_refused(layer, cells):
+    with pytest.raises(ConfigError, match=r"cells: there is no row .*, only cvae-monotonic-constant, .*, without-z$"):
+        plan("small", (0,), [layer], OUT, cells)
+
+
 def test_what_is_asked_for_holds_for_all(layer):
     asked = {"train": {"early_stopping": True, "batch_size": 7}}
-    for one in plan("small", (0,), [layer, asked], OUT, diagonal=True):
+    for one in plan("small", (0,), [layer, asked], OUT, DIAGONAL):
         assert one.cell.config.train.early_stopping
         assert (one.cell.config.train.batch_size, one.cell.config.train.max_steps) == (7, 9)
 
@@ -108,11 +120,11 @@ def test_what_is_asked_for_holds_for_all(layer):
 )
 def test_contradictions_are_refused(layer, asked, message):
     with pytest.raises(ConfigError, match=message):
-        plan("small", (0,), [layer, asked], OUT, diagonal=False)
+        plan("small", (0,), [layer, asked], OUT)
 
 
 def test_a_broken_folder_is_named_and_the_rest_is_looked_at(layer, tmp_path):
-    planned = plan("small", (0,), [layer], tmp_path, diagonal=True)
+    planned = plan("small", (0,), [layer], tmp_path, DIAGONAL)
     broken = planned[1].folder / STATE_FILE
     broken.parent.mkdir(parents=True)
     broken.write_bytes(b"nothing")
@@ -152,7 +164,7 @@ def test_the_papers_table_is_copied_right():
 
 
 def test_the_papers_figures_are_in_the_rows_of_the_diagonal():
-    rows = {row.key: row for row in rows_of(diagonal=False)}
+    rows = {row.key: row for row in rows_of(ALL)}
     for key, variant in VARIANTS.items():
         assert rows[key].paper == (PAPER[variant.bow, variant.schedule] if variant.on_diagonal else {})
     assert (
