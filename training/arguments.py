@@ -179,7 +179,7 @@ def read_config_file(path: Path) -> dict[str, Any]:
         content = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: not valid {'TOML' if path.suffix == '.toml' else 'JSON'} ({error})") from None
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: must hold an object of configuration fields, not {type(content).__name__}")

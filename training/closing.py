@@ -28,14 +28,14 @@ def closing_lines(
     """A few lines on the best model and on the course of the run.
 
     Args:
-        records: of the run, see `read_metrics`.
+        records: of the run, see `read_metrics`; without those of an autoencoder, which has no ELBO.
         config: of the run.
         steps: number of updates made.
         per_epoch: updates in a pass over the training examples.
         sizes_are_fixed: whether the run started from a checkpoint.
     """
     validations = [record for record in records if record["kind"] == "valid" and record.get("elbo") is not None]
-    if not validations or config.train.autoencoder_share == 1:  # an autoencoder has no ELBO
+    if not validations:
         return []
     best = max(validations, key=lambda record: record["elbo"])
     report = _report(best)

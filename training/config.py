@@ -101,8 +101,8 @@ class TrainConfig(Config):
     autoencoder_share: Share = Field(
         0.0,
         description="share of the run, at its start, that trains an autoencoder (beta 0, z the posterior mean), after "
-        "which the decoder is re-initialised and beta's schedule begins; 1 trains and validates an autoencoder to the "
-        "end",
+        "which the decoder is re-initialised and beta's schedule begins; until then no validation counts for the best "
+        "checkpoint or for early stopping; 1 trains and validates an autoencoder to the end",
     )
     lagging_updates: int = Field(
         0,

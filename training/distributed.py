@@ -59,6 +59,7 @@ class World:
 
         Parts are contiguous and differ in length by at most one. The parts of all ranks, in order, are all items.
         """
+        pieces = min(pieces, max(1, count))  # the result is the same: more pieces would be empty
         cuts = [count * number // (self.size * pieces) for number in range(self.size * pieces + 1)]
         mine = range(self.rank * pieces, (self.rank + 1) * pieces)
         return [slice(cuts[number], cuts[number + 1]) for number in mine if cuts[number] < cuts[number + 1]]

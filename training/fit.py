@@ -27,6 +27,7 @@ from training.loop import Run, train
 from training.metrics_log import MetricsLog, read_metrics
 from training.observer import NullObserver, StopRequest
 from training.parts import Parts
+from training.phases import autoencoder_steps
 from training.plan import Plan, resolve
 from training.state import Progress
 from training.task import task_of
@@ -147,7 +148,8 @@ def _finish(plan: Plan, built: Parts, progress: Progress, stopped_by: int) -> in
         f"done after step {progress.step}{early}; validation ELBO {-progress.stopping.best:.3f}\n"
         f"checkpoint: {out / BEST}\nlearning curves: {out}/{CURVES_FILE}"
     )
-    fixed = plan.start.origin is not None
+    fixed, before = plan.start.origin is not None, autoencoder_steps(plan.config.train, progress.total_steps)
+    records = [record for record in records if record["step"] > before]
     for line in closing_lines(records, plan.config, progress.step, built.batches.per_epoch, sizes_are_fixed=fixed):
         print(line)
     return 0

@@ -36,6 +36,7 @@ from training.vocabulary import Vocabulary
 
 CONFIG_FILE, TOKENIZER_FILE, TOPICS_FILE, START_FILE = "config.json", "tokenizer.model", "topics.json", "start.json"
 ROLES_FILE = "roles.json"
+START_FILES = (CONFIG_FILE, TOKENIZER_FILE, TOPICS_FILE, ROLES_FILE, START_FILE)
 T = TypeVar("T")
 
 
@@ -75,14 +76,27 @@ def new_out(out: Path | None, config: FitConfig) -> Path:
     """The folder of a new run.
 
     Raises:
-        ConfigError: it already holds a run, or is a file.
+        ConfigError: it already holds a run, a checkpoint or another file that a run would replace; or it is a file.
     """
     out = out or default_out(config)
     if (out / STATE_FILE).exists() or (out / BEST).exists():
         raise ConfigError(f"out: {out} already holds a run; continue it with --resume, or choose another --out")
     if out.exists() and not out.is_dir():
         raise ConfigError(f"out: {out} is not a folder")
+    if any((out / name).exists() for name in START_FILES) and not _was_begun(out):
+        raise ConfigError(
+            f"out: {out} holds a checkpoint or other files, which a run would replace; choose another --out"
+        )
     return out
+
+
+def _was_begun(out: Path) -> bool:
+    """Whether a run that was stopped before it saved its state wrote the files in its folder."""
+    try:
+        stored_config(out)
+    except CheckpointError:
+        return False
+    return True
 
 
 def write_start(out: Path, config: FitConfig, vocabulary: Vocabulary, start: Start) -> None:

@@ -258,13 +258,17 @@ def save(run: Run, progress: Progress) -> Progress:
 def validate(run: Run, progress: Progress) -> Progress:
     """Score the validation split, divided among the processes, and keep the model if it is the best so far.
 
+    An autoencoder at the start of a run has no ELBO, so its validations are only recorded: they count neither for the
+    best model nor for early stopping.
+
     Raises:
         TrainingError: the ELBO is not finite.
     """
     world = run.world
     part = (world.rank, world.size)
     config = run.config.train
-    by_mean = progress.step <= autoencoder_steps(config, progress.total_steps)
+    before = autoencoder_steps(config, progress.total_steps)
+    by_mean, to_the_end = progress.step <= before, before == progress.total_steps
     svi = None if by_mean else config.svi
     report = evaluate_elbo(
         run.model,
@@ -276,13 +280,14 @@ def validate(run: Run, progress: Progress) -> Progress:
         svi=svi,
         first=config.valid_examples,
     )
-    loss = report.reconstruction if config.autoencoder_share == 1 else -report.elbo
+    loss = report.reconstruction if to_the_end else -report.elbo
     if not math.isfinite(loss):
         raise TrainingError(f"step {progress.step}: the validation ELBO is not finite ({report.elbo})")
-    best = loss < progress.stopping.best
+    counts = to_the_end or not by_mean
+    best = counts and loss < progress.stopping.best
     if best:
         world.on_main(lambda: run.keep_best(run.model, progress.step, report))
     run.observer.validated(progress.step, report, best)
     if count := config.keep_posteriors:
         run.observer.placed(progress.step, first_posteriors(run.model, run.validation, count))
-    return replace(progress, stopping=progress.stopping.after(loss))
+    return replace(progress, stopping=progress.stopping.after(loss)) if counts else progress

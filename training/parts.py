@@ -25,6 +25,7 @@ from training.corpus_summary import SPLITS, Summary
 from training.coverage import run_warnings
 from training.fingerprint import fingerprint
 from training.pace import steps_within
+from training.phases import autoencoder_steps
 from training.plan import Plan
 from training.resume import resume_state
 from training.state import Progress, broadcast_state, load_progress, save_state
@@ -190,9 +191,12 @@ def put_vectors(embedding: torch.nn.Embedding, vocabulary: Vocabulary, source: s
 
 def _check(config: FitConfig, total: int, processes: int) -> None:
     """Check the configuration against the number of steps and processes."""
-    for name, schedule in (("beta", config.beta), ("learning_rate", config.learning_rate)):
+    annealed = total - autoencoder_steps(config.train, total)  # 0: beta is 0 throughout
+    beta = "beta" if annealed == total else "beta, after the autoencoder"
+    schedules = [(beta, config.beta, annealed)] if annealed else []
+    for name, schedule, steps in (*schedules, ("learning_rate", config.learning_rate, total)):
         try:
-            schedule.check(total)
+            schedule.check(steps)
         except ValueError as error:
             raise ConfigError(f"{name}: {error} (give --beta.cycles, --learning-rate.cycles or more steps)") from None
     if config.sizes.posterior_norm and processes > 1:

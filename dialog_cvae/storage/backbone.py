@@ -187,6 +187,9 @@ def _open_gguf(path: Path) -> Backbone:
         raise CheckpointError(f"{path}: the softmax must share the embedding's weights, but has its own")
     if "token_embd.weight" not in names:
         raise CheckpointError(f"{path}: weight token_embd.weight is missing")
+    factors = names.get("rope_freqs.weight")  # of each frequency of the positions, as in Llama 3
+    if field("llama.rope.scaling.type", "none") != "none" or (factors is not None and (factors.data != 1).any()):
+        raise CheckpointError(f"{path}: rope scaling is not supported")
     config = _sizes(path, _gguf_sizes(field))
     try:
         tokenizer = BytePairs.from_tables(
@@ -242,7 +245,10 @@ def _open_folder(path: Path) -> Backbone:
         raise CheckpointError(f"{path / 'config.json'}: model_type must be llama, but is {content.get('model_type')!r}")
     if not content.get("tie_word_embeddings", False):
         raise CheckpointError(f"{path / 'config.json'}: tie_word_embeddings must be true, but is false")
-    if content.get("rope_scaling") is not None:
+    rope = content.get("rope_parameters") or {}  # of Transformers 5, with what was rope_scaling before
+    if not isinstance(rope, dict):
+        raise CheckpointError(f"{path / 'config.json'}: rope_parameters must hold an object, but is {rope!r}")
+    if content.get("rope_scaling") is not None or rope.get("rope_type", "default") != "default":
         raise CheckpointError(f"{path / 'config.json'}: rope_scaling is not supported")
     config = _sizes(
         path / "config.json",
@@ -253,8 +259,7 @@ def _open_folder(path: Path) -> Backbone:
             "kv_heads": content.get("num_key_value_heads", content.get("num_attention_heads")),
             "mlp_size": content.get("intermediate_size"),
             "vocab_size": content.get("vocab_size"),
-            "rope_theta": content.get("rope_theta")
-            or (content.get("rope_parameters") or {}).get("rope_theta", 10_000.0),
+            "rope_theta": content.get("rope_theta") or rope.get("rope_theta", 10_000.0),
             "norm_epsilon": content.get("rms_norm_eps", 1e-5),
             "max_positions": content.get("max_position_embeddings"),
         },

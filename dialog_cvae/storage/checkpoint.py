@@ -131,7 +131,7 @@ def _load(folder: Path) -> Checkpoint:
     config = _config(folder / CONFIG, content)
     try:
         weights: dict[str, NDArray[Any]] = load_weights(parts[WEIGHTS])
-    except (SafetensorError, KeyError) as error:
+    except (SafetensorError, KeyError, ValueError) as error:  # of its header, an unknown type, an impossible shape
         raise CheckpointError(f"{folder / WEIGHTS}: not a readable safetensors file ({error})") from None
     tokenizer = _part(folder, TOKENIZER, parts, read_tokenizer)
     if len(tokenizer) != config.vocab_size:

@@ -195,6 +195,14 @@ def test_text_that_is_not_toml_or_utf8_is_refused(tmp_path: Path) -> None:
             arguments.read_config_file(tmp_path / name)
 
 
+@pytest.mark.parametrize("name", ["f.json", "f.toml"])
+def test_a_file_nested_too_deeply_is_refused(tmp_path: Path, name: str) -> None:
+    start = "" if name == "f.json" else "train = "
+    (tmp_path / name).write_text(start + "[" * 20_000 + "]" * 20_000)
+    with pytest.raises(ConfigError, match=rf"{name}: not valid (JSON|TOML) \(maximum recursion depth exceeded"):
+        arguments.read_config_file(tmp_path / name)
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_recipes_are_complete_and_survive_json(name: str) -> None:
     config = arguments.recipe(name)

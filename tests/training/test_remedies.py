@@ -269,6 +269,26 @@ def test_a_run_with_phases_resumes_bit_for_bit(
         assert len(Path("run/latents.jsonl").read_text().splitlines()) == 4
 
 
+def test_validations_of_an_autoencoder_at_the_start_do_not_count(fit: Fit) -> None:
+    options = ("--train.autoencoder-share", 0.75, "--beta.cycles", 1, "--train.early-stopping", "--train.patience", 1)
+    done = fit(*options, "--out", "run")
+    assert [record["step"] for record in metrics(Path("run"), "valid")] == [3, 6, 9, 12]
+    progress, best = load_progress(Path("run")), json.loads(Path("run/best/metrics.json").read_text())
+    assert (progress.step, progress.stopping.done) == (12, 1)
+    assert best["step"] == 12
+    assert -progress.stopping.best == best["elbo"]
+    assert done.out.count("(best so far)") == 1
+    assert "\nbest model: step 12, " in done.out
+
+
+def test_cycles_that_do_not_fit_after_an_autoencoder_are_refused_at_the_start(fit: Fit) -> None:
+    complaint = fit("--train.autoencoder-share", 0.9, "--out", "run").complaint
+    message = "beta, after the autoencoder: cycles must be at most the total number of steps, 1, but is 4 "
+    assert complaint.startswith(message)
+    assert not Path("run").exists()
+    assert fit("--train.autoencoder-share", 1, "--max-steps", 2, "--out", "run").status == 0  # without beta, no cycles
+
+
 def test_an_autoencoder_has_no_noise_and_is_scored_by_its_reconstruction(fit: Fit) -> None:
     options = ("--train.autoencoder-share", 1.0, "--out", "run")
     assert fit(*options).status == 0

@@ -227,6 +227,25 @@ def test_no_new_run_starts_in_a_folder_with_a_run(fit: Fit, whole_run: Path) -> 
     assert {path: path.read_bytes() for path in whole_run.rglob("*") if path.is_file()} == before
 
 
+def test_no_new_run_replaces_a_checkpoint_or_a_file_of_the_user(fit: Fit, whole_run: Path) -> None:
+    shutil.copytree(whole_run / "best", "model")
+    Path("mine").mkdir()
+    Path("mine/config.json").write_text('{"mine": 1}')
+    before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+    for out in ("model", "mine"):
+        complaint = fit("--init", "model", "--out", out).complaint
+        held = "holds a checkpoint or other files, which a run would replace"
+        assert complaint == f"out: {out} {held}; choose another --out"
+    assert {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()} == before
+
+
+def test_a_run_that_stopped_before_its_first_state_is_started_again(fit: Fit, whole_run: Path) -> None:
+    Path("run").mkdir()
+    shutil.copy(whole_run / "config.json", "run")
+    assert fit("--out", "run").status == 0
+    assert_same_run(Path("run"), whole_run)
+
+
 @pytest.mark.parametrize("name", ["run", "run/deep/er"])
 def test_a_folder_without_a_run_is_not_resumed(fit: Fit, name: str) -> None:
     assert fit("--out", name, "--resume").complaint.startswith(f"{name}: no saved run there to resume")

@@ -27,6 +27,11 @@ def test_parts_cover_the_whole_in_order_and_are_nearly_equal(items: int, size: i
     assert max(lengths, default=0) - min(lengths, default=0) <= 1
 
 
+def test_more_parts_than_items_cost_nothing() -> None:
+    assert World(1, 3).shards(7, 10**12) == [slice(2, 3), slice(3, 4)]
+    assert World(1, 3).shards(0, 10**12) == []
+
+
 @pytest.mark.parametrize(("size", "accumulation"), [(2, 1), (3, 2), (8, 1)])
 def test_processes_share_each_batch_without_overlap(encoded: EncodedCorpus, size: int, accumulation: int) -> None:
     config = TrainConfig(batch_size=5, accumulation=accumulation, condition_dropout=0.3, word_dropout=0.4, segment=3)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from gguf import RopeScalingType
 
 from dialog_cvae.errors import CheckpointError
 from dialog_cvae.storage.backbone import locate, open_backbone
@@ -54,6 +55,8 @@ def test_bfloat16_is_read(tmp_path: Path) -> None:
         ({"model_type": "gpt2"}, r"config\.json: model_type must be llama, but is 'gpt2'"),
         ({"tie_word_embeddings": False}, "tie_word_embeddings must be true"),
         ({"rope_scaling": {"type": "linear"}}, "rope_scaling is not supported"),
+        ({"rope_parameters": {"rope_type": "llama3", "rope_theta": 5e5}}, "rope_scaling is not supported"),
+        ({"rope_parameters": [1]}, r"config\.json: rope_parameters must hold an object, but is \[1\]"),
         ({"num_attention_heads": 3}, r"config\.json: sizes: width 32 must be an even multiple of heads 3"),
         ({"intermediate_size": 23}, r"weight layers\.\d\.\w+ has shape .*24.* but the sizes ask .*23"),
         ({"num_hidden_layers": 3}, r"weight layers\.2\.attended is missing"),
@@ -79,6 +82,17 @@ def test_a_gguf_of_another_kind_is_refused(tmp_path: Path) -> None:
         open_backbone(write_gguf(tmp_path / "a.gguf", drawn(), kind="qwen2"))
     with pytest.raises(CheckpointError, match="tokenizer 'bloom' is not known"):
         open_backbone(write_gguf(tmp_path / "b.gguf", drawn(), cut="bloom"))
+
+
+def test_a_gguf_with_scaled_positions_is_refused(tmp_path: Path) -> None:
+    scaled = {"rope_freqs.weight": np.array([1.0] * 7 + [8.0], np.float32)}
+    with pytest.raises(CheckpointError, match=r"a\.gguf: rope scaling is not supported"):
+        open_backbone(write_gguf(tmp_path / "a.gguf", drawn(), more=scaled))
+    with pytest.raises(CheckpointError, match=r"b\.gguf: rope scaling is not supported"):
+        open_backbone(write_gguf(tmp_path / "b.gguf", drawn(), scaling=RopeScalingType.LINEAR))
+    plain = {"rope_freqs.weight": np.ones(8, np.float32)}
+    path = write_gguf(tmp_path / "c.gguf", drawn(), more=plain, scaling=RopeScalingType.NONE)
+    assert open_backbone(path).weights().keys() == drawn().keys()
 
 
 def test_what_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

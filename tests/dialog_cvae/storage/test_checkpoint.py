@@ -154,8 +154,14 @@ def test_a_tokenizer_of_another_size_is_refused(saved, tiny_checkpoint):
         Checkpoint.load(saved)
 
 
-def test_a_type_of_number_that_numpy_lacks_is_refused(saved, tiny_checkpoint):
-    data = serialise_weights({"ww": np.zeros(2, np.float16)}).replace(b'"F16"', b'"BF16"').replace(b'"ww"', b'"w"')
+@pytest.mark.parametrize(
+    ("data", "before", "after"),
+    [(np.zeros(2, np.float16), b'"F16"', b'"BF16"'), (np.zeros((0, 1), np.float32), b"[0,1]", b"[0,%d]" % 2**62)],
+    ids=["a type of number that NumPy lacks", "a shape that NumPy lacks"],
+)
+def test_weights_that_are_no_arrays_are_refused(saved, data, before, after):
+    data = serialise_weights({"w" * len(after): data}).replace(before, after)
+    data = data.replace(b"w" * len(after), b"w" * len(before))  # the header keeps its length
     (saved / WEIGHTS).write_bytes(data)
     resealed(saved, lambda content: content["files"].update({WEIGHTS: hashlib.sha256(data).hexdigest()}))
     with pytest.raises(CheckpointError, match=f"best/{WEIGHTS}: not a readable safetensors file"):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
-from gguf import GGUFWriter
+from gguf import GGUFWriter, RopeScalingType
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
@@ -53,8 +55,20 @@ def write_folder(path: Path, weights: dict[str, NDArray[np.float32]], **changes:
     return path
 
 
-def write_gguf(path: Path, weights: dict[str, NDArray[np.float32]], cut: str = "gpt-2", kind: str = "llama") -> Path:
+def write_gguf(
+    path: Path,
+    weights: dict[str, NDArray[np.float32]],
+    cut: str = "gpt-2",
+    kind: str = "llama",
+    scaling: RopeScalingType | None = None,
+    more: Mapping[str, NDArray[np.float32]] = MappingProxyType({}),
+) -> Path:
+    """Write a GGUF file; `more` are tensors by the names of the file."""
     writer = GGUFWriter(path, kind)
+    if scaling is not None:
+        writer.add_rope_scaling_type(scaling)
+    for name, array in more.items():
+        writer.add_tensor(name, array)
     writer.add_name("tiny")
     writer.add_license("apache-2.0")
     writer.add_block_count(BASE.layers)
