@@ -1,23 +1,28 @@
-"""Limits on request bodies: how long a body may be, and how long it may take to arrive.
+"""Limits on request bodies: how long one may be, how long it may take to arrive, and how much all may hold together.
 
-Open it to change when a body is refused.
+Open it to change when a body is refused. Large bodies share a limited amount of memory, because many clients can send
+them at once. The beginning of a body does not count, so that large bodies never keep out ordinary requests.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import Refusal
+from api.room import Busy
 
 # The connection is closed, because the rest of the body would be read as the next request.
 _CLOSE = {"Connection": "close"}
+UNCOUNTED = 65_536  # bytes at the beginning of each body
+LARGE_TOGETHER = 8  # bodies of the maximum length that may be in memory at a time
 
 
 class BodyLimit:
-    """Middleware: refuses a body that is too long or arrives too slowly.
+    """Middleware: refuses a body that is too long, arrives too slowly, or finds too many other large ones.
 
     A body is refused before any of it is read if its Content-Length is too large. Routes that read no body are not
     affected.
@@ -25,19 +30,36 @@ class BodyLimit:
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
+        self._held = 0  # bytes of all large bodies; they stay in memory until their requests are answered
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on with a `receive` that enforces both limits."""
+        """Pass the request on with a `receive` that enforces the limits."""
         models = scope.get("state", {}).get("models")
         if scope["type"] != "http" or models is None:
             await self.app(scope, receive, send)
             return
-        settings = models.settings
-        await self.app(scope, _limited(scope, receive, settings.max_body_bytes, settings.body_timeout_s), send)
+        limit, seconds, own = models.settings.max_body_bytes, models.settings.body_timeout_s, 0
+
+        def hold(length: int) -> None:
+            nonlocal own
+            more = max(0, length - UNCOUNTED) - own
+            if self._held + more > LARGE_TOGETHER * limit:
+                raise Busy(
+                    "too many large requests are in work; try again later", models.room.retry_after(), "queue_full"
+                )
+            own, self._held = own + more, self._held + more
+
+        try:
+            await self.app(scope, _limited(scope, receive, limit, seconds, hold), send)
+        finally:
+            self._held -= own
 
 
-def _limited(scope: Scope, receive: Receive, limit: int, seconds: float) -> Receive:
-    """A `receive` that raises `Refusal`: 413 above `limit` bytes, 408 after `seconds`."""
+def _limited(scope: Scope, receive: Receive, limit: int, seconds: float, hold: Callable[[int], None]) -> Receive:
+    """A `receive` that raises `Refusal`: 413 above `limit` bytes, 408 after `seconds`.
+
+    It calls `hold` with the number of bytes that have arrived.
+    """
     length = Headers(scope=scope).get("content-length", "")
     declared = int(length) if length.isascii() and length.isdecimal() and len(length) < 100 else 0
     seen, deadline, complete = 0, None, False
@@ -58,6 +80,7 @@ def _limited(scope: Scope, receive: Receive, limit: int, seconds: float) -> Rece
         seen += len(part.get("body", b""))
         if seen > limit:
             raise _too_large(limit)
+        hold(seen)
         complete = not part.get("more_body", False)
         return part
 

@@ -16,6 +16,7 @@ If the service is busy, the client tries again after the time that the service a
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import time
 from collections.abc import Mapping, Sequence
@@ -39,6 +40,7 @@ from api.model_schemas import Model, Topics
 from api.problem_schemas import PROBLEM_TYPE
 from api.respond_schemas import RespondResponse, Turn
 from dialog_cvae.config import CandidateSource
+from dialog_cvae.errors import ConfigError
 
 __all__ = [
     "AsyncClient",
@@ -115,6 +117,7 @@ class Client:
 
     Raises:
         UnreachableError: the URL is invalid.
+        ConfigError: the key has characters that no header can hold.
     """
 
     def __init__(
@@ -160,7 +163,7 @@ class Client:
         attempt, waited_s = 0, 0.0
         while True:
             try:
-                response = self._http.request(method, path, json=body)
+                response = self._http.request(method, path, **_sent(body))
             except httpx2.HTTPError as error:
                 raise _unreachable(self._http.base_url, error) from error
             wait_s = self._patience.wait(response, attempt, waited_s)
@@ -213,7 +216,7 @@ class AsyncClient:
         attempt, waited_s = 0, 0.0
         while True:
             try:
-                response = await self._http.request(method, path, json=body)
+                response = await self._http.request(method, path, **_sent(body))
             except httpx2.HTTPError as error:
                 raise _unreachable(self._http.base_url, error) from error
             wait_s = self._patience.wait(response, attempt, waited_s)
@@ -242,6 +245,8 @@ def _address(url: str) -> str:
 
 
 def _headers(api_key: str | None) -> dict[str, str]:
+    if api_key is not None and not (api_key.isascii() and api_key.isprintable() and " " not in api_key):
+        raise ConfigError("the API key must consist of visible ASCII characters")  # the message must not contain it
     return {"Accept": f"application/json, {PROBLEM_TYPE}"} | ({} if api_key is None else {"X-API-Key": api_key})
 
 
@@ -250,7 +255,7 @@ def _unreachable(url: httpx2.URL, error: httpx2.HTTPError) -> UnreachableError:
 
 
 def _path(path: str, model: str | None) -> str:
-    return path if model is None else f"{path}?{urlencode({'model': model})}"
+    return path if model is None else f"{path}?{urlencode({'model': model}, errors='surrogatepass')}"
 
 
 def _body(context: Sequence[Said], options: Options) -> dict[str, Any]:
@@ -259,6 +264,11 @@ def _body(context: Sequence[Said], options: Options) -> dict[str, Any]:
         raise TypeError("context must be a list of utterances, not one text")
     turns: list[Any] = [_turn(said) for said in context]
     return {"context": turns, **{name: value for name, value in options.items() if value is not None}}
+
+
+def _sent(body: object) -> dict[str, Any]:
+    """Options that send the body. It is ASCII, so that the service can refuse NaN and lone surrogates with a reason."""
+    return {} if body is None else {"content": json.dumps(body), "headers": {"Content-Type": "application/json"}}
 
 
 def _turn(said: Said) -> str | dict[str, str]:

@@ -2,7 +2,8 @@
 
 Open it if one connection delays the others or uses up all descriptors. A body in chunks of one byte has a chunk for
 every six bytes that arrive. uvicorn would handle all chunks that it has read, tens of thousands, before the event loop
-could do anything else. It also has no time limit for sending a request, so a few clients could hold all descriptors.
+could do anything else. It also has no time limit for sending a request or for reading the response, so a few clients
+could hold all descriptors.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ if sys.platform != "win32":
 
 PORTION = 4096  # bytes to handle at a time
 HEADERS_S = 10.0  # seconds for complete headers, from the opening of the connection or the last response
+UNREAD_S = 60.0  # seconds between two looks at whether a client reads its response; closes after one or two of them
 SPARE_DESCRIPTORS = 64  # descriptors kept for other files
 
 
@@ -33,6 +35,7 @@ class PortionedProtocol(H11Protocol):
 
     _unhandled = b""
     _headers_timer: asyncio.TimerHandle | None = None
+    _reader_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Close the connection at once if there are too many."""
@@ -55,8 +58,32 @@ class PortionedProtocol(H11Protocol):
 
     def _close_unless_answering(self) -> None:
         idle = self.cycle is None or self.cycle.response_complete
-        if idle and not self.transport.is_closing():
+        if idle:
             self.transport.close()  # asyncio first sends what a slow client has not read yet
+            self._watch_reader()
+
+    def pause_writing(self) -> None:
+        """The client reads more slowly than the response is made: wait, but only as long as it reads."""
+        super().pause_writing()
+        self._watch_reader()
+
+    def resume_writing(self) -> None:
+        """The client has read nearly everything."""
+        super().resume_writing()
+        self._forget_reader()
+
+    def _watch_reader(self, before: int | None = None) -> None:
+        """Abort the connection if no more has been sent since `before` bytes were left; else look again later."""
+        self._forget_reader()
+        left = self.transport.get_write_buffer_size()
+        if left == before:
+            self.transport.abort()
+        elif left:
+            self._reader_timer = asyncio.get_running_loop().call_later(UNREAD_S, self._watch_reader, left)
+
+    def _forget_reader(self) -> None:
+        if self._reader_timer is not None:
+            self._reader_timer.cancel()
 
     def data_received(self, data: bytes) -> None:
         """Handle the first portion now, and the others in later rounds of the event loop."""
@@ -68,10 +95,11 @@ class PortionedProtocol(H11Protocol):
             self._handle_portion()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Drop unhandled input and the timer."""
+        """Drop unhandled input and the timers."""
         self._unhandled = b""
         if self._headers_timer is not None:
             self._headers_timer.cancel()
+        self._forget_reader()
         super().connection_lost(exc)
 
     def _handle_portion(self) -> None:

@@ -41,7 +41,7 @@ KINDS = {
     ),
     "method-not-allowed": Kind("Method not allowed", "The header Allow lists the methods that this path accepts."),
     "body-too-slow": Kind(
-        "The body did not arrive in time", "Send the whole body at once. The connection was closed.", "timeout"
+        "The body did not arrive in time", "Send the whole body at once. The connection was closed.", "too_slow"
     ),
     "body-too-large": Kind(
         "The body is too large",

@@ -163,8 +163,15 @@ class Metrics:
 
 
 def _shared_folder() -> Path | None:
+    """The folder that the variable names; None if it is not set.
+
+    Raises:
+        ConfigError: it is empty. prometheus_client would then write into the working folder.
+    """
     folder = os.environ.get(SHARED)
-    return Path(folder) if folder else None
+    if folder == "":
+        raise ConfigError(f"{SHARED} is empty; name a folder, or unset it")
+    return None if folder is None else Path(folder)
 
 
 def _remove_dead(folder: Path) -> None:

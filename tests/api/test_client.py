@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -24,6 +25,7 @@ from api.client import (
     UnreachableError,
 )
 from api.respond_schemas import Turn
+from dialog_cvae.errors import ConfigError
 
 KEY = "a-key-of-some-length"
 ANSWER = {
@@ -207,6 +209,25 @@ def test_a_timeout_raises():
 def test_an_invalid_url_is_refused(url):
     with pytest.raises(UnreachableError, match="not a valid URL"):
         Client(url)
+
+
+@pytest.mark.parametrize("key", ["geheim\n", "gehe\u00efm", "geheim geheim", "geheim\x00"])
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_a_key_that_no_header_can_hold_is_refused_and_not_shown(kind, key):
+    with pytest.raises(ConfigError, match="visible ASCII") as error:
+        kind("http://x", api_key=key)
+    assert key.strip() not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [({"diversity": math.nan}, "diversity"), ({"topic": "\udcff"}, "topic"), ({"respond_as": "\ud800"}, "respond_as")],
+)
+def test_the_service_explains_why_it_refuses_a_value_that_is_not_in_json_or_unicode(of_service, options, named):
+    with pytest.raises(InvalidRequestError, match=named):
+        of_service().respond(["hi"], **options)
+    with pytest.raises(ServiceError, match="should be one of"):
+        of_service().model("\udcff")
 
 
 def test_the_prefix_of_a_url_is_kept():

@@ -131,6 +131,37 @@ def test_a_slow_reader_gets_the_whole_response(monkeypatch: pytest.MonkeyPatch) 
     assert asyncio.run(run()) >= len(body)
 
 
+@pytest.mark.parametrize("parts", [1, 3])
+@pytest.mark.parametrize("reads", [True, False])
+def test_a_connection_is_closed_if_its_client_stops_reading(
+    monkeypatch: pytest.MonkeyPatch, parts: int, reads: bool
+) -> None:
+    monkeypatch.setattr(http_protocol, "HEADERS_S", 0.05)
+    monkeypatch.setattr(http_protocol, "UNREAD_S", 0.5)
+    size, unfinished = 20_000_000, []
+
+    async def large(_scope: Any, _receive: Any, send: Callable[[Any], Any]) -> None:
+        unfinished.append(1)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for part in range(parts):
+            await send({"type": "http.response.body", "body": b"a" * size, "more_body": part + 1 < parts})
+        unfinished.pop()
+
+    async def run() -> int:
+        async with connections(1, large) as (state, ((reader, writer),)):
+            writer.write(head(b"Content-Length: 0"))
+            length = 0
+            while reads and length < parts * size:
+                length += len(await reader.read(1 << 22))
+                await asyncio.sleep(0.02)
+            while state.connections:
+                await asyncio.sleep(0.01)
+            return length
+
+    assert (asyncio.run(run()) >= parts * size) == reads
+    assert unfinished == []
+
+
 def test_a_request_that_takes_long_is_not_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_protocol, "HEADERS_S", 0.05)
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import pytest
 import uvicorn
 
+from api import body_limit
 from api.app import create_app
 from api.settings import Settings
 
@@ -94,7 +95,7 @@ def test_a_body_that_stops_halfway_gets_408(live, stub):
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert b"/problems/body-too-slow" in answer
     assert b"0.3 seconds" in answer
-    assert 'dialog_cvae_rejections_total{reason="timeout"} 1.0' in served.metrics()
+    assert 'dialog_cvae_rejections_total{reason="too_slow"} 1.0' in served.metrics()
 
 
 def test_a_body_that_drips_gets_408_too(live, stub):
@@ -173,6 +174,32 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_sent(live, stub):
     with live(stub, max_context=1, max_text_chars=1).connection() as connection:
         connection.sendall(request(b"{", length=10**12))
         assert b"/problems/body-too-large" in received(connection)
+
+
+def test_large_bodies_share_a_limited_amount_of_memory(live, stub, monkeypatch):
+    monkeypatch.setattr(body_limit, "UNCOUNTED", 1000)
+    monkeypatch.setattr(body_limit, "LARGE_TOGETHER", 1)
+    served = live(stub, max_context=5, max_text_chars=50)
+    most = Settings(checkpoint="none", max_context=5, max_text_chars=50).max_body_bytes
+
+    def answer(body: bytes) -> bytes:
+        with served.connection() as other:
+            other.sendall(request(body))
+            found = b""
+            while not found.endswith(b"}"):
+                found += other.recv(65536)
+            return found
+
+    with served.connection() as large:
+        large.sendall(request(b" " * (most - 1), length=most))
+        wait(lambda: answer(b" " * 10_000).startswith(b"HTTP/1.1 503 "))  # the large body has been read
+        refused = answer(b" " * 10_000)
+        assert b"/problems/queue-full" in refused
+        assert b"retry-after: 1" in refused
+        assert answer(GOOD).startswith(b"HTTP/1.1 200 ")  # there is always room for an ordinary request
+        large.sendall(b" ")
+        assert large.recv(65536).startswith(b"HTTP/1.1 422 ")
+    assert answer(b" " * 10_000).startswith(b"HTTP/1.1 422 ")
 
 
 @pytest.mark.parametrize(

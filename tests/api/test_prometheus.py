@@ -151,6 +151,17 @@ def test_an_unusable_folder_is_refused(tmp_path, monkeypatch):
         Metrics()
 
 
+def test_an_empty_folder_name_is_refused_and_nothing_is_written(tmp_path):
+    root = str(Path(__file__).parents[2])
+    code = "import sys, api.prometheus as p\ntry: p.Metrics()\nexcept p.ConfigError as error: print(error)"
+    environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": "", "PYTHONPATH": root}
+    run = subprocess.run(
+        [sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert run.stdout == "PROMETHEUS_MULTIPROC_DIR is empty; name a folder, or unset it\n"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_queue_of_a_process_that_was_killed_is_not_counted(tmp_path):
     code = PROCESS + "sys.stdout.flush(); sys.stdin.read(); print(metrics.exposition().decode())"
     environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
