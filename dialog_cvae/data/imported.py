@@ -59,7 +59,7 @@ def readable(path: Path, setting: str | None = None) -> Imported:
     if path.suffix.lower() == jsonl.SUFFIX and not _is_foreign(path):
         return Imported(path)
     source = open_source(path)
-    kind, digest = f"imported-{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]}-", _digest(source)
+    kind, digest = f"imported-{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]}-", _digest(source)
     if (folder := _folder(setting)) is None:
         return _temporary(path, digest)
     entry = folder / f"{kind}{digest}"
@@ -139,12 +139,13 @@ def _temporary(path: Path, digest: str) -> Imported:
 
 def _digest(source: Source) -> str:
     """A digest that changes with the content and names of the files and with the code that converts them."""
-    digest = hashlib.sha256(f"{source.path.name} {code_digest(convert.__name__)}\n".encode())
+    digest = hashlib.sha256(os.fsencode(f"{source.path.name} {code_digest(convert.__name__)}\n"))
     for path in files(source.path):
         try:
             with path.open("rb") as file:
                 content = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
             raise DataError(path, f"cannot be read ({error.strerror})") from None
-        digest.update(f"{path.relative_to(source.path) if path != source.path else ''} {content}\n".encode())
+        # os.fsencode, because a name need not be UTF-8
+        digest.update(os.fsencode(f"{path.relative_to(source.path) if path != source.path else ''} {content}\n"))
     return digest.hexdigest()[:32]

@@ -91,6 +91,7 @@ def messages_of_tables(
                 yield message._replace(conversation=f"{split}\0{message.conversation}")
         if noted is not log:
             log.left_out.update(noted.left_out)
+            log.changed.update(noted.changed)
 
 
 def _messages(file: File, table: Table, options: Options, log: Log, part: int) -> Iterator[Message]:

@@ -30,6 +30,7 @@ NAMES: Final[Mapping[str, Sequence[str]]] = {
     "topic": ("topic", "subject", "category", "title", "theme"),
 }
 REQUIRED: Final = ("speaker", "text")
+UNNAMED: Final = "messages without the name of a conversation, read as one conversation"
 DEFAULT_GAP: Final = 6 * HOUR  # used if no column says which conversation a row belongs to
 
 
@@ -105,7 +106,7 @@ def reader_of_rows(
 
     def message(row: Sequence[Any], where: str) -> Message:
         try:
-            return Message(
+            found = Message(
                 "" if conversation_at is None else _field(row[conversation_at]),
                 _field(row[speaker_at]),
                 _field(row[text_at]),
@@ -114,6 +115,9 @@ def reader_of_rows(
             )
         except ValueError as error:
             raise DataError(name, f"{where}: {error}") from None
+        is_unnamed = conversation_at is not None and not found.conversation
+        log.changed[UNNAMED] += is_unnamed and bool(found.text.strip())
+        return found
 
     return message
 

@@ -16,18 +16,37 @@ import regex
 from dialog_cvae import extras, limits
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.text.placeholders import ACCOUNT, CARD, EMAIL, LINK, NAME, PHONE, PLACEHOLDERS
+from dialog_cvae.text.words import UNSPACED
 
+# Between letters of these scripts, a name or an address may begin and end anywhere: they have no spaces between words.
+# Korean has, but not before particles.
+_UNSPACED: Final = rf"{UNSPACED}\p{{Hangul}}"
+SPACED: Final = rf"\w--[{_UNSPACED}]"
+"""Letters and digits of all other scripts, as the content of a character class of `regex` with its flag V1."""
 _IN_LINK: Final = rf'(?:@{NAME}|[^\s<>"])'  # a name in a link may already be replaced
 _LINK: Final = regex.compile(
-    rf"(?:(?:https?|ftp)://|(?<![\w@.])www\.){_IN_LINK}+|(?<![\w@.-])(?:[a-z0-9-]+\.)+[a-z]{{2,}}/{_IN_LINK}*",
-    regex.IGNORECASE,
+    rf"(?:(?:https?|ftp)://|(?<![[{SPACED}]@.])www\.){_IN_LINK}+"
+    rf"|(?<![[{SPACED}]@.-])(?:[a-z0-9-]+\.)+[a-z]{{2,}}/{_IN_LINK}*",
+    regex.IGNORECASE | regex.V1,
 )
 _END: Final = ".,;:!?)]}'\"…»”"  # marks after a link that belong to the sentence
-_EMAIL: Final = regex.compile(r"(?<![\w.+%-])[\w.+%-]+@(?:[\w-]+\.)+\p{L}{2,}", regex.IGNORECASE)
+_EMAIL: Final = regex.compile(
+    rf"(?:(?<![[{SPACED}].+%-])[[{SPACED}].+%-]+|(?<![\w.+%-])[\w.+%-]*[{_UNSPACED}])"
+    rf"@(?:[\w-]+\.)+(?:[\p{{L}}--[{_UNSPACED}]]{{2,}}|\p{{L}}{{2,}})",
+    regex.IGNORECASE | regex.V1,
+)
 _DIGITS: Final = regex.compile(r"\d(?:[\s.-]?\d){12,}+")
 _CARD_DIGITS: Final = range(13, 20)  # digits of a card number
-_IBAN: Final = regex.compile(r"(?<!\w)[A-Z]{2}\d{2}(?:[\s-]?[A-Z0-9]){10,30}", regex.IGNORECASE)
-_PHONE_MENTION: Final = regex.compile(r"(?<=(?<![\w.+%-])@)\d{7,15}(?!\w)")  # WhatsApp's: @4930901820
+_IBAN: Final = regex.compile(
+    rf"(?<![{SPACED}])[A-Z]{{2}}\d{{2}}(?:[\s-]?[A-Z0-9]){{10,30}}", regex.IGNORECASE | regex.V1
+)
+# WhatsApp's: @4930901820
+_PHONE_MENTION: Final = regex.compile(rf"(?<=(?<![[{SPACED}].+%-])@)\d{{7,15}}(?![{SPACED}])", regex.V1)
+NAMES: Final = (
+    rf"(?!(?<=<)(?:{'|'.join(each[1:-1] for each in PLACEHOLDERS)})>)"
+    rf"(?:(?<![{SPACED}])|(?=[{_UNSPACED}]))\L<names>(?!\p{{M}})(?:(?![{SPACED}])|(?<=[{_UNSPACED}]))"
+)
+"""A whole name of the list `names`, as a pattern of `regex` with its flag V1; not the name in a placeholder."""
 _MANY_DIGITS: Final = regex.compile(r"\d(?:\D{0,4}\d){5}")
 _IBAN_LENGTHS: Final = """
     AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BR29 BY28 CH21 CR22 CY28 CZ24 DE22 DK18 DO28 EE20 EG29 ES24 FI18 FO18
@@ -56,11 +75,7 @@ class Redaction:
             raise ConfigError(f"--region is {region!r}, not the two capital letters of a country, such as DE or US")
         self._region = region
         wanted = sorted({limits.normal(" ".join(name.split())) for name in names} - {""})
-        self._names = (
-            regex.compile(r"(?<![\w<])\L<names>(?!\w)", regex.IGNORECASE | regex.FULLCASE, names=wanted)
-            if wanted
-            else None
-        )
+        self._names = regex.compile(NAMES, regex.IGNORECASE | regex.V1, names=wanted) if wanted else None
         self.counts: Counter[str] = Counter()
 
     def __call__(self, text: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Final
 import regex
 
 from dialog_cvae.imports.message import Message
-from dialog_cvae.imports.personal_data import Redaction
+from dialog_cvae.imports.personal_data import NAMES, SPACED, Redaction
 from dialog_cvae.text.placeholders import NAME
 
 MENTION: Final = f"@{NAME}"
@@ -21,7 +21,7 @@ _AT: Final = r"(?<![\p{Latin}0-9_.+%-])@"  # not the sign in an e-mail address, 
 # A mention of anyone: text between WhatsApp's marks, a telephone number, or a word.
 _ANY: Final = (
     r"@\u2068[^\u2068\u2069\n]*\u2069?"
-    rf"|{_AT}(?:\d{{7,}}(?!\w)|(?!(?:{_TO_ALL})(?!\w))[\p{{L}}_]\w*(?:[.-]\w+)*)"
+    rf"|{_AT}(?:\d{{7,}}(?![{SPACED}])|(?!(?:{_TO_ALL})(?![{SPACED}]))[\p{{L}}_]\w*(?:[.-]\w+)*)"
 )
 
 
@@ -78,7 +78,7 @@ def mention_remover(names: Iterable[str]) -> Callable[[str], str]:
         names: names that may have several words, in any case; every other name is a single word.
     """
     known = rf"@\L<names>(?!\w|[.-]\w)|{_AT}\L<names>(?!\w)"
-    pattern = regex.compile(f"{known}|{_ANY}", regex.IGNORECASE, names=list(names))
+    pattern = regex.compile(f"{known}|{_ANY}", regex.IGNORECASE | regex.V1, names=list(names))
 
     def removed(text: str) -> str:
         return pattern.sub(MENTION, text) if "@" in text else text
@@ -88,7 +88,7 @@ def mention_remover(names: Iterable[str]) -> Callable[[str], str]:
 
 def _without(names: Sequence[str], text: str) -> str:
     """The text with a placeholder for each of the names."""
-    replaced: str = regex.sub(r"(?<!\w)\L<names>(?!\w)", NAME, text, flags=regex.IGNORECASE, names=names)
+    replaced: str = regex.sub(NAMES, NAME, text, flags=regex.IGNORECASE | regex.V1, names=names)
     return replaced
 
 

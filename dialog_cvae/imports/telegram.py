@@ -74,6 +74,8 @@ def _messages(stream: JsonStream, chat: str, people: People, options: Options, l
             log.left_out[SYSTEM] += 1
             continue
         speaker = message.get("from") or message.get("from_id")
+        if isinstance(speaker, int):  # a deleted account; older exports have numbers as ids
+            speaker = str(speaker)
         try:
             text = _text(message.get("text"), options)
             time = seconds(message.get("date_unixtime") or message.get("date"))

@@ -24,6 +24,7 @@ _OMITTED_AFTER: Final = re.compile(
     re.IGNORECASE,
 )
 _DOCUMENT: Final = re.compile(r"[^\n•]+\.\w{1,10} •(?: [^\n•]*)?")  # iOS, before the mark: a file's name and its pages
+_ATTACHMENT: Final = re.compile(r"<[^<>\n:]+:\s?\d{8}-[^<>\n]+>")  # iOS: `<attached: 00000013-report.pdf>`
 # Android: `report.pdf (file attached)`; current versions write a mark before it.
 _FILE: Final = re.compile(r"(?P<name>[^\n]+\.\w{1,10}) \((?P<words>[^()\n]+)\)")
 _OWN_NAME: Final = re.compile(r"[A-Z]{3}-\d{8}-WA\d{4,}\.\w+")
@@ -126,7 +127,7 @@ def _without_edited(text: str) -> str:
     """The text without `<This message was edited>` at its end."""
     end = text.rstrip(_SPACE)
     start = end.rfind("<") if end.endswith(">") else -1
-    if start < 0 or "\n" in end[start:]:
+    if start < 0 or "\n" in end[start:] or _ATTACHMENT.fullmatch(end, start):
         return text
     is_marked = text[:start].endswith(tuple(MARKS))
     return text[:start] if is_marked or _EDITED.search(end, start) else text
@@ -136,7 +137,8 @@ def _before_omitted(text: str) -> str:
     """The words before iOS's phrase for a picture or document; the whole text if it does not end with one."""
     start = text.rfind("\u200e")
     phrase = text[start:].strip(_SPACE)
-    if start < 0 or len(phrase.split()) > _MAX_OMITTED or not _OMITTED_AFTER.fullmatch(phrase):
+    is_short = len(phrase.split()) <= _MAX_OMITTED or _ATTACHMENT.fullmatch(phrase)
+    if start < 0 or not is_short or not _OMITTED_AFTER.fullmatch(phrase):
         return text
     above, line_end, last = text[:start].rpartition("\n")
     return above if _DOCUMENT.fullmatch(last.strip(_SPACE)) else above + line_end + last

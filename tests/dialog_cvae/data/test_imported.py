@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import tempfile
@@ -43,6 +44,14 @@ def test_it_is_converted_once_until_it_changes(chat: Path, monkeypatch: pytest.M
     chat.write_text(CHAT + "23/01/24, 10:00 - A: more\n23/01/24, 10:01 - B: yes\n")
     assert imported.readable(chat).path != first.path
     assert [path.name for path in first.path.parent.parent.iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have only names in Unicode")
+def test_names_of_files_need_not_be_utf8(chat: Path) -> None:
+    folder = chat.parent / os.fsdecode(b"chats\xfc")
+    folder.mkdir()
+    chat.rename(folder / os.fsdecode(b"garden\xfc.txt"))
+    assert imported.readable(folder).notes[0] == "a WhatsApp chat"
 
 
 @pytest.mark.parametrize("variable", ["off", "elsewhere"])

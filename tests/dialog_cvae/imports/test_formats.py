@@ -348,6 +348,22 @@ def test_an_empty_time_leaves_only_its_own_conversation_in_the_order_of_the_file
     assert "1 conversations in the order of the file, because a message has no time" in str(result.report.lines())
 
 
+def test_rows_without_the_name_of_a_conversation_are_counted(put, tmp_path, imported):
+    rows = {
+        "conversation": ["c1", None, "c2", None, None],
+        "speaker": ["Ann", "Bo", "Ann", "Bo", "Bo"],
+        "text": ["a", "b", "c", "d", None],
+    }
+    parquet.write_table(pa.table(rows), tmp_path / "t.parquet")
+    for path in (
+        put("t.csv", "conversation,speaker,text\nc1,Ann,a\n,Bo,b\nc2,Ann,c\n,Bo,d\n,Bo,\n"),
+        tmp_path / "t.parquet",
+    ):
+        result = imported(path)
+        assert result.said == [["Bo: b", "Bo: d"]]
+        assert "  2 messages without the name of a conversation, read as one conversation" in result.report.lines()
+
+
 @pytest.mark.parametrize("whole", [False, True])
 def test_telegram_of_one_chat_and_of_all(put, imported, whole):
     content = (
@@ -358,6 +374,14 @@ def test_telegram_of_one_chat_and_of_all(put, imported, whole):
     result = imported(path)
     assert result.said == [["Ann: hi", "Bo: see x.org!"], ["Ann: late", "user3: ?"]]
     assert result.left_out == {SYSTEM: 1, MEDIA: 1}
+
+
+def test_deleted_accounts_of_old_telegram_exports_have_numbers_as_ids(put, imported):
+    said = [
+        {"type": "message", "date": "2019-01-01T10:00:00", "from": name, "from_id": identity, "text": "hi"}
+        for name, identity in ((None, 4312345678), ("Bo", 4312345679))
+    ]
+    assert imported(put("result.json", json.dumps({"messages": said}))).said == [["4312345678: hi", "Bo: hi"]]
 
 
 def test_telegrams_export_of_all_has_chats_that_were_left(put, imported):

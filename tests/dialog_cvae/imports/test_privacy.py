@@ -47,7 +47,9 @@ def test_kinds_of_personal_data(text, expected):
     assert Redaction()(text) == expected
 
 
-@pytest.mark.parametrize("text", ["1 ", "12345678 ", "12345678901234567890 ", "a@", "@1234567", "a.", "(1) "])
+@pytest.mark.parametrize(
+    "text", ["1 ", "12345678 ", "12345678901234567890 ", "a@", "@1234567", "a.", "(1) ", "王.", "王@"]
+)
 def test_long_texts_take_little_time(text):
     start = time.process_time()
     Redaction()(text * 2000)
@@ -65,6 +67,29 @@ def test_names_of_a_list_in_any_case_and_whole():
     redact = Redaction(names=["Ann", "Bo  Li", "", "Zoë"])
     assert redact("ann's friend BO LI met Anna, zoë and Bo") == "<NAME>'s friend <NAME> met Anna, <NAME> and Bo"
     assert redact.counts == {"<NAME>": 3}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("昨天和王伟吃饭, 我叫Ann。", "昨天和<NAME>吃饭, 我叫<NAME>。"),
+        ("田中さんは", "<NAME>さんは"),
+        ("คุณสมชายครับ", "คุณ<NAME>ครับ"),
+        ("철수가 Ann이랑", "<NAME>가 <NAME>이랑"),
+        ("アンケート, アン。", "アンケート, <NAME>。"),
+        ("请看www.example.com/a 和example.com/b", "请看<LINK> 和<LINK>"),
+        ("邮箱是ann@example.com谢谢, 王@例子.公司", "邮箱是<EMAIL>谢谢, <EMAIL>"),
+        ("账号DE89370400440532013000谢谢", "账号<ACCOUNT>谢谢"),
+        ("问@4915123456788吧", "问@<PHONE>吧"),
+    ],
+)
+def test_personal_data_beside_letters_of_scripts_without_spaces(text, expected):
+    assert Redaction(names=["王伟", "田中", "สมชาย", "철수", "アン", "Ann"])(text) == expected
+
+
+def test_names_in_angle_brackets_but_not_those_of_placeholders():
+    redact = Redaction(names=["Ann", "Card", "Name"])
+    assert redact("<Ann> <card> 4111 1111 1111 1111, hi <NAME>") == "<<NAME>> <card> <CARD>, hi <NAME>"
 
 
 def test_counts_are_by_kind():
@@ -92,6 +117,7 @@ def test_anonymous_speakers_are_letters_in_each_conversation():
         ("@here @Everyone @all, at 5 @ 3 @10pm", "@here @Everyone @all, at 5 @ 3 @10pm"),
         ("mail carl@bo.org or x.y@ann.de, ü@müller.de", "mail carl@bo.org or x.y@ann.de, ü@müller.de"),
         ("already @<NAME>", "already @<NAME>"),
+        ("问@4915123456788吧, @all大家好", "问@<NAME>吧, @all大家好"),
     ],
 )
 def test_anonymous_mentions_name_no_one(text, expected):
@@ -131,6 +157,8 @@ def test_a_name_is_found_in_either_normal_form():
 def test_an_anonymous_topic_has_no_name_of_a_speaker():
     said = [Message("c", name, "hi", topic="Ann and bo's parcel") for name in ("Ann", "Bo")]
     assert Privacy(anonymous=True).applied(said)[0].topic == "<NAME> and <NAME>'s parcel"
+    said = [Message("c", name, "hi", topic="和王伟聊天") for name in ("王伟", "Bo")]
+    assert Privacy(anonymous=True).applied(said)[0].topic == "和<NAME>聊天"
 
 
 def test_parts_of_telegram_that_name_a_person(put, imported):

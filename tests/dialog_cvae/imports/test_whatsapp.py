@@ -126,6 +126,11 @@ def test_only_the_words_of_people_stay(put, imported, text, expected):
         ("das hier\n\u200eBild weggelassen", "das hier"),
         ("Resume.pdf • \u200e2 pages \u200edocument omitted", None),
         ("read it:\nMy Resume.pdf • \u200edocument omitted", "read it:"),
+        ("Resume.pdf • \u200e2 pages \u200e<attached: 00000003-Resume.pdf>", None),
+        (
+            "read it:\nMy own CV as a file.pdf • \u200e2 pages \u200e<Anhang: 00000003-My own CV as a file.pdf>",
+            "read it:",
+        ),
         ("a \u200emark in words that were omitted by me today", "a \u200emark in words that were omitted by me today"),
         ("image omitted", "image omitted"),
     ],
