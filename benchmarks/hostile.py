@@ -130,7 +130,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     most = Settings(checkpoint=arguments.checkpoint).max_body_bytes
     rows = []
     chosen = [each for each in BODIES if arguments.only in each.name]
-    with run_server(arguments.checkpoint, {"THREADS": arguments.threads}, module="api.serve") as service:
+    with run_server(arguments.checkpoint, {"THREADS": arguments.threads}) as service:
         _send(service.port, BODIES[1], _sent(BODIES[1], most))  # so that memory for a first reply is not counted
         for each in chosen:
             content = _sent(each, most)  # now: it would delay the client that measures

@@ -90,7 +90,6 @@ def run_server(
     checkpoint: Path,
     settings: Mapping[str, object],
     *,
-    module: str = "uvicorn",
     options: Sequence[str] = (),
     environment: Mapping[str, str | None] | None = None,
     before: Callable[[], object] | None = None,
@@ -101,8 +100,7 @@ def run_server(
     Args:
         checkpoint: folder.
         settings: of the service, without their prefix; None is left out. Settings of this process do not apply.
-        module: with the command line: "uvicorn", or "api.serve" as `dialog-cvae serve` runs it.
-        options: of that command line.
+        options: of `dialog-cvae serve`.
         environment: other variables; None removes one.
         before: called in the new process before the service starts, for example to set limits.
         log: file for its standard error; the default is a temporary file. (A pipe that is not read would block it.)
@@ -111,8 +109,7 @@ def run_server(
         DialogCvaeError: the service did not start; the message has the last lines of its log.
     """
     port = _free_port()
-    arguments = ["api.app:app", "--no-access-log"] if module == "uvicorn" else []
-    command = [sys.executable, "-m", module, *arguments, "--port", str(port), *options]
+    command = [sys.executable, "-m", "api.serve", "--port", str(port), *options]
     variables = _environment({"CHECKPOINT": checkpoint.absolute(), "MAX_WAITING": 1024, **settings}, environment or {})
     with tempfile.TemporaryDirectory() as folder:
         log = log or Path(folder) / "log"
