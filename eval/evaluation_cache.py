@@ -40,14 +40,15 @@ def digest(parts: Iterable[object]) -> str:
 
 
 def checkpoint_digest(checkpoint: Checkpoint) -> str:
-    """Digest of what a checkpoint's results depend on: configuration, weights, tokenizer and replies."""
+    """Digest of what a checkpoint's results depend on: configuration, weights, tokenizer, replies and common words."""
     hashed = hashlib.sha256(checkpoint.config.model_dump_json().encode())
     for name, weight in sorted(checkpoint.weights.items()):
         hashed.update(f"{name} {weight.dtype} {weight.shape}\n".encode())
         hashed.update(np.ascontiguousarray(weight).tobytes())
     hashed.update(checkpoint.tokenizer.to_bytes())
-    if checkpoint.replies is not None:
-        hashed.update(checkpoint.replies.to_bytes())
+    for part in (checkpoint.replies, checkpoint.common):
+        if part is not None:
+            hashed.update(part.to_bytes())
     return hashed.hexdigest()
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from eval.contexts import Place
 from eval.evaluation_cache import Columns
 from eval.metrics.significance import paired_bootstrap
+from eval.score_thresholds import FEW
 
 COMPARED = ("a_bow", "bleu_nltk_3.6_4")  # measures with precision and recall; sentences use the first available one
 AHEAD = "model_ahead"  # name of the differences among a row's figures
@@ -28,7 +29,8 @@ def margins(model: Columns, row: Columns, places: Sequence[Place]) -> dict[str, 
         places: (N,) of the contexts.
 
     Returns:
-        Under AHEAD, `mean`, `low` and `high` by measure, without measures that fewer than 2 conversations have.
+        Under AHEAD, `mean`, `low` and `high` by measure, without measures that fewer than FEW conversations have: the
+        interval would be too narrow. With 2 conversations, half of all intervals exclude 0 by chance.
     """
     found: dict[str, Mapping[str, float]] = {}
     for measure in COMPARED:
@@ -38,7 +40,7 @@ def margins(model: Columns, row: Columns, places: Sequence[Place]) -> dict[str, 
         differences = model[name] - row[name]
         known = np.flatnonzero(np.isfinite(differences))
         clusters = [places[index][0] for index in known.tolist()]
-        if len(set(clusters)) > 1:
+        if len(set(clusters)) >= FEW:
             difference = paired_bootstrap(differences[known], clusters, resamples=RESAMPLES)
             found[measure] = {part: float(getattr(difference, part)) for part in ("mean", "low", "high")}
     return {AHEAD: found}

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from eval.contexts import count_contexts
+from eval.contexts import count_contexts, reply_texts, windows
 from eval.evaluation import Evaluation
 from eval.measures import DIVERSITY, MAIN
 from eval.report import comparison_table
@@ -91,7 +91,7 @@ def _varied(variant: Variant | None) -> dict[str, object] | None:
 def _effects(found: Evaluated) -> list[tuple[Contrast, list[Effect]]]:
     """The questions that the finished cells answer."""
     scores = {result.row.key: {seed: one.columns for seed, one in found.of(result).items()} for result in found.cells}
-    conversations = [each.id for each in found.held_out.conversations for _ in each.utterances[1:]]
+    conversations = [window.conversation.id for window in windows(found.held_out.conversations)]
     seed = found.settings.seed
     tested = ((one, effects(one, scores, TESTED, conversations, seed=seed)) for one in questions())
     return [(contrast, own) for contrast, own in tested if own]
@@ -103,10 +103,10 @@ def _facts(found: Evaluated) -> list[str]:
     facts = []
     if found.runs:
         cell, progress = found.runs[0].cell, [load_progress(run.folder) for run in found.runs]
-        train, windows = cell.config.train, sum(len(c.utterances) for c in held_out.train or ())
+        train, replies = cell.config.train, len(reply_texts(held_out.train or ()))
         steps = sorted({one.step for one in progress})
         updates = f"{steps[0]:,}" if len(steps) == 1 else f"{steps[0]:,} to {steps[-1]:,}"
-        passes = f", {steps[-1] * train.batch_size / windows:.2f} passes over {windows:,} windows" if windows else ""
+        passes = f", {steps[-1] * train.batch_size / replies:.2f} passes over {replies:,} windows" if replies else ""
         facts.append(
             f"Fitted: recipe {cell.recipe} on {held_out.name}, {updates} updates of {train.batch_size} windows in each "
             f"cell{passes}; {train.precision}; early stopping {'on' if train.early_stopping else 'off'}; of each run "
@@ -128,9 +128,9 @@ def _about_models(found: Evaluated) -> str:
     weighted = next((one for one in figures if "iw_samples" in one), None)
     parts = ["Over all responses, in nats for each. Nats from z: reconstruction lost when z comes from the prior."]
     if mixture is not None:
-        windows, cap = mixture["mutual_information_windows"], mixture["mutual_information_cap"]
+        count, cap = mixture["mutual_information_windows"], mixture["mutual_information_cap"]
         parts.append(
-            f"MI: I(z; window) with the aggregate posterior as a mixture over {windows:,} windows, plug-in (at most "
+            f"MI: I(z; window) with the aggregate posterior as a mixture over {count:,} windows, plug-in (at most "
             f"{cap:.2f}) and with each window's own part left out; it counts what z knows of response and context "
             "together, and may exceed the KL, of which the prior's knowledge of the context is no part. Marginal KL: "
             "of the aggregate posterior and the aggregate prior."

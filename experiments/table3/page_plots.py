@@ -67,6 +67,6 @@ def _latents(found: Evaluated, out: Path) -> dict[str, str]:
     }
     if not models:
         return {}
-    said = [utterance for conversation in found.held_out.conversations for utterance in conversation.utterances]
-    draw_latents(models, [one.dialog_act for one in said], out / "latents.png", seed=found.settings.seed)
+    acts = [c.utterances[position].dialog_act for c in found.held_out.conversations for position in c.reply_positions]
+    draw_latents(models, acts, out / "latents.png", seed=found.settings.seed)
     return {"latents.png": "Posterior means, two principal components, by the dialog act of the response"}

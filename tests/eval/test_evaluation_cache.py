@@ -11,6 +11,7 @@ import pytest
 
 from dialog_cvae.data.cache import Cache
 from dialog_cvae.data.code_digest import OURS, ROOT, code_digest
+from dialog_cvae.data.common_words import CommonWords
 from eval import evaluation_cache
 from eval.checkpoint_scores import MODEL
 from eval.latent.model_scores import ModelScores
@@ -42,6 +43,12 @@ def test_cached_results_come_back_unchanged(tmp_path):
     scored = [(("yes", "no 😀"), (0.1, 1e-17)), (("",), ())]
     for found in twice(cache, evaluation_cache.SCORED_REPLIES, scored):
         assert found == scored
+
+
+def test_common_words_change_the_digest_of_a_checkpoint_because_they_weight_candidates(tiny_checkpoint):
+    lists = [None, CommonWords({"yes": 3}, 9), CommonWords({"yes": 4}, 9)]
+    found = [evaluation_cache.checkpoint_digest(replace(tiny_checkpoint, common=common)) for common in lists]
+    assert len(set(found)) == 3
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,9 @@ from dialog_cvae.data.turns import encode_turns
 from dialog_cvae.model.cvae import CVAE
 from dialog_cvae.model.elbo import evaluate_elbo
 from eval.latent import model_scores as module
-from eval.latent.information import kl_per_dimension, mutual_information
+from eval.latent.information import Posteriors, kl_per_dimension, mutual_information
 from eval.latent.likelihood import importance_weighted_nll, posteriors
-from eval.latent.model_scores import language_model_scores, model_scores
+from eval.latent.model_scores import language_model_scores, latent_figures, model_scores
 from eval.latent.subset_perplexity import subset_perplexity
 from tests.dialog_cvae.model.test_language_cvae import Letters
 from tests.eval.latent.test_one_pass import language_model
@@ -34,7 +34,7 @@ def test_the_figures_are_those_of_their_functions(tiny_model, encoded):
     assert (figures["paper_windows"], figures["paper_batches"]) == (paper.windows, paper.batches)
     found = posteriors(tiny_model, encoded)
     assert figures["kl_per_dimension"] == kl_per_dimension(found).tolist()
-    parts = mutual_information(found, seed=5)
+    parts = mutual_information(found, seed=5, samples=-(-module.LEAST_DRAWS // encoded.windows))
     assert figures["mutual_information"] == parts.plug_in
     assert figures["mutual_information_leave_one_out"] == parts.leave_one_out
     assert (figures["mutual_information_windows"], figures["mutual_information_cap"]) == (parts.n, math.log(parts.n))
@@ -90,6 +90,17 @@ def test_the_mixture_of_a_big_corpus_is_a_sample(tiny_model, encoded, monkeypatc
     figures, _, means = model_scores(tiny_model, encoded, bar=bar)
     assert (figures["mutual_information_windows"], figures["mutual_information_cap"]) == (9, math.log(9))
     assert len(means) == encoded.windows
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_mutual_information_of_few_windows_does_not_depend_on_the_draws_of_z(seed):
+    # ten posteriors in a row, as of the toy; by equation 8 both parts together are the KL to a common prior
+    mean = np.zeros((10, 2))
+    mean[:, 0] = np.linspace(-1.4, 1.4, 10)
+    logvar, prior = np.full((10, 2), [np.log(0.36), 0.0]), np.zeros((10, 2))
+    figures = latent_figures(Posteriors(mean, logvar, prior, prior), seed, most=10)
+    parts = figures["mutual_information"] + figures["marginal_kl"]
+    assert parts == pytest.approx(sum(figures["kl_per_dimension"]), abs=0.05)
 
 
 def test_figures_that_are_not_finite_are_none(tiny_model, encoded):
