@@ -7,6 +7,7 @@ starts. Its command is an ordinary `training.fit`, so a cell can be repeated any
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import re
 import shlex
@@ -255,4 +256,5 @@ def option(name: str, value: object) -> str:
     """The option that sets a field to a value."""
     if isinstance(value, bool):
         return f"--{short_name(name)}" if value else f"--no-{short_name(name)}"
-    return f"--{short_name(name)}={value}"
+    shown = json.dumps(value, ensure_ascii=False) if isinstance(value, list | tuple) else value
+    return f"--{short_name(name)}={shown}"

@@ -105,6 +105,12 @@ def test_the_options_of_a_cell_give_its_configuration(
     assert arguments.layered(arguments.recipe(recipe), fields) == cell.config
 
 
+@pytest.mark.parametrize("names", [("A",), ("A", "B"), ("Ann, Bo", "it's", "Zoé")])
+def test_the_options_of_a_cell_give_its_speakers(names: tuple[str, ...]) -> None:
+    (cell,) = grid("paper", [], (0,), {"corpus": {"name": "sample", "respond_as": names}})
+    assert tuple(arguments.parse(cell.options)["corpus"]["respond_as"]) == names
+
+
 def test_cells_have_one_thread_by_default() -> None:
     sample = {"corpus": {"name": "sample"}}
     assert grid("paper", [], (0,), sample)[0].config.train.threads == 1
