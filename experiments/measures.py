@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from dialog_cvae.data.cache import open_cache
+from dialog_cvae.data.code_digest import code_digest
 from dialog_cvae.data.corpora import Split
 from dialog_cvae.data.sentences import Sentences
 from dialog_cvae.data.turns import EncodedTurns
@@ -83,14 +84,15 @@ def sentences_of(run: Path, split: Split) -> Sentences:
 
 
 def kept(path: Path, origin: Mapping[str, Any], name: str, make: Callable[[], Any]) -> Any:
-    """What a file keeps, or what is made and written to it if the file is missing or of another origin.
+    """What a file keeps, or what is made and written to it if the file is missing, or of another origin or other code.
 
     Args:
         path: the JSON file.
-        origin: all that decides the content; as JSON.
+        origin: all that decides the content, apart from the code of `make`; as JSON.
         name: of the content in the file.
         make: makes the content; as JSON.
     """
+    origin = {**origin, "code": code_digest(make.__module__)}
     if path.is_file() and (stored := json.loads(path.read_bytes()))["origin"] == origin:
         return stored[name]
     made = make()

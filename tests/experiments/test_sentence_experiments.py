@@ -105,6 +105,14 @@ def test_toy_computes_nothing_twice(run: Run, tmp_path: Path, monkeypatch: pytes
     assert without_fit["figures"] == {key: first["figures"][key] for key in ("constant", "cyclical")}
 
 
+def test_changed_code_measures_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, found = iter(range(9)), []
+    for code in ("one", "one", "another", "another"):
+        monkeypatch.setattr(measures, "code_digest", lambda _, code=code: code)
+        found.append(measures.kept(tmp_path / "kept.json", {"seed": 0}, "number", lambda: next(made)))
+    assert found == [0, 0, 1, 1]
+
+
 def test_what_is_missing_is_named(run: Run, tmp_path: Path) -> None:
     run("toy")
     shutil.rmtree(tmp_path / "toy" / "fits" / "row=cyclical,seed=0")
