@@ -39,6 +39,13 @@ packaged_vectors._PACKAGE = "not_installed_in_tests"
 sys.exit(main())
 """
 """`python -m experiments` without the package of word vectors, as in the tests of one process."""
+NEVER_DONE = f"""
+import time
+from experiments.table3 import command
+
+command.assembled = lambda *_: time.sleep(600)
+{WITHOUT_VECTORS}"""
+"""The same, but it waits before it writes the page, so that it can be interrupted however busy the machine is."""
 
 
 class InThisProcess:
@@ -322,11 +329,11 @@ def test_ctrl_c_ends_all_processes_at_once_and_the_same_command_continues(words,
     shutil.rmtree(table / "cache")
     found = {path.read_bytes() for path in table.glob("table3.*")}
     options = [*words[:-1], "2", "--out", "t3", *DIAGONAL]
-    command = [sys.executable, "-c", WITHOUT_VECTORS, "table3", *options]
+    first, command = ([sys.executable, "-c", code, "table3", *options] for code in (NEVER_DONE, WITHOUT_VECTORS))
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(tmp_path / "cache")}
     environment.pop("DIALOG_CVAE_DATA", None)
     with subprocess.Popen(
-        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+        first, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
     ) as process:
         while not list((table / "cache").glob("model-*")):
             assert process.poll() is None
