@@ -8,7 +8,7 @@ finds nothing else, such as postal addresses and other names.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import regex
@@ -42,11 +42,10 @@ _IBAN: Final = regex.compile(
 )
 # WhatsApp's: @4930901820
 _PHONE_MENTION: Final = regex.compile(rf"(?<=(?<![[{SPACED}].+%-])@)\d{{7,15}}(?![{SPACED}])", regex.V1)
-NAMES: Final = (
-    rf"(?!(?<=<)(?:{'|'.join(each[1:-1] for each in PLACEHOLDERS)})>)"
-    rf"(?:(?<![{SPACED}])|(?=[{_UNSPACED}]))\L<names>(?!\p{{M}})(?:(?![{SPACED}])|(?<=[{_UNSPACED}]))"
+_NAME: Final = (
+    rf"(?:(?<![{SPACED}])|(?=[{_UNSPACED}]))(?!(?<=<)(?:{'|'.join(each[1:-1] for each in PLACEHOLDERS)})>)"
+    rf"\L<names>(?!\p{{M}})(?:(?![{SPACED}])|(?<=[{_UNSPACED}]))"
 )
-"""A whole name of the list `names`, as a pattern of `regex` with its flag V1; not the name in a placeholder."""
 _MANY_DIGITS: Final = regex.compile(r"\d(?:\D{0,4}\d){5}")
 _IBAN_LENGTHS: Final = """
     AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BR29 BY28 CH21 CR22 CY28 CZ24 DE22 DK18 DO28 EE20 EG29 ES24 FI18 FO18
@@ -55,6 +54,17 @@ _IBAN_LENGTHS: Final = """
     SV28 TL23 TN24 TR26 UA29 VA22 VG24 XK20
 """
 _LENGTH: Final = {each[:2]: int(each[2:]) for each in _IBAN_LENGTHS.split()}  # length of an account number, by country
+
+
+def name_pattern(names: Sequence[str]) -> Any:
+    """A pattern for the whole names in any case; it does not match the name in a placeholder.
+
+    Args:
+        names: at least one; none is empty.
+    """
+    # The list takes time in proportion to its length, so it is tried only where a name can begin.
+    first = regex.escape("".join(sorted({name[0] for name in names})))
+    return regex.compile(f"(?=[{first}]){_NAME}", regex.IGNORECASE | regex.V1, names=names)
 
 
 class Redaction:
@@ -75,7 +85,7 @@ class Redaction:
             raise ConfigError(f"--region is {region!r}, not the two capital letters of a country, such as DE or US")
         self._region = region
         wanted = sorted({limits.normal(" ".join(name.split())) for name in names} - {""})
-        self._names = regex.compile(NAMES, regex.IGNORECASE | regex.V1, names=wanted) if wanted else None
+        self._names = name_pattern(wanted) if wanted else None
         self.counts: Counter[str] = Counter()
 
     def __call__(self, text: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Final
 import regex
 
 from dialog_cvae.imports.message import Message
-from dialog_cvae.imports.personal_data import NAMES, SPACED, Redaction
+from dialog_cvae.imports.personal_data import SPACED, Redaction, name_pattern
 from dialog_cvae.text.placeholders import NAME
 
 MENTION: Final = f"@{NAME}"
@@ -88,7 +88,7 @@ def mention_remover(names: Iterable[str]) -> Callable[[str], str]:
 
 def _without(names: Sequence[str], text: str) -> str:
     """The text with a placeholder for each of the names."""
-    replaced: str = regex.sub(NAMES, NAME, text, flags=regex.IGNORECASE | regex.V1, names=names)
+    replaced: str = name_pattern(names).sub(NAME, text)
     return replaced
 
 
