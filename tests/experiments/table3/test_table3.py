@@ -31,21 +31,16 @@ from training.sweep.runners import Ended
 ROOT = Path(table3.__file__).parents[2]
 ACTS = ("question", "answer", "backchannel")
 WITHOUT_VECTORS = """
+import signal
 import sys
 from dialog_cvae.data import packaged_vectors
 from experiments.__main__ import main
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it in its background jobs
 packaged_vectors._PACKAGE = "not_installed_in_tests"
 sys.exit(main())
 """
 """`python -m experiments` without the package of word vectors, as in the tests of one process."""
-NEVER_DONE = f"""
-import time
-from experiments.table3 import command
-
-command.assembled = lambda *_: time.sleep(600)
-{WITHOUT_VECTORS}"""
-"""The same, but it waits before it writes the page, so that it can be interrupted however busy the machine is."""
 
 
 class InThisProcess:
@@ -329,11 +324,11 @@ def test_ctrl_c_ends_all_processes_at_once_and_the_same_command_continues(words,
     shutil.rmtree(table / "cache")
     found = {path.read_bytes() for path in table.glob("table3.*")}
     options = [*words[:-1], "2", "--out", "t3", *DIAGONAL]
-    first, command = ([sys.executable, "-c", code, "table3", *options] for code in (NEVER_DONE, WITHOUT_VECTORS))
+    command = [sys.executable, "-c", WITHOUT_VECTORS, "table3", *options]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(tmp_path / "cache")}
     environment.pop("DIALOG_CVAE_DATA", None)
     with subprocess.Popen(
-        first, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
     ) as process:
         while not list((table / "cache").glob("model-*")):
             assert process.poll() is None
