@@ -8,6 +8,8 @@ the folder before the server starts: metrics of an earlier run would be added.
 from __future__ import annotations
 
 import os
+import struct
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -24,6 +26,7 @@ from prometheus_client import (
 from dialog_cvae.errors import ConfigError
 
 SHARED = "PROMETHEUS_MULTIPROC_DIR"
+ATTEMPTS, PAUSE_S = 20, 0.01  # to read the files of all workers, of which one may be incomplete for a moment
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"}
 _REQUEST_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1, 1.5, 2.5, 5, 10, 30)
 _STEP_S = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1)
@@ -151,15 +154,25 @@ class Metrics:
         """The metrics in Prometheus' text format; of all workers, if they share a folder."""
         if (shared := _shared_folder()) is None:
             return generate_latest(self.registry)
-        _remove_dead(shared)
-        registry = CollectorRegistry()
-        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-        return generate_latest(registry)
+        for _ in range(ATTEMPTS - 1):
+            try:
+                return _of_all(shared)
+            except (struct.error, FileNotFoundError):  # another worker is creating or removing its file
+                time.sleep(PAUSE_S)
+        return _of_all(shared)
 
     def close(self) -> None:
         """Remove this process's gauges from the shared folder."""
         if _shared_folder() is not None:
             multiprocess.mark_process_dead(os.getpid())  # type: ignore[no-untyped-call]
+
+
+def _of_all(folder: Path) -> bytes:
+    """The metrics of all workers that share the folder."""
+    _remove_dead(folder)
+    registry = CollectorRegistry()
+    multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry)
 
 
 def _shared_folder() -> Path | None:

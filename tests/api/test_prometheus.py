@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from api import prometheus
 from api.prometheus import Metrics
 from dialog_cvae.errors import ConfigError
 
@@ -160,6 +162,25 @@ def test_an_empty_folder_name_is_refused_and_nothing_is_written(tmp_path):
     )
     assert run.stdout == "PROMETHEUS_MULTIPROC_DIR is empty; name a folder, or unset it\n"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_another_process_has_just_created_is_waited_for(tmp_path, monkeypatch):
+    metrics, empty = Metrics(), tmp_path / "counter_1.db"
+    empty.touch()
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    waits = []
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            empty.write_bytes(bytes(64))
+
+    monkeypatch.setattr(prometheus.time, "sleep", wait)
+    assert metrics.exposition() == b""
+    assert len(waits) == 3
+    empty.write_bytes(b"")
+    with pytest.raises(struct.error):
+        metrics.exposition()
 
 
 def test_the_queue_of_a_process_that_was_killed_is_not_counted(tmp_path):
