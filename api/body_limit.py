@@ -1,4 +1,4 @@
-"""Limits on request bodies: how long one may be, how long it may take to arrive, and how much all may hold together.
+"""Limits on request bodies: the length of one, the time in which it must arrive, and the length of all together.
 
 Open it to change when a body is refused. Large bodies share a limited amount of memory, because many clients can send
 them at once. The beginning of a body does not count, so that large bodies never keep out ordinary requests.
@@ -44,9 +44,7 @@ class BodyLimit:
             nonlocal own
             more = max(0, length - UNCOUNTED) - own
             if self._held + more > LARGE_TOGETHER * limit:
-                raise Busy(
-                    "too many large requests are in work; try again later", models.room.retry_after(), "queue_full"
-                )
+                raise Busy("too many large requests at once; try again later", models.room.retry_after(), "queue_full")
             own, self._held = own + more, self._held + more
 
         try:
