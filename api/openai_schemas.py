@@ -60,6 +60,11 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+def _same(value: Any, other: Any) -> bool:
+    """Whether two JSON values are equal; to Python, but not to JSON, false equals 0."""
+    return bool(value == other) and isinstance(value, bool) == isinstance(other, bool)
+
+
 class _Message(Schema):
     content: Annotated[list[TextPart], Field(min_length=1, max_length=MAX_PARTS), BeforeValidator(_parts)]
     name: Speaker | None = None
@@ -148,7 +153,7 @@ class ChatRequest(Schema):
     @classmethod
     def _neutral(cls, value: Any, info: ValidationInfo) -> Any:
         name = str(info.field_name)
-        if value is not None and value not in NEUTRAL[name]:
+        if value is not None and not any(_same(value, neutral) for neutral in NEUTRAL[name]):
             raise PydanticCustomError(
                 "unsupported", "not supported: {why}; leave it out", {"why": WHY.get(name, NO_MEANS)}
             )

@@ -6,6 +6,7 @@ and layers combine.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import json
 import tomllib
@@ -43,6 +44,7 @@ SHORT_NAMES = {
     "train.vectors": "vectors",
     "train.threads": "threads",
 }
+SPEAKERS = "corpus.respond_as"  # read here, because settings take a name with a comma for two names
 
 
 class RunOptions(Config):
@@ -132,7 +134,20 @@ def parse_with(
         settings, root_parser=parser, formatter_class=RawDescriptionHelpFormatter
     )
     parsed = parser.parse_args(argv)
-    return parsed, dict(source(parsed_args=parsed)())
+    speakers = vars(parsed).pop(SPEAKERS, None)
+    given = dict(source(parsed_args=parsed)())
+    if speakers is None:
+        return parsed, given
+    return parsed, merge(given, {"corpus": {"respond_as": [name for value in speakers for name in _names(value)]}})
+
+
+def _names(value: str) -> list[str]:
+    """The names in a value: those of a JSON list, or else the value itself."""
+    with contextlib.suppress(ValueError, RecursionError):
+        names = json.loads(value)
+        if isinstance(names, list) and all(isinstance(name, str) for name in names):
+            return names
+    return [value]
 
 
 def run_options(given: Mapping[str, Any]) -> RunOptions:

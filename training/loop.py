@@ -198,7 +198,7 @@ def _train_between_saves(run: Run, progress: Progress) -> Iterator[Progress]:
                 validates, saves = step % interval == 0 or step == total, step % config.save_every == 0
                 if validates or saves or step % config.log_every == 0 or len(pending) == unread:
                     stop = pending.read()
-                if config.kl_target:
+                if config.kl_target and now.samples:  # an autoencoder's KL says nothing of beta
                     limit = run.config.beta.stop
                     progress = replace(progress, control=progress.control.after(pending.kl, config, limit))
                 if validates:

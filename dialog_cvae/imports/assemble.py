@@ -51,17 +51,27 @@ def cleaned(messages: Iterable[Message], log: Log) -> Iterator[Message]:
                 yield message._replace(conversation=conversation, speaker=speaker, text="", topic=None)
             continue
         if topic is not None:
-            topic = _short(_name(topic), limits.MAX_TOPIC_CHARS, SHORT_TOPIC, log) or None
+            topic = short_topic(_name(topic), log) or None
         if message.kept is not kept:  # most messages of a conversation share the same fields
             kept, cleaned_kept = message.kept, _cleaned_fields(message.kept or {}, log)
         yield message._replace(
             conversation=conversation,
-            text=_short(text, limits.MAX_TEXT_CHARS, SHORT_TEXT, log),
+            text=short_text(text, log),
             speaker=_short(speaker, limits.MAX_SPEAKER_CHARS, SHORT_NAME, log),
             topic=topic,
             dialog_act=_visible(message.dialog_act or "") or None,
             kept=cleaned_kept,
         )
+
+
+def short_text(text: str, log: Log) -> str:
+    """A text of at most the length that our own format allows."""
+    return _short(text, limits.MAX_TEXT_CHARS, SHORT_TEXT, log)
+
+
+def short_topic(topic: str, log: Log) -> str:
+    """A topic of at most the length that our own format allows."""
+    return _short(topic, limits.MAX_TOPIC_CHARS, SHORT_TOPIC, log)
 
 
 def _cleaned_fields(kept: Mapping[str, Any], log: Log) -> Mapping[str, Any]:

@@ -156,7 +156,7 @@ def _write(file: IO[str], out: Path, parts: Sequence[Part], found: Iterator[Thre
     number = sum(each.conversations for each in parts)
     for thread in found:
         number += 1
-        messages = privacy.applied(thread.messages)
+        messages = privacy.applied(thread.messages, part.log)
         line = json.dumps(_line(messages, number, keeps_name=privacy.keeps_names), ensure_ascii=False)
         try:
             file.write(line + "\n")

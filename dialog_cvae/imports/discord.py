@@ -84,7 +84,7 @@ def _message(message: Any, topic: str | None, people: People, options: Options, 
     """
     if not isinstance(message, dict):
         raise ValueError(f"must be an object, is {kind_of(message)}")
-    author = message.get("author")
+    author = message.get("author") or {}
     if not isinstance(author, Mapping):
         raise ValueError(f"author must be an object, is {kind_of(author)}")
     if str(message.get("type", "Default")) not in _SAID:
@@ -93,7 +93,7 @@ def _message(message: Any, topic: str | None, people: People, options: Options, 
     if author.get("isBot") and not options.bots:
         log.left_out[BOTS] += 1
         return None
-    name = author.get("nickname") or author.get("name") or author.get("id")
+    name = author.get("nickname") or author.get("name") or author.get("id") or ""
     content = message.get("content") or ""
     if not isinstance(name, str):
         raise ValueError(f"author.name must be text, is {kind_of(name)}")

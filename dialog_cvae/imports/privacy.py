@@ -11,8 +11,10 @@ from typing import Any, Final
 
 import regex
 
-from dialog_cvae.imports.message import Message
+from dialog_cvae.imports.assemble import short_text, short_topic
+from dialog_cvae.imports.message import Log, Message
 from dialog_cvae.imports.personal_data import SPACED, Redaction, name_pattern
+from dialog_cvae.limits import MAX_SPEAKER_CHARS
 from dialog_cvae.text.placeholders import NAME
 
 MENTION: Final = f"@{NAME}"
@@ -42,8 +44,13 @@ class Privacy:
         """Whether names of conversations may be kept; they can be names of people."""
         return self.redaction is None and not self.anonymous
 
-    def applied(self, messages: list[Message]) -> list[Message]:
-        """The messages of a conversation without personal data."""
+    def applied(self, messages: list[Message], log: Log) -> list[Message]:
+        """The messages of a conversation without personal data.
+
+        Args:
+            messages: of the conversation.
+            log: counts texts and topics that placeholders made too long, which are shortened.
+        """
         if self.keeps_names:
             return messages
         redact: Callable[[str], str] = self.redaction or (lambda text: text)
@@ -52,10 +59,11 @@ class Privacy:
         without_mentions = mention_remover(names) if self.anonymous else (lambda text: text)
         found = []
         for message in messages:
-            text = without_mentions(message.text)
-            found.append(message._replace(speaker=new_names[message.speaker], text=redact(text)))
-        first = messages[0]
-        topic = None if first.topic is None else redact(_without(names, first.topic) if self.anonymous else first.topic)
+            text = short_text(redact(without_mentions(message.text)), log)
+            found.append(message._replace(speaker=new_names[message.speaker], text=text))
+        first, topic = messages[0], messages[0].topic
+        if topic is not None:
+            topic = short_topic(redact(_without(names, topic) if self.anonymous else topic), log)
         found[0] = found[0]._replace(topic=topic, kept=_kept(first.kept, new_names, redact))
         return found
 
@@ -64,9 +72,10 @@ class Privacy:
         new: dict[str, str] = {}
         for number, name in enumerate(names):
             wanted = _letters(number) if self.anonymous else redact(name)
-            taken, count = wanted, 2
+            taken, count = wanted[:MAX_SPEAKER_CHARS].strip(), 2
             while taken in new.values():
-                taken, count = f"{wanted} {count}", count + 1
+                end = f" {count}"
+                taken, count = f"{wanted[: MAX_SPEAKER_CHARS - len(end)].strip()}{end}", count + 1
             new[name] = taken
         return new
 

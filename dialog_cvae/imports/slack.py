@@ -97,18 +97,18 @@ def _topic(channel: str) -> str | None:
 
 
 def _speaker(message: Mapping[str, Any], names: Mapping[str, str], people: People) -> str:
-    """The name of the user or bot who wrote a message.
+    """The name of the user or bot who wrote a message; empty if it names none.
 
     Raises:
-        ValueError: it has none.
+        ValueError: the name is not text.
     """
     user = message.get("user")
     profile = message.get("user_profile")
     own = profile if isinstance(profile, Mapping) else {}
     choices = (names.get(str(user)), own.get("display_name"), own.get("real_name"), message.get("username"), user)
-    found = next((each for each in (*choices, message.get("bot_id")) if each), None)
+    found = next((each for each in (*choices, message.get("bot_id")) if each), "")
     if not isinstance(found, str):
-        raise ValueError("has no user")
+        raise ValueError(f"user must be text, is {kind_of(found)}")
     return people.name(user or message.get("bot_id"), found)
 
 

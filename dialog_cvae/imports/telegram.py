@@ -79,12 +79,12 @@ def _messages(stream: JsonStream, chat: str, people: People, options: Options, l
         try:
             text = _text(message.get("text"), options)
             time = seconds(message.get("date_unixtime") or message.get("date"))
-            if not isinstance(speaker, str):
+            if speaker is not None and not isinstance(speaker, str):
                 raise ValueError(f"from must be text, is {kind_of(speaker)}")
         except ValueError as error:
             raise stream.error(f"{where}: {error}") from None
         if text.strip():
-            yield Message(chat, people.name(message.get("from_id"), speaker), text, time)
+            yield Message(chat, people.name(message.get("from_id"), speaker or ""), text, time)
         else:
             log.left_out[MEDIA] += 1
 

@@ -33,7 +33,12 @@ def replace_folder(path: Path, parts: Mapping[str, bytes]) -> None:
             if path.exists():
                 shutil.rmtree(previous, ignore_errors=True)
                 path.rename(previous)
-            fresh.rename(path)
+            try:
+                fresh.rename(path)
+            except OSError:
+                if previous.exists():
+                    previous.rename(path)
+                raise
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
         shutil.rmtree(previous, ignore_errors=True)

@@ -22,6 +22,7 @@ from dialog_cvae.model.latent_model import LatentModel
 from dialog_cvae.model_config import SviConfig
 from dialog_cvae.types import Conversation
 from eval.latent.likelihood import Advance, importance_weighted_nll
+from eval.metrics.significance import clustered_standard_error
 
 MOST = 300  # most replies to compare
 
@@ -125,7 +126,8 @@ def context_figures(
         advance: receives the number of replies of each finished batch.
 
     Returns:
-        `nats_context_exchanged`, its standard error and the number of replies; nothing if there are no pairs.
+        `nats_context_exchanged`, its standard error over conversations and the number of replies; nothing if there
+        are no pairs.
     """
     pairs = exchanges(conversations, seed)
     if not pairs:
@@ -141,6 +143,6 @@ def context_figures(
     lost = exchanged.nll[draws] - own
     return {
         "nats_context_exchanged": float(lost.mean()),
-        "nats_context_exchanged_se": float(lost.std() / np.sqrt(len(lost))),
+        "nats_context_exchanged_se": clustered_standard_error(lost, [index for index, _ in pairs]),
         "context_exchanged_replies": len(lost),
     }

@@ -126,6 +126,27 @@ def cluster_bootstrap(
     return [Interval(*figures) for figures in found]
 
 
+def clustered_standard_error(values: ArrayLike, clusters: Sequence[Hashable]) -> float:
+    """Standard error of a mean whose values resemble each other within clusters (Cameron and Miller, 2015, section 2).
+
+    With the mean m of N values in C clusters::
+
+        se = sqrt(C / (C - 1) * sum over clusters of (sum over its values of (value - m))^2) / N
+
+    Args:
+        values: (N,), all finite.
+        clusters: (N,), such as the conversation of each value.
+
+    Raises:
+        ValueError: fewer than 2 clusters, lengths that differ, or a value that is not finite.
+    """
+    column = np.asarray(values, dtype=np.float64)
+    _check(column, clusters, 1)
+    sums, _ = _cluster_sums((column - column.mean())[:, None], clusters)
+    count = len(sums)
+    return float(np.sqrt(count / (count - 1) * np.square(sums).sum()) / len(column))
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """Adjust p-values for their number by Holm's (1979) step-down method, in the order given.
 
@@ -179,7 +200,7 @@ def _check(values: Array, clusters: Sequence[Hashable], resamples: int) -> None:
             f"every difference needs its cluster, got {len(values)} differences and {len(clusters)} clusters"
         )
     if len(set(clusters)) < 2:
-        raise ValueError("a bootstrap over clusters needs at least 2 of them, got 1")
+        raise ValueError("an error over clusters needs at least 2 of them, got 1")
     if resamples < 1:
         raise ValueError(f"a bootstrap needs at least 1 resample, got {resamples}")
     if not np.isfinite(values).all():

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from eval.measures import Measure
 from eval.metrics.significance import holm, paired_bootstrap
+from eval.score_thresholds import FEW
 from training.sweep.summary import Estimate, estimate
 
 Array = NDArray[np.float64]
@@ -99,7 +100,7 @@ class Effect(NamedTuple):
         measure: which.
         mean: the contrast of the means over seeds and contexts.
         over_seeds: mean and half interval over the seeds; the conversations are taken as they are.
-        over_conversations: None for figures that have no parts.
+        over_conversations: None for figures that have no parts, and for fewer than FEW conversations.
     """
 
     measure: Measure
@@ -123,7 +124,7 @@ def effects(
         scores: one number by row, seed and measure; with `conversations` (N,) numbers, one for each context, which are
             then tested by a paired bootstrap with Holm's correction.
         measures: those that every row has for every seed are compared.
-        conversations: (N,) of each context; at least two distinct.
+        conversations: (N,) of each context.
         seed: of the bootstrap.
 
     Returns:
@@ -151,15 +152,18 @@ def _tested(measure: Measure, by_seed: Array, conversations: Sequence[str], seed
     """The effect in one measure, by the contrast at each context, (S, N); p is not adjusted yet.
 
     Returns:
-        Nothing if fewer than two conversations have a context of which every row has a score.
+        Nothing if there is no context of which every row has a score; no test if these are of fewer than FEW
+        conversations.
     """
     there = np.flatnonzero(~np.isnan(by_seed).any(axis=0))
     clusters = [conversations[index] for index in there.tolist()]
-    if len(set(clusters)) < 2:
+    if not clusters:
         return []
     scored = by_seed[:, there]
-    mean, low, high, p = map(float, paired_bootstrap(scored.mean(axis=0), clusters, seed=seed))
     over_seeds = estimate(scored.mean(axis=1).tolist())
+    if len(set(clusters)) < FEW:
+        return [Effect(measure, float(scored.mean()), over_seeds)]
+    mean, low, high, p = map(float, paired_bootstrap(scored.mean(axis=0), clusters, seed=seed))
     return [Effect(measure, mean, over_seeds, OverConversations(low, high, p, p, len(clusters)))]
 
 

@@ -115,20 +115,21 @@ class Result:
         return "" if not self.asked else str(done) if done == self.asked else f"{done} of {self.asked}"
 
 
-def named(rows: Sequence[Row], keys: str, option: str) -> list[Row]:
+def named(rows: Sequence[Row], keys: str, option: str, sets: Sequence[str] = ()) -> list[Row]:
     """The rows that an option names, in the table's order.
 
     Args:
         rows: of the table.
         keys: with commas between.
         option: its name, for the error.
+        sets: other values of the option, for the error.
 
     Raises:
         ConfigError: a row is unknown.
     """
     wanted, known = keys.split(","), [row.key for row in rows]
     if unknown := [key for key in wanted if key not in known]:
-        raise ConfigError(f"{option}: there is no row {unknown[0]!r}, only {', '.join(known)}")
+        raise ConfigError(f"{option}: there is no row {unknown[0]!r}, only {', '.join([*sets, *known])}")
     return [row for row in rows if row.key in wanted]
 
 

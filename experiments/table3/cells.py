@@ -108,7 +108,7 @@ def rows_of(cells: str) -> list[Row]:
         return rows
     if cells == DIAGONAL:
         return [row for row in rows if row is WITHOUT_Z or VARIANTS[row.key].on_diagonal]
-    return named(rows, cells, "cells")
+    return named(rows, cells, "cells", sets=(ALL, DIAGONAL))
 
 
 def plan(

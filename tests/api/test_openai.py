@@ -178,6 +178,8 @@ REFUSED = [
     ({"logprobs": 1}, "logprobs", "boolean"),
     ({"logit_bias": {"5": 1}}, "logit_bias", "not supported"),
     ({"presence_penalty": 0.5}, "presence_penalty", "not supported"),
+    ({"frequency_penalty": False}, "frequency_penalty", "not supported"),
+    ({"store": 0}, "store", "nothing is kept"),
     ({"store": True}, "store", "nothing is kept"),
     ({"n": 21}, "n", "at most 20"),
     ({"n": 0}, "n", "greater than or equal to 1"),

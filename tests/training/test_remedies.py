@@ -281,6 +281,13 @@ def test_validations_of_an_autoencoder_at_the_start_do_not_count(fit: Fit) -> No
     assert "\nbest model: step 12, " in done.out
 
 
+def test_the_controller_waits_for_the_end_of_an_autoencoder(fit: Fit) -> None:
+    controlled = ("--train.kl-target", 0.001, "--beta.kind", "constant")
+    assert fit("--train.autoencoder-share", 0.75, *controlled, "--out", "run").status == 0
+    betas = [record["beta"] for record in metrics(Path("run"), "train")]
+    assert betas[:10] == [0.0] * 10  # 9 updates of the autoencoder, and the first by the controller
+
+
 def test_cycles_that_do_not_fit_after_an_autoencoder_are_refused_at_the_start(fit: Fit) -> None:
     complaint = fit("--train.autoencoder-share", 0.9, "--out", "run").complaint
     message = "beta, after the autoencoder: cycles must be at most the total number of steps, 1, but is 4 "

@@ -11,6 +11,7 @@ import pytest
 from pyarrow import parquet
 
 from dialog_cvae.errors import DataError
+from dialog_cvae.imports.assemble import NAMELESS
 from dialog_cvae.imports.formats import recognised
 from dialog_cvae.imports.message import BOTS, MEDIA, SYSTEM, TURNS
 from dialog_cvae.imports.source import open_source
@@ -382,6 +383,25 @@ def test_deleted_accounts_of_old_telegram_exports_have_numbers_as_ids(put, impor
         for name, identity in ((None, 4312345678), ("Bo", 4312345679))
     ]
     assert imported(put("result.json", json.dumps({"messages": said}))).said == [["4312345678: hi", "Bo: hi"]]
+
+
+def test_messages_without_a_sender_are_left_out_and_counted(put, imported):
+    said = [("1", "hi"), (None, "who says this?"), ("2", "hello")]
+    time = "2024-01-01T10:00:00+00:00"
+    telegram = [{"from": who, "from_id": who, "text": text, "date": time} for who, text in said]
+    discord = [
+        {"content": text, "timestamp": time} | ({"author": {"id": who, "name": who}} if who else {})
+        for who, text in said
+    ]
+    slack = [{"type": "message", "text": text, "ts": "10.0"} | ({"user": who} if who else {}) for who, text in said]
+    for path in (
+        put("telegram.json", json.dumps({"messages": telegram})),
+        put("discord.json", json.dumps({"channel": {"id": "2"}, "messages": discord})),
+        put("slack/help/2024-01-01.json", json.dumps(slack)).parents[1],
+    ):
+        result = imported(path)
+        assert result.said == [["1: hi", "2: hello"]]
+        assert result.left_out == {NAMELESS: 1}
 
 
 def test_telegrams_export_of_all_has_chats_that_were_left(put, imported):

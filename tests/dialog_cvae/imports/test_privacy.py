@@ -10,9 +10,11 @@ import unicodedata
 import pytest
 
 from dialog_cvae.errors import ConfigError
-from dialog_cvae.imports.message import Message
+from dialog_cvae.imports.assemble import SHORT_TEXT, SHORT_TOPIC
+from dialog_cvae.imports.message import Log, Message
 from dialog_cvae.imports.personal_data import Redaction
 from dialog_cvae.imports.privacy import Privacy
+from dialog_cvae.limits import MAX_TEXT_CHARS, MAX_TOPIC_CHARS
 
 
 @pytest.mark.parametrize(
@@ -100,10 +102,10 @@ def test_counts_are_by_kind():
 
 def test_anonymous_speakers_are_letters_in_each_conversation():
     said = [Message("c", name, f"hi @Ann, {name}") for name in ("Ann", "Bo", "Ann")]
-    found = Privacy(anonymous=True).applied(said)
+    found = Privacy(anonymous=True).applied(said, Log())
     assert [message.speaker for message in found] == ["A", "B", "A"]
     assert found[1].text == "hi @<NAME>, Bo"
-    many = Privacy(anonymous=True).applied([Message("c", f"s{i}", "hi") for i in range(28)])
+    many = Privacy(anonymous=True).applied([Message("c", f"s{i}", "hi") for i in range(28)], Log())
     assert [message.speaker for message in many[24:]] == ["Y", "Z", "AA", "AB"]
 
 
@@ -122,12 +124,12 @@ def test_anonymous_speakers_are_letters_in_each_conversation():
 )
 def test_anonymous_mentions_name_no_one(text, expected):
     said = [Message("c", "Ann Lee", text), Message("c", "Bo", "yo")]
-    assert Privacy(anonymous=True).applied(said)[0].text == expected
+    assert Privacy(anonymous=True).applied(said, Log())[0].text == expected
 
 
 def test_a_mention_in_a_link_is_replaced_with_the_link():
     said = [Message("c", "Ann", "see https://x.org/@Bo/page and x.org/@bo"), Message("c", "Bo", "yo")]
-    assert Privacy(Redaction(), anonymous=True).applied(said)[0].text == "see <LINK> and <LINK>"
+    assert Privacy(Redaction(), anonymous=True).applied(said, Log())[0].text == "see <LINK> and <LINK>"
 
 
 def test_redacted_speakers_stay_different_and_profiles_follow_them():
@@ -137,7 +139,7 @@ def test_redacted_speakers_stay_different_and_profiles_follow_them():
         Message("c", "+49 30 901821", "hi"),
         Message("c", "Ann", "hi"),
     ]
-    found = Privacy(Redaction()).applied(said)
+    found = Privacy(Redaction()).applied(said, Log())
     assert [message.speaker for message in found] == ["<PHONE>", "<PHONE> 2", "Ann"]
     assert found[0].topic == "<EMAIL>"
     assert found[0].kept == {"speakers": {"<PHONE>": {"age": 3}}, "prompt": "mail <EMAIL>"}
@@ -156,9 +158,9 @@ def test_a_name_is_found_in_either_normal_form():
 
 def test_an_anonymous_topic_has_no_name_of_a_speaker():
     said = [Message("c", name, "hi", topic="Ann and bo's parcel") for name in ("Ann", "Bo")]
-    assert Privacy(anonymous=True).applied(said)[0].topic == "<NAME> and <NAME>'s parcel"
+    assert Privacy(anonymous=True).applied(said, Log())[0].topic == "<NAME> and <NAME>'s parcel"
     said = [Message("c", name, "hi", topic="和王伟聊天") for name in ("王伟", "Bo")]
-    assert Privacy(anonymous=True).applied(said)[0].topic == "和<NAME>聊天"
+    assert Privacy(anonymous=True).applied(said, Log())[0].topic == "和<NAME>聊天"
 
 
 def test_parts_of_telegram_that_name_a_person(put, imported):
@@ -169,3 +171,17 @@ def test_parts_of_telegram_that_name_a_person(put, imported):
     assert imported(path).said[0][0] == "Ann: @bo_smith Carl 030 901820 a@b.org now"
     result = imported(path, privacy=Privacy(anonymous=True), anonymous=True)
     assert result.said[0][0] == "A: @<NAME> <NAME> <PHONE> <EMAIL> now"
+
+
+def test_what_placeholders_make_too_long_is_shortened(imported, put):
+    said = [
+        {"speaker": name, "text": "a@b.de " * (MAX_TEXT_CHARS // 7)}
+        for name in (f"{'a@b.de ' * 28}{end}" for end in ("x", "y"))
+    ]
+    line = {"topic": "a@b.de " * (MAX_TOPIC_CHARS // 7), "utterances": said}
+    result = imported(put("mine.jsonl", json.dumps(line)), privacy=Privacy(Redaction()))
+    (found,) = result.lines
+    assert [len(turn["text"]) for turn in found["utterances"]] == [MAX_TEXT_CHARS - 1] * 2  # a space at the end is cut
+    assert len({turn["speaker"] for turn in found["utterances"]}) == 2
+    assert len(found["topic"]) <= MAX_TOPIC_CHARS
+    assert result.report.parts[0].log.changed == {SHORT_TEXT: 2, SHORT_TOPIC: 1}

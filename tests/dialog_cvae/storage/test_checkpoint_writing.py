@@ -42,6 +42,22 @@ def test_a_crash_between_the_two_renames_loses_nothing(saved, tiny_checkpoint, m
     assert [p.name for p in saved.parent.iterdir()] == ["best"]
 
 
+def test_an_error_at_the_second_rename_puts_the_old_one_back(saved, tiny_checkpoint, monkeypatch):
+    rename = Path.rename
+
+    def fail_with_the_new_one(self: Path, target: Path) -> Path:
+        if self.name.endswith(".new"):
+            raise OSError(errno.EIO, "Input/output error")
+        return rename(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", fail_with_the_new_one)
+        with pytest.raises(DialogCvaeError, match=r"best: cannot be written \(Input/output error\)"):
+            replace(tiny_checkpoint, metrics={"kl": 9.0}).save(saved)
+    assert [p.name for p in saved.parent.iterdir()] == ["best"]
+    assert_same(Checkpoint.load(saved), tiny_checkpoint)
+
+
 @pytest.mark.parametrize("files_before", range(5))
 def test_a_crash_while_writing_leaves_the_old_one(saved, tiny_checkpoint, monkeypatch, files_before):
     synced = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import replace
 
 import numpy as np
@@ -88,15 +89,19 @@ def test_the_figure_from_one_reply_at_a_time(
 
     own = importance_weighted_nll(tiny_model, encoded, encoded.responses, [3], seed=5).nll[3]
     figures = context_figures(tiny_model, encode, conversations, own, draws=3, seed=5)
-    losses = []
+    losses, by_conversation = [], defaultdict(list)
     for pair in exchanges(conversations, 5).items():
         (index, at), _ = pair
         corpus = encode(with_context_of(conversations, [pair]))
         found = importance_weighted_nll(tiny_model, corpus, corpus.responses[-1:], [3], places=[(index, at)], seed=5)
         before = importance_weighted_nll(tiny_model, encoded, encoded.starts[[index]] + 1 + at, [3], seed=5)
         losses.append(found.nll[3][0] - before.nll[3][0])
+        by_conversation[index].append(losses[-1])
     assert figures["nats_context_exchanged"] == pytest.approx(np.mean(losses), rel=1e-5)
-    assert figures["nats_context_exchanged_se"] == pytest.approx(np.std(losses) / len(losses) ** 0.5, rel=1e-5)
+    mean, count = np.mean(losses), len(by_conversation)
+    squares = sum(sum(value - mean for value in values) ** 2 for values in by_conversation.values())
+    error = (squares * count / (count - 1)) ** 0.5 / len(losses)
+    assert figures["nats_context_exchanged_se"] == pytest.approx(error, rel=1e-4)
     assert figures["context_exchanged_replies"] == len(losses) > 10
     assert abs(figures["nats_context_exchanged"]) > 0.01
 

@@ -6,7 +6,7 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval.metrics.significance import Difference, holm, paired_bootstrap
+from eval.metrics.significance import Difference, clustered_standard_error, holm, paired_bootstrap
 
 P_VALUES = st.lists(st.floats(0, 1), max_size=12)
 
@@ -126,6 +126,18 @@ def test_units_sign_and_names_change_nothing(seed, factor):
 def test_refusals_name_what_is_wrong(differences, clusters, resamples, message):
     with pytest.raises(ValueError, match=message):
         paired_bootstrap(differences, clusters, resamples=resamples)
+
+
+def test_the_clustered_error_is_that_of_the_means_of_equally_large_clusters():
+    generator = np.random.default_rng(5)
+    means = generator.normal(0.3, 1, 40)
+    values = (means[:, None] + generator.permutation([-1.0, 0.0, 1.0])).ravel()
+    found = clustered_standard_error(values, np.repeat(np.arange(40), 3).tolist())
+    assert found == pytest.approx(scipy.stats.sem(means))
+    assert clustered_standard_error(values, range(120)) == pytest.approx(scipy.stats.sem(values))
+    assert clustered_standard_error([1.0, 1.0, 4.0], ["A", "A", "B"]) == pytest.approx((2 * (2**2 + 2**2)) ** 0.5 / 3)
+    with pytest.raises(ValueError, match="at least 2 of them, got 1"):
+        clustered_standard_error([1.0, 2.0], ["A", "A"])
 
 
 def test_holm_by_hand():

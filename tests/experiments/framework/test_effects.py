@@ -9,17 +9,18 @@ import pytest
 
 from eval.measures import Measure
 from eval.metrics.significance import holm, paired_bootstrap
+from eval.score_thresholds import FEW
 from experiments.framework.effects import Contrast, Square, effects
 
-CONVERSATIONS = [f"c{i // 3}" for i in range(12)]
+CONVERSATIONS = [f"c{i // 3}" for i in range(36)]
 KL = Measure("kl", "KL", 3)
 CELLS = Square("m", "c", "m-cyclical", "c-cyclical")
 C_LESS_M = Contrast("", {"c": 1.0, "m": -1.0})
 
 
 def scores(values: dict[str, float], seeds: tuple[int, ...] = (0, 1)) -> dict[str, Any]:
-    """Scores of 12 contexts that a row's value raises, with noise that all rows share and a shift by the seed."""
-    noise = np.random.default_rng(0).standard_normal(12)
+    """Scores of 36 contexts that a row's value raises, with noise that all rows share and a shift by the seed."""
+    noise = np.random.default_rng(0).standard_normal(36)
     return {key: {s: {"kl": value + noise + 0.1 * s} for s in seeds} for key, value in values.items()}
 
 
@@ -46,7 +47,7 @@ def test_the_weights_recover_known_effects(question: str, expected: float) -> No
     assert (tested.low, tested.high) == pytest.approx((effect.mean, effect.mean))  # the noise is shared
     assert effect.over_seeds.mean == pytest.approx(effect.mean)
     assert effect.over_seeds.half == pytest.approx(0, abs=1e-9)
-    assert (tested.contexts, effect.measure) == (12, KL)
+    assert (tested.contexts, effect.measure) == (36, KL)
 
 
 @pytest.mark.parametrize(("question", "expected"), EXPECTED.items())
@@ -60,8 +61,8 @@ def test_figures_without_contexts_have_the_same_effects_over_seeds(question: str
 def test_seeds_are_averaged_before_the_test_and_only_common_ones_count():
     rng = np.random.default_rng(1)
     found = {
-        "m": {s: {"kl": rng.random(12)} for s in (0, 1, 2)},
-        "c": {s: {"kl": rng.random(12)} for s in (1, 2, 5)},
+        "m": {s: {"kl": rng.random(36)} for s in (0, 1, 2)},
+        "c": {s: {"kl": rng.random(36)} for s in (1, 2, 5)},
     }
     (effect,) = effects(C_LESS_M, found, [KL], CONVERSATIONS, seed=4)
     per_seed = np.array([found["c"][s]["kl"] - found["m"][s]["kl"] for s in (1, 2)])
@@ -81,18 +82,26 @@ def test_rows_without_a_common_seed_have_no_effect(found):
 def test_a_context_that_one_row_has_no_score_of_takes_no_part():
     found = scores({"m": 0.0, "c": 1.0})
     found["m"][1]["kl"][:4] = np.nan
-    found["c"][0]["kl"][11] = np.nan
+    found["c"][0]["kl"][35] = np.nan
     (effect,) = effects(C_LESS_M, found, [KL], CONVERSATIONS)
-    assert (effect.over_conversations.contexts, effect.mean) == (7, pytest.approx(1.0))
-    found["m"][0]["kl"][3:] = np.nan  # one conversation is left, and none that all have
+    assert (effect.over_conversations.contexts, effect.mean) == (31, pytest.approx(1.0))
+    found["m"][0]["kl"][4:] = np.nan  # now no row has what another has
     assert effects(C_LESS_M, found, [KL], CONVERSATIONS) == []
+
+
+@pytest.mark.parametrize(("count", "is_tested"), [(FEW - 1, False), (FEW, True)])
+def test_few_conversations_have_an_effect_but_no_test(count: int, is_tested: bool) -> None:
+    names = [f"c{i % count}" for i in range(36)]
+    (effect,) = effects(C_LESS_M, scores({"m": 0.0, "c": 1.0}), [KL], names)
+    assert (effect.mean, effect.over_seeds.mean) == pytest.approx((1.0, 1.0))
+    assert (effect.over_conversations is not None) == is_tested
 
 
 def test_holm_is_over_the_measures_that_all_rows_have():
     rng = np.random.default_rng(2)
     names = ("kl", "a_bow.recall", "distinct_replies")
-    found = {key: {0: {name: rng.random(12) + i * (key == "c") for i, name in enumerate(names)}} for key in ("m", "c")}
-    found["c"][0]["elbo"] = rng.random(12)
+    found = {key: {0: {name: rng.random(36) + i * (key == "c") for i, name in enumerate(names)}} for key in ("m", "c")}
+    found["c"][0]["elbo"] = rng.random(36)
     measures = [Measure(name, name, 3) for name in ("elbo", *names, "nothing")]
     result = effects(C_LESS_M, found, measures, CONVERSATIONS)
     assert [effect.measure.name for effect in result] == list(names)

@@ -286,7 +286,7 @@ def test_a_file_of_references(run, table, engine):
         (["--model.latent-size", "0"], "model.latent_size: must be at least 1, but is 0"),
         (["--recipe", "tiny"], "argument --recipe: invalid choice: 'tiny'"),
         (["--references-as", "words"], "argument --references-as: invalid choice: 'words'"),
-        (["--cells", "some"], "cells: there is no row 'some', only cvae-monotonic-constant"),
+        (["--cells", "some"], "cells: there is no row 'some', only all, diagonal, cvae-monotonic-constant"),
         (["--samples", "0"], "argument --samples: must be a whole number from 1 to 1000, but is 0"),
         (["--jobs", "0"], "argument --jobs: must be a whole number from 1 to 1024, but is 0"),
         (["--colour", "red"], "unrecognized arguments: --colour red"),

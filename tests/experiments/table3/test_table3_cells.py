@@ -97,7 +97,9 @@ def test_cells_may_be_named(layer):
 
 @pytest.mark.parametrize("cells", ["cvae", "", "diagonal,without-z", "without-z,"])
 def test_unknown_cells_are_refused(layer, cells):
-    with pytest.raises(ConfigError, match=r"cells: there is no row .*, only cvae-monotonic-constant, .*, without-z$"):
+    with pytest.raises(
+        ConfigError, match=r"cells: there is no row .*, only all, diagonal, cvae-monotonic-constant, .*, without-z$"
+    ):
         plan("small", (0,), [layer], OUT, cells)
 
 

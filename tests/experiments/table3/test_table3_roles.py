@@ -47,7 +47,8 @@ def found() -> Any:
     )
 
 
-def test_contexts_are_resampled_with_their_own_conversation(found: Any) -> None:
+def test_contexts_are_resampled_with_their_own_conversation(found: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("experiments.framework.effects.FEW", 3)
     ((contrast, (effect,)),) = page._effects(found)
     assert contrast.name.endswith("β and η together")
     clusters = [window.conversation.id for window in windows(found.held_out.conversations)]

@@ -105,7 +105,7 @@ def test_the_options_of_a_cell_give_its_configuration(
     assert arguments.layered(arguments.recipe(recipe), fields) == cell.config
 
 
-@pytest.mark.parametrize("names", [("A",), ("A", "B"), ("Ann, Bo", "it's", "Zoé")])
+@pytest.mark.parametrize("names", [("A",), ("A", "B"), ("Ann, Bo", "it's", "Zoé"), ('O"Neil', "a\\", "[x]")])
 def test_the_options_of_a_cell_give_its_speakers(names: tuple[str, ...]) -> None:
     (cell,) = grid("paper", [], (0,), {"corpus": {"name": "sample", "respond_as": names}})
     assert tuple(arguments.parse(cell.options)["corpus"]["respond_as"]) == names
