@@ -18,7 +18,7 @@ EXPLANATION = """\
 Runs the tests that need a GPU, the benchmarks of training, and Table 3's four cells at the paper's sizes for 15 passes.
 The output of each step is in OUT/STEP.log. At the end of the time the current step is interrupted. The same command
 again leaves out what has finished, and fits go on where they stopped. --dry-run does all of it in a small size, on the
-CPU: to see that everything is there.
+CPU and in OUT/dry: to see that everything is there.
 """
 GRACE_S = 20  # for an interrupted step to save
 
@@ -74,6 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(out: Path, seconds: float, *, dry: bool, steps: Sequence[Step] = STEPS) -> int:
     """Run what has not finished; returns 0 if everything has, else 1."""
     end = time.monotonic() + seconds
+    out = out / "dry" if dry else out
     out.mkdir(parents=True, exist_ok=True)
     endings = [_finished(step, out, end, dry) for step in steps]
     return 0 if all(endings) else 1

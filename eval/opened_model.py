@@ -18,6 +18,7 @@ from dialog_cvae.generate.responder import Responder
 from dialog_cvae.model.build import build_model
 from dialog_cvae.model.cvae import CVAE
 from dialog_cvae.model.language_cvae import LanguageCVAE
+from dialog_cvae.nn.devices import on_device
 from dialog_cvae.storage.checkpoint import Checkpoint
 from dialog_cvae.storage.checkpoint_backbone import backbone_of_checkpoint
 from dialog_cvae.storage.checkpoint_files import WEIGHTS
@@ -60,7 +61,7 @@ def open_model(checkpoint: Checkpoint, path: Path, device: str, precision: Preci
         responder = Responder.load(path, device=device) if replies else None
         backbone = backbone_of_checkpoint(checkpoint.config, source)
         language = build_language_model(checkpoint, backbone, KINDS[precision], source)
-        return OpenedModel(_on(language, device), responder)
+        return OpenedModel(on_device(language, device)[0], responder)
     if precision != "fp32":
         raise ConfigError(f"precision {precision} is for the weights of a language model; {path} has others")
     model = build_model(checkpoint, source, required=CVAE)
@@ -71,11 +72,3 @@ def open_model(checkpoint: Checkpoint, path: Path, device: str, precision: Preci
     own = Responder(engine, dialog_codec(checkpoint), config, config.provenance.data)
     own.index, own.common = checkpoint.replies, checkpoint.common
     return OpenedModel(model, own)
-
-
-def _on(model: LanguageCVAE, device: str) -> LanguageCVAE:
-    try:
-        return model.to(device)
-    except (AssertionError, RuntimeError, NotImplementedError) as error:  # what PyTorch raises for an absent device
-        reason = str(error).partition("\n")[0]
-        raise ConfigError(f"device {device} can't be used here: {reason}") from None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from dialog_cvae.data.common_words import MIN_CONVERSATIONS, CommonWords, SaidIn
+from dialog_cvae.data.common_words import MIN_CONVERSATIONS, CommonWords, SaidIn, is_lower_case
 from dialog_cvae.generate.guard import Guard
 from dialog_cvae.types import Conversation
 from eval.contexts import AnsweredContext
@@ -29,7 +29,7 @@ def rare_in_replies(answered: Sequence[AnsweredContext], said_in: SaidIn) -> dic
         said_in: in how many training conversations each key occurs.
     """
     texts = [text for one in answered for text in one.replies]
-    guard = Guard(CommonWords.of(said_in), lower_case=all(text == text.lower() for text in texts))
+    guard = Guard(CommonWords.of(said_in), lower_case=all(map(is_lower_case, texts)))
     replies: Counter[int] = Counter()
     for one in answered:
         given_away = guard.given_away(Conversation(one.conversation, one.context, one.topic), one.reference.speaker)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 from dialog_cvae.cli import Parser, exit_status
+from dialog_cvae.errors import ConfigError
 from experiments.framework import command_line
 from experiments.framework.fitting import Fitted
 from experiments.framework.page import Page, Section, bullets, command, row_content, shown_fields
@@ -17,7 +18,7 @@ from experiments.framework.rows import Layer, Result, Row, Run, named, results_o
 from experiments.framework.tables import INTERVAL
 from experiments.measures import measured
 from training import arguments
-from training.sweep.cells import seeds_option
+from training.sweep.cells import seeds_option, short_name
 from training.sweep.run import FitFields
 
 SizeName = Literal["smoke", "small", "medium", "paper"]
@@ -79,6 +80,7 @@ class Experiment:
         report: measures what the table does not show, draws, and makes the page.
         settings: what else decides its results, by size; as JSON.
         size: by default.
+        check: raises a ConfigError if the report cannot be made of these fits.
     """
 
     name: str
@@ -88,6 +90,7 @@ class Experiment:
     report: Callable[[Study, Sequence[Result]], Page]
     settings: Mapping[SizeName, Mapping[str, Any]] = field(default_factory=dict)
     size: SizeName = "small"
+    check: Callable[[Sequence[Run]], None] = lambda runs: None
 
     def main(self, argv: Sequence[str] | None = None) -> int:
         """Run its command line; returns its exit status."""
@@ -127,14 +130,21 @@ class Study:
         """All fits.
 
         Raises:
-            ConfigError: the fields contradict each other.
+            ConfigError: the fields contradict each other, or one is given that the rows set themselves.
         """
         budget, asked = self.budget, self.options
+        for name in arguments.flat(asked.given):
+            if setting := [row.key for row in self.experiment.rows if name in arguments.flat(row.layer)]:
+                raise ConfigError(
+                    f"{short_name(name)}: some rows have values of their own ({', '.join(setting)}), but one is given"
+                )
         rows = [
             row._replace(layer=arguments.merge(row.layer, budget.by_row.get(row.key, {})))
             for row in self.experiment.rows
         ]
-        return runs_of(rows, budget.recipe, asked.seeds, asked.out, below=[budget.layer], above=[asked.given])
+        runs = runs_of(rows, budget.recipe, asked.seeds, asked.out, below=[budget.layer], above=[asked.given])
+        self.experiment.check(runs)
+        return runs
 
     @property
     def facts(self) -> list[str]:
@@ -153,9 +163,9 @@ class Study:
             command(self.experiment.name, own, given),
         ]
 
-    def opening(self, lines: Sequence[str], about: str) -> Section:
-        """The first section: the facts, a table, what its figures mean, and what is missing."""
-        blocks = [bullets(self.facts), lines, [INTERVAL], about.splitlines(), bullets(self.notes)]
+    def opening(self, lines: Sequence[str], about: str, interval: str = INTERVAL) -> Section:
+        """The first section: the facts, a table, what its intervals and figures mean, and what is missing."""
+        blocks = [bullets(self.facts), lines, [interval], about.splitlines(), bullets(self.notes)]
         return Section("", [block for block in blocks if block])
 
     def page(self, results: Sequence[Result], sections: Sequence[Section], **content: Any) -> Page:

@@ -12,12 +12,13 @@ import torch
 
 from dialog_cvae.data.readers.toy import SEQUENCES
 from dialog_cvae.data.sentences import Sentences
+from dialog_cvae.errors import ConfigError
 from dialog_cvae.model.latent_model import Vectors
 from dialog_cvae.model.sentence_vae import SentenceVAE
 from eval.measures import Measure
 from experiments.experiment import Budget, Experiment, Study
 from experiments.framework.page import Page, pictures
-from experiments.framework.rows import Result, Row
+from experiments.framework.rows import Result, Row, Run
 from experiments.framework.tables import table
 from experiments.measures import final_model, sentences_of
 from experiments.plots.curves import draw_bounded_curves
@@ -27,6 +28,7 @@ from training.metrics_log import LATENTS_FILE, read_metrics
 FLOOR = math.log(SEQUENCES)
 GRID = 81  # points a dimension
 CYCLES, RATIO = 4, 0.5  # of the cyclical schedule
+PLANE = 2  # latent dimensions
 EDGE = 5.0  # of the grid, in standard deviations of the prior; beyond it lie 6e-7 of its mass a dimension
 COLUMNS = (
     Measure("reconstruction", "reconstruction", 3),
@@ -76,6 +78,17 @@ def report(study: Study, results: Sequence[Result]) -> Page:
     plots = _draw(results, study.options.out)
     sections = [study.opening(table(results, COLUMNS), about), pictures(plots)]
     return study.page(results, sections, floor=FLOOR)
+
+
+def check(runs: Sequence[Run]) -> None:
+    """Refuse models without a latent plane.
+
+    Raises:
+        ConfigError: a run has not two latent dimensions.
+    """
+    for run in runs:
+        if (size := run.cell.config.sentence.latent_size) != PLANE:
+            raise ConfigError(f"sentence.latent_size: must be {PLANE}, because z is drawn as a plane, but is {size}")
 
 
 def _with_exact_nll(result: Result, points: int) -> Result:
@@ -163,4 +176,5 @@ EXPERIMENT = Experiment(
     report,
     settings={"smoke": {"points": 21}},
     size="paper",
+    check=check,
 )

@@ -91,7 +91,6 @@ def _add_index(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--min-conversations",
         type=whole(1, 10**6),
-        default=MIN_CONVERSATIONS,
         metavar="K",
         help="the index keeps only replies and words of at least K different conversations (default "
         f"{MIN_CONVERSATIONS}); with 1 it also offers what a single person was told, such as names and numbers",
@@ -112,6 +111,13 @@ def _add_index(parser: argparse.ArgumentParser) -> None:
 
 def _export(arguments: argparse.Namespace) -> int:
     source, out = arguments.source, arguments.out
+    if arguments.min_conversations is not None and not arguments.with_index:
+        raise ConfigError("--min-conversations is for an index of replies; give --with-index too")
+    if (arguments.data or arguments.data_dir) and not (arguments.with_index or arguments.with_common_words):
+        raise ConfigError(
+            "--data and --data-dir are for an index of replies or a list of common words; give --with-index or "
+            "--with-common-words too"
+        )
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise ConfigError(f"OUT: {out} exists already; remove it or give another folder")
     if (source / STATE_FILE).exists() or (source / BEST).exists():  # a run's folder
@@ -127,7 +133,9 @@ def _export(arguments: argparse.Namespace) -> int:
             "--with-index too"
         )
     if arguments.with_index:
-        checkpoint = with_index(checkpoint, arguments.min_conversations, arguments.data, arguments.data_dir)
+        checkpoint = with_index(
+            checkpoint, arguments.min_conversations or MIN_CONVERSATIONS, arguments.data, arguments.data_dir
+        )
     if arguments.with_common_words:
         checkpoint = with_common_words(checkpoint, arguments.data, arguments.data_dir)
     checkpoint, rounding = rounded(checkpoint, arguments.precision)

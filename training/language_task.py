@@ -118,6 +118,7 @@ def backbone_of(sizes: LanguageModelConfig) -> Backbone:
 
     Raises:
         CheckpointError: it is missing, broken or not the one of the configuration's SHA-256.
+        ConfigError: a context may have more tokens than the model has positions.
     """
     path = locate(sizes.backbone)
     backbone = _opened(path, _version(path))
@@ -125,6 +126,11 @@ def backbone_of(sizes: LanguageModelConfig) -> Backbone:
         raise CheckpointError(
             f"language.backbone: {path} has SHA-256 {backbone.sha256[:12]}..., "
             f"but {str(sizes.sha256)[:12]}... is needed"
+        )
+    if sizes.max_context_tokens > (most := backbone.config.max_positions):
+        raise ConfigError(
+            f"language.max_context_tokens must be at most {most:,}, the positions of {path}, but is "
+            f"{sizes.max_context_tokens:,}"
         )
     return backbone
 

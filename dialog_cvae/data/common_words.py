@@ -7,8 +7,9 @@ conversation count once (`dialog_cvae.data.readers.jsonl_splits`). The selection
 that most conversations have says little.
 
 A name is a word that begins with a capital letter. If a model writes only lower case, every word counts as a name.
-Numbers of one or two digits give no one away. Two limits: full names of two common words and names in scripts without
-capital letters are not found, and in languages that capitalise every noun, rare nouns count as names.
+Numbers of one or two digits give no one away; letters joined to them, as in a user name, are a name if there are three
+or more. Two limits: full names of two common words and names in scripts without capital letters are not found, and in
+languages that capitalise every noun, rare nouns count as names.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from dialog_cvae.data.readers.jsonl_splits import KEY_BYTES, content_keys
 from dialog_cvae.errors import CheckpointError
 from dialog_cvae.imports.personal_data import addresses
 from dialog_cvae.limits import normal
-from dialog_cvae.text.placeholders import PLACEHOLDERS
+from dialog_cvae.text.placeholders import without_placeholders
 from dialog_cvae.text.words import WORD
 from dialog_cvae.types import Conversation
 
@@ -41,6 +42,10 @@ _GROUPS = regex.compile(r"(?<![\w.,])\+?\(?\d(?:[ ().-]{0,2}\d){6,}(?!\w)")
 _DIGIT = regex.compile(r"\d")
 _MARKS = regex.compile(r"[\W_]")
 _ASCII_WORD = re.compile(r"\w+")
+_WITH_DIGITS = regex.compile(r"\w*\d\w*")
+_LETTERS = regex.compile(r"[^\W\d_]{3,}")  # beside digits; shorter ones are units and endings, as in 5km and 2nd
+_MARKS_OF_ADDRESSES = re.compile(r"[@/]|www")
+_AROUND_MARKS = re.compile(r"\s*([@./:?&=#%+~_-])\s*")
 
 
 class Found(NamedTuple):
@@ -62,14 +67,26 @@ class Found(NamedTuple):
         return not self.is_name and (not self.key.isalnum() or sum(map(str.isdecimal, self.key)) >= LONG_DIGITS)
 
 
-def personal(text: str, *, every_word: bool = False) -> list[Found]:
-    """Addresses, numbers and names in a text; with `every_word`, every word counts as a name."""
-    text = normal(text)
-    for placeholder in PLACEHOLDERS if "<" in text else ():
-        text = text.replace(placeholder, " ")
+def personal(text: str, *, lower_case: bool = False) -> list[Found]:
+    """Addresses, numbers and names in a text.
+
+    Args:
+        text: to search.
+        lower_case: whether it is written by a model that has no capital letters. Then every word counts as a name, and
+            the parts of an address may have spaces between them, as such a model's tokens do.
+    """
+    text = without_placeholders(normal(text))
     found, rest = _addresses_and_numbers(text)
-    names = (word for word in _words(rest) if len(word) > 1 and (every_word or word[0].isupper()))
+    if lower_case and _MARKS_OF_ADDRESSES.search(text):
+        found += [_address(each) for each in dict.fromkeys(addresses(_AROUND_MARKS.sub(r"\1", text)))]
+    names = (word for word in _words(rest) if len(word) > 1 and (lower_case or word[0].isupper()))
     return found + [Found(word, word.casefold(), is_name=True) for word in names]
+
+
+def is_lower_case(text: str) -> bool:
+    """Whether a text has no capital letter outside placeholders."""
+    plain = without_placeholders(text)
+    return plain == plain.lower()
 
 
 def numbers(text: str) -> set[str]:
@@ -101,18 +118,24 @@ def _addresses_and_numbers(text: str) -> tuple[list[Found], str]:
     """The addresses and numbers in a text, and the text without them."""
     found: list[Found] = []
     for address in dict.fromkeys(addresses(text)):
-        found.append(Found(address, address.casefold(), is_name=False))
+        found.append(_address(address))
         text = text.replace(address, " ")
     if not _DIGIT.search(text):
         return found, text
     written = [match[0] for match in _GROUPS.finditer(text)]
     parts = (_GROUPS.sub(" ", text) if written else text).split()
-    with_digit = [part for part in parts if _DIGIT.search(part)]
-    for number in (*written, *with_digit):
-        key = _MARKS.sub("", number).casefold()
+    rest = []
+    for part in (*written, *parts):
+        key = _MARKS.sub("", part).casefold()
         if sum(map(str.isdecimal, key)) >= LEAST_DIGITS:
-            found.append(Found(number, key, is_name=False))
-    return found, " ".join(part for part in parts if not _DIGIT.search(part))
+            found.append(Found(part, key, is_name=False))
+        else:
+            rest.append(part)
+    return found, _WITH_DIGITS.sub(lambda match: f" {' '.join(_LETTERS.findall(match[0]))} ", " ".join(rest))
+
+
+def _address(written: str) -> Found:
+    return Found(written, written.casefold(), is_name=False)
 
 
 def _words(text: str) -> list[str]:

@@ -28,6 +28,7 @@ from dialog_cvae.data.context_search import Bags, ContextSearch, largest
 from dialog_cvae.data.readers.jsonl_splits import KEY_BYTES, content_keys
 from dialog_cvae.data.roles import own_name_by_spelling
 from dialog_cvae.errors import CheckpointError, ConfigError
+from dialog_cvae.limits import find_name, folded
 from dialog_cvae.text.words import normalised, words
 from dialog_cvae.types import Conversation, Utterance
 
@@ -134,10 +135,10 @@ class ReplyIndex:
         before = conversation.utterances[-len(WEIGHTS) :]
         if not before:
             return []
-        continues = before[-1].speaker == respond_as
+        continues = folded(before[-1].speaker) == folded(respond_as)
         eligible = (self._reply != NO_REPLY) & (self._continues == continues)
-        if respond_as in self._speakers:
-            eligible &= self._speaker == self._speakers.index(respond_as)
+        if (name := find_name(respond_as, self._speakers)) is not None:
+            eligible &= self._speaker == self._speakers.index(name)
         known = [[self._column[word] for word in words(each.text) if word in self._column] for each in before]
         cosines = np.where(eligible, self._search.cosines(known), 0.0)
         found: dict[str, Found] = {}

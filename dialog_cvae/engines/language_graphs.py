@@ -24,7 +24,7 @@ from dialog_cvae.engines.graph_writer import FLOAT, INT32, INT64, MICROSOFT, UIN
 from dialog_cvae.engines.language_weights import LEVELS, MIDDLE, LanguageWeights, LayerWeights, rotated
 from dialog_cvae.language_config import LanguageModelConfig, LlamaConfig
 
-ROTATIONS = 16_384  # positions, at most, whose rotation the graph knows
+ROTATIONS = 16_384  # positions whose rotation the graph knows: the longest context, name and reply have fewer
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -96,7 +96,7 @@ def _layers(weights: LanguageWeights, config: LlamaConfig, product: _Product) ->
     g.input("by_sequence", INT64, (3,))
     g.input("last", INT32, ("B",))
     g.input("seen", INT32, ())
-    positions = np.arange(min(config.max_positions, ROTATIONS), dtype=np.float32)[:, None]
+    positions = np.arange(ROTATIONS, dtype=np.float32)[:, None]
     exponents = np.arange(0, config.head_size, 2, dtype=np.float32) / np.float32(config.head_size)
     angles = positions * (np.float32(config.rope_theta) ** -exponents)
     rotation = g.stored("cosines", np.cos(angles)), g.stored("sines", np.sin(angles))

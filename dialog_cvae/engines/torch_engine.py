@@ -15,7 +15,6 @@ from torch import Tensor
 from dialog_cvae.engines.base import ROWS, Condition, Floats, Ints, Step
 from dialog_cvae.engines.gru_states import GRUStates
 from dialog_cvae.engines.torch_rows import RowGRU, RowProduct, by_rows
-from dialog_cvae.errors import ConfigError
 from dialog_cvae.model.cvae import CVAE
 from dialog_cvae.model.weights import (
     CONTEXT_ENCODER,
@@ -32,10 +31,9 @@ from dialog_cvae.model.weights import (
     Recurrent,
     skip_size,
 )
+from dialog_cvae.nn.devices import on_device
 from dialog_cvae.text.tokenizer import Tokenizer
 from dialog_cvae.types import DialogBatch
-
-DEVICES = ("cpu", "cuda", "mps")
 
 
 class TorchEngine:
@@ -53,14 +51,8 @@ class TorchEngine:
     """
 
     def __init__(self, model: CVAE, device: str | torch.device = "cpu") -> None:
-        try:
-            self.device = torch.device(device)
-            if self.device.type not in DEVICES:
-                raise ConfigError(f"device must be one of {', '.join(DEVICES)}, but is {device}")
-            weights = model.to(self.device).eval().state_dict()
-        except (AssertionError, RuntimeError, NotImplementedError) as error:  # what PyTorch raises for an absent device
-            reason = str(error).partition("\n")[0]
-            raise ConfigError(f"device {device} can't be used here: {reason}") from None
+        model, self.device = on_device(model, device)
+        weights = model.eval().state_dict()
         # Encoders and prior network.
         self._embedding, self._topic = weights[EMBEDDING], weights[TOPIC]
         self._unknown_profile = weights[UNKNOWN_PROFILE]

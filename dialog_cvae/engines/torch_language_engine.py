@@ -17,6 +17,7 @@ from torch import Tensor
 from dialog_cvae.data.turns import TurnBatch
 from dialog_cvae.engines.base import ROWS, Condition, Flags, Floats, Ints, Step, one_thread
 from dialog_cvae.model.language_cvae import LanguageCVAE, bounded, raised
+from dialog_cvae.nn.devices import on_device
 from dialog_cvae.nn.llama import KeysValues
 
 
@@ -56,11 +57,14 @@ class TorchLanguageEngine:
     Args:
         model: moved to the device.
         device: such as "cpu" or "cuda".
+
+    Raises:
+        ConfigError: the device is unknown or absent.
     """
 
     def __init__(self, model: LanguageCVAE, device: str | torch.device = "cpu") -> None:
-        self.device = torch.device(device)
-        self._model = model.to(self.device).eval()
+        model, self.device = on_device(model, device)
+        self._model = model.eval()
         self.name, self.rows = f"PyTorch {torch.__version__} on {self.device}", ROWS
         maps = [each.detach().float().cpu().numpy() for each in model.z_maps.parameters()]
         self.latent_weight: Floats = np.concatenate([*maps, np.zeros((0, model.config.latent_size), np.float32)])

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from functools import cache
 
-from dialog_cvae.data.common_words import CommonWords, Found, numbers, personal
+from dialog_cvae.data.common_words import CommonWords, Found, is_lower_case, numbers, personal
 from dialog_cvae.limits import normal
 from dialog_cvae.types import Conversation
 
@@ -39,7 +39,7 @@ class Guard:
         def known(found: Found) -> bool:
             text, keys = context()
             if found.is_name:
-                return re.search(rf"(?<!\w){re.escape(found.key)}(?!\w)", text) is not None
+                return re.search(rf"(?<![^\W\d_]){re.escape(found.key)}(?![^\W\d_])", text) is not None
             return found.key in keys
 
         return lambda text: [each for each in self._suspicious(text) if not known(each)]
@@ -51,7 +51,7 @@ class Guard:
 
     def _suspicious(self, text: str) -> list[Found]:
         """What may belong to one person, regardless of the context."""
+        found = personal(text, lower_case=self._lower_case and is_lower_case(text))
         if self.common is None:
-            return [each for each in personal(text) if each.by_rule]
-        found = personal(text, every_word=self._lower_case and text == text.lower())
+            return [each for each in found if each.by_rule]
         return [each for each in found if each.key not in self.common.counts]

@@ -112,4 +112,4 @@ class Answer(NamedTuple):
 
 def seed_numbers(seed: Seed) -> tuple[int, ...]:
     """All numbers of a seed."""
-    return (seed,) if isinstance(seed, int) else seed
+    return tuple(map(int, seed)) if isinstance(seed, tuple) else (int(seed),)

@@ -181,6 +181,8 @@ class Responder:
         if not isinstance(question.respond_as, str):
             raise ConfigError(f"respond_as must be the name of a speaker, but is {_shown(question.respond_as)}")
         seeds = question.seed if isinstance(question.seed, tuple) else (question.seed,)
+        if not seeds:
+            raise ConfigError("seed must have at least one number, but has none")
         for name, value in (("n", question.n), *(("seed", number) for number in seeds)):
             if isinstance(value, bool) or not isinstance(value, Integral):
                 raise ConfigError(f"{name} must be a whole number, but is {_shown(value)}")

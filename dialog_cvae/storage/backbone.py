@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -167,14 +168,13 @@ def shapes(config: LlamaConfig) -> dict[str, tuple[int, ...]]:
 def _open_gguf(path: Path) -> Backbone:
     from gguf import GGUFReader  # once a backbone is asked for
 
-    try:
+    with _whole(path):
         reader = GGUFReader(path)
-    except (ValueError, IndexError, KeyError, OverflowError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path}: not a whole GGUF file ({error})") from None
 
     def field(name: str, default: Any = None) -> Any:
         if name in reader.fields:
-            return reader.fields[name].contents()
+            with _whole(path):
+                return reader.fields[name].contents()
         if default is None:
             raise CheckpointError(f"{path}: field {name} is missing")
         return default
@@ -200,8 +200,22 @@ def _open_gguf(path: Path) -> Backbone:
     licence = field("general.license", "") or None
     name = field("general.name", path.stem)
     return Backbone(
-        name, licence, sha256(path), config, lambda: _checked(path, config, _gguf_weights(config, names)), tokenizer
+        name,
+        licence,
+        sha256(path),
+        config,
+        lambda: _checked(path, config, _gguf_weights(config, names, path)),
+        tokenizer,
     )
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    """Turn what the reader raises for a damaged GGUF file into an error of ours."""
+    try:
+        yield
+    except (ValueError, IndexError, KeyError, OverflowError, NotImplementedError) as error:
+        raise CheckpointError(f"{path}: not a whole GGUF file ({error})") from None
 
 
 def _gguf_sizes(field: Callable[..., Any]) -> dict[str, Any]:
@@ -220,7 +234,7 @@ def _gguf_sizes(field: Callable[..., Any]) -> dict[str, Any]:
     }
 
 
-def _gguf_weights(config: LlamaConfig, tensors: Mapping[str, Any]) -> Iterator[tuple[str, Array]]:
+def _gguf_weights(config: LlamaConfig, tensors: Mapping[str, Any], path: Path) -> Iterator[tuple[str, Array]]:
     from gguf import dequantize
 
     ours = {"token_embd.weight": "embedding", "output_norm.weight": "final_norm"}
@@ -229,7 +243,8 @@ def _gguf_weights(config: LlamaConfig, tensors: Mapping[str, Any]) -> Iterator[t
     for name, tensor in tensors.items():
         if name == "rope_freqs.weight":
             continue
-        array = np.asarray(dequantize(tensor.data, tensor.tensor_type), dtype=np.float32)
+        with _whole(path):
+            array = np.asarray(dequantize(tensor.data, tensor.tensor_type), dtype=np.float32)
         heads = {"attn_q": config.heads, "attn_k": config.kv_heads}.get(name.split(".")[-2])
         if heads is not None:  # llama.cpp rotates neighbouring dimensions, we rotate halves
             array = array.reshape(heads, -1, 2, array.shape[-1]).swapaxes(1, 2).reshape(array.shape)
@@ -243,6 +258,8 @@ def _open_folder(path: Path) -> Backbone:
     content = _json(path / "config.json")
     if content.get("model_type") != "llama":
         raise CheckpointError(f"{path / 'config.json'}: model_type must be llama, but is {content.get('model_type')!r}")
+    if content.get("hidden_act", "silu") != "silu":
+        raise CheckpointError(f"{path / 'config.json'}: hidden_act must be silu, but is {content['hidden_act']!r}")
     if not content.get("tie_word_embeddings", False):
         raise CheckpointError(f"{path / 'config.json'}: tie_word_embeddings must be true, but is false")
     rope = content.get("rope_parameters") or {}  # of Transformers 5, with what was rope_scaling before

@@ -14,6 +14,7 @@ from tokenizers.pre_tokenizers import ByteLevel, Digits
 from tokenizers.pre_tokenizers import Sequence as Both
 
 from dialog_cvae.errors import CheckpointError
+from dialog_cvae.text.token_words import writable
 
 # How a GGUF file calls the way its tokenizer cuts text before pairs are merged, and that way.
 _CUTS = {
@@ -48,7 +49,11 @@ class BytePairs:
             self._tokenizer = HuggingFaceTokenizer.from_buffer(content)
         except Exception as error:  # the library raises nothing more specific
             raise CheckpointError(f"not a tokenizer.json ({error})") from None
+        if not isinstance(self._tokenizer.model, BPE):
+            raise CheckpointError(f"its model must be BPE, but is {type(self._tokenizer.model).__name__}")
         self._tokenizer.encode_special_tokens = True
+        self._tokenizer.no_truncation()  # a file may ask for both
+        self._tokenizer.no_padding()
         self.content = content
         ids = self.encode("\n")
         if len(ids) != 1:
@@ -131,7 +136,7 @@ class BytePairs:
 
     def encode(self, text: str) -> list[int]:
         """The ids of a text, without marks of beginning or end."""
-        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        ids: list[int] = self._tokenizer.encode(writable(text), add_special_tokens=False).ids
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 
 import regex
 
-from dialog_cvae.text.pieces import UNK
+from dialog_cvae.text.pieces import STAND_INS, UNK
 from dialog_cvae.text.placeholders import PLACEHOLDERS, split_at_placeholders
 
 # Not `re`: NLTK matches with `regex`, to which combining marks are word characters, so that "हिन्दी" stays whole.
+_WITHOUT_STAND_INS = dict.fromkeys(map(ord, STAND_INS))
 _WORD_PUNCT = regex.compile(r"\w+|[^\w\s]+")
 
 
@@ -41,8 +42,8 @@ WORDS = {"word": token_words, "space": words_between_spaces}
 
 
 def writable(text: str) -> str:
-    """The text without lone surrogates, which JSON can contain and UTF-8 cannot."""
-    return text if text.isascii() else text.encode("utf-8", "ignore").decode("utf-8")
+    """The text without lone surrogates, which JSON can contain and UTF-8 cannot, and without our stand-ins."""
+    return text if text.isascii() else text.encode("utf-8", "ignore").decode("utf-8").translate(_WITHOUT_STAND_INS)
 
 
 def with_unknown(text: str) -> Iterator[str]:

@@ -1,8 +1,8 @@
 """Intervals of shares, and tests of differences, with contexts as the unit.
 
 Open it to see where an interval or a p-value of a tally comes from. A share is a mean over contexts of equal weight. If
-each context is a yes or a no, its interval is Wilson's (1927); otherwise it comes from a bootstrap over contexts. A
-bootstrap of equal values has an interval of width 0, so values that are all 0 or all 1 get Wilson's too.
+each context is a yes or a no, its interval is Wilson's (1927); otherwise it comes from a bootstrap over contexts. Equal
+values, which say nothing of their spread, have no interval, unless they are all 0 or all 1.
 
 Shape legend: C contexts.
 """
@@ -29,7 +29,7 @@ class Share(NamedTuple):
 
     Attributes:
         mean: None without any context.
-        low: where the interval begins; None with fewer than 2 contexts.
+        low: where the interval begins; None with fewer than 2 contexts, or with equal values other than 0 and 1.
         high: where it ends.
         contexts: with a value.
     """
@@ -45,7 +45,7 @@ class PairedDifference(NamedTuple):
 
     Attributes:
         mean: None without any context.
-        low: where the interval begins; None with fewer than 2 contexts.
+        low: where the interval begins; None with fewer than 2 contexts, or if all differences are equal.
         high: where it ends.
         p: two-sided, of the sign-flip test; None with the mean.
         contexts: in which both have a value.
@@ -64,10 +64,10 @@ def share(values: Array, seed: int = 0) -> Share:
     if len(known) == 0:
         return Share(None, None, None, 0)
     mean = float(known.mean())
-    if len(known) == 1:
-        return Share(mean, None, None, 1)
-    if np.isin(known, (0.0, 1.0)).all():
+    if len(known) > 1 and np.isin(known, (0.0, 1.0)).all():
         return Share(mean, *wilson(float(known.sum()), len(known)), len(known))
+    if np.ptp(known) == 0:
+        return Share(mean, None, None, len(known))
     found = paired_bootstrap(known, range(len(known)), resamples=RESAMPLES, seed=seed)
     return Share(mean, float(found.low), float(found.high), len(known))
 
@@ -92,7 +92,7 @@ def paired_difference(first: Array, second: Array, seed: int = 0) -> PairedDiffe
     if len(known) == 0:
         return PairedDifference(None, None, None, None, 0)
     low = high = None
-    if len(known) > 1:
+    if np.ptp(known) > 0:
         found = paired_bootstrap(known, range(len(known)), resamples=RESAMPLES, seed=seed)
         low, high = float(found.low), float(found.high)
     return PairedDifference(float(known.mean()), low, high, sign_flip(known, seed), len(known))

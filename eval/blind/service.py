@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 import numpy as np
@@ -32,11 +33,18 @@ class Service:
         api_key: a key, if the service requires one.
 
     Raises:
+        ConfigError: the address or the key cannot be used.
         DialogCvaeError: it cannot be reached, or refuses.
     """
 
     def __init__(self, url: str, api_key: str | None = None) -> None:
         self._url, self._headers = url.rstrip("/"), {"X-API-Key": api_key} if api_key else {}
+        if api_key and not (api_key.isascii() and api_key.isprintable()):
+            raise ConfigError("DIALOG_CVAE_API_KEY must have printable ASCII characters alone, but has others")
+        try:
+            _ = urlsplit(url).port  # the parts are checked when they are asked for
+        except ValueError as error:
+            raise ConfigError(f"{url}: is not an address of a service ({error})") from None
         try:
             self._limits: Mapping[str, int] = self._ask("model")["limits"]
             self._topics = {topic.casefold(): topic for topic in self._ask("topics")["topics"]}
@@ -76,18 +84,26 @@ class Service:
         for attempt in range(RETRIES + 1):
             try:
                 with urlopen(request, timeout=TIMEOUT_S) as answer:
-                    return dict(json.load(answer))
+                    return _object(answer.read(), request.full_url)
             except HTTPError as error:
                 with error:
                     if error.code != 503 or attempt == RETRIES:
                         raise DialogCvaeError(f"{self._url}/{path}: {error.code} {_detail(error)}") from None
                     time.sleep(_wait_s(error, attempt))
-            except (OSError, HTTPException) as error:
+            except (OSError, HTTPException, UnicodeError) as error:
                 reason = error.reason if isinstance(error, URLError) else error
                 raise DialogCvaeError(f"{self._url}/{path}: cannot be reached ({reason})") from None
-            except ValueError:
-                raise DialogCvaeError(f"{self._url}/{path}: the answer is not a JSON object") from None
         raise AssertionError("the last attempt returns or raises")
+
+
+def _object(content: bytes, url: str) -> dict[str, Any]:
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise DialogCvaeError(f"{url}: the answer is not a JSON object")
+    return found
 
 
 def _detail(error: HTTPError) -> str:

@@ -166,7 +166,7 @@ def _from_file(path: Path) -> Source:
         if not line.strip():
             continue
         try:
-            read = _Line.model_validate(json.loads(line.decode("utf-8")))
+            read = _Line.model_validate(json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8")))
         except ValidationError as error:
             first = error.errors()[0]
             field = ".".join(map(str, first["loc"])) or "the line"

@@ -3,8 +3,8 @@
 Open it to add a measure. An empty reply counts as no to each question, and so does a context to which a source gave no
 reply. A reply that a source gave twice counts twice.
 
-Answers may be missing. "All" of some answers is no if one is no, else missing if one is missing, else yes. "Any" is the
-reverse: yes if one is yes, else missing if one is missing, else no.
+Answers may be missing. What is found from several answers is then missing too, even if one of them decides it: if only
+those without a deciding answer were left out, shares would be too low ("all") or too high ("any").
 
 Shape legend: R readers, I replies of the sheet, C contexts, Q questions, M measures.
 """
@@ -147,9 +147,12 @@ def _mean(values: Array, axis: int) -> Array:
 
 
 def _all(values: Array, axis: int) -> Array:
-    """The rule for "all" of some answers, see the module's documentation; values are 0, 1 or NaN."""
-    return np.where((values == 0).any(axis=axis), 0.0, np.where(np.isnan(values).any(axis=axis), np.nan, 1.0))
+    """Whether all values, 0 or 1, are 1; NaN if one is missing."""
+    found: Array = values.min(axis=axis)  # NaN if one is NaN
+    return found
 
 
 def _any(values: Array, axis: int) -> Array:
-    return 1.0 - _all(1.0 - values, axis=axis)
+    """Whether any value, 0 or 1, is 1; NaN if one is missing."""
+    found: Array = values.max(axis=axis)
+    return found

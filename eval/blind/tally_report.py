@@ -49,7 +49,10 @@ def _missing(found: Mapping[str, Any]) -> Iterator[str]:
     for reader, counts in found["missing"].items():
         if any(counts.values()):
             words = ", ".join(f"{question} {counts[question]}" for question in QUESTIONS)
-            yield f"{reader}: no answer for some of {found['replies']} replies ({words})"
+            yield (
+                f"{reader}: no answer for some of {found['replies']} replies ({words}); shares leave out what needs "
+                "one, and say of how many contexts they are"
+            )
 
 
 def _shares(found: Mapping[str, Any], sources: Mapping[str, Any]) -> list[str]:
@@ -58,7 +61,7 @@ def _shares(found: Mapping[str, Any], sources: Mapping[str, Any]) -> list[str]:
     for name, shares in sources.items():
         texts = found["texts"][name]
         counts = [str(texts["replies"]), f"{texts['distinct']:.2f}", _percent(texts["listening_noises"])]
-        rows.append([name, *(_interval(shares[measure]) for measure in MEASURES), *counts])
+        rows.append([name, *(_interval(shares[measure], found["contexts"]) for measure in MEASURES), *counts])
     return markdown_table(head, rows)
 
 
@@ -80,11 +83,16 @@ def _percent(value: float | None) -> str:
     return "-" if value is None else f"{value:.0%}"
 
 
-def _interval(figure: Mapping[str, Any]) -> str:
-    """A share with its interval, such as `45% [35, 55]`."""
-    if figure["low"] is None:
-        return _percent(figure["mean"])
-    return f"{figure['mean']:.0%} [{100 * figure['low']:.0f}, {100 * figure['high']:.0f}]"
+def _interval(figure: Mapping[str, Any], contexts: int) -> str:
+    """A share with its interval, such as `45% [35, 55]`, and its number of contexts if some of the sheet's are missing.
+
+    Args:
+        figure: a `Share`.
+        contexts: of the sheet.
+    """
+    interval = "" if figure["low"] is None else f" [{100 * figure['low']:.0f}, {100 * figure['high']:.0f}]"
+    of = "" if figure["contexts"] in (0, contexts) else f" of {figure['contexts']}"
+    return f"{_percent(figure['mean'])}{interval}{of}"
 
 
 def _kappa(figure: Mapping[str, Any]) -> str:

@@ -116,7 +116,7 @@ class Result:
 
 
 def named(rows: Sequence[Row], keys: str, option: str, sets: Sequence[str] = ()) -> list[Row]:
-    """The rows that an option names, in the table's order.
+    """The rows that an option names, with those whose runs they measure, in the table's order.
 
     Args:
         rows: of the table.
@@ -130,6 +130,7 @@ def named(rows: Sequence[Row], keys: str, option: str, sets: Sequence[str] = ())
     wanted, known = keys.split(","), [row.key for row in rows]
     if unknown := [key for key in wanted if key not in known]:
         raise ConfigError(f"{option}: there is no row {unknown[0]!r}, only {', '.join([*sets, *known])}")
+    wanted += [row.of for row in rows if row.key in wanted and row.of]
     return [row for row in rows if row.key in wanted]
 
 

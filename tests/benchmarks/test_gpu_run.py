@@ -16,12 +16,14 @@ LONG = Step("long", "-c __import__('time').sleep(600)")
 
 def test_steps_that_have_finished_are_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(tmp_path, 60, dry=True, steps=(QUICK, FAILING)) == 1
-    assert (tmp_path / "quick.log").read_text() == "cpu\n"
+    assert (tmp_path / "dry/quick.log").read_text() == "cpu\n"
     assert run(tmp_path, 60, dry=True, steps=(QUICK,)) == 0
-    assert (tmp_path / "quick.log").read_text() == "cpu\n"
+    assert (tmp_path / "dry/quick.log").read_text() == "cpu\n"
     said = capsys.readouterr().out
     assert "failing: exit status 3" in said
     assert "quick: has finished before" in said
+    assert run(tmp_path, 60, dry=False, steps=(QUICK,)) == 0
+    assert (tmp_path / "quick.log").read_text() == "cuda\n"
 
 
 def test_a_step_is_interrupted_at_the_end_of_the_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -170,6 +170,20 @@ def test_yelp(run: Run) -> None:
         (("toy", "--train.dropout", 2), "train.dropout: Input should be less than 1"),
         (("toy", "--rows=a"), "rows: there is no row 'a', only constant, monotonic, cyclical"),
         (("toy", "--no-fit"), "out: none of the 3 cells in"),
+        (
+            ("toy", "--schedule=constant"),
+            "schedule: some rows have values of their own (constant, monotonic, cyclical), but one",
+        ),
+        (("cycles", "--rows=m4-r50-linear", "--beta.cycles=1"), "beta.cycles: some rows have values of their own (m4"),
+        (("ptb", "--rows=sa-m-best", "--no-fit"), "out: none of the 1 cells in"),
+        (
+            ("toy", "--sentence.latent-size=3"),
+            "sentence.latent_size: must be 2, because z is drawn as a plane, but is 3",
+        ),
+        (
+            ("yelp", "--sentence.latent-size=0"),
+            "sentence.latent_size: must be at least 1, because z is classified, but",
+        ),
         (("ptb", "--data-dir", "nowhere"), "no such folder"),
     ],
 )
@@ -181,7 +195,7 @@ def test_what_cannot_be_done_is_refused(
 
 
 def test_if_all_cells_fail_the_reason_is_given(run: Run, tmp_path: Path, capsys: Any) -> None:
-    options = ["toy", "--size=smoke", f"--out={tmp_path}", "--learning-rate.peak=1e30", "--schedule=constant"]
+    options = ["toy", "--size=smoke", f"--out={tmp_path}", "--learning-rate.peak=1e30"]
     assert experiments.main(options) == 2  # all three
     assert "none of the 3 cells" in capsys.readouterr().err
 

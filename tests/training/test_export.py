@@ -333,4 +333,8 @@ def test_an_index_that_cannot_be_is_refused(run_export: Export, best: Path) -> N
     assert "candidates_from corpus needs an index of replies; give --with-index too" in refused.error
     refused = run_export("run", "copy", "--with-index", "--data", "toy")
     assert "--with-index: toy has sentences, and no conversations" in refused.error
+    refused = run_export("run", "copy", "--data", "mine.jsonl", "--drop-bow")
+    assert "--data and --data-dir are for an index of replies or a list of common words" in refused.error
+    refused = run_export("run", "copy", "--with-common-words", "--min-conversations", 2)
+    assert "--min-conversations is for an index of replies; give --with-index too" in refused.error
     assert not Path("copy").exists()

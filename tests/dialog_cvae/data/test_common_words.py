@@ -10,6 +10,8 @@ import pytest
 from dialog_cvae.data import common_words
 from dialog_cvae.data.common_words import CommonWords, numbers, personal, said_in
 from dialog_cvae.errors import CheckpointError
+from dialog_cvae.text.detokenize import detokenize
+from dialog_cvae.text.token_words import token_words
 from dialog_cvae.types import Conversation, Utterance
 
 
@@ -29,6 +31,9 @@ def conversation(name: str, *texts: str) -> Conversation:
         ("DE89 3704 0044 0532 0130 00 is mine", ["de89 3704 0044 0532 0130 00"]),
         ("Is Rosalind O'Hara here? I know.", ["is", "rosalind", "hara"]),
         ("<NAME> has <EMAIL>", []),
+        ("I am Zebulon99, or Rosalind_Kane7; 5Km in 2nd MP3", ["zebulon", "rosalind", "kane"]),
+        ("Zebulon,2 Kane(42) Rosalind/Al-12", ["zebulon", "kane", "rosalind", "al"]),
+        ("Zebulon1999", ["zebulon1999"]),
         ("", []),
     ],
 )
@@ -37,7 +42,17 @@ def test_addresses_numbers_and_names_are_found(text, keys):
 
 
 def test_in_lower_case_every_word_may_be_a_name():
-    assert [found.key for found in personal("ask rosalind , i say", every_word=True)] == ["ask", "rosalind", "say"]
+    assert [found.key for found in personal("ask rosalind , i say", lower_case=True)] == ["ask", "rosalind", "say"]
+
+
+@pytest.mark.parametrize(
+    "address", ["john.smith@acme-corp.com", "https://www.acme.com/a_b?c=1", "www.acme.com", "acme.org/x"]
+)
+def test_an_address_is_found_as_a_word_model_writes_it(address):
+    written = detokenize(token_words(address))
+    assert written != address
+    assert address in [found.key for found in personal(f"see {written} now", lower_case=True) if found.by_rule]
+    assert not any(found.by_rule for found in personal("and / or that. is it 1 / 2? he is @home", lower_case=True))
 
 
 def test_links_mails_and_long_numbers_are_personal_by_their_form():

@@ -55,6 +55,8 @@ def test_a_known_speaker_gets_replies_of_that_name():
     index = ReplyIndex.of(TRAIN)
     said = conversation("q", "where is my order", "Your order 4711 is on its way .", speakers="AB")
     assert {each.text for each in index.nearest(said, "A", 5)} == {"thanks"}
+    assert index.nearest(said, "a", 5) == index.nearest(said, "A", 5)
+    assert index.nearest(said, "b", 5) == index.nearest(said, "B", 5) == []  # B would continue
     other = conversation("q", "where is my order", speakers="ST")
     assert {each.text for each in index.nearest(other, "T", 5)} >= {"Your order 4711 is on its way ."}
 

@@ -10,6 +10,7 @@ from dialog_cvae.engines.language_states import Memory
 from dialog_cvae.engines.language_weights import adapter_shapes, rotation
 from dialog_cvae.engines.onnx_language import OnnxLanguageEngine
 from dialog_cvae.engines.torch_language_engine import TorchLanguageEngine
+from dialog_cvae.errors import ConfigError
 from dialog_cvae.language_config import LanguageModelConfig, LlamaConfig
 from dialog_cvae.model.turn_tensors import TurnTensors
 from tests.dialog_cvae.engines.tiny_language import (
@@ -32,8 +33,9 @@ KINDS = pytest.mark.parametrize(
         (SIZES.model_copy(update={"rank": 0}), BASE),
         (SIZES.model_copy(update={"z_layers": 9}), BASE),
         (SIZES, SINGLE),
+        (SIZES, BASE.model_copy(update={"max_positions": 40})),
     ],
-    ids=["plain", "without z", "without adapters", "z in all layers", "as many key heads"],
+    ids=["plain", "without z", "without adapters", "z in all layers", "as many key heads", "beyond its positions"],
 )
 EVERY = list(range(len(Plan().of)))
 
@@ -60,6 +62,12 @@ def test_steps_and_priors_are_those_of_training(kind: str, sizes: LanguageModelC
     for row in EVERY:
         found = np.stack([step[row][: base.vocab_size] for step in steps])
         np.testing.assert_allclose(found, plan.expected(model, row, 18), atol=1e-4)
+
+
+@pytest.mark.parametrize("device", ["gpu", "meta", "cuda:99"])
+def test_a_device_that_is_not_there_is_refused(device: str) -> None:
+    with pytest.raises(ConfigError, match=r"^device"):
+        TorchLanguageEngine(tiny_language_model(SIZES), device)
 
 
 def test_the_likeliest_and_the_sums_are_of_the_logits() -> None:

@@ -31,6 +31,8 @@ CONTEXT = Conversation(
         ("yes, call 1-800-555-0101.", False),
         ("The order of Sigmund", False),
         ("The order of Rosalind, Kim", True),
+        ("The order of Rosalind2, Kim_7", True),
+        ("The order of Sigmund2", False),
         ("The Zoo", True),
         ("The order 98765", True),
         ("The order 98766", False),
@@ -57,7 +59,8 @@ def test_a_model_in_lower_case_has_names_in_lower_case():
     assert Guard(COMMON).allowed(CONTEXT, "B")("the order of sigmund")
     guard = Guard(COMMON, lower_case=True).allowed(CONTEXT, "B")
     assert not guard("the order of sigmund")
-    assert guard("order the rosalind yes")
+    assert guard("order the rosalind yes <NAME>")
+    assert not guard("order of <NAME>, sigmund")
 
 
 @pytest.fixture

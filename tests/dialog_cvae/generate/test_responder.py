@@ -220,12 +220,18 @@ def test_the_topic_matters_in_any_spelling_and_an_unknown_one_is_refused(respond
         ({"n": 2.5}, "n must be a whole number, but is 2.5 (float)"),
         ({"n": "x" * 200}, f"n must be a whole number, but is '{'x' * 79}… (str)"),
         ({"seed": None}, "seed must be a whole number, but is None (NoneType)"),
+        ({"seed": ()}, "seed must have at least one number, but has none"),
     ],
 )
 def test_an_argument_of_another_type_is_named_with_its_value(responder, change, message):
     with pytest.raises(ConfigError) as error:
         responder.respond(**{"conversation": talk(), "respond_as": "B"} | change)
     assert str(error.value) == message
+
+
+def test_numbers_of_numpy_are_seeds(responder):
+    asked = [responder.respond(talk(), respond_as="B", n=2, seed=seed) for seed in (3, np.int64(3), (np.int64(3),))]
+    assert asked[0] == asked[1] == asked[2]
 
 
 def test_the_speaker_who_answers_matters(responder):

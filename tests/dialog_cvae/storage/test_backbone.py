@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from gguf import RopeScalingType
+from tokenizers import Tokenizer as HuggingFaceTokenizer
+from tokenizers.models import WordLevel
 
 from dialog_cvae.errors import CheckpointError
 from dialog_cvae.storage.backbone import locate, open_backbone
@@ -53,6 +55,7 @@ def test_bfloat16_is_read(tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"model_type": "gpt2"}, r"config\.json: model_type must be llama, but is 'gpt2'"),
+        ({"hidden_act": "gelu"}, r"config\.json: hidden_act must be silu, but is 'gelu'"),
         ({"tie_word_embeddings": False}, "tie_word_embeddings must be true"),
         ({"rope_scaling": {"type": "linear"}}, "rope_scaling is not supported"),
         ({"rope_parameters": {"rope_type": "llama3", "rope_theta": 5e5}}, "rope_scaling is not supported"),
@@ -75,6 +78,35 @@ def test_a_truncated_file_is_refused(tmp_path: Path, share: float) -> None:
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
     with pytest.raises(CheckpointError, match=r"tiny\.gguf"):
         open_backbone(path).weights()
+
+
+def test_a_damaged_file_is_refused_or_read(tmp_path: Path) -> None:
+    path = write_gguf(tmp_path / "tiny.gguf", drawn())
+    whole, rng = path.read_bytes(), np.random.default_rng(0)
+    head = whole.index(b"token_embd.weight")
+    refused = 0
+    for place in rng.integers(4, head, 150).tolist():
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ int(rng.integers(1, 256))]) + whole[place + 1 :])
+        try:
+            open_backbone(path).weights()
+        except CheckpointError as error:
+            refused += 1
+            assert str(error).startswith(str(path))  # noqa: PT017
+    assert refused > 50
+
+
+def test_text_is_neither_cut_nor_filled_up_and_may_be_broken(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "tiny", drawn())
+    library = HuggingFaceTokenizer.from_file(str(folder / "tokenizer.json"))
+    library.enable_truncation(4)
+    library.enable_padding(length=4)
+    library.save(str(folder / "tokenizer.json"))
+    tokenizer = open_backbone(folder).tokenizer
+    assert len(tokenizer.encode("x" * 10)) == 10
+    assert tokenizer.encode("h\ud800i") == tokenizer.encode("hi")
+    (folder / "tokenizer.json").write_text(HuggingFaceTokenizer(WordLevel({"\n": 0}, "\n")).to_str())
+    with pytest.raises(CheckpointError, match=r"tokenizer\.json: its model must be BPE, but is WordLevel"):
+        open_backbone(folder)
 
 
 def test_a_gguf_of_another_kind_is_refused(tmp_path: Path) -> None:

@@ -65,6 +65,12 @@ def test_small_and_odd_corpora_train(texts: list[str], mode: str) -> None:
         assert tokenizer.decode(tokenizer.encode(texts[0])) == texts[0]
 
 
+@pytest.mark.parametrize("mode", ["word", "space", "unigram"])
+def test_stand_ins_for_reserved_characters_are_no_text(mode: str) -> None:
+    tokenizer = Tokenizer.train(["▁ \ufdd2 a \ufdd4", "\0 \ufdd0 a"], TokenizerConfig.model_validate({"mode": mode}))
+    assert tokenizer.encode("▁\ufdd2 a") == tokenizer.encode("▁ a")
+
+
 def test_characters_beyond_a_small_unigram_vocabulary_become_bytes() -> None:
     texts = ["".join(chr(0x4E00 + i * j % 3000) for j in range(20)) for i in range(300)]
     tokenizer = Tokenizer.train(texts, TokenizerConfig(mode="unigram", vocab_size=400))

@@ -16,6 +16,7 @@ import pytest
 
 from dialog_cvae.config import DataConfig
 from dialog_cvae.data.corpora import load_corpus, load_split
+from dialog_cvae.errors import DialogCvaeError
 from dialog_cvae.generate.responder import Responder
 from dialog_cvae.limits import find_name
 from eval.baselines.without_model import nearest_neighbours
@@ -131,7 +132,7 @@ def test_replies_made_elsewhere(tmp_path, sample_places):
         assert "reference" not in line
     answers = tmp_path / "mine.jsonl"
     made = [{**line, "responses": [f"reply {i} to {line['position']}" for i in range(5)]} for line in lines]
-    answers.write_text("\n".join([*map(json.dumps, made), ""]), encoding="utf-8")
+    answers.write_text("\n".join([*map(json.dumps, made), ""]), encoding="utf-8-sig")
     folder = tmp_path / "reading"
     assert main(["sheet", *SAMPLE, "--out", str(folder), f"mine={answers}"]) == 0
     expected = [[f"reply {i} to {line['position']}" for i in range(3)] for line in lines]
@@ -275,3 +276,18 @@ def test_what_a_service_is_asked(stub, sample_places, monkeypatch):
         assert 0 <= body.pop("seed") < 2**63
         topic = {"topic": "Weather"} if place.before.topic == "weather" else {}
         assert body == {"respond_as": place.window.reply.speaker, "num_responses": 3, **topic}
+
+
+@pytest.mark.parametrize(
+    ("url", "key", "message"),
+    [
+        ("http://[::1", None, r"http://\[::1: is not an address of a service \(Invalid IPv6 URL\)"),
+        ("http://127.0.0.1:port", None, "is not an address of a service"),
+        ("http://127.0.0.1:1", "ключ", "^DIALOG_CVAE_API_KEY must have printable ASCII characters"),
+        ("http://127.0.0.1:1", "a\nb", "^DIALOG_CVAE_API_KEY must have printable ASCII characters"),
+        ("http://127.0.0.1:1/ü", None, "cannot be reached"),
+    ],
+)
+def test_an_address_or_key_that_cannot_be_used_is_refused(url: str, key: str | None, message: str) -> None:
+    with pytest.raises(DialogCvaeError, match=message):
+        Service(url, key)

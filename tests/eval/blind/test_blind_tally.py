@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval.blind.intervals import wilson
+from eval.blind.intervals import paired_difference, share, wilson
 from eval.blind.ratings import Ratings, read_ratings
 from eval.blind.sheet import Key, KeyContext
 from eval.blind.tally import BOTH, CONTEXT, MEASURES, tally
@@ -109,13 +109,40 @@ def test_missing_answers_are_counted_and_left_out():
     sources = found["mean"]["sources"]
     # a fluent, b unknown; then 2 of 3
     assert sources["m"]["fluent"]["mean"] == pytest.approx((1 + 2 / 3) / 2)
-    # fits and specific: a is no as it is not specific, b unknown; c is no as it does not fit, d is yes
-    assert sources["m"][BOTH]["mean"] == pytest.approx((0 + 2 / 3) / 2)
-    # a context without a yes may have one among its missing answers
-    assert (sources["m"][CONTEXT]["mean"], sources["m"][CONTEXT]["contexts"]) == (1, 1)
+    # fits and specific: a, b and c are unknown, although a no would decide a and c; d, given twice, is yes
+    assert (sources["m"][BOTH]["mean"], sources["m"][BOTH]["contexts"]) == (1, 1)
+    # d is a yes, but c is unknown
+    assert (sources["m"][CONTEXT]["mean"], sources["m"][CONTEXT]["contexts"]) == (None, 0)
     assert sources["people"]["fits"]["contexts"] == 1
     json.dumps(found, allow_nan=False)
-    assert "r0: no answer for some of 4 replies (fluent 1, fits 2, specific 2)" in as_text(found)
+    text = as_text(found)
+    assert "r0: no answer for some of 4 replies (fluent 1, fits 2, specific 2); shares leave out what needs" in text
+    assert "| people | 0% of 1 |" in text
+
+
+def test_what_a_reader_left_out_at_random_moves_no_share() -> None:
+    rng = np.random.default_rng(0)
+    contexts = [
+        KeyContext(conversation=str(c), position=2, replies={"m": [f"r{c}_{r}" for r in range(5)]}) for c in range(300)
+    ]
+    texts = {one: "Blue." for context in contexts for one in context.replies["m"] if one is not None}
+    key = Key(sheet="s123456", made={}, texts=texts, contexts=contexts)
+    answers = (rng.random((len(texts), 3)) < 0.5).astype(float)
+    gaps, left = rng.random(len(texts)) < 0.1, answers.copy()
+    left[gaps] = N
+    whole = tally(key, ratings(answers.tolist(), answers.tolist()))
+    found = tally(key, ratings(answers.tolist(), left.tolist()))
+    for kind in ("mean", "all"):
+        assert means(found, "m", kind) == pytest.approx(means(whole, "m", kind), abs=0.04)
+    alone = tally(key, ratings(left.tolist()))
+    assert means(alone, "m") == pytest.approx(means(whole, "m"), abs=0.04)
+
+
+def test_equal_values_have_no_interval() -> None:
+    assert share(np.full(5, 0.5)) == (0.5, None, None, 5)
+    assert share(np.ones(5))[1:3] == wilson(5, 5)
+    assert paired_difference(np.ones(5), np.zeros(5)) == (1, None, None, 2 / 2**5, 5)
+    assert paired_difference(np.ones(5), np.ones(5)) == (0, None, None, 1, 5)
 
 
 def test_a_reader_who_judged_nothing_changes_no_mean():
