@@ -122,7 +122,7 @@ def test_a_tiny_set_is_memorised(raw_fit: Fit, tmp_path: Path) -> None:
         {"utterances": [{"speaker": "AB"[i % 2], "text": text} for i, text in enumerate(pair)]} for pair in said * 4
     ]
     corpus = write_corpus(Path("mine.jsonl"), lines)
-    sizes = SIZES | {"rank": 16, "hidden_size": 16, "z_layers": 2, "backbone": str(base), "max_context_tokens": 60}
+    sizes = SIZES | {"rank": 16, "hidden_size": 16, "z_layers": 2, "backbone": str(base)}
     train = CONFIG["train"] | {"max_steps": 250, "batch_size": 8, "validate_every": 50, "save_every": 100}
     config = {"language": sizes, "train": train, "learning_rate": {"kind": "linear", "peak": 0.03}}
     Path("config.json").write_text(json.dumps(config))
@@ -182,8 +182,8 @@ def test_a_base_that_cannot_be_used_is_one_line(raw_fit: Fit, options: list[obje
     cut.write_bytes(base.read_bytes()[:9000])
     assert "cut.gguf: not a whole GGUF file" in raw_fit(*options, "--language.backbone", cut).complaint
     assert "backbone nothing: no such file" in raw_fit(*options, "--language.backbone", "nothing").complaint
-    complaint = raw_fit(*options, "--language.max-context-tokens", 65).complaint
-    assert complaint.startswith("language.max_context_tokens must be at most 64, the positions of ")
+    complaint = raw_fit(*options, "--language.max-context-tokens", 513).complaint
+    assert complaint.startswith("language.max_context_tokens must be at most 512, the positions of ")
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from dialog_cvae.language_config import LlamaConfig
 from dialog_cvae.storage.backbone import LAYER_WEIGHTS, shapes
 from dialog_cvae.text.byte_pairs import BytePairs
 
-BASE = LlamaConfig(layers=2, width=32, heads=2, kv_heads=1, mlp_size=24, vocab_size=0x101, max_positions=64)
+BASE = LlamaConfig(layers=2, width=32, heads=2, kv_heads=1, mlp_size=24, vocab_size=0x101, max_positions=512)
 
 
 def letters() -> list[str]:
