@@ -14,6 +14,23 @@ FOCUS_SHOWN = """() => {
 }"""
 
 
+class Held:
+    """A page's requests to `url`, none of which is answered until the test answers it."""
+
+    def __init__(self, page: Any, url: str) -> None:
+        self.page = page
+        self.routes: list[Any] = []
+        page.route(url, lambda route: self.routes.append(route))
+
+    def next(self) -> Any:
+        """The oldest of them, removed from here; waits for one: the page has sent it before its route is known."""
+        for _ in range(1000):
+            if self.routes:
+                return self.routes.pop(0)
+            self.page.wait_for_timeout(10)
+        raise AssertionError("the page sent no such request within 10 seconds")
+
+
 class Person:
     """A page of the browser and its user.
 
@@ -107,6 +124,10 @@ class Person:
             if self.at(selector):
                 return
         raise AssertionError(f"{key} does not lead to {selector}")
+
+    def hold(self, url: str = "**/respond") -> Held:
+        """Keep the page waiting for the answers to its requests to `url`."""
+        return Held(self.page, url)
 
     def refuse(self, times: int = 1, **answer: Any) -> None:
         """Replace the service's next answers (`times` of them) by this one, or by none (`abort=...`)."""

@@ -152,17 +152,15 @@ def test_on_a_phone_no_keyboard_covers_the_replies(visit):
 
 def test_reduced_motion_shows_no_animation(visit):
     person = visit(reduced_motion="reduce").arrive()
-    held = []
     person.expected.append("ERR_FAILED")
-    person.page.route("**/respond", lambda route: held.append(route))
+    held = person.hold()
     person.page.fill("#draft", PETS)
-    with person.page.expect_request("**/respond"):
-        person.press("Enter")
+    person.press("Enter")
+    request = held.next()
     moving = "[...document.querySelectorAll('*')].filter(e => e.getAnimations().length).length"
     assert person.page.locator(".skeleton").count() == 5
     assert person.page.evaluate(moving) == 0
-    for route in held:
-        route.abort()
+    request.abort()
 
 
 def test_the_page_names_its_model_and_warns_about_its_replies(person):

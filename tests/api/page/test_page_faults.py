@@ -79,13 +79,12 @@ def test_any_other_refusal_is_shown(person):
 
 
 def test_a_failed_answer_keeps_what_was_typed_meanwhile(person):
-    held = []
     person.expected.append("500")
-    person.page.route("**/respond", lambda route: held.append(route))
+    held = person.hold()
     person.page.fill("#draft", PETS)
     person.press("Enter")
     person.page.fill("#draft", "meanwhile")
-    held[0].fulfill(**problem(500, "internal-error"))
+    held.next().fulfill(**problem(500, "internal-error"))
     person.page.wait_for_selector(f"{ALERT}:has-text('The service could not answer (error 500, urn:x).')")
     assert (person.value("#draft"), person.turns) == ("meanwhile", [("A", PETS)])
 
@@ -151,11 +150,10 @@ def test_the_page_opens_before_the_service_is_ready(person):
 
 def test_a_new_request_aborts_the_old_one(person):
     page = person.page
-    held = []
-    page.route("**/respond", lambda route: held.append(route))
+    held = person.hold()
     page.fill("#draft", PETS)
-    with page.expect_request("**/respond"):
-        person.press("Enter")
+    person.press("Enter")
+    held.next()
     with page.expect_event("requestfailed") as gone:
         page.click("#new-seed")
     assert gone.value.failure == "net::ERR_ABORTED"
@@ -163,7 +161,7 @@ def test_a_new_request_aborts_the_old_one(person):
         page.click("#undo")
     assert gone.value.failure == "net::ERR_ABORTED"
     assert not page.locator("#problem").is_visible()
-    for route in held:
+    for route in held.routes:
         route.abort()
     person.press("Enter")
     assert (person.turns, person.value("#draft")) == ([], PETS)
@@ -233,14 +231,13 @@ def test_a_cancelled_key_dialog_can_be_opened_again(visit, guarded_site):
 
 
 def test_a_late_refusal_does_not_ask_for_a_key_again_that_was_declined(visit, guarded_site):
-    person, held = visit(guarded_site[0]), []
+    person = visit(guarded_site[0])
     person.expected.append("401")
-    page = person.page
-    page.route("**/topics", lambda route: held.append(route))
+    page, held = person.page, person.hold("**/topics")
     page.goto(person.url)
     page.click("text=Not now")
     page.wait_for_selector(f"{ALERT}:has-text('This service requires an API key.')")
     with page.expect_response("**/topics"):
-        held[0].continue_()
+        held.next().continue_()
     person.settle()
     assert not page.locator("#key-dialog").is_visible()
