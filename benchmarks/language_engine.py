@@ -26,8 +26,8 @@ from dialog_cvae.engines.onnx_session import cores
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.generate.sampling import NUCLEUS_LIKELIEST
 from dialog_cvae.language_config import LlamaConfig
-from dialog_cvae.storage.backbone import locate, open_backbone
 from dialog_cvae.storage.checkpoint import Checkpoint
+from dialog_cvae.storage.find_backbone import locate, open_backbone
 
 EXPLANATION = """\
 Draws replies to contexts of random tokens, and to the same contexts some tokens later. `floor` is the time of the

@@ -9,8 +9,8 @@ import pytest
 
 import dialog_cvae
 from dialog_cvae.errors import CheckpointError
-from dialog_cvae.storage.backbone import DEFAULT, DEFAULT_SHA256, locate
 from dialog_cvae.storage.checkpoint import Checkpoint
+from dialog_cvae.storage.find_backbone import DEFAULT, DEFAULT_SHA256, locate
 from dialog_cvae.text.words import normalised
 from dialog_cvae.types import Conversation, Utterance
 

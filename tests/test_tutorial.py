@@ -18,7 +18,7 @@ import pytest
 import uvicorn
 
 from dialog_cvae import console
-from dialog_cvae.storage.backbone import DEFAULT_FILE
+from dialog_cvae.storage.find_backbone import DEFAULT_FILE
 from tests.dialog_cvae.storage.tiny_bases import drawn, write_gguf
 from training import final_report, fit
 

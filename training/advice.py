@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dialog_cvae.errors import DialogCvaeError
-from dialog_cvae.storage.backbone import DEFAULT, locate
+from dialog_cvae.storage.find_backbone import DEFAULT, locate
 from dialog_cvae.text.language import Language
 from training.config import DEFAULT_EPOCHS, FitConfig
 

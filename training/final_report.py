@@ -22,9 +22,9 @@ import torch
 
 from dialog_cvae.data.cache import CACHE_VARIABLE, OFF
 from dialog_cvae.data.corpora import is_path
-from dialog_cvae.storage.backbone import DEFAULT
 from dialog_cvae.storage.checkpoint_backbone import BACKBONE_VARIABLE
 from dialog_cvae.storage.checkpoint_files import BEST
+from dialog_cvae.storage.find_backbone import DEFAULT
 from training.config import FitConfig, TaskName
 from training.memory import return_freed_memory
 from training.metrics_log import SPEED_FILE, read_metrics

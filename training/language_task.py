@@ -21,9 +21,10 @@ from dialog_cvae.errors import CheckpointError, ConfigError
 from dialog_cvae.language_config import LanguageModelConfig
 from dialog_cvae.model.language_cvae import LanguageCVAE
 from dialog_cvae.model.latent_model import LatentModel
-from dialog_cvae.storage.backbone import Backbone, locate, open_backbone
+from dialog_cvae.storage.backbone import Backbone
 from dialog_cvae.storage.checkpoint import Checkpoint
 from dialog_cvae.storage.checkpoint_config import CheckpointConfig
+from dialog_cvae.storage.find_backbone import locate, open_backbone
 from training.base_task import INIT, Task
 from training.config import FitConfig, Precision
 from training.distributed import World

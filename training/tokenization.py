@@ -11,7 +11,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from dialog_cvae.language_config import LanguageModelConfig
-from dialog_cvae.storage.backbone import locate, open_backbone
+from dialog_cvae.storage.find_backbone import locate, open_backbone
 from dialog_cvae.text.pieces import UNK
 from dialog_cvae.text.token_words import token_words, words_between_spaces
 from dialog_cvae.text.tokenizer import Tokenizer

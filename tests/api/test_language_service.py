@@ -14,7 +14,7 @@ from dialog_cvae.engines.torch_language import build_language_model
 from dialog_cvae.generate.language_codec import LanguageCodec
 from dialog_cvae.generate.question import Answer, Question
 from dialog_cvae.generate.responder import Responder
-from dialog_cvae.storage.backbone import open_backbone
+from dialog_cvae.storage.find_backbone import open_backbone
 from dialog_cvae.types import Conversation, Utterance
 from tests.dialog_cvae.generate.naive_language import SIZES, NaiveLanguageEngine, language_checkpoint
 from tests.dialog_cvae.storage.tiny_bases import drawn, write_gguf

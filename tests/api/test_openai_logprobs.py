@@ -17,7 +17,7 @@ from dialog_cvae.generate.language_codec import LanguageCodec
 from dialog_cvae.generate.opening import dialog_codec
 from dialog_cvae.generate.responder import Question, Responder
 from dialog_cvae.model.build import build_model
-from dialog_cvae.storage.backbone import open_backbone
+from dialog_cvae.storage.find_backbone import open_backbone
 from dialog_cvae.types import Conversation, Utterance
 from tests.dialog_cvae.generate.naive_language import SIZES, NaiveLanguageEngine, language_checkpoint
 from tests.dialog_cvae.storage.tiny_bases import drawn, write_gguf

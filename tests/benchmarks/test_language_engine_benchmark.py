@@ -14,9 +14,9 @@ from dialog_cvae.engines.torch_language import new_language_model
 from dialog_cvae.language_config import LanguageModelConfig
 from dialog_cvae.model.build import weights_of
 from dialog_cvae.model_config import ModelConfig
-from dialog_cvae.storage.backbone import open_backbone
 from dialog_cvae.storage.checkpoint import Checkpoint
 from dialog_cvae.storage.checkpoint_config import CheckpointConfig, Provenance
+from dialog_cvae.storage.find_backbone import open_backbone
 from tests.dialog_cvae.storage.tiny_bases import drawn, write_folder
 
 

@@ -20,8 +20,8 @@ from dialog_cvae.data.corpora import load_split
 from dialog_cvae.data.turns import Blocks, TurnBatch, collate_turns, encode_turns
 from dialog_cvae.engines.torch_language import build_language_model
 from dialog_cvae.errors import CheckpointError
-from dialog_cvae.storage.backbone import open_backbone
 from dialog_cvae.storage.checkpoint import Checkpoint
+from dialog_cvae.storage.find_backbone import open_backbone
 from dialog_cvae.types import Conversation, Utterance
 from eval import dialog
 from eval.latent.likelihood import importance_weighted_nll

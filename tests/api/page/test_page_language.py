@@ -11,7 +11,7 @@ import pytest
 from dialog_cvae.engines.torch_language import build_language_model
 from dialog_cvae.generate.language_codec import LanguageCodec
 from dialog_cvae.generate.responder import Responder
-from dialog_cvae.storage.backbone import open_backbone
+from dialog_cvae.storage.find_backbone import open_backbone
 from tests.api.page.conftest import serving
 from tests.api.page.person import Person
 from tests.dialog_cvae.generate.naive_language import SIZES, NaiveLanguageEngine, language_checkpoint

@@ -20,9 +20,9 @@ from dialog_cvae.errors import CheckpointError
 from dialog_cvae.language_config import LanguageModelConfig
 from dialog_cvae.model.build import weights_of
 from dialog_cvae.model_config import ModelConfig
-from dialog_cvae.storage.backbone import open_backbone
 from dialog_cvae.storage.checkpoint import Checkpoint
 from dialog_cvae.storage.checkpoint_config import CheckpointConfig, Provenance
+from dialog_cvae.storage.find_backbone import open_backbone
 from tests.dialog_cvae.engines.tiny_language import batch_of
 from tests.dialog_cvae.storage.tiny_bases import drawn, write_folder
 
@@ -105,7 +105,7 @@ from pathlib import Path
 from dialog_cvae.data.cache import Cache
 from dialog_cvae.data.turns import TurnBatch
 from dialog_cvae.engines.onnx_language import OnnxLanguageEngine
-from dialog_cvae.storage.backbone import open_backbone
+from dialog_cvae.storage.find_backbone import open_backbone
 from dialog_cvae.storage.checkpoint import Checkpoint
 base = open_backbone(Path(sys.argv[1]))
 engine = OnnxLanguageEngine.of(Checkpoint.load(sys.argv[2]), base, "it", Cache(None, print), threads=1)

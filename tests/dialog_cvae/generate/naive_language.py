@@ -21,9 +21,9 @@ from dialog_cvae.model.build import weights_of
 from dialog_cvae.model.language_cvae import LanguageCVAE, Read
 from dialog_cvae.model.turn_tensors import TurnTensors
 from dialog_cvae.model_config import ModelConfig
-from dialog_cvae.storage.backbone import open_backbone
 from dialog_cvae.storage.checkpoint import Checkpoint
 from dialog_cvae.storage.checkpoint_config import CheckpointConfig, Provenance
+from dialog_cvae.storage.find_backbone import open_backbone
 
 SIZES = LanguageModelConfig(
     rank=2, latent_size=3, z_layers=1, hidden_size=5, bow=True, max_context_tokens=40, backbone="tiny.gguf"

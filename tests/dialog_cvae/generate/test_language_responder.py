@@ -16,7 +16,7 @@ from dialog_cvae.generate.language_codec import LanguageCodec
 from dialog_cvae.generate.opening import EngineName, dialog_codec
 from dialog_cvae.generate.responder import Question, Responder
 from dialog_cvae.model.weights import checked_weights
-from dialog_cvae.storage.backbone import open_backbone
+from dialog_cvae.storage.find_backbone import open_backbone
 from dialog_cvae.types import Conversation, Utterance
 from tests.dialog_cvae.generate.naive_language import SIZES, NaiveLanguageEngine, language_checkpoint
 from tests.dialog_cvae.storage.tiny_bases import drawn, write_gguf
@@ -132,7 +132,7 @@ def test_a_missing_base_is_named_with_the_way_to_get_it(
     with pytest.raises(CheckpointError, match=r"backbone .*nowhere: no such file or folder"):
         load(folder, backbone=tmp_path / "nowhere")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr("dialog_cvae.storage.backbone._PACKAGE", "no_such_package")
+    monkeypatch.setattr("dialog_cvae.storage.find_backbone._PACKAGE", "no_such_package")
     language_checkpoint(base, SIZES.model_copy(update={"backbone": "smollm2"})).save(tmp_path / "default")
     with pytest.raises(CheckpointError, match=r"get it with: dialog-cvae backbone$"):
         load(tmp_path / "default")

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer as HuggingFaceTokenizer
 from tokenizers.models import WordLevel
 
 from dialog_cvae.errors import CheckpointError
-from dialog_cvae.storage.backbone import locate, open_backbone
+from dialog_cvae.storage.find_backbone import locate, open_backbone
 from dialog_cvae.text.byte_pairs import BytePairs
 from tests.dialog_cvae.storage.tiny_bases import BASE, drawn, letters, write_folder, write_gguf
 
@@ -131,7 +131,7 @@ def test_what_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(CheckpointError, match="backbone nothing: no such file or folder"):
         locate("nothing")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr("dialog_cvae.storage.backbone.find_spec", lambda _: None)
+    monkeypatch.setattr("dialog_cvae.storage.find_backbone.find_spec", lambda _: None)
     with pytest.raises(CheckpointError, match="get it with: dialog-cvae backbone"):
         locate("smollm2")
     (tmp_path / "empty").mkdir()

@@ -8,7 +8,7 @@ import pytest
 
 from dialog_cvae.config import TokenizerConfig
 from dialog_cvae.generate.codec import tidied, tidied_pieces
-from dialog_cvae.storage.backbone import open_backbone
+from dialog_cvae.storage.find_backbone import open_backbone
 from dialog_cvae.text.byte_pairs import BytePairs
 from dialog_cvae.text.tokenizer import Tokenizer
 from tests.dialog_cvae.storage.tiny_bases import drawn, write_gguf
