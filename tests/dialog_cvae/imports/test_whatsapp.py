@@ -11,6 +11,8 @@ from dialog_cvae.imports.message import MEDIA, SYSTEM
 from dialog_cvae.imports.privacy import Privacy
 from dialog_cvae.imports.whatsapp import PASTED, UNKNOWN
 
+CLOCKS = (("23:58", 30, "A"), ("23:59:20", 30, "B"), ("00:01", 31, "A"), ("00:02:10", 31, "B"))
+
 
 @pytest.mark.parametrize(
     "begin",
@@ -37,6 +39,15 @@ from dialog_cvae.imports.whatsapp import PASTED, UNKNOWN
         "31/12/23, 11:59 PTG - ",
         "31/12/2566 23:59 - ",
         "2023-12-31 23 h 59 - ",
+        "23:59, 31/12/2023 - ",
+        "[23:59:58, 31/12/2023] ",
+        "31.12.23 г., 23:59 ч. - ",
+        "31.12.23 г., 23:59 - ",
+        "31. 12. 2023. u 23:59 - ",
+        "31.12.23 во 23:59 - ",
+        "31/12/23, பிற்பகல் 11:59 - ",
+        "31/12/23, 11:59 ಅಪರಾಹ್ನ - ",
+        "31.12.23, 11:59 e pasdites - ",
     ],
 )
 def test_locales(put, imported, begin):
@@ -182,11 +193,17 @@ def test_a_time_in_an_unknown_form_is_an_error(put, imported, begin, odd, shown)
     assert imported(put("chat.txt", content.replace(odd, f" {odd}"))).said[0][1] == f"Bo: two\n {odd}Ann: three"
 
 
+def test_a_clock_before_the_date_is_read(put, imported):
+    content = "".join(f"{clock}, {day}/12/23 - {name}: hi\n" for clock, day, name in CLOCKS)
+    assert imported(put("chat.txt", content), gap=90.0).said == [["A: hi", "B: hi"], ["A: hi", "B: hi"]]
+
+
 def test_a_pasted_chat_in_another_frame_is_text(put, imported):
-    pasted = "look:\n[14.01.24, 09:00:00] Carl: no\n[1/14/24, 9:00 AM] Ann: yes\n13.01.24 - room 5: math"
+    pasted = "look:\n[14.01.24, 09:00:00] Carl: no\n[1/14/24, 9:00 AM] Ann: yes\n9:00, 14/01/24 - Ann: no"
+    pasted += "\n13.01.24 - room 5: math"
     result = imported(put("chat.txt", f"13/01/24, 10:00 - Ann: hi\n13/01/24, 10:01 - Bo: {pasted}\n"))
     assert result.said == [["Ann: hi", f"Bo: {pasted}"]]
-    assert result.report.parts[0].log.changed[PASTED] == 2
+    assert result.report.parts[0].log.changed[PASTED] == 3
     pasted = "look:\n13/01/24, 09:00 - Carl: no\n[14.1., 09:00] Ann: yes"
     result = imported(put("chat.txt", f"[13/01/24, 10:00:00] Ann: hi\n[13/01/24, 10:01:00] Bo: {pasted}\n"))
     assert result.said == [["Ann: hi", f"Bo: {pasted}"]]
