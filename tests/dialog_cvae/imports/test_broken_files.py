@@ -26,6 +26,7 @@ TABLE = "conversation,speaker,text,time\n1,A,hi,1\n"
 TELEGRAM = (
     '{"name": "x", "messages": [{"type": "message", "from": "A", "from_id": "u", "date_unixtime": "1", "text": "hi"}'
 )
+MESSENGER = '{"messages": [{"sender_name": "A", "timestamp_ms": 1, "content": "hi"}'
 DISCORD = '{"channel": {"id": "1"}, "messages": [{"content": "x", "author": {"name": "a"}, "timestamp": "1"}'
 SLACK = '[{"type": "message", "user": "U", "ts": "1", "text": "hi"}'
 CHAT = "13/01/24, 10:00 - A: hi\n"
@@ -167,6 +168,17 @@ BROKEN: dict[str, tuple[str, str | bytes, str]] = {
         "line 2: message 2: text must be text or a list",
     ),
     "Telegram deep": ("x.json", TELEGRAM + f', {{"text": {DEEP}}}]}}', "x.json, line 1: nested too deeply"),
+    "Messenger text": (
+        "x.json",
+        MESSENGER + ',\n{"content": 5}]}',
+        "line 2: message 2: content must be text, is a number",
+    ),
+    "Messenger time": (
+        "x.json",
+        MESSENGER + ',\n{"sender_name": "B", "content": "x", "timestamp_ms": "noon"}]}',
+        "line 2: message 2: the time 'noon' is not ISO 8601",
+    ),
+    "Messenger cut": ("s/a_1/message_1.json", MESSENGER, "message_1.json, line 1: not JSON: , or ] is expected"),
     "Discord author": (
         "x.json",
         DISCORD + ',\n{"author": 5}]}',

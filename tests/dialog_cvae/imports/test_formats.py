@@ -365,6 +365,70 @@ def test_rows_without_the_name_of_a_conversation_are_counted(put, tmp_path, impo
         assert "  2 messages without the name of a conversation, read as one conversation" in result.report.lines()
 
 
+def messenger(sender: str, minute: int, text: str | None, **more: object) -> dict[str, object]:
+    """A message of a download, in which each byte of UTF-8 is a character."""
+    said = {} if text is None else {"content": text.encode().decode("latin-1")}
+    time = 1_700_000_000_123 + 60_000 * minute
+    return {"sender_name": sender.encode().decode("latin-1"), "timestamp_ms": time} | said | more
+
+
+def test_messenger_downloads_have_the_newest_message_first_in_several_files(put, tmp_path, imported):
+    newest = [
+        messenger("Zoë", 600, "next day"),
+        messenger("Bo", 599, "Reacted \u2764\ufe0f to your message "),
+        messenger("Bo", 598, "morning"),
+        messenger("Zoë", 5, "Zoë sent an attachment.", share={"link": "https://x.org"}),
+        messenger("Bo", 4, "look: https://y.org", share={"link": "https://y.org"}),
+    ]
+    oldest = [
+        messenger("Zoë", 3, "oh", is_unsent=True),
+        messenger("Zoë", 2, None, photos=[{"uri": "a.jpg"}]),
+        messenger("Bo", 2, "Bo called you.", call_duration=0),
+        messenger("Zoë", 1, "caf\u00e9 \U0001f600?"),
+        messenger("Bo", 0, "hi", type="Generic"),
+    ]
+    people = [{"name": "Zo\u00c3\u00ab"}, {"name": "Bo"}]
+    for name, said in (("message_1", newest), ("message_2", oldest)):
+        chat = {"participants": people, "messages": said, "title": "Bo", "thread_path": "inbox/bo_1"}
+        put(f"all/messages/inbox/bo_1/{name}.json", json.dumps(chat))
+    put("all/messages/autofill.json", '{"a": 1}')
+    assert kind(tmp_path / "all") == "messenger"
+    result = imported(tmp_path / "all")
+    assert result.said == [
+        ["Bo: hi", "Zoë: café \U0001f600?", "Bo: look: https://y.org"],
+        ["Bo: morning", "Zoë: next day"],
+    ]
+    assert result.left_out == {SYSTEM: 2, MEDIA: 3}
+    assert [line["id"] for line in result.lines] == ["1:bo_1", "2:bo_1"]
+    one = tmp_path / "all" / "messages" / "inbox" / "bo_1" / "message_2.json"
+    assert kind(one) == "messenger-file"
+    assert imported(one).said == [["Bo: hi", "Zoë: café \U0001f600?"]]
+
+
+def test_encrypted_chats_of_messenger_are_plain_utf8(put, imported):
+    said = [
+        ("Zoë", "caf\u00e9?", False),
+        ("Bo", "\u00c3\u00ab is no \u00eb", False),
+        ("Zoë", "", False),
+        ("Bo", "no!", True),
+    ]
+    messages = [
+        {
+            "isUnsent": gone,
+            "media": [],
+            "senderName": name,
+            "text": text,
+            "timestamp": 1_700_000_000_000 + i,
+            "type": "text",
+        }
+        for i, (name, text, gone) in enumerate(said)
+    ]
+    chat = {"participants": ["Zoë", "Bo"], "threadName": "Bo_1", "messages": messages[::-1]}
+    result = imported(put("Bo_1.json", json.dumps(chat, ensure_ascii=False)))
+    assert result.said == [["Zoë: café?", "Bo: \u00c3\u00ab is no \u00eb"]]
+    assert result.left_out == {MEDIA: 2}
+
+
 @pytest.mark.parametrize("whole", [False, True])
 def test_telegram_of_one_chat_and_of_all(put, imported, whole):
     content = (
