@@ -20,6 +20,7 @@ from dialog_cvae.imports import (
     schema_guided,
     slack,
     telegram,
+    transcript,
     turns,
     whatsapp,
 )
@@ -47,6 +48,7 @@ FORMATS: Final = {
         parquet.FORMAT,
         whatsapp.FORMAT,
         delimited.FORMAT,
+        transcript.FORMAT,
     )
 }
 _GZIP: Final = b"\x1f\x8b"
@@ -87,7 +89,8 @@ def recognised(
         return
     if not source.is_folder:
         raise DataError(source.path, _unknown(source))
-    yield from _files(source, [each for each in FORMATS.values() if not each.folder], _unknown(source), notes)
+    kinds = [each for each in FORMATS.values() if not each.folder and not each.only_named]
+    yield from _files(source, kinds, _unknown(source), notes)
 
 
 def _kind(source: Source, kinds: Sequence[Format]) -> Format | None:

@@ -107,6 +107,7 @@ class Format:
         interleaved: whether messages of several conversations alternate, or are not in the order of their times.
         merge: default of the option.
         gap: default of the option, in seconds; 0: never.
+        only_named: whether it is recognised only in a file that the user names, not in one of a folder.
     """
 
     name: str
@@ -117,3 +118,4 @@ class Format:
     interleaved: bool = False
     merge: bool = False
     gap: float = 0.0
+    only_named: bool = False

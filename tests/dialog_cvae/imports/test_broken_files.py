@@ -168,6 +168,7 @@ BROKEN: dict[str, tuple[str, str | bytes, str]] = {
         "line 2: message 2: text must be text or a list",
     ),
     "Telegram deep": ("x.json", TELEGRAM + f', {{"text": {DEEP}}}]}}', "x.json, line 1: nested too deeply"),
+    "transcript": ("x.txt", "A chat\nA: x\nB: y\nA: z\n", "x.txt, line 1: no speaker and colon begin the line"),
     "Messenger text": (
         "x.json",
         MESSENGER + ',\n{"content": 5}]}',

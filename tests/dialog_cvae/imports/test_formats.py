@@ -429,6 +429,54 @@ def test_encrypted_chats_of_messenger_are_plain_utf8(put, imported):
     assert result.left_out == {MEDIA: 2}
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (
+            "Ann: hello\nBo: hi\n\nAnn: bye\nsee you at: 5\nBo: ok: yes\n",
+            [["Ann: hello", "Bo: hi"], ["Ann: bye\nsee you at: 5", "Bo: ok: yes"]],
+        ),
+        (
+            "Ann: hello\n\nBo: hi\n\nAnn: bye\n\n\nAnn: new\n\nBo: yes",
+            [["Ann: hello", "Bo: hi", "Ann: bye"], ["Ann: new", "Bo: yes"]],
+        ),
+        ("Ann:\nhello\nBo:\nhi\nand more\nAnn:\nbye\n", [["Ann: hello", "Bo: hi\nand more", "Ann: bye"]]),
+        ("\ufeff小王：你好\r\n小李：好\r\n小王：再见\r\n", [["小王: 你好", "小李: 好", "小王: 再见"]]),
+        (
+            "agent: hi\nKim Lee: see http://x.org: now\nagent: ok\n\nJo: one\nmy phone is: 7\nagent: no\n",
+            [["agent: hi", "Kim Lee: see http://x.org: now", "agent: ok"], ["Jo: one\nmy phone is: 7", "agent: no"]],
+        ),
+    ],
+)
+def test_transcripts(put, tmp_path, imported, content, said):
+    path = put("files/chat.txt", content)
+    assert kind(path) == "transcript"
+    result = imported(path)
+    assert (result.said, result.lines[0]["id"]) == (said, "1")
+    with pytest.raises(DataError, match="none of its 1 files is in a known format"):
+        imported(path.parent)
+    assert imported(path.parent, format="transcript").said == said
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "name: x\nversion: 1\ndeps: y\nwhat: z\n",
+        "Once: yes.\nThere was.\nOnce: no.\nWell.\nSo it was.\nNo.\n",
+        "Ann: hi\n",
+    ],
+)
+def test_other_text_is_no_transcript(put, content):
+    with pytest.raises(DataError, match="is in no known format"):
+        kind(put("x.txt", content))
+
+
+def test_the_report_lists_the_speakers_of_a_transcript(put, imported):
+    path = put("x.txt", "Ann: hi\nBo: hello\nAnn: so\n")
+    assert imported(path).report.parts[0].log.notes == ["speakers, with their lines: Ann (2), Bo (1)"]
+    assert imported(path, anonymous=True).report.parts[0].log.notes == ["2 speakers"]
+
+
 @pytest.mark.parametrize("whole", [False, True])
 def test_telegram_of_one_chat_and_of_all(put, imported, whole):
     content = (
