@@ -83,11 +83,15 @@ class SviConfig(Config):
     )
     rate: float = Field(1 / 32, gt=0.0, le=1e6, description="step size of the descent, for mean and log variance")
     momentum: float = Field(0.5, ge=0.0, lt=1.0, description="momentum: share of a step that is added to the next one")
-    clip_norm: float | None = Field(28.0, gt=0.0, description="maximum norm of a gradient; null is no limit")
+    clip_norm: float | None = Field(
+        28.0, gt=0.0, allow_inf_nan=False, description="maximum norm of a gradient; None is no limit"
+    )
     scope: Literal["example", "batch"] = Field(
         "example",
         description="objective of the descent. example: each example's own, clipped by its own norm; batch: the mean "
-        "over the examples processed together, clipped by their joint norm, as in the released code",
+        "over the examples of a batch, clipped by their joint norm, as in the released code. It needs whole batches: "
+        "it is refused with several processes and with train.accumulation above 1, and evaluation takes 32 examples "
+        "together",
     )
     noise: Literal["fixed", "fresh"] = Field(
         "fixed",
@@ -162,6 +166,12 @@ class SentenceModelConfig(Config):
                 f"max_tokens must be at least filter_width, {self.filter_width}, for the convolutions, "
                 f"but is {self.max_tokens}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _decodes_z(self) -> Self:
+        if self.latent_size and not (self.z_to_state or self.z_to_inputs or self.skip):
+            raise ValueError("one of z_to_state, z_to_inputs and skip must be true, or the decoder never receives z")
         return self
 
     @property

@@ -19,7 +19,7 @@ from dialog_cvae.data.code_digest import code_digest
 from dialog_cvae.data.corpora import Split
 from dialog_cvae.data.sentences import Sentences
 from dialog_cvae.data.turns import EncodedTurns
-from dialog_cvae.model.elbo import evaluate_elbo
+from dialog_cvae.model.elbo import ElboReport, evaluate_elbo
 from dialog_cvae.model.latent_model import LatentModel
 from dialog_cvae.model_config import SviConfig
 from dialog_cvae.storage.checkpoint import Checkpoint
@@ -107,7 +107,8 @@ def measured(run: Path, draws: int, scored: int, *, best: bool = False, seed: in
     iw_perplexity: by importance sampling, and mi, mi_cap: the plug-in mutual information and its upper limit, on some
     sentences chosen at random. nats_by_iw: how far the bound is from the importance-weighted likelihood on those. If
     the run refines its posteriors, all are of the refined ones. Of a language model, whose replies share readings, all
-    are of the first conversations that hold `scored` replies; nats_z_costs: iw_nll less that of the same without z.
+    are of the first conversations that hold `scored` replies; nats_z_costs: iw_nll less that of the same without z. An
+    autoencoder has a reconstruction, from the posterior mean, and active units alone, because it learns no variance.
 
     Args:
         run: folder of the run.
@@ -123,7 +124,10 @@ def measured(run: Path, draws: int, scored: int, *, best: bool = False, seed: in
         model, examples = best_model(run) if best else final_model(run), split_of(run, "test")
         if isinstance(examples, EncodedTurns):
             return _measure_replies(model, examples.beginning(scored), draws, seed)
-        return _measure(model, examples, draws, scored, seed, config_of(run).train.svi)
+        train = config_of(run).train
+        if train.autoencoder_share == 1:
+            return _finite(evaluate_elbo(model, examples, seed=seed, by_mean=True))
+        return _measure(model, examples, draws, scored, seed, train.svi)
 
     return dict(kept(run / (BEST_FILE if best else LAST_FILE), origin, "figures", make))
 
@@ -135,7 +139,7 @@ def _measure(
     count = min(scored, sentences.windows)
     chosen = np.sort(np.random.default_rng(seed).permutation(sentences.windows)[:count])
     weighted = importance_weighted_nll(model, sentences, chosen, [1, draws], svi=svi, seed=seed)
-    figures = {name: float(value) for name, value in report.figures().items() if value is not None}
+    figures = _finite(report)
     figures |= {
         "iw_nll": weighted.nats[draws],
         "iw_perplexity": weighted.perplexity[draws],
@@ -150,10 +154,14 @@ def _measure(
     return figures if known is None else {**figures, "mi": known}
 
 
+def _finite(report: ElboReport) -> dict[str, float]:
+    return {name: float(value) for name, value in report.figures().items() if value is not None}
+
+
 def _measure_replies(model: LatentModel, turns: EncodedTurns, draws: int, seed: int) -> dict[str, float]:
     read = score_once(model, turns, draws=draws, seed=seed)
     assert read.weighted is not None
-    figures = {name: float(value) for name, value in read.elbo.figures().items() if value is not None}
+    figures = _finite(read.elbo)
     nll = read.weighted.nats[draws]
     figures |= {"iw_nll": nll, "nats_by_iw": -read.elbo.elbo - nll, "mi_cap": math.log(turns.windows)}
     if read.elbo.without_z is not None:

@@ -96,8 +96,8 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def word_embedding(self, model: LatentModel) -> nn.Embedding:
-        """The embedding that receives pre-trained word vectors."""
+    def word_embeddings(self, model: LatentModel) -> list[nn.Embedding]:
+        """The embeddings that receive pre-trained word vectors: one, or one of the decoder and one of the encoder."""
 
     @abstractmethod
     def batches(self, corpus: Any, config: FitConfig, world: World, device: torch.device) -> Batches:

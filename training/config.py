@@ -112,7 +112,9 @@ class TrainConfig(Config):
     )
     lagging_share: Share = Field(0.2, description="share of the run, at its start, that uses lagging_updates")
     valid_examples: Steps | None = Field(
-        None, description="number of validation examples, the first ones, that each validation scores; default all"
+        None,
+        description="number of validation examples, the first ones of the split, that each validation scores; default "
+        "all",
     )
     keep_posteriors: int = Field(
         0,
@@ -172,6 +174,19 @@ class FitConfig(Config):
             raise ValueError(
                 "posterior_norm takes the statistics of what goes through the model together, the whole batch: "
                 f"train.accumulation must be 1, but is {self.train.accumulation}"
+            )
+        if self.train.svi.steps and self.train.svi.scope == "batch" and self.train.accumulation > 1:
+            raise ValueError(
+                "train.svi.scope batch refines what goes through the model together, the whole batch: "
+                f"train.accumulation must be 1, but is {self.train.accumulation}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _has_inference_network(self) -> Self:
+        if self.train.lagging_updates and not self.sizes.latent_size:
+            raise ValueError(
+                "train.lagging_updates trains only the inference network, but a model with latent_size 0 has none"
             )
         return self
 

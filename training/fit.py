@@ -143,12 +143,14 @@ def _finish(plan: Plan, built: Parts, progress: Progress, stopped_by: int) -> in
         return 128 + stopped_by
     if not (out / BEST).is_dir():
         raise CheckpointError(f"{out / BEST}: the best checkpoint was written, but is missing now")
-    early = "" if progress.step == progress.total_steps else " (stopped early: the validation ELBO no longer improves)"
+    early = "" if progress.step == progress.total_steps else " (stopped early: validation no longer improves)"
+    fixed, before = plan.start.origin is not None, autoencoder_steps(plan.config.train, progress.total_steps)
+    loss = progress.stopping.best
+    found = f"reconstruction {loss:.3f}" if before == progress.total_steps else f"ELBO {-loss:.3f}"
     print(
-        f"done after step {progress.step}{early}; validation ELBO {-progress.stopping.best:.3f}\n"
+        f"done after step {progress.step}{early}; validation {found}\n"
         f"checkpoint: {out / BEST}\nlearning curves: {out}/{CURVES_FILE}"
     )
-    fixed, before = plan.start.origin is not None, autoencoder_steps(plan.config.train, progress.total_steps)
     records = [record for record in records if record["step"] > before]
     for line in closing_lines(records, plan.config, progress.step, built.batches.per_epoch, sizes_are_fixed=fixed):
         print(line)

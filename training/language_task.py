@@ -87,8 +87,8 @@ class LanguageTask(Task):
         backbone = backbone_of(_sizes(config))
         return build_language_model(checkpoint, backbone, KINDS[config.train.precision], INIT).train()
 
-    def word_embedding(self, model: LatentModel) -> nn.Embedding:
-        """See `Task.word_embedding`."""
+    def word_embeddings(self, model: LatentModel) -> list[nn.Embedding]:
+        """See `Task.word_embeddings`."""
         raise ConfigError("train.vectors: a language model has embeddings of its own")
 
     def batches(self, corpus: EncodedTurns, config: FitConfig, world: World, device: torch.device) -> TurnBatches:

@@ -191,15 +191,15 @@ def _train_between_saves(run: Run, progress: Progress) -> Iterator[Progress]:
             while not (progress.finished or stop or run.stops):
                 step = progress.step + 1
                 now = phase(config, run.config.beta, step, total)
+                limit = now.beta
                 if config.kl_target:
-                    now = now._replace(beta=min(now.beta, progress.control.beta))
+                    now = now._replace(beta=min(limit, progress.control.beta))
                 pending.add(advance(run, next(batches), step, total, now))
                 progress = replace(progress, step=step)
                 validates, saves = step % interval == 0 or step == total, step % config.save_every == 0
                 if validates or saves or step % config.log_every == 0 or len(pending) == unread:
                     stop = pending.read()
                 if config.kl_target and now.samples:  # an autoencoder's KL says nothing of beta
-                    limit = run.config.beta.stop
                     progress = replace(progress, control=progress.control.after(pending.kl, config, limit))
                 if validates:
                     progress = validate(run, progress)
@@ -280,14 +280,16 @@ def validate(run: Run, progress: Progress) -> Progress:
         svi=svi,
         first=config.valid_examples,
     )
-    loss = report.reconstruction if to_the_end else -report.elbo
+    loss = report.reconstruction if by_mean else -report.elbo
     if not math.isfinite(loss):
-        raise TrainingError(f"step {progress.step}: the validation ELBO is not finite ({report.elbo})")
+        raise TrainingError(f"step {progress.step}: the validation loss is not finite ({loss})")
     counts = to_the_end or not by_mean
     best = counts and loss < progress.stopping.best
     if best:
         world.on_main(lambda: run.keep_best(run.model, progress.step, report))
     run.observer.validated(progress.step, report, best)
     if count := config.keep_posteriors:
-        run.observer.placed(progress.step, first_posteriors(run.model, run.validation, count))
+        run.observer.placed(
+            progress.step, first_posteriors(run.model, run.validation, count, seed=config.seed, svi=svi)
+        )
     return replace(progress, stopping=progress.stopping.after(loss)) if counts else progress

@@ -6,6 +6,7 @@ Open this to change what is logged or printed during training.
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from collections.abc import Mapping
@@ -131,9 +132,8 @@ class MetricsLog:
         self._time_left.validated()
         self._record(self._metrics, "valid", step, report.figures() | {"beta": self._beta})
         self.print_line(
-            f"step {step}: valid ELBO {report.elbo:.3f}, KL {report.kl:.3f}, reconstruction perplexity "
-            f"{report.rec_perplexity:.2f}, active units {report.active_units}, nats gained by z "
-            f"{report.nats_from_z:.2f}{_beside(report)}{' (best so far)' if best else ''}"
+            f"step {step}: valid {_bound(report)}reconstruction perplexity {report.rec_perplexity:.2f}, active units "
+            f"{report.active_units}{_gain(report)}{_beside(report)}{' (best so far)' if best else ''}"
         )
         # Below half of the schedule's highest beta, an unused z is not a collapse.
         collapsed = hardly_uses_z(report, self._config.sizes) and self._beta > 0.5 * self._config.beta.stop
@@ -172,6 +172,17 @@ class MetricsLog:
             listed = ", ".join(f"{name} {value}" for name, value in shown.items())
             left = "".join(f", {text}" for text in [self._time_left.text(step)] if text)
             self.print_line(f"step {step}/{self._bar.total}: {listed} ({speed:.0f} examples/s){left}")
+
+
+def _bound(report: ElboReport) -> str:
+    """The ELBO and its KL; of an autoencoder the reconstruction, because it has no bound."""
+    if math.isnan(report.elbo):
+        return f"reconstruction {report.reconstruction:.3f} (from the posterior mean), "
+    return f"ELBO {report.elbo:.3f}, KL {report.kl:.3f}, "
+
+
+def _gain(report: ElboReport) -> str:
+    return "" if math.isnan(report.nats_from_z) else f", nats gained by z {report.nats_from_z:.2f}"
 
 
 def _beside(report: ElboReport) -> str:

@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable
 
 from dialog_cvae.errors import ConfigError
-from dialog_cvae.model.elbo import evaluate_elbo
+from dialog_cvae.model.elbo import BATCH_SIZE, evaluate_elbo
 from dialog_cvae.model.latent_model import Examples, LatentModel
+from dialog_cvae.model.svi import together
 from training.adam import GuardedAdam
 from training.batch import Batches
 from training.config import TrainConfig
@@ -20,7 +21,7 @@ from training.update import update
 
 UPDATES = 3  # timed updates, after one that is not timed because it compiles kernels
 BETA = 0.5  # beta of the timed updates; their duration does not depend on it
-VALIDATED = 64  # examples whose validation is timed
+VALIDATED = 4  # batches, evenly spaced, whose validation is timed
 
 
 def steps_within(
@@ -49,9 +50,7 @@ def steps_within(
     """
     weights = copy.deepcopy(model.state_dict())
     seconds = _update_seconds(model, optimiser, batches, config, world)
-    examples = min(config.valid_examples or len(validation.responses), len(validation.responses))
-    scored = min(VALIDATED, examples)
-    validating = _timed(lambda: evaluate_elbo(model, validation, svi=config.svi, first=scored)) * examples / scored
+    validating = _validation_seconds(model, validation, config)
     model.load_state_dict(weights)
     optimiser.state.clear()
     optimiser.found_inf.zero_()
@@ -64,6 +63,16 @@ def steps_within(
             f"{validating:.0f} s here"
         )
     return steps
+
+
+def _validation_seconds(model: LatentModel, validation: Examples, config: TrainConfig) -> float:
+    """The seconds of a validation, from those of a few batches: of a corpus of sentences, of all lengths."""
+    size = together(config.svi, BATCH_SIZE)
+    count = len(validation.chunks(validation.first(config.valid_examples), size))
+    stride = max(1, count // VALIDATED)
+    part = (stride // 2, stride)
+    seconds = _timed(lambda: evaluate_elbo(model, validation, svi=config.svi, first=config.valid_examples, part=part))
+    return seconds * count / len(range(part[0], count, stride))
 
 
 def _update_seconds(

@@ -5,6 +5,7 @@ Open this to change how a run is started or resumed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -156,17 +157,19 @@ def _vocabulary_and_model(plan: Plan, corpus: TrainingCorpus) -> tuple[Vocabular
     if (source := config.train.vectors) is None:
         return vocabulary, None
     model = new_model(config, vocabulary)
-    share = put_vectors(task_of(config).word_embedding(model), vocabulary, source, config.corpus.dir)
+    share = put_vectors(task_of(config).word_embeddings(model), vocabulary, source, config.corpus.dir)
     print(f"word vectors {source}: {share:.1%} of the vocabulary start from them", flush=True)
     return vocabulary, model
 
 
 @torch.no_grad()
-def put_vectors(embedding: torch.nn.Embedding, vocabulary: Vocabulary, source: str, data_dir: Path | None) -> float:
+def put_vectors(
+    embeddings: Sequence[torch.nn.Embedding], vocabulary: Vocabulary, source: str, data_dir: Path | None
+) -> float:
     """Initialise the embeddings of known words with word vectors; returns the share of words that have a vector.
 
     Args:
-        embedding: (V, E), changed in place.
+        embeddings: (V, E) each, changed in place.
         vocabulary: gives the words; for a unigram vocabulary, the pieces that begin a word, lower-cased.
         source: a file, the name of a published file in the folder `glove` next to the corpora, or a gensim downloader
             name.
@@ -179,13 +182,14 @@ def put_vectors(embedding: torch.nn.Embedding, vocabulary: Vocabulary, source: s
     words = vocabulary.word_tokenizer.whole_words
     path = None if Path(source).exists() else find_vectors(source, data_dir)
     vectors = load_vectors(path or source, set(words.values()))
-    width = embedding.embedding_dim
+    width = embeddings[0].embedding_dim
     if vectors.dimension != width:
         raise ConfigError(
-            f"train.vectors: {source} has {vectors.dimension} dimensions, but model.embedding_size is {width}"
+            f"train.vectors: {source} has {vectors.dimension} dimensions, but the model's embedding_size is {width}"
         )
     rows = {index: vectors.rows[word] for index, word in words.items() if word in vectors.rows}
-    embedding.weight[list(rows)] = torch.from_numpy(vectors.matrix[list(rows.values())])
+    for embedding in embeddings:
+        embedding.weight[list(rows)] = torch.from_numpy(vectors.matrix[list(rows.values())])
     return len(rows) / len(words)
 
 
@@ -203,6 +207,11 @@ def _check(config: FitConfig, total: int, processes: int) -> None:
         raise ConfigError(
             "posterior_norm takes the statistics of a whole batch, which must be in one process, "
             f"but there are {processes}"
+        )
+    svi = config.train.svi
+    if svi.steps and svi.scope == "batch" and processes > 1:
+        raise ConfigError(
+            f"train.svi.scope batch refines a whole batch, which must be in one process, but there are {processes}"
         )
 
 

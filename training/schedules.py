@@ -119,7 +119,8 @@ def beta(schedule: BetaSchedule, step: int, total_steps: int) -> float:
     """The weight of the KL term at a step.
 
     Equations 6 and 7: f(tau) for tau <= R, else 1, with tau = mod(t - 1, ceil(T / M)) / (T / M); then scaled to run
-    from `start` to `stop`. Where M does not divide T the ceiling makes the last cycle shorter than the others.
+    from `start` to `stop`. Where M does not divide T the ceiling makes the last cycle shorter than the others, and may
+    leave out last cycles if T is not much more than M^2: T = 101 and M = 20 give 17.
     R = 0 is the constant schedule; equation 6 would give 0 / 0 at a cycle's first step. With `hold`, h, beta is `start`
     while tau < h, and f(tau - h) after that.
 

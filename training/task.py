@@ -74,10 +74,10 @@ class DialogTask(Task):
             model.role = _chosen(model.role, [UNKNOWN_ROLE, *(role_number(name, roles) for name in vocabulary.roles)])
         return model.train()
 
-    def word_embedding(self, model: LatentModel) -> nn.Embedding:
-        """See `Task.word_embedding`."""
+    def word_embeddings(self, model: LatentModel) -> list[nn.Embedding]:
+        """See `Task.word_embeddings`."""
         assert isinstance(model, CVAE)
-        return model.embedding
+        return [model.embedding]
 
     def batches(self, corpus: EncodedCorpus, config: FitConfig, world: World, device: torch.device) -> DialogBatches:
         """See `Task.batches`."""
@@ -132,10 +132,10 @@ class SentenceTask(Task):
         """See `Task.load`."""
         return build_model(checkpoint, INIT, required=SentenceVAE).train()
 
-    def word_embedding(self, model: LatentModel) -> nn.Embedding:
-        """See `Task.word_embedding`."""
+    def word_embeddings(self, model: LatentModel) -> list[nn.Embedding]:
+        """See `Task.word_embeddings`."""
         assert isinstance(model, SentenceVAE)
-        return model.embedding
+        return [each for each in (model.embedding, model.encoder_embedding) if each is not None]
 
     def batches(self, corpus: EncodedCorpus, config: FitConfig, world: World, device: torch.device) -> SentenceBatches:
         """See `Task.batches`."""

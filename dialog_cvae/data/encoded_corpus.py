@@ -64,6 +64,10 @@ class EncodedCorpus(NamedTuple):
         """The number of responses."""
         return len(self.speaker) - len(self.topic) - len(self.context_only)
 
+    def first(self, count: int | None) -> Integers:
+        """The first `count` responses, or all."""
+        return self.responses[:count]
+
     def chunks(self, chosen: Integers, size: int) -> list[Integers]:
         """The responses in the given order, in parts of at most `size`."""
         return [chosen[begin : begin + size] for begin in range(0, len(chosen), size)]

@@ -58,6 +58,10 @@ class Sentences(NamedTuple):
         """(S,) indices of all sentences."""
         return np.arange(self.windows)
 
+    def first(self, count: int | None) -> NDArray[np.int64]:
+        """The first `count` sentences of the corpus, or all, the shortest first."""
+        return self.responses if count is None else np.flatnonzero(self.source < count)
+
     def groups(self) -> list[NDArray[np.int64]]:
         """The sentences of each length, the shortest first."""
         cuts = np.flatnonzero(np.diff(self.lengths)) + 1

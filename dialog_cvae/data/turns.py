@@ -79,6 +79,10 @@ class EncodedTurns(NamedTuple):
             self.context_only[self.context_only < end],
         )
 
+    def first(self, count: int | None) -> Integers:
+        """The first `count` replies, or all."""
+        return self.responses[:count]
+
     def chunks(self, chosen: Integers, size: int) -> list[Integers]:
         """Replies in the given order, `size` at a time."""
         return [chosen[begin : begin + size] for begin in range(0, len(chosen), size)]

@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dialog_cvae.model.latent_model import Examples, LatentModel, Refine
-from dialog_cvae.model.svi import Refiner
+from dialog_cvae.model.svi import Refiner, together
 from dialog_cvae.model_config import SviConfig
 from dialog_cvae.nn import distributions
 from dialog_cvae.nn.devices import moved
 from dialog_cvae.types import Gaussian
 
 ACTIVE_VARIANCE = 0.01  # Burda et al. (2016): a unit is active if the variance of its mean over the data is larger
+BATCH_SIZE = 64  # windows in a batch
 TERMS = ("reconstruction", "prior", "shuffled", "kl", "bag_of_words", "without_z")
 
 
@@ -85,6 +86,11 @@ class ElboReport(NamedTuple):
             without_z=mean.get("without_z"),
         )
 
+    def of_means_alone(self) -> ElboReport:
+        """The report of an autoencoder: what needs the posterior's variance is NaN."""
+        nan = math.nan
+        return self._replace(kl=nan, elbo=nan, perplexity_bound=nan, nats_from_z=nan, nats_shuffled=nan)
+
     def figures(self) -> dict[str, float | None]:
         """The figures by name, for JSON; a figure that is not finite is None."""
         present = ((name, value) for name, value in self._asdict().items() if value is not None)
@@ -96,7 +102,7 @@ def evaluate_elbo(
     corpus: Examples,
     *,
     seed: int = 0,
-    batch_size: int = 64,
+    batch_size: int = BATCH_SIZE,
     advance: Callable[[int], object] | None = None,
     part: tuple[int, int] = (0, 1),
     total: Callable[[Tensor], Tensor] | None = None,
@@ -110,13 +116,14 @@ def evaluate_elbo(
         model: is put into evaluation mode, and back afterwards.
         corpus: encoded for this model.
         seed: of the noise, which does not depend on the batch size.
-        batch_size: windows in a batch.
+        batch_size: windows in a batch; see `svi.together`.
         advance: receives the number of windows of each finished batch, for a progress bar.
         part: (i, n): score batches i, i + n, ... only, as one of n processes.
         total: adds the sums of all n processes.
-        by_mean: reconstruct from the posterior mean, as an autoencoder does; `elbo` is then not a bound.
+        by_mean: reconstruct from the posterior mean, as an autoencoder does. The figures that need a variance, which it
+            never learns, are then NaN: `kl`, `elbo`, `perplexity_bound` and what z gains.
         svi: refinement of the posteriors, if any.
-        first: number of windows to score, the first ones; None for all.
+        first: number of windows to score, the first ones of the corpus; None for all.
     """
     device = next(model.parameters()).device
     rng, rng_of_steps = (np.random.default_rng(seeds) for seeds in (seed, (seed, 1)))
@@ -124,7 +131,7 @@ def evaluate_elbo(
     refiner = Refiner(model, svi)
     sums = torch.zeros(len(TERMS) + 2 + 2 * latent, dtype=torch.float64, device=device)
     with evaluation_mode(model), refiner.scoring():
-        for index, chosen in enumerate(corpus.chunks(corpus.responses[:first], batch_size)):
+        for index, chosen in enumerate(corpus.chunks(corpus.first(first), together(svi, batch_size))):
             # Noise is drawn for all batches, so that it is the same for any number of processes.
             drawn = rng.standard_normal((len(chosen), 2, latent), dtype=np.float32)
             if by_mean:
@@ -135,7 +142,8 @@ def evaluate_elbo(
                 sums += _sums(model, batch, moved(torch.from_numpy(drawn), device), refiner.refine(batch, steps))
                 if advance is not None:
                     advance(len(chosen))
-    return _report((sums if total is None else total(sums)).cpu(), model.config.bow, model.compares)
+    report = _report((sums if total is None else total(sums)).cpu(), model.config.bow, model.compares)
+    return report.of_means_alone() if by_mean else report
 
 
 @contextmanager
@@ -149,13 +157,29 @@ def evaluation_mode(model: LatentModel) -> Iterator[None]:
         model.train(training)
 
 
-@torch.inference_mode()
-def first_posteriors(model: LatentModel, corpus: Examples, count: int) -> Gaussian:
-    """q(z | x, c) of the first `count` examples of a corpus, (N, Z), on the CPU."""
+def first_posteriors(
+    model: LatentModel, corpus: Examples, count: int, *, seed: int = 0, svi: SviConfig | None = None
+) -> Gaussian:
+    """q(z | x, c) of the first `count` examples of a corpus, (N, Z), on the CPU.
+
+    Args:
+        model: is put into evaluation mode, and back afterwards.
+        corpus: encoded for this model.
+        count: N; of a smaller corpus all.
+        seed: of the refinement's noise.
+        svi: refinement of the posteriors, if any.
+    """
     device = next(model.parameters()).device
-    chunks = corpus.chunks(corpus.responses[:count], 64)
-    with evaluation_mode(model):
-        found = [model.posterior(model.encode(model.batch(corpus, chosen, device))) for chosen in chunks]
+    rng, refiner = np.random.default_rng((seed, 1)), Refiner(model, svi)
+    found = []
+    with evaluation_mode(model), refiner.scoring():
+        for chosen in corpus.chunks(corpus.first(count), together(svi, BATCH_SIZE)):
+            batch = model.batch(corpus, chosen, device)
+            encoded = model.encode(batch)
+            posterior = model.posterior(encoded)
+            if (refine := refiner.refine(batch, refiner.noise([rng] * len(chosen)))) is not None:
+                posterior = refine(encoded, posterior, model.prior(encoded.condition))
+            found.append(posterior)
     return Gaussian(*(torch.cat(parts).cpu() for parts in zip(*found, strict=True)))
 
 

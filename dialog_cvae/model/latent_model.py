@@ -29,6 +29,10 @@ class Examples(Protocol):
         """(N,) indices of all examples."""
         ...
 
+    def first(self, count: int | None) -> Integers:
+        """The first `count` examples of the corpus, or all, in the order of `responses`."""
+        ...
+
     def chunks(self, chosen: Integers, size: int) -> list[Integers]:
         """The examples in the given order, in parts of at most `size` that can form a batch."""
         ...
@@ -176,7 +180,7 @@ class LatentModel(nn.Module, ABC):
         parts = self.generation_modules()
         for part in parts:
             for module in part.modules():
-                if isinstance(module, nn.Linear | nn.Embedding | nn.RNNBase | nn.RNNCellBase):
-                    module.reset_parameters()
+                if callable(reset := getattr(module, "reset_parameters", None)):
+                    reset()
         self.initialise(parts)
         return [parameter for part in parts for parameter in part.parameters()]

@@ -82,6 +82,11 @@ class SentenceDecoder(nn.Module):
         self.output = None if config.tied_output else nn.Linear(softmax, vocab_size)
         self.bias = nn.Parameter(torch.zeros(vocab_size)) if config.tied_output else None
 
+    def reset_parameters(self) -> None:
+        """Set the weights to zero that belong to no layer: the bias of the softmax."""
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
     def states(self, z: Tensor) -> list[Tensor]:
         """The first states of the layers, (B, D) each."""
         if self.start is None:
@@ -122,7 +127,7 @@ class SentenceVAE(LatentModel):
         super().__init__()
         self.config = config
         size = config.embedding_size
-        self.embedding = WordEmbedding(vocab_size, size, unit=config.unit_embedding)
+        self.embedding = WordEmbedding(vocab_size, size, unit=config.unit_embedding, tied=config.tied_output)
         self.encoder_embedding: WordEmbedding | None = None
         self.encoder: LSTMEncoder | CNNEncoder | None = None
         self.recognition_network: nn.Linear | None = None

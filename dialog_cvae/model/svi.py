@@ -44,6 +44,20 @@ def in_effect(config: SviConfig | None, model: LatentModel) -> SviConfig | None:
     return config if config is not None and config.steps and model.config.latent_size else None
 
 
+REFINED_TOGETHER = 32
+"""Examples whose mean is one objective in evaluation, with `scope` "batch": the released code's batch."""
+
+
+def together(config: SviConfig | None, most: int) -> int:
+    """How many examples to evaluate together, at most `most`.
+
+    With `scope` "batch" a refined posterior depends on the other examples, so all figures of a model must take equally
+    many together.
+    """
+    joint = config is not None and config.steps and config.scope == "batch"
+    return REFINED_TOGETHER if joint else most
+
+
 class Refiner:
     """Refines a model's posteriors in evaluation, at beta 1; without steps it changes nothing.
 

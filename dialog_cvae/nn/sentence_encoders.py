@@ -15,16 +15,26 @@ from dialog_cvae.nn.lstm import lstm_layers
 
 
 class WordEmbedding(nn.Embedding):
-    """Word vectors, optionally scaled to length 1 as in the released Yelp code. The vector of padding is zero."""
+    """Word vectors, optionally scaled to length 1 as in the released Yelp code. The vector of padding is zero.
 
-    def __init__(self, vocab_size: int, size: int, *, unit: bool) -> None:
+    Args:
+        vocab_size: V.
+        size: E.
+        unit: whether they are scaled.
+        tied: whether they are also the weights of a softmax, whose gradient would change padding's vector.
+    """
+
+    def __init__(self, vocab_size: int, size: int, *, unit: bool, tied: bool = False) -> None:
         super().__init__(vocab_size, size, padding_idx=0)
-        self.unit = unit
+        self.unit, self.tied = unit, tied
 
     @property
     def vectors(self) -> Tensor:
         """(V, E), for looking up words or as weights of the softmax."""
-        return pad(normalize(self.weight[1:], dim=1), (0, 0, 1, 0)) if self.unit else self.weight
+        if not (self.unit or self.tied):
+            return self.weight
+        words = self.weight[1:]
+        return pad(normalize(words, dim=1) if self.unit else words, (0, 0, 1, 0))
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
         """(...) ids -> (..., E)."""

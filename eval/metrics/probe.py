@@ -132,7 +132,7 @@ def _stratified(labels: NDArray[Any], count: int, rng: np.random.Generator) -> N
     classes, sizes = np.unique(labels, return_counts=True)
     shares = count * sizes / len(labels)
     wanted = np.maximum(np.floor(shares).astype(int), 1)
-    order = np.argsort(np.floor(shares) - shares, kind="stable")  # the largest remainder first
+    order = np.argsort(wanted - shares, kind="stable")  # the largest remainder first
     for index in range(count - int(wanted.sum())):
         wanted[order[index % len(order)]] += 1
     while wanted.sum() > count:  # if rare classes got more than their share

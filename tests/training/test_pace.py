@@ -7,8 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from dialog_cvae.config import TokenizerConfig
+from dialog_cvae.data.encoding import encode_corpus
+from dialog_cvae.data.readers.ptb import sentence
+from dialog_cvae.data.sentences import Sentences
+from dialog_cvae.model.sentence_vae import SentenceVAE
+from dialog_cvae.model_config import SentenceModelConfig
+from dialog_cvae.text.tokenizer import Tokenizer
 from tests.training.tiny_runs import Fit, assert_same_run
 from training import pace
+from training.config import TrainConfig
 from training.state import load_progress
 
 
@@ -50,3 +58,19 @@ def test_too_few_minutes_are_refused(fit: Fit, monkeypatch: pytest.MonkeyPatch) 
     refused = fit("--out", "run", "--train.max-minutes", 1).complaint
     assert refused.startswith("train.max_minutes: 1 minutes are too few: an update takes 120.0 s")
     assert not (Path("run") / "state").exists()
+
+
+def test_a_validation_of_sentences_is_timed_on_all_lengths(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = Tokenizer.train(["a b", "b c d"], TokenizerConfig(mode="space", vocab_size=16))
+    texts = ["a " * (1 + number % 24) for number in range(48)]
+    corpus = Sentences.of(encode_corpus([sentence(str(i), text) for i, text in enumerate(texts)], tokenizer, (), 32))
+    sizes = SentenceModelConfig(embedding_size=4, encoder_size=4, decoder_size=4, latent_size=2)
+    model, lengths = SentenceVAE(sizes, len(tokenizer)), []
+    batch = model.batch
+    monkeypatch.setattr(model, "batch", lambda *args: lengths.append(corpus.lengths[args[1]][0]) or batch(*args))
+    monkeypatch.setattr(pace, "_timed", lambda run: (run(), 2.0)[1])
+    assert pace._validation_seconds(model, corpus, TrainConfig()) == 2.0 * 24 / 4
+    assert lengths == [3 + 3, 3 + 9, 3 + 15, 3 + 21]
+    lengths.clear()
+    assert pace._validation_seconds(model, corpus, TrainConfig(valid_examples=2)) == 2.0
+    assert len(lengths) == 2

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -19,11 +20,12 @@ from dialog_cvae.model.cvae import CVAE
 from dialog_cvae.model.elbo import evaluate_elbo
 from dialog_cvae.model.latent_model import LatentModel
 from dialog_cvae.model.sentence_vae import SentenceBatch, SentenceVAE
-from dialog_cvae.model.svi import update_cost
+from dialog_cvae.model.svi import REFINED_TOGETHER, together, update_cost
 from dialog_cvae.model_config import ModelConfig, SentenceModelConfig, SviConfig
 from dialog_cvae.nn import matmul
 from dialog_cvae.text.tokenizer import Tokenizer
 from dialog_cvae.types import Gaussian
+from eval.latent.likelihood import importance_weighted_nll, posteriors
 from tests.conftest import make_model
 from tests.training.tiny_runs import Fit, assert_same_run
 from training.adam import GuardedAdam
@@ -114,6 +116,39 @@ def test_an_update_does_not_depend_on_how_its_batch_is_divided(made: Made) -> No
         model, batch, config = made(svi=STEPS, accumulation=parts)
         figures.append(update(model, GuardedAdam(model.parameters(), lr=0.0), batch, config, 0.7))
     torch.testing.assert_close(figures[0], figures[1], rtol=1e-4, atol=1e-5)
+
+
+def test_a_joint_refinement_needs_whole_batches(fit: Fit) -> None:
+    options = ("--train.svi.steps", 2, "--train.svi.scope", "batch")
+    refused = fit("--out", "run", *options, "--train.accumulation", 2).complaint
+    assert "train.svi.scope batch refines what goes through the model together" in refused
+    assert fit("--out", "run", *options, "--max-steps", 4).status == 0
+    assert "train.accumulation must be 1" in fit("--out", "run", "--resume", "--train.accumulation", 2).complaint
+
+
+@pytest.mark.parametrize("value", ["inf", "nan", "0"])
+def test_a_limit_of_the_norm_is_a_positive_number_or_none(fit: Fit, value: str) -> None:
+    assert fit("--out", "run", "--train.svi.clip-norm", value).complaint.startswith("train.svi.clip_norm")
+
+
+def test_figures_of_a_joint_refinement_take_equally_many_examples(made: Made) -> None:
+    joint = SviConfig(steps=2, scope="batch")
+    assert [together(config, 500) for config in (None, SviConfig(), SviConfig(steps=2))] == [500] * 3
+    assert together(SviConfig(scope="batch"), 500) == 500  # no steps
+    assert {together(joint, most) for most in (1, 64, 500)} == {REFINED_TOGETHER}
+
+
+def test_a_joint_refinement_gives_one_posterior_to_all_figures(encoded: EncodedCorpus, tiny_model: CVAE) -> None:
+    joint = SviConfig(steps=3, rate=0.5, scope="batch")
+    few, many = (
+        importance_weighted_nll(tiny_model, encoded, encoded.responses, [4], svi=joint, batch_size=size).nats[4]
+        for size in (8, 512)
+    )
+    assert few == pytest.approx(many, rel=1e-5)
+    small, large = (posteriors(tiny_model, encoded, svi=joint, batch_size=size).posterior_mean for size in (3, 256))
+    assert np.allclose(small, large, atol=1e-5)
+    elbo = evaluate_elbo(tiny_model, encoded, svi=joint, batch_size=5)
+    assert elbo.kl == pytest.approx(evaluate_elbo(tiny_model, encoded, svi=joint, batch_size=64).kl, rel=1e-6)
 
 
 def test_the_evaluation_refines_too_and_improves_by_it(encoded: EncodedCorpus, tiny_model: CVAE) -> None:

@@ -229,6 +229,39 @@ def test_the_controller_brings_the_kl_of_a_plant_to_its_target() -> None:
     assert kl == pytest.approx(4.0, abs=0.05)
 
 
+def test_the_controller_does_not_wind_up_while_the_schedule_holds_beta_down() -> None:
+    config = TrainConfig(kl_target=4.0, control_p=0.01, control_i=0.002)
+    schedule = BetaSchedule(kind="cyclical", cycles=4)
+    state, kl, least = Control(), 10.0, []
+    for step in range(1, 20_001):
+        limit = beta(schedule, step, 20_000)
+        kl += 0.05 * (10 * math.exp(-3 * min(limit, state.beta)) - kl)
+        state = state.after(kl, config, limit)
+        least += [kl] if step > 5_000 else []  # from the second cycle on
+    assert min(least) > 3.8
+
+
+def test_the_controller_of_a_run_is_limited_by_the_schedule_of_each_update(
+    fit: Fit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = []
+
+    def after(self: Control, kl: float, config: TrainConfig, limit: float) -> Control:
+        limits.append(limit)
+        return Control(1.0, 1.0)
+
+    monkeypatch.setattr(Control, "after", after)
+    options = ("--train.kl-target", 4, "--schedule", "monotonic", "--beta.ratio", 1, "--max-steps", 6)
+    assert fit("--out", "run", *options).status == 0
+    schedule = BetaSchedule(kind="monotonic", ratio=1)
+    assert limits == [beta(schedule, step, 6) for step in range(1, 7)]
+
+
+def test_lagging_updates_need_an_inference_network(fit: Fit) -> None:
+    refused = fit("--out", "run", "--train.lagging-updates", 2, "--model.latent-size", 0).complaint
+    assert "train.lagging_updates trains only the inference network" in refused
+
+
 def test_a_restarted_decoder_is_new_and_the_rest_is_unchanged(tiny_model: CVAE) -> None:
     optimiser = GuardedAdam(tiny_model.parameters(), lr=0.1)
     sum(parameter.square().sum() for parameter in tiny_model.parameters()).backward()  # type: ignore[union-attr]

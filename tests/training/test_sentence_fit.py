@@ -65,6 +65,32 @@ def test_the_toy_model_learns_and_its_checkpoint_is_a_sentence_vae(raw_fit: Fit)
     assert "init: the checkpoint was fitted on sentences, but corpus sample holds conversations" in refused.complaint
 
 
+def test_an_autoencoder_reports_its_reconstruction_and_no_bound(raw_fit: Fit) -> None:
+    done = raw_fit(*TINY, "--train.autoencoder-share", 1, "--out", "run")
+    assert done.status == 0
+    records = metrics(Path("run"), "valid")
+    best = min(record["reconstruction"] for record in records)
+    assert {record["elbo"] for record in records} == {record["kl"] for record in records} == {None}
+    assert f"done after step 12; validation reconstruction {best:.3f}\n" in done.out
+    assert "ELBO" not in done.out.partition("done after")[2].splitlines()[0]
+    stored = Checkpoint.load("run/best").metrics
+    assert stored["reconstruction"] == best
+    assert stored["elbo"] is None
+
+
+def test_word_vectors_fill_the_embeddings_of_decoder_and_encoder(raw_fit: Fit) -> None:
+    Path("vectors.txt").write_text("a 1 2 3\nb 4 5 6\n")
+    options = ("--sentence.embedding-size", 3, "--train.vectors", "vectors.txt")
+    assert raw_fit(*TINY, *options, "--max-steps", 1, "--learning-rate.peak", 1e-9, "--out", "run").status == 0
+    weights = Checkpoint.load("run/best").weights
+    filled = [weights[name] for name in ("embedding.weight", "encoder_embedding.weight")]
+    known = [np.abs(each[:, None] - [[1, 2, 3], [4, 5, 6]]).max(-1).min(0) for each in filled]
+    assert np.max(known) < 1e-3
+    Path("vectors.txt").write_text("a 1 2\n")
+    refused = raw_fit(*TINY, *options, "--out", "other").complaint
+    assert "vectors.txt has 2 dimensions, but the model's embedding_size is 3" in refused
+
+
 def test_the_language_model_is_latent_size_0(raw_fit: Fit) -> None:
     assert raw_fit(*TINY, "--sentence.latent-size", 0).status == 0
     (out,) = Path("runs").iterdir()

@@ -76,7 +76,7 @@ def test_a_new_model_is_a_function_of_the_seed(
     def weights(seed: int) -> torch.Tensor:
         made = new_model(base.model_copy(update={"train": base.train.model_copy(update={"seed": seed})}), vocabulary)
         assert isinstance(made, model)
-        return task_of(base).word_embedding(made).weight
+        return task_of(base).word_embeddings(made)[0].weight
 
     assert torch.equal(weights(1), weights(1))
     assert not torch.equal(weights(1), weights(2))

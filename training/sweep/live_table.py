@@ -54,6 +54,7 @@ class Row:
         self.step, self.total = 0, 0
         self.elbo: float | None = None
         self.kl: float | None = None
+        self.reconstruction: float | None = None
         self.validated = 0  # step of the last validation
         self._pace: deque[Moment] = deque(maxlen=PACE_RECORDS)
         if state != "new":
@@ -75,7 +76,8 @@ class Row:
                 self.step = record["step"]
                 self._pace.append(Moment(now, self.step))
         for record in [record for record in records if record["kind"] == "valid"][-1:]:
-            self.validated, self.elbo, self.kl = record["step"], record.get("elbo"), record.get("kl")
+            self.validated = record["step"]
+            self.elbo, self.kl, self.reconstruction = (record.get(name) for name in ("elbo", "kl", "reconstruction"))
 
     def end(self, ending: Ending) -> None:
         """Record how the cell ended."""
@@ -101,6 +103,13 @@ class Row:
         """Seconds to the last step at the recent speed; the run may stop earlier."""
         speed = self.steps_per_second
         return (self.total - self.step) / speed if speed and self.total else None
+
+    @property
+    def validation(self) -> str:
+        """The last validation's ELBO and KL, of an autoencoder its reconstruction; empty if they are not finite."""
+        if self.elbo is not None and self.kl is not None:
+            return f"ELBO {self.elbo:.3f}, KL {self.kl:.3f}"
+        return "" if self.reconstruction is None else f"reconstruction {self.reconstruction:.3f}"
 
     def texts(self) -> tuple[str, ...]:
         """The row's values; see `COLUMNS`."""
@@ -206,11 +215,10 @@ class LiveTable:
         row.read(time.monotonic())
         if state == "waiting" and row.state == "running":
             self._print(f"{row.name}: {f'continues after step {row.step_before}' if row.step_before else 'started'}")
-        if row.validated > validated and row.elbo is not None and row.kl is not None:
+        if row.validated > validated and (found := row.validation):
             left = duration(row.seconds_left)
             self._print(
-                f"{row.name}: step {row.validated}/{row.total}: valid ELBO {row.elbo:.3f}, KL {row.kl:.3f}"
-                f"{f', {left} left' if left else ''}"
+                f"{row.name}: step {row.validated}/{row.total}: valid {found}{f', {left} left' if left else ''}"
             )
         if row.state == "running" and self._stop.exists():
             row.state = "stopping"

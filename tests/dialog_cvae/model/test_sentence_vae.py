@@ -18,7 +18,7 @@ from dialog_cvae.data.sentences import Sentences, batches_per_epoch, epoch_batch
 from dialog_cvae.errors import CheckpointError
 from dialog_cvae.model.build import build_model, weights_of
 from dialog_cvae.model.cvae import CVAE
-from dialog_cvae.model.elbo import evaluate_elbo
+from dialog_cvae.model.elbo import evaluate_elbo, first_posteriors
 from dialog_cvae.model.latent_model import Vectors
 from dialog_cvae.model.sentence_vae import SentenceVAE
 from dialog_cvae.model_config import ModelConfig, SentenceModelConfig
@@ -134,6 +134,63 @@ def test_dropout_of_inputs_and_outputs(tokenizer: Tokenizer, sentences: Sentence
     z = torch.randn(1, 3, generator=generator)
     found = model.reconstruction(batch, Vectors(z[:, :0], z[:, :0]), z, dropout)
     torch.testing.assert_close(found[0], naive_nll(model, batch.tokens[0].tolist(), z[0], dropout), rtol=1e-5, atol=0)
+
+
+def test_the_first_sentences_are_those_of_the_corpus_and_not_the_shortest(
+    tokenizer: Tokenizer, sentences: Sentences
+) -> None:
+    assert sorted(sentences.source[sentences.first(4)]) == [0, 1, 2, 3]
+    assert (np.diff(sentences.lengths[sentences.first(4)]) >= 0).all()
+    assert sentences.first(None).tolist() == sentences.responses.tolist()
+    assert len(sentences.first(100)) == len(TEXTS)
+    model = model_of(tokenizer)
+    four = Sentences.of(encode_corpus([sentence(str(i), text) for i, text in enumerate(TEXTS[:4])], tokenizer, (), 16))
+    assert evaluate_elbo(model, sentences, first=4) == evaluate_elbo(model, four)
+    found, whole = first_posteriors(model, sentences, 4), posteriors(model, sentences)
+    np.testing.assert_allclose(found.mean, whole.posterior_mean[sentences.first(4)], rtol=1e-5)
+
+
+def test_the_vector_of_padding_stays_zero_where_the_softmax_shares_the_embedding(
+    tokenizer: Tokenizer, sentences: Sentences
+) -> None:
+    model = model_of(tokenizer, tied_output=True).train()
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.5)
+    batch = model.batch(sentences, sentences.groups()[-2])
+    for _ in range(3):
+        optimiser.zero_grad()
+        model(batch, torch.zeros(len(batch.tokens), 3)).reconstruction.mean().backward()
+        optimiser.step()
+    assert model.embedding(torch.tensor([0])).abs().max() == 0
+    assert model.embedding.vectors[1:].equal(model.embedding.weight[1:])
+
+
+def test_a_restarted_decoder_has_no_old_bias(tokenizer: Tokenizer) -> None:
+    model = model_of(tokenizer, tied_output=True, initial_range=0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(9.0)
+    kept = {id(each) for each in model.inference_parameters()}
+    assert {id(each) for each in model.restart_generation()} == {id(each) for each in model.parameters()} - kept
+    assert all((each == 9).all() if id(each) in kept else (each != 9).all() for each in model.parameters())
+
+
+def test_an_autoencoder_has_no_figures_that_need_a_variance(tokenizer: Tokenizer, sentences: Sentences) -> None:
+    model = model_of(tokenizer)
+    with torch.no_grad():
+        assert model.recognition_network is not None
+        model.recognition_network.bias[3:] = 1.0
+    report = evaluate_elbo(model, sentences, by_mean=True)
+    known = {name for name, value in report.figures().items() if value is not None}
+    assert known == {"windows", "tokens", "reconstruction", "rec_perplexity", "active_units"}
+    with torch.no_grad():
+        model.recognition_network.bias[3:] = 5.0
+    assert evaluate_elbo(model, sentences, by_mean=True).reconstruction == report.reconstruction
+
+
+def test_a_decoder_that_never_receives_z_is_refused() -> None:
+    with pytest.raises(ValueError, match="one of z_to_state, z_to_inputs and skip must be true"):
+        SentenceModelConfig(z_to_state=False, z_to_inputs=False)
+    assert SentenceModelConfig(z_to_state=False, z_to_inputs=False, latent_size=0).latent_size == 0
 
 
 def test_a_dropped_word_is_a_zero_vector_to_the_decoder_alone(tokenizer: Tokenizer, sentences: Sentences) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from eval.metrics.probe import probe
+from eval.metrics.probe import _stratified, probe
 
 
 def codes(
@@ -123,3 +123,12 @@ def test_refusals_name_what_is_wrong(change: dict[str, object], complaint: str) 
     }
     with pytest.raises(ValueError, match=complaint):
         probe(**(given | change))  # type: ignore[arg-type]
+
+
+def test_a_draw_has_as_many_labels_as_asked_where_rare_classes_are_raised_to_one() -> None:
+    rng = np.random.default_rng(0)
+    for sizes, count in (([9, 1, 10, 4, 7], 25), ([1, 1, 30], 3), ([5, 5, 5], 15)):
+        labels = np.repeat(np.arange(len(sizes)), sizes)
+        chosen = _stratified(labels, count, rng)
+        assert len(set(chosen.tolist())) == count
+        assert set(labels[chosen]) == set(labels)
