@@ -79,14 +79,14 @@ def test_an_autoencoder_reports_its_reconstruction_and_no_bound(raw_fit: Fit) ->
 
 
 def test_word_vectors_fill_the_embeddings_of_decoder_and_encoder(raw_fit: Fit) -> None:
-    Path("vectors.txt").write_text("a 1 2 3\nb 4 5 6\n")
+    Path("vectors.txt").write_text("0 1 2 3\n1 4 5 6\n")
     options = ("--sentence.embedding-size", 3, "--train.vectors", "vectors.txt")
-    assert raw_fit(*TINY, *options, "--max-steps", 1, "--learning-rate.peak", 1e-9, "--out", "run").status == 0
+    assert raw_fit(*TINY, *options, "--max-steps", 4, "--learning-rate.peak", 1e-9, "--out", "run").status == 0
     weights = Checkpoint.load("run/best").weights
     filled = [weights[name] for name in ("embedding.weight", "encoder_embedding.weight")]
     known = [np.abs(each[:, None] - [[1, 2, 3], [4, 5, 6]]).max(-1).min(0) for each in filled]
     assert np.max(known) < 1e-3
-    Path("vectors.txt").write_text("a 1 2\n")
+    Path("vectors.txt").write_text("0 1 2\n")
     refused = raw_fit(*TINY, *options, "--out", "other").complaint
     assert "vectors.txt has 2 dimensions, but the model's embedding_size is 3" in refused
 
