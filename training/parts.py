@@ -5,7 +5,6 @@ Open this to change how a run is started or resumed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from dialog_cvae.errors import ConfigError
 from dialog_cvae.model.latent_model import Examples, LatentModel
 from training import folder
 from training.adam import GuardedAdam
-from training.base_task import EncodedData
+from training.base_task import EncodedData, Task
 from training.batch import Batches
 from training.config import FitConfig
 from training.corpus_summary import SPLITS, Summary
@@ -157,19 +156,18 @@ def _vocabulary_and_model(plan: Plan, corpus: TrainingCorpus) -> tuple[Vocabular
     if (source := config.train.vectors) is None:
         return vocabulary, None
     model = new_model(config, vocabulary)
-    share = put_vectors(task_of(config).word_embeddings(model), vocabulary, source, config.corpus.dir)
+    share = put_vectors(task_of(config), model, vocabulary, source, config.corpus.dir)
     print(f"word vectors {source}: {share:.1%} of the vocabulary start from them", flush=True)
     return vocabulary, model
 
 
 @torch.no_grad()
-def put_vectors(
-    embeddings: Sequence[torch.nn.Embedding], vocabulary: Vocabulary, source: str, data_dir: Path | None
-) -> float:
+def put_vectors(task: Task, model: LatentModel, vocabulary: Vocabulary, source: str, data_dir: Path | None) -> float:
     """Initialise the embeddings of known words with word vectors; returns the share of words that have a vector.
 
     Args:
-        embeddings: (V, E) each, changed in place.
+        task: of the model.
+        model: changed in place.
         vocabulary: gives the words; for a unigram vocabulary, the pieces that begin a word, lower-cased.
         source: a file, the name of a published file in the folder `glove` next to the corpora, or a gensim downloader
             name.
@@ -179,13 +177,14 @@ def put_vectors(
         ConfigError: the vectors' width is not the embedding's.
         DataError: there are no such vectors, or they are malformed.
     """
+    embeddings = task.word_embeddings(model)
     words = vocabulary.word_tokenizer.whole_words
     path = None if Path(source).exists() else find_vectors(source, data_dir)
     vectors = load_vectors(path or source, set(words.values()))
     width = embeddings[0].embedding_dim
     if vectors.dimension != width:
         raise ConfigError(
-            f"train.vectors: {source} has {vectors.dimension} dimensions, but the model's embedding_size is {width}"
+            f"train.vectors: {source} has {vectors.dimension} dimensions, but {task.section}.embedding_size is {width}"
         )
     rows = {index: vectors.rows[word] for index, word in words.items() if word in vectors.rows}
     for embedding in embeddings:

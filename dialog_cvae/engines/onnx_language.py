@@ -104,7 +104,7 @@ class OnnxLanguageEngine:
         adapters = checked_adapters(checkpoint, backbone, source)
         config = checkpoint.config.language
         assert config is not None
-        levels = LEVELS if multiplies_exactly() else LEVELS // 2
+        levels = weight_levels()
 
         def make() -> Mapping[str, NDArray[Any]]:
             from dialog_cvae.engines.language_graphs import graphs
@@ -272,6 +272,11 @@ def multiplies_exactly() -> bool:
     feeds = {"x": np.full((64, 64), 255, np.uint8), "w": np.full((64, 64), LEVELS, np.int8)}
     product = session(model.SerializeToString(), 1, spin_us=0).run(None, feeds)[0]
     return bool((product == 64 * 255 * LEVELS).all())
+
+
+def weight_levels() -> int:
+    """Levels of a rounded weight on this processor, on either side of 0: as many as keep the products exact."""
+    return LEVELS if multiplies_exactly() else LEVELS // 2
 
 
 _KEPT: Kind[Mapping[str, NDArray[Any]]] = Kind("language", lambda arrays: arrays, lambda arrays: arrays)

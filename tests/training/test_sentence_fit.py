@@ -88,7 +88,7 @@ def test_word_vectors_fill_the_embeddings_of_decoder_and_encoder(raw_fit: Fit) -
     assert np.max(known) < 1e-3
     Path("vectors.txt").write_text("0 1 2\n")
     refused = raw_fit(*TINY, *options, "--out", "other").complaint
-    assert "vectors.txt has 2 dimensions, but the model's embedding_size is 3" in refused
+    assert "vectors.txt has 2 dimensions, but sentence.embedding_size is 3" in refused
 
 
 def test_the_language_model_is_latent_size_0(raw_fit: Fit) -> None:

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from dialog_cvae.engines.language_states import Memory
-from dialog_cvae.engines.language_weights import adapter_shapes, rotation
-from dialog_cvae.engines.onnx_language import OnnxLanguageEngine
+from dialog_cvae.engines.language_weights import LEVELS, adapter_shapes, rotation
+from dialog_cvae.engines.onnx_language import OnnxLanguageEngine, weight_levels
 from dialog_cvae.engines.torch_language_engine import TorchLanguageEngine
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.language_config import LanguageModelConfig, LlamaConfig
@@ -214,7 +214,7 @@ def test_eight_bits_come_close() -> None:
         for index, step in enumerate(found)
         for row in EVERY
     ]
-    assert 1e-4 < np.mean(errors) < 0.1
+    assert 1e-4 < np.mean(errors) < 0.1 * LEVELS / weight_levels()  # coarser without VNNI
 
 
 @pytest.mark.parametrize("size", [1, 2, 24, 64, 45, 576])

@@ -9,7 +9,7 @@ from dialog_cvae.data.turns import TurnBatch
 from dialog_cvae.engines.base import Engine, Floats, Ints
 from dialog_cvae.engines.language_graphs import graphs
 from dialog_cvae.engines.language_weights import merged, z_maps
-from dialog_cvae.engines.onnx_language import OnnxLanguageEngine
+from dialog_cvae.engines.onnx_language import OnnxLanguageEngine, weight_levels
 from dialog_cvae.language_config import LanguageModelConfig, LlamaConfig
 from dialog_cvae.model.language_cvae import LanguageCVAE
 from dialog_cvae.model.turn_tensors import TurnTensors
@@ -46,7 +46,7 @@ def onnx_language_engine(
     model: LanguageCVAE, *, int8: bool = False, threads: int = 1, remembered_bytes: int = 2**20
 ) -> OnnxLanguageEngine:
     adapters, sizes, base = adapters_of(model), model.config, model.lm.config
-    arrays = graphs(merged(adapters, base_weights(base), sizes, base), base, int8=int8)
+    arrays = graphs(merged(adapters, base_weights(base), sizes, base), base, weight_levels=weight_levels(), int8=int8)
     latent = np.concatenate([*z_maps(adapters, sizes, base), np.zeros((0, sizes.latent_size), np.float32)])
     return OnnxLanguageEngine(arrays, base, latent, threads, remembered_bytes)
 

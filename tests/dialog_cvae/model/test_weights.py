@@ -52,7 +52,9 @@ SENTENCE_SIZES = {"embedding_size": 5, "encoder_size": 6, "decoder_size": 7, "fi
         shared_embedding=(False, True),
         posterior_norm=(0.0, 0.5),
     )
-    + variants(latent_size=(0, 3), z_to_state=(False, True), z_to_inputs=(False, True), unit_embedding=(False, True)),
+    + variants(latent_size=(0,), z_to_state=(False, True), z_to_inputs=(False, True), unit_embedding=(False, True))
+    + variants(latent_size=(3,), z_to_state=(False, True), z_to_inputs=(True,), unit_embedding=(False, True))
+    + variants(latent_size=(3,), z_to_state=(True,), z_to_inputs=(False,), unit_embedding=(False, True)),
 )
 def test_the_declaration_is_the_sentence_vae(fields: dict[str, Any]) -> None:
     config = SentenceModelConfig(**SENTENCE_SIZES | {"max_tokens": 10} | fields)
