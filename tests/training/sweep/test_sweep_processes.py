@@ -88,8 +88,8 @@ def _wait_for(condition: Callable[[], bool], seconds: float = 120.0) -> None:
 def test_ctrl_c_saves_every_cell_and_the_same_command_continues(
     processes: None, corpus_file: Path, config_file: Path
 ) -> None:
-    tiny = ["--data", str(corpus_file), "--config", str(config_file), "--max-steps", "400", "--train.batch-size", "1"]
-    tiny += ["--train.validate-every", "400", "--train.save-every", "400"]
+    tiny = ["--data", str(corpus_file), "--config", str(config_file), "--max-steps", "200", "--train.batch-size", "1"]
+    tiny += ["--train.validate-every", "200", "--train.save-every", "200"]
     command = [
         sys.executable,
         "-m",
