@@ -104,6 +104,11 @@ class SviConfig(Config):
         "finite_differences: second derivatives by central differences, with the memory of a single step",
     )
 
+    @property
+    def is_joint(self) -> bool:
+        """Whether an example's refinement depends on the others that it is processed with."""
+        return self.steps > 0 and self.scope == "batch"
+
 
 class SentenceModelConfig(Config):
     """Sizes of the unconditional sentence VAE; the defaults are the released code's for the Penn Treebank."""

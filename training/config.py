@@ -175,7 +175,7 @@ class FitConfig(Config):
                 "posterior_norm takes the statistics of what goes through the model together, the whole batch: "
                 f"train.accumulation must be 1, but is {self.train.accumulation}"
             )
-        if self.train.svi.steps and self.train.svi.scope == "batch" and self.train.accumulation > 1:
+        if self.train.svi.is_joint and self.train.accumulation > 1:
             raise ValueError(
                 "train.svi.scope batch refines what goes through the model together, the whole batch: "
                 f"train.accumulation must be 1, but is {self.train.accumulation}"

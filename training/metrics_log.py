@@ -132,7 +132,7 @@ class MetricsLog:
         self._time_left.validated()
         self._record(self._metrics, "valid", step, report.figures() | {"beta": self._beta})
         self.print_line(
-            f"step {step}: valid {_bound(report)}reconstruction perplexity {report.rec_perplexity:.2f}, active units "
+            f"step {step}: valid {_bound(report)}, reconstruction perplexity {report.rec_perplexity:.2f}, active units "
             f"{report.active_units}{_gain(report)}{_beside(report)}{' (best so far)' if best else ''}"
         )
         # Below half of the schedule's highest beta, an unused z is not a collapse.
@@ -177,8 +177,8 @@ class MetricsLog:
 def _bound(report: ElboReport) -> str:
     """The ELBO and its KL; of an autoencoder the reconstruction, because it has no bound."""
     if math.isnan(report.elbo):
-        return f"reconstruction {report.reconstruction:.3f} (from the posterior mean), "
-    return f"ELBO {report.elbo:.3f}, KL {report.kl:.3f}, "
+        return f"reconstruction {report.reconstruction:.3f} (from the posterior mean)"
+    return f"ELBO {report.elbo:.3f}, KL {report.kl:.3f}"
 
 
 def _gain(report: ElboReport) -> str:

@@ -36,8 +36,8 @@ def steps_within(
     """The most updates that take at most `minutes` with their validations, at the speed of this machine now.
 
     Args:
-        minutes: time for updates and validations; reading the corpus, building the model and this measurement (about
-            the time of five updates) are not counted.
+        minutes: time for updates and validations; reading the corpus, building the model and this measurement (a few
+            updates and batches of the validation) are not counted.
         model: as the run starts with it; left as it was.
         optimiser: without moments; left as it was.
         batches: of the training split; the first ones are timed.

@@ -207,8 +207,7 @@ def _check(config: FitConfig, total: int, processes: int) -> None:
             "posterior_norm takes the statistics of a whole batch, which must be in one process, "
             f"but there are {processes}"
         )
-    svi = config.train.svi
-    if svi.steps and svi.scope == "batch" and processes > 1:
+    if config.train.svi.is_joint and processes > 1:
         raise ConfigError(
             f"train.svi.scope batch refines a whole batch, which must be in one process, but there are {processes}"
         )

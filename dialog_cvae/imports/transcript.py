@@ -16,7 +16,7 @@ from dialog_cvae.imports.message import Format, Log, Message, Options
 from dialog_cvae.imports.source import Source
 
 _SAID: Final = re.compile(
-    r"\s{0,8}(?P<name>[^\W_][^:：?!,;\"<>={}\[\]/\\@|]{0,39}?)\s?(?:：|:(?=\s|$))\s*(?P<text>.*)", re.DOTALL
+    r"(?P<name>[^\W_][^:：?!,;\"<>={}\[\]/\\@|]{0,39}?)\s?(?:：|:(?=\s|$))\s*(?P<text>.*)", re.DOTALL
 )
 _MAX_WORDS: Final = 3  # of a name that begins only one line
 _HEAD: Final = 40  # lines from which the format is recognised
@@ -41,8 +41,8 @@ def recognise(source: Source) -> bool:
     """Whether many of the first lines begin with a speaker, and one of these speaks often."""
     if source.file.paths:
         return False
-    lines = [line for line in source.file.head_text.lstrip("\ufeff").splitlines() if line.strip()][:_HEAD]
-    names = Counter(match["name"] for line in lines if (match := _SAID.match(line)))
+    lines = [line for line in source.file.head_text.splitlines() if line.strip()][:_HEAD]
+    names = Counter(match["name"] for line in lines if (match := _SAID.match(line.strip())))
     count = names.total()
     return count >= max(3, _ENOUGH * len(lines)) and max(names.values()) >= max(2, _OFTEN * count)
 
@@ -60,7 +60,7 @@ def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
     conversation, blanks = 1, 0  # a name that ends with \0 is not shown
     name, said = "", [""]
     for number, line in enumerate(source.file.lines(options.encoding), 1):
-        text = line.strip().lstrip("\ufeff")
+        text = line.strip()
         if not text:
             blanks += 1
             continue
@@ -83,7 +83,7 @@ def _form(source: Source, options: Options) -> _Form:
     found: Counter[str] = Counter()
     adjacent, last = False, False
     for line in source.file.lines(options.encoding):
-        match = _SAID.match(line.strip().lstrip("\ufeff"))
+        match = _SAID.match(line.strip())
         if match is not None:
             found[match["name"]] += 1
             adjacent = adjacent or last

@@ -175,11 +175,8 @@ def first_posteriors(
     with evaluation_mode(model), refiner.scoring():
         for chosen in corpus.chunks(corpus.first(count), together(svi, BATCH_SIZE)):
             batch = model.batch(corpus, chosen, device)
-            encoded = model.encode(batch)
-            posterior = model.posterior(encoded)
-            if (refine := refiner.refine(batch, refiner.noise([rng] * len(chosen)))) is not None:
-                posterior = refine(encoded, posterior, model.prior(encoded.condition))
-            found.append(posterior)
+            refine = refiner.refine(batch, refiner.noise([rng] * len(chosen)))
+            found.append(model.infer(batch, refine).posterior)
     return Gaussian(*(torch.cat(parts).cpu() for parts in zip(*found, strict=True)))
 
 
@@ -201,10 +198,7 @@ def _sums(model: LatentModel, batch: Any, noise: Tensor, refine: Refine | None) 
 
     They stay on the model's device, so that no batch waits for a transfer. Noise is (B, 2, Z).
     """
-    encoded = model.encode(batch)
-    posterior, prior = model.posterior(encoded), model.prior(encoded.condition)
-    if refine is not None:
-        posterior = refine(encoded, posterior, prior)
+    encoded, posterior, prior = model.infer(batch, refine)
     z = distributions.sample(posterior, noise[:, 0])
     elsewhere = torch.roll(z, max(1, len(z) // 2), dims=0)  # half a batch away, so rarely the same conversation
     codes = (z, distributions.sample(prior, noise[:, 1]), elsewhere)

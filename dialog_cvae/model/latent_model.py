@@ -59,6 +59,14 @@ class Vectors(NamedTuple):
     response: Tensor
 
 
+class Inferred(NamedTuple):
+    """An encoded batch, and posterior and prior of z, Gaussians of (B, Z)."""
+
+    encoded: Any
+    posterior: Gaussian
+    prior: Gaussian
+
+
 Refine = Callable[[Encoded, Gaussian, Gaussian], Gaussian]
 """(encoded, posterior, prior) -> refined posterior; see `dialog_cvae.model.svi`."""
 
@@ -101,6 +109,12 @@ class LatentModel(nn.Module, ABC):
     @abstractmethod
     def posterior(self, encoded: Encoded) -> Gaussian:
         """q(z | x, c): Gaussian of (B, Z)."""
+
+    def infer(self, batch: Any, refine: Refine | None = None) -> Inferred:
+        """Encode a batch, and infer z from it; `refine` refines the posterior."""
+        encoded = self.encode(batch)
+        posterior, prior = self.posterior(encoded), self.prior(encoded.condition)
+        return Inferred(encoded, posterior if refine is None else refine(encoded, posterior, prior), prior)
 
     @abstractmethod
     def reconstruction(self, batch: Any, encoded: Any, z: Tensor, dropout: Dropout | None = None) -> Tensor:
@@ -150,10 +164,7 @@ class LatentModel(nn.Module, ABC):
             kl_by_dimension: return the KL of each dimension, (B, Z), instead of their sum.
             refine: refines the recognition network's posterior.
         """
-        encoded = self.encode(batch)
-        posterior, prior = self.posterior(encoded), self.prior(encoded.condition)
-        if refine is not None:
-            posterior = refine(encoded, posterior, prior)
+        encoded, posterior, prior = self.infer(batch, refine)
         z, divergence = distributions.sample(posterior, noise), distributions.kl(posterior, prior)
         return ElboTerms(
             reconstruction=self.reconstruction(batch, encoded, z, dropout),

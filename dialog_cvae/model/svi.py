@@ -54,8 +54,7 @@ def together(config: SviConfig | None, most: int) -> int:
     With `scope` "batch" a refined posterior depends on the other examples, so all figures of a model must take equally
     many together.
     """
-    joint = config is not None and config.steps and config.scope == "batch"
-    return REFINED_TOGETHER if joint else most
+    return REFINED_TOGETHER if config is not None and config.is_joint else most
 
 
 class Refiner:

@@ -23,7 +23,7 @@ from dialog_cvae.data.turns import EncodedTurns
 from dialog_cvae.data.windows import Integers
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.model.elbo import perplexity
-from dialog_cvae.model.latent_model import Encoded, LatentModel, Refine
+from dialog_cvae.model.latent_model import Inferred, LatentModel
 from dialog_cvae.model.svi import Refiner, together
 from dialog_cvae.model_config import SviConfig
 from dialog_cvae.nn import distributions
@@ -85,7 +85,7 @@ def posteriors(
     with refiner.scoring():
         for chosen, batch in _batches(model, corpus, corpus.responses, together(svi, batch_size)):
             noise = refiner.noise(generators(corpus, chosen, seed + 1))
-            parameters = itertools.chain(*_inferred(model, batch, refiner.refine(batch, noise))[1:])
+            parameters = itertools.chain(*model.infer(batch, refiner.refine(batch, noise))[1:])
             found.append(tuple(tensor.float().cpu().numpy() for tensor in parameters))
             if advance is not None:
                 advance(len(chosen))
@@ -139,7 +139,7 @@ def importance_weighted_nll(
         for chosen, batch in _batches(model, corpus, responses, together(svi, max(1, batch_size // draws))):
             here = places[done : done + len(chosen)]
             steps = refiner.noise(generator(seed + 1, *place) for place in here)
-            inferred = _inferred(model, batch, refiner.refine(batch, steps))
+            inferred = model.infer(batch, refiner.refine(batch, steps))
             drawn = moved(weight_noise(here, draws, latent, seed), device)
             weights = _log_weights(model, batch, inferred, drawn, batch_size)
             bounds.append(torch.stack([bound(weights, k, draws) for k in ks], dim=1).cpu())
@@ -181,24 +181,7 @@ def weight_noise(places: Sequence[tuple[int, int]], draws: int, latent: int, see
     return torch.from_numpy(np.stack(drawn))
 
 
-class _Inferred(NamedTuple):
-    """The encoded batch, and posterior and prior of z, Gaussians of (B, Z)."""
-
-    encoded: Encoded
-    posterior: Gaussian
-    prior: Gaussian
-
-
-def _inferred(model: LatentModel, batch: Any, refine: Refine | None) -> _Inferred:
-    """Infer z from a batch; `refine` refines the posterior."""
-    encoded = model.encode(batch)
-    posterior, prior = model.posterior(encoded), model.prior(encoded.condition)
-    if refine is not None:
-        posterior = refine(encoded, posterior, prior)
-    return _Inferred(encoded, posterior, prior)
-
-
-def _log_weights(model: LatentModel, batch: Any, inferred: _Inferred, noise: Tensor, rows: int) -> Tensor:
+def _log_weights(model: LatentModel, batch: Any, inferred: Inferred, noise: Tensor, rows: int) -> Tensor:
     """The weights log p(x | z, c) + log p(z | c) - log q(z | x, c) in double precision, (B, K), from noise (B, K, Z).
 
     Responses are decoded from all draws, `rows` at a time.

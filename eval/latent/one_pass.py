@@ -88,8 +88,7 @@ def _columns(model: LatentModel, batch: Any, two: Tensor, many: Tensor, draws: i
         draws: K; without z there is one draw at most, which counts for all.
         rows: see `score_once`.
     """
-    encoded = model.encode(batch)
-    posterior, prior = model.posterior(encoded), model.prior(encoded.condition)
+    encoded, posterior, prior = model.infer(batch)
     # All codes that the responses are decoded from.
     z = distributions.sample(posterior, two[:, 0])
     elsewhere = torch.roll(z, max(1, len(z) // 2), dims=0)  # half a batch away: rarely the same conversation
