@@ -242,11 +242,12 @@ class Batcher:
         self._measure(len(finished), ended - began)
 
     def _remove_cancelled(self, pool: Pool[tuple[Replies, int]]) -> None:
-        """Remove cancelled requests from the batch."""
-        if any(job.abandoned for job in self._working):
-            gone = {id(job.replies) for job in self._working if job.abandoned}
-            pool.remove(lambda key: id(key[0]) in gone)
-            self._working = [job for job in self._working if not job.abandoned]
+        """Remove cancelled requests from the batch. One that is cancelled meanwhile stays until the next round."""
+        gone = [job for job in self._working if job.abandoned]
+        if gone:
+            rows = {id(job.replies) for job in gone}
+            pool.remove(lambda key: id(key[0]) in rows)
+            self._working = [job for job in self._working if job not in gone]
 
     def _add_rows(self, pool: Pool[tuple[Replies, int]]) -> None:
         """Add the rows that requests need now to the batch."""

@@ -1,7 +1,8 @@
 """`POST /feedback`: what became of suggestions, appended to a file as JSON lines if the operator names one.
 
-Open it to see what is stored: only what the client sends, and the time. No text of a conversation is stored unless the
-client sends it. `dialog-cvae feedback FILE` counts the lines and makes training data of them.
+Open it to see what is stored: only what the client sends, the time, and who answered. Roles have the model's spelling.
+No text of a conversation is stored unless the client sends it. `dialog-cvae feedback FILE` counts the lines and makes
+training data of them.
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import Field, field_validator
 
 from api.field_types import MAX_MODEL_CHARS, WHOLE, Score, Speaker, Text
+from api.models import Models
 from api.problems import Refusal, problem
 from api.respond_schemas import Alternating, RespondRequest, Turn
 from api.routes import OffLoopRoute, Ready, declared
 from api.schema import Schema
+from api.service import Service
 from api.settings import Settings
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.limits import MAX_TOPIC_CHARS
@@ -89,7 +92,7 @@ async def feedback(models: Ready, asked: FeedbackRequest, _request: Request) -> 
     if settings.feedback is None:
         raise Refusal(404, "not-found", "feedback is switched off; the operator sets DIALOG_CVAE_FEEDBACK to a file")
     await models.apart(_check, asked, settings)
-    content = await models.apart(line, asked)
+    content = await models.apart(line, asked, _asked(models, asked.model))
     try:
         await asyncio.to_thread(append, settings.feedback, content, settings.feedback_max_mb * MEGABYTE)
     except OSError as error:
@@ -123,12 +126,24 @@ def _check(given: FeedbackRequest, settings: Settings) -> None:
         raise RequestValidationError(found)
 
 
-def line(given: FeedbackRequest) -> bytes:
-    """The feedback as one line, with the time, and with the speaker of the text if there is a context."""
+def _asked(models: Models, name: str | None) -> Service:
+    """The model that suggested the reply; the default if none of this name is served any more."""
+    return models.named(name if name in models.accepted_names else None)
+
+
+def line(given: FeedbackRequest, service: Service) -> bytes:
+    """The feedback as one line, with the time, and with the speaker of the text if there is a context.
+
+    Args:
+        given: what the client sent.
+        service: the model that suggested the reply, which decides who answered if the client names no speaker.
+    """
     content = given.model_dump(exclude_none=True)
     if given.context:
         asked = RespondRequest.model_construct(context=given.context, respond_as=given.respond_as)
-        content["respond_as"] = asked.responder()
+        conversation, content["respond_as"] = service.asked(asked, None)
+        for turn, utterance in zip(content["context"], conversation.utterances, strict=True):
+            turn["speaker"] = utterance.speaker
     return json.dumps({"time": datetime.now(UTC).isoformat(timespec="seconds"), **content}).encode() + b"\n"
 
 

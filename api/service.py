@@ -23,7 +23,7 @@ from api.request_checks import CHOSEN_BY_DIVERSITY, asked_topic, check_limits, c
 from api.respond_schemas import DEFAULT_RESPONSES, Candidate, FinishReason, RespondRequest, RespondResponse
 from api.settings import SPELLED_OUT, Settings
 from dialog_cvae.config import Decoding
-from dialog_cvae.data.roles import answered_by_role, other_role
+from dialog_cvae.data.roles import answered_by_role, in_spelling, other_role
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.generate.decoding import decoding_for, nearest_diversity
 from dialog_cvae.generate.question import Answer, Question, Reply
@@ -194,14 +194,7 @@ class Service:
         check_profiles(request, self.responder.config)
         check_source(request, self.responder.index)
         seed = secrets.randbelow(DRAWN_SEEDS) if request.seed is None else request.seed
-        topic = asked_topic(request.topic, self.responder.codec)
-        conversation, speaker = request.conversation(topic), request.responder()
-        roles = self.responder.config.respond_as
-        if request.respond_as is None:
-            if roles:
-                conversation, speaker = answered_by_role(conversation, speaker, roles)
-            else:
-                speaker = other_role(conversation, speaker, self.responder.config.roles)
+        conversation, speaker = self.asked(request, asked_topic(request.topic, self.responder.codec))
         return Question(
             conversation,
             speaker,
@@ -212,6 +205,21 @@ class Service:
             places=bool(request.map),
             min_score=self.settings.min_score if request.min_score is None else request.min_score,
         )
+
+    def asked(self, request: RespondRequest, topic: str | None) -> tuple[Conversation, str]:
+        """The conversation of a request and who answers it, with roles in the model's spelling.
+
+        Args:
+            request: a request that may lack everything but its context and speakers.
+            topic: in the model's spelling.
+        """
+        config = self.responder.config
+        conversation, speaker = request.conversation(topic), request.responder()
+        if request.respond_as is None and config.respond_as:
+            conversation, speaker = answered_by_role(conversation, speaker, config.respond_as)
+        elif request.respond_as is None:
+            speaker = other_role(conversation, speaker, config.roles)
+        return in_spelling(conversation, speaker, (*config.respond_as, *config.roles))
 
     def _decoding(self, request: RespondRequest) -> Decoding:
         """Decoding options: the request's, else the server's."""

@@ -163,9 +163,20 @@ def answered_by_role(conversation: Conversation, speaker: str, roles: Sequence[s
     """
     speakers = dict.fromkeys(utterance.speaker for utterance in reversed(conversation.utterances))
     named = {name: role for name in speakers if (role := find_name(name, roles)) is not None} or {speaker: roles[0]}
-    utterances = tuple(replace(each, speaker=named.get(each.speaker, each.speaker)) for each in conversation.utterances)
-    speakers_known = {named.get(name, name): profile for name, profile in conversation.speakers.items()}
-    return replace(conversation, utterances=utterances, speakers=speakers_known), next(iter(named.values()))
+    return _renamed(conversation, named), next(iter(named.values()))
+
+
+def in_spelling(conversation: Conversation, speaker: str, roles: Sequence[str]) -> tuple[Conversation, str]:
+    """A conversation and who answers it, with roles in the model's spelling: a language model reads the names.
+
+    Args:
+        conversation: so far.
+        speaker: who answers.
+        roles: the roles that the model knows. Other names stay as they are.
+    """
+    names = {utterance.speaker for utterance in conversation.utterances} | {*conversation.speakers, speaker}
+    named = {name: role for name in names if (role := find_name(name, roles)) is not None}
+    return _renamed(conversation, named), named.get(speaker, speaker)
 
 
 def other_role(conversation: Conversation, speaker: str, roles: Sequence[str]) -> str:
@@ -182,6 +193,12 @@ def other_role(conversation: Conversation, speaker: str, roles: Sequence[str]) -
     if spoken is None or find_name(speaker, roles) is not None:
         return speaker
     return next((role for role in roles if role != spoken), speaker)
+
+
+def _renamed(conversation: Conversation, names: Mapping[str, str]) -> Conversation:
+    utterances = tuple(replace(each, speaker=names.get(each.speaker, each.speaker)) for each in conversation.utterances)
+    speakers = {names.get(name, name): profile for name, profile in conversation.speakers.items()}
+    return replace(conversation, utterances=utterances, speakers=speakers)
 
 
 def _listed(counts: Counter[str]) -> str:

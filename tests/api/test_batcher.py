@@ -246,6 +246,43 @@ def test_an_error_in_the_last_step_reaches_the_client_that_waits(responder: Resp
     run(scenario)
 
 
+def test_a_request_cancelled_while_another_one_is_removed_harms_no_third(
+    responder: Responder, gate: Gate, monkeypatch: pytest.MonkeyPatch
+):
+    make, accepted = responder.pool, threading.Event()
+
+    def pool() -> object:
+        assert accepted.wait(20)  # all three are admitted together
+        made = make()
+        remove = made.remove
+
+        def removing(leaves: Callable[[object], bool]) -> None:
+            monkeypatch.setattr(made, "remove", remove)
+            remove(leaves)
+            batcher._working[1].answer.cancel()  # the second client leaves now
+
+        monkeypatch.setattr(made, "remove", removing)
+        return made
+
+    async def scenario() -> None:
+        first, second, third = (asyncio.ensure_future(batcher.respond(a_question(index))) for index in (1, 2, 3))
+        await asyncio.sleep(0)
+        accepted.set()
+        await gate.wait()
+        first.cancel()
+        await asyncio.sleep(0)
+        gate.open.set()
+        monkeypatch.setattr(responder, "pool", make)
+        assert await third == alone(responder, a_question(3))
+        assert {type(each) for each in await asyncio.gather(first, second, return_exceptions=True)} == {
+            asyncio.CancelledError
+        }
+
+    monkeypatch.setattr(responder, "pool", pool)
+    with Batcher(responder) as batcher:
+        run(scenario)
+
+
 def test_closing_finishes_accepted_requests_and_refuses_new_ones(responder: Responder, gate: Gate):
     async def scenario() -> None:
         batcher = Batcher(responder, max_rows=1)

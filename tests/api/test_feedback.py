@@ -55,6 +55,29 @@ def test_a_blank_topic_is_none_and_a_plain_list_is_a_context_as_in_respond(serve
     assert "topic" not in stored
 
 
+@pytest.mark.parametrize("model", [None, "stub", "removed since"])
+@pytest.mark.parametrize(
+    ("speaker", "config", "stored"),
+    [
+        ("Customer", {"roles": ("customer", "agent")}, ("customer", "agent")),
+        ("A", {"respond_as": ("agent",)}, ("A", "agent")),
+        ("Agent", {"respond_as": ("agent",), "roles": ("customer", "agent")}, ("agent", "agent")),
+    ],
+)
+def test_who_sent_the_text_is_who_answers_in_respond(serve, stub, tmp_path, speaker, config, stored, model):
+    stub.config = stub.config.model_copy(update=config)
+    file = tmp_path / "f"
+    client = serve(stub, feedback=file)
+    context = [{"speaker": speaker, "text": "any pets ?"}]
+    assert client.post("/respond", json={"context": context}).status_code == 200
+    sent = {"outcome": "edited", "sent": "yes", "context": context, "model": model}
+    assert client.post("/feedback", json=sent).status_code == 200
+    line = json.loads(file.read_text())
+    ((conversation, asked),) = stub.calls
+    read = (conversation.utterances[0].speaker, asked["respond_as"])
+    assert (line["context"][0]["speaker"], line["respond_as"]) == read == stored
+
+
 @pytest.mark.parametrize("field", ["topic", "model", "request_id"])
 def test_what_a_terminal_would_obey_is_refused(serve, stub, tmp_path, field):
     client = serve(stub, feedback=tmp_path / "f")

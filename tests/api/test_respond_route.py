@@ -66,6 +66,16 @@ def test_one_role_is_answered_by_the_other_one(serve, stub):
     assert [asked["respond_as"] for _, asked in stub.calls] == ["agent", "customer", "B", "Bo"]
 
 
+def test_names_of_roles_get_the_spelling_that_the_model_learnt(serve, stub):
+    stub.config = stub.config.model_copy(update={"roles": ("customer", "agent")})
+    turns = [{"speaker": name, "text": "hi"} for name in ("Customer", " AGENT", "Ann")]
+    body = {"context": turns, "respond_as": "Agent", "speakers": {"CUSTOMER": {}}}
+    assert serve(stub).post("/respond", json=body).status_code == 200
+    ((conversation, asked),) = stub.calls
+    assert [turn.speaker for turn in conversation.utterances] == ["customer", "agent", "Ann"]
+    assert (asked["respond_as"], [*conversation.speakers]) == ("agent", ["customer"])
+
+
 def test_defaults_come_from_the_settings(serve, stub):
     client = serve(stub, temperature=0.7, top_p=0.8, max_tokens=9, max_responses=3)
     assert len(client.post("/respond", json={"context": ["hello"]}).json()["responses"]) == 3
