@@ -23,20 +23,26 @@ def logprobs(reply: Reply, codec: Codec) -> ChoiceLogprobs:
     scores = reply.scores[:-1] if reply.finished else reply.scores
     ids = [score.token for score in scores]
     own = tidied_pieces([piece or b"" for piece in codec.spelled(ids)])
+    others = codec.spelled_instead(ids, [[token for token, _ in score.likeliest] for score in scores])
     return ChoiceLogprobs(
-        content=[_token(place, scores[place], own[place], ids, codec) for place in range(len(scores))]
+        content=[
+            _token(score, piece, instead, codec, first=not place)
+            for place, (score, piece, instead) in enumerate(zip(scores, own, others, strict=True))
+        ]
     )
 
 
-def _token(place: int, score: TokenScore, own: bytes, ids: Sequence[int], codec: Codec) -> TokenLogprob:
+def _token(
+    score: TokenScore, own: bytes, instead: Sequence[bytes | None], codec: Codec, *, first: bool
+) -> TokenLogprob:
     """One token and the likeliest tokens in its place, spelled as they would be there."""
     others = []
-    for token, log_prob in score.likeliest:
-        piece = own if token == score.token else codec.spelled((*ids[:place], token))[-1]
+    for (token, log_prob), spelled in zip(score.likeliest, instead, strict=True):
+        piece = own if token == score.token else spelled
         if piece is None:
             others.append(TopLogprob(token=codec.token_name(token), bytes=None, logprob=log_prob))
         else:
-            piece = piece if place else piece.lstrip(b" ")
+            piece = piece.lstrip(b" ") if first else piece
             others.append(TopLogprob(token=_shown(piece), bytes=list(piece), logprob=log_prob))
     return TokenLogprob(token=_shown(own), bytes=list(own), logprob=score.log_prob, top_logprobs=others)
 

@@ -88,6 +88,10 @@ class Codec(Protocol):
         """What each token adds to a reply, in UTF-8, before `text` tidies it; None for a token that is not text."""
         ...
 
+    def spelled_instead(self, tokens: Sequence[int], others: Sequence[Sequence[int]]) -> list[list[bytes | None]]:
+        """What each of others[t] would add to a reply that it ends in the place of tokens[t]; see `spelled`."""
+        ...
+
     def token_name(self, token: int) -> str:
         """The name of a token that is not text, such as `</s>`."""
         ...
@@ -105,6 +109,10 @@ class TokenizerCodec:
     def spelled(self, tokens: Sequence[int]) -> list[bytes | None]:
         """See `Codec.spelled`."""
         return self.tokenizer.spelled(tokens)
+
+    def spelled_instead(self, tokens: Sequence[int], others: Sequence[Sequence[int]]) -> list[list[bytes | None]]:
+        """See `Codec.spelled_instead`."""
+        return self.tokenizer.spelled_instead(tokens, others)
 
     def token_name(self, token: int) -> str:
         """See `Codec.token_name`."""

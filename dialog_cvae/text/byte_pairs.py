@@ -114,6 +114,10 @@ class BytePairs:
         """What each id adds to the text, which may be a part of a character; None for special and unknown ids."""
         return [self._spelled_id(i) for i in ids]
 
+    def spelled_instead(self, ids: Sequence[int], others: Sequence[Sequence[int]]) -> list[list[bytes | None]]:
+        """What other ids would add in the place of each id: T lists for T ids, as `spelled` gives them."""
+        return [self.spelled(each) for each in others]
+
     def _spelled_id(self, i: int) -> bytes | None:
         piece = self._tokenizer.id_to_token(i)
         if piece is None or i in self._special:

@@ -13,9 +13,11 @@ from typing import NamedTuple
 _APOSTROPHES = frozenset("'’")
 _CLITICS = frozenset({"s", "t", "m", "re", "ve", "ll", "d"})  # it's, don't, i'm, we're, i've, you'll, he'd
 _CLIPPED = frozenset({"cause", "em", "til", "till", "bout", "round", "cuz", "tis", "twas"})  # get 'em, 'cause
-_OPENING = frozenset("([{$£€#@¿¡“‘«")
-_CLOSING = frozenset(".,;:!?)]}%…”»。，、！？")
+_OPENING = frozenset("([{$£€#@¿¡“‘«（「『【《")
+_CLOSING = frozenset(".,;:!?)]}%…”»。，、！？：；）」』】》؟،؛।॥")
+_EYES = frozenset(":;")  # :) ;-)
 _JOINING = frozenset("-/_")
+REACH = 2  # the space before a token that ends a text depends on so many tokens before it, and on open quotes
 
 
 class _Glue(NamedTuple):
@@ -37,22 +39,32 @@ def detokenize(tokens: Sequence[str]) -> str:
     return "".join(spaced(tokens))
 
 
-def spaced(tokens: Sequence[str]) -> list[str]:
-    """The tokens, each with the space before it, if there is one: joined they are the text."""
+def spaced(tokens: Sequence[str], *, quoted: bool = False) -> list[str]:
+    """The tokens, each with the space before it, if there is one: joined they are the text.
+
+    Args:
+        tokens: as `detokenize` takes them.
+        quoted: whether a double quote is open before them.
+    """
     parts: list[str] = []
-    open_quote = False
+    open_quote = quoted
     touching = True
     for i, token in enumerate(tokens):
         if _is_word(token):
             glue = _Glue(left=False, right=False)
         elif '"' in token:
             glue = _quote(token, opens=not open_quote)
-            open_quote ^= token.count('"') % 2 == 1
+            open_quote ^= changes_quote(token)
         else:
             glue = _punctuation(tokens, i)
         parts.append(token if touching or glue.left else f" {token}")
         touching = glue.right
     return parts
+
+
+def changes_quote(token: str) -> bool:
+    """Whether a token opens or closes double quotes."""
+    return not _is_word(token) and token.count('"') % 2 == 1
 
 
 def _is_word(token: str) -> bool:
@@ -77,6 +89,8 @@ def _punctuation(tokens: Sequence[str], i: int) -> _Glue:
         return _Glue(left=True, right=True)
     if token == "." and _inside_initialism(tokens, i):
         return _Glue(left=True, right=True)
+    if len(token) > 1 and token[0] in _EYES:  # an emoticon
+        return _Glue(left=False, right=False)
     cut_off = len(token) > 1 and token[0] == "-" != token[1]  # wor-, as transcripts have it
     return _Glue(left=cut_off or token[0] in _CLOSING, right=token[-1] in _OPENING)
 
@@ -95,7 +109,9 @@ def _apostrophe(before: str, after: str) -> _Glue:
 
 
 def _inside_number(mark: str, before: str, after: str) -> bool:
-    """Whether the mark is part of a number such as 3.5, 1,000 or 7:30."""
+    """Whether the mark is part of a number such as 3.5, 1,000, 7:30 or 7:30pm."""
+    if mark == ":" and before.isdecimal() and after[2:].isalpha() and after[:2].isdecimal():
+        return True
     if not (before.isdecimal() and after.isdecimal()):
         return False
     return mark == "." or (mark == "," and len(before) <= 3 == len(after)) or (mark == ":" and len(after) == 2)

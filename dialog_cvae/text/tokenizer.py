@@ -17,7 +17,7 @@ import sentencepiece
 
 from dialog_cvae.config import TokenizerConfig
 from dialog_cvae.errors import CheckpointError
-from dialog_cvae.text.detokenize import detokenize, spaced
+from dialog_cvae.text.detokenize import REACH, changes_quote, detokenize, spaced
 from dialog_cvae.text.pieces import BOS, DIALOG_START, EOS, PAD, SPACE, SPECIALS, UNK, escaped, unescaped
 from dialog_cvae.text.placeholders import PLACEHOLDERS
 from dialog_cvae.text.token_words import WORDS, plain_words, with_unknown, writable
@@ -191,6 +191,29 @@ class Tokenizer:
         parts = spaced(tokens) if self.mode == "word" else [f" {token}" for token in tokens]
         texts = iter(parts)
         return [next(texts).encode() if shown else None for shown in written]
+
+    def spelled_instead(self, ids: Sequence[int], others: Sequence[Sequence[int]]) -> list[list[bytes | None]]:
+        """What other ids would add if one of them ended the text in the place of an id.
+
+        Args:
+            ids: of a text, (T,).
+            others: T sequences, for each place those to spell.
+        """
+        if self.mode != "word":
+            return [self.spelled(each) for each in others]
+        found: list[list[bytes | None]] = []
+        before: list[str] = []
+        quoted = False  # before these tokens
+        for own, each in zip(ids, others, strict=True):
+            found.append([self._spelled_last(before, quoted, i) for i in each])
+            before += self.tokens([own])
+            if len(before) > REACH:
+                quoted ^= changes_quote(before.pop(0))
+        return found
+
+    def _spelled_last(self, before: Sequence[str], quoted: bool, i: int) -> bytes | None:
+        token = self.tokens([i])
+        return spaced([*before, *token], quoted=quoted)[-1].encode() if token else None
 
     def name(self, i: int) -> str:
         """The name of a special id."""

@@ -26,6 +26,11 @@ WRITTEN = (
     "wait... what",
     "well, --",
     "so she wor-, you know, goes in",
+    "hello :) how are you? bad ;-( why",
+    "at 3:30pm, or 10:15am",
+    "كيف حالك؟ جيد، شكرا",
+    "你好：（好）",
+    "नमस्ते।",
     "<unk>'s house is a <unk>-house, <unk>.",
     "",
 )
@@ -43,7 +48,7 @@ def test_spaces_between_tokens_do_not_matter(text: str, space: str) -> None:
 
 
 WORDS = ("i", "m", "s", "re", "the", "dogs", "in", "o", "5", "30", "<unk>")
-tokens = st.sampled_from([*WORDS, *"'\"-.,:?!()$%", "...", '."'])
+tokens = st.sampled_from([*WORDS, *"'\"-.,:?!()$%", "...", '."', ":)"])
 
 
 @settings(derandomize=True, deadline=None, max_examples=300)

@@ -36,6 +36,19 @@ def test_joined_the_pieces_of_a_vocabulary_are_the_text(mode):
     assert tokenizer.name(tokenizer.eos_id) == "</s>"
 
 
+@pytest.mark.parametrize("mode", ["word", "space", "unigram", "byte pairs"])
+def test_a_token_instead_of_another_is_spelled_as_if_the_text_ended_with_it(mode, byte_pairs):
+    marks = """u . s . at 7 : 30 the dogs ' toys ( yes ) " i ' m " ... 1 , 000 o ' clock ' cause a-b $ 5 :) " """
+    learnt = TokenizerConfig(mode=mode, vocab_size=400) if mode != "byte pairs" else None
+    tokenizer = byte_pairs if learnt is None else Tokenizer.train([*TEXTS * 3, marks], learnt)
+    rng = random.Random(1)
+    for _ in range(100):
+        ids = rng.choices(range(len(tokenizer)), k=12)
+        others = [rng.choices(range(len(tokenizer)), k=8) for _ in ids]
+        naive = [[tokenizer.spelled([*ids[:t], other])[-1] for other in others[t]] for t in range(len(ids))]
+        assert tokenizer.spelled_instead(ids, others) == naive
+
+
 def test_byte_pairs_are_spelled_in_bytes(byte_pairs):
     for i in range(len(byte_pairs)):
         (piece,) = byte_pairs.spelled([i])
