@@ -148,12 +148,15 @@ async def _lifespan(
 
 
 def _describe(application: FastAPI, models: Models, needs_key: bool) -> None:
-    """Adapt the OpenAPI document to the models."""
+    """Adapt the OpenAPI document to the models. Readers need no key, so with keys it has no names and no topics."""
     responders = [slot.service.responder for slot in models.slots]
-    free = any(responder.codec.free_topic for responder in responders)
-    topics = None if free else list(dict.fromkeys(topic for responder in responders for topic in responder.topics))
     indexed = any(responder.index is not None for responder in responders)
-    openapi.install(application, models.settings, topics, needs_key, indexed, models.accepted_names)
+    topics, names = None, None
+    if not needs_key:
+        names = models.accepted_names
+        if not any(responder.codec.free_topic for responder in responders):
+            topics = list(dict.fromkeys(topic for responder in responders for topic in responder.topics))
+    openapi.install(application, models.settings, topics, needs_key, indexed, names)
 
 
 app = create_app()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
 from fastapi.exceptions import RequestValidationError
@@ -38,12 +38,15 @@ router = APIRouter(route_class=OffLoopRoute)
 class BatchRequest(Schema):
     """Requests that are answered at the same time."""
 
-    times: ClassVar[int] = 16
-
     requests: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=MAX_REQUESTS)] = Field(
         description="bodies of POST /respond; at most 16 by default. An "
         "invalid body gets a problem, and the others are answered"
     )
+
+    @classmethod
+    def times(cls, settings: Settings) -> int:
+        """See `Schema.times`; one more than there may be requests, because too many get a more exact error."""
+        return settings.max_batch + 1
 
 
 class BatchProblem(Schema):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import io
 import os
 import sys
 import unicodedata
@@ -20,13 +21,14 @@ from contextlib import ExitStack
 from typing import Any, NamedTuple, get_args
 
 from dialog_cvae import extras
-from dialog_cvae.cli import Parser, exit_status
+from dialog_cvae.cli import Parser, exit_status, print_any_text
 from dialog_cvae.config import CandidateSource
 from dialog_cvae.errors import ConfigError, DialogCvaeError
 from dialog_cvae.limits import visible
 
 KEY = "DIALOG_CVAE_API_KEY"
 URL = "http://127.0.0.1:8000"
+JOINERS, SOFT_HYPHEN = "\u200c\u200d", "\u00ad"
 
 Turns = list[tuple[str, str]]  # speaker and text
 Asked = dict[str, Any]  # a request, as `POST /respond` takes it
@@ -142,7 +144,7 @@ class Chat:
             if reply is None:
                 return
             if not self._interactive:
-                print(f"{replies}> {reply}")
+                print(f"{replies}> {_printable(reply)}")
             self.turns.append((replies, reply))
 
     def _picked(self) -> str | None:
@@ -176,10 +178,9 @@ class Chat:
         except DialogCvaeError as error:
             self._report(error, "an empty line tries again")
             return []
-        shown = [_printable(text) for text in texts]
-        for number, text in enumerate(shown, 1):
-            print(f"  {number}  {text}")
-        return shown
+        for number, text in enumerate(texts, 1):
+            print(f"  {number}  {_printable(text)}")
+        return texts
 
     def _line(self, prompt: str) -> str | None:
         """The next line of input that can be sent, stripped; None at the end of the input."""
@@ -214,8 +215,9 @@ def _unusable(line: str, most_chars: int) -> str | None:
 
 
 def _printable(text: str) -> str:
-    """The text without control characters, which could change the terminal."""
-    return "".join(char if char.isprintable() else " " for char in text)
+    """The text without control characters, which could change the terminal, but with joiners of emoji and letters."""
+    shown = text.replace(SOFT_HYPHEN, "")
+    return "".join(char if char.isprintable() or char in JOINERS else " " for char in shown)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -254,6 +256,9 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status."""
     given = _parser().parse_args(arguments)
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")  # the chat refuses such a line, and a terminal can go on
+    print_any_text()
     options: Asked = {
         "topic": given.topic,
         "num_responses": given.n,

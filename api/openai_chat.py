@@ -32,6 +32,7 @@ from api.settings import Settings
 from dialog_cvae.generate.codec import Codec
 from dialog_cvae.generate.question import Reply
 from dialog_cvae.limits import visible
+from dialog_cvae.text.words import normalised
 
 _TOPIC = re.compile(r"^[ \t]*topic:[ \t]*(\S[^\n]*)$", re.IGNORECASE | re.MULTILINE)
 
@@ -132,6 +133,19 @@ def topic_line(asked: ChatRequest) -> str | None:
     texts = [each.text for each in asked.messages if isinstance(each, Instruction)]
     found = [topic for text in texts for topic in _TOPIC.findall(text)]
     return found[-1].rstrip() if found else None
+
+
+def choices(replies: Sequence[Reply], asked: ChatRequest, codec: Codec) -> list[Choice]:
+    """The distinct choices; there are fewer than replies if `stop` leaves equal texts or nothing of some.
+
+    Clients expect at least one: it is empty if `stop` leaves nothing of any, or if there is no reply.
+    """
+    made = [choice(index, reply, asked, codec) for index, reply in enumerate(replies)] or [nothing_said(asked)]
+    found: dict[str, Choice] = {}
+    for each in made:
+        found.setdefault(normalised(each.message.content), each)
+    kept = [each for text, each in found.items() if text] or made[:1]
+    return [each.model_copy(update={"index": index}) for index, each in enumerate(kept)]
 
 
 def choice(index: int, reply: Reply, asked: ChatRequest, codec: Codec) -> Choice:

@@ -10,16 +10,17 @@ import time
 from importlib.metadata import version
 
 from fastapi import APIRouter, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response, StreamingResponse
 
 from api.disconnect import while_connected
-from api.openai_chat import choice, counted, nothing_said, respond_request, stream
+from api.openai_chat import choices, counted, respond_request, stream
 from api.openai_schemas import ChatCompletion, ChatRequest, ModelCard, ModelList
 from api.request_record import record_of
 from api.respond_schemas import RespondRequest
 from api.routes import Chosen, ModelRoute, Ready
 from api.service import Service
-from dialog_cvae.generate.question import Answer
+from dialog_cvae.generate.question import Answer, Question
 
 STARTED = int(time.time())  # when this process began to offer the model
 
@@ -29,7 +30,7 @@ completing = APIRouter(prefix="/v1", include_in_schema=False, route_class=ModelR
 
 @completing.post("/chat/completions", response_model=None)
 async def chat_completions(service: Chosen, asked: ChatRequest, request: Request) -> Response | ChatCompletion:
-    """Reply as the assistant, with `n` distinct choices.
+    """Reply as the assistant, with `n` distinct choices, or fewer if `stop` makes some equal or empty.
 
     A reply is chosen among several draws, so that a stream begins when the whole reply is known.
     """
@@ -39,7 +40,7 @@ async def chat_completions(service: Chosen, asked: ChatRequest, request: Request
     record.rows = converted.num_responses
     record.text["context"] = [turn.text for turn in converted.context]
     # Reply.
-    question = await service.apart(service.question, converted)
+    question = await service.apart(_question, service, converted)
     if asked.logprobs:
         question = question._replace(likeliest=asked.top_logprobs or 0)
     answer = await while_connected(request.receive, service.answer(question))
@@ -53,20 +54,33 @@ async def chat_completions(service: Chosen, asked: ChatRequest, request: Request
     )
 
 
+def _question(service: Service, request: RespondRequest) -> Question:
+    """The request in the model's terms.
+
+    Raises:
+        RequestValidationError: see `Service.question`; the topic, which a message names, is an error of the messages.
+    """
+    try:
+        return service.question(request)
+    except RequestValidationError as error:
+        topic = {"loc": ("body", "messages")}
+        items = [{**item, **topic} if item["loc"] == ("body", "topic") else item for item in error.errors()]
+    raise RequestValidationError(items)
+
+
 def _completion(
     asked: ChatRequest, question: RespondRequest, answer: Answer, service: Service, request_id: str
 ) -> ChatCompletion:
     codec = service.responder.codec
-    choices = [choice(index, reply, asked, codec) for index, reply in enumerate(answer.replies)]
-    choices = choices or [nothing_said(asked)]
+    found = choices(answer.replies, asked, codec)
     count = codec.count
     read = question.context[len(question.context) - answer.seen.utterances :]
     return ChatCompletion(
         id=f"chatcmpl-{request_id}",
         created=int(time.time()),
         model=service.name,
-        choices=choices,
-        usage=counted(sum(count(turn.text) for turn in read), sum(count(each.message.content) for each in choices)),
+        choices=found,
+        usage=counted(sum(count(turn.text) for turn in read), sum(count(each.message.content) for each in found)),
         system_fingerprint=f"dialog-cvae-{version('dialog-cvae')}-{service.settings.engine_name}",
     )
 

@@ -6,7 +6,7 @@ is refused unless it has its neutral value, which clients often send.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Discriminator, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 from api.field_types import MAX_SEED, WHOLE, Speaker, Temperature, TopP
 from api.respond_schemas import FinishReason
 from api.schema import Schema
+from api.settings import Settings
 
 MAX_MESSAGES = 20_000
 MAX_PARTS = 100  # most parts of text in a message
@@ -111,7 +112,6 @@ class StreamOptions(Schema):
 class ChatRequest(Schema):
     """A conversation to answer, as OpenAI's clients send it."""
 
-    times: ClassVar[int] = 4  # a message may have several parts
     model: Annotated[str, Field(min_length=1, max_length=1000)]
     messages: Annotated[list[Message], Field(min_length=1, max_length=MAX_MESSAGES)]
     n: PositiveInt | None = None
@@ -148,6 +148,11 @@ class ChatRequest(Schema):
     tool_choice: Any = None
     tools: Any = None
     web_search_options: Any = None
+
+    @classmethod
+    def times(cls, settings: Settings) -> int:
+        """See `Schema.times`; a message may have several parts."""
+        return 4
 
     @field_validator(*NEUTRAL)
     @classmethod

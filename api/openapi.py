@@ -60,10 +60,10 @@ def install(
     Args:
         app: the application, with all its routes.
         settings: its limits.
-        topics: the models' topics; None before they are loaded, and if a topic may be any text.
+        topics: the models' topics; None before they are loaded, if a topic may be any text, and if they are secret.
         needs_key: whether some routes need an API key.
         indexed: whether a model has an index of responses; true before they are loaded.
-        names: names of models that requests may use; None before they are loaded.
+        names: names of models that requests may use; None before they are loaded, and if they are secret.
     """
     make = cache(lambda: _document(app, settings, topics, needs_key, indexed, names))
     app.openapi = make  # type: ignore[method-assign]  # as FastAPI's manual recommends

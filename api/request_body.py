@@ -48,7 +48,7 @@ def read_request(body: bytes, content_type: str, settings: Settings, schema: typ
     if not _is_json(content_type):
         message = f"should be JSON with Content-Type application/json, not {quoted(content_type)}"
         raise RequestValidationError([problem((), "content_type", message)])
-    return _validated(_parsed(body, settings, schema.times), settings, schema)
+    return _validated(_parsed(body, settings, schema.times(settings)), settings, schema)
 
 
 def validated(content: object, settings: Settings) -> RespondRequest:

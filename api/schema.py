@@ -5,13 +5,17 @@ Open it to change what all bodies refuse.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from pydantic import BaseModel, ConfigDict
+
+from api.settings import Settings
 
 
 class Schema(BaseModel):
     """Base of all bodies: values are not converted, and unknown fields are refused."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-    times: ClassVar[int] = 1  # a body may have as many JSON items as this number of requests to /respond
+
+    @classmethod
+    def times(cls, settings: Settings) -> int:
+        """A body may have as many JSON items as this number of requests to `/respond`."""
+        return 1

@@ -132,3 +132,12 @@ def test_the_document_says_which_routes_need_a_key(guarded, client):
     secured = {path for path, item in paths["paths"].items() for each in item.values() if "security" in each}
     assert secured == {"/respond", "/respond/batch", "/feedback", "/admin/reload", "/topics", "/model"}
     assert "securitySchemes" not in client.get("/openapi.json").json()["components"]
+
+
+def test_the_public_document_has_no_topic_and_no_name_of_a_model(guarded, serve, stub):
+    def request(client):
+        return client.get("/openapi.json").json()["components"]["schemas"]["RespondRequest"]["properties"]
+
+    for field, kept in (("topic", "PETS"), ("model", "stub")):
+        assert kept not in str(request(guarded)[field])
+        assert kept in str(request(serve(stub))[field])

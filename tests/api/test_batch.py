@@ -72,6 +72,14 @@ def test_a_batch_has_a_limit(serve, stub):
     assert document["components"]["schemas"]["BatchRequest"]["properties"]["requests"]["maxItems"] == 2
 
 
+def test_a_batch_may_be_as_large_as_its_requests_together(serve, stub):
+    client = serve(stub, max_batch=40, max_waiting=40)
+    body = {"context": [{"speaker": "A", "text": "hi"}] * 200, "num_responses": 1}
+    answer = client.post("/respond/batch", json={"requests": [body] * 40})
+    assert answer.status_code == 200
+    assert all("response" in each for each in answer.json()["results"])
+
+
 def test_a_failure_of_the_model_is_that_requests_problem_alone(serve, stub, monkeypatch):
     client = serve(stub)
     real = stub.begin

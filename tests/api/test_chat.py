@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 from api import chat
 from api.chat import Chat, Partner, RefusedError, main
 from dialog_cvae.errors import ConfigError
+
+ROOT = Path(__file__).parents[2]
 
 
 class Echo:
@@ -54,6 +57,13 @@ def test_a_number_picks_a_reply(talk, echo):
     ]
     assert [turn["speaker"] for turn in echo.asked[1]["context"]] == ["A", "B", "A"]
     assert {asked["respond_as"] for asked in echo.asked} == {"B"}
+
+
+def test_a_picked_reply_keeps_characters_that_are_not_shown(talk):
+    written = "👨‍👩‍👧 می‌خواهم co­op  "
+    turns, shown = talk("hello", "1", answer=lambda asked: [written])
+    assert turns[1] == ("B", written)
+    assert shown.out.splitlines()[0] == "  1  👨‍👩‍👧 می‌خواهم coop  "
 
 
 @pytest.mark.parametrize("own", ["I am fine", "4", "0", "-1", "1.0", "²", "99999999999999999999", "000000001999"])
@@ -200,6 +210,14 @@ def test_a_model_in_this_process(tmp_path, tiny_checkpoint, monkeypatch, capsys)
 
 def test_help_shows_examples_and_needs_no_model():
     command = [sys.executable, "-m", "api.chat", "--help"]
-    shown = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True).stdout
+    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert "Ctrl-D ends" in shown
     assert chat.KEY in shown
+
+
+def test_input_that_is_not_utf8_is_refused(tiny_folder):
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+    command = [sys.executable, "-m", "api.chat", "--checkpoint", str(tiny_folder)]
+    ran = subprocess.run(command, cwd=ROOT, env=environment, input=b"caf\xe9\n", capture_output=True, check=False)
+    assert ran.returncode == 2
+    assert ran.stderr == b"error: a line has no control characters, this one is 'caf '\n"

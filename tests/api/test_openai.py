@@ -10,6 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from dialog_cvae.config import Decoding
+from dialog_cvae.generate.question import Reply
 from dialog_cvae.types import Utterance
 
 KEY = "sk-0123456789abcdef"
@@ -109,6 +110,16 @@ def test_a_reply_ends_before_the_first_stop(ai):
         assert found.usage.completion_tokens == 1
 
 
+def test_choices_that_stop_makes_equal_or_empty_are_left_out(ai, stub, monkeypatch):
+    texts = ["Yes, two", "yes", ", no", "No, none"]
+    monkeypatch.setattr(stub, "respond", lambda *_, **__: [Reply(text, -1.0, 2, True) for text in texts])
+    found = ask(ai, n=4, stop=",").choices
+    assert [(each.index, each.message.content) for each in found] == [(0, "Yes"), (1, "No")]
+    texts[:] = [",", ", no"]
+    (none,) = ask(ai, n=2, stop=",").choices
+    assert (none.message.content, none.finish_reason) == ("", "stop")
+
+
 def test_a_stream_has_the_words_of_the_same_reply(ai):
     whole = ask(ai, seed=3)
     chunks = list(ask(ai, seed=3, stream=True, stream_options={"include_usage": True}))
@@ -198,7 +209,7 @@ REFUSED = [
         "visible",
     ),
     ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages[0].content[0].type", "text"),
-    ({"messages": [{"role": "system", "content": "Topic: cars"}, *HELLO]}, "topic", "known topics"),
+    ({"messages": [{"role": "system", "content": "Topic: cars"}, *HELLO]}, "messages", "known topics"),
     ({"extra_body": {"novel": 1}}, "novel", "unknown field"),
 ]
 
