@@ -72,7 +72,7 @@ CMD ["dialog-cvae", "--help"]
 
 FROM python:3.11-slim AS serve
 
-RUN useradd --uid 10001 --no-create-home app && install --directory --owner app /models
+RUN useradd --uid 10001 --no-create-home app && install --directory --owner app /models /feedback
 COPY --from=install-serve /app /app
 ENV PATH=/app/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \

@@ -33,7 +33,7 @@ from dialog_cvae.storage.checkpoint_files import CONFIG
 from dialog_cvae.storage.files import write_atomically
 from dialog_cvae.types import Conversation
 from eval import vector_coverage
-from eval.baselines.baseline_rows import PEOPLE, baseline_replies
+from eval.baselines.baseline_rows import OTHERS, baseline_replies
 from eval.contexts import AnsweredContext, count_contexts
 from eval.dialog_arguments import dialog_parser
 from eval.evaluation import combined, evaluate_checkpoint
@@ -92,7 +92,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     evaluation = combined(held_out, model, replies, scores)
     metrics = _described(arguments, checkpoint, held_out, settings) | evaluation.figures
     for name, row in baselines.items():
-        people = name == PEOPLE
+        people = name == OTHERS
         found = cached_reply_scores(row, held_out, settings, data, cache, progress_bar, people=people)
         ahead = margins(evaluation.columns, found.columns, evaluation.places)
         metrics.setdefault("baselines", {})[name] = found.figures | ahead
@@ -143,6 +143,7 @@ def _check_replies(arguments: argparse.Namespace) -> None:
         "--only-referenced": arguments.only_referenced,
         "--references-as": arguments.references_as != TEXTS,
         "--vectors": arguments.vectors is not None,
+        **{f"--{each.name.replace('_', '-')}": getattr(arguments, each.name) is not None for each in fields(Decoding)},
     }
     if unused := [name for name, value in given.items() if value]:
         raise ConfigError(f"{unused[0]}: has no effect with --samples 0, which draws no replies")
@@ -185,6 +186,8 @@ def _held_out(arguments: argparse.Namespace, data: DataConfig) -> HeldOut:
     """
     split: Split = arguments.split
     train: Sequence[Conversation] | None = None
+    if arguments.baselines and split == "train":
+        raise ConfigError("--baselines: their replies come from the training split: choose --split valid or test")
     if arguments.baselines:
         corpus = load_corpus(data)
         name, train = corpus.name, list(corpus.train)

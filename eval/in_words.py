@@ -17,9 +17,17 @@ LITTLE_CONTEXT = 1.0  # nats lost with another context; if it is less, replies w
 LITTLE_GAIN = 0.1  # nats gained by z; if it is less, z hardly changes the reply
 IN_USE = 0.5  # nats of KL; if it is less, z contains hardly any information
 FEW_DIFFERENT = 2.5  # different greedy replies out of 5
+SOME_DIFFERENT = 1.5  # likewise; with fewer, z changes hardly any reply
+LEVEL = 0.95  # of intervals
 FEW_CONVERSATIONS = 5  # with fewer, the results say little about other conversations
 MANY_COPIES = 0.5  # share of replies that are training utterances
 
+IN_CODE_ALONE = "5 replies that differ in the code alone"
+CONTEXT_VERDICTS = (
+    "It answers this conversation",
+    "It hardly reads the conversation",
+    "{count} conversations can't tell whether it reads them",
+)
 VERDICTS = ("better than", "not clearly different from", "worse than")
 COLLAPSED = (
     "Try more data or more passes first; then, of what was not used yet, --bow, --train.free-bits 0.1 "
@@ -54,12 +62,17 @@ def _context(metrics: Mapping[str, Any]) -> Iterator[str]:
     lost = metrics.get("nats_context_exchanged")
     if lost is None:
         return
-    error = metrics["nats_context_exchanged_se"]
-    finding = (
-        "It answers this conversation" if lost - 2 * error > LITTLE_CONTEXT else "It hardly reads the conversation"
+    from scipy.stats import t  # takes a second to load
+
+    count = metrics["context_exchanged_conversations"]
+    margin = float(t.ppf((1 + LEVEL) / 2, count - 1)) * metrics["nats_context_exchanged_se"]
+    answers, hardly, unclear = CONTEXT_VERDICTS
+    low, high = lost - margin, lost + margin
+    finding = answers if low > LITTLE_CONTEXT else hardly if high < LITTLE_CONTEXT else unclear.format(count=count)
+    yield (
+        f"Context: {finding}: after another conversation the same reply costs {lost:.1f} nats more (± {margin:.1f}, "
+        "the 95% interval)."
     )
-    change = f"{lost:.1f} nats more (± {2 * error:.1f})"
-    yield f"Context: {finding}: after another conversation the same reply costs {change}."
 
 
 def _code(metrics: Mapping[str, Any]) -> Iterator[str]:
@@ -69,7 +82,10 @@ def _code(metrics: Mapping[str, Any]) -> Iterator[str]:
     kl, gain = metrics["kl"], metrics.get("nats_from_z", metrics["kl"])
     figures = f"KL {kl:.2f} nats, {gain:.2f} nats gained by z"
     if kl < IN_USE or gain < LITTLE_GAIN:
-        yield f"Latent code: it has collapsed ({figures}); replies differ by chance alone. {COLLAPSED}"
+        different = metrics.get("distinct_greedy", 1)
+        finding = "has collapsed" if different < SOME_DIFFERENT else "is hardly in use"
+        greedy = f"; of {IN_CODE_ALONE} {different:.1f} are different" if "distinct_greedy" in metrics else ""
+        yield f"Latent code: it {finding} ({figures}{greedy}). {COLLAPSED}"
         return
     line = f"Latent code: it is in use ({figures})"
     if "nats_z_cost" in metrics:
@@ -78,7 +94,7 @@ def _code(metrics: Mapping[str, Any]) -> Iterator[str]:
     if "distinct_greedy" in metrics:
         count = metrics["distinct_greedy"]
         little = ", so that it decides little of what is said" if count < FEW_DIFFERENT else ""
-        line += f"; of 5 replies that differ in the code alone {count:.1f} are different{little}"
+        line += f"; of {IN_CODE_ALONE} {count:.1f} are different{little}"
     yield f"{line}."
 
 

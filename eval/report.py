@@ -35,7 +35,7 @@ RULE_OF_FEW = (
 
 
 def write(out: Path, evaluation: Evaluation, metrics: Mapping[str, Any]) -> None:
-    """Write an evaluation into a folder; without replies, neither RESPONSES_FILE nor SAMPLES_FILE.
+    """Write an evaluation into a folder; without replies, RESPONSES_FILE and SAMPLES_FILE are removed.
 
     Args:
         out: the folder.
@@ -49,6 +49,9 @@ def write(out: Path, evaluation: Evaluation, metrics: Mapping[str, Any]) -> None
         lines = (json.dumps(_line(one), ensure_ascii=False, allow_nan=False) + "\n" for one in evaluation.answered)
         write_atomically(out / RESPONSES_FILE, "".join(lines).encode())
         write_atomically(out / SAMPLES_FILE, sample_table(evaluation.answered).encode())
+    else:  # those of an earlier evaluation would look like this one's
+        for name in (RESPONSES_FILE, SAMPLES_FILE):
+            (out / name).unlink(missing_ok=True)
     conversations, positions = zip(*evaluation.places, strict=True)
     places = {"conversation": np.array(conversations), "position": np.array(positions)}
     buffer = io.BytesIO()

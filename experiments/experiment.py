@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
+import torch
+
 from dialog_cvae.cli import Parser, exit_status
 from dialog_cvae.errors import ConfigError
 from experiments.framework import command_line
@@ -18,6 +20,7 @@ from experiments.framework.rows import Layer, Result, Row, Run, named, results_o
 from experiments.framework.tables import INTERVAL
 from experiments.measures import measured
 from training import arguments
+from training.device import device_of
 from training.sweep.cells import seeds_option, short_name
 from training.sweep.run import FitFields
 
@@ -182,19 +185,20 @@ class Study:
 
 def _run(experiment: Experiment, argv: Sequence[str] | None) -> int:
     study = asked_for(experiment, argv)
+    device = device_of(study.options.device)
 
     def report(fitted: Fitted) -> Page:
         results = results_of(study.experiment.rows, fitted.finished, len(study.options.seeds))
         found = replace(study, notes=fitted.notes())
-        return experiment.report(found, [_measured(result, study.budget) for result in results])
+        return experiment.report(found, [_measured(result, study.budget, device) for result in results])
 
     return command_line.carry_out(study.runs, study.options, report)
 
 
-def _measured(result: Result, budget: Budget) -> Result:
+def _measured(result: Result, budget: Budget, device: torch.device) -> Result:
     """A row with the figures of every finished run."""
     figures = {
-        seed: measured(one.folder, budget.draws, budget.scored, best=result.row.best)
+        seed: measured(one.folder, budget.draws, budget.scored, best=result.row.best, device=device)
         for seed, one in result.runs.items()
     }
     return replace(result, figures=figures)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from dialog_cvae.data.cache import open_cache
 from dialog_cvae.data.code_digest import code_digest
@@ -36,6 +37,7 @@ from training.metrics_log import SPEED_FILE, read_metrics
 from training.state import checksum_of, load_weights
 from training.training_corpus import TrainingCorpus
 
+CPU = torch.device("cpu")
 LAST_FILE, BEST_FILE = "measures.json", "measures-best.json"
 
 
@@ -100,7 +102,9 @@ def kept(path: Path, origin: Mapping[str, Any], name: str, make: Callable[[], An
     return made
 
 
-def measured(run: Path, draws: int, scored: int, *, best: bool = False, seed: int = 0) -> dict[str, float]:
+def measured(
+    run: Path, draws: int, scored: int, *, best: bool = False, seed: int = 0, device: torch.device = CPU
+) -> dict[str, float]:
     """Figures of a run on its test split; what was measured before is read.
 
     reconstruction, kl, elbo, perplexity_bound, active_units, nats_from_z: see `ElboReport`, of all sentences. iw_nll,
@@ -116,12 +120,14 @@ def measured(run: Path, draws: int, scored: int, *, best: bool = False, seed: in
         scored: number of sentences, at most, that it and the mutual information are measured on.
         best: whether the weights are those of the best validation, and not of the last update.
         seed: of everything that is drawn.
+        device: that the model runs on.
     """
     origin = {"state": checksum_of(run), "split": "test", "draws": draws, "scored": scored, "seed": seed}
 
     def make() -> dict[str, float]:
         say(f"measuring {run.name}")
-        model, examples = best_model(run) if best else final_model(run), split_of(run, "test")
+        model = (best_model(run) if best else final_model(run)).to(device)
+        examples = split_of(run, "test")
         if isinstance(examples, EncodedTurns):
             return _measure_replies(model, examples.beginning(scored), draws, seed)
         train = config_of(run).train

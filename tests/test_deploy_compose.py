@@ -144,8 +144,10 @@ def test_every_volume_and_mounted_file_exists(compose):
             assert source == "./data" or source in compose["volumes"], name
 
 
-def test_the_service_can_write_only_to_memory(compose):
-    assert all(rest.endswith(":ro") for name, _, rest in mounted(compose) if name == "api")
+def test_the_service_can_write_only_feedback_and_to_memory(compose, stages):
+    written = [(source, rest) for name, source, rest in mounted(compose) if name == "api" and not rest.endswith(":ro")]
+    assert written == [("feedback", "/feedback")]
+    assert "install --directory --owner app /models /feedback\n" in stages["serve"]
     assert [entry.split(":")[0] for entry in compose["services"]["api"]["tmpfs"]] == ["/tmp"]
 
 

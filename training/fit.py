@@ -23,6 +23,7 @@ from training.closing import closing_lines
 from training.device import set_up_process
 from training.distributed import SINGLE_PROCESS, ProcessLostError, World, process_group, world_from_environment
 from training.learning_curves import CURVES_FILE, draw_learning_curves
+from training.locks import only_process
 from training.loop import Run, train
 from training.metrics_log import MetricsLog, read_metrics
 from training.observer import NullObserver, StopRequest
@@ -70,7 +71,9 @@ def fit(argv: Sequence[str], world: World) -> int:
     """
     plan = resolve(argv, world)
     set_up_process(plan.device, plan.config.train)
-    status, was_finished = _fitted(plan)
+    with ExitStack() as stack:
+        world.on_main(lambda: stack.enter_context(only_process(plan.out)))
+        status, was_finished = _fitted(plan)
     # The parts of the run no longer exist here, so their memory is free for the evaluation.
     if status == 0 and world.is_main and task_of(plan.config).served:
         _say_how_good(plan, was_finished)

@@ -9,6 +9,7 @@ OUT/roles.json       roles of speakers, in the order of their embedding
 OUT/start.json       the command, and the provenance of the checkpoint of --init
 OUT/metrics.jsonl    metrics; OUT/tensorboard the same for TensorBoard; OUT/learning_curves.png at the end
 OUT/speed.jsonl      seconds per update, and the share spent waiting for batches
+OUT/.fitting         a lock: only one process fits in a folder
 OUT/state/           weights, optimiser and position, to resume from
 OUT/best/            the best checkpoint
 """

@@ -10,6 +10,7 @@ import math
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
@@ -78,13 +79,13 @@ class MetricsLog:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
-        self._metrics.close()
-        self._speeds.close()
-        if self._latents is not None:
-            self._latents.close()
-        self._board.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Close all files; an error of closing, as on a full disk, does not replace the error that ends the run."""
+        ignored = () if kind is None else (OSError,)
+        for part in (self._bar, self._metrics, self._speeds, self._latents, self._board):
+            if part is not None:
+                with suppress(*ignored):
+                    part.close()
 
     def print_line(self, line: str) -> None:
         """Print a line without breaking the progress bar."""

@@ -217,6 +217,7 @@ def _start(plan: Plan, vocabulary: Vocabulary, model: LatentModel, optimiser: Gu
     """Load the state of a resumed run, or write the files of a new one."""
     if plan.resume:
         return resume_state(plan.out, model, optimiser, new)
+    folder.new_out(plan.out, plan.config)  # another process may have finished a run there since the plan was made
     folder.write_start(plan.out, plan.config, vocabulary, plan.start)
     save_state(plan.out, model, optimiser, new)
     return new

@@ -8,6 +8,7 @@ them and, for token ids, the tokenizer and the topics.
 from __future__ import annotations
 
 import hashlib
+import os
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -137,7 +138,7 @@ def _origin(config: DataConfig, files: Sequence[Path]) -> dict[str, Any]:
         OSError: a file cannot be read.
     """
     settings = config.model_dump(mode="json", exclude={"dir"}) | {"name": Path(config.name).stem}
-    return {"settings": settings, "files": _sha256(files), "code": _code()}
+    return {"settings": settings, "files": _sha256(files, Path(config.name)), "code": _code()}
 
 
 @cache
@@ -147,12 +148,13 @@ def _code() -> str:
     return " ".join((code_digest(__name__), *libraries))
 
 
-def _sha256(files: Sequence[Path]) -> str:
-    """A digest of the files' names and contents."""
+def _sha256(files: Sequence[Path], source: Path) -> str:
+    """A digest of the files' contents and names; in a folder of chats, names of folders may be topics."""
     digest = hashlib.sha256()
     for path in files:
+        name = path.relative_to(source) if source in path.parents else path.name
         with path.open("rb") as file:
-            digest.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+            digest.update(os.fsencode(f"{name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n"))
     return digest.hexdigest()
 
 

@@ -37,7 +37,7 @@ OFF = "off"
 FORMAT = 1
 MANIFEST = "manifest.json"
 _HALF_WRITTEN = re.compile(r"\.[a-z]+-[0-9a-f]{32}\.\w{8}(\.old)?")
-_ABANDONED = 24 * 3600.0  # seconds after which no process can still be writing an entry
+ABANDONED = 24 * 3600.0  # seconds after which no process can still be writing an entry
 # Errors that reading a file of arbitrary content can raise.
 _UNUSABLE = (
     OSError,
@@ -204,7 +204,7 @@ def _sweep(folder: Path) -> None:
     """Remove only incomplete entries of killed processes: the folder may hold other files of the user."""
     for path in folder.glob(".*"):
         with suppress(OSError):
-            if _HALF_WRITTEN.fullmatch(path.name) and time.time() - path.stat().st_mtime > _ABANDONED:
+            if _HALF_WRITTEN.fullmatch(path.name) and time.time() - path.stat().st_mtime > ABANDONED:
                 _remove(path)
 
 

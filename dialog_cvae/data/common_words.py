@@ -34,6 +34,7 @@ MIN_CONVERSATIONS = 3
 MAX_BYTES = 200_000
 LEAST_DIGITS = 3  # digits from which a number can belong to one person
 LONG_DIGITS = 7  # digits from which a number is that of a telephone, a card or an account
+BETWEEN = "\n\n"  # utterances: no number or address goes on after it
 _HEAD = "# said in at least {} of {} training conversations, and in how many"
 _FIRST_LINE = re.compile(_HEAD.format(r"(\d{1,9})", r"(\d{1,9})"), re.ASCII)
 _LINE = re.compile(r"([^\t]+)\t(\d{1,9})", re.ASCII)
@@ -109,7 +110,7 @@ def said_in(conversations: Iterable[Conversation]) -> SaidIn:
         identity = content_keys(conversation, 0)[2 * KEY_BYTES :]
         if identity not in seen:
             seen.add(identity)
-            found, rest = _addresses_and_numbers("\n".join(normal(u.text) for u in conversation.utterances))
+            found, rest = _addresses_and_numbers(BETWEEN.join(normal(u.text) for u in conversation.utterances))
             counts.update({each.key for each in found} | set(_words(rest.casefold())))
     return SaidIn(counts, len(seen))
 
@@ -135,7 +136,8 @@ def _addresses_and_numbers(text: str) -> tuple[list[Found], str]:
 
 
 def _address(written: str) -> Found:
-    return Found(written, written.casefold(), is_name=False)
+    """An address by its letters and marks; the groups of an account number may have any spaces between them."""
+    return Found(written, "".join(written.split()).casefold(), is_name=False)
 
 
 def _words(text: str) -> list[str]:

@@ -18,13 +18,14 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from dialog_cvae.data.cache import CACHE_VARIABLE, OFF
+from dialog_cvae.data.cache import ABANDONED, CACHE_VARIABLE, OFF
 from dialog_cvae.data.code_digest import code_digest
 from dialog_cvae.data.download import cache_dir
 from dialog_cvae.data.readers import jsonl
@@ -67,6 +68,7 @@ def readable(path: Path, setting: str | None = None) -> Imported:
         # delete incomplete copies and those of earlier content, because they hold people's text
         for old in entry.parent.glob(f"{kind}*"):
             shutil.rmtree(old, ignore_errors=True)
+        _sweep(entry.parent)
         _convert(path, entry)
     return _opened(entry)
 
@@ -99,6 +101,14 @@ def _convert(path: Path, entry: Path) -> None:
             fresh.rename(entry)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _sweep(folder: Path) -> None:
+    """Delete what killed processes left of any conversion, because it holds people's text."""
+    for path in folder.glob(".imported-*"):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > ABANDONED:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def _opened(entry: Path) -> Imported:

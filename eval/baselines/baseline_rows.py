@@ -1,7 +1,7 @@
-"""The replies of all baselines, cached, and those of people if there are several references.
+"""The replies of all baselines, cached, and the references themselves if there are several.
 
-Open it to see which rows a table shows besides a model. All rows are scored like a model's replies, except the row of
-people: there each reference is scored against the others (`eval.baselines.people`).
+Open it to see which rows a table shows besides a model. All rows are scored like a model's replies, except the last one:
+there each reference is scored against the others (`eval.baselines.people`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from eval.evaluation_settings import Settings
 if TYPE_CHECKING:  # not at run time, where the digest of this module's code would include the metrics
     from eval.held_out import HeldOut
 
-PEOPLE = "people (the other references)"
+OTHERS = "the other references"
 
 
 def baseline_replies(held_out: HeldOut, settings: Settings, cache: Cache) -> Mapping[str, ReplySets]:
@@ -54,7 +54,7 @@ def baseline_replies(held_out: HeldOut, settings: Settings, cache: Cache) -> Map
         for name, baseline in BASELINES.items()
     }
     if held_out.references is not None:
-        rows[PEOPLE] = ReplySets(
+        rows[OTHERS] = ReplySets(
             human_replies(held_out.references, held_out.conversations, settings.samples, settings.seed)
         )
     return rows

@@ -102,8 +102,13 @@ def _kappa(figure: Mapping[str, Any]) -> str:
     return f"{figure['percent']:.0%}, {figure['kappa']:.2f}{interval}"
 
 
+def _p_value(value: float) -> str:
+    """A p-value; the test cannot tell the smallest ones apart."""
+    return f"p={value:.3f}" if value >= 0.0005 else "p<0.0005"
+
+
 def _difference(figure: Mapping[str, Any]) -> str:
     if figure["mean"] is None:
         return "-"
     interval = "" if figure["low"] is None else f" [{100 * figure['low']:+.0f}, {100 * figure['high']:+.0f}]"
-    return f"{100 * figure['mean']:+.0f}{interval} p={figure['p_holm']:.3f}"
+    return f"{100 * figure['mean']:+.0f}{interval} {_p_value(figure['p_holm'])}"

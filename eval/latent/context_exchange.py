@@ -126,8 +126,8 @@ def context_figures(
         advance: receives the number of replies of each finished batch.
 
     Returns:
-        `nats_context_exchanged`, its standard error over conversations and the number of replies; nothing if there
-        are no pairs.
+        `nats_context_exchanged`, its standard error over conversations, and the numbers of replies and conversations;
+        nothing if there are no pairs, or if a likelihood is not finite.
     """
     pairs = exchanges(conversations, seed)
     if not pairs:
@@ -141,8 +141,12 @@ def context_figures(
     row = {spot: number for number, spot in enumerate(spots)}
     own = own_nll[[row[spot] for spot in pairs]]
     lost = exchanged.nll[draws] - own
+    if not np.isfinite(lost).all():
+        return {}
+    clusters = [index for index, _ in pairs]
     return {
         "nats_context_exchanged": float(lost.mean()),
-        "nats_context_exchanged_se": clustered_standard_error(lost, [index for index, _ in pairs]),
+        "nats_context_exchanged_se": clustered_standard_error(lost, clusters),
         "context_exchanged_replies": len(lost),
+        "context_exchanged_conversations": len(set(clusters)),
     }

@@ -50,7 +50,7 @@ class Options:
 
     def engine(self, cells: Sequence[Cell]) -> Engine:
         """What fits these cells."""
-        return InThisProcess() if self.in_process else on_one_machine(cells, self.jobs, self.device)
+        return InThisProcess(self.device) if self.in_process else on_one_machine(cells, self.jobs, self.device)
 
 
 def parser(name: str, description: str, *, out: str, seeds: str) -> Parser:
@@ -90,8 +90,11 @@ def options(
         in_process: whether to fit in this process.
 
     Raises:
-        ConfigError: the seeds are malformed, or one is given where several are needed.
+        ConfigError: the seeds are malformed, one is given where several are needed, or jobs are given although all runs
+            are fitted one after the other.
     """
+    if in_process and args.jobs is not None:
+        raise ConfigError("jobs: runs of this size are fitted one after the other; leave --jobs out")
     if arguments.section(given, "train").get("seed") is not None:
         raise ConfigError("seed: an experiment has several; give --seeds")
     chosen = parse_seeds(args.seeds or seeds)

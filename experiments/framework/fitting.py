@@ -119,20 +119,27 @@ def fit_missing(runs: Sequence[Run], out: Path, engine_for: Callable[[Sequence[C
 
 
 class InThisProcess:
-    """Fits one run after the other in this process, for fits that are shorter than starting a process."""
+    """Fits one run after the other in this process, for fits that are shorter than starting a process.
+
+    Args:
+        device: auto, cpu or cuda.
+    """
+
+    def __init__(self, device: str) -> None:
+        self._device = device
 
     def run(self, tasks: Sequence[CellTask], ended: Ended) -> None:
         """See `training.sweep.runners.Engine.run`."""
         for index, task in enumerate(tasks):
-            ended(index, Ending("stopped") if task.stop.exists() else _fit_here(task))
+            ended(index, Ending("stopped") if task.stop.exists() else _fit_here(task, self._device))
 
     def __str__(self) -> str:
         return "one after the other, in this process"
 
 
-def _fit_here(task: CellTask) -> Ending:
+def _fit_here(task: CellTask, device: str) -> Ending:
     task.folder.mkdir(parents=True, exist_ok=True)
-    options = [*task.options, f"--out={task.folder}", "--no-report", "--device=cpu"]
+    options = [*task.options, f"--out={task.folder}", "--no-report", f"--device={device}"]
     options += ["--resume"] if (task.folder / STATE_FILE).exists() else []
     path = task.folder / LOG_FILE
     with path.open("a", encoding="utf-8") as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):

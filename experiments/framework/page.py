@@ -6,6 +6,7 @@ Open it to change what is on every page, or the shape of the JSON; `experiments.
 from __future__ import annotations
 
 import json
+import math
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -133,7 +134,9 @@ def effects_content(effects: Effects) -> list[dict[str, Any]]:
 
 
 def as_json(value: Any) -> Any:
-    """Estimates as objects and keys as text, everything else as it is."""
+    """Estimates as objects, keys as text, numbers that are not finite as None, everything else as it is."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     if isinstance(value, Estimate):
         return value._asdict()
     if isinstance(value, Mapping):

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from dialog_cvae.data.cache import Cache, Kind
 from dialog_cvae.errors import DialogCvaeError
 from dialog_cvae.storage.checkpoint import Checkpoint
-from eval.baselines.baseline_rows import PEOPLE, baseline_replies
+from eval.baselines.baseline_rows import OTHERS, baseline_replies
 from eval.contexts import ReplySets
 from eval.evaluation import Evaluation, combined, evaluate_checkpoint
 from eval.evaluation_settings import Settings
@@ -104,7 +104,7 @@ def _scores(rows: Mapping[str, ReplySets], bench: Bench) -> dict[str, ReplyScore
     shared: list[ScoringData] = []
 
     def task(name: str, replies: ReplySets) -> tuple[Any, ...]:
-        people = name == PEOPLE
+        people = name == OTHERS
         return scores_origin(replies, bench.held_out, bench.settings, people), replies, bench.settings, people, shared
 
     def load() -> None:

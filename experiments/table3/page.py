@@ -36,8 +36,9 @@ ABOUT_EFFECTS = (
     "the 95% interval over seeds. Believe an effect that shows in both."
 )
 RETRIEVED = (
-    "The references were built from the replies to similar training contexts, which are what the rows of nearest "
-    "neighbours reply: those two rows are scored against themselves. Judge them by what was said alone, below."
+    "The references were built from the replies to similar training contexts. So the two rows of nearest neighbours "
+    "are scored against themselves: judge them by what was said alone, below. And the other references are retrieved "
+    "replies too, no measure of people."
 )
 
 

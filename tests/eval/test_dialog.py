@@ -358,7 +358,7 @@ def test_baselines_are_rows_next_to_the_model(evaluate, tmp_path, capsys):
     file = references_file(tmp_path / "refs.json", len(CORPUS.test))
     _, metrics = evaluate("--limit", "3", "--samples", "2", "--baselines", "--references", str(file))
     assert {"random utterances", "one reply", "nearest neighbours"} < metrics["baselines"].keys()
-    assert sum(name.startswith("people") for name in metrics["baselines"]) == 1
+    assert sum(name == "the other references" for name in metrics["baselines"]) == 1
     for figures in (metrics, *metrics["baselines"].values()):
         assert {"bleu_nltk_3.4.5_4", "distinct_replies_per_context", "verbatim_from_training"} <= figures.keys()
     assert metrics["baselines"]["one reply"]["distinct_replies_per_context"] == 1.0
@@ -384,9 +384,16 @@ def test_importance_samples_may_be_left_out(evaluate):
     assert {"nats_context_exchanged", "nats_context_exchanged_se"} <= some.keys() - none.keys()
 
 
+def test_rows_without_a_model_do_not_reply_to_their_own_conversations(folder, tmp_path, capsys):
+    assert status([str(folder), "--baselines", "--split", "train", "--out", str(tmp_path / "out")]) == 2
+    assert_refusal(capsys, "--baselines: their replies come from the training split: choose --split valid or test")
+
+
 def test_likelihoods_alone(evaluate, folder, tmp_path, capsys):
     _, full = evaluate("--limit", "3")
     out = tmp_path / "nats"
+    out.mkdir()
+    (out / "samples.md").write_text("of an earlier evaluation")
     assert main([str(folder), "--samples", "0", "--limit", "3", "--out", str(out)]) == 0
     metrics = json.loads((out / "metrics.json").read_text())
     assert not (out / "responses.jsonl").exists()
@@ -411,6 +418,9 @@ def test_likelihoods_alone(evaluate, folder, tmp_path, capsys):
         ["--references", "r.json"],
         ["--references-as", "ids"],
         ["--vectors", "v.txt"],
+        ["--temperature", "0.5"],
+        ["--candidates", "8"],
+        ["--allow-unknown"],
     ],
 )
 def test_options_on_replies_are_refused_without_replies(folder, tmp_path, capsys, option):

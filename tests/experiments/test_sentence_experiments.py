@@ -185,6 +185,8 @@ def test_yelp(run: Run) -> None:
             "sentence.latent_size: must be at least 1, because z is classified, but",
         ),
         (("ptb", "--data-dir", "nowhere"), "no such folder"),
+        (("toy", "--jobs=2"), "jobs: runs of this size are fitted one after the other; leave --jobs out"),
+        (("toy", "--device=tpu"), "device: must be auto, cpu or cuda, but is 'tpu'"),
     ],
 )
 def test_what_cannot_be_done_is_refused(

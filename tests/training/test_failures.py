@@ -17,6 +17,7 @@ import torch
 from tests.training.tiny_runs import Fit, assert_same_run, metrics, state
 from training import loop, metrics_log
 from training import update as training_update
+from training.locks import only_process
 from training.objectives import Objective, weighted
 from training.state import STATE_FILE, load_progress
 
@@ -81,6 +82,19 @@ def test_a_state_of_another_seed_is_refused(fit: Fit, whole_run: Path) -> None:
     stored["train"]["seed"] = 9
     Path("run/config.json").write_text(json.dumps(stored))
     assert "seed 0, but 9" in fit("--out", "run", "--resume", "--seed", 9).complaint
+
+
+def test_a_folder_in_which_another_process_fits_is_refused(fit: Fit, whole_run: Path) -> None:
+    def refused(out: str, *options: str) -> None:
+        with only_process(Path(out)):
+            complaint = fit("--out", out, *options).complaint
+        assert complaint == f"out: another process fits in {out}; wait for its end, or choose another --out"
+
+    refused("new")
+    assert not Path("new").exists()
+    shutil.copytree(whole_run, "run")
+    refused("run", "--resume")
+    assert_same_run(Path("run"), whole_run)
 
 
 def test_half_a_line_of_metrics_is_dropped(fit: Fit, kill_at: KillAt, whole_run: Path) -> None:
@@ -182,6 +196,15 @@ def test_a_full_disk_under_the_metrics_names_their_file(fit: Fit, monkeypatch: p
     monkeypatch.setattr(metrics_log, "_opened", lambda *_: Full())
     complaint = fit("--out", "run").complaint
     reason = f"run/metrics.jsonl: cannot be written ({os.strerror(errno.ENOSPC)})"
+    assert complaint == f"{reason}; continue with: python -m training.fit --out run --resume"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's device of a full disk")
+def test_a_really_full_disk_names_the_file_too(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Closing a file that could not be flushed fails again, without a name."""
+    monkeypatch.setattr(metrics_log, "_opened", lambda *_: open("/dev/full", "a"))  # noqa: PTH123, SIM115
+    complaint = fit("--out", "run").complaint
+    reason = f"/dev/full: cannot be written ({os.strerror(errno.ENOSPC)})"
     assert complaint == f"{reason}; continue with: python -m training.fit --out run --resume"
 
 

@@ -94,6 +94,16 @@ def test_a_warm_start_reads_no_text_and_trains_no_tokenizer(
     assert kept.lines == [READING + config.name]
 
 
+def test_a_renamed_folder_of_a_chat_is_read_again(tmp_path: Path) -> None:
+    """Its name is a topic in the exports of some programs."""
+    source = tmp_path / "export"
+    (source / "general").mkdir(parents=True)
+    (source / "general" / "day.json").write_text("[]")
+    before = training_corpus._sha256([source / "general" / "day.json"], source)
+    (source / "general").rename(source / "tickets")
+    assert training_corpus._sha256([source / "tickets" / "day.json"], source) != before
+
+
 def _change_text(path: Path) -> None:
     """Another word of the same length, at the same time: size and date of the file do not change."""
     before = path.stat()

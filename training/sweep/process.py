@@ -14,10 +14,8 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
 
-if sys.platform != "win32":
-    import fcntl
+from training.locks import wait_for_lock
 
 LOCK_FILE = ".lock"
 _STDIN = 0
@@ -28,30 +26,13 @@ def main(argv: Sequence[str]) -> int:
     folder, options = Path(argv[0]), [*argv[1:]]
     threading.Thread(target=_stop_at_end_of_input, daemon=True).start()
     with (folder / LOCK_FILE).open("wb") as lock:
-        _wait_for(lock)
+        wait_for_lock(lock)
         from training import fit
         from training.state import STATE_FILE
 
         options += [f"--out={folder}", "--no-report", *(["--resume"] if (folder / STATE_FILE).exists() else [])]
         print(f"$ {shlex.join(['python', '-m', 'training.fit', *options])}", flush=True)
         return fit.main(options)
-
-
-def _wait_for(lock: IO[bytes]) -> None:
-    """Wait until no other process has the lock; it is released when the file is closed."""
-    if sys.platform != "win32":
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        return
-    import msvcrt
-    import time
-
-    while True:
-        try:
-            msvcrt.locking(lock.fileno(), msvcrt.LK_NBLCK, 1)
-        except OSError:
-            time.sleep(1)
-        else:
-            return
 
 
 def _stop_at_end_of_input() -> None:

@@ -28,7 +28,7 @@ def conversation(name: str, *texts: str) -> Conversation:
         ("call 555-0199 or +1 (415) 555 0100.", ["5550199", "14155550100"]),
         ("write to ann.lee@mail.example.org now", ["ann.lee@mail.example.org"]),
         ("see https://shop.example/a?b=1).", ["https://shop.example/a?b=1"]),
-        ("DE89 3704 0044 0532 0130 00 is mine", ["de89 3704 0044 0532 0130 00"]),
+        ("DE89 3704 0044 0532 0130 00 is mine", ["de89370400440532013000"]),
         ("Is Rosalind O'Hara here? I know.", ["is", "rosalind", "hara"]),
         ("<NAME> has <EMAIL>", []),
         ("I am Zebulon99, or Rosalind_Kane7; 5Km in 2nd MP3", ["zebulon", "rosalind", "kane"]),
@@ -80,6 +80,22 @@ def test_only_what_several_different_conversations_have_is_listed():
         "# said in at least 3 of 6 training conversations, and in how many",
         *("4711\t3", "ann\t3", "has\t4", "hello\t3", "order\t3"),
     ]
+
+
+@pytest.mark.parametrize("space", [" ", "", "\n", "\t"])
+def test_an_account_number_is_one_however_its_groups_are_written(space):
+    number = space.join(("DE89", "3704", "0044", "0532", "0130", "00"))
+    talks = [conversation(colour, f"pay to {number}", f"for the {colour} one") for colour in ("red", "green", "blue")]
+    common = CommonWords.of(said_in(talks))
+    assert common.counts["de89370400440532013000"] == 3
+    assert CommonWords.from_bytes(common.to_bytes()) == common
+
+
+def test_an_account_number_does_not_go_on_in_the_next_utterance():
+    talks = [conversation(colour, "DE89 3704 0044 0532", "0130 00", colour) for colour in ("red", "green", "blue")]
+    common = CommonWords.of(said_in(talks))
+    assert CommonWords.from_bytes(common.to_bytes()) == common
+    assert "de89370400440532013000" not in common.counts
 
 
 def test_a_long_list_keeps_the_most_common(monkeypatch):

@@ -46,6 +46,18 @@ def test_it_is_converted_once_until_it_changes(chat: Path, monkeypatch: pytest.M
     assert [path.name for path in first.path.parent.parent.iterdir() if path.name.startswith(".")] == []
 
 
+def test_what_killed_conversions_left_is_deleted_after_a_day(chat: Path) -> None:
+    cache = chat.parent / "cache"
+    left, in_work, own = (cache / name for name in (".imported-1-2.abc", ".imported-3-4.def", ".mine"))
+    for folder in (left, in_work, own):
+        folder.mkdir(parents=True)
+        (folder / "conversations.jsonl").write_text("secret")
+    for folder in (left, own):
+        os.utime(folder, (0, 0))
+    imported.readable(chat)
+    assert (left.exists(), in_work.exists(), own.exists()) == (False, True, True)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have only names in Unicode")
 def test_names_of_files_need_not_be_utf8(chat: Path) -> None:
     folder = chat.parent / os.fsdecode(b"chats\xfc")

@@ -8,7 +8,7 @@ import pytest
 
 from dialog_cvae.data.cache import Cache
 from eval.baselines import baseline_rows
-from eval.baselines.baseline_rows import PEOPLE, baseline_replies
+from eval.baselines.baseline_rows import OTHERS, baseline_replies
 from eval.baselines.without_model import BASELINES
 from eval.contexts import windows
 from eval.evaluation_settings import Settings
@@ -47,8 +47,8 @@ def test_people_are_a_row_if_there_are_references(held_out, conversations, tmp_p
     references = {(conversations[0].id, 1): ReferenceRow((), "A", ("you see", "we hear", "rain"), (None,) * 3)}
     asked = replace(held_out, references=references)
     rows = baseline_replies(asked, Settings(samples=2), Cache(tmp_path, pytest.fail))
-    assert list(rows) == [*BASELINES, PEOPLE]
-    first = next(one for one in rows[PEOPLE].answered if (one.conversation, one.position) in references)
+    assert list(rows) == [*BASELINES, OTHERS]
+    first = next(one for one in rows[OTHERS].answered if (one.conversation, one.position) in references)
     assert len(first.replies) == 2
     assert set(first.replies) < {"you see", "we hear", "rain"}
 

@@ -67,7 +67,7 @@ def test_only_what_is_missing_is_fitted_and_a_broken_folder_is_left(tmp_path: Pa
     state = runs[1].folder / STATE_FILE
     state.parent.mkdir(parents=True)
     state.write_bytes(b"nothing")
-    fitted = fit_missing(runs, tmp_path, lambda _: InThisProcess())
+    fitted = fit_missing(runs, tmp_path, lambda _: InThisProcess("cpu"))
     assert fitted.finished == [runs[0], *runs[2:]]
     assert fitted.failures.keys() == {"aside,seed=0"}
     assert str(runs[1].folder) in fitted.failures["aside,seed=0"]

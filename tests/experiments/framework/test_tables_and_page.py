@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 
@@ -117,3 +118,9 @@ def test_the_command_leaves_out_the_folder_of_the_data():
     assert command("table3", ["--seeds=2"], given) == (
         "`python -m experiments table3 --seeds=2 --data=swda --max-steps=5 --no-early-stopping`"
     )
+
+
+def test_a_figure_that_is_not_finite_is_null_in_json(tmp_path):
+    write(Page("table0", "Table 0", [], {"rows": [{"iw_nll": math.inf, "elbo": -1.0}]}), tmp_path)
+    found = json.loads((tmp_path / "table0.json").read_text(encoding="utf-8"))
+    assert found["rows"] == [{"iw_nll": None, "elbo": -1.0}]

@@ -13,9 +13,9 @@ from types import SimpleNamespace
 import pytest
 
 from tests.training.tiny_runs import Fit, assert_same_run, metrics
+from training.locks import wait_for_lock
 from training.state import load_progress
 from training.sweep import cell_task as task_module
-from training.sweep import process
 from training.sweep import run as sweep
 from training.sweep.cell_task import LOG_FILE
 from training.sweep.cells import Cell
@@ -145,5 +145,5 @@ def test_on_windows_a_second_process_of_a_cell_waits_for_the_lock_too(
     monkeypatch.setattr(time, "sleep", lambda _: None)
     with (tmp_path / "lock").open("wb") as lock, monkeypatch.context() as patch:
         patch.setattr(sys, "platform", "win32")
-        process._wait_for(lock)
+        wait_for_lock(lock)
     assert tried == [(2, 1)] * 3

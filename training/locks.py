@@ -1,0 +1,63 @@
+"""Locks on folders, so that two processes do not fit into one.
+
+Open this to change what happens to the second process. A lock ends with its process, however that ends.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from dialog_cvae.errors import ConfigError
+
+if sys.platform != "win32":
+    import fcntl
+
+RUN_LOCK = ".fitting"  # in the folder of a run
+
+
+@contextmanager
+def only_process(out: Path) -> Iterator[None]:
+    """Create a run's folder, if it is missing, and lock it. If nothing else is written, the folder is removed again.
+
+    Raises:
+        ConfigError: another process has the lock.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / RUN_LOCK
+    with path.open("wb") as lock:
+        if not try_lock(lock):
+            raise ConfigError(f"out: another process fits in {out}; wait for its end, or choose another --out")
+        try:
+            yield
+        finally:
+            unused = list(out.iterdir()) == [path]
+            if unused:
+                path.unlink()
+                out.rmdir()
+
+
+def try_lock(lock: IO[bytes]) -> bool:
+    """Lock an open file; False if another process has locked it. A file system without locks gives every lock."""
+    try:
+        if sys.platform != "win32":
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        else:
+            import msvcrt
+
+            msvcrt.locking(lock.fileno(), msvcrt.LK_NBLCK, 1)
+    except (BlockingIOError, PermissionError):  # PermissionError on Windows
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def wait_for_lock(lock: IO[bytes]) -> None:
+    """Wait until no other process has locked an open file, and lock it."""
+    while not try_lock(lock):
+        time.sleep(0.2)
