@@ -39,6 +39,7 @@ class Task(ABC):
         served: whether the service can open its checkpoints.
         can_add_bow: whether the section has `bow`, an option against a collapsed posterior.
         free_sizes: fields of the section that may differ from those of a checkpoint to start from.
+        limits: fields that keep the value of this checkpoint unless another is asked for: no weight has their shape.
     """
 
     examples: ClassVar[str]
@@ -48,6 +49,7 @@ class Task(ABC):
     can_add_bow: ClassVar[bool]
 
     free_sizes: ClassVar[tuple[str, ...]] = ()
+    limits: ClassVar[tuple[str, ...]] = ()
 
     def settled(self, config: FitConfig) -> FitConfig:
         """The configuration, completed by what only files say.

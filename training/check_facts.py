@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from dialog_cvae.data.readers.jsonl_line import show
+from dialog_cvae.data.roles import with_roles
 from dialog_cvae.errors import ConfigError, DialogCvaeError
 from dialog_cvae.limits import folded
 from dialog_cvae.text.language import Language
@@ -64,16 +65,18 @@ def facts_of(
         lengths: lengths of its messages.
 
     Raises:
-        ConfigError: no speaker has one of these names.
+        ConfigError: no speaker has one of these names, or a split has no reply of theirs.
     """
     total, roles = tally.turns.total(), tally.roles
     respond_as = tuple(asked)
     if not respond_as and roles:
         answers = min(roles, key=lambda name: tally.opened[name])
         respond_as = (answers,) if tally.opened[answers] <= MOST_OPENED * total else ()
+        respond_as = respond_as if _in_all_splits(corpus, respond_as) else ()
     wanted, known = {folded(name) for name in respond_as}, {folded(name) for name in tally.said}
     if missing := [name for name in respond_as if folded(name) not in known]:
         raise ConfigError(f"respond-as: no speaker is {show(missing[0])}; the report lists the speakers")
+    with_roles(corpus, asked)
     said = sum(count for name, count in tally.said.items() if not wanted or folded(name) in wanted)
     return Facts(
         path=path,
@@ -86,3 +89,12 @@ def facts_of(
         topics=len(tally.topics.keys() - {None}),
         enough_tokens=None if lengths is None else enough_tokens(lengths),
     )
+
+
+def _in_all_splits(corpus: Corpus, names: Sequence[str]) -> bool:
+    """Whether each split has replies of the speakers of these names."""
+    try:
+        with_roles(corpus, names)
+    except ConfigError:
+        return False
+    return True

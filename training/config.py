@@ -183,11 +183,20 @@ class FitConfig(Config):
         return self
 
     @model_validator(mode="after")
-    def _has_inference_network(self) -> Self:
-        if self.train.lagging_updates and not self.sizes.latent_size:
-            raise ValueError(
-                "train.lagging_updates trains only the inference network, but a model with latent_size 0 has none"
-            )
+    def _has_z(self) -> Self:
+        if self.sizes.latent_size:
+            return self
+        train = self.train
+        needing_z = {
+            "train.lagging_updates": train.lagging_updates,
+            "train.svi.steps": train.svi.steps,
+            "train.kl_target": train.kl_target,
+            "train.autoencoder_share": train.autoencoder_share,
+            "posterior_norm": self.sizes.posterior_norm,
+        }
+        for name, value in needing_z.items():
+            if value:
+                raise ValueError(f"{name} must be 0 for a model without z (latent_size 0), but is {value}")
         return self
 
     @model_validator(mode="after")

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 
+from dialog_cvae.cli import print_any_text
 from dialog_cvae.errors import CheckpointError, DialogCvaeError, NotWrittenError
 from dialog_cvae.storage.checkpoint_files import BEST
 from training import final_report, parts
@@ -42,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Of several processes only the first one prints, but each process prints an error that only it had.
     """
     world = SINGLE_PROCESS
+    print_any_text()
     try:
         world = world_from_environment()
         with _silent_unless(world.is_main), process_group(world):

@@ -46,6 +46,7 @@ class LanguageTask(Task):
     served: ClassVar[bool] = True
     can_add_bow: ClassVar[bool] = True
     free_sizes: ClassVar[tuple[str, ...]] = ("backbone",)
+    limits: ClassVar[tuple[str, ...]] = ("max_reply_tokens", "max_context_tokens", "block")
 
     def settled(self, config: FitConfig) -> FitConfig:
         """See `Task.settled`: the SHA-256 of the base's file."""
@@ -59,7 +60,10 @@ class LanguageTask(Task):
 
     def encoded(self, config: FitConfig, corpus: TrainingCorpus, split: Split, vocabulary: Vocabulary) -> EncodedTurns:
         """See `Task.encoded`."""
-        return corpus.turns(split, vocabulary.tokenizer, self.max_tokens(config))
+        turns = corpus.turns(split, vocabulary.tokenizer, self.max_tokens(config))
+        sizes = _sizes(config)
+        check_blocks(turns, sizes, backbone_of(sizes).config.max_positions)
+        return turns
 
     def max_tokens(self, config: FitConfig) -> int:
         """See `Task.max_tokens`."""
@@ -112,6 +116,26 @@ class LanguageTask(Task):
     def card(self, config: CheckpointConfig, metrics: Mapping[str, Any], command: str) -> str:
         """See `Task.card`."""
         return language_card(config, metrics, command)
+
+
+def check_blocks(turns: EncodedTurns, sizes: LanguageModelConfig, positions: int) -> None:
+    """Check that the language model has a position for each token that it reads at once.
+
+    Raises:
+        ConfigError: a block of utterances, with what is read before it, has more tokens.
+    """
+
+    def most(block: int) -> int:
+        return sizes.max_context_tokens + turns.longest(block)
+
+    if most(sizes.block) <= positions:
+        return
+    fits = next((block for block in range(sizes.block, 0, -1) if most(block) <= positions), None)
+    remedy = "fewer --language.max-reply-tokens" if fits is None else f"--language.block {fits}"
+    raise ConfigError(
+        f"language.block: {sizes.block} utterances with {sizes.max_context_tokens} tokens before them have up to "
+        f"{most(sizes.block):,} tokens here, but the language model has {positions:,} positions: give {remedy}"
+    )
 
 
 def backbone_of(sizes: LanguageModelConfig) -> Backbone:

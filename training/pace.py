@@ -50,7 +50,7 @@ def steps_within(
     """
     weights = copy.deepcopy(model.state_dict())
     seconds = _update_seconds(model, optimiser, batches, config, world)
-    validating = _validation_seconds(model, validation, config)
+    validating = _validation_seconds(model, validation, config, world.size)
     model.load_state_dict(weights)
     optimiser.state.clear()
     optimiser.found_inf.zero_()
@@ -65,14 +65,15 @@ def steps_within(
     return steps
 
 
-def _validation_seconds(model: LatentModel, validation: Examples, config: TrainConfig) -> float:
+def _validation_seconds(model: LatentModel, validation: Examples, config: TrainConfig, processes: int) -> float:
     """The seconds of a validation, from those of a few batches: of a corpus of sentences, of all lengths."""
     size = together(config.svi, BATCH_SIZE)
     count = len(validation.chunks(validation.first(config.valid_examples), size))
+    own = -(-count // processes)  # each process measures a part of them
     stride = max(1, count // VALIDATED)
     part = (stride // 2, stride)
     seconds = _timed(lambda: evaluate_elbo(model, validation, svi=config.svi, first=config.valid_examples, part=part))
-    return seconds * count / len(range(part[0], count, stride))
+    return seconds * own / len(range(part[0], count, stride))
 
 
 def _update_seconds(

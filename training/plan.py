@@ -7,11 +7,10 @@ checkpoint of `--init` and the run to resume, and broadcasts its decision.
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any, NamedTuple
 
 import torch
@@ -133,7 +132,9 @@ def _decide(argv: Sequence[str], options: RunOptions, fields: Layer, names_recip
     # A resumed run keeps all stored fields that affect the result.
     if options.resume:
         out = options.out or folder.default_out(folder.decide_corpus(config))
-        stored = resume.stored_run(out, config if names_recipe else None, layers, options.init)
+        stored = resume.stored_run(
+            out, config if names_recipe else None, layers, None if init is None else init.config.provenance
+        )
         return Decision(stored, out, folder.stored_start(out), init)
 
     # A new run gets a new folder.
@@ -180,6 +181,7 @@ def like_checkpoint(config: FitConfig, checkpoint: Checkpoint, asked: Sequence[L
             f"{task.examples}"
         )
     free = {*task.free_sizes, *(() if checkpoint.config.roles else ("role_size",))}  # roles may be added, not resized
+    free |= {field for layer in asked for field in arguments.section(layer, task.section)} & {*task.limits}
     fixed: dict[str, Any] = {task.section: sizes.model_dump(exclude=free), "train": {"vectors": None}}
     if "tokenizer" in checkpoint.config.provenance.fit:
         fixed["tokenizer"] = checkpoint.config.provenance.fit["tokenizer"]
@@ -212,5 +214,12 @@ def _start(argv: Sequence[str], init: Checkpoint | None) -> Start:
 
 
 def _command(argv: Sequence[str]) -> str:
-    """The command line for a model card. Absolute paths keep only their last part, because folders may be private."""
-    return shlex.join(["python", "-m", "training.fit", *(re.sub(r"(^|=)/.*/(?=.)", r"\1", word) for word in argv)])
+    """The command line for a model card. Paths keep only their last part, because folders may be private."""
+    return shlex.join(["python", "-m", "training.fit", *map(_without_folders, argv)])
+
+
+def _without_folders(word: str) -> str:
+    option, equals, value = word.rpartition("=")
+    if "/" in value or "\\" in value:
+        value = PureWindowsPath(value).name or value  # splits at both kinds of slashes
+    return f"{option}{equals}{value}"

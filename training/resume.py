@@ -14,6 +14,7 @@ import torch
 from dialog_cvae.data.corpora import is_path
 from dialog_cvae.errors import CheckpointError, ConfigError
 from dialog_cvae.model.latent_model import LatentModel
+from dialog_cvae.storage.checkpoint_config import Provenance
 from training import arguments
 from training.config import FitConfig
 from training.folder import CONFIG_FILE, stored_config, stored_start
@@ -24,7 +25,7 @@ FREE_ON_RESUME = {"corpus.dir", "train.accumulation", "train.save_every", "train
 
 
 def stored_run(
-    out: Path, asked: FitConfig | None, layers: Sequence[Mapping[str, Any]], init: Path | None = None
+    out: Path, asked: FitConfig | None, layers: Sequence[Mapping[str, Any]], init: Provenance | None = None
 ) -> FitConfig:
     """The configuration of a run to resume.
 
@@ -32,20 +33,21 @@ def stored_run(
         out: folder of the run.
         asked: the whole requested configuration, if the command gives a recipe.
         layers: the single requested fields.
-        init: `--init` of the command, which may repeat the one that the run started with.
+        init: of the checkpoint of `--init`, which may repeat the one that the run started with.
 
     Raises:
         CheckpointError: there is no run, or its configuration is broken.
         ConfigError: a requested field that affects the result differs; or `--init` is given, but the run was started
-            without it.
+            without it or from another checkpoint.
     """
     path = out / CONFIG_FILE
     if not (out / STATE_FILE).is_file() or not path.is_file():
         raise CheckpointError(f"{out}: no saved run there to resume (no {STATE_FILE} or no {CONFIG_FILE})")
-    if init is not None and stored_start(out).origin is None:
+    if init is not None and (origin := stored_start(out).origin) != init:
+        began = f"from another checkpoint (of {origin.data}, step {origin.step})" if origin else "without --init"
         raise ConfigError(
-            f"resume, init: the run in {out} was started without --init, but --init {init} is given; "
-            "leave out one of --resume and --init"
+            f"resume, init: the run in {out} was started {began}, but --init is given; leave out one of --resume and "
+            "--init"
         )
     stored = stored_config(out)
     wanted = asked or arguments.layered(stored, *layers)

@@ -42,6 +42,7 @@ class DialogTask(Task):
     unused_sections: ClassVar[tuple[str, ...]] = ("sentence", "language")
     served: ClassVar[bool] = True
     can_add_bow: ClassVar[bool] = True
+    limits: ClassVar[tuple[str, ...]] = ("max_utterance_tokens",)
 
     def max_tokens(self, config: FitConfig) -> int:
         """See `Task.max_tokens`."""

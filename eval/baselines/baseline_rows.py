@@ -1,6 +1,6 @@
 """The replies of all baselines, cached, and the references themselves if there are several.
 
-Open it to see which rows a table shows besides a model. All rows are scored like a model's replies, except the last one:
+Open it to see which rows a table shows besides a model. All rows are scored like a model's replies, except the last:
 there each reference is scored against the others (`eval.baselines.people`).
 """
 

@@ -377,6 +377,19 @@ def test_other_languages_are_not_for_the_language_model(
     assert "--recipe small --tokenizer.mode unigram --bow --model.skip --respond-as agent" in out
 
 
+def test_a_role_that_a_split_lacks_is_not_advised(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def said(split: str, *speakers: str) -> str:
+        return line(split, split=split, utterances=[{"speaker": who, "text": f"{split} {who}"} for who in speakers])
+
+    path = tmp_path / "own.jsonl"
+    talks = [said("train", "customer", "agent", f"x{i}") for i in range(9)]
+    path.write_text("".join([*talks, said("valid", "customer", "Bo"), said("test", "customer", "agent")]))
+    assert main([str(path)]) == 0
+    assert "--respond-as agent" not in next_steps(capsys.readouterr().out)
+    assert main([str(path), "--respond-as", "agent"]) == 2
+    assert "corpus.respond_as: split valid of own has no reply of agent" in capsys.readouterr().err
+
+
 def test_long_messages_get_a_limit_in_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = talks(tmp_path / "own.jsonl", [f"{i} " + "so what " * 30 for i in range(20)])
     assert main([str(path), "--recipe", "small"]) == 0

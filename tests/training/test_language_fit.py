@@ -19,7 +19,8 @@ from dialog_cvae.config import DataConfig
 from dialog_cvae.data.corpora import load_split
 from dialog_cvae.data.turns import Blocks, TurnBatch, collate_turns, encode_turns
 from dialog_cvae.engines.torch_language import build_language_model
-from dialog_cvae.errors import CheckpointError
+from dialog_cvae.errors import CheckpointError, ConfigError
+from dialog_cvae.language_config import LanguageModelConfig
 from dialog_cvae.storage.checkpoint import Checkpoint
 from dialog_cvae.storage.find_backbone import open_backbone
 from dialog_cvae.types import Conversation, Utterance
@@ -30,7 +31,7 @@ from tests.training.processes import together
 from tests.training.tiny_runs import Fit, Killed, assert_same_run, conversation, metrics, write_corpus
 from training import export
 from training.distributed import SINGLE_PROCESS
-from training.language_task import DECODING
+from training.language_task import DECODING, check_blocks
 from training.plan import recipe_name
 from training.state import STATE_FILE
 
@@ -56,6 +57,30 @@ CONFIG: dict[str, Any] = {
 @pytest.fixture(scope="session")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_gguf(tmp_path_factory.mktemp("base") / "tiny.gguf", drawn())
+
+
+def test_blocks_longer_than_the_models_positions_are_refused(base: Path) -> None:
+    turns = encode_turns(
+        [Conversation(str(i), (*(Utterance("A", "we like cats") for _ in range(4)),), "PETS") for i in range(2)],
+        open_backbone(base).tokenizer,
+        20,
+    )
+    lengths = np.diff(turns.offsets)
+    for block in (1, 2, 3, 9):
+        naive = max(
+            int(lengths[begin : min(begin + block, end)].sum())
+            for first, end in zip(turns.starts, turns.starts[1:], strict=False)
+            for begin in range(first, end)
+        )
+        assert turns.longest(block) == naive
+    sizes = LanguageModelConfig(block=3, max_context_tokens=8)
+    check_blocks(turns, sizes, 8 + turns.longest(3))
+    with pytest.raises(
+        ConfigError, match=r"^language.block: 3 utterances with 8 .* positions: give --language.block 2$"
+    ):
+        check_blocks(turns, sizes, 7 + turns.longest(3))
+    with pytest.raises(ConfigError, match=r"give fewer --language.max-reply-tokens$"):
+        check_blocks(turns, sizes, 8)
 
 
 @pytest.fixture(scope="session")

@@ -69,8 +69,9 @@ def test_a_validation_of_sentences_is_timed_on_all_lengths(monkeypatch: pytest.M
     batch = model.batch
     monkeypatch.setattr(model, "batch", lambda *args: lengths.append(corpus.lengths[args[1]][0]) or batch(*args))
     monkeypatch.setattr(pace, "_timed", lambda run: (run(), 2.0)[1])
-    assert pace._validation_seconds(model, corpus, TrainConfig()) == 2.0 * 24 / 4
+    assert pace._validation_seconds(model, corpus, TrainConfig(), 1) == 2.0 * 24 / 4
     assert lengths == [3 + 3, 3 + 9, 3 + 15, 3 + 21]
     lengths.clear()
-    assert pace._validation_seconds(model, corpus, TrainConfig(valid_examples=2)) == 2.0
+    assert pace._validation_seconds(model, corpus, TrainConfig(valid_examples=2), 1) == 2.0
     assert len(lengths) == 2
+    assert pace._validation_seconds(model, corpus, TrainConfig(), 5) == 2.0 * 5 / 4  # each process has a fifth

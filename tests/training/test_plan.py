@@ -12,7 +12,7 @@ from dialog_cvae.errors import CheckpointError, ConfigError, DialogCvaeError
 from dialog_cvae.storage.checkpoint import Checkpoint
 from training.distributed import SINGLE_PROCESS
 from training.folder import Start
-from training.plan import Decision, Plan, like_checkpoint, resolve
+from training.plan import Decision, Plan, _command, like_checkpoint, resolve
 from training.recipes import RECIPES
 
 Resolve = Callable[..., Plan]
@@ -75,6 +75,20 @@ def test_a_field_equal_to_the_checkpoints_is_accepted(whole_run: Path) -> None:
     assert like_checkpoint(same, checkpoint, [{"model": {"latent_size": 4}}]).model == checkpoint.config.model
     with pytest.raises(ConfigError, match=r"^model.latent_size: the checkpoint of --init has 4, but 64 was asked for$"):
         like_checkpoint(config, checkpoint, [{"model": {"latent_size": 64}}])
+
+
+def test_a_limit_without_weights_may_differ_from_the_checkpoints(resolved: Resolve, whole_run: Path) -> None:
+    best = str(whole_run / "best")
+    assert resolved("--init", best).config.model == Checkpoint.load(best).config.model
+    assert resolved("--init", best, "--model.max-utterance-tokens", 50).config.model.max_utterance_tokens == 50
+
+
+@pytest.mark.parametrize(
+    "path", ["/home/ann/{}", "../ann/secret/{}", "C:\\Users\\ann\\{}", "chats/{}", "{}"], ids=range(5)
+)
+def test_a_command_has_no_folders(path: str) -> None:
+    words = ["--data", path.format("mine.jsonl"), f"--out={path.format('mine')}", "--learning-rate.peak=1e-3"]
+    assert _command(words) == "python -m training.fit --data mine.jsonl --out=mine --learning-rate.peak=1e-3"
 
 
 def test_a_resumed_run_keeps_its_configuration_and_start(resolved: Resolve, whole_run: Path) -> None:

@@ -257,9 +257,20 @@ def test_the_controller_of_a_run_is_limited_by_the_schedule_of_each_update(
     assert limits == [beta(schedule, step, 6) for step in range(1, 7)]
 
 
-def test_lagging_updates_need_an_inference_network(fit: Fit) -> None:
-    refused = fit("--out", "run", "--train.lagging-updates", 2, "--model.latent-size", 0).complaint
-    assert "train.lagging_updates trains only the inference network" in refused
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--train.lagging-updates", 2),
+        ("--train.svi.steps", 2),
+        ("--train.kl-target", 2.0),
+        ("--train.autoencoder-share", 0.5),
+        ("--model.posterior-norm", 0.5),
+    ],
+)
+def test_what_is_about_z_needs_one(fit: Fit, option: str, value: float) -> None:
+    refused = fit("--out", "run", option, value, "--model.latent-size", 0).complaint
+    name = option.removeprefix("--model.").removeprefix("--").replace("-", "_")
+    assert f"{name} must be 0 for a model without z (latent_size 0), but is {value}" in refused
 
 
 def test_a_restarted_decoder_is_new_and_the_rest_is_unchanged(tiny_model: CVAE) -> None:

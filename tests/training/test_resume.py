@@ -214,10 +214,12 @@ def test_changed_conversations_are_refused(raw_fit: Fit, config_file: Path, chan
 def test_a_run_started_without_init_is_not_resumed_with_init(fit: Fit, whole_run: Path) -> None:
     best = whole_run / "best"
     complaint = fit("--out", whole_run, "--resume", "--init", best).complaint
-    assert complaint.startswith(f"resume, init: the run in {whole_run} was started without --init, but --init")
+    assert complaint.startswith(f"resume, init: the run in {whole_run} was started without --init, but --init is given")
     assert fit("--out", "none", "--resume", "--init", best).complaint.startswith("none: no saved run there to resume")
     assert fit("--out", "tuned", "--init", best).status == 0
     assert fit("--out", "tuned", "--init", best, "--resume").status == 0
+    complaint = fit("--out", "tuned", "--init", "tuned/best", "--resume").complaint
+    assert complaint.startswith("resume, init: the run in tuned was started from another checkpoint (of mine, step ")
 
 
 def test_no_new_run_starts_in_a_folder_with_a_run(fit: Fit, whole_run: Path) -> None:

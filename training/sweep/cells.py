@@ -103,7 +103,7 @@ class Cell:
         if not (path / STATE_FILE).exists() and not (path / BEST).exists():
             folder.new_out(path, self.config)
             return "new"
-        resume.stored_run(path, self.config, [], self.init)
+        resume.stored_run(path, self.config, [])
         if (origin := folder.stored_start(path).origin) != self.origin:
             raise ConfigError(
                 f"init: the run in {path} was started {_from(origin)}, but one {_from(self.origin)} was asked for"

@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic_settings import BaseSettings
 
-from dialog_cvae.cli import Parser, exit_status
+from dialog_cvae.cli import Parser, exit_status, print_any_text
 from dialog_cvae.data.corpora import locate
 from dialog_cvae.errors import CheckpointError, ConfigError, DialogCvaeError
 from training import arguments
@@ -138,6 +138,7 @@ def _result(cell: Cell, folder: Path, ending: Ending) -> CellResult:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns its exit status."""
+    print_any_text()
     return exit_status(lambda: _sweep(argv), "interrupted; the cells still save their state")
 
 

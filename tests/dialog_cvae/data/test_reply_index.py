@@ -61,6 +61,18 @@ def test_a_known_speaker_gets_replies_of_that_name():
     assert {each.text for each in index.nearest(other, "T", 5)} >= {"Your order 4711 is on its way ."}
 
 
+def test_spellings_of_a_name_are_one_speaker():
+    talks = [
+        conversation(colour, f"any news of the {colour} one ?", "it is on its way", speakers=("A", name))
+        for colour, name in (("red", "Agent"), ("green", "agent"), ("blue", "AGENT"))
+    ]
+    index = ReplyIndex.of(talks, min_conversations=3)
+    for name in ("agent", "Agent", "aGENT"):
+        found = index.nearest(conversation("asked", "any news ?"), name, 2)
+        assert [each.text for each in found] == ["it is on its way"]
+    assert index.nearest(conversation("asked", "any news ?"), "A", 2) == []
+
+
 def test_an_index_survives_its_file():
     index = ReplyIndex.of(TRAIN)
     again = ReplyIndex.from_bytes(index.to_bytes())
