@@ -197,7 +197,7 @@ function undo() {
   const { shown: known, turn } = conversation.undo();
   if (turn && !turn.picked && !draft.value) draft.value = turn.text;
   turned(known);
-  return notices.say(turn ? `Undone: ${turn.text}` : "The old conversation is restored.");
+  return notices.say(turn ? `Undone: \u2068${turn.text}\u2069` : "The old conversation is restored.");
 }
 
 function restart() {

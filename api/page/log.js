@@ -29,6 +29,7 @@ function line({ speaker, text }) {
   who.className = "who";
   who.textContent = speaker;
   const said = item.appendChild(document.createElement("p"));
+  said.dir = "auto"; // of its script
   said.textContent = text;
   return item;
 }

@@ -101,7 +101,9 @@ function card(candidate, index) {
   button.type = "button";
   button.className = "card";
   button.dataset.card = String(index);
-  button.append(span("number", `${index + 1}`), span("visually-hidden", ". "), span("text", candidate.text));
+  const text = span("text", candidate.text);
+  text.dir = "auto"; // of its script
+  button.append(span("number", `${index + 1}`), span("visually-hidden", ". "), text);
   button.classList.toggle("cut", candidate.cut ?? false);
   if (candidate.cut) button.append(span("visually-hidden", " (cut off)"));
   if (candidate.fromMap) button.append(span("from", "from the map"));

@@ -46,6 +46,17 @@ def test_a_whole_conversation_by_mouse(person):
     assert {body["topic"] for body in person.asked} == {"PETS"}
 
 
+def test_lines_have_the_direction_of_their_script(person):
+    def direction(selector: str) -> str:
+        return person.page.eval_on_selector(selector, "element => getComputedStyle(element).direction")
+
+    person.page.fill("#draft", "שלום, מה שלומך?")
+    assert direction("#draft") == "rtl"
+    person.page.click("text=Say it")
+    person.settle()
+    assert (direction("#turns p"), direction(".card .text"), direction("#draft")) == ("rtl", "ltr", "ltr")
+
+
 def test_a_whole_conversation_by_keyboard(person):
     person.tab_to("#topic")
     person.press("m", "u", "s", "Enter")
