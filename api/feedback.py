@@ -1,8 +1,8 @@
 """`POST /feedback`: what became of suggestions, appended to a file as JSON lines if the operator names one.
 
-Open it to see what is stored: only what the client sends, the time, and who answered. Roles have the model's spelling.
-No text of a conversation is stored unless the client sends it. `dialog-cvae feedback FILE` counts the lines and makes
-training data of them.
+Open it to see what is stored: only what the client sends, the time, and who answered; names are as the model read
+them. No text of a conversation is stored unless the client sends it. `dialog-cvae feedback FILE` counts the lines and
+makes training data of them.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ those that depend on settings and model.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
@@ -169,14 +170,6 @@ class RespondRequest(Schema):
         examples=[[0.5, -1.25]],
     )
 
-    def responder(self) -> str:
-        """The speaker who answers: `respond_as`, else the last other speaker, else B (A if only B speaks)."""
-        if self.respond_as is not None:
-            return self.respond_as
-        last = self.context[-1].speaker
-        others = (turn.speaker for turn in reversed(self.context) if turn.speaker != last)
-        return next(others, "A" if last == "B" else "B")
-
     def conversation(self, topic: str | None) -> Conversation:
         """The context as a `Conversation`.
 
@@ -186,6 +179,17 @@ class RespondRequest(Schema):
         utterances = tuple(Utterance(turn.speaker, " ".join(turn.text.split())) for turn in self.context)
         speakers = {name: Profile(each.sex, each.age, each.education) for name, each in (self.speakers or {}).items()}
         return Conversation(id="request", utterances=utterances, topic=topic, speakers=speakers)
+
+
+def other_speaker(speakers: Sequence[str]) -> str:
+    """Who answers if no one is asked for: the last speaker other than the latest one, else B (A if only B speaks).
+
+    Args:
+        speakers: of the utterances so far, at least one, oldest first.
+    """
+    last = speakers[-1]
+    others = (speaker for speaker in reversed(speakers) if speaker != last)
+    return next(others, "A" if last == "B" else "B")
 
 
 class Candidate(Schema):

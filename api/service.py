@@ -20,7 +20,14 @@ from api import traces
 from api.batcher import Batcher
 from api.model_schemas import Defaults, Index, Limits, Model, Topics
 from api.request_checks import CHOSEN_BY_DIVERSITY, asked_topic, check_limits, check_profiles, check_source
-from api.respond_schemas import DEFAULT_RESPONSES, Candidate, FinishReason, RespondRequest, RespondResponse
+from api.respond_schemas import (
+    DEFAULT_RESPONSES,
+    Candidate,
+    FinishReason,
+    RespondRequest,
+    RespondResponse,
+    other_speaker,
+)
 from api.settings import SPELLED_OUT, Settings
 from dialog_cvae.config import Decoding
 from dialog_cvae.data.roles import answered_by_role, in_spelling, other_role
@@ -28,6 +35,7 @@ from dialog_cvae.errors import ConfigError
 from dialog_cvae.generate.decoding import decoding_for, nearest_diversity
 from dialog_cvae.generate.question import Answer, Question, Reply
 from dialog_cvae.generate.responder import Responder
+from dialog_cvae.limits import find_name
 from dialog_cvae.types import Conversation, Utterance
 
 DRAWN_SEEDS = 2**53  # exclusive; clients that store numbers as doubles can send such a seed back exactly
@@ -214,12 +222,14 @@ class Service:
             topic: in the model's spelling.
         """
         config = self.responder.config
-        conversation, speaker = request.conversation(topic), request.responder()
-        if request.respond_as is None and config.respond_as:
-            conversation, speaker = answered_by_role(conversation, speaker, config.respond_as)
-        elif request.respond_as is None:
-            speaker = other_role(conversation, speaker, config.roles)
-        return in_spelling(conversation, speaker, (*config.respond_as, *config.roles))
+        known = (*config.respond_as, *config.roles)
+        conversation = in_spelling(request.conversation(topic), known)
+        if request.respond_as is not None:
+            return conversation, find_name(request.respond_as, known) or request.respond_as
+        speaker = other_speaker([utterance.speaker for utterance in conversation.utterances])
+        if config.respond_as:
+            return answered_by_role(conversation, speaker, config.respond_as)
+        return conversation, other_role(conversation, speaker, config.roles)
 
     def _decoding(self, request: RespondRequest) -> Decoding:
         """Decoding options: the request's, else the server's."""

@@ -75,7 +75,10 @@ def dialog_parser() -> argparse.ArgumentParser:
     parser.add_argument("checkpoint", type=Path, help="checkpoint folder, such as runs/mine/best")
     _add_corpus(parser)
     parser.add_argument(
-        "--samples", type=whole(0, 1000), default=5, help="replies to each context (default 5; 0: likelihoods only)"
+        "--samples",
+        type=whole(0, 1000),
+        default=5,
+        help="replies to each context (default 5; 0: likelihoods only, and files of earlier replies are deleted)",
     )
     parser.add_argument("--seed", type=whole(0, 2**63 - 1), default=0, help="of everything drawn (default 0)")
     _add_decoding(parser.add_argument_group("drawing of replies"))

@@ -26,7 +26,7 @@ IN_CODE_ALONE = "5 replies that differ in the code alone"
 CONTEXT_VERDICTS = (
     "It answers this conversation",
     "It hardly reads the conversation",
-    "{count} conversations can't tell whether it reads them",
+    "{count} conversations are too few to tell whether it reads them",
 )
 VERDICTS = ("better than", "not clearly different from", "worse than")
 COLLAPSED = (

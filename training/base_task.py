@@ -101,6 +101,14 @@ class Task(ABC):
     def word_embeddings(self, model: LatentModel) -> list[nn.Embedding]:
         """The embeddings that receive pre-trained word vectors: one, or one of the decoder and one of the encoder."""
 
+    def check(self, config: FitConfig, encoded: EncodedData) -> None:
+        """Check the configuration against the training split, before anything is built.
+
+        Raises:
+            ConfigError: they do not fit each other.
+        """
+        return
+
     @abstractmethod
     def batches(self, corpus: Any, config: FitConfig, world: World, device: torch.device) -> Batches:
         """The training batches."""

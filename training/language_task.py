@@ -25,7 +25,7 @@ from dialog_cvae.storage.backbone import Backbone
 from dialog_cvae.storage.checkpoint import Checkpoint
 from dialog_cvae.storage.checkpoint_config import CheckpointConfig
 from dialog_cvae.storage.find_backbone import locate, open_backbone
-from training.base_task import INIT, Task
+from training.base_task import INIT, EncodedData, Task
 from training.config import FitConfig, Precision
 from training.distributed import World
 from training.language_batches import TurnBatches
@@ -60,10 +60,12 @@ class LanguageTask(Task):
 
     def encoded(self, config: FitConfig, corpus: TrainingCorpus, split: Split, vocabulary: Vocabulary) -> EncodedTurns:
         """See `Task.encoded`."""
-        turns = corpus.turns(split, vocabulary.tokenizer, self.max_tokens(config))
-        sizes = _sizes(config)
-        check_blocks(turns, sizes, backbone_of(sizes).config.max_positions)
-        return turns
+        return corpus.turns(split, vocabulary.tokenizer, self.max_tokens(config))
+
+    def check(self, config: FitConfig, encoded: EncodedData) -> None:
+        """See `Task.check`."""
+        assert isinstance(encoded, EncodedTurns)
+        check_blocks(encoded, _sizes(config), backbone_of(_sizes(config)).config.max_positions)
 
     def max_tokens(self, config: FitConfig) -> int:
         """See `Task.max_tokens`."""
@@ -131,7 +133,8 @@ def check_blocks(turns: EncodedTurns, sizes: LanguageModelConfig, positions: int
     if most(sizes.block) <= positions:
         return
     fits = next((block for block in range(sizes.block, 0, -1) if most(block) <= positions), None)
-    remedy = "fewer --language.max-reply-tokens" if fits is None else f"--language.block {fits}"
+    smaller = "smaller --language.max-context-tokens and --language.max-reply-tokens"
+    remedy = smaller if fits is None else f"--language.block {fits}"
     raise ConfigError(
         f"language.block: {sizes.block} utterances with {sizes.max_context_tokens} tokens before them have up to "
         f"{most(sizes.block):,} tokens here, but the language model has {positions:,} positions: give {remedy}"

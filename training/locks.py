@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -22,23 +22,25 @@ RUN_LOCK = ".fitting"  # in the folder of a run
 
 @contextmanager
 def only_process(out: Path) -> Iterator[None]:
-    """Create a run's folder, if it is missing, and lock it. If nothing else is written, the folder is removed again.
+    """Lock a run's folder. If it was missing, it is created, and removed again if nothing was written to it.
 
     Raises:
         ConfigError: another process has the lock.
     """
+    is_new = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
     path = out / RUN_LOCK
-    with path.open("wb") as lock:
-        if not try_lock(lock):
-            raise ConfigError(f"out: another process fits in {out}; wait for its end, or choose another --out")
-        try:
+    try:
+        with path.open("wb") as lock:
+            if not try_lock(lock):
+                raise ConfigError(f"out: another process fits in {out}; wait for its end, or choose another --out")
             yield
-        finally:
-            unused = list(out.iterdir()) == [path]
-            if unused:
-                path.unlink()
-                out.rmdir()
+    finally:
+        if is_new:
+            with suppress(OSError):
+                if list(out.iterdir()) == [path]:
+                    path.unlink()
+                    out.rmdir()
 
 
 def try_lock(lock: IO[bytes]) -> bool:

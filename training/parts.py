@@ -81,6 +81,8 @@ def build(plan: Plan) -> Parts:
     train, valid = world.local_main_first(
         lambda: [task.encoded(config, corpus, split, vocabulary) for split in TRAINING_SPLITS]
     )
+    if not plan.resume:
+        task.check(config, train)
     common = world.local_main_first(lambda: corpus.common_words) if task.served else None
     model = model.to(plan.device)
     batches = task.batches(train, config, world, plan.device)
@@ -149,7 +151,10 @@ def _vocabulary_and_model(plan: Plan, corpus: TrainingCorpus) -> tuple[Vocabular
     if plan.resume:
         return folder.stored_vocabulary(plan.out), None
     if (init := plan.init) is not None:
-        print(f"starting from {init.config.provenance.data}: its sizes and its tokenizer are kept", flush=True)
+        print(
+            f"starting from {init.config.provenance.data}: the sizes of its weights and its tokenizer are kept",
+            flush=True,
+        )
         vocabulary = task_of(config).vocabulary(config, corpus, init)
         return vocabulary, task_of(config).load(init, vocabulary, config)
     vocabulary = task_of(config).vocabulary(config, corpus, None)

@@ -7,6 +7,7 @@ checkpoint of `--init` and the run to resume, and broadcasts its decision.
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +28,9 @@ from training.task import task_of, task_of_checkpoint
 
 Layer = Mapping[str, Any]  # fields, nested like the configuration
 LANGUAGE_RECIPE = "smollm2"
+_PATHS = frozenset(
+    ("--out", "--data", "--data-dir", "--config", "--init", "--cache", "--train.vectors", "--language.backbone")
+)
 
 
 class Decision(NamedTuple):
@@ -215,11 +219,18 @@ def _start(argv: Sequence[str], init: Checkpoint | None) -> Start:
 
 def _command(argv: Sequence[str]) -> str:
     """The command line for a model card. Paths keep only their last part, because folders may be private."""
-    return shlex.join(["python", "-m", "training.fit", *map(_without_folders, argv)])
+    words, is_path = [], False
+    for word in argv:
+        option, equals, value = word.partition("=")
+        if is_path:
+            words.append(_last_part(word))
+        elif option in _PATHS and equals:
+            words.append(f"{option}={_last_part(value)}")
+        else:
+            words.append(re.sub(r"(^|=)/.*/(?=.)", r"\1", word))
+        is_path = word in _PATHS
+    return shlex.join(["python", "-m", "training.fit", *words])
 
 
-def _without_folders(word: str) -> str:
-    option, equals, value = word.rpartition("=")
-    if "/" in value or "\\" in value:
-        value = PureWindowsPath(value).name or value  # splits at both kinds of slashes
-    return f"{option}{equals}{value}"
+def _last_part(path: str) -> str:
+    return PureWindowsPath(path).name or path  # splits at both kinds of slashes

@@ -136,8 +136,13 @@ def _addresses_and_numbers(text: str) -> tuple[list[Found], str]:
 
 
 def _address(written: str) -> Found:
-    """An address by its letters and marks; the groups of an account number may have any spaces between them."""
-    return Found(written, "".join(written.split()).casefold(), is_name=False)
+    """An address; the groups of an account number may have any spaces and hyphens between them."""
+    account = written.replace("-", "")
+    return Found(written, _compact(account if _compact(account).isalnum() else written), is_name=False)
+
+
+def _compact(text: str) -> str:
+    return "".join(text.split()).casefold()
 
 
 def _words(text: str) -> list[str]:
@@ -203,7 +208,7 @@ class CommonWords(NamedTuple):
         for number, line in enumerate(lines[:-1], start=2):
             if (found := _LINE.fullmatch(line)) is None or not int(head[1]) <= int(found[2]) <= int(head[2]):
                 raise CheckpointError(f"line {number}: must be a word, a tab and a count, but is {line[:80]!r}")
-            counts[found[1]] = int(found[2])
+            counts[_compact(found[1])] = int(found[2])  # older lists have spaces in account numbers
         return cls(counts, int(head[2]), int(head[1]))
 
 

@@ -254,7 +254,7 @@ def _key(text: str) -> str:
 
 
 def _continues(conversation: Conversation) -> Iterator[bool]:
-    speakers = [utterance.speaker for utterance in conversation.utterances]
+    speakers = [folded(utterance.speaker) for utterance in conversation.utterances]
     return (place > 0 and speakers[place - 1] == speaker for place, speaker in enumerate(speakers))
 
 

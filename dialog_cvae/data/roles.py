@@ -166,17 +166,15 @@ def answered_by_role(conversation: Conversation, speaker: str, roles: Sequence[s
     return _renamed(conversation, named), next(iter(named.values()))
 
 
-def in_spelling(conversation: Conversation, speaker: str, roles: Sequence[str]) -> tuple[Conversation, str]:
-    """A conversation and who answers it, with roles in the model's spelling: a language model reads the names.
+def in_spelling(conversation: Conversation, roles: Sequence[str]) -> Conversation:
+    """A conversation with roles in the model's spelling: a language model reads the names.
 
     Args:
         conversation: so far.
-        speaker: who answers.
         roles: the roles that the model knows. Other names stay as they are.
     """
-    names = {utterance.speaker for utterance in conversation.utterances} | {*conversation.speakers, speaker}
-    named = {name: role for name in names if (role := find_name(name, roles)) is not None}
-    return _renamed(conversation, named), named.get(speaker, speaker)
+    names = {utterance.speaker for utterance in conversation.utterances} | conversation.speakers.keys()
+    return _renamed(conversation, {name: role for name in names if (role := find_name(name, roles)) is not None})
 
 
 def other_role(conversation: Conversation, speaker: str, roles: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ apostrophe, a dot or a colon this also depends on the neighbouring words.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -15,7 +16,8 @@ _CLITICS = frozenset({"s", "t", "m", "re", "ve", "ll", "d"})  # it's, don't, i'm
 _CLIPPED = frozenset({"cause", "em", "til", "till", "bout", "round", "cuz", "tis", "twas"})  # get 'em, 'cause
 _OPENING = frozenset("([{$£€#@¿¡“‘«（「『【《")
 _CLOSING = frozenset(".,;:!?)]}%…”»。，、！？：；）」』】》؟،؛।॥")
-_EYES = frozenset(":;")  # :) ;-)
+_EMOTICON = re.compile(r"[:;]['-]?[()|\]\[]+[.,!?]*")  # :) ;-(
+_HALVES_OF_A_DAY = frozenset({"am", "pm"})
 _JOINING = frozenset("-/_")
 REACH = 2  # the space before a token that ends a text depends on so many tokens before it, and on open quotes
 
@@ -89,10 +91,17 @@ def _punctuation(tokens: Sequence[str], i: int) -> _Glue:
         return _Glue(left=True, right=True)
     if token == "." and _inside_initialism(tokens, i):
         return _Glue(left=True, right=True)
-    if len(token) > 1 and token[0] in _EYES:  # an emoticon
+    if _is_emoticon(tokens, i):
         return _Glue(left=False, right=False)
     cut_off = len(token) > 1 and token[0] == "-" != token[1]  # wor-, as transcripts have it
     return _Glue(left=cut_off or token[0] in _CLOSING, right=token[-1] in _OPENING)
+
+
+def _is_emoticon(tokens: Sequence[str], i: int) -> bool:
+    """Whether the marks at i are a face such as `:)`, and not a colon before a bracket that is closed later."""
+    token = tokens[i]
+    opens = "(" in token and any(")" in later for later in tokens[i + 1 :])
+    return _EMOTICON.fullmatch(token) is not None and not opens
 
 
 def _apostrophe(before: str, after: str) -> _Glue:
@@ -110,7 +119,7 @@ def _apostrophe(before: str, after: str) -> _Glue:
 
 def _inside_number(mark: str, before: str, after: str) -> bool:
     """Whether the mark is part of a number such as 3.5, 1,000, 7:30 or 7:30pm."""
-    if mark == ":" and before.isdecimal() and after[2:].isalpha() and after[:2].isdecimal():
+    if mark == ":" and before.isdecimal() and after[:2].isdecimal() and after[2:] in _HALVES_OF_A_DAY:
         return True
     if not (before.isdecimal() and after.isdecimal()):
         return False

@@ -66,6 +66,17 @@ def test_one_role_is_answered_by_the_other_one(serve, stub):
     assert [asked["respond_as"] for _, asked in stub.calls] == ["agent", "customer", "B", "Bo"]
 
 
+@pytest.mark.parametrize(
+    ("speakers", "answers"),
+    [(["customer", "Customer"], "agent"), (["customer", "agent", "Agent"], "customer"), (["AGENT"], "customer")],
+)
+def test_spellings_of_a_role_are_one_speaker(serve, stub, speakers, answers):
+    stub.config = stub.config.model_copy(update={"roles": ("customer", "agent")})
+    body = {"context": [{"speaker": name, "text": "hi"} for name in speakers]}
+    assert serve(stub).post("/respond", json=body).status_code == 200
+    assert stub.calls[0][1]["respond_as"] == answers
+
+
 def test_names_of_roles_get_the_spelling_that_the_model_learnt(serve, stub):
     stub.config = stub.config.model_copy(update={"roles": ("customer", "agent")})
     turns = [{"speaker": name, "text": "hi"} for name in ("Customer", " AGENT", "Ann")]

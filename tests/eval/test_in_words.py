@@ -114,9 +114,9 @@ def test_each_finding_is_a_sentence() -> None:
     ("changes", "found"),
     [
         ({}, "It answers this conversation: after another conversation the same reply costs 9.0 nats more (± 1.0, the"),
-        ({"nats_context_exchanged": 1.5}, "20 conversations can't tell whether it reads them"),
+        ({"nats_context_exchanged": 1.5}, "20 conversations are too few to tell"),
         ({"nats_context_exchanged": 0.1, "nats_context_exchanged_se": 0.3}, "It hardly reads the conversation"),
-        ({"context_exchanged_conversations": 2, "nats_context_exchanged": 6.0}, "2 conversations can't tell whether"),
+        ({"context_exchanged_conversations": 2, "nats_context_exchanged": 6.0}, "2 conversations are too few"),
         ({"context_exchanged_conversations": 2}, "9.0 nats more (± 6.4"),
         ({}, "it is in use (KL 3.50 nats, 2.90 nats gained by z); with it a reply costs 1.0 nats more than without"),
         ({"nats_z_cost": -2.0}, "2.0 nats less than without"),

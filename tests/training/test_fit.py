@@ -252,7 +252,7 @@ def test_a_fine_tuned_model_keeps_the_licence_of_its_checkpoint(fit: Fit, whole_
     changes = {"provenance": provenance, "decoding": Decoding(temperature=0.5, candidates=16)}
     dataclasses.replace(base, config=base.config.model_copy(update=changes)).save(Path("base"))
     out = fit("--init", "base", "--out", "run").out
-    assert out.count("starting from Phone calls: its sizes and its tokenizer are kept\n") == 1
+    assert out.count("starting from Phone calls: the sizes of its weights and its tokenizer are kept\n") == 1
     tuned = Checkpoint.load("run/best")
     assert tuned.config.provenance.licence == "CC BY-NC-SA 3.0 and that of the user's own conversations"
     assert "Phone calls" in tuned.config.provenance.data

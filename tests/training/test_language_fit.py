@@ -79,7 +79,7 @@ def test_blocks_longer_than_the_models_positions_are_refused(base: Path) -> None
         ConfigError, match=r"^language.block: 3 utterances with 8 .* positions: give --language.block 2$"
     ):
         check_blocks(turns, sizes, 7 + turns.longest(3))
-    with pytest.raises(ConfigError, match=r"give fewer --language.max-reply-tokens$"):
+    with pytest.raises(ConfigError, match=r"give smaller --language.max-context-tokens and .*$"):
         check_blocks(turns, sizes, 8)
 
 

@@ -87,8 +87,13 @@ def test_a_limit_without_weights_may_differ_from_the_checkpoints(resolved: Resol
     "path", ["/home/ann/{}", "../ann/secret/{}", "C:\\Users\\ann\\{}", "chats/{}", "{}"], ids=range(5)
 )
 def test_a_command_has_no_folders(path: str) -> None:
-    words = ["--data", path.format("mine.jsonl"), f"--out={path.format('mine')}", "--learning-rate.peak=1e-3"]
-    assert _command(words) == "python -m training.fit --data mine.jsonl --out=mine --learning-rate.peak=1e-3"
+    out = "schedule=cyclical,seed=3"
+    words = ["--data", path.format("mine.jsonl"), f"--out={path.format(out)}", "--init", path.format(out)]
+    words += ["--respond-as", "sales/eu", "--learning-rate.peak=1e-3"]
+    assert _command(words) == (
+        f"python -m training.fit --data mine.jsonl --out={out} --init {out} --respond-as sales/eu "
+        "--learning-rate.peak=1e-3"
+    )
 
 
 def test_a_resumed_run_keeps_its_configuration_and_start(resolved: Resolve, whole_run: Path) -> None:

@@ -85,6 +85,9 @@ class Cell:
         values = {name: new for name, (_, new) in changed.items() if name != _SEED}
         if any(values.get(name) is not None for name in _DURATIONS):  # one kind of duration replaces the other
             values = {name: value for name, value in values.items() if name not in _DURATIONS or value is not None}
+        if self.init is not None:  # the checkpoint's limits hold where none is given
+            task = task_of(self.config)
+            values |= {f"{task.section}.{name}": getattr(self.config.sizes, name) for name in task.limits}
         options = (f"--recipe={self.recipe}", f"--seed={self.seed}", *(option(*item) for item in values.items()))
         return options if self.init is None else (*options, f"--init={self.init}")
 

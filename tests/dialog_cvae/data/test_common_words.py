@@ -82,7 +82,7 @@ def test_only_what_several_different_conversations_have_is_listed():
     ]
 
 
-@pytest.mark.parametrize("space", [" ", "", "\n", "\t"])
+@pytest.mark.parametrize("space", [" ", "", "\n", "\t", "-"])
 def test_an_account_number_is_one_however_its_groups_are_written(space):
     number = space.join(("DE89", "3704", "0044", "0532", "0130", "00"))
     talks = [conversation(colour, f"pay to {number}", f"for the {colour} one") for colour in ("red", "green", "blue")]

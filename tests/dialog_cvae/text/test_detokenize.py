@@ -28,6 +28,7 @@ WRITTEN = (
     "so she wor-, you know, goes in",
     "hello :) how are you? bad ;-( why",
     "at 3:30pm, or 10:15am",
+    "on day 3: 10mg, chapter 3: 16th",
     "كيف حالك؟ جيد، شكرا",
     "你好：（好）",
     "नमस्ते।",
