@@ -34,7 +34,7 @@ class Command(NamedTuple):
 
 COMMANDS: Final = {
     "import": Command("dialog_cvae.imports", "convert chats and data sets to a file of conversations"),
-    "check": Command("training.check", "check a file of your own conversations, before training on it"),
+    "check": Command("training.check", "check a file of your own conversations, before training on it", "train"),
     "fit": Command("training.fit", "train a model and write its best checkpoint", "train"),
     "backbone": Command(
         "dialog_cvae.storage.fetch_backbone",

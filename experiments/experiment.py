@@ -1,6 +1,6 @@
 """Experiments with a budget by size: what each of them declares, and the command line that all of them share.
 
-Open it to see what a size costs, what --rows does, or how an experiment is declared; `experiments.toy` is the smallest.
+Open it to see what a size costs, what --rows does, or how an experiment is declared; `experiments.cycles` is short.
 """
 
 from __future__ import annotations

@@ -89,8 +89,8 @@ class FitArguments(RunOptions, FitConfig, BaseSettings):
 
     First steps:
       python -m training.fit --data sample --recipe sample        two minutes, synthetic conversations
-      python -m training.fit --schedule cyclical                  Switchboard, the paper's model and schedule
-      python -m training.fit --schedule cyclical --bow            CVAE+BoW
+      python -m training.fit --data swda --schedule cyclical      Switchboard, the paper's model and schedule
+      python -m training.fit --data swda --schedule cyclical --bow    CVAE+BoW
       python -m training.fit --data mine.jsonl --recipe small     your own conversations
       python -m training.fit --data mine.jsonl --recipe smollm2   on a language model; first: dialog-cvae backbone
       python -m training.fit --recipe ptb                         a VAE of sentences; see `python -m experiments`

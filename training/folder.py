@@ -38,6 +38,10 @@ from training.vocabulary import Vocabulary
 CONFIG_FILE, TOKENIZER_FILE, TOPICS_FILE, START_FILE = "config.json", "tokenizer.model", "topics.json", "start.json"
 ROLES_FILE = "roles.json"
 START_FILES = (CONFIG_FILE, TOKENIZER_FILE, TOPICS_FILE, ROLES_FILE, START_FILE)
+NO_SWITCHBOARD = (
+    f"Switchboard was not found (--data-dir, ${DATA_VARIABLE}): using the synthetic sample corpus. `--data swda` "
+    "downloads it."
+)
 T = TypeVar("T")
 
 
@@ -59,11 +63,7 @@ def decide_corpus(config: FitConfig) -> FitConfig:
     """Replace the corpus `auto` by a real name; print a note if it is not Switchboard."""
     corpus = resolve(config.corpus)
     if config.corpus.name == "auto" and corpus.name == "sample":
-        print(
-            f"Switchboard was not found (--data-dir, ${DATA_VARIABLE}): using the synthetic sample corpus. "
-            "`--data swda` downloads it.",
-            flush=True,
-        )
+        print(NO_SWITCHBOARD, flush=True)
     return config.model_copy(update={"corpus": corpus})
 
 

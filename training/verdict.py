@@ -126,7 +126,7 @@ def _expected(facts: Facts, choice: Choice, speed: float | None) -> list[str]:
         found.append("few replies: many will be copies of what the file says often; a few thousand are better")
     if foreign and not choice.on_language_model and facts.replies < 10 * FEW_REPLIES and not few:
         found.append(
-            "few for a model of its own, which must learn the language too (models/swda had 103,000 replies): a "
+            "few for a model of its own, which must learn the language too (models/swda had 118,000 replies): a "
             "Llama-type language model of this language needs fewer, --recipe smollm2 --language.backbone PATH"
         )
     if facts.language == "mixed" and choice.on_language_model:

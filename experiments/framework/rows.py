@@ -6,6 +6,7 @@ its fit for one seed, and a `Result` is the row with its finished runs and their
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 from dialog_cvae.data.corpora import resolve
 from dialog_cvae.errors import ConfigError
 from training import arguments
+from training.folder import NO_SWITCHBOARD
 from training.metrics_log import read_metrics
 from training.sweep.cells import DEFAULT_THREADS, Cell
 from training.sweep.summary import Estimate, estimate
@@ -155,15 +157,19 @@ def runs_of(
     Raises:
         ConfigError: a field is unknown or out of range, or fields contradict each other.
     """
-    runs = []
+    runs, on_sample = [], False
     for seed in seeds:
         for row in (each for each in rows if not each.of):
             config = arguments.layered(arguments.recipe(recipe), *below, row.layer, *above)
             threads = config.train.threads or DEFAULT_THREADS
             config = arguments.layered(config, {"train": {"seed": seed, "threads": threads}})
-            config = task_of(config).settled(config.model_copy(update={"corpus": resolve(config.corpus)}))
+            corpus = resolve(config.corpus)
+            on_sample |= config.corpus.name == "auto" and corpus.name == "sample"
+            config = task_of(config).settled(config.model_copy(update={"corpus": corpus}))
             variation = {"row": row.key} if row.variation is None else row.variation
             runs.append(Run(row, Cell(recipe, config, variation), out / row.fits))
+    if on_sample:
+        print(NO_SWITCHBOARD, file=sys.stderr, flush=True)
     return runs
 
 
