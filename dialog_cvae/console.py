@@ -34,7 +34,7 @@ class Command(NamedTuple):
 
 COMMANDS: Final = {
     "import": Command("dialog_cvae.imports", "convert chats and data sets to a file of conversations"),
-    "check": Command("training.check", "check a file of your own conversations, before training on it", "train"),
+    "check": Command("training.check", "check a file of your own conversations, before training on it"),
     "fit": Command("training.fit", "train a model and write its best checkpoint", "train"),
     "backbone": Command(
         "dialog_cvae.storage.fetch_backbone",
@@ -94,9 +94,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         run = _main_of(command.module)
     except ModuleNotFoundError as error:
-        if command.extra is None or error.name is None or _is_ours(error.name):
+        if error.name is None or _is_ours(error.name):
             raise
-        return _refused(extras.explanation(command.extra, [error.name]))
+        return _refused(extras.explanation(command.extra or "train", [error.name]))
     except ForeignModuleError as error:
         return _refused(str(error))
     with cli.renamed(f"python -m {command.module}", f"dialog-cvae {name}"):

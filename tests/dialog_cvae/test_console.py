@@ -91,6 +91,20 @@ def test_missing_packages_are_one_line_that_names_the_extra(
     assert capsys.readouterr().err == expected
 
 
+@pytest.mark.parametrize("name", ["check", "export", "schedules"])
+def test_a_command_without_an_extra_of_its_own_names_one_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    def lacking(module: str) -> None:
+        raise ModuleNotFoundError("No module named 'tokenizers'", name="tokenizers")
+
+    monkeypatch.setattr(console, "_main_of", lacking)
+    assert console.main([name, "--help"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.endswith("pip install 'dialog-cvae[train]'\n")
+
+
 def test_the_packages_of_an_extra_are_those_of_the_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extras, "requires", lambda _: REQUIRES)
     monkeypatch.setattr(extras, "_is_installed", lambda name: name == "uvicorn")
