@@ -69,7 +69,7 @@ def read_csv(source: Source, options: Options, log: Log) -> Iterator[Message]:
     Raises:
         DataError: a row is malformed.
     """
-    table = delimited.rows(source, options)
+    table = delimited.rows(source, options, log)
     _, header = next(table, (0, []))
     people = People(log)
     if not options.bots:
