@@ -27,7 +27,7 @@ _FILE: Final = re.compile(
     rf"(?P<name>{_NAME}) (?:sent|shared) (?:an?|\d+) (?:(?:live|voice) )?"
     r"(?:photo|video|GIF|sticker|file|link|location|message|post|reel|story)s?\."
 )
-# Instagram writes these in the language of the person who reacted.
+# Instagram writes these as messages, in the language of an account.
 _REACTION: Final = re.compile(
     r"(?:Liked a message|A aimé un message|Le (?:gustó|ha gustado) un mensaje|Curtiu uma mensagem|Bir mesajı beğendi"
     rf"|Reacted \S{{1,20}} to your message|(?:Reacted|You reacted) {_EMOJI} to a message"
