@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Final
 
 from dialog_cvae.errors import DataError
@@ -33,35 +34,75 @@ def recognise(source: Source) -> bool:
     return all(names & set(NAMES[what]) for what in REQUIRED)
 
 
-def rows(source: Source, options: Options) -> Iterator[tuple[int, list[str]]]:
+def rows(source: Source, options: Options, log: Log) -> Iterator[tuple[int, list[str]]]:
     """The rows with the line at which each ends, the names of the columns first; blank lines are left out.
+
+    A table with tabs is read twice, because many programs write tabs without quoting; a note says if one did.
 
     Raises:
         DataError: a row has more or fewer fields than the first, or a quote is not closed.
     """
     file = source.file
     csv.field_size_limit(MAX_LINE)
-    lines = file.lines(options.encoding)
+    separator, header = _beginning(file)
     skipped = int(_named_separator(file) is not None)
-    for _ in range(skipped):
-        next(lines, None)
-    table = csv.reader(lines, delimiter=_beginning(file)[0], strict=True)
-    width = 0
+    hint = ""
+    if separator == "\t" and '"' not in header and (line := _mark_in_text(_lines(file, options, skipped))):
+        hint = f"quotation marks are read as text, because of line {skipped + line}"
+        log.notes.append(hint)
+    mark = None if hint else '"'
+    table = csv.reader(_lines(file, options, skipped), delimiter=separator, quotechar=mark, strict=True)
+    width, begin = 0, 1
     try:
         for row in table:
+            begin = table.line_num + 1
             if not row:
                 continue
             if not width:
                 row[0] = row[0].lstrip("\ufeff")
                 width = len(row)
             elif len(row) != width:
-                raise DataError(
-                    file.name, f"has {len(row)} fields, but the first line {width}", skipped + table.line_num
-                )
+                reason = f"has {len(row)} fields, but the first line {width}{f'; {hint}' if hint else ''}"
+                raise DataError(file.name, reason, skipped + table.line_num)
             yield skipped + table.line_num, row
     except csv.Error as error:
         reason = "a quoted field is not closed" if "unexpected end" in str(error) else str(error)
-        raise DataError(file.name, f"not a table: {reason}", skipped + table.line_num) from None
+        where = f" in the row that begins in line {skipped + begin}" if begin < table.line_num else ""
+        raise DataError(file.name, f"not a table: {reason}{where}", skipped + table.line_num) from None
+
+
+def _lines(file: File, options: Options, skipped: int) -> Iterator[str]:
+    return islice(file.lines(options.encoding), skipped, None)
+
+
+def _mark_in_text(lines: Iterable[str]) -> int:
+    """The line of a table with tabs whose quotation mark is text, not quoting; 0 if there is none.
+
+    Without quoting, all lines have as many tabs as the first. A quoted field with line ends divides them among its
+    first and last line, so if both have all of them, the mark is text that begins a field. It also is if a line with
+    all tabs is wrongly quoted.
+    """
+    taken: list[tuple[int, int]] = []  # number and tabs of the first and the last line of a row
+
+    def noted() -> Iterator[str]:
+        for number, line in enumerate(lines, 1):
+            if line.strip("\r\n"):
+                taken[1:] = [(number, line.count("\t"))]
+            yield line
+
+    table = csv.reader(noted(), delimiter="\t", strict=True)
+    width, is_broken = 0, False
+    while not is_broken:
+        taken.clear()
+        try:
+            if next(table, None) is None:
+                break
+        except csv.Error:
+            is_broken = True
+        width = width or (taken[0][1] if taken else 0)
+        if (is_broken or len(taken) > 1) and {tabs for _, tabs in taken} == {width}:
+            return taken[0][0]
+    return 0
 
 
 def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
@@ -71,7 +112,7 @@ def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
         DataError: a column is missing, or a row is malformed.
     """
     name = source.file.name
-    table = rows(source, options)
+    table = rows(source, options, log)
     _, header = next(table, (0, []))
     message = reader_of_rows(name, header, chosen_columns(name, header, options, log), options, log)
     for line, row in table:

@@ -5,6 +5,7 @@ Open this if an export is not recognised or is read wrongly.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -19,6 +20,14 @@ from dialog_cvae.imports.times import seconds
 _KEYS: Final = {"channel.id", "messages"}
 _COLUMNS: Final = ("AuthorID", "Author", "Date", "Content")
 _SAID: Final = {"Default", "Reply", "0", "19"}
+# What DiscordChatExporter writes for system messages; CSV has no column for their type. Older versions name nobody.
+_SYSTEM: Final = re.compile(
+    r"Joined the server\.|Pinned a message\.|Left the group\.|A poll has closed\."
+    r"|(?:Added|Removed) a recipient\.|Added [^\n]{1,100} to the group\.|Removed [^\n]{1,100} from the group\."
+    r"|Started a call that lasted \d[\d.,\s]{0,12} minutes?\.|(?:Started a|Created the) thread\."
+    r"|Changed the channel (?:icon\.|name\.|name: [^\n]{1,100})"
+)
+NO_BOTS: Final = "the CSV does not say which messages are from bots, so they are kept: an export in JSON is better"
 
 
 def read_json(source: Source, options: Options, log: Log) -> Iterator[Message]:
@@ -60,9 +69,11 @@ def read_csv(source: Source, options: Options, log: Log) -> Iterator[Message]:
     Raises:
         DataError: a row is malformed.
     """
-    table = delimited.rows(source, options)
+    table = delimited.rows(source, options, log)
     _, header = next(table, (0, []))
     people = People(log)
+    if not options.bots:
+        log.notes.append(NO_BOTS)
     places = [header.index(name) for name in _COLUMNS]
     for line, row in table:
         identity, author, date, content = (row[place] for place in places)
@@ -70,10 +81,12 @@ def read_csv(source: Source, options: Options, log: Log) -> Iterator[Message]:
             time = seconds(date, options.time_format)
         except ValueError as error:
             raise DataError(source.file.name, str(error), line) from None
-        if content.strip():
-            yield Message("", people.name(identity, author or identity), content, time)
-        else:
+        if not content.strip():
             log.left_out[MEDIA] += 1
+        elif _SYSTEM.fullmatch(content.strip()):
+            log.left_out[SYSTEM] += 1
+        else:
+            yield Message("", people.name(identity, author or identity), content, time)
 
 
 def _message(message: Any, topic: str | None, people: People, options: Options, log: Log) -> Message | None:

@@ -6,6 +6,7 @@ Open this if a valid JSON file is refused, or if reading takes much memory.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -16,6 +17,8 @@ MAX_ELEMENT: Final = 2**26  # most characters of a value that is read whole
 _DECODER: Final = json.JSONDecoder()
 _WORDS: Final = ("true", "false", "null")
 _NEAR_THE_END: Final = 16  # characters before the end of the text, where an error may be an incomplete value
+# An escape in a string; `\x1b` is not JSON, but Telegram writes control characters so.
+_ESCAPE: Final = re.compile(r"\\(?:x(?P<hex>[0-9a-fA-F]{2})|.)", re.DOTALL)
 
 
 class JsonStream:
@@ -52,6 +55,8 @@ class JsonStream:
             except RecursionError:
                 raise self.error("nested too deeply") from None
             except json.JSONDecodeError as error:
+                if error.msg.startswith("Invalid \\escape") and self._mend(error.pos):
+                    continue
                 offset = error.pos - self._at  # reading more moves the text
                 is_cut = error.msg.startswith("Unterminated") or error.pos > len(self._text) - _NEAR_THE_END
                 if not is_cut or not self._more():
@@ -109,6 +114,17 @@ class JsonStream:
         """An error at this place, or at another one in the text that was read last."""
         return DataError(self._name, reason, self._line + self._text.count("\n", 0, self._at if at is None else at))
 
+    def _mend(self, place: int) -> bool:
+        r"""Replace `\x1b` by `\u001b` from an invalid escape on; returns False if that escape is of another kind.
+
+        All such escapes of the text are replaced at once, so that it is not parsed again after each of them.
+        """
+        found = _ESCAPE.match(self._text, place)
+        if found is None or not found["hex"]:
+            return False
+        self._text = self._text[:place] + _ESCAPE.sub(_valid, self._text[place:])
+        return True
+
     def _take(self, wanted: str) -> str:
         sign = self.peek()
         if not sign or sign not in wanted:
@@ -130,6 +146,10 @@ class JsonStream:
             length += len(piece)
         self._text, self._at = "".join(pieces), 0
         return length > 0
+
+
+def _valid(escape: re.Match[str]) -> str:
+    return rf"\u00{escape['hex']}" if escape["hex"] else escape[0]
 
 
 def json_lines(file: File, encoding: str | None) -> Iterator[tuple[int, dict[str, Any]]]:

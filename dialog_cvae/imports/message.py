@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from dialog_cvae.imports.source import Source
 
-MEDIA: Final = "pictures, files and deleted messages"
+MEDIA: Final = "pictures, files, polls, locations and deleted messages"
 SYSTEM: Final = "system lines"
 TURNS: Final = "tool and system turns"
 BOTS: Final = "messages of bots"

@@ -1,16 +1,18 @@
 """Chats of Facebook Messenger and Instagram, as their data downloads write them in JSON.
 
-Open this if an export is not recognised or is read wrongly. A download has a folder for each chat, with files
-`message_1.json`, `message_2.json` and so on, the newest message first; letters beyond ASCII are spoilt there in a
-regular way, which is undone. End-to-end encrypted chats come in one file each, with other names for the fields.
+Open this if an export is not recognised or is read wrongly; `messenger_words` has the program's own words. A download
+has a folder for each chat, with files `message_1.json`, `message_2.json` and so on, the newest message first; letters
+beyond ASCII are spoilt there in a regular way, which is undone. End-to-end encrypted chats come in one file each, with
+other names for the fields.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from typing import Any, Final, NamedTuple
 
+from dialog_cvae.imports import messenger_words as words
 from dialog_cvae.imports.json_stream import JsonStream, kind_of
 from dialog_cvae.imports.message import HOUR, MEDIA, SYSTEM, Format, Log, Message, Options
 from dialog_cvae.imports.source import File, Source
@@ -31,8 +33,6 @@ _ENCRYPTED: Final = _Names("senderName", "timestamp", "text", "isUnsent")
 _PART: Final = re.compile(r"(?:.*/)?message_\d+\.json")
 _EVENTS: Final = {"Call", "Payment", "Subscribe", "Unsubscribe"}  # values of `type`, in older downloads
 _SENT: Final = ("share", "photos", "videos", "audio_files", "gifs", "files", "sticker")
-# Instagram writes these as messages, in English whatever the language.
-_REACTION: Final = re.compile(r"Liked a message|Reacted \S{1,20} to your message\s?")
 
 
 def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
@@ -69,14 +69,18 @@ def _chat(file: File) -> str:
 def _messages(file: File, chat: str, options: Options, log: Log) -> Iterator[Message]:
     names = _ENCRYPTED if f"messages[].{_ENCRYPTED.sender}" in file.paths else _OPEN
     stream, found = JsonStream(file, options.encoding), False
+    people: set[str] = set()
     for key in stream.members():
+        if key == "participants":
+            people = _people(stream.value(), names)
+            continue
         if key != "messages":
             stream.skip()
             continue
         found = True
         for number in stream.items():
             try:
-                message = _message(stream.value(), chat, names, log)
+                message = _message(stream.value(), chat, names, people, log)
             except ValueError as error:
                 raise stream.error(f"message {number}: {error}") from None
             if message is not None:
@@ -85,7 +89,17 @@ def _messages(file: File, chat: str, options: Options, log: Log) -> Iterator[Mes
         raise stream.error("has no messages")
 
 
-def _message(message: Any, chat: str, names: _Names, log: Log) -> Message | None:
+def _people(participants: object, names: _Names) -> set[str]:
+    """What the program may call those in a chat."""
+    found: set[str] = set()
+    for each in participants if isinstance(participants, list) else ():
+        name = each.get("name") if isinstance(each, dict) else each
+        if isinstance(name, str):
+            found |= words.named(_mended(name) if names is _OPEN else name)
+    return found
+
+
+def _message(message: Any, chat: str, names: _Names, people: Set[str], log: Log) -> Message | None:
     """A message, or None if it is left out.
 
     Raises:
@@ -96,10 +110,11 @@ def _message(message: Any, chat: str, names: _Names, log: Log) -> Message | None
     speaker, text = (_text(message, name) for name in (names.sender, names.text))
     if names is _OPEN:
         speaker, text = _mended(speaker), _mended(text)
-    if message.get("type") in _EVENTS or "call_duration" in message or _REACTION.fullmatch(text):
+    people = people | words.named(speaker)
+    if message.get("type") in _EVENTS or "call_duration" in message or words.is_event(text, people):
         log.left_out[SYSTEM] += 1
         return None
-    if not text.strip() or message.get(names.unsent) or _announces(message, speaker, text):
+    if not text.strip() or message.get(names.unsent) or _announces(message, speaker, text, people):
         log.left_out[MEDIA] += 1
         return None
     return Message(chat, speaker, text, seconds(message.get(names.time)))
@@ -117,9 +132,14 @@ def _text(message: Mapping[str, Any], name: str) -> str:
     return found or ""
 
 
-def _announces(message: Mapping[str, Any], speaker: str, text: str) -> bool:
-    """Whether the text is the program's, which names the sender of a picture or link: "Ann sent an attachment."."""
-    return bool(speaker) and text.startswith(f"{speaker} ") and any(message.get(name) for name in _SENT)
+def _announces(message: Mapping[str, Any], speaker: str, text: str, people: Set[str]) -> bool:
+    """Whether the text is the program's, which names the sender of a picture or link: "Ann sent an attachment.".
+
+    Beside a file, a text in any language that begins with the sender's full name is the program's.
+    """
+    has_file = any(message.get(name) for name in _SENT)
+    is_named = bool(speaker) and text.startswith(f"{speaker} ")
+    return (has_file and is_named) or words.is_file(text, people, has_file=has_file)
 
 
 def _mended(text: str) -> str:

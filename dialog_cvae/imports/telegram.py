@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from dialog_cvae.imports.json_stream import JsonStream, kind_of
-from dialog_cvae.imports.message import HOUR, MEDIA, SYSTEM, Format, Log, Message, Options
+from dialog_cvae.imports.message import BOTS, HOUR, MEDIA, SYSTEM, Format, Log, Message, Options
 from dialog_cvae.imports.people import People
 from dialog_cvae.imports.privacy import MENTION
 from dialog_cvae.imports.source import Source
@@ -19,6 +19,10 @@ from dialog_cvae.text.placeholders import EMAIL, NAME, PHONE
 _ONE_CHAT: Final = {"messages[].date_unixtime", "messages[].from_id", "messages[].text_entities", "messages[].actor_id"}
 _ALL_CHATS: Final = {"chats.list", "left_chats.list", "personal_information", "personal_information.user_id"}
 _LISTS: Final = {"chats": "chat", "left_chats": "left chat"}  # and the name of a chat in each
+_BOT: Final = "bot_chat"  # type of a chat with a bot
+BOT_CHATS: Final = "chats with bots, left out (--bots keeps them)"
+LATE: Final = "chats with bots, kept because the file has their type after their messages"
+FORWARDED: Final = "forwarded messages, kept as words of the person who forwarded them"
 
 # Placeholders for the parts of a text that name a person.
 _PERSONAL: Final = {"mention": MENTION, "mention_name": NAME, "phone": PHONE, "email": EMAIL}
@@ -38,13 +42,16 @@ def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
     stream = JsonStream(source.file, options.encoding)
     people = People(log)
     found = False
+    kind = None
     for key in stream.members():
         if key == "messages":
             found = True
-            yield from _messages(stream, "", people, options, log)
+            yield from _messages(stream, "", kind, people, options, log)
         elif key in _LISTS:
             found = True
             yield from _chats(stream, _LISTS[key], people, options, log)
+        elif key == "type":
+            kind = _kind(stream, found, options, log)
         else:
             stream.skip()
     if not found:
@@ -57,14 +64,28 @@ def _chats(stream: JsonStream, name: str, people: People, options: Options, log:
             stream.skip()
             continue
         for number in stream.items():
+            kind, found = None, False
             for inner in stream.members():
                 if inner == "messages":
-                    yield from _messages(stream, f"{name} {number}", people, options, log)
+                    found = True
+                    yield from _messages(stream, f"{name} {number}", kind, people, options, log)
+                elif inner == "type":
+                    kind = _kind(stream, found, options, log)
                 else:
                     stream.skip()
 
 
-def _messages(stream: JsonStream, chat: str, people: People, options: Options, log: Log) -> Iterator[Message]:
+def _kind(stream: JsonStream, found: bool, options: Options, log: Log) -> object:
+    """The type of a chat. It is too late for a chat with a bot if its messages were already found: they are kept."""
+    kind = stream.value()
+    if kind == _BOT and not options.bots:
+        log.changed[LATE if found else BOT_CHATS] += 1
+    return kind
+
+
+def _messages(
+    stream: JsonStream, chat: str, kind: object, people: People, options: Options, log: Log
+) -> Iterator[Message]:
     for number in stream.items():
         message = stream.value()
         where = f"{chat + ', ' if chat else ''}message {number}"
@@ -83,10 +104,13 @@ def _messages(stream: JsonStream, chat: str, people: People, options: Options, l
                 raise ValueError(f"from must be text, is {kind_of(speaker)}")
         except ValueError as error:
             raise stream.error(f"{where}: {error}") from None
-        if text.strip():
-            yield Message(chat, people.name(message.get("from_id"), speaker or ""), text, time)
-        else:
+        if not text.strip():
             log.left_out[MEDIA] += 1
+        elif kind == _BOT and not options.bots:
+            log.left_out[BOTS] += 1
+        else:
+            log.changed[FORWARDED] += bool(message.get("forwarded_from"))
+            yield Message(chat, people.name(message.get("from_id"), speaker or ""), text, time)
 
 
 def _text(content: object, options: Options) -> str:

@@ -9,6 +9,7 @@ import re
 from typing import Final
 
 MARKS: Final = "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff"
+_MARKED: Final = re.compile(f"[{MARKS}]")
 _SPACE: Final = MARKS + " \t\n"
 _MAX_NAME: Final = 100  # most characters of a speaker's name
 _MAX_OMITTED: Final = 5  # most words that iOS writes in place of a file
@@ -60,6 +61,17 @@ _DELETED: Final = re.compile(
     "|waiting for this message.*)[.。]?",
     re.IGNORECASE,
 )
+_LOCATION: Final = re.compile(
+    r"(?:location|standort|ubicación|localização|localisation|posizione|locatie|konum|местоположение)[ \xa0]?: "
+    r"https://maps\.google\.com/\?q=-?\d[\d.]*,-?\d[\d.]*"
+    "|live location shared|live-standort wird geteilt|ubicación en tiempo real compartida|live locatie gedeeld",
+    re.IGNORECASE,
+)
+# A poll: `POLL:`, a line with the question, and lines such as `OPTION: Pizza (2 votes)`; each language has its words.
+_CAPITALS: Final = r"[^\W\d_]+(?: [^\W\d_]+){0,2}"
+_POLL: Final = re.compile(rf"({_CAPITALS})[ \xa0]?:")
+_CHOICE: Final = re.compile(rf"({_CAPITALS})[ \xa0]?: [^\n]+ \(\d[\d.,]*[ \xa0][^\d()\n]{{1,30}}\)")
+_MIN_CHOICES: Final = 2
 # Words in `<This message was edited>` at the end of a message.
 _EDITED: Final = re.compile(
     "edited|bearbeitet|edit(?:ó|ad[oa])|modifi(?:é|cat[oa])|bewerkt|измен|düzenlendi|diedit|disunting|redigera?[dt]"
@@ -97,7 +109,7 @@ def is_system(speaker: str) -> bool:
 
 
 def said(text: str, *, is_ios: bool) -> str:
-    """What a person wrote in a message; empty for a file without words or a deleted message.
+    """What a person wrote in a message; empty for a file without words, a deleted message, a poll or a location.
 
     Args:
         text: all lines of a message.
@@ -109,7 +121,7 @@ def said(text: str, *, is_ios: bool) -> str:
     text = _without_edited(text.strip(" \t\n"))
     text = _before_omitted(text) if is_ios else text
     text = _stripped(text)
-    if _OMITTED.fullmatch(text) or _DELETED.fullmatch(text):
+    if _OMITTED.fullmatch(text) or _DELETED.fullmatch(text) or _LOCATION.fullmatch(text) or _is_poll(text):
         return ""
     first, _, caption = text.partition("\n")
     if _OMITTED_ABOVE.fullmatch(first.strip(_SPACE)) or _is_attached(first, is_marked):
@@ -154,6 +166,21 @@ def _is_attached(line: str, is_marked: bool) -> bool:
     if match is None:
         return False
     return is_marked or bool(_ATTACHED.fullmatch(match["words"]) or _OWN_NAME.fullmatch(match["name"]))
+
+
+def _is_poll(text: str) -> bool:
+    """Whether the text is a poll: a title in capitals, a question, and choices with votes, all with the same word."""
+    title, *lines = text.split("\n")
+    match = _POLL.fullmatch(title.strip(_SPACE))
+    if match is None or not match[1].isupper() or len(lines) <= _MIN_CHOICES:
+        return False
+    words = set()
+    for line in lines[1:]:
+        choice = _CHOICE.fullmatch(_MARKED.sub("", line).strip())
+        if choice is None:
+            return False
+        words.add(choice[1])
+    return len(words) == 1 and words.pop().isupper()
 
 
 def _is_open(text: str) -> bool:
