@@ -1,7 +1,7 @@
 """Plain transcripts: `Ann: text` on each line, a blank line between conversations.
 
 Open this to change which words before a colon are a speaker, or where a conversation ends. A line without a speaker
-continues the message above. In a transcript with a blank line after every message, only two or more divide.
+continues the message above. In a transcript with a blank line after most messages, only two or more divide.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ _MAX_WORDS: Final = 3  # of a name that begins only one line
 _HEAD: Final = 40  # lines from which the format is recognised
 _ENOUGH: Final = 0.4  # least share of them that begin with a speaker
 _OFTEN: Final = 0.25  # least share of these that one speaker has
+_TOUCHING: Final = 0.25  # least share of messages directly below another with which one blank line ends conversations
 _SHOWN: Final = 6  # speakers in the report
 
 
@@ -57,6 +58,8 @@ def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
     if not speakers:
         raise DataError(source.file.name, "no line begins with a speaker and a colon")
     log.notes.append(f"{len(speakers):,} speakers" if options.anonymous else _listed(speakers))
+    if wanted > 1:
+        log.notes.append("blank lines stand between most messages: only two or more end a conversation")
     conversation, blanks = 1, 0  # a name that ends with \0 is not shown
     name, said = "", [""]
     for number, line in enumerate(source.file.lines(options.encoding), 1):
@@ -79,17 +82,29 @@ def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
 
 
 def _form(source: Source, options: Options) -> _Form:
-    """The speakers, and how conversations are divided."""
+    """The speakers, and how conversations are divided.
+
+    One line must not decide this, because a blank line may be missing, or a wrapped line may look like a speaker.
+    """
     found: Counter[str] = Counter()
-    adjacent, last = False, False
+    touching: Counter[str] = Counter()  # lines of each speaker directly below other text
+    apart: Counter[str] = Counter()  # those below a blank line
+    blanks, begun = 0, False
     for line in source.file.lines(options.encoding):
-        match = _SAID.match(line.strip())
+        text = line.strip()
+        if not text:
+            blanks += 1
+            continue
+        match = _SAID.match(text)
         if match is not None:
             found[match["name"]] += 1
-            adjacent = adjacent or last
-        last = match is not None or (last and bool(line.strip()))
+            if begun:
+                (apart if blanks else touching)[match["name"]] += 1
+        blanks, begun = 0, True
     speakers = Counter({name: count for name, count in found.items() if count > 1 or _is_name(name)})
-    return _Form(speakers, 1 if adjacent else 2)
+    together = sum(touching[name] for name in speakers)
+    count = together + sum(apart[name] for name in speakers)
+    return _Form(speakers, 1 if together >= _TOUCHING * count else 2)
 
 
 def _listed(speakers: Counter[str]) -> str:
