@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from dialog_cvae.errors import DataError
 from dialog_cvae.imports.assemble import ALONE
+from dialog_cvae.imports.formats import recognised
+from dialog_cvae.imports.source import open_source
 
 TURNS = [f"{'AB'[turn % 2]}: t{turn}" for turn in range(12)]
 SPACED = "\n\n".join(TURNS)
@@ -39,3 +42,62 @@ def test_one_blank_line_ends_a_conversation_if_a_quarter_of_the_messages_touch(p
 def test_conversations_of_two_lines_are_divided_by_single_blank_lines(put, imported):
     content = "\n\n".join(f"A: question {number}\nB: answer {number}" for number in range(9))
     assert [len(said) for said in imported(put("x.txt", content)).said] == [2] * 9
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("Bo: hi\nAnn: yo\nBo:hello\nAnn: so\nBo: ok", ["Bo: hi", "Ann: yo", "Bo: hello", "Ann: so", "Bo: ok"]),
+        (
+            "Bo: hi\nAnn: yo\nBo: a\nBo:)\nBo:D\nBo://x\nAnn: b",
+            ["Bo: hi", "Ann: yo", "Bo: a\nBo:)\nBo:D\nBo://x", "Ann: b"],
+        ),
+        ("Bo: hi\nAnn:yo\nBo: a\nBo: b\n", ["Bo: hi\nAnn:yo", "Bo: a", "Bo: b"]),
+        ("10: a\n11: b\n10: c\n10:30\n11: d", ["10: a", "11: b", "10: c\n10:30", "11: d"]),
+        ("http: a\nBo: b\nhttp: c\nhttp://x.org\nBo: d", ["http: a", "Bo: b", "http: c\nhttp://x.org", "Bo: d"]),
+        (
+            "Smith, John: hi\nBo: yo\nWell, Bo: no\nSmith, John: thanks",
+            ["Smith, John: hi", "Bo: yo\nWell, Bo: no", "Smith, John: thanks"],
+        ),
+    ],
+    ids=["no space", "emoticons", "not known", "times", "links", "comma"],
+)
+def test_which_lines_begin_with_a_speaker(put, imported, content, said):
+    assert imported(put("x.txt", content)).said == [said]
+
+
+def test_lines_without_a_space_are_counted_in_the_report(put, imported):
+    result = imported(put("x.txt", "Bo: hi\nAnn: yo\nBo:hello\nBo: ok\nAnn: so"))
+    assert result.report.parts[0].log.notes == ["speakers, with their lines: Bo (3), Ann (2)"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "From: a@x.org\nTo: b@x.org\nReceived: one\nReceived: two\nReceived: three\n\nhello\n",
+        "services:\n  web:\n    image: x\n    build: y\n  db:\n    image: z\n    build: w\n",
+        "Resources:\n  Bucket:\n    Type: a\n  Queue:\n    Type: b\n    Name: c\n",
+        "- name: a\n  size: 1\n- name: b\n  size: 2\n- name: c\n  size: 3\n",
+        "---\ntitle: a\nauthor: x\ntitle: b\nauthor: y\n",
+        "tools:\n- a\nsize: 1\nsize: 2\nsize: 3\n",
+    ],
+    ids=["mail", "nested", "nested capitals", "items", "front matter", "list"],
+)
+def test_mails_and_yaml_are_no_transcripts_unless_the_user_says_so(put, imported, content):
+    path = put("x.txt", content)
+    with pytest.raises(DataError, match="is in no known format"):
+        list(recognised(open_source(path)))
+    assert [kind.name for _, kind in recognised(open_source(path), "transcript")] == ["transcript"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "user: hi\nagent: yo\n---\nuser: hi\nagent: yo\n",
+        "Ann:\n- hello\nBo:\n- hi\nAnn:\n- so\n",
+        "Date: today\nAnn: hi\nBo: yo\nAnn: so\n",
+        "Ann:\n  Note: milk\nBo: yo\nAnn: so\n",
+    ],
+)
+def test_transcripts_that_resemble_mails_and_yaml(put, content):
+    assert [kind.name for _, kind in recognised(open_source(put("x.txt", content)))] == ["transcript"]
