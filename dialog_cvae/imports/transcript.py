@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from dialog_cvae.errors import DataError
 from dialog_cvae.imports.message import Format, Log, Message, Options
 from dialog_cvae.imports.source import Source
-from dialog_cvae.imports.transcript_lines import Speakers, known, parted, speakers_of
+from dialog_cvae.imports.transcript_lines import TIMES, Speakers, known, parted, speakers_of, without_time
 
 _HEAD: Final = 40  # lines from which the format is recognised
 _ENOUGH: Final = 0.4  # least share of them that begin with a speaker
@@ -91,12 +91,14 @@ def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
         if said is None:
             if not name:
                 raise DataError(source.file.name, "no speaker and colon begin the line, nor one above it", number)
-            texts.append(text)
+            texts.append(text if any(texts) else without_time(text))
+            log.changed[TIMES] += texts[-1] != text
         else:
             if name:
                 yield Message(f"{conversation}\0", name, "\n".join(texts))
             conversation += blanks >= wanted
             name, texts = said.name, [said.text]
+            log.changed[TIMES] += said.timed
         blanks = 0
     yield Message(f"{conversation}\0", name, "\n".join(texts))
 

@@ -11,10 +11,23 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
+TIMES: Final = "times removed from the beginning of messages"
+
 _LETTERS: Final = r"[^\W_][^:：?!,;\"<>={}\[\]/\\@|]{0,39}?"
+_CLOCK: Final = r"\d{1,3}:\d{2}(?::\d{2})?(?:[.,]\d{1,3})?(?:\s?(?:[ap]\.?m|[AP]\.?M)\b\.?)?"
+_SPAN: Final = rf"{_CLOCK}(?:\s?(?:-|–|—|-->)\s?{_CLOCK})?"
+_TIME: Final = rf"(?:\[{_SPAN}\]|\({_SPAN}\))"
+_BEFORE: Final = rf"(?P<before>(?:{_TIME}\s*|{_CLOCK}\s+)(?:[-–—]\s+)?)?"
 _SAID: Final = re.compile(
-    rf"(?P<name>{_LETTERS}(?:, {_LETTERS})?)\s?(?:：|:(?=\s|$)|(?<=\S)(?P<tight>:))\s*(?P<text>.*)", re.DOTALL
+    rf"{_BEFORE}(?P<name>{_LETTERS}(?:, {_LETTERS})?)\s{{0,3}}(?P<after>{_TIME}\s?)?"
+    rf"(?:：|:(?=\s|$)|(?<=\S)(?P<tight>:))\s*(?P<inside>{_TIME}\s*)?(?P<text>.*)",
+    re.DOTALL,
 )
+# A name in bold letters, as in Markdown; the colon, and a time before it, stand within or behind.
+_BOLD: Final = re.compile(
+    rf"{_BEFORE}\*\*(?P<name>[^*]{{1,60}})\*\*(?P<rest>(?:(?<=[:：]\*\*)|\s?(?:{_TIME}\s?)?[:：]).*)", re.DOTALL
+)
+_FIRST: Final = re.compile(rf"{_TIME}\s*")
 # What may follow a colon without a space: no emoticon, no link, no other sign.
 _TIGHT: Final = re.compile(r"(?![DPpOo3xXsS](?:\s|$))(?:[^\s!-/:-@\[-`{-~]|[\"'¿¡(\[*]\w|\.\.\.)")
 _MAX_WORDS: Final = 3  # of a name that begins only one line
@@ -27,11 +40,13 @@ class Said(NamedTuple):
         name: what stands before the colon.
         text: what follows it.
         tight: whether no space follows the colon; such lines count only if others of the speaker have one.
+        timed: whether there was a time, which was removed.
     """
 
     name: str
     text: str
     tight: bool
+    timed: bool
 
 
 class Speakers(NamedTuple):
@@ -57,13 +72,20 @@ class Speakers(NamedTuple):
 
 def parted(text: str) -> Said | None:
     """The parts of a line without spaces around it, or None if it does not look as if it began with a speaker."""
-    match = _SAID.match(text)
+    bold = _BOLD.match(text)
+    match = _SAID.match(text if bold is None else f"{bold['before'] or ''}{bold['name']} {bold['rest']}")
     if match is None:
         return None
     name, said, tight = match["name"], match["text"], match["tight"] is not None
     if tight and (not _TIGHT.match(said) or (name[-1].isdigit() and said[0].isdigit())):  # as in 10:30
         return None
-    return Said(name, said, tight)
+    return Said(name, said, tight, any(match[group] for group in ("before", "after", "inside")))
+
+
+def without_time(text: str) -> str:
+    """The text without a time in brackets at its beginning."""
+    match = _FIRST.match(text)
+    return text if match is None else text[match.end() :]
 
 
 def speakers_of(lines: Iterable[Said]) -> Speakers:

@@ -8,6 +8,7 @@ from dialog_cvae.errors import DataError
 from dialog_cvae.imports.assemble import ALONE
 from dialog_cvae.imports.formats import recognised
 from dialog_cvae.imports.source import open_source
+from dialog_cvae.imports.transcript_lines import TIMES, parted
 
 TURNS = [f"{'AB'[turn % 2]}: t{turn}" for turn in range(12)]
 SPACED = "\n\n".join(TURNS)
@@ -101,3 +102,54 @@ def test_mails_and_yaml_are_no_transcripts_unless_the_user_says_so(put, imported
 )
 def test_transcripts_that_resemble_mails_and_yaml(put, content):
     assert [kind.name for _, kind in recognised(open_source(put("x.txt", content)))] == ["transcript"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[00:00:01] Ann: hi",
+        "[00:00:01.250 --> 00:00:03.000] Ann: hi",
+        "(0:01) Ann: hi",
+        "00:01 Ann: hi",
+        "10:30 PM - Ann: hi",
+        "Ann (00:01): hi",
+        "Ann [00:00:01]: hi",
+        "Ann: [00:00:01] hi",
+        "Ann: (00:01)hi",
+        "[00:01] **Ann:** hi",
+        "**Ann (00:01):** hi",
+        "**Ann** [00:01]: hi",
+        "**[00:01] Ann:** hi",
+    ],
+)
+def test_times_around_a_name_are_removed(line):
+    assert parted(line) == ("Ann", "hi", False, True)
+
+
+@pytest.mark.parametrize("line", ["**Ann:** hi", "**Ann**: hi", "**Ann：** hi"])
+def test_a_name_in_bold_letters(line):
+    assert parted(line) == ("Ann", "hi", False, False)
+
+
+@pytest.mark.parametrize("line", ["10:30: hi", "**Ann: hi**", "**Very** important: hi", "10:30 Ann", "[Ann] hi"])
+def test_lines_without_a_speaker(line):
+    assert parted(line) is None
+
+
+def test_other_numbers_in_a_text_stay():
+    assert parted("Ann: 10:30 is fine") == ("Ann", "10:30 is fine", False, False)
+    assert parted("Ann: (see 10:30) ok") == ("Ann", "(see 10:30) ok", False, False)
+    assert parted("10:30 Am Rand: so") == ("Am Rand", "so", False, True)
+
+
+def test_times_are_removed_and_counted(put, imported):
+    content = "Speaker 1: (00:01)\nhello\n(00:02) stays\n\nAnn:\n[00:03] yo\n\nSpeaker 1: (00:05)\nso\n"
+    result = imported(put("x.txt", content))
+    assert result.said == [["Speaker 1: hello\n(00:02) stays", "Ann: yo", "Speaker 1: so"]]
+    assert result.report.parts[0].log.changed[TIMES] == 3
+
+
+def test_transcripts_with_a_time_on_each_line_are_recognised(put):
+    for form in ("[00:00:01] {}: hi\n", "{} (00:01): hi\n", "00:01 {}: hi\n", "**{}:** hi\n"):
+        content = "".join(form.format(name) for name in ("Ann", "Bo", "Ann"))
+        assert [kind.name for _, kind in recognised(open_source(put("x.txt", content)))] == ["transcript"]
