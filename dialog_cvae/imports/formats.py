@@ -19,6 +19,7 @@ from dialog_cvae.imports import (
     parquet,
     schema_guided,
     slack,
+    subtitles,
     telegram,
     transcript,
     turns,
@@ -46,6 +47,7 @@ FORMATS: Final = {
         slack.FORMAT,
         hugging_face.FORMAT,
         parquet.FORMAT,
+        subtitles.FORMAT,
         whatsapp.FORMAT,
         delimited.FORMAT,
         transcript.FORMAT,
@@ -55,7 +57,7 @@ _GZIP: Final = b"\x1f\x8b"
 # Files that may hold conversations: the report says if they are skipped. Skipped pictures are not reported.
 _DATA_SUFFIXES: Final = (
     *(".txt", ".csv", ".tsv", ".tab", ".json", ".jsonl", ".ndjson", ".html", ".xlsx"),
-    *(".parquet", ".arrow", ".zip", ".gz"),
+    *(".parquet", ".arrow", ".zip", ".gz", ".vtt", ".srt"),
 )
 _SHOWN: Final = 5  # most names of files in a line of the report
 
@@ -101,6 +103,8 @@ def _kind(source: Source, kinds: Sequence[Format]) -> Format | None:
     if delimited.FORMAT in kinds and source.file.path.lower().endswith(delimited.SUFFIXES):
         first = source.file.head_text.lstrip(f'{MARKS}"[ \t\r\n')[:1]
         kinds = [each for each in kinds if each is not whatsapp.FORMAT or first.isdigit()]
+    if subtitles.is_subtitles(source.file):
+        kinds = [each for each in kinds if each is subtitles.FORMAT]
     return next((each for each in kinds if each.recognise(source)), None)
 
 
@@ -177,4 +181,6 @@ def _unknown(source: Source) -> str:
     if source.file.paths:
         keys = ", ".join(sorted(source.file.paths)[:8])
         return f"is in no known format: its JSON has the keys {keys} (known formats: {names})"
+    if subtitles.is_subtitles(source.file):
+        return subtitles.NAMELESS
     return f"is in no known format ({names}); --format forces one"

@@ -27,6 +27,8 @@ _SAID: Final = re.compile(
 _BOLD: Final = re.compile(
     rf"{_BEFORE}\*\*(?P<name>[^*]{{1,60}})\*\*(?P<rest>(?:(?<=[:：]\*\*)|\s?(?:{_TIME}\s?)?[:：]).*)", re.DOTALL
 )
+# A line of its own above the text, as in `Ann Lee  0:03`.
+_ABOVE: Final = re.compile(rf"(?P<name>{_LETTERS}(?:, {_LETTERS})?)(?:\t\s*|\s{{2,}}){_CLOCK}")
 _FIRST: Final = re.compile(rf"{_TIME}\s*")
 # What may follow a colon without a space: no emoticon, no link, no other sign.
 _TIGHT: Final = re.compile(r"(?![DPpOo3xXsS](?:\s|$))(?:[^\s!-/:-@\[-`{-~]|[\"'¿¡(\[*]\w|\.\.\.)")
@@ -72,6 +74,9 @@ class Speakers(NamedTuple):
 
 def parted(text: str) -> Said | None:
     """The parts of a line without spaces around it, or None if it does not look as if it began with a speaker."""
+    above = _ABOVE.fullmatch(text)
+    if above is not None:
+        return Said(above["name"], "", tight=False, timed=True)
     bold = _BOLD.match(text)
     match = _SAID.match(text if bold is None else f"{bold['before'] or ''}{bold['name']} {bold['rest']}")
     if match is None:

@@ -153,3 +153,10 @@ def test_transcripts_with_a_time_on_each_line_are_recognised(put):
     for form in ("[00:00:01] {}: hi\n", "{} (00:01): hi\n", "00:01 {}: hi\n", "**{}:** hi\n"):
         content = "".join(form.format(name) for name in ("Ann", "Bo", "Ann"))
         assert [kind.name for _, kind in recognised(open_source(put("x.txt", content)))] == ["transcript"]
+
+
+def test_a_speaker_with_a_time_above_the_text(put, imported):
+    content = "Ann Lee  0:03  \nHello.\nMeet at 10:30\n\nBo  1:00:05  \nYes.\n\nAnn Lee  1:01:00\nGood.\n"
+    path = put("x.txt", content)
+    assert [kind.name for _, kind in recognised(open_source(path))] == ["transcript"]
+    assert imported(path).said == [["Ann Lee: Hello.\nMeet at 10:30", "Bo: Yes.", "Ann Lee: Good."]]
