@@ -24,7 +24,7 @@ NOTES: Final = "notes in subtitles"
 EARLY: Final = "subtitles before the first speaker"
 NAMELESS: Final = (
     "holds subtitles, but most do not name a speaker: write `Ann: text` where a speaker begins "
-    "(--format subtitles reads subtitles with few names)"
+    "(for a file with few names, --format subtitles)"
 )
 
 _END: Final = r"(?:\d+:)?\d{1,2}:\d{2}(?:[.,]\d{1,3})?"

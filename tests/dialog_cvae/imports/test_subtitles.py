@@ -126,3 +126,12 @@ def test_subtitles_with_few_names_are_read_only_if_the_user_says_so(put, importe
 def test_other_files_are_no_subtitles(put, imported):
     with pytest.raises(DataError, match=r"x.txt: is neither WebVTT nor SRT: no line of times"):
         imported(put("x.txt", "Ann: hi\nBo: yo\n"), format="subtitles")
+
+
+def test_subtitles_are_no_transcript_in_a_folder_either(put, imported, tmp_path):
+    for name in ("Ann", "Bo"):
+        put(f"all/{name}.txt", f"{name}: hi\nCy: yo\n{name}: so\n")
+    put("all/x.vtt", "WEBVTT\n\n" + 4 * "00:01.000 --> 00:02.000\nAnn: hi\n\n")
+    result = imported(tmp_path / "all", format="transcript")
+    assert len(result.said) == 2
+    assert "1 files in another format (x.vtt)" in result.report.notes[0]
