@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from dialog_cvae.errors import DataError
@@ -57,15 +58,14 @@ def _is_yaml(lines: Sequence[str]) -> bool:
     """Whether lines are keys within keys, or keys of small letters with another sign of YAML."""
     keys = [_KEY.fullmatch(line) for line in lines]
     found = [key for key in keys if key is not None]
-    nested, items = 0, any(key["item"] for key in found)
-    for above, below, line in zip(keys, keys[1:], lines[1:], strict=False):
-        if above is not None and not above["value"]:
-            nested += below is not None and len(below["indent"]) > len(above["indent"])
-            items = items or line.lstrip().startswith("- ")
-    if nested >= 2:
-        return True
+    items = sum(key["item"] is not None for key in found)
+    nested = sum(
+        above is not None and below is not None and not above["value"] and len(below["indent"]) > len(above["indent"])
+        for above, below in pairwise(keys)
+    )
     small = sum(key["key"][0].islower() for key in found)
-    return small >= _SMALL * len(found) > 0 and bool(nested or items or lines[0] == "---")
+    is_small = small >= _SMALL * len(found) > 0
+    return nested >= 2 or (is_small and (nested or items >= 2 or lines[0] == "---"))
 
 
 def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
@@ -125,8 +125,10 @@ def _form(source: Source, options: Options) -> _Form:
                 (apart if blanks else touching)[key] += 1
         blanks, begun = 0, True
     speakers = known(found)
+    # A name that begins one line may be text; it counts only if there is no other.
+    counted = speakers.often or speakers.lines.keys()
     together, separate = (
-        sum(count for (name, tight), count in lines.items() if speakers.have(name, tight=tight))
+        sum(count for (name, tight), count in lines.items() if name in counted and speakers.have(name, tight=tight))
         for lines in (touching, apart)
     )
     return _Form(speakers, 1 if together >= _TOUCHING * (together + separate) else 2)

@@ -40,6 +40,11 @@ def test_one_blank_line_ends_a_conversation_if_a_quarter_of_the_messages_touch(p
     assert (FEW_BLANKS in log.notes) is (conversations == 1)
 
 
+def test_a_name_of_one_line_does_not_count_beside_others(put, imported):
+    content = "Ann: hello\n\nBo: hi\nThe rule: one\n\nAnn: so\n\nBo: yes\n"
+    assert len(imported(put("x.txt", content)).said) == 1
+
+
 def test_conversations_of_two_lines_are_divided_by_single_blank_lines(put, imported):
     content = "\n\n".join(f"A: question {number}\nB: answer {number}" for number in range(9))
     assert [len(said) for said in imported(put("x.txt", content)).said] == [2] * 9
@@ -80,9 +85,8 @@ def test_lines_without_a_space_are_counted_in_the_report(put, imported):
         "Resources:\n  Bucket:\n    Type: a\n  Queue:\n    Type: b\n    Name: c\n",
         "- name: a\n  size: 1\n- name: b\n  size: 2\n- name: c\n  size: 3\n",
         "---\ntitle: a\nauthor: x\ntitle: b\nauthor: y\n",
-        "tools:\n- a\nsize: 1\nsize: 2\nsize: 3\n",
     ],
-    ids=["mail", "nested", "nested capitals", "items", "front matter", "list"],
+    ids=["mail", "nested", "nested capitals", "items", "front matter"],
 )
 def test_mails_and_yaml_are_no_transcripts_unless_the_user_says_so(put, imported, content):
     path = put("x.txt", content)
@@ -97,6 +101,7 @@ def test_mails_and_yaml_are_no_transcripts_unless_the_user_says_so(put, imported
         "user: hi\nagent: yo\n---\nuser: hi\nagent: yo\n",
         "Ann:\n- hello\nBo:\n- hi\nAnn:\n- so\n",
         "Date: today\nAnn: hi\nBo: yo\nAnn: so\n",
+        "user: hi\nassistant:\n- one\n- note: two\nuser: so\nassistant: ok\n",
         "Ann:\n  Note: milk\nBo: yo\nAnn: so\n",
     ],
 )
