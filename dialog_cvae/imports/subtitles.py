@@ -35,6 +35,7 @@ _WEBVTT: Final = re.compile(r"WEBVTT(?:\s|$)")
 _BLOCK: Final = re.compile(r"(?:WEBVTT|NOTE|STYLE|REGION)(?:\s|$)")  # first line of a block that is no cue
 _VOICE: Final = re.compile(r"<v(?:\.[^\s<>]*)?\s+([^<>]+)>")
 _TAG: Final = re.compile(r"</?[A-Za-z][^<>]*>|<\d[\d:.]*>|\{\\[^{}]*\}")
+_DASH: Final = re.compile(r"[-–]\s?")
 _HEAD: Final = 100  # cues from which the format is recognised
 _ENOUGH: Final = 0.25  # least share of them that name a speaker
 
@@ -113,7 +114,7 @@ def _speakers(pieces: Iterable[_Piece]) -> Speakers:
     for piece in pieces:
         if piece.voice is not None:
             voices[piece.voice] += 1
-        elif (said := parted(piece.text)) is not None:
+        elif (said := parted(_undashed(piece.text))) is not None:
             found[said.name, said.tight] += 1
     return Speakers(voices, frozenset()) if voices else known(found)
 
@@ -121,7 +122,13 @@ def _speakers(pieces: Iterable[_Piece]) -> Speakers:
 def _said(piece: _Piece, speakers: Speakers) -> Said | None:
     if piece.voice is not None:
         return Said(piece.voice, piece.text, tight=False, timed=False)
-    return speakers.said(piece.text)
+    return speakers.said(_undashed(piece.text))
+
+
+def _undashed(text: str) -> str:
+    """The text without a dash at its beginning, which stands there where the speaker changes."""
+    match = _DASH.match(text)
+    return text if match is None else text[match.end() :]
 
 
 def _all_pieces(source: Source, options: Options, log: Log) -> Iterator[_Piece]:

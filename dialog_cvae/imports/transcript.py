@@ -65,7 +65,7 @@ def _is_yaml(lines: Sequence[str]) -> bool:
     )
     small = sum(key["key"][0].islower() for key in found)
     is_small = small >= _SMALL * len(found) > 0
-    return nested >= 2 or (is_small and (nested or items >= 2 or lines[0] == "---"))
+    return nested >= 2 or (is_small and (nested == 1 or items >= 2 or lines[0] == "---"))
 
 
 def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
