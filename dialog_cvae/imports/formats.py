@@ -17,8 +17,10 @@ from dialog_cvae.imports import (
     messenger,
     own_lines,
     parquet,
+    refusals,
     schema_guided,
     slack,
+    subtitles,
     telegram,
     transcript,
     turns,
@@ -46,16 +48,16 @@ FORMATS: Final = {
         slack.FORMAT,
         hugging_face.FORMAT,
         parquet.FORMAT,
+        subtitles.FORMAT,
         whatsapp.FORMAT,
         delimited.FORMAT,
         transcript.FORMAT,
     )
 }
-_GZIP: Final = b"\x1f\x8b"
 # Files that may hold conversations: the report says if they are skipped. Skipped pictures are not reported.
 _DATA_SUFFIXES: Final = (
-    *(".txt", ".csv", ".tsv", ".tab", ".json", ".jsonl", ".ndjson", ".html", ".xlsx"),
-    *(".parquet", ".arrow", ".zip", ".gz"),
+    *(".txt", ".csv", ".tsv", ".tab", ".json", ".jsonl", ".ndjson", ".html", ".htm", ".xlsx"),
+    *(".parquet", ".arrow", ".zip", ".gz", ".vtt", ".srt", ".docx", ".rtf"),
 )
 _SHOWN: Final = 5  # most names of files in a line of the report
 
@@ -79,6 +81,8 @@ def recognised(
     """
     if forced is not None and forced not in FORMATS:
         raise ConfigError(f"there is no format {forced!r}: choose from {', '.join(FORMATS)}")
+    if source.is_folder and (reason := refusals.refusal(source)):
+        raise DataError(source.path, reason)
     if forced is not None:
         yield from _forced(source, FORMATS[forced], notes)
         return
@@ -101,6 +105,11 @@ def _kind(source: Source, kinds: Sequence[Format]) -> Format | None:
     if delimited.FORMAT in kinds and source.file.path.lower().endswith(delimited.SUFFIXES):
         first = source.file.head_text.lstrip(f'{MARKS}"[ \t\r\n')[:1]
         kinds = [each for each in kinds if each is not whatsapp.FORMAT or first.isdigit()]
+    if not source.is_folder:
+        if refusals.refusal(source):
+            return None
+        if subtitles.is_subtitles(source.file):  # its texts may look like a transcript
+            kinds = [each for each in kinds if each is subtitles.FORMAT]
     return next((each for each in kinds if each.recognise(source)), None)
 
 
@@ -123,6 +132,7 @@ def _files(
     """
     chats = _lone_chats(source) if whatsapp.FORMAT in kinds else {}
     found, unknown, sent = False, [], []
+    advice = ""  # on the first file of a kind that is known to be unreadable
     for file in source.files:
         if chats.get(_folder(file), file) is not file:
             sent.append(file.path)
@@ -131,19 +141,21 @@ def _files(
         kind = _kind(part, kinds)
         if kind is None:
             unknown.append(file.path)
+            if not advice and (reason := refusals.refusal(part)):
+                advice = f"; {file.path} {reason}"
         else:
             found = True
             yield part, kind
     if not found:
-        raise DataError(source.path, nothing)
-    for paths, why in (
-        (unknown, "in no known format" if len(kinds) > 1 else "in another format"),
-        (sent, "sent in a WhatsApp chat"),
+        raise DataError(source.path, f"{nothing}{advice}")
+    for paths, why, more in (
+        (unknown, "in no known format" if len(kinds) > 1 else "in another format", advice),
+        (sent, "sent in a WhatsApp chat", ""),
     ):
         data = [path for path in paths if path.lower().endswith(_DATA_SUFFIXES)]
         if data and notes is not None:
             names = ", ".join([*data[:_SHOWN], *(["..."] if len(data) > _SHOWN else [])])
-            notes.append(f"{source.path}: passed over: {len(data):,} files {why} ({names})")
+            notes.append(f"{source.path}: passed over: {len(data):,} files {why} ({names}){more}")
 
 
 def _lone_chats(source: Source) -> dict[str, File]:
@@ -154,7 +166,7 @@ def _lone_chats(source: Source) -> dict[str, File]:
     """
     chats: dict[str, list[File]] = {}
     for file in source.files:
-        if file.path.lower().endswith(".txt") and whatsapp.FORMAT.recognise(source.single(file)):
+        if file.path.lower().endswith(".txt") and _kind(source.single(file), [whatsapp.FORMAT]):
             chats.setdefault(_folder(file), []).append(file)
     found = {}
     for folder, (first, *others) in chats.items():
@@ -172,8 +184,8 @@ def _unknown(source: Source) -> str:
     names = ", ".join(FORMATS)
     if source.is_folder:
         return f"none of its {len(source.files):,} files is in a known format ({names})"
-    if source.file.head.startswith(_GZIP):
-        return "is compressed with gzip: unpack it first"
+    if reason := refusals.refusal(source):
+        return reason
     if source.file.paths:
         keys = ", ".join(sorted(source.file.paths)[:8])
         return f"is in no known format: its JSON has the keys {keys} (known formats: {names})"

@@ -1,39 +1,41 @@
 """Plain transcripts: `Ann: text` on each line, a blank line between conversations.
 
-Open this to change which words before a colon are a speaker, or where a conversation ends. A line without a speaker
-continues the message above. In a transcript with a blank line after every message, only two or more divide.
+Open this to change which files are transcripts, or where a conversation ends. A line without a speaker continues the
+message above. In a transcript with a blank line after most messages, only two or more divide.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from dialog_cvae.errors import DataError
 from dialog_cvae.imports.message import Format, Log, Message, Options
 from dialog_cvae.imports.source import Source
+from dialog_cvae.imports.transcript_lines import TIMES, Speakers, known, parted, speakers_of, without_time
 
-_SAID: Final = re.compile(
-    r"(?P<name>[^\W_][^:：?!,;\"<>={}\[\]/\\@|]{0,39}?)\s?(?:：|:(?=\s|$))\s*(?P<text>.*)", re.DOTALL
-)
-_MAX_WORDS: Final = 3  # of a name that begins only one line
 _HEAD: Final = 40  # lines from which the format is recognised
 _ENOUGH: Final = 0.4  # least share of them that begin with a speaker
 _OFTEN: Final = 0.25  # least share of these that one speaker has
+_TOUCHING: Final = 0.25  # least share of messages directly below another with which one blank line ends conversations
 _SHOWN: Final = 6  # speakers in the report
+_MAIL: Final = {"from", "to", "subject", "received", "date"}  # two of these are the head of a mail
+_KEY: Final = re.compile(r"(?P<indent>\s*)(?P<item>-\s+)?(?P<key>[^\W_][\w.-]*):(?P<value>\s.*|$)", re.DOTALL)
+_SMALL: Final = 0.75  # least share of the keys of YAML that begin with a small letter
 
 
 class _Form(NamedTuple):
     """What the whole file says of its lines.
 
     Attributes:
-        speakers: lines of each speaker.
+        speakers: who they are.
         blanks: successive blank lines that end a conversation.
     """
 
-    speakers: Counter[str]
+    speakers: Speakers
     blanks: int
 
 
@@ -41,10 +43,29 @@ def recognise(source: Source) -> bool:
     """Whether many of the first lines begin with a speaker, and one of these speaks often."""
     if source.file.paths:
         return False
-    lines = [line for line in source.file.head_text.splitlines() if line.strip()][:_HEAD]
-    names = Counter(match["name"] for line in lines if (match := _SAID.match(line.strip())))
+    lines = [line.rstrip() for line in source.file.head_text.splitlines() if line.strip()][:_HEAD]
+    said = [found for line in lines if (found := parted(line.strip()))]
+    speakers = speakers_of(said)
+    # Names that begin one line count here, whatever they look like.
+    names = speakers.lines | Counter(found.name for found in said if not found.tight and "," not in found.name)
     count = names.total()
-    return count >= max(3, _ENOUGH * len(lines)) and max(names.values()) >= max(2, _OFTEN * count)
+    if count < max(3, _ENOUGH * len(lines)) or max(names.values()) < max(2, _OFTEN * count):
+        return False
+    return len({name.lower() for name in names} & _MAIL) < 2 and not _is_yaml(lines)
+
+
+def _is_yaml(lines: Sequence[str]) -> bool:
+    """Whether lines are keys within keys, or keys of small letters with another sign of YAML."""
+    keys = [_KEY.fullmatch(line) for line in lines]
+    found = [key for key in keys if key is not None]
+    items = sum(key["item"] is not None for key in found)
+    nested = sum(
+        above is not None and below is not None and not above["value"] and len(below["indent"]) > len(above["indent"])
+        for above, below in pairwise(keys)
+    )
+    small = sum(key["key"][0].islower() for key in found)
+    is_small = small >= _SMALL * len(found) > 0
+    return nested >= 2 or (is_small and (nested == 1 or items >= 2 or lines[0] == "---"))
 
 
 def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
@@ -54,57 +75,71 @@ def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
         DataError: there is no message, or there is a line before the first message.
     """
     speakers, wanted = _form(source, options)
-    if not speakers:
+    if not speakers.lines:
         raise DataError(source.file.name, "no line begins with a speaker and a colon")
-    log.notes.append(f"{len(speakers):,} speakers" if options.anonymous else _listed(speakers))
+    log.notes.append(f"{len(speakers.lines):,} speakers" if options.anonymous else listed(speakers))
+    if wanted > 1:
+        log.notes.append("blank lines stand between most messages: only two or more end a conversation")
     conversation, blanks = 1, 0  # a name that ends with \0 is not shown
-    name, said = "", [""]
+    name, texts = "", [""]
     for number, line in enumerate(source.file.lines(options.encoding), 1):
         text = line.strip()
         if not text:
             blanks += 1
             continue
-        match = _said(text, speakers)
-        if match is None:
+        said = speakers.said(text)
+        if said is None:
             if not name:
                 raise DataError(source.file.name, "no speaker and colon begin the line, nor one above it", number)
-            said.append(text)
+            texts.append(text if any(texts) else without_time(text))
+            log.changed[TIMES] += texts[-1] != text
         else:
             if name:
-                yield Message(f"{conversation}\0", name, "\n".join(said))
+                yield Message(f"{conversation}\0", name, "\n".join(texts))
             conversation += blanks >= wanted
-            name, said = match["name"], [match["text"]]
+            name, texts = said.name, [said.text]
+            log.changed[TIMES] += said.timed
         blanks = 0
-    yield Message(f"{conversation}\0", name, "\n".join(said))
+    yield Message(f"{conversation}\0", name, "\n".join(texts))
 
 
 def _form(source: Source, options: Options) -> _Form:
-    """The speakers, and how conversations are divided."""
-    found: Counter[str] = Counter()
-    adjacent, last = False, False
+    """The speakers, and how conversations are divided.
+
+    One line must not decide this, because a blank line may be missing, or a wrapped line may look like a speaker.
+    """
+    found: Counter[tuple[str, bool]] = Counter()
+    touching: Counter[tuple[str, bool]] = Counter()  # of these, lines directly below other text
+    apart: Counter[tuple[str, bool]] = Counter()  # those below a blank line
+    blanks, begun = 0, False
     for line in source.file.lines(options.encoding):
-        match = _SAID.match(line.strip())
-        if match is not None:
-            found[match["name"]] += 1
-            adjacent = adjacent or last
-        last = match is not None or (last and bool(line.strip()))
-    speakers = Counter({name: count for name, count in found.items() if count > 1 or _is_name(name)})
-    return _Form(speakers, 1 if adjacent else 2)
+        text = line.strip()
+        if not text:
+            blanks += 1
+            continue
+        said = parted(text)
+        if said is not None:
+            key = said.name, said.tight
+            found[key] += 1
+            if begun:
+                (apart if blanks else touching)[key] += 1
+        blanks, begun = 0, True
+    speakers = known(found)
+    # A name that begins one line may be text; it counts only if there is no other.
+    counted = speakers.often or speakers.lines.keys()
+    together, separate = (
+        sum(count for (name, tight), count in lines.items() if name in counted and speakers.have(name, tight=tight))
+        for lines in (touching, apart)
+    )
+    return _Form(speakers, 1 if together >= _TOUCHING * (together + separate) else 2)
 
 
-def _listed(speakers: Counter[str]) -> str:
-    shown = [f"{name} ({count:,})" for name, count in speakers.most_common(_SHOWN)]
-    more = [f"{len(speakers) - _SHOWN:,} more"] if len(speakers) > _SHOWN else []
+def listed(speakers: Speakers) -> str:
+    """The speakers with most lines, as a line of the report."""
+    lines = speakers.lines
+    shown = [f"{name} ({count:,})" for name, count in lines.most_common(_SHOWN)]
+    more = [f"{len(lines) - _SHOWN:,} more"] if len(lines) > _SHOWN else []
     return f"speakers, with their lines: {', '.join([*shown, *more])}"
-
-
-def _said(text: str, speakers: Counter[str]) -> re.Match[str] | None:
-    match = _SAID.match(text)
-    return match if match is not None and match["name"] in speakers else None
-
-
-def _is_name(name: str) -> bool:
-    return not name[0].islower() and len(name.split()) <= _MAX_WORDS
 
 
 FORMAT = Format("transcript", "a transcript", recognise, read, only_named=True)
