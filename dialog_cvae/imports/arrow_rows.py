@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from dialog_cvae import extras
 from dialog_cvae.errors import DataError
-from dialog_cvae.imports.columns import check_unique, chosen_columns, reader_of_rows
+from dialog_cvae.imports.columns import NAMES, check_unique, chosen_columns
 from dialog_cvae.imports.message import Log, Message, Options
 from dialog_cvae.imports.source import File
+from dialog_cvae.imports.table_rows import TableRows
 from dialog_cvae.imports.turns import CHAT, SHAREGPT, messages_of
 
 _ROWS: Final = 4096  # rows of a batch
+_SAMPLE: Final = 200  # rows whose values help to choose the columns
 
 
 class Table(NamedTuple):
@@ -87,14 +90,14 @@ def messages_of_tables(
     for number, (split, file) in enumerate(files):
         noted = log if number == 0 else Log()  # the choice of columns is reported once
         with opener(file) as table:
-            for message in _messages(file, table, options, noted, number):
+            for message in _messages(file, table, opener, options, noted, number):
                 yield message._replace(conversation=f"{split}\0{message.conversation}")
         if noted is not log:
             log.left_out.update(noted.left_out)
             log.changed.update(noted.changed)
 
 
-def _messages(file: File, table: Table, options: Options, log: Log, part: int) -> Iterator[Message]:
+def _messages(file: File, table: Table, opener: Opener, options: Options, log: Log, part: int) -> Iterator[Message]:
     import pyarrow as pa
 
     names = table.schema.names
@@ -111,15 +114,22 @@ def _messages(file: File, table: Table, options: Options, log: Log, part: int) -
                 raise DataError(file.name, f"row {number}: {error}") from None
         return
     # A message in each row.
-    chosen = chosen_columns(file.name, names, options, log)
-    for what, name in chosen.items():
+    chosen = chosen_columns(file.name, names, options, log, lambda column: _first_values(file, opener, column, pa))
+    for what, name in list(chosen.items()):
         kind = table.schema.field(name).type
-        if pa.types.is_nested(kind):
+        if pa.types.is_nested(kind) and what not in NAMES:
+            del chosen[what]
+        elif pa.types.is_nested(kind):
             raise DataError(file.name, f"column {name!r} ({what}) holds {kind}, not one value in each row")
     wanted = list(dict.fromkeys(chosen.values()))
-    message = reader_of_rows(file.name, wanted, chosen, options, log)
-    for number, row in enumerate(_rows(file, table, wanted, pa), 1):
-        yield message(row, f"row {number}")
+    rows = ((f"row {number}", row) for number, row in enumerate(_rows(file, table, wanted, pa), 1))
+    yield from TableRows(file.name, wanted, chosen, options, log).messages(rows)
+
+
+def _first_values(file: File, opener: Opener, column: str, pa: Any) -> list[object]:
+    """The first values of a column; the file is opened again, because a stream is read only once."""
+    with opener(file) as table:
+        return [value for (value,) in islice(_rows(file, table, [column], pa), _SAMPLE)]
 
 
 def _rows(file: File, table: Table, names: Sequence[str], pa: Any) -> Iterator[tuple[Any, ...]]:
