@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from dialog_cvae.errors import DataError
+from dialog_cvae.imports.html_text import without_html
 from dialog_cvae.imports.message import SYSTEM, Log, Message, Options
 from dialog_cvae.imports.times import ColumnTimes
 
@@ -62,7 +63,7 @@ class TableRows:
         Raises:
             ValueError: a field is not text or a time.
         """
-        speaker, text = self._field(row, "speaker"), self._field(row, "text")
+        speaker, text = self._field(row, "speaker"), without_html(self._field(row, "text"), self._log)
         if text.strip():
             if not speaker.strip():
                 kind = self._field(row, "outgoing").strip().lower()

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from dialog_cvae.errors import DataError
+from dialog_cvae.imports.html_text import without_html
 from dialog_cvae.imports.json_stream import kind_of, records
 from dialog_cvae.imports.message import MEDIA, TURNS, Format, Log, Message, Options
 from dialog_cvae.imports.source import Source
@@ -63,7 +64,7 @@ def messages_of(record: Mapping[str, Any], keys: Keys, number: int | str, log: L
         if role.lower() in _NOT_SPOKEN:
             log.left_out[TURNS] += 1
             continue
-        text = _text(turn.get(keys.text), f"{where}.{keys.text}")
+        text = without_html(_text(turn.get(keys.text), f"{where}.{keys.text}"), log)
         if not text and (turn.get("tool_calls") or turn.get("function_call")):
             log.left_out[TURNS] += 1
             continue
