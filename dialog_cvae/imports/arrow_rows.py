@@ -17,7 +17,7 @@ from dialog_cvae.imports.columns import NAMES, check_unique, chosen_columns
 from dialog_cvae.imports.message import Log, Message, Options
 from dialog_cvae.imports.source import File
 from dialog_cvae.imports.table_rows import TableRows
-from dialog_cvae.imports.turns import CHAT, SHAREGPT, messages_of
+from dialog_cvae.imports.turns import CHAT, FIELDS, NAMED, SHAREGPT, find_keys, messages_of
 
 _ROWS: Final = 4096  # rows of a batch
 _SAMPLE: Final = 200  # rows whose values help to choose the columns
@@ -102,9 +102,10 @@ def _messages(file: File, table: Table, opener: Opener, options: Options, log: L
 
     names = table.schema.names
     # Lists of turns.
-    keys = next((keys for keys in (CHAT, SHAREGPT) if _has_turns(table.schema, keys.turns)), None)
+    paths = _turn_paths(table.schema)
+    keys = find_keys((*CHAT, *SHAREGPT, *NAMED), paths.__contains__)
     if keys is not None and not options.columns:
-        wanted = [name for name in (keys.turns, "id", "conversation_id", "topic") if name in names]
+        wanted = [name for name in (keys.turns, *FIELDS) if name in names]
         check_unique(file.name, names, wanted)
         log.notes.append(f"each row is a conversation, with its turns in {keys.turns!r}")
         for number, row in enumerate(_rows(file, table, wanted, pa), 1):
@@ -123,7 +124,7 @@ def _messages(file: File, table: Table, opener: Opener, options: Options, log: L
             raise DataError(file.name, f"column {name!r} ({what}) holds {kind}, not one value in each row")
     wanted = list(dict.fromkeys(chosen.values()))
     rows = ((f"row {number}", row) for number, row in enumerate(_rows(file, table, wanted, pa), 1))
-    yield from TableRows(file.name, wanted, chosen, options, log).messages(rows)
+    yield from TableRows(file.name, wanted, chosen, options, log, part).messages(rows)
 
 
 def _first_values(file: File, opener: Opener, column: str, pa: Any) -> list[object]:
@@ -165,14 +166,16 @@ def _unreadable(file: File, name: str, column: Any, above: int) -> DataError:
     return DataError(file.name, f"column {name!r} cannot be read")
 
 
-def _has_turns(schema: Any, name: str) -> bool:
-    """Whether the first column of this name holds lists of objects."""
+def _turn_paths(schema: Any) -> set[str]:
+    """Paths of the fields of all columns that hold lists of objects, such as "messages[].role"."""
     from pyarrow import types
 
-    if name not in schema.names:
-        return False
-    kind = schema.field(schema.names.index(name)).type
-    return bool((types.is_list(kind) or types.is_large_list(kind)) and types.is_struct(kind.value_type))
+    found = set()
+    for name, kind in zip(schema.names, schema.types, strict=True):
+        if (types.is_list(kind) or types.is_large_list(kind)) and types.is_struct(kind.value_type):
+            fields = (kind.value_type.field(place) for place in range(kind.value_type.num_fields))
+            found |= {f"{name}[].{field.name}" for field in fields}
+    return found
 
 
 @contextmanager

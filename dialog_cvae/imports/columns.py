@@ -6,7 +6,7 @@ Open this to add a common name of a column. `table_rows` reads the rows.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Final
 
@@ -33,7 +33,16 @@ NAMES: Final[Mapping[str, Sequence[str]]] = {
         "message_date",
     ),
     "topic": ("topic", "subject", "category", "title", "theme"),
+    "response": (),  # guessed only as the second of a pair
 }
+# Columns of a message and the answer to it, which are in one row.
+PAIRS: Final = (
+    *(("prompt", "completion"), ("prompt", "response"), ("instruction", "output"), ("instruction", "response")),
+    *(("question", "answer"), ("message", "response")),
+)
+_MORE: Final = ("input", "context")  # columns with what an instruction is about
+# Whatever else is in the table, with one of these columns each row is a message of one speaker.
+_SURE_SPEAKERS: Final = NAMES["speaker"][: NAMES["speaker"].index("username")]
 REQUIRED: Final = ("speaker", "text")
 # Columns that say whether the owner of a phone sent a message, whose speaker may then be blank.
 _OUTGOING: Final = ("type", "direction", "message_type", "is_from_me", "from_me")
@@ -67,9 +76,9 @@ def chosen_columns(name: str, header: Sequence[str], options: Options, log: Log,
     chosen = _named_by_user(name, header, options)
     # Guesses.
     spelt = {spelling(column): column for column in reversed(header)}
-    guessed = []
+    guessed = _guess_pair(spelt, chosen)
     for what, known in NAMES.items():
-        if what in chosen:
+        if what in chosen or ("response" in chosen and _is_needless(what, chosen)):
             continue
         found = next((spelt[each] for each in known if each in spelt and spelt[each] not in chosen.values()), None)
         if what == "conversation" and found is not None and spelling(found) == "channel" and _are_ways(values(found)):
@@ -77,7 +86,8 @@ def chosen_columns(name: str, header: Sequence[str], options: Options, log: Log,
         elif found is not None:
             chosen[what] = found
             guessed.append(what)
-    if missing := [what for what in REQUIRED if what not in chosen]:
+    required = REQUIRED if "response" not in chosen else ("text",)
+    if missing := [what for what in required if what not in chosen]:
         raise DataError(
             name,
             f"no column looks like the {missing[0]}: name it, as in --column {missing[0]}=NAME. "
@@ -87,9 +97,16 @@ def chosen_columns(name: str, header: Sequence[str], options: Options, log: Log,
     if outgoing is not None and header.count(outgoing) == 1:
         chosen["outgoing"] = outgoing
     check_unique(name, header, chosen.values())
-    log.speaker_column = chosen["speaker"]
+    log.speaker_column = chosen.get("speaker")
     _note(chosen, guessed, log)
     return chosen
+
+
+def find_pair(spelt: Container[str]) -> tuple[str, str] | None:
+    """The columns of a message and the answer to it; None if each row is one message."""
+    if any(each in spelt for each in _SURE_SPEAKERS):
+        return None
+    return next((pair for pair in PAIRS if all(each in spelt for each in pair)), None)
 
 
 def spelling(column: str) -> str:
@@ -119,6 +136,23 @@ def _named_by_user(name: str, header: Sequence[str], options: Options) -> dict[s
     return chosen
 
 
+def _guess_pair(spelt: Mapping[str, str], chosen: dict[str, str]) -> list[str]:
+    """Choose the columns of a message and its answer, if there are such; returns what was guessed."""
+    pair = None if chosen.keys() & {"speaker", "text", "response"} else find_pair(spelt)
+    if pair is None:
+        return []
+    chosen["text"], chosen["response"] = (spelt[each] for each in pair)
+    more = next((spelt[each] for each in _MORE if each in spelt), None)
+    if pair[0] == "instruction" and more not in {None, *chosen.values()}:
+        chosen["more"] = str(more)
+    return ["text", "response"]
+
+
+def _is_needless(what: str, chosen: Mapping[str, str]) -> bool:
+    """Whether a kind of content has no use in a row with a message and its answer."""
+    return what == "speaker" or (what == "time" and "conversation" not in chosen)
+
+
 def _listed(header: Sequence[str]) -> str:
     return ", ".join(header[:30]) + (", ..." if len(header) > 30 else "")
 
@@ -134,7 +168,14 @@ def _note(chosen: Mapping[str, str], guessed: Sequence[str], log: Log) -> None:
     pairs = ", ".join(f"{what}={chosen[what]}" for what in NAMES if what in chosen)
     said = f" ({', '.join(guessed)} by name; --column changes a choice)" if guessed else ""
     log.notes.append(f"columns: {pairs}{said}")
-    if "conversation" not in chosen:
+    if "response" in chosen:
+        more = f"{chosen['text']} and {chosen['more']}" if "more" in chosen else chosen["text"]
+        log.notes.append(f"each row is a message by user ({more}) and its answer by assistant ({chosen['response']})")
+        if "conversation" not in chosen:
+            log.gap = 0.0
+            log.notes.append("no column says which conversation a row belongs to: each row is one")
+            return
+    elif "conversation" not in chosen:
         log.gap = DEFAULT_GAP if "time" in chosen else 0.0
         split = "a silence begins a new one" if "time" in chosen else "the whole table is one"
         log.notes.append(f"no column says which conversation a row belongs to: {split}")

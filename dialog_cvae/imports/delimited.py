@@ -12,7 +12,7 @@ from itertools import chain, islice
 from typing import Final
 
 from dialog_cvae.errors import DataError
-from dialog_cvae.imports.columns import NAMES, REQUIRED, chosen_columns, spelling
+from dialog_cvae.imports.columns import NAMES, REQUIRED, chosen_columns, find_pair, spelling
 from dialog_cvae.imports.message import Format, Log, Message, Options
 from dialog_cvae.imports.source import MAX_LINE, File, Source
 from dialog_cvae.imports.table_rows import TableRows
@@ -33,7 +33,7 @@ def recognise(source: Source) -> bool:
     if source.file.path.lower().endswith(SUFFIXES):
         return True
     names = {spelling(name.strip(' "')) for name in first.split(separator)}
-    return all(names & set(NAMES[what]) for what in REQUIRED)
+    return all(names & set(NAMES[what]) for what in REQUIRED) or find_pair(names) is not None
 
 
 def rows(source: Source, options: Options) -> Iterator[tuple[int, list[str]]]:

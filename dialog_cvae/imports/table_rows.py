@@ -14,6 +14,8 @@ from dialog_cvae.imports.message import SYSTEM, Log, Message, Options
 from dialog_cvae.imports.times import ColumnTimes
 
 UNNAMED: Final = "messages without the name of a conversation, read as one conversation"
+USER: Final = "user"
+ASSISTANT: Final = "assistant"
 ME: Final = "Me"  # the speaker of outgoing messages that name none
 _SENT: Final = {"outgoing", "outbound", "sent", "1", "true", "yes"}
 _NOTICES: Final = {"notification", "system"}
@@ -29,9 +31,13 @@ class TableRows:
         chosen: the column for each kind of content.
         options: the form of times.
         log: receives notes and counts.
+        part: number of the file in its data set.
     """
 
-    def __init__(self, name: str, header: Sequence[str], chosen: Mapping[str, str], options: Options, log: Log) -> None:
+    def __init__(
+        self, name: str, header: Sequence[str], chosen: Mapping[str, str], options: Options, log: Log, part: int = 0
+    ) -> None:
+        self._part = part
         self._name, self._chosen, self._log = name, chosen, log
         self._places = {what: header.index(column) for what, column in chosen.items()}
         self._times = ColumnTimes(options.time_format, log)
@@ -43,13 +49,13 @@ class TableRows:
         Raises:
             DataError: a field is not text or a time, or many rows lack a speaker.
         """
-        for where, row in rows:
+        is_pair = "response" in self._places
+        for number, (where, row) in enumerate(rows, 1):
             try:
-                message = self._message(row)
+                found = self._pair(row, number) if is_pair else self._message(row)
             except ValueError as error:
                 raise DataError(self._name, f"{where}: {error}") from None
-            if message is not None:
-                yield message
+            yield from found
         if self._nameless > _MOST_NAMELESS * self._spoken:
             raise DataError(
                 self._name,
@@ -57,8 +63,21 @@ class TableRows:
                 f"{self._chosen['speaker']!r}: name another column, as in --column speaker=NAME, or fill this one",
             )
 
-    def _message(self, row: Sequence[Any]) -> Message | None:
-        """The message of a row; None for a notice of the program that wrote the table.
+    def _pair(self, row: Sequence[Any], number: int) -> Sequence[Message]:
+        """The message in a row and the answer to it. Rows without the name of a conversation are one each.
+
+        Raises:
+            ValueError: a field is not text or a time.
+        """
+        texts = [without_html(self._field(row, what), self._log) for what in ("text", "more", "response")]
+        conversation = self._field(row, "conversation") or f"{self._part}.{number}\0"
+        asked = Message(
+            conversation, USER, "\n".join(text for text in texts[:2] if text.strip()), self._time(row), self._topic(row)
+        )
+        return asked, asked._replace(speaker=ASSISTANT, text=texts[2])
+
+    def _message(self, row: Sequence[Any]) -> Sequence[Message]:
+        """The message of a row; none for a notice of the program that wrote the table.
 
         Raises:
             ValueError: a field is not text or a time.
@@ -69,15 +88,20 @@ class TableRows:
                 kind = self._field(row, "outgoing").strip().lower()
                 if kind in _NOTICES:
                     self._log.left_out[SYSTEM] += 1
-                    return None
+                    return ()
                 speaker = ME if kind in _SENT else ""
             self._spoken += 1
             self._nameless += not speaker
-        time = self._times.seconds(row[self._places["time"]]) if "time" in self._places else None
         conversation = self._field(row, "conversation")
         is_unnamed = "conversation" in self._places and not conversation
         self._log.changed[UNNAMED] += is_unnamed and bool(text.strip())
-        return Message(conversation, speaker, text, time, self._field(row, "topic") or None)
+        return (Message(conversation, speaker, text, self._time(row), self._topic(row)),)
+
+    def _time(self, row: Sequence[Any]) -> float | None:
+        return self._times.seconds(row[self._places["time"]]) if "time" in self._places else None
+
+    def _topic(self, row: Sequence[Any]) -> str | None:
+        return self._field(row, "topic") or None
 
     def _field(self, row: Sequence[Any], what: str) -> str:
         """The text of a field; empty without such a column.
