@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from dialog_cvae import extras
 from dialog_cvae.errors import DataError
-from dialog_cvae.imports.columns import NAMES, check_unique, chosen_columns
+from dialog_cvae.imports.columns import NAMES, check_unique, chosen_columns, spelling
 from dialog_cvae.imports.message import Log, Message, Options
 from dialog_cvae.imports.source import File
 from dialog_cvae.imports.table_rows import TableRows
@@ -115,16 +115,24 @@ def _messages(file: File, table: Table, opener: Opener, options: Options, log: L
                 raise DataError(file.name, f"row {number}: {error}") from None
         return
     # A message in each row.
-    chosen = chosen_columns(file.name, names, options, log, lambda column: _first_values(file, opener, column, pa))
+    ids = {*NAMES["id"], *NAMES["reply_to"]}
+    header = [name for name in names if spelling(name) not in ids or not _is_nested(table.schema, name)]
+    chosen = chosen_columns(file.name, header, options, log, lambda column: _first_values(file, opener, column, pa))
     for what, name in list(chosen.items()):
-        kind = table.schema.field(name).type
-        if pa.types.is_nested(kind) and what not in NAMES:
+        if _is_nested(table.schema, name) and what not in NAMES:
             del chosen[what]
-        elif pa.types.is_nested(kind):
+        elif _is_nested(table.schema, name):
+            kind = table.schema.field(name).type
             raise DataError(file.name, f"column {name!r} ({what}) holds {kind}, not one value in each row")
     wanted = list(dict.fromkeys(chosen.values()))
     rows = ((f"row {number}", row) for number, row in enumerate(_rows(file, table, wanted, pa), 1))
     yield from TableRows(file.name, wanted, chosen, options, log, part).messages(rows)
+
+
+def _is_nested(schema: Any, name: str) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_nested(schema.types[schema.names.index(name)]))
 
 
 def _first_values(file: File, opener: Opener, column: str, pa: Any) -> list[object]:

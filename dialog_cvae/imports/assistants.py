@@ -125,9 +125,9 @@ def claude_messages(record: Mapping[str, Any], name: str, log: Log) -> Iterator[
 
 def _on_path(messages: Sequence[Mapping[str, Any]], log: Log) -> Sequence[Mapping[str, Any]]:
     """The messages that lead to the last one; all of them if a message does not say which it follows."""
-    nodes = {message.get("uuid"): message for message in messages}
+    nodes = {str(message["uuid"]): message for message in messages if message.get("uuid") is not None}
     parents = [message.get("parent_message_uuid") for message in messages]
-    if not messages or len(nodes) < len(messages) or None in nodes or None in parents:
+    if not messages or len(nodes) < len(messages) or None in parents:
         return messages
     path = _path(nodes, messages[-1]["uuid"], "parent_message_uuid")
     first = next(iter(path))

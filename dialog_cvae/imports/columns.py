@@ -33,6 +33,11 @@ NAMES: Final[Mapping[str, Sequence[str]]] = {
         "message_date",
     ),
     "topic": ("topic", "subject", "category", "title", "theme"),
+    "id": ("message_id", "msg_id", "tweet_id", "comment_id", "post_id", "id"),
+    "reply_to": (
+        *("in_response_to_tweet_id", "in_reply_to", "in_reply_to_id", "in_reply_to_status_id", "in_reply_to_tweet_id"),
+        *("reply_to", "reply_to_id", "reply_to_message_id", "parent_id", "parent_message_id", "parent_comment_id"),
+    ),
     "response": (),  # guessed only as the second of a pair
 }
 # Columns of a message and the answer to it, which are in one row.
@@ -44,6 +49,7 @@ _MORE: Final = ("input", "context")  # columns with what an instruction is about
 # Whatever else is in the table, with one of these columns each row is a message of one speaker.
 _SURE_SPEAKERS: Final = NAMES["speaker"][: NAMES["speaker"].index("username")]
 REQUIRED: Final = ("speaker", "text")
+LINKS: Final = ("id", "reply_to")  # of use only together
 # Columns that say whether the owner of a phone sent a message, whose speaker may then be blank.
 _OUTGOING: Final = ("type", "direction", "message_type", "is_from_me", "from_me")
 # Values of a column "channel" that say how a message was sent, not in which conversation.
@@ -86,6 +92,7 @@ def chosen_columns(name: str, header: Sequence[str], options: Options, log: Log,
         elif found is not None:
             chosen[what] = found
             guessed.append(what)
+    _check_links(name, header, chosen, guessed)
     required = REQUIRED if "response" not in chosen else ("text",)
     if missing := [what for what in required if what not in chosen]:
         raise DataError(
@@ -93,9 +100,7 @@ def chosen_columns(name: str, header: Sequence[str], options: Options, log: Log,
             f"no column looks like the {missing[0]}: name it, as in --column {missing[0]}=NAME. "
             f"Its columns are: {_listed(header)}",
         )
-    outgoing = next((spelt[each] for each in _OUTGOING if each in spelt and spelt[each] not in chosen.values()), None)
-    if outgoing is not None and header.count(outgoing) == 1:
-        chosen["outgoing"] = outgoing
+    _guess_outgoing(header, spelt, chosen)
     check_unique(name, header, chosen.values())
     log.speaker_column = chosen.get("speaker")
     _note(chosen, guessed, log)
@@ -148,9 +153,31 @@ def _guess_pair(spelt: Mapping[str, str], chosen: dict[str, str]) -> list[str]:
     return ["text", "response"]
 
 
+def _guess_outgoing(header: Sequence[str], spelt: Mapping[str, str], chosen: dict[str, str]) -> None:
+    outgoing = next((spelt[each] for each in _OUTGOING if each in spelt and spelt[each] not in chosen.values()), None)
+    if outgoing is not None and header.count(outgoing) == 1:
+        chosen["outgoing"] = outgoing
+
+
 def _is_needless(what: str, chosen: Mapping[str, str]) -> bool:
     """Whether a kind of content has no use in a row with a message and its answer."""
-    return what == "speaker" or (what == "time" and "conversation" not in chosen)
+    return what in {"speaker", *LINKS} or (what == "time" and "conversation" not in chosen)
+
+
+def _check_links(name: str, header: Sequence[str], chosen: dict[str, str], guessed: list[str]) -> None:
+    """Drop guesses of ids that have no use.
+
+    Raises:
+        DataError: the user named one of the two columns, and there is no other.
+    """
+    if all(what in chosen and (what not in guessed or header.count(chosen[what]) == 1) for what in LINKS):
+        return
+    for what, other in (LINKS, LINKS[::-1]):
+        if what in guessed:
+            guessed.remove(what)
+            del chosen[what]
+        elif what in chosen:
+            raise DataError(name, f"column {chosen[what]!r} ({what}) has no use without --column {other}=NAME")
 
 
 def _listed(header: Sequence[str]) -> str:
@@ -175,9 +202,14 @@ def _note(chosen: Mapping[str, str], guessed: Sequence[str], log: Log) -> None:
             log.gap = 0.0
             log.notes.append("no column says which conversation a row belongs to: each row is one")
             return
+    elif "conversation" not in chosen and "reply_to" in chosen:
+        log.by_replies = True
+        log.gap = DEFAULT_GAP if "time" in chosen else 0.0  # if no reply names a message
+        log.notes.append("no column says which conversation a row belongs to: a message and all replies to it are one")
     elif "conversation" not in chosen:
         log.gap = DEFAULT_GAP if "time" in chosen else 0.0
         split = "a silence begins a new one" if "time" in chosen else "the whole table is one"
         log.notes.append(f"no column says which conversation a row belongs to: {split}")
-    order = "of their times, if all have one" if "time" in chosen else "of the table"
+    untimed = "of their replies" if "reply_to" in chosen else "of the table"
+    order = "of their times, if all have one" if "time" in chosen else untimed
     log.notes.append(f"messages of a conversation need not be together, and are in the order {order}")

@@ -86,6 +86,7 @@ class Log:
         left_out: number of messages left out, by reason.
         changed: number of changes, by kind.
         gap: a default that the reader may set instead of the format's, at the latest with its first message.
+        by_replies: whether a conversation is a message and all replies to it, because nothing else names conversations.
         speaker_column: the column of a table that was read as the speaker.
     """
 
@@ -93,6 +94,7 @@ class Log:
     left_out: Counter[str] = field(default_factory=Counter)
     changed: Counter[str] = field(default_factory=Counter)
     gap: float | None = None
+    by_replies: bool = False
     speaker_column: str | None = None
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from dialog_cvae.errors import DataError
+from dialog_cvae.imports.columns import spelling
 from dialog_cvae.imports.html_text import without_html
 from dialog_cvae.imports.message import SYSTEM, Log, Message, Options
 from dialog_cvae.imports.times import ColumnTimes
@@ -17,7 +18,8 @@ UNNAMED: Final = "messages without the name of a conversation, read as one conve
 USER: Final = "user"
 ASSISTANT: Final = "assistant"
 ME: Final = "Me"  # the speaker of outgoing messages that name none
-_SENT: Final = {"outgoing", "outbound", "sent", "1", "true", "yes"}
+_SENT: Final = {"outgoing", "outbound", "sent"}
+_TRUE: Final = {"1", "true", "yes"}  # in a column such as "is_from_me"; as a type of message, 1 is one received
 _NOTICES: Final = {"notification", "system"}
 _MOST_NAMELESS: Final = 0.2  # of the rows with text; if more have no speaker, the column is the wrong one
 
@@ -41,6 +43,7 @@ class TableRows:
         self._name, self._chosen, self._log = name, chosen, log
         self._places = {what: header.index(column) for what, column in chosen.items()}
         self._times = ColumnTimes(options.time_format, log)
+        self._sent = _TRUE if "from_me" in spelling(chosen.get("outgoing", "")) else _SENT
         self._spoken = self._nameless = 0
 
     def messages(self, rows: Iterable[tuple[str, Sequence[Any]]]) -> Iterator[Message]:
@@ -89,13 +92,25 @@ class TableRows:
                 if kind in _NOTICES:
                     self._log.left_out[SYSTEM] += 1
                     return ()
-                speaker = ME if kind in _SENT else ""
+                speaker = ME if kind in self._sent else ""
             self._spoken += 1
             self._nameless += not speaker
         conversation = self._field(row, "conversation")
         is_unnamed = "conversation" in self._places and not conversation
         self._log.changed[UNNAMED] += is_unnamed and bool(text.strip())
-        return (Message(conversation, speaker, text, self._time(row), self._topic(row)),)
+        message = Message(conversation, speaker, text, self._time(row), self._topic(row))
+        if "reply_to" in self._places:
+            message = message._replace(id=self._link(row, "id"), reply_to=self._link(row, "reply_to"))
+        return (message,)
+
+    def _link(self, row: Sequence[Any], what: str) -> str | None:
+        """The name of a message, limited to characters that a database can hold; None if there is none.
+
+        A number may be written as a fraction, and Reddit puts the kind before the id of a comment in `parent_id` only.
+        """
+        name = self._field(row, what).strip()
+        name = name.removesuffix(".0") if name.removesuffix(".0").isdigit() else name
+        return ascii(name.removeprefix("t1_")) if name else None
 
     def _time(self, row: Sequence[Any]) -> float | None:
         return self._times.seconds(row[self._places["time"]]) if "time" in self._places else None

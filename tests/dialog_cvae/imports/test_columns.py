@@ -66,6 +66,13 @@ def test_outgoing_rows_without_a_name_are_mine(put, imported):
     assert result.left_out == {SYSTEM: 1}
 
 
+@pytest.mark.parametrize(("column", "is_mine"), [("is_from_me", True), ("type", False)])
+def test_a_number_says_that_a_row_is_mine_only_in_a_column_of_that_name(put, imported, column, is_mine):
+    rows = "1,A,a,0\n1,,b,1\n" + "1,A,c,0\n1,B,d,0\n" * 2
+    said = imported(put("t.csv", f"chat_id,sender,text,{column}\n" + rows)).said[0]
+    assert ("Me: b" in said) is is_mine
+
+
 @pytest.mark.parametrize(("nameless", "fails"), [(1, False), (2, True)])
 def test_many_rows_without_a_speaker_are_refused(put, imported, nameless, fails):
     rows = "".join(f"{'' if number < nameless else 'AB'[number % 2]},t{number}\n" for number in range(5))
