@@ -62,6 +62,9 @@ _WAYS: Final = frozenset(
         *("in_person", "store", "bot", "widget", "help_center"),
     }
 )
+# In a table that is divided by replies, if the user did not name their column. Where fewer messages reply to another
+# one, as in a chat, the others belong together too.
+LEAST_REPLIES: Final = 1 / 3
 DEFAULT_GAP: Final = 6 * HOUR  # used if no column says which conversation a row belongs to
 Values = Callable[[str], Iterable[object]]
 
@@ -80,19 +83,13 @@ def chosen_columns(name: str, header: Sequence[str], options: Options, log: Log,
         DataError: a column that the user named, or a required one, is missing, or a chosen name is not unique.
     """
     chosen = _named_by_user(name, header, options)
-    # Guesses.
     spelt = {spelling(column): column for column in reversed(header)}
     guessed = _guess_pair(spelt, chosen)
-    for what, known in NAMES.items():
-        if what in chosen or ("response" in chosen and _is_needless(what, chosen)):
-            continue
-        found = next((spelt[each] for each in known if each in spelt and spelt[each] not in chosen.values()), None)
-        if what == "conversation" and found is not None and spelling(found) == "channel" and _are_ways(values(found)):
-            log.notes.append(f"column {found!r} says how a message was sent, and is not read as the conversation")
-        elif found is not None:
-            chosen[what] = found
-            guessed.append(what)
+    guessed += _guess(spelt, chosen, values, log)
     _check_links(name, header, chosen, guessed)
+    if not chosen.keys() & {"conversation", "reply_to", "response"} and (found := _repeated_id(spelt, chosen, values)):
+        chosen["conversation"] = found
+        guessed.append("conversation")
     required = REQUIRED if "response" not in chosen else ("text",)
     if missing := [what for what in required if what not in chosen]:
         raise DataError(
@@ -141,6 +138,21 @@ def _named_by_user(name: str, header: Sequence[str], options: Options) -> dict[s
     return chosen
 
 
+def _guess(spelt: Mapping[str, str], chosen: dict[str, str], values: Values, log: Log) -> list[str]:
+    """Choose columns by their names; returns for what kinds of content."""
+    guessed = []
+    for what, known in NAMES.items():
+        if what in chosen or ("response" in chosen and _is_needless(what, chosen)):
+            continue
+        found = next((spelt[each] for each in known if each in spelt and spelt[each] not in chosen.values()), None)
+        if what == "conversation" and found is not None and spelling(found) == "channel" and _are_ways(values(found)):
+            log.notes.append(f"column {found!r} says how a message was sent, and is not read as the conversation")
+        elif found is not None:
+            chosen[what] = found
+            guessed.append(what)
+    return guessed
+
+
 def _guess_pair(spelt: Mapping[str, str], chosen: dict[str, str]) -> list[str]:
     """Choose the columns of a message and its answer, if there are such; returns what was guessed."""
     pair = None if chosen.keys() & {"speaker", "text", "response"} else find_pair(spelt)
@@ -151,6 +163,15 @@ def _guess_pair(spelt: Mapping[str, str], chosen: dict[str, str]) -> list[str]:
     if pair[0] == "instruction" and more not in {None, *chosen.values()}:
         chosen["more"] = str(more)
     return ["text", "response"]
+
+
+def _repeated_id(spelt: Mapping[str, str], chosen: Mapping[str, str], values: Values) -> str | None:
+    """The column "id" if a value occurs twice: then it is not the id of a message."""
+    column = spelt.get("id")
+    if column is None or column in chosen.values():
+        return None
+    known = [str(value) for value in values(column) if value is not None and str(value).strip()]
+    return column if len(set(known)) < len(known) else None
 
 
 def _guess_outgoing(header: Sequence[str], spelt: Mapping[str, str], chosen: dict[str, str]) -> None:
@@ -203,7 +224,7 @@ def _note(chosen: Mapping[str, str], guessed: Sequence[str], log: Log) -> None:
             log.notes.append("no column says which conversation a row belongs to: each row is one")
             return
     elif "conversation" not in chosen and "reply_to" in chosen:
-        log.by_replies = True
+        log.least_replies = LEAST_REPLIES if "reply_to" in guessed else 0.0
         log.gap = DEFAULT_GAP if "time" in chosen else 0.0  # if no reply names a message
         log.notes.append("no column says which conversation a row belongs to: a message and all replies to it are one")
     elif "conversation" not in chosen:

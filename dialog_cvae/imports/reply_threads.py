@@ -20,16 +20,14 @@ _PARENTS: Final = """
 """
 
 
-FEWEST: Final = 1 / 3  # of the messages; where fewer reply, as in a chat, the others belong together too
-
-
-def divide_by_replies(database: sqlite3.Connection, log: Log) -> bool:
+def divide_by_replies(database: sqlite3.Connection, least: float, log: Log) -> bool:
     """Make a conversation of each message and all that reply to it, directly or not; returns whether it is done.
 
     A message whose parent is unknown begins a conversation. Memory is 8 bytes a message.
 
     Args:
         database: that of `spill`.
+        least: share of the messages that must reply to another one.
         log: receives a note if it is not done, because too few messages reply to another one.
     """
     database.execute("CREATE INDEX said_by_id ON said (conversation, id)")
@@ -41,7 +39,7 @@ def divide_by_replies(database: sqlite3.Connection, log: Log) -> bool:
             replies += 1
             first, second = sorted((_first(above, child), _first(above, parent)))
             above[second] = first
-    if replies < FEWEST * count:
+    if replies < least * count:
         split = "a silence begins a new one" if log.gap else "the whole table is one"
         log.notes.append(f"only {replies:,} of {count:,} rows reply to another row, so that {split} after all")
         return False

@@ -95,7 +95,7 @@ def _sorted(database: sqlite3.Connection, messages: Iterable[Message], log: Log)
 
     database.execute("BEGIN")
     database.executemany(_ADD, rows())
-    if log.by_replies and divide_by_replies(database, log):
+    if log.least_replies is not None and divide_by_replies(database, log.least_replies, log):
         log.gap = 0.0
     if has["reply"]:
         log.changed[BY_REPLIES] += _place_replies(database)

@@ -50,6 +50,12 @@ def test_a_channel_that_is_a_way_of_sending_is_not_the_conversation(put, tmp_pat
         assert len(imported(each, columns={"conversation": "channel"}).said) == 2
 
 
+@pytest.mark.parametrize(("second", "count"), [("1", 2), ("3", 1)])
+def test_an_id_that_occurs_twice_is_the_conversation(put, imported, second, count):
+    rows = f"1,user,hi\n{second},assistant,yo\n2,user,a\n{second.replace('1', '2')},assistant,b\n"
+    assert len(imported(put("t.csv", "id,role,content\n" + rows)).said) == count
+
+
 IMAZING = """\
 Chat Session,Message Date,Delivered Date,Service,Type,Sender ID,Sender Name,Subject,Text
 Bo,2024-01-13 10:00:00,,iMessage,Incoming,+1,Bo,,hi

@@ -50,10 +50,13 @@ def test_cycles_and_repeated_ids_lose_no_message(put, imported, rows):
 @pytest.mark.parametrize("reply", ["b@x.org", "1"])
 def test_few_replies_leave_the_table_as_it_was(put, imported, reply):
     rows = "1,A,one,a@x.org,2024-01-13 10:00\n2,B,two,REPLY,2024-01-13 10:01\n3,A,x,,2024-01-14\n4,B,y,,2024-01-14\n"
-    result = imported(put("t.csv", "id,author,body,reply_to,time\n" + rows.replace("REPLY", reply)))
+    path = put("t.csv", "id,author,body,reply_to,time\n" + rows.replace("REPLY", reply))
+    result = imported(path)
     assert result.said == [["A: one", "B: two"], ["A: x", "B: y"]]
     note = f"only {int(reply == '1')} of 4 rows reply to another row, so that a silence begins a new one after all"
     assert note in str(result.report.lines())
+    if reply == "1":  # a column that the user names is always used
+        assert imported(path, columns={"reply_to": "reply_to"}).said == [["A: one", "B: two"]]
 
 
 def test_a_column_of_conversations_comes_first(put, imported):
