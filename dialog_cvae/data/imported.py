@@ -84,8 +84,9 @@ def _is_foreign(path: Path) -> bool:
         source = open_source(path)
         if source.is_folder or not source.file.paths:
             return False
-        # Ours in UTF-16, as PowerShell's ">" writes it, is converted too.
-        return next(recognised(source))[1] is not own_lines.FORMAT or source.file.encoding.startswith("utf-16")
+        # Ours in UTF-16, as PowerShell's ">" writes it, is converted too, and so is a list.
+        is_other = next(recognised(source))[1] is not own_lines.FORMAT
+        return is_other or source.file.encoding.startswith("utf-16") or own_lines.is_list(source.file)
     except DataError:  # the reader of our own format will report the problem
         return False
 

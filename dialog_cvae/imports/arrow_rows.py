@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from dialog_cvae import extras
 from dialog_cvae.errors import DataError
-from dialog_cvae.imports.columns import check_unique, chosen_columns, reader_of_rows
+from dialog_cvae.imports.columns import NAMES, check_unique, chosen_columns, spelling
 from dialog_cvae.imports.message import Log, Message, Options
 from dialog_cvae.imports.source import File
-from dialog_cvae.imports.turns import CHAT, SHAREGPT, messages_of
+from dialog_cvae.imports.table_rows import TableRows
+from dialog_cvae.imports.turns import CHAT, FIELDS, NAMED, SHAREGPT, find_keys, messages_of
 
 _ROWS: Final = 4096  # rows of a batch
+_SAMPLE: Final = 200  # rows whose values help to choose the columns
 
 
 class Table(NamedTuple):
@@ -87,21 +90,22 @@ def messages_of_tables(
     for number, (split, file) in enumerate(files):
         noted = log if number == 0 else Log()  # the choice of columns is reported once
         with opener(file) as table:
-            for message in _messages(file, table, options, noted, number):
+            for message in _messages(file, table, opener, options, noted, number):
                 yield message._replace(conversation=f"{split}\0{message.conversation}")
         if noted is not log:
             log.left_out.update(noted.left_out)
             log.changed.update(noted.changed)
 
 
-def _messages(file: File, table: Table, options: Options, log: Log, part: int) -> Iterator[Message]:
+def _messages(file: File, table: Table, opener: Opener, options: Options, log: Log, part: int) -> Iterator[Message]:
     import pyarrow as pa
 
     names = table.schema.names
     # Lists of turns.
-    keys = next((keys for keys in (CHAT, SHAREGPT) if _has_turns(table.schema, keys.turns)), None)
+    paths = _turn_paths(table.schema)
+    keys = find_keys((*CHAT, *SHAREGPT, *NAMED), paths.__contains__)
     if keys is not None and not options.columns:
-        wanted = [name for name in (keys.turns, "id", "conversation_id", "topic") if name in names]
+        wanted = [name for name in (keys.turns, *FIELDS) if name in names]
         check_unique(file.name, names, wanted)
         log.notes.append(f"each row is a conversation, with its turns in {keys.turns!r}")
         for number, row in enumerate(_rows(file, table, wanted, pa), 1):
@@ -111,15 +115,30 @@ def _messages(file: File, table: Table, options: Options, log: Log, part: int) -
                 raise DataError(file.name, f"row {number}: {error}") from None
         return
     # A message in each row.
-    chosen = chosen_columns(file.name, names, options, log)
-    for what, name in chosen.items():
-        kind = table.schema.field(name).type
-        if pa.types.is_nested(kind):
+    ids = {*NAMES["id"], *NAMES["reply_to"]}
+    header = [name for name in names if spelling(name) not in ids or not _is_nested(table.schema, name)]
+    chosen = chosen_columns(file.name, header, options, log, lambda column: _first_values(file, opener, column, pa))
+    for what, name in list(chosen.items()):
+        if _is_nested(table.schema, name) and what not in NAMES:
+            del chosen[what]
+        elif _is_nested(table.schema, name):
+            kind = table.schema.field(name).type
             raise DataError(file.name, f"column {name!r} ({what}) holds {kind}, not one value in each row")
     wanted = list(dict.fromkeys(chosen.values()))
-    message = reader_of_rows(file.name, wanted, chosen, options, log)
-    for number, row in enumerate(_rows(file, table, wanted, pa), 1):
-        yield message(row, f"row {number}")
+    rows = ((f"row {number}", row) for number, row in enumerate(_rows(file, table, wanted, pa), 1))
+    yield from TableRows(file.name, wanted, chosen, options, log, part).messages(rows)
+
+
+def _is_nested(schema: Any, name: str) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_nested(schema.types[schema.names.index(name)]))
+
+
+def _first_values(file: File, opener: Opener, column: str, pa: Any) -> list[object]:
+    """The first values of a column; the file is opened again, because a stream is read only once."""
+    with opener(file) as table:
+        return [value for (value,) in islice(_rows(file, table, [column], pa), _SAMPLE)]
 
 
 def _rows(file: File, table: Table, names: Sequence[str], pa: Any) -> Iterator[tuple[Any, ...]]:
@@ -155,14 +174,16 @@ def _unreadable(file: File, name: str, column: Any, above: int) -> DataError:
     return DataError(file.name, f"column {name!r} cannot be read")
 
 
-def _has_turns(schema: Any, name: str) -> bool:
-    """Whether the first column of this name holds lists of objects."""
+def _turn_paths(schema: Any) -> set[str]:
+    """Paths of the fields of all columns that hold lists of objects, such as "messages[].role"."""
     from pyarrow import types
 
-    if name not in schema.names:
-        return False
-    kind = schema.field(schema.names.index(name)).type
-    return bool((types.is_list(kind) or types.is_large_list(kind)) and types.is_struct(kind.value_type))
+    found = set()
+    for name, kind in zip(schema.names, schema.types, strict=True):
+        if (types.is_list(kind) or types.is_large_list(kind)) and types.is_struct(kind.value_type):
+            fields = (kind.value_type.field(place) for place in range(kind.value_type.num_fields))
+            found |= {f"{name}[].{field.name}" for field in fields}
+    return found
 
 
 @contextmanager

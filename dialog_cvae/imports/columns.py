@@ -1,40 +1,75 @@
 """The meaning of a table's columns: given by the user, or guessed from their names.
 
-Open this to add a common name of a column.
+Open this to add a common name of a column. `table_rows` reads the rows.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any, Final
+from typing import Final
 
 from dialog_cvae.errors import DataError
-from dialog_cvae.imports.message import HOUR, Log, Message, Options
-from dialog_cvae.imports.times import ColumnTimes
+from dialog_cvae.imports.message import HOUR, Log, Options
 
 # Names of columns in lower case, the surest first.
 NAMES: Final[Mapping[str, Sequence[str]]] = {
     "conversation": (
         *("conversation", "conversation_id", "conversationid", "conv", "conv_id", "dialog", "dialogue", "dialog_id"),
         *("dialogue_id", "dialogueid", "dialogid", "thread", "thread_id", "session", "session_id", "chat_id", "chat"),
-        *("ticket_id", "ticket", "case_id", "call_id", "room", "channel"),
+        *("chat_session", "ticket_id", "ticket", "case_id", "call_id", "room", "channel"),
     ),
+    # A type of person, such as user or admin, comes before a name, because a model learns roles better than persons.
     "speaker": (
-        *("speaker", "speaker_name", "author", "sender", "sender_name", "from", "username", "user_name", "user"),
-        *("role", "participant", "agent", "name", "speaker_id", "author_id", "sender_id", "user_id", "from_id"),
+        *("speaker", "speaker_type", "speaker_role", "author_type", "author_role", "sender_type", "sender_role"),
+        *("from_type", "participant_type", "user_type", "role", "author", "sender", "speaker_name", "author_name"),
+        *("sender_name", "from", "from_name", "direction", "username", "user_name", "user", "participant", "agent"),
+        *("name", "speaker_id", "author_id", "sender_id", "user_id", "from_id"),
     ),
     "text": ("text", "message", "utterance", "body", "content", "msg", "message_text", "message_body", "line"),
-    "time": ("time", "timestamp", "datetime", "date_time", "date", "created_at", "sent_at", "created", "sent", "ts"),
+    "time": (
+        *("time", "timestamp", "datetime", "date_time", "date", "created_at", "sent_at", "created", "sent", "ts"),
+        "message_date",
+    ),
     "topic": ("topic", "subject", "category", "title", "theme"),
+    "id": ("message_id", "msg_id", "tweet_id", "comment_id", "post_id", "id"),
+    "reply_to": (
+        *("in_response_to_tweet_id", "in_reply_to", "in_reply_to_id", "in_reply_to_status_id", "in_reply_to_tweet_id"),
+        *("reply_to", "reply_to_id", "reply_to_message_id", "parent_id", "parent_message_id", "parent_comment_id"),
+    ),
+    "response": (),  # guessed only as the second of a pair
 }
+# Columns of a message and the answer to it, which are in one row.
+PAIRS: Final = (
+    *(("prompt", "completion"), ("prompt", "response"), ("instruction", "output"), ("instruction", "response")),
+    *(("question", "answer"), ("message", "response")),
+)
+_MORE: Final = ("input", "context")  # columns with what an instruction is about
+# Whatever else is in the table, with one of these columns each row is a message of one speaker.
+_SURE_SPEAKERS: Final = NAMES["speaker"][: NAMES["speaker"].index("username")]
 REQUIRED: Final = ("speaker", "text")
-UNNAMED: Final = "messages without the name of a conversation, read as one conversation"
+LINKS: Final = ("id", "reply_to")  # of use only together
+# Columns that say whether the owner of a phone sent a message, whose speaker may then be blank.
+_OUTGOING: Final = ("type", "direction", "message_type", "is_from_me", "from_me")
+# Values of a column "channel" that say how a message was sent, not in which conversation.
+_WAYS: Final = frozenset(
+    {
+        *("email", "e_mail", "mail", "chat", "live_chat", "livechat", "web", "website", "web_chat", "webchat", "phone"),
+        *("telephone", "call", "voice", "voicemail", "sms", "text", "mms", "app", "mobile", "in_app", "api", "x"),
+        *("messenger", "facebook", "facebook_messenger", "whatsapp", "telegram", "instagram", "twitter", "line"),
+        *("wechat", "social", "social_media", "form", "web_form", "contact_form", "portal", "fax", "letter"),
+        *("in_person", "store", "bot", "widget", "help_center"),
+    }
+)
+# In a table that is divided by replies, if the user did not name their column. Where fewer messages reply to another
+# one, as in a chat, the others belong together too.
+LEAST_REPLIES: Final = 1 / 3
 DEFAULT_GAP: Final = 6 * HOUR  # used if no column says which conversation a row belongs to
+Values = Callable[[str], Iterable[object]]
 
 
-def chosen_columns(name: str, header: Sequence[str], options: Options, log: Log) -> dict[str, str]:
+def chosen_columns(name: str, header: Sequence[str], options: Options, log: Log, values: Values) -> dict[str, str]:
     """The chosen column for each kind of content; the choice is noted.
 
     Args:
@@ -42,43 +77,43 @@ def chosen_columns(name: str, header: Sequence[str], options: Options, log: Log)
         header: names of the columns.
         options: `columns` take precedence over names.
         log: receives the choice.
+        values: gives the first values of a column.
 
     Raises:
         DataError: a column that the user named, or a required one, is missing, or a chosen name is not unique.
     """
-    listed = ", ".join(header[:30]) + (", ..." if len(header) > 30 else "")
-    chosen: dict[str, str] = {}
-    for what, column in options.columns.items():
-        if column not in header:
-            near = get_close_matches(column, header, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise DataError(name, f"has no column {column!r}{hint or '.'} Its columns are: {listed}")
-        chosen[what] = column
-    # Guesses.
-    spelt = {re.sub(r"\W+", "_", column.strip().lower()).strip("_"): column for column in reversed(header)}
-    guessed = []
-    for what, known in NAMES.items():
-        found = next((spelt[each] for each in known if each in spelt and spelt[each] not in chosen.values()), None)
-        if what not in chosen and found is not None:
-            chosen[what] = found
-            guessed.append(what)
-    if missing := [what for what in REQUIRED if what not in chosen]:
+    chosen = _named_by_user(name, header, options)
+    spelt = {spelling(column): column for column in reversed(header)}
+    guessed = _guess_pair(spelt, chosen)
+    guessed += _guess(spelt, chosen, values, log)
+    _check_links(name, header, chosen, guessed)
+    if not chosen.keys() & {"conversation", "reply_to", "response"} and (found := _repeated_id(spelt, chosen, values)):
+        chosen["conversation"] = found
+        guessed.append("conversation")
+    required = REQUIRED if "response" not in chosen else ("text",)
+    if missing := [what for what in required if what not in chosen]:
         raise DataError(
             name,
             f"no column looks like the {missing[0]}: name it, as in --column {missing[0]}=NAME. "
-            f"Its columns are: {listed}",
+            f"Its columns are: {_listed(header)}",
         )
+    _guess_outgoing(header, spelt, chosen)
     check_unique(name, header, chosen.values())
-    pairs = ", ".join(f"{what}={chosen[what]}" for what in NAMES if what in chosen)
-    said = f" ({', '.join(guessed)} by name; --column changes a choice)" if guessed else ""
-    log.notes.append(f"columns: {pairs}{said}")
-    if "conversation" not in chosen:
-        log.gap = DEFAULT_GAP if "time" in chosen else 0.0
-        split = "a silence begins a new one" if "time" in chosen else "the whole table is one"
-        log.notes.append(f"no column says which conversation a row belongs to: {split}")
-    order = "of their times, if all have one" if "time" in chosen else "of the table"
-    log.notes.append(f"messages of a conversation need not be together, and are in the order {order}")
+    log.speaker_column = chosen.get("speaker")
+    _note(chosen, guessed, log)
     return chosen
+
+
+def find_pair(spelt: Container[str]) -> tuple[str, str] | None:
+    """The columns of a message and the answer to it; None if each row is one message."""
+    if any(each in spelt for each in _SURE_SPEAKERS):
+        return None
+    return next((pair for pair in PAIRS if all(each in spelt for each in pair)), None)
+
+
+def spelling(column: str) -> str:
+    """A column's name in lower case, with one underscore for all between its words."""
+    return re.sub(r"\W+", "_", column.strip().lower()).strip("_")
 
 
 def check_unique(name: str, header: Sequence[str], chosen: Iterable[str]) -> None:
@@ -92,44 +127,110 @@ def check_unique(name: str, header: Sequence[str], chosen: Iterable[str]) -> Non
             raise DataError(name, f"has {count} columns {column!r}: give them different names")
 
 
-def reader_of_rows(
-    name: str, header: Sequence[str], chosen: Mapping[str, str], options: Options, log: Log
-) -> Callable[[Sequence[Any], str], Message]:
-    """A function from a row and its place, such as "line 3", to a message; call it for the rows in order.
-
-    The function raises DataError if a field is not text or a time.
-    """
-    place = {what: header.index(column) for what, column in chosen.items()}
-    speaker_at, text_at = place["speaker"], place["text"]
-    conversation_at, time_at, topic_at = (place.get(what) for what in ("conversation", "time", "topic"))
-    times = ColumnTimes(options.time_format, log)
-
-    def message(row: Sequence[Any], where: str) -> Message:
-        try:
-            found = Message(
-                "" if conversation_at is None else _field(row[conversation_at]),
-                _field(row[speaker_at]),
-                _field(row[text_at]),
-                None if time_at is None else times.seconds(row[time_at]),
-                None if topic_at is None else _field(row[topic_at]) or None,
-            )
-        except ValueError as error:
-            raise DataError(name, f"{where}: {error}") from None
-        is_unnamed = conversation_at is not None and not found.conversation
-        log.changed[UNNAMED] += is_unnamed and bool(found.text.strip())
-        return found
-
-    return message
+def _named_by_user(name: str, header: Sequence[str], options: Options) -> dict[str, str]:
+    chosen: dict[str, str] = {}
+    for what, column in options.columns.items():
+        if column not in header:
+            near = get_close_matches(column, header, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise DataError(name, f"has no column {column!r}{hint or '.'} Its columns are: {_listed(header)}")
+        chosen[what] = column
+    return chosen
 
 
-def _field(value: object) -> str:
-    """The text of a field.
+def _guess(spelt: Mapping[str, str], chosen: dict[str, str], values: Values, log: Log) -> list[str]:
+    """Choose columns by their names; returns for what kinds of content."""
+    guessed = []
+    for what, known in NAMES.items():
+        if what in chosen or ("response" in chosen and _is_needless(what, chosen)):
+            continue
+        found = next((spelt[each] for each in known if each in spelt and spelt[each] not in chosen.values()), None)
+        if what == "conversation" and found is not None and spelling(found) == "channel" and _are_ways(values(found)):
+            log.notes.append(f"column {found!r} says how a message was sent, and is not read as the conversation")
+        elif found is not None:
+            chosen[what] = found
+            guessed.append(what)
+    return guessed
+
+
+def _guess_pair(spelt: Mapping[str, str], chosen: dict[str, str]) -> list[str]:
+    """Choose the columns of a message and its answer, if there are such; returns what was guessed."""
+    pair = None if chosen.keys() & {"speaker", "text", "response"} else find_pair(spelt)
+    if pair is None:
+        return []
+    chosen["text"], chosen["response"] = (spelt[each] for each in pair)
+    more = next((spelt[each] for each in _MORE if each in spelt), None)
+    if pair[0] == "instruction" and more not in {None, *chosen.values()}:
+        chosen["more"] = str(more)
+    return ["text", "response"]
+
+
+def _repeated_id(spelt: Mapping[str, str], chosen: Mapping[str, str], values: Values) -> str | None:
+    """The column "id" if a value occurs twice: then it is not the id of a message."""
+    column = spelt.get("id")
+    if column is None or column in chosen.values():
+        return None
+    known = [str(value) for value in values(column) if value is not None and str(value).strip()]
+    return column if len(set(known)) < len(known) else None
+
+
+def _guess_outgoing(header: Sequence[str], spelt: Mapping[str, str], chosen: dict[str, str]) -> None:
+    outgoing = next((spelt[each] for each in _OUTGOING if each in spelt and spelt[each] not in chosen.values()), None)
+    if outgoing is not None and header.count(outgoing) == 1:
+        chosen["outgoing"] = outgoing
+
+
+def _is_needless(what: str, chosen: Mapping[str, str]) -> bool:
+    """Whether a kind of content has no use in a row with a message and its answer."""
+    return what in {"speaker", *LINKS} or (what == "time" and "conversation" not in chosen)
+
+
+def _check_links(name: str, header: Sequence[str], chosen: dict[str, str], guessed: list[str]) -> None:
+    """Drop guesses of ids that have no use.
 
     Raises:
-        ValueError: it holds a list or an object.
+        DataError: the user named one of the two columns, and there is no other.
     """
-    if value is None:
-        return ""
-    if isinstance(value, list | dict | tuple | bytes):
-        raise ValueError(f"a field holds {'bytes' if isinstance(value, bytes) else 'a list or an object'}, not text")
-    return value if isinstance(value, str) else str(value)
+    if all(what in chosen and (what not in guessed or header.count(chosen[what]) == 1) for what in LINKS):
+        return
+    for what, other in (LINKS, LINKS[::-1]):
+        if what in guessed:
+            guessed.remove(what)
+            del chosen[what]
+        elif what in chosen:
+            raise DataError(name, f"column {chosen[what]!r} ({what}) has no use without --column {other}=NAME")
+
+
+def _listed(header: Sequence[str]) -> str:
+    return ", ".join(header[:30]) + (", ..." if len(header) > 30 else "")
+
+
+def _are_ways(values: Iterable[object]) -> bool:
+    """Whether all of these values, of which there is one or more, are ways of sending a message."""
+    found = {spelling(str(value)) for value in values if value is not None and str(value).strip()}
+    return bool(found) and found <= _WAYS
+
+
+def _note(chosen: Mapping[str, str], guessed: Sequence[str], log: Log) -> None:
+    """Note which columns are read, and what follows from those that are missing."""
+    pairs = ", ".join(f"{what}={chosen[what]}" for what in NAMES if what in chosen)
+    said = f" ({', '.join(guessed)} by name; --column changes a choice)" if guessed else ""
+    log.notes.append(f"columns: {pairs}{said}")
+    if "response" in chosen:
+        more = f"{chosen['text']} and {chosen['more']}" if "more" in chosen else chosen["text"]
+        log.notes.append(f"each row is a message by user ({more}) and its answer by assistant ({chosen['response']})")
+        if "conversation" not in chosen:
+            log.gap = 0.0
+            log.notes.append("no column says which conversation a row belongs to: each row is one")
+            return
+    elif "conversation" not in chosen and "reply_to" in chosen:
+        log.least_replies = LEAST_REPLIES if "reply_to" in guessed else 0.0
+        log.gap = DEFAULT_GAP if "time" in chosen else 0.0  # if no reply names a message
+        log.notes.append("no column says which conversation a row belongs to: a message and all replies to it are one")
+    elif "conversation" not in chosen:
+        log.gap = DEFAULT_GAP if "time" in chosen else 0.0
+        split = "a silence begins a new one" if "time" in chosen else "the whole table is one"
+        log.notes.append(f"no column says which conversation a row belongs to: {split}")
+    untimed = "of their replies" if "reply_to" in chosen else "of the table"
+    order = "of their times, if all have one" if "time" in chosen else untimed
+    log.notes.append(f"messages of a conversation need not be together, and are in the order {order}")

@@ -34,6 +34,7 @@ class Part:
         title: the title of its format.
         log: what was left out and changed.
         conversations, utterances: numbers of those written.
+        monologues: number of conversations with a single speaker.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Part:
     log: Log = field(default_factory=Log)
     conversations: int = 0
     utterances: int = 0
+    monologues: int = 0
 
     def counts(self) -> str:
         """What was written, left out and changed, in one line."""
@@ -106,6 +108,7 @@ def convert(paths: Sequence[Path], out: Path, options: Options, privacy: Privacy
                 parts.append(Part(str(source.path), kind.title))
                 parts[-1].log.notes += _on_encoding(source, kind, options.encoding)
                 _write(file, out, parts, _threads(source, kind, options, parts[-1].log), privacy)
+                parts[-1].log.notes += _on_speakers(parts[-1])
             if not sum(part.conversations for part in parts):
                 raise DataError(", ".join(map(str, paths)), _nothing(parts))
             _finish(file, out)
@@ -145,6 +148,16 @@ def _on_encoding(source: Source, kind: Format, named: str | None) -> list[str]:
     return [f"the text is {source.file.encoding.removesuffix('-sig').upper()}, so that --encoding is not used"]
 
 
+def _on_speakers(part: Part) -> list[str]:
+    """A warning if the column of speakers seems to be the wrong one."""
+    if part.log.speaker_column is None or part.monologues * 2 <= part.conversations:
+        return []
+    return [
+        f"warning: {part.monologues:,} of {part.conversations:,} conversations have a single speaker: "
+        f"if column {part.log.speaker_column!r} does not say who speaks, name another: --column speaker=NAME"
+    ]
+
+
 def _from(first: Message, rest: Iterator[Message]) -> Iterator[Message]:
     yield first
     yield from rest
@@ -164,6 +177,7 @@ def _write(file: IO[str], out: Path, parts: Sequence[Part], found: Iterator[Thre
             raise DialogCvaeError(f"{out}: cannot be written ({error.strerror})") from None
         part.conversations += 1
         part.utterances += len(messages)
+        part.monologues += len({message.speaker for message in messages}) == 1
 
 
 def _line(messages: Sequence[Message], number: int, *, keeps_name: bool) -> dict[str, Any]:

@@ -8,15 +8,17 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import Final
 
 from dialog_cvae.errors import DataError
-from dialog_cvae.imports.columns import NAMES, REQUIRED, chosen_columns, reader_of_rows
+from dialog_cvae.imports.columns import NAMES, REQUIRED, chosen_columns, find_pair, spelling
 from dialog_cvae.imports.message import Format, Log, Message, Options
 from dialog_cvae.imports.source import MAX_LINE, File, Source
+from dialog_cvae.imports.table_rows import TableRows
 
 _SEPARATORS: Final = (",", "\t", ";", "|")
+_SAMPLE: Final = 200  # rows whose values help to choose the columns
 SUFFIXES: Final = (".csv", ".tsv", ".tab")
 _QUOTED: Final = re.compile(r'"[^"]*(?:"|$)')  # a quoted part of a line
 _NAMED: Final = re.compile(r'"?sep=([,;|\t])"?[ \t]*\r?\n', re.IGNORECASE)
@@ -30,8 +32,8 @@ def recognise(source: Source) -> bool:
         return False
     if source.file.path.lower().endswith(SUFFIXES):
         return True
-    names = {name.strip(' "').lower() for name in first.split(separator)}
-    return all(names & set(NAMES[what]) for what in REQUIRED)
+    names = {spelling(name.strip(' "')) for name in first.split(separator)}
+    return all(names & set(NAMES[what]) for what in REQUIRED) or find_pair(names) is not None
 
 
 def rows(source: Source, options: Options, log: Log) -> Iterator[tuple[int, list[str]]]:
@@ -114,9 +116,10 @@ def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
     name = source.file.name
     table = rows(source, options, log)
     _, header = next(table, (0, []))
-    message = reader_of_rows(name, header, chosen_columns(name, header, options, log), options, log)
-    for line, row in table:
-        yield message(row, f"line {line}")
+    first = list(islice(table, _SAMPLE))
+    chosen = chosen_columns(name, header, options, log, lambda column: (row[header.index(column)] for _, row in first))
+    found = ((f"line {line}", row) for line, row in chain(first, table))
+    yield from TableRows(name, header, chosen, options, log).messages(found)
 
 
 def _beginning(file: File) -> tuple[str, str]:

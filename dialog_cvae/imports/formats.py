@@ -10,12 +10,14 @@ from typing import Final
 
 from dialog_cvae.errors import ConfigError, DataError
 from dialog_cvae.imports import (
+    assistants,
     convokit,
     delimited,
     discord,
     hugging_face,
     messenger,
     own_lines,
+    pairs,
     parquet,
     refusals,
     schema_guided,
@@ -37,7 +39,10 @@ FORMATS: Final = {
         own_lines.FORMAT,
         turns.CHAT_FORMAT,
         turns.SHAREGPT_FORMAT,
+        assistants.CHATGPT_FORMAT,
+        assistants.CLAUDE_FORMAT,
         schema_guided.FORMAT,
+        turns.NAMED_FORMAT,
         telegram.FORMAT,
         discord.JSON_FORMAT,
         discord.CSV_FORMAT,
@@ -45,6 +50,7 @@ FORMATS: Final = {
         messenger.FILE_FORMAT,
         convokit.FORMAT,
         convokit.FILE_FORMAT,
+        pairs.FORMAT,
         slack.FORMAT,
         hugging_face.FORMAT,
         parquet.FORMAT,
@@ -54,6 +60,7 @@ FORMATS: Final = {
         transcript.FORMAT,
     )
 }
+_ASSISTANTS: Final = (assistants.CHATGPT_FORMAT, assistants.CLAUDE_FORMAT)
 # Files that may hold conversations: the report says if they are skipped. Skipped pictures are not reported.
 _DATA_SUFFIXES: Final = (
     *(".txt", ".csv", ".tsv", ".tab", ".json", ".jsonl", ".ndjson", ".html", ".htm", ".xlsx"),
@@ -68,7 +75,8 @@ def recognised(
     """The parts of a source that are in a known format, each with its format.
 
     A folder or archive is one part if it is in a format of folders. Otherwise each of its files is one part. Files in
-    no known format, such as pictures, are skipped, and so are files beside a WhatsApp chat, which were sent in it.
+    no known format, such as pictures, are skipped, and so are files beside a WhatsApp chat or a download of ChatGPT or
+    Claude, which were sent in it.
 
     Args:
         source: a file, a folder or an archive.
@@ -131,7 +139,8 @@ def _files(
         DataError: there are none; `nothing` says so.
     """
     chats = _lone_chats(source) if whatsapp.FORMAT in kinds else {}
-    found, unknown, sent = False, [], []
+    downloads = _downloads(source) if len(kinds) > 1 else []
+    found, unknown, sent, uploaded = False, [], [], []
     advice = ""  # on the first file of a kind that is known to be unreadable
     for file in source.files:
         if chats.get(_folder(file), file) is not file:
@@ -139,7 +148,9 @@ def _files(
             continue
         part = source.single(file)
         kind = _kind(part, kinds)
-        if kind is None:
+        if kind not in _ASSISTANTS and any(file.path.startswith(folder) for folder in downloads):
+            uploaded.append(file.path)
+        elif kind is None:
             unknown.append(file.path)
             if not advice and (reason := refusals.refusal(part)):
                 advice = f"; {file.path} {reason}"
@@ -151,11 +162,25 @@ def _files(
     for paths, why, more in (
         (unknown, "in no known format" if len(kinds) > 1 else "in another format", advice),
         (sent, "sent in a WhatsApp chat", ""),
+        (uploaded, "beside conversations with ChatGPT or Claude", ""),
     ):
         data = [path for path in paths if path.lower().endswith(_DATA_SUFFIXES)]
         if data and notes is not None:
             names = ", ".join([*data[:_SHOWN], *(["..."] if len(data) > _SHOWN else [])])
             notes.append(f"{source.path}: passed over: {len(data):,} files {why} ({names}){more}")
+
+
+def _downloads(source: Source) -> list[str]:
+    """The folders in which there is a download of ChatGPT or Claude, each with its slash; the top is empty.
+
+    Other files there are accounts and what users sent to the model.
+    """
+    return [
+        file.path.removesuffix(name)
+        for file in source.files
+        if (name := file.path.rpartition("/")[2]).startswith("conversations") and name.endswith(".json")
+        if any(kind.recognise(source.single(file)) for kind in _ASSISTANTS)
+    ]
 
 
 def _lone_chats(source: Source) -> dict[str, File]:

@@ -10,10 +10,12 @@ from typing import Final
 
 _TOKEN: Final = re.compile(r'"((?:[^"\\]|\\.)*+)"|[{}\[\]:]')
 _MAX_DEPTH: Final = 20
+_MAX_VALUES: Final = 10  # objects in one text, such as the lines of a file, whose keys are found
+_GAP: Final = re.compile(r"\s*(?=\{)")  # between two objects
 
 
 def json_paths(text: str) -> frozenset[str]:
-    """Paths of all keys of the first JSON value in a text, which may be cut off.
+    """Paths of all keys of the first JSON value in a text, which may be cut off, and of the next few objects.
 
     >>> sorted(json_paths('{"messages": [{"role": "user"}, {"ro'))
     ['messages', 'messages[].role']
@@ -22,6 +24,7 @@ def json_paths(text: str) -> frozenset[str]:
         return frozenset()
     found: set[str] = set()
     frames: list[tuple[str, str]] = []  # of each open object or list: its kind and path
+    values = 0
     last, here = "", ""  # the last string, and the path of the value that comes next
     for token in _TOKEN.finditer(text):
         sign = token[0]
@@ -34,7 +37,11 @@ def json_paths(text: str) -> frozenset[str]:
         elif sign in "}]":
             frames.pop() if frames else None
             if not frames:
-                break
+                values += 1
+                if values == _MAX_VALUES or not _GAP.match(text, token.end()):
+                    break
+                here = ""
+                continue
             here = frames[-1][1]
         elif sign == ":":
             if frames and frames[-1][0] == "{":

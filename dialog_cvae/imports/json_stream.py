@@ -177,14 +177,22 @@ def json_lines(file: File, encoding: str | None) -> Iterator[tuple[int, dict[str
         yield number, found
 
 
-def records(file: File, encoding: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
+def records(file: File, encoding: str | None, within: str | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
     """The objects of a file, each with its place, such as "line 3".
 
     The file may be a list of objects, or have one per line, or one after another.
 
+    Args:
+        file: the file to read.
+        encoding: None recognises it.
+        within: key of the list of objects, if the file is an object that holds it.
+
     Raises:
         DataError: the file has another form.
     """
+    if within is not None:
+        yield from _within(JsonStream(file, encoding), within)
+        return
     head = file.head_text.lstrip("\ufeff \t\r\n")
     if _is_whole(head.partition("\n")[0]):
         for number, found in json_lines(file, encoding):
@@ -201,6 +209,16 @@ def records(file: File, encoding: str | None) -> Iterator[tuple[str, dict[str, A
         yield f"element {number}", _object(stream, stream.value(), f"element {number}")
     if stream.peek():
         raise stream.error("text after the end of the list")
+
+
+def _within(stream: JsonStream, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    for key in stream.members():
+        if key != name:
+            stream.skip()
+            continue
+        for number in stream.items():
+            place = f"{name}, element {number}"
+            yield place, _object(stream, stream.value(), place)
 
 
 def _is_whole(line: str) -> bool:

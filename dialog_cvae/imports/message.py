@@ -86,12 +86,17 @@ class Log:
         left_out: number of messages left out, by reason.
         changed: number of changes, by kind.
         gap: a default that the reader may set instead of the format's, at the latest with its first message.
+        least_replies: share of the messages; if as many reply to another one, a conversation is a message and all
+            replies to it. None if conversations have names.
+        speaker_column: the column of a table that was read as the speaker.
     """
 
     notes: list[str] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
     changed: Counter[str] = field(default_factory=Counter)
     gap: float | None = None
+    least_replies: float | None = None
+    speaker_column: str | None = None
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Our own format: one conversation a line, as `dialog_cvae.data.readers.jsonl_line` describes it.
+"""Our own format: one conversation a line, as `dialog_cvae.data.readers.jsonl_line` describes it, or a list of these.
 
 Open this to change how such a file is imported. The first problem that prevents reading ends the import;
 `dialog-cvae check` lists all problems.
@@ -10,21 +10,28 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from dialog_cvae.errors import DataError
-from dialog_cvae.imports.json_stream import json_lines, kind_of
+from dialog_cvae.imports.json_stream import json_lines, kind_of, records
 from dialog_cvae.imports.message import Format, Log, Message, Options
-from dialog_cvae.imports.source import Source
+from dialog_cvae.imports.source import File, Source
 
 _FIELDS: Final = {"id", "topic", "prompt", "split", "utterances", "speakers"}
 _UTTERANCE_FIELDS: Final = {"speaker", "text", "dialog_act"}
 
 
 def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
-    """The messages of all lines.
+    """The messages of all lines, or of all elements of a list.
 
     Raises:
-        DataError: a line is malformed.
+        DataError: a line or an element is malformed.
     """
     file = source.file
+    if is_list(file):
+        for number, (place, record) in enumerate(records(file, options.encoding), 1):
+            try:
+                yield from _messages(record, number)
+            except ValueError as error:
+                raise DataError(file.name, f"{place}: {error}") from None
+        return
     for number, record in json_lines(file, options.encoding):
         try:
             yield from _messages(record, number)
@@ -62,4 +69,19 @@ def _messages(record: Mapping[str, Any], number: int) -> Iterator[Message]:
         )
 
 
-FORMAT = Format("jsonl", "conversations in our own form", lambda source: "utterances[].text" in source.file.paths, read)
+def is_list(file: File) -> bool:
+    """Whether a file is a list."""
+    return file.head_text.lstrip("\ufeff \t\r\n").startswith("[")
+
+
+def _recognise(source: Source) -> bool:
+    """Whether there are utterances with a text; a list must have no other fields than ours."""
+    paths = source.file.paths
+    if "[].utterances[].text" not in paths:
+        return "utterances[].text" in paths
+    of_record = {path[3:] for path in paths if path.count(".") == 1}
+    of_utterance = {path.rpartition(".")[2] for path in paths if path.startswith("[].utterances[].")}
+    return of_record <= _FIELDS and of_utterance <= _UTTERANCE_FIELDS
+
+
+FORMAT = Format("jsonl", "conversations in our own form", _recognise, read)

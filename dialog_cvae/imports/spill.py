@@ -16,6 +16,7 @@ from typing import Final
 from dialog_cvae.errors import DialogCvaeError
 from dialog_cvae.imports.message import Log, Message
 from dialog_cvae.imports.reply_order import Link, reply_order
+from dialog_cvae.imports.reply_threads import divide_by_replies
 
 BY_REPLIES: Final = "conversations in the order of their replies, because a message has no time"
 BY_FILE: Final = "conversations in the order of the file, because a message has no time"
@@ -62,7 +63,7 @@ def together(messages: Iterable[Message], log: Log) -> Iterator[Message]:
 
     Args:
         messages: in any order.
-        log: counts conversations that are not sorted by time.
+        log: says whether replies decide which messages are together; counts conversations that are not sorted by time.
 
     Raises:
         DialogCvaeError: the temporary file cannot be written.
@@ -94,6 +95,8 @@ def _sorted(database: sqlite3.Connection, messages: Iterable[Message], log: Log)
 
     database.execute("BEGIN")
     database.executemany(_ADD, rows())
+    if log.least_replies is not None and divide_by_replies(database, log.least_replies, log):
+        log.gap = 0.0
     if has["reply"]:
         log.changed[BY_REPLIES] += _place_replies(database)
     if has["no time"] and (has["time"] or has["reply"]):

@@ -1,14 +1,15 @@
-"""Conversations with a language model as lists of turns: chat-completion messages and ShareGPT.
+"""Conversations as lists of turns: chat-completion messages, ShareGPT, and lists of speakers and texts.
 
 Open this if such a file is not recognised or is read wrongly.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from dialog_cvae.errors import DataError
+from dialog_cvae.imports.html_text import without_html
 from dialog_cvae.imports.json_stream import kind_of, records
 from dialog_cvae.imports.message import MEDIA, TURNS, Format, Log, Message, Options
 from dialog_cvae.imports.source import Source
@@ -17,17 +18,18 @@ _SPEAKERS: Final = {
     **dict.fromkeys(("user", "human", "prompter"), "user"),
     **dict.fromkeys(("assistant", "gpt", "chatgpt", "bing", "bard", "model"), "assistant"),
 }
+# Roles of turns that nobody speaks, with _ between words.
 _NOT_SPOKEN: Final = {
-    "system",
-    "developer",
-    "tool",
-    "tool_call",
-    "tool_response",
-    "function",
-    "function_call",
-    "observation",
-    "ipython",
+    *("system", "developer", "tool", "tool_call", "tool_calls", "tool_response", "tool_result", "tool_output"),
+    *("function", "function_call", "function_response", "function_result", "function_output", "observation", "ipython"),
 }
+_SPEAKS: Final = {"system", "developer"}  # where turns name speakers: a dialogue system, or a person
+_LISTS: Final = (
+    *("messages", "conversations", "conversation", "turns", "dialogue", "dialog", "utterances", "items"),
+    *("dialogues", "dialogs"),
+)
+PREFIXES: Final = {"": None, "[].": None, "data[].": "data"}  # before the keys of a record; the list that holds them
+_IDS: Final = ("id", "conversation_id", "dialogue_id", "dialog_id")
 
 
 class Keys(NamedTuple):
@@ -38,8 +40,29 @@ class Keys(NamedTuple):
     text: str
 
 
-CHAT: Final = Keys("messages", "role", "content")
-SHAREGPT: Final = Keys("conversations", "from", "value")
+# Names of role and text in the turns of each format.
+CHAT: Final = (("role", "content"),)
+SHAREGPT: Final = (("from", "value"),)
+NAMED: Final = (("speaker", "text"), ("speaker", "utterance"))
+FIELDS: Final = ("id", "conversation_id", "dialogue_id", "dialog_id", "topic")  # other fields that are read
+
+
+def find_keys(fields: Sequence[tuple[str, str]], has: Callable[[str], bool]) -> Keys | None:
+    """The list of turns with such fields, and which of these they are.
+
+    Args:
+        fields: names of role and text.
+        has: says whether there is a path such as "messages[].role".
+    """
+    return next(
+        (
+            Keys(name, role, text)
+            for name in _LISTS
+            for role, text in fields
+            if has(f"{name}[].{role}") and has(f"{name}[].{text}")
+        ),
+        None,
+    )
 
 
 def messages_of(record: Mapping[str, Any], keys: Keys, number: int | str, log: Log) -> Iterator[Message]:
@@ -51,19 +74,22 @@ def messages_of(record: Mapping[str, Any], keys: Keys, number: int | str, log: L
     turns = record.get(keys.turns)
     if not isinstance(turns, list):
         raise ValueError(f"{keys.turns} must be a list, is {kind_of(turns)}")
-    name = record.get("id", record.get("conversation_id"))
+    name = next((record[key] for key in _IDS if record.get(key) is not None), None)
+    not_spoken: Container[str] = _NOT_SPOKEN - _SPEAKS if keys.role == "speaker" else _NOT_SPOKEN
     topic = record.get("topic")
     for index, turn in enumerate(turns):
         where = f"{keys.turns}[{index}]"
         if not isinstance(turn, Mapping):
             raise ValueError(f"{where} must be an object, is {kind_of(turn)}")
         role = turn.get(keys.role)
+        if keys.role == "speaker" and isinstance(role, int):
+            role = str(role)
         if not isinstance(role, str):
             raise ValueError(f"{where}.{keys.role} must be text, is {kind_of(role)}")
-        if role.lower() in _NOT_SPOKEN:
+        if role.lower().replace("-", "_").replace(" ", "_") in not_spoken:
             log.left_out[TURNS] += 1
             continue
-        text = _text(turn.get(keys.text), f"{where}.{keys.text}")
+        text = without_html(_text(turn.get(keys.text), f"{where}.{keys.text}"), log)
         if not text and (turn.get("tool_calls") or turn.get("function_call")):
             log.left_out[TURNS] += 1
             continue
@@ -72,7 +98,7 @@ def messages_of(record: Mapping[str, Any], keys: Keys, number: int | str, log: L
             continue
         yield Message(
             f"{number}\0{name if isinstance(name, str | int) else ''}",
-            _SPEAKERS.get(role.lower(), role),
+            role if keys.role == "speaker" else _SPEAKERS.get(role.lower(), role),
             text,
             topic=topic if isinstance(topic, str) else None,
         )
@@ -97,21 +123,32 @@ def _text(content: object, where: str) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def _reader(keys: Keys) -> Callable[[Source, Options, Log], Iterator[Message]]:
+def _found(source: Source, fields: Sequence[tuple[str, str]]) -> tuple[str, Keys] | None:
+    """The prefix and the keys of the records in a file."""
+    for prefix in PREFIXES:
+        paths = {path.removeprefix(prefix) for path in source.file.paths if path.startswith(prefix)}
+        keys = find_keys(fields, paths.__contains__)
+        if keys is not None:
+            return prefix, keys
+    return None
+
+
+def _format(name: str, title: str, fields: Sequence[tuple[str, str]]) -> Format:
     def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
-        for number, (place, record) in enumerate(records(source.file, options.encoding), 1):
+        found = _found(source, fields)
+        if found is None:
+            pairs = " or ".join(" and ".join(pair) for pair in fields)
+            raise DataError(source.file.name, f"has no list of turns with {pairs}, such as {_LISTS[0]}")
+        prefix, keys = found
+        for number, (place, record) in enumerate(records(source.file, options.encoding, PREFIXES[prefix]), 1):
             try:
                 yield from messages_of(record, keys, number, log)
             except ValueError as error:
                 raise DataError(source.file.name, f"{place}: {error}") from None
 
-    return read
+    return Format(name, title, lambda source: _found(source, fields) is not None, read)
 
 
-def _recogniser(keys: Keys) -> Callable[[Source], bool]:
-    wanted = {f"{prefix}{keys.turns}[].{name}" for prefix in ("", "[].") for name in keys[1:]}
-    return lambda source: len(wanted & source.file.paths) == 2
-
-
-CHAT_FORMAT = Format("chat-completion", "chat-completion messages", _recogniser(CHAT), _reader(CHAT))
-SHAREGPT_FORMAT = Format("sharegpt", "ShareGPT conversations", _recogniser(SHAREGPT), _reader(SHAREGPT))
+CHAT_FORMAT = _format("chat-completion", "chat-completion messages", CHAT)
+SHAREGPT_FORMAT = _format("sharegpt", "ShareGPT conversations", SHAREGPT)
+NAMED_FORMAT = _format("turns", "lists of turns of speaker and text", NAMED)

@@ -142,3 +142,12 @@ def test_our_own_form_in_utf_16_is_converted(tmp_path: Path, monkeypatch: pytest
     assert check([str(path), "--no-timing"]) == 0
     path.write_bytes(lines.encode("utf-8-sig"))
     assert imported.readable(path).path == path
+
+
+def test_a_list_in_our_own_form_is_converted(chat: Path) -> None:
+    turns = '{"utterances": [{"speaker": "A", "text": "hi"}, {"speaker": "B", "text": "yo"}]}'
+    path = chat.with_name("mine.jsonl")
+    path.write_text(f"[{turns},\n{turns}]")
+    assert len(imported.readable(path).path.read_text().splitlines()) == 2
+    path.write_text(turns)
+    assert imported.readable(path).path == path

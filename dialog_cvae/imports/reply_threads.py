@@ -1,0 +1,79 @@
+"""Conversations of a table without a column of conversations, found from which message replies to which.
+
+Open this to change which messages are together. The table is that of `spill`.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from array import array
+from collections.abc import Iterator
+from typing import Final
+
+from dialog_cvae.imports.message import Log
+
+# Of several messages with the same id, the first is the one that others reply to, as in `reply_order`.
+_PARENTS: Final = """
+    SELECT child.number, MIN(parent.number) FROM said AS child
+    JOIN said AS parent ON parent.conversation = child.conversation AND parent.id = child.reply_to
+    GROUP BY child.number
+"""
+
+
+def divide_by_replies(database: sqlite3.Connection, least: float, log: Log) -> bool:
+    """Make a conversation of each message and all that reply to it, directly or not; returns whether it is done.
+
+    A message whose parent is unknown begins a conversation. Memory is 8 bytes a message.
+
+    Args:
+        database: that of `spill`.
+        least: share of the messages that must reply to another one.
+        log: receives a note if it is not done, because too few messages reply to another one.
+    """
+    database.execute("CREATE INDEX said_by_id ON said (conversation, id)")
+    (count,) = database.execute("SELECT COUNT(*) FROM said").fetchone()
+    above = array("q", range(count + 1))  # for each message an earlier one of its conversation, or itself
+    replies = 0
+    for child, parent in database.execute(_PARENTS):
+        if child != parent:
+            replies += 1
+            first, second = sorted((_first(above, child), _first(above, parent)))
+            above[second] = first
+    if replies < least * count:
+        split = "a silence begins a new one" if log.gap else "the whole table is one"
+        log.notes.append(f"only {replies:,} of {count:,} rows reply to another row, so that {split} after all")
+        return False
+    _write(database, above)
+    return True
+
+
+def _first(above: array[int], number: int) -> int:
+    """The first message of a conversation; shortens the way to it."""
+    while above[number] != number:
+        above[number] = above[above[number]]
+        number = above[number]
+    return number
+
+
+def _write(database: sqlite3.Connection, above: array[int]) -> None:
+    """Put each message into the conversation of its first one, and name the conversation after that."""
+    names = dict(database.execute("SELECT first, name FROM conversations"))
+
+    def conversations() -> Iterator[tuple[str, int]]:
+        for number, conversation, name in database.execute("SELECT number, conversation, id FROM said"):
+            if above[number] == number:
+                shown = "" if name is None else name[1:-1]  # without its quotes
+                yield f"{names[conversation]}\0{number}\0{shown}", number
+
+    database.execute("CREATE TABLE threads (name TEXT UNIQUE, first INTEGER PRIMARY KEY, untimed INTEGER)")
+    database.executemany("INSERT INTO threads VALUES (?, ?, 0)", conversations())
+    database.executemany(
+        "UPDATE said SET conversation = ? WHERE number = ?",
+        ((_first(above, number), number) for number in range(1, len(above))),
+    )
+    database.execute("DROP TABLE conversations")
+    database.execute("ALTER TABLE threads RENAME TO conversations")
+    database.execute(
+        "UPDATE conversations SET untimed = 1 "
+        "WHERE first IN (SELECT conversation FROM said WHERE time IS NULL AND text <> '')"
+    )

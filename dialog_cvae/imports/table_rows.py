@@ -1,0 +1,133 @@
+"""Messages from the rows of a table, whose columns are chosen already.
+
+Open this to change how a row is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from dialog_cvae.errors import DataError
+from dialog_cvae.imports.columns import spelling
+from dialog_cvae.imports.html_text import without_html
+from dialog_cvae.imports.message import SYSTEM, Log, Message, Options
+from dialog_cvae.imports.times import ColumnTimes
+
+UNNAMED: Final = "messages without the name of a conversation, read as one conversation"
+USER: Final = "user"
+ASSISTANT: Final = "assistant"
+ME: Final = "Me"  # the speaker of outgoing messages that name none
+_SENT: Final = {"outgoing", "outbound", "sent"}
+_TRUE: Final = {"1", "true", "yes"}  # in a column such as "is_from_me"; as a type of message, 1 is one received
+_NOTICES: Final = {"notification", "system"}
+_MOST_NAMELESS: Final = 0.2  # of the rows with text; if more have no speaker, the column is the wrong one
+
+
+class TableRows:
+    """Reads the rows of a table in order.
+
+    Args:
+        name: name of the file, for messages.
+        header: names of the columns.
+        chosen: the column for each kind of content.
+        options: the form of times.
+        log: receives notes and counts.
+        part: number of the file in its data set.
+    """
+
+    def __init__(
+        self, name: str, header: Sequence[str], chosen: Mapping[str, str], options: Options, log: Log, part: int = 0
+    ) -> None:
+        self._part = part
+        self._name, self._chosen, self._log = name, chosen, log
+        self._places = {what: header.index(column) for what, column in chosen.items()}
+        self._times = ColumnTimes(options.time_format, log)
+        self._sent = _TRUE if "from_me" in spelling(chosen.get("outgoing", "")) else _SENT
+        self._spoken = self._nameless = 0
+
+    def messages(self, rows: Iterable[tuple[str, Sequence[Any]]]) -> Iterator[Message]:
+        """The messages of all rows, each given with its place, such as "line 3".
+
+        Raises:
+            DataError: a field is not text or a time, or many rows lack a speaker.
+        """
+        is_pair = "response" in self._places
+        for number, (where, row) in enumerate(rows, 1):
+            try:
+                found = self._pair(row, number) if is_pair else self._message(row)
+            except ValueError as error:
+                raise DataError(self._name, f"{where}: {error}") from None
+            yield from found
+        if self._nameless > _MOST_NAMELESS * self._spoken:
+            raise DataError(
+                self._name,
+                f"{self._nameless:,} of {self._spoken:,} rows with text have no speaker in column "
+                f"{self._chosen['speaker']!r}: name another column, as in --column speaker=NAME, or fill this one",
+            )
+
+    def _pair(self, row: Sequence[Any], number: int) -> Sequence[Message]:
+        """The message in a row and the answer to it. Rows without the name of a conversation are one each.
+
+        Raises:
+            ValueError: a field is not text or a time.
+        """
+        texts = [without_html(self._field(row, what), self._log) for what in ("text", "more", "response")]
+        conversation = self._field(row, "conversation") or f"{self._part}.{number}\0"
+        asked = Message(
+            conversation, USER, "\n".join(text for text in texts[:2] if text.strip()), self._time(row), self._topic(row)
+        )
+        return asked, asked._replace(speaker=ASSISTANT, text=texts[2])
+
+    def _message(self, row: Sequence[Any]) -> Sequence[Message]:
+        """The message of a row; none for a notice of the program that wrote the table.
+
+        Raises:
+            ValueError: a field is not text or a time.
+        """
+        speaker, text = self._field(row, "speaker"), without_html(self._field(row, "text"), self._log)
+        if text.strip():
+            if not speaker.strip():
+                kind = self._field(row, "outgoing").strip().lower()
+                if kind in _NOTICES:
+                    self._log.left_out[SYSTEM] += 1
+                    return ()
+                speaker = ME if kind in self._sent else ""
+            self._spoken += 1
+            self._nameless += not speaker
+        conversation = self._field(row, "conversation")
+        is_unnamed = "conversation" in self._places and not conversation
+        self._log.changed[UNNAMED] += is_unnamed and bool(text.strip())
+        message = Message(conversation, speaker, text, self._time(row), self._topic(row))
+        if "reply_to" in self._places:
+            message = message._replace(id=self._link(row, "id"), reply_to=self._link(row, "reply_to"))
+        return (message,)
+
+    def _link(self, row: Sequence[Any], what: str) -> str | None:
+        """The name of a message, limited to characters that a database can hold; None if there is none.
+
+        A number may be written as a fraction, and Reddit puts the kind before the id of a comment in `parent_id` only.
+        """
+        name = self._field(row, what).strip()
+        name = name.removesuffix(".0") if name.removesuffix(".0").isdigit() else name
+        return ascii(name.removeprefix("t1_")) if name else None
+
+    def _time(self, row: Sequence[Any]) -> float | None:
+        return self._times.seconds(row[self._places["time"]]) if "time" in self._places else None
+
+    def _topic(self, row: Sequence[Any]) -> str | None:
+        return self._field(row, "topic") or None
+
+    def _field(self, row: Sequence[Any], what: str) -> str:
+        """The text of a field; empty without such a column.
+
+        Raises:
+            ValueError: it holds a list or an object.
+        """
+        value = row[self._places[what]] if what in self._places else None
+        if value is None:
+            return ""
+        if isinstance(value, list | dict | tuple | bytes):
+            held = "bytes" if isinstance(value, bytes) else "a list or an object"
+            raise ValueError(f"a field holds {held}, not text")
+        return value if isinstance(value, str) else str(value)

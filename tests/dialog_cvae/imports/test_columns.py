@@ -1,0 +1,98 @@
+"""Which columns of a table are read as what, and what the report says if the choice seems wrong."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from dialog_cvae.errors import DataError
+from dialog_cvae.imports.message import SYSTEM
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        (
+            "Ticket ID,Agent,Direction,Message,Created At\n7,Kim,Inbound,hi,2024-01-13\n7,Kim,Outbound,yo,2024-01-14\n",
+            ["Inbound: hi", "Outbound: yo"],
+        ),
+        ("conversation_id,name,sender_type,message\n1,Ann,contact,hi\n1,Ann,agent,yo\n", ["contact: hi", "agent: yo"]),
+        (
+            "conversation_id,author_name,author_type,body\n1,Ann,user,hi\n1,Kim,admin,yo\n",
+            ["user: hi", "admin: yo"],
+        ),
+        ("conversation_id,user,role,content\n1,u5,user,hi\n1,u5,assistant,yo\n", ["user: hi", "assistant: yo"]),
+    ],
+)
+def test_the_speaker_is_the_type_of_person_before_the_name(put, imported, table, said):
+    result = imported(put("t.csv", table))
+    assert result.said == [said]
+    assert not any("warning" in line for line in result.report.lines())
+
+
+@pytest.mark.parametrize(("first", "is_way"), [("email", True), ("Live Chat", True), ("general", False)])
+def test_a_channel_that_is_a_way_of_sending_is_not_the_conversation(put, tmp_path, imported, first, is_way):
+    rows = {
+        "id": [1, 2, 3, 4],
+        "channel": [first, "chat", first, "chat"],
+        "author": ["A", "B", "C", "D"],
+        "body": ["a", "b", "c", "d"],
+        "created_at": [f"2024-01-13 10:0{minute}" for minute in range(4)],
+    }
+    cells = zip(*rows.values(), strict=True)
+    path = put("t.csv", ",".join(rows) + "\n" + "".join(",".join(map(str, row)) + "\n" for row in cells))
+    parquet.write_table(pa.table(rows), tmp_path / "t.parquet")
+    for each in (path, tmp_path / "t.parquet"):
+        result = imported(each)
+        assert len(result.said) == (1 if is_way else 2)
+        assert ("column 'channel' says how a message was sent" in str(result.report.lines())) is is_way
+        assert len(imported(each, columns={"conversation": "channel"}).said) == 2
+
+
+@pytest.mark.parametrize(("second", "count"), [("1", 2), ("3", 1)])
+def test_an_id_that_occurs_twice_is_the_conversation(put, imported, second, count):
+    rows = f"1,user,hi\n{second},assistant,yo\n2,user,a\n{second.replace('1', '2')},assistant,b\n"
+    assert len(imported(put("t.csv", "id,role,content\n" + rows)).said) == count
+
+
+IMAZING = """\
+Chat Session,Message Date,Delivered Date,Service,Type,Sender ID,Sender Name,Subject,Text
+Bo,2024-01-13 10:00:00,,iMessage,Incoming,+1,Bo,,hi
+Bo,2024-01-13 10:01:00,,iMessage,Outgoing,,,,yo
+Bo,2024-01-13 10:02:00,,iMessage,Notification,,,,Bo left
+Cy,2024-01-13 10:00:30,,SMS,Outgoing,,,,hey
+Cy,2024-01-13 10:03:00,,SMS,Incoming,+2,Cy,,what
+"""
+
+
+def test_outgoing_rows_without_a_name_are_mine(put, imported):
+    result = imported(put("t.csv", IMAZING))
+    assert result.said == [["Bo: hi", "Me: yo"], ["Me: hey", "Cy: what"]]
+    assert result.left_out == {SYSTEM: 1}
+
+
+@pytest.mark.parametrize(("column", "is_mine"), [("is_from_me", True), ("type", False)])
+def test_a_number_says_that_a_row_is_mine_only_in_a_column_of_that_name(put, imported, column, is_mine):
+    rows = "1,A,a,0\n1,,b,1\n" + "1,A,c,0\n1,B,d,0\n" * 2
+    said = imported(put("t.csv", f"chat_id,sender,text,{column}\n" + rows)).said[0]
+    assert ("Me: b" in said) is is_mine
+
+
+@pytest.mark.parametrize(("nameless", "fails"), [(1, False), (2, True)])
+def test_many_rows_without_a_speaker_are_refused(put, imported, nameless, fails):
+    rows = "".join(f"{'' if number < nameless else 'AB'[number % 2]},t{number}\n" for number in range(5))
+    path = put("t.csv", "sender,text\n" + rows + ",\n,\n")
+    if not fails:
+        assert imported(path).left_out["messages without a speaker"] == 1
+        return
+    with pytest.raises(DataError, match=r"t.csv: 2 of 5 rows with text have no speaker in column 'sender': name"):
+        imported(path)
+
+
+def test_a_single_speaker_in_most_conversations_is_a_warning(put, imported):
+    table = "conversation,who,agent,text\n1,A,Kim,hi\n1,B,Kim,yo\n2,A,Kim,hi\n2,B,Kim,yo\n"
+    path = put("t.csv", table)
+    warning = "  warning: 2 of 2 conversations have a single speaker: if column 'agent' does not say who speaks, "
+    assert warning + "name another: --column speaker=NAME" in imported(path).report.lines()
+    assert "warning" not in str(imported(path, columns={"speaker": "who"}).report.lines())

@@ -1,0 +1,85 @@
+"""Tables without a column of conversations, but with ids and replies."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from dialog_cvae.errors import DataError
+
+TWEETS = """\
+tweet_id,author_id,created_at,text,response_tweet_id,in_response_to_tweet_id
+3,shop,2024-01-13 10:02,a2,,1.0
+1,ann,2024-01-13 10:00,a1,3,
+2,bo,2024-01-13 10:01,b1,4,
+5,ann,2024-01-14 10:00,a3,,3
+4,shop,2024-01-13 10:05,b2,,2
+6,cy,2024-01-13 10:06,c,,99
+"""
+
+
+def test_interleaved_threads_are_conversations(put, tmp_path, imported):
+    path = put("t.csv", TWEETS)
+    lines = [line.split(",") for line in TWEETS.splitlines()]
+    parquet.write_table(
+        pa.table({name: [row[place] for row in lines[1:]] for place, name in enumerate(lines[0])}), tmp_path / "t"
+    )
+    for each in (path, tmp_path / "t"):
+        result = imported(each)
+        assert result.said == [["ann: a1", "shop: a2", "ann: a3"], ["bo: b1", "shop: b2"]]
+        assert [line["id"] for line in result.lines] == ["1:3", "2:2"]
+        assert "a message and all replies to it are one" in str(result.report.lines())
+        assert "  1 conversations of a single message, which has no reply" in result.report.lines()
+    assert len(imported(path, gap=3600.0).said[0]) == 2
+
+
+def test_without_times_the_order_is_that_of_replies(put, imported):
+    rows = "t,A,three,t1_s\nx,C,,\nr,B,one,\ny,D,last,t1_x\ns,A,two,t1_r\nz,C,end,t1_y\n"
+    path = put("t.csv", "id,author,body,parent_id\n" + rows)
+    assert imported(path).said == [["B: one", "A: two", "A: three"], ["D: last", "C: end"]]
+
+
+@pytest.mark.parametrize("rows", ["a,A,one,b\nb,B,two,a\n", "a,A,one,a\na,B,two,a\nc,A,three,a\n"])
+def test_cycles_and_repeated_ids_lose_no_message(put, imported, rows):
+    result = imported(put("t.csv", "id,author,body,parent_id\n" + rows + "x,A,x,\ny,B,y,x\n"))
+    assert sorted(text for said in result.said for text in said)[-2:] == ["B: two", "B: y"]
+    assert sum(map(len, result.said)) == len(rows.splitlines()) + 2
+
+
+@pytest.mark.parametrize("reply", ["b@x.org", "1"])
+def test_few_replies_leave_the_table_as_it_was(put, imported, reply):
+    rows = "1,A,one,a@x.org,2024-01-13 10:00\n2,B,two,REPLY,2024-01-13 10:01\n3,A,x,,2024-01-14\n4,B,y,,2024-01-14\n"
+    path = put("t.csv", "id,author,body,reply_to,time\n" + rows.replace("REPLY", reply))
+    result = imported(path)
+    assert result.said == [["A: one", "B: two"], ["A: x", "B: y"]]
+    note = f"only {int(reply == '1')} of 4 rows reply to another row, so that a silence begins a new one after all"
+    assert note in str(result.report.lines())
+    if reply == "1":  # a column that the user names is always used
+        assert imported(path, columns={"reply_to": "reply_to"}).said == [["A: one", "B: two"]]
+
+
+def test_a_column_of_conversations_comes_first(put, imported):
+    rows = "k,2,B,two,1\nk,1,A,one,\nm,3,A,x,1\nm,4,B,y,\n"
+    result = imported(put("t.csv", "conversation_id,id,author,body,parent_id\n" + rows))
+    assert result.said == [["A: one", "B: two"], ["A: x", "B: y"]]
+
+
+def test_the_two_columns_of_replies_need_each_other(put, imported):
+    path = put("t.csv", "key,author,body,parent_id\n1,A,one,\n2,B,two,1\n3,C,else,\n")
+    assert len(imported(path).said[0]) == 3
+    with pytest.raises(DataError, match=r"column 'parent_id' \(reply_to\) has no use without --column id=NAME"):
+        imported(path, columns={"reply_to": "parent_id"})
+    assert imported(path, columns={"id": "key"}).said == [["A: one", "B: two"]]
+
+
+def test_columns_of_parquet_that_hold_lists_are_no_ids(tmp_path, imported):
+    rows = {
+        "speaker": ["A", "B"],
+        "text": ["hi", "yo"],
+        "id": [["1"], ["2"]],
+        "parent_id": ["", "1"],
+        "type": [[1], [2]],
+    }
+    parquet.write_table(pa.table(rows), tmp_path / "t")
+    assert imported(tmp_path / "t").said == [["A: hi", "B: yo"]]
