@@ -196,7 +196,7 @@ class FitConfig(Config):
         }
         for name, value in needing_z.items():
             if value:
-                raise ValueError(f"{name} must be 0 for a model without z (latent_size 0), but is {value}")
+                raise ValueError(f"latent_size must be at least 1 with {name} {value}, but is 0")
         return self
 
     @model_validator(mode="after")

@@ -208,7 +208,7 @@ class CommonWords(NamedTuple):
         for number, line in enumerate(lines[:-1], start=2):
             if (found := _LINE.fullmatch(line)) is None or not int(head[1]) <= int(found[2]) <= int(head[2]):
                 raise CheckpointError(f"line {number}: must be a word, a tab and a count, but is {line[:80]!r}")
-            counts[_compact(found[1])] = int(found[2])  # older lists have spaces in account numbers
+            counts["".join(found[1].split())] = int(found[2])  # older lists have spaces in account numbers
         return cls(counts, int(head[2]), int(head[1]))
 
 

@@ -182,7 +182,7 @@ def test_yelp(run: Run) -> None:
         ),
         (
             ("yelp", "--sentence.latent-size=0"),
-            "sentence.latent_size: must be at least 1, because z is classified, but",
+            "latent_size must be at least 1 with train.autoencoder_share 1.0, but is 0",
         ),
         (("ptb", "--data-dir", "nowhere"), "no such folder"),
         (("toy", "--jobs=2"), "jobs: runs of this size are fitted one after the other; leave --jobs out"),

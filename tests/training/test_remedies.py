@@ -270,7 +270,7 @@ def test_the_controller_of_a_run_is_limited_by_the_schedule_of_each_update(
 def test_what_is_about_z_needs_one(fit: Fit, option: str, value: float) -> None:
     refused = fit("--out", "run", option, value, "--model.latent-size", 0).complaint
     name = option.removeprefix("--model.").removeprefix("--").replace("-", "_")
-    assert f"{name} must be 0 for a model without z (latent_size 0), but is {value}" in refused
+    assert f"latent_size must be at least 1 with {name} {value}, but is 0" in refused
 
 
 def test_a_restarted_decoder_is_new_and_the_rest_is_unchanged(tiny_model: CVAE) -> None:

@@ -218,7 +218,8 @@ def test_a_run_started_without_init_is_not_resumed_with_init(fit: Fit, whole_run
     assert fit("--out", "none", "--resume", "--init", best).complaint.startswith("none: no saved run there to resume")
     assert fit("--out", "tuned", "--init", best).status == 0
     assert fit("--out", "tuned", "--init", best, "--resume").status == 0
-    complaint = fit("--out", "tuned", "--init", "tuned/best", "--resume").complaint
+    assert fit("--out", "other", "--seed", 9).status == 0
+    complaint = fit("--out", "tuned", "--init", "other/best", "--resume").complaint
     assert complaint.startswith("resume, init: the run in tuned was started from another checkpoint (of mine, step ")
 
 
