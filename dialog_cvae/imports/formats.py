@@ -139,7 +139,7 @@ def _files(
         DataError: there are none; `nothing` says so.
     """
     chats = _lone_chats(source) if whatsapp.FORMAT in kinds else {}
-    downloads = _downloads(source) if len(kinds) > 1 else []
+    downloads = _downloads(source) if len(kinds) > 1 and source.path.is_file() else []
     found, unknown, sent, uploaded = False, [], [], []
     advice = ""  # on the first file of a kind that is known to be unreadable
     for file in source.files:

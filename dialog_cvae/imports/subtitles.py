@@ -18,7 +18,7 @@ from dialog_cvae.errors import DataError
 from dialog_cvae.imports.message import Format, Log, Message, Options
 from dialog_cvae.imports.source import File, Source
 from dialog_cvae.imports.transcript import listed
-from dialog_cvae.imports.transcript_lines import TIMES, Said, Speakers, known, parted
+from dialog_cvae.imports.transcript_lines import TIMES, Counts, Key, Said, Speakers, parted
 
 NOTES: Final = "notes in subtitles"
 EARLY: Final = "subtitles before the first speaker"
@@ -110,18 +110,19 @@ def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
 def _speakers(pieces: Iterable[_Piece]) -> Speakers:
     """Those that tags name; without any tag, those before colons."""
     voices: Counter[str] = Counter()
-    found: Counter[tuple[str, bool]] = Counter()
+    counts = Counts()
     for piece in pieces:
         if piece.voice is not None:
             voices[piece.voice] += 1
         elif (said := parted(_undashed(piece.text))) is not None:
-            found[said.name, said.tight] += 1
-    return Speakers(voices, frozenset()) if voices else known(found)
+            counts.add(said)
+    nobody: frozenset[str] = frozenset()
+    return Speakers(voices, nobody, nobody, frozenset({"plain"})) if voices else counts.speakers()
 
 
 def _said(piece: _Piece, speakers: Speakers) -> Said | None:
     if piece.voice is not None:
-        return Said(piece.voice, piece.text, tight=False, timed=False)
+        return Said(Key(piece.voice), piece.text, piece.text, timed=False)
     return speakers.said(_undashed(piece.text))
 
 

@@ -15,14 +15,14 @@ from typing import Final, NamedTuple
 from dialog_cvae.errors import DataError
 from dialog_cvae.imports.message import Format, Log, Message, Options
 from dialog_cvae.imports.source import Source
-from dialog_cvae.imports.transcript_lines import TIMES, Speakers, known, parted, speakers_of, without_time
+from dialog_cvae.imports.transcript_lines import TIMES, Counts, Key, Speakers, parted, without_time
 
 _HEAD: Final = 40  # lines from which the format is recognised
 _ENOUGH: Final = 0.4  # least share of them that begin with a speaker
 _OFTEN: Final = 0.25  # least share of these that one speaker has
 _TOUCHING: Final = 0.25  # least share of messages directly below another with which one blank line ends conversations
 _SHOWN: Final = 6  # speakers in the report
-_MAIL: Final = {"from", "to", "subject", "received", "date"}  # two of these are the head of a mail
+_MAIL: Final = {"from", "to", "subject", "received", "date"}
 _KEY: Final = re.compile(r"(?P<indent>\s*)(?P<item>-\s+)?(?P<key>[^\W_][\w.-]*):(?P<value>\s.*|$)", re.DOTALL)
 _SMALL: Final = 0.75  # least share of the keys of YAML that begin with a small letter
 
@@ -45,13 +45,20 @@ def recognise(source: Source) -> bool:
         return False
     lines = [line.rstrip() for line in source.file.head_text.splitlines() if line.strip()][:_HEAD]
     said = [found for line in lines if (found := parted(line.strip()))]
-    speakers = speakers_of(said)
+    speakers = Counts(said).speakers()
     # Names that begin one line count here, whatever they look like.
-    names = speakers.lines | Counter(found.name for found in said if not found.tight and "," not in found.name)
+    once = (found.key for found in said if found.key.form in speakers.forms and not found.key.tight)
+    names = speakers.lines | Counter(key.name for key in once if "," not in key.name)
     count = names.total()
     if count < max(3, _ENOUGH * len(lines)) or max(names.values()) < max(2, _OFTEN * count):
         return False
-    return len({name.lower() for name in names} & _MAIL) < 2 and not _is_yaml(lines)
+    return not _is_mail(names) and not _is_yaml(lines)
+
+
+def _is_mail(names: Counter[str]) -> bool:
+    """Whether names before colons are those of a mail: three of them, or two that begin one line each."""
+    found = [count for name, count in names.items() if name.lower() in _MAIL]
+    return len(found) > 2 or found.count(1) > 1
 
 
 def _is_yaml(lines: Sequence[str]) -> bool:
@@ -65,7 +72,7 @@ def _is_yaml(lines: Sequence[str]) -> bool:
     )
     small = sum(key["key"][0].islower() for key in found)
     is_small = small >= _SMALL * len(found) > 0
-    return nested >= 2 or (is_small and (nested == 1 or items >= 2 or lines[0] == "---"))
+    return nested >= 2 or (is_small and (nested == 1 or items >= max(2, len(found) / 2) or lines[0] == "---"))
 
 
 def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
@@ -91,7 +98,7 @@ def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
         if said is None:
             if not name:
                 raise DataError(source.file.name, "no speaker and colon begin the line, nor one above it", number)
-            texts.append(text if any(texts) else without_time(text))
+            texts.append(text if any(texts) or "timed" not in speakers.forms else without_time(text) or text)
             log.changed[TIMES] += texts[-1] != text
         else:
             if name:
@@ -108,9 +115,9 @@ def _form(source: Source, options: Options) -> _Form:
 
     One line must not decide this, because a blank line may be missing, or a wrapped line may look like a speaker.
     """
-    found: Counter[tuple[str, bool]] = Counter()
-    touching: Counter[tuple[str, bool]] = Counter()  # of these, lines directly below other text
-    apart: Counter[tuple[str, bool]] = Counter()  # those below a blank line
+    counts = Counts()
+    touching: Counter[Key] = Counter()  # lines directly below other text
+    apart: Counter[Key] = Counter()  # those below a blank line
     blanks, begun = 0, False
     for line in source.file.lines(options.encoding):
         text = line.strip()
@@ -119,16 +126,15 @@ def _form(source: Source, options: Options) -> _Form:
             continue
         said = parted(text)
         if said is not None:
-            key = said.name, said.tight
-            found[key] += 1
+            counts.add(said)
             if begun:
-                (apart if blanks else touching)[key] += 1
+                (apart if blanks else touching)[said.key] += 1
         blanks, begun = 0, True
-    speakers = known(found)
+    speakers = counts.speakers()
     # A name that begins one line may be text; it counts only if there is no other.
     counted = speakers.often or speakers.lines.keys()
     together, separate = (
-        sum(count for (name, tight), count in lines.items() if name in counted and speakers.have(name, tight=tight))
+        sum(count for key, count in lines.items() if key.name in counted and speakers.have(key))
         for lines in (touching, apart)
     )
     return _Form(speakers, 1 if together >= _TOUCHING * (together + separate) else 2)

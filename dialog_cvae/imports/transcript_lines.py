@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
-from typing import Final, NamedTuple
+from collections.abc import Iterable, Set
+from typing import Final, Literal, NamedTuple
 
 TIMES: Final = "times removed from the beginning of messages"
 
@@ -32,23 +32,44 @@ _ABOVE: Final = re.compile(rf"(?P<name>{_LETTERS}(?:, {_LETTERS})?)(?:\t\s*|\s{{
 _FIRST: Final = re.compile(rf"{_TIME}\s*")
 # What may follow a colon without a space: no emoticon, no link, no other sign.
 _TIGHT: Final = re.compile(r"(?![DPpOo3xXsS](?:\s|$))(?:[^\s!-/:-@\[-`{-~]|[\"'¿¡(\[*]\w|\.\.\.)")
+_MOST: Final = {"bold": 1 / 2, "timed": 2 / 3}  # least share of lines with a form that makes its names speakers
 _MAX_WORDS: Final = 3  # of a name that begins only one line
+
+
+class Key(NamedTuple):
+    """What decides whether lines begin with a speaker.
+
+    Attributes:
+        name: what stands before the colon.
+        tight: whether no space follows the colon; such lines count only if others of the speaker have one.
+        form: `timed` with a time before, behind or below the name, `bold` as in Markdown. Lines of these forms count
+            only if most lines of the file have them, or if the name has others.
+    """
+
+    name: str
+    tight: bool = False
+    form: Literal["plain", "bold", "timed"] = "plain"
 
 
 class Said(NamedTuple):
     """A line that may begin with a speaker.
 
     Attributes:
-        name: what stands before the colon.
-        text: what follows it.
-        tight: whether no space follows the colon; such lines count only if others of the speaker have one.
-        timed: whether there was a time, which was removed.
+        key: the speaker, and how the line is written.
+        text: what follows the colon, without a time.
+        whole: the same with a time in brackets at its beginning.
+        timed: whether there is a time anywhere.
     """
 
-    name: str
+    key: Key
     text: str
-    tight: bool
+    whole: str
     timed: bool
+
+    @property
+    def name(self) -> str:
+        """What stands before the colon."""
+        return self.key.name
 
 
 class Speakers(NamedTuple):
@@ -57,26 +78,39 @@ class Speakers(NamedTuple):
     Attributes:
         lines: number of lines of each.
         often: those who begin two lines or more with a colon and a space.
+        plain: those of them who do so in the plain form.
+        forms: the forms that most lines have; plain is always one.
     """
 
     lines: Counter[str]
     often: frozenset[str]
+    plain: frozenset[str]
+    forms: frozenset[str]
 
     def said(self, text: str) -> Said | None:
-        """The parts of a line that begins with one of the speakers; None for any other."""
-        found = parted(text)
-        return found if found is not None and self.have(found.name, tight=found.tight) else None
+        """The parts of a line that begins with one of the speakers; None for any other.
 
-    def have(self, name: str, *, tight: bool) -> bool:
-        """Whether a line that begins with this name, and with such a colon, is a speaker's."""
-        return name in (self.often if tight else self.lines)
+        A time at the beginning of what is said stays, unless most lines of the file have times.
+        """
+        found = parted(text)
+        if found is None or not self.have(found.key):
+            return None
+        if found.key.form != "timed" and "timed" not in self.forms:
+            return found._replace(text=found.whole, timed=False)
+        return found
+
+    def have(self, key: Key) -> bool:
+        """Whether a line of this name, colon and form is a speaker's."""
+        if key.form not in self.forms and key.name not in self.plain:
+            return False
+        return key.name in (self.often if key.tight else self.lines)
 
 
 def parted(text: str) -> Said | None:
     """The parts of a line without spaces around it, or None if it does not look as if it began with a speaker."""
     above = _ABOVE.fullmatch(text)
     if above is not None:
-        return Said(above["name"], "", tight=False, timed=True)
+        return Said(Key(above["name"], form="timed"), "", "", timed=True)
     bold = _BOLD.match(text)
     match = _SAID.match(text if bold is None else f"{bold['before'] or ''}{bold['name']} {bold['rest']}")
     if match is None:
@@ -84,7 +118,10 @@ def parted(text: str) -> Said | None:
     name, said, tight = match["name"], match["text"], match["tight"] is not None
     if tight and (not _TIGHT.match(said) or (name[-1].isdigit() and said[0].isdigit())):  # as in 10:30
         return None
-    return Said(name, said, tight, any(match[group] for group in ("before", "after", "inside")))
+    beside = bool(match["before"] or match["after"])
+    key = Key(name, tight, "bold" if bold is not None else "timed" if beside else "plain")
+    inside = match["inside"] or ""
+    return Said(key, said, f"{inside}{said}".strip(), beside or bool(inside))
 
 
 def without_time(text: str) -> str:
@@ -93,23 +130,43 @@ def without_time(text: str) -> str:
     return text if match is None else text[match.end() :]
 
 
-def speakers_of(lines: Iterable[Said]) -> Speakers:
-    """The names that begin two lines or more, or that look like the name of a person."""
-    return known(Counter((line.name, line.tight) for line in lines))
+class Counts:
+    """Counts lines, to find the speakers of a file."""
 
+    def __init__(self, lines: Iterable[Said] = ()) -> None:
+        self._found: Counter[Key] = Counter()
+        self._timed = 0
+        for line in lines:
+            self.add(line)
 
-def known(found: Counter[tuple[str, bool]]) -> Speakers:
-    """The speakers.
+    def add(self, line: Said) -> None:
+        """Count a line."""
+        self._found[line.key] += 1
+        self._timed += line.timed and not line.key.tight
 
-    Args:
-        found: number of lines by name, and by whether they are tight.
-    """
-    often = frozenset(name for (name, tight), count in found.items() if count > 1 and not tight)
-    lines: Counter[str] = Counter()
-    for (name, tight), count in found.items():
-        if name in often or (not tight and _is_name(name)):
-            lines[name] += count
-    return Speakers(lines, often)
+    def speakers(self) -> Speakers:
+        """The names that begin two lines or more, or that look like the name of a person."""
+        total = sum(count for key, count in self._found.items() if not key.tight)
+        bold = sum(count for key, count in self._found.items() if key.form == "bold" and not key.tight)
+        shares = {"bold": bold, "timed": self._timed}
+        forms = frozenset({"plain", *(form for form, count in shares.items() if count >= _MOST[form] * total > 0)})
+        plain = self._often({"plain"})
+        often = frozenset(self._often(forms) | plain)
+        lines: Counter[str] = Counter()
+        for key, count in self._found.items():
+            if (key.form in forms or key.name in plain) and (
+                key.name in often or (not key.tight and _is_name(key.name))
+            ):
+                lines[key.name] += count
+        return Speakers(lines, often, frozenset(plain), forms)
+
+    def _often(self, forms: Set[str]) -> set[str]:
+        """The names of two lines or more with a space, in these forms."""
+        counts: Counter[str] = Counter()
+        for key, count in self._found.items():
+            if key.form in forms and not key.tight:
+                counts[key.name] += count
+        return {name for name, count in counts.items() if count > 1}
 
 
 def _is_name(name: str) -> bool:

@@ -11,6 +11,7 @@ import pytest
 
 from dialog_cvae.errors import DataError
 from dialog_cvae.imports.formats import recognised
+from dialog_cvae.imports.refusals import refusal
 from dialog_cvae.imports.source import open_source
 
 HTML = "<!DOCTYPE html>\n<html><body>Ann: hi</body></html>\n"
@@ -88,3 +89,9 @@ def test_what_is_passed_over_in_a_folder_has_the_remedy_too(put, packed, importe
 def test_a_discord_channel_in_plain_text_is_no_whatsapp_chat_in_a_folder(put, tmp_path):
     put("all/_chat.txt", DISCORD)
     assert re.search(r"none of its 1 files.*; _chat.txt is a Discord channel", refused(tmp_path / "all"))
+
+
+def test_many_comments_before_a_text_take_no_long_time(put):
+    """Tried one by one in two ways each, 5,000 would never end."""
+    assert refusal(open_source(put("x.md", "<!-- -->\n" * 5_000 + "Ann: hi\nBo: yo\nAnn: so\n"))) is None
+    assert refusal(open_source(put("y.txt", "<!-- -->\n <!-- a --> <html>"))) == "is a web page: export again as JSON"

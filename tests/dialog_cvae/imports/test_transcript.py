@@ -103,10 +103,18 @@ def test_mails_and_yaml_are_no_transcripts_unless_the_user_says_so(put, imported
         "Date: today\nAnn: hi\nBo: yo\nAnn: so\n",
         "user: hi\nassistant:\n- one\n- note: two\nuser: so\nassistant: ok\n",
         "Ann:\n  Note: milk\nBo: yo\nAnn: so\n",
+        "user: a list?\nassistant: yes\n- food: bread\n- drinks: water\nuser: so\nassistant: ok\nuser: bye\n",
+        "Date: 3 May 2024\nInterviewer: so?\nSubject: yes\nInterviewer: and?\nSubject: no\n",
+        "From: hi\nTo: yo\nFrom: so\nTo: ok\n",
     ],
 )
 def test_transcripts_that_resemble_mails_and_yaml(put, content):
     assert [kind.name for _, kind in recognised(open_source(put("x.txt", content)))] == ["transcript"]
+
+
+def shown(line):
+    found = parted(line)
+    return found.name, found.text, found.key.tight, found.timed
 
 
 @pytest.mark.parametrize(
@@ -128,12 +136,12 @@ def test_transcripts_that_resemble_mails_and_yaml(put, content):
     ],
 )
 def test_times_around_a_name_are_removed(line):
-    assert parted(line) == ("Ann", "hi", False, True)
+    assert shown(line) == ("Ann", "hi", False, True)
 
 
 @pytest.mark.parametrize("line", ["**Ann:** hi", "**Ann**: hi", "**Ann：** hi"])
 def test_a_name_in_bold_letters(line):
-    assert parted(line) == ("Ann", "hi", False, False)
+    assert shown(line) == ("Ann", "hi", False, False)
 
 
 @pytest.mark.parametrize("line", ["10:30: hi", "**Ann: hi**", "**Very** important: hi", "10:30 Ann", "[Ann] hi"])
@@ -142,9 +150,28 @@ def test_lines_without_a_speaker(line):
 
 
 def test_other_numbers_in_a_text_stay():
-    assert parted("Ann: 10:30 is fine") == ("Ann", "10:30 is fine", False, False)
-    assert parted("Ann: (see 10:30) ok") == ("Ann", "(see 10:30) ok", False, False)
-    assert parted("10:30 Am Rand: so") == ("Am Rand", "so", False, True)
+    assert shown("Ann: 10:30 is fine") == ("Ann", "10:30 is fine", False, False)
+    assert shown("Ann: (see 10:30) ok") == ("Ann", "(see 10:30) ok", False, False)
+    assert shown("10:30 Am Rand: so") == ("Am Rand", "so", False, True)
+
+
+def test_words_in_bold_letters_are_text_where_names_are_plain(put, imported):
+    answer = "Assistant: take this\n\n**Ingredients:** flour\n\n**Steps:** mix\n**Note:** done"
+    content = f"User: a cake?\n{answer}\nUser: thanks\nAssistant: **Sure:** welcome\nUser: bye\nAssistant: bye\n"
+    (said,) = imported(put("x.txt", content)).said
+    assert [line.partition(":")[0] for line in said] == ["User", "Assistant"] * 3
+    assert said[1] == "Assistant: take this\n**Ingredients:** flour\n**Steps:** mix\n**Note:** done"
+    assert said[3] == "Assistant: **Sure:** welcome"
+
+
+def test_a_schedule_and_an_answer_that_is_a_time_stay(put, imported):
+    plan = "Breakfast  8:00\nMuseum  10:30\n10:45 Tour: bring your ticket\nuntil then"
+    content = f"Ann: the plan:\n{plan}\nBo: ok\nAnn: when?\nBo: (10:30)\nAnn: [11:15] or later\nBo: fine\n"
+    result = imported(put("x.txt", content))
+    assert result.said == [
+        [f"Ann: the plan:\n{plan}", "Bo: ok", "Ann: when?", "Bo: (10:30)", "Ann: [11:15] or later", "Bo: fine"]
+    ]
+    assert not result.report.parts[0].log.changed[TIMES]
 
 
 def test_times_are_removed_and_counted(put, imported):
