@@ -87,9 +87,6 @@ def chosen_columns(name: str, header: Sequence[str], options: Options, log: Log,
     guessed = _guess_pair(spelt, chosen)
     guessed += _guess(spelt, chosen, values, log)
     _check_links(name, header, chosen, guessed)
-    if not chosen.keys() & {"conversation", "reply_to", "response"} and (found := _repeated_id(spelt, chosen, values)):
-        chosen["conversation"] = found
-        guessed.append("conversation")
     required = REQUIRED if "response" not in chosen else ("text",)
     if missing := [what for what in required if what not in chosen]:
         raise DataError(
@@ -97,8 +94,13 @@ def chosen_columns(name: str, header: Sequence[str], options: Options, log: Log,
             f"no column looks like the {missing[0]}: name it, as in --column {missing[0]}=NAME. "
             f"Its columns are: {_listed(header)}",
         )
-    _guess_outgoing(header, spelt, chosen)
     check_unique(name, header, chosen.values())
+    if not chosen.keys() & {"conversation", "reply_to", "response"} and _id_is_conversation(
+        header, spelt, chosen, values
+    ):
+        chosen["conversation"] = spelt["id"]
+        guessed.append("conversation")
+    _guess_outgoing(header, spelt, chosen)
     log.speaker_column = chosen.get("speaker")
     _note(chosen, guessed, log)
     return chosen
@@ -165,13 +167,23 @@ def _guess_pair(spelt: Mapping[str, str], chosen: dict[str, str]) -> list[str]:
     return ["text", "response"]
 
 
-def _repeated_id(spelt: Mapping[str, str], chosen: Mapping[str, str], values: Values) -> str | None:
-    """The column "id" if a value occurs twice: then it is not the id of a message."""
+def _id_is_conversation(
+    header: Sequence[str], spelt: Mapping[str, str], chosen: Mapping[str, str], values: Values
+) -> bool:
+    """Whether the column "id" names conversations, not messages or persons.
+
+    Then a value belongs to two rows on average, or more, and most values that occur again have several speakers.
+    """
     column = spelt.get("id")
-    if column is None or column in chosen.values():
-        return None
-    known = [str(value) for value in values(column) if value is not None and str(value).strip()]
-    return column if len(set(known)) < len(known) else None
+    if column is None or column in chosen.values() or header.count(column) > 1:
+        return False
+    speakers: dict[str, list[str]] = {}
+    for value, speaker in zip(values(column), values(chosen["speaker"]), strict=True):
+        if not _is_blank(value):
+            speakers.setdefault(str(value), []).append(str(speaker))
+    repeated = [found for found in speakers.values() if len(found) > 1]
+    with_several = sum(len(set(found)) > 1 for found in repeated)
+    return 2 * len(speakers) <= sum(map(len, speakers.values())) and 2 * with_several > len(repeated)
 
 
 def _guess_outgoing(header: Sequence[str], spelt: Mapping[str, str], chosen: dict[str, str]) -> None:
@@ -207,8 +219,12 @@ def _listed(header: Sequence[str]) -> str:
 
 def _are_ways(values: Iterable[object]) -> bool:
     """Whether all of these values, of which there is one or more, are ways of sending a message."""
-    found = {spelling(str(value)) for value in values if value is not None and str(value).strip()}
+    found = {spelling(str(value)) for value in values if not _is_blank(value)}
     return bool(found) and found <= _WAYS
+
+
+def _is_blank(value: object) -> bool:
+    return value is None or not str(value).strip()
 
 
 def _note(chosen: Mapping[str, str], guessed: Sequence[str], log: Log) -> None:

@@ -50,10 +50,33 @@ def test_a_channel_that_is_a_way_of_sending_is_not_the_conversation(put, tmp_pat
         assert len(imported(each, columns={"conversation": "channel"}).said) == 2
 
 
-@pytest.mark.parametrize(("second", "count"), [("1", 2), ("3", 1)])
-def test_an_id_that_occurs_twice_is_the_conversation(put, imported, second, count):
-    rows = f"1,user,hi\n{second},assistant,yo\n2,user,a\n{second.replace('1', '2')},assistant,b\n"
-    assert len(imported(put("t.csv", "id,role,content\n" + rows)).said) == count
+def test_an_id_shared_by_several_speakers_is_the_conversation(put, imported):
+    rows = "1,user,hi\n1,assistant,yo\n2,user,a\n2,assistant,b\n"
+    result = imported(put("t.csv", "id,role,content\n" + rows))
+    assert result.said == [["user: hi", "assistant: yo"], ["user: a", "assistant: b"]]
+
+
+def test_an_id_of_messages_is_no_conversation_if_a_row_is_there_twice(put, imported):
+    rows = [f"{number},{'AB'[number % 2]},t{number}\n" for number in range(1, 9)]
+    for again in (rows[3], "4,A,other\n"):
+        result = imported(put("t.csv", "id,username,message\n" + "".join([*rows, again])))
+        assert [len(said) for said in result.said] == [9]
+
+
+def test_an_id_of_persons_is_no_conversation(put, imported):
+    rows = "17,ann,hi\n23,bo,yo\n" * 3
+    assert imported(put("t.csv", "id,username,message\n" + rows)).said == [["ann: hi", "bo: yo"] * 3]
+    split = "17,ann,hi\n17,ann,so\n23,bo,yo\n23,Bo,no\n"  # one of the two persons is spelt in two ways
+    assert len(imported(put("u.csv", "id,username,message\n" + split)).said) == 1
+
+
+def test_two_columns_id_are_not_the_conversation(tmp_path, imported):
+    ids, rest = ["1", "1"], [["A", "B"], ["hi", "yo"]]
+    names = ["id", "id", "speaker", "text"]
+    parquet.write_table(
+        pa.Table.from_arrays([pa.array(each) for each in (ids, ids, *rest)], names=names), tmp_path / "t"
+    )
+    assert imported(tmp_path / "t").said == [["A: hi", "B: yo"]]
 
 
 IMAZING = """\
