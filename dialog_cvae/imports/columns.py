@@ -21,6 +21,7 @@ NAMES: Final[Mapping[str, Sequence[str]]] = {
         *("chat_session", "ticket_id", "ticket", "case_id", "call_id", "room", "channel"),
     ),
     # A type of person, such as user or admin, comes before a name, because a model learns roles better than persons.
+    # One that all rows share comes last.
     "speaker": (
         *("speaker", "speaker_type", "speaker_role", "author_type", "author_role", "sender_type", "sender_role"),
         *("from_type", "participant_type", "user_type", "role", "author", "sender", "speaker_name", "author_name"),
@@ -46,6 +47,13 @@ PAIRS: Final = (
     *(("question", "answer"), ("message", "response")),
 )
 _MORE: Final = ("input", "context")  # columns with what an instruction is about
+# The types of persons among them: useless if all rows have the same.
+_TYPES: Final = frozenset(
+    {
+        *("speaker_type", "speaker_role", "author_type", "author_role", "sender_type", "sender_role", "from_type"),
+        *("participant_type", "user_type", "role", "direction"),
+    }
+)
 # Whatever else is in the table, with one of these columns each row is a message of one speaker.
 _SURE_SPEAKERS: Final = NAMES["speaker"][: NAMES["speaker"].index("username")]
 REQUIRED: Final = ("speaker", "text")
@@ -85,7 +93,7 @@ def chosen_columns(name: str, header: Sequence[str], options: Options, log: Log,
     chosen = _named_by_user(name, header, options)
     spelt = {spelling(column): column for column in reversed(header)}
     guessed = _guess_pair(spelt, chosen)
-    guessed += _guess(spelt, chosen, values, log)
+    guessed += _guess(header, spelt, chosen, values, log)
     _check_links(name, header, chosen, guessed)
     required = REQUIRED if "response" not in chosen else ("text",)
     if missing := [what for what in required if what not in chosen]:
@@ -140,19 +148,39 @@ def _named_by_user(name: str, header: Sequence[str], options: Options) -> dict[s
     return chosen
 
 
-def _guess(spelt: Mapping[str, str], chosen: dict[str, str], values: Values, log: Log) -> list[str]:
+def _guess(
+    header: Sequence[str], spelt: Mapping[str, str], chosen: dict[str, str], values: Values, log: Log
+) -> list[str]:
     """Choose columns by their names; returns for what kinds of content."""
     guessed = []
     for what, known in NAMES.items():
         if what in chosen or ("response" in chosen and _is_needless(what, chosen)):
             continue
-        found = next((spelt[each] for each in known if each in spelt and spelt[each] not in chosen.values()), None)
+        columns = [spelt[each] for each in known if each in spelt and spelt[each] not in chosen.values()]
+        if what == "speaker":
+            columns = _without_useless_types(header, columns, values, log)
+        found = next(iter(columns), None)
         if what == "conversation" and found is not None and spelling(found) == "channel" and _are_ways(values(found)):
             log.notes.append(f"column {found!r} says how a message was sent, and is not read as the conversation")
         elif found is not None:
             chosen[what] = found
             guessed.append(what)
     return guessed
+
+
+def _without_useless_types(header: Sequence[str], columns: list[str], values: Values, log: Log) -> list[str]:
+    """The possible columns of speakers, without types of persons before the first useful one that all rows share.
+
+    All of them are returned if none is useful.
+    """
+    for place, column in enumerate(columns):
+        if spelling(column) not in _TYPES or header.count(column) > 1 or _differ(values(column)):
+            log.notes += [
+                f"column {each!r} is the same in the first rows, and is not read as the speaker"
+                for each in columns[:place]
+            ]
+            return columns[place:]
+    return columns
 
 
 def _guess_pair(spelt: Mapping[str, str], chosen: dict[str, str]) -> list[str]:
@@ -221,6 +249,10 @@ def _are_ways(values: Iterable[object]) -> bool:
     """Whether all of these values, of which there is one or more, are ways of sending a message."""
     found = {spelling(str(value)) for value in values if not _is_blank(value)}
     return bool(found) and found <= _WAYS
+
+
+def _differ(values: Iterable[object]) -> bool:
+    return len({str(value).strip() for value in values if not _is_blank(value)}) > 1
 
 
 def _is_blank(value: object) -> bool:

@@ -31,6 +31,30 @@ def test_the_speaker_is_the_type_of_person_before_the_name(put, imported, table,
     assert not any("warning" in line for line in result.report.lines())
 
 
+@pytest.mark.parametrize("roles", [["member", "member"], ["member", ""], ["", ""]])
+def test_a_type_that_all_rows_share_is_not_the_speaker(put, tmp_path, imported, roles):
+    rows = {"username": ["ann", "bo"], "role": roles, "message": ["hi", "yo"]}
+    cells = zip(*rows.values(), strict=True)
+    path = put("t.csv", ",".join(rows) + "\n" + "".join(",".join(row) + "\n" for row in cells))
+    parquet.write_table(pa.table(rows), tmp_path / "t.parquet")
+    for each in (path, tmp_path / "t.parquet"):
+        result = imported(each)
+        assert result.said == [["ann: hi", "bo: yo"]]
+        assert "column 'role' is the same in the first rows, and is not read as the speaker" in str(
+            result.report.lines()
+        )
+        if roles[1]:
+            assert imported(each, columns={"speaker": "role"}).said == [["member: hi", "member: yo"]]
+
+
+def test_a_type_that_all_rows_share_is_the_speaker_if_there_is_no_name(put, imported):
+    result = imported(put("t.csv", "sender_type,direction,message\nuser,in,hi\nuser,out,yo\n"))
+    assert result.said == [["in: hi", "out: yo"]]
+    result = imported(put("t.csv", "role,message\nuser,hi\nuser,yo\n"))
+    assert result.said == [["user: hi", "user: yo"]]
+    assert "is the same in the first rows" not in str(result.report.lines())
+
+
 @pytest.mark.parametrize(("first", "is_way"), [("email", True), ("Live Chat", True), ("general", False)])
 def test_a_channel_that_is_a_way_of_sending_is_not_the_conversation(put, tmp_path, imported, first, is_way):
     rows = {
