@@ -12,6 +12,7 @@ from typing import Final
 
 from dialog_cvae.errors import DataError
 from dialog_cvae.imports.message import HOUR, Log, Options
+from dialog_cvae.imports.reply_threads import count_replies
 
 # Names of columns in lower case, the surest first.
 NAMES: Final[Mapping[str, Sequence[str]]] = {
@@ -34,11 +35,12 @@ NAMES: Final[Mapping[str, Sequence[str]]] = {
         "message_date",
     ),
     "topic": ("topic", "subject", "category", "title", "theme"),
-    "id": ("message_id", "msg_id", "tweet_id", "comment_id", "post_id", "id"),
     "reply_to": (
         *("in_response_to_tweet_id", "in_reply_to", "in_reply_to_id", "in_reply_to_status_id", "in_reply_to_tweet_id"),
         *("reply_to", "reply_to_id", "reply_to_message_id", "parent_id", "parent_message_id", "parent_comment_id"),
     ),
+    # After the replies, which decide between several.
+    "id": ("message_id", "msg_id", "tweet_id", "comment_id", "id", "post_id"),
     "response": (),  # guessed only as the second of a pair
 }
 # Columns of a message and the answer to it, which are in one row.
@@ -159,6 +161,8 @@ def _guess(
         columns = [spelt[each] for each in known if each in spelt and spelt[each] not in chosen.values()]
         if what == "speaker":
             columns = _without_useless_types(header, columns, values, log)
+        elif what == "id":
+            columns = _by_replies(header, chosen, columns, values)
         found = next(iter(columns), None)
         if what == "conversation" and found is not None and spelling(found) == "channel" and _are_ways(values(found)):
             log.notes.append(f"column {found!r} says how a message was sent, and is not read as the conversation")
@@ -181,6 +185,14 @@ def _without_useless_types(header: Sequence[str], columns: list[str], values: Va
             ]
             return columns[place:]
     return columns
+
+
+def _by_replies(header: Sequence[str], chosen: Mapping[str, str], columns: list[str], values: Values) -> list[str]:
+    """The possible columns of a message's id, those first to which more of the first rows reply."""
+    reply_to = chosen.get("reply_to")
+    if len(columns) < 2 or reply_to is None or any(header.count(column) > 1 for column in (reply_to, *columns)):
+        return columns
+    return sorted(columns, key=lambda column: -count_replies(values(column), values(reply_to)))
 
 
 def _guess_pair(spelt: Mapping[str, str], chosen: dict[str, str]) -> list[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from dialog_cvae.imports.message import Log
@@ -18,6 +18,27 @@ _PARENTS: Final = """
     JOIN said AS parent ON parent.conversation = child.conversation AND parent.id = child.reply_to
     GROUP BY child.number
 """
+
+
+def link_name(value: object) -> str | None:
+    """The name of a message in a table, limited to characters that a database can hold; None if there is none.
+
+    A number may be written as a fraction, and Reddit puts the kind before the id of a comment in `parent_id` only.
+    """
+    name = "" if value is None else str(value).strip()
+    name = name.removesuffix(".0") if name.removesuffix(".0").isdigit() else name
+    return ascii(name.removeprefix("t1_")) if name else None
+
+
+def count_replies(ids: Iterable[object], replies: Iterable[object]) -> int:
+    """The number of rows that reply to another one, if a column holds the ids of messages.
+
+    A row that replies to its own value does not count: it may be a comment on a post, beside the id of the post.
+    """
+    own = [link_name(value) for value in ids]
+    known = set(own) - {None}
+    parents = map(link_name, replies)
+    return sum(parent in known and parent != each for each, parent in zip(own, parents, strict=True))
 
 
 def divide_by_replies(database: sqlite3.Connection, least: float, log: Log) -> bool:

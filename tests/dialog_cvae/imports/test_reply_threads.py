@@ -73,6 +73,39 @@ def test_the_two_columns_of_replies_need_each_other(put, imported):
     assert imported(path, columns={"id": "key"}).said == [["A: one", "B: two"]]
 
 
+REDDIT = """\
+id,post_id,parent_id,author,body
+c1,p,POST,ann,a1
+c2,p,POST,bo,b1
+c3,p,POST,cy,c1
+c4,p,t1_c1,dee,a2
+c5,p,t1_c2,eve,b2
+c6,p,t1_c4,ann,a3
+c7,p,t1_c3,bo,c2
+"""
+
+
+@pytest.mark.parametrize("post", ["t3_p", "p"])
+def test_comments_on_a_post_reply_to_comments(put, imported, post):
+    result = imported(put("t.csv", REDDIT.replace("POST", post)))
+    assert result.said == [["ann: a1", "dee: a2", "ann: a3"], ["bo: b1", "eve: b2"], ["cy: c1", "bo: c2"]]
+    assert ", id=id (" in str(result.report.lines())
+
+
+@pytest.mark.parametrize("found", ["message_id", "post_id", "id"])
+def test_the_id_of_a_message_is_the_column_that_replies_name(put, tmp_path, imported, found):
+    others = {"message_id": ["m1", "m2", "m3"], "post_id": ["p1", "p2", "p3"], "id": ["1", "2", "3"]}
+    rows = others | {"reply_to": [None, "x1", "x1"], "author": ["A", "B", "C"], "body": ["a", "b", "c"]}
+    rows[found] = ["x1", "x2", "x3"]
+    parquet.write_table(pa.table(rows), tmp_path / "t")
+    cells = zip(*rows.values(), strict=True)
+    path = put("t.csv", ",".join(rows) + "\n" + "".join(",".join(each or "" for each in row) + "\n" for row in cells))
+    for each in (path, tmp_path / "t"):
+        result = imported(each)
+        assert result.said == [["A: a", "B: b", "C: c"]]
+        assert f", id={found} (" in str(result.report.lines())
+
+
 def test_columns_of_parquet_that_hold_lists_are_no_ids(tmp_path, imported):
     rows = {
         "speaker": ["A", "B"],
