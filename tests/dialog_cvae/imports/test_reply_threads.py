@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
 from dialog_cvae.errors import DataError
+from dialog_cvae.imports.message import Log
+from dialog_cvae.imports.reply_threads import divide_by_replies
 
 TWEETS = """\
 tweet_id,author_id,created_at,text,response_tweet_id,in_response_to_tweet_id
@@ -57,6 +62,29 @@ def test_few_replies_leave_the_table_as_it_was(put, imported, reply):
     assert note in str(result.report.lines())
     if reply == "1":  # a column that the user names is always used
         assert imported(path, columns={"reply_to": "reply_to"}).said == [["A: one", "B: two"]]
+
+
+def test_many_rows_with_one_id_take_linear_time():
+    def steps(count: int) -> int:
+        """Steps of the database."""
+        with closing(sqlite3.connect(":memory:")) as database:
+            database.execute("CREATE TABLE conversations (name TEXT, first INTEGER PRIMARY KEY, untimed INTEGER)")
+            database.execute(
+                "CREATE TABLE said (number INTEGER PRIMARY KEY, conversation INTEGER, text TEXT, time REAL, id TEXT, "
+                "reply_to TEXT)"
+            )
+            database.execute("INSERT INTO conversations VALUES ('', 0, 0)")
+            rows = [(0, "hi", None, "x", "x")] * count
+            database.executemany(
+                "INSERT INTO said (conversation, text, time, id, reply_to) VALUES (?, ?, ?, ?, ?)", rows
+            )
+            done: list[None] = []
+            database.set_progress_handler(lambda: done.append(None), 100)
+            assert divide_by_replies(database, 0.5, Log())
+            assert database.execute("SELECT DISTINCT conversation FROM said").fetchall() == [(1,)]
+            return len(done)
+
+    assert steps(800) < 3 * steps(400)
 
 
 def test_a_column_of_conversations_comes_first(put, imported):
