@@ -72,9 +72,9 @@ _WAYS: Final = frozenset(
         *("in_person", "store", "bot", "widget", "help_center"),
     }
 )
-# In a table that is divided by replies, if the user did not name their column. Where fewer messages reply to another
-# one, as in a chat, the others belong together too.
-LEAST_REPLIES: Final = 1 / 3
+# In a table that is divided by replies, if the user did not name a column of them. Where fewer messages reply to
+# another one, as in a chat, the others belong together too.
+LEAST_REPLIES: Final = 1 / 2
 DEFAULT_GAP: Final = 6 * HOUR  # used if no column says which conversation a row belongs to
 Values = Callable[[str], Iterable[object]]
 
@@ -284,7 +284,7 @@ def _note(chosen: Mapping[str, str], guessed: Sequence[str], log: Log) -> None:
             log.notes.append("no column says which conversation a row belongs to: each row is one")
             return
     elif "conversation" not in chosen and "reply_to" in chosen:
-        log.least_replies = LEAST_REPLIES if "reply_to" in guessed else 0.0
+        log.least_replies = LEAST_REPLIES if set(LINKS) <= set(guessed) else 0.0
         log.gap = DEFAULT_GAP if "time" in chosen else 0.0  # if no reply names a message
         log.notes.append("no column says which conversation a row belongs to: a message and all replies to it are one")
     elif "conversation" not in chosen:

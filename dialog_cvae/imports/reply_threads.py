@@ -15,7 +15,7 @@ from dialog_cvae.imports.message import Log
 # Of several messages with the same id, the first is the one that others reply to, as in `reply_order`.
 # Each is looked up once: a join takes quadratic time where many rows share one id.
 _PARENTS: Final = """
-    SELECT number, (
+    SELECT number, text <> '', (
         SELECT parent.number FROM said AS parent
         WHERE parent.conversation = child.conversation AND parent.id = child.reply_to
         ORDER BY parent.number LIMIT 1
@@ -51,21 +51,25 @@ def divide_by_replies(database: sqlite3.Connection, least: float, log: Log) -> b
 
     Args:
         database: that of `spill`.
-        least: share of the messages that must reply to another one.
+        least: share of the messages with text that must reply to another one.
         log: receives a note if it is not done, because too few messages reply to another one.
     """
     database.execute("CREATE INDEX said_by_id ON said (conversation, id)")
     (count,) = database.execute("SELECT COUNT(*) FROM said").fetchone()
     above = array("q", range(count + 1))  # for each message an earlier one of its conversation, or itself
-    replies = 0
-    for child, parent in database.execute(_PARENTS):
+    replies = 0  # by messages with text
+    for child, has_text, parent in database.execute(_PARENTS):
         if parent is not None and parent != child:
-            replies += 1
+            replies += has_text
             first, second = sorted((_first(above, child), _first(above, parent)))
             above[second] = first
-    if replies < least * count:
+    (with_text,) = database.execute("SELECT COUNT(*) FROM said WHERE text <> ''").fetchone()
+    if replies < least * with_text:
         split = "a silence begins a new one" if log.gap else "the whole table is one"
-        log.notes.append(f"only {replies:,} of {count:,} rows reply to another row, so that {split} after all")
+        log.notes.append(
+            f"only {replies:,} of {with_text:,} rows with text reply to another row, so that {split} after all; "
+            "--column reply_to=NAME divides by replies"
+        )
         return False
     _write(database, above)
     return True

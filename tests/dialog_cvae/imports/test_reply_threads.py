@@ -58,10 +58,26 @@ def test_few_replies_leave_the_table_as_it_was(put, imported, reply):
     path = put("t.csv", "id,author,body,reply_to,time\n" + rows.replace("REPLY", reply))
     result = imported(path)
     assert result.said == [["A: one", "B: two"], ["A: x", "B: y"]]
-    note = f"only {int(reply == '1')} of 4 rows reply to another row, so that a silence begins a new one after all"
+    count = int(reply == "1")
+    note = f"only {count} of 4 rows with text reply to another row, so that a silence begins a new one after all"
     assert note in str(result.report.lines())
     if reply == "1":  # a column that the user names is always used
         assert imported(path, columns={"reply_to": "reply_to"}).said == [["A: one", "B: two"]]
+
+
+@pytest.mark.parametrize(("replies", "is_divided"), [(11, False), (14, False), (15, True)])
+def test_a_chat_with_replies_is_not_divided_by_them(put, imported, replies, is_divided):
+    rows = [
+        f"{number},{'AB'[number % 2]},t{number},{number - 1 if number <= replies else ''}\n" for number in range(30)
+    ]
+    notices = [f"{number},A,,{number - 1}\n" for number in range(30, 50)]  # rows without text do not count
+    path = put("t.csv", "id,author,body,reply_to\n" + "".join(rows + notices).replace(",-1\n", ",\n"))
+    result = imported(path)
+    assert len(result.said[0]) == (16 if is_divided else 30)
+    note = f"only {replies} of 30 rows with text reply to another row, so that the whole table is one after all; "
+    assert (note + "--column reply_to=NAME divides by replies" in str(result.report.lines())) is not is_divided
+    for what, column in {"id": "id", "reply_to": "reply_to"}.items():  # a column that the user names is always used
+        assert len(imported(path, columns={what: column}).said[0]) == replies + 1
 
 
 def test_many_rows_with_one_id_take_linear_time():
