@@ -12,6 +12,7 @@ from typing import Final
 
 from dialog_cvae.errors import DataError
 from dialog_cvae.imports.message import HOUR, Log, Options
+from dialog_cvae.imports.reply_threads import count_replies
 
 # Names of columns in lower case, the surest first.
 NAMES: Final[Mapping[str, Sequence[str]]] = {
@@ -21,6 +22,7 @@ NAMES: Final[Mapping[str, Sequence[str]]] = {
         *("chat_session", "ticket_id", "ticket", "case_id", "call_id", "room", "channel"),
     ),
     # A type of person, such as user or admin, comes before a name, because a model learns roles better than persons.
+    # One that all rows share comes last.
     "speaker": (
         *("speaker", "speaker_type", "speaker_role", "author_type", "author_role", "sender_type", "sender_role"),
         *("from_type", "participant_type", "user_type", "role", "author", "sender", "speaker_name", "author_name"),
@@ -33,11 +35,12 @@ NAMES: Final[Mapping[str, Sequence[str]]] = {
         "message_date",
     ),
     "topic": ("topic", "subject", "category", "title", "theme"),
-    "id": ("message_id", "msg_id", "tweet_id", "comment_id", "post_id", "id"),
     "reply_to": (
         *("in_response_to_tweet_id", "in_reply_to", "in_reply_to_id", "in_reply_to_status_id", "in_reply_to_tweet_id"),
         *("reply_to", "reply_to_id", "reply_to_message_id", "parent_id", "parent_message_id", "parent_comment_id"),
     ),
+    # After the replies, which decide between several.
+    "id": ("message_id", "msg_id", "tweet_id", "comment_id", "id", "post_id"),
     "response": (),  # guessed only as the second of a pair
 }
 # Columns of a message and the answer to it, which are in one row.
@@ -46,6 +49,13 @@ PAIRS: Final = (
     *(("question", "answer"), ("message", "response")),
 )
 _MORE: Final = ("input", "context")  # columns with what an instruction is about
+# The types of persons among them: useless if all rows have the same.
+_TYPES: Final = frozenset(
+    {
+        *("speaker_type", "speaker_role", "author_type", "author_role", "sender_type", "sender_role", "from_type"),
+        *("participant_type", "user_type", "role", "direction"),
+    }
+)
 # Whatever else is in the table, with one of these columns each row is a message of one speaker.
 _SURE_SPEAKERS: Final = NAMES["speaker"][: NAMES["speaker"].index("username")]
 REQUIRED: Final = ("speaker", "text")
@@ -62,9 +72,9 @@ _WAYS: Final = frozenset(
         *("in_person", "store", "bot", "widget", "help_center"),
     }
 )
-# In a table that is divided by replies, if the user did not name their column. Where fewer messages reply to another
-# one, as in a chat, the others belong together too.
-LEAST_REPLIES: Final = 1 / 3
+# In a table that is divided by replies, if the user did not name a column of them. Where fewer messages reply to
+# another one, as in a chat, the others belong together too.
+LEAST_REPLIES: Final = 1 / 2
 DEFAULT_GAP: Final = 6 * HOUR  # used if no column says which conversation a row belongs to
 Values = Callable[[str], Iterable[object]]
 
@@ -85,11 +95,8 @@ def chosen_columns(name: str, header: Sequence[str], options: Options, log: Log,
     chosen = _named_by_user(name, header, options)
     spelt = {spelling(column): column for column in reversed(header)}
     guessed = _guess_pair(spelt, chosen)
-    guessed += _guess(spelt, chosen, values, log)
+    guessed += _guess(header, spelt, chosen, values, log)
     _check_links(name, header, chosen, guessed)
-    if not chosen.keys() & {"conversation", "reply_to", "response"} and (found := _repeated_id(spelt, chosen, values)):
-        chosen["conversation"] = found
-        guessed.append("conversation")
     required = REQUIRED if "response" not in chosen else ("text",)
     if missing := [what for what in required if what not in chosen]:
         raise DataError(
@@ -97,8 +104,13 @@ def chosen_columns(name: str, header: Sequence[str], options: Options, log: Log,
             f"no column looks like the {missing[0]}: name it, as in --column {missing[0]}=NAME. "
             f"Its columns are: {_listed(header)}",
         )
-    _guess_outgoing(header, spelt, chosen)
     check_unique(name, header, chosen.values())
+    if not chosen.keys() & {"conversation", "reply_to", "response"} and _id_is_conversation(
+        header, spelt, chosen, values
+    ):
+        chosen["conversation"] = spelt["id"]
+        guessed.append("conversation")
+    _guess_outgoing(header, spelt, chosen)
     log.speaker_column = chosen.get("speaker")
     _note(chosen, guessed, log)
     return chosen
@@ -138,19 +150,49 @@ def _named_by_user(name: str, header: Sequence[str], options: Options) -> dict[s
     return chosen
 
 
-def _guess(spelt: Mapping[str, str], chosen: dict[str, str], values: Values, log: Log) -> list[str]:
+def _guess(
+    header: Sequence[str], spelt: Mapping[str, str], chosen: dict[str, str], values: Values, log: Log
+) -> list[str]:
     """Choose columns by their names; returns for what kinds of content."""
     guessed = []
     for what, known in NAMES.items():
         if what in chosen or ("response" in chosen and _is_needless(what, chosen)):
             continue
-        found = next((spelt[each] for each in known if each in spelt and spelt[each] not in chosen.values()), None)
+        columns = [spelt[each] for each in known if each in spelt and spelt[each] not in chosen.values()]
+        if what == "speaker":
+            columns = _without_useless_types(header, columns, values, log)
+        elif what == "id":
+            columns = _by_replies(header, chosen, columns, values)
+        found = next(iter(columns), None)
         if what == "conversation" and found is not None and spelling(found) == "channel" and _are_ways(values(found)):
             log.notes.append(f"column {found!r} says how a message was sent, and is not read as the conversation")
         elif found is not None:
             chosen[what] = found
             guessed.append(what)
     return guessed
+
+
+def _without_useless_types(header: Sequence[str], columns: list[str], values: Values, log: Log) -> list[str]:
+    """The possible columns of speakers, without types of persons before the first useful one that all rows share.
+
+    All of them are returned if none is useful.
+    """
+    for place, column in enumerate(columns):
+        if spelling(column) not in _TYPES or header.count(column) > 1 or _differ(values(column)):
+            log.notes += [
+                f"column {each!r} is the same in the first rows, and is not read as the speaker"
+                for each in columns[:place]
+            ]
+            return columns[place:]
+    return columns
+
+
+def _by_replies(header: Sequence[str], chosen: Mapping[str, str], columns: list[str], values: Values) -> list[str]:
+    """The possible columns of a message's id, those first to which more of the first rows reply."""
+    reply_to = chosen.get("reply_to")
+    if len(columns) < 2 or reply_to is None or any(header.count(column) > 1 for column in (reply_to, *columns)):
+        return columns
+    return sorted(columns, key=lambda column: -count_replies(values(column), values(reply_to)))
 
 
 def _guess_pair(spelt: Mapping[str, str], chosen: dict[str, str]) -> list[str]:
@@ -165,13 +207,23 @@ def _guess_pair(spelt: Mapping[str, str], chosen: dict[str, str]) -> list[str]:
     return ["text", "response"]
 
 
-def _repeated_id(spelt: Mapping[str, str], chosen: Mapping[str, str], values: Values) -> str | None:
-    """The column "id" if a value occurs twice: then it is not the id of a message."""
+def _id_is_conversation(
+    header: Sequence[str], spelt: Mapping[str, str], chosen: Mapping[str, str], values: Values
+) -> bool:
+    """Whether the column "id" names conversations, not messages or persons.
+
+    Then a value belongs to two rows on average, or more, and most values that occur again have several speakers.
+    """
     column = spelt.get("id")
-    if column is None or column in chosen.values():
-        return None
-    known = [str(value) for value in values(column) if value is not None and str(value).strip()]
-    return column if len(set(known)) < len(known) else None
+    if column is None or column in chosen.values() or header.count(column) > 1:
+        return False
+    speakers: dict[str, list[str]] = {}
+    for value, speaker in zip(values(column), values(chosen["speaker"]), strict=True):
+        if not _is_blank(value):
+            speakers.setdefault(str(value), []).append(str(speaker))
+    repeated = [found for found in speakers.values() if len(found) > 1]
+    with_several = sum(len(set(found)) > 1 for found in repeated)
+    return 2 * len(speakers) <= sum(map(len, speakers.values())) and 2 * with_several > len(repeated)
 
 
 def _guess_outgoing(header: Sequence[str], spelt: Mapping[str, str], chosen: dict[str, str]) -> None:
@@ -207,8 +259,16 @@ def _listed(header: Sequence[str]) -> str:
 
 def _are_ways(values: Iterable[object]) -> bool:
     """Whether all of these values, of which there is one or more, are ways of sending a message."""
-    found = {spelling(str(value)) for value in values if value is not None and str(value).strip()}
+    found = {spelling(str(value)) for value in values if not _is_blank(value)}
     return bool(found) and found <= _WAYS
+
+
+def _differ(values: Iterable[object]) -> bool:
+    return len({str(value).strip() for value in values if not _is_blank(value)}) > 1
+
+
+def _is_blank(value: object) -> bool:
+    return value is None or not str(value).strip()
 
 
 def _note(chosen: Mapping[str, str], guessed: Sequence[str], log: Log) -> None:
@@ -224,7 +284,7 @@ def _note(chosen: Mapping[str, str], guessed: Sequence[str], log: Log) -> None:
             log.notes.append("no column says which conversation a row belongs to: each row is one")
             return
     elif "conversation" not in chosen and "reply_to" in chosen:
-        log.least_replies = LEAST_REPLIES if "reply_to" in guessed else 0.0
+        log.least_replies = LEAST_REPLIES if set(LINKS) <= set(guessed) else 0.0
         log.gap = DEFAULT_GAP if "time" in chosen else 0.0  # if no reply names a message
         log.notes.append("no column says which conversation a row belongs to: a message and all replies to it are one")
     elif "conversation" not in chosen:

@@ -39,7 +39,8 @@ def recognise(source: Source) -> bool:
 def rows(source: Source, options: Options, log: Log) -> Iterator[tuple[int, list[str]]]:
     """The rows with the line at which each ends, the names of the columns first; blank lines are left out.
 
-    A table with tabs is read twice, because many programs write tabs without quoting; a note says if one did.
+    A table with tabs is read twice, because many programs write tabs without quoting; a note says if one did, or may
+    have.
 
     Raises:
         DataError: a row has more or fewer fields than the first, or a quote is not closed.
@@ -48,11 +49,7 @@ def rows(source: Source, options: Options, log: Log) -> Iterator[tuple[int, list
     csv.field_size_limit(MAX_LINE)
     separator, header = _beginning(file)
     skipped = int(_named_separator(file) is not None)
-    hint = ""
-    if separator == "\t" and '"' not in header and (line := _mark_in_text(_lines(file, options, skipped))):
-        hint = f"quotation marks are read as text, because of line {skipped + line}"
-        log.notes.append(hint)
-    mark = None if hint else '"'
+    mark = _quoting(file, options, skipped, log) if separator == "\t" and '"' not in header else '"'
     table = csv.reader(_lines(file, options, skipped), delimiter=separator, quotechar=mark, strict=True)
     width, begin = 0, 1
     try:
@@ -64,7 +61,7 @@ def rows(source: Source, options: Options, log: Log) -> Iterator[tuple[int, list
                 row[0] = row[0].lstrip("\ufeff")
                 width = len(row)
             elif len(row) != width:
-                reason = f"has {len(row)} fields, but the first line {width}{f'; {hint}' if hint else ''}"
+                reason = f"has {len(row)} fields, but the first line {width}"
                 raise DataError(file.name, reason, skipped + table.line_num)
             yield skipped + table.line_num, row
     except csv.Error as error:
@@ -77,34 +74,50 @@ def _lines(file: File, options: Options, skipped: int) -> Iterator[str]:
     return islice(file.lines(options.encoding), skipped, None)
 
 
-def _mark_in_text(lines: Iterable[str]) -> int:
-    """The line of a table with tabs whose quotation mark is text, not quoting; 0 if there is none.
+def _quoting(file: File, options: Options, skipped: int, log: Log) -> str | None:
+    """The mark that quotes fields of a table with tabs; None if the marks are text. Notes what is not sure."""
+    line, is_text = _mark_in_text(_lines(file, options, skipped))
+    if is_text:
+        log.notes.append(f"quotation marks are read as text, because of line {skipped + line}")
+    elif line:
+        log.notes.append(
+            "quotation marks are read as quoting: check whether the field that begins in line "
+            f"{skipped + line} holds several rows"
+        )
+    return None if is_text else '"'
 
-    Without quoting, all lines have as many tabs as the first. A quoted field with line ends divides them among its
-    first and last line, so if both have all of them, the mark is text that begins a field. It also is if a line with
-    all tabs is wrongly quoted.
+
+def _mark_in_text(lines: Iterable[str]) -> tuple[int, bool]:
+    """The line of a table with tabs whose quotation mark seems to be text (0: none), and whether all marks are text.
+
+    A quoted field with line ends divides the tabs of its row among its first and last line. If both have as many as
+    the first line of the table, the mark may be text that begins a field, as it also may if a line is wrongly quoted.
+    They are text if all lines have as many; if no line is wrongly quoted, also no field with line ends may have doubled
+    marks, as quoting requires.
     """
     taken: list[tuple[int, int]] = []  # number and tabs of the first and the last line of a row
+    widths: dict[int, None] = {}  # numbers of tabs, that of the first line first
 
     def noted() -> Iterator[str]:
         for number, line in enumerate(lines, 1):
             if line.strip("\r\n"):
                 taken[1:] = [(number, line.count("\t"))]
+                widths[taken[-1][1]] = None
             yield line
 
-    table = csv.reader(noted(), delimiter="\t", strict=True)
-    width, is_broken = 0, False
-    while not is_broken:
-        taken.clear()
-        try:
-            if next(table, None) is None:
-                break
-        except csv.Error:
-            is_broken = True
-        width = width or (taken[0][1] if taken else 0)
-        if (is_broken or len(taken) > 1) and {tabs for _, tabs in taken} == {width}:
-            return taken[0][0]
-    return 0
+    read_lines, sign, is_doubled = noted(), 0, False
+    try:
+        for row in csv.reader(read_lines, delimiter="\t", strict=True):
+            is_doubled = is_doubled or any('"' in field and "\n" in field for field in row)
+            if not sign and len(taken) > 1 and {tabs for _, tabs in taken} == {next(iter(widths))}:
+                sign = taken[0][0]
+            taken.clear()
+    except csv.Error:
+        is_doubled = False
+        sign = sign or (taken[0][0] if taken else 0)
+        for _ in read_lines:  # to see all lines
+            pass
+    return sign, sign > 0 and len(widths) == 1 and not is_doubled
 
 
 def read(source: Source, options: Options, log: Log) -> Iterator[Message]:

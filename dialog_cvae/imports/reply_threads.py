@@ -7,17 +7,41 @@ from __future__ import annotations
 
 import sqlite3
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from dialog_cvae.imports.message import Log
 
 # Of several messages with the same id, the first is the one that others reply to, as in `reply_order`.
+# Each is looked up once: a join takes quadratic time where many rows share one id.
 _PARENTS: Final = """
-    SELECT child.number, MIN(parent.number) FROM said AS child
-    JOIN said AS parent ON parent.conversation = child.conversation AND parent.id = child.reply_to
-    GROUP BY child.number
+    SELECT number, text <> '', (
+        SELECT parent.number FROM said AS parent
+        WHERE parent.conversation = child.conversation AND parent.id = child.reply_to
+        ORDER BY parent.number LIMIT 1
+    ) FROM said AS child WHERE reply_to IS NOT NULL
 """
+
+
+def link_name(value: object) -> str | None:
+    """The name of a message in a table, limited to characters that a database can hold; None if there is none.
+
+    A number may be written as a fraction, and Reddit puts the kind before the id of a comment in `parent_id` only.
+    """
+    name = "" if value is None else str(value).strip()
+    name = name.removesuffix(".0") if name.removesuffix(".0").isdigit() else name
+    return ascii(name.removeprefix("t1_")) if name else None
+
+
+def count_replies(ids: Iterable[object], replies: Iterable[object]) -> int:
+    """The number of rows that reply to another one, if a column holds the ids of messages.
+
+    A row that replies to its own value does not count: it may be a comment on a post, beside the id of the post.
+    """
+    own = [link_name(value) for value in ids]
+    known = set(own) - {None}
+    parents = map(link_name, replies)
+    return sum(parent in known and parent != each for each, parent in zip(own, parents, strict=True))
 
 
 def divide_by_replies(database: sqlite3.Connection, least: float, log: Log) -> bool:
@@ -27,21 +51,25 @@ def divide_by_replies(database: sqlite3.Connection, least: float, log: Log) -> b
 
     Args:
         database: that of `spill`.
-        least: share of the messages that must reply to another one.
+        least: share of the messages with text that must reply to another one.
         log: receives a note if it is not done, because too few messages reply to another one.
     """
     database.execute("CREATE INDEX said_by_id ON said (conversation, id)")
     (count,) = database.execute("SELECT COUNT(*) FROM said").fetchone()
     above = array("q", range(count + 1))  # for each message an earlier one of its conversation, or itself
-    replies = 0
-    for child, parent in database.execute(_PARENTS):
-        if child != parent:
-            replies += 1
+    replies = 0  # by messages with text
+    for child, has_text, parent in database.execute(_PARENTS):
+        if parent is not None and parent != child:
+            replies += has_text
             first, second = sorted((_first(above, child), _first(above, parent)))
             above[second] = first
-    if replies < least * count:
+    (with_text,) = database.execute("SELECT COUNT(*) FROM said WHERE text <> ''").fetchone()
+    if replies < least * with_text:
         split = "a silence begins a new one" if log.gap else "the whole table is one"
-        log.notes.append(f"only {replies:,} of {count:,} rows reply to another row, so that {split} after all")
+        log.notes.append(
+            f"only {replies:,} of {with_text:,} rows with text reply to another row, so that {split} after all; "
+            "--column reply_to=NAME divides by replies"
+        )
         return False
     _write(database, above)
     return True

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from dialog_cvae.errors import DataError
-from dialog_cvae.imports.columns import spelling
+from dialog_cvae.imports.columns import LINKS, spelling
 from dialog_cvae.imports.html_text import without_html
 from dialog_cvae.imports.message import SYSTEM, Log, Message, Options
+from dialog_cvae.imports.reply_threads import link_name
 from dialog_cvae.imports.times import ColumnTimes
 
 UNNAMED: Final = "messages without the name of a conversation, read as one conversation"
@@ -100,17 +101,9 @@ class TableRows:
         self._log.changed[UNNAMED] += is_unnamed and bool(text.strip())
         message = Message(conversation, speaker, text, self._time(row), self._topic(row))
         if "reply_to" in self._places:
-            message = message._replace(id=self._link(row, "id"), reply_to=self._link(row, "reply_to"))
+            own, parent = (link_name(self._field(row, what)) for what in LINKS)
+            message = message._replace(id=own, reply_to=parent)
         return (message,)
-
-    def _link(self, row: Sequence[Any], what: str) -> str | None:
-        """The name of a message, limited to characters that a database can hold; None if there is none.
-
-        A number may be written as a fraction, and Reddit puts the kind before the id of a comment in `parent_id` only.
-        """
-        name = self._field(row, what).strip()
-        name = name.removesuffix(".0") if name.removesuffix(".0").isdigit() else name
-        return ascii(name.removeprefix("t1_")) if name else None
 
     def _time(self, row: Sequence[Any]) -> float | None:
         return self._times.seconds(row[self._places["time"]]) if "time" in self._places else None

@@ -31,6 +31,30 @@ def test_the_speaker_is_the_type_of_person_before_the_name(put, imported, table,
     assert not any("warning" in line for line in result.report.lines())
 
 
+@pytest.mark.parametrize("roles", [["member", "member"], ["member", ""], ["", ""]])
+def test_a_type_that_all_rows_share_is_not_the_speaker(put, tmp_path, imported, roles):
+    rows = {"username": ["ann", "bo"], "role": roles, "message": ["hi", "yo"]}
+    cells = zip(*rows.values(), strict=True)
+    path = put("t.csv", ",".join(rows) + "\n" + "".join(",".join(row) + "\n" for row in cells))
+    parquet.write_table(pa.table(rows), tmp_path / "t.parquet")
+    for each in (path, tmp_path / "t.parquet"):
+        result = imported(each)
+        assert result.said == [["ann: hi", "bo: yo"]]
+        assert "column 'role' is the same in the first rows, and is not read as the speaker" in str(
+            result.report.lines()
+        )
+        if roles[1]:
+            assert imported(each, columns={"speaker": "role"}).said == [["member: hi", "member: yo"]]
+
+
+def test_a_type_that_all_rows_share_is_the_speaker_if_there_is_no_name(put, imported):
+    result = imported(put("t.csv", "sender_type,direction,message\nuser,in,hi\nuser,out,yo\n"))
+    assert result.said == [["in: hi", "out: yo"]]
+    result = imported(put("t.csv", "role,message\nuser,hi\nuser,yo\n"))
+    assert result.said == [["user: hi", "user: yo"]]
+    assert "is the same in the first rows" not in str(result.report.lines())
+
+
 @pytest.mark.parametrize(("first", "is_way"), [("email", True), ("Live Chat", True), ("general", False)])
 def test_a_channel_that_is_a_way_of_sending_is_not_the_conversation(put, tmp_path, imported, first, is_way):
     rows = {
@@ -50,10 +74,33 @@ def test_a_channel_that_is_a_way_of_sending_is_not_the_conversation(put, tmp_pat
         assert len(imported(each, columns={"conversation": "channel"}).said) == 2
 
 
-@pytest.mark.parametrize(("second", "count"), [("1", 2), ("3", 1)])
-def test_an_id_that_occurs_twice_is_the_conversation(put, imported, second, count):
-    rows = f"1,user,hi\n{second},assistant,yo\n2,user,a\n{second.replace('1', '2')},assistant,b\n"
-    assert len(imported(put("t.csv", "id,role,content\n" + rows)).said) == count
+def test_an_id_shared_by_several_speakers_is_the_conversation(put, imported):
+    rows = "1,user,hi\n1,assistant,yo\n2,user,a\n2,assistant,b\n"
+    result = imported(put("t.csv", "id,role,content\n" + rows))
+    assert result.said == [["user: hi", "assistant: yo"], ["user: a", "assistant: b"]]
+
+
+def test_an_id_of_messages_is_no_conversation_if_a_row_is_there_twice(put, imported):
+    rows = [f"{number},{'AB'[number % 2]},t{number}\n" for number in range(1, 9)]
+    for again in (rows[3], "4,A,other\n"):
+        result = imported(put("t.csv", "id,username,message\n" + "".join([*rows, again])))
+        assert [len(said) for said in result.said] == [9]
+
+
+def test_an_id_of_persons_is_no_conversation(put, imported):
+    rows = "17,ann,hi\n23,bo,yo\n" * 3
+    assert imported(put("t.csv", "id,username,message\n" + rows)).said == [["ann: hi", "bo: yo"] * 3]
+    split = "17,ann,hi\n17,ann,so\n23,bo,yo\n23,Bo,no\n"  # one of the two persons is spelt in two ways
+    assert len(imported(put("u.csv", "id,username,message\n" + split)).said) == 1
+
+
+def test_two_columns_id_are_not_the_conversation(tmp_path, imported):
+    ids, rest = ["1", "1"], [["A", "B"], ["hi", "yo"]]
+    names = ["id", "id", "speaker", "text"]
+    parquet.write_table(
+        pa.Table.from_arrays([pa.array(each) for each in (ids, ids, *rest)], names=names), tmp_path / "t"
+    )
+    assert imported(tmp_path / "t").said == [["A: hi", "B: yo"]]
 
 
 IMAZING = """\

@@ -65,10 +65,37 @@ def test_commas_need_quoting(put, imported):
     assert result.said == [["A: x\nB,y", "B: z"]]
 
 
-def test_a_row_that_does_not_fit_names_the_mark(put, imported):
-    path = put("t.tsv", HEAD + 'A\t"hi\nB\tyo\tno\nA\t5"\n')
-    reason = "line 3: has 3 fields, but the first line 2; quotation marks are read as text, because of line 2"
-    with pytest.raises(DataError, match=reason):
+DOUBT = "quotation marks are read as quoting: check whether the field that begins in line {} holds several rows"
+EXCEL = 'ann\t"He said ""hi"" and sent\ncolour\tred"\nbo\tok\n'
+
+
+@pytest.mark.parametrize("other", ["", 'ann\t"two\nlines"\n'])
+def test_a_cell_with_line_ends_whose_last_line_has_all_tabs_stays_quoted(put, imported, other):
+    result = imported(put("t.tsv", HEAD + EXCEL + other))
+    assert result.said[0][:2] == ['ann: He said "hi" and sent\ncolour\tred', "bo: ok"]
+    assert notes(result) == [DOUBT.format(2)]
+
+
+def test_doubled_marks_are_text_if_another_line_is_wrongly_quoted(put, imported):
+    result = imported(put("t.tsv", HEAD + EXCEL + 'ann\t"closed" too early\n'))
+    assert len(result.said[0]) == 4
+    assert notes(result) == ["quotation marks are read as text, because of line 2"]
+
+
+@pytest.mark.parametrize("other", ['A\t"two\nlines"\n', 'A\t"a\ttab"\n', 'A\t"x\n\ty\tz"\n'])
+@pytest.mark.parametrize("is_last", [False, True])
+def test_a_line_with_other_tabs_keeps_the_quoting_of_all(put, imported, other, is_last):
+    rows = 'A\t"sent\ncolour\tred"\nB\tok\n'
+    result = imported(put("t.tsv", HEAD + (rows + other if is_last else other + rows)))
+    assert "A: sent\ncolour\tred" in result.said[0]
+    assert len(result.said[0]) == 3
+    line = 2 if is_last else 2 + other.count("\n")
+    assert notes(result) == [DOUBT.format(line)]
+
+
+def test_a_wrong_mark_beside_a_line_with_other_tabs_is_refused(put, imported):
+    path = put("t.tsv", HEAD + 'A\thi\nB\t"closed" too early\nA\tx\ty\n')
+    with pytest.raises(DataError, match="line 3: not a table: "):
         imported(path)
 
 
