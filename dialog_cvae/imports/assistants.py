@@ -5,6 +5,7 @@ Open this if such a download is not recognised or is read wrongly.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -37,6 +38,8 @@ def chatgpt_messages(record: Mapping[str, Any], name: str, log: Log) -> Iterator
         if not isinstance(node, Mapping) or not isinstance(node.get("message"), Mapping | None):
             raise ValueError(f"mapping[{key!r}] must be an object with a message")
     last = record.get("current_node")
+    if not isinstance(last, str | None):
+        raise ValueError(f"current_node must be text, is {kind_of(last)}")
     if mapping and last not in mapping:
         last = list(mapping)[-1]
         log.changed[GUESSED] += 1
@@ -47,7 +50,8 @@ def chatgpt_messages(record: Mapping[str, Any], name: str, log: Log) -> Iterator
     for key in path:
         if (message := mapping[key].get("message")) is not None and (text := _chatgpt_text(message, key, log)):
             speaker = _CHATGPT[message["author"]["role"]]
-            yield Message(name, speaker, text, _number(message.get("create_time")), _text_or_none(topic))
+            time = _number(message.get("create_time"), f"mapping[{key!r}].message.create_time")
+            yield Message(name, speaker, text, time, _text_or_none(topic))
 
 
 def _path(nodes: Mapping[str, Mapping[str, Any]], last: object, parent: str) -> dict[str, None]:
@@ -68,12 +72,13 @@ def _path(nodes: Mapping[str, Mapping[str, Any]], last: object, parent: str) -> 
 def _is_spoken(message: Mapping[str, Any]) -> bool:
     """Whether a message of ChatGPT is from one of the two to the other, and not to a tool."""
     author, content = message.get("author"), message.get("content")
+    role = author.get("role") if isinstance(author, Mapping) else None
     return (
-        isinstance(author, Mapping)
-        and author.get("role") in _CHATGPT
+        isinstance(role, str)
+        and role in _CHATGPT
         and isinstance(content, Mapping)
         and content.get("content_type") in _SPOKEN
-        and message.get("recipient") in {"all", None}
+        and message.get("recipient") in ("all", None)
     )
 
 
@@ -108,6 +113,9 @@ def claude_messages(record: Mapping[str, Any], name: str, log: Log) -> Iterator[
     for index, message in enumerate(messages):
         if not isinstance(message, Mapping):
             raise ValueError(f"chat_messages[{index}] must be an object, is {kind_of(message)}")
+        for field in ("uuid", "parent_message_uuid", "sender"):
+            if not isinstance(message.get(field), str | None):
+                raise ValueError(f"chat_messages[{index}].{field} must be text, is {kind_of(message[field])}")
     for index, message in enumerate(_on_path(messages, log)):
         sender = message.get("sender")
         if sender not in _CLAUDE:
@@ -125,7 +133,7 @@ def claude_messages(record: Mapping[str, Any], name: str, log: Log) -> Iterator[
 
 def _on_path(messages: Sequence[Mapping[str, Any]], log: Log) -> Sequence[Mapping[str, Any]]:
     """The messages that lead to the last one; all of them if a message does not say which it follows."""
-    nodes = {str(message["uuid"]): message for message in messages if message.get("uuid") is not None}
+    nodes = {message["uuid"]: message for message in messages if message.get("uuid") is not None}
     parents = [message.get("parent_message_uuid") for message in messages]
     if not messages or len(nodes) < len(messages) or None in parents:
         return messages
@@ -159,8 +167,21 @@ def _counted(text: str, reason: str, log: Log) -> str:
     return ""
 
 
-def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+def _number(value: object, where: str) -> float | None:
+    """The number; None if the value is of another kind.
+
+    Raises:
+        ValueError: it is too large, or is no number such as `NaN`.
+    """
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise ValueError(f"{where} must be seconds since 1970, is {str(value)[:40]}")
+    return number
 
 
 def _text_or_none(value: object) -> str | None:

@@ -185,7 +185,7 @@ def records(file: File, encoding: str | None, within: str | None = None) -> Iter
     Args:
         file: the file to read.
         encoding: None recognises it.
-        within: key of the list of objects, if the file is an object that holds it.
+        within: key of the list of objects, if the file is one or more objects that hold it.
 
     Raises:
         DataError: the file has another form.
@@ -212,13 +212,20 @@ def records(file: File, encoding: str | None, within: str | None = None) -> Iter
 
 
 def _within(stream: JsonStream, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    for key in stream.members():
-        if key != name:
-            stream.skip()
-            continue
-        for number in stream.items():
-            place = f"{name}, element {number}"
-            yield place, _object(stream, stream.value(), place)
+    holder = 0
+    while stream.peek():
+        holder += 1
+        is_held = False
+        for key in stream.members():
+            if key != name:
+                stream.skip()
+                continue
+            is_held = True
+            for number in stream.items():
+                place = f"{name}, element {number}" if holder == 1 else f"object {holder}, {name}, element {number}"
+                yield place, _object(stream, stream.value(), place)
+        if not is_held:
+            raise stream.error(f"object {holder} has no list {name!r}: remove it, or put it into another file")
 
 
 def _is_whole(line: str) -> bool:

@@ -6,7 +6,6 @@ The text names its speaker as `Ann Lee: text` or as `<v Ann Lee>text</v>`. All c
 
 from __future__ import annotations
 
-import html
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -15,6 +14,7 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from dialog_cvae.errors import DataError
+from dialog_cvae.imports.html_text import without_entities
 from dialog_cvae.imports.message import Format, Log, Message, Options
 from dialog_cvae.imports.source import File, Source
 from dialog_cvae.imports.transcript import listed
@@ -27,14 +27,19 @@ NAMELESS: Final = (
     "(for a file with few names, --format subtitles)"
 )
 
-_END: Final = r"(?:\d+:)?\d{1,2}:\d{2}(?:[.,]\d{1,3})?"
+_END: Final = r"(?:\d{1,6}:)?\d{1,2}:\d{2}(?:[.,]\d{1,3})?"
 _TIMING: Final = re.compile(
-    rf"(?:(?P<hours>\d+):)?(?P<minutes>\d{{1,2}}):(?P<seconds>\d{{2}}(?:[.,]\d{{1,3}})?)\s*-->\s*{_END}(?:\s|$)"
+    rf"(?:(?P<hours>\d{{1,6}}):)?(?P<minutes>\d{{1,2}}):(?P<seconds>\d{{2}}(?:[.,]\d{{1,3}})?)\s*-->\s*{_END}(?:\s|$)"
 )
 _WEBVTT: Final = re.compile(r"WEBVTT(?:\s|$)")
 _BLOCK: Final = re.compile(r"(?:WEBVTT|NOTE|STYLE|REGION)(?:\s|$)")  # first line of a block that is no cue
-_VOICE: Final = re.compile(r"<v(?:\.[^\s<>]*)?\s+([^<>]+)>")
-_TAG: Final = re.compile(r"</?[A-Za-z][^<>]*>|<\d[\d:.]*>|\{\\[^{}]*\}")
+_VOICE: Final = re.compile(r"<v(?:\.[^\s<>]*)?\s++([^<>\s][^<>]*)>")
+# Other words in angle brackets, such as addresses, are text.
+_TAG: Final = re.compile(
+    r"</?(?:c|i|b|u|s|ruby|rt)(?:\.[^\s<>]*)?\s*+>|</?(?:v|lang)(?:\.[^\s<>]*)?(?:\s[^<>]*)?>"
+    r"|</?font(?:\s++\w++\s*+=[^<>]*|\s*+)>|<\d[\d:.]*>|\{\\[^{}]*\}",
+    re.IGNORECASE,
+)
 _DASH: Final = re.compile(r"[-–]\s?")
 _HEAD: Final = 100  # cues from which the format is recognised
 _ENOUGH: Final = 0.25  # least share of them that name a speaker
@@ -150,7 +155,7 @@ def _pieces(cue: _Cue) -> Iterator[_Piece]:
 
 def _plain(text: str) -> str:
     """Text on one line, without tags."""
-    return " ".join(html.unescape(_TAG.sub("", text)).split())
+    return " ".join(without_entities(_TAG.sub("", text)).split())
 
 
 def _cues(lines: Iterable[str], log: Log) -> Iterator[_Cue]:

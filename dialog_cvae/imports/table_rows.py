@@ -73,7 +73,7 @@ class TableRows:
         Raises:
             ValueError: a field is not text or a time.
         """
-        texts = [without_html(self._field(row, what), self._log) for what in ("text", "more", "response")]
+        texts = [self._field(row, what) for what in ("text", "more", "response")]
         conversation = self._field(row, "conversation") or f"{self._part}.{number}\0"
         asked = Message(
             conversation, USER, "\n".join(text for text in texts[:2] if text.strip()), self._time(row), self._topic(row)

@@ -89,7 +89,9 @@ def messages_of(record: Mapping[str, Any], keys: Keys, number: int | str, log: L
         if role.lower().replace("-", "_").replace(" ", "_") in not_spoken:
             log.left_out[TURNS] += 1
             continue
-        text = without_html(_text(turn.get(keys.text), f"{where}.{keys.text}"), log)
+        text = _text(turn.get(keys.text), f"{where}.{keys.text}")
+        if keys.role == "speaker":  # in what assistants are asked and answer, tags are what the text is about
+            text = without_html(text, log)
         if not text and (turn.get("tool_calls") or turn.get("function_call")):
             log.left_out[TURNS] += 1
             continue

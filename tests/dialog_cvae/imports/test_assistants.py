@@ -137,11 +137,48 @@ def test_a_broken_download_of_chatgpt(put, imported, change, message):
 
 
 @pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"current_node": {}}, "current_node must be text, is an object"),
+        (
+            {"mapping": {"a": node(None, "user", "hi", create_time=10**400)}},
+            r"mapping\['a'\].message.create_time must be seconds since 1970, is 10{39}$",
+        ),
+        (
+            {"mapping": {"a": node(None, "user", "hi", create_time=float("nan"))}},
+            r"mapping\['a'\].message.create_time must be seconds since 1970, is nan",
+        ),
+    ],
+    ids=["node", "digits", "nan"],
+)
+def test_values_of_chatgpt_of_another_kind_are_refused(put, imported, change, message):
+    with pytest.raises(DataError, match=rf"conversations.json: element 2 \('c1'\): {message}"):
+        imported(put("conversations.json", json.dumps([*CHATGPT, CHATGPT[0] | change])))
+
+
+@pytest.mark.parametrize("broken", [node("b", [], "x"), node("b", "user", "x", recipient=["all"])])
+def test_messages_of_chatgpt_with_a_list_as_their_author_are_left_out(put, imported, broken):
+    changed = {"mapping": MAPPING | {"x": broken}, "current_node": "x"}
+    result = imported(put("conversations.json", json.dumps([CHATGPT[0] | changed])))
+    assert len(result.said[0]) == 3
+    assert result.left_out[TURNS] == 5
+
+
+@pytest.mark.parametrize(
     ("messages", "message"),
     [
         (5, "chat_messages must be a list"),
         ([5], r"chat_messages\[0\] must be an object"),
         ([{"sender": "human", "text": 5}], r"chat_messages\[0\].text must be text, is a number"),
+        ([{"sender": ["human"], "text": "x"}], r"chat_messages\[0\].sender must be text, is a list"),
+        (
+            [{"uuid": 1, "parent_message_uuid": "0", "sender": "human", "text": "x"}],
+            r"chat_messages\[0\].uuid must be text, is a number",
+        ),
+        (
+            [{"uuid": "1", "parent_message_uuid": [], "sender": "human", "text": "x"}],
+            r"chat_messages\[0\].parent_message_uuid must be text, is a list",
+        ),
         ([{"sender": "human", "text": "x", "created_at": "noon"}], "the time 'noon' is not ISO 8601"),
     ],
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from dialog_cvae.errors import DataError
@@ -135,3 +137,27 @@ def test_subtitles_are_no_transcript_in_a_folder_either(put, imported, tmp_path)
     result = imported(tmp_path / "all", format="transcript")
     assert len(result.said) == 2
     assert "1 files in another format (x.vtt)" in result.report.notes[0]
+
+
+def test_only_tags_of_subtitles_are_removed(put, imported):
+    tags = '<c.red.big>r</c> <I>i</I> <font color="red">f</font> <lang de>g</lang> <ruby>x<rt>y</rt></ruby> <00:01.5>z'
+    texts = ("mail <ann@x.de> or <name>", "a <b and c> d, ?a=1&copy=2 &amp; <NAME>", tags)
+    cues = "".join(f"00:0{number}.000 --> 00:09.000\nAnn: {text}\n\n" for number, text in enumerate(texts))
+    result = imported(put("x.vtt", f"WEBVTT\n\n{cues}"), format="subtitles", merge=False)
+    assert result.said == [
+        [f"Ann: {text}" for text in (texts[0], "a <b and c> d, ?a=1&copy=2 & <NAME>", "r i f g xy z")]
+    ]
+
+
+@pytest.mark.parametrize("hours", ["9" * 5000, "9" * 400])
+def test_a_time_with_many_digits_is_text(put, imported, hours):
+    lines = f"00:01.000 --> 00:02.000\nAnn: hi\n{hours}:00:01.000 --> {hours}:00:02.000\n"
+    result = imported(put("x.vtt", f"WEBVTT\n\n{lines}\n00:03.000 --> 00:04.000\nBo: yo\n"))
+    assert [said[:8] for said in result.said[0]] == ["Ann: hi ", "Bo: yo"]
+
+
+def test_a_voice_with_many_spaces_takes_little_time(put, imported):
+    start = time.process_time()
+    cue = f"00:01.000 --> 00:02.000\nAnn: hi <v{' ' * 40_000}x\n"
+    assert imported(put("x.vtt", f"WEBVTT\n\n{cue}\n00:03.000 --> 00:04.000\nBo: yo\n")).said[0][-1] == "Bo: yo"
+    assert time.process_time() - start < 5

@@ -94,6 +94,15 @@ def test_our_own_form_as_a_list(put, imported):
     assert imported(other).lines[0]["topic"] == "pets"
 
 
+def test_each_line_may_be_a_wrapper(put, imported):
+    wrapped = json.dumps({"data": [record("messages")]})
+    assert imported(put("t.json", f"{wrapped}\n{wrapped}\n")).said == [["user: hi", "assistant: yo"]] * 2
+    with pytest.raises(DataError, match=r"t\.json, line 3: object 3, data, element 1 must be an object, is a number"):
+        imported(put("t.json", f'{wrapped}\n{wrapped}\n{{"data": [5]}}'))
+    with pytest.raises(DataError, match=r"t\.json, line 2: object 2 has no list 'data': remove it"):
+        imported(put("t.json", f'{wrapped}\n{{"messages": []}}'))
+
+
 def test_a_broken_wrapper(put, imported):
     with pytest.raises(DataError, match=r"t.json, line 2: data, element 2 must be an object, is a number"):
         imported(put("t.json", json.dumps({"data": [record("messages")]})[:-2] + ",\n5]}"))
