@@ -65,7 +65,7 @@ def facts_of(
         lengths: lengths of its messages.
 
     Raises:
-        ConfigError: no speaker has one of these names, or a split has no reply of theirs.
+        ConfigError: no speaker has one of these names, or a split has no reply by one of them.
     """
     total, roles = tally.turns.total(), tally.roles
     respond_as = tuple(asked)

@@ -124,7 +124,7 @@ def claude_messages(record: Mapping[str, Any], name: str, log: Log) -> Iterator[
         text = message.get("text")
         if not isinstance(text, str | None):
             raise ValueError(f"chat_messages[{index}].text must be text, is {kind_of(text)}")
-        # The content has the same text without what stands for the use of tools.
+        # The content has the same text without the marks for the use of tools.
         content = message.get("content")
         parts = [part for part in content if _is_text(part)] if isinstance(content, list) else []
         if found := _counted(_joined(parts) or text or "", MEDIA if _has_files(message) else INVISIBLE, log):

@@ -20,7 +20,7 @@ from dialog_cvae.imports.times import seconds
 _KEYS: Final = {"channel.id", "messages"}
 _COLUMNS: Final = ("AuthorID", "Author", "Date", "Content")
 _SAID: Final = {"Default", "Reply", "0", "19"}
-# What DiscordChatExporter writes for system messages; CSV has no column for their type. Older versions name nobody.
+# What DiscordChatExporter writes for system messages; CSV has no column for their type. Older versions name no one.
 _SYSTEM: Final = re.compile(
     r"Joined the server\.|Pinned a message\.|Left the group\.|A poll has closed\."
     r"|(?:Added|Removed) a recipient\.|Added [^\n]{1,100} to the group\.|Removed [^\n]{1,100} from the group\."

@@ -83,7 +83,7 @@ def _character(entity: re.Match[str]) -> str:
 
 
 def _mark(tag: re.Match[str]) -> str:
-    """What stands for a tag; placeholders in its attributes, such as that of a link's address, are kept."""
+    """The mark for a tag; placeholders in its attributes, such as that of a link's address, are kept."""
     mark = {"line": "\n", "block": _BLOCK_MARK, "cell": _CELL_MARK}.get(tag.lastgroup or "", "")
     return mark + "".join(f"{each} " for each in re.findall(_PLACEHOLDER, tag[0][1:]))
 

@@ -121,8 +121,8 @@ def _speakers(pieces: Iterable[_Piece]) -> Speakers:
             voices[piece.voice] += 1
         elif (said := parted(_undashed(piece.text))) is not None:
             counts.add(said)
-    nobody: frozenset[str] = frozenset()
-    return Speakers(voices, nobody, nobody, frozenset({"plain"})) if voices else counts.speakers()
+    none: frozenset[str] = frozenset()
+    return Speakers(voices, none, none, frozenset({"plain"})) if voices else counts.speakers()
 
 
 def _said(piece: _Piece, speakers: Speakers) -> Said | None:
@@ -132,7 +132,7 @@ def _said(piece: _Piece, speakers: Speakers) -> Said | None:
 
 
 def _undashed(text: str) -> str:
-    """The text without a dash at its beginning, which stands there where the speaker changes."""
+    """The text without a dash at its beginning, which marks a change of speaker."""
     match = _DASH.match(text)
     return text if match is None else text[match.end() :]
 

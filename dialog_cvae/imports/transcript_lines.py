@@ -40,7 +40,7 @@ class Key(NamedTuple):
     """What decides whether lines begin with a speaker.
 
     Attributes:
-        name: what stands before the colon.
+        name: the text before the colon.
         tight: whether no space follows the colon; such lines count only if others of the speaker have one.
         form: `timed` with a time before, behind or below the name, `bold` as in Markdown. Lines of these forms count
             only if most lines of the file have them, or if the name has others.
@@ -68,7 +68,7 @@ class Said(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What stands before the colon."""
+        """The text before the colon."""
         return self.key.name
 
 

@@ -18,7 +18,7 @@ _SPEAKERS: Final = {
     **dict.fromkeys(("user", "human", "prompter"), "user"),
     **dict.fromkeys(("assistant", "gpt", "chatgpt", "bing", "bard", "model"), "assistant"),
 }
-# Roles of turns that nobody speaks, with _ between words.
+# Roles of turns that no one speaks, with _ between words.
 _NOT_SPOKEN: Final = {
     *("system", "developer", "tool", "tool_call", "tool_calls", "tool_response", "tool_result", "tool_output"),
     *("function", "function_call", "function_response", "function_result", "function_output", "observation", "ipython"),
