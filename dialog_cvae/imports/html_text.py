@@ -50,7 +50,7 @@ _TAG: Final = re.compile(
     rf"|</?(?:{_OTHERS}){_INSIDE}>|<!doctype[^<>]*>)",
     re.IGNORECASE,
 )
-_CODE_MARK, _BLOCK_MARK, _CELL_MARK = "\0", "\1", "\2"  # stand for these until the end
+_CODE_MARK, _BLOCK_MARK, _CELL_MARK = "\0", "\1", "\2"  # in their places until the end
 _MARKS: Final = str.maketrans("", "", _CODE_MARK + _BLOCK_MARK + _CELL_MARK)
 _SPACE: Final = " \t\r\xa0"
 _ENTITY: Final = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,31});")
