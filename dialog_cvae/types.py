@@ -98,6 +98,7 @@ class Corpus(NamedTuple):
             documents otherwise.
         notes: one line for each kind of skipped or repaired item, with its count.
         licence: licence of the text, also of weights trained on it; None for the user's own text.
+        drawn: whether the splits were drawn from all conversations; when some are added, others may change their split.
     """
 
     name: str
@@ -106,6 +107,7 @@ class Corpus(NamedTuple):
     test: Sequence[Conversation]
     notes: tuple[str, ...] = ()
     licence: str | None = None
+    drawn: bool = False
 
 
 class DialogBatch(NamedTuple):

@@ -40,6 +40,7 @@ from eval.evaluation import combined, evaluate_checkpoint
 from eval.evaluation_settings import Settings
 from eval.held_out import HeldOut, ScoringData
 from eval.in_words import sentences
+from eval.left_out import left_out_note, not_trained_on
 from eval.margins import margins
 from eval.min_score_words import min_score_lines
 from eval.portion import portion
@@ -69,7 +70,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"--candidates-from {arguments.candidates_from}: {arguments.checkpoint}: {NO_INDEX}")
     _check_replies(arguments)
     text_filter = VocabularyFilter.of(checkpoint) if arguments.references_as == IDS else None
-    held_out = replace(_held_out(arguments, data_config(arguments, checkpoint)), text_filter=text_filter)
+    held_out = replace(_held_out(arguments, checkpoint), text_filter=text_filter)
     if not arguments.samples:
         print("no replies (--samples 0): likelihoods only")
     elif held_out.vectors is None:
@@ -159,6 +160,7 @@ def _described(
         "data": held_out.name,
         "split": held_out.split,
         "conversations": len(held_out.conversations),
+        **({"left_out": held_out.left_out} if held_out.left_out else {}),
         **({"respond_as": ", ".join(roles)} if (roles := own_names(held_out.conversations[0].respond_as)) else {}),
         **({} if checkpoint.config.base is None else _language_model(checkpoint, settings)),
         "samples": settings.samples,
@@ -177,14 +179,15 @@ def _language_model(checkpoint: Checkpoint, settings: Settings) -> dict[str, str
     return {"base": checkpoint.config.base.name, "precision": settings.precision}
 
 
-def _held_out(arguments: argparse.Namespace, data: DataConfig) -> HeldOut:
-    """The held-out data.
+def _held_out(arguments: argparse.Namespace, checkpoint: Checkpoint) -> HeldOut:
+    """The held-out data, without what the model was trained on.
 
     Raises:
         ConfigError: it has no context.
         DataError: the corpus or the references are missing or malformed.
     """
     split: Split = arguments.split
+    data = data_config(arguments, checkpoint)
     train: Sequence[Conversation] | None = None
     if arguments.baselines and split == "train":
         raise ConfigError("--baselines: their replies come from the training split: choose --split valid or test")
@@ -201,12 +204,16 @@ def _held_out(arguments: argparse.Namespace, data: DataConfig) -> HeldOut:
     else:
         references = multi_reference.load(Path(arguments.references), conversations)
         conversations = _referenced(conversations, references, arguments.only_referenced)
-    conversations = conversations[: arguments.limit]
+    untrained = not_trained_on([checkpoint], conversations, split)
+    if left_out := len(conversations) - len(untrained):
+        print(f"note: {left_out_note(left_out, len(conversations))}")
+    conversations = untrained[: arguments.limit]
     if arguments.contexts is not None:
         conversations = portion(conversations, arguments.contexts)
     if count_contexts(conversations) == 0:
         raise ConfigError(f"split {split} of {name} has no context with a reply to score")
-    return HeldOut(name, split, conversations, references, vectors_source(arguments.vectors, arguments.data_dir), train)
+    vectors = vectors_source(arguments.vectors, arguments.data_dir)
+    return HeldOut(name, split, conversations, references, vectors, train, left_out=left_out)
 
 
 def _referenced(conversations: Sequence[Conversation], references: References, only: bool) -> Sequence[Conversation]:

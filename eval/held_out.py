@@ -69,6 +69,7 @@ class HeldOut:
         train: the training conversations, for the share of replies copied from them and for the entropy of dialog acts;
             None leaves these out.
         text_filter: applied to replies and references before they are compared; None leaves them as they are.
+        left_out: number of conversations of the split that are missing because the model was trained on them.
     """
 
     name: str
@@ -78,6 +79,7 @@ class HeldOut:
     vectors: Path | str | None = None
     train: Sequence[Conversation] | None = None
     text_filter: VocabularyFilter | None = None
+    left_out: int = 0
 
     @cached_property
     def digest(self) -> str:

@@ -43,7 +43,7 @@ def sentences(metrics: Mapping[str, Any]) -> list[str]:
         metrics: the content of metrics.json; what it lacks is left out.
     """
     metrics = {name: value for name, value in metrics.items() if value is not None}  # None: not finite
-    parts = (_likelihood, _context, _code, _replies, _scores, _without_model, _few)
+    parts = (_likelihood, _context, _code, _replies, _scores, _without_model, _left_out, _few)
     return [sentence for part in parts for sentence in part(metrics)]
 
 
@@ -154,6 +154,12 @@ def _verdict(ahead: Mapping[str, float] | None) -> str:
     if ahead is None:
         return unclear
     return better if ahead["low"] > 0 else worse if ahead["high"] < 0 else unclear
+
+
+def _left_out(metrics: Mapping[str, Any]) -> Iterator[str]:
+    if count := metrics.get("left_out"):
+        what = "1 conversation" if count == 1 else f"{count:,} conversations"
+        yield f"Left out: {what} of this split, on which the model was trained; the file was divided otherwise then."
 
 
 def _few(metrics: Mapping[str, Any]) -> Iterator[str]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dialog_cvae.data.common_words import CommonWords
+from dialog_cvae.data.trained_conversations import TrainedConversations
 from dialog_cvae.model.build import weights_of
 from dialog_cvae.model.elbo import ElboReport
 from dialog_cvae.model.latent_model import LatentModel
@@ -32,6 +33,7 @@ class BestCheckpoint:
         config: of the run.
         start: what the run was started with.
         common: words and numbers of many training conversations; None for sentences.
+        trained: the training conversations, with those of the checkpoint of `--init`; None if they are not the user's.
     """
 
     path: Path
@@ -40,6 +42,7 @@ class BestCheckpoint:
     config: FitConfig
     start: Start
     common: CommonWords | None = None
+    trained: TrainedConversations | None = None
 
     def __call__(self, model: LatentModel, step: int, report: ElboReport) -> None:
         """Save the model with its metrics and card. Paths lose their folders, which may be private."""
@@ -75,7 +78,9 @@ class BestCheckpoint:
         )
         metrics = {"split": "valid", "step": step} | report.figures()
         card = task.card(config, metrics, self.start.command)
-        Checkpoint(config, weights_of(model), tokenizer, metrics, card, common=self.common).save(self.path)
+        Checkpoint(config, weights_of(model), tokenizer, metrics, card, common=self.common, trained=self.trained).save(
+            self.path
+        )
 
 
 def trained_on(corpus: str, before: str) -> str:

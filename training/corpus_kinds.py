@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from dialog_cvae.data.cache import Arrays, Kind
 from dialog_cvae.data.common_words import CommonWords
 from dialog_cvae.data.encoded_corpus import NO_SPEAKER, EncodedCorpus
+from dialog_cvae.data.trained_conversations import TrainedConversations
 from dialog_cvae.data.turns import EncodedTurns
 from dialog_cvae.text.tokenizer import Tokenizer
 from dialog_cvae.types import PROFILE_FEATURES
@@ -44,6 +45,11 @@ COMMON_WORDS = Kind(
     "common",
     lambda common: _bytes(common.to_bytes()),
     lambda arrays: CommonWords.from_bytes(arrays["data"].tobytes()),
+)
+TRAINED = Kind(
+    "trained",
+    lambda trained: _bytes(trained.to_bytes()),
+    lambda arrays: TrainedConversations.from_bytes(arrays["data"].tobytes()),
 )
 TOKENIZER = Kind(
     "tokenizer",

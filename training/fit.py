@@ -96,7 +96,9 @@ def _fitted(plan: Plan) -> tuple[int, bool]:
 def _train(plan: Plan, built: Parts) -> tuple[Progress, int]:
     """Run the training; returns its progress, and the number of the signal that stopped it in any process, else 0."""
     world = plan.world
-    keep_best = BestCheckpoint(plan.out / BEST, built.vocabulary, built.summary, plan.config, plan.start, built.common)
+    keep_best = BestCheckpoint(
+        plan.out / BEST, built.vocabulary, built.summary, plan.config, plan.start, built.common, built.trained
+    )
     with StopRequest() as stop, ExitStack() as stack:
         metrics_log = world.on_main(lambda: stack.enter_context(_log(plan, built)))
         run = Run(

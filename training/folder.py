@@ -7,6 +7,7 @@ OUT/tokenizer.model  the tokenizer
 OUT/topics.json      topics in the order of their embedding
 OUT/roles.json       roles of speakers, in the order of their embedding
 OUT/start.json       the command, and the provenance of the checkpoint of --init
+OUT/trained_before.safetensors   hashes of the conversations that this checkpoint was trained on, if it has them
 OUT/metrics.jsonl    metrics; OUT/tensorboard the same for TensorBoard; OUT/learning_curves.png at the end
 OUT/speed.jsonl      seconds per update, and the share spent waiting for batches
 OUT/.fitting         a lock: only one process fits in a folder
@@ -25,6 +26,7 @@ from pydantic import AfterValidator, TypeAdapter, ValidationError
 from dialog_cvae.config import Config, Decoding
 from dialog_cvae.data.corpora import DATA_VARIABLE, resolve
 from dialog_cvae.data.roles import checked_roles
+from dialog_cvae.data.trained_conversations import TrainedConversations
 from dialog_cvae.errors import CheckpointError, ConfigError
 from dialog_cvae.storage.checkpoint_config import Provenance
 from dialog_cvae.storage.checkpoint_files import BEST
@@ -36,8 +38,8 @@ from training.task import task_of
 from training.vocabulary import Vocabulary
 
 CONFIG_FILE, TOKENIZER_FILE, TOPICS_FILE, START_FILE = "config.json", "tokenizer.model", "topics.json", "start.json"
-ROLES_FILE = "roles.json"
-START_FILES = (CONFIG_FILE, TOKENIZER_FILE, TOPICS_FILE, ROLES_FILE, START_FILE)
+ROLES_FILE, TRAINED_FILE = "roles.json", "trained_before.safetensors"
+START_FILES = (CONFIG_FILE, TOKENIZER_FILE, TOPICS_FILE, ROLES_FILE, TRAINED_FILE, START_FILE)
 NO_SWITCHBOARD = (
     f"Switchboard was not found (--data-dir, ${DATA_VARIABLE}): using the synthetic sample corpus. `--data swda` "
     "downloads it."
@@ -100,12 +102,18 @@ def _was_begun(out: Path) -> bool:
     return True
 
 
-def write_start(out: Path, config: FitConfig, vocabulary: Vocabulary, start: Start) -> None:
-    """Write the files of a new run's start."""
+def write_start(
+    out: Path, config: FitConfig, vocabulary: Vocabulary, start: Start, before: TrainedConversations | None = None
+) -> None:
+    """Write the files of a new run's start; `before` are the conversations of the checkpoint of `--init`."""
     write_atomically(out / CONFIG_FILE, (config.model_dump_json(indent=2) + "\n").encode())
     write_atomically(out / TOKENIZER_FILE, vocabulary.tokenizer.to_bytes())
     write_atomically(out / TOPICS_FILE, (json.dumps(vocabulary.topics, indent=2) + "\n").encode())
     write_atomically(out / ROLES_FILE, (json.dumps(vocabulary.roles, indent=2) + "\n").encode())
+    if before is None:
+        (out / TRAINED_FILE).unlink(missing_ok=True)  # of a run that was stopped before it saved its state
+    else:
+        write_atomically(out / TRAINED_FILE, before.to_bytes())
     write_atomically(out / START_FILE, (start.model_dump_json(indent=2) + "\n").encode())
 
 
@@ -140,6 +148,23 @@ def stored_vocabulary(out: Path) -> Vocabulary:
         read(out / TOPICS_FILE, TypeAdapter(tuple[str, ...])),
         read(out / ROLES_FILE, TypeAdapter(roles)) if (out / ROLES_FILE).exists() else (),
     )
+
+
+def stored_before(out: Path) -> TrainedConversations | None:
+    """The conversations that the checkpoint of `--init` was trained on; None if unknown, or without `--init`.
+
+    Raises:
+        CheckpointError: the file is broken.
+    """
+    path = out / TRAINED_FILE
+    try:
+        return TrainedConversations.from_bytes(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from None
 
 
 def stored_start(out: Path) -> Start:

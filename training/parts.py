@@ -13,6 +13,7 @@ import torch
 from dialog_cvae.data.cache import open_cache
 from dialog_cvae.data.common_words import CommonWords
 from dialog_cvae.data.corpora import Split, find_vectors
+from dialog_cvae.data.trained_conversations import TrainedConversations
 from dialog_cvae.data.vectors import load_vectors
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.model.latent_model import Examples, LatentModel
@@ -49,6 +50,7 @@ class Parts:
         validation: encoded validation split.
         progress: of the run; its state is on disk.
         common: words and numbers of many training conversations, for the guard of the service.
+        trained: the training conversations, with those of the checkpoint of `--init`, in the first process.
     """
 
     summary: Summary
@@ -59,6 +61,7 @@ class Parts:
     validation: Examples
     progress: Progress
     common: CommonWords | None = None
+    trained: TrainedConversations | None = None
 
 
 def build(plan: Plan) -> Parts:
@@ -101,7 +104,8 @@ def build(plan: Plan) -> Parts:
     _describe(plan, vocabulary, model, train, total)
     for line in run_warnings(config, vocabulary, train, valid, kept=plan.start.origin is not None):
         print(f"warning: {line}", flush=True)
-    return Parts(corpus.summary, vocabulary, model, optimiser, batches, validation, progress, common)
+    trained = world.on_main(lambda: _trained(plan, corpus)) if task.served else None
+    return Parts(corpus.summary, vocabulary, model, optimiser, batches, validation, progress, common, trained)
 
 
 def _new_progress(plan: Plan, total: int, data: str) -> Progress:
@@ -223,9 +227,31 @@ def _start(plan: Plan, vocabulary: Vocabulary, model: LatentModel, optimiser: Gu
     if plan.resume:
         return resume_state(plan.out, model, optimiser, new)
     folder.new_out(plan.out, plan.config)  # another process may have finished a run there since the plan was made
-    folder.write_start(plan.out, plan.config, vocabulary, plan.start)
+    folder.write_start(plan.out, plan.config, vocabulary, plan.start, _trained_before(plan))
     save_state(plan.out, model, optimiser, new)
     return new
+
+
+def _trained_before(plan: Plan) -> TrainedConversations | None:
+    """The conversations that the checkpoint of `--init` was trained on, if it says so."""
+    if plan.resume:
+        return folder.stored_before(plan.out)
+    return None if plan.init is None else plan.init.trained
+
+
+def _trained(plan: Plan, corpus: TrainingCorpus) -> TrainedConversations | None:
+    """The training conversations, with those before `--init`; warns of those that are in the validation split now."""
+    now, before = corpus.trained_conversations, _trained_before(plan)
+    if now is None or before is None:
+        return now or before
+    if seen := corpus.trained_in_validation(before):
+        print(
+            f"warning: the checkpoint of --init was trained on {seen:,} of the "
+            f"{corpus.summary.sizes['valid'].conversations:,} validation conversations: validation figures are too "
+            "good. `eval` leaves such conversations out",
+            flush=True,
+        )
+    return now | before
 
 
 def _describe(plan: Plan, vocabulary: Vocabulary, model: LatentModel, train: EncodedData, total: int) -> None:

@@ -27,12 +27,13 @@ from dialog_cvae.data.common_words import CommonWords, said_in
 from dialog_cvae.data.corpora import Split, is_path, load_corpus, source_files
 from dialog_cvae.data.encoded_corpus import EncodedCorpus
 from dialog_cvae.data.encoding import encode_corpus
+from dialog_cvae.data.trained_conversations import TrainedConversations
 from dialog_cvae.data.turns import EncodedTurns, encode_turns
 from dialog_cvae.errors import DataError
 from dialog_cvae.text.stored_tokenizer import AnyTokenizer
 from dialog_cvae.text.tokenizer import Tokenizer
 from dialog_cvae.types import Corpus
-from training.corpus_kinds import COMMON_WORDS, SUMMARY, TOKENIZER, ids_kind, turns_kind
+from training.corpus_kinds import COMMON_WORDS, SUMMARY, TOKENIZER, TRAINED, ids_kind, turns_kind
 from training.corpus_summary import Summary, summarised
 from training.vocabulary import Vocabulary
 
@@ -74,6 +75,22 @@ class TrainingCorpus:
     def common_words(self) -> CommonWords:
         """Words and numbers that many training conversations have; see `CommonWords`."""
         return self._get(COMMON_WORDS, {"what": "common words"}, lambda: CommonWords.of(said_in(self._text.train)))
+
+    @cached_property
+    def trained_conversations(self) -> TrainedConversations | None:
+        """The training conversations if the splits were drawn; None for fixed splits."""
+        if not is_path(self._config.name):
+            return None
+
+        def made() -> TrainedConversations:
+            return TrainedConversations.of(self._text.train if self._text.drawn else ())
+
+        found = self._get(TRAINED, {"what": "trained"}, made)
+        return found if len(found) else None
+
+    def trained_in_validation(self, before: TrainedConversations) -> int:
+        """The number of validation conversations that are among those of an earlier fit."""
+        return int(before.contain(list(self._text.valid)).sum())
 
     def tokenizer(self, config: TokenizerConfig) -> Tokenizer:
         """A tokenizer trained on the training conversations."""

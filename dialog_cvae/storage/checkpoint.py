@@ -7,6 +7,8 @@
     README.md            the model card
     replies.safetensors  replies of the training conversations, only if they were exported too
     common_words.txt     words and numbers that many training conversations have; older checkpoints lack it
+    trained_conversations.safetensors
+                         hashes of the training conversations, if splits were drawn; older checkpoints lack it
 
 The first five are parts of every checkpoint: one that lacks one is refused. `config.json` carries a checksum of its
 own, so that no single changed byte goes unnoticed, except in the card, which may be edited. The folder is written under
@@ -29,6 +31,7 @@ from safetensors.numpy import save as serialise_weights
 
 from dialog_cvae.data.common_words import CommonWords
 from dialog_cvae.data.reply_index import ReplyIndex
+from dialog_cvae.data.trained_conversations import TrainedConversations
 from dialog_cvae.errors import CheckpointError
 from dialog_cvae.storage.checkpoint_config import CheckpointConfig
 from dialog_cvae.storage.checkpoint_files import (
@@ -38,6 +41,7 @@ from dialog_cvae.storage.checkpoint_files import (
     METRICS,
     REPLIES,
     TOKENIZER,
+    TRAINED,
     WEIGHTS,
     find_folder,
     identity,
@@ -59,8 +63,9 @@ _READS = 8  # attempts to read a folder that is being replaced meanwhile
 class Checkpoint:
     """A checkpoint in memory.
 
-    `weights` maps parameter names to arrays of any floating type; models compute in single precision. `replies` are
-    those of the training conversations, and `common` words are what many of these have, if the checkpoint has them.
+    `weights` maps parameter names to arrays of any floating type; models compute in single precision. If the checkpoint
+    has them, `replies` are those of the training conversations, `common` words are what many of these have, and
+    `trained` says which they are.
     """
 
     config: CheckpointConfig
@@ -70,6 +75,7 @@ class Checkpoint:
     card: str = ""
     replies: ReplyIndex | None = None
     common: CommonWords | None = None
+    trained: TrainedConversations | None = None
 
     @property
     def word_tokenizer(self) -> Tokenizer:
@@ -104,6 +110,7 @@ class Checkpoint:
             METRICS: json_bytes(self.metrics),
             **({} if self.replies is None else {REPLIES: self.replies.to_bytes()}),
             **({} if self.common is None else {COMMON_WORDS: self.common.to_bytes()}),
+            **({} if self.trained is None else {TRAINED: self.trained.to_bytes()}),
         }
         config = sealed_config(self.config.model_dump(mode="json"), parts)
         replace_folder(path, parts | {CARD: self.card.encode(errors="replace"), CONFIG: config})
@@ -141,7 +148,9 @@ def _load(folder: Path) -> Checkpoint:
     metrics = json_object(folder / METRICS, parts[METRICS])
     replies = _part(folder, REPLIES, parts, ReplyIndex.from_bytes) if REPLIES in parts else None
     common = _part(folder, COMMON_WORDS, parts, CommonWords.from_bytes) if COMMON_WORDS in parts else None
-    return Checkpoint(config, weights, tokenizer, metrics, parts[CARD].decode(errors="replace"), replies, common)
+    trained = _part(folder, TRAINED, parts, TrainedConversations.from_bytes) if TRAINED in parts else None
+    card = parts[CARD].decode(errors="replace")
+    return Checkpoint(config, weights, tokenizer, metrics, card, replies, common, trained)
 
 
 def _config(path: Path, content: Mapping[str, Any]) -> CheckpointConfig:

@@ -23,6 +23,7 @@ WEIGHTS, TOKENIZER, CONFIG, METRICS, CARD = (
     "README.md",
 )
 REPLIES, COMMON_WORDS = "replies.safetensors", "common_words.txt"
+TRAINED = "trained_conversations.safetensors"
 BEST = "best"  # the checkpoint of a training run, below its folder
 
 
@@ -79,7 +80,7 @@ def verified_parts(folder: Path, hashes: Mapping[str, str]) -> dict[str, bytes]:
     if missing := [name for name in (WEIGHTS, TOKENIZER) if name not in hashes]:
         raise CheckpointError(f"{folder / CONFIG}: field files: no SHA-256 of {' and '.join(missing)}")
     parts = {name: _read_bytes(folder / name) for name in (WEIGHTS, TOKENIZER, METRICS, CARD)}
-    parts |= {name: _read_bytes(folder / name) for name in (REPLIES, COMMON_WORDS) if name in hashes}
+    parts |= {name: _read_bytes(folder / name) for name in (REPLIES, COMMON_WORDS, TRAINED) if name in hashes}
     for name in (TOKENIZER, METRICS, CARD, COMMON_WORDS):
         if name not in parts:
             continue

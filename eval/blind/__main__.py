@@ -29,6 +29,7 @@ from eval.blind.tally import tally
 from eval.blind.tally_report import as_text
 from eval.dialog import asked_roles, data_config
 from eval.dialog_arguments import add_respond_as
+from eval.left_out import left_out_note, not_trained_on
 
 TALLY_FILE = "tally.json"
 STYLE = "fluent"  # style of swda without a checkpoint: text as people write it
@@ -170,7 +171,8 @@ def _drawn(
     arguments: argparse.Namespace, sources: Sequence[SourceName]
 ) -> tuple[str, Sequence[Conversation], list[ContextPlace]]:
     """The corpus's name, the training conversations if a source needs them, and the contexts."""
-    config = _data(arguments, sources)
+    checkpoints = [(source.value, Checkpoint.load(source.value)) for source in sources if source.is_checkpoint]
+    config = _data(arguments, checkpoints)
     train: Sequence[Conversation] = ()
     if any(source.needs_train for source in sources):
         corpus = load_corpus(config)
@@ -178,7 +180,10 @@ def _drawn(
     else:
         name, conversations = load_split(config, arguments.split)
         split = list(conversations)
-    places = draw_places(split, arguments.contexts, arguments.seed, arguments.shown)
+    untrained = not_trained_on([checkpoint for _, checkpoint in checkpoints], split, arguments.split)
+    if len(untrained) < len(split):
+        print(f"note: {left_out_note(len(split) - len(untrained), len(split))}", file=sys.stderr)
+    places = draw_places(untrained, arguments.contexts, arguments.seed, arguments.shown)
     conversations_drawn = len({place.conversation_number for place in places})
     if conversations_drawn < len(places):
         print(
@@ -189,16 +194,15 @@ def _drawn(
     return name, train, places
 
 
-def _data(arguments: argparse.Namespace, sources: Sequence[SourceName]) -> DataConfig:
-    """The corpus to read, with the text style of the first checkpoint."""
-    checkpoints = [source.value for source in sources if source.is_checkpoint]
+def _data(arguments: argparse.Namespace, checkpoints: Sequence[tuple[str, Checkpoint]]) -> DataConfig:
+    """The corpus to read, with the text style of the first checkpoint, which is given with its folder."""
     if not checkpoints:
         if arguments.data is None:
             raise ConfigError("--data: name a corpus; without a checkpoint there is no default")
         style, roles = arguments.style or STYLE, asked_roles(arguments) or ()
         return DataConfig(name=arguments.data, dir=arguments.data_dir, style=style, respond_as=roles)
-    first = argparse.Namespace(**vars(arguments) | {"checkpoint": Path(checkpoints[0])})
-    return data_config(first, Checkpoint.load(checkpoints[0]))
+    folder, checkpoint = checkpoints[0]
+    return data_config(argparse.Namespace(**vars(arguments) | {"checkpoint": Path(folder)}), checkpoint)
 
 
 def _tally(arguments: argparse.Namespace) -> int:

@@ -19,7 +19,8 @@ import torch
 import dialog_cvae
 from dialog_cvae.config import DataConfig, Decoding
 from dialog_cvae.data.common_words import CommonWords, said_in
-from dialog_cvae.data.corpora import load_split
+from dialog_cvae.data.corpora import load_corpus, load_split
+from dialog_cvae.data.trained_conversations import TrainedConversations
 from dialog_cvae.storage.checkpoint import Checkpoint
 from dialog_cvae.types import Conversation, Utterance
 from tests.training.tiny_runs import CONFIG, Fit, conversation, metrics, state, without_report, write_corpus
@@ -167,6 +168,33 @@ def test_the_best_checkpoint_has_the_best_validation(fit: Fit, whole_run: Path, 
     assert kept.common is not None
     train = load_split(DataConfig(name=str(corpus_file)), "train")[1]
     assert kept.common == CommonWords.of(said_in(train))
+    assert kept.trained is not None
+    assert kept.trained.to_bytes() == TrainedConversations.of(train).to_bytes()
+
+
+def test_splits_that_a_file_names_cannot_move(fit: Fit) -> None:
+    lines = [conversation(i) | {"split": ("train", "valid", "test")[i % 3]} for i in range(12)]
+    assert fit("--data", write_corpus(Path("named.jsonl"), lines), "--out", "run").status == 0
+    assert Checkpoint.load("run/best").trained is None
+
+
+def test_a_fine_tuned_model_says_what_its_checkpoint_was_trained_on(fit: Fit, whole_run: Path, kill_at: KillAt) -> None:
+    base = Checkpoint.load(whole_run / "best").trained
+    assert base is not None
+    grown = write_corpus(Path("grown.jsonl"), [conversation(i) for i in range(40)])
+    corpus = load_corpus(DataConfig(name=str(grown), valid_share=0.4))
+    seen = int(base.contain(list(corpus.valid)).sum())
+    assert seen
+    options = ("--data", grown, "--corpus.valid-share", 0.4, "--out", "run")
+    kill_at(5, *options, "--init", whole_run / "best")
+    done = fit(*options, "--resume")
+    assert f"warning: the checkpoint of --init was trained on {seen} of the {len(corpus.valid)} validation" in done.out
+    kept = Checkpoint.load("run/best").trained
+    assert kept is not None
+    assert kept.to_bytes() == (base | TrainedConversations.of(corpus.train)).to_bytes()
+    Path("run/trained_before.safetensors").write_bytes(b"{}")
+    complaint = fit(*options, "--resume").complaint
+    assert complaint.startswith("run/trained_before.safetensors: not a readable safetensors file")
 
 
 def test_no_output_contains_the_users_folders(whole_run: Path, corpus_file: Path) -> None:

@@ -227,7 +227,7 @@ def assemble(path: Path, found: Scan, *, valid_share: float, test_share: float, 
         raise DataError(path, f"no conversation of two or more utterances has split {' or '.join(missing)}")
     count = len(found.one_utterance)
     notes = (f"{count} conversations with a single utterance skipped: they have no response",) if count else ()
-    return Corpus(path.stem, parts["train"], parts["valid"], parts["test"], notes)
+    return Corpus(path.stem, parts["train"], parts["valid"], parts["test"], notes, drawn=not named)
 
 
 @contextmanager

@@ -15,10 +15,11 @@ from safetensors.numpy import save as serialise_weights
 from dialog_cvae.config import TokenizerConfig
 from dialog_cvae.data.common_words import CommonWords
 from dialog_cvae.data.reply_index import ReplyIndex
+from dialog_cvae.data.trained_conversations import TrainedConversations
 from dialog_cvae.errors import CheckpointError
 from dialog_cvae.model.build import build_model
 from dialog_cvae.storage.checkpoint import Checkpoint
-from dialog_cvae.storage.checkpoint_files import COMMON_WORDS, REPLIES, TOKENIZER, WEIGHTS
+from dialog_cvae.storage.checkpoint_files import COMMON_WORDS, REPLIES, TOKENIZER, TRAINED, WEIGHTS
 from tests.dialog_cvae.storage.checkpoint_tools import PARTS, assert_same, resealed
 
 
@@ -201,6 +202,17 @@ def test_a_list_of_common_words_is_kept_and_verified(tiny_checkpoint, tmp_path):
         Checkpoint.load(tmp_path / "listed")
     tiny_checkpoint.save(tmp_path / "old")
     assert Checkpoint.load(tmp_path / "old").common is None
+
+
+def test_the_training_conversations_are_kept_and_verified(tiny_checkpoint, conversations, tmp_path):
+    trained = TrainedConversations.of(conversations)
+    replace(tiny_checkpoint, trained=trained).save(tmp_path / "own")
+    found = Checkpoint.load(tmp_path / "own").trained
+    assert found is not None
+    assert found.to_bytes() == trained.to_bytes()
+    (tmp_path / "own" / TRAINED).write_bytes(TrainedConversations.of([]).to_bytes())
+    with pytest.raises(CheckpointError, match=r"own/trained_conversations\.safetensors: truncated or changed"):
+        Checkpoint.load(tmp_path / "own")
 
 
 def test_an_unreadable_index_of_replies_is_refused_by_its_path(tiny_checkpoint, conversations, tmp_path):

@@ -1,0 +1,59 @@
+"""The set of training conversations that a checkpoint keeps."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.numpy import save
+
+from dialog_cvae.data.trained_conversations import TrainedConversations
+from dialog_cvae.errors import CheckpointError
+from dialog_cvae.types import Conversation, Utterance
+
+
+def said(*texts: str) -> Conversation:
+    return Conversation("c", tuple(Utterance("AB"[i % 2], text) for i, text in enumerate(texts)))
+
+
+def test_a_conversation_is_recognised_by_its_texts_alone():
+    known = said("Where is my order 66?", "On its way.")
+    trained = TrainedConversations.of([known])
+    respoken = tuple(Utterance("C", f"  {u.text.upper()} ") for u in known.utterances)
+    assert trained.contain([replace(known, id="other", topic="ORDERS"), replace(known, utterances=respoken)]).all()
+    others = [
+        said("Where is my order 67?", "On its way."),
+        said("Where is my order 66?"),
+        said("Where is my order 66?", "On its way.", "Thanks"),
+        said("Where is my order 66? On its way."),
+    ]
+    assert not trained.contain(others).any()
+
+
+@given(st.lists(st.integers(0, 9), max_size=6), st.lists(st.integers(0, 9), max_size=6))
+def test_sets_are_joined_and_stored(some, others):
+    every = [said(f"text {chr(97 + number)}", "yes") for number in range(10)]
+    joined = TrainedConversations.of(every[n] for n in some) | TrainedConversations.of(every[n] for n in others)
+    stored = TrainedConversations.from_bytes(joined.to_bytes())
+    assert stored.contain(every).tolist() == [n in (*some, *others) for n in range(10)]
+    assert len(stored) == len({*some, *others})
+    assert stored.to_bytes() == TrainedConversations.of(every[n] for n in {*others, *some}).to_bytes()
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "not a readable safetensors file"),
+        (b"pickle", "not a readable safetensors file"),
+        (save({"keys": np.zeros(3, "<u8")}), "it has no tensor 'hashes' of 64-bit hashes"),
+        (save({"hashes": np.zeros(3, "<i8")}), "it has no tensor 'hashes' of 64-bit hashes"),
+        (save({"hashes": np.zeros((3, 1), "<u8")}), "it has no tensor 'hashes' of 64-bit hashes"),
+    ],
+    ids=["empty", "no tensors", "another name", "another type", "another shape"],
+)
+def test_other_files_are_refused(data, reason):
+    with pytest.raises(CheckpointError, match=reason):
+        TrainedConversations.from_bytes(data)
