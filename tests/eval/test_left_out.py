@@ -64,7 +64,7 @@ def test_what_the_model_was_trained_on_is_left_out(folder, grown, tmp_path, caps
 
 def test_a_sheet_for_readers_leaves_it_out_too(folder, grown, tmp_path, capsys):
     test, remaining = of_split(grown, folder)
-    asked = ["--data", str(grown), "--contexts", "4", "--out", str(tmp_path / "sheet")]
+    asked = ["--data", str(grown), "--contexts", "1", "--out", str(tmp_path / "sheet")]
     assert blind(["sheet", *asked, f"tiny={folder}", "people"]) == 0
     read = {each.conversation for each in Key.load(tmp_path / "sheet" / "key.json").contexts}
     assert read <= {each.id for each in remaining}
