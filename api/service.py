@@ -105,7 +105,9 @@ class Service:
         assert isinstance(question.seed, int)
         replies, seen = await self.answer(question)
         least = question.min_score
-        reason = "no more distinct ones were found" + ("" if least is None else f" with a score of at least {least:g}")
+        draws = f" in {question.draws} draws" if question.decoding.candidates and question.draws else ""
+        score = "" if least is None else f" with a score of at least {least:g}"
+        reason = f"no more distinct ones were found{draws}{score}"
         note = {"note": f"{len(replies)} of {question.n} responses: {reason}"}
         return RespondResponse(
             responses=[_candidate(reply) for reply in replies],

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dialog_cvae.errors import ConfigError
-from dialog_cvae.text import words
+from dialog_cvae.text.words import seen_words
 
 COMMENT = "#"
 
@@ -17,8 +17,8 @@ COMMENT = "#"
 def read_filter(path: Path) -> Callable[[str], bool]:
     """A function that says whether a reply contains none of the words and phrases listed in a file.
 
-    Whole words are compared; case, punctuation and spacing are ignored, as in the search for duplicate replies. The
-    entry `bad word` refuses "Bad, word!", but not "bad wording".
+    Whole words are compared, as a reader sees them: case, punctuation, spacing, invisible marks and skin tones are
+    ignored. The entry `bad word` refuses "Bad, word!", but not "bad wording".
 
     Args:
         path: UTF-8 text, one word or phrase per line; empty lines and lines that begin with # are ignored.
@@ -36,8 +36,8 @@ def read_filter(path: Path) -> Callable[[str], bool]:
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.startswith(COMMENT):
             continue
-        entry = tuple(words.words(line))
-        if not "".join(entry).strip("_"):
+        entry = tuple(seen_words(line))
+        if not entry:
             raise ConfigError(f"{path}, line {number}: {line.strip()[:40]!r} contains no word")
         entries.add(entry)
     if not entries:
@@ -47,7 +47,7 @@ def read_filter(path: Path) -> Callable[[str], bool]:
 
 
 def _contains(text: str, entries: set[tuple[str, ...]], lengths: list[int]) -> bool:
-    said = words.words(text)
+    said = seen_words(text)
     return any(
         tuple(said[start : start + length]) in entries for length in lengths for start in range(len(said) - length + 1)
     )

@@ -39,13 +39,25 @@ _HEAD = "# said in at least {} of {} training conversations, and in how many"
 _FIRST_LINE = re.compile(_HEAD.format(r"(\d{1,9})", r"(\d{1,9})"), re.ASCII)
 _LINE = re.compile(r"([^\t]+)\t(\d{1,9})", re.ASCII)
 _WORD = regex.compile(WORD, regex.V1)
+_TIME, _YEAR, _PRICE = r"\d{1,2}[:.]\d{2}", r"(?:19|20)\d{2}", r"[$€£]\d+(?:[.,]\d{1,2})?"
+_AMOUNT = r"[$€£]?[1-9]\d{0,2}(?:[.,]\d{3})+(?:[.,]\d{1,2})?"  # with marks for the thousands
+_ONE = rf"(?:{_AMOUNT}|{_PRICE}|{_TIME}|{_YEAR})"
+_RANGE = regex.compile(rf"(?<![\w.,:–-]){_ONE}(?:[-–/]{_ONE})+(?![\w–-]|[.,:]\d)")  # 10:00-18:00, 1990-95 is none
+_DATE = regex.compile(rf"(?<![\w.,:–-])(?:{_YEAR}([./-])[01]?\d\1[0-3]?\d|[0-3]?\d([./-])[0-3]?\d\2{_YEAR})(?![\w-])")
+_NOT_PERSONAL = regex.compile(rf"[^\w$€£+]*(?:{_AMOUNT}|{_DATE.pattern})\W*")  # however many digits it has
+_NO_CENTS = regex.compile(r"(?<=[$€£][\d.,]*\d)[.,]00(?!\d)")
 _GROUPS = regex.compile(r"(?<![\w.,])\+?\(?\d(?:[ ().-]{0,2}\d){6,}(?!\w)")
 _DIGIT = regex.compile(r"\d")
 _MARKS = regex.compile(r"[\W_]")
+_APART = " " * 3  # more than _GROUPS allows inside a number
+_SPACED = str.maketrans(dict.fromkeys("-–/", _APART))
 _ASCII_WORD = re.compile(r"\w+")
 _WITH_DIGITS = regex.compile(r"\w*\d\w*")
 _LETTERS = regex.compile(r"[^\W\d_]{3,}")  # beside digits; shorter ones are units and endings, as in 5km and 2nd
-_MARKS_OF_ADDRESSES = re.compile(r"[@/]|www")
+# Without such a mark, a slash and the end of a sentence make no address: "fine. he/she".
+_MARKS_OF_ADDRESSES = re.compile(
+    r"@|:\s*/\s*/|www|\.\s*(?:com|org|net|edu|gov|io|info|app|dev|biz|de|uk|fr|eu|ch|nl|es|pl|ca|au|jp|cn|ru|br)\s*/"
+)
 _AROUND_MARKS = re.compile(r"\s*([@./:?&=#%+~_-])\s*")
 
 
@@ -64,8 +76,14 @@ class Found(NamedTuple):
 
     @property
     def by_rule(self) -> bool:
-        """Whether its form alone shows that it belongs to someone: a link, an e-mail address or a long number."""
-        return not self.is_name and (not self.key.isalnum() or sum(map(str.isdecimal, self.key)) >= LONG_DIGITS)
+        """Whether its form alone shows that it belongs to someone: a link, an e-mail address or a long number.
+
+        A date, and an amount with marks for the thousands, are not such numbers.
+        """
+        if self.is_name:
+            return False
+        long = sum(map(str.isdecimal, self.key)) >= LONG_DIGITS and not _NOT_PERSONAL.fullmatch(self.text)
+        return long or not self.key.isalnum()
 
 
 def personal(text: str, *, lower_case: bool = False) -> list[Found]:
@@ -123,11 +141,15 @@ def _addresses_and_numbers(text: str) -> tuple[list[Found], str]:
         text = text.replace(address, " ")
     if not _DIGIT.search(text):
         return found, text
-    written = [match[0] for match in _GROUPS.finditer(text)]
-    parts = (_GROUPS.sub(" ", text) if written else text).split()
+    # The ends of a range are numbers of their own.
+    text = _RANGE.sub(lambda match: match[0].translate(_SPACED), text)
+    written = [match[0] for match in _DATE.finditer(text)]
+    text = _DATE.sub(_APART, text) if written else text
+    groups = [match[0] for match in _GROUPS.finditer(text)]
+    parts = (_GROUPS.sub(" ", text) if groups else text).split()
     rest = []
-    for part in (*written, *parts):
-        key = _MARKS.sub("", part).casefold()
+    for part in (*written, *groups, *parts):
+        key = _MARKS.sub("", _NO_CENTS.sub("", part)).casefold()
         if sum(map(str.isdecimal, key)) >= LEAST_DIGITS:
             found.append(Found(part, key, is_name=False))
         else:
@@ -146,7 +168,8 @@ def _compact(text: str) -> str:
 
 
 def _words(text: str) -> list[str]:
-    """The words of a text, in their case."""
+    """The words of a text, in their case; underscores, as around words in italics, are not part of them."""
+    text = text.replace("_", " ")
     found: list[str] = (_ASCII_WORD if text.isascii() else _WORD).findall(text)
     return found
 

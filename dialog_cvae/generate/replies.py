@@ -175,7 +175,8 @@ class Replies:
         n, decoding = self.question.n, self.question.decoding
         drawn = self._drawn()
         if decoding.candidates or decoding.candidates_from != "model":
-            every = [*drawn, *self._scored()]
+            # A person's own spelling comes first: it represents all candidates with the same words.
+            every = [*self._scored(), *drawn]
             texts = [reply.text for reply in every]
             information = [0.0 if self._information is None else self._information(text) for text in texts]
             weights = draw_weights([reply.log_prob for reply in every], information, [reply.tokens for reply in every])

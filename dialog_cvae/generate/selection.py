@@ -27,7 +27,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from dialog_cvae.text.words import words
+from dialog_cvae.text.words import same_words
 
 CONTRAST = 3.0  # how much weights differ: at 0 all are equal, at a large value only the best draw counts
 LOOP = 3  # a reply loops if it has the same run of this many words twice
@@ -132,10 +132,10 @@ def select(
     """
     places: dict[Words, list[int]] = {}
     for place, text in enumerate(texts):
-        places.setdefault(tuple(words(text)) or (text.strip(),), []).append(place)
+        places.setdefault(same_words(text), []).append(place)
     if not places:
         return []
-    # all draws with the same words are represented by a finished one, if there is one
+    # all draws with the same words are represented by the first finished one, if there is one
     best = [max(where, key=lambda place: finished[place]) for where in places.values()]
     each = np.ones(len(texts)) if weights is None else np.asarray(weights, dtype=np.float64)
     totals = np.array([each[where].sum() for where in places.values()])

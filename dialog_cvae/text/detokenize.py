@@ -19,6 +19,8 @@ _CLOSING = frozenset(".,;:!?)]}%…”»。，、！？：；）」』】》؟،
 _EMOTICON = re.compile(r"[:;]['-]?[()|\]\[]+[.,!?]*")  # :) ;-(
 _HALVES_OF_A_DAY = frozenset({"am", "pm"})
 _JOINING = frozenset("-/_")
+# After a number with a decimal comma; elsewhere the comma may be one between two numbers.
+_UNITS = frozenset(("%", "€", "£", "$", "eur", "euro", "chf", "zł", "kr", "km", "m", "cm", "kg", "g", "l", "ml", "h"))
 REACH = 2  # the space before a token that ends a text depends on so many tokens before it, and on open quotes
 
 
@@ -89,6 +91,8 @@ def _punctuation(tokens: Sequence[str], i: int) -> _Glue:
         return _Glue(left=bool(before), right=bool(after))
     if token in {".", ",", ":"} and _inside_number(token, before, after):
         return _Glue(left=True, right=True)
+    if token == "," and before.isdecimal() and after.isdecimal() and _is_unit(tokens[i + 2 : i + 3]):
+        return _Glue(left=True, right=True)
     if token == "." and _inside_initialism(tokens, i):
         return _Glue(left=True, right=True)
     if _is_emoticon(tokens, i):
@@ -124,6 +128,10 @@ def _inside_number(mark: str, before: str, after: str) -> bool:
     if not (before.isdecimal() and after.isdecimal()):
         return False
     return mark == "." or (mark == "," and len(before) <= 3 == len(after)) or (mark == ":" and len(after) == 2)
+
+
+def _is_unit(tokens: Sequence[str]) -> bool:
+    return any(token.rstrip(".,;:!?").lower() in _UNITS for token in tokens)
 
 
 def _inside_initialism(tokens: Sequence[str], i: int) -> bool:

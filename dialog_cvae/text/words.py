@@ -18,6 +18,10 @@ _EMOJI = r"\p{Extended_Pictographic}\p{Regional_Indicator}"
 WORD = rf"(?:[{KATAKANA}]+\p{{M}}*|(?=[{UNSPACED}{_EMOJI}])(?!\d)\X|[\w\p{{N}}--[{UNSPACED}{KATAKANA}]]+)"
 """A word, as a pattern of `regex` with its flag V1."""
 _WORD = regex.compile(WORD, regex.V1)
+_SIGN = r"[\p{Sc}%]|(?<=\p{L})[+#]+|(?<![\w\p{N}])[-\u2212](?=\p{N})|(?<=\p{N})[.,](?=\p{N})"  # €, C++, -5, 1.5
+_WORD_OR_SIGN = regex.compile(rf"{WORD}|{_SIGN}", regex.V1)
+_STYLE = regex.compile(r"[\p{Emoji_Modifier}\ufe0e\ufe0f]", regex.V1)  # of an emoji, as its skin tone
+_INVISIBLE = regex.compile(r"(?<!\p{Extended_Pictographic})\p{Cf}", regex.V1)  # but not the joints of an emoji
 
 
 def words(text: str) -> list[str]:
@@ -32,6 +36,31 @@ def words(text: str) -> list[str]:
     return found
 
 
+def seen_words(text: str) -> list[str]:
+    """The words of a text as a reader sees them: without underscores, invisible marks, full-width forms and skin tones.
+
+    >>> seen_words("_Damn_, ｄａｍｎ! 👍🏽")
+    ['damn', 'damn', '👍']
+    """
+    return words(_seen(text))
+
+
+def same_words(text: str) -> tuple[str, ...]:
+    """What two replies have in common if they count as the same: `seen_words`, and signs that change what is said.
+
+    >>> same_words("It's _really_ 5%")
+    ('it', 's', 'really', '5', '%')
+    """
+    found: list[str] = _WORD_OR_SIGN.findall(unicodedata.normalize("NFC", _seen(text).casefold()))
+    return tuple(found) or (text.strip(),)
+
+
 def normalised(text: str) -> str:
-    """The words of a reply: equal for replies that count as the same."""
-    return " ".join(words(text)) or text.strip()
+    """A reply's `same_words`: equal for replies that count as the same."""
+    return " ".join(same_words(text))
+
+
+def _seen(text: str) -> str:
+    """The text in Unicode's compatible form (NFKC), without what a reader does not see as a difference."""
+    plain: str = _INVISIBLE.sub("", _STYLE.sub("", unicodedata.normalize("NFKC", text).replace("_", " ")))
+    return plain

@@ -35,6 +35,10 @@ def accepts(tmp_path):
         "तुम गए",
         "他是坏人。",
         "no👎👎",
+        "👎🏽",
+        "_darn_ it",
+        "da\u00adrn",
+        "\uff44\uff41\uff52\uff4e",
     ],
 )
 def test_listed_words_and_phrases_are_refused(accepts, text):

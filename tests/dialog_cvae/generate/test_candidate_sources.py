@@ -12,6 +12,7 @@ from dialog_cvae.data.common_words import CommonWords
 from dialog_cvae.data.reply_index import ReplyIndex
 from dialog_cvae.engines.torch_engine import TorchEngine
 from dialog_cvae.errors import ConfigError
+from dialog_cvae.generate.decoding import Draw
 from dialog_cvae.generate.opening import dialog_codec
 from dialog_cvae.generate.pool import Start, decode
 from dialog_cvae.generate.question import SCORING_Z, Question
@@ -59,6 +60,19 @@ def test_both_sources_are_in_one_answer_and_draws_are_those_of_the_model_alone(r
     assert {reply.source for reply in both} == {"model", "corpus"}
     assert {reply for reply in both if reply.source == "model"} <= set(alone)
     assert both == responder.respond(ASKED, respond_as="B", n=10, seed=4, decoding=BOTH)
+
+
+def test_a_persons_spelling_represents_draws_with_the_same_words(responder, monkeypatch):
+    (replies,) = responder.begin([Question(ASKED, "B", 5, 7, BOTH)])
+    monkeypatch.setattr(replies, "_text", lambda _: "We , like cats ...")
+    keys, _, _ = replies.wanted()
+    for _, index in keys:
+        replies.take(index, Draw((), 0.0 if index >= 0 else -9.0, 3))
+    assert replies.complete
+    assert {(reply.text, reply.source) for reply in replies.answer()} == {
+        ("we like cats", "corpus"),
+        ("they like birds", "corpus"),
+    }
 
 
 def test_a_retrieved_reply_has_the_score_of_its_likeliest_z(responder):

@@ -39,6 +39,12 @@ CONTEXT = Conversation(
         ("The order 12", True),
         ("a@b.example", True),
         ("yes, c@b.example", False),
+        ("the _Sigmund_", False),
+        ("the __order__, _Rosalind_", True),
+        ("The order 4711-4711", False),  # one number of eight digits
+        ("Yes, $4711.00", True),
+        ("Yes, 1990-1995", False),
+        ("Yes, 10:00-18:00", False),
     ],
 )
 def test_what_is_rare_and_not_in_the_context_is_refused(reply, allowed):
@@ -55,11 +61,45 @@ def test_without_a_list_only_rules_refuse():
     ]
 
 
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "10:00-18:00",
+        "from 1990-1995.",
+        "$10,000-20,000",
+        "($1,250,000)",
+        "on 2024-05-03 10:30",
+        "31.12.2024!",
+        "1.250.000,50 €",
+    ],
+)
+def test_times_years_amounts_and_dates_are_no_long_numbers(reply):
+    assert Guard(None).allowed(CONTEXT, "B")(reply)
+
+
+@pytest.mark.parametrize(
+    "reply", ["030-1234567", "+49 30 123 456", "030.123.456.78", "12-34-5678", "1990-1995-77", "2024-5678"]
+)
+def test_other_long_numbers_are_refused_by_their_form(reply):
+    assert not Guard(None).allowed(CONTEXT, "B")(reply)
+
+
+def test_the_ends_of_a_range_are_known_from_the_context():
+    asked = Conversation("c", (Utterance("A", "open 10:00 to 18:00, or 2019/2020, for $20.00?"),))
+    guard = Guard(CommonWords({"yes": 3}, 9))
+    for reply in ("yes, 10:00-18:00", "yes, 18:00", "yes, 10:00–18:00", "yes, 2019-2020", "yes, $20"):
+        assert guard.allowed(asked, "B")(reply), reply
+    assert not guard.allowed(asked, "B")("yes, 10:00-18:30")
+
+
 def test_a_model_in_lower_case_has_names_in_lower_case():
     assert Guard(COMMON).allowed(CONTEXT, "B")("the order of sigmund")
     guard = Guard(COMMON, lower_case=True).allowed(CONTEXT, "B")
     assert not guard("the order of sigmund")
     assert guard("order the rosalind yes <NAME>")
+    assert guard("the order. the/order yes")
+    for address in ("order. com/yes", "www. order. yes", "https:// order/ yes", "yes @ order. the"):
+        assert not guard(f"the {address}"), address
     assert not guard("order of <NAME>, sigmund")
 
 

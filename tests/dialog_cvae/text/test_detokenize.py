@@ -28,6 +28,8 @@ WRITTEN = (
     "so she wor-, you know, goes in",
     "hello :) how are you? bad ;-( why",
     "at 3:30pm, or 10:15am",
+    "das sind 3,5 km und 12,5%, oder 12, 13 und 14.",
+    "rooms 3, 4, 5 and 6,5 h.",
     "on day 3: 10mg, chapter 3: 16th",
     "كيف حالك؟ جيد، شكرا",
     "你好：（好）",

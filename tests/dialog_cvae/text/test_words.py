@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dialog_cvae.text.words import normalised, words
+from dialog_cvae.text.words import normalised, same_words, seen_words, words
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,39 @@ def test_words_are_those_of_any_composition_of_the_same_characters(text: str) ->
 
 def test_replies_without_words_differ_by_their_characters() -> None:
     assert normalised("?!") == "?!" != normalised("...")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("_Damn_ it", ["damn", "it"]),
+        ("snake_case", ["snake", "case"]),
+        ("da\u200bm\u00adn", ["damn"]),
+        ("\uff44\uff41\uff4d\uff4e", ["damn"]),
+        ("❤️ ❤ 👍🏽", ["❤", "❤", "👍"]),
+        ("👩🏽\u200d💻", ["👩\u200d💻"]),
+    ],
+)
+def test_words_as_a_reader_sees_them(text: str, expected: list[str]) -> None:
+    assert seen_words(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("It's _really_ nice.", "it's REALLY nice"),
+        ("OK 👍🏼", "ok, 👍"),
+        ("Well - yes.", "well yes"),
+        ("C#.", "c#"),
+    ],
+)
+def test_replies_that_count_as_the_same(one: str, other: str) -> None:
+    assert same_words(one) == same_words(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("€50", "$50"), ("-5 degrees", "5 degrees"), ("C++", "C#"), ("1.5 km", "15 km"), ("5%", "5"), ("1.5", "1 5")],
+)
+def test_signs_that_change_what_is_said(one: str, other: str) -> None:
+    assert same_words(one) != same_words(other)
