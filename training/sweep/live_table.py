@@ -23,6 +23,7 @@ from training.metrics_log import read_metrics
 from training.state import load_progress
 from training.sweep.cell_task import LOG_FILE, Ending
 from training.sweep.cells import Cell, CellState
+from training.time_left import duration
 
 REFRESH_SECONDS = 1.0
 PACE_RECORDS = 20  # recent records of metrics for measuring the speed
@@ -121,7 +122,7 @@ class Row:
             "" if self.elbo is None else f"{self.elbo:.2f}",
             "" if self.kl is None else f"{self.kl:.2f}",
             "" if speed is None else f"{speed:.0f}",
-            duration(self.seconds_left),
+            _left(self.seconds_left),
         )
 
     def _log_size(self) -> int:
@@ -216,7 +217,7 @@ class LiveTable:
         if state == "waiting" and row.state == "running":
             self._print(f"{row.name}: {f'continues after step {row.step_before}' if row.step_before else 'started'}")
         if row.validated > validated and (found := row.validation):
-            left = duration(row.seconds_left)
+            left = _left(row.seconds_left)
             self._print(
                 f"{row.name}: step {row.validated}/{row.total}: valid {found}{f', {left} left' if left else ''}"
             )
@@ -233,11 +234,5 @@ class LiveTable:
             self._console.print(line, markup=False, soft_wrap=True)
 
 
-def duration(seconds: float | None) -> str:
-    """A rounded duration with its unit; empty if it is unknown."""
-    if seconds is None:
-        return ""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
+def _left(seconds: float | None) -> str:
+    return "" if seconds is None else duration(seconds)

@@ -7,12 +7,11 @@ import json
 import shutil
 from pathlib import Path
 
-import pytest
 from rich.console import Console
 
 from training.sweep.cell_task import LOG_FILE, Ending
 from training.sweep.cells import Cell, grid
-from training.sweep.live_table import LiveTable, Row, duration
+from training.sweep.live_table import LiveTable, Row
 
 
 def test_rows_show_the_progress_in_the_folder(cell: Cell, whole_run: Path, tmp_path: Path) -> None:
@@ -58,11 +57,3 @@ def test_a_full_terminal_shows_active_cells_first(cell: Cell, corpus_file: Path,
     assert shown.row_count == 9
     assert shown.caption == "1 failed, 29 waiting"
     assert next(iter(shown.columns[0].cells)) == "seed=29"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(None, ""), (0.0, "0 s"), (59.0, "59 s"), (90.0, "2 min"), (3599.0, "1 h 00 min"), (7500.0, "2 h 05 min")],
-)
-def test_durations_have_units(seconds: float | None, text: str) -> None:
-    assert duration(seconds) == text
