@@ -17,11 +17,14 @@ from dialog_cvae.model.elbo import ElboReport, evaluate_elbo
 from dialog_cvae.nn import distributions
 
 
-def _one_at_a_time(model: CVAE, encoded: EncodedCorpus, seed: int) -> dict[str, np.ndarray]:
-    """Terms of each window by the model's own forward pass, with the noise of its turn."""
+def _one_at_a_time(model: CVAE, encoded: EncodedCorpus, seed: int, batch_size: int) -> dict[str, np.ndarray]:
+    """Terms of each window by the model's own forward pass, with the noise of its turn.
+
+    The batches of `batch_size` only say whose code is the shuffled one of a window.
+    """
     rng = np.random.default_rng(seed)
     found: dict[str, list[float]] = {name: [] for name in ("reconstruction", "kl", "bag_of_words", "tokens", "prior")}
-    shifts = []
+    shifts, windows, codes = [], [], []
     for response in encoded.responses:
         batch = TensorBatch.from_arrays(collate(encoded, np.array([response]), model.config.max_context))
         noise = torch.from_numpy(rng.standard_normal((1, 2, model.config.latent_size), dtype=np.float32))
@@ -32,14 +35,23 @@ def _one_at_a_time(model: CVAE, encoded: EncodedCorpus, seed: int) -> dict[str, 
         prior = model.prior(vectors.condition)
         z = distributions.sample(prior, noise[:, 1])
         found["prior"].append(float(model.reconstruction(batch, vectors, z)))
-        shifts.append((model.posterior(vectors).mean - prior.mean)[0].tolist())
+        posterior = model.posterior(vectors)
+        shifts.append((posterior.mean - prior.mean)[0].tolist())
+        windows.append((batch, vectors))
+        codes.append(distributions.sample(posterior, noise[:, 0]))
+    found["shuffled"] = []
+    for first in range(0, len(codes), batch_size):
+        own = codes[first : first + batch_size]
+        half = max(1, len(own) // 2)
+        for (batch, vectors), code in zip(windows[first:], [*own[-half:], *own[:-half]], strict=False):
+            found["shuffled"].append(float(model.reconstruction(batch, vectors, code)))
     return {name: np.array(values) for name, values in found.items()} | {"shift": np.array(shifts)}
 
 
 @pytest.mark.parametrize("batch_size", [1, 5, 64])
 @torch.no_grad()
 def test_against_one_window_at_a_time(tiny_model: CVAE, encoded: EncodedCorpus, batch_size: int) -> None:
-    naive = _one_at_a_time(tiny_model, encoded, seed=3)
+    naive = _one_at_a_time(tiny_model, encoded, seed=3, batch_size=batch_size)
     report = evaluate_elbo(tiny_model, encoded, seed=3, batch_size=batch_size)
     tokens = naive["tokens"].sum()
     assert (report.windows, report.tokens) == (len(encoded.responses), tokens)
@@ -50,6 +62,9 @@ def test_against_one_window_at_a_time(tiny_model: CVAE, encoded: EncodedCorpus, 
     total = (naive["reconstruction"] + naive["kl"]).sum()
     assert report.perplexity_bound == pytest.approx(math.exp(total / tokens), rel=1e-5)
     assert report.nats_from_z == pytest.approx((naive["prior"] - naive["reconstruction"]).mean(), abs=1e-4)
+    shuffled = (naive["shuffled"] - naive["reconstruction"]).mean()
+    assert (abs(shuffled) > 1e-3) == (batch_size > 1)
+    assert report.nats_shuffled == pytest.approx(shuffled, abs=1e-4)
     assert report.active_units == (naive["shift"].var(axis=0) > 0.01).sum()
 
 

@@ -151,11 +151,61 @@ def test_what_comes_later_changes_nothing(model: LanguageCVAE, turns: EncodedTur
     assert not torch.equal(first.response[2], second.response[2])
 
 
+@torch.no_grad()
+def test_the_vectors_of_a_reply_are_those_of_its_own_tokens(model: LanguageCVAE, turns: EncodedTurns) -> None:
+    batch = model.batch(turns, turns.responses[:6])
+    read = model.encode(batch)
+    states = read.states.clamp(-SIZES.state_limit, SIZES.state_limit)
+    for reply, (row, begin, count) in enumerate(zip(batch.block, batch.begin, batch.target_lengths, strict=True)):
+        said = states[row, begin + 1 : begin + count + 1]
+        torch.testing.assert_close(read.condition[reply], states[row, begin])
+        torch.testing.assert_close(read.response[reply], torch.cat((said.mean(0), said[-1])))
+
+
+@torch.no_grad()
+def test_the_bag_of_words_is_scored_against_each_replys_own_tokens(model: LanguageCVAE, turns: EncodedTurns) -> None:
+    batch = model.batch(turns, turns.responses[:6])
+    read = model.encode(batch)
+    z = torch.randn(6, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    found = model.bag_of_words(batch, read, z)
+    assert found is not None
+    assert model.bow_head is not None
+    for reply, (row, begin, count) in enumerate(zip(batch.block, batch.begin, batch.target_lengths, strict=True)):
+        state = model.bow_head(torch.cat((read.condition[reply], z[reply])))
+        log_probs = torch.log_softmax(model.lm.embedding @ state, dim=-1)
+        said = batch.tokens[row, begin + 1 : begin + count + 1]
+        torch.testing.assert_close(found[reply], -log_probs[said].sum())
+
+
+@torch.no_grad()
+def test_the_recognition_network_says_how_far_the_posterior_is_from_the_prior(
+    model: LanguageCVAE, turns: EncodedTurns
+) -> None:
+    read = model.encode(model.batch(turns, turns.responses[:6]))
+    prior = model.prior(read.condition)
+    assert model.recognition_network is not None
+    last = model.recognition_network[-1]
+    last.weight.zero_()
+    last.bias.zero_()
+    for one, other in zip(model.posterior(read), prior, strict=True):
+        assert torch.equal(one, other)
+    last.bias[:] = torch.arange(6.0)
+    mean, logvar = model.posterior(read)
+    torch.testing.assert_close(mean - prior.mean, torch.arange(3.0).double().expand(6, 3))
+    torch.testing.assert_close(logvar - prior.logvar, torch.arange(3.0, 6.0).double().expand(6, 3))
+
+
+@torch.no_grad()
 def test_the_terms_of_the_elbo(model: LanguageCVAE, turns: EncodedTurns) -> None:
     batch = model.batch(turns, turns.responses[:6])
     terms = model(batch, torch.zeros(6, 3, dtype=torch.float64))
-    assert (terms.kl >= 0).all()
-    assert terms.bag_of_words is not None
+    read = model.encode(batch)
+    posterior, prior = model.posterior(read), model.prior(read.condition)
+    of_each = prior.logvar - posterior.logvar - 1
+    of_each += (posterior.logvar.exp() + (posterior.mean - prior.mean).square()) / prior.logvar.exp()
+    torch.testing.assert_close(terms.kl, of_each.sum(-1) / 2)
+    torch.testing.assert_close(terms.reconstruction, model.reconstruction(batch, read, posterior.mean))
+    torch.testing.assert_close(terms.bag_of_words, model.bag_of_words(batch, read, posterior.mean))
     assert terms.tokens.tolist() == turns.targets[turns.responses[:6]].tolist()
     assert set(dict(model.named_parameters())) == set(model.state_dict())  # the backbone is not in a checkpoint
 
