@@ -7,11 +7,14 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from benchmarks import load, serving
+from benchmarks import load, serving, serving_workload
 from benchmarks.load import Load, run_load
+from benchmarks.naive_replies import NaiveReplies, naive_replies
 from benchmarks.server_process import run_server
 from benchmarks.serving_workload import context_operations, naive_seconds, row_operations, talk_requests
 from dialog_cvae.config import Decoding
@@ -61,8 +64,23 @@ def test_a_language_model_is_measured_at_natural_lengths_alone():
     assert "eager PyTorch" not in serving.summary(report)
 
 
-def test_naive_seconds_are_positive(tiny_checkpoint: Checkpoint):
-    assert naive_seconds(tiny_checkpoint, 3, 2, 4, 2) > 0
+def test_naive_seconds_are_the_mean_after_one_request_to_warm_up(
+    tiny_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+):
+    now, seconds, replies = 0.0, [100.0, 1.0, 3.0], list[tuple[int, ...]]()
+
+    def decoded(*given: Any) -> NaiveReplies:
+        nonlocal now
+        now += seconds.pop(0)
+        found = naive_replies(*given)
+        replies.append((*found.tokens.shape,))
+        return found
+
+    monkeypatch.setattr(serving_workload, "time", SimpleNamespace(perf_counter=lambda: now))
+    monkeypatch.setattr(serving_workload, "naive_replies", decoded)
+    assert naive_seconds(tiny_checkpoint, 3, 2, 4, 2) == 2.0
+    assert [rows for rows, _ in replies] == [2] * 3
+    assert all(tokens <= 4 for _, tokens in replies)
 
 
 class Answers(BaseHTTPRequestHandler):

@@ -75,12 +75,17 @@ def test_few_conversations_get_no_interval() -> None:
 
 
 def test_texts_without_a_word_vector_are_left_out_of_a_bow_alone() -> None:
-    answered = [*drawn(0.6), one(90, {"hm": 0.9}, "hm"), one(91, {"tea": 0.9, "hm": 0.4}, "tea")]
-    row = next(
-        row for row in reply_scores(answered, vectors=Vectors()).figures["min_score"]["rows"] if row["min_score"]
+    known = [*drawn(0.6), one(91, {"tea": 0.9}, "tea")]
+    every = [*drawn(0.6), one(90, {"hm": 0.9}, "hm"), one(91, {"tea": 0.9, "hm": 0.4}, "tea")]
+    found, expected = (
+        {row["min_score"]: row for row in reply_scores(each, vectors=Vectors()).figures["min_score"]["rows"]}
+        for each in (every, known)
     )
-    assert 0 < row[A_BOW]["precision"] <= 1
-    json.dumps(row, allow_nan=False)
+    json.dumps(found, allow_nan=False)
+    for limit in (0.0, 0.3, 0.6):
+        for part in ("precision", "recall"):
+            assert found[limit][A_BOW][part] == pytest.approx(expected[limit][A_BOW][part])
+        assert found[limit][BLEU]["recall"] != pytest.approx(expected[limit][BLEU]["recall"])
 
 
 def test_contexts_without_references_count_but_are_not_compared() -> None:

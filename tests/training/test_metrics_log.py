@@ -17,7 +17,7 @@ from dialog_cvae.model_config import ModelConfig
 from tests.training.tiny_runs import metrics
 from training.collapse import hardly_uses_z, remedies
 from training.config import FitConfig, TrainConfig
-from training.learning_curves import draw_learning_curves
+from training.learning_curves import _curve, draw_learning_curves
 from training.metrics_log import MetricsLog, read_metrics
 from training.recipes.language import smollm2
 from training.schedules import BetaSchedule
@@ -172,6 +172,9 @@ def test_figures_that_are_not_finite_become_null_and_gaps_in_the_curves(tmp_path
     (record,) = metrics(tmp_path, "valid")
     assert (record["rec_perplexity"], record["kl"], record["elbo"]) == (None, None, -34.0)
     assert "bag_of_words" not in record
+    steps, values = _curve([{"step": 1, "kl": 1.0}, record | {"step": 2}], "kl")
+    assert steps == [1, 2]
+    assert values == pytest.approx([1.0, math.nan], nan_ok=True)
     draw_learning_curves(read_metrics(tmp_path), tmp_path / "curves.png", "a run")
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG\r\n")
 

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from itertools import count
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from torch import Tensor
 
 from dialog_cvae.data.readers import sample
-from training import timing
+from training import timing, update
 from training.arguments import layered, recipe
 
 
 def test_a_sample_arrives_in_the_process_and_is_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
     conversations = sample.read(conversations=20).train
-    config = layered(recipe("small"), {"tokenizer": {"mode": "unigram", "vocab_size": 400}})
-    monkeypatch.setattr(timing, "SECONDS", 0.0)  # one update
+    config = layered(recipe("small"), {"tokenizer": {"mode": "unigram", "vocab_size": 400}, "train": {"batch_size": 8}})
+    ticks, sizes, update_of_weights = count(), list[int](), update.update
+
+    def counted(*given: Any) -> Tensor:
+        sizes.append(given[2].size)
+        return update_of_weights(*given)
+
+    monkeypatch.setattr(timing, "time", SimpleNamespace(monotonic=lambda: next(ticks)))  # 1 s from call to call
+    monkeypatch.setattr(timing, "SECONDS", 4.0)
+    monkeypatch.setattr(update, "update", counted)
 
     def here(_: Any, **given: Any) -> SimpleNamespace:
         with monkeypatch.context() as patch:
@@ -28,9 +38,9 @@ def test_a_sample_arrives_in_the_process_and_is_trained_on(monkeypatch: pytest.M
         return SimpleNamespace(stdout="a warning\n" + printed[0] + "\n")
 
     monkeypatch.setattr(subprocess, "run", here)
-    speed = timing.replies_per_second(config, list(conversations))
-    assert speed is not None
-    assert speed > 0
+    # The first update is not timed. It takes until 1 s; updates begin until 4 s, and the clock is read again at 5 s.
+    assert timing.replies_per_second(config, list(conversations)) == 3 * 8 / 4
+    assert sizes == [8] * 4
 
 
 @pytest.mark.parametrize(
