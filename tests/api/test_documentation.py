@@ -7,7 +7,6 @@ import re
 import pytest
 
 from api.documentation import FOLDER, SERVED
-from api.settings import Settings
 
 
 def test_the_page_names_no_other_host_and_all_its_files_are_served(client):
@@ -53,4 +52,3 @@ def test_it_needs_no_key_and_works_without_the_page(serve, stub):
     client = serve(stub, api_keys="a-key-of-sufficient-length", page=False)
     assert client.get("/docs").status_code == 200
     assert client.get("/docs/start.js").status_code == 200
-    assert Settings.model_fields["page"].default is True

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 
 import pytest
 
-from api.problems import KINDS
+from api.body_limit import BodyLimit
+from api.problems import KINDS, Refusal
 
 GOOD = {"context": ["hi"]}
 JSON = {"Content-Type": "application/json"}
@@ -123,20 +125,22 @@ def test_an_internal_error_is_logged_with_its_message_if_text_may_be_logged(serv
 
 
 def test_a_body_with_a_content_length_above_the_limit_is_not_read(client):
-    read = 0
-
-    def endless():
-        nonlocal read
-        while read < 50_000_000:
-            read += 1_000_000
-            yield b" " * 1_000_000
-
     headers = JSON | {"Content-Length": "5374849"}
     answer = client.post("/respond", content=b"{}", headers=headers)
     content = problem(answer, 413, "body-too-large")
     assert "exceeds 5374848 bytes" in content["detail"]
     assert "5374849" in content["detail"]
     assert answer.headers["connection"] == "close"
+
+    async def receive():
+        raise AssertionError("the body is read")
+
+    async def reads(_scope, receive, _send):
+        await receive()
+
+    scope = {"type": "http", "state": client.app_state, "headers": [(b"content-length", b"5374849")]}
+    with pytest.raises(Refusal, match="Content-Length is 5374849"):
+        asyncio.run(BodyLimit(reads)(scope, receive, receive))
 
 
 def test_a_body_without_content_length_is_cut_off_at_the_limit(client):

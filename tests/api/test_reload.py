@@ -23,6 +23,7 @@ from fastapi.testclient import TestClient
 
 from api import reload
 from api.app import create_app
+from api.models import Models
 from api.settings import Settings
 from dialog_cvae.errors import CheckpointError
 from dialog_cvae.storage.checkpoint import Checkpoint
@@ -182,19 +183,36 @@ def test_a_checkpoint_that_cannot_be_used_leaves_the_old_model(start, make_stub,
 
 
 def test_a_new_model_that_gives_no_reply_is_not_used(start, make_stub) -> None:
-    silent = make_stub()
+    old, silent = make_stub(), make_stub()
+    old.name, silent.name = "old", "silent"
     silent.respond = lambda *_args, **_asked: []
-    models = [make_stub(), silent]
+    models = [old, silent]
     client = start(lambda _: models.pop(0))
+
+    def threads_of_models() -> set[threading.Thread]:
+        return {each for each in threading.enumerate() if each.name == "model"}
+
+    before = threads_of_models()
     assert "gave no reply" in client.post("/admin/reload").json()["detail"]
-    assert client.post("/respond", json=ASKED).status_code == 200
-    assert threading.active_count() < 20
+    assert threads_of_models() <= before
+    assert not models
+    answer = client.post("/respond", json=ASKED)
+    assert (answer.status_code, answer.json()["model"]) == (200, "old")
 
 
-def test_reloads_run_one_at_a_time_and_those_that_wait_share_one(start, make_stub) -> None:
+def test_reloads_run_one_at_a_time_and_those_that_wait_share_one(start, make_stub, monkeypatch) -> None:
     loading, entered, may = threading.Semaphore(1), threading.Event(), threading.Event()
     may.set()
     loads = []
+    asked, all_asked, begin = [], threading.Event(), Models.reload
+
+    def counted(self: Models) -> Any:
+        asked.append(None)
+        if len(asked) == 4:
+            all_asked.set()
+        return begin(self)
+
+    monkeypatch.setattr(Models, "reload", counted)
 
     def load(_: Settings) -> Any:
         assert loading.acquire(blocking=False), "two at a time"
@@ -212,9 +230,10 @@ def test_reloads_run_one_at_a_time_and_those_that_wait_share_one(start, make_stu
         assert entered.wait(10)
         others = [pool.submit(client.post, "/admin/reload") for _ in range(3)]
         assert client.post("/respond", json=ASKED).status_code == 200
+        assert all_asked.wait(10)
         may.set()
         assert [each.result().status_code for each in (first, *others)] == [200] * 4
-    assert 3 <= len(loads) <= 5  # the start, the first reload, and those that waited
+    assert len(loads) == 3  # the start, the first reload, and one for those that waited
 
 
 def test_a_server_without_keys_refuses_and_one_with_keys_asks_for_one(start, make_stub) -> None:

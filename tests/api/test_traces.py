@@ -273,12 +273,21 @@ def test_requests_do_not_notice_a_collector_that_refuses(stub, collector, monkey
 
 
 def test_an_exporter_that_hangs_delays_the_end_only_so_long(stub, exporter, monkeypatch):
-    released = threading.Event()
-    monkeypatch.setattr(exporter, "export", lambda _spans: released.wait(30))
+    released, finished = threading.Event(), threading.Event()
+
+    def hanging(_spans: Any) -> None:
+        released.wait(10)  # OpenTelemetry itself gives an exporter up after 30 s
+        finished.set()
+
+    monkeypatch.setattr(exporter, "export", hanging)
     monkeypatch.setattr(traces, "CLOSING_S", 0.1)
     with stopping(stub) as client:
         assert client.post("/respond", json=BODY).status_code == 200
-    released.set()
+    try:
+        assert not finished.is_set()
+    finally:
+        released.set()
+    assert finished.wait(10)
 
 
 def test_without_the_packages_there_is_one_warning_and_the_service_runs(serve, stub, monkeypatch, capsys):
