@@ -60,8 +60,12 @@ def test_the_table_of_metrics_matches_the_service():
 
 def test_the_variables_of_the_compose_file_exist():
     compose = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
-    assert all(f"${{{name}:-" in compose for name in ("CHECKPOINT", "DATA", "MODELS"))
-    assert "service.env" in compose
+    (section,) = re.findall(r"^## Docker Compose\n(.*?)^## ", TEXT, re.M | re.S)
+    named = {name for name in re.findall(r"(?:^|`)([A-Z_]+)(?=[`=])", section, re.M) if not name.startswith(PREFIX)}
+    assert len(named) > 4
+    assert named <= set(re.findall(r"\$\{(\w+):-", compose))
+    (file,) = set(re.findall(r"`(\w+\.env)`", section))
+    assert f"path: {file}," in compose
 
 
 def test_training_accepts_the_commands_on_the_page():

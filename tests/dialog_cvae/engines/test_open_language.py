@@ -7,13 +7,16 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from dialog_cvae.data.cache import Cache
-from dialog_cvae.engines.onnx_language import OnnxLanguageEngine, multiplies_exactly
+from dialog_cvae.engines import onnx_language
+from dialog_cvae.engines.onnx_language import OnnxLanguageEngine, multiplies_exactly, weight_levels
 from dialog_cvae.engines.torch_language import build_language_model, new_language_model
 from dialog_cvae.engines.torch_language_engine import TorchLanguageEngine
 from dialog_cvae.errors import CheckpointError
@@ -120,8 +123,30 @@ print(json.dumps([tokens.tolist(), engine.step(tokens, states, np.ones(2, np.flo
     assert json.loads(result.stdout) == [[8, 8], [2, 257]]
 
 
-def test_products_of_bytes_are_exact_or_known_not_to_be() -> None:
-    assert multiplies_exactly() in (True, False)
+class Products:
+    """Multiplies bytes, cutting each sum of two products to so many bits, as x86 processors without VNNI do to 16."""
+
+    def __init__(self, bits: int) -> None:
+        self.most = 2 ** (bits - 1) - 1
+
+    def run(self, _: None, feeds: dict[str, NDArray[Any]]) -> list[NDArray[np.int64]]:
+        left, right = feeds["x"].astype(np.int64), feeds["w"].astype(np.int64)
+        pairs = left[:, 0::2, None] * right[0::2] + left[:, 1::2, None] * right[1::2]
+        return [pairs.clip(-self.most - 1, self.most).sum(axis=1)]
+
+
+@pytest.mark.parametrize(("bits", "exact", "levels"), [(16, False, 63), (32, True, 127)])
+def test_a_processor_that_cuts_sums_of_products_is_known_and_gets_fewer_levels(
+    monkeypatch: pytest.MonkeyPatch, bits: int, exact: bool, levels: int
+) -> None:
+    monkeypatch.setattr(onnx_language, "session", lambda *_args, **_options: Products(bits))
+    monkeypatch.setattr(onnx_language, "multiplies_exactly", multiplies_exactly.__wrapped__)  # not the answer it keeps
+    assert onnx_language.multiplies_exactly() is exact
+    assert weight_levels() == levels
+
+
+def test_products_of_bytes_are_exact_on_a_processor_with_vnni() -> None:
     flags = Path("/proc/cpuinfo")
-    if flags.exists() and "vnni" in flags.read_text():
-        assert multiplies_exactly()
+    if not (flags.exists() and "vnni" in flags.read_text()):
+        pytest.skip("needs a processor with VNNI")
+    assert multiplies_exactly()
