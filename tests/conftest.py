@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 from dialog_cvae.config import TokenizerConfig
 from dialog_cvae.data import packaged_vectors
@@ -22,6 +23,10 @@ from dialog_cvae.storage.checkpoint import Checkpoint
 from dialog_cvae.storage.checkpoint_config import CheckpointConfig, Provenance
 from dialog_cvae.text.tokenizer import Tokenizer
 from dialog_cvae.types import Conversation, Profile, Utterance
+
+# The same examples in each run, however busy the machine is.
+settings.register_profile("tests", deadline=None, derandomize=True)
+settings.load_profile("tests")
 
 WORDS = [
     "you",
@@ -79,6 +84,16 @@ def _no_packaged_vectors() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(packaged_vectors, "_PACKAGE", "not_installed_in_tests")
         yield
+
+
+@pytest.fixture
+def any_threads() -> Iterator[None]:
+    """A test may change PyTorch's number of threads; afterwards it is as before."""
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

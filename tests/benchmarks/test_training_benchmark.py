@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
 
 from benchmarks import machine, naive_step, training, training_run
 from benchmarks.naive_step import naive_terms
@@ -49,12 +48,9 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "SIZE", 64)
 
 
+@pytest.mark.usefixtures("any_threads")
 def test_prints_and_writes_ratios(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    threads = torch.get_num_threads()
-    try:
-        assert training.main([*OPTIONS, "--json", str(tmp_path / "figures.json")]) == 0
-    finally:
-        torch.set_num_threads(threads)
+    assert training.main([*OPTIONS, "--json", str(tmp_path / "figures.json")]) == 0
     figures = json.loads((tmp_path / "figures.json").read_text())
     ways = figures["ways"]
     assert ways["naive"]["ratio"] == 1

@@ -76,8 +76,10 @@ def assert_encoded_alike(engine: TorchEngine, corpus: EncodedCorpus, together: C
 def threads(count: int) -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(count)
-    yield
-    torch.set_num_threads(before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("odd", [0, 1])

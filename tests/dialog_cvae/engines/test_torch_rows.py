@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -15,13 +15,7 @@ from dialog_cvae.engines.torch_rows import RowGRU, RowProduct, by_rows
 
 WIDTHS = [(1, 1), (16, 20), (37, 131), (64, 997), (200, 1200), (400, 10005), (838, 400), (300, 6001)]
 
-
-@pytest.fixture(autouse=True)
-def threads() -> Iterator[None]:
-    """The number of threads is as before afterwards."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("any_threads")
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:

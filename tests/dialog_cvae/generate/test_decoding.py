@@ -156,6 +156,7 @@ def test_a_row_is_bit_for_bit_independent_of_the_other_rows(inputs, decoding):
     assert len(others) == 39
 
 
+@pytest.mark.usefixtures("any_threads")
 @pytest.mark.parametrize(("decoder", "vocabulary"), [(400, 3000), (400, 3001), (129, 1234), (33, 6007)])
 def test_a_row_does_not_depend_on_its_place_the_other_rows_or_threads(decoder, vocabulary):
     """Above all at the paper's width, where matrix products take other ways through the processor."""
@@ -173,12 +174,10 @@ def test_a_row_does_not_depend_on_its_place_the_other_rows_or_threads(decoder, v
     together = draws(np.arange(40))
     for row in range(0, 40, 9):
         assert draws(np.array([row])) == [together[row]]
-    before = torch.get_num_threads()
     for threads in (1, 2):
         torch.set_num_threads(threads)
         order = rng.permutation(40)
         assert draws(order) == [together[row] for row in order]
-    torch.set_num_threads(before)
 
 
 def test_a_temperature_near_zero_is_greedy_and_a_high_one_is_not(inputs):
