@@ -112,9 +112,12 @@ class LanguageStates:
         count, more = len(self.places), len(later.places)
         lengths = np.concatenate((self.lengths, later.lengths))
         table, longest = self.table, int(lengths.max())
-        if table.shape[1] < count + more or table.shape[3] < longest:
-            # room for as many rows again, so that rows which join one by one are not copied each time
-            table = _moved(table, count, max(count + more, 2 * table.shape[1]), longest)
+        room = table.shape[1]
+        if room < count + more:
+            # as many places again, so that rows which join one by one are not copied each time
+            room = max(count + more, 2 * room)
+        if room > table.shape[1] or table.shape[3] < longest:
+            table = _moved(table, count, room, longest)
         own = int(later.lengths.max())
         table[:, count : count + more, :, :own] = later.table[:, :more, :, :own]
         self._table = later._table = None
