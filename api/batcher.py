@@ -201,7 +201,7 @@ class Batcher:
 
     def _run(self) -> None:
         sys.setswitchinterval(SWITCH_S)
-        pool = self._responder.pool()
+        pool: Pool[tuple[Replies, int]] | None = None
         while True:
             with self._changed:
                 while not (self._waiting or self._working or self._closing):
@@ -209,11 +209,22 @@ class Batcher:
                 if not (self._waiting or self._working):
                     return
             try:
+                if pool is None:
+                    pool = self._responder.pool()
                 self._turn(pool)
             except BaseException as error:  # any error: all requests in the batch must be answered
+                if pool is None:  # nothing can be decoded, so those that wait fail too
+                    self._take_waiting()
                 for job in self._working:
                     job.fail(error)
-                self._working, pool = [], self._responder.pool()
+                self._working, pool = [], None
+
+    def _take_waiting(self) -> None:
+        """Take all requests from the queue."""
+        with self._changed:
+            self._working += self._waiting
+            self._waiting.clear()
+            self._metrics.queued(0)
 
     def _turn(self, pool: Pool[tuple[Replies, int]]) -> None:
         """One round: admit requests, decode one step, and answer the requests that are complete."""

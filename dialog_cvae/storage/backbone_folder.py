@@ -54,6 +54,11 @@ def open_folder(path: Path) -> Backbone:
         tokenizer = BytePairs((path / "tokenizer.json").read_bytes())
     except CheckpointError as error:
         raise CheckpointError(f"{path / 'tokenizer.json'}: {error}") from None
+    if tokenizer.largest_id >= config.vocab_size:
+        raise CheckpointError(
+            f"{path / 'tokenizer.json'}: its ids reach {tokenizer.largest_id}, but the embedding has "
+            f"{config.vocab_size} rows (vocab_size of config.json)"
+        )
     file = path / "model.safetensors"
     card = path / "README.md"
     licence = _licence(card.read_text(encoding="utf-8", errors="replace")) if card.is_file() else None

@@ -138,6 +138,11 @@ class BytePairs:
     def __len__(self) -> int:
         return int(self._tokenizer.get_vocab_size())
 
+    @property
+    def largest_id(self) -> int:
+        """The largest id of a token; ids may have gaps."""
+        return max(self._tokenizer.get_vocab().values())
+
     def encode(self, text: str) -> list[int]:
         """The ids of a text, without marks of beginning or end."""
         ids: list[int] = self._tokenizer.encode(writable(text), add_special_tokens=False).ids

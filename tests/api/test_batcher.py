@@ -226,6 +226,29 @@ def test_a_failed_step_fails_the_batch_but_not_the_batcher(responder: Responder,
     run(scenario)
 
 
+def test_without_a_pool_all_requests_fail_and_the_next_one_is_answered(responder: Responder, monkeypatch):
+    pool, accepted = responder.pool, threading.Event()
+
+    def failing() -> None:
+        assert accepted.wait(20)
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(responder, "pool", failing)
+
+    async def scenario() -> None:
+        with Batcher(responder) as batcher:
+            asked = [asyncio.ensure_future(batcher.respond(a_question(index))) for index in (1, 2)]
+            await asyncio.sleep(0)
+            accepted.set()
+            found = await asyncio.gather(*asked, return_exceptions=True)
+            assert [type(each) for each in found] == [MemoryError, MemoryError]
+            assert batcher.held() == 0
+            monkeypatch.setattr(responder, "pool", pool)
+            assert await batcher.respond(a_question(3)) == alone(responder, a_question(3))
+
+    run(scenario)
+
+
 def test_an_error_in_the_last_step_reaches_the_client_that_waits(responder: Responder, monkeypatch):
     answer = Replies.answer
 

@@ -109,6 +109,16 @@ def test_text_is_neither_cut_nor_filled_up_and_may_be_broken(tmp_path: Path) -> 
         open_backbone(folder)
 
 
+def test_a_tokenizer_with_more_ids_than_the_embedding_is_refused(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "tiny", drawn())
+    assert open_backbone(folder).tokenizer.largest_id == BASE.vocab_size - 1
+    library = HuggingFaceTokenizer.from_file(str(folder / "tokenizer.json"))
+    library.add_special_tokens(["<|end|>"])
+    library.save(str(folder / "tokenizer.json"))
+    with pytest.raises(CheckpointError, match=r"tokenizer\.json: its ids reach 257, but the embedding has 257 rows"):
+        open_backbone(folder)
+
+
 def test_a_gguf_of_another_kind_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="architecture must be llama, but is 'qwen2'"):
         open_backbone(write_gguf(tmp_path / "a.gguf", drawn(), kind="qwen2"))
