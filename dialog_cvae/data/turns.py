@@ -25,6 +25,8 @@ from dialog_cvae.config import Reading
 from dialog_cvae.data.windows import Integers, numbers
 from dialog_cvae.types import Conversation
 
+TOPIC_SHARE = 0.5  # share of the tokens before a reply that a topic line may take
+
 
 class Encoder(Protocol):
     """Text to token ids, without marks of beginning or end."""
@@ -244,7 +246,8 @@ def collate_turns(turns: EncodedTurns, replies: Integers, max_context_tokens: in
         turns: where the replies are.
         replies: (B,) indices of utterances.
         max_context_tokens: most tokens before the first reply of a block: the topic line, unless the block leaves it
-            out, then the latest whole utterances that fit. If not even the latest one fits, its header and its end.
+            out (see `shortened_topic`), then the latest whole utterances that fit. If not even the latest one fits, its
+            header and its end.
         blocks: the blocks of these replies.
     """
     replies = replies.astype(np.int64)
@@ -257,6 +260,7 @@ def collate_turns(turns: EncodedTurns, replies: Integers, max_context_tokens: in
     for row, run in enumerate(runs):
         first, last, topic = int(blocks.first[run[0]]), int(replies[run[-1]]), int(turns.starts[conversations[run[0]]])
         title = turns.tokens[turns.offsets[topic] : turns.offsets[topic if blocks.untitled[run[0]] else topic + 1]]
+        title = shortened_topic(title, max_context_tokens)
         room = max_context_tokens - len(title)
         earliest = int(np.searchsorted(turns.offsets, turns.offsets[first] - room))  # from here on all fits
         earliest = min(first, max(topic + 1, earliest))
@@ -269,6 +273,12 @@ def collate_turns(turns: EncodedTurns, replies: Integers, max_context_tokens: in
     for line, ids in zip(tokens, rows, strict=True):
         line[: len(ids)] = ids
     return TurnBatch(tokens, block, begin, turns.targets[replies].astype(np.int64))
+
+
+def shortened_topic(line: NDArray[np.int32], max_context_tokens: int) -> NDArray[np.int32]:
+    """A topic line as it is read: of a long one the beginning and the line break, at most half of the limit."""
+    most = int(TOPIC_SHARE * max_context_tokens)
+    return line if len(line) <= most else np.append(line[: max(0, most - 1)], line[-1])
 
 
 def _shortened(turns: EncodedTurns, utterance: int, room: int) -> NDArray[np.int32]:

@@ -16,14 +16,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dialog_cvae.data.turns import EncodedTurns, TurnBatch, encode_turns
+from dialog_cvae.data.turns import EncodedTurns, TurnBatch, encode_turns, shortened_topic
 from dialog_cvae.generate.codec import UNREADABLE, Seen, TokenizerCodec, tidied
 from dialog_cvae.generate.decoding import SpecialIds
 from dialog_cvae.language_config import LanguageModelConfig
 from dialog_cvae.text.byte_pairs import BytePairs
 from dialog_cvae.types import Conversation
 
-TOPIC_SHARE = 0.5  # share of the limit that a topic line may take
 LONGEST_SHARE = 0.75  # share of the rest that one utterance may take, so that the next one does not push it out
 ANY_LENGTH = 2**31 - 1
 
@@ -112,7 +111,8 @@ class LanguageCodec(TokenizerCodec):
         """What is read before an utterance. Lines are added one by one, as they were said."""
         (conversation,) = corpus.places(np.array([utterance]))[0].tolist()
         topic = int(corpus.starts[conversation])
-        title, whole = self._title(corpus.tokens[corpus.offsets[topic] : corpus.offsets[topic + 1]])
+        line = corpus.tokens[corpus.offsets[topic] : corpus.offsets[topic + 1]]
+        title = shortened_topic(line, self._most_tokens)
         room = self._most_tokens - len(title)
         longest = max(1, int(LONGEST_SHARE * room))
         lengths = np.diff(corpus.offsets[topic + 1 : utterance + 1])
@@ -124,12 +124,5 @@ class LanguageCodec(TokenizerCodec):
                 while first < index and total > room // 2:
                     total -= kept[first]
                     first += 1
-        cut = not whole or first > 0 or bool((lengths > longest).any())
+        cut = len(title) < len(line) or first > 0 or bool((lengths > longest).any())
         return Window(title, topic + 1 + first, longest, cut)
-
-    def _title(self, line: NDArray[np.int32]) -> tuple[NDArray[np.int32], bool]:
-        """The topic line, shortened if it is long, and whether it is whole."""
-        most = int(TOPIC_SHARE * self._most_tokens)
-        if len(line) <= most:
-            return line, True
-        return np.append(line[: most - 1], line[-1]), False

@@ -211,18 +211,40 @@ def test_the_terms_of_the_elbo(model: LanguageCVAE, turns: EncodedTurns) -> None
 
 
 @pytest.mark.parametrize(
-    ("room", "kept"),
-    [(15, "A: xxx\nB: xxxx\n"), (14, "B: xxxx\n"), (8, "B: xxxx\n"), (7, "B:xxxx\n"), (3, "xx\n"), (0, "")],
+    ("topic", "room", "kept"),
+    [
+        ("T", 24, "Topic: T\nA: xxx\nB: xxxx\n"),
+        ("T", 23, "Topic: T\nB: xxxx\n"),
+        (None, 8, "B: xxxx\n"),
+        (None, 7, "B:xxxx\n"),
+        (None, 3, "xx\n"),
+        (None, 0, ""),
+    ],
 )
-def test_a_block_keeps_the_latest_whole_utterances_or_the_end_of_the_last_one(room: int, kept: str) -> None:
+def test_a_block_keeps_the_latest_whole_utterances_or_the_end_of_the_last_one(
+    topic: str | None, room: int, kept: str
+) -> None:
     said = tuple(Utterance("AB"[i % 2], "x" * (i + 1)) for i in range(6))  # lines of 5, 6, ... letters
-    turns = encode_turns([Conversation("1", said, topic="T")], Letters(), max_reply_tokens=24)
-    batch = collated(turns, np.array([5, 6]), len("Topic: T\n") + room)
+    turns = encode_turns([Conversation("1", said, topic)], Letters(), max_reply_tokens=24)
+    batch = collated(turns, np.array([5, 6]), room)
     text = "".join(map(chr, batch.tokens[0]))
-    assert text == f"Topic: T\n{kept}A: xxxxx\nB: xxxxxx\n"
+    assert text == f"{kept}A: xxxxx\nB: xxxxxx\n"
     assert [text[begin - 1 : begin + 1] for begin in batch.begin] == ["A:", "B:"]
     replies = [text[begin + 1 : begin + 1 + count] for begin, count in zip(batch.begin, batch.targets, strict=True)]
     assert replies == [" xxxxx\n", " xxxxxx\n"]
+
+
+@pytest.mark.parametrize(
+    ("length", "title"), [(12, f"Topic: {'x' * 12}\n"), (13, f"Topic: {'x' * 12}\n"), (999, f"Topic: {'x' * 12}\n")]
+)
+def test_a_topic_line_takes_at_most_half_of_the_context(length: int, title: str) -> None:
+    said = (Utterance("A", "hello"), Utterance("B", "you"), Utterance("A", "yes"))
+    turns = encode_turns([Conversation("1", said, "x" * length)], Letters(), max_reply_tokens=24)
+    text = "".join(map(chr, collated(turns, np.array([3]), 40).tokens[0]))
+    assert text == f"{title}A: hello\nB: you\nA: yes\n"
+    untitled = Blocks(np.array([3]), np.array([True]))
+    text = "".join(map(chr, collate_turns(turns, np.array([3]), 40, untitled).tokens[0]))
+    assert text == "A: hello\nB: you\nA: yes\n"
 
 
 def test_replies_of_a_role_share_a_reading_with_the_other_utterances_between_them() -> None:
