@@ -7,7 +7,9 @@ Open it to change a step of the descent or its gradient. With q's mean and log v
 There are two ways to differentiate the descent. `exact` keeps the graph of the K steps and differentiates it, gradients
 included. `finite_differences` keeps only the K points and computes each product of a vector and a second derivative as
     H u ~ (gradient at x + r u - gradient at x - r u) / 2r.
-It needs the memory of one step, and no operation has to be differentiable twice.
+It needs the memory of one step, and no operation has to be differentiable twice. The differences are computed in the
+precision of x, without autocast: r is so small that between values from products in half precision it would only find
+rounding errors.
 
 Shape legend: B examples, Z latent dimensions, K steps.
 """
@@ -124,8 +126,8 @@ class _Descent(NamedTuple):
     def second_order(self, step: int, point: Gaussian, along: Gaussian, learnt: Sequence[Tensor]) -> list[Tensor]:
         """Gradients with respect to the point and `learnt`, of the slope of the loss at the point along a vector.
 
-        The slope is a central difference. For each example its distance is the cube root of the precision, relative to
-        the size of x: at this distance the errors from rounding and from curvature are about equal.
+        The slope is a central difference. For each example its distance is the cube root of the precision of x,
+        relative to the size of x: at this distance the errors from rounding and from curvature are about equal.
         """
         size = torch.cat(point, dim=1).norm(dim=1) + 1.0
         norm = torch.cat(along, dim=1).norm(dim=1)
@@ -172,7 +174,7 @@ class _Refinement(torch.autograd.Function):
         for step in reversed(range(len(ctx.steps))):
             point, gradient = ctx.steps[step]
             to_velocity = Gaussian(*(p + descent.config.rate * x for p, x in zip(to_velocity, to_point, strict=True)))
-            with torch.enable_grad():
+            with torch.enable_grad(), torch.autocast(point.mean.device.type, enabled=False):
                 free = Gaussian(*(tensor.detach().requires_grad_() for tensor in gradient))
                 to_gradient = Gaussian(*torch.autograd.grad(descent.clipped(free), free, to_velocity))
                 found = descent.second_order(step, point, to_gradient, [tensor for tensor, _ in learnt])

@@ -13,8 +13,8 @@ Differences from the released code (harvardnlp/sa-vae, `optim_n2n.py`), some of 
   masks of the loss, and the loss has its own noise.
 - It uses forward differences with a fixed r = 1e-5, of clipped gradients (with one norm for weights and q's parameters,
   unlike in the forward pass), and clips the gradients again at every step of the backward pass. Here differences are
-  central, r depends on the precision and on the size of x and u, the clipping is differentiated exactly, and nothing
-  else is clipped.
+  central and computed without autocast, r depends on the precision of x and on the size of x and u, the clipping is
+  differentiated exactly, and nothing else is clipped.
 
 Shape legend: B examples, Z latent dimensions, K steps.
 """

@@ -258,6 +258,25 @@ def test_single_precision_comes_close():
     assert (differences - reference).norm() < 1e-3 * reference.norm()
 
 
+def test_differences_are_in_single_precision_even_if_the_backward_pass_is_under_autocast():
+    found = []
+    for way, half, half_backward in (
+        ("exact", False, False),
+        *((WAYS[1], True, backward) for backward in (False, True)),
+    ):
+        mean, logvar, weight, bias = (tensor.detach().float().requires_grad_() for tensor in tensors())
+        counts, noise = torch.ones(B, V) * 4, drawn(1, B, Z, seed=9).float()
+        config = SviConfig(steps=1, rate=0.3, clip_norm=None, gradient=way)  # one step, at the same point in all cases
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            end = refine(words(weight, bias, counts, noise), Gaussian(mean, logvar), config, weights=(weight, bias))
+        loss = end.mean.sum() + end.logvar.square().sum()
+        with torch.autocast("cpu", torch.bfloat16, enabled=half_backward):
+            found.append(torch.cat([g.flatten() for g in torch.autograd.grad(loss, (mean, logvar, weight, bias))]))
+    reference, outside, inside = found
+    assert torch.equal(inside, outside)
+    assert (inside - reference).norm() < 0.03 * reference.norm()
+
+
 def sentence_nelbo(mean: Tensor, logvar: Tensor, weights: list[Tensor], noise: Tensor) -> Tensor:
     """Negative ELBO of three sentences by an LSTM that z starts, in the operations that sentence models are made of."""
     sizes, sequence = (3, 2, 1), torch.tensor([0, 1, 2, 0, 1, 0])  # lengths 3, 2, 1
