@@ -12,7 +12,7 @@ from dialog_cvae.errors import CheckpointError, DialogCvaeError, NotWrittenError
 
 
 def replace_folder(path: Path, parts: Mapping[str, bytes]) -> None:
-    """Write files into a new folder and put it in the place of `path`.
+    """Write files into a new folder and put it in the place of `path`, or of what it links to.
 
     The old folder is renamed for the moment between two renames. If the process dies there, `Checkpoint.load` finds it
     under that name.
@@ -20,18 +20,19 @@ def replace_folder(path: Path, parts: Mapping[str, bytes]) -> None:
     Raises:
         DialogCvaeError: the folder cannot be written; what was there is untouched.
     """
-    fresh, previous = _beside(path, "new"), previous_name(path)
     with _written(path):
+        path = _linked(path)
+        fresh, previous = _beside(path, "new"), previous_name(path)
         if path.exists() and not path.is_dir():
             raise CheckpointError(f"{path}: is a file; a checkpoint is a folder")
         path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(fresh, ignore_errors=True)
+        _remove(fresh)
         try:
             fresh.mkdir()
             for name, data in parts.items():
                 _write(fresh / name, data)
             if path.exists():
-                shutil.rmtree(previous, ignore_errors=True)
+                _remove(previous)
                 path.rename(previous)
             try:
                 fresh.rename(path)
@@ -40,8 +41,8 @@ def replace_folder(path: Path, parts: Mapping[str, bytes]) -> None:
                     previous.rename(path)
                 raise
         finally:
-            shutil.rmtree(fresh, ignore_errors=True)
-        shutil.rmtree(previous, ignore_errors=True)
+            _remove(fresh)
+        _remove(previous)
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -93,9 +94,22 @@ def _write(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
+def _remove(path: Path) -> None:
+    """Delete a folder as far as possible; of a link the link alone."""
+    if path.is_symlink():
+        path.unlink(missing_ok=True)
+    else:
+        shutil.rmtree(path, ignore_errors=True)
+
+
 def previous_name(path: Path) -> Path:
     """Where the old folder is while `replace_folder` replaces it."""
-    return _beside(path, "previous")
+    return _beside(_linked(path), "previous")
+
+
+def _linked(path: Path) -> Path:
+    """What a link points to in the end, which may be missing; any other path as it is."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
 def _beside(path: Path, role: str) -> Path:

@@ -84,6 +84,49 @@ def test_what_a_killed_process_left_is_no_hindrance(saved, tiny_checkpoint):
     assert [p.name for p in saved.parent.iterdir()] == ["best"]
 
 
+def test_what_a_link_points_to_is_replaced_and_the_link_stays(saved, tiny_checkpoint, tmp_path, monkeypatch):
+    (tmp_path / "links").mkdir()
+    link = tmp_path / "links" / "mine"
+    link.symlink_to(saved)
+    rename = Path.rename
+    for kl in (9.0, 8.0, 7.0):
+        newer = replace(tiny_checkpoint, metrics={"kl": kl})
+        newer.save(link)
+        assert link.is_symlink()
+        assert_same(Checkpoint.load(link), newer)
+        assert_same(Checkpoint.load(saved), newer)
+
+    def crash_at_the_second(self: Path, target: Path) -> Path:
+        if Path(target).name == "best":
+            raise Crash
+        return rename(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", crash_at_the_second)
+        with pytest.raises(Crash):
+            tiny_checkpoint.save(link)
+    assert_same(Checkpoint.load(link), newer)  # under its previous name, beside the folder and not the link
+    tiny_checkpoint.save(link)
+    assert_same(Checkpoint.load(link), tiny_checkpoint)
+    assert sorted(p.name for p in saved.parent.iterdir()) == ["best", "links"]
+    assert [p.name for p in link.parent.iterdir()] == ["mine"]
+
+
+def test_a_link_to_a_missing_folder_is_filled(tiny_checkpoint, tmp_path):
+    (tmp_path / "mine").symlink_to(tmp_path / "disk" / "best")
+    tiny_checkpoint.save(tmp_path / "mine")
+    assert_same(Checkpoint.load(tmp_path / "disk" / "best"), tiny_checkpoint)
+
+
+def test_a_previous_folder_that_is_a_link_is_no_hindrance(saved, tiny_checkpoint, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (saved.parent / ".best.previous").symlink_to(tmp_path / "elsewhere")
+    newer = replace(tiny_checkpoint, metrics={"kl": 9.0})
+    newer.save(saved)
+    assert_same(Checkpoint.load(saved), newer)
+    assert sorted(p.name for p in saved.parent.iterdir()) == ["best", "elsewhere"]
+
+
 def test_a_full_disk_is_an_error_of_one_line_and_leaves_the_old_one(saved, tiny_checkpoint, monkeypatch):
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
