@@ -38,7 +38,7 @@ class BytePairs:
         CheckpointError: it is not a tokenizer, or its line break is not one token, which ends a reply.
 
     Attributes:
-        content: the same, by which it is stored.
+        content: the same, by which it is stored: line breaks are single line feeds, and it begins with its brace.
         unk_id: no id: no text is unknown.
     """
 
@@ -54,7 +54,8 @@ class BytePairs:
         self._tokenizer.encode_special_tokens = True
         self._tokenizer.no_truncation()  # a file may ask for both
         self._tokenizer.no_padding()
-        self.content = content
+        # Carriage returns in JSON are white space. A checkpoint's CRLF becomes LF before its hash is checked.
+        self.content = content.replace(b"\r\n", b"\n").replace(b"\r", b"\n").lstrip()
         ids = self.encode("\n")
         if len(ids) != 1:
             raise CheckpointError(f"a line break must be one token, but is {len(ids)}")

@@ -12,8 +12,10 @@ from tokenizers import Tokenizer as HuggingFaceTokenizer
 from tokenizers.models import WordLevel
 
 from dialog_cvae.errors import CheckpointError
+from dialog_cvae.storage.checkpoint import Checkpoint
 from dialog_cvae.storage.find_backbone import locate, open_backbone
 from dialog_cvae.text.byte_pairs import BytePairs
+from tests.dialog_cvae.generate.naive_language import language_checkpoint
 from tests.dialog_cvae.storage.tiny_bases import BASE, drawn, letters, write_folder, write_gguf
 
 
@@ -107,6 +109,20 @@ def test_text_is_neither_cut_nor_filled_up_and_may_be_broken(tmp_path: Path) -> 
     (folder / "tokenizer.json").write_text(HuggingFaceTokenizer(WordLevel({"\n": 0}, "\n")).to_str())
     with pytest.raises(CheckpointError, match=r"tokenizer\.json: its model must be BPE, but is WordLevel"):
         open_backbone(folder)
+
+
+@pytest.mark.parametrize(("start", "line_break"), [("", "\n"), ("", "\r\n"), ("\n\t ", "\n"), ("\r\n", "\r\r\n")])
+def test_a_checkpoint_with_any_layout_of_its_tokenizer_is_loaded_again(
+    tmp_path: Path, start: str, line_break: str
+) -> None:
+    folder = write_folder(tmp_path / "tiny", drawn())
+    file = folder / "tokenizer.json"
+    plain = json.loads(file.read_bytes())
+    file.write_bytes((start + json.dumps(plain, indent=1).replace("\n", line_break)).encode())
+    language_checkpoint(folder).save(tmp_path / "saved")
+    tokenizer = Checkpoint.load(tmp_path / "saved").tokenizer
+    assert json.loads(tokenizer.to_bytes()) == plain
+    assert tokenizer.encode("he\n") == [256, open_backbone(folder).tokenizer.line_break_id]
 
 
 def test_a_tokenizer_with_more_ids_than_the_embedding_is_refused(tmp_path: Path) -> None:
