@@ -13,7 +13,7 @@ import numpy as np
 
 from dialog_cvae.errors import CheckpointError
 from dialog_cvae.language_config import LlamaConfig
-from dialog_cvae.storage.backbone import LAYER_WEIGHTS, Array, Backbone, checked_sizes, checked_weights, sha256
+from dialog_cvae.storage.backbone import LAYER_WEIGHTS, Array, Backbone, checked_sizes, checked_weights, sha256, shapes
 from dialog_cvae.text.byte_pairs import BytePairs
 
 
@@ -98,12 +98,15 @@ def _weights(config: LlamaConfig, tensors: Mapping[str, Any], path: Path) -> Ite
     ours = {"token_embd.weight": "embedding", "output_norm.weight": "final_norm"}
     for index in range(config.layers):
         ours |= {f"blk.{index}.{gguf}.weight": f"layers.{index}.{name}" for name, (gguf, _) in LAYER_WEIGHTS.items()}
+    expected = shapes(config)
     for name, tensor in tensors.items():
         if name == "rope_freqs.weight":
             continue
         with _whole(path):
             array = np.asarray(dequantize(tensor.data, tensor.tensor_type), dtype=np.float32)
-        heads = {"attn_q": config.heads, "attn_k": config.kv_heads}.get(name.split(".")[-2])
-        if heads is not None:  # llama.cpp rotates neighbouring dimensions, we rotate halves
+        own = ours.get(name, name)  # a name or shape that is not of a Llama is refused later
+        heads = {"query": config.heads, "key": config.kv_heads}.get(own.split(".")[-1])
+        if heads is not None and array.shape == expected.get(own):
+            # llama.cpp rotates neighbouring dimensions, we rotate halves
             array = array.reshape(heads, -1, 2, array.shape[-1]).swapaxes(1, 2).reshape(array.shape)
-        yield ours.get(name, name), array
+        yield own, array

@@ -153,6 +153,31 @@ def test_a_gguf_with_scaled_positions_is_refused(tmp_path: Path) -> None:
     assert open_backbone(path).weights().keys() == drawn().keys()
 
 
+@pytest.mark.parametrize(
+    ("name", "shape", "message"),
+    [
+        ("blk.0.attn_q.bias", (32,), r"weight blk\.0\.attn_q\.bias is not part of a Llama model"),
+        ("blk.0.attn_k.bias", (15,), r"weight blk\.0\.attn_k\.bias is not part of a Llama model"),
+        ("nothing", (3,), r"weight nothing is not part of a Llama model"),
+    ],
+)
+def test_an_unknown_weight_of_a_gguf_is_refused_by_name(
+    tmp_path: Path, name: str, shape: tuple[int, ...], message: str
+) -> None:
+    path = write_gguf(tmp_path / "a.gguf", drawn(), more={name: np.zeros(shape, np.float32)})
+    with pytest.raises(CheckpointError, match=rf"a\.gguf: {message}"):
+        open_backbone(path).weights()
+
+
+@pytest.mark.parametrize(("name", "shape"), [("attn_q", (31, 32)), ("attn_q", (32,)), ("attn_k", (14, 32))])
+def test_a_weight_of_another_shape_is_refused_by_name(tmp_path: Path, name: str, shape: tuple[int, ...]) -> None:
+    own = {"attn_q": "query", "attn_k": "key"}[name]
+    weights = {other: array for other, array in drawn().items() if other != f"layers.1.{own}"}
+    path = write_gguf(tmp_path / "a.gguf", weights, more={f"blk.1.{name}.weight": np.zeros(shape, np.float32)})
+    with pytest.raises(CheckpointError, match=rf"a\.gguf: weight layers\.1\.{own} has shape \({shape[0]},"):
+        open_backbone(path).weights()
+
+
 def test_what_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(CheckpointError, match="backbone nothing: no such file or folder"):
         locate("nothing")
