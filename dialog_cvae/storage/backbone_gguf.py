@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from dialog_cvae.errors import CheckpointError
 from dialog_cvae.language_config import LlamaConfig
 from dialog_cvae.storage.backbone import LAYER_WEIGHTS, Array, Backbone, checked_sizes, checked_weights, sha256, shapes
 from dialog_cvae.text.byte_pairs import BytePairs
+
+if TYPE_CHECKING:
+    from gguf import GGUFReader
 
 
 def open_gguf(path: Path) -> Backbone:
@@ -24,10 +27,8 @@ def open_gguf(path: Path) -> Backbone:
         CheckpointError: it is damaged, lacks a field or is not of Llama type; the message names it.
         OSError: it cannot be read.
     """
-    from gguf import GGUFReader  # once a backbone is asked for
-
     with _whole(path):
-        reader = GGUFReader(path)
+        reader = _reader(path)
 
     def field(name: str, default: Any = None) -> Any:
         if name in reader.fields:
@@ -67,12 +68,34 @@ def open_gguf(path: Path) -> Backbone:
     )
 
 
+def _reader(path: Path) -> GGUFReader:
+    """The file, opened. An array that claims more items than bytes are left is refused.
+
+    Raises:
+        ValueError, IndexError, KeyError, OverflowError: the file is damaged.
+    """
+    from gguf import GGUFReader, GGUFValueType  # once a backbone is asked for
+
+    class Checked(GGUFReader):  # type: ignore[misc]  # the library has no types
+        """The reader alone would go on past the end of the file, and take memory for every item."""
+
+        def _get_field_parts(self, orig_offs: int, raw_type: int, *more: Any) -> Any:
+            if raw_type == GGUFValueType.ARRAY:
+                length = int(self._get(orig_offs + 4, np.uint64)[0])  # after the type of its items
+                left = len(self.data) - orig_offs - 12
+                if length > left:
+                    raise ValueError(f"an array of {length} items, but only {left} bytes are left")
+            return super()._get_field_parts(orig_offs, raw_type, *more)
+
+    return Checked(path)
+
+
 @contextmanager
 def _whole(path: Path) -> Iterator[None]:
     """Turn what the reader raises for a damaged GGUF file into an error of ours."""
     try:
         yield
-    except (ValueError, IndexError, KeyError, OverflowError, NotImplementedError) as error:
+    except (ValueError, IndexError, KeyError, OverflowError, RecursionError, NotImplementedError) as error:
         raise CheckpointError(f"{path}: not a whole GGUF file ({error})") from None
 
 

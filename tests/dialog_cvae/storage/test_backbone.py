@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +96,27 @@ def test_a_damaged_file_is_refused_or_read(tmp_path: Path) -> None:
             refused += 1
             assert str(error).startswith(str(path))  # noqa: PT017
     assert refused > 50
+
+
+def gguf_with(kind: int, value: bytes) -> bytes:
+    """A GGUF file with one field and no tensor."""
+    name = b"general.architecture"
+    return b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, len(name)) + name + struct.pack("<I", kind) + value
+
+
+@pytest.mark.parametrize("kind", [0, 4, 8, 9, 12])  # items of 1 byte, 4 bytes, strings, arrays, 8 bytes
+def test_an_array_longer_than_the_file_is_refused_at_once(tmp_path: Path, kind: int) -> None:
+    path = tmp_path / "tiny.gguf"
+    path.write_bytes(gguf_with(9, struct.pack("<IQ", kind, 10**9) + bytes(8)))
+    with pytest.raises(CheckpointError, match=r"tiny\.gguf: .*array of 1000000000 items, but only 8 bytes are left"):
+        open_backbone(path)
+
+
+def test_arrays_of_arrays_without_end_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "tiny.gguf"
+    path.write_bytes(gguf_with(9, struct.pack("<IQ", 9, 1) * 2000))
+    with pytest.raises(CheckpointError, match=r"tiny\.gguf: not a whole GGUF file"):
+        open_backbone(path)
 
 
 def test_text_is_neither_cut_nor_filled_up_and_may_be_broken(tmp_path: Path) -> None:
