@@ -36,17 +36,18 @@ def open_folder(path: Path) -> Backbone:
         raise CheckpointError(f"{path / 'config.json'}: rope_parameters must hold an object, but is {rope!r}")
     if content.get("rope_scaling") is not None or rope.get("rope_type", "default") != "default":
         raise CheckpointError(f"{path / 'config.json'}: rope_scaling is not supported")
+    heads, kv_heads = content.get("num_attention_heads"), content.get("num_key_value_heads")
     config = checked_sizes(
         path / "config.json",
         {
             "layers": content.get("num_hidden_layers"),
             "width": content.get("hidden_size"),
-            "heads": content.get("num_attention_heads"),
-            "kv_heads": content.get("num_key_value_heads", content.get("num_attention_heads")),
+            "heads": heads,
+            "kv_heads": heads if kv_heads is None else kv_heads,
             "mlp_size": content.get("intermediate_size"),
             "vocab_size": content.get("vocab_size"),
             "rope_theta": content.get("rope_theta") or rope.get("rope_theta", 10_000.0),
-            "norm_epsilon": content.get("rms_norm_eps", 1e-5),
+            "norm_epsilon": content.get("rms_norm_eps", 1e-6),  # the default of Transformers
             "max_positions": content.get("max_position_embeddings"),
         },
     )

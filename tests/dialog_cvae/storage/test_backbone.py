@@ -75,6 +75,16 @@ def test_a_folder_of_another_kind_is_refused(tmp_path: Path, changes: dict[str, 
         open_backbone(folder).weights()
 
 
+@pytest.mark.parametrize("left_out", [{"num_key_value_heads": None}, {}])
+def test_sizes_that_a_folder_leaves_out_are_those_of_transformers(tmp_path: Path, left_out: dict[str, None]) -> None:
+    file = write_folder(tmp_path / "tiny", drawn()) / "config.json"
+    content = json.loads(file.read_bytes())
+    del content["rms_norm_eps"], content["num_key_value_heads"]
+    file.write_text(json.dumps(content | left_out))
+    found = open_backbone(tmp_path / "tiny").config
+    assert (found.kv_heads, found.norm_epsilon) == (BASE.heads, 1e-6)
+
+
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.3, 0.6, 0.99])
 def test_a_truncated_file_is_refused(tmp_path: Path, share: float) -> None:
     path = write_gguf(tmp_path / "tiny.gguf", drawn())

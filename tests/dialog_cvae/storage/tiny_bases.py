@@ -48,6 +48,7 @@ def write_folder(path: Path, weights: dict[str, NDArray[np.float32]], **changes:
         "intermediate_size": BASE.mlp_size,
         "vocab_size": BASE.vocab_size,
         "max_position_embeddings": BASE.max_positions,
+        "rms_norm_eps": BASE.norm_epsilon,
     }
     (path / "config.json").write_text(json.dumps(content | changes))
     (path / "tokenizer.json").write_bytes(BytePairs.from_tables(letters(), ["h e"], "gpt-2").content)
