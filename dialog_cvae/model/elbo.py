@@ -138,7 +138,7 @@ def evaluate_elbo(
                 drawn[:, 0] = 0
             steps = refiner.noise([rng_of_steps] * len(chosen))
             if index % part[1] == part[0]:
-                batch = model.batch(corpus, chosen, device)
+                batch = model.scoring_batch(corpus, chosen, device)
                 sums += _sums(model, batch, moved(torch.from_numpy(drawn), device), refiner.refine(batch, steps))
                 if advance is not None:
                     advance(len(chosen))
@@ -174,7 +174,7 @@ def first_posteriors(
     found = []
     with evaluation_mode(model), refiner.scoring():
         for chosen in corpus.chunks(corpus.first(count), together(svi, BATCH_SIZE)):
-            batch = model.batch(corpus, chosen, device)
+            batch = model.scoring_batch(corpus, chosen, device)
             refine = refiner.refine(batch, refiner.noise([rng] * len(chosen)))
             found.append(model.infer(batch, refine).posterior)
     return Gaussian(*(torch.cat(parts).cpu() for parts in zip(*found, strict=True)))

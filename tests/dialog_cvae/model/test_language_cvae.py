@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dialog_cvae.data.turns import Blocks, EncodedTurns, TurnBatch, block_starts, collate_turns, encode_turns
 from dialog_cvae.language_config import LanguageModelConfig, LlamaConfig
+from dialog_cvae.model.elbo import evaluate_elbo, first_posteriors
 from dialog_cvae.model.language_cvae import LanguageCVAE
 from dialog_cvae.model.turn_tensors import TurnTensors
 from dialog_cvae.nn.llama import Llama, bias_of
@@ -387,3 +388,16 @@ def test_a_scored_reply_reads_the_same_in_any_batch(model: LanguageCVAE, turns: 
         batch = model.scoring_batch(turns, turns.responses[part])
         torch.testing.assert_close(model.without_z(batch, model.encode(batch)), expected[part], rtol=1e-6, atol=1e-5)
     assert int(whole.block.max()) + 1 == sum(-(-int(count) // 3) for count in np.diff(turns.starts) - 1)
+
+
+@pytest.mark.parametrize("batch_size", [2, 7])
+def test_the_elbo_and_the_posteriors_do_not_depend_on_the_batch_size(
+    model: LanguageCVAE, turns: EncodedTurns, batch_size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model.config = model.config.model_copy(update={"block": 3})
+    together, apart = evaluate_elbo(model, turns), evaluate_elbo(model, turns, batch_size=batch_size)
+    for name in ("reconstruction", "kl", "bag_of_words", "without_z", "nats_from_z"):
+        assert getattr(apart, name) == pytest.approx(getattr(together, name), rel=1e-6), name
+    expected = first_posteriors(model, turns, 20)
+    monkeypatch.setattr("dialog_cvae.model.elbo.BATCH_SIZE", batch_size)
+    torch.testing.assert_close(first_posteriors(model, turns, 20), expected)
