@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from dialog_cvae.model.latent_model import LatentModel
 from dialog_cvae.model.svi import refinement, total_kl
+from dialog_cvae.nn.posterior_norm import PosteriorNorm
 from dialog_cvae.types import ElboTerms
 from training.adam import GuardedAdam
 from training.batch import Batch, Extras, MicroBatch
@@ -42,7 +43,8 @@ def update(
     """Change the weights by the gradient of a batch, without waiting for the device.
 
     Args:
-        model: its weights are changed, unless the loss or the gradient of this or an earlier update is not finite.
+        model: its weights and running statistics are changed, unless the loss or the gradient of this or an earlier
+            update is not finite.
         optimiser: of its weights, with the learning rate of this update.
         batch: this process's part.
         config: clip norm and weight of the bag-of-words loss.
@@ -73,6 +75,9 @@ def update(
     norm = torch.nn.utils.clip_grad_norm_(parameters, config.clip_norm, foreach=True)
     optimiser.forbid_unless(torch.isfinite(norm) & torch.isfinite(figures[0]))
     optimiser.step()
+    for module in model.modules():
+        if isinstance(module, PosteriorNorm):
+            module.settle(optimiser.found_inf == 0)
     return torch.cat((figures, norm[None]))
 
 

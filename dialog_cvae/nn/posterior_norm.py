@@ -26,7 +26,7 @@ class PosteriorNorm(nn.Module):
     """gamma (mean - batch mean) / batch standard deviation + b; gamma is fixed and b is learnt.
 
     In training, the statistics are those of the rows of one call. Their running means are used in evaluation, and for a
-    single row, which has no standard deviation.
+    single row, which has no standard deviation. `settle` changes them, so that a refused update does not.
 
     Args:
         size: Z, dimensions.
@@ -42,6 +42,7 @@ class PosteriorNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(size))
         self.register_buffer("running_mean", torch.zeros(size))
         self.register_buffer("running_variance", torch.ones(size))
+        self._pending: tuple[Tensor, Tensor] | None = None  # the next running mean and variance
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
@@ -54,6 +55,18 @@ class PosteriorNorm(nn.Module):
         if self.training and len(mean) > 1:
             centre, variance = mean.mean(0), mean.var(0, unbiased=False)
             with torch.no_grad():
-                self.running_mean.lerp_(centre, MOMENTUM)
-                self.running_variance.lerp_(variance, MOMENTUM)
+                before = self._pending or (self.running_mean, self.running_variance)
+                self._pending = before[0].lerp(centre, MOMENTUM), before[1].lerp(variance, MOMENTUM)
         return self.gamma * (mean - centre) * torch.rsqrt(variance + EPSILON) + self.bias
+
+    @torch.no_grad()
+    def settle(self, accepted: Tensor) -> None:
+        """Put the calls since the last `settle` into the running means, or forget them.
+
+        Args:
+            accepted: a truth value on the device: whether the update that these calls belong to is accepted.
+        """
+        if self._pending is not None:
+            for running, following in zip((self.running_mean, self.running_variance), self._pending, strict=True):
+                running.copy_(torch.where(accepted, following, running))
+            self._pending = None

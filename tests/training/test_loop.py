@@ -20,7 +20,9 @@ from dialog_cvae.errors import ConfigError
 from dialog_cvae.model.cvae import CVAE
 from dialog_cvae.model_config import ModelConfig
 from dialog_cvae.nn.distributions import sample
+from dialog_cvae.text.tokenizer import Tokenizer
 from dialog_cvae.types import ElboTerms
+from tests.conftest import make_model
 from training.adam import GuardedAdam
 from training.batch import Batch, noise
 from training.config import TrainConfig
@@ -101,6 +103,24 @@ def test_nothing_changes_after_an_update_that_is_not_finite(tiny_model: CVAE, en
         assert torch.equal(tensor, before[name]), name
         for key, value in moments[name].items():
             assert torch.equal(optimiser.state[tensor][key], value), (name, key)
+
+
+def test_running_statistics_change_only_with_a_finite_update(
+    tiny_config: ModelConfig, tokenizer: Tokenizer, encoded: EncodedCorpus
+) -> None:
+    model = make_model(tiny_config.model_copy(update={"posterior_norm": 0.6}), tokenizer).train()
+    optimiser, norm, bias = GuardedAdam(model.parameters(), lr=0.1), model.mean_norm, model.decoder.output.bias
+    assert norm is not None
+    _update(model, optimiser, encoded)
+    assert norm.running_mean.all()
+    assert (norm.running_variance != 1).all()
+    before, good = (norm.running_mean.clone(), norm.running_variance.clone()), float(bias.detach()[3])
+    for value, isfinite in ((float("nan"), False), (good, True)):  # the second one is too late
+        with torch.no_grad():
+            bias[3] = value
+        assert math.isfinite(_update(model, optimiser, encoded)["loss"]) is isfinite
+        assert torch.equal(norm.running_mean, before[0])
+        assert torch.equal(norm.running_variance, before[1])
 
 
 def _place(tensor: Tensor) -> int:

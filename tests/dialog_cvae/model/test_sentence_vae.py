@@ -271,7 +271,18 @@ def test_normalised_means_keep_the_kl_above_its_bound() -> None:
     theirs = nn.BatchNorm1d(4, momentum=0.1, affine=False).train()
     theirs(mean)
     assert theirs.running_mean is not None
+    assert not norm.running_mean.any()  # until the update is accepted
+    norm.settle(torch.tensor(True))
     torch.testing.assert_close(norm.running_mean, theirs.running_mean)
+    for accepted in (False, True):  # two calls of one update, then none
+        before = norm.running_mean.clone()
+        norm(mean)
+        norm(mean + 1)
+        norm.settle(torch.tensor(accepted))
+        expected = before.lerp(mean.mean(0), 0.1).lerp(mean.mean(0) + 1, 0.1) if accepted else before
+        torch.testing.assert_close(norm.running_mean, expected)
+        norm.settle(torch.tensor(True))
+        torch.testing.assert_close(norm.running_mean, expected)
     torch.testing.assert_close(norm(mean[:1]), norm.eval()(mean[:1]))  # one row has no deviation of its own
 
 
