@@ -80,10 +80,9 @@ class LanguageCVAE(LatentModel):
         self.initialise((self.z_maps,))
 
     def initialise(self, modules: Sequence[nn.Module]) -> None:
-        """Small maps of z, so that the first updates are those of the language model."""
-        for module in (each for part in modules for each in part.modules()):
-            if isinstance(module, nn.Linear):
-                nn.init.normal_(module.weight, 0.0, Z_RANGE)
+        """Small maps of z, so that the first updates are those of the language model; nothing else changes."""
+        for parameter in (each for part in modules if part is self.z_maps for each in part.parameters()):
+            nn.init.normal_(parameter, 0.0, Z_RANGE)
 
     def batch(self, corpus: EncodedTurns, chosen: Integers, device: torch.device | str = "cpu") -> TurnTensors:
         """The replies `chosen` (B,), on a device."""

@@ -141,6 +141,18 @@ def test_without_maps_of_z_it_is_the_language_model(model: LanguageCVAE, turns: 
     torch.testing.assert_close(model.reconstruction(batch, read, z), model.without_z(batch, read), rtol=1e-6, atol=1e-5)
 
 
+def test_restarted_weights_are_like_those_of_a_new_model() -> None:
+    torch.manual_seed(0)
+    sizes = SIZES.model_copy(update={"hidden_size": 200})
+    model = LanguageCVAE(sizes, BASE, weights(BASE))
+    theta = [*model.z_maps.parameters(), *model.bow_head.parameters()]
+    deviations = [each.detach().std() for each in theta]
+    restarted = model.restart_generation()
+    assert list(map(id, restarted)) == list(map(id, theta))
+    for found, expected in zip(restarted, deviations, strict=True):
+        torch.testing.assert_close(found.detach().std(), expected, rtol=0.4, atol=0)
+
+
 def test_what_comes_later_changes_nothing(model: LanguageCVAE, turns: EncodedTurns) -> None:
     chosen = turns.responses[:4]
     batch = model.batch(turns, chosen)
