@@ -1,4 +1,7 @@
-"""Measures the time and memory that a big corpus costs a run: `python -m benchmarks.corpus --help`."""
+"""Measures the time and memory that a big corpus costs a run: `python -m benchmarks.corpus --help`.
+
+Open it to change how the memory of a run is measured, or how the big corpus is made.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Measures how fast replies to a test split are sampled and scored: `python -m benchmarks.evaluation --help`."""
+"""Measures how fast replies to a test split are sampled and scored: `python -m benchmarks.evaluation --help`.
+
+Open it to time another part of sampling or scoring, or to change how our replies are compared with the naive ones.
+"""
 
 from __future__ import annotations
 

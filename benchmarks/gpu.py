@@ -1,4 +1,7 @@
-"""All that needs a GPU, one after the other within a number of minutes: `python -m benchmarks.gpu --help`."""
+"""Runs everything that needs a GPU, step by step, within a limited time: `python -m benchmarks.gpu --help`.
+
+Open it to add a step, or to change the sizes of a dry run.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Time of replies of a language model's serving engine: `python -m benchmarks.language_engine --help`."""
+"""Time of replies of a language model's serving engine: `python -m benchmarks.language_engine --help`.
+
+Open it to change which replies are timed, how the floor is measured, or how transformers is called.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Replies a second of a training step of a language model's adapters: `python -m benchmarks.language_model --help`."""
+"""Replies a second of a training step of a language model's adapters: `python -m benchmarks.language_model --help`.
+
+Open it to change the naive way of training, or how time and operations are counted.
+"""
 
 from __future__ import annotations
 

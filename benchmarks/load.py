@@ -1,6 +1,7 @@
 """Puts a load on a service of this machine: a number of clients, each with one request at a time.
 
-A client sends its next request as soon as it has an answer; after a refusal it can pause first.
+Open it to change how a client sends requests, or which answers end a benchmark as errors. A client sends its next
+request as soon as it has an answer; after a refusal it can pause first.
 """
 
 from __future__ import annotations

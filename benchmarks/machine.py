@@ -1,4 +1,7 @@
-"""Measures the machine: the rate of its matrix products, and the peak memory of a part of a run."""
+"""Measures the machine: the rate of its matrix products, and the peak memory of a part of a run.
+
+Open it to change how a benchmark measures the machine's speed or a peak of memory.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 """Naive sampling of replies, in the structure of the field's PyTorch code: one context at a time, nothing shared.
 
+Open it when you change a network of the dialog model: these replies must stay equal to ours.
+
 Shape legend: S samples of the context, U utterances of its window, T steps, C condition, Z latent, V vocabulary.
 """
 

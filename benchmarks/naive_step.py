@@ -1,8 +1,9 @@
 """A naive training step, in the structure of the field's PyTorch code: slower than ours, with the same result.
 
-The context utterances of each window are encoded separately, and the decoder's states are projected to the vocabulary
-at padded positions too, as in the published code of Zhao et al. (2017) and its ports. The parameters are those of a
-`CVAE`, so that the terms can be compared number by number.
+Open it when you change the dialog model's loss: the training benchmark fails if the two losses differ. The context
+utterances of each window are encoded separately, and the decoder's states are projected to the vocabulary at padded
+positions too, as in the published code of Zhao et al. (2017) and its ports. The parameters are those of a `CVAE`, so
+that the terms can be compared number by number.
 
 Shape legend: B windows, K context slots, L tokens of the longest utterance, V vocabulary.
 """

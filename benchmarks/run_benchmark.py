@@ -1,4 +1,7 @@
-"""Runs a benchmark as a command: prints its table, writes its figures to a file, and shows errors as one line."""
+"""Runs a benchmark as a command: prints its table, writes its figures to a file, and shows errors as one line.
+
+Open it to change how every benchmark prints and stores its figures.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Runs the service in a process of its own, for benchmarks and for tests of the real server."""
+"""Runs the service in a process of its own, for benchmarks and for tests of the real server.
+
+Open it to change how the service is started and stopped, or to read another figure of its process.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Measures the service's latency, throughput, start and memory: `python -m benchmarks.serving --help`."""
+"""Measures the service's latency, throughput, start and memory: `python -m benchmarks.serving --help`.
+
+Open it to add a kind of request (`ways`), or a column to the table.
+"""
 
 from __future__ import annotations
 

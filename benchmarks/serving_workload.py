@@ -1,4 +1,7 @@
-"""The requests of the serving benchmark, their cost in operations, and the time of the naive implementation."""
+"""The requests of the serving benchmark, their cost in operations, and the time of the naive implementation.
+
+Open it to change what the clients say, or how the operations of a reply are counted.
+"""
 
 from __future__ import annotations
 

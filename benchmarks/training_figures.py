@@ -1,4 +1,7 @@
-"""The figures of the training benchmark: computes them from the measurements, and prints them as a table."""
+"""The figures of the training benchmark: computes them from the measurements, and prints them as a table.
+
+Open it to add a column to the table, or to see how its ratios and shares are computed.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What every command line shares: one-line errors, exit statuses, and arguments with limits."""
+"""The shared parts of all command lines: one-line errors, exit statuses, and arguments with limits.
+
+Open it to change an exit status or the form of error messages, or to add a kind of argument with limits.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The errors a user can cause; every message names the thing, the limit and the value.
 
-Command lines print the message of a `DialogCvaeError` as one line and exit with status 2; anything else is a bug
-and keeps its traceback.
+Open it to add a class of errors that callers can catch. Command lines print the message of a
+`DialogCvaeError` as one line and exit with status 2; anything else is a bug and keeps its traceback.
 """
 
 from pathlib import Path

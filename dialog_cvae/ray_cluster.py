@@ -1,4 +1,7 @@
-"""Connecting to Ray, an optional dependency: for sweeps on a cluster and for serving with Ray Serve."""
+"""Connecting to Ray, an optional dependency: for sweeps on a cluster and for serving with Ray Serve.
+
+Open it to change how Ray is started or reached, or the message if that fails.
+"""
 
 from __future__ import annotations
 

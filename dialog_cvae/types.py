@@ -1,7 +1,8 @@
 """Data types that are passed between the parts of the system.
 
-Corpora and requests consist of `Conversation`s; `dialog_cvae.data` turns conversations into a `DialogBatch`;
-the model turns a batch into `ElboTerms`. Nothing here imports torch at run time.
+Open it to look up the fields of a conversation, a batch or the terms of the loss, with their shapes. Corpora and
+requests consist of `Conversation`s; `dialog_cvae.data` turns conversations into a `DialogBatch`; the model turns a
+batch into `ElboTerms`. Nothing here imports torch at run time.
 
 Shape legend: U distinct utterances in a batch, L tokens of the longest one, B windows (a context and its
 response), K context slots, Z latent dimensions.

@@ -1,4 +1,7 @@
-"""The paper's experiments: `python -m experiments --help`."""
+"""The paper's experiments: `python -m experiments --help`.
+
+Open it to add an experiment to the command line (`COMMANDS`).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The supplement's study: cycles M, ratio R and the shape of the rise, on the Penn Treebank."""
+"""The supplement's study: cycles M, ratio R and the shape of the rise, on the Penn Treebank.
+
+Open it to change which numbers of cycles, ratios and shapes are compared.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Schedules where the decoder is a pre-trained language model, the case in which a posterior collapses first.
 
-All rows have the same budget. They differ in beta's schedule and in the bag-of-words loss; the last row also has free
-bits, as the recipe of the shipped adapters.
+Open it to add a schedule to the comparison, or to change the budget of its rows. All rows have the same budget. They
+differ in beta's schedule and in the bag-of-words loss; the last row also has free bits, as the recipe of the shipped
+adapters.
 """
 
 from __future__ import annotations

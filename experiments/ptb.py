@@ -1,4 +1,8 @@
-"""Section 6.1 of the paper: language modelling on the Penn Treebank (Table 1, Figure 5, Table 4)."""
+"""Section 6.1 of the paper: language modelling on the Penn Treebank (Table 1, Figure 5, Table 4).
+
+Open it to change a row, the paper's figures below it, or a budget; `cycles` and `remedies` take their budgets from
+here.
+"""
 
 from __future__ import annotations
 

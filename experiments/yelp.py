@@ -1,4 +1,7 @@
-"""Section 6.3 of the paper: what a frozen latent code says of a Yelp sentence's sentiment (Figures 6, 9)."""
+"""Section 6.3 of the paper: what a frozen latent code knows about the sentiment of a Yelp sentence (Figures 6, 9).
+
+Open it to change the compared models, or how the classifier is trained on their codes.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The best checkpoint of a run: weights, provenance, metrics and card in `OUT/best`."""
+"""The best checkpoint of a run: weights, provenance, metrics and card in `OUT/best`.
+
+Open it to add a fact about the run to its checkpoint, or to see which paths are shortened for privacy.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The model card that goes with a checkpoint, one for each task, and the licence of its weights."""
+"""The model card that goes with a checkpoint, one for each task, and the licence of its weights.
+
+Open it to change the text of a card, or how the licences of several corpora are combined.
+"""
 
 from __future__ import annotations
 

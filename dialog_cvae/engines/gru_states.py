@@ -1,4 +1,6 @@
-"""What the engines of GRU models keep of the rows that they decode.
+"""The states of the rows that an engine of a GRU model is decoding.
+
+Open it to add something that a row takes from one step to the next.
 
 Shape legend: R rows, D decoder state, A what z adds to a step: 3D to the GRU's gates and V to the logits with skip
 connections, else 0.

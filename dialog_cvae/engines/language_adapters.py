@@ -1,4 +1,7 @@
-"""Checks of a checkpoint of adapters against its backbone and its sizes, without PyTorch."""
+"""Checks of a checkpoint of adapters against its backbone and its sizes, without PyTorch.
+
+Open it to change when a checkpoint of adapters is refused.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """A language model as ONNX graphs, made from its weights without PyTorch: layers, words, prior and what z adds.
 
-One graph of the layers both reads contexts and decodes replies, so that its weights are in memory once. It takes either
-consecutive positions of one context, or one position each of several replies. The graph writes their keys and values to
-arrays of the caller, which are bound as both input and output.
+Open it to change what ONNX Runtime computes for a language model, or which products are in 8 bits. One graph of the
+layers both reads contexts and decodes replies, so that its weights are in memory once. It takes either consecutive
+positions of one context, or one position each of several replies. The graph writes their keys and values to arrays of
+the caller, which are bound as both input and output.
 
 In 8 bits, each row is rounded by its own largest value and each output's weights by theirs. Sums of integers are exact,
 so that a row is computed alike in any company.

@@ -1,7 +1,8 @@
 """The serving engine: the model in ONNX Runtime, on a CPU, without PyTorch.
 
-Its graphs are built when a checkpoint is first opened, and cached under a digest of weights and code. ONNX Runtime
-computes a row the same way however many rows there are, so batches may have any size and encoded utterances are reused.
+Open it to change how encoded utterances are reused, or what each graph receives; `onnx_graphs` makes the graphs. Its
+graphs are built when a checkpoint is first opened, and cached under a digest of weights and code. ONNX Runtime computes
+a row the same way however many rows there are, so batches may have any size and encoded utterances are reused.
 
 Shape legend: U utterances, L tokens of the longest, B windows, S context slots, R rows, C condition, Z latent,
 D decoder state, A what z adds to a step.

@@ -1,7 +1,8 @@
 """The model as ONNX graphs, made from its weights without PyTorch: utterances and context, start, added, and step.
 
-ONNX's GRU with `linear_before_reset` is PyTorch's, with its gates in another order. Everything is in single precision;
-`int8` says which one product is not.
+Open it to change what ONNX Runtime computes for a dialog model, or which product is in 8 bits. ONNX's GRU with
+`linear_before_reset` is PyTorch's, with its gates in another order. Everything is in single precision; `int8` says
+which one product is not.
 
 Shape legend: U utterances, L tokens of the longest, B windows, S context slots, R rows, V vocabulary, E embedding,
 H utterance GRU per direction, G context GRU, D decoder GRU, C condition, Z latent, K likeliest tokens,

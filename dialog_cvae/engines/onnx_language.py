@@ -1,7 +1,8 @@
 """The serving engine of a language model: ONNX Runtime, on a CPU, without PyTorch.
 
-Its graphs are built when a checkpoint is first opened, and cached under a digest of weights and code. A conversation
-that goes on is read only where it is new.
+Open it to change how contexts are read and replies decoded; `language_graphs` makes the graphs. Its graphs are built
+when a checkpoint is first opened, and cached under a digest of weights and code. A conversation that goes on is read
+only where it is new.
 
 Shape legend: B contexts or sequences, S new positions of each, R rows, P positions of a context, D width, Z latent; W,
 N, K, M, E as in `language_states`.

@@ -1,4 +1,8 @@
-"""The reference engine: PyTorch, on CPU or GPU."""
+"""The reference engine of dialog models: PyTorch, on CPU or GPU.
+
+Open it when you change a network of the dialog model: the engine computes the networks itself, from the model's
+weights.
+"""
 
 from __future__ import annotations
 

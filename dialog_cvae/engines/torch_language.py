@@ -1,4 +1,7 @@
-"""From a backbone, and a checkpoint of adapters, to the conditional VAE on a language model."""
+"""Builds the conditional VAE on a language model, from a backbone and new or stored adapters.
+
+Open it to change how a checkpoint of adapters becomes a PyTorch model, or to add a precision of the backbone.
+"""
 
 from __future__ import annotations
 

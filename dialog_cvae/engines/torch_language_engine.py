@@ -1,5 +1,7 @@
 """The reference engine of a language model: `LanguageCVAE` in PyTorch, one row at a time, so that rows are independent.
 
+Open it to see decoding without any optimisation; tests compare `onnx_language` with it.
+
 Shape legend: B contexts, R rows, P positions, D width, Z latent.
 """
 

@@ -1,10 +1,10 @@
 """Matrix products and GRUs of a fixed number of rows, each independent of the other rows.
 
-A matrix product's rounding depends on its shape, and vectorised functions may treat the end of an array apart.
-Everything here is therefore computed for `ROWS` rows at a time, the last ones filled up: a row's result is the same
-whatever other rows the batch has. Products run in oneDNN, with weights laid out for it once: on a CPU that is
-three to four times as fast at 16 rows as PyTorch's own product, which uses MKL, and a row's place and the number of
-threads change nothing either.
+Open it if a reply depends on the other replies of its batch, or to make the PyTorch engine faster. A matrix product's
+rounding depends on its shape, and vectorised functions may treat the end of an array apart. Everything here is
+therefore computed for `ROWS` rows at a time, the last ones filled up: a row's result is the same whatever other rows
+the batch has. Products run in oneDNN, with weights laid out for it once: on a CPU that is three to four times as fast
+at 16 rows as PyTorch's own product, which uses MKL, and a row's place and the number of threads change nothing either.
 
 Shape legend: R = ROWS rows, I inputs, O outputs, H hidden units.
 """

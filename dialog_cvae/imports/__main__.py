@@ -1,4 +1,7 @@
-"""Convert chats and data sets to a file to train on: `python -m dialog_cvae.imports FILE... --out mine.jsonl`."""
+"""Convert chats and data sets to a file to train on: `python -m dialog_cvae.imports FILE... --out mine.jsonl`.
+
+Open it to add an option to the command line.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """The conditional VAE on a pre-trained language model: one Llama with adapters encodes, recognises and generates.
 
-A conversation is read once, without z. The state before a reply is the condition c; the states over the reply are its
+Open it to change where z enters the language model, or which states the prior and the recognition network read. A
+conversation is read once, without z. The state before a reply is the condition c; the states over the reply are its
 vector r; prior p(z | c) and recognition network q(z | x, c) are small MLPs, the posterior counted from the prior. Then
 the replies are read again with their z, which is added to the states of the `z_layers` uppermost layers and of the
 softmax (z in the embeddings as in Optimus, Li et al., 2020, and in each layer as in DELLA, Hu et al., 2022), in

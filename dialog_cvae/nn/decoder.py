@@ -1,7 +1,8 @@
 """The response decoder: a GRU language model whose initial state is a function of [condition; z].
 
-With skip connections (Dieng et al., 2018, "Avoiding Latent Variable Collapse with Generative Skip Models") z is also
-concatenated to each input, and to each state before the softmax.
+Open it to change how the loss of a reply is computed in training, or where z enters the decoder. With skip connections
+(Dieng et al., 2018, "Avoiding Latent Variable Collapse with Generative Skip Models") z is also concatenated to each
+input, and to each state before the softmax.
 
 Shape legend: B windows, T target tokens of a response with `</s>`, N = sum of T over the batch,
 E embedding, D decoder GRU, Z latent, V vocabulary.

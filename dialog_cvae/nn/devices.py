@@ -1,4 +1,7 @@
-"""Models on a device, and copies between the host and its devices."""
+"""Models on a device, and copies between the host and its devices.
+
+Open it to allow another kind of device, or to change how tensors are copied to a GPU.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Pure functions of diagonal Gaussians, `Gaussian(mean, logvar)`; Z is the last axis."""
+"""Pure functions of diagonal Gaussians, `Gaussian(mean, logvar)`; Z is the last axis.
+
+Open it to check the formula of a sample, a log density or a KL.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 """Utterance and context encoders.
 
+Open it to change how utterances and contexts become vectors, or which products a batch computes only once.
+
 Shape legend: U utterances, L tokens, E embedding, H utterance GRU per direction, B windows, K context slots,
 C context GRU. The recurrence is PyTorch's GRU, which applies the reset gate after the recurrent product; the official
 code's, TensorFlow 1's, applies it before. Both have the same size and cost.

@@ -1,9 +1,10 @@
 """A Llama-type language model with low-rank adapters, layer by layer, so that a model can enter between layers.
 
-The backbone is frozen: its weights are buffers that `state_dict` leaves out, so a checkpoint holds the adapters alone.
-Each linear map computes W x + (alpha / r) B A x (LoRA, Hu et al., 2022) with B = 0 at the start. Layers are those of
-Touvron et al. (2023): RMSNorm before each part, rotary positions, grouped key and value heads, SwiGLU. Departure:
-query, key and value share one product and one adapter, and so do gate and up.
+Open it to change a layer of the language model, or which of its weights have an adapter. The backbone is frozen: its
+weights are buffers that `state_dict` leaves out, so a checkpoint holds the adapters alone. Each linear map computes
+W x + (alpha / r) B A x (LoRA, Hu et al., 2022) with B = 0 at the start. Layers are those of Touvron et al. (2023):
+RMSNorm before each part, rotary positions, grouped key and value heads, SwiGLU. Departure: query, key and value share
+one product and one adapter, and so do gate and up.
 
 Shape legend: R rows, T positions, S positions attended to, D width, H query heads, K key and value heads, E head size,
 r rank, V vocabulary.

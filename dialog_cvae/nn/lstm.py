@@ -1,9 +1,10 @@
 """An LSTM over packed sequences that can be differentiated twice, on every device.
 
-cuDNN's LSTM has no second derivative, and PyTorch's own on a CPU computes it operation by operation. Here forward pass,
-gradient and second derivative are all hand-written. Each is one loop over the steps whose only matrix product is the
-recurrent one; the loops' factors are computed for all tokens at once, and each gradient of the weight is one product at
-the end. For a first derivative alone PyTorch's own LSTM is faster (`lstm_layers`).
+Open it to change the LSTM's forward pass, or when PyTorch's own LSTM is used instead. cuDNN's LSTM has no second
+derivative, and PyTorch's own on a CPU computes it operation by operation. Here forward pass, gradient and second
+derivative are all hand-written. Each is one loop over the steps whose only matrix product is the recurrent one; the
+loops' factors are computed for all tokens at once, and each gradient of the weight is one product at the end. For a
+first derivative alone PyTorch's own LSTM is faster (`lstm_layers`).
 
 With i, f, o = sigmoid(a) and g = tanh(a) for a_t = x_t + W h_{t-1}: c_t = f c_{t-1} + i g, m_t = tanh(c_t),
 h_t = o m_t. Gates have PyTorch's order, i, f, g, o. Autocast affects the products only, as in `gru`.

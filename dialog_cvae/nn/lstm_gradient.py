@@ -1,5 +1,7 @@
 """The gradient of an LSTM, as an operation that can itself be differentiated; see `lstm`.
 
+Open it if a first or second derivative of the LSTM is wrong or slow.
+
 Shape legend: N tokens of all sequences, n_t sequences longer than t, H hidden units.
 """
 

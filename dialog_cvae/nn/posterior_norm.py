@@ -1,8 +1,9 @@
 """Batch normalisation of posterior means (BN-VAE), which guarantees a lower bound of the KL.
 
-Zhu et al. (2020), "A Batch Normalized Inference Network Keeps the KL Vanishing Away", equation 5: with means
-normalised over the data to standard deviation gamma and mean b in each dimension, the expected KL to N(0, I) is at
-least sum_d (gamma^2 + b_d^2) / 2, for any encoder.
+Open it to change how posterior means are normalised, or to see for which models the bound holds. Zhu et al. (2020), "A
+Batch Normalized Inference Network Keeps the KL Vanishing Away", equation 5: with means normalised over the data to
+standard deviation gamma and mean b in each dimension, the expected KL to N(0, I) is at least
+sum_d (gamma^2 + b_d^2) / 2, for any encoder.
 
 If the prior N(m, s^2) is learnt too, as in a conditional VAE, no statistics of the posterior mean alone bound the KL,
 because the prior can follow. Then the distance of the mean from m, in units of s, is normalised: with the posterior

@@ -1,5 +1,7 @@
 """Sentence encoders: from words to word vectors, and from these to one vector.
 
+Open it to add an encoder to the sentence VAE (`new_encoder`), or to change its word vectors.
+
 Shape legend: B sentences, L tokens with `<s>` and `</s>`, E embedding, H output of an encoder, V vocabulary,
 K width of a filter, W width that sentences are padded to.
 """

@@ -1,5 +1,6 @@
 """A pre-trained language model of Llama type on the disk: its facts, and the names and shapes of its weights.
 
+Open it to change which weights and shapes a backbone must have; `backbone_folder` and `backbone_gguf` read the files.
 Weights have the same names whatever file they come from: `embedding`, `final_norm`, and `layers.N.` before each of
 `LAYER_WEIGHTS`. All are (out, in) or (D,), in single precision.
 """

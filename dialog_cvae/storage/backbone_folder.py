@@ -1,5 +1,7 @@
 """A language model of Llama type in a folder as Hugging Face's Transformers writes it: config.json, tokenizer.json and
 model.safetensors.
+
+Open it if such a folder is refused or read wrongly, or if Transformers changes the names in its files.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
 """A language model of Llama type in one GGUF file, as llama.cpp writes it; its quantized weights are unpacked to single
 precision.
+
+Open it if a GGUF file is refused or read wrongly.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
 """The one checkpoint format: a folder that holds everything a reply needs.
 
+Open it to add a file to the folder, or to change how a checkpoint is written and read.
+
     config.json          sizes, topics, roles, what it was fitted on, and the SHA-256 of all others but the card
     model.safetensors    the weights, in single precision or, to be shipped, in half
     tokenizer.model      the SentencePiece model, or the language model's tokenizer.json

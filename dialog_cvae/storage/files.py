@@ -1,4 +1,7 @@
-"""Files and folders that are written whole or not at all; open it to save anything that a reader may open meanwhile."""
+"""Files and folders that are written whole or not at all.
+
+Open it to save anything that a reader may open meanwhile.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Where a pre-trained language model is on the disk, and what opens it. Nothing is unpickled."""
+"""Where a pre-trained language model is on the disk, and what opens it. Nothing is unpickled.
+
+Open it to change the default language model, or the folders in which it is searched for.
+"""
 
 from __future__ import annotations
 

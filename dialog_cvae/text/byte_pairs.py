@@ -1,4 +1,7 @@
-"""The tokenizer of a pre-trained language model: byte pairs, from `tokenizer.json` or a GGUF file's tables."""
+"""The tokenizer of a pre-trained language model: byte pairs, from `tokenizer.json` or a GGUF file's tables.
+
+Open it if the tokenizer of a GGUF file is not known, or to change which tokens a reply must not contain.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """From WordPunct tokens back to normally written text: `i ' m fine .` becomes `i'm fine.`
 
-WordPunct splits at every change between word and punctuation characters and drops the spaces, so spacing is restored
-by rules. A punctuation token is joined to the word before it, to the word after it, to both or to neither. For an
-apostrophe, a dot or a colon this also depends on the neighbouring words.
+Open it if a reply has a space too many or too few. WordPunct splits at every change between word and punctuation
+characters and drops the spaces, so spacing is restored by rules. A punctuation token is joined to the word before it,
+to the word after it, to both or to neither. For an apostrophe, a dot or a colon this also depends on the neighbouring
+words.
 """
 
 from __future__ import annotations

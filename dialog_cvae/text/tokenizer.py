@@ -1,9 +1,9 @@
 """Text to token ids and back, over one SentencePiece vocabulary.
 
-Three modes share the class and the special ids. `word` is the paper's: lower-cased text is split by NLTK's WordPunct
-expression, each of the most frequent words is a token, the rest is `<unk>`. `space` splits at spaces only, for corpora
-that are already tokenised. `unigram` is SentencePiece's unigram model with byte fallback, which keeps case and can
-represent any text.
+Open it to change how text becomes ids and ids become text; `tokenizer_training` makes the vocabulary. Three modes share
+the class and the special ids. `word` is the paper's: lower-cased text is split by NLTK's WordPunct expression, each of
+the most frequent words is a token, the rest is `<unk>`. `space` splits at spaces only, for corpora that are already
+tokenised. `unigram` is SentencePiece's unigram model with byte fallback, which keeps case and can represent any text.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""From texts to a SentencePiece model: counts of words, and the settings of SentencePiece.
+"""Trains a SentencePiece model on texts: counts of words, and the settings of SentencePiece.
 
-Vocabularies are trained on word counts instead of lines, so the result depends neither on the order of the lines nor on
-SentencePiece's limit on their length.
+Open it to change which words or pieces a vocabulary gets. Vocabularies are trained on word counts instead of lines, so
+the result depends neither on the order of the lines nor on SentencePiece's limit on their length.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""What a word is: one definition for replies, filters and metrics.
+"""The definition of a word, for replies, filters and metrics.
 
-A word is a run of letters, digits and their marks, as Unicode defines them. In scripts that put no spaces between words
-(Chinese, Japanese, Thai, Lao, Khmer, Burmese) finding words takes a dictionary, so there each character with its marks
-is a word, as the standard's own rules have it (UAX 29). An emoji is a word, however many code points it has.
+Open it to change what counts as a word, or when two replies count as the same. A word is a run of letters, digits and
+their marks, as Unicode defines them. In scripts that put no spaces between words (Chinese, Japanese, Thai, Lao, Khmer,
+Burmese) finding words takes a dictionary, so there each character with its marks is a word, as the standard's own rules
+have it (UAX 29). An emoji is a word, however many code points it has.
 """
 
 from __future__ import annotations

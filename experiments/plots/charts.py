@@ -1,4 +1,7 @@
-"""Plots of a table's figures: bars, a matrix with its values, and dots in the plane of two figures."""
+"""Plots of a table's figures: bars, a matrix with its values, and dots in the plane of two figures.
+
+Open it to change the look of bars, heat maps or named dots.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Plots of lines: learning curves, KL by latent dimension, and the accuracy of a classifier by number of labels."""
+"""Plots of lines: learning curves, KL by latent dimension, and the accuracy of a classifier by number of labels.
+
+Open it to add a line plot, or to change how a line combines its seeds.
+"""
 
 from __future__ import annotations
 

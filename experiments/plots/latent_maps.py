@@ -1,5 +1,7 @@
 """Plots of latent codes: posterior means in a plane by their labels, and posteriors of a plane over training.
 
+Open it to change how codes are projected to a plane, or how many points and labels are shown.
+
 Shape legend: W windows or sentences, N sequences, Z latent dimensions, P points that are shown.
 """
 

@@ -1,7 +1,8 @@
 """The cells of Table 3: what is fitted in each row, and where its runs are.
 
-The paper's four are on the diagonal: in the released code M has a monotonic beta and a constant learning rate, C a
-cyclical beta and a cyclical learning rate. The other four tell the two apart.
+Open it to add a row to the table, or to change what all its cells have in common. The paper's four are on the diagonal:
+in the released code M has a monotonic beta and a constant learning rate, C a cyclical beta and a cyclical learning
+rate. The other four tell the two apart.
 """
 
 from __future__ import annotations

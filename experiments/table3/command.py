@@ -1,4 +1,7 @@
-"""Fit and evaluate the cells of the paper's Table 3: `python -m experiments table3 --help`."""
+"""Fit and evaluate the cells of the paper's Table 3: `python -m experiments table3 --help`.
+
+Open it to add an option, or to follow the way from fits and references to the page.
+"""
 
 from __future__ import annotations
 

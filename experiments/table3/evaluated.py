@@ -1,4 +1,7 @@
-"""What was found for Table 3: its rows with their figures, and the evaluations behind them."""
+"""The results of Table 3: its rows with their figures, and the evaluations behind them.
+
+Open it to see which results the page is made from, and in which order its rows come.
+"""
 
 from __future__ import annotations
 

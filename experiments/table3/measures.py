@@ -1,4 +1,7 @@
-"""The columns of Table 3's page beside the paper's, and the paper's figures."""
+"""The columns of Table 3's page beside the paper's, and the paper's figures.
+
+Open it to add a column to the page, or to change which figures are tested for significance.
+"""
 
 from __future__ import annotations
 

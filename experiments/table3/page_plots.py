@@ -1,4 +1,7 @@
-"""Which plots the page of Table 3 has."""
+"""The plots on the page of Table 3.
+
+Open it to add a plot to the page, or to change which rows a plot shows.
+"""
 
 from __future__ import annotations
 
