@@ -26,7 +26,7 @@ from prometheus_client import (
 from dialog_cvae.errors import ConfigError
 
 SHARED = "PROMETHEUS_MULTIPROC_DIR"
-ATTEMPTS, PAUSE_S = 20, 0.01  # to read the files of all workers, of which one may be incomplete for a moment
+ATTEMPTS, PAUSE_S = 20, 0.01  # attempts, and the seconds between them, to read the files of all workers
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"}
 _REQUEST_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1, 1.5, 2.5, 5, 10, 30)
 _STEP_S = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1)

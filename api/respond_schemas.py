@@ -77,7 +77,7 @@ class Turn(Schema):
 
 
 Alternating = BeforeValidator(_alternate, json_schema_input_type=list[Turn] | list[str])
-"""Of a context that may be a plain list of strings."""
+"""Validates a context, which may be a plain list of strings."""
 
 
 class SpeakerProfile(Schema):

@@ -25,7 +25,7 @@ from dialog_cvae.cli import Parser, exit_status, whole
 from dialog_cvae.errors import CheckpointError, ConfigError
 
 VARIABLE = f"{PREFIX}CHECKPOINT"
-STARTUP_FAILURE = 3  # as of uvicorn with a single process
+STARTUP_FAILURE = 3  # exit status, the same as uvicorn's with a single process
 WORKERS = whole(1, 1024)
 STOPS = {getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name)}
 HOST, PORT = "127.0.0.1", 8000

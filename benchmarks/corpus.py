@@ -27,10 +27,10 @@ from training.metrics_log import METRICS_FILE
 
 MIB = 2**20
 NOISE = 0.1  # share of words that are replaced
-POLL_SECONDS = 0.02  # between two readings of a process's memory
+POLL_SECONDS = 0.02  # seconds between two readings of a process's memory
 SMALL = 3_000  # utterances of the corpus that the big one is compared with
 BATCH = 30
-PASS = SMALL // BATCH  # updates
+PASS = SMALL // BATCH  # updates of a pass over the small corpus
 HELD_OUT = 0.0002  # share of conversations for validation; small, because validation is not measured
 
 EXPLANATION = """\

@@ -23,7 +23,7 @@ The output of each step is in OUT/STEP.log. At the end of the time the current s
 again leaves out what has finished, and fits go on where they stopped. --dry-run does all of it in a small size, on the
 CPU and in OUT/dry: to see that everything is there.
 """
-GRACE_S = 20  # for an interrupted step to save
+GRACE_S = 20  # seconds for an interrupted step to save its state
 
 
 class Step(NamedTuple):

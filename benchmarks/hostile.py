@@ -21,8 +21,8 @@ from benchmarks.run_benchmark import run_benchmark
 from benchmarks.server_process import ServerProcess, run_server
 from dialog_cvae.cli import Parser, whole
 
-HEALTH_MS, MEMORY_MIB = 50.0, 100.0  # the bar
-PAUSE_S = 0.005  # between two checks of health
+HEALTH_MS, MEMORY_MIB = 50.0, 100.0  # limits for the delay of health checks, and for the rise of memory
+PAUSE_S = 0.005  # seconds between two checks of health
 EMOJI = "\U0001f600"
 EXPLANATION = f"""\
 Starts the service on a checkpoint. Sends it bodies as large as its limits allow, one at a time, while another client

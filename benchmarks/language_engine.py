@@ -37,7 +37,7 @@ Draws replies to contexts of random tokens, and to the same contexts some tokens
 engine's matrix products alone, in 8 bits, measured in the same run. With --transformers, that interpreter's
 transformers generates as many tokens from as long a context with the backbone's weights, in fp32 and bf16.
 """
-FLOOR_LAYERS = 4  # whose products are timed for the floor
+FLOOR_LAYERS = 4  # layers whose products are timed for the floor
 
 _TRANSFORMERS = """
 import json, statistics, sys, time
@@ -118,7 +118,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
 def _replies(
     engine: OnnxLanguageEngine, arguments: argparse.Namespace, config: LlamaConfig
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Of replies to contexts that are new, and that go on."""
+    """Median seconds of replies to new contexts, and to the same contexts some tokens later."""
     rng = np.random.default_rng(0)
     found: list[list[tuple[float, float]]] = [[], []]
     for _ in range(arguments.repeats + 1):
@@ -152,7 +152,7 @@ def _answered(
 
 
 def _products(config: LlamaConfig, threads: int) -> Callable[[int, bool], float]:
-    """From rows, and whether the vocabulary's product counts, to the least seconds of the 8-bit products of a pass."""
+    """A function from rows, and whether to include the vocabulary, to the least seconds of a pass's 8-bit products."""
     joined = (config.heads + 2 * config.kv_heads) * config.head_size
     layer = [(config.width, joined), (config.width, config.width), (config.width, 2 * config.mlp_size)]
     sizes = [*layer, (config.mlp_size, config.width)] * FLOOR_LAYERS

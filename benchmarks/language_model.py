@@ -49,8 +49,8 @@ the machine's matrix rate, measured in the same run and in the backbone's precis
 
 BETA = 0.5
 NAIVE, OURS = "naive: each reply reads its own context", "ours: blocks of replies share their context"
-CONVERSATIONS, TURNS = 1_000, 20  # of the pass whose time is worked out
-NAIVE_REPLIES = 8  # of an update, which takes as long as many more that share their context
+CONVERSATIONS, TURNS = 1_000, 20  # conversations, and turns of each, of the pass whose time is computed
+NAIVE_REPLIES = 8  # replies of a naive update; it takes as long as an update of many that share contexts
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -163,7 +163,7 @@ def _counted(model: LanguageCVAE, optimiser: GuardedAdam, batch: Batch, config: 
 
 
 def _figures(seconds: list[float], counted: dict[str, float], rate: float) -> dict[str, float]:
-    """Of a way: the median of its updates. Operations and tokens are those of its first update."""
+    """The figures of a way, from the median of its updates. Operations and tokens are those of its first update."""
     middle = statistics.median(seconds)
     return {
         "seconds_per_update": middle,

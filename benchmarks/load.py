@@ -25,9 +25,9 @@ class Load(NamedTuple):
     """The requests to send.
 
     Attributes:
-        clients: that send at the same time.
-        bodies: of the requests, each sent once.
-        seconds: after which no more requests are sent.
+        clients: number of clients that send at the same time.
+        bodies: bodies of the requests, each sent once.
+        seconds: time after which no more requests are sent.
         pause_s: seconds from a refusal to the client's next request, on average.
         expected: other statuses that are not errors, such as 422 if some bodies are invalid on purpose.
     """
@@ -43,7 +43,7 @@ class Done(NamedTuple):
     """The result of a load.
 
     Attributes:
-        seconds: of each answered request.
+        seconds: duration of each answered request.
         wall: seconds from the first request to the last answer.
         refused: seconds of each request that was refused because the service is busy.
         others: number of answers with each other expected status.

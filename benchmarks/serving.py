@@ -22,8 +22,8 @@ from benchmarks.serving_workload import context_operations, naive_seconds, row_o
 from dialog_cvae.cli import Parser, whole
 from dialog_cvae.storage.checkpoint import Checkpoint
 
-TOKENS = 20  # of a forced reply
-CONTEXT = 9  # utterances
+TOKENS = 20  # tokens of a forced reply
+CONTEXT = 9  # utterances of a context
 REPLIES = 5
 WARM_UP = 20  # requests before timing starts
 EXPLANATION = f"""\
@@ -142,7 +142,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _against(naive: float, rows: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """What the first rows, from one client and from many, are to the naive implementation."""
+    """Compares the first rows, from one client and from many, with the naive implementation."""
     return {
         "naive_ms": 1e3 * naive,
         "ratio_latency": 1e3 * naive / rows[0]["p50_ms"],

@@ -22,7 +22,7 @@ from dialog_cvae.model_config import ModelConfig
 from dialog_cvae.storage.checkpoint import Checkpoint
 from dialog_cvae.types import Conversation, Utterance
 
-TOKENS_OF_AN_UTTERANCE = 13  # with <s> and </s>: about the average of the sentences below
+TOKENS_OF_AN_UTTERANCE = 13  # <s> and </s> included; about the average of the sentences below
 
 SENTENCES = (
     "Do you have any pets?",

@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 from dialog_cvae.errors import DialogCvaeError
 
 _CORPUS_OPTIONS = ("--data", "--corpus.name")
-_RENAMED: ContextVar[tuple[str, str]] = ContextVar("renamed", default=("", ""))  # how a program is called, and was
+_RENAMED: ContextVar[tuple[str, str]] = ContextVar("renamed", default=("", ""))  # old and new name of a program
 
 
 class Parser(argparse.ArgumentParser):

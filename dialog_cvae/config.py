@@ -90,7 +90,7 @@ class TokenizerConfig(Config):
 MAX_TOKENS = 1000
 MAX_CANDIDATES = 256  # selecting among so many takes much less time than drawing them
 CandidateSource = Literal["model", "corpus", "both"]
-MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 10.0  # or 0; beyond these limits, sampling is practically greedy or uniform
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 10.0  # 0 is valid too; beyond them, sampling is almost greedy or uniform
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ class Decoding:
     candidates: int = 0
     candidates_from: CandidateSource = "model"
 
-    __pydantic_config__: ClassVar = {"extra": "forbid"}  # when it is read from a file
+    __pydantic_config__: ClassVar = {"extra": "forbid"}  # an unknown field in a file is an error
 
     def __post_init__(self) -> None:
         if self.temperature != 0 and not MIN_TEMPERATURE <= self.temperature <= MAX_TEMPERATURE:

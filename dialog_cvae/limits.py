@@ -18,12 +18,12 @@ from dialog_cvae.errors import ConfigError
 
 MAX_TOPIC_CHARS = 1000
 MAX_SPEAKER_CHARS = 200
-MAX_PROFILES = 20  # of speakers, in a request
-MAX_TEXT_CHARS = 100_000  # of an utterance; what the model reads of it is much less
-MAX_UTTERANCES = 100_000  # of a conversation
-HINTS = 3  # names in the message about an unknown one
-MOST_COMPARED = 500  # names; the closest of more are not searched for
-COMPARED_CHARS = 80  # of an unknown name
+MAX_PROFILES = 20  # profiles of speakers in a request
+MAX_TEXT_CHARS = 100_000  # characters of an utterance; the model reads far fewer
+MAX_UTTERANCES = 100_000  # utterances of a conversation
+HINTS = 3  # known names in the message about an unknown one
+MOST_COMPARED = 500  # names; if there are more, the closest ones are not searched for
+COMPARED_CHARS = 80  # characters of an unknown name that are compared
 
 # Neither controls, format characters, lone surrogates and spaces nor those that fonts leave blank, such as U+3164.
 _VISIBLE = regex.compile(r"[^\p{Cc}\p{Cf}\p{Cs}\p{Z}\p{Default_Ignorable_Code_Point}\u2800]")

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from dialog_cvae.config import Config, Size
 
-FILTER_STRIDE = 2  # of the first two convolutions of the sentence VAE's CNN encoder
+FILTER_STRIDE = 2  # stride of the first two convolutions of the sentence VAE's CNN encoder
 
 
 class ModelConfig(Config):

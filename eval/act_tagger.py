@@ -23,7 +23,8 @@ from dialog_cvae.types import Conversation
 from eval.metrics.tokens import metric_tokens
 
 _MOST_ACTS = 200  # most acts that are learned; Switchboard has 42
-_MOST_UTTERANCES = 60_000  # to fit on; all 103,000 of Switchboard take twice the time for less than .01 in accuracy
+# Utterances to fit on; all 103,000 of Switchboard take twice the time for less than .01 in accuracy.
+_MOST_UTTERANCES = 60_000
 _PASSES = 5
 
 

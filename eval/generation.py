@@ -26,7 +26,7 @@ from eval.evaluation_cache import ScoredTexts
 from eval.evaluation_settings import ReplyProtocol
 
 BATCH = 96  # contexts encoded together; the replies to a context do not depend on the others in its batch
-REPLIES = 480  # about how many replies are decoded together; limits memory
+REPLIES = 480  # approximate number of replies decoded together; limits memory
 AHEAD = 8  # batches to start before waiting for the first one
 
 

@@ -17,9 +17,9 @@ LITTLE_CONTEXT = 1.0  # nats lost with another context; if it is less, replies w
 LITTLE_GAIN = 0.1  # nats gained by z; if it is less, z hardly changes the reply
 IN_USE = 0.5  # nats of KL; if it is less, z contains hardly any information
 FEW_DIFFERENT = 2.5  # different greedy replies out of 5
-SOME_DIFFERENT = 1.5  # likewise; with fewer, z changes hardly any reply
-LEVEL = 0.95  # of intervals
-FEW_CONVERSATIONS = 5  # with fewer, the results say little about other conversations
+SOME_DIFFERENT = 1.5  # the same figure; if it is smaller, z changes hardly any reply
+LEVEL = 0.95  # confidence level of the intervals
+FEW_CONVERSATIONS = 5  # with fewer conversations, the results say little about others
 MANY_COPIES = 0.5  # share of replies that are training utterances
 
 IN_CODE_ALONE = "5 replies that differ in the code alone"

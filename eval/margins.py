@@ -16,7 +16,7 @@ from eval.metrics.significance import paired_bootstrap
 from eval.score_thresholds import FEW
 
 COMPARED = ("a_bow", "bleu_nltk_3.6_4")  # measures with precision and recall; sentences use the first available one
-AHEAD = "model_ahead"  # name of the differences among a row's figures
+AHEAD = "model_ahead"  # key of the differences in a row's figures
 RESAMPLES = 2_000
 
 

@@ -30,7 +30,7 @@ class OpenedModel(NamedTuple):
 
     Attributes:
         model: in evaluation mode, on its device.
-        responder: that replies; None where no replies are wanted.
+        responder: generates the replies; None where no replies are wanted.
     """
 
     model: CVAE | LanguageCVAE
@@ -38,7 +38,7 @@ class OpenedModel(NamedTuple):
 
     @property
     def device(self) -> torch.device:
-        """That computes likelihoods."""
+        """The device that computes likelihoods."""
         return next(self.model.parameters()).device
 
 

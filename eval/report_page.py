@@ -20,8 +20,8 @@ from eval.min_score_words import NOTE, min_score_table
 from eval.report import SHOWN_CONTEXT, chosen_contexts, rule
 
 PAGE_FILE = "report.html"
-CURVES_FILE = "learning_curves.png"  # as `training.fit` writes it to a run's folder
-SAMPLES = 10  # contexts
+CURVES_FILE = "learning_curves.png"  # name under which `training.fit` writes it to a run's folder
+SAMPLES = 10  # contexts with their replies
 BY_CODE = 5  # contexts with replies that differ only in z
 
 _TEMPLATE = Template(Path(__file__).with_name("report_page.html").read_text(encoding="utf-8"))

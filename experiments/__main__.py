@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> Parser:
-    """What answers everything but the name of an experiment: the help, or what is wrong."""
+    """A parser for command lines that do not begin with an experiment: it prints the help, or an error."""
     commands = "\n".join(f"  {name:<10} {command.about}" for name, command in COMMANDS.items())
     parser = Parser(
         prog="python -m experiments",

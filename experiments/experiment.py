@@ -50,16 +50,16 @@ ABOUT_SIZES: Mapping[SizeName, str] = {
 
 
 class Budget(NamedTuple):
-    """What a size costs.
+    """The settings that decide what an experiment of one size costs.
 
     Attributes:
         recipe: configuration that the cells start from.
-        layer: fields over it.
-        seeds: their number by default.
-        draws: of z for the importance-weighted likelihood.
+        layer: fields that replace the recipe's.
+        seeds: number of seeds by default.
+        draws: draws of z for the importance-weighted likelihood.
         scored: number of test examples, at most, on which that likelihood and the mutual information are measured.
         about: a description in one sentence.
-        by_row: fields over a row's own, by its key.
+        by_row: fields that replace a row's own, by its key.
     """
 
     recipe: str
@@ -120,12 +120,12 @@ class Study:
 
     @property
     def budget(self) -> Budget:
-        """What it costs."""
+        """The budget of its size."""
         return self.experiment.budgets[self.size]
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """What else decides its results."""
+        """Further settings of its size that its results depend on."""
         return self.experiment.settings.get(self.size, {})
 
     @property

@@ -28,8 +28,8 @@ from training import fit
 from training.metrics_log import read_metrics
 from training.schedules import BetaSchedule, beta
 
-UPDATES = 1_200  # of the fit of exercise 4: some 15 seconds
-WIDTH = 100  # of a question's lines
+UPDATES = 1_200  # updates of the fit in exercise 4, which takes some 15 seconds
+WIDTH = 100  # characters of a line of a question
 POINTS = 2_000  # draws of z for each posterior of exercise 5
 
 

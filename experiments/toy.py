@@ -29,10 +29,11 @@ from experiments.plots.latent_maps import Places, animate_divisions, draw_divisi
 from training.metrics_log import LATENTS_FILE, read_metrics
 
 FLOOR = math.log(SEQUENCES)
-GRID = 81  # points a dimension
-CYCLES, RATIO = 4, 0.5  # of the cyclical schedule
+GRID = 81  # grid points in each dimension
+CYCLES, RATIO = 4, 0.5  # number of cycles, and ratio, of the cyclical schedule
 PLANE = 2  # latent dimensions
-EDGE = 5.0  # of the grid, in standard deviations of the prior; beyond it lie 6e-7 of its mass a dimension
+# Half the width of the grid, in standard deviations of the prior; 6e-7 of its mass in each dimension lie outside.
+EDGE = 5.0
 COLUMNS = (
     Measure("reconstruction", "reconstruction", 3),
     Measure("kl", "KL", 3),

@@ -23,8 +23,8 @@ from training.coverage import Lengths, enough_tokens
 from training.tokenization import Tokenization, texts
 
 SAMPLED = 200  # most conversations in the sample, spread over the training split
-SAMPLED_UTTERANCES = 60  # of each, the first ones
-SAMPLED_CHARACTERS = 8_000  # of each, the first ones
+SAMPLED_UTTERANCES = 60  # utterances kept from the start of each conversation
+SAMPLED_CHARACTERS = 8_000  # characters kept from the start of each utterance
 
 
 def sample_of(conversations: Sequence[Conversation]) -> list[Conversation]:

@@ -9,9 +9,9 @@ from dialog_cvae.model.elbo import ElboReport
 from training.config import FitConfig, Sizes
 from training.task import task_of
 
-COLLAPSED_KL = 0.5  # nats
-COLLAPSED_GAIN = 0.1  # nats
-COLLAPSED_SHARE = 0.02  # of the latent dimensions
+COLLAPSED_KL = 0.5  # nats of KL
+COLLAPSED_GAIN = 0.1  # nats gained by z
+COLLAPSED_SHARE = 0.02  # share of active latent dimensions
 FREE_NATS = 4
 
 

@@ -21,14 +21,14 @@ from dialog_cvae.text.words import KATAKANA, UNSPACED
 from training.config import FitConfig
 from training.vocabulary import Vocabulary
 
-LEAST_KNOWN = 0.75  # share of held-out words; a vocabulary of 10,000 knows 97% of Switchboard's
+LEAST_KNOWN = 0.75  # least share of held-out words that are known; 10,000 words know 97% of Switchboard's
 MOST_UNSPACED = 0.1  # share of letters from scripts without spaces, in words that are separated by spaces
-MOST_LETTERS = 20.0  # mean letters of a word
-MOST_LONG = 0.05  # share of messages
-MOST_TOKENS_PER_CHARACTER = 0.8  # for a language model; SmolLM2 needs 0.25 for English and 1.8 for Chinese
+MOST_LETTERS = 20.0  # largest mean number of letters of a word
+MOST_LONG = 0.05  # largest share of messages over the limit
+MOST_TOKENS_PER_CHARACTER = 0.8  # limit for a language model; SmolLM2 needs 0.25 for English, 1.8 for Chinese
 SAMPLE = 20_000  # tokens whose text is measured
 FEWEST_WORDS = 50  # words of held-out text; fewer are not conclusive
-MAX_LENGTH = 1024  # highest value of these options
+MAX_LENGTH = 1024  # highest value of the options below
 MODEL_LIMIT, LANGUAGE_LIMIT = "model.max-utterance-tokens", "language.max-reply-tokens"
 
 _UNSPACED = regex.compile(rf"[{UNSPACED}{KATAKANA}]", regex.V1)

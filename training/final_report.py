@@ -34,13 +34,13 @@ from training.task import task_of
 from training.time_left import duration
 
 FOLDER, PAGE = "test", "report.html"  # folder in the run's folder, and page in it
-SECONDS = 90.0  # about how long it may take
-SHARE = 0.1  # share of --max-minutes that it may take
+SECONDS = 90.0  # seconds that the report may take, approximately
+SHARE = 0.1  # share of --max-minutes that the report may take
 LIMIT, TIMES = 300.0, 2  # it is ended after LIMIT seconds or TIMES the estimate, the later; corpora differ in size
 BEGINNING = 15.0  # seconds for packages, corpus and model
 # Measuring one context (likelihoods, replies, exchanged context) takes as long as training on this many replies.
 COST: Mapping[TaskName, int] = {"language": 8, "dialog": 20}
-FEWEST, MOST = 10, 400  # contexts
+FEWEST, MOST = 10, 400  # least and most contexts
 POLL_SECONDS = 0.2
 GRACE_SECONDS = 5.0  # seconds for the process to end after SIGTERM
 

@@ -17,7 +17,7 @@ from dialog_cvae.errors import ConfigError
 if sys.platform != "win32":
     import fcntl
 
-RUN_LOCK = ".fitting"  # in the folder of a run
+RUN_LOCK = ".fitting"  # name of the lock file in a run's folder
 
 
 @contextmanager

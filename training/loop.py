@@ -236,7 +236,7 @@ def advance(run: Run, batch: Batch, step: int, total: int, now: Phase) -> Update
 
 def restart(model: LatentModel, optimiser: GuardedAdam, seed: int) -> None:
     """Re-initialise the decoder, as a function of the seed, and drop the moments of its weights."""
-    torch.manual_seed(seed + 1)  # for weights other than the first ones
+    torch.manual_seed(seed + 1)  # a seed that gives other weights than the first ones
     for parameter in model.restart_generation():
         optimiser.state.pop(parameter, None)
 

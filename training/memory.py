@@ -10,7 +10,7 @@ import sys
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # constants of glibc's malloc.h
 LARGEST = 2**30
-LARGEST_OF_OLD = 2**25  # of glibc before 2.35
+LARGEST_OF_OLD = 2**25  # largest value that glibc before 2.35 accepts
 
 
 def keep_freed_memory() -> bool:

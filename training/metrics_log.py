@@ -56,7 +56,7 @@ class MetricsLog:
         self._start, self._began = progress.step, time.monotonic()
         self._spoke = self._began
         self._beta = 0.0
-        self._collapsed = False  # at the last validation; a warning is printed when a collapse begins
+        self._collapsed = False  # whether the last validation showed a collapse; a warning is printed when one begins
         self._sums = dict(progress.unlogged)
         self._paced = self._timed = progress.step
         self._seconds = self._waited = 0.0

@@ -49,7 +49,7 @@ class Decision(NamedTuple):
     init: Checkpoint | None = None
 
     def to_json(self) -> str:
-        """As text, without the checkpoint."""
+        """The object as JSON text, without the checkpoint."""
         models = {"config": self.config, "start": self.start}
         return json.dumps(
             {name: model.model_dump(mode="json") for name, model in models.items()} | {"out": str(self.out)}

@@ -60,7 +60,7 @@ class Progress:
     control: Control = field(default_factory=Control)
 
     def to_json(self) -> str:
-        """As text."""
+        """The object as JSON text."""
         return json.dumps(asdict(self))
 
     @classmethod

@@ -45,7 +45,7 @@ class TimeLeft:
         if not self._updates:
             return ""
         left = (self._total - step) * self._seconds / self._updates
-        validations = 1 + -(-self._total // self._interval) - -(-step // self._interval)  # with that at this step
+        validations = 1 + -(-self._total // self._interval) - -(-step // self._interval)  # one at this step included
         if self._validation is not None:
             left += validations * self._validation
         elif step == self._total:

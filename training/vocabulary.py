@@ -28,7 +28,7 @@ class Vocabulary:
         return self.tokenizer
 
     def to_json(self) -> str:
-        """As text."""
+        """The object as JSON text."""
         names = {"topics": self.topics, "roles": self.roles}
         return json.dumps({"tokenizer": b64encode(self.tokenizer.to_bytes()).decode(), **names})
 

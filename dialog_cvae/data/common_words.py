@@ -34,26 +34,27 @@ MIN_CONVERSATIONS = 3
 MAX_BYTES = 200_000
 LEAST_DIGITS = 3  # digits from which a number can belong to one person
 LONG_DIGITS = 7  # digits from which a number is that of a telephone, a card or an account
-BETWEEN = "\n\n"  # utterances: no number or address goes on after it
+BETWEEN = "\n\n"  # separator of utterances; it ends a number or an address
 _HEAD = "# said in at least {} of {} training conversations, and in how many"
 _FIRST_LINE = re.compile(_HEAD.format(r"(\d{1,9})", r"(\d{1,9})"), re.ASCII)
 _LINE = re.compile(r"([^\t]+)\t(\d{1,9})", re.ASCII)
 _WORD = regex.compile(WORD, regex.V1)
 _TIME, _YEAR, _PRICE = r"\d{1,2}[:.]\d{2}", r"(?:19|20)\d{2}", r"[$€£]\d+(?:[.,]\d{1,2})?"
-_AMOUNT = r"[$€£]?[1-9]\d{0,2}(?:[.,]\d{3})+(?:[.,]\d{1,2})?"  # with marks for the thousands
+_AMOUNT = r"[$€£]?[1-9]\d{0,2}(?:[.,]\d{3})+(?:[.,]\d{1,2})?"  # an amount with thousands separators
 _ONE = rf"(?:{_AMOUNT}|{_PRICE}|{_TIME}|{_YEAR})"
 _RANGE = regex.compile(rf"(?<![\w.,:–-]){_ONE}(?:[-–/]{_ONE})+(?![\w–-]|[.,:]\d)")  # 10:00-18:00, 1990-95 is none
 _DATE = regex.compile(rf"(?<![\w.,:–-])(?:{_YEAR}([./-])[01]?\d\1[0-3]?\d|[0-3]?\d([./-])[0-3]?\d\2{_YEAR})(?![\w-])")
-_NOT_PERSONAL = regex.compile(rf"[^\w$€£+]*(?:{_AMOUNT}|{_DATE.pattern})\W*")  # however many digits it has
+# Not personal, however many digits it has.
+_NOT_PERSONAL = regex.compile(rf"[^\w$€£+]*(?:{_AMOUNT}|{_DATE.pattern})\W*")
 _NO_CENTS = regex.compile(r"(?<=[$€£][\d.,]*\d)[.,]00(?!\d)")
 _GROUPS = regex.compile(r"(?<![\w.,])\+?\(?\d(?:[ ().-]{0,2}\d){6,}(?!\w)")
 _DIGIT = regex.compile(r"\d")
 _MARKS = regex.compile(r"[\W_]")
-_APART = " " * 3  # more than _GROUPS allows inside a number
+_APART = " " * 3  # more spaces than _GROUPS allows inside a number
 _SPACED = str.maketrans(dict.fromkeys("-–/", _APART))
 _ASCII_WORD = re.compile(r"\w+")
 _WITH_DIGITS = regex.compile(r"\w*\d\w*")
-_LETTERS = regex.compile(r"[^\W\d_]{3,}")  # beside digits; shorter ones are units and endings, as in 5km and 2nd
+_LETTERS = regex.compile(r"[^\W\d_]{3,}")  # in a word with digits; fewer are a unit or an ending, as in 5km and 2nd
 # Without such a mark, a slash and the end of a sentence make no address: "fine. he/she".
 _MARKS_OF_ADDRESSES = re.compile(
     r"@|:\s*/\s*/|www|\.\s*(?:com|org|net|edu|gov|io|info|app|dev|biz|de|uk|fr|eu|ch|nl|es|pl|ca|au|jp|cn|ru|br)\s*/"
@@ -210,13 +211,13 @@ class CommonWords(NamedTuple):
         return sum(math.log(max(1.0, self.conversations / count)) for count in counts)
 
     def to_bytes(self) -> bytes:
-        """As text: a key and its count on each line, in alphabetical order."""
+        """The counts as text: a key and its count on each line, in alphabetical order."""
         head = _HEAD.format(self.min_conversations, self.conversations) + "\n"
         return "".join((head, *(_line(key, self.counts[key]) for key in sorted(self.counts)))).encode()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """What `to_bytes` wrote.
+        """The counts that `to_bytes` wrote.
 
         Raises:
             CheckpointError: it is another kind of file, or not UTF-8.

@@ -21,7 +21,8 @@ from dialog_cvae.types import Conversation, Corpus
 Split = Literal["train", "valid", "test"]
 
 DATA_VARIABLE = "DIALOG_CVAE_DATA"
-NAMES = ("swda", "zhao2017", "sample")  # of conversations; `dialog_cvae.config.SENTENCE_CORPORA` are of sentences
+# Corpora of conversations; `dialog_cvae.config.SENTENCE_CORPORA` has those of sentences.
+NAMES = ("swda", "zhao2017", "sample")
 
 
 class _Published(NamedTuple):

@@ -48,7 +48,7 @@ def encode_corpus(
         topic = conversation.topic or ""
         columns.begin(topic_ids.get(topic, topic_ids.get(normal(topic), UNKNOWN_TOPIC)), conversation.context_positions)
         columns.add(opening, NO_SPEAKER, (0, 0), UNKNOWN_ROLE if roles else None)
-        numbers: dict[str, int] = {}  # of the speakers in this conversation
+        numbers: dict[str, int] = {}  # numbers of the speakers of this conversation
         roles_here = _roles(conversation, roles)
         parties = _parties(conversation, profile_rows)
         for utterance, rows in zip(conversation.utterances, parties, strict=True):

@@ -24,11 +24,11 @@ ROWS = 16  # rows that PyTorch always computes together: a product of another sh
 
 
 class Condition(NamedTuple):
-    """What contexts say of their replies.
+    """Encoded contexts, and the prior of z for each.
 
     Attributes:
         contexts: (B,) what `Engine.start` needs of each context.
-        prior_mean, prior_logvar: (B, Z) of the prior p(z | c).
+        prior_mean, prior_logvar: (B, Z) mean and log variance of the prior p(z | c).
     """
 
     contexts: Sequence[Any]
@@ -36,12 +36,12 @@ class Condition(NamedTuple):
     prior_logvar: Floats
 
     def part(self, rows: slice) -> Condition:
-        """Of these contexts alone."""
+        """The same for a slice of the contexts."""
         return Condition(self.contexts[rows], self.prior_mean[rows], self.prior_logvar[rows])
 
 
 class States(Protocol):
-    """What an engine keeps of R rows that are being decoded.
+    """The engine's state of R rows that are being decoded.
 
     Each method, and `Engine.step`, uses up the states that it receives: only the new ones may be used afterwards.
     """
@@ -56,7 +56,7 @@ class States(Protocol):
 
 
 class Step(NamedTuple):
-    """What one step says of the next token of each row. All arrays are the caller's, to change as it likes.
+    """The logits of the next token of each row, after one step. All arrays are the caller's, to change as it likes.
 
     Attributes:
         logits: (R, V).

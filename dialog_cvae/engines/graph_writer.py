@@ -15,7 +15,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
 from dialog_cvae.engines.base import Floats
 from dialog_cvae.model.weights import Linear
 
-OPSET, IR = 17, 8  # of 2022: every ONNX Runtime that runs on a supported Python reads them
+OPSET, IR = 17, 8  # ONNX versions of 2022, which every ONNX Runtime for a supported Python can read
 MICROSOFT = "com.microsoft"  # domain of ONNX Runtime's own operations
 
 FLOAT, INT64, INT32, UINT8 = TensorProto.FLOAT, TensorProto.INT64, TensorProto.INT32, TensorProto.UINT8

@@ -39,7 +39,7 @@ def graphs(weights: LanguageWeights, config: LlamaConfig, *, weight_levels: int 
     Args:
         weights: of the model.
         config: sizes of the backbone.
-        weight_levels: of a rounded weight, on either side of 0.
+        weight_levels: levels of a rounded weight on either side of 0.
         int8: multiply in 8 bits; otherwise in single precision.
     """
     weights = rotated(weights) if int8 else weights
@@ -79,7 +79,7 @@ class _Product:
         return g.add("Mul", g.add("MatMulIntegerToFloat", *factors, *units, middle, domain=MICROSOFT), unit)
 
     def inputs(self, g: Graph) -> None:
-        """What products need of the caller: `middles` (R,), MIDDLE for each row."""
+        """Add the graph input that products in 8 bits need: `middles` (R,), which is MIDDLE for each row."""
         if self._levels:
             g.input("middles", UINT8, ("R",))
 

@@ -17,13 +17,16 @@ from dialog_cvae.engines.base import Floats
 from dialog_cvae.language_config import LanguageModelConfig, LlamaConfig
 from dialog_cvae.model.weights import PRIOR, Linear, Shapes
 
-LEVELS = 127  # of a number in 8 bits, on either side of 0
-MIDDLE = 128  # the byte of a rounded state that is 0
+LEVELS = 127  # levels of an 8-bit number on either side of 0
+MIDDLE = 128  # the byte that stands for 0 in a rounded state
 LINEAR = ("query_key_value", "attended", "gate_up", "down")  # the adapted maps of a layer
 
 
 class LayerWeights(NamedTuple):
-    """Of one layer: norms (D,); query_key_value ((H + 2K) E, D); attended (D, HE); gate_up (2M, D); down (D, M)."""
+    """Weights of one layer.
+
+    Norms (D,); query_key_value ((H + 2K) E, D); attended (D, HE); gate_up (2M, D); down (D, M).
+    """
 
     attention_norm: Floats
     query_key_value: Floats
@@ -34,11 +37,11 @@ class LayerWeights(NamedTuple):
 
 
 class LanguageWeights(NamedTuple):
-    """Of the whole model.
+    """Weights of the whole model.
 
     Attributes:
         embedding: (V, D).
-        words: (V, D), the softmax's; the same, unless they are rotated.
+        words: (V, D), the output projection; equal to the embedding, unless the weights are rotated.
         layers: from the lowest.
         final_norm: (D,).
         z_maps: (D, Z) for each of the layers that z enters, and for the softmax; none without z.

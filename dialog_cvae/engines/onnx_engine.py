@@ -30,11 +30,11 @@ from dialog_cvae.storage.checkpoint import Checkpoint
 from dialog_cvae.text.tokenizer import Tokenizer
 from dialog_cvae.types import DialogBatch
 
-GRAPHS_MODULE = "dialog_cvae.engines.onnx_graphs"  # whose code decides what the graphs are
+GRAPHS_MODULE = "dialog_cvae.engines.onnx_graphs"  # cached graphs are valid for this module's code
 STEP_OUTPUTS = ("logits", "next_state", "values", "ids", "mass", "tempered")
-BETWEEN_STEPS_US = 300  # about what choosing tokens takes
-ROWS_TOGETHER = 64  # more are no faster for each
-REMEMBERED = 4096  # utterances: a conversation that goes on is encoded once
+BETWEEN_STEPS_US = 300  # microseconds that token selection takes, approximately
+ROWS_TOGETHER = 64  # larger batches are not faster per row
+REMEMBERED = 4096  # utterances whose vectors are kept, so that each turn of a conversation is encoded once
 
 
 class OnnxEngine:
@@ -105,7 +105,7 @@ class OnnxEngine:
         vectors = self._encoded(batch)[batch.context.T]  # (S, B, 2H)
         floors = batch.floors.T[:, :, None]
         feeds: dict[str, NDArray[Any]] = {
-            "said": np.concatenate((vectors, floors, 1 - floors), axis=2),  # the floor is the responder's, the other's
+            "said": np.concatenate((vectors, floors, 1 - floors), axis=2),  # one-hot floor: responder, other
             "lengths": batch.context_lengths.astype(np.int32),
             "topic": batch.topic,
             "profiles": batch.profiles,

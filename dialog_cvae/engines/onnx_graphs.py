@@ -38,8 +38,9 @@ from dialog_cvae.model.weights import (
 from dialog_cvae.model_config import ModelConfig
 from dialog_cvae.types import PROFILE_FEATURES
 
-STATE_LEVELS = 127  # of an 8-bit state, on either side of 0
-WEIGHT_LEVELS = 63  # of an 8-bit weight: with more, sums of two products overflow 16 bits on processors without VNNI
+STATE_LEVELS = 127  # levels of an 8-bit state on either side of 0
+# Levels of an 8-bit weight: with more, sums of two products overflow 16 bits on processors without VNNI.
+WEIGHT_LEVELS = 63
 
 Weights = Mapping[str, Floats]
 
@@ -154,7 +155,7 @@ def _start(weights: Weights, config: ModelConfig) -> bytes:
 
 
 def _added(weights: Weights, config: ModelConfig) -> bytes:
-    """From z (R, Z) to what it adds to gates and logits (R, A): never in 8 bits, which are for the states' range."""
+    """Z (R, Z) -> what it adds to gates and logits (R, A), never in 8 bits, whose range is that of the states."""
     g, gru, output = Graph(), DECODER.of(weights), OUTPUT.of(weights)
     from_z = gru.weight_ih[:, config.embedding_size :], output.weight[:, config.decoder_size :]
     weight = np.concatenate(from_z)  # (A, Z)
@@ -196,7 +197,7 @@ def _gru(g: Graph, weights: Recurrent[Floats], x: str, lengths: str) -> str:
 
 
 def _onnx_gates(array: Floats) -> Floats:
-    """From PyTorch's reset, update, new to ONNX's update, reset, new."""
+    """The array with its gates in ONNX's order (update, reset, new) instead of PyTorch's (reset, update, new)."""
     reset, update, new = np.split(array, 3)
     return np.concatenate((update, reset, new))
 

@@ -33,13 +33,13 @@ from dialog_cvae.language_config import LlamaConfig
 from dialog_cvae.storage.backbone import Backbone
 from dialog_cvae.storage.checkpoint import Checkpoint
 
-GRAPHS_MODULE = "dialog_cvae.engines.language_graphs"  # whose code decides what the graphs are
+GRAPHS_MODULE = "dialog_cvae.engines.language_graphs"  # cached graphs are valid for this module's code
 STEP_OUTPUTS = ("logits", "values", "ids", "mass", "tempered")
-BETWEEN_NODES_US = 50  # that threads wait for work before they sleep; longer would delay the other graph
-HEAD_SIZES = 16  # that attention computes: multiples
-ROWS_TOGETHER = 32  # each has keys and values of its own, so that more take much memory
-READ_TOGETHER = 256  # positions; more are no faster for each
-REMEMBERED_BYTES = 2**26  # of keys and values of contexts
+BETWEEN_NODES_US = 50  # microseconds that threads wait for work; a longer wait would delay the other graph
+HEAD_SIZES = 16  # the head size must be a multiple of this
+ROWS_TOGETHER = 32  # rows decoded together; each has its own keys and values, which take much memory
+READ_TOGETHER = 256  # positions read together; more are not faster per position
+REMEMBERED_BYTES = 2**26  # memory for keys and values of earlier contexts
 
 
 class OnnxLanguageEngine:
@@ -50,7 +50,7 @@ class OnnxLanguageEngine:
         config: sizes of the backbone.
         latent_weight: (maps * D, Z), what each map of z has, one below the other.
         threads: of each product; default one for each core that this process may use.
-        remembered_bytes: of contexts that are remembered.
+        remembered_bytes: memory for the keys and values of earlier contexts.
     """
 
     def __init__(
@@ -170,7 +170,7 @@ class OnnxLanguageEngine:
         if known is not None and shared == len(tokens) == len(known.tokens):
             return known
         config, count = self._config, len(tokens)
-        first = min(shared, count - 1)  # at least one position is read, for its state
+        first = min(shared, count - 1)  # at least one position is read, because its state is needed
         # A product with a single row is rounded otherwise: positions come in twos. One too many means nothing.
         end = first + -(-(count - first) // 2) * 2
         kept = np.empty((2 * config.layers, config.kv_heads, end, config.head_size), np.float32)
@@ -217,7 +217,7 @@ class OnnxLanguageEngine:
         }
         for name, array in feeds.items():
             binding.bind_cpu_input(name, array)
-        binding.bind_output("states")  # of another size than in the last run
+        binding.bind_output("states")  # the size differs from the last run
         self._layers.run_with_iobinding(binding)
         states: Floats = binding.get_outputs()[0].numpy()[0]
         return states
@@ -225,7 +225,7 @@ class OnnxLanguageEngine:
     def _bound(self, table: Floats, rows: int) -> onnxruntime.IOBinding:
         """The first rows of a table (W, N, K, M, E), as inputs and as outputs."""
         binding = self._layers.io_binding()
-        binding.bind_output("states")  # the first of the outputs
+        binding.bind_output("states")  # states are the first output
         for index, array in enumerate(table):
             name = f"{('key', 'value')[index % 2]}_{index // 2}"
             value = onnxruntime.OrtValue.ortvalue_from_numpy(array[:rows])

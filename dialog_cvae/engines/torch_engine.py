@@ -152,7 +152,7 @@ class TorchEngine:
                 gates += each
             return self._decoder.gru.step(gates, state)
 
-        parts: tuple[Tensor, ...] = ()  # to the gates and to the logits
+        parts: tuple[Tensor, ...] = ()  # what z adds to the gates and to the logits
         if self._added is not None:
             words = self._output.outputs
             parts = torch.split(self._tensor(states.added), [states.added.shape[1] - words, words], dim=1)
@@ -163,7 +163,7 @@ class TorchEngine:
         masses = by_rows(_masses, logits, self._tensor(sharpness))
         likely = logits.topk(min(likeliest, logits.shape[1]))
         values, ids = _array(likely.values), likely.indices.cpu().numpy()
-        order = np.lexsort((ids, -values))  # of equals the lower id first
+        order = np.lexsort((ids, -values))  # the lower id first if values are equal
         values, ids = np.take_along_axis(values, order, axis=1), np.take_along_axis(ids, order, axis=1)
         following_states = states._replace(state=_array(following))
         return Step(_array(logits), following_states, values, ids, *_array(masses).T)

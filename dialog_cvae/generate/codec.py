@@ -154,10 +154,11 @@ class DialogCodec(TokenizerCodec):
     def seen(self, corpus: EncodedCorpus, utterance: int, conversation: Conversation) -> Seen:
         """See `Codec.seen`."""
         (position,) = corpus.places(np.array([utterance]))[1].tolist()
-        before = position - 1  # utterances; place 0 has the mark of the beginning
+        before = position - 1  # number of utterances before it; place 0 is the mark of the beginning
         count = min(before, self.max_context)
         lengths = np.diff(corpus.offsets[utterance - count : utterance + 1].astype(np.int64))
-        reach = np.flatnonzero(lengths >= self._most_tokens) + before - count  # at the limit, so it may be longer
+        # A text of the maximum number of tokens may have been shortened.
+        reach = np.flatnonzero(lengths >= self._most_tokens) + before - count
         longer = (self._tokens(conversation.utterances[index].text) > self._most_tokens for index in reach)
         return Seen(count, count < before or any(longer))
 

@@ -30,7 +30,7 @@ from dialog_cvae.generate.sampling import (
 )
 
 Key = TypeVar("Key", bound=Hashable)
-DRAWN = -1  # instead of a given token, where the token is drawn
+DRAWN = -1  # mark of a token that is drawn, in place of a given one
 
 
 class Start(NamedTuple):
@@ -52,7 +52,7 @@ class Start(NamedTuple):
     likeliest: int | None = None
 
     def part(self, rows: slice) -> Start:
-        """These rows alone."""
+        """The same for a slice of the rows."""
         given = None if self.given is None else self.given[rows]
         return Start(self.contexts[rows], self.z[rows], self.uniforms[rows], given, self.likeliest)
 
@@ -66,7 +66,7 @@ class _Rows(NamedTuple):
         length: (R,) number of tokens so far.
         log_prob: (R,) their log probability, in nats.
         written: (R, W) the tokens, with W at least the limit of each row.
-        temperature, top_p, sharpness: (R,) of its decoding.
+        temperature, top_p, sharpness: (R,) the row's sampling parameters.
         forbids: (R, F + 1) which tokens it may not draw now; see `Ways`.
         limit: (R,) most tokens.
         uniforms: (R, W).
@@ -109,9 +109,9 @@ class Pool(Generic[Key]):
         self._forbidden = Forbidden.of((special.end, *self._unknown, *special.forbidden), vocabulary)
         self._end = int(self._forbidden.column[special.end])
         self._rows: _Rows | None = None
-        self._states: Any = None  # the engine's, of the same rows
+        self._states: Any = None  # the engine's `States` of the same rows
         self._keys: dict[int, Key] = {}
-        self._scores: dict[int, _Scores] = {}  # of the rows that want them, by number
+        self._scores: dict[int, _Scores] = {}  # scores of the rows that need them, by row number
         self._count = 0
 
     def __len__(self) -> int:
@@ -175,7 +175,8 @@ class Pool(Generic[Key]):
         every = np.arange(len(rows.token))
         rows.forbids[:, self._end] = rows.length == 0
         ways = Ways(rows.temperature, rows.top_p, rows.uniforms[every, rows.length], rows.sharpness, rows.forbids)
-        normaliser = step.values[:, 0] + np.log(step.mass.astype(np.float64))  # of the model's own distribution
+        # The log of the sum of exp(logit), which normalises the model's own distribution.
+        normaliser = step.values[:, 0] + np.log(step.mass.astype(np.float64))
         given = rows.given[every, rows.length]
         token = np.where(given == DRAWN, choose(step, ways, self._forbidden), given)
         # record the tokens, then take out the rows that have ended

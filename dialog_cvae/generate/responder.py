@@ -225,7 +225,7 @@ class Responder:
             self.check(question)
         asked = [_extended(each.conversation, Utterance(each.respond_as, "")) for each in questions]
         corpus = self.codec.encode(asked)
-        ends: NDArray[np.int64] = corpus.starts[1:] - 1  # the last utterance of each, which is the empty reply
+        ends: NDArray[np.int64] = corpus.starts[1:] - 1  # the last utterance of each conversation: its empty reply
         condition = self.engine.condition(self.codec.batch(corpus, ends))
         accepts = [self._accepting(question) for question in questions]
         return [

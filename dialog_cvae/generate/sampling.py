@@ -23,7 +23,7 @@ Doubles = NDArray[np.float64]
 GREEDY_LIKELIEST = 8  # tokens requested from the engine; other tokens are used only if all of these are forbidden
 NUCLEUS_LIKELIEST = 64
 NUCLEUS_BOUND = 256  # tokens below this fraction of the probability outside a nucleus are seldom in it
-LEAST_SHARE = 1e-3  # if permitted tokens have less of a single-precision sum, it is not accurate enough
+LEAST_SHARE = 1e-3  # if permitted tokens have less of a single-precision sum, the sum is not accurate enough
 
 
 class Forbidden(NamedTuple):
@@ -39,7 +39,7 @@ class Forbidden(NamedTuple):
 
     @classmethod
     def of(cls, tokens: Iterable[int], vocabulary: int) -> Forbidden:
-        """From ids below `vocabulary`, in any order."""
+        """The table of these ids, which are below `vocabulary` and in any order."""
         distinct = np.unique(np.fromiter(tokens, dtype=np.int64))
         column = np.full(vocabulary, len(distinct), dtype=np.int64)
         column[distinct] = np.arange(len(distinct))
@@ -47,13 +47,13 @@ class Forbidden(NamedTuple):
 
 
 class Ways(NamedTuple):
-    """How the token of each row is drawn.
+    """Sampling parameters of each row.
 
     Attributes:
         temperature: (R,) 0 is greedy.
         top_p: (R,).
         uniforms: (R,) in [0, 1).
-        sharpness: (R,) from the function of this name.
+        sharpness: (R,) factor of the logits; see the function of this name.
         forbids: (R, F + 1) which tokens of `Forbidden` are forbidden; the last column is false.
     """
 
@@ -74,7 +74,7 @@ def choose(step: Step, ways: Ways, forbidden: Forbidden) -> Ints:
 
     Args:
         step: the engine's result; its logits may be changed.
-        ways: of each row.
+        ways: sampling parameters of each row.
         forbidden: tokens that may be forbidden.
     """
     every = np.arange(len(step.ids))

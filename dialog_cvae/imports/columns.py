@@ -59,7 +59,7 @@ _TYPES: Final = frozenset(
 # Whatever else is in the table, with one of these columns each row is a message of one speaker.
 _SURE_SPEAKERS: Final = NAMES["speaker"][: NAMES["speaker"].index("username")]
 REQUIRED: Final = ("speaker", "text")
-LINKS: Final = ("id", "reply_to")  # of use only together
+LINKS: Final = ("id", "reply_to")  # columns that are useful only together
 # Columns that say whether the owner of a phone sent a message, whose speaker may then be blank.
 _OUTGOING: Final = ("type", "direction", "message_type", "is_from_me", "from_me")
 # Values of a column "channel" that say how a message was sent, not in which conversation.
@@ -285,7 +285,7 @@ def _note(chosen: Mapping[str, str], guessed: Sequence[str], log: Log) -> None:
             return
     elif "conversation" not in chosen and "reply_to" in chosen:
         log.least_replies = LEAST_REPLIES if set(LINKS) <= set(guessed) else 0.0
-        log.gap = DEFAULT_GAP if "time" in chosen else 0.0  # if no reply names a message
+        log.gap = DEFAULT_GAP if "time" in chosen else 0.0  # used if no reply names its message
         log.notes.append("no column says which conversation a row belongs to: a message and all replies to it are one")
     elif "conversation" not in chosen:
         log.gap = DEFAULT_GAP if "time" in chosen else 0.0

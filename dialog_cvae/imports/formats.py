@@ -141,7 +141,7 @@ def _files(
     chats = _lone_chats(source) if whatsapp.FORMAT in kinds else {}
     downloads = _downloads(source) if len(kinds) > 1 and source.path.is_file() else []
     found, unknown, sent, uploaded = False, [], [], []
-    advice = ""  # on the first file of a kind that is known to be unreadable
+    advice = ""  # advice about the first file of a known kind that cannot be read
     for file in source.files:
         if chats.get(_folder(file), file) is not file:
             sent.append(file.path)

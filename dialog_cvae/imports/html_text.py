@@ -33,7 +33,7 @@ _IS_HTML: Final = re.compile(
     rf"|(?:^|[.!?>] {{0,3}}|[\w,;:)])<(?:p|br|div|span|ul|ol|table){_INSIDE}>",
     re.IGNORECASE | re.MULTILINE,
 )
-_CODE: Final = r"```.*?(?:```|\Z)|`[^`\n]*`"  # in Markdown
+_CODE: Final = r"```.*?(?:```|\Z)|`[^`\n]*`"  # code in Markdown
 _MARKDOWN: Final = re.compile(_CODE, re.DOTALL)
 _OPENING: Final = re.compile(
     rf"(?P<code>{_CODE})|(?P<comment><!--)|(?P<style><style\b[^<>]*>)|(?P<script><script\b[^<>]*>)",
@@ -50,7 +50,7 @@ _TAG: Final = re.compile(
     rf"|</?(?:{_OTHERS}){_INSIDE}>|<!doctype[^<>]*>)",
     re.IGNORECASE,
 )
-_CODE_MARK, _BLOCK_MARK, _CELL_MARK = "\0", "\1", "\2"  # in their places until the end
+_CODE_MARK, _BLOCK_MARK, _CELL_MARK = "\0", "\1", "\2"  # stand-ins until the text is finished
 _MARKS: Final = str.maketrans("", "", _CODE_MARK + _BLOCK_MARK + _CELL_MARK)
 _SPACE: Final = " \t\r\xa0"
 _ENTITY: Final = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,31});")

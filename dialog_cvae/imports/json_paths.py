@@ -11,7 +11,7 @@ from typing import Final
 _TOKEN: Final = re.compile(r'"((?:[^"\\]|\\.)*+)"|[{}\[\]:]')
 _MAX_DEPTH: Final = 20
 _MAX_VALUES: Final = 10  # objects in one text, such as the lines of a file, whose keys are found
-_GAP: Final = re.compile(r"\s*(?=\{)")  # between two objects
+_GAP: Final = re.compile(r"\s*(?=\{)")  # space between two objects
 
 
 def json_paths(text: str) -> frozenset[str]:
@@ -23,7 +23,7 @@ def json_paths(text: str) -> frozenset[str]:
     if not text.lstrip("\ufeff \t\r\n").startswith(("{", "[")):
         return frozenset()
     found: set[str] = set()
-    frames: list[tuple[str, str]] = []  # of each open object or list: its kind and path
+    frames: list[tuple[str, str]] = []  # kind and path of each open object or list
     values = 0
     last, here = "", ""  # the last string, and the path of the value that comes next
     for token in _TOKEN.finditer(text):

@@ -90,7 +90,7 @@ def _messages(file: File, chat: str, options: Options, log: Log) -> Iterator[Mes
 
 
 def _people(participants: object, names: _Names) -> set[str]:
-    """What the program may call those in a chat."""
+    """Names that the program may use for the people in a chat."""
     found: set[str] = set()
     for each in participants if isinstance(participants, list) else ():
         name = each.get("name") if isinstance(each, dict) else each

@@ -57,7 +57,7 @@ def divide_by_replies(database: sqlite3.Connection, least: float, log: Log) -> b
     database.execute("CREATE INDEX said_by_id ON said (conversation, id)")
     (count,) = database.execute("SELECT COUNT(*) FROM said").fetchone()
     above = array("q", range(count + 1))  # for each message an earlier one of its conversation, or itself
-    replies = 0  # by messages with text
+    replies = 0  # number of replies that have text
     for child, has_text, parent in database.execute(_PARENTS):
         if parent is not None and parent != child:
             replies += has_text

@@ -20,9 +20,10 @@ USER: Final = "user"
 ASSISTANT: Final = "assistant"
 ME: Final = "Me"  # the speaker of outgoing messages that name none
 _SENT: Final = {"outgoing", "outbound", "sent"}
-_TRUE: Final = {"1", "true", "yes"}  # in a column such as "is_from_me"; as a type of message, 1 is one received
+# Values of a column such as "is_from_me". In a column of message types, 1 means received.
+_TRUE: Final = {"1", "true", "yes"}
 _NOTICES: Final = {"notification", "system"}
-_MOST_NAMELESS: Final = 0.2  # of the rows with text; if more have no speaker, the column is the wrong one
+_MOST_NAMELESS: Final = 0.2  # share of rows with text; if more have no speaker, the column is the wrong one
 
 
 class TableRows:

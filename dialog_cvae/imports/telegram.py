@@ -18,7 +18,7 @@ from dialog_cvae.text.placeholders import EMAIL, NAME, PHONE
 
 _ONE_CHAT: Final = {"messages[].date_unixtime", "messages[].from_id", "messages[].text_entities", "messages[].actor_id"}
 _ALL_CHATS: Final = {"chats.list", "left_chats.list", "personal_information", "personal_information.user_id"}
-_LISTS: Final = {"chats": "chat", "left_chats": "left chat"}  # and the name of a chat in each
+_LISTS: Final = {"chats": "chat", "left_chats": "left chat"}  # keys of lists of chats, and the name of one chat
 _BOT: Final = "bot_chat"  # type of a chat with a bot
 BOT_CHATS: Final = "chats with bots, left out (--bots keeps them)"
 LATE: Final = "chats with bots, kept because the file has their type after their messages"

@@ -33,7 +33,7 @@ _FIRST: Final = re.compile(rf"{_TIME}\s*")
 # What may follow a colon without a space: no emoticon, no link, no other sign.
 _TIGHT: Final = re.compile(r"(?![DPpOo3xXsS](?:\s|$))(?:[^\s!-/:-@\[-`{-~]|[\"'¿¡(\[*]\w|\.\.\.)")
 _MOST: Final = {"bold": 1 / 2, "timed": 2 / 3}  # least share of lines with a form that makes its names speakers
-_MAX_WORDS: Final = 3  # of a name that begins only one line
+_MAX_WORDS: Final = 3  # most words of a name that begins only one line
 
 
 class Key(NamedTuple):

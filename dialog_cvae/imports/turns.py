@@ -23,12 +23,12 @@ _NOT_SPOKEN: Final = {
     *("system", "developer", "tool", "tool_call", "tool_calls", "tool_response", "tool_result", "tool_output"),
     *("function", "function_call", "function_response", "function_result", "function_output", "observation", "ipython"),
 }
-_SPEAKS: Final = {"system", "developer"}  # where turns name speakers: a dialogue system, or a person
+_SPEAKS: Final = {"system", "developer"}  # roles that are speakers in a file whose turns name speakers
 _LISTS: Final = (
     *("messages", "conversations", "conversation", "turns", "dialogue", "dialog", "utterances", "items"),
     *("dialogues", "dialogs"),
 )
-PREFIXES: Final = {"": None, "[].": None, "data[].": "data"}  # before the keys of a record; the list that holds them
+PREFIXES: Final = {"": None, "[].": None, "data[].": "data"}  # prefix of a record's keys, and the list of records
 _IDS: Final = ("id", "conversation_id", "dialogue_id", "dialog_id")
 
 
@@ -90,7 +90,7 @@ def messages_of(record: Mapping[str, Any], keys: Keys, number: int | str, log: L
             log.left_out[TURNS] += 1
             continue
         text = _text(turn.get(keys.text), f"{where}.{keys.text}")
-        if keys.role == "speaker":  # in what assistants are asked and answer, tags are what the text is about
+        if keys.role == "speaker":  # not in chats with assistants, whose texts may be about tags
             text = without_html(text, log)
         if not text and (turn.get("tool_calls") or turn.get("function_call")):
             log.left_out[TURNS] += 1

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 CODES = 16  # most copies of a reply in one row
-POSITIONS = 4096  # about how many tokens of replies and copies are decoded together; limits memory
+POSITIONS = 4096  # approximate number of tokens of replies and copies decoded together; limits memory
 
 
 def similar_lengths(order: Tensor, lengths: Tensor, codes: int, rows: int) -> Iterator[Tensor]:

@@ -168,8 +168,9 @@ class _GRU(torch.autograd.Function):
         spare = states.new_zeros(len(states), padded_rows(tokens) - tokens, hidden)
         before = torch.cat((first, *earlier, spare), dim=1)  # (D, padded N, H): the state before each token
         reset, update, new = active.chunk(3, dim=-1)
-        to_new = (1 - new * new).mul_(1 - update)  # from h' to the input of tanh
-        factors = torch.empty(*states.shape[:2], 3, hidden, dtype=states.dtype, device=states.device)  # to W h + b
+        to_new = (1 - new * new).mul_(1 - update)  # factor from the gradient of h' to that of tanh's input
+        # Factors from the gradient of h' to that of W h + b.
+        factors = torch.empty(*states.shape[:2], 3, hidden, dtype=states.dtype, device=states.device)
         to_inner = torch.mul(to_new, reset, out=factors[:, :, 2])
         torch.mul(to_inner * inner, 1 - reset, out=factors[:, :, 0])
         torch.mul((before[:, :tokens] - new).mul_(update), 1 - update, out=factors[:, :, 1])

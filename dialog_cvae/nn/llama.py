@@ -59,24 +59,24 @@ class Rotation(NamedTuple):
 
     @classmethod
     def of(cls, positions: Tensor, config: LlamaConfig, dtype: torch.dtype) -> Rotation:
-        """Of positions (R or 1, T) in the sequence, from 0."""
+        """The rotation of positions (R or 1, T) in the sequence, counted from 0."""
         exponents = torch.arange(0, config.head_size, 2, device=positions.device, dtype=torch.float32)
         angles = positions[:, :, None, None, None].float() * config.rope_theta ** (-exponents / config.head_size)
         return cls(angles.cos().to(dtype), angles.sin().to(dtype))
 
     def at(self, positions: Tensor) -> Rotation:
-        """Of some of the positions, (R, T'), where these are all from 0 on."""
+        """The rotation of some positions (R, T'); `self` must be that of all positions from 0."""
         return Rotation(*(each[0][positions] for each in self))
 
 
 class KeysValues(NamedTuple):
-    """What a layer keeps of positions for later ones: both (R, K, S, E)."""
+    """Keys and values of S positions, to which later positions attend: both (R, K, S, E)."""
 
     keys: Tensor
     values: Tensor
 
     def followed_by(self, later: KeysValues) -> KeysValues:
-        """Both, side by side."""
+        """The keys and values of these positions, then of the later ones."""
         return KeysValues(torch.cat((self.keys, later.keys), 2), torch.cat((self.values, later.values), 2))
 
 
@@ -159,7 +159,7 @@ class Llama(nn.Module):
         return nn.functional.embedding(tokens, self.embedding)
 
     def normalised(self, x: Tensor) -> Tensor:
-        """(..., D) what the softmax over the vocabulary, whose weights are the embedding, is taken of."""
+        """(..., D) the final hidden states, of which the embedding, as output projection, gives the logits."""
         return rms_norm(x, self.final_norm, self.config.norm_epsilon)
 
     def rotation(self, positions: Tensor) -> Rotation:

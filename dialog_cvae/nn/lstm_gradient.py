@@ -100,7 +100,7 @@ def _back_through_time(
         kind: the precision of the products.
     """
     to_hidden, to_cell, to_gates = gradients
-    begins = [*accumulate(sizes)]  # of each next step
+    begins = [*accumulate(sizes)]  # first row of each next step
     parts = steps(sizes, to_hidden, to_cell, split_gates(to_gates), *factors[1:])
     for t, (dh, dc, da, by_cell, by_hidden, inward) in reversed([*enumerate(parts)]):
         if t + 1 < len(sizes):
@@ -160,10 +160,10 @@ def _along_time(
 
 
 class _Factors(NamedTuple):
-    """What the loops multiply by.
+    """The factors in the loops.
 
     Attributes:
-        slopes: (N, 4H) of the gates' functions.
+        slopes: (N, 4H) derivatives of the gates' functions.
         by_cell: (N, 3, H) from dc to da of i, f and g.
         by_hidden: (N, H) from dh to da of o.
         inward: (N, H) from dh to dc.
@@ -176,7 +176,7 @@ class _Factors(NamedTuple):
 
 
 def _factors(active: Tensor, cells: Tensor, earlier: Tensor) -> _Factors:
-    """From gates (N, 4H), cells (N, H) and those before them (N, H)."""
+    """The factors, computed from gates (N, 4H), cells (N, H) and previous cells (N, H)."""
     i, _, g, o = active.chunk(4, dim=1)
     m = tanh(cells)
     slopes = torch.addcmul(active, active, active, value=-1)  # x (1 - x)

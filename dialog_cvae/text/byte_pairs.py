@@ -26,7 +26,7 @@ _CUTS = {
 }
 # Bytes that never occur in UTF-8, as byte-level tokenizers spell them.
 _SHOWN = (*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100))  # bytes spelled as themselves
-_OTHERS = (byte for byte in range(0x100) if byte not in _SHOWN)  # by the characters after those
+_OTHERS = (byte for byte in range(0x100) if byte not in _SHOWN)  # bytes spelled as characters from U+0100
 _BYTES = {chr(byte): byte for byte in _SHOWN} | {chr(0x100 + place): byte for place, byte in enumerate(_OTHERS)}
 _NO_UTF8 = frozenset(map(chr, (0xC0, 0xC1, *range(0xF5, 0x100))))
 

@@ -22,7 +22,8 @@ _HALVES_OF_A_DAY = frozenset({"am", "pm"})
 _JOINING = frozenset("-/_")
 # After a number with a decimal comma; elsewhere the comma may be one between two numbers.
 _UNITS = frozenset(("%", "€", "£", "$", "eur", "euro", "chf", "zł", "kr", "km", "m", "cm", "kg", "g", "l", "ml", "h"))
-REACH = 2  # the space before a token that ends a text depends on so many tokens before it, and on open quotes
+# Tokens before the last token of a text that, with open quotes, decide whether the last one has a space before it.
+REACH = 2
 
 
 class _Glue(NamedTuple):

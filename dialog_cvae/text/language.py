@@ -12,10 +12,10 @@ import regex
 
 Language = Literal["English", "mixed", "other", "other script", "unknown"]
 
-ENGLISH = 0.12  # share of small words from which a text is English; chats have 0.25 and more
-FOREIGN = 0.05  # share below which it is not
-FEWEST_WORDS = 100  # fewer say nothing
-MOST_OTHER_LETTERS = 0.3  # share of letters that are not Latin
+ENGLISH = 0.12  # least share of small words in English text; chats have 0.25 and more
+FOREIGN = 0.05  # share of small words below which a text is not English
+FEWEST_WORDS = 100  # a text with fewer words is not judged
+MOST_OTHER_LETTERS = 0.3  # largest share of letters of other scripts than Latin
 
 # Frequent in any English conversation, and hardly words of other European languages, unlike "is", "of"
 # and "for".

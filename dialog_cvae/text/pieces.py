@@ -12,7 +12,7 @@ SPACE = "▁"  # SentencePiece's sign for a space
 # Characters that SentencePiece reserves are replaced by noncharacters, which text never contains.
 _RESERVED = {"\0": "\ufdd0", "\x1f": "\ufdd1", SPACE: "\ufdd2", "▅": "\ufdd3"}
 _ESCAPE = str.maketrans(_RESERVED)
-BREAK = "\ufdd4"  # likewise: within a name of SentencePiece's own that is ordinary text here
+BREAK = "\ufdd4"  # a noncharacter too: put into text that looks like a name of SentencePiece's own pieces
 STAND_INS = (*_RESERVED.values(), BREAK)
 _UNESCAPE = str.maketrans({stand_in: sign for sign, stand_in in _RESERVED.items()} | {BREAK: None})
 # Names of SentencePiece's own pieces: it leaves out words of the training text that contain them.

@@ -203,7 +203,7 @@ class Tokenizer:
             return [self.spelled(each) for each in others]
         found: list[list[bytes | None]] = []
         before: list[str] = []
-        quoted = False  # before these tokens
+        quoted = False  # whether a double quote is open before the tokens in `before`
         for own, each in zip(ids, others, strict=True):
             found.append([self._spelled_last(before, quoted, i) for i in each])
             before += self.tokens([own])

@@ -21,8 +21,8 @@ WORD = rf"(?:[{KATAKANA}]+\p{{M}}*|(?=[{UNSPACED}{_EMOJI}])(?!\d)\X|[\w\p{{N}}--
 _WORD = regex.compile(WORD, regex.V1)
 _SIGN = r"[\p{Sc}%]|(?<=\p{L})[+#]+|(?<![\w\p{N}])[-\u2212](?=\p{N})|(?<=\p{N})[.,](?=\p{N})"  # €, C++, -5, 1.5
 _WORD_OR_SIGN = regex.compile(rf"{WORD}|{_SIGN}", regex.V1)
-_STYLE = regex.compile(r"[\p{Emoji_Modifier}\ufe0e\ufe0f]", regex.V1)  # of an emoji, as its skin tone
-_INVISIBLE = regex.compile(r"(?<!\p{Extended_Pictographic})\p{Cf}", regex.V1)  # but not the joints of an emoji
+_STYLE = regex.compile(r"[\p{Emoji_Modifier}\ufe0e\ufe0f]", regex.V1)  # style of an emoji, such as its skin tone
+_INVISIBLE = regex.compile(r"(?<!\p{Extended_Pictographic})\p{Cf}", regex.V1)  # invisible, except joiners in emoji
 
 
 def words(text: str) -> list[str]:

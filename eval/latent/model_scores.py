@@ -34,7 +34,7 @@ from eval.latent.subset_perplexity import subset_perplexity
 ON_ALL = 10  # most importance samples for every window; if more are requested, only FEW windows get them
 FEW = 300
 MIXTURE = 6_000  # most windows in the aggregate posterior: its cost grows with their square
-LEAST_DRAWS = 2_500  # of z in all, for mutual information; the error of 500 draws is some hundredths of a nat
+LEAST_DRAWS = 2_500  # total draws of z for mutual information; the error of 500 is some hundredths of a nat
 
 Bar = Callable[[int, str], "tqdm[Any]"]
 
@@ -169,7 +169,7 @@ def latent_figures(found: Posteriors, seed: int, most: int) -> dict[str, Any]:
     except ValueError:  # the model is so bad that a variance is not finite
         return {}
     if windows > 1:
-        draws = -(-LEAST_DRAWS // len(chosen))  # from each posterior
+        draws = -(-LEAST_DRAWS // len(chosen))  # draws from each posterior
         parts = mutual_information(Posteriors(*(array[chosen] for array in found)), seed=seed, samples=draws)
         figures |= {
             "mutual_information": parts.plug_in,

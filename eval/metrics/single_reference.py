@@ -43,7 +43,7 @@ from eval.metrics.embedding import Vectors, context_embedding
 from eval.metrics.matching import Context, PrecisionRecall, best_matches, require_pairs
 from eval.metrics.tokens import Tokens
 
-_WEIGHTS = ((1 / 3, 1 / 3, 1 / 3),)  # with method 7 not the same as (1/3, 1/3, 1/3, 0)
+_WEIGHTS = ((1 / 3, 1 / 3, 1 / 3),)  # BLEU-3; with smoothing method 7, (1/3, 1/3, 1/3, 0) gives another result
 _END = "</s>"
 _BLEUS = ("bleu3_end_nltk_3_4_5", "bleu3_end_nltk_3_6", "bleu3_words_nltk_3_4_5", "bleu3_words_nltk_3_6")
 _EMBEDDINGS = ("average", "extrema", "greedy")

@@ -62,7 +62,7 @@ class ContextIndex:
         self._topic_ids = {topic: number for number, topic in enumerate(sorted(topics, key=str))}
         self._topics = np.array([self._topic_ids.get(w.conversation.topic, ANY_TOPIC) for w in self.windows])  # (N,)
         self._continues = np.array([window.continues for window in self.windows])  # (N,)
-        self._alike: dict[tuple[int, bool], NDArray[np.intp]] = {}  # by topic and floor flag, filled on demand
+        self._alike: dict[tuple[int, bool], NDArray[np.intp]] = {}  # windows by topic and floor flag, found on demand
 
     def alike(self, window: Window) -> NDArray[np.intp]:
         """Indices of the training windows of equal topic and floor flag.

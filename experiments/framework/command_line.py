@@ -28,7 +28,7 @@ EXIT_STATUS = "Exit status: 0 all is done, 1 something failed, 2 refused, 130 in
 
 @dataclass(frozen=True)
 class Options:
-    """What all experiments are asked.
+    """The options that all experiments have.
 
     Attributes:
         out: folder of the experiment.
@@ -49,7 +49,7 @@ class Options:
     in_process: bool = False
 
     def engine(self, cells: Sequence[Cell]) -> Engine:
-        """What fits these cells."""
+        """The engine that fits these cells."""
         return InThisProcess(self.device) if self.in_process else on_one_machine(cells, self.jobs, self.device)
 
 

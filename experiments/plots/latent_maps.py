@@ -26,11 +26,11 @@ Array = NDArray[np.floating[Any]]
 Places = Mapping[int, Mapping[str, Any]]
 """Posteriors by step: `mean` and `logvar`, (N, 2) each."""
 
-POINTS = 2_000  # of a map by principal components, at most, for each model
+POINTS = 2_000  # most points of each model in a map by principal components
 NAMED_LABELS = 8  # colours of a map; rarer labels share one
 OTHER = "other"
-DRAWS = 80  # of z for each posterior
-REACH = 4.0  # of the latent plane that is shown, in standard deviations of the prior
+DRAWS = 80  # draws of z for each posterior
+REACH = 4.0  # half the width of the plane that is shown, in standard deviations of the prior
 
 
 def draw_latents(means: Mapping[str, Array], labels: Sequence[str | None], path: Path, *, seed: int = 0) -> None:

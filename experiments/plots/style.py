@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 120
-FRAME_DPI = 50  # of an animation
+FRAME_DPI = 50  # dots per inch of an animation
 FRAME_SECONDS = 0.12
 FRAME_COLOURS = 32
 SMALL = "small"  # size of text within a plot
-REFERENCE: Mapping[str, Any] = {"color": "gray", "linestyle": ":", "linewidth": 1}  # a line to compare with
+REFERENCE: Mapping[str, Any] = {"color": "gray", "linestyle": ":", "linewidth": 1}  # style of a line to compare with
 
 
 def new_figure(width: float, height: float) -> Figure:

@@ -40,12 +40,12 @@ class Variant(NamedTuple):
 
     @property
     def model(self) -> str:
-        """As the paper calls it."""
+        """The paper's name of the model."""
         return "CVAE+BoW" if self.bow else "CVAE"
 
     @property
     def key(self) -> str:
-        """Of its row."""
+        """The key of its row."""
         return f"cvae{'-bow' if self.bow else ''}-{self.schedule}-{self._rate}"
 
     @property

@@ -19,11 +19,11 @@ from training.config import FitConfig, Sizes
 from training.task import task_of
 
 # A fit of the paper's model on Switchboard takes 0.9 GB at its peak; `fit_bytes` estimates 0.3 GB of this.
-PROCESS_BYTES = 700 * 2**20  # interpreter, PyTorch and the encoded corpus
-CONTEXT_BYTES = 600 * 2**20  # of a CUDA context with its libraries, on the GPU
-_COPIES = 4  # of the weights: weights, gradient, Adam's two moments
-_LOGITS = 3  # copies for a batch: logits, log-softmax, gradient
-_FLOAT = 4  # bytes
+PROCESS_BYTES = 700 * 2**20  # memory of the interpreter, PyTorch and the encoded corpus
+CONTEXT_BYTES = 600 * 2**20  # GPU memory of a CUDA context with its libraries
+_COPIES = 4  # arrays as large as the weights: weights, gradient, Adam's two moments
+_LOGITS = 3  # arrays as large as a batch's logits: logits, log-softmax, gradient
+_FLOAT = 4  # bytes of a number
 _FREE_ON_GPUS = "[torch.cuda.mem_get_info(index)[0] for index in range(torch.cuda.device_count())]"
 _CONTAINER = Path("/sys/fs/cgroup")
 

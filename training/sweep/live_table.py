@@ -61,7 +61,7 @@ class Row:
         if state != "new":
             self.read(time.monotonic())
             self._pace.clear()
-        self.step_before = self.step  # when the sweep began
+        self.step_before = self.step  # the step when the sweep began
 
     def read(self, now: float) -> None:
         """Read the folder; a file that is being replaced and cannot be read is read next time."""

@@ -30,7 +30,7 @@ from dialog_cvae.data.readers.jsonl_splits import (
 from dialog_cvae.errors import ConfigError, DataError
 from dialog_cvae.types import Conversation, Corpus
 
-SUFFIX = ".jsonl"  # in any case
+SUFFIX = ".jsonl"  # extension of a file name, in upper or lower case
 NO_SPLIT = -1
 
 

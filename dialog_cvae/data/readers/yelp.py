@@ -28,7 +28,7 @@ SPLITS = ("train", "dev", "test")
 SHORT_FILES = {split: f"short_s10.{split}.tsv" for split in SPLITS}
 FULL_FILES = {split: tuple(f"sentiment.{split}.{label}" for label in range(len(LABELS))) for split in SPLITS}
 LICENCE = "of the Yelp Dataset, for academic use, as prepared by Shen et al. (2017)"
-SHARE = 10  # the subset has the first of this many parts
+SHARE = 10  # the subset is the first of this many parts of each file
 RARE = 5  # a word with fewer occurrences in its training split is unknown
 UNKNOWN = "<unk>"
 
