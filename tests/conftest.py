@@ -46,7 +46,7 @@ WORDS = [
     "here",
 ]
 TOPICS = ("PETS", "WEATHER")
-ROLES = ("A", "B")  # of a model that has some; C has none
+ROLES = ("A", "B")  # roles of a model that has some; speaker C has none
 
 
 def make_conversations(count: int = 6, seed: int = 0) -> list[Conversation]:

@@ -12,7 +12,7 @@ from matplotlib import pyplot as plt
 
 FOLDER = Path(__file__).parents[1] / "docs" / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
-MOST_BYTES = 100_000  # of a notebook with its outputs
+MOST_BYTES = 100_000  # limit for a notebook with its outputs
 FEWER = ("STEPS = 240\n", "STEPS = 4\n")
 
 

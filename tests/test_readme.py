@@ -104,7 +104,7 @@ def test_every_command_shown_is_accepted(command: Shown, monkeypatch: pytest.Mon
     if command.options:
         with pytest.raises((Accepted, SystemExit)) as ended:
             module.main(command.options)
-        assert ended.type is Accepted or getattr(ended.value, "code", None) == 0  # of --help
+        assert ended.type is Accepted or getattr(ended.value, "code", None) == 0  # the exit status of --help
 
 
 @pytest.mark.parametrize("options", commands("training.fit"), ids=" ".join)

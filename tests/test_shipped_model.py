@@ -16,7 +16,7 @@ from dialog_cvae.types import Conversation, Utterance
 
 FOLDER = Path(__file__).parents[1] / "models" / "swda"
 ADAPTERS = FOLDER.with_name("swda-smollm2")
-START = FOLDER.with_name("sgd-smollm2")  # for users' own data
+START = FOLDER.with_name("sgd-smollm2")  # the model from which fits on users' own data start
 MEGABYTE = 1_000_000
 
 

@@ -106,7 +106,7 @@ def test_later_layers_win(raw_fit: Fit, tmp_path: Path) -> None:
         RECIPES["small"](), arguments.read_config_file(path), arguments.parse(["--seed", "6", "--epochs", "2"])
     )
     assert (config.train.seed, config.beta.kind) == (6, "monotonic")  # option over file; file over recipe
-    assert config.model.embedding_size == 100  # of the recipe
+    assert config.model.embedding_size == 100  # the recipe's value
     assert (config.train.epochs, config.train.max_steps) == (2, None)  # a duration replaces one of the other kind
 
 

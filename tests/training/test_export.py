@@ -96,7 +96,7 @@ def test_a_normalised_posterior_survives_half_precision(
     network = make_model(config, checkpoint.tokenizer).train()
     state = network.encode(network.batch(encoded, encoded.responses))
     with torch.no_grad():
-        network.recognition_network.weight[1] *= 1e-4  # of which the normalisation makes as much as of the others
+        network.recognition_network.weight[1] *= 1e-4  # the normalisation makes it as large as the others
         for _ in range(100):
             network.posterior(state)
     sized = checkpoint.config.model_copy(update={"model": config})

@@ -10,7 +10,7 @@ import pytest
 from training import prefetch
 from training.prefetch import Prefetcher
 
-SAFETY_S = 60  # after which a test that would hang fails
+SAFETY_S = 60  # seconds after which a test that hangs fails
 
 
 def _numbers(made: list[int], fail_at: int = -1) -> Iterator[int]:

@@ -41,7 +41,7 @@ def test_free_bits_are_the_maximum_by_example_or_by_dimension() -> None:
     assert kl_at_least(divergence, 1.0).tolist() == [1 + 3, 1 + 1, 2 + 2]
     assert kl_at_least(divergence.sum(-1), 1.0).tolist() == pytest.approx([3.5, 1.0, 4.0])
     (gradient,) = torch.autograd.grad(kl_at_least(divergence, 1.0).sum(), divergence)
-    assert gradient.tolist() == [[0, 1], [0, 0], [1, 1]]  # what is for nothing pulls nowhere
+    assert gradient.tolist() == [[0, 1], [0, 0], [1, 1]]  # a KL within its free bits has no gradient
     (gradient,) = torch.autograd.grad(kl_at_least(divergence.sum(-1), 1.0).sum(), divergence)
     assert gradient.tolist() == [[1, 1], [0, 0], [1, 1]]
 

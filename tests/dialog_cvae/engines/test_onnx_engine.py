@@ -146,7 +146,7 @@ def test_what_was_said_before_is_not_encoded_again(encoded: EncodedCorpus, monke
         for found, expected in zip(engine.condition(batch), fresh.condition(batch), strict=True):
             np.testing.assert_array_equal(found, expected)
     assert runs[0] > 1
-    assert runs[1] == 1  # of the second nothing was new, of the third what came after
+    assert runs[1] == 1  # the second had nothing new, the third one new utterance
     assert len(engine._known) <= 12
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dialog_cvae.engines.base import Floats, Ints, Step
 from dialog_cvae.generate.sampling import NUCLEUS_BOUND, Forbidden, Ways, choose, exactly, sharpness
 
-FORBIDDEN_LOGIT = np.float32(4.0)  # of tokens that a test rules out: the model may well think them likely
+FORBIDDEN_LOGIT = np.float32(4.0)  # logit of tokens that a test rules out; the model may find them likely
 
 
 def chosen(logits: Floats, temperature: float, top_p: float, uniforms: Floats, likeliest: int = 64) -> Ints:

@@ -157,7 +157,7 @@ def test_what_comes_later_changes_nothing(model: LanguageCVAE, turns: EncodedTur
     chosen = turns.responses[:4]
     batch = model.batch(turns, chosen)
     changed = batch.tokens.clone()
-    changed[0, int(batch.begin[2]) + 1 :] = 7  # of the third reply and after
+    changed[0, int(batch.begin[2]) + 1 :] = 7  # tokens of the third reply and after it
     first, second = (model.encode(each) for each in (batch, batch._replace(tokens=changed)))
     assert torch.equal(first.condition[:3], second.condition[:3])
     assert torch.equal(first.response[:2], second.response[:2])

@@ -138,7 +138,7 @@ def test_bounds_against_one_draw_at_a_time(
     assert sum(seen) == 4
     for index, response in enumerate(responses):
         weights = naive_log_weights(tiny_model, encoded, int(response), 9, 6, svi)
-        expected = {6: log_mean(weights), 1: sum(weights) / 6, 4: log_mean(weights[:4])}  # of 6 draws one group of 4
+        expected = {6: log_mean(weights), 1: sum(weights) / 6, 4: log_mean(weights[:4])}  # 6 draws have one group of 4
         for k, value in expected.items():
             assert found.nll[k][index] == pytest.approx(-value, rel=1e-5), k
         assert found.tokens[index] == encoded.offsets[response + 1] - encoded.offsets[response] - 1

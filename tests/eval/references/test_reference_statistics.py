@@ -88,7 +88,7 @@ def test_the_report_shows_published_figures_next_to_ours():
 
 def test_inferred_figures_follow_from_published_ones():
     every, changes = (PUBLISHED[name]["mean_references"] for name in ("all", "speaker changes"))
-    share = 3492 / 5419  # of the paper's scored contexts
+    share = 3492 / 5419  # share of the paper's scored contexts
     assert INFERRED["speaker goes on"]["mean_references"] == pytest.approx(
         (every - share * changes) / (1 - share), abs=0.05
     )

@@ -149,7 +149,7 @@ def cells(monkeypatch: pytest.MonkeyPatch) -> list[Cell]:
 
 
 def test_default_jobs_on_cpu_fit_cores_and_memory(cells: list[Cell], monkeypatch: pytest.MonkeyPatch) -> None:
-    assert on_one_machine(cells).slots == ["cpu"] * 5  # of about 1.1 GiB each
+    assert on_one_machine(cells).slots == ["cpu"] * 5  # cells of about 1.1 GiB each
     assert on_one_machine(cells[:3]).slots == ["cpu"] * 3
     assert on_one_machine(cells, jobs=11).slots == ["cpu"] * 11
     monkeypatch.setattr(capacity, "free_memory", lambda: None)

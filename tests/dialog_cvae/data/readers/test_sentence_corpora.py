@@ -73,4 +73,4 @@ def test_the_penn_treebank_is_the_published_one(data_folder: Path) -> None:
     words = sum(len(each.utterances[0].text.split()) for each in corpus.test)
     assert words + len(corpus.test) == 82_430  # with </s>: 21.917 to a sentence
     distinct = {word for each in corpus.train for word in each.utterances[0].text.split()}
-    assert len(distinct) == 9_999  # of the 10,000 one is the end of a sentence
+    assert len(distinct) == 9_999  # one of the 10,000 is the end of a sentence

@@ -111,7 +111,7 @@ def test_the_released_subset(data_folder: Path) -> None:
     corpus = load_corpus(DataConfig(name="yelp", dir=data_folder))
     assert [len(split) for split in corpus[1:4]] == [44_409, 6_347, 12_666]
     words = {word for one in corpus.train for word in one.utterances[0].text.split()}
-    assert len(words) == 3_641 - 3  # of the released vocabulary, which has padding, start and end too
+    assert len(words) == 3_641 - 3  # size of the released vocabulary without padding, start and end
     for split, found in (("dev", corpus.valid), ("test", corpus.test)):
         if not (folder / f"sentiment.{split}.0").exists():
             continue
