@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dialog_cvae.model.elbo import ElboReport
-from training.advice import FEW_UPDATES, SMALL_WIDTH
+from training.check.advice import FEW_UPDATES, SMALL_WIDTH
 from training.collapse import hardly_uses_z, remedies
 from training.config import FitConfig
 from training.task import task_of

@@ -10,7 +10,7 @@ import pytest
 from benchmarks import corpus as benchmark
 from dialog_cvae.data.readers import jsonl, sample
 from dialog_cvae.errors import DialogCvaeError
-from training.check import main as check
+from training.check.__main__ import main as check
 
 
 def test_the_noisy_corpus_repeats_the_base_with_a_tenth_of_the_words_changed(tmp_path: Path) -> None:

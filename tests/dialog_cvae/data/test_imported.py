@@ -15,7 +15,7 @@ from dialog_cvae.data import imported
 from dialog_cvae.data.cache import CACHE_VARIABLE
 from dialog_cvae.data.corpora import is_path, load_corpus, source_files
 from dialog_cvae.errors import DataError
-from training.check import main as check
+from training.check.__main__ import main as check
 
 CHAT = "".join(f"{day}/01/24, 10:0{i} - {'AB'[i]}: hi {day}\n" for day in range(13, 23) for i in range(2))
 

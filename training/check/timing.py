@@ -34,7 +34,7 @@ def replies_per_second(config: Any, conversations: Sequence[Conversation], limit
     paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "training.timing"],
+            [sys.executable, "-m", "training.check.timing"],
             input=json.dumps(sample),
             env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
             capture_output=True,

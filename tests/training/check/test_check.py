@@ -16,8 +16,9 @@ from dialog_cvae.errors import CheckpointError, DataError
 from dialog_cvae.text.byte_pairs import BytePairs
 from dialog_cvae.types import Conversation
 from tests.dialog_cvae.storage.tiny_bases import letters
-from training import advice, check, tokenization
-from training.check import FORMAT, main
+from training.check import __main__ as check
+from training.check import advice, tokenization
+from training.check.__main__ import FORMAT, main
 from training.config import FitConfig
 
 
@@ -398,7 +399,7 @@ def test_long_messages_get_a_limit_in_the_command(tmp_path: Path, capsys: pytest
 
 
 def test_a_start_from_a_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    swda = Path(__file__).parents[2] / "models" / "swda"
+    swda = Path(__file__).parents[3] / "models" / "swda"
     path = support(tmp_path / "own.jsonl", 20)
     assert main([str(path), "--init", str(swda), "--respond-as", "Customer"]) == 0
     out = next_steps(capsys.readouterr().out)

@@ -21,7 +21,7 @@ from training.config import DEFAULT_EPOCHS, FitConfig
 FIRST_MINUTES = 20  # duration of a first run, as for the figures in the docs
 FEWEST_REPLIES = 200  # with fewer replies, a run only shows that all steps work
 FEW_REPLIES = 3_000  # "a few thousand"
-SMALL_UPDATES = 100  # updates of a language model in 20 minutes of one core, as measured for `training.verdict`
+SMALL_UPDATES = 100  # updates of a language model in 20 minutes of one core, as measured for `training.check.verdict`
 MOST_PASSES = 10  # passes of a language model over a small file; over a larger file it makes one
 FEW_UPDATES = 250  # few updates for a language model: its KL was 0.8 nats after 99 and 2.4 after 270
 FOREIGN = ("other", "other script")  # languages that the language model does not know

@@ -17,10 +17,10 @@ from dialog_cvae.errors import ConfigError, DialogCvaeError
 from dialog_cvae.limits import folded
 from dialog_cvae.text.language import Language
 from dialog_cvae.types import Conversation, Corpus, Utterance
-from training.advice import MOST_OPENED, Choice, Facts
-from training.check_report import Tally
+from training.check.advice import MOST_OPENED, Choice, Facts
+from training.check.report_lines import Tally
+from training.check.tokenization import Tokenization, texts
 from training.coverage import Lengths, enough_tokens
-from training.tokenization import Tokenization, texts
 
 SAMPLED = 200  # most conversations in the sample, spread over the training split
 SAMPLED_UTTERANCES = 60  # utterances kept from the start of each conversation

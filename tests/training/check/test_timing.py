@@ -12,8 +12,9 @@ import pytest
 from torch import Tensor
 
 from dialog_cvae.data.readers import sample
-from training import timing, update
+from training import update
 from training.arguments import layered, recipe
+from training.check import timing
 
 
 def test_a_sample_arrives_in_the_process_and_is_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,6 @@
 """The end of the report of `training.check`: what to train, with which command, how long it takes, what to expect.
 
-Open this to change the sentences; `training.advice` makes the decisions.
+Open this to change the sentences; `training.check.advice` makes the decisions.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from textwrap import wrap
 
 from dialog_cvae.data.readers.jsonl_line import show
-from training.advice import (
+from training.check.advice import (
     FEW_REPLIES,
     FEW_UPDATES,
     FEWEST_REPLIES,
@@ -21,7 +21,7 @@ from training.advice import (
     commands,
     passes,
 )
-from training.check_report import row
+from training.check.report_lines import row
 from training.time_left import duration
 
 LANGUAGES = {

@@ -21,8 +21,8 @@ from dialog_cvae.data.roles import recognised_roles
 from dialog_cvae.text.pieces import SPECIALS, UNK
 from dialog_cvae.text.token_words import token_words
 from dialog_cvae.types import Conversation, Corpus
+from training.check.tokenization import Tokenization
 from training.coverage import length_warnings
-from training.tokenization import Tokenization
 
 NAMES_SHOWN = 12  # most topics and dialog acts to show
 PROFILE_PARTS = ("sex", "age", "education")

@@ -21,10 +21,10 @@ from dialog_cvae.errors import DataError
 from dialog_cvae.storage.checkpoint import Checkpoint
 from dialog_cvae.text.language import language_of
 from dialog_cvae.types import Corpus
-from training.advice import Choice, advised_options
 from training.arguments import layered, parse, recipe
-from training.check_facts import facts_of, lengths_of, sample_of
-from training.check_report import (
+from training.check.advice import Choice, advised_options
+from training.check.facts import facts_of, lengths_of, sample_of
+from training.check.report_lines import (
     NAMES_SHOWN,
     Tally,
     describe,
@@ -33,12 +33,12 @@ from training.check_report import (
     row,
     split_warnings,
 )
+from training.check.timing import replies_per_second
+from training.check.tokenization import Tokenization, texts
+from training.check.verdict import verdict
 from training.config import FitConfig
 from training.plan import like_checkpoint, recipe_name
 from training.recipes import RECIPES
-from training.timing import replies_per_second
-from training.tokenization import Tokenization, texts
-from training.verdict import verdict
 
 FINE, PROBLEMS = 0, 1
 
