@@ -99,7 +99,7 @@ async def respond_batch(models: Ready, asked: BatchRequest, request: Request) ->
 
 
 async def _results(models: Models, bodies: Sequence[dict[str, Any]]) -> list[BatchResult]:
-    requests = [await models.apart(_validated, body, models.settings) for body in bodies]
+    requests = [await models.worker_thread.run(_validated, body, models.settings) for body in bodies]
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(_result(models, request)) for request in requests]
     return [task.result() for task in tasks]
@@ -117,7 +117,7 @@ async def _result(models: Models, request: RespondRequest | BatchProblem) -> Bat
         return BatchResult(problem=request)
     try:
         with models.lease(request.model) as service:
-            question = await service.apart(service.question, request)
+            question = await service.worker_thread.run(service.question, request)
             return BatchResult(response=await service.respond(question))
     except RequestValidationError as error:
         return BatchResult(problem=_invalid(error))

@@ -93,14 +93,14 @@ def local(checkpoint: str, stack: ExitStack) -> Partner:
     from api.problems import messages
     from api.request_body import validated
     from api.room import Room
-    from api.service import Apart, Service
+    from api.service import Service, WorkerThread
     from api.settings import read_settings
 
     settings = read_settings(checkpoint=checkpoint)
     responder = load_responder(settings)
     batcher = Batcher(responder, room=Room(1), max_rows=settings.max_rows)
-    apart = Apart()
-    service = Service(responder, stack.enter_context(batcher), settings, None, apart)
+    worker_thread = WorkerThread()
+    service = Service(responder, stack.enter_context(batcher), settings, None, worker_thread)
 
     def answer(asked: Asked) -> list[str]:
         try:
@@ -109,7 +109,7 @@ def local(checkpoint: str, stack: ExitStack) -> Partner:
             raise RefusedError("; ".join(messages(error.errors()))) from None
         return [each.text for each in found.responses]
 
-    stack.callback(apart.close)
+    stack.callback(worker_thread.close)
     limits = settings.max_context, settings.max_text_chars
     return Partner(responder.name, service.licence, *limits, answer, responder.config.respond_as)
 

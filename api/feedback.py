@@ -91,8 +91,8 @@ async def feedback(models: Ready, asked: FeedbackRequest, _request: Request) -> 
     settings = models.settings
     if settings.feedback is None:
         raise Refusal(404, "not-found", "feedback is switched off; the operator sets DIALOG_CVAE_FEEDBACK to a file")
-    await models.apart(_check, asked, settings)
-    content = await models.apart(line, asked, _asked(models, asked.model))
+    await models.worker_thread.run(_check, asked, settings)
+    content = await models.worker_thread.run(line, asked, _asked(models, asked.model))
     try:
         await asyncio.to_thread(append, settings.feedback, content, settings.feedback_max_mb * MEGABYTE)
     except OSError as error:

@@ -21,7 +21,7 @@ from api.guard import set_guard
 from api.problems import UnknownModelError
 from api.prometheus import Metrics
 from api.room import Room
-from api.service import Apart, Service
+from api.service import Service, WorkerThread
 from api.settings import Settings
 from dialog_cvae.errors import DialogCvaeError
 from dialog_cvae.generate.responder import Responder
@@ -78,7 +78,7 @@ class Models:
         self, settings: Settings, load: Callable[[Settings], Responder], accepts: Accepts | None, metrics: Metrics
     ) -> None:
         self.settings, self._load, self._accepts, self._metrics = settings, load, accepts, metrics
-        self.room, self.apart = Room(settings.max_waiting), Apart()
+        self.room, self.worker_thread = Room(settings.max_waiting), WorkerThread()
         self.slots: list[Slot] = []
         self.changed: Callable[[], None] = lambda: None
         self._reloading = asyncio.Lock()
@@ -95,7 +95,7 @@ class Models:
         found = self.settings.checkpoints
         for each in found:
             own_name = each.name if each.given or len(found) > 1 else None
-            service = await self._opened(each, own_name)
+            service = await self._open(each, own_name)
             self.slots.append(Slot(each, service, own_name))
             self._metrics.describe(each.name, self._labels(service))
 
@@ -106,7 +106,7 @@ class Models:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for slot in self.slots:
             await asyncio.to_thread(slot.service.batcher.close)
-        self.apart.close()
+        self.worker_thread.close()
 
     @property
     def names(self) -> list[str]:
@@ -169,13 +169,13 @@ class Models:
     async def _reload(self) -> list[Outcome]:
         async with self._reloading:
             self._next = None
-            return [await self._replaced(slot) for slot in self.slots]
+            return [await self._replace(slot) for slot in self.slots]
 
-    async def _replaced(self, slot: Slot) -> Outcome:
+    async def _replace(self, slot: Slot) -> Outcome:
         """Replace a slot's model; if the new one can't be used, the old one stays."""
         old = slot.service
         try:
-            new = await self._opened(slot.checkpoint, slot.own_name)
+            new = await self._open(slot.checkpoint, slot.own_name)
         except Exception as error:  # whatever is in the folder, the old model keeps answering
             known = isinstance(error, DialogCvaeError)
             reason = str(error) if known else f"{type(error).__name__}; the log has the traceback"
@@ -193,7 +193,7 @@ class Models:
             await asyncio.to_thread(old.batcher.close)
         return Outcome(slot.name, new.responder.name, None)
 
-    async def _opened(self, checkpoint: NamedCheckpoint, own_name: str | None) -> Service:
+    async def _open(self, checkpoint: NamedCheckpoint, own_name: str | None) -> Service:
         """Open a checkpoint now; return its service after its first reply."""
         settings = self.settings.of(checkpoint)
         responder = await asyncio.to_thread(self._load, settings)
@@ -201,10 +201,10 @@ class Models:
         set_guard(responder, self.settings)
         metrics = self._metrics.of_model(checkpoint.name)
         batcher = Batcher(responder, max_rows=settings.max_rows, metrics=metrics)
-        service = Service(responder, batcher, settings, own_name, self.apart)
+        service = Service(responder, batcher, settings, own_name, self.worker_thread)
         try:
             await service.warm_up()
-            await self.apart(lambda: service.topics)  # so that no request has to wait for it
+            await self.worker_thread.run(lambda: service.topics)  # so that no request has to wait for it
         except BaseException:
             await asyncio.to_thread(batcher.close)
             raise

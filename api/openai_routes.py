@@ -35,17 +35,17 @@ async def chat_completions(service: Chosen, asked: ChatRequest, request: Request
     A reply is chosen among several draws, so that a stream begins when the whole reply is known.
     """
     # Read the messages.
-    converted = await service.apart(respond_request, asked, service.settings)
+    converted = await service.worker_thread.run(respond_request, asked, service.settings)
     record = record_of(request.scope)
     record.rows = converted.num_responses
     record.text["context"] = [turn.text for turn in converted.context]
     # Reply.
-    question = await service.apart(_question, service, converted)
+    question = await service.worker_thread.run(_question, service, converted)
     if asked.logprobs:
         question = question._replace(likeliest=asked.top_logprobs or 0)
     answer = await while_connected(request.receive, service.answer(question))
     record.text["responses"] = [each.text for each in answer.replies]
-    completion = await service.apart(_completion, asked, converted, answer, service, record.request_id)
+    completion = await service.worker_thread.run(_completion, asked, converted, answer, service, record.request_id)
     if not asked.stream:
         return completion
     usage = bool(asked.stream_options and asked.stream_options.include_usage)

@@ -1,6 +1,6 @@
 """From the bytes of a body to a request: sizes are checked before anything is built or validated.
 
-Open it to change how much work a body may cause. All of it runs outside the event loop (see `Service.apart`), and each
+Open it to change how much work a body may cause. All of it runs outside the event loop (see `WorkerThread`), and each
 step has a limit: the text is scanned in windows until it has too many items, JSON is parsed only if it has not too
 many, lengths are checked before validation, and validation stops at the first errors.
 """

@@ -77,7 +77,7 @@ async def _log(scope: Scope, record: RequestRecord, method: str, status: int, se
     if models is None or not models.settings.log_text or not record.text:
         logs.event("request", **line)
     else:  # texts can be very long
-        await models.apart(lambda: logs.event("request", **line, **record.text))
+        await models.worker_thread.run(lambda: logs.event("request", **line, **record.text))
 
 
 def route_of(scope: Scope) -> str:

@@ -97,7 +97,7 @@ REFUSALS = {
 
 
 class OffLoopRoute(APIRoute):
-    """A route that reads the request and writes the response outside the event loop, see `api.service.Apart`.
+    """A route that reads the request and writes the response outside the event loop, see `api.service.WorkerThread`.
 
     FastAPI does both on the event loop, where a large body would delay all other requests. The route's function takes
     the models, `asked` (its annotation is the schema of the body) and the request.
@@ -110,11 +110,13 @@ class OffLoopRoute(APIRoute):
         async def answer(request: Request) -> Response:
             models = await ready_models(request)
             content_type = request.headers.get("content-type", "")
-            asked = await models.apart(read_request, await request.body(), content_type, models.settings, schema)
+            asked = await models.worker_thread.run(
+                read_request, await request.body(), content_type, models.settings, schema
+            )
             found = await self.found(models, asked, request)
             if isinstance(found, Response):
                 return found
-            content = await models.apart(_encoded, found, self.response_model_exclude_unset)
+            content = await models.worker_thread.run(_encoded, found, self.response_model_exclude_unset)
             return Response(content, media_type="application/json")
 
         return answer
@@ -162,7 +164,7 @@ async def respond(
     record = record_of(request.scope)
     record.rows = service.num_responses(asked)
     record.text["context"] = [turn.text for turn in asked.context]
-    question = await service.apart(service.question, asked)
+    question = await service.worker_thread.run(service.question, asked)
     answer = await while_connected(request.receive, service.respond(question))
     record.text["responses"] = [each.text for each in answer.responses]
     return answer

@@ -44,16 +44,16 @@ WARM_UP = "warm-up"  # the id of the conversation that is answered before the se
 T = TypeVar("T")
 
 
-class Apart:
-    """A thread outside the event loop, for work whose cost grows with what a client sends.
+class WorkerThread:
+    """One thread for work that would block the event loop: its cost grows with what a client sends.
 
-    A process has one: each further thread would take time from the event loop.
+    A process has one such thread: each further one would take time from the event loop.
     """
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, "requests")
 
-    async def __call__(self, work: Callable[..., T], /, *args: Any) -> T:
+    async def run(self, work: Callable[..., T], /, *args: Any) -> T:
         """The result of work in that thread."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *args)
 
@@ -70,13 +70,13 @@ class Service:
         batcher: its queue.
         settings: the server's settings.
         name: the model's name in answers; None: the model's own name.
-        apart: the thread that all services share.
+        worker_thread: the thread for such work, which all services share.
     """
 
     def __init__(
-        self, responder: Responder, batcher: Batcher, settings: Settings, name: str | None, apart: Apart
+        self, responder: Responder, batcher: Batcher, settings: Settings, name: str | None, worker_thread: WorkerThread
     ) -> None:
-        self.responder, self.batcher, self.settings, self.apart = responder, batcher, settings, apart
+        self.responder, self.batcher, self.settings, self.worker_thread = responder, batcher, settings, worker_thread
         self.name = name or responder.name
         self._users, self._unused = 0, asyncio.Event()
 
