@@ -24,7 +24,7 @@ from training.batch import MicroBatch
 class NaiveModel(nn.Module):
     """A model with the parameters of a `CVAE` and the naive forward pass."""
 
-    compares, plain_weight = False, 0.0  # no loss without z; see `LatentModel`
+    has_plain_loss, plain_weight = False, 0.0  # no loss without z; see `LatentModel`
 
     def __init__(self, model: CVAE) -> None:
         super().__init__()

@@ -184,7 +184,7 @@ class Study:
 
 
 def _run(experiment: Experiment, argv: Sequence[str] | None) -> int:
-    study = asked_for(experiment, argv)
+    study = parse_study(experiment, argv)
     device = device_of(study.options.device)
 
     def report(fitted: Fitted) -> Page:
@@ -204,7 +204,7 @@ def _measured(result: Result, budget: Budget, device: torch.device) -> Result:
     return replace(result, figures=figures)
 
 
-def asked_for(experiment: Experiment, argv: Sequence[str] | None) -> Study:
+def parse_study(experiment: Experiment, argv: Sequence[str] | None) -> Study:
     """What the command line asks for.
 
     Raises:

@@ -85,7 +85,7 @@ def sentences_of(run: Path, split: Split) -> Sentences:
     return sentences
 
 
-def kept(path: Path, origin: Mapping[str, Any], name: str, make: Callable[[], Any]) -> Any:
+def cached_json(path: Path, origin: Mapping[str, Any], name: str, make: Callable[[], Any]) -> Any:
     """What a file keeps, or what is made and written to it if the file is missing, or of another origin or other code.
 
     Args:
@@ -135,7 +135,7 @@ def measured(
             return _finite(evaluate_elbo(model, examples, seed=seed, by_mean=True))
         return _measure(model, examples, draws, scored, seed, train.svi)
 
-    return dict(kept(run / (BEST_FILE if best else LAST_FILE), origin, "figures", make))
+    return dict(cached_json(run / (BEST_FILE if best else LAST_FILE), origin, "figures", make))
 
 
 def _measure(

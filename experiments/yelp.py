@@ -24,7 +24,7 @@ from experiments.framework.fitting import say
 from experiments.framework.page import Page, Section, pictures
 from experiments.framework.rows import Result, Row, Run
 from experiments.framework.tables import shown, table
-from experiments.measures import best_model, kept, sentences_of
+from experiments.measures import best_model, cached_json, sentences_of
 from experiments.plots.curves import draw_accuracy
 from experiments.plots.latent_maps import draw_neighbours
 from training.state import checksum_of
@@ -105,7 +105,7 @@ def probed(run: Path, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
         found = probe(train, labels, test, truth, settings["counts"], draws=settings["draws"])
         return [each._asdict() for each in found]
 
-    return list(kept(run / PROBE_FILE, origin, "probes", make))
+    return list(cached_json(run / PROBE_FILE, origin, "probes", make))
 
 
 def accuracies(probes: Mapping[str, Mapping[int, Sequence[Mapping[str, Any]]]]) -> dict[str, dict[int, Estimate]]:

@@ -126,7 +126,7 @@ def test_fit_has_the_options_that_are_named_alone(options: str) -> None:
 
 @pytest.mark.parametrize("options", [each for each in commands("experiments", "table3") if each], ids=" ".join)
 def test_the_table_accepts_the_values(options: list[str]) -> None:
-    assert table3.asked_for(options).runs
+    assert table3.parse_table(options).runs
 
 
 @pytest.mark.parametrize("options", [each for each in commands("training.sweep") if each], ids=" ".join)
@@ -149,7 +149,7 @@ SENTENCE_EXPERIMENTS = {each.EXPERIMENT.name: each.EXPERIMENT for each in (toy, 
     ids=" ".join,
 )
 def test_the_sentence_experiments_accept_the_values(options: list[str]) -> None:
-    assert experiment.asked_for(SENTENCE_EXPERIMENTS[options[0]], options[1:]).runs
+    assert experiment.parse_study(SENTENCE_EXPERIMENTS[options[0]], options[1:]).runs
 
 
 def test_several_processes_run_what_fit_accepts() -> None:

@@ -113,7 +113,7 @@ class PendingUpdates:
 
     def __init__(self, run: Run, batches: Prefetcher[Batch]) -> None:
         self._run, self._batches = run, batches
-        self._names = figure_names(run.model.config.bow, run.model.compares)
+        self._names = figure_names(run.model.config.bow, run.model.has_plain_loss)
         self._updates: list[Update] = []
         self.kl = 0.0
         self.start_clock()

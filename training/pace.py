@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.model.elbo import BATCH_SIZE, evaluate_elbo
 from dialog_cvae.model.latent_model import Examples, LatentModel
-from dialog_cvae.model.svi import together
+from dialog_cvae.model.svi import evaluation_batch_size
 from training.adam import GuardedAdam
 from training.batch import Batches
 from training.config import TrainConfig
@@ -67,7 +67,7 @@ def steps_within(
 
 def _validation_seconds(model: LatentModel, validation: Examples, config: TrainConfig, processes: int) -> float:
     """The seconds of a validation, from those of a few batches: of a corpus of sentences, of all lengths."""
-    size = together(config.svi, BATCH_SIZE)
+    size = evaluation_batch_size(config.svi, BATCH_SIZE)
     count = len(validation.chunks(validation.first(config.valid_examples), size))
     own = -(-count // processes)  # each process measures a part of them
     stride = max(1, count // VALIDATED)

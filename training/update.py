@@ -59,7 +59,7 @@ def update(
     """
     optimiser.zero_grad(set_to_none=True)
     parameters = list(model.parameters())
-    figures = torch.zeros(len(figure_names(model.config.bow, model.compares)) - 1, device=parameters[0].device)
+    figures = torch.zeros(len(figure_names(model.config.bow, model.has_plain_loss)) - 1, device=parameters[0].device)
     figures[-1] = float(interrupted)
     for part, extras in zip(batch.parts, batch.extras, strict=True):
         with torch.autocast(part.noise.device.type, torch.bfloat16, enabled=config.precision == "bf16"):

@@ -65,7 +65,7 @@ class Step(NamedTuple):
         ids: (R, K) int64, their tokens; of equal logits the lower id comes first, and only beyond the K-th may one of
             its equals be missing.
         mass: (R,) sum over the vocabulary of exp(logit - values[:, 0]).
-        tempered: (R,) the same of exp((logit - values[:, 0]) * sharpness).
+        tempered: (R,) the same of exp((logit - values[:, 0]) * inverse_temperature).
     """
 
     logits: Floats
@@ -110,13 +110,13 @@ class Engine(Protocol):
         """
         ...
 
-    def step(self, tokens: Ints, states: Any, sharpness: Floats, likeliest: int) -> Step:
+    def step(self, tokens: Ints, states: Any, inverse_temperature: Floats, likeliest: int) -> Step:
         """One step of every row.
 
         Args:
             tokens: (R,) the last tokens.
             states: `States` of the R rows, from `start` or from the last step.
-            sharpness: (R,) one over the temperature, or 1.
+            inverse_temperature: (R,) one over the temperature, or 1.
             likeliest: K; all of the vocabulary, if that is smaller.
         """
         ...

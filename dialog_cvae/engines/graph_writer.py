@@ -100,10 +100,10 @@ class Graph:
 def add_choice(g: Graph, logits: str, words: int) -> None:
     """The outputs of a step's graph from its logits (R, V): they, the K largest, and sums of exponentials.
 
-    Adds the inputs sharpness (R, 1), likeliest (1), which is K, and samples, whether a row has another sharpness than
-    1: only then the tempered sum is taken.
+    Adds the inputs inverse_temperature (R, 1), likeliest (1), which is K, and samples: whether a row has an inverse
+    temperature other than 1. Only then is the tempered sum computed.
     """
-    sharpness, likeliest = g.input("sharpness", FLOAT, ("R", 1)), g.input("likeliest", INT64, (1,))
+    inverse_temperature, likeliest = g.input("inverse_temperature", FLOAT, ("R", 1)), g.input("likeliest", INT64, (1,))
     logits = g.output("logits", logits, FLOAT, ("R", words))
     values, ids = g.add_many("TopK", (logits, likeliest), 2, axis=1, largest=1, sorted=1)
     values = g.output("values", values, FLOAT, ("R", "K"))
@@ -113,7 +113,9 @@ def add_choice(g: Graph, logits: str, words: int) -> None:
     ones = g.constant(np.ones((words, 1), np.float32))  # ReduceSum adds up in an order that depends on R
     mass = g.output("mass", _mass(g, below, ones), FLOAT, ("R", 1))
     tempered, greedy = Graph("tempered"), Graph("greedy")
-    tempered.output("sharpened", _mass(tempered, tempered.add("Mul", below, sharpness), ones), FLOAT, ("R", 1))
+    tempered.output(
+        "sharpened", _mass(tempered, tempered.add("Mul", below, inverse_temperature), ones), FLOAT, ("R", 1)
+    )
     greedy.output("the_same", greedy.add("Identity", mass), FLOAT, ("R", 1))
     branches = {"then_branch": tempered.written("tempered"), "else_branch": greedy.written("greedy")}
     g.output("tempered", g.add("If", g.input("samples", TensorProto.BOOL, ()), **branches), FLOAT, ("R", 1))

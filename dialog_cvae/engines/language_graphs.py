@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from dialog_cvae.engines.base import Floats
 from dialog_cvae.engines.graph_writer import FLOAT, INT32, INT64, MICROSOFT, UINT8, Graph, add_choice
-from dialog_cvae.engines.language_weights import LEVELS, MIDDLE, LanguageWeights, LayerWeights, rotated
+from dialog_cvae.engines.language_weights import LEVELS, ZERO_POINT, LanguageWeights, LayerWeights, rotated
 from dialog_cvae.language_config import LanguageModelConfig, LlamaConfig
 
 ROTATIONS = 16_384  # positions whose rotation the graph knows: the longest context, name and reply have fewer
@@ -68,20 +68,20 @@ class _Product:
         if not self._levels:
             return g.add("MatMul", x, g.stored(name, np.ascontiguousarray(weight.T)))
         largest = g.add("ReduceMax", g.add("Abs", x), axes=[2], keepdims=1)
-        unit = g.add("Mul", largest, g.shared(np.full((), 1 / LEVELS, np.float32)))  # (1, R, 1)
-        by_row = g.add("Reshape", unit, g.shared(np.array([-1])))  # (R,)
-        coarse = g.add("QuantizeLinear", x, by_row, "middles", axis=1)
+        state_scale = g.add("Mul", largest, g.shared(np.full((), 1 / LEVELS, np.float32)))  # (1, R, 1)
+        by_row = g.add("Reshape", state_scale, g.shared(np.array([-1])))  # (R,)
+        coarse = g.add("QuantizeLinear", x, by_row, "zero_points", axis=1)
         rounded, scale = _rounded(weight, self._levels)
-        # This operation takes one unit for all rows only; each has its own afterwards.
+        # This operation takes one scale for all rows only; each has its own afterwards.
         factors = coarse, g.stored(name, np.ascontiguousarray(rounded.T))
         units = g.shared(np.ones((), np.float32)), g.stored(f"{name}_scale", scale)
-        middle = g.shared(np.full((), MIDDLE, np.uint8))
-        return g.add("Mul", g.add("MatMulIntegerToFloat", *factors, *units, middle, domain=MICROSOFT), unit)
+        zero_point = g.shared(np.full((), ZERO_POINT, np.uint8))
+        return g.add("Mul", g.add("MatMulIntegerToFloat", *factors, *units, zero_point, domain=MICROSOFT), state_scale)
 
     def inputs(self, g: Graph) -> None:
-        """Add the graph input that products in 8 bits need: `middles` (R,), which is MIDDLE for each row."""
+        """Add the graph input that products in 8 bits need: `zero_points` (R,), which is ZERO_POINT for each row."""
         if self._levels:
-            g.input("middles", UINT8, ("R",))
+            g.input("zero_points", UINT8, ("R",))
 
 
 def _layers(weights: LanguageWeights, config: LlamaConfig, product: _Product) -> Graph:
@@ -172,7 +172,7 @@ def _attention(g: Graph, joined: str, index: int, config: LlamaConfig, rotation:
 
 
 def _words(weights: LanguageWeights, product: _Product) -> Graph:
-    """States (1, R, D), sharpness (R, 1), likeliest (1) -> the fields of `Step`."""
+    """States (1, R, D), inverse_temperature (R, 1), likeliest (1) -> the fields of `Step`."""
     g, (words, width) = Graph("words"), weights.words.shape
     states = g.input("states", FLOAT, (1, "R", width))
     product.inputs(g)
@@ -204,6 +204,6 @@ def _added(weights: LanguageWeights) -> Graph:
 
 
 def _rounded(weight: Floats, levels: int) -> tuple[NDArray[np.int8], Floats]:
-    """(O, I) whole numbers from -levels to levels, and the unit of each row (O,)."""
-    unit: Floats = np.maximum(np.abs(weight).max(axis=1), np.finfo(np.float32).tiny) / np.float32(levels)
-    return np.rint(weight / unit[:, None]).astype(np.int8), unit
+    """(O, I) whole numbers from -levels to levels, and the scale of each row (O,)."""
+    scale: Floats = np.maximum(np.abs(weight).max(axis=1), np.finfo(np.float32).tiny) / np.float32(levels)
+    return np.rint(weight / scale[:, None]).astype(np.int8), scale

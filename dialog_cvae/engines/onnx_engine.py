@@ -144,14 +144,14 @@ class OnnxEngine:
         added: Floats = np.zeros((len(z), 0), np.float32) if self._added is None else self._added.run(None, {"z": z})[0]
         return np.full(len(z), Tokenizer.bos_id), GRUStates(state, added)
 
-    def step(self, tokens: Ints, states: GRUStates, sharpness: Floats, likeliest: int) -> Step:
+    def step(self, tokens: Ints, states: GRUStates, inverse_temperature: Floats, likeliest: int) -> Step:
         """See `Engine.step`."""
         feeds: dict[str, Any] = {
             "tokens": tokens,
             "state": states.state,
-            "sharpness": sharpness[:, None],
+            "inverse_temperature": inverse_temperature[:, None],
             "likeliest": np.array([min(likeliest, self._vocabulary)]),
-            "samples": np.array((sharpness != 1).any()),
+            "samples": np.array((inverse_temperature != 1).any()),
         }
         if self._added is not None:
             feeds["added"] = states.added

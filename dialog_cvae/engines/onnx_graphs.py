@@ -165,7 +165,7 @@ def _added(weights: Weights, config: ModelConfig) -> bytes:
 
 
 def _step(weights: Weights, config: ModelConfig, *, int8: bool) -> bytes:
-    """Tokens (R), state (R, D), sharpness (R), likeliest (1), added (R, A) if any -> the fields of `Step`."""
+    """Tokens (R), state (R, D), inverse_temperature (R), likeliest (1), added (R, A) if any -> the fields of `Step`."""
     g, size, words = Graph(), config.decoder_size, len(weights[EMBEDDING])
     tokens, state = g.input("tokens", INT64, ("R",)), g.input("state", FLOAT, ("R", size))
 

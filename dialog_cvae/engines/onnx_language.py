@@ -26,7 +26,7 @@ from dialog_cvae.data.turns import TurnBatch
 from dialog_cvae.engines.base import Condition, Floats, Ints, Step, one_thread
 from dialog_cvae.engines.language_adapters import checked_adapters
 from dialog_cvae.engines.language_states import Context, LanguageStates, Memory
-from dialog_cvae.engines.language_weights import LEVELS, MIDDLE, merged, z_maps
+from dialog_cvae.engines.language_weights import LEVELS, ZERO_POINT, merged, z_maps
 from dialog_cvae.engines.onnx_session import cores, session, weights_digest
 from dialog_cvae.errors import CheckpointError
 from dialog_cvae.language_config import LlamaConfig
@@ -144,15 +144,15 @@ class OnnxLanguageEngine:
             added = self._added.run(None, {"z": z})[0].reshape(len(z), self._maps, self._config.width)
         return np.array([context.tokens[-1] for context in contexts]), LanguageStates.begun(contexts, added)
 
-    def step(self, tokens: Ints, states: LanguageStates, sharpness: Floats, likeliest: int) -> Step:
+    def step(self, tokens: Ints, states: LanguageStates, inverse_temperature: Floats, likeliest: int) -> Step:
         """See `Engine.step`."""
         states = states.roomy()
         hidden = self._advanced(tokens, states)
         feeds: dict[str, Any] = {
             "states": hidden[None],
-            "sharpness": sharpness[:, None],
+            "inverse_temperature": inverse_temperature[:, None],
             "likeliest": np.array([min(likeliest, self._config.vocab_size)]),
-            "samples": np.array((sharpness != 1).any()),
+            "samples": np.array((inverse_temperature != 1).any()),
             **self._middles(len(tokens)),
         }
         logits, values, ids, mass, tempered = self._words.run(STEP_OUTPUTS, feeds)
@@ -239,7 +239,7 @@ class OnnxLanguageEngine:
         return found * self._arrays["embedding_scale"][tokens, None] if self._int8 else found
 
     def _middles(self, rows: int) -> dict[str, NDArray[np.uint8]]:
-        return {"middles": np.full(rows, MIDDLE, np.uint8)} if self._int8 else {}
+        return {"zero_points": np.full(rows, ZERO_POINT, np.uint8)} if self._int8 else {}
 
 
 def _check_heads(sizes: LlamaConfig, source: str) -> None:

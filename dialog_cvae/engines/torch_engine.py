@@ -143,7 +143,7 @@ class TorchEngine:
         return np.full(len(z), Tokenizer.bos_id), GRUStates(state, added)
 
     @torch.inference_mode()
-    def step(self, tokens: Ints, states: GRUStates, sharpness: Floats, likeliest: int) -> Step:
+    def step(self, tokens: Ints, states: GRUStates, inverse_temperature: Floats, likeliest: int) -> Step:
         """See `Engine.step`."""
 
         def next_state(tokens: Tensor, state: Tensor, *to_gates: Tensor) -> Tensor:
@@ -160,7 +160,7 @@ class TorchEngine:
         logits = by_rows(self._output, following)
         for each in parts[1:]:
             logits += each
-        masses = by_rows(_masses, logits, self._tensor(sharpness))
+        masses = by_rows(_masses, logits, self._tensor(inverse_temperature))
         likely = logits.topk(min(likeliest, logits.shape[1]))
         values, ids = _array(likely.values), likely.indices.cpu().numpy()
         order = np.lexsort((ids, -values))  # the lower id first if values are equal
@@ -201,10 +201,10 @@ def _linear(weights: Linear[Tensor]) -> RowProduct:
     return RowProduct(weights.weight, weights.bias)
 
 
-def _masses(logits: Tensor, sharpness: Tensor) -> Tensor:
+def _masses(logits: Tensor, inverse_temperature: Tensor) -> Tensor:
     """(R, 2) sums of exp(logit - the largest), as they are and sharpened."""
     below = logits - logits.amax(dim=1, keepdim=True)
-    return torch.stack((below.exp().sum(1), (below * sharpness[:, None]).exp_().sum(1)), dim=1)
+    return torch.stack((below.exp().sum(1), (below * inverse_temperature[:, None]).exp_().sum(1)), dim=1)
 
 
 def _array(tensor: Tensor) -> Floats:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from dialog_cvae.data.turns import TurnBatch
 from dialog_cvae.engines.base import ROWS, Condition, Flags, Floats, Ints, Step, one_thread
-from dialog_cvae.model.language_cvae import LanguageCVAE, bounded, raised
+from dialog_cvae.model.language_cvae import LanguageCVAE, clamped, with_added
 from dialog_cvae.nn.devices import on_device
 from dialog_cvae.nn.llama import KeysValues
 
@@ -94,14 +94,14 @@ class TorchLanguageEngine:
         return np.array([context.tokens[-1] for context in contexts]), RowStates(rows)
 
     @torch.inference_mode()
-    def step(self, tokens: Ints, states: RowStates, sharpness: Floats, likeliest: int) -> Step:
+    def step(self, tokens: Ints, states: RowStates, inverse_temperature: Floats, likeliest: int) -> Step:
         """See `Engine.step`."""
         found = [self._advanced(int(token), row) for token, row in zip(tokens, states.rows, strict=True)]
         logits = np.stack([row.float().cpu().numpy() for row, _ in found])
         ids = np.argsort(-logits, axis=1, kind="stable")[:, :likeliest]
         values = np.take_along_axis(logits, ids, axis=1)
         below = logits - values[:, :1]
-        masses = np.exp(below).sum(axis=1), np.exp(below * sharpness[:, None]).sum(axis=1)
+        masses = np.exp(below).sum(axis=1), np.exp(below * inverse_temperature[:, None]).sum(axis=1)
         return Step(logits, RowStates(tuple(row for _, row in found)), values, ids, *masses)
 
     def side_by_side(self) -> AbstractContextManager[Executor]:
@@ -115,7 +115,7 @@ class TorchLanguageEngine:
         for layer in lm.layers:
             x, own = layer(x, rotation)
             seen.append(KeysValues(own.keys[:, :, :-1], own.values[:, :, :-1]))
-        return ReadContext(tokens, tuple(seen), bounded(lm.normalised(x)[0, -1]))
+        return ReadContext(tokens, tuple(seen), clamped(lm.normalised(x)[0, -1]))
 
     def _advanced(self, token: int, row: RowState) -> tuple[Tensor, RowState]:
         """The logits (V,) after one more token, and the row with it."""
@@ -126,9 +126,9 @@ class TorchLanguageEngine:
         below = len(lm.layers) - model.z_layers
         for index, (layer, before) in enumerate(zip(lm.layers, row.seen, strict=True)):
             if added and index >= below:
-                x = raised(x, added[index - below])
+                x = with_added(x, added[index - below])
             everything = x.new_zeros(1, 1, before.keys.shape[2] + 1)
             x, own = layer(x, rotation, everything, before)
             seen.append(before.followed_by(own))
-        states = lm.normalised(raised(x, added[-1]) if added else x)[0, 0]
+        states = lm.normalised(with_added(x, added[-1]) if added else x)[0, 0]
         return states @ lm.embedding.T, RowState(tuple(seen), row.position + 1, row.z)

@@ -24,9 +24,9 @@ from dialog_cvae.generate.sampling import (
     NUCLEUS_LIKELIEST,
     Doubles,
     Forbidden,
-    Ways,
+    SamplingParameters,
     choose,
-    sharpness,
+    inverse_temperature,
 )
 
 Key = TypeVar("Key", bound=Hashable)
@@ -66,8 +66,8 @@ class _Rows(NamedTuple):
         length: (R,) number of tokens so far.
         log_prob: (R,) their log probability, in nats.
         written: (R, W) the tokens, with W at least the limit of each row.
-        temperature, top_p, sharpness: (R,) the row's sampling parameters.
-        forbids: (R, F + 1) which tokens it may not draw now; see `Ways`.
+        temperature, top_p, inverse_temperature: (R,) the row's sampling parameters.
+        forbids: (R, F + 1) which tokens it may not draw now; see `SamplingParameters`.
         limit: (R,) most tokens.
         uniforms: (R, W).
         given: (R, W) the tokens of a row that is scored; `DRAWN` elsewhere.
@@ -80,7 +80,7 @@ class _Rows(NamedTuple):
     written: Ints
     temperature: Doubles
     top_p: Doubles
-    sharpness: Floats
+    inverse_temperature: Floats
     forbids: Flags
     limit: Ints
     uniforms: Floats
@@ -141,7 +141,7 @@ class Pool(Generic[Key]):
             written=np.zeros((count, limit), dtype=np.int64),
             temperature=temperature,
             top_p=np.full(count, decoding.top_p),
-            sharpness=sharpness(temperature),
+            inverse_temperature=inverse_temperature(temperature),
             forbids=np.repeat(self._forbids(decoding)[None], count, axis=0),
             limit=np.full(count, limit),
             uniforms=start.uniforms[:, :limit],
@@ -171,14 +171,16 @@ class Pool(Generic[Key]):
             scores.likeliest > GREEDY_LIKELIEST for scores in self._scores.values()
         )
         likeliest = NUCLEUS_LIKELIEST if many else GREEDY_LIKELIEST
-        step = self._engine.step(rows.token, self._states, rows.sharpness, likeliest)
+        step = self._engine.step(rows.token, self._states, rows.inverse_temperature, likeliest)
         every = np.arange(len(rows.token))
         rows.forbids[:, self._end] = rows.length == 0
-        ways = Ways(rows.temperature, rows.top_p, rows.uniforms[every, rows.length], rows.sharpness, rows.forbids)
+        parameters = SamplingParameters(
+            rows.temperature, rows.top_p, rows.uniforms[every, rows.length], rows.inverse_temperature, rows.forbids
+        )
         # The log of the sum of exp(logit), which normalises the model's own distribution.
         normaliser = step.values[:, 0] + np.log(step.mass.astype(np.float64))
         given = rows.given[every, rows.length]
-        token = np.where(given == DRAWN, choose(step, ways, self._forbidden), given)
+        token = np.where(given == DRAWN, choose(step, parameters, self._forbidden), given)
         # record the tokens, then take out the rows that have ended
         log_prob = step.logits[every, token] - normaliser
         rows.log_prob[:] += log_prob

@@ -46,70 +46,70 @@ class Forbidden(NamedTuple):
         return cls(distinct, column)
 
 
-class Ways(NamedTuple):
+class SamplingParameters(NamedTuple):
     """Sampling parameters of each row.
 
     Attributes:
         temperature: (R,) 0 is greedy.
         top_p: (R,).
         uniforms: (R,) in [0, 1).
-        sharpness: (R,) factor of the logits; see the function of this name.
+        inverse_temperature: (R,) factor of the logits; see the function of this name.
         forbids: (R, F + 1) which tokens of `Forbidden` are forbidden; the last column is false.
     """
 
     temperature: Doubles
     top_p: Doubles
     uniforms: Floats
-    sharpness: Floats
+    inverse_temperature: Floats
     forbids: Flags
 
 
-def sharpness(temperature: Doubles) -> Floats:
+def inverse_temperature(temperature: Doubles) -> Floats:
     """The factor of the logits, (R,): 1 if the choice is greedy."""
     return np.divide(1.0, temperature, out=np.ones_like(temperature), where=temperature > 0).astype(np.float32)
 
 
-def choose(step: Step, ways: Ways, forbidden: Forbidden) -> Ints:
+def choose(step: Step, parameters: SamplingParameters, forbidden: Forbidden) -> Ints:
     """The next tokens (R,).
 
     Args:
         step: the engine's result; its logits may be changed.
-        ways: sampling parameters of each row.
+        parameters: sampling parameters of each row.
         forbidden: tokens that may be forbidden.
     """
     every = np.arange(len(step.ids))
-    values = np.where(ways.forbids[every[:, None], forbidden.column[step.ids]], -np.inf, step.values)  # (R, K)
+    values = np.where(parameters.forbids[every[:, None], forbidden.column[step.ids]], -np.inf, step.values)  # (R, K)
     whole = step.ids.shape[1] == step.logits.shape[1]
     known = values > (-np.inf if whole else step.values[:, -1:])  # tokens equal to the last one may be missing
     places = values.argmax(axis=1)
     decided = known[every, places]
-    samples = ways.temperature > 0
+    samples = parameters.temperature > 0
     if samples.any():
-        drawn, sure = _drawn(step, values, known, ways, forbidden)
+        drawn, sure = _drawn(step, values, known, parameters, forbidden)
         places, decided = np.where(samples, drawn, places), np.where(samples, sure, decided)
     tokens: Ints = step.ids[every, places]
     if not decided.all():
         for row in np.flatnonzero(~decided):
             logits = step.logits[row]
-            logits[forbidden.tokens[ways.forbids[row, :-1]]] = -np.inf
-            tokens[row] = exactly(logits, ways.temperature[row], ways.top_p[row], ways.uniforms[row])
+            logits[forbidden.tokens[parameters.forbids[row, :-1]]] = -np.inf
+            tokens[row] = exactly(logits, parameters.temperature[row], parameters.top_p[row], parameters.uniforms[row])
     return tokens
 
 
 def _drawn(
-    step: Step, values: Floats, known: Flags, ways: Ways, forbidden: Forbidden
+    step: Step, values: Floats, known: Flags, parameters: SamplingParameters, forbidden: Forbidden
 ) -> tuple[NDArray[np.intp], Flags]:
     """(R,) each row's drawn token, as an index into the K, and whether it is certain; meaningless for greedy rows."""
     every = np.arange(len(values))
-    peak, sharp = step.values[:, :1].astype(np.float64), ways.sharpness[:, None]
+    peak, sharp = step.values[:, :1].astype(np.float64), parameters.inverse_temperature[:, None]
     weights = np.where(known, np.exp((values - peak) * sharp), 0.0)
     without = np.exp((step.logits[:, forbidden.tokens] - peak) * sharp)
-    total = step.tempered - np.where(ways.forbids[:, :-1], without, 0.0).sum(axis=1)
+    total = step.tempered - np.where(parameters.forbids[:, :-1], without, 0.0).sum(axis=1)
     cumulative = weights.cumsum(axis=1)
-    reached = (cumulative >= (ways.top_p * total)[:, None]) & (cumulative > 0)
+    reached = (cumulative >= (parameters.top_p * total)[:, None]) & (cumulative > 0)
     border = reached.argmax(axis=1)
-    everything = ways.top_p >= 1
-    target = ways.uniforms * np.where(everything, total, cumulative[every, border])
+    everything = parameters.top_p >= 1
+    target = parameters.uniforms * np.where(everything, total, cumulative[every, border])
     places = np.minimum((cumulative <= target[:, None]).sum(axis=1), values.shape[1] - 1)
     inside = np.where(everything, target < cumulative[:, -1], reached[every, border])
     return places, inside & (total > LEAST_SHARE * step.tempered)

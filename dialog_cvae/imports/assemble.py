@@ -38,7 +38,8 @@ class Thread(NamedTuple):
 def cleaned(messages: Iterable[Message], log: Log) -> Iterator[Message]:
     """Messages as our own format requires them, without those that lack text or speaker.
 
-    If such a message has an id, it is kept without text, because others may reply to it; `together` leaves it out.
+    If such a message has an id, it is kept without text, because others may reply to it; `grouped_by_conversation`
+    leaves it out.
     """
     kept: Mapping[str, Any] | None = None
     cleaned_kept = kept

@@ -22,7 +22,7 @@ from dialog_cvae.imports.formats import recognised
 from dialog_cvae.imports.message import Format, Log, Message, Options
 from dialog_cvae.imports.privacy import Privacy
 from dialog_cvae.imports.source import Source, open_source
-from dialog_cvae.imports.spill import together
+from dialog_cvae.imports.spill import grouped_by_conversation
 
 
 @dataclass
@@ -127,7 +127,7 @@ def _threads(source: Source, kind: Format, options: Options, log: Log) -> Iterat
     """The conversations of a source."""
     messages: Iterator[Message] = cleaned(kind.read(source, options, log), log)
     if kind.interleaved:
-        messages = together(messages, log)
+        messages = grouped_by_conversation(messages, log)
     # The reader may set the gap as soon as it gives a message.
     first = next(messages, None)
     if first is None:

@@ -55,7 +55,7 @@ _SORTED: Final = """
 """
 
 
-def together(messages: Iterable[Message], log: Log) -> Iterator[Message]:
+def grouped_by_conversation(messages: Iterable[Message], log: Log) -> Iterator[Message]:
     """The same messages, grouped by conversation and sorted by time if all messages of the conversation have one.
 
     Otherwise they are ordered by their replies, if there are any, else in the given order. Messages without text only

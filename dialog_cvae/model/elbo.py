@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dialog_cvae.model.latent_model import Examples, LatentModel, Refine
-from dialog_cvae.model.svi import Refiner, together
+from dialog_cvae.model.svi import Refiner, evaluation_batch_size
 from dialog_cvae.model_config import SviConfig
 from dialog_cvae.nn import distributions
 from dialog_cvae.nn.devices import moved
@@ -116,7 +116,7 @@ def evaluate_elbo(
         model: is put into evaluation mode, and back afterwards.
         corpus: encoded for this model.
         seed: of the noise, which does not depend on the batch size.
-        batch_size: windows in a batch; see `svi.together`.
+        batch_size: windows in a batch; see `svi.evaluation_batch_size`.
         advance: receives the number of windows of each finished batch, for a progress bar.
         part: (i, n): score batches i, i + n, ... only, as one of n processes.
         total: adds the sums of all n processes.
@@ -131,7 +131,7 @@ def evaluate_elbo(
     refiner = Refiner(model, svi)
     sums = torch.zeros(len(TERMS) + 2 + 2 * latent, dtype=torch.float64, device=device)
     with evaluation_mode(model), refiner.scoring():
-        for index, chosen in enumerate(corpus.chunks(corpus.first(first), together(svi, batch_size))):
+        for index, chosen in enumerate(corpus.chunks(corpus.first(first), evaluation_batch_size(svi, batch_size))):
             # Noise is drawn for all batches, so that it is the same for any number of processes.
             drawn = rng.standard_normal((len(chosen), 2, latent), dtype=np.float32)
             if by_mean:
@@ -142,7 +142,7 @@ def evaluate_elbo(
                 sums += _sums(model, batch, moved(torch.from_numpy(drawn), device), refiner.refine(batch, steps))
                 if advance is not None:
                     advance(len(chosen))
-    report = _report((sums if total is None else total(sums)).cpu(), model.config.bow, model.compares)
+    report = _report((sums if total is None else total(sums)).cpu(), model.config.bow, model.has_plain_loss)
     return report.of_means_alone() if by_mean else report
 
 
@@ -173,18 +173,18 @@ def first_posteriors(
     rng, refiner = np.random.default_rng((seed, 1)), Refiner(model, svi)
     found = []
     with evaluation_mode(model), refiner.scoring():
-        for chosen in corpus.chunks(corpus.first(count), together(svi, BATCH_SIZE)):
+        for chosen in corpus.chunks(corpus.first(count), evaluation_batch_size(svi, BATCH_SIZE)):
             batch = model.scoring_batch(corpus, chosen, device)
             refine = refiner.refine(batch, refiner.noise([rng] * len(chosen)))
             found.append(model.infer(batch, refine).posterior)
     return Gaussian(*(torch.cat(parts).cpu() for parts in zip(*found, strict=True)))
 
 
-def _report(sums: Tensor, bow: bool, compares: bool) -> ElboReport:
+def _report(sums: Tensor, bow: bool, has_plain_loss: bool) -> ElboReport:
     """Means from the sums over all windows; see `_sums`."""
     terms, counts, shifts = sums.tensor_split((len(TERMS), len(TERMS) + 2))
     windows, tokens = (int(count) for count in counts)
-    left_out = {"bag_of_words": not bow, "without_z": not compares}
+    left_out = {"bag_of_words": not bow, "without_z": not has_plain_loss}
     mean = {
         name: float(term) / windows for name, term in zip(TERMS, terms, strict=True) if not left_out.get(name, False)
     }

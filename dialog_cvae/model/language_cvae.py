@@ -36,15 +36,15 @@ from dialog_cvae.types import ElboTerms, Gaussian
 Z_RANGE = 0.02  # deviation of z's maps at the start
 
 
-class Read(NamedTuple):
-    """A conversation that was read without z: `Encoded`, and what replies with z need of it.
+class EncodedConversations(NamedTuple):
+    """Conversations that were read without z: `Encoded`, and what decoding replies with z needs.
 
     Attributes:
         condition: (B, D) the state before each reply, within `state_limit`.
         response: (B, 2D) the mean state of each reply, and its last, likewise.
         lower: (R, T, D) states below the layers that z enters.
-        seen: keys and values of each of these layers.
-        states: (R, T, D) what the softmax is taken of.
+        seen: keys and values of each of the layers that z enters.
+        states: (R, T, D) final hidden states, from which the output projection makes the logits.
         rotation: of the positions.
     """
 
@@ -68,8 +68,8 @@ class LanguageCVAE(LatentModel):
     def __init__(self, config: LanguageModelConfig, backbone: LlamaConfig, weights: Mapping[str, Tensor]) -> None:
         super().__init__()
         self.config = config
-        self.compares = config.latent_size > 0  # else it reads without z anyway
-        self.plain_weight = config.plain_weight if self.compares else 0.0
+        self.has_plain_loss = config.latent_size > 0  # without dimensions both losses are equal
+        self.plain_weight = config.plain_weight if self.has_plain_loss else 0.0
         self.lm = Llama(backbone, weights, config.rank, config.alpha)
         self.z_layers = min(config.z_layers, backbone.layers)
         width, latent, hidden = backbone.width, config.latent_size, config.hidden_size
@@ -100,7 +100,7 @@ class LanguageCVAE(LatentModel):
         with torch.autocast(noise.device.type, enabled=False):
             return super().forward(batch, noise, *args, **options)
 
-    def encode(self, batch: TurnTensors) -> Read:
+    def encode(self, batch: TurnTensors) -> EncodedConversations:
         """Read the conversations once, without z."""
         lm, count = self.lm, batch.tokens.shape[1]
         places = torch.arange(count, device=batch.tokens.device)
@@ -112,13 +112,13 @@ class LanguageCVAE(LatentModel):
             x, own = layer(x, rotation)
             seen.append(own)
         states = lm.normalised(x)
-        condition = bounded(states[batch.block, batch.begin])
+        condition = clamped(states[batch.block, batch.begin])
         ends = batch.begin + moved(batch.target_lengths, batch.begin.device)
-        said = bounded(states[batch.rows, batch.positions + 1])  # (P, D)
-        mean = torch.zeros_like(condition).index_add(0, batch.replies, said)
+        reply_states = clamped(states[batch.rows, batch.positions + 1])  # (P, D)
+        mean = torch.zeros_like(condition).index_add(0, batch.replies, reply_states)
         mean = mean / moved(batch.target_lengths, mean.device)[:, None]
-        response = torch.cat((mean, bounded(states[batch.block, ends])), dim=-1)
-        return Read(condition, response, lower, tuple(seen[-self.z_layers :]), states, rotation)
+        response = torch.cat((mean, clamped(states[batch.block, ends])), dim=-1)
+        return EncodedConversations(condition, response, lower, tuple(seen[-self.z_layers :]), states, rotation)
 
     def prior(self, condition: Tensor) -> Gaussian:
         """p(z | c): (B, D) -> Gaussian of (B, Z)."""
@@ -137,11 +137,13 @@ class LanguageCVAE(LatentModel):
             mean, logvar = self.recognition_network(both).chunk(2, dim=-1)
         return Gaussian(prior.mean + mean, prior.logvar + logvar)
 
-    def reconstruction(self, batch: TurnTensors, encoded: Read, z: Tensor, dropout: Dropout | None = None) -> Tensor:
+    def reconstruction(
+        self, batch: TurnTensors, encoded: EncodedConversations, z: Tensor, dropout: Dropout | None = None
+    ) -> Tensor:
         """(B,) -log p(x | z, c) in nats, summed over the reply's tokens and its line break."""
         return self._nll(batch, self._states(batch, encoded, z) if self.z_maps else self._plain_states(batch, encoded))
 
-    def reconstructions(self, batch: TurnTensors, encoded: Read, z: Tensor, rows: int = 512) -> Tensor:
+    def reconstructions(self, batch: TurnTensors, encoded: EncodedConversations, z: Tensor, rows: int = 512) -> Tensor:
         """See `LatentModel.reconstructions`: for each code only the layers that z enters, over the reply's own tokens.
 
         The conversation's states, keys and values are those of `encoded`, for all codes. Replies of similar length are
@@ -159,11 +161,11 @@ class LanguageCVAE(LatentModel):
                 found[there, first : first + codes.shape[1]] = nll.to(found.dtype)
         return found
 
-    def without_z(self, batch: TurnTensors, encoded: Read) -> Tensor | None:
+    def without_z(self, batch: TurnTensors, encoded: EncodedConversations) -> Tensor | None:
         """(B,) -log p(x | c) in nats of the language model without z; None where there is no other."""
-        return self._nll(batch, self._plain_states(batch, encoded)) if self.compares else None
+        return self._nll(batch, self._plain_states(batch, encoded)) if self.has_plain_loss else None
 
-    def bag_of_words(self, batch: TurnTensors, encoded: Read, z: Tensor) -> Tensor | None:
+    def bag_of_words(self, batch: TurnTensors, encoded: EncodedConversations, z: Tensor) -> Tensor | None:
         """(B,) -log of the bag-of-words head through the embedding, summed over the same tokens; None without it."""
         if self.bow_head is None:
             return None
@@ -171,7 +173,7 @@ class LanguageCVAE(LatentModel):
         log_probs = torch.log_softmax(_precise(state @ self.lm.embedding.T), dim=-1)  # (B, V)
         return self._summed(batch, -log_probs[batch.replies, batch.targets])
 
-    def _states(self, batch: TurnTensors, encoded: Read, z: Tensor) -> Tensor:
+    def _states(self, batch: TurnTensors, encoded: EncodedConversations, z: Tensor) -> Tensor:
         """(P, D) what the softmax is taken of, with z: each reply is read again after the conversation before it."""
         lm, (rows, count) = self.lm, batch.tokens.shape
         # Only the positions from which tokens are predicted, side by side in each row: (R, S) with S the most of a row.
@@ -192,9 +194,9 @@ class LanguageCVAE(LatentModel):
     def _with_z(self, x: Tensor, z: Tensor, index: int, replies: Tensor) -> Tensor:
         """(R, S, D) states with what z adds to them."""
         added = nn.functional.pad(self.z_maps[index](z).to(x.dtype), (0, 0, 0, 1))  # 0 where there is no reply
-        return raised(x, nn.functional.embedding(replies, added))
+        return with_added(x, nn.functional.embedding(replies, added))
 
-    def _decoded(self, batch: TurnTensors, encoded: Read, z: Tensor, chosen: Tensor) -> Tensor:
+    def _decoded(self, batch: TurnTensors, encoded: EncodedConversations, z: Tensor, chosen: Tensor) -> Tensor:
         """(N, K) -log p(x | z, c) of the replies `chosen` (N,), on the CPU, from z (N, K, Z); L tokens in the longest.
 
         The K copies of a reply lie side by side in one row, and do not see each other.
@@ -212,7 +214,7 @@ class LanguageCVAE(LatentModel):
         lm = self.lm
 
         def with_z(x: Tensor, index: int) -> Tensor:
-            return raised(x, self.z_maps[index](z).to(x.dtype).repeat_interleave(longest, dim=1))
+            return with_added(x, self.z_maps[index](z).to(x.dtype).repeat_interleave(longest, dim=1))
 
         for index, layer in enumerate(lm.layers[-self.z_layers :]):
             known = KeysValues(*(each[row[:, 0], :, : int(begin.max())] for each in encoded.seen[index]))
@@ -227,7 +229,7 @@ class LanguageCVAE(LatentModel):
         return summed
 
     @staticmethod
-    def _plain_states(batch: TurnTensors, encoded: Read) -> Tensor:
+    def _plain_states(batch: TurnTensors, encoded: EncodedConversations) -> Tensor:
         """(P, D) what the softmax is taken of, without z."""
         return encoded.states[batch.rows, batch.positions]
 
@@ -257,8 +259,8 @@ class LanguageCVAE(LatentModel):
         return (self.z_maps,) if self.bow_head is None else (self.z_maps, self.bow_head)
 
 
-def raised(x: Tensor, added: Tensor) -> Tensor:
-    """States and what z adds to them, times the root mean square of each state; both (..., D)."""
+def with_added(x: Tensor, added: Tensor) -> Tensor:
+    """States with what z adds, scaled by the root mean square of each state; both (..., D)."""
     size = torch.linalg.vector_norm(x, dim=-1, keepdim=True) * x.shape[-1] ** -0.5
     return torch.addcmul(x, added, size)
 
@@ -267,8 +269,8 @@ def _mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(inputs, hidden), nn.SiLU(), nn.Linear(hidden, outputs))
 
 
-def bounded(x: Tensor) -> Tensor:
-    """What the latent networks read of states."""
+def clamped(x: Tensor) -> Tensor:
+    """States in float32, clamped to +- `state_limit`, as the latent networks read them."""
     return _precise(x).clamp(-LanguageModelConfig.state_limit, LanguageModelConfig.state_limit)
 
 

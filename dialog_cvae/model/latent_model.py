@@ -78,12 +78,12 @@ class LatentModel(nn.Module, ABC):
 
     Attributes:
         config: sizes, `latent_size` and `bow` among them.
-        compares: whether `without_z` gives a loss.
+        has_plain_loss: whether `without_z` gives a loss.
         plain_weight: weight of that loss in training.
     """
 
     config: Any
-    compares: bool = False
+    has_plain_loss: bool = False
     plain_weight: float = 0.0
 
     @abstractmethod

@@ -48,7 +48,7 @@ REFINED_TOGETHER = 32
 """Examples whose mean is one objective in evaluation, with `scope` "batch": the released code's batch."""
 
 
-def together(config: SviConfig | None, most: int) -> int:
+def evaluation_batch_size(config: SviConfig | None, most: int) -> int:
     """How many examples to evaluate together, at most `most`.
 
     With `scope` "batch" a refined posterior depends on the other examples, so all figures of a model must take equally

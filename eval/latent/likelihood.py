@@ -24,7 +24,7 @@ from dialog_cvae.data.windows import Integers
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.model.elbo import perplexity
 from dialog_cvae.model.latent_model import Inferred, LatentModel
-from dialog_cvae.model.svi import Refiner, together
+from dialog_cvae.model.svi import Refiner, evaluation_batch_size
 from dialog_cvae.model_config import SviConfig
 from dialog_cvae.nn import distributions
 from dialog_cvae.nn.devices import moved
@@ -83,7 +83,7 @@ def posteriors(
     found: list[tuple[NDArray[np.float32], ...]] = []
     refiner = Refiner(model, svi)
     with refiner.scoring():
-        for chosen, batch in _batches(model, corpus, corpus.responses, together(svi, batch_size)):
+        for chosen, batch in _batches(model, corpus, corpus.responses, evaluation_batch_size(svi, batch_size)):
             noise = refiner.noise(generators(corpus, chosen, seed + 1))
             parameters = itertools.chain(*model.infer(batch, refiner.refine(batch, noise))[1:])
             found.append(tuple(tensor.float().cpu().numpy() for tensor in parameters))
@@ -136,7 +136,9 @@ def importance_weighted_nll(
     places = positions(corpus, responses.astype(np.int64)) if places is None else places
     refiner, done = Refiner(model, svi), 0
     with refiner.scoring():
-        for chosen, batch in _batches(model, corpus, responses, together(svi, max(1, batch_size // draws))):
+        for chosen, batch in _batches(
+            model, corpus, responses, evaluation_batch_size(svi, max(1, batch_size // draws))
+        ):
             here = places[done : done + len(chosen)]
             steps = refiner.noise(generator(seed + 1, *place) for place in here)
             inferred = model.infer(batch, refiner.refine(batch, steps))

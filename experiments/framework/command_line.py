@@ -15,7 +15,7 @@ from typing import Any
 
 from dialog_cvae.cli import Parser, whole
 from dialog_cvae.errors import ConfigError
-from experiments.framework.fitting import Fitted, InThisProcess, fit_missing, look
+from experiments.framework.fitting import Fitted, InThisProcess, fit_missing, run_states
 from experiments.framework.page import Page, write
 from experiments.framework.rows import Run
 from training import arguments
@@ -112,7 +112,7 @@ def carry_out(runs: Sequence[Run], asked: Options, report: Callable[[Fitted], Pa
     Raises:
         ConfigError: a folder holds a run of another configuration, or nothing is finished.
     """
-    fitted = fit_missing(runs, asked.out, asked.engine) if asked.fits else look(runs)
+    fitted = fit_missing(runs, asked.out, asked.engine) if asked.fits else run_states(runs)
     if fitted.stopped:
         print(f"stopped; {AGAIN}", file=sys.stderr)
         return 128 + signal.SIGINT

@@ -70,7 +70,7 @@ class Fitted(NamedTuple):
         ]
 
 
-def look(runs: Sequence[Run]) -> Fitted:
+def run_states(runs: Sequence[Run]) -> Fitted:
     """How far each run is; nothing is fitted.
 
     Raises:
@@ -97,7 +97,7 @@ def fit_missing(runs: Sequence[Run], out: Path, engine_for: Callable[[Sequence[C
         ConfigError: a folder holds a run of another configuration, or the engine cannot run.
         DataError: a corpus is missing.
     """
-    found, failures, _ = look(runs)
+    found, failures, _ = run_states(runs)
     counts = Counter(one.standing for one in found)
     print(f"{len(found)} cells in {out}: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
     rest: defaultdict[Path, list[Run]] = defaultdict(list)
@@ -114,7 +114,7 @@ def fit_missing(runs: Sequence[Run], out: Path, engine_for: Callable[[Sequence[C
                 failures = {**failures, run.name: f"{result.reason} (log: {result.folder / LOG_FILE})"}
         if any(result.status == "stopped" for result in results):
             return Fitted(found, failures, stopped=True)
-    found, broken, _ = look(runs)
+    found, broken, _ = run_states(runs)
     return Fitted(found, {**broken, **failures})
 
 

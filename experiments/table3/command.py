@@ -117,12 +117,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: Sequence[str] | None) -> int:
-    table = asked_for(argv)
+    table = parse_table(argv)
     runs = table.runs
     return command_line.carry_out(runs, table.options, lambda fitted: _report(table, runs[0].cell.config, fitted))
 
 
-def asked_for(argv: Sequence[str] | None) -> Table:
+def parse_table(argv: Sequence[str] | None) -> Table:
     """What the command line asks for.
 
     Raises:

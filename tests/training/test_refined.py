@@ -20,7 +20,7 @@ from dialog_cvae.model.cvae import CVAE
 from dialog_cvae.model.elbo import evaluate_elbo
 from dialog_cvae.model.latent_model import LatentModel
 from dialog_cvae.model.sentence_vae import SentenceBatch, SentenceVAE
-from dialog_cvae.model.svi import REFINED_TOGETHER, together, update_cost
+from dialog_cvae.model.svi import REFINED_TOGETHER, evaluation_batch_size, update_cost
 from dialog_cvae.model_config import ModelConfig, SentenceModelConfig, SviConfig
 from dialog_cvae.nn import matmul
 from dialog_cvae.text.tokenizer import Tokenizer
@@ -133,9 +133,9 @@ def test_a_limit_of_the_norm_is_a_positive_number_or_none(fit: Fit, value: str) 
 
 def test_figures_of_a_joint_refinement_take_equally_many_examples(made: Made) -> None:
     joint = SviConfig(steps=2, scope="batch")
-    assert [together(config, 500) for config in (None, SviConfig(), SviConfig(steps=2))] == [500] * 3
-    assert together(SviConfig(scope="batch"), 500) == 500  # no steps
-    assert {together(joint, most) for most in (1, 64, 500)} == {REFINED_TOGETHER}
+    assert [evaluation_batch_size(config, 500) for config in (None, SviConfig(), SviConfig(steps=2))] == [500] * 3
+    assert evaluation_batch_size(SviConfig(scope="batch"), 500) == 500  # no steps
+    assert {evaluation_batch_size(joint, most) for most in (1, 64, 500)} == {REFINED_TOGETHER}
 
 
 def test_a_joint_refinement_gives_one_posterior_to_all_figures(encoded: EncodedCorpus, tiny_model: CVAE) -> None:

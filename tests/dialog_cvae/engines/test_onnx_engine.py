@@ -73,11 +73,11 @@ def steps_of(engine: Engine, rows: np.ndarray, seed: int = 0) -> list[Step]:
     rng = np.random.default_rng(seed)
     condition = rng.standard_normal((70, WIDE.topic_size + 8 + WIDE.context_size), dtype=np.float32)
     z, tokens = rng.standard_normal((70, WIDE.latent_size), dtype=np.float32), rng.integers(0, 997, (4, 70))
-    sharpness = rng.uniform(0.1, 100, 70).astype(np.float32)
+    inverse_temperature = rng.uniform(0.1, 100, 70).astype(np.float32)
     _, states = engine.start(condition[rows], z[rows])
     found = []
     for token in tokens:
-        found.append(engine.step(token[rows], states, sharpness[rows], 8))
+        found.append(engine.step(token[rows], states, inverse_temperature[rows], 8))
         states = found[-1].states
     return found
 

@@ -116,7 +116,7 @@ def test_rows_that_join_late_and_leave_early_change_nothing(int8: bool) -> None:
             plan.replies[row, length - 1] if length else plan.contexts[plan.of[row]][-1]
             for row, length in zip(rows, lengths, strict=True)
         ]
-        step = engine.step(np.array(tokens), states, plan.sharpness[rows], 8)
+        step = engine.step(np.array(tokens), states, plan.inverse_temperature[rows], 8)
         for place, (row, length) in enumerate(zip(rows, lengths, strict=True)):
             np.testing.assert_array_equal(step.logits[place], alone[row][length][0][: BASE.vocab_size])
         stay = np.array([row not in leaves.get(time, []) for row in rows])

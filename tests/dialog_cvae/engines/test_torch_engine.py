@@ -140,14 +140,14 @@ def test_steps_are_teacher_forcing(tiny_config: ModelConfig, tokenizer: Tokenize
         assert_summed_up(said, np.array([1.0, 2.0, 0.5]), 4)
 
 
-def assert_summed_up(said: Step, sharpness: np.ndarray, likeliest: int) -> None:
+def assert_summed_up(said: Step, inverse_temperature: np.ndarray, likeliest: int) -> None:
     """Token choices and log probabilities agree with the logits."""
     order = np.argsort(-said.logits, axis=1, kind="stable")[:, :likeliest]
     np.testing.assert_array_equal(said.ids, order)
     np.testing.assert_array_equal(said.values, np.take_along_axis(said.logits, order, axis=1))
     below = said.logits.astype(np.float64) - said.values[:, :1]
     np.testing.assert_allclose(said.mass, np.exp(below).sum(axis=1), rtol=1e-5)
-    np.testing.assert_allclose(said.tempered, np.exp(below * sharpness[:, None]).sum(axis=1), rtol=1e-5)
+    np.testing.assert_allclose(said.tempered, np.exp(below * inverse_temperature[:, None]).sum(axis=1), rtol=1e-5)
 
 
 def test_of_equal_logits_the_lower_token_comes_first(tiny_model: CVAE):

@@ -69,7 +69,7 @@ class Plan:
         self.of = np.array([3, 0, 1, 3, 2, 4, 3, 3, 0, 4, 1])  # the context of each row
         self.z = rng.standard_normal((len(self.of), sizes.latent_size)).astype(np.float32)
         self.replies = rng.integers(0, base.vocab_size, (len(self.of), 40))
-        self.sharpness = rng.uniform(0.5, 2, len(self.of)).astype(np.float32)
+        self.inverse_temperature = rng.uniform(0.5, 2, len(self.of)).astype(np.float32)
 
     def decoded(self, engine: Engine, rows: list[int], count: int = STEPS) -> list[list[Floats]]:
         """The results of steps of these rows together, [step][row]."""
@@ -77,7 +77,7 @@ class Plan:
         tokens, states = engine.start([condition.contexts[self.of[row]] for row in rows], self.z[rows])
         found = []
         for index in range(count):
-            step = engine.step(tokens, states, self.sharpness[rows], 8)
+            step = engine.step(tokens, states, self.inverse_temperature[rows], 8)
             found.append([np.concatenate([field[row].ravel() for field in _fields(step)]) for row in range(len(rows))])
             tokens, states = self.replies[rows, index], step.states
         return found

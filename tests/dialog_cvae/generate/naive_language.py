@@ -18,7 +18,7 @@ from dialog_cvae.engines.base import Condition, Flags, Floats, Ints, Step
 from dialog_cvae.engines.torch_language import new_language_model
 from dialog_cvae.language_config import LanguageModelConfig
 from dialog_cvae.model.build import weights_of
-from dialog_cvae.model.language_cvae import LanguageCVAE, Read
+from dialog_cvae.model.language_cvae import EncodedConversations, LanguageCVAE
 from dialog_cvae.model.turn_tensors import TurnTensors
 from dialog_cvae.model_config import ModelConfig
 from dialog_cvae.storage.checkpoint import Checkpoint
@@ -91,13 +91,15 @@ class NaiveLanguageEngine:
         return tokens, Rows(Row(*each) for each in zip(contexts, z, strict=True))
 
     @torch.inference_mode()
-    def step(self, tokens: Ints, states: Rows, sharpness: Floats, likeliest: int) -> Step:
+    def step(self, tokens: Ints, states: Rows, inverse_temperature: Floats, likeliest: int) -> Step:
         rows = Rows(row._replace(written=(*row.written, int(token))) for row, token in zip(states, tokens, strict=True))
         logits = np.stack([self._logits(row) for row in rows])
         ids = np.argsort(-logits, axis=1, kind="stable")[:, :likeliest]
         values = np.take_along_axis(logits, ids, axis=1)
         below = logits - values[:, :1]
-        return Step(logits, rows, values, ids, np.exp(below).sum(1), np.exp(below * sharpness[:, None]).sum(1))
+        return Step(
+            logits, rows, values, ids, np.exp(below).sum(1), np.exp(below * inverse_temperature[:, None]).sum(1)
+        )
 
     @contextmanager
     def side_by_side(self) -> Iterator[Executor]:
@@ -111,7 +113,9 @@ class NaiveLanguageEngine:
         logits: Floats = (states[-1] @ self.model.lm.embedding.T).numpy()
         return logits
 
-    def _read(self, context: NDArray[np.int64], written: Sequence[int] = ()) -> tuple[TurnTensors, Read]:
+    def _read(
+        self, context: NDArray[np.int64], written: Sequence[int] = ()
+    ) -> tuple[TurnTensors, EncodedConversations]:
         tokens = np.concatenate((context, written, [0])).astype(np.int64)[None]  # any token may be the next one
         zero = np.zeros(1, dtype=np.int64)
         batch = TurnBatch(tokens, zero, zero + len(context) - 1, zero + len(written) + 1)

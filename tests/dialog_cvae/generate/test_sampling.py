@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from dialog_cvae.engines.base import Floats, Ints, Step
-from dialog_cvae.generate.sampling import NUCLEUS_BOUND, Forbidden, Ways, choose, exactly, sharpness
+from dialog_cvae.generate.sampling import (
+    NUCLEUS_BOUND,
+    Forbidden,
+    SamplingParameters,
+    choose,
+    exactly,
+    inverse_temperature,
+)
 
 FORBIDDEN_LOGIT = np.float32(4.0)  # logit of tokens that a test rules out; the model may find them likely
 
@@ -22,14 +29,14 @@ def chosen(logits: Floats, temperature: float, top_p: float, uniforms: Floats, l
     forbidden = Forbidden.of(np.flatnonzero(rules_out.any(axis=0)), logits.shape[1])
     said = np.where(rules_out, FORBIDDEN_LOGIT, logits).astype(np.float32)
     temperatures = np.full(len(logits), temperature)
-    sharp = sharpness(temperatures)
+    sharp = inverse_temperature(temperatures)
     ids = np.argsort(-said, axis=1, kind="stable")[:, :likeliest]
     values = np.take_along_axis(said, ids, axis=1)
     below = said.astype(np.float64) - values[:, :1]
     masses = (np.exp(below * factor).sum(axis=1).astype(np.float32) for factor in (1.0, sharp[:, None]))
     forbids = np.pad(rules_out[:, forbidden.tokens], ((0, 0), (0, 1)))
-    ways = Ways(temperatures, np.full(len(logits), top_p), uniforms, sharp, forbids)
-    return choose(Step(said, np.zeros((len(logits), 1), np.float32), values, ids, *masses), ways, forbidden)
+    parameters = SamplingParameters(temperatures, np.full(len(logits), top_p), uniforms, sharp, forbids)
+    return choose(Step(said, np.zeros((len(logits), 1), np.float32), values, ids, *masses), parameters, forbidden)
 
 
 def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:

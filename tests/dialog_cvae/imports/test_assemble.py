@@ -12,7 +12,7 @@ from dialog_cvae.imports.assemble import cleaned, threads
 from dialog_cvae.imports.json_paths import json_paths
 from dialog_cvae.imports.message import Log, Message
 from dialog_cvae.imports.reply_order import Link, reply_order
-from dialog_cvae.imports.spill import BY_FILE, BY_REPLIES, together
+from dialog_cvae.imports.spill import BY_FILE, BY_REPLIES, grouped_by_conversation
 from dialog_cvae.imports.times import ColumnTimes, seconds
 
 
@@ -78,7 +78,9 @@ def test_sorting_equals_a_sort_in_memory(rows):
     untimed = {name for name, time in rows if time is None}
     expected = sorted(messages, key=lambda m: (first[m.conversation], 0 if m.conversation in untimed else m.time))
     log = Log()
-    assert [message.text for message in together(messages, log)] == [message.text for message in expected]
+    assert [message.text for message in grouped_by_conversation(messages, log)] == [
+        message.text for message in expected
+    ]
     counted = [name for name in untimed if sum(name == other for other, _ in rows) > 1]
     assert log.changed[BY_FILE] == (len(counted) if any(time is not None for _, time in rows) else 0)
 
@@ -97,7 +99,7 @@ def test_without_times_a_message_follows_the_one_it_replies_to(links, expected):
     parts = [link.partition("<") for link in links.split()]
     messages = [Message("c", "A", name, id=name, reply_to=parent or None) for name, _, parent in parts]
     log = Log()
-    assert [message.text for message in together(messages, log)] == expected.split()
+    assert [message.text for message in grouped_by_conversation(messages, log)] == expected.split()
     assert log.changed == {BY_REPLIES: 1, BY_FILE: 0}
 
 
@@ -114,7 +116,7 @@ def test_equal_times_are_ordered_by_replies():
         Message("c", "C", "zero", 4.0, id="0"),
     ]
     log = Log()
-    assert [message.text for message in together(messages, log)] == ["zero", "one", "two"]
+    assert [message.text for message in grouped_by_conversation(messages, log)] == ["zero", "one", "two"]
     assert not +log.changed
 
 

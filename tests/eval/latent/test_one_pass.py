@@ -42,7 +42,7 @@ def assert_as_read_apart(model: LatentModel, corpus: AnyCorpus, draws: int) -> N
     weighted = importance_weighted_nll(model, corpus, corpus.responses, [draws], seed=3)
     np.testing.assert_allclose(read.weighted.nll[draws], weighted.nll[draws], rtol=1e-5)
     assert read.weighted.tokens.tolist() == weighted.tokens.tolist()
-    if model.compares:
+    if model.has_plain_loss:
         assert read.weighted.without_z is not None
         assert weighted.without_z is not None
         np.testing.assert_allclose(read.weighted.without_z, weighted.without_z, rtol=1e-5)
