@@ -89,9 +89,9 @@ class TimedEngine:
         """See `Engine.start`."""
         return self.clock.timed("decoder's first states", self.engine.start, contexts, z)
 
-    def step(self, tokens: Ints, states: Any, sharpness: Floats, likeliest: int) -> Step:
+    def step(self, tokens: Ints, states: Any, inverse_temperature: Floats, likeliest: int) -> Step:
         """See `Engine.step`."""
-        return self.clock.timed("decoder's steps", self.engine.step, tokens, states, sharpness, likeliest)
+        return self.clock.timed("decoder's steps", self.engine.step, tokens, states, inverse_temperature, likeliest)
 
     def side_by_side(self) -> AbstractContextManager[Executor]:
         """See `Engine.side_by_side`."""

@@ -204,7 +204,7 @@ def _held_out(arguments: argparse.Namespace, checkpoint: Checkpoint) -> HeldOut:
     else:
         references = multi_reference.load(Path(arguments.references), conversations)
         conversations = _referenced(conversations, references, arguments.only_referenced)
-    untrained = not_trained_on([checkpoint], conversations, split)
+    untrained = not_trained_on(checkpoint, conversations, split)
     if left_out := len(conversations) - len(untrained):
         print(f"note: {left_out_note(left_out, len(conversations))}")
     conversations = untrained[: arguments.limit]

@@ -25,7 +25,7 @@ from dialog_cvae.errors import ConfigError, DataError
 from dialog_cvae.model.weights import checked_weights, fitting_weights
 from dialog_cvae.storage.checkpoint import Checkpoint
 from dialog_cvae.storage.checkpoint_files import BEST, REPLIES, WEIGHTS
-from training.export_parts import with_common_words, with_index, without_bow
+from training.export_parts import with_common_words, with_index, without_bow, without_trained
 from training.half_precision import PRECISIONS, rounded
 from training.run_paths import STATE_FILE
 
@@ -66,6 +66,12 @@ def _parser() -> argparse.ArgumentParser:
         "--precision", choices=PRECISIONS, default="fp16", help="precision of the weights (default fp16)"
     )
     parser.add_argument("--drop-bow", action="store_true", help="leave out the bag-of-words head")
+    parser.add_argument(
+        "--drop-trained",
+        action="store_true",
+        help="leave out the hashes of the training conversations, with which anyone who can guess a conversation can "
+        "confirm that it was among them",
+    )
     parser.add_argument("--card", type=Path, metavar="FILE", help="Markdown file that replaces the model card")
     parser.add_argument("--licence", metavar="TEXT", help="licence of the weights, such as CC BY-SA 4.0")
     parser.add_argument(
@@ -127,6 +133,8 @@ def _export(arguments: argparse.Namespace) -> int:
     checkpoint = _described(checkpoint, arguments)
     if arguments.drop_bow:
         checkpoint = without_bow(checkpoint)
+    if arguments.drop_trained:
+        checkpoint = without_trained(checkpoint)
     if checkpoint.config.decoding.candidates_from != "model" and not (arguments.with_index or checkpoint.replies):
         raise ConfigError(
             f"--decoding: candidates_from {checkpoint.config.decoding.candidates_from} needs an index of replies; give "

@@ -37,6 +37,17 @@ def without_bow(checkpoint: Checkpoint) -> Checkpoint:
     return with_change(replace(checkpoint, config=config, weights=weights), "bag-of-words head left out")
 
 
+def without_trained(checkpoint: Checkpoint) -> Checkpoint:
+    """The checkpoint without the hashes of its training conversations.
+
+    Raises:
+        ConfigError: it has none.
+    """
+    if checkpoint.trained is None:
+        raise ConfigError("--drop-trained: the checkpoint has no hashes of its training conversations")
+    return with_change(replace(checkpoint, trained=None), "hashes of the training conversations left out")
+
+
 def with_index(
     checkpoint: Checkpoint, min_conversations: int, name: str | None = None, folder: Path | None = None
 ) -> Checkpoint:

@@ -86,7 +86,7 @@ class TrainingCorpus:
             return TrainedConversations.of(self._text.train if self._text.drawn else ())
 
         found = self._get(TRAINED, {"what": "trained"}, made)
-        return found if len(found) else None
+        return found or None
 
     def trained_in_validation(self, before: TrainedConversations) -> int:
         """The number of validation conversations that are among those of an earlier fit."""

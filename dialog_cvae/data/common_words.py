@@ -43,10 +43,12 @@ _TIME, _YEAR, _PRICE = r"\d{1,2}[:.]\d{2}", r"(?:19|20)\d{2}", r"[$€£]\d+(?:[
 _AMOUNT = r"[$€£]?[1-9]\d{0,2}(?:[.,]\d{3})+(?:[.,]\d{1,2})?"  # an amount with thousands separators
 _ONE = rf"(?:{_AMOUNT}|{_PRICE}|{_TIME}|{_YEAR})"
 _RANGE = regex.compile(rf"(?<![\w.,:–-]){_ONE}(?:[-–/]{_ONE})+(?![\w–-]|[.,:]\d)")  # 10:00-18:00, 1990-95 is none
-_DATE = regex.compile(rf"(?<![\w.,:–-])(?:{_YEAR}([./-])[01]?\d\1[0-3]?\d|[0-3]?\d([./-])[0-3]?\d\2{_YEAR})(?![\w-])")
-# Not personal, however many digits it has.
-_NOT_PERSONAL = regex.compile(rf"[^\w$€£+]*(?:{_AMOUNT}|{_DATE.pattern})\W*")
-_NO_CENTS = regex.compile(r"(?<=[$€£][\d.,]*\d)[.,]00(?!\d)")
+# Dates and amounts belong to no one, however many digits they have. Points alone do not show an amount: numbers of
+# persons have them too.
+_DATE = rf"{_YEAR}([./-])[01]?\d\1[0-3]?\d|[0-3]?\d([./-])[0-3]?\d\2{_YEAR}"
+_SURE_AMOUNT = r"[$€£]\d[\d.,]*|[1-9]\d{0,2}(?:,\d{3})+(?:\.\d{1,2})?|[1-9]\d{0,2}(?:\.\d{3})+,\d{1,2}"
+_DATE_OR_AMOUNT = regex.compile(rf"(?<![\w.,:–-])(?:{_DATE}|{_SURE_AMOUNT})(?![\w-]|[.,]\d)")
+_NO_CENTS = regex.compile(r"([$€£]\d(?:[\d.,]*\d)?)[.,]00(?!\d)")
 _GROUPS = regex.compile(r"(?<![\w.,])\+?\(?\d(?:[ ().-]{0,2}\d){6,}(?!\w)")
 _DIGIT = regex.compile(r"\d")
 _MARKS = regex.compile(r"[\W_]")
@@ -57,7 +59,8 @@ _WITH_DIGITS = regex.compile(r"\w*\d\w*")
 _LETTERS = regex.compile(r"[^\W\d_]{3,}")  # in a word with digits; fewer are a unit or an ending, as in 5km and 2nd
 # Without such a mark, a slash and the end of a sentence make no address: "fine. he/she".
 _MARKS_OF_ADDRESSES = re.compile(
-    r"@|:\s*/\s*/|www|\.\s*(?:com|org|net|edu|gov|io|info|app|dev|biz|de|uk|fr|eu|ch|nl|es|pl|ca|au|jp|cn|ru|br)\s*/"
+    r"@|:\s*/\s*/|www|\.\s*(?:com|org|net|edu|gov|io|info|app|dev|biz|me|gg|ly|be|co|tv|xyz|link|site|online|ai|"
+    r"de|uk|fr|eu|ch|nl|es|pl|ca|au|jp|cn|ru|br|se|dk|fi)\s*/"
 )
 _AROUND_MARKS = re.compile(r"\s*([@./:?&=#%+~_-])\s*")
 
@@ -83,7 +86,7 @@ class Found(NamedTuple):
         """
         if self.is_name:
             return False
-        long = sum(map(str.isdecimal, self.key)) >= LONG_DIGITS and not _NOT_PERSONAL.fullmatch(self.text)
+        long = sum(map(str.isdecimal, self.key)) >= LONG_DIGITS and not _DATE_OR_AMOUNT.fullmatch(self.text)
         return long or not self.key.isalnum()
 
 
@@ -144,13 +147,13 @@ def _addresses_and_numbers(text: str) -> tuple[list[Found], str]:
         return found, text
     # The ends of a range are numbers of their own.
     text = _RANGE.sub(lambda match: match[0].translate(_SPACED), text)
-    written = [match[0] for match in _DATE.finditer(text)]
-    text = _DATE.sub(_APART, text) if written else text
+    written = [match[0] for match in _DATE_OR_AMOUNT.finditer(text)]
+    text = _DATE_OR_AMOUNT.sub(_APART, text) if written else text
     groups = [match[0] for match in _GROUPS.finditer(text)]
     parts = (_GROUPS.sub(" ", text) if groups else text).split()
     rest = []
     for part in (*written, *groups, *parts):
-        key = _MARKS.sub("", _NO_CENTS.sub("", part)).casefold()
+        key = _MARKS.sub("", _NO_CENTS.sub(r"\1", part)).casefold()
         if sum(map(str.isdecimal, key)) >= LEAST_DIGITS:
             found.append(Found(part, key, is_name=False))
         else:

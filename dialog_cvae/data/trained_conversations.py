@@ -1,8 +1,8 @@
 """The conversations that a model was trained on, by which an evaluation leaves them out.
 
 Open it to change how a conversation is recognised. A file that has grown since the fit is divided again, and its test
-split may then hold conversations that the model was trained on. Only hashes are stored, which do not give back what was
-said, but do show whether a conversation that one has was among them.
+split may then hold conversations that the model was trained on. Only hashes are stored. They do not contain what was
+said, but anyone who can guess a whole conversation can confirm the guess with them.
 """
 
 from __future__ import annotations
@@ -15,22 +15,25 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from dialog_cvae.data.readers.jsonl_line import SPLITS
 from dialog_cvae.data.readers.jsonl_splits import KEY_BYTES, content_keys
 from dialog_cvae.errors import CheckpointError
 from dialog_cvae.types import Conversation
 
 HASHES = "hashes"  # name of the only tensor
 HASH = np.dtype("<u8")
+FEW, FORM = 2, 16  # a text is a form if more conversations than FEW, and than a FORMth of all, differ only in numbers
 
 
 class TrainedConversations:
     """A set of conversations, without their texts.
 
-    Conversations are equal if their texts are, whoever speaks, and without regard to case and spacing: as copies that
-    share a split (`dialog_cvae.data.readers.jsonl_splits`).
+    A conversation is in the set if its texts are those of one that was added, whoever speaks, and without regard to
+    case and spacing. Numbers may differ too, such as those of orders, unless many of the added conversations have the
+    same text but for its numbers. So copies that share a split (`dialog_cvae.data.readers.jsonl_splits`) count as one.
 
     Args:
-        hashes: (C,) of 64 bits, in any order.
+        hashes: 64 bits each, in any order.
     """
 
     def __init__(self, hashes: NDArray[np.uint64]) -> None:
@@ -39,17 +42,22 @@ class TrainedConversations:
     @classmethod
     def of(cls, conversations: Iterable[Conversation]) -> Self:
         """The set of these conversations."""
-        return cls(_hashes(conversations))
+        texts, templates = _hashes(conversations).T
+        distinct, counts = np.unique(templates, return_counts=True)
+        rare = distinct[counts <= max(FEW, len(texts) // FORM)] if len(distinct) >= len(SPLITS) else distinct[:0]
+        return cls(np.concatenate((texts, rare)))
 
-    def __len__(self) -> int:
-        return len(self._hashes)
+    def __bool__(self) -> bool:
+        return len(self._hashes) > 0
 
     def __or__(self, other: TrainedConversations) -> TrainedConversations:
         return TrainedConversations(np.concatenate((self._hashes, other._hashes)))
 
     def contain(self, conversations: Sequence[Conversation]) -> NDArray[np.bool_]:
         """(C,) whether each of these conversations is in the set."""
-        return np.isin(_hashes(conversations), self._hashes)
+        text, template = np.isin(_hashes(conversations), self._hashes).T
+        either: NDArray[np.bool_] = np.logical_or(text, template)
+        return either
 
     def to_bytes(self) -> bytes:
         """The set as a safetensors file, equal for equal sets."""
@@ -74,7 +82,10 @@ class TrainedConversations:
 
 
 def _hashes(conversations: Iterable[Conversation]) -> NDArray[np.uint64]:
-    """(C,) the first 64 bits of the second of `content_keys`, which ignores speakers, case and spacing."""
-    begin, end = KEY_BYTES, KEY_BYTES + HASH.itemsize
-    keys = b"".join(content_keys(conversation, 0)[begin:end] for conversation in conversations)
-    return np.frombuffer(keys, dtype=HASH)
+    """(C, 2) the first 64 bits of the second and third of `content_keys`.
+
+    The bits of the third are inverted, because a text whose numbers are all 0 has two equal keys.
+    """
+    keys = b"".join(content_keys(conversation, 0)[KEY_BYTES:] for conversation in conversations)
+    texts, templates = np.frombuffer(keys, dtype=HASH).reshape(-1, 2, KEY_BYTES // HASH.itemsize)[:, :, 0].T
+    return np.column_stack((texts, ~templates))

@@ -22,7 +22,10 @@ _WORD = regex.compile(WORD, regex.V1)
 _SIGN = r"[\p{Sc}%]|(?<=\p{L})[+#]+|(?<![\w\p{N}])[-\u2212](?=\p{N})|(?<=\p{N})[.,](?=\p{N})"  # €, C++, -5, 1.5
 _WORD_OR_SIGN = regex.compile(rf"{WORD}|{_SIGN}", regex.V1)
 _STYLE = regex.compile(r"[\p{Emoji_Modifier}\ufe0e\ufe0f]", regex.V1)  # style of an emoji, such as its skin tone
-_INVISIBLE = regex.compile(r"(?<!\p{Extended_Pictographic})\p{Cf}", regex.V1)  # invisible, except joiners in emoji
+# Invisible characters, but not the joints of an emoji, and not the letters in a flag such as that of Wales.
+_INVISIBLE = regex.compile(
+    r"(?<!\p{Extended_Pictographic})(?![\U000E0020-\U000E007F])[\p{Cf}\p{Default_Ignorable_Code_Point}]", regex.V1
+)
 
 
 def words(text: str) -> list[str]:

@@ -29,7 +29,7 @@ from eval.blind.tally import tally
 from eval.blind.tally_report import as_text
 from eval.dialog import asked_roles, data_config
 from eval.dialog_arguments import add_respond_as
-from eval.left_out import left_out_note, not_trained_on
+from eval.left_out import trained_on
 
 TALLY_FILE = "tally.json"
 STYLE = "fluent"  # style of swda without a checkpoint: text as people write it
@@ -180,10 +180,19 @@ def _drawn(
     else:
         name, conversations = load_split(config, arguments.split)
         split = list(conversations)
-    untrained = not_trained_on([checkpoint for _, checkpoint in checkpoints], split, arguments.split)
-    if len(untrained) < len(split):
-        print(f"note: {left_out_note(len(split) - len(untrained), len(split))}", file=sys.stderr)
-    places = draw_places(untrained, arguments.contexts, arguments.seed, arguments.shown)
+    places = draw_places(split, arguments.contexts, arguments.seed, arguments.shown)
+    trained = trained_on([checkpoint for _, checkpoint in checkpoints], split)
+    untrained = [place for place in places if not trained[place.conversation_number]]
+    if not untrained:
+        raise ConfigError(
+            f"--contexts: all {len(places)} that were drawn are of conversations that a model was trained on"
+        )
+    if left_out := len(places) - len(untrained):
+        print(
+            f"note: {left_out} of {len(places)} contexts are left out: a model was trained on their conversations",
+            file=sys.stderr,
+        )
+    places = untrained
     conversations_drawn = len({place.conversation_number for place in places})
     if conversations_drawn < len(places):
         print(

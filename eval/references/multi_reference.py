@@ -28,7 +28,7 @@ from typing import NamedTuple, TypeAlias
 
 from dialog_cvae.errors import DataError
 from dialog_cvae.storage.files import write_atomically
-from dialog_cvae.text.words import normalised
+from dialog_cvae.text.words import words
 from dialog_cvae.types import Conversation, Utterance
 from eval.contexts import MAX_CONTEXT, Place, Window
 from eval.references.reference_file import DIALOG_START, Item, read_items
@@ -115,7 +115,7 @@ def _spoken(row: ReferenceRow, position: int) -> Iterator[tuple[str, str]]:
 
 def _letters(text: str) -> str:
     """The letters and digits of a text, which do not depend on its tokenisation and punctuation (`) yeah`)."""
-    return normalised(text).replace(" ", "")
+    return "".join(words(text)) or text.strip()
 
 
 def _mismatch(path: Path, item: Item, window: Window) -> DataError:

@@ -63,12 +63,17 @@ def test_what_the_model_was_trained_on_is_left_out(folder, grown, tmp_path, caps
 
 
 def test_a_sheet_for_readers_leaves_it_out_too(folder, grown, tmp_path, capsys):
-    test, remaining = of_split(grown, folder)
-    asked = ["--data", str(grown), "--contexts", "1", "--out", str(tmp_path / "sheet")]
+    _, remaining = of_split(grown, folder)
+    asked = ["--data", str(grown), "--contexts", "3", "--shown", "2", "--out", str(tmp_path / "sheet")]
     assert blind(["sheet", *asked, f"tiny={folder}", "people"]) == 0
-    read = {each.conversation for each in Key.load(tmp_path / "sheet" / "key.json").contexts}
-    assert read <= {each.id for each in remaining}
-    assert f"of the {len(test)} conversations" in capsys.readouterr().err
+    read = [each.conversation for each in Key.load(tmp_path / "sheet" / "key.json").contexts]
+    # the same contexts as without a model, less those of conversations that it was trained on
+    listed = tmp_path / "contexts.jsonl"
+    assert blind(["contexts", *asked[:-1], str(listed)]) == 0
+    every = [json.loads(line)["conversation"] for line in listed.read_text().splitlines()]
+    assert read == [name for name in every if name in {each.id for each in remaining}]
+    assert f"note: {len(every) - len(read)} of {len(every)} contexts are left out" in capsys.readouterr().err
+    assert 0 < len(read) < len(every)
 
 
 def test_a_split_of_nothing_else_is_refused(folder, grown, tiny_checkpoint, tmp_path, capsys):

@@ -18,12 +18,13 @@ from dialog_cvae.data.common_words import CommonWords, said_in
 from dialog_cvae.data.encoded_corpus import EncodedCorpus
 from dialog_cvae.data.readers import sample
 from dialog_cvae.data.reply_index import ReplyIndex
+from dialog_cvae.data.trained_conversations import TrainedConversations
 from dialog_cvae.model.build import build_model, weights_of
 from dialog_cvae.model.cvae import CVAE
 from dialog_cvae.model.elbo import evaluate_elbo
 from dialog_cvae.model_config import ModelConfig
 from dialog_cvae.storage.checkpoint import Checkpoint
-from dialog_cvae.storage.checkpoint_files import CONFIG, WEIGHTS
+from dialog_cvae.storage.checkpoint_files import CONFIG, TRAINED, WEIGHTS
 from dialog_cvae.types import Conversation, Utterance
 from eval import dialog
 from tests.conftest import make_model
@@ -137,6 +138,23 @@ def test_dropping_the_head_changes_no_likelihood_and_no_reply(
     talk = Conversation("talk", (Utterance("A", "we like cats"),))
     replies = [dialog_cvae.load(folder).respond(talk, respond_as="B") for folder in (best, "out")]
     assert replies[0] == replies[1]
+
+
+def test_the_hashes_of_training_conversations_stay_unless_they_are_dropped(
+    run_export: Export, best: Path, conversations: list[Conversation]
+) -> None:
+    trained = TrainedConversations.of(conversations)
+    replace(Checkpoint.load(best), trained=trained).save(Path("own"))
+    assert run_export("own", "copy").status == 0
+    kept = Checkpoint.load("copy").trained
+    assert kept is not None
+    assert kept.to_bytes() == trained.to_bytes()
+    assert run_export("own", "out", "--drop-trained").status == 0
+    dropped = Checkpoint.load("out")
+    assert dropped.trained is None
+    assert dropped.config.provenance.changes[0] == "hashes of the training conversations left out"
+    assert not (Path("out") / TRAINED).exists()
+    assert "--drop-trained: the checkpoint has no hashes" in run_export("out", "again", "--drop-trained").error
 
 
 def test_export_with_both_options_and_again(run_export: Export, best: Path) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 from dialog_cvae.types import Conversation, Utterance
 
+ROOT = Path(__file__).resolve().parents[2]  # folder of the package `training`
 SECONDS = 14.0  # age of the process after which no further update begins
 LIMIT = 20.0  # seconds after which the process is ended
 PART = 16  # replies in a timed update of a language model; its time per reply hardly depends on their number
@@ -31,7 +32,7 @@ def replies_per_second(config: Any, conversations: Sequence[Conversation], limit
         limit: seconds.
     """
     sample = {"config": config.model_dump(mode="json"), "conversations": [_packed(each) for each in conversations]}
-    paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
     try:
         done = subprocess.run(
             [sys.executable, "-m", "training.check.timing"],

@@ -25,12 +25,22 @@ def test_a_conversation_is_recognised_by_its_texts_alone():
     respoken = tuple(Utterance("C", f"  {u.text.upper()} ") for u in known.utterances)
     assert trained.contain([replace(known, id="other", topic="ORDERS"), replace(known, utterances=respoken)]).all()
     others = [
-        said("Where is my order 67?", "On its way."),
         said("Where is my order 66?"),
         said("Where is my order 66?", "On its way.", "Thanks"),
         said("Where is my order 66? On its way."),
     ]
     assert not trained.contain(others).any()
+
+
+def test_numbers_may_differ_unless_the_text_is_a_form():
+    orders = [said(f"where is order {n}?", "on its way") for n in range(2)]
+    forms = [said(f"your code is {n}", "thanks") for n in range(10, 40)]
+    trained = TrainedConversations.of([*orders, *forms, said("hello", "hi")])
+    assert trained.contain([said("where is order 77?", "on its way")]).all()
+    assert trained.contain(forms).all()
+    assert not trained.contain([said("your code is 77", "thanks"), said("where is order x?", "on its way")]).any()
+    # in so small a file the splits may be of one text too
+    assert not TrainedConversations.of(orders).contain([said("where is order 77?", "on its way")]).any()
 
 
 @given(st.lists(st.integers(0, 9), max_size=6), st.lists(st.integers(0, 9), max_size=6))
@@ -39,8 +49,8 @@ def test_sets_are_joined_and_stored(some, others):
     joined = TrainedConversations.of(every[n] for n in some) | TrainedConversations.of(every[n] for n in others)
     stored = TrainedConversations.from_bytes(joined.to_bytes())
     assert stored.contain(every).tolist() == [n in (*some, *others) for n in range(10)]
-    assert len(stored) == len({*some, *others})
-    assert stored.to_bytes() == TrainedConversations.of(every[n] for n in {*others, *some}).to_bytes()
+    assert bool(stored) == bool(some or others)
+    assert stored.to_bytes() == joined.to_bytes()
 
 
 @pytest.mark.parametrize(

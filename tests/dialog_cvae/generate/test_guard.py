@@ -71,6 +71,7 @@ def test_without_a_list_only_rules_refuse():
         "on 2024-05-03 10:30",
         "31.12.2024!",
         "1.250.000,50 €",
+        "$1.250.000",
     ],
 )
 def test_times_years_amounts_and_dates_are_no_long_numbers(reply):
@@ -78,10 +79,25 @@ def test_times_years_amounts_and_dates_are_no_long_numbers(reply):
 
 
 @pytest.mark.parametrize(
-    "reply", ["030-1234567", "+49 30 123 456", "030.123.456.78", "12-34-5678", "1990-1995-77", "2024-5678"]
+    "reply",
+    [
+        "030-1234567",
+        "+49 30 123 456",
+        "030.123.456.78",
+        "12-34-5678",
+        "1990-1995-77",
+        "612.345.678",
+        "12.345.678",
+        "2024-5678",
+    ],
 )
 def test_other_long_numbers_are_refused_by_their_form(reply):
     assert not Guard(None).allowed(CONTEXT, "B")(reply)
+
+
+def test_many_decimals_take_no_long_time():
+    asked = Conversation("c", (Utterance("A", "1" + ".00" * 30_000),))  # a scan back from each would take minutes
+    assert not Guard(None).allowed(asked, "B")("write to a@b.com")
 
 
 def test_the_ends_of_a_range_are_known_from_the_context():
@@ -98,7 +114,7 @@ def test_a_model_in_lower_case_has_names_in_lower_case():
     assert not guard("the order of sigmund")
     assert guard("order the rosalind yes <NAME>")
     assert guard("the order. the/order yes")
-    for address in ("order. com/yes", "www. order. yes", "https:// order/ yes", "yes @ order. the"):
+    for address in ("order. com/yes", "t. me/order", "www. order. yes", "https:// order/ yes", "yes @ order. the"):
         assert not guard(f"the {address}"), address
     assert not guard("order of <NAME>, sigmund")
 

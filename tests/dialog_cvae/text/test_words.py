@@ -53,10 +53,14 @@ def test_replies_without_words_differ_by_their_characters() -> None:
         ("\uff44\uff41\uff4d\uff4e", ["damn"]),
         ("❤️ ❤ 👍🏽", ["❤", "❤", "👍"]),
         ("👩🏽\u200d💻", ["👩\u200d💻"]),
+        ("da\u034fm\u3164n", ["damn"]),
     ],
 )
 def test_words_as_a_reader_sees_them(text: str, expected: list[str]) -> None:
     assert seen_words(text) == expected
+
+
+ENGLAND, WALES = ("🏴" + "".join(chr(0xE0000 + ord(c)) for c in name) + "\U000e007f" for name in ("gbeng", "gbwls"))
 
 
 @pytest.mark.parametrize(
@@ -74,7 +78,15 @@ def test_replies_that_count_as_the_same(one: str, other: str) -> None:
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("€50", "$50"), ("-5 degrees", "5 degrees"), ("C++", "C#"), ("1.5 km", "15 km"), ("5%", "5"), ("1.5", "1 5")],
+    [
+        ("€50", "$50"),
+        ("-5 degrees", "5 degrees"),
+        ("C++", "C#"),
+        ("1.5 km", "15 km"),
+        ("5%", "5"),
+        ("1.5", "1 5"),
+        (ENGLAND, WALES),
+    ],
 )
 def test_signs_that_change_what_is_said(one: str, other: str) -> None:
     assert same_words(one) != same_words(other)

@@ -249,6 +249,12 @@ def test_lines_of_cotk(tmp_path):
     assert rows["short", 1].dialog_acts == ("other", "acknowledge_(backchannel)")
 
 
+def test_numbers_and_signs_may_be_tokenised_otherwise(tmp_path):
+    asked = talk("x", "how much", "It costs 1,000.50, or -5% in C++")
+    line = cotk_line(talk("x", "how much", "it costs 1 , 000 . 50 , or - 5 % in c ++"), 1)
+    assert list(load(written(tmp_path, line, "refs.jsonl"), [asked])) == [("x", 1)]
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [

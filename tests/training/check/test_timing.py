@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from itertools import count
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -53,3 +54,8 @@ def test_what_cannot_be_measured_is_none(monkeypatch: pytest.MonkeyPatch, outcom
 
     monkeypatch.setattr(subprocess, "run", fails)
     assert timing.replies_per_second(recipe("small"), []) is None
+
+
+def test_the_process_finds_the_package_from_any_folder() -> None:
+    assert Path(timing.__file__).is_relative_to(timing.ROOT / "training")
+    assert (timing.ROOT / "training" / "__init__.py").is_file()
