@@ -44,8 +44,20 @@ class Said(NamedTuple):
     message: UserMessage | AssistantMessage
 
 
-def respond_request(asked: ChatRequest, settings: Settings) -> RespondRequest:
-    """The same request in the form of `POST /respond`.
+class Converted(NamedTuple):
+    """A chat completion in the form of `POST /respond`.
+
+    Attributes:
+        request: names who answers only if the last message of the assistant has a name.
+        assistant: who answers otherwise, unless the model has a role for them.
+    """
+
+    request: RespondRequest
+    assistant: str
+
+
+def respond_request(asked: ChatRequest, settings: Settings) -> Converted:
+    """The same request in the form of `POST /respond`, and the assistant's name.
 
     Raises:
         RequestValidationError: names the fields of the chat completion that are invalid.
@@ -62,18 +74,18 @@ def respond_request(asked: ChatRequest, settings: Settings) -> RespondRequest:
         (each.message.name or (assistant if isinstance(each.message, AssistantMessage) else user), each.message.text)
         for each in said
     ]
-    own = [name for (name, _), each in zip(turns, said, strict=True) if isinstance(each.message, AssistantMessage)]
+    own_names = [each.message.name for each in said if isinstance(each.message, AssistantMessage)]
     most = asked.max_completion_tokens or asked.max_tokens
     fields = {
         "context": [{"speaker": name, "text": text} for name, text in turns],
-        "respond_as": own[-1] if own else assistant,
+        "respond_as": own_names[-1] if own_names else None,
         "topic": topic_line(asked),
         "num_responses": asked.n or 1,
         "max_tokens": None if most is None else min(most, settings.max_tokens),
         **{name: getattr(asked, name) for name in ("seed", "temperature", "top_p")},
     }
     try:
-        return RespondRequest.model_validate(fields)
+        return Converted(RespondRequest.model_validate(fields), assistant)
     except ValidationError as error:
         raise RequestValidationError([_theirs(item, said) for item in error.errors()]) from None
 

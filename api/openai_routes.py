@@ -14,7 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response, StreamingResponse
 
 from api.disconnect import while_connected
-from api.openai_chat import choices, counted, respond_request, stream
+from api.openai_chat import Converted, choices, counted, respond_request, stream
 from api.openai_schemas import ChatCompletion, ChatRequest, ModelCard, ModelList
 from api.request_record import record_of
 from api.respond_schemas import RespondRequest
@@ -37,15 +37,17 @@ async def chat_completions(service: Chosen, asked: ChatRequest, request: Request
     # Read the messages.
     converted = await service.worker_thread.run(respond_request, asked, service.settings)
     record = record_of(request.scope)
-    record.rows = converted.num_responses
-    record.text["context"] = [turn.text for turn in converted.context]
+    record.rows = converted.request.num_responses
+    record.text["context"] = [turn.text for turn in converted.request.context]
     # Reply.
     question = await service.worker_thread.run(_question, service, converted)
     if asked.logprobs:
         question = question._replace(likeliest=asked.top_logprobs or 0)
     answer = await while_connected(request.receive, service.answer(question))
     record.text["responses"] = [each.text for each in answer.replies]
-    completion = await service.worker_thread.run(_completion, asked, converted, answer, service, record.request_id)
+    completion = await service.worker_thread.run(
+        _completion, asked, converted.request, answer, service, record.request_id
+    )
     if not asked.stream:
         return completion
     usage = bool(asked.stream_options and asked.stream_options.include_usage)
@@ -54,14 +56,14 @@ async def chat_completions(service: Chosen, asked: ChatRequest, request: Request
     )
 
 
-def _question(service: Service, request: RespondRequest) -> Question:
+def _question(service: Service, converted: Converted) -> Question:
     """The request in the model's terms.
 
     Raises:
         RequestValidationError: see `Service.question`; the topic, which a message names, is an error of the messages.
     """
     try:
-        return service.question(request)
+        return service.question(converted.request, converted.assistant)
     except RequestValidationError as error:
         topic = {"loc": ("body", "messages")}
         items = [{**item, **topic} if item["loc"] == ("body", "topic") else item for item in error.errors()]

@@ -194,8 +194,12 @@ class Service:
     def _default_num_responses(self) -> int:
         return min(DEFAULT_RESPONSES, self.settings.max_responses)
 
-    def question(self, request: RespondRequest) -> Question:
+    def question(self, request: RespondRequest, speaker: str | None = None) -> Question:
         """The request in the model's terms, with defaults filled in.
+
+        Args:
+            request: the request.
+            speaker: see `asked`.
 
         Raises:
             RequestValidationError: unknown topic, or the request exceeds a limit.
@@ -204,10 +208,10 @@ class Service:
         check_profiles(request, self.responder.config)
         check_source(request, self.responder.index)
         seed = secrets.randbelow(DRAWN_SEEDS) if request.seed is None else request.seed
-        conversation, speaker = self.asked(request, asked_topic(request.topic, self.responder.codec))
+        conversation, answers = self.asked(request, asked_topic(request.topic, self.responder.codec), speaker)
         return Question(
             conversation,
-            speaker,
+            answers,
             self.num_responses(request),
             seed,
             self._decoding(request),
@@ -216,19 +220,21 @@ class Service:
             min_score=self.settings.min_score if request.min_score is None else request.min_score,
         )
 
-    def asked(self, request: RespondRequest, topic: str | None) -> tuple[Conversation, str]:
+    def asked(self, request: RespondRequest, topic: str | None, speaker: str | None = None) -> tuple[Conversation, str]:
         """The conversation of a request and who answers it, with roles in the model's spelling.
 
         Args:
             request: a request that may lack everything but its context and speakers.
             topic: in the model's spelling.
+            speaker: who answers if the request does not say it and the model has no role for them; None: see
+                `other_speaker`.
         """
         config = self.responder.config
         known = (*config.respond_as, *config.roles)
         conversation = in_spelling(request.conversation(topic), known)
         if request.respond_as is not None:
             return conversation, find_name(request.respond_as, known) or request.respond_as
-        speaker = other_speaker([utterance.speaker for utterance in conversation.utterances])
+        speaker = speaker or other_speaker([utterance.speaker for utterance in conversation.utterances])
         if config.respond_as:
             return answered_by_role(conversation, speaker, config.respond_as)
         return conversation, other_role(conversation, speaker, config.roles)

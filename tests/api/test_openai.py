@@ -89,6 +89,42 @@ def test_roles_become_speakers(ai, stub, messages, speakers, responder):
     assert asked["respond_as"] == responder
 
 
+@pytest.mark.parametrize("roles", [{"respond_as": ("agent",)}, {"roles": ("customer", "agent")}])
+@pytest.mark.parametrize(
+    "said",
+    [
+        [("user", None)],
+        [("user", None), ("assistant", None), ("user", None)],
+        [("user", "customer")],
+        [("user", "customer"), ("assistant", None), ("user", "customer")],
+    ],
+)
+def test_a_model_with_roles_gives_the_choices_of_respond(ai, client, stub, roles, said):
+    stub.config = stub.config.model_copy(update=roles)
+    messages = [{"role": role, "content": "hi"} | ({"name": name} if name else {}) for role, name in said]
+    found = ask(ai, messages, seed=7, n=2)
+    context = [{"speaker": name or {"user": "A", "assistant": "B"}[role], "text": "hi"} for role, name in said]
+    expected = client.post("/respond", json={"context": context, "seed": 7, "num_responses": 2}).json()["responses"]
+    assert [choice.message.content for choice in found.choices] == [each["text"] for each in expected]
+    assert stub.calls[0] == stub.calls[1]
+
+
+@pytest.mark.parametrize(
+    ("said", "speakers", "responder"),
+    [
+        ([("user", None), ("assistant", None), ("user", None)], ["A", "agent", "A"], "agent"),
+        ([("user", None), ("assistant", None)], ["A", "agent"], "agent"),  # the assistant speaks twice
+        ([("user", "Ann"), ("user", "Bo")], ["Ann", "Bo"], "agent"),
+        ([("user", None), ("assistant", "Bo"), ("user", None)], ["A", "Bo", "A"], "Bo"),
+    ],
+)
+def test_the_assistant_has_the_models_role_unless_it_has_a_name(ai, stub, said, speakers, responder):
+    stub.config = stub.config.model_copy(update={"respond_as": ("agent",)})
+    ask(ai, [{"role": role, "content": "hi"} | ({"name": name} if name else {}) for role, name in said])
+    ((conversation, asked),) = stub.calls
+    assert ([each.speaker for each in conversation.utterances], asked["respond_as"]) == (speakers, responder)
+
+
 def test_a_reply_can_be_sent_back_as_it_came(ai, stub):
     reply = ask(ai, seed=1).choices[0].message
     ask(ai, [*HELLO, reply, {"role": "user", "content": "and you ?"}])
