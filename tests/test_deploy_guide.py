@@ -6,6 +6,8 @@ import re
 import shlex
 from pathlib import Path
 
+import yaml
+
 from api import cluster
 from api.prometheus import Metrics
 from api.settings import PREFIX, Settings
@@ -66,6 +68,25 @@ def test_the_variables_of_the_compose_file_exist():
     assert named <= set(re.findall(r"\$\{(\w+):-", compose))
     (file,) = set(re.findall(r"`(\w+\.env)`", section))
     assert f"path: {file}," in compose
+
+
+def test_a_reload_in_compose_is_sent_from_inside_the_container():
+    """`docker compose kill` would mark the container as stopped by hand, whatever the signal."""
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+    (given,) = re.findall(r"`docker compose exec (.+?)`", TEXT)
+    service, *command = shlex.split(given)
+    assert command == ["sh", "-c", "kill -HUP 1"]
+    assert compose["services"][service]["init"] is True  # process 1 passes signals on to the service
+
+
+def test_in_kubernetes_the_keys_exist_before_the_pods():
+    deployment = yaml.safe_load((ROOT / "deploy" / "kubernetes" / "deployment.yaml").read_text(encoding="utf-8"))
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    (secret,) = [each["secretRef"]["name"] for each in container["envFrom"] if "secretRef" in each]
+    lines = [line for line in COMMANDS if line.startswith("kubectl ")]
+    assert [line.split()[1] for line in lines] == ["create", "apply"]
+    assert shlex.split(lines[0])[2:5] == ["secret", "generic", secret]
+    assert f"`kubectl rollout restart deployment/{deployment['metadata']['name']}`" in TEXT
 
 
 def test_training_accepts_the_commands_on_the_page():

@@ -142,6 +142,13 @@ def test_the_service_reads_the_settings(monkeypatch):
     assert POD["enableServiceLinks"] is False
 
 
+def test_the_memory_suffices_for_a_language_models_graphs():
+    limit = CONTAINER["resources"]["limits"]["memory"]
+    guide = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    assert f"The memory limit is {limit.removesuffix('Gi')} GiB" in guide
+    assert max(float(size) for size in re.findall(r"takes ([\d.]+) GiB", guide)) < float(limit.removesuffix("Gi"))
+
+
 def test_the_grace_period_is_long_enough_for_accepted_requests():
     pause = CONTAINER["lifecycle"]["preStop"]["sleep"]["seconds"]
     longest = float(literals()[f"{PREFIX}TIMEOUT_S"]) + Settings.model_fields["body_timeout_s"].default
