@@ -28,7 +28,7 @@ from api.request_log import RequestLog
 from api.routes import answering, mount_page, router
 from api.settings import Settings, effective, read_settings, unknown_variables
 from api.traces import TraceRequests, Traces, open_traces
-from api.word_filter import read_filter
+from api.word_filter import configured_filter
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.generate.responder import Responder
 
@@ -125,7 +125,7 @@ async def _lifespan(
     for line in unknown_variables():
         logs.event(line, logging.WARNING)
     keys = read_keys(settings)
-    accepts = None if settings.blocked_words is None else read_filter(settings.blocked_words)
+    accepts = configured_filter(settings)
     feedback.check_file(settings)
     metrics = Metrics()
     traces = open_traces()

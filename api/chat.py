@@ -28,6 +28,7 @@ from dialog_cvae.limits import visible
 
 KEY = "DIALOG_CVAE_API_KEY"
 URL = "http://127.0.0.1:8000"
+MOST_DIGITS = 9  # of the number of a reply
 JOINERS, SOFT_HYPHEN = "\u200c\u200d", "\u00ad"
 
 Turns = list[tuple[str, str]]  # speaker and text
@@ -90,14 +91,18 @@ def local(checkpoint: str, stack: ExitStack) -> Partner:
 
     from api.app import load_responder
     from api.batcher import Batcher
+    from api.guard import set_refusals
     from api.problems import messages
     from api.request_body import validated
     from api.room import Room
     from api.service import Service, WorkerThread
     from api.settings import read_settings
+    from api.word_filter import configured_filter
 
     settings = read_settings(checkpoint=checkpoint)
+    accepts = configured_filter(settings)  # first: opening the model takes longer
     responder = load_responder(settings)
+    set_refusals(responder, settings, accepts)
     batcher = Batcher(responder, room=Room(1), max_rows=settings.max_rows)
     worker_thread = WorkerThread()
     service = Service(responder, stack.enter_context(batcher), settings, None, worker_thread)
@@ -156,9 +161,12 @@ class Chat:
         seed = self._options.get("seed")
         offered = self._propose(seed)
         while (choice := self._line(f"{self._speakers[1]} (number or text)> ")) is not None:
-            number = int(choice[:9]) if choice.isascii() and choice.isdecimal() else 0
-            if 1 <= number <= len(offered) and len(choice) <= 9:
-                return offered[number - 1]
+            if choice.isdecimal():
+                number = int(choice) if len(choice) <= MOST_DIGITS else 0
+                if 1 <= number <= len(offered):
+                    return offered[number - 1]
+                self._report(_no_such_reply(choice, len(offered)), "choose again")
+                continue
             if choice:
                 return choice
             seed = None if seed is None else seed + 1
@@ -180,6 +188,8 @@ class Chat:
             return []
         for number, text in enumerate(texts, 1):
             print(f"  {number}  {_printable(text)}")
+        if not texts:
+            print("no reply was found; an empty line draws again", file=sys.stderr)
         return texts
 
     def _line(self, prompt: str) -> str | None:
@@ -201,6 +211,12 @@ class Chat:
         if not self._interactive:
             raise error
         print(f"error: {_printable(str(error))}; {what_now}", file=sys.stderr)
+
+
+def _no_such_reply(number: str, offered: int) -> RefusedError:
+    shown = number[:MOST_DIGITS] + ("…" if len(number) > MOST_DIGITS else "")
+    numbers = f"the replies have the numbers 1 to {offered}" if offered else "no replies are shown"
+    return RefusedError(f"there is no reply {shown}: {numbers}")
 
 
 def _unusable(line: str, most_chars: int) -> str | None:

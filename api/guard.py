@@ -1,14 +1,29 @@
-"""The guard's setting. The guard refuses replies that may give a person away; see `dialog_cvae.generate.guard`.
+"""Which replies are refused, by the settings: those with a blocked word, and those that may give a person away.
 
-Open it to change when the guard is on.
+Open it to change when the guard is on. See `api.word_filter` for the words and `dialog_cvae.generate.guard` for the
+guard.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from api import logs
 from api.settings import Settings
 from dialog_cvae.generate.guard import Guard
 from dialog_cvae.generate.responder import Responder
+
+
+def set_refusals(responder: Responder, settings: Settings, accepts: Callable[[str], bool] | None) -> None:
+    """Give a model the word filter and the guard.
+
+    Args:
+        responder: the model.
+        settings: say whether the guard is on.
+        accepts: the word filter, see `api.word_filter.configured_filter`.
+    """
+    responder.accepts = accepts
+    set_guard(responder, settings)
 
 
 def set_guard(responder: Responder, settings: Settings) -> None:

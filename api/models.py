@@ -17,7 +17,7 @@ from typing import NamedTuple
 from api import logs
 from api.batcher import Batcher
 from api.checkpoints import NamedCheckpoint
-from api.guard import set_guard
+from api.guard import set_refusals
 from api.problems import UnknownModelError
 from api.prometheus import Metrics
 from api.room import Room
@@ -197,8 +197,7 @@ class Models:
         """Open a checkpoint now; return its service after its first reply."""
         settings = self.settings.of(checkpoint)
         responder = await asyncio.to_thread(self._load, settings)
-        responder.accepts = self._accepts
-        set_guard(responder, self.settings)
+        set_refusals(responder, settings, self._accepts)
         metrics = self._metrics.of_model(checkpoint.name)
         batcher = Batcher(responder, max_rows=settings.max_rows, metrics=metrics)
         service = Service(responder, batcher, settings, own_name, self.worker_thread)

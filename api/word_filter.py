@@ -8,10 +8,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from api.settings import Settings
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.text.words import seen_words
 
 COMMENT = "#"
+
+
+def configured_filter(settings: Settings) -> Callable[[str], bool] | None:
+    """The filter that the settings name; None: there is none.
+
+    Raises:
+        ConfigError: see `read_filter`.
+    """
+    return None if settings.blocked_words is None else read_filter(settings.blocked_words)
 
 
 def read_filter(path: Path) -> Callable[[str], bool]:

@@ -6,6 +6,7 @@ import io
 import os
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -66,9 +67,29 @@ def test_a_picked_reply_keeps_characters_that_are_not_shown(talk):
     assert shown.out.splitlines()[0] == "  1  👨‍👩‍👧 می‌خواهم coop  "
 
 
-@pytest.mark.parametrize("own", ["I am fine", "4", "0", "-1", "1.0", "²", "99999999999999999999", "000000001999"])
+@pytest.mark.parametrize("own", ["I am fine", "-1", "1.0", "²", "2 cats"])
 def test_any_other_text_is_the_reply(talk, own):
     assert talk("hello", own)[0][1] == ("B", own)
+
+
+@pytest.mark.parametrize("number", ["4", "0", "٤", "9" * 20, "000000000001"])
+def test_a_number_without_a_reply_is_asked_for_again(talk, echo, number):
+    turns, shown = talk("hello", number, "3", interactive=True)
+    assert turns == [("A", "hello"), ("B", "reply 3 to hello")]
+    assert shown.err.startswith(f"error: there is no reply {number[:9]}")
+    assert shown.err.endswith(": the replies have the numbers 1 to 3; choose again\n")
+    assert len(echo.asked) == 1
+    with pytest.raises(RefusedError, match="there is no reply"):
+        talk("hello", number)
+
+
+def test_the_chat_says_that_no_reply_was_found(talk):
+    turns, shown = talk("hello", "1", "my own", interactive=True, answer=lambda _asked: [])
+    assert turns == [("A", "hello"), ("B", "my own")]
+    assert shown.err.splitlines() == [
+        "no reply was found; an empty line draws again",
+        "error: there is no reply 1: no replies are shown; choose again",
+    ]
 
 
 def test_an_empty_line_draws_new_replies(talk, echo):
@@ -206,6 +227,17 @@ def test_a_model_in_this_process(tmp_path, tiny_checkpoint, monkeypatch, capsys)
     assert (status, error.count("\n")) == (2, 1)
     assert "diversity: Input should be less than or equal to 1, got 2" in error
     assert run("--checkpoint", str(tmp_path / "no"))[0] == 2
+
+
+def test_a_model_in_this_process_has_the_services_word_filter_and_guard(stub, tmp_path, monkeypatch):
+    (tmp_path / "words").write_text("darn")
+    monkeypatch.setattr("api.app.load_responder", lambda _settings: stub)
+    monkeypatch.setenv("DIALOG_CVAE_BLOCKED_WORDS", str(tmp_path / "words"))
+    monkeypatch.setenv("DIALOG_CVAE_GUARD", "on")
+    with ExitStack() as stack:
+        chat.local("none", stack)
+    assert (stub.accepts("darn"), stub.accepts("fine")) == (False, True)
+    assert stub.guard is not None
 
 
 def test_help_shows_examples_and_needs_no_model():
