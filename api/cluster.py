@@ -161,7 +161,10 @@ def options(scale: Scale, settings: Settings, environment: Mapping[str, str]) ->
         environment: its variables `DIALOG_CVAE_...` are passed to every replica.
     """
     variables = {name: value for name, value in environment.items() if name.startswith(PREFIX)}
+    # Replicas have another working folder.
     variables |= {f"{PREFIX}CHECKPOINT": ",".join(each.absolute for each in settings.checkpoints)}
+    files = {name: getattr(settings, name) for name in ("backbone", "blocked_words", "api_keys_file", "feedback")}
+    variables |= {f"{PREFIX}{name.upper()}": str(path.absolute()) for name, path in files.items() if path is not None}
     variables.setdefault(f"{PREFIX}THREADS", str(max(1, int(scale.cpus))))
     return {
         "name": NAME,
@@ -224,7 +227,7 @@ def _parser() -> Parser:
 INTRODUCTION = """\
 The service on Ray Serve: replicas on one machine or many, added under load and replaced when they fail. Its settings
 are environment variables, DIALOG_CVAE_..., as under uvicorn; every replica gets those of this command. All machines
-need the same installation, and the checkpoint under the same path.
+need the same installation, and the checkpoint and the other files that settings name under the same paths.
 """
 
 EXAMPLES = """\

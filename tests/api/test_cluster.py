@@ -23,7 +23,7 @@ from fastapi import FastAPI
 
 from api import cluster
 from api.app import create_app
-from api.settings import Settings
+from api.settings import Settings, read_settings
 from dialog_cvae.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -46,6 +46,19 @@ def test_ray_receives_scale_and_settings():
         "DIALOG_CVAE_CHECKPOINT": str(Path("somewhere/best").absolute()),
         "DIALOG_CVAE_MAX_TOKENS": "20",
         "DIALOG_CVAE_THREADS": "2",
+    }
+
+
+def test_replicas_get_absolute_paths(monkeypatch):
+    given = {"BACKBONE": "lm", "BLOCKED_WORDS": "a/words", "API_KEYS_FILE": "/etc/keys", "FEEDBACK": "feedback.jsonl"}
+    environment = {"DIALOG_CVAE_CHECKPOINT": "best"} | {f"DIALOG_CVAE_{name}": value for name, value in given.items()}
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    found = cluster.options(cluster.Scale(), read_settings(), environment)["ray_actor_options"]["runtime_env"][
+        "env_vars"
+    ]
+    assert {name: found[name] for name in environment} == {
+        name: str(Path(value).absolute()) for name, value in environment.items()
     }
 
 
