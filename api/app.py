@@ -26,7 +26,7 @@ from api.models import Models
 from api.prometheus import Metrics
 from api.request_log import RequestLog
 from api.routes import answering, mount_page, router
-from api.settings import Settings, effective, read_settings, unknown_variables
+from api.settings import Settings, effective, open_by_mistake, read_settings, unknown_variables
 from api.traces import TraceRequests, Traces, open_traces
 from api.word_filter import configured_filter
 from dialog_cvae.errors import ConfigError
@@ -124,6 +124,8 @@ async def _lifespan(
     logs.event("configuration", **effective(settings))
     for line in unknown_variables():
         logs.event(line, logging.WARNING)
+    if (warning := open_by_mistake(settings)) is not None:
+        logs.event(warning, logging.WARNING)
     keys = read_keys(settings)
     accepts = configured_filter(settings)
     feedback.check_file(settings)

@@ -24,11 +24,13 @@ from dialog_cvae.limits import MAX_PROFILES, MAX_SPEAKER_CHARS
 PREFIX = "DIALOG_CVAE_"
 OTHERS = {PREFIX + name for name in ("DATA", "CACHE", "API_KEY")}  # settings of others: corpora, caches, clients
 KEYS = (f"{PREFIX}API_KEYS", f"{PREFIX}API_KEYS_FILE")
+CLIENT_KEY = f"{PREFIX}API_KEY"
 # The decoding options that can be set one by one.
 SPELLED_OUT = ("temperature", "top_p", "prior_temperature", "candidates")
 Engine = Literal["onnx", "onnx-int8", "onnx-fp32", "torch"]
 ESCAPED_CHARS = len(r"\ud83d\ude00")  # length of the longest JSON form of one character
 _ORIGIN = re.compile(r"https?://[a-z0-9.\-\[\]:]+")
+DEFAULT_PORTS = {"http": ":80", "https": ":443"}  # ends of origins that browsers leave out
 
 
 def _listed(value: object) -> object:
@@ -42,7 +44,13 @@ def _origins(origins: tuple[str, ...]) -> tuple[str, ...]:
             raise ValueError(f"{origin!r} must be * or an origin such as https://example.org, without a path")
     if "*" in origins and len(origins) > 1:
         raise ValueError("must be * alone or a list of origins")
-    return origins
+    return tuple(_without_default_port(origin) for origin in origins)
+
+
+def _without_default_port(origin: str) -> str:
+    """The origin as browsers send it."""
+    scheme = origin.partition(":")[0]
+    return origin.removesuffix(DEFAULT_PORTS.get(scheme, ""))
 
 
 def _switch(value: object) -> object:
@@ -248,6 +256,14 @@ def unknown_variables(environment: Mapping[str, str] = os.environ) -> list[str]:
             close = difflib.get_close_matches(name.upper(), known, n=1)
             lines.append(f"{name} is not a setting of the service{f'; did you mean {close[0]}?' if close else ''}")
     return lines
+
+
+def open_by_mistake(settings: Settings, environment: Mapping[str, str] = os.environ) -> str | None:
+    """A warning if the key that clients use is set, but the service requires none; else None."""
+    given = any(value for name, value in environment.items() if name.upper() == CLIENT_KEY)
+    if not given or settings.api_keys is not None or settings.api_keys_file is not None:
+        return None
+    return f"{CLIENT_KEY} is for clients: this service requires no key; to require one, set {' or '.join(KEYS)}"
 
 
 def _line(item: Mapping[str, Any]) -> str:

@@ -97,6 +97,17 @@ def test_an_unknown_variable_is_logged_as_a_warning(serve, stub, capsys, monkeyp
     ]
 
 
+def test_a_clients_key_on_a_server_without_keys_is_logged_as_a_warning(serve, stub, capsys, monkeypatch):
+    monkeypatch.setenv("DIALOG_CVAE_API_KEY", "x" * 20)
+    for settings in ({}, {"api_keys": "k" * 20}):
+        serve(stub, log_format="json", **settings)
+        warnings = [line["event"] for line in lines(capsys) if line["level"] == "WARNING"]
+        assert warnings == [
+            "DIALOG_CVAE_API_KEY is for clients: this service requires no key; to require one, set "
+            "DIALOG_CVAE_API_KEYS or DIALOG_CVAE_API_KEYS_FILE"
+        ] * (not settings)
+
+
 def record(message: str, **fields: object) -> logging.LogRecord:
     made = logging.LogRecord("api", logging.INFO, "x.py", 1, message, None, None)
     made.created = 1.5
