@@ -49,6 +49,16 @@ def seen_words(text: str) -> list[str]:
     return words(_seen(text))
 
 
+def between_words(text: str) -> str:
+    """The characters that `seen_words` leaves out of a text, except spaces, underscores and what a reader does not see.
+
+    >>> between_words("C++, not_C!")
+    '++,!'
+    """
+    rest: str = _WORD.sub("", unicodedata.normalize("NFC", _seen(text).casefold()))
+    return "".join(rest.split())
+
+
 def same_words(text: str) -> tuple[str, ...]:
     """What two replies have in common if they count as the same: `seen_words`, and signs that change what is said.
 

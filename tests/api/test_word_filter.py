@@ -14,7 +14,10 @@ from dialog_cvae.text.words import normalised
 @pytest.fixture
 def accepts(tmp_path):
     file = tmp_path / "words.txt"
-    file.write_text("\ufeff# a comment\n\ndarn\n  Bad,  Word \nSTRASSE\nit's\nnaïve\nगए\n坏人\n👎\n", encoding="utf-8")
+    file.write_text(
+        "\ufeff# a comment\n \t# indented\n\ndarn\n  Bad,  Word \nSTRASSE\nit's\nnaïve\nगए\n坏人\n👎\n",
+        encoding="utf-8",
+    )
     return read_filter(file)
 
 
@@ -59,6 +62,7 @@ def test_listed_words_and_phrases_are_refused(accepts, text):
         "naive",
         "...",
         "a comment",
+        "indented",
         "तुम गया",
         "坏的人",
         "👍",
@@ -92,6 +96,52 @@ def test_an_invalid_file_is_refused(tmp_path, content, words):
     file.write_bytes(content)
     with pytest.raises(ConfigError, match=words):
         read_filter(file)
+
+
+@pytest.mark.parametrize(
+    ("entry", "symbol", "means"),
+    [
+        ("a**", "*", "a"),
+        ("$hit", "$", "hit"),
+        ("c++", "+", "c"),
+        ("C#", "#", "c"),
+        ("s**t", "*", "s t"),
+        ("R&D", "&", "r d"),
+        ("bad 100%", "%", "bad 100"),
+        ("a__", "_", "a"),
+        ("<3", "<", "3"),
+        ("\uff0a a", "*", "a"),
+    ],
+)
+def test_an_entry_with_symbols_is_refused(tmp_path, entry, symbol, means):
+    file = tmp_path / "words"
+    file.write_text(f"fine\n  {entry}\n", encoding="utf-8")
+    with pytest.raises(ConfigError) as error:
+        read_filter(file)
+    reason = f"contains {symbol!r}, which the filter ignores, so every {means!r} would be refused"
+    assert f"{file}, line 2: {entry!r} {reason}" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "he said: \u201cno!\u201d, didn't he?",
+        "don\u2019t",
+        "well-known; and/or (maybe) [a] {b}...",
+        "\u00bfqu\u00e9?",
+        "bad_word",
+        "e.g. \u2014 it`s",
+        "1.5",
+        "\u575e\u4eba\u3002",
+        "1\ufe0f\u20e3",
+        "\U0001f44d\U0001f3fd \u2764\ufe0f \U0001f469\u200d\U0001f4bb",
+        "\U0001f3f4\U000e0067\U000e0062\U000e0077\U000e006c\U000e0073\U000e007f",
+    ],
+)
+def test_ordinary_punctuation_and_emoji_are_accepted(tmp_path, entry):
+    file = tmp_path / "words"
+    file.write_text(entry, encoding="utf-8")
+    assert not read_filter(file)(entry)
 
 
 @pytest.mark.parametrize("name", ["missing", "."])
