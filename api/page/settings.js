@@ -1,6 +1,7 @@
 /** The settings of a request: number of replies, diversity, seed. */
 
 const SEEDS = 1_000_000; // short enough to write down
+const OF_SERVER = "server's default";
 
 export class Settings {
   /**
@@ -11,9 +12,10 @@ export class Settings {
   constructor(parts, changed) {
     Object.assign(this, parts);
     this.touched = new Set(); // fields that the user has set; the others have the server's defaults
+    this.defaultDiversity = null; // null: the server chooses how replies are drawn in another way
     for (const name of ["number", "diversity"]) {
-      this[name].addEventListener("input", () => this.#display());
-      this[name].addEventListener("change", () => this.touched.add(name) && changed());
+      this[name].addEventListener("input", () => this.touched.add(name) && this.#display());
+      this[name].addEventListener("change", () => changed());
     }
     this.seed.addEventListener("change", () => this.#checkSeed() && changed());
     this.newSeed.addEventListener("click", () => {
@@ -29,16 +31,23 @@ export class Settings {
   limit({ limits, defaults }) {
     this.number.max = String(limits.num_responses);
     if (!this.touched.has("number")) this.number.value = String(defaults.num_responses);
-    const diversity = defaults.diversity ?? defaults.nearest_diversity ?? null;
+    this.defaultDiversity = defaults.diversity ?? null;
+    const diversity = this.defaultDiversity ?? defaults.nearest_diversity ?? null;
     if (!this.touched.has("diversity") && diversity !== null) this.diversity.value = String(diversity);
     this.#display();
   }
 
+  /** The user's diversity, else the server's; null: none is sent, because it would replace the server's options. */
+  get #chosenDiversity() {
+    return this.touched.has("diversity") ? Number(this.diversity.value) : this.defaultDiversity;
+  }
+
   /** The fields of a request; an invalid seed is reported on the page, and the last valid one is used. */
   get fields() {
+    const diversity = this.#chosenDiversity;
     return {
       num_responses: Number(this.number.value),
-      diversity: Number(this.diversity.value),
+      ...(diversity === null ? {} : { diversity }),
       seed: this.lastSeed ?? Number(this.seed.value),
     };
   }
@@ -72,10 +81,11 @@ export class Settings {
 
   #display() {
     this.numberValue.textContent = this.number.value;
-    const diversity = Number(this.diversity.value);
-    this.diversityValue.textContent = diversity.toFixed(2);
+    const diversity = this.#chosenDiversity;
+    const shown = diversity === null ? OF_SERVER : diversity.toFixed(2);
     const ends = { 0: ", the likeliest", 1: ", the most varied" };
-    this.diversity.setAttribute("aria-valuetext", `${diversity.toFixed(2)}${ends[diversity] ?? ""}`);
+    this.diversityValue.textContent = shown;
+    this.diversity.setAttribute("aria-valuetext", `${shown}${ends[diversity] ?? ""}`);
   }
 }
 

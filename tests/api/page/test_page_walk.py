@@ -13,7 +13,7 @@ import pytest
 from tests.api.page.conftest import serving
 
 PETS = "do you like cats ?"
-EVERYTHING = {"context", "topic", "respond_as", "num_responses", "diversity", "seed", "map"}
+EVERYTHING = {"context", "topic", "respond_as", "num_responses", "seed", "map"}
 
 
 def test_a_whole_conversation_by_mouse(person):
@@ -151,7 +151,9 @@ def test_sliders_ask_for_new_replies(person):
     page.focus("#number")
     person.press("ArrowRight", "ArrowRight", "ArrowRight")
     assert len(person.settle()) == 8
-    assert person.asked[-1]["diversity"] == 1  # the model's temperature is 1
+    assert "diversity" not in person.asked[-1]  # the checkpoint's own options apply
+    assert person.value("#diversity") == "1"  # the model's temperature is 1
+    assert page.get_attribute("#diversity", "aria-valuetext") == "server's default"
     page.focus("#diversity")
     person.press("Home")
     person.settle()
@@ -185,13 +187,15 @@ def test_fewer_replies_and_no_map(person, texts, note):
 
 
 def test_the_page_respects_the_limits_of_the_service(visit, checkpoint):
-    with serving(checkpoint, max_responses=3, max_context=2, max_text_chars=12, diversity=0.8) as url:
+    with serving(checkpoint, max_responses=3, max_context=2, max_text_chars=12, diversity=0.83) as url:
         person = visit(url).arrive()
         assert (person.page.get_attribute("#number", "max"), person.value("#number")) == ("3", "3")
-        assert person.value("#diversity") == "0.8"
+        assert person.value("#diversity") == "0.85"  # the slider's nearest step
+        assert person.page.get_attribute("#diversity", "aria-valuetext") == "0.83"
         for text in ("we hear", "you see", "they like"):
             assert len(person.say(text)) == 3
         assert [turn["text"] for turn in person.asked[-1]["context"]] == ["you see", "they like"]
+        assert person.asked[-1]["diversity"] == 0.83
         person.page.fill("#draft", "thirteen char")
         person.page.press("#draft", "Enter")
         assert person.text("#draft-problem") == "This line has 13 characters, 1 more than the limit."
