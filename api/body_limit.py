@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.problems import Refusal
 from api.room import Busy
 
-# The connection is closed, because the rest of the body would be read as the next request.
+# The connection is closed, so that the rest of the body is not awaited; `api.http_protocol` drops a part of it first.
 _CLOSE = {"Connection": "close"}
 UNCOUNTED = 65_536  # bytes at the beginning of each body
 LARGE_TOGETHER = 8  # bodies of the maximum length that may be in memory at a time

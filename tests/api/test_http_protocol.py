@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import resource
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -217,3 +218,67 @@ def test_a_connection_whose_later_portion_is_invalid_is_closed() -> None:
         return b"closed", len(state.connections)
 
     assert asyncio.run(run()) == (b"closed", 0)
+
+
+async def refusing(_scope: Any, _receive: Any, send: Callable[[Any], Any]) -> None:
+    headers = [(b"content-length", b"9"), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": 413, "headers": headers})
+    await send({"type": "http.response.body", "body": b"too large"})
+
+
+def test_a_client_that_sends_its_whole_body_first_sees_that_it_was_refused() -> None:
+    def ask(address: tuple[str, int]) -> tuple[int, bytes]:
+        client = http.client.HTTPConnection(*address, timeout=30)
+        client.request("POST", "/", b"a" * 20_000_000)
+        answer = client.getresponse()
+        found = answer.status, answer.read()
+        client.close()
+        return found
+
+    async def run() -> tuple[int, bytes]:
+        async with connections(1, refusing) as (state, ((_, writer),)):
+            found = await asyncio.to_thread(ask, writer.get_extra_info("peername"))
+            writer.close()
+            while state.connections:
+                await asyncio.sleep(0.01)
+            return found
+
+    assert asyncio.run(run()) == (413, b"too large")
+
+
+@pytest.mark.parametrize(("limit", "value"), [("LINGER_S", 0.2), ("LINGER_BYTES", 100_000)])
+def test_a_refused_body_is_read_for_a_limited_time_and_length(
+    monkeypatch: pytest.MonkeyPatch, limit: str, value: float
+) -> None:
+    monkeypatch.setattr(http_protocol, "LINGER_S", 50.0)
+    monkeypatch.setattr(http_protocol, limit, value)
+
+    async def run() -> bytes:
+        async with connections(1, refusing) as (state, ((reader, writer),)):
+            writer.write(head(b"Content-Length: 1000000000"))
+            found = await reader.readuntil(b"too large")
+            if limit == "LINGER_BYTES":
+                writer.write(b"a" * 90_000)
+                await asyncio.sleep(0.1)
+                assert len(state.connections) == 1
+                writer.write(b"a" * 20_000)
+            while state.connections:
+                await asyncio.sleep(0.01)
+            return found
+
+    assert asyncio.run(run()).startswith(b"HTTP/1.1 413")
+
+
+def test_a_connection_without_a_body_left_is_closed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_protocol, "LINGER_S", 50.0)
+
+    async def run() -> bytes:
+        async with connections(1) as (state, ((reader, writer),)):
+            writer.write(head(b"Connection: close\r\nContent-Length: 3") + b"abc")
+            found = await reader.readuntil(b"\r\n\r\n3")
+            async with asyncio.timeout(10):
+                while state.connections:
+                    await asyncio.sleep(0.01)
+            return found
+
+    assert asyncio.run(run()).startswith(b"HTTP/1.1 200")
