@@ -41,11 +41,12 @@ from eval.evaluation_settings import Settings
 from eval.held_out import HeldOut, ScoringData
 from eval.in_words import sentences
 from eval.left_out import left_out_note, not_trained_on
-from eval.margins import margins
+from eval.margins import NEIGHBOURS, margins
 from eval.min_score_words import min_score_lines
 from eval.portion import portion
 from eval.references import multi_reference
 from eval.references.multi_reference import References
+from eval.reply_scores import GOLD
 from eval.report import CONTEXTS_FILE, METRICS_FILE, RESPONSES_FILE, SAMPLES_FILE, compared, summary, write
 from eval.report_page import PAGE_FILE, page
 from eval.scoring import cached_reply_scores
@@ -95,7 +96,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     for name, row in baselines.items():
         people = name == OTHERS
         found = cached_reply_scores(row, held_out, settings, data, cache, progress_bar, people=people)
-        ahead = margins(evaluation.columns, found.columns, evaluation.places)
+        prefix = f"{GOLD}." if name in NEIGHBOURS and held_out.references is not None else ""
+        ahead = margins(evaluation.columns, found.columns, evaluation.places, prefix)
         metrics.setdefault("baselines", {})[name] = found.figures | ahead
     # the files, and a summary
     write(arguments.out, evaluation, metrics)

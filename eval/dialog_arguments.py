@@ -213,6 +213,6 @@ def _add_scores(parser: argparse.ArgumentParser) -> None:
         "--baselines",
         action="store_true",
         help="also score replies without a model: random utterances, one reply, fixed replies, nearest neighbours, "
-        "and people if there are several references; and for all rows the entropy of dialog acts, if the corpus has "
+        "and the other references if there are several; and for all rows the entropy of dialog acts, if the corpus has "
         "acts, and the share of replies that are training utterances word by word",
     )

@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dialog_cvae.data.common_words import MIN_CONVERSATIONS
-from eval.margins import AHEAD, COMPARED
+from eval.margins import AHEAD, COMPARED, NEIGHBOURS
 from eval.min_score_words import min_score_sentences
 from eval.personal import RARE, SAID_IN
+from eval.reply_scores import GOLD
 
 LITTLE_CONTEXT = 1.0  # nats lost with another context; if it is less, replies would suit almost any conversation
 LITTLE_GAIN = 0.1  # nats gained by z; if it is less, z hardly changes the reply
@@ -29,6 +30,11 @@ CONTEXT_VERDICTS = (
     "{count} conversations are too few to tell whether it reads them",
 )
 VERDICTS = ("better than", "not clearly different from", "worse than")
+RETRIEVED = (
+    "References: `eval.references build` and Zhao et al. took them from the replies to similar training contexts. "
+    "Against these the rows of nearest neighbours are scored against themselves, so they are compared by what was "
+    "said alone. And the other references that were built are retrieved replies too, no measure of people."
+)
 COLLAPSED = (
     "Try more data or more passes first; then, of what was not used yet, --bow, --train.free-bits 0.1 "
     "--train.free-bits-in dimension, more --beta.cycles or a smaller --beta.stop."
@@ -137,15 +143,28 @@ def _without_model(metrics: Mapping[str, Any]) -> Iterator[str]:
     rows = {name: row for name, row in metrics.get("baselines", {}).items() if measure in row}
     if measure is None or not rows:
         return
+    by_said = {name: row for name, row in rows.items() if name in NEIGHBOURS and measure in row.get(GOLD, {})}
+    others = {name: row for name, row in rows.items() if name not in by_said}
+    found = f"Against replies without a model: {_verdicts(metrics, others, measure)} (recall of {measure}). "
+    if by_said:
+        found += f"By what was said alone: {_verdicts(metrics, by_said, measure, f'{GOLD}.')}. "
+    yield (f"{found}Such scores of words say little about fitting replies: let people read them (dialog-cvae blind).")
+    if by_said:
+        yield RETRIEVED
+
+
+def _verdicts(metrics: Mapping[str, Any], rows: Mapping[str, Mapping[str, Any]], measure: str, prefix: str = "") -> str:
+    """The rows by verdict with their recall, and the model's; `prefix` is that of the compared columns."""
+
+    def recall(figures: Mapping[str, Any]) -> str:
+        return f"{(figures[GOLD] if prefix else figures)[measure]['recall']:.3f}"
+
     groups: dict[str, list[str]] = {}
     for name, row in rows.items():
-        ahead = row.get(AHEAD, {}).get(measure)
-        groups.setdefault(_verdict(ahead), []).append(f"{name} {row[measure]['recall']:.3f}")
+        verdict = _verdict(row.get(AHEAD, {}).get(f"{prefix}{measure}"))
+        groups.setdefault(verdict, []).append(f"{name} {recall(row)}")
     found = "; ".join(f"{verdict} {', '.join(groups[verdict])}" for verdict in VERDICTS if verdict in groups)
-    yield (
-        f"Against replies without a model: {found}; it has {metrics[measure]['recall']:.3f} (recall of {measure}). "
-        "Such scores of words say little about fitting replies: let people read them (dialog-cvae blind)."
-    )
+    return f"{found}; it has {recall(metrics)}"
 
 
 def _verdict(ahead: Mapping[str, float] | None) -> str:

@@ -34,7 +34,7 @@ from dialog_cvae.text.tokenizer import Tokenizer
 from eval import generation, vector_coverage
 from eval.dialog import data_config, main
 from eval.dialog_arguments import dialog_parser
-from eval.in_words import sentences
+from eval.in_words import RETRIEVED, sentences
 from eval.metrics.bleu import context_bleu
 from eval.metrics.diversity import distinct
 from eval.metrics.embedding import context_embedding
@@ -354,18 +354,23 @@ def test_references_of_other_conversations_are_refused(folder, tmp_path, capsys)
     assert not (tmp_path / "out").exists()
 
 
-def test_baselines_are_rows_next_to_the_model(evaluate, tmp_path, capsys):
+def test_baselines_are_rows_next_to_the_model(evaluate, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("eval.margins.FEW", 2)
     file = references_file(tmp_path / "refs.json", len(CORPUS.test))
     _, metrics = evaluate("--limit", "3", "--samples", "2", "--baselines", "--references", str(file))
     assert {"random utterances", "one reply", "nearest neighbours"} < metrics["baselines"].keys()
     assert sum(name == "the other references" for name in metrics["baselines"]) == 1
     for figures in (metrics, *metrics["baselines"].values()):
         assert {"bleu_nltk_3.4.5_4", "distinct_replies_per_context", "verbatim_from_training"} <= figures.keys()
+    assert all(name.startswith("gold.") for name in metrics["baselines"]["nearest neighbours"]["model_ahead"])
+    assert not any(name.startswith("gold.") for name in metrics["baselines"]["one reply"]["model_ahead"])
+    assert metrics["baselines"]["nearest neighbours"]["model_ahead"]
     assert metrics["baselines"]["one reply"]["distinct_replies_per_context"] == 1.0
     assert metrics["baselines"]["random utterances"]["verbatim_from_training"] == 1.0
     printed = capsys.readouterr().out
     assert "| the model |" in printed
     assert "| one reply |" in printed
+    assert RETRIEVED in printed
 
 
 def test_ten_replies_by_dialogwaes_protocol(evaluate):

@@ -10,7 +10,7 @@ import pytest
 
 from dialog_cvae.types import Utterance
 from eval.contexts import AnsweredContext
-from eval.in_words import sentences
+from eval.in_words import RETRIEVED, sentences
 from eval.report_page import page
 from eval.score_thresholds import A_BOW, BLEU
 
@@ -139,6 +139,20 @@ def test_each_finding_is_a_sentence() -> None:
 )
 def test_what_a_figure_means_depends_on_its_size(changes: dict[str, object], found: str) -> None:
     assert found in said(**changes)
+
+
+def test_with_references_neighbours_are_compared_by_what_was_said() -> None:
+    neighbours = {
+        "a_bow": {"recall": 1.0},  # they are among the references
+        "gold": {"a_bow": {"recall": 0.5}},
+        "model_ahead": {"gold.a_bow": {"mean": 0.1, "low": 0.05, "high": 0.15}},
+    }
+    rows = {"one reply": FIGURES["baselines"]["one reply"], "nearest neighbours": neighbours}
+    found = said(baselines=rows, gold={"a_bow": {"recall": 0.6}})
+    assert "worse than one reply 0.820; it has 0.800 (recall of a_bow). " in found
+    assert "By what was said alone: better than nearest neighbours 0.500; it has 0.600. " in found
+    assert RETRIEVED in found
+    assert RETRIEVED not in said()
 
 
 def with_rows(*rows: dict[str, Any], conversations: int = 40) -> dict[str, object]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from eval.margins import AHEAD, margins
+from eval.baselines.without_model import BASELINES
+from eval.margins import AHEAD, NEIGHBOURS, margins
 from eval.score_thresholds import FEW
 
 NAME = "a_bow.recall"
@@ -29,6 +30,18 @@ def test_the_difference_is_the_models_minus_the_rows_with_its_interval() -> None
     error = ahead.std() / np.sqrt(FEW)
     assert found["a_bow"]["low"] == pytest.approx(ahead.mean() - 1.96 * error, abs=0.1 * error)
     assert found["a_bow"]["high"] == pytest.approx(ahead.mean() + 1.96 * error, abs=0.1 * error)
+
+
+def test_columns_with_a_prefix_are_compared_under_it() -> None:
+    model = row(0.9) | {f"gold.{NAME}": np.full(FEW, 0.4)}
+    other = row(1.0) | {f"gold.{NAME}": np.full(FEW, 0.3)}
+    found = margins(model, other, PLACES, "gold.")[AHEAD]
+    assert found.keys() == {"gold.a_bow"}
+    assert found["gold.a_bow"]["low"] == pytest.approx(0.1)
+
+
+def test_rows_of_neighbours_are_baselines() -> None:
+    assert set(NEIGHBOURS) < BASELINES.keys()
 
 
 def test_contexts_without_a_score_do_not_count() -> None:
