@@ -6,12 +6,14 @@ reply. A reply that a source gave twice counts twice.
 Answers may be missing. What is found from several answers is then missing too, even if one of them decides it: if only
 those without a deciding answer were left out, shares would be too low ("all") or too high ("any").
 
+Intervals, tests and agreement have conversations as their unit (`intervals`, `agreement`).
+
 Shape legend: R readers, I replies of the sheet, C contexts, Q questions, M measures.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -46,20 +48,22 @@ def tally(key: Key, ratings: Ratings) -> dict[str, Any]:
         ratings: of at least one reader.
     """
     judged = _judgements(ratings.values)  # (R, I, Q + 1)
+    conversations = [context.conversation for context in key.contexts]
     found: dict[str, Any] = {
         "sheet": key.sheet,
         "made": key.made,
         "contexts": len(key.contexts),
+        "conversations": len(set(conversations)),
         "replies": len(key.texts),
         "missing": {
             reader: dict(zip(QUESTIONS, counts.tolist(), strict=True))
             for reader, counts in zip(ratings.readers, ratings.missing, strict=True)
         },
         "texts": {name: _texts(key, name) for name in key.sources},
-        "mean": _compared(_values(key, judged)),
+        "mean": _compared(_values(key, judged), conversations),
     }
     if len(ratings.readers) > 1:
-        found["all"] = _compared(_values(key, _all(judged, axis=0)[None]))
+        found["all"] = _compared(_values(key, _all(judged, axis=0)[None]), conversations)
         found["agreement"] = _agreements(key, ratings.readers, judged)
     return found
 
@@ -88,16 +92,22 @@ def _values(key: Key, judged: Array) -> dict[str, Array]:
     return found
 
 
-def _compared(values: Mapping[str, Array]) -> dict[str, Any]:
-    """Shares of each source, and differences of each pair, by Holm's method over the pairs of a measure."""
+def _compared(values: Mapping[str, Array], conversations: Sequence[str]) -> dict[str, Any]:
+    """Shares of each source, and differences of each pair, by Holm's method over the pairs of a measure.
+
+    Args:
+        values: the measures of each context, (C, M) by source.
+        conversations: (C,) of the contexts.
+    """
     sources = {
-        name: {measure: share(rows[:, column])._asdict() for column, measure in enumerate(MEASURES)}
+        name: {measure: share(rows[:, column], conversations)._asdict() for column, measure in enumerate(MEASURES)}
         for name, rows in values.items()
     }
     pairs = list(combinations(values, 2))
     differences: list[dict[str, Any]] = [{"first": first, "second": second} for first, second in pairs]
     for column, measure in enumerate(MEASURES):
-        tests = [paired_difference(values[first][:, column], values[second][:, column]) for first, second in pairs]
+        columns = {name: rows[:, column] for name, rows in values.items()}
+        tests = [paired_difference(columns[first], columns[second], conversations) for first, second in pairs]
         known = iter(holm([test.p for test in tests if test.p is not None]))
         for row, test in zip(differences, tests, strict=True):
             row[measure] = test._asdict() | {"p_holm": None if test.p is None else next(known)}
@@ -106,18 +116,19 @@ def _compared(values: Mapping[str, Array]) -> dict[str, Any]:
 
 def _agreements(key: Key, readers: tuple[str, ...], judged: Array) -> list[dict[str, Any]]:
     """The agreement of each pair of readers on each judgement."""
+    order = {name: number for number, name in enumerate(dict.fromkeys(each.conversation for each in key.contexts))}
     numbers = {
-        one: number
-        for number, context in enumerate(key.contexts)
+        one: order[context.conversation]
+        for context in key.contexts
         for ids in context.replies.values()
         for one in ids
         if one is not None
     }
-    contexts = np.array([numbers[one] for one in key.texts], dtype=np.int64)
+    conversations = np.array([numbers[one] for one in key.texts], dtype=np.int64)
     return [
         {"readers": [readers[first], readers[second]]}
         | {
-            name: agreement(judged[first, :, column], judged[second, :, column], contexts)._asdict()
+            name: agreement(judged[first, :, column], judged[second, :, column], conversations)._asdict()
             for column, name in enumerate(JUDGEMENTS)
         }
         for first, second in combinations(range(len(readers)), 2)

@@ -11,6 +11,7 @@ from typing import Any
 from eval.blind.sheet_files import QUESTIONS
 from eval.blind.tally import BOTH, CONTEXT, JUDGEMENTS, MEASURES
 from eval.report import markdown_table
+from eval.score_thresholds import FEW
 
 LABELS = {BOTH: "fits + specific", CONTEXT: "contexts with one"}
 
@@ -23,13 +24,16 @@ def as_text(found: Mapping[str, Any]) -> str:
     """
     readers = found["missing"]
     parts = [
-        f"sheet {found['sheet']}: {found['contexts']} contexts, {found['replies']} replies, {len(readers)} readers"
+        f"sheet {found['sheet']}: {found['contexts']} contexts of {found['conversations']} conversations, "
+        f"{found['replies']} replies, {len(readers)} readers"
     ]
+    if found["conversations"] < FEW:
+        parts.append(f"no intervals: they need at least {FEW} conversations")
     parts += list(_missing(found))
     parts += [
         "",
         "Shares with 95% intervals; each context counts the same. fits + specific: of replies; contexts with one: with",
-        "at least one reply that fits and is specific.",
+        "at least one reply that fits and is specific. Intervals are over conversations.",
     ]
     for kind, title in (("mean", "Mean of the readers"), ("all", "What all readers say yes to")):
         if kind in found:

@@ -13,6 +13,7 @@ from sklearn.metrics import cohen_kappa_score
 from eval.blind.agreement import agreement
 from eval.blind.intervals import EXACT, paired_difference, share, sign_flip, wilson
 from eval.blind.listening import is_listening_noise
+from eval.score_thresholds import FEW
 
 
 def test_kappa_of_a_known_example():
@@ -63,28 +64,62 @@ def test_wilson_of_known_examples():
 
 
 def test_a_share_of_yes_and_no_has_wilsons_interval():
-    assert share(np.array([1.0, 0, 0, np.nan])) == (pytest.approx(1 / 3), *wilson(1, 3), 3)
-    assert share(np.zeros(20)) == (0, *wilson(0, 20), 20)
+    values = np.array([1.0, 0, 0, 0, np.nan] * 3)
+    assert share(values, range(15)) == (0.25, *wilson(3, 12), 12)
+    assert share(np.zeros(20), range(20)) == (0, *wilson(0, 20), 20)
 
 
 def test_other_shares_have_the_interval_of_a_bootstrap():
     values = np.array([0.2, 0.4, 0.6, 0.8] * 10)
-    found = share(values)
+    found = share(values, range(40))
     error = values.std() / np.sqrt(40)
     assert found.mean == pytest.approx(0.5)
     assert (found.low, found.high) == pytest.approx((0.5 - 1.96 * error, 0.5 + 1.96 * error), abs=0.01)
 
 
-def test_few_contexts_have_no_interval():
-    assert share(np.array([np.nan])) == (None, None, None, 0)
-    assert share(np.array([0.4])) == (0.4, None, None, 1)
-    assert paired_difference(np.array([1.0]), np.array([np.nan])) == (None, None, None, None, 0)
-    assert paired_difference(np.array([1.0]), np.array([0.5])) == (0.5, None, None, 1.0, 1)
+def test_few_conversations_have_no_interval():
+    assert share(np.array([np.nan]), "a") == (None, None, None, 0)
+    assert share(np.array([0.4]), "a") == (0.4, None, None, 1)
+    assert paired_difference(np.array([1.0]), np.array([np.nan]), "a") == (None, None, None, None, 0)
+    assert paired_difference(np.array([1.0]), np.array([0.5]), "a") == (0.5, None, None, 1.0, 1)
+    values = np.array([0.0, 1] * 20)
+    for few in (FEW - 1, FEW):
+        conversations = np.arange(40) % few
+        assert (share(values, conversations.tolist()).low is None) == (few < FEW)
+        assert (paired_difference(values, 1 - values, conversations.tolist()).low is None) == (few < FEW)
+        assert (agreement(values, 1 - values, conversations).low is None) == (few < FEW)
+
+
+def test_contexts_of_one_conversation_are_no_independent_answers():
+    """40 contexts whose answer depends on their conversation alone say as much as 20 contexts of 20 conversations."""
+    alone = np.array([1.0] * 8 + [0.0] * 12)
+    together, conversations = np.repeat(alone, 2), np.repeat(np.arange(20), 2).tolist()
+    found = share(together, conversations)
+    error = alone.std() / np.sqrt(20)
+    assert (found.low, found.high) == pytest.approx((0.4 - 1.96 * error, 0.4 + 1.96 * error), abs=0.03)
+    assert share(np.ones(40), conversations) == (1, *wilson(20, 20), 40)
+    difference = paired_difference(together, np.zeros(40), conversations)
+    assert (difference.low, difference.high) == pytest.approx((found.low, found.high))
+    assert difference.p == sign_flip(2 * alone) == 2 / 2**8
+    # the conversation decides, so equal means of conversations say nothing of their spread
+    assert share(np.array([0.0, 1] * 20), conversations)[1:3] == (None, None)
+
+
+def test_an_interval_that_one_answer_decides_is_not_given():
+    conversations = np.arange(40)
+    none, one = np.zeros(40), np.eye(40)[0]
+    assert agreement(one, one, conversations)[1:] == (1, 1, None, None)
+    # one yes of both, and one of a single reader: most resamples have a kappa, many have not
+    assert agreement(one, one + np.eye(40)[1], conversations)[3:] == (None, None)
+    assert agreement(none, one, conversations)[3:] == (None, None)
+    often = np.array([0.0, 1] * 20)
+    assert agreement(often, np.abs(often - one), conversations).low is not None
 
 
 def test_differences_are_over_the_contexts_that_both_have():
-    found = paired_difference(np.array([1, 1, 0.5, np.nan]), np.array([0, 0.5, 0.5, 1]))
-    assert (found.mean, found.contexts) == (pytest.approx(0.5), 3)
+    first, second = np.tile([1, 1, 0.5, np.nan], 4), np.tile([0, 0.5, 0.5, 1], 4)
+    found = paired_difference(first, second, range(16))
+    assert (found.mean, found.contexts) == (pytest.approx(0.5), 12)
     assert found.low <= 0.5 <= found.high
 
 

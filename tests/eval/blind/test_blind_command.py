@@ -82,7 +82,9 @@ def test_a_sheet_and_its_tally(tiny_folder, tmp_path, sample_places, capsys):
         files[-1].write_text("\n".join(["id,fluent,fits,specific", *rows]), encoding="utf-8")
     capsys.readouterr()
     assert main(["tally", str(folder), *map(str, files)]) == 0
-    assert "| people | 100% [" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "| people | 100% | " in text
+    assert "no intervals: they need at least 10 conversations" in text
     found = json.loads((folder / "tally.json").read_text(encoding="utf-8"))
     assert found["mean"]["sources"]["tiny"]["fits"]["mean"] == 0.5
     assert found["all"]["sources"]["tiny"]["fits"]["mean"] == 0

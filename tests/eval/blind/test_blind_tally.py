@@ -57,7 +57,7 @@ def test_one_reader():
     assert means(found, "none") == pytest.approx([1 / 4, 1 / 4, 0, 0, 0])
     assert "all" not in found
     assert "agreement" not in found
-    assert found["mean"]["sources"]["people"][CONTEXT]["low"] == pytest.approx(wilson(1, 2)[0])
+    assert found["mean"]["sources"]["people"][CONTEXT]["low"] is None
 
 
 def test_two_readers():
@@ -139,10 +139,11 @@ def test_what_a_reader_left_out_at_random_moves_no_share() -> None:
 
 
 def test_equal_values_have_no_interval() -> None:
-    assert share(np.full(5, 0.5)) == (0.5, None, None, 5)
-    assert share(np.ones(5))[1:3] == wilson(5, 5)
-    assert paired_difference(np.ones(5), np.zeros(5)) == (1, None, None, 2 / 2**5, 5)
-    assert paired_difference(np.ones(5), np.ones(5)) == (0, None, None, 1, 5)
+    conversations = range(12)
+    assert share(np.full(12, 0.5), conversations) == (0.5, None, None, 12)
+    assert share(np.ones(12), conversations)[1:3] == wilson(12, 12)
+    assert paired_difference(np.ones(12), np.zeros(12), conversations) == (1, None, None, 2 / 2**12, 12)
+    assert paired_difference(np.ones(12), np.ones(12), conversations) == (0, None, None, 1, 12)
 
 
 def test_a_reader_who_judged_nothing_changes_no_mean():
@@ -184,11 +185,38 @@ def test_the_order_of_rows_and_of_readers_changes_nothing(key, tmp_path_factory,
         assert first["kappa"] == (None if second["kappa"] is None else pytest.approx(second["kappa"]))
 
 
+def many(conversations: int) -> Key:
+    """12 contexts of some conversations, each with one reply."""
+    contexts = [
+        KeyContext(conversation=str(number % conversations), position=2 + number, replies={"m": [f"r{number}"]})
+        for number in range(12)
+    ]
+    texts = {f"r{number}": "Blue." for number in range(12)}
+    return Key(sheet="s123456", made={}, texts=texts, contexts=contexts)
+
+
+def test_conversations_are_the_unit():
+    answers = ratings([[1, number % 2, 0] for number in range(12)], [[1, number % 3 == 0, 0] for number in range(12)])
+    for key, low in ((many(12), wilson(6, 12)[0]), (many(6), None)):
+        found = tally(key, answers)
+        assert found["conversations"] == len({context.conversation for context in key.contexts})
+        if low is None:
+            assert found["mean"]["sources"]["m"]["fits"]["low"] is None
+            assert found["agreement"][0]["fits"]["low"] is None
+        else:
+            assert tally(key, ratings(answers.values[0].tolist()))["mean"]["sources"]["m"]["fits"]["low"] == low
+            assert found["agreement"][0]["fits"]["low"] is not None
+    text = as_text(tally(many(6), answers))
+    assert "12 contexts of 6 conversations, 12 replies, 2 readers" in text
+    assert "no intervals: they need at least 10 conversations" in text
+    assert "no intervals" not in as_text(tally(many(12), answers))
+
+
 def test_the_text_shows_the_figures():
     text = as_text(tally(small(), ratings(FIRST, SECOND)))
     (line,) = [line for line in text.splitlines() if line.startswith("| m |")][:1]
     cells = [cell.strip() for cell in line.strip("|").split("|")]
-    assert cells[1].startswith("83% [")
+    assert cells[1] == "83%"
     assert cells[-3:] == ["5", "2.00", "58%"]
     assert "| r0 and r1 | 100%, 1.00" in text
     assert "m - people" in text
