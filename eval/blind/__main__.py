@@ -49,7 +49,8 @@ it is fluent, fits the conversation, and is specific.
 `tally` reads the files that readers return. It prints shares of each source with 95% intervals, the agreement of the
 readers, and differences of the sources, and writes all figures to tally.json in the same folder.
 
-`contexts` writes the contexts that `sheet` will draw with the same options, so that another program can answer them.
+`contexts` writes the contexts that `sheet` will draw with the same options and sources, so that another program can
+answer them.
 """
 
 SOURCES_HELP = """\
@@ -88,6 +89,14 @@ def _parser() -> argparse.ArgumentParser:
     counter.add_argument("folder", type=Path, metavar="FOLDER", help="that `sheet` wrote")
     counter.add_argument("readers", nargs="+", type=Path, metavar="READER.csv", help="a file for each reader")
     lister = commands.add_parser("contexts", help="write the contexts of a sheet, for replies made elsewhere")
+    lister.add_argument(
+        "sources",
+        nargs="*",
+        metavar="SOURCE",
+        help="those of the sheet: the first checkpoint decides the defaults of --data, --style and --respond-as, and "
+        "how the corpus is divided and read; contexts that a checkpoint was trained on are left out; other sources "
+        "have no effect, and a file of replies need not exist yet",
+    )
     _add_contexts(lister)
     lister.add_argument("--out", type=Path, required=True, metavar="FILE.jsonl", help="file to write")
     return parser
@@ -150,7 +159,7 @@ def _sheet(arguments: argparse.Namespace) -> int:
 
 def _contexts(arguments: argparse.Namespace) -> int:
     """Write the contexts of a sheet as JSON lines."""
-    _, _, places = _drawn(arguments, [])
+    _, _, places = _drawn(arguments, parse_sources(arguments.sources))
     lines = []
     for place in places:
         (conversation, position), before = place.window.place, place.before

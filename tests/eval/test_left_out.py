@@ -74,6 +74,9 @@ def test_a_sheet_for_readers_leaves_it_out_too(folder, grown, tmp_path, capsys):
     assert read == [name for name in every if name in {each.id for each in remaining}]
     assert f"note: {len(every) - len(read)} of {len(every)} contexts are left out" in capsys.readouterr().err
     assert 0 < len(read) < len(every)
+    # with the sources of the sheet, its own contexts
+    assert blind(["contexts", *asked[:-1], str(listed), f"tiny={folder}", "mine=later.jsonl"]) == 0
+    assert read == [json.loads(line)["conversation"] for line in listed.read_text().splitlines()]
 
 
 def test_a_split_of_nothing_else_is_refused(folder, grown, tiny_checkpoint, tmp_path, capsys):

@@ -19,6 +19,7 @@ from dialog_cvae.data.corpora import load_corpus, load_split
 from dialog_cvae.errors import DialogCvaeError
 from dialog_cvae.generate.responder import Responder
 from dialog_cvae.limits import find_name
+from dialog_cvae.storage.checkpoint import Checkpoint
 from eval.baselines.without_model import nearest_neighbours
 from eval.blind import service
 from eval.blind.__main__ import main
@@ -197,6 +198,22 @@ def test_the_corpus_is_that_of_the_first_checkpoint(tiny_folder, tmp_path):
     folder = tmp_path / "reading"
     assert main(["sheet", "--contexts", "2", "--out", str(folder), "people", f"tiny={tiny_folder}"]) == 0
     assert key_of(folder).made["data"] == "sample (synthetic)"
+
+
+def test_contexts_are_those_of_a_sheet_with_the_same_checkpoint(tiny_folder, tmp_path):
+    tiny = Checkpoint.load(tiny_folder)
+    fit = {"corpus": {"name": "sample", "respond_as": ["B"]}}
+    provenance = tiny.config.provenance.model_copy(update={"fit": fit})
+    replace(tiny, config=tiny.config.model_copy(update={"provenance": provenance})).save(tmp_path / "tiny")
+    listed, source = tmp_path / "contexts.jsonl", f"tiny={tmp_path / 'tiny'}"
+    assert main(["contexts", "--contexts", "4", "--out", str(listed), source]) == 0
+    lines = [json.loads(line) for line in listed.read_text(encoding="utf-8").splitlines()]
+    assert {line["speaker"] for line in lines} == {"B"}
+    assert main(["sheet", "--contexts", "4", "--out", str(tmp_path / "reading"), source]) == 0
+    key = key_of(tmp_path / "reading")
+    assert [(line["conversation"], line["position"]) for line in lines] == [
+        (each.conversation, each.position) for each in key.contexts
+    ]
 
 
 def test_kinds_of_sources():
