@@ -16,6 +16,7 @@ from dialog_cvae.generate.question import Answer, Question
 from dialog_cvae.generate.responder import Responder
 from dialog_cvae.storage.find_backbone import open_backbone
 from dialog_cvae.types import Conversation, Utterance
+from eval.blind.service import NO_PROFILES
 from tests.dialog_cvae.generate.naive_language import SIZES, NaiveLanguageEngine, language_checkpoint
 from tests.dialog_cvae.storage.tiny_bases import drawn, write_gguf
 
@@ -39,6 +40,7 @@ def test_profiles_are_refused_because_the_model_reads_none(client: TestClient) -
     answer = client.post("/respond", json={"context": ["hi"], "speakers": {"A": {"age": 41}}})
     assert answer.status_code == 422
     assert "speakers: this model is a language model, which reads no profiles" in answer.json()["detail"]
+    assert answer.json()["errors"][0]["type"] == NO_PROFILES
     assert client.post("/respond", json={"context": ["hi"], "speakers": {}, "seed": 1}).status_code == 200
 
 

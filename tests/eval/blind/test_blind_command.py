@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from dialog_cvae.errors import DialogCvaeError
 from dialog_cvae.generate.responder import Responder
 from dialog_cvae.limits import find_name
 from dialog_cvae.storage.checkpoint import Checkpoint
+from dialog_cvae.types import Profile
 from eval.baselines.without_model import nearest_neighbours
 from eval.blind import service
 from eval.blind.__main__ import main
@@ -223,7 +224,7 @@ def test_kinds_of_sources():
 
 
 def test_a_running_service_answers(tiny_folder, sample_places):
-    task = Task(sample_places, (), 3, 0)
+    task = Task([*map(with_profiles, sample_places)], (), 3, 0)
     with serving(tiny_folder) as url:
         answers = Service(url).answers(task)
         assert answers == Service(url).answers(task)
@@ -246,9 +247,11 @@ class Stub(BaseHTTPRequestHandler):
 
     bodies: list[dict] = []  # noqa: RUF012  (of the class, so that a test can read it)
     busy = 1
+    reads_profiles, free_topic = True, False
 
     def do_GET(self) -> None:
-        answers = {"/model": {"limits": {"num_responses": 20, "context": 3}}, "/topics": {"topics": ["Weather"]}}
+        model = {"limits": {"num_responses": 20, "context": 3}, "free_topic": Stub.free_topic}
+        answers = {"/model": model, "/topics": {"topics": [] if Stub.free_topic else ["Weather"]}}
         self.reply(200, answers.get(self.path, {}))
 
     def do_POST(self) -> None:
@@ -256,8 +259,11 @@ class Stub(BaseHTTPRequestHandler):
         if Stub.busy:
             Stub.busy -= 1
             self.reply(503, {"detail": "busy"}, {"Retry-After": "0"})
+            return
+        Stub.bodies.append(body)
+        if "speakers" in body and not Stub.reads_profiles:
+            self.reply(422, {"detail": "invalid", "errors": [{"loc": ["body"], "msg": "", "type": "no_profiles"}]})
         else:
-            Stub.bodies.append(body)
             self.reply(200, {"responses": [{"text": "hello", "log_prob": -1.0}]})
 
     def reply(self, status: int, content: dict, headers: dict[str, str] | None = None) -> None:
@@ -274,7 +280,7 @@ class Stub(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def stub() -> Iterator[str]:
-    Stub.bodies, Stub.busy = [], 1
+    Stub.bodies, Stub.busy, Stub.reads_profiles, Stub.free_topic = [], 1, True, False
     with HTTPServer(("127.0.0.1", 0), Stub) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -294,7 +300,31 @@ def test_what_a_service_is_asked(stub, sample_places, monkeypatch):
         assert body.pop("context") == [{"speaker": turn.speaker, "text": turn.text} for turn in last]
         assert 0 <= body.pop("seed") < 2**63
         topic = {"topic": "Weather"} if place.before.topic == "weather" else {}
-        assert body == {"respond_as": place.window.reply.speaker, "num_responses": 3, **topic}
+        speakers = {name: asdict(profile) for name, profile in place.before.speakers.items()}
+        assert body == {"respond_as": place.window.reply.speaker, "num_responses": 3, **topic, "speakers": speakers}
+
+
+def with_profiles(place: ContextPlace) -> ContextPlace:
+    """The same context; of A something is known."""
+    speakers = {"A": Profile("female", 41), "B": Profile(), "C": Profile("male")}
+    conversation = replace(place.window.conversation, speakers=speakers)
+    return place._replace(window=place.window._replace(conversation=conversation))
+
+
+def test_a_service_gets_known_profiles(stub, sample_places, monkeypatch):
+    monkeypatch.setattr(service.time, "sleep", lambda _: None)
+    places = [with_profiles(place) for place in sample_places if place.window.position > 3]
+    assert Service(stub).answers(Task(places, (), 3, 0)) == [["hello"]] * len(places)
+    assert [body["speakers"] for body in Stub.bodies] == [{"A": {"sex": "female", "age": 41}}] * len(places)
+
+
+def test_a_language_model_that_reads_no_profiles_is_asked_without(stub, sample_places, monkeypatch):
+    monkeypatch.setattr(service.time, "sleep", lambda _: None)
+    Stub.reads_profiles, Stub.free_topic = False, True
+    places = [with_profiles(place) for place in sample_places if place.window.position > 3]
+    assert Service(stub).answers(Task(places, (), 3, 0)) == [["hello"]] * len(places)
+    assert ["speakers" in body for body in Stub.bodies] == [True, *[False] * len(places)]
+    assert [body["topic"] for body in Stub.bodies[1:]] == [place.before.topic for place in places]
 
 
 @pytest.mark.parametrize(
