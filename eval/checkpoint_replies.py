@@ -42,7 +42,8 @@ def cached_replies(
         conversations: the corpus.
         settings: how replies are drawn, and how many.
         cache: of earlier results.
-        origin: digests of the checkpoint and the conversations, seed and device.
+        origin: digests of the checkpoint and the conversations, seed and device; the engine is added, with the version
+            of its library: ONNX Runtime in 8 bits gives other replies than PyTorch.
         progress: makes progress bars.
     """
     places = windows(conversations)
@@ -52,6 +53,7 @@ def cached_replies(
             "decoding": asdict(settings.decoding),
             "protocol": settings.protocol,
             "samples": samples,
+            "engine": responder.engine.name,
             "code": evaluation_cache.code(__name__),
         }
         return cache.get(
@@ -95,7 +97,11 @@ def _cached_greedy(
             found += [tuple(map(responder.text, each)) for each in draws]
         return found
 
-    decided = {"decoding": asdict(decoding), "code": evaluation_cache.code(__name__)}
+    decided = {
+        "decoding": asdict(decoding),
+        "engine": responder.engine.name,
+        "code": evaluation_cache.code(__name__),
+    }
     texts = cache.get(evaluation_cache.GREEDY, {**origin, **decided}, drawn)
     return [
         AnsweredContext.at(conversations[index], position, responder.max_context, replies)

@@ -25,6 +25,7 @@ from eval.evaluation import Evaluation, combined, evaluate_checkpoint
 from eval.evaluation_settings import Settings
 from eval.held_out import HeldOut
 from eval.metrics.single_reference import per_context, summarize
+from eval.opened_model import open_model
 from eval.references.multi_reference import ReferenceRow
 from eval.reply_scores import metric_context
 from eval.scoring import cached_reply_scores
@@ -99,6 +100,22 @@ def test_a_model_refined_in_training_is_evaluated_with_refined_posteriors(tiny_c
     for broken in ({"train": {"svi": {"steps": -1}}}, {"train": [1]}):
         with pytest.raises(CheckpointError, match=r"best/config\.json: field provenance\.fit\.train\.svi is broken"):
             figures(of(broken))
+
+
+def test_another_engine_draws_its_own_replies(tiny_checkpoint, held_out, cache, monkeypatch):
+    """An evaluation on another machine may resolve to another engine."""
+    responder = open_model(tiny_checkpoint, Path("best"), "cpu", "fp32", replies=True).responder
+    assert responder is not None
+    drawn: list[int] = []
+    draw, greedy = checkpoint_replies.draw_replies, responder.draw
+    monkeypatch.setattr(checkpoint_replies, "draw_replies", lambda *args: (drawn.append(1), draw(*args))[1])
+    monkeypatch.setattr(responder, "draw", lambda *args: (drawn.append(1), greedy(*args))[1])
+    for name, expected in (("PyTorch 2", True), ("PyTorch 2", False), ("ONNX Runtime 1, int8", True)):
+        drawn.clear()
+        monkeypatch.setattr(responder.engine, "name", name)
+        settings = Settings(samples=1, decoding=SHORT)
+        checkpoint_replies.cached_replies(responder, held_out.conversations, settings, cache, {}, bar)
+        assert (len(drawn) >= 2) == expected == bool(drawn)
 
 
 def test_a_second_evaluation_computes_nothing(evaluate, monkeypatch):
