@@ -62,10 +62,13 @@ def min_score_sentences(table: Mapping[str, Any]) -> Iterator[str]:
     each test may have the level of a single test (Maurer, Hothorn and Lehmacher, 1995).
     """
     measures = _measures(table)
-    if table["conversations"] < FEW:
+    scored = table["conversations"]
+    compared = table.get("conversations_compared", scored)  # earlier versions did not count these
+    if compared < FEW:
+        few = f"({scored})" if compared == scored else f"with references ({compared} of {scored})"
         yield (
-            f"Choosing min_score: there are too few conversations ({table['conversations']}) to say whether replies "
-            f"with a higher score are better; at least {FEW} are needed."
+            f"Choosing min_score: there are too few conversations {few} to say whether replies with a higher score are "
+            f"better; at least {FEW} are needed."
         )
         return
     tested = [row for row in table["rows"] if row["contexts"] >= KEPT and _gains(row, measures)]
@@ -90,7 +93,7 @@ def min_score_sentences(table: Mapping[str, Any]) -> Iterator[str]:
     else:
         yield (
             f"Choosing min_score: the scores do not separate better from worse replies in these "
-            f"{table['conversations']} conversations. {limit} {kept}, but what is left is not clearly better than what "
+            f"{compared} conversations. {limit} {kept}, but what is left is not clearly better than what "
             f"is left out ({against}). A min_score gives fewer replies, not better ones."
         )
 

@@ -71,7 +71,12 @@ def score_thresholds(
         for row, gain in zip(rows, _gains(scored, limits, name), strict=True):
             if gain is not None:
                 row[name]["above_chance"] = gain
-    return {"conversations": len({one.conversation for one in scored}), "rows": rows}
+    compared = {one.conversation for one in scored if any(not np.isnan(each).all() for each in one.gains.values())}
+    return {
+        "conversations": len({one.conversation for one in scored}),
+        "conversations_compared": len(compared),  # with references, here and elsewhere
+        "rows": rows,
+    }
 
 
 def _scored(

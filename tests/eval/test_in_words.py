@@ -155,8 +155,9 @@ def test_with_references_neighbours_are_compared_by_what_was_said() -> None:
     assert RETRIEVED not in said()
 
 
-def with_rows(*rows: dict[str, Any], conversations: int = 40) -> dict[str, object]:
-    return {"min_score": {"conversations": conversations, "rows": [row(0.0, 1.0, 5.0), *rows]}}
+def with_rows(*rows: dict[str, Any], conversations: int = 40, compared: int | None = None) -> dict[str, object]:
+    counts = {"conversations": conversations} | ({} if compared is None else {"conversations_compared": compared})
+    return {"min_score": {**counts, "rows": [row(0.0, 1.0, 5.0), *rows]}}
 
 
 BETTER, NO_BETTER = gain(0.4, 0.1, 0.1), gain(0.4, 0.3, -0.1)
@@ -178,6 +179,8 @@ BETTER, NO_BETTER = gain(0.4, 0.1, 0.1), gain(0.4, 0.3, -0.1)
         (with_rows(row(0.3, 0.79, 2, BETTER, BETTER)), "no threshold leaves some replies and leaves out others"),
         (with_rows(row(0.3, 1.0, 5)), "no threshold leaves some replies and leaves out others"),
         (with_rows(row(0.3, 0.9, 2, BETTER), conversations=9), "too few conversations (9) to say"),
+        (with_rows(row(0.3, 0.9, 2), compared=9), "too few conversations with references (9 of 40) to say"),
+        (with_rows(row(0.3, 0.9, 2, NO_BETTER), compared=20), "do not separate better from worse replies in these 20"),
     ],
 )
 def test_a_min_score_is_proposed_only_if_what_it_leaves_is_better(changes: dict[str, object], found: str) -> None:

@@ -91,6 +91,11 @@ def test_texts_without_a_word_vector_are_left_out_of_a_bow_alone() -> None:
 def test_contexts_without_references_count_but_are_not_compared() -> None:
     answered = [one(0, {"rain": 0.5}), one(1, {"dog": 0.25})]
     contexts = [(reply, []) for reply, _ in map(metric_context, answered)]
+    table = score_thresholds(answered, contexts, Vectors(), 0)
+    assert (table["conversations"], table["conversations_compared"]) == (2, 0)
+    some = [*contexts[:1], metric_context(answered[1]), metric_context(one(2, {"dog": 0.25}))]
+    table = score_thresholds([*answered, one(2, {"dog": 0.25})], some, None, 0)
+    assert (table["conversations"], table["conversations_compared"]) == (3, 2)
     for row in score_thresholds(answered, contexts, Vectors(), 0)["rows"]:
         assert row.keys() == {"min_score", "contexts", "replies", "tokens"}
 
