@@ -15,6 +15,7 @@ from eval.personal import RARE, SAID_IN
 from eval.reply_scores import GOLD
 
 LITTLE_CONTEXT = 1.0  # nats lost with another context; if it is less, replies would suit almost any conversation
+WIDE = 0.5  # nats, half of an interval around LITTLE_CONTEXT that says too little; a narrower one does not reach 0
 LITTLE_GAIN = 0.1  # nats gained by z; if it is less, z hardly changes the reply
 IN_USE = 0.5  # nats of KL; if it is less, z contains hardly any information
 FEW_DIFFERENT = 2.5  # different greedy replies out of 5
@@ -27,6 +28,7 @@ IN_CODE_ALONE = "5 replies that differ in the code alone"
 CONTEXT_VERDICTS = (
     "It answers this conversation",
     "It hardly reads the conversation",
+    "It reads the conversation a little",
     "{count} conversations are too few to tell whether it reads them",
 )
 VERDICTS = ("better than", "not clearly different from", "worse than")
@@ -72,12 +74,15 @@ def _context(metrics: Mapping[str, Any]) -> Iterator[str]:
 
     count = metrics["context_exchanged_conversations"]
     margin = float(t.ppf((1 + LEVEL) / 2, count - 1)) * metrics["nats_context_exchanged_se"]
-    answers, hardly, unclear = CONTEXT_VERDICTS
-    low, high = lost - margin, lost + margin
-    finding = answers if low > LITTLE_CONTEXT else hardly if high < LITTLE_CONTEXT else unclear.format(count=count)
+    answers, hardly, little, unclear = CONTEXT_VERDICTS
+    if abs(lost - LITTLE_CONTEXT) > margin:
+        finding = answers if lost > LITTLE_CONTEXT else hardly
+    else:
+        finding = unclear.format(count=count) if margin > WIDE else little
+    digits = 1 if margin >= 0.05 else 2  # not ± 0.0
     yield (
-        f"Context: {finding}: after another conversation the same reply costs {lost:.1f} nats more (± {margin:.1f}, "
-        "the 95% interval)."
+        f"Context: {finding}: after another conversation the same reply costs {lost:.{digits}f} nats more "
+        f"(± {margin:.{digits}f}, the 95% interval)."
     )
 
 

@@ -116,6 +116,12 @@ def test_each_finding_is_a_sentence() -> None:
         ({}, "It answers this conversation: after another conversation the same reply costs 9.0 nats more (± 1.0, the"),
         ({"nats_context_exchanged": 1.5}, "20 conversations are too few to tell"),
         ({"nats_context_exchanged": 0.1, "nats_context_exchanged_se": 0.3}, "It hardly reads the conversation"),
+        (
+            {"nats_context_exchanged": 1.02, "nats_context_exchanged_se": 0.02},
+            "It reads the conversation a little: after another conversation the same reply costs 1.02 nats more (± 0",
+        ),
+        ({"nats_context_exchanged": 1.02, "nats_context_exchanged_se": 0.2}, "a little: "),
+        ({"nats_context_exchanged": 0.9, "nats_context_exchanged_se": 0.5}, "20 conversations are too few to tell"),
         ({"context_exchanged_conversations": 2, "nats_context_exchanged": 6.0}, "2 conversations are too few"),
         ({"context_exchanged_conversations": 2}, "9.0 nats more (± 6.4"),
         ({}, "it is in use (KL 3.50 nats, 2.90 nats gained by z); with it a reply costs 1.0 nats more than without"),
