@@ -28,6 +28,7 @@ from eval.score_thresholds import score_thresholds
 
 BLEU_NAMES = {"method7-3.4": "bleu_nltk_3.4.5", "method7-3.6": "bleu_nltk_3.6"}
 GOLD = "gold"
+_FIRST_BLEU = f"{BLEU_NAMES['method7-3.4']}_1"  # every context that is compared has it
 _PARTS = PrecisionRecall._fields
 EMBEDDING_NAMES = ("a_bow", "e_bow", "g_bow")  # in the order of `EmbeddingScores`
 
@@ -161,9 +162,14 @@ def _matched(
         figures |= {"contexts_with_references": matched, "references_per_context": sum(counts) / max(1, matched)}
     figures |= _means(parts, np.ones(len(contexts), dtype=np.bool_))
     if vectors is not None:
-        compared = parts.get(EMBEDDING_NAMES[0], np.empty((0, 2)))[:, 0]
-        figures["contexts_without_word_vectors"] = matched - int((~np.isnan(compared)).sum())
+        # of the contexts that were compared: a lone reference has no others to be compared with
+        figures["contexts_without_word_vectors"] = _known(parts, _FIRST_BLEU) - _known(parts, EMBEDDING_NAMES[0])
     return figures
+
+
+def _known(parts: Mapping[str, Array], name: str) -> int:
+    """The number of contexts that have a score."""
+    return int((~np.isnan(parts[name][:, 0])).sum()) if name in parts else 0
 
 
 def _means(parts: Mapping[str, Array], chosen: NDArray[np.bool_]) -> dict[str, Any]:

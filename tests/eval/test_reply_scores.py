@@ -119,6 +119,16 @@ def test_the_entropy_is_that_of_the_tags_of_all_replies():
     assert reply_scores(CONTEXTS, tag=tag).figures["act_entropy"] == label_entropy(["no"] * 2 + ["other"] * 7)
 
 
+def test_a_lone_reference_is_no_context_without_word_vectors():
+    pair = ([["yes"]], [["no"]])
+    references = REFERENCES | {("c", 2): row("they bark all night")}
+    scores = reply_scores(
+        CONTEXTS, references=references, vectors=VECTORS, left_out={("c", 1): LeftOut([pair] * 2, [pair] * 2)}
+    )
+    assert scores.figures["contexts_with_references"] == 3
+    assert scores.figures["contexts_without_word_vectors"] == 0
+
+
 def test_people_are_matched_with_the_other_references():
     left_out = {
         ("c", 1): LeftOut(
