@@ -70,6 +70,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     if arguments.candidates_from not in (None, "model") and checkpoint.replies is None:
         raise ConfigError(f"--candidates-from {arguments.candidates_from}: {arguments.checkpoint}: {NO_INDEX}")
     _check_replies(arguments)
+    settings = _settings(arguments, checkpoint)
     text_filter = VocabularyFilter.of(checkpoint) if arguments.references_as == IDS else None
     held_out = replace(_held_out(arguments, checkpoint), text_filter=text_filter)
     if not arguments.samples:
@@ -79,7 +80,6 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     else:
         load_vectors(held_out.vectors, ())  # reports a broken file now, not after the sampling
     _make_folder(arguments.out, arguments.checkpoint)
-    settings = _settings(arguments, checkpoint)
     cache = Cache(arguments.out / CACHE, lambda line: print(line, file=sys.stderr))
     # the replies of the model and of the baselines
     model, replies = evaluate_checkpoint(
@@ -233,11 +233,18 @@ def _referenced(conversations: Sequence[Conversation], references: References, o
 
 
 def _settings(arguments: argparse.Namespace, checkpoint: Checkpoint) -> Settings:
+    """How to evaluate.
+
+    Raises:
+        ConfigError: the requested top-p has no effect.
+    """
     asked = {field.name: getattr(arguments, field.name) for field in fields(Decoding)}
     decoding = replace(
         checkpoint.config.decoding if arguments.own_decoding else Decoding(),
         **{name: value for name, value in asked.items() if value is not None},
     )
+    if arguments.top_p is not None and decoding.temperature == 0:
+        raise ConfigError(f"--top-p {arguments.top_p:g}: has no effect at temperature 0; give --temperature too")
     return Settings(
         protocol="service"
         if arguments.own_decoding or decoding.candidates or decoding.candidates_from != "model"

@@ -138,7 +138,9 @@ def _add_decoding(group: argparse._ArgumentGroup) -> None:
         type=real(MIN_TEMPERATURE, MAX_TEMPERATURE, or_zero=True),
         help="0 is greedy decoding (default), as in the paper; 1 samples from the model's distribution",
     )
-    group.add_argument("--top-p", type=real(0.001, 1), help="nucleus sampling (default 1: off)")
+    group.add_argument(
+        "--top-p", type=real(0.001, 1), help="nucleus sampling (default 1: off); needs a temperature above 0"
+    )
     group.add_argument("--max-tokens", type=whole(1, 1000), help="of a reply, </s> included (default 40)")
     group.add_argument("--allow-unknown", action="store_true", default=None, help="let the unknown word be generated")
     group.add_argument(

@@ -78,13 +78,12 @@ def _parser() -> argparse.ArgumentParser:
     builder.add_argument(
         "--keep-share",
         type=real(0.01, 1),
-        default=KEEP_SHARE,
         help=f"share of the candidates that the filter keeps where the speaker changes (default {KEEP_SHARE})",
     )
     builder.add_argument(
         "--distinct", action="store_true", help="drop references with the same words as an earlier one of their context"
     )
-    builder.add_argument("--seed", type=whole(0, 2**63 - 1), default=0, help="seed of the filter (default 0)")
+    builder.add_argument("--seed", type=whole(0, 2**63 - 1), help="seed of the filter (default 0)")
     builder.add_argument(
         "--out", type=Path, required=True, help="file to write; its report is NAME.report.json in the same folder"
     )
@@ -121,6 +120,11 @@ def _build(arguments: argparse.Namespace) -> int:
     # check before the long part
     if arguments.out.suffix != ".json":
         raise ConfigError(f"--out: must be a file whose name ends with .json, but is {arguments.out}")
+    given = {"--keep-share": arguments.keep_share, "--seed": arguments.seed}
+    if unused := [name for name, value in given.items() if value is not None and not arguments.filter]:
+        raise ConfigError(f"{unused[0]}: has no effect with --no-filter")
+    keep_share = KEEP_SHARE if arguments.keep_share is None else arguments.keep_share
+    seed = arguments.seed or 0
     report = arguments.out.with_suffix(".report.json")
     _require_writable(arguments.out)
     _require_writable(report)
@@ -129,14 +133,14 @@ def _build(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"split {arguments.split} of {name} has no context with a reply")
     # find candidates and filter them
     index = ContextIndex(train)
-    reply_filter = ReplyFilter(index, arguments.seed) if arguments.filter else None
+    reply_filter = ReplyFilter(index, seed) if arguments.filter else None
     with tqdm(total=count_contexts(conversations), desc="searching", unit="context", disable=None) as bar:
         built = build(
             index,
             conversations,
             candidates=arguments.candidates,
             reply_filter=reply_filter,
-            keep_share=arguments.keep_share,
+            keep_share=keep_share,
             distinct=arguments.distinct,
             advance=bar.update,
         )
@@ -150,7 +154,7 @@ def _build(arguments: argparse.Namespace) -> int:
         "distinct": arguments.distinct,
     }
     if reply_filter is not None:
-        settings |= _filter_settings(arguments, reply_filter, built)
+        settings |= {"keep_share": keep_share, "seed": seed, **_filter_settings(reply_filter, built)}
         print(
             f"filter: trained on {reply_filter.pairs:,} pairs of a context and a reply, half of them real; classifies "
             f"{reply_filter.accuracy:.1%} of held-out pairs correctly"
@@ -163,10 +167,8 @@ def _build(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _filter_settings(arguments: argparse.Namespace, reply_filter: ReplyFilter, built: Built) -> dict[str, Any]:
+def _filter_settings(reply_filter: ReplyFilter, built: Built) -> dict[str, Any]:
     return {
-        "keep_share": arguments.keep_share,
-        "seed": arguments.seed,
         "filter_pairs": reply_filter.pairs,
         "filter_accuracy": reply_filter.accuracy,
         "filter_threshold": built.threshold,

@@ -453,8 +453,9 @@ def test_own_decoding_uses_the_checkpoints_decoding(checkpoint, tmp_path):
 
     assert drawn() == {"temperature": 0.0, "candidates": 0, "max_tokens": 40, "top_p": 1.0}
     assert drawn("--own-decoding") == {"temperature": 0.7, "candidates": 6, "max_tokens": 7, "top_p": 1.0}
-    over = drawn("--own-decoding", "--temperature", "0", "--top-p", "0.5")
-    assert over == {"temperature": 0.0, "candidates": 6, "max_tokens": 7, "top_p": 0.5}
+    over = drawn("--own-decoding", "--temperature", "0.5", "--top-p", "0.5")
+    assert over == {"temperature": 0.5, "candidates": 6, "max_tokens": 7, "top_p": 0.5}
+    assert drawn("--own-decoding", "--top-p", "0.5")["top_p"] == 0.5
 
 
 # Other data.
@@ -583,6 +584,7 @@ def assert_refusal(capsys: pytest.CaptureFixture[str], message: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--top-p", "0.9"], "--top-p 0.9: has no effect at temperature 0; give --temperature too"),
         (["--data", "nothing"], "nothing: unknown corpus; known are swda, zhao2017, sample"),
         (["--data", "nothing.jsonl"], "nothing.jsonl: cannot be read"),
         (["--data", "zhao2017"], "zhao2017: not found"),

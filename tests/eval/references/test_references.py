@@ -111,6 +111,14 @@ def test_candidates_of_another_corpus(tmp_path):
     [
         (["build", "--data", "sample", "--out", "x.jsonl"], "--out: must be a file whose name ends with .json"),
         (["build", "--data", "nothing", "--out", "x.json"], "unknown corpus"),
+        (
+            ["build", "--data", "sample", "--out", "x.json", "--no-filter", "--seed", "0"],
+            "--seed: has no effect with --no-filter",
+        ),
+        (
+            ["build", "--data", "sample", "--out", "x.json", "--no-filter", "--keep-share", "0.5"],
+            "--keep-share: has no effect with --no-filter",
+        ),
         (["report", "missing.json", "--data", "sample"], "missing.json: cannot be read"),
     ],
 )
