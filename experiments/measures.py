@@ -20,7 +20,7 @@ from dialog_cvae.data.code_digest import code_digest
 from dialog_cvae.data.corpora import Split
 from dialog_cvae.data.sentences import Sentences
 from dialog_cvae.data.turns import EncodedTurns
-from dialog_cvae.model.elbo import ElboReport, evaluate_elbo
+from dialog_cvae.model.elbo import evaluate_elbo
 from dialog_cvae.model.latent_model import LatentModel
 from dialog_cvae.model_config import SviConfig
 from dialog_cvae.storage.checkpoint import Checkpoint
@@ -132,7 +132,7 @@ def measured(
             return _measure_replies(model, examples.beginning(scored), draws, seed)
         train = config_of(run).train
         if train.autoencoder_share == 1:
-            return _finite(evaluate_elbo(model, examples, seed=seed, by_mean=True))
+            return _finite(evaluate_elbo(model, examples, seed=seed, by_mean=True).figures())
         return _measure(model, examples, draws, scored, seed, train.svi)
 
     return dict(cached_json(run / (BEST_FILE if best else LAST_FILE), origin, "figures", make))
@@ -145,8 +145,7 @@ def _measure(
     count = min(scored, sentences.windows)
     chosen = np.sort(np.random.default_rng(seed).permutation(sentences.windows)[:count])
     weighted = importance_weighted_nll(model, sentences, chosen, [1, draws], svi=svi, seed=seed)
-    figures = _finite(report)
-    figures |= {
+    figures = report.figures() | {
         "iw_nll": weighted.nats[draws],
         "iw_perplexity": weighted.perplexity[draws],
         "nats_by_iw": weighted.nats[1] - weighted.nats[draws],
@@ -157,22 +156,26 @@ def _measure(
         known = found.get("mutual_information")  # missing if the model diverged
     else:
         known = 0.0
-    return figures if known is None else {**figures, "mi": known}
+    return _finite({**figures, "mi": known})
 
 
-def _finite(report: ElboReport) -> dict[str, float]:
-    return {name: float(value) for name, value in report.figures().items() if value is not None}
+def _finite(figures: Mapping[str, float | None]) -> dict[str, float]:
+    """The figures that are known and finite: a diverged seed has others too, of which there is no mean."""
+    return {name: float(value) for name, value in figures.items() if value is not None and math.isfinite(value)}
 
 
 def _measure_replies(model: LatentModel, turns: EncodedTurns, draws: int, seed: int) -> dict[str, float]:
     read = score_once(model, turns, draws=draws, seed=seed)
     assert read.weighted is not None
-    figures = _finite(read.elbo)
     nll = read.weighted.nats[draws]
-    figures |= {"iw_nll": nll, "nats_by_iw": -read.elbo.elbo - nll, "mi_cap": math.log(turns.windows)}
+    figures = read.elbo.figures() | {
+        "iw_nll": nll,
+        "nats_by_iw": -read.elbo.elbo - nll,
+        "mi_cap": math.log(turns.windows),
+    }
     if read.elbo.without_z is not None:
         figures["nats_z_costs"] = nll - read.elbo.without_z
     if not model.config.latent_size:
-        return {**figures, "mi": 0.0}
+        return _finite({**figures, "mi": 0.0})
     known = latent_figures(read.posteriors, seed, most=turns.windows).get("mutual_information")
-    return figures if known is None else {**figures, "mi": known}
+    return _finite({**figures, "mi": known})

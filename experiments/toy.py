@@ -103,7 +103,9 @@ def _with_exact_nll(result: Result, points: int) -> Result:
         model = final_model(run)
         assert isinstance(model, SentenceVAE)
         exact = exact_nll(model, sentences_of(run, "train"), points)
-        figures[seed] = {**own, "exact_nll": exact, "posterior_gap": -own["elbo"] - exact}
+        further = {"exact_nll": exact, "posterior_gap": -own.get("elbo", math.nan) - exact}
+        # a diverged seed has figures that are not finite
+        figures[seed] = {**own, **{name: value for name, value in further.items() if math.isfinite(value)}}
     return replace(result, figures=figures)
 
 

@@ -8,6 +8,7 @@ import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,9 @@ from PIL import Image
 from dialog_cvae.data.encoding import encode_corpus
 from dialog_cvae.data.readers import ptb, toy
 from dialog_cvae.data.sentences import Sentences
+from dialog_cvae.model.elbo import ElboReport
 from dialog_cvae.model.sentence_vae import SentenceVAE
-from dialog_cvae.model_config import SentenceModelConfig
+from dialog_cvae.model_config import SentenceModelConfig, SviConfig
 from dialog_cvae.text.tokenizer import Tokenizer
 from eval.latent.likelihood import importance_weighted_nll
 from experiments import __main__ as experiments
@@ -109,8 +111,27 @@ def test_changed_code_measures_again(tmp_path: Path, monkeypatch: pytest.MonkeyP
     made, found = iter(range(9)), []
     for code in ("one", "one", "another", "another"):
         monkeypatch.setattr(measures, "code_digest", lambda _, code=code: code)
-        found.append(measures.kept(tmp_path / "kept.json", {"seed": 0}, "number", lambda: next(made)))
+        found.append(measures.cached_json(tmp_path / "kept.json", {"seed": 0}, "number", lambda: next(made)))
     assert found == [0, 0, 1, 1]
+
+
+def diverged(*_: object, draws: int = 3, **__: object) -> Any:
+    """What is measured of a model whose weights are not finite."""
+    report = ElboReport(2, 8, math.nan, math.inf, -math.inf, math.inf, math.inf, 0, math.nan, math.nan, None, 5.0)
+    weighted = SimpleNamespace(nats={1: math.inf, draws: math.inf}, perplexity={draws: math.inf})
+    return SimpleNamespace(elbo=report, weighted=weighted, figures=report.figures, **vars(weighted))
+
+
+def test_figures_of_a_diverged_seed_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("evaluate_elbo", "importance_weighted_nll", "score_once"):
+        monkeypatch.setattr(measures, name, diverged)
+    model: Any = SimpleNamespace(config=SimpleNamespace(latent_size=0))
+    examples: Any = SimpleNamespace(windows=2)
+    known = {"windows": 2, "tokens": 8, "active_units": 0, "without_z": 5.0, "mi": 0, "mi_cap": math.log(2)}
+    assert measures._measure_replies(model, examples, 3, 0) == known
+    assert measures._measure(model, examples, 3, 2, 0, SviConfig()) == known
+    results = Result(Row("a", "a"), figures={0: known, 1: {**known, "iw_nll": 2.0}})
+    assert "iw_nll" not in results.estimates
 
 
 def test_what_is_missing_is_named(run: Run, tmp_path: Path) -> None:

@@ -105,7 +105,8 @@ def best_figures(folder: Path) -> dict[str, float]:
     path = folder / BEST / checkpoint_files.METRICS
     try:
         content = json.loads(path.read_bytes())
-        return {name: float(content[name]) for name in MEASURES if content.get(name) is not None}
+        known = {name: float(content[name]) for name in MEASURES if content.get(name) is not None}
+        return {name: value for name, value in known.items() if math.isfinite(value)}
     except OSError as error:
         raise DataError(path, f"cannot be read ({error.strerror})") from None
     except (ValueError, TypeError, AttributeError) as error:

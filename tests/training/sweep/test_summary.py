@@ -118,5 +118,6 @@ def test_broken_figures_are_refused_with_their_path(tmp_path: Path, content: str
 
 def test_figures_that_are_not_finite_are_left_out(tmp_path: Path) -> None:
     (tmp_path / "best").mkdir()
-    (tmp_path / "best" / "metrics.json").write_text('{"kl": 1, "rec_perplexity": null, "step": 3}')
+    content = '{"kl": 1, "rec_perplexity": null, "elbo": NaN, "reconstruction": Infinity, "step": 3}'
+    (tmp_path / "best" / "metrics.json").write_text(content)
     assert best_figures(tmp_path) == {"kl": 1.0}
