@@ -59,7 +59,9 @@ def draw_bounded_curves(runs: Runs, floor: float, path: Path) -> None:
     _draw_lines(bound, runs, "loss", kind="train", labelled=False, linewidth=0.8, alpha=0.6)
     _draw_lines(bound, runs, "elbo", sign=-1, linewidth=2)
     bound.axhline(floor, **style.REFERENCE, label="entropy of the data")
-    bound.set(title="negative ELBO (thick); loss with beta (thin)", ylim=(0, 1.75 * floor))
+    low, high = bound.get_ylim()  # of what was drawn
+    span = min(0.0, low), max(1.75 * floor, high)
+    bound.set(title="negative ELBO (thick); loss with beta (thin)", ylim=span)
     _draw_lines(reconstruction, runs, "reconstruction")
     _draw_lines(kl, runs, "kl")
     reconstruction.set(title="reconstruction", ylim=(0, None))

@@ -56,6 +56,11 @@ def test_curves_with_a_bound_show_the_negative_elbo_the_loss_and_the_floor(drawn
     assert (loss, elbo) == ([[5, 2], [15, 1]], [[0, 5], [10, 3]])
     assert [y for _, y in floor] == [2.3, 2.3]
     assert [text.get_text() for text in bound.get_legend().get_texts()] == ["M", "entropy of the data"]
+    low, high = bound.get_ylim()
+    assert low == 0
+    assert 5 < high < 6  # all that is drawn
+    curves.draw_bounded_curves({"M": [records(-2.5, -2.4)]}, 2.3, tmp_path / "b.png")
+    assert drawn[1].axes[0].get_ylim() == pytest.approx((0, 1.75 * 2.3))
     for axes in (reconstruction, kl):
         assert axes.get_lines()[0].get_ydata().tolist() == [-5, -3]
 

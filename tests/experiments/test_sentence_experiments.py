@@ -32,7 +32,7 @@ from experiments.framework.tables import compact_effects_table
 from experiments.ptb import EXPERIMENT as PTB
 from experiments.ptb import least_products, main_effects
 from experiments.remedies import EXPERIMENT as REMEDIES
-from experiments.toy import FLOOR, exact_nll, shown_steps
+from experiments.toy import FLOOR, _met, exact_nll, shown_steps
 from training.recipes import RECIPES
 
 WORDS = ["the", "dog", "cat", "eats", "sleeps", "here", "now", "N"]
@@ -113,6 +113,26 @@ def test_changed_code_measures_again(tmp_path: Path, monkeypatch: pytest.MonkeyP
         monkeypatch.setattr(measures, "code_digest", lambda _, code=code: code)
         found.append(measures.cached_json(tmp_path / "kept.json", {"seed": 0}, "number", lambda: next(made)))
     assert found == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("elbos", "found"),
+    [
+        ((-FLOOR - 0.004, -FLOOR - 0.001), "meet at the floor whatever the schedule."),
+        ((-FLOOR, -2.9), "do not all end at the floor: the farthest is 0.60 nats from"),
+        ((-FLOOR,), None),  # the other one has diverged
+        ((), None),
+    ],
+)
+def test_the_toys_lines_meet_only_if_they_do(elbos: tuple[float, ...], found: str | None) -> None:
+    figures = [{"kl": 0.1, "elbo": elbo} for elbo in elbos] + [{"kl": 0.1}] * (1 if len(elbos) == 1 else 0)
+    text = _met([Result(Row("a", "a"), figures={0: each}) for each in figures])
+    assert text == "." if found is None else found in text
+
+
+def test_what_is_said_of_a_size_is_of_the_experiments_own_rows() -> None:
+    assert all("SA-VAE" not in budget.about for budget in REMEDIES.budgets.values())
+    assert [size for size, budget in PTB.budgets.items() if "SA-VAE" in budget.about] == ["small", "medium"]
 
 
 def diverged(*_: object, draws: int = 3, **__: object) -> Any:
