@@ -8,9 +8,17 @@ from pathlib import Path
 import pytest
 
 from experiments import __main__ as experiments
-from experiments.decoder import EXPERIMENT
+from experiments.decoder import ABOUT, EXPERIMENT
 from tests.dialog_cvae.storage.tiny_bases import drawn, write_gguf
 from tests.training.tiny_runs import conversation, write_corpus
+
+
+def test_use_of_z_is_not_judged_by_mutual_information() -> None:
+    """With a prior that reads the context, it counts the context too."""
+    (judged,) = [sentence for sentence in ABOUT.split(". ") if sentence.startswith("z is useful")]
+    assert "KL, nats from z and active units" in judged
+    assert "MI" not in judged
+    assert "MI" in ABOUT
 
 
 def test_decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
