@@ -69,8 +69,8 @@ SMALL = Budget(
 FULL = Budget("smollm2", {}, 3, 100, 6_000, "one pass of the recipe; meant for a GPU, or for days.")
 BUDGETS: Mapping[SizeName, Budget] = {"smoke": SMOKE, "small": SMALL, "paper": FULL}
 ABOUT = (
-    "All figures are nats for each reply of the first test conversations. z is useful if KL, nats from z and active "
-    "units are high and the importance-weighted -log p ({draws} draws) is no larger than that of the same network "
+    "All figures are nats for each reply of the first test conversations. z is useful if KL and nats from z are "
+    "high and the importance-weighted -log p ({draws} draws) is no larger than that of the same network "
     "without z and that of the first row. Nats from z: by how much a z from the prior is worse than one from the "
     "posterior. MI counts what z knows of reply and context together, and may exceed the KL, of which the prior's "
     "knowledge of the context is no part: it can be highest where z has collapsed. The learning rate is the same in "
