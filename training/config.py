@@ -124,6 +124,11 @@ class TrainConfig(Config):
     )
     early_stopping: bool = Field(True, description="stop by the released code's patience rule on the validation ELBO")
     patience: Steps = Field(10, description="minimum validations before early stopping")
+    patience_at_full_beta: bool = Field(
+        False,
+        description="count only validations at full beta, so that early stopping does not end a run while beta rises; "
+        "the released code, with 3 validations in a cycle, counts all",
+    )
     save_every: Steps = Field(500, description="steps between saved states; a killed run loses at most these")
     log_every: Steps = Field(50, description="steps between logged training metrics, which are means over these steps")
     threads: int | None = Field(

@@ -27,7 +27,7 @@ from training.objectives import part_names
 from training.observer import BestKeeper, Interruption, Observer
 from training.phases import Phase, autoencoder_steps, phase
 from training.prefetch import Prefetcher
-from training.schedules import learning_rate
+from training.schedules import is_full, learning_rate
 from training.state import Progress, save_state, saved_tensors
 from training.update import figure_names, update
 
@@ -202,7 +202,7 @@ def _train_between_saves(run: Run, progress: Progress) -> Iterator[Progress]:
                 if config.kl_target and now.samples:  # an autoencoder's KL says nothing of beta
                     progress = replace(progress, control=progress.control.after(pending.kl, config, limit))
                 if validates:
-                    progress = validate(run, progress)
+                    progress = validate(run, progress, is_full(run.config.beta, limit))
                 exhausted = config.early_stopping and progress.stopping.exhausted
                 progress = replace(progress, finished=step == total or exhausted)
                 if saves and not progress.finished:
@@ -255,11 +255,11 @@ def save(run: Run, progress: Progress) -> Progress:
     return progress
 
 
-def validate(run: Run, progress: Progress) -> Progress:
+def validate(run: Run, progress: Progress, full_beta: bool) -> Progress:
     """Score the validation split, divided among the processes, and keep the model if it is the best so far.
 
     An autoencoder at the start of a run has no ELBO, so its validations are only recorded: they count neither for the
-    best model nor for early stopping.
+    best model nor for early stopping. With `patience_at_full_beta`, early stopping counts only those at full beta.
 
     Raises:
         TrainingError: the ELBO is not finite.
@@ -292,4 +292,6 @@ def validate(run: Run, progress: Progress) -> Progress:
         run.observer.placed(
             progress.step, first_posteriors(run.model, run.validation, count, seed=config.seed, svi=svi)
         )
-    return replace(progress, stopping=progress.stopping.after(loss)) if counts else progress
+    if not counts:
+        return progress
+    return replace(progress, stopping=progress.stopping.after(loss, full_beta or not config.patience_at_full_beta))

@@ -51,11 +51,15 @@ def stored_run(
         )
     stored = stored_config(out)
     wanted = asked or arguments.layered(stored, *layers)
-    if not any("reading" in arguments.section(layer, "corpus") for layer in layers):
+    if not _names(layers, "corpus", "reading"):
         wanted = arguments.layered(wanted, {"corpus": {"reading": stored.corpus.reading}})
     before_roles = "role_size" not in stored.model.model_fields_set
-    if before_roles and not any("role_size" in arguments.section(layer, "model") for layer in layers):
+    if before_roles and not _names(layers, "model", "role_size"):
         wanted = arguments.layered(wanted, {"model": {"role_size": stored.model.role_size}})
+    before_patience = "patience_at_full_beta" not in stored.train.model_fields_set
+    if before_patience and not _names(layers, "train", "patience_at_full_beta"):
+        kept = {"patience_at_full_beta": stored.train.patience_at_full_beta}
+        wanted = arguments.layered(wanted, {"train": kept})
     if wanted.corpus.name == "auto":
         wanted = arguments.layered(wanted, {"corpus": {"name": stored.corpus.name}})
     for name, (old, new) in arguments.differences(stored, wanted).items():
@@ -66,6 +70,11 @@ def stored_run(
                 f"{name}: the run in {out} has {old!r}, but {new!r} was asked for; a resumed run keeps it"
             )
     return wanted
+
+
+def _names(layers: Sequence[Mapping[str, Any]], section: str, field: str) -> bool:
+    """Whether a layer names this field."""
+    return any(field in arguments.section(layer, section) for layer in layers)
 
 
 def resume_state(out: Path, model: LatentModel, optimiser: torch.optim.Adam, new: Progress) -> Progress:

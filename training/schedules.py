@@ -20,6 +20,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Kind = Literal["constant", "monotonic", "cyclical"]
 Shape = Literal["linear", "sigmoid", "cosine", "sigmoid_released"]
 
+FULL = 0.99  # share of `stop` from which beta is full: a rise over a whole cycle ends one step before `stop`
+
 _CYCLIC = frozenset({"cyclical", "cosine_restarts"})
 
 
@@ -143,6 +145,11 @@ def beta(schedule: BetaSchedule, step: int, total_steps: int) -> float:
     share = _SHAPES[schedule.shape](tau / ratio)
     value = (1 - share) * schedule.start + share * schedule.stop
     return min(max(value, schedule.start), schedule.stop)
+
+
+def is_full(schedule: BetaSchedule, value: float) -> bool:
+    """Whether this beta of the schedule is at the end of its rise."""
+    return value >= FULL * schedule.stop
 
 
 def learning_rate(schedule: LearningRateSchedule, step: int, total_steps: int) -> float:

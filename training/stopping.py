@@ -18,7 +18,7 @@ class Stopping:
 
     Attributes:
         patience: number of validations after which to stop.
-        done: validations so far.
+        done: validations so far that count.
         best: lowest validation loss (negative ELBO at beta 1, nats) so far.
         threshold: the loss of the last progress.
     """
@@ -28,8 +28,10 @@ class Stopping:
     best: float = inf
     threshold: float = inf
 
-    def after(self, loss: float) -> Stopping:
-        """The state after one more validation."""
+    def after(self, loss: float, counts: bool = True) -> Stopping:
+        """The state after one more validation; one that does not count can only be the best."""
+        if not counts:
+            return replace(self, best=min(self.best, loss))
         done, patience, threshold = self.done + 1, self.patience, self.threshold
         if loss <= IMPROVEMENT * threshold:
             patience, threshold = max(patience, STRETCH * done), loss

@@ -222,7 +222,7 @@ def test_recipes_are_the_choices_of_the_option() -> None:
 
 def test_the_paper_recipe_is_the_default_and_has_the_papers_values() -> None:
     paper = arguments.recipe("paper")
-    assert paper == FitConfig()
+    assert paper == arguments.layered(FitConfig(), {"train": {"patience_at_full_beta": True}})
     assert (paper.beta.kind, paper.beta.cycles, paper.beta.ratio) == ("cyclical", 4, 0.5)
     assert paper.learning_rate.kind == "constant"
     sizes = paper.model.model_dump()
@@ -234,6 +234,13 @@ def test_the_paper_recipe_is_the_default_and_has_the_papers_values() -> None:
         "decoder": 400,
     }
     assert (paper.train.batch_size, paper.train.clip_norm, paper.train.patience) == (30, 5.0, 10)
+
+
+def test_recipes_that_stop_early_count_validations_at_full_beta_but_the_released_code_counts_all() -> None:
+    early = {name: RECIPES[name]().train for name in RECIPES if RECIPES[name]().train.early_stopping}
+    assert early.keys() == {"paper", "released", "small", "glove100", "sample"}
+    assert [name for name in early if not early[name].patience_at_full_beta] == ["released"]
+    assert not FitConfig().train.patience_at_full_beta
 
 
 @pytest.mark.parametrize(

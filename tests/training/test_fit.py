@@ -155,6 +155,18 @@ def test_early_stopping_never_rescales_the_schedule(fit: Fit, whole_run: Path) -
     assert (progress.step, progress.total_steps, progress.finished) == (6, 12, True)
 
 
+def test_patience_may_count_only_validations_at_full_beta(fit: Fit) -> None:
+    # Two cycles of 6 steps: beta is 0, 0.33 and 0.67 in steps 1 to 3, then 1.
+    options = ("--beta.cycles", 2, "--train.validate-every", 1, "--train.early-stopping", "--train.patience", 2)
+    options = (*options, "--learning-rate.peak", 1e-9)  # without progress
+    assert fit("--out", "all", *options, "--no-train.patience-at-full-beta").status == 0
+    assert fit("--out", "full", *options).status == 0  # as in the recipe paper
+    assert [load_progress(Path(out)).step for out in ("all", "full")] == [2, 5]
+    assert load_progress(Path("full")).stopping.done == 2
+    best = json.loads(Path("full/best/metrics.json").read_text())
+    assert best["elbo"] == max(record["elbo"] for record in metrics(Path("full"), "valid"))
+
+
 def test_the_best_checkpoint_has_the_best_validation(fit: Fit, whole_run: Path, corpus_file: Path) -> None:
     records = metrics(whole_run, "valid")
     assert [record["step"] for record in records] == [3, 6, 9, 12]

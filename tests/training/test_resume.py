@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from dialog_cvae.errors import ConfigError
 from tests.training.tiny_runs import Fit, assert_same_run, conversation, metrics, write_corpus
 from training import arguments, loop
 from training.folder import stored_config
@@ -274,6 +275,20 @@ def test_a_run_from_before_the_second_reading_goes_on_as_it_began(fit: Fit, at_s
     assert_same_run(Path("run"), Path("whole"))
     assert fit("--out", "new", "--data", data).status == 0
     assert load_progress(Path("new")).data != load_progress(Path("run")).data
+
+
+def test_a_run_from_before_patience_at_full_beta_goes_on_counting_all_validations(
+    whole_run: Path, tmp_path: Path
+) -> None:
+    out = shutil.copytree(whole_run, tmp_path / "run")
+    path = out / "config.json"
+    config = json.loads(path.read_text())
+    assert config["train"].pop("patience_at_full_beta") is True
+    path.write_text(json.dumps(config))
+    paper = arguments.layered(stored_config(out), {"train": {"patience_at_full_beta": True}})
+    assert not stored_run(out, paper, []).train.patience_at_full_beta
+    with pytest.raises(ConfigError, match=r"^train.patience_at_full_beta: the run in .* has False, but True was asked"):
+        stored_run(out, paper, [{"train": {"patience_at_full_beta": True}}])
 
 
 def test_a_run_from_before_roles_goes_on_without_them(fit: Fit, at_step: AtStep) -> None:

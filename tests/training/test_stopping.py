@@ -4,6 +4,7 @@ threshold and stretches patience to twice the validations done; stop when patien
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import inf
 
 import pytest
@@ -40,6 +41,12 @@ def test_written_out_values(losses: list[float], patience: int, best: float, thr
     stopping = _after(losses)
     assert (stopping.patience, stopping.best, stopping.threshold) == (patience, best, threshold)
     assert (stopping.done, stopping.exhausted) == (len(losses), exhausted)
+
+
+def test_a_validation_that_does_not_count_can_be_the_best_and_changes_nothing_else() -> None:
+    before = _after([100.0] * 5)
+    assert before.after(50.0, counts=False) == replace(before, best=50.0)
+    assert before.after(120.0, counts=False) == before
 
 
 @given(st.lists(st.floats(0.01, 1e4), max_size=60), st.integers(1, 12))

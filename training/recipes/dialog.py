@@ -13,7 +13,7 @@ from training.schedules import BetaSchedule, LearningRateSchedule
 
 def paper() -> FitConfig:
     """The paper's model and cyclical schedule (M = 4, R = 0.5), 15 passes, constant learning rate."""
-    return FitConfig()
+    return FitConfig(train=TrainConfig(patience_at_full_beta=True))
 
 
 def released() -> FitConfig:
@@ -43,13 +43,16 @@ def small() -> FitConfig:
             bow_size=200,
             role_size=16,
         ),
-        train=TrainConfig(epochs=10),
+        train=TrainConfig(epochs=10, patience_at_full_beta=True),
     )
 
 
 def glove100() -> FitConfig:
     """The paper's model with embeddings of 100 dimensions that really start from GloVe 6B."""
-    return FitConfig(model=ModelConfig(embedding_size=100), train=TrainConfig(vectors="glove.6B.100d"))
+    return FitConfig(
+        model=ModelConfig(embedding_size=100),
+        train=TrainConfig(vectors="glove.6B.100d", patience_at_full_beta=True),
+    )
 
 
 def sample() -> FitConfig:
@@ -59,6 +62,8 @@ def sample() -> FitConfig:
             "corpus": DataConfig(name="sample"),
             "learning_rate": LearningRateSchedule(peak=3e-3),
             # One thread: small products gain little from a second one, and lose much on shared cores.
-            "train": TrainConfig(epochs=14, validate_every=100, save_every=200, log_every=20, threads=1),
+            "train": TrainConfig(
+                epochs=14, patience_at_full_beta=True, validate_every=100, save_every=200, log_every=20, threads=1
+            ),
         }
     )
