@@ -12,7 +12,7 @@ import math
 import re
 import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -20,11 +20,12 @@ from urllib.parse import quote
 
 from dialog_cvae.data.corpora import resolve
 from dialog_cvae.errors import ConfigError
+from dialog_cvae.language_config import LanguageModelConfig
 from dialog_cvae.storage.checkpoint import Checkpoint
 from dialog_cvae.storage.checkpoint_config import Provenance
 from dialog_cvae.storage.checkpoint_files import BEST
 from training import arguments, folder, plan, resume
-from training.arguments import DURATIONS, SHORT_NAMES
+from training.arguments import DURATIONS, SHORT_NAMES, SPEAKERS
 from training.config import FitConfig
 from training.folder import CONFIG_FILE
 from training.state import STATE_FILE, load_progress
@@ -139,7 +140,7 @@ def grid(
         ConfigError: a field is unknown, duplicate or out of range, or contradicts another; or there are too many cells.
     """
     axes = sorted(axes, key=lambda axis: short_name(axis.field))
-    _check_axes(axes, seeds)
+    _check_axes(axes, seeds, _fields(recipe, layers))
     checkpoint = None if init is None else Checkpoint.load(init)
     variants = [
         _variant(recipe, dict(zip((axis.field for axis in axes), values, strict=True)), layers, init, checkpoint)
@@ -158,7 +159,7 @@ def parse_axis(text: str) -> Axis:
     """Parse `NAME=V1,V2`, where NAME is a long or short option of `training.fit`.
 
     Raises:
-        ConfigError: the name is not a field of the configuration, or a value is empty.
+        ConfigError: there is no name, it is the seed's, or a value is empty. `grid` checks that it is a field.
     """
     name, separator, values = text.partition("=")
     plain = name.strip().removeprefix("--").replace("-", "_")
@@ -167,8 +168,6 @@ def parse_axis(text: str) -> Axis:
         raise ConfigError(f"vary: must be NAME=V1,V2,... but is {text!r}")
     if dotted == _SEED:
         raise ConfigError(f"vary: give seeds with --seeds, not with {text!r}")
-    if dotted not in arguments.flat(FitConfig().model_dump()):
-        raise ConfigError(f"vary: {name!r} is not a field of the configuration (training.fit --help lists them)")
     parts = tuple(value.strip() for value in values.split(","))
     if "" in parts:
         raise ConfigError(f"vary: {name} has an empty value in {text!r}")
@@ -201,7 +200,19 @@ def seeds_option(seeds: Sequence[int]) -> str:
     return ",".join(map(str, seeds)) + ("," if len(seeds) == 1 else "")
 
 
-def _check_axes(axes: Sequence[Axis], seeds: Sequence[int]) -> None:
+def _fields(recipe: str, layers: Sequence[Mapping[str, Any]]) -> set[str]:
+    """The dotted names of a recipe's fields; those of a language model only if the recipe or a layer has one."""
+    names = set(arguments.flat(arguments.recipe(recipe).model_dump()))
+    if any(arguments.section(layer, "language") for layer in layers):
+        names |= {f"language.{name}" for name in LanguageModelConfig.model_fields}
+    return names
+
+
+def _check_axes(axes: Sequence[Axis], seeds: Sequence[int], fields: Collection[str]) -> None:
+    if unknown := next((axis.field for axis in axes if axis.field not in fields), None):
+        raise ConfigError(
+            f"vary: {short_name(unknown)!r} is not a field of the configuration (training.fit --help lists them)"
+        )
     counts = Counter(axis.field for axis in axes)
     if duplicate := next((name for name, count in counts.items() if count > 1), None):
         raise ConfigError(f"vary: duplicate {short_name(duplicate)}; give all its values together")
@@ -220,19 +231,28 @@ def _variant(
     """The cell of a variant, before its seed is set."""
     varied: dict[str, Any] = {}
     for name, value in fields.items():
-        varied = arguments.merge(varied, _nested(name, None if value == "None" else value))
+        varied = arguments.merge(varied, _nested(name, _value(name, value)))
     config = arguments.layered(arguments.recipe(recipe), *layers, varied)
     if checkpoint is not None:
         config = plan.like_checkpoint(config, checkpoint, [*layers, varied])
     train = config.train.model_copy(update={"threads": config.train.threads or DEFAULT_THREADS})
     config = task_of(config).settled(config.model_copy(update={"corpus": resolve(config.corpus), "train": train}))
     values = arguments.flat(config.model_dump(mode="json"))
+    if config.language is not None and "language.bow" not in fields:
+        values["model.bow"] = config.language.bow  # --bow is for the fitted model
     variation = {short_name(name): _text(values[name]) for name in fields}
     return Cell(recipe, config, variation, init, None if checkpoint is None else checkpoint.config.provenance)
 
 
 def _with_seed(cell: Cell, seed: int) -> Cell:
     return replace(cell, config=arguments.layered(cell.config, {"train": {"seed": seed}}))
+
+
+def _value(name: str, text: str) -> str | list[str] | None:
+    """The value of a field in a layer; of speakers, each text is one name."""
+    if name == SPEAKERS:
+        return [] if text == "None" else [text]
+    return None if text == "None" else text
 
 
 def _nested(name: str, value: Any) -> dict[str, Any]:
@@ -252,6 +272,8 @@ def short_name(name: str) -> str:
 
 
 def _text(value: object) -> str:
+    if isinstance(value, list):
+        return "+".join(map(str, value)) or str(None)
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from dialog_cvae.errors import CheckpointError, ConfigError
 from dialog_cvae.storage.checkpoint import Checkpoint
+from tests.dialog_cvae.storage.tiny_bases import drawn, write_gguf
 from tests.training.tiny_runs import CONFIG, Fit
 from training import arguments
 from training.recipes import RECIPES
@@ -111,6 +112,30 @@ def test_the_options_of_a_cell_give_its_speakers(names: tuple[str, ...]) -> None
     assert tuple(arguments.parse(cell.options)["corpus"]["respond_as"]) == names
 
 
+@pytest.fixture
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_gguf(tmp_path_factory.mktemp("base") / "tiny.gguf", drawn())
+
+
+def test_fields_of_a_language_model_can_be_varied(base: Path) -> None:
+    layer = {"corpus": {"name": "sample"}, "language": {"backbone": str(base), "max_context_tokens": 30}}
+    cells = grid("smollm2", axes("language.rank=8,16", "bow=true,false"), (0,), layer)
+    assert names(cells) == [
+        f"bow={bow},language.rank={rank},seed=0" for bow, rank in itertools.product(("true", "false"), (8, 16))
+    ]
+    sizes = [cell.config.language for cell in cells]
+    assert [(each.bow, each.rank) for each in sizes if each] == [(True, 8), (True, 16), (False, 8), (False, 16)]
+    (cell,) = grid("paper", axes("language.rank=8"), (0,), layer)  # as in a file of --config
+    assert cell.name == "language.rank=8,seed=0"
+
+
+def test_speakers_are_varied_by_their_names() -> None:
+    sample = {"corpus": {"name": "sample"}}
+    cells = grid("paper", axes("respond-as=agent,the customer,None"), (0,), sample)
+    assert names(cells) == ["respond-as=agent,seed=0", "respond-as=the%20customer,seed=0", "respond-as=None,seed=0"]
+    assert [cell.config.corpus.respond_as for cell in cells] == [("agent",), ("the customer",), ()]
+
+
 def test_cells_have_one_thread_by_default() -> None:
     sample = {"corpus": {"name": "sample"}}
     assert grid("paper", [], (0,), sample)[0].config.train.threads == 1
@@ -161,6 +186,7 @@ def test_invalid_seeds_are_refused(text: str, complaint: str) -> None:
         (["model=1"], "vary: 'model' is not a field"),
         (["out=a,b"], "vary: 'out' is not a field"),
         (["recipe=paper,small"], "vary: 'recipe' is not a field"),
+        (["language.rank=8,16"], "vary: 'language.rank' is not a field of the configuration"),
         (["schedule"], "vary: must be NAME=V1,V2,... but is 'schedule'"),
         (["=cyclical"], "vary: must be NAME=V1,V2,... but is '=cyclical'"),
         (["schedule="], "vary: schedule has an empty value in 'schedule='"),
