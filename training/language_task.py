@@ -126,19 +126,22 @@ def check_blocks(turns: EncodedTurns, sizes: LanguageModelConfig, positions: int
     Raises:
         ConfigError: a block of utterances, with what is read before it, has more tokens.
     """
-
-    def most(block: int) -> int:
-        return sizes.max_context_tokens + turns.longest(block)
-
-    if most(sizes.block) <= positions:
+    fits = fitting_block(turns, sizes, positions)
+    if fits == sizes.block:
         return
-    fits = next((block for block in range(sizes.block, 0, -1) if most(block) <= positions), None)
     smaller = "smaller --language.max-context-tokens and --language.max-reply-tokens"
-    remedy = smaller if fits is None else f"--language.block {fits}"
+    remedy = f"--language.block {fits}" if fits else smaller
+    most = sizes.max_context_tokens + turns.longest(sizes.block)
     raise ConfigError(
         f"language.block: {sizes.block} utterances with {sizes.max_context_tokens} tokens before them have up to "
-        f"{most(sizes.block):,} tokens here, but the language model has {positions:,} positions: give {remedy}"
+        f"{most:,} tokens here, but the language model has {positions:,} positions: give {remedy}"
     )
+
+
+def fitting_block(turns: EncodedTurns, sizes: LanguageModelConfig, positions: int) -> int:
+    """The most utterances of a block, up to the configuration's, that have a position for each token; 0 if none has."""
+    room = positions - sizes.max_context_tokens
+    return next((block for block in range(sizes.block, 0, -1) if turns.longest(block) <= room), 0)
 
 
 def backbone_of(sizes: LanguageModelConfig) -> Backbone:

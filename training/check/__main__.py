@@ -23,7 +23,7 @@ from dialog_cvae.text.language import language_of
 from dialog_cvae.types import Corpus
 from training.arguments import layered, parse, recipe
 from training.check.advice import Choice, advised_options
-from training.check.facts import facts_of, lengths_of, sample_of
+from training.check.facts import facts_of, lengths_of, sample_of, with_fitting_block
 from training.check.report_lines import (
     NAMES_SHOWN,
     Tally,
@@ -245,6 +245,7 @@ def _advice(args: argparse.Namespace, config: FitConfig, checkpoint: Checkpoint 
     choice = Choice(config, options, asked, args.init)
     lengths = seen.tally.tokenization.lengths(seen.tally.tokens) if asked else lengths_of(conversations, choice)
     facts = facts_of(str(args.path), seen.tally, seen.corpus, language, args.respond_as, lengths)
+    facts = with_fitting_block(facts, choice, seen.corpus.train)
     # Measure how fast it is here.
     speed = None
     if args.timing and choice.language_model_is_here:

@@ -43,6 +43,7 @@ class Facts:
         language: language of the text.
         topics: number of different topics.
         enough_tokens: token limit that is enough for 95% of the messages; None if the model's limit is.
+        block: most utterances of a block that a language model has positions for; None if the recipe's fit.
     """
 
     path: str
@@ -54,6 +55,7 @@ class Facts:
     language: Language
     topics: int
     enough_tokens: int | None = None
+    block: int | None = None
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,11 @@ def advised_options(language: Language) -> tuple[str, ...]:
     return ("--recipe", "smollm2")
 
 
+def respond_as_option(name: str) -> list[str]:
+    """The words of the option for a speaker; a name that begins like an option is part of its word."""
+    return [f"--respond-as={name}"] if name.startswith("-") else ["--respond-as", name]
+
+
 def passes(config: FitConfig, replies: int) -> int:
     """Passes over the training replies: the recipe's; for a language model more if a pass has few updates."""
     epochs = config.train.epochs or DEFAULT_EPOCHS
@@ -105,10 +112,12 @@ def commands(facts: Facts, choice: Choice) -> list[str]:
     """The commands to run next, to copy and paste."""
     config, found = choice.config, [*choice.options]
     for name in facts.respond_as:
-        found += ["--respond-as", name]
+        found += respond_as_option(name)
     if facts.enough_tokens is not None:
         option = "language.max-reply-tokens" if choice.on_language_model else "model.max-utterance-tokens"
         found += [f"--{option}", str(facts.enough_tokens)]
+    if facts.block is not None:
+        found += ["--language.block", str(facts.block)]
     if (rounds := passes(config, facts.replies)) != (config.train.epochs or DEFAULT_EPOCHS):
         # Validate more often: a pass is shorter than the recipe's interval, and validations decide what is kept.
         updates = _updates(config, facts.replies)

@@ -13,7 +13,9 @@ import numpy as np
 
 from dialog_cvae.data.readers.jsonl_line import show
 from dialog_cvae.data.roles import with_roles
+from dialog_cvae.data.turns import encode_turns, header
 from dialog_cvae.errors import ConfigError, DialogCvaeError
+from dialog_cvae.language_config import LanguageModelConfig
 from dialog_cvae.limits import folded
 from dialog_cvae.text.language import Language
 from dialog_cvae.types import Conversation, Corpus, Utterance
@@ -21,6 +23,7 @@ from training.check.advice import MOST_OPENED, Choice, Facts
 from training.check.report_lines import Tally
 from training.check.tokenization import Tokenization, texts
 from training.coverage import Lengths, enough_tokens
+from training.language_task import backbone_of, fitting_block
 
 SAMPLED = 200  # most conversations in the sample, spread over the training split
 SAMPLED_UTTERANCES = 60  # utterances kept from the start of each conversation
@@ -89,6 +92,40 @@ def facts_of(
         topics=len(tally.topics.keys() - {None}),
         enough_tokens=None if lengths is None else enough_tokens(lengths),
     )
+
+
+def with_fitting_block(facts: Facts, choice: Choice, conversations: Sequence[Conversation]) -> Facts:
+    """The facts with a limit of tokens and a block for which the language model has positions, as `fit` checks them.
+
+    Args:
+        facts: about the file.
+        choice: what to train.
+        conversations: the training split. It is tokenized only if the longest possible lines would not fit.
+    """
+    sizes = choice.config.language
+    if sizes is None or not choice.language_model_is_here:
+        return facts
+    try:
+        backbone = backbone_of(sizes)
+    except DialogCvaeError:
+        return facts
+    positions, reading = backbone.config.max_positions, choice.config.corpus.reading
+    for limit in dict.fromkeys((facts.enough_tokens, None)):
+        longer = sizes.model_copy(update={"max_reply_tokens": limit or sizes.max_reply_tokens})
+        if _most_tokens(conversations, longer) <= positions:
+            return replace(facts, enough_tokens=limit)
+        turns = encode_turns(conversations, backbone.tokenizer, longer.max_reply_tokens, reading)
+        if block := fitting_block(turns, longer, positions):
+            return replace(facts, enough_tokens=limit, block=block if block < sizes.block else None)
+    return facts
+
+
+def _most_tokens(conversations: Sequence[Conversation], sizes: LanguageModelConfig) -> int:
+    """A limit of the tokens that are read at once; a token has at least a byte of a name or topic."""
+    names = {utterance.speaker for conversation in conversations for utterance in conversation.utterances}
+    name = max((len(header(each).encode()) for each in names), default=0)
+    topic = max((len(f"Topic: {each.topic}\n".encode()) for each in conversations), default=0)
+    return sizes.max_context_tokens + topic + sizes.block * (name + 2 * sizes.max_reply_tokens)
 
 
 def _in_all_splits(corpus: Corpus, names: Sequence[str]) -> bool:

@@ -21,6 +21,7 @@ from dialog_cvae.data.roles import recognised_roles
 from dialog_cvae.text.pieces import SPECIALS, UNK
 from dialog_cvae.text.token_words import token_words
 from dialog_cvae.types import Conversation, Corpus
+from training.check.advice import respond_as_option
 from training.check.tokenization import Tokenization
 from training.coverage import length_warnings
 
@@ -116,7 +117,7 @@ def _roles(tally: Tally) -> list[str]:
     answers = min(roles, key=lambda name: tally.opened[name])
     return [
         row("roles", f"{len(roles)}, each in at least {common:.0%} of the conversations; of the utterances: {shares}"),
-        row("", f"take --respond-as {shlex.quote(answers)} to train for the replies of that one alone"),
+        row("", f"take {shlex.join(respond_as_option(answers))} to train for the replies of that one alone"),
     ]
 
 

@@ -5,9 +5,9 @@ Open this to change the sentences; `training.check.advice` makes the decisions.
 
 from __future__ import annotations
 
+import shlex
 from textwrap import wrap
 
-from dialog_cvae.data.readers.jsonl_line import show
 from training.check.advice import (
     FEW_REPLIES,
     FEW_UPDATES,
@@ -20,6 +20,7 @@ from training.check.advice import (
     advised_options,
     commands,
     passes,
+    respond_as_option,
 )
 from training.check.report_lines import row
 from training.time_left import duration
@@ -156,7 +157,8 @@ def _speakers(facts: Facts) -> list[str]:
     if facts.respond_as:
         return []
     if facts.roles:
-        return [f"replies as any speaker; for one alone add --respond-as, such as {show(facts.roles[0])}"]
+        option = shlex.join(respond_as_option(facts.roles[0]))
+        return [f"replies as any speaker; for one alone add, for example, {option}"]
     return ["no roles: if one side answers, give it the same name everywhere, such as agent, and check again"]
 
 

@@ -3,6 +3,7 @@
 import itertools
 import json
 import random
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,10 +13,12 @@ import pytest
 
 from dialog_cvae.data.readers import jsonl, sample
 from dialog_cvae.data.readers.jsonl_line import parse_line
+from dialog_cvae.data.turns import encode_turns
 from dialog_cvae.errors import CheckpointError, DataError
 from dialog_cvae.text.byte_pairs import BytePairs
 from dialog_cvae.types import Conversation
-from tests.dialog_cvae.storage.tiny_bases import letters
+from tests.dialog_cvae.storage.tiny_bases import drawn, letters, write_gguf
+from training import arguments, language_task
 from training.check import __main__ as check
 from training.check import advice, tokenization
 from training.check.__main__ import FORMAT, main
@@ -396,6 +399,51 @@ def test_long_messages_get_a_limit_in_the_command(tmp_path: Path, capsys: pytest
     assert main([str(path), "--recipe", "small"]) == 0
     out = next_steps(capsys.readouterr().out)
     assert "--recipe small --respond-as B --model.max-utterance-tokens 63 --max-minutes" in out
+
+
+@pytest.mark.parametrize(
+    ("letters_each", "options"),
+    [
+        (10, []),
+        (60, ["--language.block", "5"]),
+        (150, ["--language.max-reply-tokens", "152", "--language.block", "2"]),
+        (400, ["--language.block", "1"]),  # no block fits with 402 tokens of each message
+    ],
+)
+def test_the_advised_blocks_have_positions(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    letters_each: int,
+    options: list[str],
+) -> None:
+    base = write_gguf(tmp_path / "tiny.gguf", drawn())  # 512 positions, a token for each letter
+    for module in (advice, tokenization, language_task):
+        monkeypatch.setattr(module, "locate", lambda _: base)
+    path, texts = tmp_path / "own.jsonl", [letter * letters_each for letter in "abcdefghi"]
+    said = [[{"speaker": "AB"[turn % 2], "text": text} for turn in range(20)] for text in texts]
+    path.write_text("".join(line("", topic="letters", utterances=each) for each in said))
+    assert main([str(path), "--recipe", "smollm2"]) == 0
+    command = shlex.split(next(each for each in capsys.readouterr().out.splitlines() if "dialog-cvae fit" in each))
+    first = command.index("B") + 1
+    assert command[first : first + len(options)] == options
+    assert sum(word.startswith("--language.") for word in command) == len(options) / 2
+    # It is what a fit accepts.
+    config = arguments.layered(arguments.recipe("smollm2"), arguments.parse(options))
+    assert config.language is not None
+    train = jsonl.read(path, valid_share=0.1, test_share=0.1).train
+    turns = encode_turns(train, language_task.backbone_of(config.language).tokenizer, config.language.max_reply_tokens)
+    language_task.check_blocks(turns, config.language, 512)
+
+
+def test_a_speaker_that_is_named_like_an_option(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = support(tmp_path / "own.jsonl", 20)
+    path.write_text(path.read_text().replace('"agent"', '"-agent"'))
+    assert main([str(path)]) == 0
+    out = capsys.readouterr().out
+    assert "take --respond-as=-agent to train" in out
+    command = shlex.split(next(each for each in out.splitlines() if "dialog-cvae fit" in each))
+    assert arguments.parse(command[command.index("--data") :])["corpus"]["respond_as"] == ["-agent"]
 
 
 def test_a_start_from_a_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
