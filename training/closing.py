@@ -23,7 +23,13 @@ SOME_KL = 1.5  # nats
 
 
 def closing_lines(
-    records: Sequence[Mapping[str, Any]], config: FitConfig, steps: int, per_epoch: int, *, sizes_are_fixed: bool
+    records: Sequence[Mapping[str, Any]],
+    config: FitConfig,
+    steps: int,
+    total: int,
+    per_epoch: int,
+    *,
+    sizes_are_fixed: bool,
 ) -> list[str]:
     """A few lines on the best model and on the course of the run.
 
@@ -31,6 +37,7 @@ def closing_lines(
         records: of the run, see `read_metrics`; without those of an autoencoder, which has no ELBO.
         config: of the run.
         steps: number of updates made.
+        total: T, number of updates planned; fewer than configured if a limit of minutes allows only these.
         per_epoch: updates in a pass over the training examples.
         sizes_are_fixed: whether the run started from a checkpoint.
     """
@@ -40,14 +47,13 @@ def closing_lines(
     best = max(validations, key=lambda record: record["elbo"])
     report = _report(best)
     found = [_quality(report, best["step"])]
-    found += _use_of_z(report, config, steps, sizes_are_fixed)
+    longer = _longer(config, total, per_epoch)
+    found += _use_of_z(report, config, steps, longer, sizes_are_fixed)
     full = [each for each in validations if each.get("beta", 0.0) >= FULL_BETA * config.beta.stop]
-    course = _course(full, config, steps, sizes_are_fixed)
+    course = _course(full, config, steps, longer, sizes_are_fixed)
     found += course
     if not course and steps < per_epoch:
-        found.append(
-            f"the run read {steps / per_epoch:.0%} of the training replies: more of {_longer(config)} reads the rest"
-        )
+        found.append(f"the run read {steps / per_epoch:.0%} of the training replies: more of {longer} reads the rest")
     return found
 
 
@@ -60,7 +66,7 @@ def _quality(report: ElboReport, step: int) -> str:
     return f"{line}; without z it is {abs(gain):.2f} nats a reply {'worse' if gain > 0 else 'better'} than this bound"
 
 
-def _use_of_z(report: ElboReport, config: FitConfig, steps: int, sizes_are_fixed: bool) -> list[str]:
+def _use_of_z(report: ElboReport, config: FitConfig, steps: int, longer: str, sizes_are_fixed: bool) -> list[str]:
     if not config.sizes.latent_size:
         return []
     # A language model starts to use z late: free bits and the first cycle need a few hundred updates.
@@ -71,7 +77,7 @@ def _use_of_z(report: ElboReport, config: FitConfig, steps: int, sizes_are_fixed
     ):
         return [
             f"z is hardly used yet, as is normal after {steps} updates: replies differ by the chance of drawing words; "
-            f"more of {_longer(config)} helps, to {FEW_UPDATES} updates or more"
+            f"more of {longer} helps, to {FEW_UPDATES} updates or more"
         ]
     if not hardly_uses_z(report, config.sizes):
         return []
@@ -83,7 +89,9 @@ def _use_of_z(report: ElboReport, config: FitConfig, steps: int, sizes_are_fixed
     ]
 
 
-def _course(full: Sequence[Mapping[str, Any]], config: FitConfig, steps: int, sizes_are_fixed: bool) -> list[str]:
+def _course(
+    full: Sequence[Mapping[str, Any]], config: FitConfig, steps: int, longer: str, sizes_are_fixed: bool
+) -> list[str]:
     """Whether validation rose again, or still fell at the end; validations with a small beta are not compared."""
     if len(full) < 2:
         return []
@@ -101,14 +109,14 @@ def _course(full: Sequence[Mapping[str, Any]], config: FitConfig, steps: int, si
     if before and last["elbo"] > before[-1]["elbo"] + FALLING * abs(before[-1]["elbo"]):
         return [
             f"validation still improved at the end (loss {-before[-1]['elbo']:.2f} at step {before[-1]['step']}, "
-            f"{-last['elbo']:.2f} now): more of {_longer(config)} helps"
+            f"{-last['elbo']:.2f} now): more of {longer} helps"
         ]
     return []
 
 
-def _longer(config: FitConfig) -> str:
-    """The option that sets the duration of the run."""
-    if config.train.max_minutes is not None:
+def _longer(config: FitConfig, total: int, per_epoch: int) -> str:
+    """The option that limits the duration of the run."""
+    if total < config.train.total_steps(per_epoch):
         return "--max-minutes"
     return "--max-steps" if config.train.max_steps is not None else "--epochs"
 

@@ -159,7 +159,8 @@ def _finish(plan: Plan, built: Parts, progress: Progress, stopped_by: int) -> in
         f"checkpoint: {out / BEST}\nlearning curves: {out}/{CURVES_FILE}"
     )
     records = [record for record in records if record["step"] > before]
-    for line in closing_lines(records, plan.config, progress.step, built.batches.per_epoch, sizes_are_fixed=fixed):
+    lengths = progress.step, progress.total_steps, built.batches.per_epoch
+    for line in closing_lines(records, plan.config, *lengths, sizes_are_fixed=fixed):
         print(line)
     return 0
 

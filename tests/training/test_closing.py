@@ -30,10 +30,19 @@ def valid(step: int, loss: float, **figures: Any) -> dict[str, Any]:
 
 
 def closing(
-    *records: dict[str, Any], config: FitConfig | None = None, steps: int = 400, per_epoch: int = 40
+    *records: dict[str, Any],
+    config: FitConfig | None = None,
+    steps: int = 400,
+    total: int | None = None,
+    per_epoch: int = 40,
 ) -> list[str]:
     return closing_lines(
-        [{"kind": "train", "step": 1}, *records], config or FitConfig(), steps, per_epoch, sizes_are_fixed=False
+        [{"kind": "train", "step": 1}, *records],
+        config or FitConfig(),
+        steps,
+        total or steps,
+        per_epoch,
+        sizes_are_fixed=False,
     )
 
 
@@ -88,3 +97,19 @@ def test_less_than_a_pass_is_mentioned() -> None:
     config = config.model_copy(update={"train": config.train.model_copy(update={"max_minutes": 20.0})})
     *_, line = closing(valid(270, 26), config=config, steps=270, per_epoch=450)
     assert line == "the run read 60% of the training replies: more of --max-minutes reads the rest"
+
+
+@pytest.mark.parametrize(
+    ("duration", "total", "option"),
+    [
+        ({"max_minutes": 20.0, "epochs": 2}, 79, "--max-minutes"),
+        ({"max_minutes": 20.0, "epochs": 2}, 80, "--epochs"),  # the minutes were enough for all of them
+        ({"max_minutes": 20.0, "max_steps": 300}, 299, "--max-minutes"),
+        ({"max_minutes": 20.0, "max_steps": 300}, 300, "--max-steps"),
+        ({"max_minutes": 20.0}, 600, "--epochs"),
+    ],
+)
+def test_advice_names_the_option_that_limited_the_run(duration: dict[str, Any], total: int, option: str) -> None:
+    records = (valid(step, loss) for step, loss in ((total // 2, 31), (total, 30)))
+    *_, line = closing(*records, config=FitConfig(train=TrainConfig(**duration)), steps=total)
+    assert line.endswith(f"30.00 now): more of {option} helps")
