@@ -13,9 +13,9 @@ from dialog_cvae.model.elbo import ElboReport
 from training.check.advice import FEW_UPDATES, SMALL_WIDTH
 from training.collapse import hardly_uses_z, remedies
 from training.config import FitConfig
+from training.schedules import is_full
 from training.task import task_of
 
-FULL_BETA = 0.9  # share of the schedule's highest beta; validations below it are not compared: their KL costs less
 WORSE = 0.01  # share by which the loss must rise again for a line about it
 FALLING = 0.02  # share by which the loss must fall in the last quarter of the run for a line about it
 QUARTER = 0.75
@@ -48,8 +48,10 @@ def closing_lines(
     report = _report(best)
     found = [_quality(report, best["step"])]
     longer = _longer(config, total, per_epoch)
-    found += _use_of_z(report, config, steps, longer, sizes_are_fixed)
-    full = [each for each in validations if each.get("beta", 0.0) >= FULL_BETA * config.beta.stop]
+    # Validations below full beta are not compared, because their KL costs less.
+    full = [each for each in validations if is_full(config.beta, each.get("beta", 0.0))]
+    tried = _remedies(validations, config, total, sizes_are_fixed)
+    found += _use_of_z(report, config, steps, longer, tried)
     course = _course(full, config, steps, longer, sizes_are_fixed)
     found += course
     if not course and steps < per_epoch:
@@ -66,7 +68,18 @@ def _quality(report: ElboReport, step: int) -> str:
     return f"{line}; without z it is {abs(gain):.2f} nats a reply {'worse' if gain > 0 else 'better'} than this bound"
 
 
-def _use_of_z(report: ElboReport, config: FitConfig, steps: int, longer: str, sizes_are_fixed: bool) -> list[str]:
+def _remedies(validations: Sequence[Mapping[str, Any]], config: FitConfig, total: int, sizes_are_fixed: bool) -> str:
+    """What helps against an unused z: remedies only after a validation at full beta, unless a controller sets beta."""
+    highest = max(each.get("beta", 0.0) for each in validations)
+    if not (is_full(config.beta, highest) or config.train.kl_target):
+        return (
+            f"; no validation had full beta, {config.beta.stop:g}: first give it a shorter rise, or the run more steps"
+        )
+    tried = remedies(config, total, sizes_are_fixed)
+    return f"; for the next run try {' or '.join(tried)}" if tried else ""
+
+
+def _use_of_z(report: ElboReport, config: FitConfig, steps: int, longer: str, tried: str) -> list[str]:
     if not config.sizes.latent_size:
         return []
     # A language model starts to use z late: free bits and the first cycle need a few hundred updates.
@@ -81,11 +94,9 @@ def _use_of_z(report: ElboReport, config: FitConfig, steps: int, longer: str, si
         ]
     if not hardly_uses_z(report, config.sizes):
         return []
-    tried = remedies(config, sizes_are_fixed)
-    advice = f"; for the next run try {' or '.join(tried)}" if tried else ""
     return [
         f"z is not used (it gains {report.nats_from_z:.2f} nats, active units {report.active_units} of "
-        f"{config.sizes.latent_size}): replies differ by the chance of drawing words{advice}"
+        f"{config.sizes.latent_size}): replies differ by the chance of drawing words{tried}"
     ]
 
 

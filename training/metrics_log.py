@@ -52,7 +52,7 @@ class MetricsLog:
     ) -> None:
         from torch.utils.tensorboard.writer import SummaryWriter
 
-        self._config, self._sizes_are_fixed = config, sizes_are_fixed
+        self._config, self._remedies = config, remedies(config, progress.total_steps, sizes_are_fixed)
         self._start, self._began = progress.step, time.monotonic()
         self._spoke = self._began
         self._beta = 0.0
@@ -142,7 +142,7 @@ class MetricsLog:
             self.print_line(
                 f"warning: step {step}: KL {report.kl:.3f} nats, nats gained by z {report.nats_from_z:.3f}, "
                 f"active units {report.active_units} of {self._config.sizes.latent_size}: the posterior is collapsing: "
-                f"the decoder hardly uses z. What helps: {' or '.join(remedies(self._config, self._sizes_are_fixed))}"
+                f"the decoder hardly uses z. What helps: {' or '.join(self._remedies)}"
             )
         self._collapsed = collapsed
 

@@ -26,7 +26,7 @@ from training.corpus_summary import SPLITS, Summary
 from training.coverage import run_warnings
 from training.fingerprint import fingerprint
 from training.pace import steps_within
-from training.phases import autoencoder_steps
+from training.phases import autoencoder_steps, beta_warnings
 from training.plan import Plan
 from training.resume import resume_state
 from training.state import Progress, broadcast_state, load_progress, save_state
@@ -102,7 +102,8 @@ def build(plan: Plan) -> Parts:
     )
     broadcast_state(world, model, optimiser, progress.step)
     _describe(plan, vocabulary, model, train, total)
-    for line in run_warnings(config, vocabulary, train, valid, kept=plan.start.origin is not None):
+    warnings = run_warnings(config, vocabulary, train, valid, kept=plan.start.origin is not None)
+    for line in (*beta_warnings(config, total), *warnings):
         print(f"warning: {line}", flush=True)
     trained = world.on_main(lambda: _trained(plan, corpus)) if task.served else None
     return Parts(corpus.summary, vocabulary, model, optimiser, batches, validation, progress, common, trained)

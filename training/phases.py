@@ -16,8 +16,8 @@ from __future__ import annotations
 import math
 from typing import Literal, NamedTuple
 
-from training.config import TrainConfig
-from training.schedules import BetaSchedule, beta
+from training.config import FitConfig, TrainConfig
+from training.schedules import BetaSchedule, beta, greatest_beta, rises_fully
 
 Trained = Literal["all", "inference", "generation"]
 
@@ -85,6 +85,21 @@ def phase(config: TrainConfig, schedule: BetaSchedule, step: int, total: int) ->
 def autoencoder_steps(config: TrainConfig, total: int) -> int:
     """Number of updates of the autoencoder."""
     return round(config.autoencoder_share * total)
+
+
+def beta_warnings(config: FitConfig, total: int) -> list[str]:
+    """A warning if beta, which weighs z's KL, never ends a rise in a run of `total` steps; it names what to change."""
+    schedule, steps = config.beta, total - autoencoder_steps(config.train, total)
+    if not (steps and config.sizes.latent_size) or rises_fully(schedule, steps):
+        return []
+    if schedule.kind == "cyclical":
+        shorter = "fewer --beta.cycles" if schedule.cycle_steps is None else "a smaller --beta.cycle-steps"
+    else:
+        shorter = "a smaller --beta.ratio" if schedule.warmup_steps is None else "fewer --beta.warmup-steps"
+    return [
+        f"beta rises to at most {greatest_beta(schedule, steps):.2g} in these {steps:,} steps, not to "
+        f"{schedule.stop:g}: give {shorter}, or more steps"
+    ]
 
 
 def _trained(config: TrainConfig, step: int, total: int) -> Trained:

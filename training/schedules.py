@@ -49,11 +49,15 @@ class _Schedule(BaseModel):
 
     def _tau(self, step: int, total_steps: int, first_step: int = 0) -> float:
         """Equation 7, the position in a cycle; `first_step` is what a cycle's first step counts as."""
+        position = (step - 1) % self.cycle_length(total_steps) + first_step
         if self.cycle_steps is not None:
-            return ((step - 1) % self.cycle_steps + first_step) / self.cycle_steps
-        restart = -(-total_steps // self.cycles)
+            return position / self.cycle_steps
         # One rounding only, so that tau = R holds exactly if R is the nearest float to the true ratio.
-        return ((step - 1) % restart + first_step) * self.cycles / total_steps
+        return position * self.cycles / total_steps
+
+    def cycle_length(self, total_steps: int) -> int:
+        """Steps of a cycle; the last one may have fewer."""
+        return self.cycle_steps or -(-total_steps // self.cycles)
 
 
 class BetaSchedule(_Schedule):
@@ -145,6 +149,24 @@ def beta(schedule: BetaSchedule, step: int, total_steps: int) -> float:
     share = _SHAPES[schedule.shape](tau / ratio)
     value = (1 - share) * schedule.start + share * schedule.stop
     return min(max(value, schedule.start), schedule.stop)
+
+
+def greatest_beta(schedule: BetaSchedule, total_steps: int) -> float:
+    """The greatest beta of a run: that of its last step, or of the last step of its first cycle.
+
+    Raises:
+        ValueError: the run is too short for the cycles.
+    """
+    last = min(total_steps, schedule.cycle_length(total_steps)) if schedule.kind == "cyclical" else total_steps
+    return beta(schedule, last, total_steps)
+
+
+def rises_fully(schedule: BetaSchedule, total_steps: int) -> bool:
+    """Whether beta is full at some step of a run; false if the run is too short for the cycles."""
+    try:
+        return is_full(schedule, greatest_beta(schedule, total_steps))
+    except ValueError:
+        return False
 
 
 def is_full(schedule: BetaSchedule, value: float) -> bool:

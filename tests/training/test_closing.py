@@ -63,6 +63,17 @@ def test_a_collapse_names_options_that_are_not_on() -> None:
     assert len(closing(valid(400, 30, **UNUSED), config=FitConfig(model=ModelConfig(latent_size=0)))) == 1
 
 
+def test_a_collapse_before_full_beta_names_no_options() -> None:
+    low = valid(400, 30, **UNUSED, beta=0.5)
+    _, line = closing(low)
+    assert line.endswith(
+        "by the chance of drawing words; no validation had full beta, 1: first give it a shorter rise, or the run more "
+        "steps"
+    )
+    assert "try --model.skip" in closing(valid(300, 40), low)[1]
+    assert "try --model.skip" in closing(low, config=FitConfig(train=TrainConfig(kl_target=3)))[1]
+
+
 def test_a_language_model_after_few_updates_has_not_collapsed() -> None:
     early = valid(99, 30.77, kl=0.8, nats_from_z=0.08, active_units=0, without_z=29.96)
     first, line = closing(early, config=smollm2(), steps=99, per_epoch=99)

@@ -167,6 +167,13 @@ def test_patience_may_count_only_validations_at_full_beta(fit: Fit) -> None:
     assert best["elbo"] == max(record["elbo"] for record in metrics(Path("full"), "valid"))
 
 
+def test_a_run_begins_with_the_warning_about_beta(fit: Fit, whole_run: Path) -> None:
+    done = fit("--beta.cycles", 12, "--max-steps", 12, "--out", "run")
+    assert done.out.index("warning: beta rises to at most 0") < done.out.index("step 3: ")
+    assert "--beta.cycles 24" not in done.out
+    assert fit("--out", whole_run, "--resume").out.count("beta rises") == 0
+
+
 def test_the_best_checkpoint_has_the_best_validation(fit: Fit, whole_run: Path, corpus_file: Path) -> None:
     records = metrics(whole_run, "valid")
     assert [record["step"] for record in records] == [3, 6, 9, 12]

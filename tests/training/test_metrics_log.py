@@ -151,10 +151,29 @@ def test_a_model_without_z_does_not_collapse() -> None:
     ],
 )
 def test_advice_lists_only_unused_remedies(config: FitConfig, expected: list[str]) -> None:
-    assert remedies(config) == [*expected, "--beta.stop 0.5"]
+    assert remedies(config, 100) == [*expected, "--beta.stop 0.5"]
     # a run that started from a checkpoint refuses other parts
     kept = [option for option in expected if option not in ("--bow", "--model.skip")]
-    assert remedies(config, sizes_are_fixed=True) == [*kept, "--beta.stop 0.5"]
+    assert remedies(config, 100, sizes_are_fixed=True) == [*kept, "--beta.stop 0.5"]
+
+
+@pytest.mark.parametrize(
+    ("config", "total", "offered"),
+    [
+        (_config(cycles=6), 24, "--beta.cycles 12"),  # 2 steps a cycle: 0 and 1
+        (_config(cycles=12), 24, ""),  # a cycle of 1 step has no rise
+        (_config(cycles=12), 12, ""),  # refused: more cycles than steps
+        (_config(cycle_steps=4), 24, "--beta.cycle-steps 2"),
+        (_config(cycle_steps=3), 24, ""),
+        (_config(kind="monotonic"), 8, "--schedule cyclical"),
+        (_config(kind="monotonic"), 4, ""),
+        (_config().model_copy(update={"train": TrainConfig(autoencoder_share=0.5)}), 32, "--beta.cycles 8"),
+        (_config().model_copy(update={"train": TrainConfig(autoencoder_share=0.5)}), 16, ""),
+    ],
+)
+def test_advice_lists_only_schedules_that_rise_within_the_run(config: FitConfig, total: int, offered: str) -> None:
+    tried = remedies(config, total)
+    assert [option for option in tried if "cycl" in option] == [offered] * bool(offered)
 
 
 def test_a_second_collapse_gives_a_second_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,13 +19,14 @@ from dialog_cvae.types import Conversation, ElboTerms, Utterance
 from eval import dialog
 from tests.training.processes import together
 from tests.training.tiny_runs import Fit, assert_same_run, metrics
+from training import arguments
 from training.adam import GuardedAdam
 from training.batch import Batch
-from training.config import TrainConfig
+from training.config import FitConfig, TrainConfig
 from training.dialog_batches import DialogBatches
 from training.loop import restart
 from training.objectives import kl_at_least, weighted
-from training.phases import Control, Phase, Trained, phase
+from training.phases import Control, Phase, Trained, beta_warnings, phase
 from training.schedules import BetaSchedule, beta
 from training.state import load_progress
 from training.update import update
@@ -341,6 +342,30 @@ def test_cycles_that_do_not_fit_after_an_autoencoder_are_refused_at_the_start(fi
     assert complaint.startswith(message)
     assert not Path("run").exists()
     assert fit("--train.autoencoder-share", 1, "--max-steps", 2, "--out", "run").status == 0  # without beta, no cycles
+
+
+@pytest.mark.parametrize(
+    ("options", "warning"),
+    [
+        ((), None),
+        (("--beta.cycles", 12), "0 in these 12 steps, not to 1: give fewer --beta.cycles, or more steps"),
+        (("--beta.cycle-steps", 48), "0.46 in these 12 steps, not to 1: give a smaller --beta.cycle-steps"),
+        (
+            ("--beta.kind", "monotonic", "--beta.warmup-steps", 20),
+            "0.55 in these 12 steps, not to 1: give fewer --beta.w",
+        ),
+        (("--beta.kind", "monotonic", "--beta.ratio", 1), "0.92 in these 12 steps, not to 1: give a smaller --beta.r"),
+        (("--train.autoencoder-share", 0.67), "0 in these 4 steps, not to 1: give fewer --beta.cycles"),
+        (("--train.autoencoder-share", 1), None),
+        (("--model.latent-size", 0, "--beta.cycles", 12), None),
+    ],
+)
+def test_a_beta_that_does_not_rise_fully_is_warned_of(options: tuple[object, ...], warning: str | None) -> None:
+    config = arguments.layered(FitConfig(), arguments.parse([str(word) for word in options]))
+    found = beta_warnings(config, 12)
+    assert len(found) == bool(warning)
+    if warning:
+        assert found[0].startswith(f"beta rises to at most {warning}")
 
 
 def test_an_autoencoder_has_no_noise_and_is_scored_by_its_reconstruction(fit: Fit) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from training.schedules import BetaSchedule, LearningRateSchedule, beta, learning_rate
+from training.schedules import BetaSchedule, LearningRateSchedule, beta, greatest_beta, learning_rate, rises_fully
 
 SHAPES = ("linear", "sigmoid", "cosine")
 RELEASED = {"cycle_steps": 5148, "ratio": 2 / 3, "warmup_steps": 10_000, "first_step": 1}
@@ -179,6 +179,32 @@ def test_beta_stays_between_start_and_stop(run, ratio, shape, a, b, kind):
     found = values(schedule, total)
     assert all(start <= value <= stop for value in found)
     assert all(isinstance(value, float) for value in found)
+
+
+@derandomized
+@given(
+    runs,
+    ratios,
+    shapes,
+    st.sampled_from(("constant", "monotonic", "cyclical")),
+    st.sampled_from(({}, {"cycle_steps": 7}, {"warmup_steps": 90}, {"first_step": 1})),
+)
+def test_the_greatest_beta_is_that_of_all_steps(run, ratio, shape, kind, fields):
+    cycles, total = run
+    schedule = BetaSchedule(kind=kind, shape=shape, cycles=cycles, ratio=ratio, start=0.1, stop=0.7, **fields)
+    greatest = max(values(schedule, total))
+    assert greatest_beta(schedule, total) == greatest
+    assert rises_fully(schedule, total) == (greatest >= 0.99 * 0.7)
+
+
+def test_whether_beta_rises_fully_written_out():
+    assert rises_fully(BetaSchedule(cycles=6), 12)
+    assert not rises_fully(BetaSchedule(cycles=12), 12)  # 0 in each cycle of one step
+    assert not rises_fully(BetaSchedule(cycles=13), 12)
+    assert rises_fully(BetaSchedule(ratio=1), 400)  # 0.99 in the last of 100 steps
+    assert not rises_fully(BetaSchedule(ratio=1), 396)
+    assert rises_fully(BetaSchedule(kind="monotonic", warmup_steps=10), 11)
+    assert not rises_fully(BetaSchedule(kind="monotonic", warmup_steps=10), 10)
 
 
 @derandomized

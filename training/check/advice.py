@@ -17,6 +17,7 @@ from dialog_cvae.errors import DialogCvaeError
 from dialog_cvae.storage.find_backbone import DEFAULT, locate
 from dialog_cvae.text.language import Language
 from training.config import DEFAULT_EPOCHS, FitConfig
+from training.schedules import rises_fully
 
 FIRST_MINUTES = 20  # duration of a first run, as for the figures in the docs
 FEWEST_REPLIES = 200  # with fewer replies, a run only shows that all steps work
@@ -122,7 +123,7 @@ def commands(facts: Facts, choice: Choice) -> list[str]:
         # Validate more often: a pass is shorter than the recipe's interval, and validations decide what is kept.
         updates = _updates(config, facts.replies)
         found += ["--epochs", str(rounds), "--train.validate-every", str(max(2, updates))]
-        if updates * rounds < config.beta.cycles:
+        if not rises_fully(config.beta, updates * rounds):
             found += ["--beta.cycles", "1"]
     name = re.sub(r"[^\w.-]+", "-", Path(facts.path).stem).strip("-.") or "mine"
     words: Sequence[Any] = ["--data", facts.path, *found, "--max-minutes", FIRST_MINUTES, "--out", f"runs/{name}"]
