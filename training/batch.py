@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -74,6 +75,10 @@ class Batches(Protocol):
         """The batches of the updates after `step`, without end."""
         ...
 
+    def typical(self, count: int) -> Iterator[Batch]:
+        """So many batches of the first pass that together take as long as any others."""
+        ...
+
 
 def in_training_order(corpus: Windows, config: TrainConfig, step: int) -> Iterator[tuple[int, Integers]]:
     """The numbers of the updates after `step`, without end, and the windows (B,) of each."""
@@ -106,6 +111,11 @@ class WindowBatches(ABC):
         """The batches of the updates after `step`, without end."""
         for number, chosen in in_training_order(self.corpus, self.config, step):
             yield self._batch(chosen, number)
+
+    def typical(self, count: int) -> Iterator[Batch]:
+        """The first batches: all have examples of mixed lengths."""
+        first = list(islice(in_training_order(self.corpus, self.config, 0), count))  # the order is not timed with them
+        return (self._batch(chosen, number) for number, chosen in first)
 
     @abstractmethod
     def _batch(self, responses: Integers, step: int) -> Batch:

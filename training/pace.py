@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.model.elbo import BATCH_SIZE, evaluate_elbo
 from dialog_cvae.model.latent_model import Examples, LatentModel
 from dialog_cvae.model.svi import evaluation_batch_size
 from training.adam import GuardedAdam
-from training.batch import Batches
+from training.batch import Batch, Batches
 from training.config import TrainConfig
 from training.distributed import World
 from training.update import update
@@ -40,7 +40,7 @@ def steps_within(
             updates and batches of the validation) are not counted.
         model: as the run starts with it; left as it was.
         optimiser: without moments; left as it was.
-        batches: of the training split; the first ones are timed.
+        batches: of the training split; a few typical ones are timed.
         validation: encoded validation split.
         config: of the run.
         world: the processes of the run; the first one's time counts.
@@ -80,14 +80,14 @@ def _update_seconds(
     model: LatentModel, optimiser: GuardedAdam, batches: Batches, config: TrainConfig, world: World
 ) -> float:
     """The mean seconds of an update; changes the model and the optimiser."""
-    stream = batches.from_step(0)
 
-    def advance(updates: int) -> None:
-        for _ in range(updates):
-            update(model, optimiser, next(stream), config, BETA, world).cpu()  # waits for it
+    def advance(timed: Iterator[Batch]) -> None:
+        for batch in timed:
+            update(model, optimiser, batch, config, BETA, world).cpu()  # waits for it
 
-    advance(1)
-    return _timed(lambda: advance(UPDATES)) / UPDATES
+    advance(batches.typical(1))
+    typical = batches.typical(UPDATES)
+    return _timed(lambda: advance(typical)) / UPDATES
 
 
 def _timed(run: Callable[[], object]) -> float:

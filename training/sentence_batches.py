@@ -56,6 +56,14 @@ class SentenceBatches:
                 yield self._batch(batches[index], epoch * per_epoch + index + 1)
             epoch, position = epoch + 1, 0
 
+    def typical(self, count: int) -> Iterator[Batch]:
+        """Batches of the first pass with few to many tokens, evenly spaced in their order by tokens."""
+        batches, lengths = epoch_batches(self.corpus, self.config.batch_size, self.config.seed, 0), self.corpus.lengths
+        tokens = [len(chosen) * lengths[chosen[0]] for chosen in batches]
+        order = np.argsort(tokens, kind="stable")
+        middles = (order[len(order) * (2 * part + 1) // (2 * count)] for part in range(count))
+        return (self._batch(batches[index], int(index) + 1) for index in middles)
+
     def _batch(self, chosen: NDArray[np.int64], step: int) -> Batch:
         """This process's part of the batch of the sentences `chosen` (B,)."""
         config, size = self.config, len(chosen)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from dialog_cvae.config import TokenizerConfig
 from dialog_cvae.data.encoding import encode_corpus
@@ -16,7 +19,11 @@ from dialog_cvae.model_config import SentenceModelConfig
 from dialog_cvae.text.tokenizer import Tokenizer
 from tests.training.tiny_runs import Fit, assert_same_run
 from training import pace
+from training.adam import GuardedAdam
+from training.batch import Batch
 from training.config import TrainConfig
+from training.distributed import SINGLE_PROCESS
+from training.sentence_batches import SentenceBatches
 from training.state import load_progress
 
 
@@ -58,6 +65,34 @@ def test_too_few_minutes_are_refused(fit: Fit, monkeypatch: pytest.MonkeyPatch) 
     refused = fit("--out", "run", "--train.max-minutes", 1).complaint
     assert refused.startswith("train.max_minutes: 1 minutes are too few: an update takes 120.0 s")
     assert not (Path("run") / "state").exists()
+
+
+def test_updates_of_sentences_are_timed_on_all_lengths(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Batches of one length, 3 to 26 tokens; the short half has 12 batches of each length, the long half one.
+    per_length = [48 if length < 15 else 4 for length in range(3, 27)]
+    lengths = np.repeat(np.arange(3, 27), per_length)
+    count, offsets = len(lengths), np.concatenate(([0], np.cumsum(lengths)))
+    corpus = Sentences(np.ones(offsets[-1], np.uint16), offsets, np.zeros(count, np.int32), np.arange(count))
+    sizes = SentenceModelConfig(embedding_size=4, encoder_size=4, decoder_size=4, latent_size=2)
+    model = SentenceVAE(sizes, 16)
+    clock = [0]
+
+    def as_long_as_its_tokens(_model: object, _optimiser: object, batch: Batch, *_: object) -> torch.Tensor:
+        clock[0] += sum(part.windows.tokens.numel() for part in batch.parts)
+        return torch.zeros(())
+
+    def timed(run: Callable[[], object]) -> float:
+        before = clock[0]
+        run()
+        return clock[0] - before
+
+    monkeypatch.setattr(pace, "update", as_long_as_its_tokens)
+    monkeypatch.setattr(pace, "_timed", timed)
+    optimiser = GuardedAdam(model.parameters(), lr=1.0)
+    for seed in range(4):
+        config = TrainConfig(batch_size=4, seed=seed)
+        found = pace._update_seconds(model, optimiser, SentenceBatches(corpus, config, sizes), config, SINGLE_PROCESS)
+        assert found == pytest.approx(4 * lengths.mean(), rel=0.05)
 
 
 def test_a_validation_of_sentences_is_timed_on_all_lengths(monkeypatch: pytest.MonkeyPatch) -> None:
