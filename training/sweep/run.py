@@ -133,7 +133,8 @@ def _result(cell: Cell, folder: Path, ending: Ending) -> CellResult:
     except CheckpointError:
         return CellResult(cell, folder, ending.status, ending.reason)
     figures = best_figures(folder) if ending.status == "done" else {}
-    return CellResult(cell, folder, ending.status, ending.reason, progress.step, progress.data, figures)
+    steps, total = progress.step, progress.total_steps
+    return CellResult(cell, folder, ending.status, ending.reason, steps, progress.data, total, figures)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

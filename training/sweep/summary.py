@@ -46,6 +46,7 @@ class CellResult:
         reason: of a failure.
         step: number of updates in its saved state.
         data: fingerprint of its conversations; None if the cell never started.
+        total_steps: T, the number of updates planned; None if the cell never started.
         figures: figures of its best validation, by name, in nats per response if they are nats; empty unless done.
     """
 
@@ -55,6 +56,7 @@ class CellResult:
     reason: str = ""
     step: int = 0
     data: str | None = None
+    total_steps: int | None = None
     figures: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -155,7 +157,10 @@ def markdown(results: Sequence[CellResult]) -> str:
 
 
 def notes(results: Sequence[CellResult]) -> list[str]:
-    """Notes on failed cells, and on cells with the same corpus in their configuration but different conversations."""
+    """Notes on failed cells, and on cells that differ though their configurations do not say so.
+
+    These have the same corpus but different conversations, or the same duration but different numbers of updates.
+    """
     found = [f"Failed: {result.cell.name}: {result.reason}" for result in results if result.status == "failed"]
     fitted: defaultdict[str, dict[str, str]] = defaultdict(dict)
     for result in results:
@@ -167,7 +172,23 @@ def notes(results: Sequence[CellResult]) -> list[str]:
     for names in fitted.values():
         if len(names) > 1:
             found.append(f"Not comparable: fitted on different conversations: {' and '.join(names.values())}")
-    return found
+    return [*found, *_notes_on_minutes(results)]
+
+
+def _notes_on_minutes(results: Sequence[CellResult]) -> list[str]:
+    """A note if a limit of minutes gave cells different numbers of updates, as it does on a busy machine."""
+    planned: defaultdict[str, dict[int, str]] = defaultdict(dict)
+    for result in results:
+        train = result.cell.config.train
+        if train.max_minutes is not None and result.total_steps is not None:
+            duration = json.dumps([train.epochs, train.max_steps, train.max_minutes, train.batch_size])
+            planned[duration].setdefault(result.total_steps, result.cell.name)
+    return [
+        f"Not of one length: --max-minutes allowed from {min(names):,} updates ({names[min(names)]}) to {max(names):,} "
+        f"({names[max(names)]}), and schedules end with these; give --max-steps instead"
+        for names in planned.values()
+        if len(names) > 1
+    ]
 
 
 def write(results: Sequence[CellResult], out: Path) -> str:

@@ -77,6 +77,24 @@ def test_runs_on_different_conversations_are_noted() -> None:
     )
 
 
+def timed(total: int, *texts: str, seed: int = 0, **train: object) -> CellResult:
+    layer = {"train": {"max_minutes": 1.0} | train}
+    (cell,) = grid("sample", [parse_axis(text) for text in texts], (seed,), layer)
+    return CellResult(cell, Path(), "done", data="same", total_steps=total)
+
+
+def test_different_numbers_of_updates_because_of_minutes_are_noted() -> None:
+    (note,) = notes([timed(900), timed(1200, seed=1), timed(1000, seed=2)])
+    assert note == (
+        "Not of one length: --max-minutes allowed from 900 updates (seed=0) to 1,200 (seed=1), and schedules end with "
+        "these; give --max-steps instead"
+    )
+    assert notes([timed(900), timed(900, seed=1)]) == []
+    assert notes([timed(900), timed(1200, seed=1, epochs=20)]) == []  # as asked
+    assert notes([timed(900, max_minutes=None), timed(1200, seed=1, max_minutes=None)]) == []
+    assert len(notes([timed(900, "model.latent-size=4"), timed(1200, "model.latent-size=8")])) == 1
+
+
 def test_varied_data_is_not_noted() -> None:
     cells = grid("sample", [parse_axis("tokenizer.vocab-size=50,60")], (0,))
     assert notes([CellResult(cell, Path(), "done", data=cell.name) for cell in cells]) == []

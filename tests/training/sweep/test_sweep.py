@@ -55,6 +55,12 @@ def run(raw_fit: Fit, corpus_file: Path, config_file: Path, capsys: pytest.Captu
     return call
 
 
+def test_a_result_has_its_updates_and_those_planned(whole_run: Path) -> None:
+    (cell,) = grid("sample", [], (0,))
+    result = sweep._result(cell, whole_run, Ending("done"))
+    assert (result.step, result.total_steps) == (12, 12)
+
+
 SCHEDULES = ("--vary", "schedule=monotonic,cyclical")
 NAMES = [f"schedule={kind},seed={seed}" for seed in (0, 1) for kind in ("monotonic", "cyclical")]
 
