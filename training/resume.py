@@ -53,6 +53,8 @@ def stored_run(
     wanted = asked or arguments.layered(stored, *layers)
     if not _names(layers, "corpus", "reading"):
         wanted = arguments.layered(wanted, {"corpus": {"reading": stored.corpus.reading}})
+    if not _names(layers, "train", "precision"):  # that of a recipe may depend on the processor
+        wanted = arguments.layered(wanted, {"train": {"precision": stored.train.precision}})
     before_roles = "role_size" not in stored.model.model_fields_set
     if before_roles and not _names(layers, "model", "role_size"):
         wanted = arguments.layered(wanted, {"model": {"role_size": stored.model.role_size}})

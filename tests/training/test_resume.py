@@ -277,6 +277,13 @@ def test_a_run_from_before_the_second_reading_goes_on_as_it_began(fit: Fit, at_s
     assert load_progress(Path("new")).data != load_progress(Path("run")).data
 
 
+def test_the_same_command_resumes_on_a_processor_for_which_the_recipe_has_another_precision(whole_run: Path) -> None:
+    elsewhere = arguments.layered(stored_config(whole_run), {"train": {"precision": "bf16"}})
+    assert stored_run(whole_run, elsewhere, []).train.precision == "fp32"
+    with pytest.raises(ConfigError, match=r"^train.precision: the run in .* has 'fp32', but 'bf16' was asked for"):
+        stored_run(whole_run, elsewhere, [{"train": {"precision": "bf16"}}])
+
+
 def test_a_run_from_before_patience_at_full_beta_goes_on_counting_all_validations(
     whole_run: Path, tmp_path: Path
 ) -> None:

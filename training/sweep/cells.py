@@ -81,9 +81,10 @@ class Cell:
 
     @property
     def options(self) -> tuple[str, ...]:
-        """Options of `training.fit` that give this configuration: the recipe and all differences from it."""
+        """Options of `training.fit` that give this configuration on any machine: the recipe and all differences."""
         changed = arguments.differences(arguments.recipe(self.recipe), self.config)
         values = {name: new for name, (_, new) in changed.items() if name != _SEED}
+        values["train.precision"] = self.config.train.precision  # a recipe's may depend on the worker's processor
         if any(values.get(name) is not None for name in _DURATIONS):  # one kind of duration replaces the other
             values = {name: value for name, value in values.items() if name not in _DURATIONS or value is not None}
         if self.init is not None:  # the checkpoint's limits hold where none is given
@@ -107,7 +108,7 @@ class Cell:
         if not (path / STATE_FILE).exists() and not (path / BEST).exists():
             folder.new_out(path, self.config)
             return "new"
-        resume.stored_run(path, self.config, [])
+        resume.stored_run(path, self.config, [{"train": {"precision": self.config.train.precision}}])
         if (origin := folder.stored_start(path).origin) != self.origin:
             raise ConfigError(
                 f"init: the run in {path} was started {_from(origin)}, but one {_from(self.origin)} was asked for"

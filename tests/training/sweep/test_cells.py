@@ -17,7 +17,7 @@ from dialog_cvae.storage.checkpoint import Checkpoint
 from tests.dialog_cvae.storage.tiny_bases import drawn, write_gguf
 from tests.training.tiny_runs import CONFIG, Fit
 from training import arguments
-from training.recipes import RECIPES
+from training.recipes import RECIPES, language
 from training.state import STATE_FILE
 from training.sweep.cells import MAX_CELLS, Axis, Cell, grid, parse_axis, parse_seeds, seeds_option
 
@@ -140,6 +140,23 @@ def test_cells_have_one_thread_by_default() -> None:
     sample = {"corpus": {"name": "sample"}}
     assert grid("paper", [], (0,), sample)[0].config.train.threads == 1
     assert grid("paper", [], (0,), sample, {"train": {"threads": 3}})[0].config.train.threads == 3
+
+
+def test_a_cell_keeps_its_precision_on_a_worker_with_another_processor(
+    base: Path, corpus_file: Path, whole_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = {"corpus": {"name": "sample"}, "language": {"backbone": str(base), "max_context_tokens": 30}}
+    monkeypatch.setattr(language, "has_fast_matmul", lambda *_: True)
+    (cell,) = grid("smollm2", [], (0,), layer)
+    assert cell.config.train.precision == "bf16"
+    monkeypatch.setattr(language, "has_fast_matmul", lambda *_: False)  # now on the worker
+    fields = arguments.parse(cell.options)
+    assert arguments.layered(arguments.recipe(fields.pop("recipe")), fields) == cell.config
+    # A run in another precision is another run.
+    shutil.copytree(whole_run, tmp_path / cell_of(corpus_file).name)
+    other = grid("paper", [], (0,), {"corpus": {"name": str(corpus_file)}}, CONFIG, {"train": {"precision": "bf16"}})[0]
+    with pytest.raises(ConfigError, match=r"^train.precision: the run in .* has 'fp32', but 'bf16' was asked for"):
+        other.state(tmp_path)
 
 
 def test_the_corpus_is_decided_once_for_all_cells(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
