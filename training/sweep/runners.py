@@ -134,7 +134,7 @@ def on_one_machine(
 
     Args:
         cells: to fit, at least one; the largest decides how many fit.
-        jobs: cells at a time; None for as many as fit.
+        jobs: cells at a time, but no more than `per_gpu` allows; None for as many as fit.
         device: `--device` of `training.fit`; auto and cuda distribute the cells over all GPUs.
         per_gpu: cells at a time on each GPU; None for as many as fit.
 
@@ -155,6 +155,8 @@ def on_one_machine(
             f"cuda:{gpu}" for turn in range(max(room)) for gpu, most in zip(gpus, room, strict=True) if turn < most
         ]
     count = jobs or min(limit for limit in limits if limit is not None)
+    if per_gpu is not None and chosen.type == "cuda":
+        count = min(count, len(places))
     return OnOneMachine([places[slot % len(places)] for slot in range(count)])
 
 

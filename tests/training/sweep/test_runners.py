@@ -166,6 +166,9 @@ def test_gpus_get_cells_by_turns_and_free_memory(cells: list[Cell], monkeypatch:
     assert on_one_machine(cells, device="cuda:0").slots == ["cuda:0"] * 2
     assert on_one_machine(cells, device="cuda", per_gpu=2).slots == ["cuda:0", "cuda:1"] * 2
     assert on_one_machine(cells, jobs=5, device="cuda").slots == ["cuda:0", "cuda:1", "cuda:0", "cuda:0", "cuda:1"]
+    assert on_one_machine(cells, jobs=5, device="cuda", per_gpu=2).slots == ["cuda:0", "cuda:1"] * 2
+    assert on_one_machine(cells, jobs=3, device="cuda", per_gpu=2).slots == ["cuda:0", "cuda:1", "cuda:0"]
+    assert on_one_machine(cells, jobs=5, device="cpu", per_gpu=2).slots == ["cpu"] * 5
     assert on_one_machine(cells, device="cpu").slots == ["cpu"] * 8
 
 
