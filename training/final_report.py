@@ -35,7 +35,7 @@ from training.time_left import duration
 
 FOLDER, PAGE = "test", "report.html"  # folder in the run's folder, and page in it
 SECONDS = 90.0  # seconds that the report may take, approximately
-SHARE = 0.1  # share of --max-minutes that the report may take
+SHARE = 0.1  # share of --max-minutes that the report may take after its start, if that is less
 LIMIT, TIMES = 300.0, 2  # it is ended after LIMIT seconds or TIMES the estimate, the later; corpora differ in size
 BEGINNING = 15.0  # seconds for packages, corpus and model
 # Measuring one context (likelihoods, replies, exchanged context) takes as long as training on this many replies.
@@ -65,9 +65,9 @@ def is_wanted(plan: Plan) -> bool:
 
 
 def planned_seconds(config: FitConfig) -> float:
-    """About how many seconds the measurement may take."""
+    """About how many seconds the measurement may take, with its start."""
     minutes = config.train.max_minutes
-    return SECONDS if minutes is None else min(SECONDS, SHARE * 60 * minutes)
+    return SECONDS if minutes is None else min(SECONDS, BEGINNING + SHARE * 60 * minutes)
 
 
 def command(plan: Plan) -> str:

@@ -216,6 +216,12 @@ def test_what_is_measured_follows_the_options(
         assert f"DIALOG_CVAE_CACHE={options[1]}" in ENVIRONMENT.read_text().splitlines()
 
 
+@pytest.mark.parametrize(("minutes", "promised"), [(0.5, "18 s"), (5, "45 s"), (1000, "90 s")])
+def test_the_promised_time_includes_the_start(own_fit: Fit, minutes: float, promised: str) -> None:
+    done = own_fit("--max-minutes", minutes)
+    assert f"at the end the model is measured for up to about {promised} (--no-report leaves it out)" in done.out
+
+
 def test_published_corpora_and_sentences_are_measured_only_where_an_option_says_so(own_fit: Fit) -> None:
     def of(name: str) -> Plan:
         config = plan().config
@@ -275,8 +281,8 @@ def test_of_several_processes_the_first_one_measures(stub: Stub, corpus_file: Pa
         # a context costs as much as 8 replies of a batch of 64, 1 s: 90 - 15 of them
         ("smollm2", 8.0, None, Extent(75, 90.0)),
         ("smollm2", 8.0, 20, Extent(75, 90.0)),
-        # a tenth of 5 minutes
-        ("smollm2", 8.0, 5, Extent(15, 30.0)),
+        # 15 s to start, and a tenth of 5 minutes
+        ("smollm2", 8.0, 5, Extent(30, 45.0)),
         ("smollm2", 8.0, 1, Extent(10, 25.0)),
         ("smollm2", 0.08, None, Extent(400, 19.0)),
     ],
