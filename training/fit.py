@@ -75,22 +75,23 @@ def fit(argv: Sequence[str], world: World) -> int:
     set_up_process(plan.device, plan.config.train)
     with ExitStack() as stack:
         world.on_main(lambda: stack.enter_context(only_process(plan.out)))
-        status, was_finished = _fitted(plan)
+        status, was_finished, was_asked_to_stop = _fitted(plan)
     # The parts of the run no longer exist here, so their memory is free for the evaluation.
     if status == 0 and world.is_main and task_of(plan.config).served:
-        _say_how_good(plan, was_finished)
+        _say_how_good(plan, was_finished, was_asked_to_stop)
     return status
 
 
-def _fitted(plan: Plan) -> tuple[int, bool]:
-    """Build and train; returns the exit status, and whether the run was already finished."""
+def _fitted(plan: Plan) -> tuple[int, bool, bool]:
+    """Build and train; returns the exit status, whether the run was already finished, and whether to stop now."""
     built = parts.build(plan)
     was_finished = built.progress.finished
     if final_report.is_wanted(plan) and not was_finished:
         seconds = duration(final_report.planned_seconds(plan.config))
         print(f"at the end the model is measured for up to about {seconds} (--no-report leaves it out)", flush=True)
     progress, stopped_by = _train(plan, built)
-    return plan.world.broadcast_result(lambda: _finish(plan, built, progress, stopped_by), str, int), was_finished
+    status = plan.world.broadcast_result(lambda: _finish(plan, built, progress, stopped_by), str, int)
+    return status, was_finished, stopped_by != 0
 
 
 def _train(plan: Plan, built: Parts) -> tuple[Progress, int]:
@@ -165,10 +166,13 @@ def _finish(plan: Plan, built: Parts, progress: Progress, stopped_by: int) -> in
     return 0
 
 
-def _say_how_good(plan: Plan, was_finished: bool) -> None:
-    """Measure the finished model, or print the command for it; an existing page is made again only on request."""
+def _say_how_good(plan: Plan, was_finished: bool, was_asked_to_stop: bool) -> None:
+    """Measure the finished model, or print the command for it; an existing page is made again only on request.
+
+    A request to stop during the last update or validation comes too late for the training, but not for this.
+    """
     page = plan.out / final_report.FOLDER / final_report.PAGE
-    wanted = final_report.is_wanted(plan)
+    wanted = final_report.is_wanted(plan) and not was_asked_to_stop
     if wanted and was_finished and plan.report is None and page.is_file():
         print(f"how good it is: {page}")
     elif wanted:

@@ -262,6 +262,20 @@ def test_a_run_that_stops_early_is_not_measured(own_fit: Fit, at_step: Callable[
     assert len(calls()) == 1
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_request_to_stop_during_the_last_validation_leaves_the_evaluation_out(
+    own_fit: Fit, at_step: Callable[..., None], number: signal.Signals
+) -> None:
+    at_step(12, lambda: os.kill(os.getpid(), number))
+    done = own_fit()
+    assert done.status == 0
+    assert "done after step 12" in done.out
+    assert calls() == []
+    assert "how good it is: dialog-cvae eval run/best --data " in done.out
+    own_fit("--resume")
+    assert len(calls()) == 1
+
+
 def _replace_python(_: int) -> None:
     final_report.sys.executable = str(Path("stub.sh").resolve())
 
