@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dialog_cvae.errors import ConfigError
-from experiments.framework.fitting import InThisProcess, fit_missing, look
+from experiments.framework.fitting import InThisProcess, fit_missing, run_states
 from experiments.framework.rows import Row, Run, results_of, runs_of
 from training.state import STATE_FILE
 from training.sweep.cell_task import CellTask, Ending
@@ -63,7 +63,7 @@ def no_curves(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("no_curves")
 def test_only_what_is_missing_is_fitted_and_a_broken_folder_is_left(tmp_path: Path) -> None:
     runs = planned(tmp_path)
-    assert {one.standing for one in look(runs).found} == {"new"}
+    assert {one.standing for one in run_states(runs).found} == {"new"}
     state = runs[1].folder / STATE_FILE
     state.parent.mkdir(parents=True)
     state.write_bytes(b"nothing")
@@ -78,7 +78,7 @@ def test_only_what_is_missing_is_fitted_and_a_broken_folder_is_left(tmp_path: Pa
     ]
     assert fit_missing(runs, tmp_path, lambda _: pytest.fail("it is fitted again")) == fitted
     with pytest.raises(ConfigError, match=r"train\.batch_size: the run in .* has 5, but 6 was asked for"):
-        look(planned(tmp_path, batch_size=6))
+        run_states(planned(tmp_path, batch_size=6))
 
 
 class Stopping:

@@ -9,7 +9,7 @@ import pytest
 from dialog_cvae.errors import ConfigError
 from eval.measures import MAIN
 from experiments.framework.effects import Square
-from experiments.framework.fitting import look
+from experiments.framework.fitting import run_states
 from experiments.framework.rows import Run
 from experiments.table3.cells import ALL, DIAGONAL, VARIANTS, Variant, plan, rows_of, square
 from experiments.table3.measures import PAPER
@@ -130,7 +130,7 @@ def test_a_broken_folder_is_named_and_the_rest_is_looked_at(layer, tmp_path):
     broken = planned[1].folder / STATE_FILE
     broken.parent.mkdir(parents=True)
     broken.write_bytes(b"nothing")
-    found = look(planned).found
+    found = run_states(planned).found
     assert [one.standing for one in found] == ["new", "broken", "new", "new", "new"]
     assert str(planned[1].folder) in found[1].reason
     assert [one.run for one in found] == planned
