@@ -51,6 +51,11 @@ TRAINED = Kind(
     lambda trained: _bytes(trained.to_bytes()),
     lambda arrays: TrainedConversations.from_bytes(arrays["data"].tobytes()),
 )
+COUNT = Kind(
+    "count",
+    lambda count: {"data": np.array([count], dtype=np.int64)},
+    lambda arrays: int(arrays["data"][0]),
+)
 TOKENIZER = Kind(
     "tokenizer",
     lambda tokenizer: _bytes(tokenizer.to_bytes()),

@@ -33,7 +33,7 @@ from dialog_cvae.errors import DataError
 from dialog_cvae.text.stored_tokenizer import AnyTokenizer
 from dialog_cvae.text.tokenizer import Tokenizer
 from dialog_cvae.types import Corpus
-from training.corpus_kinds import COMMON_WORDS, SUMMARY, TOKENIZER, TRAINED, ids_kind, turns_kind
+from training.corpus_kinds import COMMON_WORDS, COUNT, SUMMARY, TOKENIZER, TRAINED, ids_kind, turns_kind
 from training.corpus_summary import Summary, summarised
 from training.vocabulary import Vocabulary
 
@@ -90,7 +90,8 @@ class TrainingCorpus:
 
     def trained_in_validation(self, before: TrainedConversations) -> int:
         """The number of validation conversations that are among those of an earlier fit."""
-        return int(before.contain(list(self._text.valid)).sum())
+        decided_by = {"what": "trained", "before": hashlib.sha256(before.to_bytes()).hexdigest()}
+        return self._get(COUNT, decided_by, lambda: int(before.contain(list(self._text.valid)).sum()))
 
     def tokenizer(self, config: TokenizerConfig) -> Tokenizer:
         """A tokenizer trained on the training conversations."""
