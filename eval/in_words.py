@@ -183,7 +183,7 @@ def _verdict(ahead: Mapping[str, float] | None) -> str:
 def _left_out(metrics: Mapping[str, Any]) -> Iterator[str]:
     if count := metrics.get("left_out"):
         what = "1 conversation" if count == 1 else f"{count:,} conversations"
-        yield f"Left out: {what} of this split, on which the model was trained; the file was divided otherwise then."
+        yield f"Left out: {what} that the model was trained on. The file was divided differently then."
 
 
 def _few(metrics: Mapping[str, Any]) -> Iterator[str]:

@@ -1,8 +1,8 @@
-"""The conversations that a model was trained on, by which an evaluation leaves them out.
+"""The set of conversations that a model was trained on. An evaluation leaves these out.
 
 Open it to change how a conversation is recognised. A file that has grown since the fit is divided again, and its test
 split may then hold conversations that the model was trained on. Only hashes are stored. They do not contain what was
-said, but anyone who can guess a whole conversation can confirm the guess with them.
+said, but anyone who can guess a whole conversation can use them to confirm the guess.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from dialog_cvae.types import Conversation
 
 HASHES = "hashes"  # name of the only tensor
 HASH = np.dtype("<u8")
-FEW, FORM = 2, 16  # a text is a form if more conversations than FEW, and than a FORMth of all, differ only in numbers
+FEW, FORM = 2, 16  # a form is the text of more than FEW conversations, and of more than one in FORM of them
 
 
 class TrainedConversations:
     """A set of conversations, without their texts.
 
-    A conversation is in the set if its texts are those of one that was added, whoever speaks, and without regard to
-    case and spacing. Numbers may differ too, such as those of orders, unless many of the added conversations have the
-    same text but for its numbers. So copies that share a split (`dialog_cvae.data.readers.jsonl_splits`) count as one.
+    Two conversations are equal if their texts are. Speakers, case, spacing and numbers are ignored, as in the rule that
+    puts copies into one split (`dialog_cvae.data.readers.jsonl_splits`). Numbers count only in forms: texts of which
+    many conversations differ in nothing but the numbers.
 
     Args:
         hashes: 64 bits each, in any order.
@@ -44,8 +44,10 @@ class TrainedConversations:
         """The set of these conversations."""
         texts, templates = _hashes(conversations).T
         distinct, counts = np.unique(templates, return_counts=True)
-        rare = distinct[counts <= max(FEW, len(texts) // FORM)] if len(distinct) >= len(SPLITS) else distinct[:0]
-        return cls(np.concatenate((texts, rare)))
+        forms = counts > max(FEW, len(texts) // FORM)
+        if len(distinct) < len(SPLITS):  # the splits may then differ in numbers alone
+            forms[:] = True
+        return cls(np.concatenate((texts, distinct[~forms])))
 
     def __bool__(self) -> bool:
         return len(self._hashes) > 0

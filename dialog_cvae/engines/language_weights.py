@@ -18,7 +18,7 @@ from dialog_cvae.language_config import LanguageModelConfig, LlamaConfig
 from dialog_cvae.model.weights import PRIOR, Linear, Shapes
 
 LEVELS = 127  # levels of an 8-bit number on either side of 0
-ZERO_POINT = 128  # the byte that stands for 0 in a rounded state
+ZERO_POINT = 128  # the value 0 of a rounded state, as a byte
 LINEAR = ("query_key_value", "attended", "gate_up", "down")  # the adapted maps of a layer
 
 
