@@ -45,9 +45,9 @@ class TrainConfig(Config):
     )
     precision: Precision = Field(
         "fp32",
-        description="precision of the matrix products in training; bf16 is faster if the processor supports it; "
-        "weights, gates, losses and the optimiser stay in fp32, except for a language model's own weights, which are "
-        "frozen",
+        description="precision of the matrix products in training; bf16 is faster on some processors, and a note says "
+        "where it is not; weights, gates, losses and the optimiser stay in fp32, except for a language model's own "
+        "weights, which are frozen",
     )
     segment: Steps = Field(
         5, description="neighbouring windows of a conversation that stay together in a batch and share their encoding"

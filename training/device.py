@@ -41,5 +41,5 @@ def set_up_process(device: torch.device, config: TrainConfig) -> None:
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     if config.precision == "bf16" and not has_fast_matmul(torch.bfloat16, device):
-        print("note: this processor emulates bfloat16 products in software: fp32 is faster", flush=True)
+        print("note: fp32 products are faster than bfloat16 ones here: --train.precision fp32", flush=True)
     keep_freed_memory()

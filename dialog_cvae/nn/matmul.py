@@ -10,6 +10,7 @@ Shape legend: M rows, K inputs, N outputs.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -133,8 +134,28 @@ def needs_gradient(ctx: Any, index: int) -> bool:
     return answer
 
 
+@cache
 def has_fast_matmul(kind: torch.dtype, device: torch.device) -> bool:
-    """Whether a device multiplies a type natively, without emulation."""
+    """Whether a device multiplies a type natively and, on a CPU, at least as fast as single precision.
+
+    Some processors have bfloat16 instructions that are only half as fast as single precision's, so that a CPU is
+    measured: once per process, some 20 ms.
+    """
     if device.type == "cuda":
         return kind != torch.bfloat16 or torch.cuda.is_bf16_supported(including_emulation=False)
-    return device.type != "cpu" or _onednn(kind) is not None
+    if device.type != "cpu" or kind == torch.float32:
+        return True
+    if _onednn(kind) is None or _onednn(torch.float32) is None:
+        return False
+    rounds = [(_seconds_of_product(kind), _seconds_of_product(torch.float32)) for _ in range(20)]
+    return min(seconds for seconds, _ in rounds) <= min(single for _, single in rounds)
+
+
+def _seconds_of_product(kind: torch.dtype) -> float:
+    """The time of one oneDNN product of a matrix with itself."""
+    operations, matrix = _onednn(kind), torch.ones(256, 256, dtype=kind)
+    assert operations is not None
+    start = time.perf_counter()
+    with torch.no_grad():
+        operations.linear(matrix, matrix)
+    return time.perf_counter() - start

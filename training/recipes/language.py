@@ -20,9 +20,9 @@ def smollm2() -> FitConfig:
     Such a strong decoder hardly needs z, so everything that keeps z in use is on. Beta stays at 0 for two fifths of
     each of 2 cycles (half in Optimus, Li et al., 2020), rises over a fifth and is 1 for two fifths. 0.1 nats of KL in
     each dimension are free, 3.2 in all. The bag-of-words head predicts words from z. The 64 replies of an update, in
-    segments of 16 neighbours, need 4 passes over a conversation, one after another to save memory. It uses bfloat16 if
-    the processor multiplies in it. Validation scores the first 256 replies: all of them would take longer than the
-    training between two validations.
+    segments of 16 neighbours, need 4 passes over a conversation, one after another to save memory. It uses bfloat16
+    where that is faster. Validation scores the first 256 replies: all of them would take longer than the training
+    between two validations.
     """
     return FitConfig(
         corpus=DataConfig(style="fluent"),  # text in the style that its base knows

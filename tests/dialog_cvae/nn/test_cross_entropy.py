@@ -149,6 +149,7 @@ def test_frozen_weights_get_no_gradient() -> None:
 
 def test_a_processor_without_bfloat16_keeps_onednn_for_single(monkeypatch: pytest.MonkeyPatch) -> None:
     matmul._onednn.cache_clear()
+    matmul.has_fast_matmul.cache_clear()
     linear = matmul._OneDNN.linear
 
     def without(self: matmul._OneDNN, x: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:
@@ -162,3 +163,16 @@ def test_a_processor_without_bfloat16_keeps_onednn_for_single(monkeypatch: pytes
     assert matmul._onednn(torch.bfloat16) is None
     assert not matmul.has_fast_matmul(torch.bfloat16, torch.device("cpu"))
     matmul._onednn.cache_clear()
+    matmul.has_fast_matmul.cache_clear()
+
+
+@pytest.mark.parametrize(("seconds", "fast"), [(0.5, True), (2.0, False)])
+def test_bfloat16_is_fast_only_where_its_products_take_less_time(
+    seconds: float, fast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    matmul.has_fast_matmul.cache_clear()
+    monkeypatch.setattr(matmul, "_onednn", lambda kind: object())  # so that the processor has both
+    monkeypatch.setattr(matmul, "_seconds_of_product", lambda kind: seconds if kind == torch.bfloat16 else 1.0)
+    assert matmul.has_fast_matmul(torch.bfloat16, torch.device("cpu")) == fast
+    assert matmul.has_fast_matmul(torch.float32, torch.device("cpu"))
+    matmul.has_fast_matmul.cache_clear()
