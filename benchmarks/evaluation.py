@@ -39,7 +39,7 @@ from dialog_cvae.storage.checkpoint import Checkpoint
 from dialog_cvae.storage.checkpoint_files import WEIGHTS
 from dialog_cvae.types import Conversation, DialogBatch
 from eval.contexts import AnsweredContext, count_contexts, generators
-from eval.dialog import data_config, vectors_source
+from eval.dialog_data import data_config, vectors_source
 from eval.generation import answered_utterances, draw_replies
 from eval.reply_scores import metric_context, reply_scores
 

@@ -27,8 +27,8 @@ from eval.blind.sheet_files import csv_bytes, page_bytes, rules_bytes
 from eval.blind.sources import SourceName, open_source, parse_sources
 from eval.blind.tally import tally
 from eval.blind.tally_report import as_text
-from eval.dialog import asked_roles, data_config
 from eval.dialog_arguments import add_respond_as
+from eval.dialog_data import asked_roles, data_config
 from eval.left_out import trained_on
 
 TALLY_FILE = "tally.json"

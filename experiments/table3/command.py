@@ -21,7 +21,8 @@ from dialog_cvae.storage.checkpoint import Checkpoint
 from dialog_cvae.storage.checkpoint_files import BEST
 from dialog_cvae.types import Conversation
 from eval.contexts import count_contexts
-from eval.dialog import CACHE, NONE, vectors_source
+from eval.dialog import CACHE
+from eval.dialog_data import NONE, vectors_source
 from eval.evaluation import Evaluation
 from eval.evaluation_settings import Settings
 from eval.held_out import HeldOut

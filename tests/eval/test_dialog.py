@@ -32,8 +32,9 @@ from dialog_cvae.storage.checkpoint import Checkpoint
 from dialog_cvae.storage.checkpoint_config import CheckpointConfig, Provenance
 from dialog_cvae.text.tokenizer import Tokenizer
 from eval import generation, vector_coverage
-from eval.dialog import data_config, main
+from eval.dialog import main
 from eval.dialog_arguments import dialog_parser
+from eval.dialog_data import data_config
 from eval.in_words import RETRIEVED, sentences
 from eval.metrics.bleu import context_bleu
 from eval.metrics.diversity import distinct
