@@ -18,7 +18,7 @@ from dialog_cvae.limits import visible
 Size = Annotated[int, Field(ge=1, le=65_536)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 # An option of a command line is text.
-Reading = Annotated[Literal[1, 2], BeforeValidator(lambda given: int(given) if given in ("1", "2") else given)]
+Reading = Annotated[Literal[1, 2, 3], BeforeValidator(lambda given: int(given) if given in ("1", "2", "3") else given)]
 SENTENCE_CORPORA = ("ptb", "yelp", "yelp-full", "toy")
 
 
@@ -48,10 +48,11 @@ class DataConfig(Config):
     valid_share: Share = Field(0.1, description="share of a .jsonl file's conversations held out for validation")
     test_share: Share = Field(0.1, description="share of a .jsonl file's conversations held out for testing")
     reading: Reading = Field(
-        2,
-        description="rules of reading. 2: copies of a conversation and long messages are treated as the documentation "
-        "of your own conversations says; 1: as before there were these rules (the first words of a long message and "
-        "</s>), which a run of that time keeps when it is resumed",
+        3,
+        description="rules of reading. 3: copies and continuations of a conversation and long messages are treated as "
+        "the documentation of your own conversations says; 2: as before there was the rule of continuations; 1: as "
+        "before there were any of these rules (the first words of a long message and </s>). A run of such a time keeps "
+        "its rules when it is resumed",
     )
 
     respond_as: tuple[str, ...] = Field(

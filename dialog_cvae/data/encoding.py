@@ -27,7 +27,7 @@ def encode_corpus(
     tokenizer: Tokenizer,
     topics: Sequence[str],
     max_tokens: int,
-    reading: Reading = 2,
+    reading: Reading = 3,
     roles: Sequence[str] = (),
 ) -> EncodedCorpus:
     """Encode texts as token ids. Only one conversation is in memory at a time.

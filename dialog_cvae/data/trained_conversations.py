@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from dialog_cvae.data.readers.jsonl_line import SPLITS
-from dialog_cvae.data.readers.jsonl_splits import KEY_BYTES, content_keys
+from dialog_cvae.data.readers.jsonl_splits import KEY_BYTES, LEAST_BEGINNING, beginning_keys, content_keys
 from dialog_cvae.errors import CheckpointError
 from dialog_cvae.types import Conversation
 
@@ -28,7 +28,8 @@ FEW, FORM = 2, 16  # a form is the text of more than FEW conversations, and of m
 class TrainedConversations:
     """A set of conversations, without their texts.
 
-    Two conversations are equal if their texts are. Speakers, case, spacing and numbers are ignored, as in the rule that
+    A conversation that went on after the fit counts if at least half of its utterances were there then. Two
+    conversations are equal if their texts are. Speakers, case, spacing and numbers are ignored, as in the rule that
     puts copies into one split (`dialog_cvae.data.readers.jsonl_splits`). Numbers count only in forms: texts of which
     many conversations differ in nothing but the numbers.
 
@@ -56,10 +57,11 @@ class TrainedConversations:
         return TrainedConversations(np.concatenate((self._hashes, other._hashes)))
 
     def contain(self, conversations: Sequence[Conversation]) -> NDArray[np.bool_]:
-        """(C,) whether each of these conversations is in the set."""
+        """(C,) whether each of these conversations, or a beginning of at least half of it, is in the set."""
         text, template = np.isin(_hashes(conversations), self._hashes).T
-        either: NDArray[np.bool_] = np.logical_or(text, template)
-        return either
+        begun = [np.isin(_beginning_hashes(conversation), self._hashes).any() for conversation in conversations]
+        found: NDArray[np.bool_] = text | template | np.array(begun, dtype=bool)
+        return found
 
     def to_bytes(self) -> bytes:
         """The set as a safetensors file, equal for equal sets."""
@@ -81,6 +83,13 @@ class TrainedConversations:
         if hashes is None or hashes.ndim != 1 or hashes.dtype != HASH:
             raise CheckpointError(f"not a list of conversations (it has no tensor {HASHES!r} of 64-bit hashes)")
         return cls(hashes)
+
+
+def _beginning_hashes(conversation: Conversation) -> NDArray[np.uint64]:
+    """The first of the `_hashes` of each proper beginning of at least half of a conversation."""
+    keys = list(beginning_keys(conversation))
+    half = -(-len(conversation.utterances) // 2)
+    return np.frombuffer(b"".join(keys[max(0, half - LEAST_BEGINNING) :]), dtype=HASH)
 
 
 def _hashes(conversations: Iterable[Conversation]) -> NDArray[np.uint64]:

@@ -129,7 +129,7 @@ def header(speaker: str) -> str:
 
 
 def encode_turns(
-    conversations: Iterable[Conversation], encoder: Encoder, max_reply_tokens: int, reading: Reading = 2
+    conversations: Iterable[Conversation], encoder: Encoder, max_reply_tokens: int, reading: Reading = 3
 ) -> EncodedTurns:
     """Turn text into ids, once.
 

@@ -23,6 +23,9 @@ from dialog_cvae.config import Reading
 from dialog_cvae.data.readers.jsonl_line import MAX_LINE_BYTES, SPLITS, LineError, Record, parse_line, show
 from dialog_cvae.data.readers.jsonl_splits import (
     KEY_BYTES,
+    SHORT_KEY,
+    Beginnings,
+    beginning_keys,
     content_keys,
     split_by_conversations,
     split_by_distinct,
@@ -105,6 +108,7 @@ class Scan(NamedTuple):
         conversations: those with at least two utterances, in the file's order.
         requested: (C,) the split that each line requests, as its index in SPLITS, or NO_SPLIT.
         keys: (C, 3) 16 bytes each, hashes of each conversation's content; see `content_keys`.
+        beginnings: of those whose split is drawn.
         problems: all problems, in the file's order.
         one_utterance: lines with a single utterance, which has no response; not part of `conversations`.
     """
@@ -112,11 +116,12 @@ class Scan(NamedTuple):
     conversations: Lines
     requested: NDArray[np.int8]
     keys: NDArray[np.bytes_]
+    beginnings: Beginnings
     problems: Sequence[Problem]
     one_utterance: Sequence[int]
 
 
-def read(path: Path, *, valid_share: float, test_share: float, seed: int = 0, reading: Reading = 2) -> Corpus:
+def read(path: Path, *, valid_share: float, test_share: float, seed: int = 0, reading: Reading = 3) -> Corpus:
     """Read and split a file of conversations.
 
     Args:
@@ -138,7 +143,7 @@ def read(path: Path, *, valid_share: float, test_share: float, seed: int = 0, re
     return assemble(path, found, valid_share=valid_share, test_share=test_share, reading=reading)
 
 
-def scan(path: Path, *, seed: int = 0, reading: Reading = 2) -> Scan:
+def scan(path: Path, *, seed: int = 0, reading: Reading = 3) -> Scan:
     """Validate every line of a file.
 
     Args:
@@ -151,6 +156,7 @@ def scan(path: Path, *, seed: int = 0, reading: Reading = 2) -> Scan:
     """
     every, several = _Places(reading), _Places(reading)  # all conversations, and those with several utterances
     requested, keys = array("b"), bytearray()
+    beginnings, counts = bytearray(), array("q")  # keys of all conversations, and how many each one has
     problems: list[Problem] = []
     one_utterance: list[int] = []
     first: Record | None = None
@@ -173,11 +179,16 @@ def scan(path: Path, *, seed: int = 0, reading: Reading = 2) -> Scan:
             several.add(record, offset)
             requested.append(NO_SPLIT if record.split is None else SPLITS.index(record.split))
             keys += content_keys(record.conversation, seed)
+            before = len(beginnings)
+            if record.split is None:
+                beginnings += b"".join(beginning_keys(record.conversation))
+            counts.append((len(beginnings) - before) // SHORT_KEY.itemsize)
     problems = sorted([*_repeated_ids(path, version, every), *problems], key=lambda problem: problem.line)
     return Scan(
         several.lines(path, version),
         np.array(requested, dtype=np.int8),
         np.frombuffer(keys, dtype=f"S{KEY_BYTES}").reshape(-1, 3),
+        Beginnings(np.repeat(np.arange(len(counts)), counts), np.frombuffer(beginnings, dtype=SHORT_KEY)),
         problems,
         one_utterance,
     )
@@ -210,7 +221,7 @@ def _repeated_ids(path: Path, version: tuple[int, ...], places: _Places) -> Iter
             yield Problem(number, f"id {show(conversation.id)} is a duplicate of line {earlier}")
 
 
-def assemble(path: Path, found: Scan, *, valid_share: float, test_share: float, reading: Reading = 2) -> Corpus:
+def assemble(path: Path, found: Scan, *, valid_share: float, test_share: float, reading: Reading = 3) -> Corpus:
     """Split the conversations that `scan` found; its problems are ignored.
 
     The split depends only on the content of the conversations and on the seed, not on their order. Copies of a
@@ -277,4 +288,5 @@ def _draw_splits(path: Path, found: Scan, valid_share: float, test_share: float,
         )
     if reading == 1:
         return split_by_distinct(exact, valid_share, test_share)
-    return split_by_conversations(exact, copies, templates, valid_share, test_share)
+    beginnings = found.beginnings if reading > 2 else None
+    return split_by_conversations(exact, copies, templates, valid_share, test_share, beginnings)

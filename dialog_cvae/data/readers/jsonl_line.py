@@ -152,7 +152,7 @@ class Record(NamedTuple):
     split: Split | None
 
 
-def parse_line(raw: bytes, number: int, reading: Reading = 2) -> Record:
+def parse_line(raw: bytes, number: int, reading: Reading = 3) -> Record:
     """Turn one line into a conversation.
 
     Args:

@@ -1,13 +1,15 @@
 """Divides a file of conversations into training, validation and test split, if its lines name no splits.
 
 Open this to change which conversations count as copies of each other, or where copies go. Conversations are ordered by
-hashes of their content: the first ones are validation, the next ones test, all others training. Copies share a split.
+hashes of their content: the first ones are validation, the next ones test, all others training. Copies share a split,
+and so do a conversation and its continuations.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -19,11 +21,25 @@ from dialog_cvae.data.readers.jsonl_line import SPLITS
 from dialog_cvae.types import Conversation
 
 KEY_BYTES = 16
+SHORT_KEY = np.dtype("<u8")  # the first half of a key
+LEAST_BEGINNING = 2  # utterances
 TRAIN, VALID, TEST = (SPLITS.index(name) for name in ("train", "valid", "test"))
 SMALL = 10  # a group is small if a held-out split has room for this many of its size
 _NUMBER = regex.compile(r"\d+")
 
 Keys = NDArray[np.bytes_]
+
+
+class Beginnings(NamedTuple):
+    """Short keys of the beginnings of conversations; see `beginning_keys`.
+
+    Attributes:
+        conversations: (B,) the index of each beginning's conversation, ascending.
+        keys: (B,) of the beginnings, those of a conversation in the order of their lengths.
+    """
+
+    conversations: NDArray[np.int64]
+    keys: NDArray[np.uint64]
 
 
 class Sizes(NamedTuple):
@@ -40,8 +56,28 @@ def content_keys(conversation: Conversation, seed: int) -> bytes:
     speakers, case and spacing; the third ignores numbers too, such as those of orders and customers.
     """
     exact = [seed, *((u.speaker, u.text) for u in conversation.utterances)]
-    said = [limits.normal(" ".join(u.text.split())).casefold() for u in conversation.utterances]
+    said = _said(conversation)
     return b"".join(map(_hash, (exact, said, [_NUMBER.sub("0", text) for text in said])))
+
+
+def beginning_keys(conversation: Conversation) -> Iterator[bytes]:
+    """Short keys of its first 2, 3, ... utterances, without the whole, in linear time.
+
+    A key is the beginning of the second of the `content_keys` that a conversation of these utterances would have.
+    """
+    said = _said(conversation)[:-1]
+    written = _new_hash(json.dumps(said[: LEAST_BEGINNING - 1])[:-1].encode())
+    for text in said[LEAST_BEGINNING - 1 :]:
+        written.update(f", {json.dumps(text)}".encode())
+        ended = written.copy()
+        ended.update(b"]")
+        yield ended.digest()[: SHORT_KEY.itemsize]
+
+
+def short_keys(keys: Keys) -> NDArray[np.uint64]:
+    """(C,) the first halves of keys (C,)."""
+    halves: NDArray[np.uint64] = np.ascontiguousarray(keys).view(SHORT_KEY).reshape(len(keys), -1)[:, 0]
+    return halves
 
 
 def shares_of(count: int, valid_share: float, test_share: float) -> Sizes:
@@ -60,14 +96,25 @@ def split_by_distinct(exact: Keys, valid_share: float, test_share: float) -> NDA
 
 
 def split_by_conversations(
-    exact: Keys, copies: Keys, templates: Keys, valid_share: float, test_share: float
+    exact: Keys,
+    copies: Keys,
+    templates: Keys,
+    valid_share: float,
+    test_share: float,
+    beginnings: Beginnings | None = None,
 ) -> NDArray[np.int8]:
     """(C,) splits by shares of the conversations; copies share a split. Keys are those of `content_keys`.
+
+    With `beginnings`, continuations of a conversation share its split too: readings 1 and 2 have none.
 
     Small groups of copies are held out first, in the order of their hashes. Larger groups stay in training, unless one
     brings a held-out split nearer to its size.
     """
     sizes = shares_of(len(exact), valid_share, test_share)
+    if beginnings is not None:
+        stem = stems(copies, beginnings, sizes)
+        if len(np.unique(copies[stem])) >= len(SPLITS):
+            copies, templates = copies[stem], templates[stem]
     group, counts = groups(exact, copies, templates, sizes)
     small = max(1, min(sizes) // SMALL)
     split = np.full(len(counts), TRAIN, dtype=np.int8)
@@ -95,6 +142,28 @@ def split_by_conversations(
     return split[group]
 
 
+def stems(copies: Keys, beginnings: Beginnings, sizes: Sizes) -> NDArray[np.int64]:
+    """(C,) the index of the shortest conversation that each one continues, else its own.
+
+    A conversation whose copies and continuations would fill more than half of a held-out split is a form, such as a
+    greeting, and its continuations have nothing else in common.
+    """
+    known, first, counts = np.unique(short_keys(copies), return_index=True, return_counts=True)
+    place = np.minimum(np.searchsorted(known, beginnings.keys), len(known) - 1)
+    is_known = known[place] == beginnings.keys
+    is_form = counts + np.bincount(place[is_known], minlength=len(known)) > _most_alike(sizes)
+    chosen = np.flatnonzero(is_known & ~is_form[place])
+    longer, shortest = np.unique(beginnings.conversations[chosen], return_index=True)
+    stem = np.arange(len(copies))
+    stem[longer] = first[place[chosen[shortest]]]
+    return stem
+
+
+def _most_alike(sizes: Sizes) -> int:
+    """The most conversations that may share a split because they are alike."""
+    return max(2, max(sizes) // 2)
+
+
 def groups(exact: Keys, copies: Keys, templates: Keys, sizes: Sizes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Groups of conversations that share a split, ordered by the smallest exact key of each.
 
@@ -104,7 +173,7 @@ def groups(exact: Keys, copies: Keys, templates: Keys, sizes: Sizes) -> tuple[ND
     Returns:
         (C,) the group of each conversation, and (G,) its number of conversations.
     """
-    most = max(2, max(sizes) // 2)
+    most = _most_alike(sizes)
     _, template, filled = np.unique(templates, return_inverse=True, return_counts=True)
     _, copy = np.unique(copies, return_inverse=True)
     joined = np.where(filled[template] <= most, template, len(filled) + copy)
@@ -120,5 +189,14 @@ def groups(exact: Keys, copies: Keys, templates: Keys, sizes: Sizes) -> tuple[ND
     return place[group], counts[order]
 
 
+def _said(conversation: Conversation) -> list[str]:
+    """Its texts without case and spacing."""
+    return [limits.normal(" ".join(u.text.split())).casefold() for u in conversation.utterances]
+
+
 def _hash(content: object) -> bytes:
-    return hashlib.blake2b(json.dumps(content).encode(), digest_size=KEY_BYTES).digest()
+    return _new_hash(json.dumps(content).encode()).digest()
+
+
+def _new_hash(begin: bytes) -> hashlib.blake2b:
+    return hashlib.blake2b(begin, digest_size=KEY_BYTES)

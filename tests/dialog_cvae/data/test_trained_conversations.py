@@ -26,10 +26,23 @@ def test_a_conversation_is_recognised_by_its_texts_alone():
     assert trained.contain([replace(known, id="other", topic="ORDERS"), replace(known, utterances=respoken)]).all()
     others = [
         said("Where is my order 66?"),
-        said("Where is my order 66?", "On its way.", "Thanks"),
+        said("Where is my order 66?", "On its way.", "Thanks", "Bye", "Bye"),
         said("Where is my order 66? On its way."),
     ]
     assert not trained.contain(others).any()
+
+
+def test_a_conversation_that_went_on_is_recognised_by_half_of_it():
+    trained = TrainedConversations.of([said("hello", "hi"), said("it fails", "why?", "no power")])
+    more = [said("it fails", "why?", "no power", *("so?" for _ in range(others))) for others in range(5)]
+    assert trained.contain(more).tolist() == [True, True, True, True, False]
+    assert trained.contain(
+        [said("hello", "hi", "it", "fails"), said("hello", "hi", "it", "fails", "why")]
+    ).tolist() == [
+        True,
+        False,
+    ]
+    assert not trained.contain([said("it fails", "why?"), said("so?", "it fails", "why?", "no power")]).any()
 
 
 def test_numbers_may_differ_unless_the_text_is_a_form():

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from dialog_cvae.data.readers import jsonl
 from dialog_cvae.data.readers.jsonl_line import MAX_LINE_BYTES, LineError, parse_line
+from dialog_cvae.data.readers.jsonl_splits import KEY_BYTES, beginning_keys, content_keys
 from dialog_cvae.errors import ConfigError, DataError
-from dialog_cvae.types import Corpus, Profile, Utterance
+from dialog_cvae.types import Conversation, Corpus, Profile, Utterance
 
 TWO = [{"speaker": "A", "text": "got a dog?"}, {"speaker": "B", "text": "yes, two"}]
 
@@ -413,6 +414,54 @@ def test_a_form_with_very_many_numbers_is_divided(tmp_path: Path) -> None:
     assert not texts(corpus.train) & (texts(corpus.valid) | texts(corpus.test))
 
 
+def said_by_turns(number: int, texts: list[str]) -> dict[str, Any]:
+    said = [{"speaker": "AB"[i % 2], "text": text.replace("\n", " ")} for i, text in enumerate(texts)]
+    return {"utterances": said, "id": str(number)}
+
+
+def test_a_conversation_and_its_continuations_share_a_split(tmp_path: Path) -> None:
+    # Each record repeats the talk so far, as logs of chat completions do; some write the same in other ways.
+    lines = [
+        said_by_turns(
+            10 * i + end,
+            [text.upper() if end == 4 else text for text in [WORDS[i], "yes", f"so {WORDS[i]}", "no"]][:end],
+        )
+        for i in range(60)
+        for end in (2, 3, 4)
+    ]
+    path = write(tmp_path / "own.jsonl", *lines)
+    talks = [{int(name) // 10 for name in part} for part in ids(read(path))]
+    assert [len(part) for part in talks] == [48, 6, 6]
+    assert not talks[0] & talks[1]
+    assert not (talks[0] | talks[1]) & talks[2]
+    second = [{int(name) // 10 for name in part} for part in ids(read(path, reading=2))]
+    assert second[0] & second[2]  # as a run of that time was divided
+
+
+def test_conversations_with_the_same_greeting_are_divided(tmp_path: Path) -> None:
+    lines = [
+        said_by_turns(i, ["hello", "hi, how can I help?", WORDS[i], "yes"][: 2 if i == 0 else 4]) for i in range(100)
+    ]
+    path = write(tmp_path / "own.jsonl", *lines)
+    assert [len(part) for part in ids(read(path))] == [80, 10, 10]
+    assert ids(read(path)) == ids(read(path, reading=2))
+
+
+def test_a_file_of_one_growing_conversation_is_divided(tmp_path: Path) -> None:
+    lines = [said_by_turns(i, WORDS[: i + 2]) for i in range(3)]
+    path = write(tmp_path / "own.jsonl", *lines)
+    assert ids(read(path)) == ids(read(path, reading=2))
+
+
+@derandomized
+@given(st.lists(st.sampled_from(["a", "b", 'say "é"', "\u2028", "7"]), min_size=2, max_size=6))
+def test_keys_of_beginnings_are_those_of_shorter_conversations(said: list[str]) -> None:
+    utterances = tuple(Utterance("A", text) for text in said)
+    shorter = [Conversation("c", utterances[:end]) for end in range(2, len(said))]
+    expected = [content_keys(each, 0)[KEY_BYTES : KEY_BYTES + 8] for each in shorter]
+    assert list(beginning_keys(Conversation("c", utterances))) == expected
+
+
 def test_few_scripts_with_many_copies_stay_in_training(tmp_path: Path) -> None:
     lines = [script(i, f"script {'abcdef'[i % 6]}") for i in range(900)]
     lines += [script(900 + i, WORDS[i]) for i in range(100)]
@@ -452,7 +501,8 @@ def test_no_split_is_empty_and_no_copies_are_separated(counts: list[int], valid:
 def test_without_copies_the_splits_are_those_of_the_first_reading(n: int, valid: float, test: float, seed: int) -> None:
     with TemporaryDirectory() as folder:
         path = write(Path(folder) / "own.jsonl", *(script(i, WORDS[i]) for i in range(n)))
-        one, two = (
-            ids(jsonl.read(path, valid_share=valid, test_share=test, seed=seed, reading=reading)) for reading in (1, 2)
+        one, two, three = (
+            ids(jsonl.read(path, valid_share=valid, test_share=test, seed=seed, reading=reading))
+            for reading in (1, 2, 3)
         )
-    assert one == two
+    assert one == two == three
