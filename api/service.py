@@ -7,6 +7,7 @@ Open it to follow a request: `Service.question` checks it, and `Service.respond`
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ from functools import cached_property
 from importlib.metadata import version
 from typing import Any, TypeVar
 
-from api import traces
+from api import logs, traces
 from api.batcher import Batcher
 from api.model_schemas import Defaults, Index, Limits, Model, Topics
 from api.request_checks import CHOSEN_BY_DIVERSITY, asked_topic, check_limits, check_profiles, check_source
@@ -130,13 +131,32 @@ class Service:
     async def warm_up(self) -> None:
         """Answer a first conversation, so that problems show before the service is ready.
 
+        An index may have no reply to it, and the word filter or the guard may refuse all: then the log has a warning.
+
         Raises:
-            ConfigError: the model gave no reply.
+            ConfigError: the model itself gave no reply.
         """
         first = Conversation(WARM_UP, (Utterance("A", "hello , how are you ?"),))
         asked = Question(first, "B", 1, 0, self._defaults(self.settings.diversity))
-        if not (await self.batcher.respond(asked)).replies:
+        if (await self.batcher.respond(asked)).replies:
+            return
+        asked = asked._replace(decoding=replace(asked.decoding, candidates_from="model"))
+        if (await self.batcher.respond(asked)).replies:
+            reason = "the index has none that may be returned"
+        elif await self._replies_unfiltered(asked):
+            reason = "the word filter or the guard refused all"
+        else:
             raise ConfigError(f"{self.responder.name}: the model gave no reply to a first conversation")
+        logs.event("no reply to a first conversation", logging.WARNING, model=self.name, reason=reason)
+
+    async def _replies_unfiltered(self, question: Question) -> bool:
+        """Whether there is a reply if none is refused. Not for a service that is ready: this holds for all requests."""
+        refusals = self.responder.accepts, self.responder.guard
+        self.responder.accepts = self.responder.guard = None
+        try:
+            return bool((await self.batcher.respond(question)).replies)
+        finally:
+            self.responder.accepts, self.responder.guard = refusals
 
     @property
     def licence(self) -> str | None:

@@ -13,7 +13,15 @@ from fastapi.testclient import TestClient
 
 from api.app import create_app, load_responder
 from api.settings import Settings, read_settings
+from dialog_cvae.config import Decoding
+from dialog_cvae.data.reply_index import ReplyIndex
+from dialog_cvae.engines.torch_engine import TorchEngine
 from dialog_cvae.errors import CheckpointError, ConfigError
+from dialog_cvae.generate.opening import dialog_codec
+from dialog_cvae.generate.responder import Responder
+from dialog_cvae.model.build import build_model
+from dialog_cvae.types import Conversation, Utterance
+from tests.conftest import WORDS
 
 
 def test_health_and_topics(client):
@@ -164,6 +172,40 @@ def test_a_model_that_gives_no_reply_is_not_ready(serve, make_stub):
 
     with pytest.raises(ConfigError, match="gave no reply"):
         serve(Silent())
+
+
+@pytest.fixture
+def corpus_only(tiny_checkpoint):
+    """A model that answers with people's replies alone, none of them to the first conversation."""
+    made = Responder(
+        TorchEngine(build_model(tiny_checkpoint)), dialog_codec(tiny_checkpoint), tiny_checkpoint.config, "tiny"
+    )
+    made.index = ReplyIndex.of(
+        Conversation(name, (Utterance("A", "wie spät ist es"), Utterance("B", "we like cats"), Utterance("A", said)))
+        for name, said in (("1", "danke"), ("2", "gut"))
+    )
+    made.decoding = Decoding(1.0, max_tokens=8, candidates=4, candidates_from="corpus")
+    return made
+
+
+def warning(capfd):
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if "no reply to a first conversation" in line]
+    assert " WARNING " in line
+    return line
+
+
+def test_an_index_without_a_reply_to_the_first_conversation_is_served(serve, corpus_only, capfd):
+    client = serve(corpus_only)
+    asked = {"context": ["hello", "hi", "wie spät ist es"], "respond_as": "B"}
+    assert [each["text"] for each in client.post("/respond", json=asked).json()["responses"]] == ["we like cats"]
+    assert "the index has none that may be returned" in warning(capfd)
+
+
+def test_a_word_filter_that_refuses_the_first_replies_is_served(serve, corpus_only, tmp_path, capfd):
+    (tmp_path / "words").write_text("\n".join(WORDS))
+    serve(corpus_only, blocked_words=tmp_path / "words")
+    assert "the word filter or the guard refused all" in warning(capfd)
+    assert not corpus_only.accepts("cats")
 
 
 def start(**env: str) -> subprocess.CompletedProcess[str]:
