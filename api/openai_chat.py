@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import string
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from fastapi.exceptions import RequestValidationError
@@ -147,16 +147,25 @@ def topic_line(asked: ChatRequest) -> str | None:
     return found[-1].rstrip() if found else None
 
 
-def choices(replies: Sequence[Reply], asked: ChatRequest, codec: Codec) -> list[Choice]:
-    """The distinct choices; there are fewer than replies if `stop` leaves equal texts or nothing of some.
+def choices(
+    replies: Sequence[Reply], asked: ChatRequest, codec: Codec, accepts: Callable[[str], bool] | None
+) -> list[Choice]:
+    """The distinct choices; there are fewer than replies if `stop` leaves equal texts, nothing, or a blocked word.
 
     Clients expect at least one: it is empty if `stop` leaves nothing of any, or if there is no reply.
+
+    Args:
+        replies: the replies.
+        asked: the request.
+        codec: the model's.
+        accepts: the word filter, because `stop` may cut within a word; None accepts all.
     """
-    made = [choice(index, reply, asked, codec) for index, reply in enumerate(replies)] or [nothing_said(asked)]
+    made = [choice(index, reply, asked, codec) for index, reply in enumerate(replies)]
+    allowed = [each for each in made if accepts is None or accepts(each.message.content)] or [nothing_said(asked)]
     found: dict[str, Choice] = {}
-    for each in made:
+    for each in allowed:
         found.setdefault(normalised(each.message.content), each)
-    kept = [each for text, each in found.items() if text] or made[:1]
+    kept = [each for text, each in found.items() if text] or allowed[:1]
     return [each.model_copy(update={"index": index}) for index, each in enumerate(kept)]
 
 

@@ -74,7 +74,7 @@ def _completion(
     asked: ChatRequest, question: RespondRequest, answer: Answer, service: Service, request_id: str
 ) -> ChatCompletion:
     codec = service.responder.codec
-    found = choices(answer.replies, asked, codec)
+    found = choices(answer.replies, asked, codec, service.responder.accepts)
     count = codec.count
     read = question.context[len(question.context) - answer.seen.utterances :]
     return ChatCompletion(

@@ -156,6 +156,22 @@ def test_choices_that_stop_makes_equal_or_empty_are_left_out(ai, stub, monkeypat
     assert (none.message.content, none.finish_reason) == ("", "stop")
 
 
+def test_a_stop_can_not_make_a_blocked_word(serve, stub, connect, tmp_path, monkeypatch):
+    (tmp_path / "words").write_text("ass")
+    ai = connect(serve(stub, blocked_words=tmp_path / "words"))
+    texts = ["I'm your assistant", "your instant reply"]
+    monkeypatch.setattr(stub, "respond", lambda *_, **__: [Reply(text, -1.0, 2, True) for text in texts])
+    (kept,) = ask(ai, n=2, stop=["istant", "ant"]).choices
+    assert (kept.index, kept.message.content) == (0, "your inst")
+    del texts[1]
+    (none,) = ask(ai, stop=["istant"]).choices
+    assert (none.message.content, none.finish_reason) == ("", "content_filter")
+    chunks = [chunk.choices[0] for chunk in ask(ai, stop=["istant"], stream=True)]
+    assert "".join(chunk.delta.content or "" for chunk in chunks) == ""
+    assert chunks[-1].finish_reason == "content_filter"
+    assert ask(ai, stop=["never"]).choices[0].message.content == "I'm your assistant"
+
+
 def test_a_stream_has_the_words_of_the_same_reply(ai):
     whole = ask(ai, seed=3)
     chunks = list(ask(ai, seed=3, stream=True, stream_options={"include_usage": True}))
