@@ -94,7 +94,7 @@ def local(checkpoint: str, stack: ExitStack) -> Partner:
     from api.guard import set_refusals
     from api.problems import messages
     from api.request_body import validated
-    from api.room import Room
+    from api.room import Busy, Room
     from api.service import Service, WorkerThread
     from api.settings import read_settings
     from api.word_filter import configured_filter
@@ -103,7 +103,8 @@ def local(checkpoint: str, stack: ExitStack) -> Partner:
     accepts = configured_filter(settings)  # first: opening the model takes longer
     responder = load_responder(settings)
     set_refusals(responder, settings, accepts)
-    batcher = Batcher(responder, room=Room(1), max_rows=settings.max_rows)
+    # one request at a time, and perhaps an earlier one that took too long
+    batcher = Batcher(responder, room=Room(2), max_rows=settings.max_rows)
     worker_thread = WorkerThread()
     service = Service(responder, stack.enter_context(batcher), settings, None, worker_thread)
 
@@ -112,6 +113,8 @@ def local(checkpoint: str, stack: ExitStack) -> Partner:
             found = asyncio.run(service.respond(service.question(validated(asked, settings))))
         except RequestValidationError as error:
             raise RefusedError("; ".join(messages(error.errors()))) from None
+        except Busy as busy:
+            raise DialogCvaeError(str(busy)) from None
         return [each.text for each in found.responses]
 
     stack.callback(worker_thread.close)

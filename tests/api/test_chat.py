@@ -229,6 +229,20 @@ def test_a_model_in_this_process(tmp_path, tiny_checkpoint, monkeypatch, capsys)
     assert run("--checkpoint", str(tmp_path / "no"))[0] == 2
 
 
+def test_a_reply_of_this_process_that_takes_too_long_is_one_line(endless_folder, monkeypatch, capsys):
+    monkeypatch.setenv("DIALOG_CVAE_TIMEOUT_S", "0.001")
+    options = "--checkpoint", str(endless_folder)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("you like cats\n"))
+    assert main(options) == 2
+    assert capsys.readouterr().err == "error: no answer within 0.001 seconds; try again later\n"
+    terminal = io.StringIO("you like cats\n\n\nmy own\n")
+    terminal.isatty = lambda: True
+    monkeypatch.setattr(sys, "stdin", terminal)
+    assert main(options) == 0
+    late = "error: no answer within 0.001 seconds; try again later; an empty line tries again"
+    assert capsys.readouterr().err.splitlines() == [late] * 3
+
+
 def test_a_model_in_this_process_has_the_services_word_filter_and_guard(stub, tmp_path, monkeypatch):
     (tmp_path / "words").write_text("darn")
     monkeypatch.setattr("api.app.load_responder", lambda _settings: stub)
