@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from dialog_cvae import limits
-from dialog_cvae.data.context_search import Bags, ContextSearch, largest
+from dialog_cvae.data.context_search import Bags, ContextSearch, Doubles, largest
 from dialog_cvae.data.readers.jsonl_splits import KEY_BYTES, content_keys
 from dialog_cvae.data.roles import own_name_by_spelling
 from dialog_cvae.errors import CheckpointError, ConfigError
@@ -40,6 +40,7 @@ WEIGHTS = tuple(0.5**distance for distance in range(9))
 """What each utterance of a context counts, the last one first. Against equal weights, twice as many true replies are
 among the first ten found."""
 NO_REPLY = NO_SPEAKER = -1
+REFUSED_PER_REPLY = 32  # a search ends after so many unusable replies for each reply wanted
 
 
 class Found(NamedTuple):
@@ -123,8 +124,10 @@ class ReplyIndex:
             min_conversations,
         )
 
-    def nearest(self, conversation: Conversation, respond_as: str, n: int) -> list[Found]:
-        """At most `n` replies, distinct in their words, that followed the most similar contexts.
+    def nearest(
+        self, conversation: Conversation, respond_as: str, n: int, usable: Callable[[str], bool] | None = None
+    ) -> list[Found]:
+        """At most `n` usable replies, distinct in their words, that followed the most similar contexts.
 
         Two kinds of utterances are left out: those that continue their speaker's turn if the reply would not, or the
         reverse; and those of other speakers, if the index knows the speaker who replies.
@@ -133,6 +136,7 @@ class ReplyIndex:
             conversation: what was said so far.
             respond_as: who replies.
             n: replies wanted.
+            usable: whether a reply may be among them; None: every reply may. See `REFUSED_PER_REPLY`.
         """
         before = conversation.utterances[-len(WEIGHTS) :]
         if not before:
@@ -144,16 +148,18 @@ class ReplyIndex:
         known = [[self._column[word] for word in words(each.text) if word in self._column] for each in before]
         cosines = np.where(eligible, self._search.cosines(known), 0.0)
         found: dict[str, Found] = {}
-        wanted = 4 * n  # the same reply often comes several times
-        while len(found) < n:
-            best = largest(cosines, wanted)
-            for place in best[cosines[best] > 0].tolist():
-                reply = int(self._reply[place])
-                found.setdefault(self._same[reply], Found(self.replies[reply], float(cosines[place])))
-            if wanted >= len(cosines) or cosines[best[-1]] <= 0:
+        refused: set[int] = set()
+        for place in _descending(cosines, 4 * n):  # the same reply often comes several times
+            reply = int(self._reply[place])
+            if self._same[reply] in found or reply in refused:
+                continue
+            if usable is None or usable(self.replies[reply]):
+                found[self._same[reply]] = Found(self.replies[reply], float(cosines[place]))
+            else:
+                refused.add(reply)
+            if len(found) == n or len(refused) == REFUSED_PER_REPLY * n:
                 break
-            wanted *= 4
-        return list(found.values())[:n]
+        return list(found.values())
 
     def to_bytes(self) -> bytes:
         """The index as a safetensors file.
@@ -224,6 +230,17 @@ class _Often:
                 if len(found := seen[item]) < self._least:
                     found.add(key)
         return {item for item, found in seen.items() if len(found) >= self._least}
+
+
+def _descending(cosines: Doubles, wanted: int) -> Iterator[int]:
+    """The places of all cosines above 0, the largest first; about `wanted` of them are sorted at once."""
+    seen = 0
+    while True:
+        best = largest(cosines, wanted)[seen:]
+        yield from best[cosines[best] > 0].tolist()
+        if wanted >= len(cosines) or cosines[best[-1]] <= 0:
+            return
+        seen, wanted = wanted, 4 * wanted
 
 
 def _reply_keys(held: Sequence[Conversation], often: _Often) -> list[str | None]:

@@ -256,13 +256,14 @@ class Responder:
             return []
         special, decoding = self.codec.special, question.decoding
         never = {special.end, *special.forbidden} | (set() if decoding.allow_unknown else {special.unknown})
-        found = []
-        for each in self.index.nearest(question.conversation, question.respond_as, question.retrieved):
-            tokens = self.codec.reply_tokens(each.text)
+
+        def usable(text: str) -> bool:
+            tokens = self.codec.reply_tokens(text)
             scorable = 1 < len(tokens) <= decoding.max_tokens and never.isdisjoint(tokens[:-1])
-            if scorable and (accepts is None or accepts(each.text)):
-                found.append(Retrieved(each.text, tokens))
-        return found
+            return scorable and (accepts is None or accepts(text))
+
+        found = self.index.nearest(question.conversation, question.respond_as, question.retrieved, usable)
+        return [Retrieved(each.text, self.codec.reply_tokens(each.text)) for each in found]
 
     def draw(
         self,

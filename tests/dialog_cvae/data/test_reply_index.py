@@ -51,6 +51,16 @@ def test_the_reply_after_the_most_similar_last_utterance_comes_first():
     assert index.nearest(conversation("q", "xyzzy"), "B", 5) == []
 
 
+def test_a_search_for_usable_replies_ends(monkeypatch):
+    index = ReplyIndex.of(TRAIN, 1)
+    asked = conversation("q", "where is my order")
+    every = [each.text for each in index.nearest(asked, "B", 9)]
+    assert len(every) == 3
+    assert [each.text for each in index.nearest(asked, "B", 1, every[2:].__contains__)] == every[2:]
+    monkeypatch.setattr(reply_index, "REFUSED_PER_REPLY", 2)
+    assert index.nearest(asked, "B", 1, every[2:].__contains__) == []
+
+
 def test_a_known_speaker_gets_replies_of_that_name():
     index = ReplyIndex.of(TRAIN)
     said = conversation("q", "where is my order", "Your order 4711 is on its way .", speakers="AB")

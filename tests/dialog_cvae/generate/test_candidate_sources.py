@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -15,11 +16,12 @@ from dialog_cvae.errors import ConfigError
 from dialog_cvae.generate.decoding import Draw
 from dialog_cvae.generate.opening import dialog_codec
 from dialog_cvae.generate.pool import Start, decode
-from dialog_cvae.generate.question import SCORING_Z, Question
+from dialog_cvae.generate.question import RETRIEVED, SCORING_Z, Question
 from dialog_cvae.generate.responder import Responder
 from dialog_cvae.model.build import build_model
 from dialog_cvae.storage.checkpoint import Checkpoint
 from dialog_cvae.types import Conversation, Utterance
+from tests.conftest import WORDS
 
 BOTH = Decoding(temperature=1.0, max_tokens=12, candidates=8, candidates_from="both")
 CORPUS = replace(BOTH, candidates_from="corpus")
@@ -135,6 +137,33 @@ def test_retrieved_replies_pass_the_filters(responder):
     responder.accepts = lambda text: "birds" not in text
     refused = {r.text for r in responder.respond(asked, respond_as="B", decoding=CORPUS)}
     assert "they like birds" not in refused
+
+
+def index_of(replies: dict[str, str]) -> ReplyIndex:
+    """An index of replies, each with the utterance that it followed in two conversations."""
+    return ReplyIndex.of(
+        conversation(f"{place} {last}", said, reply, last)
+        for place, (reply, said) in enumerate(replies.items())
+        for last in (f"bye {place}", f"thanks {place}")
+    )
+
+
+def test_replies_that_are_too_long_leave_their_places_to_later_ones(responder):
+    pairs = [" ".join(pair) for pair in combinations(WORDS, 2)]
+    near = {f"we like {pair}": "you like cats" for pair in pairs[:RETRIEVED]}
+    responder.index = index_of(near | dict.fromkeys(pairs[-5:], "you see rain"))
+    short = replace(CORPUS, max_tokens=3)
+    assert {r.text for r in responder.respond(ASKED, respond_as="B", n=5, decoding=short)} == set(pairs[-5:])
+    first = {each.text for each in responder.index.nearest(ASKED, "B", RETRIEVED)}
+    assert first == set(near)
+
+
+def test_replies_that_are_refused_leave_their_places_to_later_ones(responder):
+    pairs = [" ".join(pair) for pair in combinations(WORDS, 2)][:40]
+    responder.index = index_of(dict.fromkeys(pairs, "you like cats"))
+    responder.accepts = set(pairs[1::2]).__contains__
+    replies = responder.respond(ASKED, respond_as="B", n=20, decoding=CORPUS)
+    assert {reply.text for reply in replies} == set(pairs[1::2])
 
 
 def test_what_cannot_be_had_is_refused(responder):
