@@ -105,10 +105,10 @@ class Service:
         """
         assert isinstance(question.seed, int)
         replies, seen = await self.answer(question)
-        least = question.min_score
         draws = f" in {question.draws} draws" if question.decoding.candidates and question.draws else ""
-        score = "" if least is None else f" with a score of at least {least:g}"
-        reason = f"no more distinct ones were found{draws}{score}"
+        # min_score leaves out selected replies, and no others take their places
+        score = f"the other selected ones have a score below {least:g}, or " if (least := question.min_score) else ""
+        reason = f"{score}no more distinct ones were found{draws}"
         note = {"note": f"{len(replies)} of {question.n} responses: {reason}"}
         return RespondResponse(
             responses=[_candidate(reply) for reply in replies],

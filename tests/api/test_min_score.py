@@ -10,7 +10,8 @@ def test_responses_with_a_lower_score_are_left_out(client):
     answer = client.post("/respond", json={"context": ["hi"], "seed": 1, "min_score": 0.4}).json()
     assert [each.pop("score") for each in answer["responses"]] == [1.0, 0.5]
     assert answer["responses"] == whole["responses"][:2]
-    assert answer["note"] == "2 of 5 responses: no more distinct ones were found with a score of at least 0.4"
+    reason = "the other selected ones have a score below 0.4, or no more distinct ones were found"
+    assert answer["note"] == f"2 of 5 responses: {reason}"
 
 
 def test_the_setting_holds_for_requests_that_give_none(serve, stub):
@@ -42,3 +43,4 @@ def test_a_real_model_may_have_nothing_to_suggest(endless_folder, options):
     assert len(scores) == 3
     assert all(0 < score < 1 for score in scores)
     assert none["responses"] == []
+    assert none["note"].startswith("0 of 3 responses: the other selected ones have a score below 1, or no more")
