@@ -100,11 +100,13 @@ def _excesses(asked: ChatRequest, said: Sequence[Said], settings: Settings) -> I
     if not said:
         yield problem(("messages",), "too_short", "should have at least one message of a user or the assistant")
     if len({asked.max_tokens, asked.max_completion_tokens} - {None}) > 1:
-        yield problem(("max_tokens",), "contradiction", "is not equal to max_completion_tokens; give one of them")
+        got = f"got {quoted(asked.max_tokens)} and {quoted(asked.max_completion_tokens)}"
+        message = f"is not equal to max_completion_tokens; give one of them, {got}"
+        yield problem(("max_tokens",), "contradiction", message)
     if asked.stream and asked.n not in (None, 1):
         yield problem(("n",), "contradiction", f"should be 1 in a stream, got {quoted(asked.n)}")
     if asked.top_logprobs and not asked.logprobs:
-        yield problem(("top_logprobs",), "contradiction", "needs logprobs: true")
+        yield problem(("top_logprobs",), "contradiction", f"needs logprobs: true, got {quoted(asked.top_logprobs)}")
     if asked.n is not None and asked.n > settings.max_responses:
         yield problem(("n",), "less_than_equal", f"should be at most {settings.max_responses}, got {quoted(asked.n)}")
     if len(said) > settings.max_context:
