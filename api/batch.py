@@ -19,7 +19,7 @@ from api import logs
 from api.disconnect import while_connected
 from api.models import Models
 from api.problem_kinds import BUSY, KINDS
-from api.problems import MAX_MESSAGE_CHARS, described, problem, shortened
+from api.problems import described, input_refused, problem
 from api.request_body import validated
 from api.request_record import record_of
 from api.respond_schemas import RespondRequest, RespondResponse
@@ -109,7 +109,7 @@ def _validated(body: dict[str, Any], settings: Settings) -> RespondRequest | Bat
     try:
         return validated(body, settings)
     except RequestValidationError as error:
-        return _invalid(error)
+        return _invalid(described(error.errors()))
 
 
 async def _result(models: Models, request: RespondRequest | BatchProblem) -> BatchResult:
@@ -120,9 +120,9 @@ async def _result(models: Models, request: RespondRequest | BatchProblem) -> Bat
             question = await service.worker_thread.run(service.question, request)
             return BatchResult(response=await service.respond(question))
     except RequestValidationError as error:
-        return BatchResult(problem=_invalid(error))
+        return BatchResult(problem=_invalid(described(error.errors())))
     except DialogCvaeError as error:
-        return BatchResult(problem=_problem("invalid-request", 422, shortened(str(error), MAX_MESSAGE_CHARS)))
+        return BatchResult(problem=_invalid([input_refused(error)]))
     except Busy as busy:
         return BatchResult(problem=_problem(BUSY[busy.reason], 503, str(busy), retry_after=busy.retry_after))
     except Exception as error:  # the model failed: the other requests still get their results
@@ -130,8 +130,7 @@ async def _result(models: Models, request: RespondRequest | BatchProblem) -> Bat
         return BatchResult(problem=_problem("internal-error", 500, KINDS["internal-error"].title))
 
 
-def _invalid(error: RequestValidationError) -> BatchProblem:
-    errors = described(error.errors())
+def _invalid(errors: list[dict[str, Any]]) -> BatchProblem:
     rest = f", and {len(errors) - 1} more" if len(errors) > 1 else ""
     return _problem("invalid-request", 422, f"{errors[0]['msg']}{rest}", errors=errors)
 

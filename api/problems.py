@@ -145,6 +145,11 @@ def described(items: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [_describe(item) for item in rooted]
 
 
+def input_refused(error: Exception) -> dict[str, Any]:
+    """The only item of `errors` if the model refuses a valid request."""
+    return {"loc": ["body"], "msg": shortened(str(error), MAX_MESSAGE_CHARS), "type": "input_refused"}
+
+
 def _invalid(scope: Scope, items: Iterable[Mapping[str, Any]]) -> Response:
     errors = list(items)
     rest = f", and {len(errors) - 1} more" if len(errors) > 1 else ""
@@ -161,8 +166,7 @@ async def _refuse_request(request: Request, error: Exception) -> Response:
 
 async def _refuse_input(request: Request, error: Exception) -> Response:
     """The model refuses a valid request."""
-    message = shortened(str(error), MAX_MESSAGE_CHARS)
-    return _invalid(request.scope, [{"loc": ["body"], "msg": message, "type": "input_refused"}])
+    return _invalid(request.scope, [input_refused(error)])
 
 
 async def _refuse_http(request: Request, error: Exception) -> Response:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dialog_cvae.errors import ConfigError
+
 BODIES = [
     {"context": ["do you have pets ?"], "seed": 3, "num_responses": 2},
     {"context": ["hi", "hello"], "seed": 4, "topic": "music", "map": True},
@@ -50,6 +52,17 @@ def test_each_request_has_its_own_problem(client):
         (found,) = results[place].values()
         assert words in found["detail"]
         assert found == {name: alone[name] for name in ("type", "title", "status", "detail", "errors")}
+
+
+def test_a_request_that_the_model_refuses_has_the_problem_that_it_gets_alone(client, stub, monkeypatch):
+    def refuse(_question):
+        raise ConfigError("not this one")
+
+    monkeypatch.setattr(stub, "check", refuse)
+    (found,) = client.post("/respond/batch", json={"requests": BODIES[:1]}).json()["results"]
+    alone = client.post("/respond", json=BODIES[0]).json()
+    assert found["problem"]["errors"] == [{"loc": ["body"], "msg": "not this one", "type": "input_refused"}]
+    assert found["problem"] == {name: alone[name] for name in ("type", "title", "status", "detail", "errors")}
 
 
 def test_requests_beyond_the_queues_places_get_a_503_of_their_own(serve, stub):
