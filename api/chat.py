@@ -166,9 +166,12 @@ class Chat:
         while (choice := self._line(f"{self._speakers[1]} (number or text)> ")) is not None:
             if choice.isdecimal():
                 number = int(choice) if len(choice) <= MOST_DIGITS else 0
-                if 1 <= number <= len(offered):
-                    return offered[number - 1]
-                self._report(_no_such_reply(choice, len(offered)), "choose again")
+                picked = offered[number - 1] if 1 <= number <= len(offered) else None
+                most = self._partner.most_chars
+                wrong = _no_such_reply(choice, len(offered)) if picked is None else _unusable(picked, most)
+                if wrong is None:
+                    return picked
+                self._report(RefusedError(wrong), "choose again")
                 continue
             if choice:
                 return choice
@@ -216,14 +219,14 @@ class Chat:
         print(f"error: {_printable(str(error))}; {what_now}", file=sys.stderr)
 
 
-def _no_such_reply(number: str, offered: int) -> RefusedError:
+def _no_such_reply(number: str, offered: int) -> str:
     shown = number[:MOST_DIGITS] + ("…" if len(number) > MOST_DIGITS else "")
     numbers = f"the replies have the numbers 1 to {offered}" if offered else "no replies are shown"
-    return RefusedError(f"there is no reply {shown}: {numbers}")
+    return f"there is no reply {shown}: {numbers}"
 
 
 def _unusable(line: str, most_chars: int) -> str | None:
-    """Why a line can't be sent; None if it can. An arrow key, for example, may leave control characters."""
+    """Why a text can't be sent; None if it can. An arrow key, for example, may leave control characters."""
     if len(line) > most_chars:
         return f"a line has at most {most_chars} characters, this one has {len(line)}"
     if any(unicodedata.category(char) in ("Cc", "Cs") for char in line.replace("\t", " ")):

@@ -38,9 +38,9 @@ def echo() -> Echo:
 def talk(echo, monkeypatch, capsys):
     """Run a chat: `talk("line", ..., interactive=False)` returns the conversation and the output."""
 
-    def run(*lines: str, interactive: bool = False, answer=echo, **options):
+    def run(*lines: str, interactive: bool = False, answer=echo, most_chars: int = 2000, **options):
         monkeypatch.setattr(sys, "stdin", io.StringIO("".join(f"{line}\n" for line in lines)))
-        held = Chat(Partner("m", None, 200, 2000, answer), ("A", "B"), options, interactive)
+        held = Chat(Partner("m", None, 200, most_chars, answer), ("A", "B"), options, interactive)
         held.run()
         return held.turns, capsys.readouterr()
 
@@ -65,6 +65,19 @@ def test_a_picked_reply_keeps_characters_that_are_not_shown(talk):
     turns, shown = talk("hello", "1", answer=lambda asked: [written])
     assert turns[1] == ("B", written)
     assert shown.out.splitlines()[0] == "  1  👨‍👩‍👧 می‌خواهم coop  "
+
+
+def test_a_reply_that_can_not_be_sent_back_is_not_picked(talk):
+    def answer(asked):
+        assert all(len(turn["text"]) <= 5 for turn in asked["context"])
+        return ["too long", "short"]
+
+    turns, shown = talk("hello", "1", "2", "bye", "1", "own", interactive=True, answer=answer, most_chars=5)
+    assert turns == [("A", "hello"), ("B", "short"), ("A", "bye"), ("B", "own")]
+    wrong = "error: a line has at most 5 characters, this one has 8; choose again"
+    assert shown.err.splitlines() == [wrong] * 2
+    with pytest.raises(RefusedError, match="at most 5"):
+        talk("hello", "1", answer=answer, most_chars=5)
 
 
 @pytest.mark.parametrize("own", ["I am fine", "-1", "1.0", "²", "2 cats"])
