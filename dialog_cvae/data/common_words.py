@@ -24,7 +24,7 @@ import regex
 
 from dialog_cvae.data.readers.jsonl_splits import KEY_BYTES, content_keys
 from dialog_cvae.errors import CheckpointError
-from dialog_cvae.imports.personal_data import addresses
+from dialog_cvae.imports.personal_data import address_spans
 from dialog_cvae.limits import normal
 from dialog_cvae.text.placeholders import without_placeholders
 from dialog_cvae.text.words import WORD
@@ -101,7 +101,7 @@ def personal(text: str, *, lower_case: bool = False) -> list[Found]:
     text = without_placeholders(normal(text))
     found, rest = _addresses_and_numbers(text)
     if lower_case and _MARKS_OF_ADDRESSES.search(text):
-        found += [_address(each) for each in dict.fromkeys(addresses(_AROUND_MARKS.sub(r"\1", text)))]
+        found += _without_addresses(_AROUND_MARKS.sub(r"\1", text))[0]
     names = (word for word in _words(rest) if len(word) > 1 and (lower_case or word[0].isupper()))
     return found + [Found(word, word.casefold(), is_name=True) for word in names]
 
@@ -139,10 +139,7 @@ def said_in(conversations: Iterable[Conversation]) -> SaidIn:
 
 def _addresses_and_numbers(text: str) -> tuple[list[Found], str]:
     """The addresses and numbers in a text, and the text without them."""
-    found: list[Found] = []
-    for address in dict.fromkeys(addresses(text)):
-        found.append(_address(address))
-        text = text.replace(address, " ")
+    found, text = _without_addresses(text)
     if not _DIGIT.search(text):
         return found, text
     # The ends of a range are numbers of their own.
@@ -159,6 +156,18 @@ def _addresses_and_numbers(text: str) -> tuple[list[Found], str]:
         else:
             rest.append(part)
     return found, _WITH_DIGITS.sub(lambda match: f" {' '.join(_LETTERS.findall(match[0]))} ", " ".join(rest))
+
+
+def _without_addresses(text: str) -> tuple[list[Found], str]:
+    """The different addresses in a text, and the text with a space for each."""
+    spans = list(address_spans(text))
+    pieces, end = [], 0
+    for begin, stop in sorted(spans):
+        if begin >= end:
+            pieces.append(text[end:begin])
+        end = max(end, stop)
+    written = dict.fromkeys(text[begin:stop] for begin, stop in spans)
+    return [_address(each) for each in written], " ".join((*pieces, text[end:]))
 
 
 def _address(written: str) -> Found:

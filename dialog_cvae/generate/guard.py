@@ -15,6 +15,9 @@ from dialog_cvae.data.common_words import CommonWords, Found, is_lower_case, num
 from dialog_cvae.limits import normal
 from dialog_cvae.types import Conversation
 
+_LETTER = r"[^\W\d_]"
+_LETTERS = re.compile(f"{_LETTER}+")
+
 
 class Guard:
     """Decides which replies to a context are allowed.
@@ -29,25 +32,13 @@ class Guard:
 
     def given_away(self, conversation: Conversation, respond_as: str) -> Callable[[str], list[Found]]:
         """A function that finds what a reply of this speaker to the conversation may give away."""
-
-        @cache  # most replies have nothing suspicious: the context is read only if one has
-        def context() -> tuple[str, set[str]]:
-            parts = [part for u in conversation.utterances for part in (u.speaker, u.text)]
-            text = normal("\n".join((*parts, conversation.topic or "", conversation.prompt or "", respond_as)))
-            return text.casefold(), numbers(text)
-
-        def known(found: Found) -> bool:
-            text, keys = context()
-            if found.is_name:
-                return re.search(rf"(?<![^\W\d_]){re.escape(found.key)}(?![^\W\d_])", text) is not None
-            return found.key in keys
-
+        known = _known(conversation, respond_as)
         return lambda text: [each for each in self._suspicious(text) if not known(each)]
 
     def allowed(self, conversation: Conversation, respond_as: str) -> Callable[[str], bool]:
         """A function that says whether a reply of this speaker to the conversation gives nothing away."""
-        given_away = self.given_away(conversation, respond_as)
-        return lambda text: not given_away(text)
+        known = _known(conversation, respond_as)
+        return lambda text: all(map(known, self._suspicious(text)))
 
     def _suspicious(self, text: str) -> list[Found]:
         """What may belong to one person, regardless of the context."""
@@ -55,3 +46,25 @@ class Guard:
         if self.common is None:
             return [each for each in found if each.by_rule]
         return [each for each in found if each.key not in self.common.counts]
+
+
+def _known(conversation: Conversation, respond_as: str) -> Callable[[Found], bool]:
+    """A function that says whether a conversation, or the name of the speaker who responds, has something."""
+
+    @cache  # most replies have nothing suspicious: the context is read only if one has
+    def context() -> tuple[str, set[str], set[str]]:
+        parts = [part for u in conversation.utterances for part in (u.speaker, u.text)]
+        text = normal("\n".join((*parts, conversation.topic or "", conversation.prompt or "", respond_as)))
+        folded = text.casefold()
+        return folded, set(_LETTERS.findall(folded)), numbers(text)
+
+    def known(found: Found) -> bool:
+        text, runs, keys = context()
+        if not found.is_name:
+            return found.key in keys
+        if _LETTERS.fullmatch(found.key):
+            return found.key in runs
+        key = re.escape(found.key)  # first in the pattern, because a search for plain text is fast
+        return re.search(rf"{key}(?<!{_LETTER}{key})(?!{_LETTER})", text) is not None
+
+    return known

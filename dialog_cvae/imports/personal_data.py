@@ -140,13 +140,14 @@ class Redaction:
         return "".join([*pieces, text[end:]])
 
 
-def addresses(text: str) -> Iterator[str]:
-    """The links, e-mail addresses and account numbers (IBAN) of a text, as written."""
+def address_spans(text: str) -> Iterator[tuple[int, int]]:
+    """Where the links, e-mail addresses and account numbers (IBAN) of a text begin and end; some may overlap."""
     if "." in text:
-        yield from (found for match in _LINK.finditer(text) if (found := match[0].rstrip(_END)))
-        yield from (match[0] for match in (_EMAIL.finditer(text) if "@" in text else ()))
+        yield from ((match.start(), match.start() + len(match[0].rstrip(_END))) for match in _LINK.finditer(text))
+        yield from (match.span() for match in (_EMAIL.finditer(text) if "@" in text else ()))
     if _MANY_DIGITS.search(text):
-        yield from (found for match in _IBAN.finditer(text) if (found := _account(match[0])))
+        found = ((match.start(), _account(match[0])) for match in _IBAN.finditer(text))
+        yield from ((begin, begin + len(account)) for begin, account in found if account)
 
 
 def _account(found: str) -> str:

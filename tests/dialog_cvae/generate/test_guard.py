@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
+from itertools import product
 
 import pytest
 
@@ -98,6 +100,31 @@ def test_other_long_numbers_are_refused_by_their_form(reply):
 def test_many_decimals_take_no_long_time():
     asked = Conversation("c", (Utterance("A", "1" + ".00" * 30_000),))  # a scan back from each would take minutes
     assert not Guard(None).allowed(asked, "B")("write to a@b.com")
+
+
+def test_a_long_context_takes_no_long_time():
+    rare = [f"{a}{b}" for a in ("zebu", "kane", "mori", "tal", "ros") for b in map("".join, product("aeiou", repeat=3))]
+    asked = Conversation("c", (Utterance("A", f"{'some text ' * 40_000} {' '.join(rare)}"),))
+    allowed = Guard(COMMON, lower_case=True).allowed(asked, "B")
+    began = time.process_time()
+    assert allowed(" ".join(rare))
+    assert not allowed(" ".join(f"{each}x" for each in rare))
+    assert time.process_time() - began < 2
+
+
+def test_words_with_marks_are_known_from_the_context():
+    asked = Conversation("c", (Utterance("A", "हिन्दी है, तुम"),))
+    allowed = Guard(COMMON, lower_case=True).allowed(asked, "B")
+    assert allowed("तुम हिन्दी")
+    assert not allowed("तुमको")
+
+
+def test_an_address_inside_another_is_known_beside_it():
+    asked = Conversation("c", (Utterance("A", "write to x@y.co or x@y.community"),))
+    for lower_case in (False, True):
+        allowed = Guard(CommonWords({"or": 3}, 9), lower_case=lower_case).allowed(asked, "B")
+        assert allowed("x@y.co or x@y.community")
+        assert not allowed("x@y.co or x@y.com")
 
 
 def test_the_ends_of_a_range_are_known_from_the_context():
