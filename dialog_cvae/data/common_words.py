@@ -17,7 +17,8 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
+from itertools import accumulate
 from typing import NamedTuple, Self
 
 import regex
@@ -72,11 +73,13 @@ class Found(NamedTuple):
         text: as written.
         key: equal for all spellings of the same thing.
         is_name: whether it is a word; otherwise it is a number or an address.
+        joined: whether it is an address whose parts may have had spaces between them; its parts are also found alone.
     """
 
     text: str
     key: str
     is_name: bool
+    joined: bool = False
 
     @property
     def by_rule(self) -> bool:
@@ -88,6 +91,11 @@ class Found(NamedTuple):
             return False
         long = sum(map(str.isdecimal, self.key)) >= LONG_DIGITS and not _DATE_OR_AMOUNT.fullmatch(self.text)
         return long or not self.key.isalnum()
+
+    def among(self, keys: Container[str]) -> bool:
+        """Whether it is one of these, or a joined address that begins with one and goes on in the next sentence."""
+        begins = accumulate(self.key.split("."), "{}.{}".format) if self.joined else ()
+        return self.key in keys or any("." in begin and begin in keys for begin in begins)
 
 
 def personal(text: str, *, lower_case: bool = False) -> list[Found]:
@@ -101,7 +109,8 @@ def personal(text: str, *, lower_case: bool = False) -> list[Found]:
     text = without_placeholders(normal(text))
     found, rest = _addresses_and_numbers(text)
     if lower_case and _MARKS_OF_ADDRESSES.search(text):
-        found += _without_addresses(_AROUND_MARKS.sub(r"\1", text))[0]
+        joined, _ = _without_addresses(_AROUND_MARKS.sub(r"\1", text))
+        found += [each._replace(joined=True) for each in joined]
     names = (word for word in _words(rest) if len(word) > 1 and (lower_case or word[0].isupper()))
     return found + [Found(word, word.casefold(), is_name=True) for word in names]
 

@@ -45,7 +45,7 @@ class Guard:
         found = personal(text, lower_case=self._lower_case and is_lower_case(text))
         if self.common is None:
             return [each for each in found if each.by_rule]
-        return [each for each in found if each.key not in self.common.counts]
+        return [each for each in found if not each.among(self.common.counts)]
 
 
 def _known(conversation: Conversation, respond_as: str) -> Callable[[Found], bool]:
@@ -61,7 +61,7 @@ def _known(conversation: Conversation, respond_as: str) -> Callable[[Found], boo
     def known(found: Found) -> bool:
         text, runs, keys = context()
         if not found.is_name:
-            return found.key in keys
+            return found.among(keys)
         if _LETTERS.fullmatch(found.key):
             return found.key in runs
         key = re.escape(found.key)  # first in the pattern, because a search for plain text is fast

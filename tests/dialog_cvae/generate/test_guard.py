@@ -119,6 +119,20 @@ def test_words_with_marks_are_known_from_the_context():
     assert not allowed("तुमको")
 
 
+def test_the_end_of_a_sentence_is_no_part_of_an_address():
+    asked = Conversation("c", (Utterance("A", "my mail is me@x.com, number 555"),))
+    common = dict.fromkeys(("wrote", "to", "thanks", "www.zoo.org", "www", "zoo", "org"), 3)
+    allowed = Guard(CommonWords(common, 9), lower_case=True).allowed(asked, "B")
+    assert allowed("wrote to me @x. com. thanks")
+    assert allowed("my mail is me@x.com. thanks to x. com")
+    assert allowed("www. zoo. org. thanks. to")
+    assert not allowed("wrote to me @x. com. sigmund")
+    assert not allowed("wrote to me@x.com.sigmund")
+    assert not allowed("wrote to me @x. thanks")
+    assert not allowed("zoo. com / thanks")
+    assert not allowed("555. com / thanks")
+
+
 def test_an_address_inside_another_is_known_beside_it():
     asked = Conversation("c", (Utterance("A", "write to x@y.co or x@y.community"),))
     for lower_case in (False, True):
