@@ -27,6 +27,7 @@ from dialog_cvae.data.readers.jsonl_splits import KEY_BYTES, content_keys
 from dialog_cvae.errors import CheckpointError
 from dialog_cvae.imports.personal_data import address_spans
 from dialog_cvae.limits import normal
+from dialog_cvae.text.pieces import UNK
 from dialog_cvae.text.placeholders import without_placeholders
 from dialog_cvae.text.words import WORD
 from dialog_cvae.types import Conversation
@@ -106,7 +107,7 @@ def personal(text: str, *, lower_case: bool = False) -> list[Found]:
         lower_case: whether it is written by a model that has no capital letters. Then every word counts as a name, and
             the parts of an address may have spaces between them, as such a model's tokens do.
     """
-    text = without_placeholders(normal(text))
+    text = without_placeholders(normal(text)).replace(UNK, " ")
     found, rest = _addresses_and_numbers(text)
     if lower_case and _MARKS_OF_ADDRESSES.search(text):
         joined, _ = _without_addresses(_AROUND_MARKS.sub(r"\1", text))

@@ -158,6 +158,8 @@ def test_a_model_in_lower_case_has_names_in_lower_case():
     for address in ("order. com/yes", "t. me/order", "www. order. yes", "https:// order/ yes", "yes @ order. the"):
         assert not guard(f"the {address}"), address
     assert not guard("order of <NAME>, sigmund")
+    assert guard("the <unk> order")
+    assert not guard("the unk order")
 
 
 @pytest.fixture
