@@ -10,7 +10,7 @@ import json
 import unicodedata
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import regex
 
@@ -27,7 +27,7 @@ COMPARED_CHARS = 80  # characters of an unknown name that are compared
 
 # Neither controls, format characters, lone surrogates and spaces nor those that fonts leave blank, such as U+3164.
 _VISIBLE = regex.compile(r"[^\p{Cc}\p{Cf}\p{Cs}\p{Z}\p{Default_Ignorable_Code_Point}\u2800]")
-_ENDLESS_MARKS = regex.compile(r"\p{M}{65}")
+_ENDLESS_MARKS = regex.compile(r"[\p{M}\uff9e\uff9f]{65}")  # the letters U+FF9E and U+FF9F are marks in form KC
 
 
 def visible(text: str) -> bool:
@@ -35,13 +35,13 @@ def visible(text: str) -> bool:
     return _VISIBLE.search(text) is not None
 
 
-def normal(text: str) -> str:
-    """The text in Unicode's normal form C, in which an accented letter is one character if there is one.
+def normal(text: str, form: Literal["NFC", "NFKC"] = "NFC") -> str:
+    """The text in Unicode's normal form C, in which an accented letter is one character if there is one, or in form KC.
 
     A text with more than 64 combining marks in a row, which no language has, stays as it is: the time of normalising
     grows with the square of their number, and no other code runs meanwhile.
     """
-    return text if _ENDLESS_MARKS.search(text) else unicodedata.normalize("NFC", text)
+    return text if _ENDLESS_MARKS.search(text) else unicodedata.normalize(form, text)
 
 
 def folded(name: str) -> str:

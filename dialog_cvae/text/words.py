@@ -8,9 +8,9 @@ have it (UAX 29). An emoji is a word, however many code points it has.
 
 from __future__ import annotations
 
-import unicodedata
-
 import regex
+
+from dialog_cvae.limits import normal
 
 # Scripts without spaces between words, as the content of a character class.
 UNSPACED = r"\p{Han}\p{Hiragana}\p{Line_Break=SA}"  # SA: the scripts of South East Asia
@@ -36,7 +36,7 @@ def words(text: str) -> list[str]:
     >>> words("我去学校 OK")
     ['我', '去', '学', '校', 'ok']
     """
-    found: list[str] = _WORD.findall(unicodedata.normalize("NFC", text.casefold()))
+    found: list[str] = _WORD.findall(normal(text.casefold()))
     return found
 
 
@@ -55,7 +55,7 @@ def between_words(text: str) -> str:
     >>> between_words("C++, not_C!")
     '++,!'
     """
-    rest: str = _WORD.sub("", unicodedata.normalize("NFC", _seen(text).casefold()))
+    rest: str = _WORD.sub("", normal(_seen(text).casefold()))
     return "".join(rest.split())
 
 
@@ -65,7 +65,7 @@ def same_words(text: str) -> tuple[str, ...]:
     >>> same_words("It's _really_ 5%")
     ('it', 's', 'really', '5', '%')
     """
-    found: list[str] = _WORD_OR_SIGN.findall(unicodedata.normalize("NFC", _seen(text).casefold()))
+    found: list[str] = _WORD_OR_SIGN.findall(normal(_seen(text).casefold()))
     return tuple(found) or (text.strip(),)
 
 
@@ -76,5 +76,5 @@ def normalised(text: str) -> str:
 
 def _seen(text: str) -> str:
     """The text in Unicode's compatible form (NFKC), without what a reader does not see as a difference."""
-    plain: str = _INVISIBLE.sub("", _STYLE.sub("", unicodedata.normalize("NFKC", text).replace("_", " ")))
+    plain: str = _INVISIBLE.sub("", _STYLE.sub("", normal(text, "NFKC").replace("_", " ")))
     return plain

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 import unicodedata
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dialog_cvae.text.words import normalised, same_words, seen_words, words
+from dialog_cvae.text.words import between_words, normalised, same_words, seen_words, words
 
 
 @pytest.mark.parametrize(
@@ -38,6 +39,15 @@ def test_words(text: str, expected: list[str]) -> None:
 @settings(derandomize=True, deadline=None)
 def test_words_are_those_of_any_composition_of_the_same_characters(text: str) -> None:
     assert words(unicodedata.normalize("NFD", text)) == words(unicodedata.normalize("NFC", text))
+
+
+@pytest.mark.parametrize("marks", ["\u0301\u0323", "\uff9e\u0323", "\uff9f\u0334"])
+def test_endless_marks_take_no_long_time(marks: str) -> None:
+    text = "a" + marks * 50_000
+    began = time.process_time()
+    assert words(text) == seen_words(text) == list(same_words(text)) == [text]
+    between_words(text)
+    assert time.process_time() - began < 1
 
 
 def test_replies_without_words_differ_by_their_characters() -> None:
