@@ -203,7 +203,7 @@ class CommonWords(NamedTuple):
     Attributes:
         counts: how many conversations have each key; see `said_in`.
         conversations: number of different conversations.
-        min_conversations: lowest count, at least 2.
+        min_conversations: all keys in at least so many conversations are listed, and no others; at least 2.
     """
 
     counts: Mapping[str, int]
@@ -212,12 +212,17 @@ class CommonWords(NamedTuple):
 
     @classmethod
     def of(cls, said: SaidIn) -> Self:
-        """The keys in at least MIN_CONVERSATIONS conversations; only the most common if all exceed MAX_BYTES."""
+        """The keys in at least MIN_CONVERSATIONS conversations; only the most common if all exceed MAX_BYTES.
+
+        If the keys with the same count do not all fit, none of them is kept.
+        """
         kept, size = {}, len(_HEAD) + 16
         for key, count in sorted(said.counts.items(), key=lambda item: (-item[1], item[0])):
             size += len(_line(key, count).encode())
-            if count < MIN_CONVERSATIONS or size > MAX_BYTES:
+            if count < MIN_CONVERSATIONS:
                 break
+            if size > MAX_BYTES:
+                return cls({key: more for key, more in kept.items() if more > count}, said.conversations, count + 1)
             kept[key] = count
         return cls(kept, said.conversations)
 

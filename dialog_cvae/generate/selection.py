@@ -54,10 +54,11 @@ def similarity(replies: Sequence[Words]) -> NDArray[np.float64]:
         for gram in counts:
             column.setdefault(gram, len(column))
     table = np.zeros((len(replies), len(column)), dtype=np.int32)  # (C, G)
-    for row, counts in zip(table, grams, strict=True):
-        row[[column[gram] for gram in counts]] = list(counts.values())
+    own = [[column[gram] for gram in counts] for counts in grams]
+    for row, columns, counts in zip(table, own, grams, strict=True):
+        row[columns] = list(counts.values())
     sizes = table.sum(axis=1)
-    shared = np.stack([np.minimum(row, table).sum(axis=1) for row in table])
+    shared = np.stack([np.minimum(row[c], table[:, c]).sum(axis=1) for row, c in zip(table, own, strict=True)])
     likeness: NDArray[np.float64] = 2.0 * shared / (sizes[:, None] + sizes)
     return likeness
 

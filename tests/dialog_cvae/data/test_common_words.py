@@ -104,10 +104,17 @@ def test_a_long_list_keeps_the_most_common(monkeypatch):
         conversation(str(i), f"{'often ' * (i < 4)}some words that {chr(97 + i)} " + "all say " * (i < 3))
         for i in range(4)
     ]
-    found = CommonWords.of(said_in(talks))
+    said = said_in(talks)
+    found = CommonWords.of(said)
     assert "often" in found.counts
     assert "say" not in found.counts
     assert len(found.to_bytes()) <= 115
+    assert found.min_conversations == min(found.counts.values()) == 4
+    assert found.counts == {key: count for key, count in said.counts.items() if count >= 4}
+    assert found.information("say") == math.log(4 / 3)
+    assert CommonWords.from_bytes(found.to_bytes()) == found
+    monkeypatch.setattr(common_words, "MAX_BYTES", 100)  # not all the words in four conversations fit
+    assert CommonWords.of(said) == ({}, 4, 5)
 
 
 HEAD = b"# said in at least 3 of 9 training conversations, and in how many\n"
