@@ -67,10 +67,13 @@ def read_csv(source: Source, options: Options, log: Log) -> Iterator[Message]:
     """The messages of a channel in CSV.
 
     Raises:
-        DataError: a row is malformed.
+        DataError: a column is missing, or a row is malformed.
     """
     table = delimited.rows(source, options, log)
     _, header = next(table, (0, []))
+    if missing := [name for name in _COLUMNS if name not in header]:
+        listed = ", ".join(_COLUMNS)
+        raise DataError(source.file.name, f"has no column {missing[0]!r}; a CSV of a Discord channel has {listed}")
     people = People(log)
     if not options.bots:
         log.notes.append(NO_BOTS)
@@ -128,7 +131,10 @@ JSON_FORMAT = Format(
     "a Discord channel",
     lambda source: source.file.paths >= _KEYS,
     read_json,
+    interleaved=True,
     merge=True,
     gap=6 * HOUR,
 )
-CSV_FORMAT = Format("discord-csv", "a Discord channel (CSV)", _is_csv, read_csv, merge=True, gap=6 * HOUR)
+CSV_FORMAT = Format(
+    "discord-csv", "a Discord channel (CSV)", _is_csv, read_csv, interleaved=True, merge=True, gap=6 * HOUR
+)

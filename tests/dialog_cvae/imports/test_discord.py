@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 
 import pytest
 
+from dialog_cvae.errors import DataError
 from dialog_cvae.imports.discord import NO_BOTS
 from dialog_cvae.imports.message import SYSTEM
 
@@ -66,3 +68,24 @@ def test_the_report_says_that_a_csv_does_not_name_bots(put, imported):
     path = put("channel.csv", channel(("ann", "hi"), ("bo", "yo")))
     assert imported(path).report.parts[0].log.notes == [NO_BOTS]
     assert imported(path, bots=True).report.parts[0].log.notes == []
+
+
+def test_another_csv_read_as_a_channel_names_the_missing_column(put, imported):
+    path = put("t.csv", "Author,Date,Content\nann,2024-01-01,hi\n")
+    with pytest.raises(
+        DataError, match=r"t\.csv: has no column 'AuthorID'; a CSV of a Discord channel has AuthorID, A"
+    ):
+        imported(path, format="discord-csv")
+
+
+def test_a_channel_with_the_newest_message_first_is_sorted(put, imported):
+    head, *rows = channel(("ann", "hi"), ("bo", "yo"), ("ann", "bye")).splitlines(keepends=True)
+    messages = [
+        {"type": "Default", "timestamp": f"2024-01-01T10:0{minute}:00+00:00", "content": text, "author": {"name": name}}
+        for minute, name, text in ((2, "ann", "bye"), (1, "bo", "yo"), (0, "ann", "hi"))
+    ]
+    for path in (
+        put("channel.csv", "".join([head, *reversed(rows)])),
+        put("channel.json", json.dumps({"channel": {"id": "1"}, "messages": messages})),
+    ):
+        assert imported(path).said == [["ann: hi", "bo: yo", "ann: bye"]]
