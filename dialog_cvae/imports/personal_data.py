@@ -90,7 +90,7 @@ class Redaction:
 
     def __call__(self, text: str) -> str:
         """The text with placeholders."""
-        if "." in text:
+        if _may_have_links(text):
             text = self._replaced(_LINK, text, LINK, lambda found: found[: len(found.rstrip(_END))])
             text = self._replaced(_EMAIL, text, EMAIL, lambda found: found) if "@" in text else text
         if _MANY_DIGITS.search(text):
@@ -142,12 +142,16 @@ class Redaction:
 
 def address_spans(text: str) -> Iterator[tuple[int, int]]:
     """Where the links, e-mail addresses and account numbers (IBAN) of a text begin and end; some may overlap."""
-    if "." in text:
+    if _may_have_links(text):
         yield from ((match.start(), match.start() + len(match[0].rstrip(_END))) for match in _LINK.finditer(text))
         yield from (match.span() for match in (_EMAIL.finditer(text) if "@" in text else ()))
     if _MANY_DIGITS.search(text):
         found = ((match.start(), _account(match[0])) for match in _IBAN.finditer(text))
         yield from ((begin, begin + len(account)) for begin, account in found if account)
+
+
+def _may_have_links(text: str) -> bool:
+    return "." in text or "://" in text
 
 
 def _account(found: str) -> str:

@@ -23,6 +23,7 @@ from dialog_cvae.limits import MAX_TEXT_CHARS, MAX_TOPIC_CHARS
         ("mail ann.b+c@mail.example.org, or me", "mail <EMAIL>, or me"),
         ("(see https://x.org/a?b=1&c=d). Or www.x.org!", "(see <LINK>). Or <LINK>!"),
         ("t.me/garden and x.org/a are links", "<LINK> and <LINK> are links"),
+        ("see http://intranet/users/ann", "see <LINK>"),
         ("e.g. and 3.5 and Mr.Smith and and/or are not", "e.g. and 3.5 and Mr.Smith and and/or are not"),
         ("card 4111 1111 1111 1111, or 4111-1111-1111-1111", "card <CARD>, or <CARD>"),
         ("order 4111 1111 1111 1112 is no card", "order 4111 1111 1111 1112 is no card"),
