@@ -8,8 +8,39 @@ from __future__ import annotations
 from typing import Final
 
 from dialog_cvae.imports.message import Log
+from dialog_cvae.limits import MAX_SPEAKER_CHARS
 
 SHARED: Final = "names of people numbered, because another has the same"
+
+
+class DistinctNames:
+    """Gives each name only once: a name that was given before gets a number."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+        self._latest: dict[str, int] = {}  # the last number tried, by wanted name
+
+    def take(self, name: str) -> None:
+        """Mark a name as given, again or for the first time."""
+        self._taken.add(name)
+
+    def free(self, wanted: str, most: int) -> str:
+        """The wanted name, or the first of it with a number (2, 3, ...) that was not given before.
+
+        Args:
+            wanted: the name.
+            most: characters that the given one may have.
+        """
+        number = self._latest.get(wanted, 0)
+        while True:
+            number += 1
+            end = f" {number}" if number > 1 else ""
+            found = f"{wanted[: most - len(end)].strip()}{end}"
+            if found not in self._taken:
+                break
+        self._latest[wanted] = number
+        self._taken.add(found)
+        return found
 
 
 class People:
@@ -22,7 +53,7 @@ class People:
     def __init__(self, log: Log) -> None:
         self._log = log
         self._found: dict[tuple[str, str], str] = {}
-        self._taken: set[str] = set()
+        self._names = DistinctNames()
 
     def name(self, identity: object, name: str) -> str:
         """The name of a person: the given one, with a number if an earlier person has it.
@@ -34,15 +65,10 @@ class People:
             name: the name in the export.
         """
         if not isinstance(identity, str | int):
-            self._taken.add(name)
+            self._names.take(name)
             return name
         key = (str(identity), name)
         if key not in self._found:
-            free, number = name, 1
-            while free in self._taken:
-                number += 1
-                free = f"{name} {number}"
-            self._log.changed[SHARED] += number > 1
-            self._taken.add(free)
-            self._found[key] = free
+            self._found[key] = self._names.free(name, MAX_SPEAKER_CHARS)
+            self._log.changed[SHARED] += self._found[key] != name[:MAX_SPEAKER_CHARS].strip()
         return self._found[key]

@@ -13,6 +13,7 @@ import regex
 
 from dialog_cvae.imports.assemble import short_text, short_topic
 from dialog_cvae.imports.message import Log, Message
+from dialog_cvae.imports.people import DistinctNames
 from dialog_cvae.imports.personal_data import SPACED, Redaction, name_pattern
 from dialog_cvae.limits import MAX_SPEAKER_CHARS
 from dialog_cvae.text.placeholders import NAME
@@ -69,15 +70,11 @@ class Privacy:
 
     def _names(self, names: Iterable[str], redact: Callable[[str], str]) -> dict[str, str]:
         """A name for each speaker; different speakers keep different names."""
-        new: dict[str, str] = {}
-        for number, name in enumerate(names):
-            wanted = _letters(number) if self.anonymous else redact(name)
-            taken, count = wanted[:MAX_SPEAKER_CHARS].strip(), 2
-            while taken in new.values():
-                end = f" {count}"
-                taken, count = f"{wanted[: MAX_SPEAKER_CHARS - len(end)].strip()}{end}", count + 1
-            new[name] = taken
-        return new
+        distinct = DistinctNames()
+        return {
+            name: distinct.free(_letters(number) if self.anonymous else redact(name), MAX_SPEAKER_CHARS)
+            for number, name in enumerate(names)
+        }
 
 
 def mention_remover(names: Iterable[str]) -> Callable[[str], str]:

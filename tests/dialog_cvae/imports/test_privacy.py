@@ -146,6 +146,19 @@ def test_redacted_speakers_stay_different_and_profiles_follow_them():
     assert found[0].kept == {"speakers": {"<PHONE>": {"age": 3}}, "prompt": "mail <EMAIL>"}
 
 
+def test_many_redacted_speakers_take_little_time():
+    said = [Message("c", f"ann{number}@b.org", "hi") for number in range(1000)]
+    start = time.process_time()
+    found = Privacy(Redaction()).applied(said, Log())
+    assert time.process_time() - start < 2
+    assert [message.speaker for message in found[:3] + found[-1:]] == [
+        "<EMAIL>",
+        "<EMAIL> 2",
+        "<EMAIL> 3",
+        "<EMAIL> 1000",
+    ]
+
+
 def test_without_phonenumbers(monkeypatch):
     monkeypatch.setitem(sys.modules, "phonenumbers", None)
     with pytest.raises(ConfigError, match=r"need phonenumbers: pip install 'dialog-cvae\[import\]'"):
