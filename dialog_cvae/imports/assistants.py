@@ -6,6 +6,7 @@ Open this if such a download is not recognised or is read wrongly.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -19,9 +20,14 @@ from dialog_cvae.imports.times import seconds
 HIDDEN: Final = "hidden messages"
 OTHERS: Final = "messages in other versions of a conversation, such as a reply that was written again"
 GUESSED: Final = "conversations that do not name their last message, read to the last in the file"
+MARKED: Final = "marks of ChatGPT removed, such as those for the sources of a reply"
 _CHATGPT: Final = {"user": "user", "assistant": "assistant"}
 _CLAUDE: Final = {"human": "user", "assistant": "assistant"}
 _SPOKEN: Final = ("text", "multimodal_text")
+# Characters for private use enclose the marks: `cite`, with the numbers of sources, and others of the same form.
+_MARK: Final = re.compile("\\s?\ue200\\w+\ue202[^\ue200\ue201]*\ue201")
+# A person or thing: its kind, its name, which is part of the sentence, and an explanation.
+_ENTITY: Final = re.compile('\ue200entity\ue202\\["[^"]*", ?"([^"]*)"[^\ue200\ue201]*\ue201')
 Conversation = Callable[[Mapping[str, Any], str, Log], Iterator[Message]]
 
 
@@ -98,7 +104,16 @@ def _chatgpt_text(message: Mapping[str, Any], key: str, log: Log) -> str:
     parts = message["content"].get("parts")
     if not isinstance(parts, list):
         raise ValueError(f"mapping[{key!r}].message.content.parts must be a list, is {kind_of(parts)}")
-    return _counted(_joined(parts), MEDIA if any(isinstance(part, Mapping) for part in parts) else INVISIBLE, log)
+    text = _without_marks(_joined(parts), log)
+    return _counted(text, MEDIA if any(isinstance(part, Mapping) for part in parts) else INVISIBLE, log)
+
+
+def _without_marks(text: str, log: Log) -> str:
+    """The text without ChatGPT's marks; of one for a person or thing, the name stays."""
+    text, named = _ENTITY.subn(r"\1", text)
+    text, removed = _MARK.subn("", text)
+    log.changed[MARKED] += named + removed
+    return text
 
 
 def claude_messages(record: Mapping[str, Any], name: str, log: Log) -> Iterator[Message]:

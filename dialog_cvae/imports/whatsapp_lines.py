@@ -53,8 +53,13 @@ def stamped(line: str) -> re.Match[str] | None:
 
 
 def is_alike(match: re.Match[str], other: re.Match[str]) -> bool:
-    """Whether the times of two lines have the same form, `[...]` or `... -`, date or clock first, as in one export."""
-    first, second = ((one["bracket"], one["early"] is None) for one in (match, other))
+    """Whether the times of two lines have the same form, as in one export: `[...]` or `... -`, date or clock first, the
+    separators of the date, seconds, and a half of the day.
+    """
+    first, second = (
+        (one["bracket"], one["early"] is None, _signs(one["date"]), one["second"] is None, half(one) is None)
+        for one in (match, other)
+    )
     return first == second
 
 

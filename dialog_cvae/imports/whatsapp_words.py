@@ -93,7 +93,7 @@ _QUOTES: Final = {
     "《": "》",
 }
 _CHANGED: Final = re.compile(
-    r"\bchanged the (?:group )?(?:description|subject|name)\b"
+    r"\bchanged the (?:group )?(?:description|subject|name)\b|\badded you to a group in the community\b"
     r"|\bhat (?:die|den) gruppen?(?:beschreibung|betreff|namen?)\b"
     r"|\bcambió (?:la descripción|el asunto|el nombre)\b|\ba (?:changé|modifié) (?:la description|le sujet|le nom)\b"
     r"|\bha (?:cambiato|modificato) (?:la descrizione|l'oggetto|il nome)\b|\b(?:mudou|alterou) (?:a descrição|o nome)\b"

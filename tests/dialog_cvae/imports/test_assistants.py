@@ -9,7 +9,7 @@ import pytest
 
 from dialog_cvae.errors import DataError
 from dialog_cvae.imports.assemble import INVISIBLE
-from dialog_cvae.imports.assistants import GUESSED, HIDDEN, OTHERS
+from dialog_cvae.imports.assistants import GUESSED, HIDDEN, MARKED, OTHERS
 from dialog_cvae.imports.formats import recognised
 from dialog_cvae.imports.message import MEDIA, TURNS
 from dialog_cvae.imports.source import open_source
@@ -75,6 +75,23 @@ def test_chatgpt_without_the_name_of_the_last_message(put, imported):
     result = imported(put("conversations.json", json.dumps([CHATGPT[0] | {"current_node": None}])))
     assert result.said[0][-1] == "assistant: a dog"
     assert result.report.parts[0].log.changed[GUESSED] == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("France won. \ue200cite\ue202turn0search3\ue202turn0search8\ue201", "France won."),
+        ("In 2018 \ue200filecite\ue202turn0file1\ue201, France won.", "In 2018, France won."),
+        ('The \ue200entity\ue202["team","Les Bleus","France"]\ue201 won.', "The Les Bleus won."),
+        ("It won.\n\ue200navlist\ue202News\ue202turn0news1\ue201\nMore?", "It won.\nMore?"),
+    ],
+)
+def test_marks_of_chatgpt_for_sources_are_no_text(put, imported, text, expected):
+    mapping = {"q": node(None, "user", "who won?"), "a": node("q", "assistant", text)}
+    changed = {"mapping": mapping, "current_node": "a"}
+    result = imported(put("conversations.json", json.dumps([CHATGPT[0] | changed])))
+    assert result.said == [["user: who won?", f"assistant: {expected}"]]
+    assert result.report.parts[0].log.changed[MARKED] == 1
 
 
 def test_claude(put, imported):

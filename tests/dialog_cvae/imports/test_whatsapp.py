@@ -169,6 +169,7 @@ def test_speakers_may_have_quotes(put, imported, speaker):
         "Ann 建立了「群組: 一」群組",
         "Ann changed the group description to: be nice",
         "Ann hat die Gruppenbeschreibung geändert: sei nett",
+        "+1 234 added you to a group in the community: Trips",
     ],
 )
 def test_system_lines_with_a_colon_are_no_speakers(put, imported, line):
@@ -204,6 +205,11 @@ def test_a_pasted_chat_in_another_frame_is_text(put, imported):
     result = imported(put("chat.txt", f"13/01/24, 10:00 - Ann: hi\n13/01/24, 10:01 - Bo: {pasted}\n"))
     assert result.said == [["Ann: hi", f"Bo: {pasted}"]]
     assert result.report.parts[0].log.changed[PASTED] == 3
+    begin = "[13.01.24, 10:01:00] "
+    for other in ("[1/3/24, 9:00:00 AM] ", "[1/14/24, 9:00:00 AM] ", "[14.01.24, 9:00:00 AM] ", "[14.01.24, 9:00] "):
+        result = imported(put("chat.txt", f"{begin}Ann: hi\n{begin}Bo: look:\n{other}Cy: no\n"))
+        assert result.said == [["Ann: hi", f"Bo: look:\n{other}Cy: no"]]
+        assert result.report.parts[0].log.changed[PASTED] == 1
     pasted = "look:\n13/01/24, 09:00 - Carl: no\n[14.1., 09:00] Ann: yes"
     result = imported(put("chat.txt", f"[13/01/24, 10:00:00] Ann: hi\n[13/01/24, 10:01:00] Bo: {pasted}\n"))
     assert result.said == [["Ann: hi", f"Bo: {pasted}"]]
