@@ -216,7 +216,8 @@ class CommonWords(NamedTuple):
 
         If the keys with the same count do not all fit, none of them is kept.
         """
-        kept, size = {}, len(_HEAD) + 16
+        kept: dict[str, int] = {}
+        size = len(_HEAD) + 16
         for key, count in sorted(said.counts.items(), key=lambda item: (-item[1], item[0])):
             size += len(_line(key, count).encode())
             if count < MIN_CONVERSATIONS:
