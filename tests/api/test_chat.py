@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from api import chat
+from api.batcher import Batcher
 from api.chat import Chat, Partner, RefusedError, main
+from api.room import Busy
 from dialog_cvae.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -243,7 +245,10 @@ def test_a_model_in_this_process(tmp_path, tiny_checkpoint, monkeypatch, capsys)
 
 
 def test_a_reply_of_this_process_that_takes_too_long_is_one_line(endless_folder, monkeypatch, capsys):
-    monkeypatch.setenv("DIALOG_CVAE_TIMEOUT_S", "0.001")
+    async def too_late(*_):
+        raise Busy("no answer within 0.001 seconds; try again later", 1, "timeout")
+
+    monkeypatch.setattr(Batcher, "respond", too_late)
     options = "--checkpoint", str(endless_folder)
     monkeypatch.setattr(sys, "stdin", io.StringIO("you like cats\n"))
     assert main(options) == 2
