@@ -215,9 +215,9 @@ class Batcher:
             except BaseException as error:  # any error: all requests in the batch must be answered
                 if pool is None:  # nothing can be decoded, so those that wait fail too
                     self._take_waiting()
-                for job in self._working:
+                failed, self._working, pool = self._working, [], None
+                for job in failed:  # after their places are free, so that a client with an answer finds them free
                     job.fail(error)
-                self._working, pool = [], None
 
     def _take_waiting(self) -> None:
         """Take all requests from the queue."""
