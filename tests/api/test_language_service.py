@@ -110,6 +110,7 @@ def test_a_client_that_leaves_takes_its_rows_out_of_the_batch(responder: Respond
             while not batcher._working:
                 await asyncio.sleep(0.001)
             asked.cancel()
+            await asyncio.gather(asked, return_exceptions=True)
             answer = await batcher.respond(short)
             assert not batcher._working
             return answer
