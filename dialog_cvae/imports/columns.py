@@ -26,7 +26,18 @@ NAMES: Final[Mapping[str, Sequence[str]]] = {
     "speaker": (
         *("speaker", "speaker_type", "speaker_role", "author_type", "author_role", "sender_type", "sender_role"),
         *("from_type", "participant_type", "user_type", "role", "author", "sender", "speaker_name", "author_name"),
-        *("sender_name", "from", "from_name", "direction", "username", "user_name", "user", "participant", "agent"),
+        *(
+            "sender_name",
+            "creator_name",
+            "from",
+            "from_name",
+            "direction",
+            "username",
+            "user_name",
+            "user",
+            "participant",
+            "agent",
+        ),
         *("name", "speaker_id", "author_id", "sender_id", "user_id", "from_id"),
     ),
     "text": ("text", "message", "utterance", "body", "content", "msg", "message_text", "message_body", "line"),
@@ -114,6 +125,13 @@ def chosen_columns(name: str, header: Sequence[str], options: Options, log: Log,
     log.speaker_column = chosen.get("speaker")
     _note(chosen, guessed, log)
     return chosen
+
+
+def looks_like_messages(columns: Iterable[str]) -> bool:
+    """Whether columns or keys have the names of a speaker and a text; a vague name of speakers needs a time too."""
+    spelt = {spelling(column) for column in columns}
+    vague = spelt.intersection(NAMES["speaker"]) and spelt.intersection(NAMES["time"])
+    return bool(spelt.intersection(NAMES["text"]) and (spelt.intersection(_SURE_SPEAKERS) or vague))
 
 
 def find_pair(spelt: Container[str]) -> tuple[str, str] | None:

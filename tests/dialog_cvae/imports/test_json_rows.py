@@ -1,0 +1,114 @@
+"""Messages in JSON, an object each."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from dialog_cvae.errors import DataError
+
+ROWS = [
+    {"ticket_id": 7, "sender": "Ann", "body": "Where is my parcel?", "sent_at": "2024-01-13T10:00"},
+    {"ticket_id": 8, "sender": "Cy", "body": "A refund, please.", "sent_at": "2024-01-13T10:01"},
+    {"ticket_id": 8, "sender": "Bo", "body": "Done.", "sent_at": "2024-01-13T10:03"},
+    {"ticket_id": 7, "sender": "Bo", "body": "On its way.", "sent_at": "2024-01-13T10:02"},
+]
+SAID = [["Ann: Where is my parcel?", "Bo: On its way."], ["Cy: A refund, please.", "Bo: Done."]]
+
+
+def lines(objects):
+    return "".join(json.dumps(each) + "\n" for each in objects)
+
+
+@pytest.mark.parametrize("form", ["lines", "list", "object", "pretty"])
+def test_rows_are_read_like_a_table(put, imported, form):
+    content = {
+        "lines": lines(ROWS),
+        "list": json.dumps(ROWS),
+        "object": json.dumps({"exported": "today", "rows": ROWS}),
+        "pretty": json.dumps({"rows": ROWS}, indent=2),
+    }[form]
+    result = imported(put("t.json", content))
+    assert result.said == SAID
+    assert [line["id"] for line in result.lines] == ["1:7", "2:8"]
+    assert "columns: conversation=ticket_id, speaker=sender, text=body, time=sent_at" in str(result.report.lines())
+
+
+CONVERSATIONS = [
+    {
+        "id": 7,
+        "subject": "parcel",
+        "comments": [
+            {"author": {"id": 1, "name": "Ann"}, "plain": "", "body": "Where is it?"},
+            {"author": {"id": 2, "name": "Bo"}, "plain": "", "body": "On its way."},
+        ],
+    },
+    {"id": 8, "subject": None, "comments": None},
+    {
+        "id": 9,
+        "comments": [
+            {"author": {"id": 3, "name": "Cy"}, "body": "A refund."},
+            {"author": {"id": 2, "name": "Bo"}, "body": "Done."},
+        ],
+    },
+]
+
+
+@pytest.mark.parametrize("form", ["lines", "list", "object"])
+def test_a_list_within_each_of_several_objects_is_a_conversation(put, imported, form):
+    content = {
+        "lines": lines(CONVERSATIONS),
+        "list": json.dumps(CONVERSATIONS),
+        "object": json.dumps({"tickets": CONVERSATIONS, "count": 3}),
+    }[form]
+    result = imported(put("t.json", content))
+    assert result.said == [["Ann: Where is it?", "Bo: On its way."], ["Cy: A refund.", "Bo: Done."]]
+    assert [(line["id"], line.get("topic")) for line in result.lines] == [("1:7", "parcel"), ("2:9", None)]
+    assert "each list 'comments' is a conversation" in str(result.report.lines())
+
+
+def test_silences_divide_the_list_of_a_single_object(put, imported):
+    times = ("2024-01-13T10:00", "2024-01-13T10:01", "2024-01-14T10:00", "2024-01-14T10:01")
+    messages = [
+        {"user": {"name": "Bo" if index % 2 else "Ann"}, "text": f"text {index}", "created_at": time}
+        for index, time in enumerate(times)
+    ]
+    result = imported(put("t.json", json.dumps({"messages": messages, "participants": 2})))
+    assert result.said == [["Ann: text 0", "Bo: text 1"], ["Ann: text 2", "Bo: text 3"]]
+
+
+def test_columns_are_named_with_dots(put, imported):
+    rows = [{"text": "hi", "from": {"id": 1, "nick": "A"}}, {"text": "yo", "from": {"id": 2, "nick": "B"}}]
+    path = put("t.json", lines(rows))
+    assert imported(path, format="messages", columns={"speaker": "from.nick"}).said == [["A: hi", "B: yo"]]
+    with pytest.raises(DataError, match=r"has no column 'from.nic'; did you mean 'from.nick'\?"):
+        imported(path, format="messages", columns={"speaker": "from.nic"})
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([*ROWS, {"sender": "Ann", "body": ["hi"]}], "line 5: a field holds a list or an object, not text"),
+        ([*CONVERSATIONS, {"comments": {"author": "Ann"}}], "line 4: 'comments' must be a list, is an object"),
+        ([*CONVERSATIONS, {"comments": [7]}], "line 4, comments, element 1 must be an object, is a number"),
+        ([*ROWS, {**ROWS[0], "sent_at": "soon"}], "line 5: the time 'soon' is not ISO 8601"),
+    ],
+)
+def test_malformed_rows_are_refused_with_their_place(put, imported, rows, message):
+    with pytest.raises(DataError, match=rf"t.json: {message}"):
+        imported(put("t.json", lines(rows)))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [{"user": "ann", "text": "a review without time"}, {"user": "bo", "text": "another"}],
+        [[{"sender": "ann", "text": "hi"}], [{"sender": "bo", "text": "yo"}]],
+        {"parts": {"parts": [{"author": "ann", "body": "the question is elsewhere"}]}},
+        [{"sender": {"name": "Ann"}, "text": {"body": "hi"}}],
+    ],
+)
+def test_other_json_is_not_messages(put, imported, value):
+    with pytest.raises(DataError, match="is in no known format: its JSON has the keys"):
+        imported(put("t.json", json.dumps(value)))
