@@ -69,6 +69,7 @@ _TYPES: Final = frozenset(
 )
 # Whatever else is in the table, with one of these columns each row is a message of one speaker.
 _SURE_SPEAKERS: Final = NAMES["speaker"][: NAMES["speaker"].index("username")]
+SURE_CONVERSATIONS: Final = frozenset(NAMES["conversation"]) - {"chat", "room", "channel"}
 REQUIRED: Final = ("speaker", "text")
 LINKS: Final = ("id", "reply_to")  # columns that are useful only together
 # Columns that say whether the owner of a phone sent a message, whose speaker may then be blank.

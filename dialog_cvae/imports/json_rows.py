@@ -1,4 +1,4 @@
-"""Messages in JSON, an object each: one a line, a list of them, or a list within each conversation.
+"""Messages in JSON, an object each: one a line, a list of them, or a list for each conversation.
 
 Open this if such a file is not recognised or is read wrongly. The keys of a message are read as the columns of a table;
 a key within another one has both names, as in `author.name`.
@@ -6,41 +6,28 @@ a key within another one has both names, as in `author.name`.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, islice
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from dialog_cvae.errors import DataError
-from dialog_cvae.imports.columns import NAMES, chosen_columns, looks_like_messages, spelling
+from dialog_cvae.imports.columns import NAMES, SURE_CONVERSATIONS, chosen_columns, looks_like_messages, spelling
 from dialog_cvae.imports.json_stream import JsonStream, kind_of, records
 from dialog_cvae.imports.message import Format, Log, Message, Options
 from dialog_cvae.imports.source import File, Source
 from dialog_cvae.imports.table_rows import TableRows
 
-Row = tuple[str, dict[str, Any]]  # its place in the file, such as "line 3", and its fields
+Row = tuple[str, dict[str, Any]]  # the place in the file, such as "line 3", and the fields of a message
 _SAMPLE: Final = 200  # messages whose values help to choose the columns
 _DEEPEST: Final = 3  # levels of keys within a message
-_TOPIC: Final = "topic"
-_IDS: Final = ("id", *NAMES["conversation"])  # names of a conversation's name, in the object that has its messages
-
-
-class Shape(NamedTuple):
-    """Where the messages are.
-
-    Attributes:
-        within: key of the list of records in the object that is the whole file; None if they are one a line, or a list.
-        messages: key of the list of messages in each record, which is a conversation; None if records are messages.
-    """
-
-    within: str | None
-    messages: str | None
+_LIST: Final = "(list)"  # the column that holds the name of the list, where each list is a conversation
+_IDS: Final = ("id", *NAMES["conversation"])  # keys that name a conversation, in the object that has its messages
 
 
 def recognise(source: Source) -> bool:
     """Whether there are objects with a speaker and a text."""
-    return _prefix(source.file) is not None
+    return _lists_around(source.file) is not None
 
 
 def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
@@ -50,43 +37,95 @@ def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
         DataError: the file is malformed, keys are missing, or a value is not text.
     """
     file = source.file
-    shape = _shape(file, options.encoding)
-    if shape.messages is not None:  # the list names the conversation, unless the user says otherwise
-        options = replace(options, columns={"conversation": shape.messages, **options.columns})
-        log.notes.append(f"each list {shape.messages!r} is a conversation")
-    rows = _rows(file, options.encoding, shape)
+    rows = _rows(file, options.encoding)
     first = list(islice(rows, _SAMPLE))
     header = sorted({key for _, row in first for key in row})
+    if _LIST in header and not any(spelling(key) in SURE_CONVERSATIONS for key in header):
+        options = replace(options, columns={"conversation": _LIST, **options.columns})
+        log.notes.append("each list of messages is a conversation")
     chosen = chosen_columns(file.name, header, options, log, lambda column: (row.get(column) for _, row in first))
     cells = ((place, [row.get(key) for key in header]) for place, row in chain(first, rows))
     yield from TableRows(file.name, header, chosen, options, log).messages(cells)
 
 
-def _prefix(file: File) -> str | None:
-    """What comes before the keys of the messages in the paths of a file, such as "[]." for a list; the shortest."""
+def _lists_around(file: File) -> list[str] | None:
+    """The keys of the lists around a message, at most two, the outermost first; a list without a key has an empty one.
+
+    The first has the keys of two objects, joined by a dot, if the file is an object of objects. None if there are no
+    messages, or only deeper ones.
+    """
     prefixes = {path[: path.rfind("[].") + 3] if "[]." in path else "" for path in file.paths}
-    for prefix in sorted(prefixes, key=lambda each: (each.count("[]."), each)):
-        keys = {path.removeprefix(prefix) for path in file.paths if path.startswith(prefix)}
-        single = {key for key in keys if not any(each.startswith((f"{key}.", f"{key}[]")) for each in keys)}
-        lists = prefix.split("[].")[:-1]
-        is_reached = len(lists) <= 2 and all(lists[1:]) and not re.search(r"[.\[]", "".join(lists))
-        if is_reached and looks_like_messages(single):
-            return prefix
+    for prefix in sorted(prefixes, key=lambda each: (each.count("[]"), each)):
+        names = {path.removeprefix(prefix) for path in file.paths if path.startswith(prefix)}
+        lists = prefix.replace("[][].", "[].[].").split("[].")[:-1]
+        most_dots = 1 if len(lists) == 1 else 0
+        is_read = len(lists) == prefix.count("[]") <= 2 and "".join(lists).count(".") <= most_dots
+        if is_read and looks_like_messages(_with_values(names)):
+            return lists
     return None
 
 
-def _shape(file: File, encoding: str | None) -> Shape:
-    """Where the messages of a file are.
+def _with_values(names: set[str]) -> set[str]:
+    """The keys that hold neither an object nor a list of objects."""
+    return {name for name in names if not any(each.startswith((f"{name}.", f"{name}[]")) for each in names)}
 
-    A list within an object holds the messages of a conversation if the file has several such objects. A single object
-    is like a table, in which several conversations may alternate.
+
+def _rows(file: File, encoding: str | None) -> Iterator[Row]:
+    """The fields of each message.
+
+    A single object with one list of messages is like a table, in which several conversations may alternate. Of other
+    objects and lists with messages, each has one conversation.
+
+    Raises:
+        DataError: the file is malformed.
     """
-    lists = (_prefix(file) or "").split("[].")[:-1]
-    if len(lists) == 2:
-        return Shape(lists[0] or None, lists[1])
-    if lists and lists[0]:
-        return Shape(None, lists[0]) if _has_several_objects(file, encoding) else Shape(lists[0], None)
-    return Shape(None, None)
+    lists = _lists_around(file) or []
+    only = _only_list(file, encoding) if len(lists) == 1 and lists[0] else None
+    if only is not None or lists in ([], [""]):
+        for place, record in records(file, encoding, only):
+            yield place, _flat(record)
+        return
+    key = lists[-1].rpartition(".")[2]
+    for number, (place, name, holder) in enumerate(_holders(file, encoding, lists), 1):
+        held = holder if isinstance(holder, list) else holder.get(key)
+        if not isinstance(held, list | None):
+            raise DataError(file.name, f"{place}: {key!r} must be a list, is {kind_of(held)}")
+        common = _common(holder, number, name)
+        for index, message in enumerate(held or (), 1):
+            where = f"{place}, message {index}"
+            if not isinstance(message, dict):
+                raise DataError(file.name, f"{where} must be an object, is {kind_of(message)}")
+            yield where, {**_flat(message), **common}
+
+
+def _only_list(file: File, encoding: str | None) -> str | None:
+    """The key of the one list of messages in a file that is one object; None for any other file."""
+    stream, found = JsonStream(file, encoding), []
+    for key in stream.members():
+        if stream.peek() != "[":
+            stream.skip()
+            continue
+        first = [value for number in stream.items() if (value := stream.value()) and number <= _SAMPLE]
+        if _are_messages(first):
+            found.append(key)
+    return found[0] if len(found) == 1 and not stream.peek() else None
+
+
+def _holders(file: File, encoding: str | None, lists: Sequence[str]) -> Iterator[tuple[str, str, Any]]:
+    """The objects and lists that have the messages of a conversation, each with its place and its key if it has one."""
+    stream = JsonStream(file, encoding)
+    if lists == ["", ""]:
+        for number in stream.items():
+            yield f"element {number}", "", stream.value()
+    elif len(lists) == 2 or _has_several_objects(file, encoding):
+        for place, record in records(file, encoding, lists[0] or None if len(lists) == 2 else None):
+            yield place, "", record
+    else:
+        inner = lists[0].rpartition(".")[2]
+        for key in stream.members():
+            value = stream.value()
+            if _are_messages(value.get(inner) if isinstance(value, dict) else value):
+                yield f"key {key!r}", key, value
 
 
 def _has_several_objects(file: File, encoding: str | None) -> bool:
@@ -96,33 +135,19 @@ def _has_several_objects(file: File, encoding: str | None) -> bool:
     return bool(stream.peek())
 
 
-def _rows(file: File, encoding: str | None, shape: Shape) -> Iterator[Row]:
-    """The fields of each message.
-
-    Raises:
-        DataError: the file is malformed.
-    """
-    for number, (place, record) in enumerate(records(file, encoding, shape.within), 1):
-        if shape.messages is None:
-            yield place, _flat(record)
-            continue
-        held = record.get(shape.messages)
-        if not isinstance(held, list | None):
-            raise DataError(file.name, f"{place}: {shape.messages!r} must be a list, is {kind_of(held)}")
-        common = _common(record, shape.messages, number)
-        for index, message in enumerate(held or (), 1):
-            where = f"{place}, {shape.messages}, element {index}"
-            if not isinstance(message, dict):
-                raise DataError(file.name, f"{where} must be an object, is {kind_of(message)}")
-            yield where, {**_flat(message), **common}
+def _are_messages(value: object) -> bool:
+    """Whether a value is a list whose first objects, together, have a speaker and a text."""
+    objects = [each for each in value[:_SAMPLE] if isinstance(each, dict)] if isinstance(value, list) else []
+    return looks_like_messages({key for each in objects for key in _flat(each)})
 
 
-def _common(record: Mapping[str, Any], messages: str, number: int) -> dict[str, Any]:
-    """What all messages of a record share: the conversation, under the key of the list, and the topic if it has one."""
-    spelt = {spelling(key): value for key, value in record.items() if isinstance(value, str | int)}
-    name = next((spelt[each] for each in _IDS if each in spelt), "")
-    topic = next((spelt[each] for each in NAMES[_TOPIC] if each in spelt), None)
-    return {messages: f"{number}\0{name}"} | ({} if topic is None else {_TOPIC: topic})
+def _common(holder: Mapping[str, Any] | Sequence[Any], number: int, name: str) -> dict[str, Any]:
+    """What all messages of a conversation share: its name, and its topic if it has one."""
+    fields = holder if isinstance(holder, Mapping) else {}
+    spelt = {spelling(key): value for key, value in fields.items() if isinstance(value, str | int)}
+    name = name or str(next((spelt[each] for each in _IDS if each in spelt), ""))
+    topic = next((spelt[each] for each in NAMES["topic"] if each in spelt), None)
+    return {_LIST: f"{number}\0{name}"} | ({} if topic is None else {"topic": topic})
 
 
 def _flat(message: Mapping[str, Any], above: str = "", depth: int = 1) -> dict[str, Any]:

@@ -55,17 +55,33 @@ CONVERSATIONS = [
 ]
 
 
-@pytest.mark.parametrize("form", ["lines", "list", "object"])
+@pytest.mark.parametrize("form", ["lines", "list", "object", "keys"])
 def test_a_list_within_each_of_several_objects_is_a_conversation(put, imported, form):
     content = {
         "lines": lines(CONVERSATIONS),
         "list": json.dumps(CONVERSATIONS),
         "object": json.dumps({"tickets": CONVERSATIONS, "count": 3}),
+        "keys": json.dumps({"version": 2, **{f"key {each['id']}": each for each in CONVERSATIONS}}),
     }[form]
     result = imported(put("t.json", content))
     assert result.said == [["Ann: Where is it?", "Bo: On its way."], ["Cy: A refund.", "Bo: Done."]]
-    assert [(line["id"], line.get("topic")) for line in result.lines] == [("1:7", "parcel"), ("2:9", None)]
-    assert "each list 'comments' is a conversation" in str(result.report.lines())
+    names = ("1:key 7", "2:key 9") if form == "keys" else ("1:7", "2:9")
+    assert [(line["id"], line.get("topic")) for line in result.lines] == list(zip(names, ("parcel", None), strict=True))
+    assert "each list of messages is a conversation" in str(result.report.lines())
+
+
+@pytest.mark.parametrize("form", ["lists", "keys"])
+def test_each_of_several_lists_is_a_conversation(put, imported, form):
+    lists = [[{"sender": who, "text": f"{who}{number}"} for who in "AB"] for number in (1, 2)]
+    keyed = {"people": [{"name": "A"}], "first": lists[0], "second": lists[1], "empty": []}
+    result = imported(put("t.json", json.dumps(lists if form == "lists" else keyed)))
+    assert result.said == [["A: A1", "B: B1"], ["A: A2", "B: B2"]]
+    assert [line["id"] for line in result.lines] == (["1", "2"] if form == "lists" else ["1:first", "2:second"])
+
+
+def test_the_messages_name_their_conversations_in_lists_too(put, imported):
+    result = imported(put("t.json", json.dumps({"train": ROWS[:3], "test": ROWS[3:] * 2})))
+    assert [line["id"] for line in result.lines] == ["1:7", "2:8"]
 
 
 def test_silences_divide_the_list_of_a_single_object(put, imported):
@@ -91,7 +107,7 @@ def test_columns_are_named_with_dots(put, imported):
     [
         ([*ROWS, {"sender": "Ann", "body": ["hi"]}], "line 5: a field holds a list or an object, not text"),
         ([*CONVERSATIONS, {"comments": {"author": "Ann"}}], "line 4: 'comments' must be a list, is an object"),
-        ([*CONVERSATIONS, {"comments": [7]}], "line 4, comments, element 1 must be an object, is a number"),
+        ([*CONVERSATIONS, {"comments": [7]}], "line 4, message 1 must be an object, is a number"),
         ([*ROWS, {**ROWS[0], "sent_at": "soon"}], "line 5: the time 'soon' is not ISO 8601"),
     ],
 )
@@ -104,8 +120,8 @@ def test_malformed_rows_are_refused_with_their_place(put, imported, rows, messag
     "value",
     [
         [{"user": "ann", "text": "a review without time"}, {"user": "bo", "text": "another"}],
-        [[{"sender": "ann", "text": "hi"}], [{"sender": "bo", "text": "yo"}]],
-        {"parts": {"parts": [{"author": "ann", "body": "the question is elsewhere"}]}},
+        [[[{"sender": "ann", "text": "hi"}, {"sender": "bo", "text": "yo"}]]],
+        [{"source": {"body": "a question"}, "parts": {"parts": [{"author": "ann", "body": "an answer"}]}}],
         [{"sender": {"name": "Ann"}, "text": {"body": "hi"}}],
     ],
 )
