@@ -1,6 +1,7 @@
 """WhatsApp's text exports, from Android and iOS, in many languages.
 
-Open `whatsapp_lines` (date and clock) and `whatsapp_words` (the program's own words) to add a language.
+Open `whatsapp_lines` (date and clock) and `whatsapp_words` (the program's own words) to add a language, and
+`whatsapp_speakers` if a name is read wrongly.
 
 Android writes `12/31/23, 11:59 PM - Ann: text`, iOS `[31.12.23, 23:59:58] Ann: text`; order, separators and clock
 follow the telephone's language. A line without a time continues the message before it.
@@ -9,7 +10,7 @@ follow the telephone's language. A line without a time continues the message bef
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from dialog_cvae.errors import DataError
@@ -19,6 +20,7 @@ from dialog_cvae.imports.date_order import DateOrders
 from dialog_cvae.imports.message import HOUR, MEDIA, SYSTEM, Format, Log, Message, Options
 from dialog_cvae.imports.privacy import mention_remover
 from dialog_cvae.imports.source import Source
+from dialog_cvae.imports.whatsapp_speakers import Heads, Speakers
 
 UNKNOWN: Final = "lines that begin with a time in no known form, kept as text"
 PASTED: Final = "lines of another chat that someone pasted, kept as text"
@@ -30,6 +32,11 @@ class _Entry(NamedTuple):
     line: int
     match: re.Match[str]
     more: list[str]
+
+    @property
+    def continued(self) -> bool:
+        """Whether lines continue it."""
+        return bool(self.more)
 
 
 def recognise(source: Source) -> bool:
@@ -50,19 +57,19 @@ def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
     """
     # Find the order of day and month, from all dates, and the speakers.
     orders = DateOrders(source.file.name)
-    speakers: set[str] = set()
+    heads = Heads()
     unknown: list[tuple[int, str, str]] = []
     for entry in _entries(source, options, Log(), unknown):
         orders.add(entry.line, *(int(entry.match[name]) for name in "abc"), twelve=bool(lines.half(entry.match)))
-        if name := _parted(entry)[0]:
-            speakers.add(name)
+        heads.add(entry.match["rest"], continued=entry.continued)
+    speakers = heads.speakers()
     _check(source.file.name, unknown, speakers, log)
-    without_mentions = mention_remover(speakers) if options.anonymous else (lambda text: text)
+    without_mentions = mention_remover(speakers.names()) if options.anonymous else (lambda text: text)
     order, reason = (options.date_order, "as --date-order says") if options.date_order else orders.decided()
     log.notes.append(f"dates are read {lines.ORDERS[order]} ({reason})")
     # Read the messages.
     for entry in _entries(source, options, log):
-        speaker, text = _parted(entry)
+        speaker, text = _parted(entry, speakers)
         if speaker is None:
             log.left_out[SYSTEM] += 1
         elif not text:
@@ -71,14 +78,14 @@ def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
             yield Message("", speaker, without_mentions(text), _time(source.file.name, entry, order))
 
 
-def _check(name: str, unknown: Sequence[tuple[int, str, str]], speakers: Set[str], log: Log) -> None:
+def _check(name: str, unknown: Sequence[tuple[int, str, str]], speakers: Speakers, log: Log) -> None:
     """Count the lines whose time has an unknown form; they stay part of the text.
 
     Raises:
         DataError: such a line is a speaker's, so it is a message.
     """
-    for number, time, speaker in unknown:
-        if speaker in speakers:
+    for number, time, rest in unknown:
+        if speakers.parted(rest, continued=False)[0] is not None:
             explanation = "is in no known form; put a space before the line if it is text"
             raise DataError(name, f"the time {time!r} {explanation}", number)
     if unknown:
@@ -94,7 +101,7 @@ def _entries(
         source: the chat.
         options: have the encoding.
         log: counts pasted lines.
-        unknown: receives number, time and speaker of lines that begin like a message, with a time of unknown form.
+        unknown: receives number, time and rest of lines that begin like a message, with a time of unknown form.
 
     Raises:
         DataError: there is no message, or there is a line before the first message.
@@ -119,17 +126,12 @@ def _entries(
     yield entry
 
 
-def _parted(entry: _Entry) -> tuple[str | None, str]:
+def _parted(entry: _Entry, speakers: Speakers) -> tuple[str | None, str]:
     """Speaker and text. The speaker is None in a line of the program; the text is empty for a picture or deletion."""
-    speaker, colon, text = entry.match["rest"].partition(": ")
-    if not colon:  # a message may begin with an empty line
-        speaker, colon, text = entry.match["rest"].rstrip().partition(":")
-        if not colon or text or not entry.more:
-            return None, ""
-    if words.is_system(speaker):
+    speaker, first = speakers.parted(entry.match["rest"], continued=entry.continued)
+    if speaker is None:
         return None, ""
-    text = words.said("\n".join([text, *entry.more]), is_ios=entry.match["bracket"] is not None)
-    return speaker.strip(words.MARKS + " ~\u202f\xa0"), text
+    return speaker, words.said("\n".join([first, *entry.more]), is_ios=entry.match["bracket"] is not None)
 
 
 def _time(name: str, entry: _Entry, order: str) -> float:

@@ -41,6 +41,7 @@ _UNKNOWN: Final = re.compile(
     rf"{_M}(?P<bracket>\[)?{_M}(?P<date>{_NUMBERS})(?(bracket)[^\]\n]{{0,40}}\]"
     r"|[^\d\n]{0,20}\d{1,2}[^\d\n-]{1,3}\d{2}(?:[:.]\d{2})?[^\d\n]{0,20}?\s[-–])\s[^\n]*?: "
 )
+_MAX_REST: Final = 250  # most characters that are kept of such a line: enough for a speaker with colons
 _BUDDHIST: Final = 2400  # later years are of the Thai calendar, which is 543 years ahead
 _AHEAD: Final = 543
 
@@ -64,14 +65,14 @@ def is_alike(match: re.Match[str], other: re.Match[str]) -> bool:
 
 
 def unknown(line: str, known: re.Match[str]) -> tuple[str, str] | None:
-    """Time and speaker of a line that begins like the line `known` but has a time of unknown form; else None."""
+    """Time and rest of a line that begins like the line `known` but has a time of unknown form; else None."""
     match = _UNKNOWN.match(line)
     if match is None or match["bracket"] != known["bracket"] or known["early"] is not None:
         return None
     if _signs(match["date"]) != _signs(known["date"]):
         return None
     time, rest = re.split(r"\]|\s[-–]\s", line[match.start("date") :], maxsplit=1)
-    return time, rest.partition(": ")[0].strip(MARKS + " ~\u202f\xa0")
+    return time, rest[:_MAX_REST]
 
 
 def half(match: re.Match[str]) -> str | None:

@@ -104,8 +104,13 @@ _CHANGED: Final = re.compile(
 
 
 def is_system(speaker: str) -> bool:
-    """Whether the text before a colon is from a line of the program, such as `Ann created the group “Trip`."""
-    return len(speaker) > _MAX_NAME or _is_open(speaker) or _CHANGED.search(speaker) is not None
+    """Whether the text before a colon is from a line of the program, such as `Ann changed the group description to`."""
+    return len(speaker) > _MAX_NAME or _CHANGED.search(speaker) is not None
+
+
+def closes_quotation(speaker: str, text: str) -> bool:
+    """Whether a quotation begins before the colon of a line and ends after it, as in `Ann created “Trip: Harz”`."""
+    return any(mark in text for mark in _closing(speaker))
 
 
 def said(text: str, *, is_ios: bool) -> str:
@@ -183,12 +188,12 @@ def _is_poll(text: str) -> bool:
     return len(words) == 1 and words.pop().isupper()
 
 
-def _is_open(text: str) -> bool:
-    """Whether a quotation begins in the text and does not end in it."""
+def _closing(text: str) -> str:
+    """The marks that end the quotation in which the text ends; empty if it is in none."""
     ends = ""
     for character in text:
         if not ends:
             ends = _QUOTES.get(character, "")
         elif character in ends:
             ends = ""
-    return bool(ends)
+    return ends

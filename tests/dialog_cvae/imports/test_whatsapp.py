@@ -242,7 +242,7 @@ def test_long_messages_take_little_time(put, imported, text, part):
 def test_marks_of_ios_and_lines_of_the_program(put, imported):
     content = (
         "[13.01.24, 10:00:00] Garden: \u200eMessages are end-to-end encrypted.\r\n"
-        "\u200e[13.01.24, 10:00:01] Ann: \u200eimage omitted\r\n"
+        "\u200e[13.01.24, 10:00:01] Bo: \u200eimage omitted\r\n"
         "[13.01.24, 10:00:02] ~\u202fAnn: hi \u200e<This message was edited>\r\n"
         "[13.01.24, 10:00:03] Bo: \u2067yo\u2069\r\n"
         "[13.01.24, 10:00:04] Bo changed the group name to “a: b”\r\n"
@@ -299,3 +299,48 @@ def test_several_chats_in_one_folder_are_all_read(tmp_path, imported):
         chat = f"[13/01/24, 10:00:00] {speaker}: hi\n[13/01/24, 10:01:00] Di: yes\n"
         (folder / name).write_text(chat, encoding="utf-8")
     assert sorted(said[0] for said in imported(folder).said) == ["Ann: hi", "Bo: hi", "Cy: hi"]
+
+
+@pytest.mark.parametrize("space", [" ", "\u202f", "\xa0", ""])
+def test_an_unsaved_contact_and_a_saved_one_of_the_same_name_are_two(put, imported, space):
+    lines = ["Max: one", f"~{space}Max: two", "Max: three", f"~{space}Bo: @Max four", "~: five"]
+    path = put("chat.txt", "".join(f"13/01/24, 10:00 - {line}\n" for line in lines))
+    unsaved = f"~{' ' * bool(space)}Max"
+    assert imported(path).said == [["Max: one", f"{unsaved}: two", "Max: three", "Bo: @Max four", "~: five"]]
+    anonymous = imported(path, privacy=Privacy(anonymous=True), anonymous=True)
+    assert anonymous.said == [["A: one", "B: two", "A: three", "C: @<NAME> four", "D: five"]]
+
+
+def test_names_may_have_a_colon(put, imported):
+    lines = ["Work: Ann: one", "Work: Bo: two", "Me: three", "Work: Ann:\nfour: a", "Work: Bo: <Media omitted>"]
+    path = put("chat.txt", "".join(f"13/01/24, 10:00 - {line}\n" for line in lines))
+    result = imported(path)
+    assert result.said == [["Work: Ann: one", "Work: Bo: two", "Me: three", "Work: Ann: four: a"]]
+    assert result.left_out == {MEDIA: 1}
+    pair = put("pair.txt", "13/01/24, 10:00 - Work: Ann: one\n13/01/24, 10:00 - Work: Bo: two\n")
+    assert [each["speaker"] for each in imported(pair).lines[0]["utterances"]] == ["Work: Ann", "Work: Bo"]
+    odd = put("odd.txt", path.read_text() + "13/01/24, 黄昏10:00 - Work: Ann: five\n")
+    with pytest.raises(DataError, match="line 7: the time '13/01/24, 黄昏10:00' is in no known form"):
+        imported(odd)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["Ann: note: one", "Bo: two", "Ann: note: three"],
+        ["Ann: note: one", "Bo: two", "Ann: note: three", "Ann: four"],
+        ["Ann: a: one", "Bo: two", "Ann: b: three", "Ann: b: four"],
+        ["Ann: a: one", "Bo: two", "Ann: a: three", "Ann:\nb: four"],
+    ],
+)
+def test_a_colon_in_what_is_said_belongs_to_no_name(put, imported, lines):
+    result = imported(put("chat.txt", "".join(f"13/01/24, 10:00 - {line}\n" for line in lines)), merge=False)
+    assert {each["speaker"] for each in result.lines[0]["utterances"]} == {"Ann", "Bo"}
+
+
+@pytest.mark.parametrize("name", ["Ann »", "Ann «the boss", 'ד"ר כהן', "「Ann"])
+def test_names_may_have_a_single_quotation_mark(put, imported, name):
+    lines = [f'{name}: I say "yes" «now» »then« 「so」', "Bo: two", f"{name}: three"]
+    result = imported(put("chat.txt", "".join(f"13/01/24, 10:00 - {line}\n" for line in lines)))
+    assert result.said == [[f"{name}: {line.partition(': ')[2]}" if "two" not in line else line for line in lines]]
+    assert result.left_out == {}
