@@ -1,15 +1,17 @@
-"""Distinct names for people in exports that have ids: two people with the same name get different names.
+"""The people of an export: two with the same name get different names, if they have ids; the report lists them.
 
-Open this to change how names are made distinct.
+Open this to change how names are made distinct, or which people the report shows.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Final
 
 from dialog_cvae.imports.message import Log
 from dialog_cvae.limits import MAX_SPEAKER_CHARS
 
+_SHOWN: Final = 6  # speakers in the report
 SHARED: Final = "names of people numbered, because another has the same"
 
 
@@ -72,3 +74,12 @@ class People:
             self._found[key] = self._names.free(name, MAX_SPEAKER_CHARS)
             self._log.changed[SHARED] += self._found[key] != name[:MAX_SPEAKER_CHARS].strip()
         return self._found[key]
+
+
+def listed(lines: Counter[str], *, anonymous: bool) -> str:
+    """The speakers with most lines, as a line of the report; only their number if they are anonymous."""
+    if anonymous:
+        return f"{len(lines):,} speakers"
+    shown = [f"{name} ({count:,})" for name, count in lines.most_common(_SHOWN)]
+    more = [f"{len(lines) - _SHOWN:,} more"] if len(lines) > _SHOWN else []
+    return f"speakers, with their lines: {', '.join([*shown, *more])}"

@@ -16,8 +16,8 @@ from typing import Final, NamedTuple
 from dialog_cvae.errors import DataError
 from dialog_cvae.imports.html_text import without_entities
 from dialog_cvae.imports.message import Format, Log, Message, Options
+from dialog_cvae.imports.people import listed
 from dialog_cvae.imports.source import File, Source
-from dialog_cvae.imports.transcript import listed
 from dialog_cvae.imports.transcript_lines import TIMES, Counts, Key, Said, Speakers, parted
 
 NOTES: Final = "notes in subtitles"
@@ -96,7 +96,7 @@ def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
     speakers = _speakers(_all_pieces(source, options, Log()))
     if not speakers.lines:
         raise DataError(source.file.name, NAMELESS)
-    log.notes.append(f"{len(speakers.lines):,} speakers" if options.anonymous else listed(speakers))
+    log.notes.append(listed(speakers.lines, anonymous=options.anonymous))
     name, texts, start = "", [""], 0.0
     for piece in _all_pieces(source, options, log):
         said = _said(piece, speakers)

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 from dialog_cvae.errors import DataError
 from dialog_cvae.imports.message import Format, Log, Message, Options
+from dialog_cvae.imports.people import listed
 from dialog_cvae.imports.source import Source
 from dialog_cvae.imports.transcript_lines import TIMES, Counts, Key, Speakers, parted, without_time
 
@@ -21,7 +22,6 @@ _HEAD: Final = 40  # lines from which the format is recognised
 _ENOUGH: Final = 0.4  # least share of them that begin with a speaker
 _OFTEN: Final = 0.25  # least share of these that one speaker has
 _TOUCHING: Final = 0.25  # least share of messages directly below another with which one blank line ends conversations
-_SHOWN: Final = 6  # speakers in the report
 _MAIL: Final = {"from", "to", "subject", "received", "date"}
 _KEY: Final = re.compile(r"(?P<indent>\s*)(?P<item>-\s+)?(?P<key>[^\W_][\w.-]*):(?P<value>\s.*|$)", re.DOTALL)
 _SMALL: Final = 0.75  # least share of the keys of YAML that begin with a small letter
@@ -84,7 +84,7 @@ def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
     speakers, wanted = _form(source, options)
     if not speakers.lines:
         raise DataError(source.file.name, "no line begins with a speaker and a colon")
-    log.notes.append(f"{len(speakers.lines):,} speakers" if options.anonymous else listed(speakers))
+    log.notes.append(listed(speakers.lines, anonymous=options.anonymous))
     if wanted > 1:
         log.notes.append("blank lines stand between most messages: only two or more end a conversation")
     conversation, blanks = 1, 0  # a name that ends with \0 is not shown
@@ -138,14 +138,6 @@ def _form(source: Source, options: Options) -> _Form:
         for lines in (touching, apart)
     )
     return _Form(speakers, 1 if together >= _TOUCHING * (together + separate) else 2)
-
-
-def listed(speakers: Speakers) -> str:
-    """The speakers with most lines, as a line of the report."""
-    lines = speakers.lines
-    shown = [f"{name} ({count:,})" for name, count in lines.most_common(_SHOWN)]
-    more = [f"{len(lines) - _SHOWN:,} more"] if len(lines) > _SHOWN else []
-    return f"speakers, with their lines: {', '.join([*shown, *more])}"
 
 
 FORMAT = Format("transcript", "a transcript", recognise, read, only_named=True)

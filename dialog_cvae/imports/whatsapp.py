@@ -10,6 +10,7 @@ follow the telephone's language. A line without a time continues the message bef
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
@@ -18,6 +19,7 @@ from dialog_cvae.imports import whatsapp_lines as lines
 from dialog_cvae.imports import whatsapp_words as words
 from dialog_cvae.imports.date_order import DateOrders
 from dialog_cvae.imports.message import HOUR, MEDIA, SYSTEM, Format, Log, Message, Options
+from dialog_cvae.imports.people import listed
 from dialog_cvae.imports.privacy import mention_remover
 from dialog_cvae.imports.source import Source
 from dialog_cvae.imports.whatsapp_speakers import Heads, Speakers
@@ -68,6 +70,7 @@ def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
     order, reason = (options.date_order, "as --date-order says") if options.date_order else orders.decided()
     log.notes.append(f"dates are read {lines.ORDERS[order]} ({reason})")
     # Read the messages.
+    said: Counter[str] = Counter()
     for entry in _entries(source, options, log):
         speaker, text = _parted(entry, speakers)
         if speaker is None:
@@ -75,7 +78,9 @@ def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
         elif not text:
             log.left_out[MEDIA] += 1
         else:
+            said[speaker] += 1
             yield Message("", speaker, without_mentions(text), _time(source.file.name, entry, order))
+    log.notes.append(listed(said, anonymous=options.anonymous))
 
 
 def _check(name: str, unknown: Sequence[tuple[int, str, str]], speakers: Speakers, log: Log) -> None:

@@ -70,7 +70,7 @@ def test_locales(put, imported, begin):
 )
 def test_the_order_of_day_and_month_comes_from_the_whole_file(put, imported, dates, found):
     path = put("chat.txt", "".join(f"{date}, 10:0{i} - {'AB'[i % 2]}: hi {i}\n" for i, date in enumerate(dates)))
-    (note,) = imported(path, gap=0.0).report.parts[0].log.notes
+    note, _ = imported(path, gap=0.0).report.parts[0].log.notes
     assert note.startswith(f"dates are read {found}")
 
 
@@ -344,3 +344,12 @@ def test_names_may_have_a_single_quotation_mark(put, imported, name):
     result = imported(put("chat.txt", "".join(f"13/01/24, 10:00 - {line}\n" for line in lines)))
     assert result.said == [[f"{name}: {line.partition(': ')[2]}" if "two" not in line else line for line in lines]]
     assert result.left_out == {}
+
+
+def test_the_report_lists_the_speakers(put, imported):
+    lines = ["Garden: \u200eMessages are end-to-end encrypted.", "Ann: one", "Bo: two", "Ann: three\nfour"]
+    path = put("chat.txt", "".join(f"[13.01.24, 10:00:00] {line}\n" for line in lines))
+    assert imported(path).report.parts[0].log.notes[1:] == ["speakers, with their lines: Ann (2), Bo (1)"]
+    hidden = imported(path, privacy=Privacy(anonymous=True), anonymous=True).report
+    assert hidden.parts[0].log.notes[1:] == ["2 speakers"]
+    assert "Ann" not in str(hidden.lines())
