@@ -38,27 +38,50 @@ _ATTACHED: Final = re.compile(
     "|檔案已附加|添付ファイル|ファイル添付|첨부 파일|파일 첨부됨|첨부된 파일",
     re.IGNORECASE,
 )
+# What Android writes for a deleted message, without a mark: for those of others, then for one's own.
 _DELETED: Final = re.compile(
-    "(?:this message was deleted(?: by admin .+)?|you deleted this message(?: as admin)?"
-    "|diese nachricht wurde (?:von (?:admin|dem admin) .+ )?gelöscht|du hast diese nachricht (?:als admin )?gelöscht"
-    "|(?:se eliminó este mensaje|este mensaje fue eliminado|eliminaste este mensaje)(?: por .+)?"
-    "|ce message a été supprimé(?: par .+)?|vous avez supprimé ce message|tu as supprimé ce message"
-    "|questo messaggio è stato eliminato(?: da .+)?|hai eliminato questo messaggio|mensagem apagada"
-    "|es[ts]a mensagem foi (?:apagada|eliminada)(?: por .+)?|(?:você apagou|apagou|apagaste) esta mensagem"
-    "|dit bericht (?:is|werd) verwijderd|je hebt dit bericht verwijderd|bu mesaj silindi|bu mesajı sildiniz"
-    "|данное сообщение удалено|вы удалили данное сообщение|це повідомлення (?:було )?видалено"
-    "|pesan ini (?:telah )?dihapus|anda (?:telah )?menghapus pesan ini|mesej ini telah dipadam|anda memadam mesej ini"
-    "|ta wiadomość została usunięta|usunięto tę wiadomość|tato zpráva byla (?:odstraněna|smazána)"
-    "|det här meddelandet (?:raderades|togs bort)|denne besked blev slettet|denne meldingen ble slettet"
-    "|tämä viesti poistettiin|ez az üzenet törölve lett|acest mesaj a fost șters|αυτό το μήνυμα διαγράφηκε"
+    "(?:this message was deleted(?: by admin .+)?"
+    "|diese nachricht wurde (?:von (?:admin|dem admin) .+ )?gelöscht"
+    "|(?:se eliminó este mensaje|este mensaje fue eliminado)(?: por .+)?"
+    "|ce message a été supprimé(?: par .+)?|questo messaggio è stato eliminato(?: da .+)?|mensagem apagada"
+    "|es[ts]a mensagem foi (?:apagada|eliminada)(?: por .+)?|dit bericht (?:is|werd) verwijderd|bu mesaj silindi"
+    "|(?:данное|это) сообщение (?:было )?удалено|це повідомлення (?:було )?видалено|pesan ini (?:telah )?dihapus"
+    "|mesej ini telah dipadam|ta wiadomość została usunięta|tato zpráva byla (?:odstraněna|smazána)"
+    "|táto správa bola odstránená|(?:det här meddelandet|detta meddelande) (?:raderades|togs bort)"
+    "|denne besked blev slettet|denne meldingen ble slettet|tämä viesti poistettiin"
+    "|ez az üzenet (?:törölve lett|törlésre került)|acest mesaj a fost șters|αυτό το μήνυμα διαγράφηκε"
     "|تم حذف هذه الرسالة|הודעה זו נמחקה|यह (?:संदेश|मैसेज) (?:हटाया|मिटाया|डिलीट किया) गया(?: था)?"
-    "|此消息已(?:被)?删除|此訊息已(?:遭|被)?刪除|このメッセージは削除されました"
-    "|이 메시지는 삭제되었습니다|삭제된 메시지입니다"
-    "|tin nhắn này đã bị xóa|ข้อความนี้ถูกลบ(?:แล้ว)?"
-    r"|missed (?:group )?(?:voice|video) call(?: at [\d:. ]+(?:[ap]m)?)?(?:[.,] (?:tap|click) to call back)?"
+    "|此消息已(?:被)?删除|这条消息已删除|此訊息已(?:遭|被)?刪除|このメッセージは削除されました"
+    "|이 메시지는 삭제되었습니다|삭제된 메시지입니다|tin nhắn này đã bị x(?:óa|oá)|ข้อความนี้(?:ได้)?ถูกลบ(?:แล้ว)?"
+    "|you deleted this message(?: as admin)?|du hast diese nachricht (?:als admin )?gelöscht|eliminaste este mensaje"
+    "|(?:vous avez|tu as) supprimé ce message|hai eliminato questo messaggio"
+    "|(?:(?:você )?(?:apagou|eliminou)|apagaste|eliminaste) esta mensagem|(?:je|u) hebt dit bericht verwijderd"
+    "|bu mesajı sildiniz|вы удалили (?:данное|это) сообщение|ви видалили це повідомлення"
+    "|anda (?:telah )?menghapus pesan ini|anda (?:memadam|telah memadamkan) mesej ini|usunięto tę wiadomość"
+    r"|usunąłeś\((?:-ęł)?aś\) tę wiadomość|tuto zprávu jste (?:smazal|odstranil)(?:/a|i)|túto správu ste odstránili"
+    "|du raderade (?:det här meddelandet|detta meddelande)|du (?:slettede|har slettet) denne besked"
+    "|du slettet denne meldingen|poistit tämän viestin|törölted ezt az üzenetet|ezt az üzenetet törölted"
+    "|a[țţ]i [șş]ters acest mesaj|διαγράψατε (?:αυτό )?το μήνυμα|izbrisali ste ovu poruku"
+    "|has (?:suprimit|esborrat) aquest missatge|(?:لقد|أنت) حذَ?فت هذه الرسالة|מחקת (?:הודעה זו|את ההודעה הזו)"
+    "|आपने यह (?:संदेश|मैसेज) (?:मिटाया|डिलीट किया)|[您你]已删除(?:这条|此)消息|[您你]已刪除此訊息"
+    "|このメッセージを削除しました|이 메시지를 삭제했습니다|삭제한 메시지입니다|bạn đã x(?:óa|oá) tin nhắn này"
+    "|คุณ(?:ได้)?ลบข้อความนี้(?:แล้ว)?|waiting for this message.*)[.。]?",
+    re.IGNORECASE,
+)
+_MISSED_CALL: Final = re.compile(
+    r"(?:missed (?:group )?(?:voice|video) call(?: at [\d:. ]+(?:[ap]m)?)?(?:[.,] (?:tap|click) to call back)?"
     r"|verpasster (?:gruppen-?)?(?:sprach|video)anruf(?: um [\d:. ]+(?:uhr)?)?(?:[.,] (?:zum|tippe).*)?"
-    "|llamada (?:de voz |de vídeo |grupal )?perdida|videollamada perdida|appel (?:vocal|vidéo) manqué"
-    "|waiting for this message.*)[.。]?",
+    "|llamada (?:de voz |de v[ií]deo |grupal )?perdida|videollamada perdida|appel (?:vocal|vidéo) manqué"
+    "|(?:chiamata vocale|videochiamata) persa|(?:(?:chamada|ligação) de (?:voz|vídeo)|videochamada) perdida"
+    "|gemiste (?:spraakoproep|video-oproep)|gemist (?:spraak|video)gesprek|cevapsız (?:sesli|görüntülü) arama"
+    "|пропущенный (?:аудио|видео)звонок|пропущений (?:аудіо|відео)дзвінок"
+    r"|nieodebrane (?:połączenie|poł\.) (?:głosowe|wideo)|zmeškaný (?:hlasový hovor|videohovor)"
+    "|missat (?:röst|video)samtal|ubesvaret (?:tale|video)opkald|tapt (?:tale|video)anrop"
+    "|vastaamaton (?:ääni|video)puhelu|nem fogadott (?:hang|vide[oó])hívás|apel (?:vocal|video) (?:ratat|nepreluat)"
+    "|αναπάντητη (?:φωνητική κλήση|βιντεοκλήση)|propušteni (?:glasovni poziv|videopoziv)"
+    "|(?:trucada de (?:veu|vídeo)|videotrucada) perduda|panggilan (?:suara|video) (?:tak terjawab|terlepas)"
+    "|مكالمة (?:صوتية|فيديو) فائتة|(?:שיחה קולית|שיחת וידאו) שלא נענתה|मिस्ड (?:वॉइस|वीडियो) कॉल"
+    "|未接(?:语音|视频)通话|未接(?:語音|視像)通話|(?:音声|ビデオ)通話不在着信|부재중 (?:음성|영상) ?통화)[.。]?",
     re.IGNORECASE,
 )
 _LOCATION: Final = re.compile(
@@ -67,6 +90,7 @@ _LOCATION: Final = re.compile(
     "|live location shared|live-standort wird geteilt|ubicación en tiempo real compartida|live locatie gedeeld",
     re.IGNORECASE,
 )
+_WHOLE: Final = (_OMITTED, _DELETED, _MISSED_CALL, _LOCATION)  # they match whole messages
 # A poll: `POLL:`, a line with the question, and lines such as `OPTION: Pizza (2 votes)`; each language has its words.
 _CAPITALS: Final = r"[^\W\d_]+(?: [^\W\d_]+){0,2}"
 _POLL: Final = re.compile(rf"({_CAPITALS})[ \xa0]?:")
@@ -93,7 +117,9 @@ _QUOTES: Final = {
     "《": "》",
 }
 _CHANGED: Final = re.compile(
-    r"\bchanged the (?:group )?(?:description|subject|name)\b|\badded you to a group in the community\b"
+    r"\bchanged the (?:group )?(?:description|subject|name)\b"
+    r"|\b(?:added you to a group|joined a group via invite) in the community\b"
+    r"|\bte añadió a un grupo en la comunidad\b"
     r"|\bhat (?:die|den) gruppen?(?:beschreibung|betreff|namen?)\b"
     r"|\bcambió (?:la descripción|el asunto|el nombre)\b|\ba (?:changé|modifié) (?:la description|le sujet|le nom)\b"
     r"|\bha (?:cambiato|modificato) (?:la descrizione|l'oggetto|il nome)\b|\b(?:mudou|alterou) (?:a descrição|o nome)\b"
@@ -126,7 +152,7 @@ def said(text: str, *, is_ios: bool) -> str:
     text = _without_edited(text.strip(" \t\n"))
     text = _before_omitted(text) if is_ios else text
     text = _stripped(text)
-    if _OMITTED.fullmatch(text) or _DELETED.fullmatch(text) or _LOCATION.fullmatch(text) or _is_poll(text):
+    if any(pattern.fullmatch(text) for pattern in _WHOLE) or _is_poll(text):
         return ""
     first, _, caption = text.partition("\n")
     if _OMITTED_ABOVE.fullmatch(first.strip(_SPACE)) or _is_attached(first, is_marked):
