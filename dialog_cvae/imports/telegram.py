@@ -13,6 +13,7 @@ from dialog_cvae.imports.message import BOTS, HOUR, MEDIA, SYSTEM, Format, Log, 
 from dialog_cvae.imports.people import People
 from dialog_cvae.imports.privacy import MENTION
 from dialog_cvae.imports.source import Source
+from dialog_cvae.imports.telegram_topics import Topics
 from dialog_cvae.imports.times import seconds
 from dialog_cvae.text.placeholders import EMAIL, NAME, PHONE
 
@@ -34,7 +35,7 @@ def recognise(source: Source) -> bool:
 
 
 def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
-    """The messages of all chats, one chat after another.
+    """The messages of all chats, one chat after another; those of several topics alternate.
 
     Raises:
         DataError: the file is malformed.
@@ -86,11 +87,13 @@ def _kind(stream: JsonStream, found: bool, options: Options, log: Log) -> object
 def _messages(
     stream: JsonStream, chat: str, kind: object, people: People, options: Options, log: Log
 ) -> Iterator[Message]:
+    topics = Topics(chat)
     for number in stream.items():
         message = stream.value()
         where = f"{chat + ', ' if chat else ''}message {number}"
         if not isinstance(message, dict):
             raise stream.error(f"{where} must be an object, is {kind_of(message)}")
+        place = topics.place(message)
         if message.get("type", "message") != "message":
             log.left_out[SYSTEM] += 1
             continue
@@ -110,7 +113,8 @@ def _messages(
             log.left_out[BOTS] += 1
         else:
             log.changed[FORWARDED] += bool(message.get("forwarded_from"))
-            yield Message(chat, people.name(message.get("from_id"), speaker or ""), text, time)
+            name = people.name(message.get("from_id"), speaker or "")
+            yield Message(place.conversation, name, text, time, place.title)
 
 
 def _text(content: object, options: Options) -> str:
@@ -137,4 +141,4 @@ def _shown(part: Mapping[str, Any], options: Options) -> object:
     return placeholder or part.get("text")
 
 
-FORMAT = Format("telegram", "Telegram chats", recognise, read, merge=True, gap=6 * HOUR)
+FORMAT = Format("telegram", "Telegram chats", recognise, read, interleaved=True, merge=True, gap=6 * HOUR)
