@@ -50,9 +50,9 @@ class DataConfig(Config):
     reading: Reading = Field(
         3,
         description="rules of reading. 3: copies and continuations of a conversation and long messages are treated as "
-        "the documentation of your own conversations says; 2: as before there was the rule of continuations; 1: as "
-        "before there were any of these rules (the first words of a long message and </s>). A run of such a time keeps "
-        "its rules when it is resumed",
+        "the documentation of your own conversations says; 2: as before there were the rules of continuations and of "
+        "several answers; 1: as before there were any of these rules (the first words of a long message and </s>). A "
+        "run of such a time keeps its rules when it is resumed",
     )
 
     respond_as: tuple[str, ...] = Field(

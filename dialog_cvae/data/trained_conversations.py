@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from dialog_cvae.data.readers.jsonl_line import SPLITS
-from dialog_cvae.data.readers.jsonl_splits import KEY_BYTES, LEAST_BEGINNING, beginning_keys, content_keys
+from dialog_cvae.data.readers.jsonl_splits import KEY_BYTES, beginning_keys, content_keys
 from dialog_cvae.errors import CheckpointError
 from dialog_cvae.types import Conversation
 
@@ -89,7 +89,7 @@ def _beginning_hashes(conversation: Conversation) -> NDArray[np.uint64]:
     """The first of the `_hashes` of each proper beginning of at least half of a conversation."""
     keys = list(beginning_keys(conversation))
     half = -(-len(conversation.utterances) // 2)
-    return np.frombuffer(b"".join(keys[max(0, half - LEAST_BEGINNING) :]), dtype=HASH)
+    return np.frombuffer(b"".join(keys[half - 1 :]), dtype=HASH)
 
 
 def _hashes(conversations: Iterable[Conversation]) -> NDArray[np.uint64]:

@@ -2,7 +2,7 @@
 
 Open this to change which conversations count as copies of each other, or where copies go. Conversations are ordered by
 hashes of their content: the first ones are validation, the next ones test, all others training. Copies share a split,
-and so do a conversation and its continuations.
+and so do a conversation and its continuations, and conversations that differ only in their last utterance.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from dialog_cvae.types import Conversation
 
 KEY_BYTES = 16
 SHORT_KEY = np.dtype("<u8")  # the first half of a key
-LEAST_BEGINNING = 2  # utterances
 TRAIN, VALID, TEST = (SPLITS.index(name) for name in ("train", "valid", "test"))
 SMALL = 10  # a group is small if a held-out split has room for this many of its size
 _NUMBER = regex.compile(r"\d+")
@@ -40,6 +39,12 @@ class Beginnings(NamedTuple):
 
     conversations: NDArray[np.int64]
     keys: NDArray[np.uint64]
+
+    def contexts(self) -> NDArray[np.uint64]:
+        """(C,) the key of each conversation without its last utterance, which is its longest beginning."""
+        is_last = np.append(np.diff(self.conversations) > 0, [True] * (len(self.keys) > 0))
+        found: NDArray[np.uint64] = self.keys[is_last]
+        return found
 
 
 class Sizes(NamedTuple):
@@ -61,14 +66,13 @@ def content_keys(conversation: Conversation, seed: int) -> bytes:
 
 
 def beginning_keys(conversation: Conversation) -> Iterator[bytes]:
-    """Short keys of its first 2, 3, ... utterances, without the whole, in linear time.
+    """Short keys of its first 1, 2, 3, ... utterances, without the whole, in linear time.
 
     A key is the beginning of the second of the `content_keys` that a conversation of these utterances would have.
     """
-    said = _said(conversation)[:-1]
-    written = _new_hash(json.dumps(said[: LEAST_BEGINNING - 1])[:-1].encode())
-    for text in said[LEAST_BEGINNING - 1 :]:
-        written.update(f", {json.dumps(text)}".encode())
+    written = _new_hash(b"[")
+    for place, text in enumerate(_said(conversation)[:-1]):
+        written.update(f"{', ' * (place > 0)}{json.dumps(text)}".encode())
         ended = written.copy()
         ended.update(b"]")
         yield ended.digest()[: SHORT_KEY.itemsize]
@@ -105,7 +109,8 @@ def split_by_conversations(
 ) -> NDArray[np.int8]:
     """(C,) splits by shares of the conversations; copies share a split. Keys are those of `content_keys`.
 
-    With `beginnings`, continuations of a conversation share its split too: readings 1 and 2 have none.
+    With `beginnings`, continuations of a conversation share its split too, and so do conversations that differ only in
+    their last utterance, such as several answers to one prompt: readings 1 and 2 have none.
 
     Small groups of copies are held out first, in the order of their hashes. Larger groups stay in training, unless one
     brings a held-out split nearer to its size.
@@ -115,7 +120,7 @@ def split_by_conversations(
         stem = stems(copies, beginnings, sizes)
         if len(np.unique(copies[stem])) >= len(SPLITS):
             copies, templates = copies[stem], templates[stem]
-    group, counts = groups(exact, copies, templates, sizes)
+    group, counts = groups(exact, copies, templates, sizes, None if beginnings is None else beginnings.contexts())
     small = max(1, min(sizes) // SMALL)
     split = np.full(len(counts), TRAIN, dtype=np.int8)
 
@@ -164,11 +169,14 @@ def _most_alike(sizes: Sizes) -> int:
     return max(2, max(sizes) // 2)
 
 
-def groups(exact: Keys, copies: Keys, templates: Keys, sizes: Sizes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def groups(
+    exact: Keys, copies: Keys, templates: Keys, sizes: Sizes, contexts: NDArray[np.uint64] | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Groups of conversations that share a split, ordered by the smallest exact key of each.
 
     Copies are one group. Conversations that differ only in their numbers are one group too, unless they would fill more
-    than half of a held-out split: then the text is a form, and its numbers are what matters.
+    than half of a held-out split: then the text is a form, and its numbers are what matters. The same holds for
+    conversations of one context: a context of very many, such as a greeting, says little about what follows it.
 
     Returns:
         (C,) the group of each conversation, and (G,) its number of conversations.
@@ -179,6 +187,9 @@ def groups(exact: Keys, copies: Keys, templates: Keys, sizes: Sizes) -> tuple[ND
     joined = np.where(filled[template] <= most, template, len(filled) + copy)
     if len(np.unique(joined)) < len(SPLITS):
         joined = copy
+    if contexts is not None:
+        linked = _linked(joined, contexts, most)
+        joined = linked if len(np.unique(linked)) >= len(SPLITS) else joined
     _, first = np.unique(exact, return_inverse=True)
     _, group, counts = np.unique(joined, return_inverse=True, return_counts=True)
     least = np.full(len(counts), len(exact))
@@ -187,6 +198,29 @@ def groups(exact: Keys, copies: Keys, templates: Keys, sizes: Sizes) -> tuple[ND
     place = np.empty_like(order)
     place[order] = np.arange(len(order))
     return place[group], counts[order]
+
+
+def _linked(label: NDArray[np.int64], contexts: NDArray[np.uint64], most: int) -> NDArray[np.int64]:
+    """(C,) labels: one for all conversations that share a context or a label (C,), directly or through others.
+
+    Where more than `most` conversations would get one label, they keep different ones.
+    """
+    _, context, filled = np.unique(contexts, return_inverse=True, return_counts=True)
+    chosen = np.flatnonzero((filled[context] > 1) & (filled[context] <= most))
+    linked, own = label, np.arange(label.max() + 1)
+    while True:
+        # Each label becomes the lowest one of its contexts, then the lowest one that this leads to.
+        least = np.full(len(filled), len(own))
+        np.minimum.at(least, context[chosen], linked[chosen])
+        lower = own.copy()
+        np.minimum.at(lower, linked[chosen], least[context[chosen]])
+        while (lower[lower] < lower).any():
+            lower = lower[lower]
+        if np.array_equal(lower, own):
+            break
+        linked = lower[linked]
+    _, linked, counts = np.unique(linked, return_inverse=True, return_counts=True)
+    return np.where(counts[linked] <= most, linked, len(counts) + label)
 
 
 def _said(conversation: Conversation) -> list[str]:

@@ -3,17 +3,20 @@
 import json
 import os
 import re
+from collections import Counter
+from itertools import combinations, product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dialog_cvae.data.readers import jsonl
 from dialog_cvae.data.readers.jsonl_line import MAX_LINE_BYTES, LineError, parse_line
-from dialog_cvae.data.readers.jsonl_splits import KEY_BYTES, beginning_keys, content_keys
+from dialog_cvae.data.readers.jsonl_splits import KEY_BYTES, Sizes, beginning_keys, content_keys, groups
 from dialog_cvae.errors import ConfigError, DataError
 from dialog_cvae.types import Conversation, Corpus, Profile, Utterance
 
@@ -457,9 +460,74 @@ def test_a_file_of_one_growing_conversation_is_divided(tmp_path: Path) -> None:
 @given(st.lists(st.sampled_from(["a", "b", 'say "é"', "\u2028", "7"]), min_size=2, max_size=6))
 def test_keys_of_beginnings_are_those_of_shorter_conversations(said: list[str]) -> None:
     utterances = tuple(Utterance("A", text) for text in said)
-    shorter = [Conversation("c", utterances[:end]) for end in range(2, len(said))]
+    shorter = [Conversation("c", utterances[:end]) for end in range(1, len(said))]
     expected = [content_keys(each, 0)[KEY_BYTES : KEY_BYTES + 8] for each in shorter]
     assert list(beginning_keys(Conversation("c", utterances))) == expected
+
+
+@pytest.mark.parametrize("context", [1, 2])
+def test_answers_to_one_prompt_share_a_split(tmp_path: Path, context: int) -> None:
+    # Some answers also differ in a number, and some conversations go on.
+    lines = [
+        said_by_turns(10 * i + j, [*[WORDS[i].upper() if j else WORDS[i], "so?"][:context], answer, *more])
+        for i in range(60)
+        for j, (answer, more) in enumerate([("yes 1", []), ("no", []), ("yes 2", []), ("no", ["why?", f"{WORDS[i]}!"])])
+    ]
+    path = write(tmp_path / "own.jsonl", *lines)
+    parts = [{int(name) // 10 for name in part} for part in ids(read(path))]
+    assert [len(part) for part in parts] == [48, 6, 6]
+    second = [{int(name) // 10 for name in part} for part in ids(read(path, reading=2))]
+    assert second[0] & second[2]  # as a run of that time was divided
+
+
+def test_a_prompt_with_very_many_answers_is_divided(tmp_path: Path) -> None:
+    lines = [said_by_turns(i, ["hi", word]) for i, word in enumerate(WORDS)]
+    lines += [said_by_turns(100 + i, [word, "yes", f"{word} {word}"][:2]) for i, word in enumerate(WORDS)]
+    path = write(tmp_path / "own.jsonl", *lines)
+    assert [len(part) for part in ids(read(path))] == [160, 20, 20]
+    assert ids(read(path)) == ids(read(path, reading=2))
+
+
+def test_a_file_of_answers_to_one_prompt_is_divided(tmp_path: Path) -> None:
+    path = write(tmp_path / "own.jsonl", *(said_by_turns(i, ["hi", WORDS[i // 2]]) for i in range(6)))
+    assert ids(read(path)) == ids(read(path, reading=2))
+
+
+@derandomized
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=30),
+    st.integers(1, 40),
+)
+def test_groups_of_answers_are_those_of_a_naive_search(said: list[tuple[int, int]], test: int) -> None:
+    copies = np.array([f"{copy:016}" for copy, _ in said], dtype="S16")
+    exact = np.array([f"{i:016}" for i in range(len(said))], dtype="S16")
+    contexts = np.array([context for _, context in said], dtype=np.uint64)
+    most = max(2, test // 2)
+    prompts = Counter(context for _, context in said)
+
+    def together(one: set[int], other: set[int]) -> bool:
+        pairs = product((said[i] for i in one), (said[i] for i in other))
+        return any(a[0] == b[0] or (a[1] == b[1] and prompts[a[1]] <= most) for a, b in pairs)
+
+    parts = [{i} for i in range(len(said))]
+    for _ in said:
+        for one, other in combinations(parts, 2):
+            if together(one, other):
+                parts = [part for part in parts if part not in (one, other)] + [one | other]
+                break
+    expected = [
+        part
+        for whole in parts
+        for part in (
+            [whole] if len(whole) <= most else [{i for i in whole if said[i][0] == copy} for copy in range(10)]
+        )
+        if part
+    ]
+    expected = (
+        expected if len(expected) > 2 else [{i for i, (c, _) in enumerate(said) if c == copy} for copy in range(10)]
+    )
+    group, counts = groups(exact, copies, copies, Sizes(1, test), contexts)
+    assert {frozenset(np.flatnonzero(group == g)) for g in range(len(counts))} == {frozenset(p) for p in expected if p}
 
 
 def test_few_scripts_with_many_copies_stay_in_training(tmp_path: Path) -> None:
