@@ -27,7 +27,7 @@ COMPARED_CHARS = 80  # characters of an unknown name that are compared
 
 # Neither controls, format characters, lone surrogates and spaces nor those that fonts leave blank, such as U+3164.
 _VISIBLE = regex.compile(r"[^\p{Cc}\p{Cf}\p{Cs}\p{Z}\p{Default_Ignorable_Code_Point}\u2800]")
-_ENDLESS_MARKS = regex.compile(r"[\p{M}\uff9e\uff9f]{65}")  # the letters U+FF9E and U+FF9F are marks in form KC
+_ENDLESS_MARKS = regex.compile(r"([\p{M}\uff9e\uff9f]{65,})")  # the letters U+FF9E and U+FF9F are marks in form KC
 
 
 def visible(text: str) -> bool:
@@ -38,10 +38,12 @@ def visible(text: str) -> bool:
 def normal(text: str, form: Literal["NFC", "NFKC"] = "NFC") -> str:
     """The text in Unicode's normal form C, in which an accented letter is one character if there is one, or in form KC.
 
-    A text with more than 64 combining marks in a row, which no language has, stays as it is: the time of normalising
-    grows with the square of their number, and no other code runs meanwhile.
+    More than 64 combining marks in a row, which no language has, stay as they are: the time of normalising grows with
+    the square of their number, and no other code runs meanwhile.
     """
-    return text if _ENDLESS_MARKS.search(text) else unicodedata.normalize(form, text)
+    pieces = _ENDLESS_MARKS.split(text)
+    pieces[::2] = [unicodedata.normalize(form, piece) for piece in pieces[::2]]
+    return "".join(pieces)
 
 
 def folded(name: str) -> str:

@@ -42,6 +42,8 @@ def accepts(tmp_path):
         "_darn_ it",
         "da\u00adrn",
         "\uff44\uff41\uff52\uff4e",
+        "\uff44\uff41\uff52\uff4e a" + "\u0301" * 65,
+        "a" + "\u0301" * 65 + " nai\u0308ve",
     ],
 )
 def test_listed_words_and_phrases_are_refused(accepts, text):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import unicodedata
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dialog_cvae.limits import normal
 from dialog_cvae.text.words import between_words, normalised, same_words, seen_words, words
 
 
@@ -48,6 +50,21 @@ def test_endless_marks_take_no_long_time(marks: str) -> None:
     assert words(text) == seen_words(text) == list(same_words(text)) == [text]
     between_words(text)
     assert time.process_time() - began < 1
+
+
+def test_endless_marks_hide_no_other_word() -> None:
+    marks = "a" + "\u0301" * 65
+    assert seen_words(f"\uff44\uff41\uff4d\uff4e {marks} nai\u0308ve{marks}") == ["damn", marks, f"naïve{marks}"]
+    assert words(f"nai\u0308ve {marks} nai\u0308ve") == ["naïve", marks, "naïve"]
+
+
+@given(st.text(st.sampled_from("a\u0308\u0301\u0323\u0344\uff9e\u00b4\uff44 "), max_size=200))
+def test_normal_forms_are_those_of_unicode_or_stay(text: str) -> None:
+    for form in ("NFC", "NFKC"):
+        found = normal(text, form)
+        assert normal(found, form) == found
+        if not re.search(r"[\u0308\u0301\u0323\u0344\uff9e]{65}", text):
+            assert found == unicodedata.normalize(form, text)
 
 
 def test_replies_without_words_differ_by_their_characters() -> None:
