@@ -17,8 +17,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping
-from itertools import accumulate
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import NamedTuple, Self
 
 import regex
@@ -64,6 +63,7 @@ _MARKS_OF_ADDRESSES = re.compile(
     r"@|:\s*/\s*/|www|\.\s*(?:com|org|net|edu|gov|io|info|app|dev|biz|me|gg|ly|be|co|tv|xyz|link|site|online|ai|"
     r"de|uk|fr|eu|ch|nl|es|pl|ca|au|jp|cn|ru|br|se|dk|fi)\s*/"
 )
+_MOST_PIECES = 16  # between the points of an address that is searched for among the sentences around it
 _AROUND_MARKS = re.compile(r"\s*([@./:?&=#%+~_-])\s*")
 
 
@@ -94,9 +94,17 @@ class Found(NamedTuple):
         return long or not self.key.isalnum()
 
     def among(self, keys: Container[str]) -> bool:
-        """Whether it is one of these, or a joined address that begins with one and goes on in the next sentence."""
-        begins = accumulate(self.key.split("."), "{}.{}".format) if self.joined else ()
-        return self.key in keys or any("." in begin and begin in keys for begin in begins)
+        """Whether it is one of these, or a joined address that is one with the sentences before and after it."""
+        return self.key in keys or (self.joined and any(part in keys for part in self._parts()))
+
+    def _parts(self) -> Iterator[str]:
+        """The parts of an address that begin and end at points and have a point between them."""
+        pieces = self.key.split(".")
+        for begin in range(len(pieces)):
+            part = pieces[begin]
+            for piece in pieces[begin + 1 : begin + _MOST_PIECES]:
+                part = f"{part}.{piece}"
+                yield part
 
 
 def personal(text: str, *, lower_case: bool = False) -> list[Found]:

@@ -119,18 +119,32 @@ def test_words_with_marks_are_known_from_the_context():
     assert not allowed("तुमको")
 
 
-def test_the_end_of_a_sentence_is_no_part_of_an_address():
+def test_sentences_around_an_address_are_no_part_of_it():
     asked = Conversation("c", (Utterance("A", "my mail is me@x.com, number 555"),))
     common = dict.fromkeys(("wrote", "to", "thanks", "www.zoo.org", "www", "zoo", "org"), 3)
     allowed = Guard(CommonWords(common, 9), lower_case=True).allowed(asked, "B")
     assert allowed("wrote to me @x. com. thanks")
     assert allowed("my mail is me@x.com. thanks to x. com")
     assert allowed("www. zoo. org. thanks. to")
+    assert allowed("thanks. me @x. com")
+    assert allowed("to. thanks. me @x. com. thanks. to")
+    assert allowed("thanks. www. zoo. org")
     assert not allowed("wrote to me @x. com. sigmund")
+    assert not allowed("sigmund. me @x. com")
+    assert not allowed("thanks. to @x. com")
+    assert not allowed("thanks. www. zoo. org / thanks")
+    assert not allowed("thanks.me@x.com")
     assert not allowed("wrote to me@x.com.sigmund")
     assert not allowed("wrote to me @x. thanks")
     assert not allowed("zoo. com / thanks")
     assert not allowed("555. com / thanks")
+
+
+def test_an_address_of_very_many_sentences_takes_no_long_time():
+    allowed = Guard(CommonWords({"a": 3}, 9), lower_case=True).allowed(CONTEXT, "B")
+    began = time.process_time()
+    assert not allowed("a. " * 30_000 + "@x. com")
+    assert time.process_time() - began < 2
 
 
 def test_an_address_inside_another_is_known_beside_it():
