@@ -7,7 +7,7 @@ said, but anyone who can guess a whole conversation can use them to confirm the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Self
 
 import numpy as np
@@ -56,11 +56,12 @@ class TrainedConversations:
     def __or__(self, other: TrainedConversations) -> TrainedConversations:
         return TrainedConversations(np.concatenate((self._hashes, other._hashes)))
 
-    def contain(self, conversations: Sequence[Conversation]) -> NDArray[np.bool_]:
+    def contain(self, conversations: Iterable[Conversation]) -> NDArray[np.bool_]:
         """(C,) whether each of these conversations, or a beginning of at least half of it, is in the set."""
-        text, template = np.isin(_hashes(conversations), self._hashes).T
-        begun = [np.isin(_beginning_hashes(conversation), self._hashes).any() for conversation in conversations]
-        found: NDArray[np.bool_] = text | template | np.array(begun, dtype=bool)
+        hashes = [np.concatenate((_hashes([each]).ravel(), _beginning_hashes(each))) for each in conversations]
+        owners = np.repeat(np.arange(len(hashes)), np.array([len(each) for each in hashes], dtype=np.int64))
+        found = np.zeros(len(hashes), dtype=bool)
+        found[owners[np.isin(np.concatenate((self._hashes[:0], *hashes)), self._hashes)]] = True
         return found
 
     def to_bytes(self) -> bytes:

@@ -45,6 +45,13 @@ def test_a_conversation_that_went_on_is_recognised_by_half_of_it():
     assert not trained.contain([said("it fails", "why?"), said("so?", "it fails", "why?", "no power")]).any()
 
 
+def test_conversations_are_read_once():
+    trained = TrainedConversations.of([said("hello", "hi")])
+    others = [said("hello", "hi", "it fails"), said("hello"), said("no", "yes"), said("hello", "HI")]
+    assert trained.contain(iter(others)).tolist() == [True, False, False, True]
+    assert trained.contain(iter([])).tolist() == []
+
+
 def test_numbers_may_differ_unless_the_text_is_a_form():
     orders = [said(f"where is order {n}?", "on its way") for n in range(2)]
     forms = [said(f"your code is {n}", "thanks") for n in range(10, 40)]
