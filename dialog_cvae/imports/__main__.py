@@ -15,7 +15,7 @@ from typing import Final, get_args
 
 from dialog_cvae.cli import Parser, exit_status, print_any_text
 from dialog_cvae.errors import ConfigError, DataError
-from dialog_cvae.imports.columns import NAMES
+from dialog_cvae.imports.columns import KINDS
 from dialog_cvae.imports.convert import convert
 from dialog_cvae.imports.formats import FORMATS
 from dialog_cvae.imports.message import DateOrder, Options
@@ -126,7 +126,7 @@ def _add_reading(reading: argparse._ArgumentGroup) -> None:
         action="append",
         default=[],
         metavar="WHAT=NAME",
-        help=f"the column of a table that holds WHAT: {', '.join(NAMES)}; may be repeated",
+        help=f"the column of a table that holds WHAT: {', '.join(KINDS)}; may be repeated",
     )
     reading.add_argument("--encoding", type=_encoding, help="of text that is neither UTF-8 nor UTF-16, such as cp1252")
     reading.add_argument(
@@ -172,8 +172,8 @@ def _add_privacy(privacy: argparse._ArgumentGroup) -> None:
 
 def _column(text: str) -> tuple[str, str]:
     what, sign, name = text.partition("=")
-    if not sign or what not in NAMES or not name:
-        raise argparse.ArgumentTypeError(f"must be WHAT=NAME with WHAT one of {', '.join(NAMES)}, but is {text}")
+    if not sign or what not in KINDS or not name:
+        raise argparse.ArgumentTypeError(f"must be WHAT=NAME with WHAT one of {', '.join(KINDS)}, but is {text}")
     return what, name
 
 

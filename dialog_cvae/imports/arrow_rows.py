@@ -15,6 +15,7 @@ from dialog_cvae import extras
 from dialog_cvae.errors import DataError
 from dialog_cvae.imports.columns import NAMES, check_unique, chosen_columns, spelling
 from dialog_cvae.imports.message import Log, Message, Options
+from dialog_cvae.imports.row_transcripts import is_read, read_rows, transcript_column
 from dialog_cvae.imports.source import File
 from dialog_cvae.imports.table_rows import TableRows
 from dialog_cvae.imports.turns import CHAT, FIELDS, NAMED, SHAREGPT, find_keys, messages_of
@@ -117,7 +118,15 @@ def _messages(file: File, table: Table, opener: Opener, options: Options, log: L
     # A message in each row.
     ids = {*NAMES["id"], *NAMES["reply_to"]}
     header = [name for name in names if spelling(name) not in ids or not _is_nested(table.schema, name)]
-    chosen = chosen_columns(file.name, header, options, log, lambda column: _first_values(file, opener, column, pa))
+
+    def values(column: str) -> Iterable[object]:
+        return _first_values(file, opener, column, pa)
+
+    if (column := transcript_column(file.name, header, options, values)) is not None:
+        wanted = [name for name in header if name in (column, *options.columns.values()) or is_read(name)]
+        yield from read_rows(wanted, column, options, log, _rows(file, table, wanted, pa), _SAMPLE)
+        return
+    chosen = chosen_columns(file.name, header, options, log, values)
     for what, name in list(chosen.items()):
         if _is_nested(table.schema, name) and what not in NAMES:
             del chosen[what]

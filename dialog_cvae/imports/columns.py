@@ -70,6 +70,8 @@ _TYPES: Final = frozenset(
 # Whatever else is in the table, with one of these columns each row is a message of one speaker.
 _SURE_SPEAKERS: Final = NAMES["speaker"][: NAMES["speaker"].index("username")]
 SURE_CONVERSATIONS: Final = frozenset(NAMES["conversation"]) - {"chat", "room", "channel"}
+TRANSCRIPT: Final = "transcript"  # a column with whole conversations; `row_transcripts` reads it
+KINDS: Final = (*NAMES, TRANSCRIPT)  # what a column may hold, for --column
 REQUIRED: Final = ("speaker", "text")
 LINKS: Final = ("id", "reply_to")  # columns that are useful only together
 # Columns that say whether the owner of a phone sent a message, whose speaker may then be blank.
@@ -104,7 +106,7 @@ def chosen_columns(name: str, header: Sequence[str], options: Options, log: Log,
     Raises:
         DataError: a column that the user named, or a required one, is missing, or a chosen name is not unique.
     """
-    chosen = _named_by_user(name, header, options)
+    chosen = named_by_user(name, header, options)
     spelt = {spelling(column): column for column in reversed(header)}
     guessed = _guess_pair(spelt, chosen)
     guessed += _guess(header, spelt, chosen, values, log)
@@ -158,7 +160,12 @@ def check_unique(name: str, header: Sequence[str], chosen: Iterable[str]) -> Non
             raise DataError(name, f"has {count} columns {column!r}: give them different names")
 
 
-def _named_by_user(name: str, header: Sequence[str], options: Options) -> dict[str, str]:
+def named_by_user(name: str, header: Sequence[str], options: Options) -> dict[str, str]:
+    """The columns that the user named, by what they hold.
+
+    Raises:
+        DataError: there is no such column; the message names the file.
+    """
     chosen: dict[str, str] = {}
     for what, column in options.columns.items():
         if column not in header:

@@ -14,6 +14,7 @@ from typing import Final
 from dialog_cvae.errors import DataError
 from dialog_cvae.imports.columns import NAMES, REQUIRED, chosen_columns, find_pair, spelling
 from dialog_cvae.imports.message import Format, Log, Message, Options
+from dialog_cvae.imports.row_transcripts import read_rows, transcript_column
 from dialog_cvae.imports.source import MAX_LINE, File, Source
 from dialog_cvae.imports.table_rows import TableRows
 
@@ -130,7 +131,14 @@ def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
     table = rows(source, options, log)
     _, header = next(table, (0, []))
     first = list(islice(table, _SAMPLE))
-    chosen = chosen_columns(name, header, options, log, lambda column: (row[header.index(column)] for _, row in first))
+
+    def values(column: str) -> Iterator[str]:
+        return (row[header.index(column)] for _, row in first)
+
+    if (column := transcript_column(name, header, options, values)) is not None:
+        yield from read_rows(header, column, options, log, (row for _, row in chain(first, table)), _SAMPLE)
+        return
+    chosen = chosen_columns(name, header, options, log, values)
     found = ((f"line {line}", row) for line, row in chain(first, table))
     yield from TableRows(name, header, chosen, options, log).messages(found)
 

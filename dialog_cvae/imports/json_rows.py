@@ -15,19 +15,21 @@ from dialog_cvae.errors import DataError
 from dialog_cvae.imports.columns import NAMES, SURE_CONVERSATIONS, chosen_columns, looks_like_messages, spelling
 from dialog_cvae.imports.json_stream import JsonStream, kind_of, records
 from dialog_cvae.imports.message import Format, Log, Message, Options
+from dialog_cvae.imports.row_transcripts import COLUMNS, read_rows, transcript_column
 from dialog_cvae.imports.source import File, Source
 from dialog_cvae.imports.table_rows import TableRows
 
 Row = tuple[str, dict[str, Any]]  # the place in the file, such as "line 3", and the fields of a message
 _SAMPLE: Final = 200  # messages whose values help to choose the columns
+_FEW: Final = 20  # objects from which a text with whole conversations is recognised
 _DEEPEST: Final = 3  # levels of keys within a message
 _LIST: Final = "(list)"  # the column that holds the name of the list, where each list is a conversation
 _IDS: Final = ("id", *NAMES["conversation"])  # keys that name a conversation, in the object that has its messages
 
 
 def recognise(source: Source) -> bool:
-    """Whether there are objects with a speaker and a text."""
-    return _lists_around(source.file) is not None
+    """Whether there are objects with a speaker and a text, or with a whole conversation in a text."""
+    return _lists_around(source.file) is not None or _has_transcripts(source.file)
 
 
 def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
@@ -43,8 +45,15 @@ def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
     if _LIST in header and not any(spelling(key) in SURE_CONVERSATIONS for key in header):
         options = replace(options, columns={"conversation": _LIST, **options.columns})
         log.notes.append("each list of messages is a conversation")
-    chosen = chosen_columns(file.name, header, options, log, lambda column: (row.get(column) for _, row in first))
     cells = ((place, [row.get(key) for key in header]) for place, row in chain(first, rows))
+
+    def values(column: str) -> Iterator[Any]:
+        return (row.get(column) for _, row in first)
+
+    if (column := transcript_column(file.name, header, options, values)) is not None:
+        yield from read_rows(header, column, options, log, (row for _, row in cells), _SAMPLE)
+        return
+    chosen = chosen_columns(file.name, header, options, log, values)
     yield from TableRows(file.name, header, chosen, options, log).messages(cells)
 
 
@@ -63,6 +72,18 @@ def _lists_around(file: File) -> list[str] | None:
         if is_read and looks_like_messages(_with_values(names)):
             return lists
     return None
+
+
+def _has_transcripts(file: File) -> bool:
+    keys = {path.removeprefix("[].") for path in file.paths}
+    if not any(spelling(key) in (*COLUMNS, *NAMES["text"]) for key in keys):
+        return False
+    try:
+        first = [record for _, record in islice(records(file, None), _FEW)]
+    except DataError:
+        return False
+    header = sorted({key for record in first for key in record})
+    return transcript_column(file.name, header, Options(), lambda name: (each.get(name) for each in first)) is not None
 
 
 def _with_values(names: set[str]) -> set[str]:
