@@ -24,7 +24,7 @@ _NOT_SPOKEN: Final = {
     *("function", "function_call", "function_response", "function_result", "function_output", "observation", "ipython"),
 }
 _SPEAKS: Final = {"system", "developer"}  # roles that are speakers in a file whose turns name speakers
-_LISTS: Final = (
+LISTS: Final = (
     *("messages", "conversations", "conversation", "turns", "dialogue", "dialog", "utterances", "items"),
     *("dialogues", "dialogs"),
 )
@@ -57,7 +57,7 @@ def find_keys(fields: Sequence[tuple[str, str]], has: Callable[[str], bool]) -> 
     return next(
         (
             Keys(name, role, text)
-            for name in _LISTS
+            for name in LISTS
             for role, text in fields
             if has(f"{name}[].{role}") and has(f"{name}[].{text}")
         ),
@@ -140,7 +140,7 @@ def _format(name: str, title: str, fields: Sequence[tuple[str, str]]) -> Format:
         found = _found(source, fields)
         if found is None:
             pairs = " or ".join(" and ".join(pair) for pair in fields)
-            raise DataError(source.file.name, f"has no list of turns with {pairs}, such as {_LISTS[0]}")
+            raise DataError(source.file.name, f"has no list of turns with {pairs}, such as {LISTS[0]}")
         prefix, keys = found
         for number, (place, record) in enumerate(records(source.file, options.encoding, PREFIXES[prefix]), 1):
             try:
