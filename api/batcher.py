@@ -83,7 +83,7 @@ class _Job:
     def succeed(self) -> None:
         assert self.replies is not None
         try:
-            found = Answer(self.replies.answer(), self.replies.seen)
+            found = Answer(self.replies.answer(), self.replies.seen, self.replies.draws)
         except Exception as error:  # affects this request only
             self.fail(error)
             return

@@ -104,8 +104,8 @@ class Service:
             Busy: the queue is full, or the reply took too long.
         """
         assert isinstance(question.seed, int)
-        replies, seen = await self.answer(question)
-        draws = f" in {question.draws} draws" if question.decoding.candidates and question.draws else ""
+        replies, seen, drawn = await self.answer(question)
+        draws = f" in {drawn} draws" if question.decoding.candidates and drawn else ""
         # min_score leaves out selected replies, and no others take their places
         score = f"the other selected ones have a score below {least:g}, or " if (least := question.min_score) else ""
         reason = f"{score}no more distinct ones were found{draws}"

@@ -107,7 +107,8 @@ class Decoding:
         prior_temperature: factor of the prior's standard deviations, from 0 (z is the prior mean, and at temperature 0
             all replies are equal) to 10; 1 is the model's own prior.
         candidates: draws from which the replies to a context are selected (see `selection`), at most 256, and never
-            fewer than the replies wanted; 0 takes the first draws instead.
+            fewer than the replies wanted; 0 takes the first draws instead. Draws that may not be returned, such as
+            those that a word filter refuses, are replaced if too few replies are left.
         candidates_from: where candidates come from: the model draws them, or they are found among the replies of the
             training conversations (corpus), or both. All but "model" need a checkpoint with an index of replies.
 

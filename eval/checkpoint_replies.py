@@ -130,7 +130,7 @@ def _nested(settings: Settings) -> bool:
     """Whether the smaller number of replies are the first ones of the larger, so that drawing the larger is enough.
 
     By the paper's protocol this is so if only z is random; by the service's, if all are selected from the same
-    candidates.
+    candidates. The larger number may have a few more candidates where a draw was unreadable; this is ignored.
     """
     if settings.protocol == "paper":
         return settings.decoding.temperature == 0

@@ -104,10 +104,11 @@ class Question(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """The replies to a question, and how much of its context the model read."""
+    """The replies to a question, how much of its context the model read, and how many draws were made."""
 
     replies: list[Reply]
     seen: Seen
+    draws: int
 
 
 def seed_numbers(seed: Seed) -> tuple[int, ...]:

@@ -4,8 +4,8 @@ Open it to learn which replies the service returns, when two replies count as th
 draws. The service and evaluation both use it.
 
 The draws depend on the context, the seed and the decoding alone. Draws are numbered and take their random numbers from
-blocks of `BLOCK`. More draws are requested only when all earlier ones are decoded. So neither the order in which rows
-finish nor the other rows in the pool change the answer.
+blocks of `BLOCK`, or of as many as there are candidates. More draws are requested only when all earlier ones are
+decoded. So neither the order in which rows finish nor the other rows in the pool change the answer.
 
 Replies of the training conversations can be candidates too. The model scores both kinds by log p(x | z, c). A draw has
 the z that it was decoded from. A retrieved reply has the z that makes it likeliest among `SCORING_Z` values: the
@@ -91,6 +91,11 @@ class Replies:
         self._scores_begun = 0
 
     @property
+    def draws(self) -> int:
+        """How many draws were requested so far."""
+        return self._begun
+
+    @property
     def wants(self) -> int:
         """How many rows to decode next; 0 while earlier ones are being decoded, and at the end."""
         if len(self._found) < self._begun or len(self._scores) < self._scores_begun:
@@ -102,12 +107,30 @@ class Replies:
         return SCORING_Z * len(self._retrieved)
 
     def _wanted_draws(self) -> int:
-        n, candidates = self.question.n, self.question.decoding.candidates
+        question = self.question
         if not self._begun:
-            return self.question.draws
-        missing = 0 if candidates else n - len(_distinct(self._drawn()))
-        most = max(LEAST_DRAWS, n * DRAWS_PER_REPLY)
-        return min(max(2 * missing, LEAST_WAVE), most - self._begun) if missing > 0 else 0
+            return question.draws
+        wanted = self._refused_candidates() if question.decoding.candidates else self._wave()
+        most = max(LEAST_DRAWS, question.n * DRAWS_PER_REPLY)
+        return max(0, min(wanted, most - self._begun))
+
+    def _wave(self) -> int:
+        """How many draws to request next for the replies that are missing."""
+        missing = self.question.n - len(_distinct(self._drawn()))
+        return max(2 * missing, LEAST_WAVE) if missing > 0 else 0
+
+    def _refused_candidates(self) -> int:
+        """How many candidates other draws must replace because they may not be returned; 0 if enough others are left.
+
+        Candidates with the same words are not replaced: how often a reply was drawn says how typical it is.
+        """
+        drawn = self._drawn()
+        refused = self.question.draws - len(drawn)
+        if not refused:
+            return 0
+        texts = [each.text for each in self._retrieved] + [each.text for each in drawn]
+        distinct = set(map(normalised, texts))
+        return refused if len(distinct) < self.question.n else 0
 
     @property
     def complete(self) -> bool:
@@ -205,17 +228,16 @@ class Replies:
 
     def _noise(self, indices: range) -> _Noise:
         """The random numbers of the draws with these numbers."""
-        question = self.question
-        size = max(question.n, question.decoding.candidates) if question.decoding.candidates else BLOCK
+        size = self.question.decoding.candidates or BLOCK
         first = indices.start // size
         blocks = [self._block(number, size) for number in range(first, -(-indices.stop // size))]
         rows = slice(indices.start - first * size, indices.stop - first * size)
         return _Noise(*(np.concatenate(parts)[rows] for parts in zip(*blocks, strict=True)))
 
     def _block(self, number: int, size: int) -> _Noise:
-        """The random numbers of `size` draws; candidates are one block."""
+        """The random numbers of `size` draws. Candidates are the first block; the seed alone decides it."""
         decoding, seed = self.question.decoding, seed_numbers(self.question.seed)
-        rng = np.random.default_rng(seed if decoding.candidates else (*seed, number))
+        rng = np.random.default_rng(seed if decoding.candidates and number == 0 else (*seed, number))
         normal = rng.standard_normal((size, len(self._std)), dtype=np.float32)
         return _Noise(normal, rng.random((size, decoding.max_tokens), dtype=np.float32))
 

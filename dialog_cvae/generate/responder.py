@@ -135,6 +135,7 @@ class Responder:
         Without `decoding.candidates` they are the first `n` distinct draws, a fair sample of what the model would say,
         not the likeliest of many. The one with the best log probability per token is first. With it they are selected
         from exactly that many draws, the most typical first (see `selection`). There are fewer if fewer were distinct.
+        Draws that are refused are replaced if fewer than `n` distinct replies are left.
 
         Args:
             conversation: what was said so far; profiles and topic are used if given. Case and spacing of the topic

@@ -119,7 +119,7 @@ class StubReplies:
     def __init__(self, stub: StubResponder, question: Question) -> None:
         self._stub, self.question = stub, question
         self.seen = Seen(len(question.conversation.utterances), cut=False)
-        self.wants = 1
+        self.wants, self.draws = 1, question.draws
         self.found: list[Reply] | None = None
 
     @property

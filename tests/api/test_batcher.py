@@ -62,7 +62,7 @@ def a_question(index: int, **fields: object) -> Question:
 
 def alone(responder: Responder, question: Question) -> Answer:
     (begun,) = responder.begin([question])
-    return Answer(responder.finish([begun])[0], begun.seen)
+    return Answer(responder.finish([begun])[0], begun.seen, begun.draws)
 
 
 @pytest.mark.parametrize("max_rows", [1, 9, 200])
@@ -94,6 +94,21 @@ def test_a_request_with_duplicate_draws_gets_more_draws(responder: Responder):
             return (await asyncio.gather(*(batcher.respond(question) for _ in range(3))))[2]
 
     assert asyncio.run(scenario()) == alone(responder, question)
+
+
+@pytest.mark.parametrize("max_rows", [1, 200])
+def test_refused_draws_are_replaced_in_the_same_way_in_any_company(responder: Responder, max_rows: int):
+    """The filter refuses most draws; a request has candidates or not, and more replies than candidates or fewer."""
+    responder.accepts = lambda text: len(text) % 4 == 0
+    questions = [a_question(index, n=1 + 3 * (index % 6)) for index in range(12)]
+    expected = [alone(responder, question) for question in questions]
+    assert any(found.draws > question.draws for found, question in zip(expected, questions, strict=True))
+
+    async def scenario() -> list[Answer]:
+        with Batcher(responder, room=Room(12), max_rows=max_rows) as batcher:
+            return await asyncio.gather(*(batcher.respond(question, 60) for question in questions))
+
+    assert asyncio.run(scenario()) == expected
 
 
 class Gate:

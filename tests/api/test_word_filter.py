@@ -7,8 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.word_filter import read_filter
+from dialog_cvae.engines.torch_engine import TorchEngine
 from dialog_cvae.errors import ConfigError
+from dialog_cvae.generate.opening import dialog_codec
+from dialog_cvae.generate.responder import Responder
+from dialog_cvae.model.build import build_model
 from dialog_cvae.text.words import normalised
+from tests.conftest import WORDS
 
 
 @pytest.fixture
@@ -162,3 +167,19 @@ def test_the_service_gives_the_filter_to_the_model(serve, stub, tmp_path):
 def test_a_service_with_a_missing_filter_does_not_start(serve, stub, tmp_path):
     with pytest.raises(ConfigError, match="can't be read"):
         serve(stub, blocked_words=tmp_path / "words")
+
+
+def test_refused_draws_are_replaced_and_the_note_counts_all(serve, tiny_checkpoint, tmp_path):
+    responder = Responder(
+        TorchEngine(build_model(tiny_checkpoint)), dialog_codec(tiny_checkpoint), tiny_checkpoint.config, "tiny"
+    )
+    file = tmp_path / "words"
+    body = {"context": ["we like cats"], "seed": 1, "temperature": 1, "num_responses": 5, "max_tokens": 3}
+    notes = []
+    for blocked in (WORDS[:8], WORDS):
+        file.write_text("\n".join(blocked))
+        answer = serve(responder, blocked_words=file, candidates=8).post("/respond", json=body).json()
+        texts = " ".join(each["text"] for each in answer["responses"]).split()
+        assert not set(texts) & set(blocked)
+        notes.append(answer.get("note"))
+    assert notes == [None, "0 of 5 responses: no more distinct ones were found in 128 draws"]

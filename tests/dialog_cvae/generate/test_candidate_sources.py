@@ -166,6 +166,18 @@ def test_replies_that_are_refused_leave_their_places_to_later_ones(responder):
     assert {reply.text for reply in replies} == set(pairs[1::2])
 
 
+def test_replies_of_people_take_the_places_of_refused_draws(responder):
+    """A filter that refuses all draws; the index has two replies that it accepts."""
+    responder.accepts = {"we like cats", "they like birds"}.__contains__
+    draws = {}
+    for n in (2, 3):
+        (begun,) = responder.begin([Question(ASKED, "B", n, 4, BOTH)])
+        (replies,) = responder.finish([begun])
+        assert {reply.text for reply in replies} == {"we like cats", "they like birds"}
+        draws[n] = begun.draws
+    assert draws == {2: 8, 3: 128}
+
+
 def test_what_cannot_be_had_is_refused(responder):
     with pytest.raises(ConfigError, match=r"at: only the model decodes .* candidates_from is both"):
         responder.respond(ASKED, respond_as="B", decoding=BOTH, at=(0.0, 0.0))

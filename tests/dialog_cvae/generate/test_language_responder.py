@@ -116,6 +116,22 @@ def test_each_engine_gives_the_replies_of_the_naive_one(
         assert [reply.log_prob for reply in found] == pytest.approx([reply.log_prob for reply in expected], rel=1e-3)
 
 
+def test_each_engine_replaces_refused_draws_alike(folder: Path, base: Path, responder: Responder) -> None:
+    found = []
+    for loaded in (
+        responder,
+        *(Responder.load(folder, engine=e, backbone=base, threads=1) for e in ("torch", "onnx-fp32")),
+    ):
+        question = Question(TALK, "B", 4, 4, replace(SAMPLED, candidates=6))
+        loaded.accepts = lambda text: len(text) % 3 == 0
+        (begun,) = loaded.begin([question])
+        (replies,) = loaded.finish([begun])
+        loaded.accepts = None
+        found.append((begun.draws, [reply.text for reply in replies]))
+    assert found[0] == found[1] == found[2]
+    assert found[0][0] > 6
+
+
 def load(folder: Path, **options: Any) -> Responder:
     return Responder.load(folder, engine="torch", **options)
 

@@ -23,7 +23,7 @@ from dialog_cvae.generate.decoding import Draw
 from dialog_cvae.generate.opening import dialog_codec
 from dialog_cvae.generate.pool import Start
 from dialog_cvae.generate.replies import Replies
-from dialog_cvae.generate.responder import Reply, Responder
+from dialog_cvae.generate.responder import Question, Reply, Responder
 from dialog_cvae.model.build import build_model, weights_of
 from dialog_cvae.model.cvae import CVAE, TensorBatch
 from dialog_cvae.model_config import ModelConfig
@@ -98,6 +98,60 @@ def test_replies_are_selected_from_exactly_the_candidates(responder, n, candidat
     assert responder.respond(talk(), respond_as="B", n=n, seed=3, decoding=decoding) == replies
     if candidates > n:
         assert responder.respond(talk(), respond_as="B", n=n + 2, seed=3, decoding=decoding)[:n] == replies
+
+
+def counted_draws(responder: Responder, question: Question) -> tuple[list[Reply], int]:
+    (begun,) = responder.begin([question])
+    return responder.finish([begun])[0], begun.draws
+
+
+def refusing(texts: list[str]) -> Callable[[str], bool]:
+    return lambda text: normalised(text) not in {normalised(each) for each in texts}
+
+
+def test_refused_candidates_are_replaced_if_too_few_are_left(responder):
+    """Of n = 8 candidates all but the last one are refused: as many draws as were refused follow, until 8 are found."""
+    question = Question(talk(), "B", 8, 3, replace(SAMPLED, candidates=8))
+    first, draws = counted_draws(responder, question)
+    assert (len(first), draws) == (8, 8)
+    responder.accepts = refusing([reply.text for reply in first[:7]])
+    replies, draws = counted_draws(responder, question)
+    assert len(replies) == 8
+    assert first[7].text in {reply.text for reply in replies}
+    assert draws >= 15
+    assert not {reply.text for reply in replies} & {reply.text for reply in first[:7]}
+    assert counted_draws(responder, question) == (replies, draws)
+
+
+def test_refused_candidates_are_not_replaced_if_enough_are_left(responder):
+    question = Question(talk(), "B", 2, 3, replace(SAMPLED, candidates=8))
+    first, _ = counted_draws(responder, question)
+    responder.accepts = refusing([first[0].text])
+    replies, draws = counted_draws(responder, question)
+    assert (len(replies), draws) == (2, 8)
+
+
+@pytest.mark.parametrize(("n", "candidates", "most"), [(5, 8, 128), (40, 32, 160), (5, 200, 200)])
+def test_draws_end_if_all_are_refused(responder, n, candidates, most):
+    responder.accepts = lambda text: False
+    question = Question(talk(), "B", n, 3, replace(SAMPLED, candidates=candidates, max_tokens=2))
+    assert counted_draws(responder, question) == ([], most)
+
+
+def test_equal_candidates_are_not_replaced(tiny_checkpoint):
+    collapsed = without(tiny_checkpoint, "decoder.start", "decoder.gru", "decoder.output.weight")
+    decoding = Decoding(candidates=8, max_tokens=4)
+    replies, draws = counted_draws(collapsed, Question(talk(), "B", 5, 3, decoding))
+    assert (len(replies), draws) == (1, 8)
+
+
+@pytest.mark.parametrize(("fewer", "more"), [(4, 5), (6, 7), (4, 20)])
+def test_more_replies_than_candidates_keep_the_earlier_draws(responder, fewer, more):
+    """Four candidates: the draws for `fewer` replies are the first ones for `more`."""
+    decoding = replace(SAMPLED, candidates=4)
+    few, many = (responder.respond(talk(), respond_as="B", n=n, seed=3, decoding=decoding) for n in (fewer, more))
+    assert (len(few), len(many)) == (fewer, more)
+    assert {(each.text, each.log_prob) for each in few} < {(each.text, each.log_prob) for each in many}
 
 
 def test_unreadable_draws_are_never_selected(responder, monkeypatch):
