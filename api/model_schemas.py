@@ -68,7 +68,8 @@ class Model(Schema):
     respond_as: list[str] = Field(
         [],
         description="the roles that the model learnt to answer as, of which a request that names no speaker gets one: "
-        "that of the context's latest speaker with a role, else the first; empty: none",
+        "that of the context's latest speaker with a role, but not the one who spoke last, else the first other one; "
+        "empty: none",
     )
     version: str = Field(description="of the service's software")
     index: Index | None = Field(

@@ -151,19 +151,25 @@ def own_name_by_spelling(spellings: Iterable[str]) -> dict[str, str]:
 
 
 def answered_by_role(conversation: Conversation, speaker: str, roles: Sequence[str]) -> tuple[Conversation, str]:
-    """A conversation and who answers it, by the names that a model learnt.
+    """A conversation and who answers it, by the names that a model learnt. No role answers itself if there is another.
 
     Args:
-        conversation: so far; if no speaker has a role, `speaker` gets the first role.
+        conversation: so far, at least one utterance.
         speaker: who would answer without roles.
         roles: the roles that the model answers as, at least one.
 
     Returns:
-        The conversation with roles in the model's spelling, and the role of the latest speaker who has one.
+        The conversation with roles in the model's spelling, and the role that answers: that of the latest speaker who
+        has one, without the role that spoke last. If there is no such speaker, `speaker` gets the first other role.
     """
-    speakers = dict.fromkeys(utterance.speaker for utterance in reversed(conversation.utterances))
-    named = {name: role for name in speakers if (role := find_name(name, roles)) is not None} or {speaker: roles[0]}
-    return _renamed(conversation, named), next(iter(named.values()))
+    latest_first = [utterance.speaker for utterance in reversed(conversation.utterances)]
+    named = {name: role for name in latest_first if (role := find_name(name, roles)) is not None}
+    last = named.get(latest_first[0])
+    answers = next((role for role in named.values() if role != last), None)
+    if answers is None and (others := [role for role in roles if role != last]):
+        answers = others[0]
+        named[speaker] = answers
+    return _renamed(conversation, named), roles[0] if answers is None else answers
 
 
 def in_spelling(conversation: Conversation, roles: Sequence[str]) -> Conversation:

@@ -121,6 +121,22 @@ def test_a_model_of_a_role_answers_as_that_role_unless_the_request_names_a_speak
     assert drawn["respond_as"] == answers
 
 
+@pytest.mark.parametrize(
+    ("speakers", "read", "answers"),
+    [
+        (["Customer", "agent", "Customer"], ["customer", "agent", "customer"], "agent"),
+        (["customer", "agent"], ["customer", "agent"], "customer"),
+        (["Ann", "AGENT"], ["customer", "agent"], "customer"),
+    ],
+)
+def test_of_two_roles_the_one_that_did_not_speak_last_answers(client, stub, speakers, read, answers):
+    stub.config = stub.config.model_copy(update={"respond_as": ("customer", "agent")})
+    turns = [{"speaker": speaker, "text": "hi"} for speaker in speakers]
+    assert client.post("/respond", json={"context": turns}).status_code == 200
+    ((conversation, asked),) = stub.calls
+    assert ([each.speaker for each in conversation.utterances], asked["respond_as"]) == (read, answers)
+
+
 OPTIONAL = ("topic", "num_responses", "seed", "temperature", "top_p", "max_tokens", "respond_as")
 
 

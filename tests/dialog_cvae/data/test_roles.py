@@ -91,7 +91,19 @@ def test_sentences_and_blank_names_are_refused() -> None:
         ("ABA", "B", ["agent", "bot"], (["A", "agent", "A"], "agent")),
         (["Ann", "AGENT", "Ann"], "AGENT", ["agent"], (["Ann", "agent", "Ann"], "agent")),
         (["Agent", "Ann", "Bot", "Ann"], "Bot", ["agent", "bot"], (["agent", "Ann", "bot", "Ann"], "bot")),
-        (["customer", "agent"], "customer", ["agent"], (["customer", "agent"], "agent")),
+        (["customer", "agent"], "customer", ["agent"], (["customer", "agent"], "agent")),  # no other role
+        (["agent"], "B", ["agent"], (["agent"], "agent")),
+        (
+            ["customer", "Agent", "CUSTOMER"],
+            "Agent",
+            ["customer", "agent"],
+            (["customer", "agent", "customer"], "agent"),
+        ),
+        (["customer"], "B", ["customer", "agent"], (["customer"], "agent")),
+        (["agent", "Agent"], "B", ["customer", "agent"], (["agent", "agent"], "customer")),
+        (["Ann", "customer"], "Ann", ["customer", "agent"], (["agent", "customer"], "agent")),
+        (["bot", "agent", "Ann"], "agent", ["agent", "bot"], (["bot", "agent", "Ann"], "agent")),
+        (["bot", "agent", "customer"], "agent", ["customer", "bot", "agent"], (["bot", "agent", "customer"], "agent")),
     ],
 )
 def test_a_request_is_answered_by_the_role(
