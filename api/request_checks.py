@@ -74,20 +74,20 @@ def check_source(request: RespondRequest, index: ReplyIndex | None) -> None:
         raise RequestValidationError([problem(("candidates_from",), "contradiction", message)])
 
 
-def asked_topic(name: str | None, codec: Codec) -> str | None:
-    """The topic in the model's spelling.
+def check_topic(name: str | None, codec: Codec) -> None:
+    """Check that the model can use the topic.
 
     Raises:
         RequestValidationError: the topic is not in the model's list, if it has one, or is unreadable.
     """
     if name is None:
-        return None
-    if not codec.free_topic:
-        try:
-            return known_topic(name, codec.topics)
-        except UnknownTopicError as error:
-            raise RequestValidationError([problem(("topic",), "unknown_topic", error.reason)]) from None
+        return
     try:
-        return " ".join(readable(name).split())
+        if codec.free_topic:
+            readable(name)
+        else:
+            known_topic(name, codec.topics)
+    except UnknownTopicError as error:
+        raise RequestValidationError([problem(("topic",), "unknown_topic", error.reason)]) from None
     except PydanticCustomError as error:
         raise RequestValidationError([problem(("topic",), error.type, error.message())]) from None

@@ -174,9 +174,9 @@ class RespondRequest(Schema):
         """The context as a `Conversation`.
 
         Args:
-            topic: in the model's spelling.
+            topic: of the conversation.
         """
-        utterances = tuple(Utterance(turn.speaker, " ".join(turn.text.split())) for turn in self.context)
+        utterances = tuple(Utterance(turn.speaker, turn.text) for turn in self.context)
         speakers = {name: Profile(each.sex, each.age, each.education) for name, each in (self.speakers or {}).items()}
         return Conversation(id="request", utterances=utterances, topic=topic, speakers=speakers)
 

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from api import logs, traces
 from api.batcher import Batcher
 from api.model_schemas import Defaults, Index, Limits, Model, Topics
-from api.request_checks import CHOSEN_BY_DIVERSITY, asked_topic, check_limits, check_profiles, check_source
+from api.request_checks import CHOSEN_BY_DIVERSITY, check_limits, check_profiles, check_source, check_topic
 from api.respond_schemas import (
     DEFAULT_RESPONSES,
     Candidate,
@@ -31,12 +31,11 @@ from api.respond_schemas import (
 )
 from api.settings import SPELLED_OUT, Settings
 from dialog_cvae.config import Decoding
-from dialog_cvae.data.roles import answered_by_role, in_spelling, other_role
+from dialog_cvae.data.roles import answered_by_role, other_role
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.generate.decoding import decoding_for, nearest_diversity
 from dialog_cvae.generate.question import Answer, Question, Reply
 from dialog_cvae.generate.responder import Responder
-from dialog_cvae.limits import find_name
 from dialog_cvae.types import Conversation, Utterance
 
 DRAWN_SEEDS = 2**53  # exclusive; clients that store numbers as doubles can send such a seed back exactly
@@ -228,7 +227,8 @@ class Service:
         check_profiles(request, self.responder.config)
         check_source(request, self.responder.index)
         seed = secrets.randbelow(DRAWN_SEEDS) if request.seed is None else request.seed
-        conversation, answers = self.asked(request, asked_topic(request.topic, self.responder.codec), speaker)
+        check_topic(request.topic, self.responder.codec)
+        conversation, answers = self.asked(request, request.topic, speaker)
         return Question(
             conversation,
             answers,
@@ -241,19 +241,18 @@ class Service:
         )
 
     def asked(self, request: RespondRequest, topic: str | None, speaker: str | None = None) -> tuple[Conversation, str]:
-        """The conversation of a request and who answers it, with roles in the model's spelling.
+        """The conversation of a request and who answers it, as the model reads them.
 
         Args:
             request: a request that may lack everything but its context and speakers.
-            topic: in the model's spelling.
+            topic: one that `check_topic` accepts.
             speaker: who answers if the request does not say it and the model has no role for them; None: see
                 `other_speaker`.
         """
         config = self.responder.config
-        known = (*config.respond_as, *config.roles)
-        conversation = in_spelling(request.conversation(topic), known)
+        conversation = self.responder.prepared(request.conversation(topic))
         if request.respond_as is not None:
-            return conversation, find_name(request.respond_as, known) or request.respond_as
+            return conversation, self.responder.prepared_name(request.respond_as)
         speaker = speaker or other_speaker([utterance.speaker for utterance in conversation.utterances])
         if config.respond_as:
             return answered_by_role(conversation, speaker, config.respond_as)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -23,19 +22,18 @@ from dialog_cvae.data.common_words import CommonWords
 from dialog_cvae.data.reply_index import ReplyIndex
 from dialog_cvae.engines.base import Engine, Floats
 from dialog_cvae.errors import ConfigError
+from dialog_cvae.generate import preparation
 from dialog_cvae.generate.codec import Codec
 from dialog_cvae.generate.decoding import Draw
 from dialog_cvae.generate.guard import Guard
 from dialog_cvae.generate.opening import EngineName, Options, engine_name, opened
 from dialog_cvae.generate.pool import Pool, Start, decode
+from dialog_cvae.generate.preparation import shown
 from dialog_cvae.generate.question import Question, Reply, Retrieved, Seed, seed_numbers
 from dialog_cvae.generate.replies import Replies
-from dialog_cvae.limits import known_topic
 from dialog_cvae.storage.checkpoint import Checkpoint
 from dialog_cvae.storage.checkpoint_config import CheckpointConfig
 from dialog_cvae.types import Conversation, Utterance
-
-MAX_SHOWN_CHARS = 80  # most characters of an invalid value in a message
 
 __all__ = ["Decoding", "EngineName", "Question", "Reply", "Responder"]
 
@@ -139,7 +137,7 @@ class Responder:
 
         Args:
             conversation: what was said so far; profiles and topic are used if given. Case and spacing of the topic
-                are ignored.
+                and of the names of roles are ignored.
             respond_as: the speaker who answers.
             n: replies wanted, at least 1.
             seed: equal seeds give equal replies; see `Seed`.
@@ -150,10 +148,12 @@ class Responder:
         Raises:
             ConfigError: an argument has the wrong type, the model does not know the topic, or as in `check`.
         """
-        decoding = decoding or self.decoding
-        conversation = self._known(conversation)
-        begun = self.begin([Question(conversation, respond_as, n, seed, decoding, at, places)])
-        return self.finish(begun)[0]
+        question = Question(conversation, respond_as, n, seed, decoding or self.decoding, at, places)
+        self.check(question)
+        question = question._replace(
+            conversation=self.prepared(conversation), respond_as=self.prepared_name(respond_as)
+        )
+        return self.finish(self.begin([question]))[0]
 
     def finish(self, begun: Sequence[Replies]) -> list[list[Reply]]:
         """Decode everything that these replies still need, in one pool; returns the replies to each question."""
@@ -180,13 +180,13 @@ class Responder:
                 corpus are wanted, but there is no index or a place is given too.
         """
         if not isinstance(question.respond_as, str):
-            raise ConfigError(f"respond_as must be the name of a speaker, but is {_shown(question.respond_as)}")
+            raise ConfigError(f"respond_as must be the name of a speaker, but is {shown(question.respond_as)}")
         seeds = question.seed if isinstance(question.seed, tuple) else (question.seed,)
         if not seeds:
             raise ConfigError("seed must have at least one number, but has none")
         for name, value in (("n", question.n), *(("seed", number) for number in seeds)):
             if isinstance(value, bool) or not isinstance(value, Integral):
-                raise ConfigError(f"{name} must be a whole number, but is {_shown(value)}")
+                raise ConfigError(f"{name} must be a whole number, but is {shown(value)}")
         least_seed = min(seed_numbers(question.seed))
         for name, value, least in (("n", question.n, 1), ("seed", least_seed, 0)):
             if value < least:
@@ -201,20 +201,21 @@ class Responder:
                 f"at: only the model decodes replies from a place of the map; candidates_from is {source}"
             )
 
-    def _known(self, conversation: Conversation) -> Conversation:
-        """The conversation with its topic in the model's spelling.
+    def prepared(self, conversation: Conversation) -> Conversation:
+        """The conversation as the model reads it; see `generate.preparation`.
 
         Raises:
-            ConfigError: it is not a `Conversation`, or the model does not know the topic.
+            ConfigError: a part has the wrong type, or the model does not know the topic.
         """
-        if not isinstance(conversation, Conversation):
-            raise ConfigError(f"conversation must be a Conversation, but is {_shown(conversation)}")
-        for position, utterance in enumerate(conversation.utterances):
-            if not isinstance(utterance, Utterance):
-                raise ConfigError(f"utterances, item {position}, must be an Utterance, but is {_shown(utterance)}")
-        if conversation.topic is None or self.codec.free_topic:
-            return conversation
-        return replace(conversation, topic=known_topic(conversation.topic, self.topics))
+        return preparation.prepared(conversation, self._roles, self.codec)
+
+    def prepared_name(self, speaker: str) -> str:
+        """A speaker's name, a role in the model's spelling."""
+        return preparation.prepared_name(speaker, self._roles)
+
+    @property
+    def _roles(self) -> tuple[str, ...]:
+        return (*self.config.respond_as, *self.config.roles)
 
     def begin(self, questions: Sequence[Question]) -> list[Replies]:
         """The replies to each question before anything is decoded; the contexts are encoded together.
@@ -300,12 +301,6 @@ class Responder:
     def text(self, draw: Draw) -> str:
         """The text of a draw; it may be empty. See `Codec.text`."""
         return self.codec.text(draw.tokens)
-
-
-def _shown(value: object) -> str:
-    """A value and its type, for a message."""
-    text = repr(value)
-    return f"{text if len(text) <= MAX_SHOWN_CHARS else text[:MAX_SHOWN_CHARS] + '…'} ({type(value).__name__})"
 
 
 def _extended(conversation: Conversation, utterance: Utterance) -> Conversation:

@@ -103,8 +103,8 @@ def _from_model(responder: Responder, task: Task) -> Answers:
     """The replies that the service would give, with the checkpoint's own decoding; an unknown topic counts as none."""
     questions = (
         Question(
-            _known(place.before, responder),
-            place.window.reply.speaker,
+            responder.prepared(_known(place.before, responder)),
+            responder.prepared_name(place.window.reply.speaker),
             task.replies,
             place.seed(task.seed),
             responder.decoding,
