@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -22,7 +23,7 @@ from dialog_cvae.generate.decoding import SpecialIds
 from dialog_cvae.model_config import ModelConfig
 from dialog_cvae.text.stored_tokenizer import AnyTokenizer
 from dialog_cvae.text.tokenizer import Tokenizer
-from dialog_cvae.types import Conversation, DialogBatch
+from dialog_cvae.types import Conversation, DialogBatch, Utterance
 
 UNREADABLE = "\ufffd"  # what tokenizers write for bytes that are not UTF-8
 
@@ -62,6 +63,10 @@ class Codec(Protocol):
 
     def encode(self, conversations: Sequence[Conversation]) -> Any:
         """Conversations as token ids: `EncodedCorpus` for a dialog model, `EncodedTurns` for a language model."""
+        ...
+
+    def encode_asked(self, conversations: Sequence[Conversation]) -> Any:
+        """The same for conversations of which only the last utterance is a reply: what it does not read has no ids."""
         ...
 
     def batch(self, corpus: Any, utterances: NDArray[np.int64]) -> Any:
@@ -146,6 +151,18 @@ class DialogCodec(TokenizerCodec):
     def encode(self, conversations: Sequence[Conversation]) -> EncodedCorpus:
         """See `Codec.encode`."""
         return encode_corpus(conversations, self.tokenizer, self.topics, self._most_tokens, roles=self.roles)
+
+    def encode_asked(self, conversations: Sequence[Conversation]) -> EncodedCorpus:
+        """See `Codec.encode_asked`; earlier speakers are kept, because they decide whom the reply is for."""
+        return self.encode([self._without_unread(conversation) for conversation in conversations])
+
+    def _without_unread(self, conversation: Conversation) -> Conversation:
+        """The conversation without the texts that its last utterance does not read."""
+        said = conversation.utterances
+        first = max(0, len(said) - 1 - self.max_context)
+        return replace(
+            conversation, utterances=(*(Utterance(each.speaker, "") for each in said[:first]), *said[first:])
+        )
 
     def batch(self, corpus: EncodedCorpus, utterances: NDArray[np.int64]) -> DialogBatch:
         """See `Codec.batch`."""

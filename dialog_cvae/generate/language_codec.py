@@ -67,6 +67,10 @@ class LanguageCodec(TokenizerCodec):
         """See `Codec.encode`; every utterance is whole."""
         return encode_turns(conversations, self.tokenizer, ANY_LENGTH)
 
+    def encode_asked(self, conversations: Sequence[Conversation]) -> EncodedTurns:
+        """See `Codec.encode_asked`; what is read depends on the lengths of all utterances, so all are encoded."""
+        return self.encode(conversations)
+
     def batch(self, corpus: EncodedTurns, utterances: NDArray[np.int64]) -> TurnBatch:
         """See `Codec.batch`: each context in a row of its own, with an empty reply."""
         rows = [self._row(corpus, int(utterance)) for utterance in utterances]

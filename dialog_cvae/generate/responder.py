@@ -226,7 +226,7 @@ class Responder:
         for question in questions:
             self.check(question)
         asked = [_extended(each.conversation, Utterance(each.respond_as, "")) for each in questions]
-        corpus = self.codec.encode(asked)
+        corpus = self.codec.encode_asked(asked)
         ends: NDArray[np.int64] = corpus.starts[1:] - 1  # the last utterance of each conversation: its empty reply
         condition = self.engine.condition(self.codec.batch(corpus, ends))
         accepts = [self._accepting(question) for question in questions]

@@ -338,6 +338,16 @@ def test_only_the_last_utterances_count(responder, tiny_config):
     assert answer(responder, talk(*before, Utterance("A", "birds"), *seen[1:]), "A") != longer
 
 
+@pytest.mark.parametrize(("utterances", "read"), [(0, 0), (3, 3), (4, 4), (200, 4)])
+def test_only_the_utterances_that_are_read_are_tokenized(responder, monkeypatch, utterances, read):
+    encoded: list[str] = []
+    encode = Tokenizer.encode
+    monkeypatch.setattr(Tokenizer, "encode", lambda self, text: encoded.append(text) or encode(self, text))
+    said = [Utterance("AB"[at % 2], f"we hear {at}") for at in range(utterances)]
+    responder.begin([Question(Conversation("talk", tuple(said)), "A", 1, 0, SAMPLED)])
+    assert [text for text in encoded if text] == [each.text for each in said[utterances - read :]]
+
+
 def test_only_the_first_tokens_of_a_long_utterance_count(responder, tiny_config):
     limit = tiny_config.max_utterance_tokens
     cut = answer(responder, talk(Utterance("A", " ".join(["cats"] * (limit - 2)))))
