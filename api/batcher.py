@@ -141,7 +141,7 @@ class Batcher:
             ConfigError: the question is invalid; see `Responder.check`.
         """
         self._responder.check(question)
-        job = _Job(question, max(1, question.rows))
+        job = _Job(question, max(1, question.rows(self._responder.codec.latent_size)))
         self._accept(job)
         try:
             return await asyncio.wait_for(asyncio.wrap_future(job.answer), timeout_s)

@@ -14,7 +14,7 @@ from dialog_cvae.generate.decoding import TokenScore
 from dialog_cvae.types import Conversation
 
 RETRIEVED = 16  # replies of training conversations among the candidates; more if more replies are wanted
-SCORING_Z = 3  # values of z for scoring each of them
+SCORING_Z = 3  # values of z for scoring each of them by a model with z
 
 Source = Literal["model", "corpus"]
 Seed = int | tuple[int, ...]
@@ -97,10 +97,9 @@ class Question(NamedTuple):
         """Most replies of training conversations among the candidates."""
         return 0 if self.decoding.candidates_from == "model" else max(RETRIEVED, self.n)
 
-    @property
-    def rows(self) -> int:
-        """Most rows at the start."""
-        return self.draws + SCORING_Z * self.retrieved
+    def rows(self, latent_size: int) -> int:
+        """Most rows at the start, for a model with so many dimensions of z."""
+        return self.draws + scoring_z(latent_size) * self.retrieved
 
 
 class Answer(NamedTuple):
@@ -109,6 +108,11 @@ class Answer(NamedTuple):
     replies: list[Reply]
     seen: Seen
     draws: int
+
+
+def scoring_z(latent_size: int) -> int:
+    """Number of values of z for scoring a retrieved reply; without z all scores would be equal."""
+    return SCORING_Z if latent_size else 1
 
 
 def seed_numbers(seed: Seed) -> tuple[int, ...]:

@@ -8,11 +8,11 @@ blocks of `BLOCK`, or of as many as there are candidates. More draws are request
 decoded. So neither the order in which rows finish nor the other rows in the pool change the answer.
 
 Replies of the training conversations can be candidates too. The model scores both kinds by log p(x | z, c). A draw has
-the z that it was decoded from. A retrieved reply has the z that makes it likeliest among `SCORING_Z` values: the
-prior's mean and draws from the prior. The answer is then always selected from the candidates. A candidate's weight says
-how much likelier, per token, context and z make it than its words are in general (`selection.draw_weights`).
+the z that it was decoded from. A retrieved reply has the z that makes it likeliest among a few values (`scoring_z`):
+the prior's mean and draws from the prior. The answer is then always selected from the candidates. A candidate's weight
+says how much likelier, per token, context and z make it than its words are in general (`selection.draw_weights`).
 
-Shape legend: Z latent, T most tokens.
+Shape legend: Z latent, T most tokens, S values of z for scoring.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from dialog_cvae.generate.codec import Seen
 from dialog_cvae.generate.decoding import Draw
 from dialog_cvae.generate.latent_map import LatentMap
 from dialog_cvae.generate.pool import Start
-from dialog_cvae.generate.question import SCORING_Z, Question, Reply, Retrieved, seed_numbers
+from dialog_cvae.generate.question import Question, Reply, Retrieved, scoring_z, seed_numbers
 from dialog_cvae.generate.selection import draw_weights, select
 from dialog_cvae.limits import visible
 from dialog_cvae.text.words import normalised
@@ -87,7 +87,8 @@ class Replies:
         self._places: dict[int, tuple[float, float]] = {}
         self._begun = 0
         self._retrieved, self._information = retrieved, information
-        self._scores: dict[int, Draw] = {}  # by row, with log p(x | z, c): SCORING_Z rows for each retrieved reply
+        self._scoring_z = scoring_z(len(self._std))
+        self._scores: dict[int, Draw] = {}  # by row, with log p(x | z, c): S rows for each retrieved reply
         self._scores_begun = 0
 
     @property
@@ -104,7 +105,7 @@ class Replies:
 
     @property
     def _scores_wanted(self) -> int:
-        return SCORING_Z * len(self._retrieved)
+        return self._scoring_z * len(self._retrieved)
 
     def _wanted_draws(self) -> int:
         question = self.question
@@ -146,7 +147,7 @@ class Replies:
         keys = [(self, index) for index in indices] + [(self, -1 - row) for row in scored]
         parts = [*([self._drawn_rows(indices)] if indices else ()), self._scored_rows(scored)]
         z, uniforms = (np.concatenate(each) for each in zip(*parts, strict=True))
-        given = [()] * len(indices) + [self._retrieved[row // SCORING_Z].tokens for row in scored]
+        given = [()] * len(indices) + [self._retrieved[row // self._scoring_z].tokens for row in scored]
         contexts = [self._condition.contexts[0]] * len(keys)
         start = Start(contexts, z, uniforms, given if scored else None, self.question.likeliest)
         return keys, start, self.question.decoding
@@ -165,13 +166,13 @@ class Replies:
     def _scored_rows(self, rows: range) -> tuple[Floats, Floats]:
         """Z and uniform numbers, which are not used, of rows of retrieved replies."""
         normal = self._scoring_normal()
-        z = self._condition.prior_mean + self._std * normal[[row % SCORING_Z for row in rows]]
+        z = self._condition.prior_mean + self._std * normal[[row % self._scoring_z for row in rows]]
         return z, np.zeros((len(rows), self.question.decoding.max_tokens), np.float32)
 
     def _scoring_normal(self) -> Floats:
-        """(SCORING_Z, Z) the values of z for scoring replies, in standard deviations of the prior."""
+        """(S, Z) the values of z for scoring replies, in standard deviations of the prior."""
         rng = np.random.default_rng((*seed_numbers(self.question.seed), SCORING))
-        drawn = rng.standard_normal((SCORING_Z - 1, len(self._std)), dtype=np.float32)
+        drawn = rng.standard_normal((self._scoring_z - 1, len(self._std)), dtype=np.float32)
         return np.concatenate((np.zeros((1, len(self._std)), np.float32), drawn))
 
     def take(self, index: int, draw: Draw) -> None:
@@ -219,7 +220,7 @@ class Replies:
         places = self._map.places(self._scoring_normal()).tolist() if self._map is not None else None
         found = []
         for number, retrieved in enumerate(self._retrieved):
-            draws = [self._scores[SCORING_Z * number + index] for index in range(SCORING_Z)]
+            draws = [self._scores[self._scoring_z * number + index] for index in range(self._scoring_z)]
             best = int(np.argmax([draw.log_prob for draw in draws]))
             place = None if places is None else (places[best][0], places[best][1])
             log_prob, scores = draws[best].log_prob, draws[best].scores

@@ -16,12 +16,12 @@ from dialog_cvae.errors import ConfigError
 from dialog_cvae.generate.decoding import Draw
 from dialog_cvae.generate.opening import dialog_codec
 from dialog_cvae.generate.pool import Start, decode
-from dialog_cvae.generate.question import RETRIEVED, SCORING_Z, Question
+from dialog_cvae.generate.question import RETRIEVED, SCORING_Z, Question, Reply
 from dialog_cvae.generate.responder import Responder
 from dialog_cvae.model.build import build_model
 from dialog_cvae.storage.checkpoint import Checkpoint
 from dialog_cvae.types import Conversation, Utterance
-from tests.conftest import WORDS
+from tests.conftest import WORDS, make_checkpoint, make_model
 
 BOTH = Decoding(temperature=1.0, max_tokens=12, candidates=8, candidates_from="both")
 CORPUS = replace(BOTH, candidates_from="corpus")
@@ -98,6 +98,23 @@ def test_a_retrieved_reply_has_the_score_of_its_likeliest_z(responder):
         scores.append(total)
     assert reply.log_prob == pytest.approx(max(scores), abs=1e-4)
     assert reply.tokens == len(tokens)
+
+
+def test_a_model_without_z_scores_each_retrieved_reply_once(tiny_config, tokenizer, monkeypatch):
+    checkpoint = make_checkpoint(make_model(tiny_config.model_copy(update={"latent_size": 0}), tokenizer), tokenizer)
+    plain = Responder(TorchEngine(build_model(checkpoint)), dialog_codec(checkpoint), checkpoint.config, "without z")
+    plain.index = ReplyIndex.of(TRAIN)
+
+    def answered() -> tuple[int, list[Reply]]:
+        (replies,) = plain.begin([Question(ASKED, "B", 5, 7, CORPUS)])
+        rows = replies.wants
+        return rows, plain.finish([replies])[0]
+
+    once = answered()
+    assert once[0] == len(once[1]) == 2
+    assert Question(ASKED, "B", 5, 7, CORPUS).rows(0) == RETRIEVED
+    monkeypatch.setattr("dialog_cvae.generate.replies.scoring_z", lambda _: SCORING_Z)
+    assert answered() == (2 * SCORING_Z, once[1])
 
 
 def test_answers_in_company_are_equal_to_the_bit(responder):
