@@ -32,7 +32,8 @@ completing = APIRouter(prefix="/v1", include_in_schema=False, route_class=ModelR
 async def chat_completions(service: Chosen, asked: ChatRequest, request: Request) -> Response | ChatCompletion:
     """Reply as the assistant, with `n` distinct choices, or fewer if `stop` makes some equal or empty.
 
-    A reply is chosen among several draws, so that a stream begins when the whole reply is known.
+    The whole reply must be known before a stream begins: it may be selected from candidates, and the word filter and
+    the guard read it.
     """
     # Read the messages.
     converted = await service.worker_thread.run(respond_request, asked, service.settings)

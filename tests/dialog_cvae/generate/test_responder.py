@@ -123,6 +123,12 @@ def test_refused_candidates_are_replaced_if_too_few_are_left(responder):
     assert counted_draws(responder, question) == (replies, draws)
 
 
+@pytest.mark.parametrize(("candidates", "draws"), [(0, 1), (8, 8)])
+def test_a_single_reply_is_a_single_draw_unless_there_are_candidates(responder, candidates, draws):
+    question = Question(talk(), "B", 1, 3, replace(SAMPLED, candidates=candidates))
+    assert counted_draws(responder, question)[1] == draws
+
+
 def test_refused_candidates_are_not_replaced_if_enough_are_left(responder):
     question = Question(talk(), "B", 2, 3, replace(SAMPLED, candidates=8))
     first, _ = counted_draws(responder, question)
