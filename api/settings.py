@@ -82,7 +82,9 @@ class Settings(BaseSettings):
         "for a language model, else onnx-fp32; default: onnx if the device is cpu, else torch",
     )
     threads: int | None = Field(None, ge=1, le=1024, description="CPU threads of the model; default: one per core")
-    max_responses: int = Field(20, ge=1, le=1000, description="maximum number of responses of a request")
+    max_responses: int = Field(
+        20, ge=1, le=MAX_CANDIDATES, description="maximum number of responses of a request, at most 256"
+    )
     max_batch: int = Field(16, ge=1, le=1000, description="maximum number of requests in a batch")
     max_context: int = Field(200, ge=1, le=10_000, description="maximum number of utterances of a request")
     max_text_chars: int = Field(2000, ge=1, le=100_000, description="maximum number of characters of an utterance")

@@ -89,7 +89,7 @@ class TokenizerConfig(Config):
 
 
 MAX_TOKENS = 1000
-MAX_CANDIDATES = 256  # selecting among so many takes much less time than drawing them
+MAX_CANDIDATES = 256  # selecting among so many takes much less time than drawing them; among 1,000 it takes seconds
 CandidateSource = Literal["model", "corpus", "both"]
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 10.0  # 0 is valid too; beyond them, sampling is almost greedy or uniform
 

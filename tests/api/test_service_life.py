@@ -89,6 +89,7 @@ def test_settings_come_from_the_environment(monkeypatch):
         ("CHECKPOINT", "", "is not set"),
         ("MAX_RESPONSES", "many", "integer"),
         ("MAX_RESPONSES", "0", "greater than or equal to 1"),
+        ("MAX_RESPONSES", "257", "less than or equal to 256"),
         ("TEMPERATURE", "nan", "finite"),
         ("TEMPERATURE", "0.001", "at least 0.01"),
         ("TOP_P", "2", "less than or equal to 1"),
