@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import random
 import socket
 import sys
 import traceback
@@ -59,12 +60,23 @@ def together(
     return outcomes
 
 
+def free_port() -> int:
+    """A port for rank 0 that is not in use, and that the system gives to no outgoing connection.
+
+    Systems number outgoing connections from 32,768 or higher. With such a port, another connection could take it before
+    rank 0 listens, even the attempt of another rank to reach rank 0, which is then connected to itself and waits.
+    """
+    for port in random.SystemRandom().sample(range(20_000, 32_000), 100):
+        with socket.socket() as tried, suppress(OSError):
+            tried.bind(("", port))
+            return port
+    raise AssertionError("no port of 100 tried is free")
+
+
 def _environments(size: int) -> list[dict[str, Any]]:
     """The variables of `torchrun` for each rank, on one machine."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    common = {"WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+    common = {"WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size, **address}
     return [{"RANK": rank, "LOCAL_RANK": rank, **common} for rank in range(size)]
 
 
