@@ -30,7 +30,8 @@ Formats, recognised by content (--format NAME forces one):
 
 {chr(10).join(f"  {name:<17}{each.title}" for name, each in FORMATS.items())}
 
-A folder or zip archive is read as one export, or all files in it that are in a known format are read.
+Of a folder or zip archive, all exports and files in a known format are read; in an archive, no files beside an export
+of several files, such as Slack's.
 The report says which format was recognised, how it was read, and what was left out.
 
   dialog-cvae import chat.txt --out mine.jsonl                         a WhatsApp chat

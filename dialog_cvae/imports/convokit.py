@@ -5,10 +5,12 @@ Open this if a corpus is not recognised or is read wrongly.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from dialog_cvae.errors import DataError
+from dialog_cvae.imports.exports import Export
 from dialog_cvae.imports.json_stream import JsonStream, json_lines, kind_of
 from dialog_cvae.imports.message import Format, Log, Message, Options
 from dialog_cvae.imports.source import File, Source
@@ -16,13 +18,22 @@ from dialog_cvae.imports.times import seconds
 
 _UTTERANCES: Final = "utterances.jsonl"
 _CONVERSATIONS: Final = "conversations.json"
+# What ConvoKit saves beside them.
+_ABOUT: Final = re.compile(r"(?:speakers|users|corpus|index)\.json|info\..+\.jsonl")
 _TOPIC_FIELDS: Final = ("topic", "subject", "title")  # keys of a conversation's metadata
 
 
 def recognise(source: Source) -> bool:
     """Whether the source has the utterances of a corpus."""
-    file = source.named(_UTTERANCES)
-    return file is not None and _is_utterances(file)
+    return any(_is_corpus(file) for file in source.files)
+
+
+def export(source: Source) -> Export:
+    """The first corpus of a source."""
+    folder = next(file.folder for file in source.files if _is_corpus(file))
+    beside = (file for file in source.files if file.folder == folder)
+    files = [file for file in beside if file.base in (_UTTERANCES, _CONVERSATIONS) or _ABOUT.fullmatch(file.base)]
+    return Export(folder, files)
 
 
 def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
@@ -99,6 +110,10 @@ def _topics(file: File, options: Options, log: Log) -> dict[str, str]:
     return found
 
 
+def _is_corpus(file: File) -> bool:
+    return file.base == _UTTERANCES and _is_utterances(file)
+
+
 def _is_utterances(file: File) -> bool:
     return (
         "text" in file.paths
@@ -107,7 +122,7 @@ def _is_utterances(file: File) -> bool:
     )
 
 
-FORMAT = Format("convokit", "a ConvoKit corpus", recognise, read, folder=True, interleaved=True)
+FORMAT = Format("convokit", "a ConvoKit corpus", recognise, read, folder=True, export=export, interleaved=True)
 FILE_FORMAT = Format(
     "convokit-file",
     "utterances of a ConvoKit corpus",

@@ -31,6 +31,7 @@ from dialog_cvae.imports import (
     whatsapp,
 )
 from dialog_cvae.imports.message import Format
+from dialog_cvae.imports.passed_over import PassedOver, may_hold_conversations
 from dialog_cvae.imports.source import File, Source
 from dialog_cvae.imports.whatsapp_words import MARKS
 
@@ -65,12 +66,6 @@ FORMATS: Final = {
     )
 }
 _ASSISTANTS: Final = (assistants.CHATGPT_FORMAT, assistants.CLAUDE_FORMAT)
-# Files that may hold conversations: the report says if they are skipped. Skipped pictures are not reported.
-_DATA_SUFFIXES: Final = (
-    *(".txt", ".csv", ".tsv", ".tab", ".json", ".jsonl", ".ndjson", ".html", ".htm", ".xlsx"),
-    *(".parquet", ".arrow", ".zip", ".gz", ".vtt", ".srt", ".docx", ".rtf"),
-)
-_SHOWN: Final = 5  # most names of files in a line of the report
 
 
 def recognised(
@@ -78,9 +73,9 @@ def recognised(
 ) -> Iterator[tuple[Source, Format]]:
     """The parts of a source that are in a known format, each with its format.
 
-    A folder or archive is one part if it is in a format of folders. Otherwise each of its files is one part. Files in
-    no known format, such as pictures, are skipped, and so are files beside a WhatsApp chat or a download of ChatGPT or
-    Claude, which were sent in it.
+    Of a folder or archive, these are first the exports in it that have several files each, then each other file in a
+    known format. In an archive, files beside an export belong to it and are skipped. So are files in no known format,
+    such as pictures, and files beside a WhatsApp chat or a download of ChatGPT or Claude, which were sent in it.
 
     Args:
         source: a file, a folder or an archive.
@@ -95,83 +90,108 @@ def recognised(
         raise ConfigError(f"there is no format {forced!r}: choose from {', '.join(FORMATS)}")
     if source.is_folder and (reason := refusals.refusal(source)):
         raise DataError(source.path, reason)
-    if forced is not None:
-        yield from _forced(source, FORMATS[forced], notes)
-        return
-    # A folder as a whole, or a file.
-    whole = _kind(source, [each for each in FORMATS.values() if each.folder is source.is_folder])
-    if whole is not None:
-        yield source, whole
-        return
-    if not source.is_folder:
+    passed = PassedOver(source)
+    if source.is_folder:
+        yield from _of_folder(source, None if forced is None else FORMATS[forced], passed)
+    else:
+        yield source, _of_file(source, None if forced is None else FORMATS[forced])
+    if notes is not None:
+        notes += passed.notes
+
+
+def _of_file(source: Source, forced: Format | None) -> Format:
+    """The format of a file.
+
+    Raises:
+        DataError: it is in none, or the forced one is a folder.
+    """
+    if forced is not None and forced.folder:
+        raise DataError(source.path, f"is a file, but {forced.title} is a folder or a zip archive")
+    found = forced or _kind(source, [each for each in FORMATS.values() if not each.folder])
+    if found is None:
         raise DataError(source.path, _unknown(source))
-    kinds = [each for each in FORMATS.values() if not each.folder and not each.only_named]
-    yield from _files(source, kinds, _unknown(source), notes)
+    return found
+
+
+def _of_folder(source: Source, forced: Format | None, passed: PassedOver) -> Iterator[tuple[Source, Format]]:
+    """The parts of a folder or archive.
+
+    Raises:
+        DataError: there are none.
+    """
+    if forced is not None and not forced.folder:
+        yield from _files(source, [forced], f"has no file that looks like {forced.title}", passed)
+        return
+    if forced is not None and not forced.recognise(source):
+        yield source, forced  # its reader says what is wrong
+        return
+    # Exports of several files each.
+    folders = [forced] if forced is not None else [each for each in FORMATS.values() if each.folder]
+    rest, whole = source, None
+    while (kind := next((each for each in folders if each.recognise(rest)), None)) is not None:
+        whole = kind
+        export = kind.export(rest)
+        yield Source(rest.path / export.folder, tuple(export.files), is_folder=True), kind
+        passed.add(f"sent in the chats of {kind.title}", export.sent)
+        rest = rest.without([*export.files, *export.sent])
+    # Single files.
+    if forced is not None:
+        passed.add("in another format", rest.files)
+    elif whole is not None and source.path.is_file():
+        passed.add(f"beside {whole.title} in an archive", rest.files)
+    else:
+        kinds = [each for each in FORMATS.values() if not each.folder and not each.only_named]
+        yield from _files(rest, kinds, None if whole is not None else _unknown(source), passed)
 
 
 def _kind(source: Source, kinds: Sequence[Format]) -> Format | None:
-    """The first of these formats that a source is in; None if it is in none.
+    """The first of these formats that a file is in; None if it is in none.
 
     A file that is named like a table and does not begin with a date is not a chat, even if cells hold lines of a chat.
     """
     if delimited.FORMAT in kinds and source.file.path.lower().endswith(delimited.SUFFIXES):
         first = source.file.head_text.lstrip(f'{MARKS}"[ \t\r\n')[:1]
         kinds = [each for each in kinds if each is not whatsapp.FORMAT or first.isdigit()]
-    if not source.is_folder:
-        if refusals.refusal(source):
-            return None
-        if subtitles.is_subtitles(source.file):  # its texts may look like a transcript
-            kinds = [each for each in kinds if each is subtitles.FORMAT]
+    if refusals.refusal(source):
+        return None
+    if subtitles.is_subtitles(source.file):  # its texts may look like a transcript
+        kinds = [each for each in kinds if each is subtitles.FORMAT]
     return next((each for each in kinds if each.recognise(source)), None)
 
 
-def _forced(source: Source, kind: Format, notes: list[str] | None) -> Iterator[tuple[Source, Format]]:
-    if kind.folder is source.is_folder:
-        yield source, kind
-    elif kind.folder:
-        raise DataError(source.path, f"is a file, but {kind.title} is a folder or a zip archive")
-    else:
-        yield from _files(source, [kind], f"has no file that looks like {kind.title}", notes)
-
-
 def _files(
-    source: Source, kinds: Sequence[Format], nothing: str, notes: list[str] | None
+    source: Source, kinds: Sequence[Format], nothing: str | None, passed: PassedOver
 ) -> Iterator[tuple[Source, Format]]:
     """The files of a folder that are in one of these formats.
 
     Raises:
-        DataError: there are none; `nothing` says so.
+        DataError: there are none, and `nothing` says so. With None it is the rest of a folder, which may hold none:
+            there, only files with the suffix of data are opened.
     """
     chats = _lone_chats(source) if whatsapp.FORMAT in kinds else {}
     downloads = _downloads(source) if len(kinds) > 1 and source.path.is_file() else []
     found, unknown, sent, uploaded = False, [], [], []
     advice = ""  # advice about the first file of a known kind that cannot be read
-    for file in source.files:
-        if chats.get(_folder(file), file) is not file:
-            sent.append(file.path)
+    for file in source.files if nothing is not None else filter(may_hold_conversations, source.files):
+        if chats.get(file.folder, file) is not file:
+            sent.append(file)
             continue
         part = source.single(file)
         kind = _kind(part, kinds)
         if kind not in _ASSISTANTS and any(file.path.startswith(folder) for folder in downloads):
-            uploaded.append(file.path)
+            uploaded.append(file)
         elif kind is None:
-            unknown.append(file.path)
+            unknown.append(file)
             if not advice and (reason := refusals.refusal(part)):
                 advice = f"; {file.path} {reason}"
         else:
             found = True
             yield part, kind
-    if not found:
+    if not found and nothing is not None:
         raise DataError(source.path, f"{nothing}{advice}")
-    for paths, why, more in (
-        (unknown, "in no known format" if len(kinds) > 1 else "in another format", advice),
-        (sent, "sent in a WhatsApp chat", ""),
-        (uploaded, "beside conversations with ChatGPT or Claude", ""),
-    ):
-        data = [path for path in paths if path.lower().endswith(_DATA_SUFFIXES)]
-        if data and notes is not None:
-            names = ", ".join([*data[:_SHOWN], *(["..."] if len(data) > _SHOWN else [])])
-            notes.append(f"{source.path}: passed over: {len(data):,} files {why} ({names}){more}")
+    passed.add("in no known format" if len(kinds) > 1 else "in another format", unknown, advice)
+    passed.add("sent in a WhatsApp chat", sent)
+    passed.add("beside conversations with ChatGPT or Claude", uploaded)
 
 
 def _downloads(source: Source) -> list[str]:
@@ -180,9 +200,9 @@ def _downloads(source: Source) -> list[str]:
     Other files there are accounts and what users sent to the model.
     """
     return [
-        file.path.removesuffix(name)
+        file.path.removesuffix(file.base)
         for file in source.files
-        if (name := file.path.rpartition("/")[2]).startswith("conversations") and name.endswith(".json")
+        if file.base.startswith("conversations") and file.base.endswith(".json")
         if any(kind.recognise(source.single(file)) for kind in _ASSISTANTS)
     ]
 
@@ -196,17 +216,13 @@ def _lone_chats(source: Source) -> dict[str, File]:
     chats: dict[str, list[File]] = {}
     for file in source.files:
         if file.path.lower().endswith(".txt") and _kind(source.single(file), [whatsapp.FORMAT]):
-            chats.setdefault(_folder(file), []).append(file)
+            chats.setdefault(file.folder, []).append(file)
     found = {}
     for folder, (first, *others) in chats.items():
-        name = first.path.rpartition("/")[2].lower()
+        name = first.base.lower()
         if not others and (name == "_chat.txt" or ("whatsapp" in name and source.path.is_file())):
             found[folder] = first
     return found
-
-
-def _folder(file: File) -> str:
-    return file.path.rpartition("/")[0]
 
 
 def _unknown(source: Source) -> str:

@@ -6,19 +6,28 @@ Open this if a data set is not recognised or is read wrongly.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from typing import Final
 
 from dialog_cvae.errors import DataError
 from dialog_cvae.imports.arrow_rows import arrow_table, messages_of_tables
+from dialog_cvae.imports.exports import Export
 from dialog_cvae.imports.message import Format, Log, Message, Options
 from dialog_cvae.imports.source import File, Source
 
-_STATE = "state.json"
+_STATE: Final = "state.json"
+_ABOUT: Final = ("dataset_info.json", "dataset_dict.json")
 
 
 def recognise(source: Source) -> bool:
     """Whether there is a state beside Arrow files."""
     return any(_is_state(file) for file in source.files) and any(f.path.endswith(".arrow") for f in source.files)
+
+
+def export(source: Source) -> Export:
+    """All splits, with what `datasets` saves about them; other Arrow files beside them are caches."""
+    folders = {file.folder for file in source.files if _is_state(file)}
+    return Export("", [file for file in source.files if _is_saved(file, folders)])
 
 
 def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
@@ -35,8 +44,13 @@ def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
     return messages_of_tables(files, arrow_table, options, log)
 
 
+def _is_saved(file: File, folders: Collection[str]) -> bool:
+    """Whether a file belongs to the data sets whose states are in these folders."""
+    return file.base in _ABOUT or (file.folder in folders and (file.base == _STATE or file.base.endswith(".arrow")))
+
+
 def _is_state(file: File) -> bool:
-    return file.path.rpartition("/")[2] == _STATE and "_data_files" in file.head_text
+    return file.base == _STATE and "_data_files" in file.head_text
 
 
 def _parts(source: Source, state: File) -> Iterator[File]:
@@ -58,5 +72,11 @@ def _parts(source: Source, state: File) -> Iterator[File]:
 
 
 FORMAT = Format(
-    "datasets", "a data set in a folder of Hugging Face's datasets", recognise, read, folder=True, interleaved=True
+    "datasets",
+    "a data set in a folder of Hugging Face's datasets",
+    recognise,
+    read,
+    folder=True,
+    export=export,
+    interleaved=True,
 )

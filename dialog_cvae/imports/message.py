@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
 
+from dialog_cvae.imports.exports import Export, whole
 from dialog_cvae.imports.source import Source
 
 MEDIA: Final = "pictures, files, polls, locations and deleted messages"
@@ -109,6 +110,7 @@ class Format:
         recognise: says whether a source is in this format, by its content.
         read: gives the source's messages, in any number; what is left out is counted.
         folder: whether a source is a folder or an archive.
+        export: for a folder: gives the first of the exports that it holds; only these files are then read.
         interleaved: whether messages of several conversations alternate, or are not in the order of their times.
         merge: default of the option.
         gap: default of the option, in seconds; 0: never.
@@ -120,6 +122,7 @@ class Format:
     recognise: Callable[[Source], bool]
     read: Callable[[Source, Options, Log], Iterator[Message]]
     folder: bool = False
+    export: Callable[[Source], Export] = whole
     interleaved: bool = False
     merge: bool = False
     gap: float = 0.0

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Set
 from typing import Any, Final, NamedTuple
 
 from dialog_cvae.imports import messenger_words as words
+from dialog_cvae.imports.exports import Export, below
 from dialog_cvae.imports.json_stream import JsonStream, kind_of
 from dialog_cvae.imports.message import HOUR, MEDIA, SYSTEM, Format, Log, Message, Options
 from dialog_cvae.imports.source import File, Source
@@ -60,6 +61,12 @@ def _is_download(source: Source) -> bool:
     """Whether the first of its files of messages is one; a folder without such files is read file by file."""
     first = next((file for file in source.files if _PART.fullmatch(file.path)), None)
     return first is not None and _is_chat(first)
+
+
+def _export(source: Source) -> Export:
+    """All chats; what is in folders below those of the chats was sent in them."""
+    parts = [file for file in source.files if _PART.fullmatch(file.path)]
+    return Export("", parts, below(source.without(parts), {file.folder for file in parts}))
 
 
 def _chat(file: File) -> str:
@@ -156,6 +163,7 @@ FORMAT = Format(
     _is_download,
     read,
     folder=True,
+    export=_export,
     interleaved=True,
     merge=True,
     gap=6 * HOUR,

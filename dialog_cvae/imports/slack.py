@@ -8,25 +8,64 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from dialog_cvae.errors import DataError
+from dialog_cvae.imports.exports import Export, above, below
 from dialog_cvae.imports.json_stream import JsonStream, kind_of
 from dialog_cvae.imports.message import BOTS, HOUR, MEDIA, SYSTEM, Format, Log, Message, Options
 from dialog_cvae.imports.people import People
 from dialog_cvae.imports.source import File, Source
 from dialog_cvae.text.placeholders import NAME
 
+_USERS: Final = "users.json"
 _DAY: Final = re.compile(r"(?:.*/)?\d{4}-\d{2}-\d{2}\.json")
+# What Slack writes beside the folders of channels; none of it holds messages.
+_ABOUT: Final = frozenset(
+    f"{each}.json"
+    for each in (
+        *("users", "org_users", "channels", "groups", "dms", "mpims", "integration_logs", "canvases", "lists"),
+        *("file_conversations", "huddle_transcripts"),
+    )
+)
+_UPLOADS: Final = "__uploads"  # where the program slackdump puts files that people sent
 _SAID: Final = {"", "thread_broadcast", "me_message", "file_share", "bot_message", "reply_broadcast"}  # subtypes
 _DIRECT = re.compile(r"mpdm-.*|D[A-Z0-9]{8,}")
 _MARKUP: Final = re.compile(r"<([@#!]?)([^<>|]+)(?:\|([^<>]*))?>")
 
 
 def recognise(source: Source) -> bool:
-    """Whether there are files of days, and the first one that is not empty holds messages."""
-    days = (file for file in source.files if _DAY.fullmatch(file.path))
+    """Whether there are files of days, and in a workspace the first one that is not empty holds messages."""
+    return any(map(_hold_messages, _workspaces(source).values()))
+
+
+def export(source: Source) -> Export:
+    """The first workspace of a source."""
+    folder, days = next(each for each in _workspaces(source).items() if _hold_messages(each[1]))
+    about = [file for file in source.files if file.folder == folder and file.base in _ABOUT]
+    uploads = f"{folder}/{_UPLOADS}".lstrip("/")
+    sent = below(source.without(days), {uploads, *(file.folder for file in days)})
+    return Export(folder, [*days, *about], sent)
+
+
+def _workspaces(source: Source) -> dict[str, list[File]]:
+    """The files of days of each workspace, by its folder.
+
+    That is the nearest folder above those of the channels that lists users, else the folder that the channel is in.
+    """
+    homes = {file.folder for file in source.files if file.base == _USERS}
+    found: dict[str, list[File]] = {}
+    for file in source.files:
+        if _DAY.fullmatch(file.path):
+            folders = above(file.folder) or [""]
+            folder = next((each for each in folders if each in homes), folders[0])
+            found.setdefault(folder, []).append(file)
+    return found
+
+
+def _hold_messages(days: Sequence[File]) -> bool:
+    """Whether the first file that is not empty holds messages."""
     return {"[].ts", "[].type"} <= next((file.paths for file in days if file.paths), frozenset())
 
 
@@ -36,30 +75,26 @@ def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
     Raises:
         DataError: a file is malformed.
     """
-    users = source.named("users.json")
+    users = source.named(_USERS)
     names = {} if users is None else _names(users)
     days = [file for file in source.files if _DAY.fullmatch(file.path)]
     people = People(log)
-    channels = {_channel(file) for file in days}
+    channels = {file.folder for file in days}
     log.notes.append(f"{len(channels):,} channels, {len(names):,} known users; each thread is a conversation")
     for file in days:
         stream = JsonStream(file, None)
         for number in stream.items():
             message = stream.value()
             try:
-                found = _message(message, _channel(file), names, people, options, log)
+                found = _message(message, file.folder, names, people, options, log)
             except ValueError as error:
                 raise stream.error(f"message {number}: {error}") from None
             if found is not None:
                 yield found
 
 
-def _channel(file: File) -> str:
-    return "/".join(file.path.split("/")[-2:-1])
-
-
 def _message(
-    message: Any, channel: str, names: Mapping[str, str], people: People, options: Options, log: Log
+    message: Any, folder: str, names: Mapping[str, str], people: People, options: Options, log: Log
 ) -> Message | None:
     """A message, or None if it is left out.
 
@@ -86,7 +121,8 @@ def _message(
         log.left_out[MEDIA] += 1
         return None
     thread = message.get("thread_ts")
-    name = f"{channel} {thread}" if thread else channel
+    channel = folder.rpartition("/")[2]
+    name = f"{folder}\0{channel} {thread}" if thread else f"{folder}\0{channel}"
     speaker, plain = _speaker(message, names, people), _plain(text, names, people, options)
     return Message(name, speaker, plain, time, _topic(channel), in_thread=bool(thread))
 
@@ -146,4 +182,6 @@ def _names(file: File) -> dict[str, str]:
     return found
 
 
-FORMAT = Format("slack", "a Slack export", recognise, read, folder=True, interleaved=True, merge=True, gap=6 * HOUR)
+FORMAT = Format(
+    "slack", "a Slack export", recognise, read, folder=True, export=export, interleaved=True, merge=True, gap=6 * HOUR
+)

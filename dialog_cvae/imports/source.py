@@ -10,7 +10,7 @@ import io
 import stat
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -53,6 +53,16 @@ class File:
     name: str
     path: str
     opener: Callable[[], IO[bytes]]
+
+    @property
+    def folder(self) -> str:
+        """The path of the folder it is in; empty at the top."""
+        return self.path.rpartition("/")[0]
+
+    @property
+    def base(self) -> str:
+        """Its name without the folder."""
+        return self.path.rpartition("/")[2]
 
     @contextmanager
     def opened(self) -> Iterator[IO[bytes]]:
@@ -193,12 +203,17 @@ class Source:
 
     def named(self, name: str) -> File | None:
         """The file of this name in a folder; of several, the one nearest to the top."""
-        found = [file for file in self.files if file.path.rpartition("/")[2] == name]
+        found = [file for file in self.files if file.base == name]
         return min(found, key=lambda file: file.path.count("/"), default=None)
 
     def single(self, file: File) -> Source:
         """One of the files, as a separate source."""
         return Source(Path(file.name), (file,), is_folder=False)
+
+    def without(self, files: Iterable[File]) -> Source:
+        """The folder without some of its files."""
+        gone = {file.path for file in files}
+        return Source(self.path, tuple(file for file in self.files if file.path not in gone), self.is_folder)
 
 
 def open_source(path: Path) -> Source:
