@@ -36,6 +36,8 @@ class Message(NamedTuple):
         in_thread: whether the conversation is a thread, which silences do not divide.
         id: name of the message within its conversation, if other messages refer to it.
         reply_to: the `id` of the message that this one replies to.
+        row: name of the row of a table that holds this message and those beside it with the same `row`, in their order;
+            None if each is a row.
     """
 
     conversation: str
@@ -48,6 +50,7 @@ class Message(NamedTuple):
     in_thread: bool = False
     id: str | None = None
     reply_to: str | None = None
+    row: str | None = None
 
 
 @dataclass(frozen=True)

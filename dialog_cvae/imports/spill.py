@@ -25,7 +25,8 @@ _SETTINGS: Final = ("journal_mode = OFF", "synchronous = OFF", "locking_mode = E
 _TABLES: Final = (
     "CREATE TABLE conversations (name TEXT UNIQUE, first INTEGER PRIMARY KEY, untimed INTEGER)",
     "CREATE TABLE said (number INTEGER PRIMARY KEY, conversation INTEGER, speaker TEXT, text TEXT, time REAL, "
-    "topic TEXT, in_thread INTEGER, id TEXT, reply_to TEXT, place INTEGER)",
+    "topic TEXT, in_thread INTEGER, id TEXT, reply_to TEXT, row INTEGER, place INTEGER)",
+    "CREATE TABLE newest_first (conversation INTEGER PRIMARY KEY)",
 )
 _ADD_NAME: Final = """
     INSERT INTO conversations VALUES (?, ?, ?)
@@ -33,14 +34,30 @@ _ADD_NAME: Final = """
 """
 _FIND_NAME: Final = "SELECT first FROM conversations WHERE name = ?"
 _ADD: Final = """
-    INSERT INTO said (conversation, speaker, text, time, topic, in_thread, id, reply_to) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+    INSERT INTO said (conversation, speaker, text, time, topic, in_thread, id, reply_to, row)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
+# Conversations whose times fall more often than they rise in the order of the file. One in which they do neither, or
+# both equally often, is like most others, unless a time is missing.
+_FIND_NEWEST_FIRST: Final = """
+    INSERT INTO newest_first
+    WITH steps AS (
+        SELECT conversation, time - LAG(time) OVER (PARTITION BY conversation ORDER BY number) AS step
+        FROM said WHERE time IS NOT NULL AND text <> ''
+    ), counted AS (
+        SELECT conversation, TOTAL(step < 0) - TOTAL(step > 0) AS falls FROM steps GROUP BY conversation
+    )
+    SELECT conversation FROM counted JOIN conversations ON first = conversation
+    WHERE falls > 0 OR (falls = 0 AND NOT untimed AND (SELECT TOTAL(falls > 0) > TOTAL(falls < 0) FROM counted))
+"""
+# The order of the file, from its end if that is the oldest; messages of one row stay in their order.
+_FILE_ORDER: Final = "CASE WHEN conversation IN newest_first THEN -row ELSE row END, number"
 # Conversations with replies in which a time is missing or occurs twice.
-_LINKED: Final = """
+_LINKED: Final = f"""
     SELECT conversation, number, time IS NULL AND text <> '', id, reply_to FROM said WHERE conversation IN (
         SELECT conversation FROM said GROUP BY conversation
         HAVING COUNT(DISTINCT time) < COUNT(*) AND COUNT(reply_to) > 0
-    ) ORDER BY conversation, number
+    ) ORDER BY conversation, {_FILE_ORDER}
 """
 _COUNT_BY_FILE: Final = """
     SELECT COUNT(*) FROM (
@@ -49,17 +66,18 @@ _COUNT_BY_FILE: Final = """
     )
 """
 # Conversations come in the order of their first messages. Times order a conversation only if every message has one.
-_SORTED: Final = """
+_SORTED: Final = f"""
     SELECT name, speaker, text, time, topic, in_thread FROM said JOIN conversations ON first = conversation
-    WHERE text <> '' ORDER BY conversation, CASE WHEN untimed THEN NULL ELSE time END, place, number
+    WHERE text <> '' ORDER BY conversation, CASE WHEN untimed THEN NULL ELSE time END, place, {_FILE_ORDER}
 """
 
 
 def grouped_by_conversation(messages: Iterable[Message], log: Log) -> Iterator[Message]:
     """The same messages, grouped by conversation and sorted by time if all messages of the conversation have one.
 
-    Otherwise they are ordered by their replies, if there are any, else in the given order. Messages without text only
-    link others and are left out.
+    Messages with equal times, and conversations in which a time is missing, are ordered by their replies, if there are
+    any, else in the given order, which is reversed where it is seen from other times that the newest message is first.
+    Messages without text only link others and are left out.
 
     Args:
         messages: in any order.
@@ -85,18 +103,23 @@ def _sorted(database: sqlite3.Connection, messages: Iterable[Message], log: Log)
     has = {"time": False, "no time": False, "reply": False}
 
     def rows() -> Iterator[tuple[object, ...]]:
+        row, last = 0, None
         for number, message in enumerate(messages):
+            if message.row is None or message.row != last:
+                row, last = number, message.row
             untimed = message.time is None and bool(message.text)
             has["no time" if untimed else "time"] = True
             has["reply"] = has["reply"] or message.reply_to is not None
             names.execute(_ADD_NAME, (message.conversation, number, untimed))
             (first,) = names.execute(_FIND_NAME, (message.conversation,)).fetchone()
-            yield first, *message[1:5], message.in_thread, message.id, message.reply_to
+            yield first, *message[1:5], message.in_thread, message.id, message.reply_to, row
 
     database.execute("BEGIN")
     database.executemany(_ADD, rows())
     if log.least_replies is not None and divide_by_replies(database, log.least_replies, log):
         log.gap = 0.0
+    if has["time"]:
+        database.execute(_FIND_NEWEST_FIRST)
     if has["reply"]:
         log.changed[BY_REPLIES] += _place_replies(database)
     if has["no time"] and (has["time"] or has["reply"]):

@@ -75,10 +75,9 @@ class TableRows:
             ValueError: a field is not text or a time.
         """
         texts = [self._field(row, what) for what in ("text", "more", "response")]
-        conversation = self._field(row, "conversation") or f"{self._part}.{number}\0"
-        asked = Message(
-            conversation, USER, "\n".join(text for text in texts[:2] if text.strip()), self._time(row), self._topic(row)
-        )
+        name = f"{self._part}.{number}"
+        conversation, text = self._field(row, "conversation"), "\n".join(each for each in texts[:2] if each.strip())
+        asked = Message(conversation or f"{name}\0", USER, text, self._time(row), self._topic(row), row=name)
         return asked, asked._replace(speaker=ASSISTANT, text=texts[2])
 
     def _message(self, row: Sequence[Any]) -> Sequence[Message]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -71,12 +73,32 @@ def test_a_silence_divides_only_if_it_is_longer_than_the_gap():
     assert parts == [3, 3]
 
 
+def falls_less_rises(rows, name):
+    times = [time for each, time in rows if each == name and time is not None]
+    return sum((b < a) - (b > a) for a, b in pairwise(times))
+
+
+def is_newest_first(rows, name):
+    own = falls_less_rises(rows, name)
+    every = [falls_less_rises(rows, each) for each in {each for each, _ in rows}]
+    most = sum(falls > 0 for falls in every) > sum(falls < 0 for falls in every)
+    return own > 0 or (own == 0 and (name, None) not in rows and most)
+
+
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 5) | st.none()), max_size=30))
 def test_sorting_equals_a_sort_in_memory(rows):
     messages = [Message(name, "A", str(i), time) for i, (name, time) in enumerate(rows)]
     first = {name: rows.index(next(row for row in rows if row[0] == name)) for name, _ in rows}
     untimed = {name for name, time in rows if time is None}
-    expected = sorted(messages, key=lambda m: (first[m.conversation], 0 if m.conversation in untimed else m.time))
+    newest_first = {name for name in first if is_newest_first(rows, name)}
+    expected = sorted(
+        messages,
+        key=lambda m: (
+            first[m.conversation],
+            0 if m.conversation in untimed else m.time,
+            int(m.text) * (-1 if m.conversation in newest_first else 1),
+        ),
+    )
     log = Log()
     assert [message.text for message in grouped_by_conversation(messages, log)] == [
         message.text for message in expected
@@ -107,6 +129,12 @@ def test_without_times_a_message_follows_the_one_it_replies_to(links, expected):
 def test_the_order_of_replies_loses_nothing(links):
     order = reply_order([Link(str(name), None if parent is None else str(parent)) for name, parent in links])
     assert sorted(order) == list(range(len(links)))
+
+
+def test_replies_to_one_message_in_a_table_with_the_newest_first_come_from_its_end():
+    rows = [("3", 9.0, "0"), ("2", 5.0, "0"), ("1", 5.0, "0"), ("0", 5.0, None)]
+    messages = [Message("c", "A", name, time, id=name, reply_to=parent) for name, time, parent in rows]
+    assert [message.text for message in grouped_by_conversation(messages, Log())] == ["0", "1", "2", "3"]
 
 
 def test_equal_times_are_ordered_by_replies():
