@@ -15,7 +15,7 @@ from typing import Final, get_args
 
 from dialog_cvae.cli import Parser, exit_status, print_any_text
 from dialog_cvae.errors import ConfigError, DataError
-from dialog_cvae.imports.columns import KINDS
+from dialog_cvae.imports.column_names import KINDS
 from dialog_cvae.imports.convert import convert
 from dialog_cvae.imports.formats import FORMATS
 from dialog_cvae.imports.message import DateOrder, Options
@@ -23,6 +23,7 @@ from dialog_cvae.imports.personal_data import Redaction
 from dialog_cvae.imports.privacy import Privacy
 from dialog_cvae.imports.signals import signals_as_ctrl_c
 from dialog_cvae.imports.source import open_source
+from dialog_cvae.imports.times import has_day
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _EPILOG: Final = f"""\
@@ -137,9 +138,10 @@ def _add_reading(reading: argparse._ArgumentGroup) -> None:
     )
     reading.add_argument(
         "--time-format",
+        type=_time_format,
         metavar="FORM",
-        help="of times in a table, such as '%%d.%%m.%%Y %%H:%%M' (default: ISO 8601, digits as in "
-        "20240113 or 20240113100000, or seconds since 1970)",
+        help="of times in a table, such as '%%d.%%m.%%Y %%H:%%M', also if day and clock are in two columns "
+        "(default: ISO 8601, digits as in 20240113 or 20240113100000, or seconds since 1970)",
     )
     reading.add_argument("--bots", action="store_true", help="keep messages of bots (default: left out)")
     reading.add_argument(
@@ -176,6 +178,15 @@ def _column(text: str) -> tuple[str, str]:
     if not sign or what not in KINDS or not name:
         raise argparse.ArgumentTypeError(f"must be WHAT=NAME with WHAT one of {', '.join(KINDS)}, but is {text}")
     return what, name
+
+
+def _time_format(text: str) -> str:
+    if not has_day(text):
+        raise argparse.ArgumentTypeError(
+            f"must have a day, as '%d.%m.%Y %H:%M' has, but is {text}; a day in another column comes before the clock, "
+            "and --column time=NAME reads a column of days alone"
+        )
+    return text
 
 
 def _encoding(text: str) -> str:

@@ -13,7 +13,8 @@ from typing import Any, Final, NamedTuple
 
 from dialog_cvae import extras
 from dialog_cvae.errors import DataError
-from dialog_cvae.imports.columns import NAMES, check_unique, chosen_columns, spelling
+from dialog_cvae.imports.column_names import NAMES, spelling
+from dialog_cvae.imports.columns import check_unique, chosen_columns
 from dialog_cvae.imports.message import Log, Message, Options
 from dialog_cvae.imports.row_transcripts import is_read, read_rows, transcript_column
 from dialog_cvae.imports.source import File

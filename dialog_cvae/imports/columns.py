@@ -1,96 +1,24 @@
 """The meaning of a table's columns: given by the user, or guessed from their names.
 
-Open this to add a common name of a column. `table_rows` reads the rows.
+Open this to change the choice between columns. `column_names` has the names, `table_rows` reads the rows.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Final
 
 from dialog_cvae.errors import DataError
+from dialog_cvae.imports.column_names import LINKS, MORE, NAMES, OUTGOING, REQUIRED, TYPES, WAYS, find_pair, spelling
 from dialog_cvae.imports.message import HOUR, Log, Options
 from dialog_cvae.imports.reply_threads import count_replies
+from dialog_cvae.imports.time_columns import Values, choose_times, note_unread_times
 
-# Names of columns in lower case, the surest first.
-NAMES: Final[Mapping[str, Sequence[str]]] = {
-    "conversation": (
-        *("conversation", "conversation_id", "conversationid", "conv", "conv_id", "dialog", "dialogue", "dialog_id"),
-        *("dialogue_id", "dialogueid", "dialogid", "thread", "thread_id", "session", "session_id", "chat_id", "chat"),
-        *("chat_session", "ticket_id", "ticket", "case_id", "call_id", "room", "channel"),
-    ),
-    # A type of person, such as user or admin, comes before a name, because a model learns roles better than persons.
-    # One that all rows share comes last.
-    "speaker": (
-        *("speaker", "speaker_type", "speaker_role", "author_type", "author_role", "sender_type", "sender_role"),
-        *("from_type", "participant_type", "user_type", "role", "author", "sender", "speaker_name", "author_name"),
-        *(
-            "sender_name",
-            "creator_name",
-            "from",
-            "from_name",
-            "direction",
-            "username",
-            "user_name",
-            "user",
-            "participant",
-            "agent",
-        ),
-        *("name", "speaker_id", "author_id", "sender_id", "user_id", "from_id"),
-    ),
-    "text": ("text", "message", "utterance", "body", "content", "msg", "message_text", "message_body", "line"),
-    "time": (
-        *("time", "timestamp", "datetime", "date_time", "date", "created_at", "sent_at", "created", "sent", "ts"),
-        "message_date",
-    ),
-    "topic": ("topic", "subject", "category", "title", "theme"),
-    "reply_to": (
-        *("in_response_to_tweet_id", "in_reply_to", "in_reply_to_id", "in_reply_to_status_id", "in_reply_to_tweet_id"),
-        *("reply_to", "reply_to_id", "reply_to_message_id", "parent_id", "parent_message_id", "parent_comment_id"),
-    ),
-    # After the replies, which decide between several.
-    "id": ("message_id", "msg_id", "tweet_id", "comment_id", "id", "post_id"),
-    "response": (),  # guessed only as the second of a pair
-}
-# Columns of a message and the answer to it, which are in one row.
-PAIRS: Final = (
-    *(("prompt", "completion"), ("prompt", "response"), ("instruction", "output"), ("instruction", "response")),
-    *(("question", "answer"), ("message", "response")),
-)
-_MORE: Final = ("input", "context")  # columns with what an instruction is about
-# The types of persons among them: useless if all rows have the same.
-_TYPES: Final = frozenset(
-    {
-        *("speaker_type", "speaker_role", "author_type", "author_role", "sender_type", "sender_role", "from_type"),
-        *("participant_type", "user_type", "role", "direction"),
-    }
-)
-# Whatever else is in the table, with one of these columns each row is a message of one speaker.
-_SURE_SPEAKERS: Final = NAMES["speaker"][: NAMES["speaker"].index("username")]
-SURE_CONVERSATIONS: Final = frozenset(NAMES["conversation"]) - {"chat", "room", "channel"}
-TRANSCRIPT: Final = "transcript"  # a column with whole conversations; `row_transcripts` reads it
-KINDS: Final = (*NAMES, TRANSCRIPT)  # what a column may hold, for --column
-REQUIRED: Final = ("speaker", "text")
-LINKS: Final = ("id", "reply_to")  # columns that are useful only together
-# Columns that say whether the owner of a phone sent a message, whose speaker may then be blank.
-_OUTGOING: Final = ("type", "direction", "message_type", "is_from_me", "from_me")
-# Values of a column "channel" that say how a message was sent, not in which conversation.
-_WAYS: Final = frozenset(
-    {
-        *("email", "e_mail", "mail", "chat", "live_chat", "livechat", "web", "website", "web_chat", "webchat", "phone"),
-        *("telephone", "call", "voice", "voicemail", "sms", "text", "mms", "app", "mobile", "in_app", "api", "x"),
-        *("messenger", "facebook", "facebook_messenger", "whatsapp", "telegram", "instagram", "twitter", "line"),
-        *("wechat", "social", "social_media", "form", "web_form", "contact_form", "portal", "fax", "letter"),
-        *("in_person", "store", "bot", "widget", "help_center"),
-    }
-)
 # In a table that is divided by replies, if the user did not name a column of them. Where fewer messages reply to
 # another one, as in a chat, the others belong together too.
 LEAST_REPLIES: Final = 1 / 2
 DEFAULT_GAP: Final = 6 * HOUR  # used if no column says which conversation a row belongs to
-Values = Callable[[str], Iterable[object]]
 
 
 def chosen_columns(name: str, header: Sequence[str], options: Options, log: Log, values: Values) -> dict[str, str]:
@@ -110,6 +38,9 @@ def chosen_columns(name: str, header: Sequence[str], options: Options, log: Log,
     spelt = {spelling(column): column for column in reversed(header)}
     guessed = _guess_pair(spelt, chosen)
     guessed += _guess(header, spelt, chosen, values, log)
+    if not _is_needless("time", chosen):
+        guessed += choose_times(name, header, spelt, chosen, values, log)
+        note_unread_times(header, chosen, values, log)
     _check_links(name, header, chosen, guessed)
     required = REQUIRED if "response" not in chosen else ("text",)
     if missing := [what for what in required if what not in chosen]:
@@ -128,25 +59,6 @@ def chosen_columns(name: str, header: Sequence[str], options: Options, log: Log,
     log.speaker_column = chosen.get("speaker")
     _note(chosen, guessed, log)
     return chosen
-
-
-def looks_like_messages(columns: Iterable[str]) -> bool:
-    """Whether columns or keys have the names of a speaker and a text; a vague name of speakers needs a time too."""
-    spelt = {spelling(column) for column in columns}
-    vague = spelt.intersection(NAMES["speaker"]) and spelt.intersection(NAMES["time"])
-    return bool(spelt.intersection(NAMES["text"]) and (spelt.intersection(_SURE_SPEAKERS) or vague))
-
-
-def find_pair(spelt: Container[str]) -> tuple[str, str] | None:
-    """The columns of a message and the answer to it; None if each row is one message."""
-    if any(each in spelt for each in _SURE_SPEAKERS):
-        return None
-    return next((pair for pair in PAIRS if all(each in spelt for each in pair)), None)
-
-
-def spelling(column: str) -> str:
-    """A column's name in lower case, with one underscore for all between its words."""
-    return re.sub(r"\W+", "_", column.strip().lower()).strip("_")
 
 
 def check_unique(name: str, header: Sequence[str], chosen: Iterable[str]) -> None:
@@ -182,7 +94,7 @@ def _guess(
     """Choose columns by their names; returns for what kinds of content."""
     guessed = []
     for what, known in NAMES.items():
-        if what in chosen or ("response" in chosen and _is_needless(what, chosen)):
+        if what in chosen or what == "time" or _is_needless(what, chosen):
             continue
         columns = [spelt[each] for each in known if each in spelt and spelt[each] not in chosen.values()]
         if what == "speaker":
@@ -204,7 +116,7 @@ def _without_useless_types(header: Sequence[str], columns: list[str], values: Va
     All of them are returned if none is useful.
     """
     for place, column in enumerate(columns):
-        if spelling(column) not in _TYPES or header.count(column) > 1 or _differ(values(column)):
+        if spelling(column) not in TYPES or header.count(column) > 1 or _differ(values(column)):
             log.notes += [
                 f"column {each!r} is the same in the first rows, and is not read as the speaker"
                 for each in columns[:place]
@@ -227,7 +139,7 @@ def _guess_pair(spelt: Mapping[str, str], chosen: dict[str, str]) -> list[str]:
     if pair is None:
         return []
     chosen["text"], chosen["response"] = (spelt[each] for each in pair)
-    more = next((spelt[each] for each in _MORE if each in spelt), None)
+    more = next((spelt[each] for each in MORE if each in spelt), None)
     if pair[0] == "instruction" and more not in {None, *chosen.values()}:
         chosen["more"] = str(more)
     return ["text", "response"]
@@ -253,14 +165,15 @@ def _id_is_conversation(
 
 
 def _guess_outgoing(header: Sequence[str], spelt: Mapping[str, str], chosen: dict[str, str]) -> None:
-    outgoing = next((spelt[each] for each in _OUTGOING if each in spelt and spelt[each] not in chosen.values()), None)
+    outgoing = next((spelt[each] for each in OUTGOING if each in spelt and spelt[each] not in chosen.values()), None)
     if outgoing is not None and header.count(outgoing) == 1:
         chosen["outgoing"] = outgoing
 
 
 def _is_needless(what: str, chosen: Mapping[str, str]) -> bool:
-    """Whether a kind of content has no use in a row with a message and its answer."""
-    return what in {"speaker", *LINKS} or (what == "time" and "conversation" not in chosen)
+    """Whether each row has a message and its answer, and a kind of content has no use there."""
+    is_useful = what not in {"speaker", "time", *LINKS} or (what == "time" and "conversation" in chosen)
+    return "response" in chosen and not is_useful
 
 
 def _check_links(name: str, header: Sequence[str], chosen: dict[str, str], guessed: list[str]) -> None:
@@ -285,8 +198,8 @@ def _listed(header: Sequence[str]) -> str:
 
 def _are_ways(values: Iterable[object]) -> bool:
     """Whether all of these values, of which there is one or more, are ways of sending a message."""
-    found = {spelling(str(value)) for value in values if not _is_blank(value)}
-    return bool(found) and found <= _WAYS
+    found = {spelling(str(value).lower()) for value in values if not _is_blank(value)}
+    return bool(found) and found <= WAYS
 
 
 def _differ(values: Iterable[object]) -> bool:

@@ -12,7 +12,8 @@ from itertools import chain, islice
 from typing import Final
 
 from dialog_cvae.errors import DataError
-from dialog_cvae.imports.columns import NAMES, REQUIRED, chosen_columns, find_pair, spelling
+from dialog_cvae.imports.column_names import NAMES, REQUIRED, find_pair, spelling
+from dialog_cvae.imports.columns import chosen_columns
 from dialog_cvae.imports.message import Format, Log, Message, Options
 from dialog_cvae.imports.row_transcripts import read_rows, transcript_column
 from dialog_cvae.imports.source import MAX_LINE, File, Source

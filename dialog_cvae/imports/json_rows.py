@@ -12,7 +12,8 @@ from itertools import chain, islice
 from typing import Any, Final
 
 from dialog_cvae.errors import DataError
-from dialog_cvae.imports.columns import NAMES, SURE_CONVERSATIONS, chosen_columns, looks_like_messages, spelling
+from dialog_cvae.imports.column_names import NAMES, SURE_CONVERSATIONS, looks_like_messages, spelling
+from dialog_cvae.imports.columns import chosen_columns
 from dialog_cvae.imports.json_stream import JsonStream, kind_of, records
 from dialog_cvae.imports.message import Format, Log, Message, Options
 from dialog_cvae.imports.row_transcripts import COLUMNS, read_rows, transcript_column

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from itertools import chain, islice
 from typing import Final
 
-from dialog_cvae.imports.columns import chosen_columns, find_pair
+from dialog_cvae.imports.column_names import find_pair
+from dialog_cvae.imports.columns import chosen_columns
 from dialog_cvae.imports.json_stream import records
 from dialog_cvae.imports.message import Format, Log, Message, Options
 from dialog_cvae.imports.source import File, Source

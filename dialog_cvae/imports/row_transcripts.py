@@ -11,18 +11,12 @@ from itertools import chain
 from typing import Any, Final, NamedTuple
 
 from dialog_cvae.errors import DataError
-from dialog_cvae.imports.columns import (
-    NAMES,
-    SURE_CONVERSATIONS,
-    TRANSCRIPT,
-    Values,
-    check_unique,
-    named_by_user,
-    spelling,
-)
+from dialog_cvae.imports.column_names import NAMES, SURE_CONVERSATIONS, TRANSCRIPT, spelling
+from dialog_cvae.imports.columns import check_unique, named_by_user
 from dialog_cvae.imports.html_text import without_html
 from dialog_cvae.imports.message import Log, Message, Options
 from dialog_cvae.imports.people import listed
+from dialog_cvae.imports.time_columns import Values
 from dialog_cvae.imports.transcript_lines import TIMES, Counts, parted
 
 EARLY: Final = "lines of transcripts before the first speaker"

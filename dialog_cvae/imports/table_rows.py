@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from dialog_cvae.errors import DataError
-from dialog_cvae.imports.columns import LINKS, spelling
+from dialog_cvae.imports.column_names import LINKS, spelling
 from dialog_cvae.imports.html_text import without_html
 from dialog_cvae.imports.message import SYSTEM, Log, Message, Options
 from dialog_cvae.imports.reply_threads import link_name
@@ -106,7 +106,18 @@ class TableRows:
         return (message,)
 
     def _time(self, row: Sequence[Any]) -> float | None:
-        return self._times.seconds(row[self._places["time"]]) if "time" in self._places else None
+        """The time of a row, whose day and clock may be in two columns; None if it is not known.
+
+        Raises:
+            ValueError: it is no time.
+        """
+        if "time" not in self._places:
+            return None
+        time = row[self._places["time"]]
+        if "date" not in self._places:
+            return self._times.seconds(time)
+        parts = ["" if each is None else str(each).strip() for each in (row[self._places["date"]], time)]
+        return self._times.seconds(" ".join(parts)) if all(parts) else None
 
     def _topic(self, row: Sequence[Any]) -> str | None:
         return self._field(row, "topic") or None

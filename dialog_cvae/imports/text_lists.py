@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from dialog_cvae.errors import DataError
-from dialog_cvae.imports.columns import NAMES
+from dialog_cvae.imports.column_names import NAMES
 from dialog_cvae.imports.html_text import without_html
 from dialog_cvae.imports.json_stream import JsonStream, kind_of, records
 from dialog_cvae.imports.message import Format, Log, Message, Options

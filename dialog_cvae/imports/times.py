@@ -5,6 +5,7 @@ Open this to add a form of times.
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ _UNIX_FROM: Final = 1e8  # in seconds, the year 1973; no message is older, so sm
 _DATES: Final = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 _YEARS: Final = range(1900, 2100)
 _EXCEL_DAYS: Final = range(30_000, 60_000)  # numbers of days since 1900, for the years 1982 to 2064
+_DAYS: Final = frozenset("djUWVcx")  # directives of `datetime.strptime` that are, or hold, a day or week
 _WANTED: Final = "ISO 8601 or seconds since 1970; name its form, as in --time-format '%d.%m.%Y %H:%M'"
 
 
@@ -49,6 +51,11 @@ def seconds(value: Any, form: str | None = None) -> float | None:
     while abs(number) >= _MILLISECONDS_FROM:
         number /= 1000
     return number
+
+
+def has_day(form: str) -> bool:
+    """Whether times of a form, as for `datetime.strptime`, have a day of the month or year, or a week."""
+    return not _DAYS.isdisjoint(re.findall(r"%(.)", form))
 
 
 class ColumnTimes:

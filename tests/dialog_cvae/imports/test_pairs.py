@@ -9,7 +9,7 @@ import pytest
 from pyarrow import parquet
 
 from dialog_cvae.errors import DataError
-from dialog_cvae.imports.columns import PAIRS
+from dialog_cvae.imports.column_names import PAIRS
 
 
 def written(put, tmp_path, form, rows):
