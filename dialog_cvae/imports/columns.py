@@ -12,12 +12,10 @@ from typing import Final
 from dialog_cvae.errors import DataError
 from dialog_cvae.imports.column_names import LINKS, MORE, NAMES, OUTGOING, REQUIRED, TYPES, WAYS, find_pair, spelling
 from dialog_cvae.imports.message import HOUR, Log, Options
-from dialog_cvae.imports.reply_threads import count_replies
+from dialog_cvae.imports.recipients import choose_recipient
+from dialog_cvae.imports.reply_threads import LEAST_REPLIES, count_replies
 from dialog_cvae.imports.time_columns import Values, choose_times, note_unread_times
 
-# In a table that is divided by replies, if the user did not name a column of them. Where fewer messages reply to
-# another one, as in a chat, the others belong together too.
-LEAST_REPLIES: Final = 1 / 2
 DEFAULT_GAP: Final = 6 * HOUR  # used if no column says which conversation a row belongs to
 
 
@@ -50,11 +48,11 @@ def chosen_columns(name: str, header: Sequence[str], options: Options, log: Log,
             f"Its columns are: {_listed(header)}",
         )
     check_unique(name, header, chosen.values())
-    if not chosen.keys() & {"conversation", "reply_to", "response"} and _id_is_conversation(
-        header, spelt, chosen, values
-    ):
+    is_divided = chosen.keys() & {"conversation", "recipient", "reply_to", "response"}
+    if not is_divided and _id_is_conversation(header, spelt, chosen, values):
         chosen["conversation"] = spelt["id"]
         guessed.append("conversation")
+    guessed += choose_recipient(name, header, spelt, chosen, values, log)
     _guess_outgoing(header, spelt, chosen)
     log.speaker_column = chosen.get("speaker")
     _note(chosen, guessed, log)
@@ -94,7 +92,7 @@ def _guess(
     """Choose columns by their names; returns for what kinds of content."""
     guessed = []
     for what, known in NAMES.items():
-        if what in chosen or what == "time" or _is_needless(what, chosen):
+        if what in chosen or what in {"time", "recipient"} or _is_needless(what, chosen):
             continue
         columns = [spelt[each] for each in known if each in spelt and spelt[each] not in chosen.values()]
         if what == "speaker":
@@ -135,7 +133,7 @@ def _by_replies(header: Sequence[str], chosen: Mapping[str, str], columns: list[
 
 def _guess_pair(spelt: Mapping[str, str], chosen: dict[str, str]) -> list[str]:
     """Choose the columns of a message and its answer, if there are such; returns what was guessed."""
-    pair = None if chosen.keys() & {"speaker", "text", "response"} else find_pair(spelt)
+    pair = None if chosen.keys() & {"speaker", "recipient", "text", "response"} else find_pair(spelt)
     if pair is None:
         return []
     chosen["text"], chosen["response"] = (spelt[each] for each in pair)
@@ -171,9 +169,9 @@ def _guess_outgoing(header: Sequence[str], spelt: Mapping[str, str], chosen: dic
 
 
 def _is_needless(what: str, chosen: Mapping[str, str]) -> bool:
-    """Whether each row has a message and its answer, and a kind of content has no use there."""
+    """Whether a kind of content has no use: beside a message and its answer, or beside a recipient."""
     is_useful = what not in {"speaker", "time", *LINKS} or (what == "time" and "conversation" in chosen)
-    return "response" in chosen and not is_useful
+    return ("response" in chosen and not is_useful) or (what == "conversation" and "recipient" in chosen)
 
 
 def _check_links(name: str, header: Sequence[str], chosen: dict[str, str], guessed: list[str]) -> None:
@@ -222,14 +220,21 @@ def _note(chosen: Mapping[str, str], guessed: Sequence[str], log: Log) -> None:
             log.gap = 0.0
             log.notes.append("no column says which conversation a row belongs to: each row is one")
             return
-    elif "conversation" not in chosen and "reply_to" in chosen:
-        log.least_replies = LEAST_REPLIES if set(LINKS) <= set(guessed) else 0.0
-        log.gap = DEFAULT_GAP if "time" in chosen else 0.0  # used if no reply names its message
-        log.notes.append("no column says which conversation a row belongs to: a message and all replies to it are one")
     elif "conversation" not in chosen:
-        log.gap = DEFAULT_GAP if "time" in chosen else 0.0
-        split = "a silence begins a new one" if "time" in chosen else "the whole table is one"
+        log.gap = DEFAULT_GAP if "time" in chosen else 0.0  # with replies: used if no reply names its message
+        log.division = _division(chosen)
+        split = log.division
+        if "reply_to" in chosen:
+            log.least_replies = LEAST_REPLIES if set(LINKS) <= set(guessed) else 0.0
+            split = "a message and all replies to it are one"
         log.notes.append(f"no column says which conversation a row belongs to: {split}")
     untimed = "of their replies" if "reply_to" in chosen else "of the table"
     order = "of their times, if all have one" if "time" in chosen else untimed
     log.notes.append(f"messages of a conversation need not be together, and are in the order {order}")
+
+
+def _division(chosen: Mapping[str, str]) -> str:
+    """How a table without a column of conversations, and without replies, is divided."""
+    silence = "a silence begins a new one" if "time" in chosen else ""
+    people = "the talk of two people is one" if "recipient" in chosen else ""
+    return " and ".join(filter(None, (people, silence))) or "the whole table is one"

@@ -92,6 +92,7 @@ class Log:
         gap: a default that the reader may set instead of the format's, at the latest with its first message.
         least_replies: share of the messages; if as many reply to another one, a conversation is a message and all
             replies to it. None if conversations have names.
+        division: how a table is divided into conversations if too few messages reply to another one.
         speaker_column: the column of a table that was read as the speaker.
     """
 
@@ -100,6 +101,7 @@ class Log:
     changed: Counter[str] = field(default_factory=Counter)
     gap: float | None = None
     least_replies: float | None = None
+    division: str = "the whole table is one"
     speaker_column: str | None = None
 
 

@@ -12,6 +12,9 @@ from typing import Final
 
 from dialog_cvae.imports.message import Log
 
+# In a table that is divided by replies, if the user did not name a column of them. Where fewer messages reply to
+# another one, as in a chat, the others belong together too.
+LEAST_REPLIES: Final = 1 / 2
 # Of several messages with the same id, the first is the one that others reply to, as in `reply_order`.
 # Each is looked up once: a join takes quadratic time where many rows share one id.
 _PARENTS: Final = """
@@ -65,9 +68,8 @@ def divide_by_replies(database: sqlite3.Connection, least: float, log: Log) -> b
             above[second] = first
     (with_text,) = database.execute("SELECT COUNT(*) FROM said WHERE text <> ''").fetchone()
     if replies < least * with_text:
-        split = "a silence begins a new one" if log.gap else "the whole table is one"
         log.notes.append(
-            f"only {replies:,} of {with_text:,} rows with text reply to another row, so that {split} after all; "
+            f"only {replies:,} of {with_text:,} rows with text reply to another row, so that {log.division} after all; "
             "--column reply_to=NAME divides by replies"
         )
         return False

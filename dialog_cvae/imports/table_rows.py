@@ -12,6 +12,7 @@ from dialog_cvae.errors import DataError
 from dialog_cvae.imports.column_names import LINKS, spelling
 from dialog_cvae.imports.html_text import without_html
 from dialog_cvae.imports.message import SYSTEM, Log, Message, Options
+from dialog_cvae.imports.recipients import talk_of
 from dialog_cvae.imports.reply_threads import link_name
 from dialog_cvae.imports.times import ColumnTimes
 
@@ -96,8 +97,12 @@ class TableRows:
                 speaker = ME if kind in self._sent else ""
             self._spoken += 1
             self._nameless += not speaker
-        conversation = self._field(row, "conversation")
-        is_unnamed = "conversation" in self._places and not conversation
+        is_divided = not self._places.keys().isdisjoint({"conversation", "recipient"})
+        if "recipient" in self._places:
+            conversation = talk_of(self._field(row, "sender"), self._field(row, "recipient"))
+        else:
+            conversation = self._field(row, "conversation")
+        is_unnamed = is_divided and not conversation
         self._log.changed[UNNAMED] += is_unnamed and bool(text.strip())
         message = Message(conversation, speaker, text, self._time(row), self._topic(row))
         if "reply_to" in self._places:
