@@ -94,9 +94,17 @@ def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
 
 
 def _message(
-    message: Any, folder: str, names: Mapping[str, str], people: People, options: Options, log: Log
+    message: Any, folder: str, names: dict[str, str], people: People, options: Options, log: Log
 ) -> Message | None:
     """A message, or None if it is left out.
+
+    Args:
+        message: as in the file.
+        folder: that of its channel.
+        names: of users by their id; receives that of a user who is not listed.
+        people: those of the workspace.
+        options: whether bots are kept, and mentions replaced.
+        log: counts what is left out.
 
     Raises:
         ValueError: it is malformed.
@@ -107,7 +115,7 @@ def _message(
     if message.get("type", "message") != "message" or subtype not in _SAID:
         log.left_out[SYSTEM] += 1
         return None
-    if (subtype == "bot_message" or message.get("bot_id")) and not options.bots:
+    if _is_bot(message) and not options.bots:
         log.left_out[BOTS] += 1
         return None
     text, ts = message.get("text") or "", message.get("ts")
@@ -132,8 +140,15 @@ def _topic(channel: str) -> str | None:
     return None if not channel or _DIRECT.fullmatch(channel) else channel
 
 
-def _speaker(message: Mapping[str, Any], names: Mapping[str, str], people: People) -> str:
+def _is_bot(message: Mapping[str, Any]) -> bool:
+    return message.get("subtype") == "bot_message" or bool(message.get("bot_id"))
+
+
+def _speaker(message: Mapping[str, Any], names: dict[str, str], people: People) -> str:
     """The name of the user or bot who wrote a message; empty if it names none.
+
+    A user who is not listed keeps the first name, because people change theirs. A bot that gives names to its messages,
+    such as a bridge between networks, counts as several people.
 
     Raises:
         ValueError: the name is not text.
@@ -145,6 +160,8 @@ def _speaker(message: Mapping[str, Any], names: Mapping[str, str], people: Peopl
     found = next((each for each in (*choices, message.get("bot_id")) if each), "")
     if not isinstance(found, str):
         raise ValueError(f"user must be text, is {kind_of(found)}")
+    if isinstance(user, str) and user and not _is_bot(message) and not message.get("username"):
+        names.setdefault(user, found)
     return people.name(user or message.get("bot_id"), found)
 
 
