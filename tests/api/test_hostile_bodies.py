@@ -148,7 +148,7 @@ def test_a_long_row_of_combining_marks_is_not_normalised(monkeypatch):
     marks = "e" + "\u0301\u0316" * 40
     assert limits.normal(marks) == marks
     assert limits.folded(marks) == marks
-    assert calls == []
+    assert set(calls) == {"e", ""}
 
 
 def test_the_event_loop_reads_checks_and_writes_nothing_itself(serve, stub, monkeypatch):
