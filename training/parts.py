@@ -161,7 +161,7 @@ def _vocabulary_and_model(plan: Plan, corpus: TrainingCorpus) -> tuple[Vocabular
             flush=True,
         )
         vocabulary = task_of(config).vocabulary(config, corpus, init)
-        return vocabulary, task_of(config).load(init, vocabulary, config)
+        return vocabulary, _with_bow_head(task_of(config).load(init, vocabulary, config), vocabulary, config)
     vocabulary = task_of(config).vocabulary(config, corpus, None)
     if (source := config.train.vectors) is None:
         return vocabulary, None
@@ -169,6 +169,16 @@ def _vocabulary_and_model(plan: Plan, corpus: TrainingCorpus) -> tuple[Vocabular
     share = put_vectors(task_of(config), model, vocabulary, source, config.corpus.dir)
     print(f"word vectors {source}: {share:.1%} of the vocabulary start from them", flush=True)
     return vocabulary, model
+
+
+def _with_bow_head(loaded: LatentModel, vocabulary: Vocabulary, config: FitConfig) -> LatentModel:
+    """The model, with a new bag-of-words head if only the run has one; a copy by `export --drop-bow` has none."""
+    if not config.sizes.bow or loaded.config.bow:
+        return loaded
+    print("the checkpoint has no bag-of-words head: a new one is trained", flush=True)
+    model = new_model(config, vocabulary)
+    model.load_state_dict({**model.state_dict(), **loaded.state_dict()})
+    return model.train()
 
 
 @torch.no_grad()

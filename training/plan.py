@@ -186,6 +186,8 @@ def like_checkpoint(config: FitConfig, checkpoint: Checkpoint, asked: Sequence[L
         )
     free = {*task.free_sizes, *(() if checkpoint.config.roles else ("role_size",))}  # roles may be added, not resized
     free |= {field for layer in asked for field in arguments.section(layer, task.section)} & {*task.limits}
+    if config.sizes.bow and not sizes.bow:  # a new head may be added: exported copies often have none
+        free |= {"bow", "bow_size"}
     fixed: dict[str, Any] = {task.section: sizes.model_dump(exclude=free), "train": {"vectors": None}}
     if "tokenizer" in checkpoint.config.provenance.fit:
         fixed["tokenizer"] = checkpoint.config.provenance.fit["tokenizer"]

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -340,7 +341,6 @@ def test_the_joint_licence_has_every_sources_licence(licences: list[str | None],
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        (("--bow",), "model.bow: the checkpoint of --init has False, but True was asked for"),
         (("--model.latent-size", 9), "model.latent_size: the checkpoint of --init has 4, but 9 was asked for"),
         (("--tokenizer.mode", "unigram"), "tokenizer.mode: the checkpoint of --init has 'word', but 'unigram' was"),
         (("--vectors", "v.txt"), "train.vectors: the checkpoint of --init has its own embeddings, but 'v.txt'"),
@@ -350,6 +350,24 @@ def test_options_that_contradict_the_checkpoint_are_refused(
     fit: Fit, whole_run: Path, options: tuple[object, ...], complaint: str
 ) -> None:
     assert fit("--init", whole_run / "best", "--out", "run", *options).complaint.startswith(complaint)
+
+
+def test_a_checkpoint_without_a_bag_of_words_head_gets_one(fit: Fit, raw_fit: Fit, whole_run: Path) -> None:
+    done = fit("--init", whole_run / "best", "--bow", "--learning-rate.peak", 1e-9, "--out", "run")
+    assert done.status == 0
+    assert "the checkpoint has no bag-of-words head: a new one is trained" in done.out
+    before, after = Checkpoint.load(whole_run / "best"), Checkpoint.load("run/best")
+    assert (before.config.model.bow, after.config.model.bow) == (False, True)
+    added = {f"bow_head.{layer}.{kind}" for layer in (0, 2) for kind in ("weight", "bias")}
+    assert after.weights.keys() - before.weights.keys() == added
+    for name, weights in before.weights.items():
+        np.testing.assert_allclose(after.weights[name], weights, atol=1e-6)
+    assert all(record["bag_of_words"] > 0 for record in metrics(Path("run"), "train"))
+    assert raw_fit("--out", "run", "--resume").status == 0
+    again = fit("--init", "run/best", "--out", "again")  # without --bow, a head is kept
+    assert again.status == 0
+    assert "a new one is trained" not in again.out
+    assert Checkpoint.load("again/best").config.model.bow
 
 
 def test_a_checkpoint_overrides_the_vectors_of_a_recipe(fit: Fit, whole_run: Path) -> None:

@@ -253,6 +253,9 @@ def test_an_exported_copy_is_the_model_in_half_precision(
     assert {name for name in whole.weights if name not in small.weights} == {
         f"bow_head.{layer}.{kind}" for layer in (0, 2) for kind in ("weight", "bias")
     }
+    again = raw_fit(*options, "--init", "small", "--max-steps", 4, "--out", "again")
+    assert "the checkpoint has no bag-of-words head: a new one is trained" in again.out
+    assert Checkpoint.load("again/best").weights.keys() == whole.weights.keys()
     model = build_language_model(small, open_backbone(base))
     for name, parameter in model.named_parameters():
         np.testing.assert_allclose(parameter.detach().numpy(), whole.weights[name], rtol=2**-10, atol=1e-7)
