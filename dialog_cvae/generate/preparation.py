@@ -6,14 +6,14 @@ conversation gets the same replies from Python and over HTTP.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from dialog_cvae.data.roles import in_spelling
 from dialog_cvae.errors import ConfigError
 from dialog_cvae.generate.codec import Codec
 from dialog_cvae.limits import find_name, known_topic, normal
-from dialog_cvae.types import Conversation, Utterance
+from dialog_cvae.types import Conversation, Profile, Utterance
 
 MAX_SHOWN_CHARS = 80  # most characters of an invalid value in a message
 
@@ -55,6 +55,15 @@ def _check_types(conversation: Conversation) -> None:
         raise ConfigError(f"conversation must be a Conversation, but is {shown(conversation)}")
     if not isinstance(conversation.topic, str | None):
         raise ConfigError(f"topic must be a str or None, but is {shown(conversation.topic)}")
+    if not isinstance(conversation.utterances, Sequence):
+        raise ConfigError(f"utterances must be a tuple, but is {shown(conversation.utterances)}")
+    if not isinstance(conversation.speakers, Mapping):
+        raise ConfigError(f"speakers must be a mapping, but is {shown(conversation.speakers)}")
+    for name, profile in conversation.speakers.items():
+        if not isinstance(name, str):
+            raise ConfigError(f"speakers: each name must be a str, but one is {shown(name)}")
+        if not isinstance(profile, Profile):
+            raise ConfigError(f"speakers: the profile of {name!r} must be a Profile, but is {shown(profile)}")
     for position, utterance in enumerate(conversation.utterances):
         if not isinstance(utterance, Utterance):
             raise ConfigError(f"utterances, item {position}, must be an Utterance, but is {shown(utterance)}")

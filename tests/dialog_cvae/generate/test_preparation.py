@@ -64,6 +64,10 @@ def test_what_is_missing_stays_missing(codec: Codec) -> None:
             {"utterances": (Utterance(1, "hi"),)},  # type: ignore[arg-type]
             "utterances, item 0: speaker must be a str, but is 1 (int)",
         ),
+        ({"utterances": None}, "utterances must be a tuple, but is None (NoneType)"),
+        ({"speakers": None}, "speakers must be a mapping, but is None (NoneType)"),
+        ({"speakers": {1: Profile()}}, "speakers: each name must be a str, but one is 1 (int)"),
+        ({"speakers": {"A": {}}}, "speakers: the profile of 'A' must be a Profile, but is {} (dict)"),
     ],
 )
 def test_a_part_of_a_wrong_type_is_named(codec: Codec, change: dict[str, Any], message: str) -> None:
