@@ -40,9 +40,9 @@ def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
         DataError: the file is malformed, keys are missing, or a value is not text.
     """
     file = source.file
-    rows = _rows(file, options.encoding)
+    rows = _rows(file, options.encoding, log)
     first = list(islice(rows, _SAMPLE))
-    header = sorted({key for _, row in first for key in row})
+    header = _header([row for _, row in first])
     if _LIST in header and not any(spelling(key) in SURE_CONVERSATIONS for key in header):
         options = replace(options, columns={"conversation": _LIST, **options.columns})
         log.notes.append("each list of messages is a conversation")
@@ -56,6 +56,13 @@ def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
         return
     chosen = chosen_columns(file.name, header, options, log, values)
     yield from TableRows(file.name, header, chosen, options, log).messages(cells)
+
+
+def _header(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The keys of the first messages, without those that are null where other messages have an object."""
+    filled = {key for row in rows for key, value in row.items() if value is not None}
+    of_objects = {key[:place] for key in filled for place, sign in enumerate(key) if sign == "."}
+    return sorted({key for row in rows for key in row if key in filled or key not in of_objects})
 
 
 def _lists_around(file: File) -> list[str] | None:
@@ -92,11 +99,12 @@ def _with_values(names: set[str]) -> set[str]:
     return {name for name in names if not any(each.startswith((f"{name}.", f"{name}[]")) for each in names)}
 
 
-def _rows(file: File, encoding: str | None) -> Iterator[Row]:
+def _rows(file: File, encoding: str | None, log: Log) -> Iterator[Row]:
     """The fields of each message.
 
     A single object with one list of messages is like a table, in which several conversations may alternate. Of other
-    objects and lists with messages, each has one conversation.
+    objects and lists with messages, each has one conversation. If an object has two lists of messages, only one is
+    read, because the other one may be another form of it; this is noted.
 
     Raises:
         DataError: the file is malformed.
@@ -112,6 +120,8 @@ def _rows(file: File, encoding: str | None) -> Iterator[Row]:
         held = holder if isinstance(holder, list) else holder.get(key)
         if not isinstance(held, list | None):
             raise DataError(file.name, f"{place}: {key!r} must be a list, is {kind_of(held)}")
+        if number == 1 and isinstance(holder, dict) and (others := sorted(_names_of_lists(holder) - {key})):
+            log.notes.append(f"of the lists of messages in an object only {key!r} is read, not {', '.join(others)}")
         common = _common(holder, number, name)
         for index, message in enumerate(held or (), 1):
             where = f"{place}, message {index}"
@@ -139,15 +149,47 @@ def _holders(file: File, encoding: str | None, lists: Sequence[str]) -> Iterator
     if lists == ["", ""]:
         for number in stream.items():
             yield f"element {number}", "", stream.value()
+    elif len(lists) == 2 and lists[0]:
+        yield from _in_lists(stream, *lists)
     elif len(lists) == 2 or _has_several_objects(file, encoding):
-        for place, record in records(file, encoding, lists[0] or None if len(lists) == 2 else None):
+        for place, record in records(file, encoding):
             yield place, "", record
     else:
-        inner = lists[0].rpartition(".")[2]
-        for key in stream.members():
-            value = stream.value()
-            if _are_messages(value.get(inner) if isinstance(value, dict) else value):
-                yield f"key {key!r}", key, value
+        yield from _in_members(stream, lists[0].rpartition(".")[2])
+
+
+def _in_lists(stream: JsonStream, known: str, key: str) -> Iterator[tuple[str, str, Any]]:
+    """The holders in the lists of one object or more, such as `train` and `test`.
+
+    Args:
+        stream: the file.
+        known: the list that is known to have them; in any other list, what has no messages is skipped.
+        key: key of the messages in a holder; empty if it is a list.
+    """
+    while stream.peek():
+        for name in stream.members():
+            if stream.peek() != "[":
+                stream.skip()
+                continue
+            for number in stream.items():
+                holder, place = stream.value(), f"{name}, element {number}"
+                if name == known and not isinstance(holder, dict if key else list):
+                    raise stream.error(f"{place} must be {'an object' if key else 'a list'}, is {kind_of(holder)}")
+                held = holder.get(key) if isinstance(holder, dict) else holder
+                if name == known or (isinstance(holder, dict) == bool(key) and _are_messages(held)):
+                    yield place, "", holder
+
+
+def _in_members(stream: JsonStream, key: str) -> Iterator[tuple[str, str, Any]]:
+    """The holders in an object: its lists of messages, and its objects with one; of several in an object, each list."""
+    for name in stream.members():
+        value = stream.value()
+        inner = _names_of_lists(value) if isinstance(value, dict) else set()
+        if _are_messages(value) or inner == {key}:
+            yield f"key {name!r}", name, value
+            continue
+        for each in (each for each in value if each in inner) if inner else ():
+            yield f"key {name!r}, {each!r}", f"{name}, {each}", value[each]
 
 
 def _has_several_objects(file: File, encoding: str | None) -> bool:
@@ -155,6 +197,11 @@ def _has_several_objects(file: File, encoding: str | None) -> bool:
     for _ in stream.members():
         stream.skip()
     return bool(stream.peek())
+
+
+def _names_of_lists(holder: Mapping[str, Any]) -> set[str]:
+    """The keys of the lists of messages in an object."""
+    return {key for key, value in holder.items() if _are_messages(value)}
 
 
 def _are_messages(value: object) -> bool:

@@ -79,6 +79,39 @@ def test_each_of_several_lists_is_a_conversation(put, imported, form):
     assert [line["id"] for line in result.lines] == (["1", "2"] if form == "lists" else ["1:first", "2:second"])
 
 
+TALKS = [[{"sender": who, "text": f"{who}{number}"} for who in "AB"] for number in (1, 2, 3)]
+
+
+@pytest.mark.parametrize(
+    ("value", "names"),
+    [
+        ({"train": [{"id": 1, "talk": TALKS[0]}, {"id": 2, "talk": TALKS[1]}], "dev": [{"talk": TALKS[2]}]}, "1 2 "),
+        ({"train": TALKS[:2], "test": TALKS[2:], "people": [{"name": "A"}]}, "  "),
+        ({"chats": {"x": TALKS[0], "y": TALKS[1]}, "more": {"z": TALKS[2]}}, "chats, x|chats, y|more, z"),
+    ],
+)
+def test_all_lists_of_conversations_in_an_object_are_read(put, imported, value, names):
+    result = imported(put("t.json", json.dumps(value)))
+    assert result.said == [["A: A1", "B: B1"], ["A: A2", "B: B2"], ["A: A3", "B: B3"]]
+    names = names.split("|" if "|" in names else " ")
+    assert [line["id"].partition(":")[2] for line in result.lines] == names
+
+
+def test_a_second_list_of_messages_in_an_object_is_named(put, imported):
+    result = imported(put("t.json", lines([{"messages": talk, "notes": TALKS[2], "tags": []} for talk in TALKS[:2]])))
+    assert result.said == [["A: A1", "B: B1"], ["A: A2", "B: B2"]]
+    note = "of the lists of messages in an object only 'messages' is read, not notes"
+    assert result.report.parts[0].log.notes[0] == note
+
+
+def test_a_key_that_is_null_does_not_hide_the_object_of_other_messages(put, imported):
+    talk = [{"case": {"id": row["ticket_id"]}, "sender": {"name": row["sender"]}, "body": row["body"]} for row in ROWS]
+    rows = [{"case": None, "sender": None, "body": "Ticket opened."}, *talk, *talk]
+    result = imported(put("t.json", lines(rows)), columns={"conversation": "case.id"})
+    assert result.said == [2 * said for said in SAID]
+    assert result.report.parts[0].log.left_out == {"messages without a speaker": 1}
+
+
 def test_the_messages_name_their_conversations_in_lists_too(put, imported):
     result = imported(put("t.json", json.dumps({"train": ROWS[:3], "test": ROWS[3:] * 2})))
     assert [line["id"] for line in result.lines] == ["1:7", "2:8"]
