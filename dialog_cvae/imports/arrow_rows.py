@@ -125,7 +125,7 @@ def _messages(file: File, table: Table, opener: Opener, options: Options, log: L
 
     if (column := transcript_column(file.name, header, options, values)) is not None:
         wanted = [name for name in header if name in (column, *options.columns.values()) or is_read(name)]
-        yield from read_rows(wanted, column, options, log, _rows(file, table, wanted, pa), _SAMPLE)
+        yield from read_rows(wanted, column, options, log, _rows(file, table, wanted, pa), _SAMPLE, part)
         return
     chosen = chosen_columns(file.name, header, options, log, values)
     for what, name in list(chosen.items()):

@@ -112,7 +112,13 @@ def is_read(column: str) -> bool:
 
 
 def read_rows(
-    header: Sequence[str], column: str, options: Options, log: Log, rows: Iterator[Sequence[Any]], sample: int
+    header: Sequence[str],
+    column: str,
+    options: Options,
+    log: Log,
+    rows: Iterator[Sequence[Any]],
+    sample: int,
+    part: int = 0,
 ) -> Iterator[Message]:
     """The messages of all rows.
 
@@ -123,6 +129,7 @@ def read_rows(
         log: receives notes and counts.
         rows: the fields of each row.
         sample: how many rows decide who speaks.
+        part: number of the file in its data set.
     """
     spelt = {spelling(each): place for place, each in reversed(list(enumerate(header))) if each != column}
     name, topic = (
@@ -143,7 +150,7 @@ def read_rows(
         log.left_out[EARLY] += turns.early
         log.changed[TIMES] += turns.times
         for speaker, text in turns.said:
-            yield Message(f"{number}\0{_field(row, name)}", speaker, text, topic=_field(row, topic) or None)
+            yield Message(f"{part}.{number}\0{_field(row, name)}", speaker, text, topic=_field(row, topic) or None)
 
 
 def _lines(field: str) -> list[str]:

@@ -96,3 +96,15 @@ def test_other_texts_are_no_conversations(put, tmp_path, imported, values):
     path = written(put, tmp_path, "list", [{"conversation": value} for value in values])
     with pytest.raises(DataError, match="is in no known format"):
         imported(path)
+
+
+def test_parts_of_a_data_set_do_not_share_conversations(put, tmp_path, imported):
+    parts = []
+    for part in range(2):
+        parts.append({"filename": f"data-0000{part}-of-00002.arrow"})
+        table = pa.Table.from_pylist([{"dialogue": f"A: hi {part}{row}\nB: yo"} for row in range(2)])
+        (tmp_path / "set").mkdir(exist_ok=True)
+        with pa.ipc.new_stream(tmp_path / "set" / parts[-1]["filename"], table.schema) as stream:
+            stream.write_table(table)
+    put("set/state.json", json.dumps({"_data_files": parts}))
+    assert imported(tmp_path / "set").said == [[f"A: hi {each}", "B: yo"] for each in ("00", "01", "10", "11")]
