@@ -17,6 +17,7 @@ from dialog_cvae.imports.html_text import without_html
 from dialog_cvae.imports.message import Log, Message, Options
 from dialog_cvae.imports.people import listed
 from dialog_cvae.imports.time_columns import Values
+from dialog_cvae.imports.transcript import is_mail
 from dialog_cvae.imports.transcript_lines import TIMES, Counts, parted
 
 EARLY: Final = "lines of transcripts before the first speaker"
@@ -98,12 +99,19 @@ def transcript_column(name: str, header: Sequence[str], options: Options, values
 
 
 def are_transcripts(values: Iterable[object]) -> bool:
-    """Whether most of these fields are conversations."""
+    """Whether most of these fields are conversations; neither mails nor lists of properties, as in `Price: 5`, are."""
     fields = [without_html(value, Log()) for value in values if isinstance(value, str) and value.strip()]
     transcripts = Transcripts(fields)
     found = [transcripts.turns(field) for field in fields]
-    conversations = [turns.said for turns in found if not turns.early and len({who for who, _ in turns.said}) > 1]
-    return len(conversations) > 0 and len(conversations) >= _ENOUGH * len(fields)
+    conversations = [said for said, early, _ in found if not early and _alternates(Counter(who for who, _ in said))]
+    if not conversations or is_mail(Counter(who for said in conversations for who, _ in said)):
+        return False
+    return len(conversations) >= _ENOUGH * len(fields)
+
+
+def _alternates(lines: Counter[str]) -> bool:
+    """Whether there are two speakers, or more of whom one speaks again."""
+    return len(lines) == 2 or (len(lines) > 2 and lines.total() > len(lines))
 
 
 def is_read(column: str) -> bool:

@@ -52,10 +52,10 @@ def recognise(source: Source) -> bool:
     count = names.total()
     if count < max(3, _ENOUGH * len(lines)) or max(names.values()) < max(2, _OFTEN * count):
         return False
-    return not _is_mail(names) and not _is_yaml(lines)
+    return not is_mail(names) and not _is_yaml(lines)
 
 
-def _is_mail(names: Counter[str]) -> bool:
+def is_mail(names: Counter[str]) -> bool:
     """Whether names before colons are those of a mail: three of them, or two that begin one line each."""
     found = [count for name, count in names.items() if name.lower() in _MAIL]
     return len(found) > 2 or found.count(1) > 1

@@ -90,6 +90,8 @@ def test_lines_before_the_first_speaker_times_and_tags(put, tmp_path, imported):
         ["a story.\nNote: it ends well.", "another one.\nMoral: none."],
         ["Ann: a speech of one\nAnn: which goes on", "Bo: another"],
         ["", ""],
+        ["Title: a desk\nColor: red\nPlace: Rome", "Title: a chair\nColor: red\nPlace: Oslo"],
+        ["Date: Mon\nFrom: a@b.c\nTo: d@e.f\nSubject: Hi\n\nSee below.\nTo: you"] * 3,
     ],
 )
 def test_other_texts_are_no_conversations(put, tmp_path, imported, values):
