@@ -15,6 +15,7 @@ from dialog_cvae.imports.message import HOUR, Log, Options
 from dialog_cvae.imports.recipients import choose_recipient
 from dialog_cvae.imports.reply_threads import LEAST_REPLIES, count_replies
 from dialog_cvae.imports.time_columns import Values, choose_times, note_unread_times
+from dialog_cvae.imports.turns import SPEAKERS, role_name
 
 DEFAULT_GAP: Final = 6 * HOUR  # used if no column says which conversation a row belongs to
 
@@ -54,6 +55,7 @@ def chosen_columns(name: str, header: Sequence[str], options: Options, log: Log,
         guessed.append("conversation")
     guessed += choose_recipient(name, header, spelt, chosen, values, log)
     _guess_outgoing(header, spelt, chosen)
+    _guess_roles(chosen, values)
     log.speaker_column = chosen.get("speaker")
     _note(chosen, guessed, log)
     return chosen
@@ -166,6 +168,14 @@ def _guess_outgoing(header: Sequence[str], spelt: Mapping[str, str], chosen: dic
     outgoing = next((spelt[each] for each in OUTGOING if each in spelt and spelt[each] not in chosen.values()), None)
     if outgoing is not None and header.count(outgoing) == 1:
         chosen["outgoing"] = outgoing
+
+
+def _guess_roles(chosen: dict[str, str], values: Values) -> None:
+    """Choose the column of speakers as `role` too if it has the roles of chats with an assistant."""
+    speaker = chosen.get("speaker", "")
+    roles = {role_name(str(value)) for value in values(speaker)} if spelling(speaker) == "role" else ()
+    if any(SPEAKERS.get(role) == "assistant" for role in roles):
+        chosen["role"] = speaker
 
 
 def _is_needless(what: str, chosen: Mapping[str, str]) -> bool:

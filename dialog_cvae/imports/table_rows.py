@@ -11,10 +11,11 @@ from typing import Any, Final
 from dialog_cvae.errors import DataError
 from dialog_cvae.imports.column_names import LINKS, spelling
 from dialog_cvae.imports.html_text import without_html
-from dialog_cvae.imports.message import SYSTEM, Log, Message, Options
+from dialog_cvae.imports.message import SYSTEM, TURNS, Log, Message, Options
 from dialog_cvae.imports.recipients import talk_of
 from dialog_cvae.imports.reply_threads import link_name
 from dialog_cvae.imports.times import ColumnTimes
+from dialog_cvae.imports.turns import NOT_SPOKEN, role_name
 
 UNNAMED: Final = "messages without the name of a conversation, read as one conversation"
 USER: Final = "user"
@@ -82,12 +83,17 @@ class TableRows:
         return asked, asked._replace(speaker=ASSISTANT, text=texts[2])
 
     def _message(self, row: Sequence[Any]) -> Sequence[Message]:
-        """The message of a row; none for a notice of the program that wrote the table.
+        """The message of a row; none for a notice of the program that wrote the table, or a turn no one speaks.
 
         Raises:
             ValueError: a field is not text or a time.
         """
         speaker, text = self._field(row, "speaker"), without_html(self._field(row, "text"), self._log)
+        if "role" in self._places and role_name(speaker) in NOT_SPOKEN:
+            if "reply_to" not in self._places:
+                self._log.left_out[TURNS] += 1
+                return ()
+            text = ""  # it links others, and is counted as invisible
         if text.strip():
             if not speaker.strip():
                 kind = self._field(row, "outgoing").strip().lower()

@@ -14,12 +14,12 @@ from dialog_cvae.imports.json_stream import kind_of, records
 from dialog_cvae.imports.message import MEDIA, TURNS, Format, Log, Message, Options
 from dialog_cvae.imports.source import Source
 
-_SPEAKERS: Final = {
+SPEAKERS: Final = {
     **dict.fromkeys(("user", "human", "prompter"), "user"),
     **dict.fromkeys(("assistant", "gpt", "chatgpt", "bing", "bard", "model"), "assistant"),
 }
 # Roles of turns that no one speaks, with _ between words.
-_NOT_SPOKEN: Final = {
+NOT_SPOKEN: Final = {
     *("system", "developer", "tool", "tool_call", "tool_calls", "tool_response", "tool_result", "tool_output"),
     *("function", "function_call", "function_response", "function_result", "function_output", "observation", "ipython"),
 }
@@ -75,7 +75,7 @@ def messages_of(record: Mapping[str, Any], keys: Keys, number: int | str, log: L
     if not isinstance(turns, list):
         raise ValueError(f"{keys.turns} must be a list, is {kind_of(turns)}")
     name = next((record[key] for key in _IDS if record.get(key) is not None), None)
-    not_spoken: Container[str] = _NOT_SPOKEN - _SPEAKS if keys.role == "speaker" else _NOT_SPOKEN
+    not_spoken: Container[str] = NOT_SPOKEN - _SPEAKS if keys.role == "speaker" else NOT_SPOKEN
     topic = record.get("topic")
     for index, turn in enumerate(turns):
         where = f"{keys.turns}[{index}]"
@@ -86,7 +86,7 @@ def messages_of(record: Mapping[str, Any], keys: Keys, number: int | str, log: L
             role = str(role)
         if not isinstance(role, str):
             raise ValueError(f"{where}.{keys.role} must be text, is {kind_of(role)}")
-        if role.lower().replace("-", "_").replace(" ", "_") in not_spoken:
+        if role_name(role) in not_spoken:
             log.left_out[TURNS] += 1
             continue
         text = _text(turn.get(keys.text), f"{where}.{keys.text}")
@@ -100,10 +100,15 @@ def messages_of(record: Mapping[str, Any], keys: Keys, number: int | str, log: L
             continue
         yield Message(
             f"{number}\0{name if isinstance(name, str | int) else ''}",
-            role if keys.role == "speaker" else _SPEAKERS.get(role.lower(), role),
+            role if keys.role == "speaker" else SPEAKERS.get(role.lower(), role),
             text,
             topic=topic if isinstance(topic, str) else None,
         )
+
+
+def role_name(role: str) -> str:
+    """A role as `NOT_SPOKEN` has it."""
+    return role.strip().lower().replace("-", "_").replace(" ", "_")
 
 
 def _text(content: object, where: str) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
 from dialog_cvae.errors import DataError
-from dialog_cvae.imports.message import SYSTEM
+from dialog_cvae.imports.message import SYSTEM, TURNS
 
 
 @pytest.mark.parametrize(
@@ -29,6 +31,34 @@ def test_the_speaker_is_the_type_of_person_before_the_name(put, imported, table,
     result = imported(put("t.csv", table))
     assert result.said == [said]
     assert not any("warning" in line for line in result.report.lines())
+
+
+def test_system_and_tool_turns_of_chats_with_an_assistant_are_left_out(put, tmp_path, imported):
+    rows = [("system", "Be kind."), ("user", "hi"), ("Tool", "{}"), ("function_call", "{}"), ("assistant", "yo")]
+    table = "conversation_id,role,content\n" + "".join(f"1,{role},{text}\n" for role, text in rows)
+    parquet.write_table(
+        pa.table({"conversation_id": [1] * 5, **dict(zip(("role", "content"), zip(*rows, strict=True), strict=True))}),
+        tmp_path / "t.parquet",
+    )
+    lines = [{"conversation_id": 1, "role": role, "content": text} for role, text in rows]
+    paths = put("t.csv", table), tmp_path / "t.parquet", put("t.json", json.dumps(lines))
+    for path in paths:
+        result = imported(path)
+        assert result.said == [["user: hi", "assistant: yo"]]
+        assert result.left_out == {TURNS: 3}
+    # They still link the messages around them.
+    linked = [
+        f"{row},{row - 1 if row else ''},{role},{text}\n"
+        for turns in (rows, [("user", "a"), ("assistant", "b")])
+        for row, (role, text) in enumerate(turns, 0 if turns is rows else 10)
+    ]
+    result = imported(put("t.csv", "message_id,parent_message_id,role,content\n" + "".join(linked)))
+    assert result.said == [["user: hi", "assistant: yo"], ["user: a", "assistant: b"]]
+
+
+def test_a_system_that_speaks_is_not_left_out(put, imported):
+    result = imported(put("t.csv", "conversation_id,role,content\n1,user,hi\n1,system,yo\n"))
+    assert result.said == [["user: hi", "system: yo"]]
 
 
 @pytest.mark.parametrize("roles", [["member", "member"], ["member", ""], ["", ""]])
