@@ -14,15 +14,17 @@ NAMES: Final[Mapping[str, Sequence[str]]] = {
     "conversation": (
         *("conversation", "conversation_id", "conversationid", "conv", "conv_id", "dialog", "dialogue", "dialog_id"),
         *("dialogue_id", "dialogueid", "dialogid", "thread", "thread_id", "session", "session_id", "chat_id", "chat"),
-        *("chat_session", "ticket_id", "ticket", "case_id", "call_id", "room", "channel"),
+        *("chat_session", "ticket_id", "ticket", "case_id", "call_id", "room", "room_id", "channel"),
     ),
     # A type of person, such as user or admin, comes before a name, because a model learns roles better than persons.
     # One that all rows share comes last.
     "speaker": (
         *("speaker", "speaker_type", "speaker_role", "author_type", "author_role", "sender_type", "sender_role"),
         *("from_type", "participant_type", "user_type", "role", "author", "sender", "speaker_name", "author_name"),
-        *("sender_name", "creator_name", "from", "from_name", "direction", "username", "user_name", "user"),
-        *("participant", "agent", "name", "speaker_id", "speaker_idx", "author_id", "sender_id", "user_id", "from_id"),
+        *("sender_name", "creator_name", "author_display_name", "sender_display_name", "from_user_display_name"),
+        *("author_username", "from", "from_name", "direction", "username", "user_name", "user_username"),
+        *("display_name", "user_display_name", "user", "participant", "agent", "name", "speaker_id", "speaker_idx"),
+        *("author_id", "sender_id", "user_id", "from_id"),
         *("from_user", "from_username"),
         *("from_user_name", "from_user_id", "sender_username", "sender_user_id", "from_email", "from_address"),
         *("from_number", "sender_email"),
@@ -35,7 +37,7 @@ NAMES: Final[Mapping[str, Sequence[str]]] = {
     ),
     "text": (
         *("text", "message", "utterance", "body", "content", "msg", "message_text", "message_body", "message_content"),
-        *("msg_text", "msg_body", "line"),
+        *("msg_text", "msg_body", "body_content", "line"),
     ),
     "time": (
         *("time", "timestamp", "datetime", "date_time", "date", "created_at", "sent_at", "created", "sent", "ts"),
@@ -45,7 +47,8 @@ NAMES: Final[Mapping[str, Sequence[str]]] = {
         *("sent_timestamp", "date_sent", "time_sent", "send_time", "send_date", "posted_at", "posted_on", "post_date"),
         *("post_time", "date_posted", "published_at", "submitted_at", "inserted_at", "timestamp_utc", "utc_timestamp"),
         *("time_utc", "utc_time", "datetime_utc", "date_utc", "timestamp_ms", "unix_timestamp", "unix_time"),
-        *("event_time", "chat_time", "chat_date"),
+        *("event_time", "chat_time", "chat_date", "created_date_time", "sent_date_time", "created_datetime"),
+        *("sent_datetime",),
     ),
     "date": (),  # the day, if the time is a clock's; `time_columns` guesses it
     "topic": ("topic", "subject", "category", "title", "theme"),
@@ -72,7 +75,7 @@ TYPES: Final = frozenset(
 )
 # Whatever else is in the table, with one of these columns each row is a message of one speaker.
 SURE_SPEAKERS: Final = NAMES["speaker"][: NAMES["speaker"].index("username")]
-SURE_CONVERSATIONS: Final = frozenset(NAMES["conversation"]) - {"chat", "room", "channel"}
+SURE_CONVERSATIONS: Final = frozenset(NAMES["conversation"]) - {"chat", "room", "room_id", "channel"}
 TRANSCRIPT: Final = "transcript"  # a column with whole conversations; `row_transcripts` reads it
 KINDS: Final = (*NAMES, TRANSCRIPT)  # what a column may hold, for --column
 REQUIRED: Final = ("speaker", "text")
@@ -94,7 +97,7 @@ _HUMP: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")  # the place between two wo
 
 def spelling(column: str) -> str:
     """A column's name in lower case, with one underscore for all between its words, as created_at for createdAt."""
-    return re.sub(r"\W+", "_", _HUMP.sub("_", column).lower()).strip("_")
+    return re.sub(r"[\W_]+", "_", _HUMP.sub("_", column).lower()).strip("_")
 
 
 def looks_like_messages(columns: Iterable[str]) -> bool:

@@ -6,6 +6,7 @@ a key within another one has both names, as in `author.name`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, islice
@@ -25,6 +26,7 @@ _SAMPLE: Final = 200  # messages whose values help to choose the columns
 _FEW: Final = 20  # objects from which a text with whole conversations is recognised
 _DEEPEST: Final = 3  # levels of keys within a message
 _LIST: Final = "(list)"  # the column that holds the name of the list, where each list is a conversation
+_TYPED: Final = re.compile(r"(?:\.\$\w+)+$")  # the end of the path of a value with its type
 _IDS: Final = ("id", *NAMES["conversation"])  # keys that name a conversation, in the object that has its messages
 
 
@@ -73,7 +75,7 @@ def _lists_around(file: File) -> list[str] | None:
     """
     prefixes = {path[: path.rfind("[].") + 3] if "[]." in path else "" for path in file.paths}
     for prefix in sorted(prefixes, key=lambda each: (each.count("[]"), each)):
-        names = {path.removeprefix(prefix) for path in file.paths if path.startswith(prefix)}
+        names = {_TYPED.sub("", path.removeprefix(prefix)) for path in file.paths if path.startswith(prefix)}
         lists = prefix.replace("[][].", "[].[].").split("[].")[:-1]
         most_dots = 1 if len(lists) == 1 else 0
         is_read = len(lists) == prefix.count("[]") <= 2 and "".join(lists).count(".") <= most_dots
@@ -220,9 +222,14 @@ def _common(holder: Mapping[str, Any] | Sequence[Any], number: int, name: str) -
 
 
 def _flat(message: Mapping[str, Any], above: str = "", depth: int = 1) -> dict[str, Any]:
-    """The fields of an object and of the objects within it, whose keys have the outer key and a dot before them."""
+    """The fields of an object and of the objects within it, whose keys have the outer key and a dot before them.
+
+    A value with its type, as MongoDB writes it in `{"$date": ...}`, is that value.
+    """
     found: dict[str, Any] = {}
     for key, value in message.items():
+        while isinstance(value, dict) and len(value) == 1 and (name := next(iter(value))).startswith("$"):
+            value = value[name]
         if isinstance(value, dict) and depth < _DEEPEST:
             found |= _flat(value, f"{above}{key}.", depth + 1)
         else:

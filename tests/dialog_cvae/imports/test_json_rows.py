@@ -135,6 +135,37 @@ def test_columns_are_named_with_dots(put, imported):
         imported(path, format="messages", columns={"speaker": "from.nic"})
 
 
+def test_values_with_a_type_of_mongodb(put, imported):
+    rows = [
+        {
+            "_id": {"$oid": f"a{number}"},
+            "room": {"_id": {"$oid": f"c{row['ticket_id']}"}},
+            "user": {"username": row["sender"]},
+            "body": row["body"],
+            "ts": {"$date": {"$numberLong": str(1_705_140_000_000 - number)}},
+        }
+        for number, row in enumerate(ROWS)
+    ]
+    result = imported(put("t.json", lines(rows)))
+    assert result.said == [said[::-1] for said in SAID]
+    assert [line["id"] for line in result.lines] == ["1:c7", "2:c8"]
+
+
+def test_messages_of_teams(put, imported):
+    messages = [
+        {
+            "replyToId": None,
+            "createdDateTime": row["sent_at"],
+            "from": {"application": None, "user": {"id": row["sender"], "displayName": row["sender"]}},
+            "body": {"contentType": "html", "content": f"<p>{row['body']}</p>"},
+        }
+        for row in ROWS
+    ]
+    joined = {"createdDateTime": "2024-01-13T09:59", "from": None, "body": {"content": "<systemEventMessage/>"}}
+    result = imported(put("t.json", json.dumps({"@odata.count": 5, "value": [*messages, joined]})))
+    assert result.said == [[SAID[0][0], *SAID[1][:1], SAID[0][1], SAID[1][1]]]
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
