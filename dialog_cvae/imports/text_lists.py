@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from dialog_cvae.errors import DataError
-from dialog_cvae.imports.column_names import NAMES
+from dialog_cvae.imports.column_names import NAMES, looks_like_messages
 from dialog_cvae.imports.html_text import without_html
 from dialog_cvae.imports.json_stream import JsonStream, kind_of, records
 from dialog_cvae.imports.message import Format, Log, Message, Options
@@ -20,6 +20,7 @@ from dialog_cvae.imports.turns import LISTS, PREFIXES
 _SPEAKERS: Final = ("A", "B")  # of lists of texts
 _IDS: Final = ("id", *NAMES["conversation"])  # keys that name a conversation
 _FEW: Final = 20  # conversations from which the format is recognised
+_MOST_WORDS: Final = 3  # of a name with which the rows of a table begin
 
 
 class _List(NamedTuple):
@@ -38,7 +39,10 @@ def recognise(source: Source) -> bool:
     except DataError:
         return False
     turns = [turn for each in first for turn in each.turns]
-    return len(turns) > len(first) and all(_said(turn, 0) is not None for turn in turns)
+    found = [said for turn in turns if (said := _said(turn, 0)) is not None]
+    is_said = any(" " in text or not text.isascii() for _, text in found)  # else single words, such as tags
+    is_table = not source.file.paths and _is_table([each.turns for each in first])
+    return len(turns) > len(first) and len(found) == len(turns) and is_said and not is_table
 
 
 def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
@@ -58,6 +62,15 @@ def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
             if alternate == 1 and isinstance(turn, str):
                 log.notes.append("the texts of a conversation are by A and B in turn")
             yield Message(f"{number}\0{each.name}", said[0], without_html(said[1], log), topic=each.topic)
+
+
+def _is_table(rows: Sequence[Sequence[Any]]) -> bool:
+    """Whether lists are rows of a table: the first names its columns, or they begin with few different short names."""
+    if not all(row and len(row) == len(rows[0]) and isinstance(row[0], str) for row in rows):
+        return False
+    names = {row[0] for row in rows}
+    has_names = 2 * len(names) <= len(rows) and all(len(name.split()) <= _MOST_WORDS for name in names)
+    return has_names or looks_like_messages(map(str, rows[0]))
 
 
 def _lists(file: File, encoding: str | None) -> Iterator[_List]:

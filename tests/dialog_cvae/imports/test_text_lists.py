@@ -55,13 +55,28 @@ def test_speakers_may_be_numbers(put, imported):
     ("lists", "message"),
     [
         ([TEXTS[0], *[TEXTS[1]] * 20, [7]], "line 22: turn 1 must be text, or a speaker and a text, is a number"),
-        ([*[TEXTS[1]] * 20, None], "line 21: dialog must be a list, is null"),
-        ([*[TEXTS[1]] * 20, [["a", "b", "c"]]], "line 21: turn 1 must be text, or a speaker and a text, is a list"),
+        ([*[TEXTS[0]] * 20, None], "line 21: dialog must be a list, is null"),
+        ([*[TEXTS[0]] * 20, [["a", "b", "c"]]], "line 21: turn 1 must be text, or a speaker and a text, is a list"),
     ],
 )
 def test_malformed_lists_are_refused_with_their_place(put, imported, lists, message):
     with pytest.raises(DataError, match=rf"t.json: {message}"):
         imported(written(put, "lines", lists))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [["Ann", "hi there"], ["Bo", "yo"], ["Ann", "a refund"], ["Bo", "done"]],
+        [["speaker", "text", "n"], ["Ann", "hi there", "1"], ["Bo", "yo", "2"]],
+        [["red", "green"], ["milk", "bread", "eggs"]],
+        [{"id": 1, "items": ["milk", "bread"]}, {"id": 2, "items": ["eggs", "salt"]}],
+    ],
+)
+def test_rows_of_a_table_and_words_are_no_conversations(put, imported, value):
+    with pytest.raises(DataError, match="is in no known format"):
+        imported(put("t.json", json.dumps(value)))
+    assert imported(put("t.json", json.dumps(value)), format="texts").said  # as the user says
 
 
 @pytest.mark.parametrize(
