@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, Final, NamedTuple
 
 from dialog_cvae.errors import DataError
@@ -147,7 +147,7 @@ def read_rows(
         for what, known in (("conversation", _IDS), ("topic", NAMES["topic"]))
     )
     place = header.index(column)
-    first = [row for row, _ in zip(rows, range(sample), strict=False)]
+    first = list(islice(rows, sample))
     fields = [without_html(_field(row, place), Log()) for row in first]
     transcripts = Transcripts(fields)
     speakers = Counter(who for field in fields for who, _ in transcripts.turns(field).said)

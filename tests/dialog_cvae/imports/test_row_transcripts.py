@@ -110,3 +110,11 @@ def test_parts_of_a_data_set_do_not_share_conversations(put, tmp_path, imported)
             stream.write_table(table)
     put("set/state.json", json.dumps({"_data_files": parts}))
     assert imported(tmp_path / "set").said == [[f"A: hi {each}", "B: yo"] for each in ("00", "01", "10", "11")]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_rows_after_those_that_decide_who_speaks_are_read(put, tmp_path, imported, form):
+    rows = [{"id": number, "transcript": f"Bea: Hi {number}.\nCem: Yo."} for number in range(1100)]
+    assert imported(written(put, tmp_path, form, rows)).said == [
+        [f"Bea: Hi {number}.", "Cem: Yo."] for number in range(1100)
+    ]
