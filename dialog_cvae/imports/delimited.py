@@ -34,6 +34,8 @@ def recognise(source: Source) -> bool:
         return False
     if source.file.path.lower().endswith(SUFFIXES):
         return True
+    if first.lstrip("\ufeff ").startswith(("[[", '["')):  # JSON
+        return False
     names = {spelling(name.strip(' "')) for name in first.split(separator)}
     return all(names & set(NAMES[what]) for what in REQUIRED) or find_pair(names) is not None
 
