@@ -14,12 +14,13 @@ from typing import Final, Literal, NamedTuple
 TIMES: Final = "times removed from the beginning of messages"
 
 _LETTERS: Final = r"[^\W_][^:：?!,;\"<>={}\[\]/\\@|]{0,39}?"
+_MARKED: Final = r"#[^\W_]\w{0,38}#"  # as in DialogSum's #Person1#
 _CLOCK: Final = r"\d{1,3}:\d{2}(?::\d{2})?(?:[.,]\d{1,3})?(?:\s?(?:[ap]\.?m|[AP]\.?M)\b\.?)?"
 _SPAN: Final = rf"{_CLOCK}(?:\s?(?:-|–|—|-->)\s?{_CLOCK})?"
 _TIME: Final = rf"(?:\[{_SPAN}\]|\({_SPAN}\))"
 _BEFORE: Final = rf"(?P<before>(?:{_TIME}\s*|{_CLOCK}\s+)(?:[-–—]\s+)?)?"
 _SAID: Final = re.compile(
-    rf"{_BEFORE}(?P<name>{_LETTERS}(?:, {_LETTERS})?)\s{{0,3}}(?P<after>{_TIME}\s?)?"
+    rf"{_BEFORE}(?P<name>{_MARKED}|{_LETTERS}(?:, {_LETTERS})?)\s{{0,3}}(?P<after>{_TIME}\s?)?"
     rf"(?:：|:(?=\s|$)|(?<=\S)(?P<tight>:))\s*(?P<inside>{_TIME}\s*)?(?P<text>.*)",
     re.DOTALL,
 )

@@ -84,6 +84,12 @@ def test_lines_before_the_first_speaker_times_and_tags(put, tmp_path, imported):
     assert result.report.parts[0].log.changed["times removed from the beginning of messages"] == 8
 
 
+def test_speakers_may_have_the_marks_of_dialogsum(put, tmp_path, imported):
+    dialogue = "#Person1#: Hi, Mr. Smith. #1 is: you.\n#Person2#: Yes."
+    result = imported(written(put, tmp_path, "csv", [{"id": 1, "dialogue": dialogue}]))
+    assert result.said == [["#Person1#: Hi, Mr. Smith. #1 is: you.", "#Person2#: Yes."]]
+
+
 @pytest.mark.parametrize(
     "values",
     [
