@@ -168,18 +168,31 @@ def _in_lists(stream: JsonStream, known: str, key: str) -> Iterator[tuple[str, s
         known: the list that is known to have them; in any other list, what has no messages is skipped.
         key: key of the messages in a holder; empty if it is a list.
     """
+    number = 0
     while stream.peek():
+        number += 1
+        is_held = False
         for name in stream.members():
             if stream.peek() != "[":
                 stream.skip()
                 continue
-            for number in stream.items():
-                holder, place = stream.value(), f"{name}, element {number}"
-                if name == known and not isinstance(holder, dict if key else list):
-                    raise stream.error(f"{place} must be {'an object' if key else 'a list'}, is {kind_of(holder)}")
-                held = holder.get(key) if isinstance(holder, dict) else holder
-                if name == known or (isinstance(holder, dict) == bool(key) and _are_messages(held)):
-                    yield place, "", holder
+            is_held = is_held or name == known
+            above = name if number == 1 else f"object {number}, {name}"
+            for place, holder in _in_list(stream, above, key, is_known=name == known):
+                is_held = True
+                yield place, "", holder
+        if not is_held:
+            raise stream.error(f"object {number} has no list {known!r}: remove it, or put it into another file")
+
+
+def _in_list(stream: JsonStream, above: str, key: str, *, is_known: bool) -> Iterator[tuple[str, Any]]:
+    for index in stream.items():
+        holder, place = stream.value(), f"{above}, element {index}"
+        if is_known and not isinstance(holder, dict if key else list):
+            raise stream.error(f"{place} must be {'an object' if key else 'a list'}, is {kind_of(holder)}")
+        held = holder.get(key) if isinstance(holder, dict) else holder
+        if is_known or (isinstance(holder, dict) == bool(key) and _are_messages(held)):
+            yield place, holder
 
 
 def _in_members(stream: JsonStream, key: str) -> Iterator[tuple[str, str, Any]]:
