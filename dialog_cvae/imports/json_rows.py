@@ -151,6 +151,7 @@ def _holders(file: File, encoding: str | None, lists: Sequence[str]) -> Iterator
     if lists == ["", ""]:
         for number in stream.items():
             yield f"element {number}", "", stream.value()
+        stream.end()
     elif len(lists) == 2 and lists[0]:
         yield from _in_lists(stream, *lists)
     elif len(lists) == 2 or _has_several_objects(file, encoding):

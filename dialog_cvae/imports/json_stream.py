@@ -110,6 +110,11 @@ class JsonStream:
         else:
             self.value()
 
+    def end(self) -> None:
+        """Check that nothing follows."""
+        if self.peek():
+            raise self.error("text after the end of the list")
+
     def error(self, reason: str, at: int | None = None) -> DataError:
         """An error at this place, or at another one in the text that was read last."""
         return DataError(self._name, reason, self._line + self._text.count("\n", 0, self._at if at is None else at))
@@ -207,8 +212,7 @@ def records(file: File, encoding: str | None, within: str | None = None) -> Iter
         return
     for number in stream.items():
         yield f"element {number}", _object(stream, stream.value(), f"element {number}")
-    if stream.peek():
-        raise stream.error("text after the end of the list")
+    stream.end()
 
 
 def _within(stream: JsonStream, name: str) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -87,6 +87,7 @@ def _lists(file: File, encoding: str | None) -> Iterator[_List]:
                 if not isinstance(turns, list):
                     raise stream.error(f"element {number} must be a list, is {kind_of(turns)}")
                 yield _List(f"element {number}", "", None, turns)
+            stream.end()
             return
     found = ((prefix, key) for prefix in PREFIXES for key in LISTS if _holds_values(file, f"{prefix}{key}"))
     prefix, key = next(found, (None, ""))

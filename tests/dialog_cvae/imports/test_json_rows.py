@@ -112,6 +112,12 @@ def test_a_key_that_is_null_does_not_hide_the_object_of_other_messages(put, impo
     assert result.report.parts[0].log.left_out == {"messages without a speaker": 1}
 
 
+def test_a_second_list_is_refused(put, imported):
+    line = json.dumps(TALKS)
+    with pytest.raises(DataError, match=r"t.json, line 2: text after the end of the list"):
+        imported(put("t.json", f"{line}\n{line}\n"))
+
+
 def test_the_messages_name_their_conversations_in_lists_too(put, imported):
     result = imported(put("t.json", json.dumps({"train": ROWS[:3], "test": ROWS[3:] * 2})))
     assert [line["id"] for line in result.lines] == ["1:7", "2:8"]

@@ -79,6 +79,15 @@ def test_rows_of_a_table_and_words_are_no_conversations(put, imported, value):
     assert imported(put("t.json", json.dumps(value)), format="texts").said  # as the user says
 
 
+@pytest.mark.parametrize("count", [1, 30])
+def test_a_second_list_is_refused(put, imported, count):
+    line = json.dumps(TEXTS * count)
+    with pytest.raises(
+        DataError, match="t.json.*: is in no known format" if count == 1 else "t.json, line 2: text after"
+    ):
+        imported(put("t.json", f"{line}\n{line}\n"))
+
+
 @pytest.mark.parametrize(
     "content", ["[]", "[[]]", '["hi", "yo"]', "[[1, 2]]", '{"tags": ["a", "b"]}', '[["hi", "yo"]', "["]
 )
