@@ -88,8 +88,10 @@ class TableRows:
         Raises:
             ValueError: a field is not text or a time.
         """
-        speaker, text = self._field(row, "speaker"), without_html(self._field(row, "text"), self._log)
-        if "role" in self._places and role_name(speaker) in NOT_SPOKEN:
+        speaker, text = self._field(row, "speaker"), self._field(row, "text")
+        if "role" not in self._places:  # else texts may be about tags
+            text = without_html(text, self._log)
+        elif role_name(speaker) in NOT_SPOKEN:
             if "reply_to" not in self._places:
                 self._log.left_out[TURNS] += 1
                 return ()

@@ -34,7 +34,7 @@ def test_the_speaker_is_the_type_of_person_before_the_name(put, imported, table,
 
 
 def test_system_and_tool_turns_of_chats_with_an_assistant_are_left_out(put, tmp_path, imported):
-    rows = [("system", "Be kind."), ("user", "hi"), ("Tool", "{}"), ("function_call", "{}"), ("assistant", "yo")]
+    rows = [("system", "Be kind."), ("user", "hi"), ("Tool", "{}"), ("function_call", "{}"), ("assistant", "<p>yo</p>")]
     table = "conversation_id,role,content\n" + "".join(f"1,{role},{text}\n" for role, text in rows)
     parquet.write_table(
         pa.table({"conversation_id": [1] * 5, **dict(zip(("role", "content"), zip(*rows, strict=True), strict=True))}),
@@ -44,7 +44,7 @@ def test_system_and_tool_turns_of_chats_with_an_assistant_are_left_out(put, tmp_
     paths = put("t.csv", table), tmp_path / "t.parquet", put("t.json", json.dumps(lines))
     for path in paths:
         result = imported(path)
-        assert result.said == [["user: hi", "assistant: yo"]]
+        assert result.said == [["user: hi", "assistant: <p>yo</p>"]]
         assert result.left_out == {TURNS: 3}
     # They still link the messages around them.
     linked = [
@@ -53,7 +53,7 @@ def test_system_and_tool_turns_of_chats_with_an_assistant_are_left_out(put, tmp_
         for row, (role, text) in enumerate(turns, 0 if turns is rows else 10)
     ]
     result = imported(put("t.csv", "message_id,parent_message_id,role,content\n" + "".join(linked)))
-    assert result.said == [["user: hi", "assistant: yo"], ["user: a", "assistant: b"]]
+    assert result.said == [["user: hi", "assistant: <p>yo</p>"], ["user: a", "assistant: b"]]
 
 
 def test_a_system_that_speaks_is_not_left_out(put, imported):
