@@ -155,6 +155,10 @@ def _holders(file: File, encoding: str | None, lists: Sequence[str]) -> Iterator
     elif len(lists) == 2 and lists[0]:
         yield from _in_lists(stream, *lists)
     elif len(lists) == 2 or _has_several_objects(file, encoding):
+        if "." in lists[-1]:
+            raise DataError(
+                file.name, f"its lists of messages {lists[-1]!r} are too deep: move each into its outer object"
+            )
         for place, record in records(file, encoding):
             yield place, "", record
     else:

@@ -178,6 +178,7 @@ def test_messages_of_teams(put, imported):
         ([*ROWS, {"sender": "Ann", "body": ["hi"]}], "line 5: a field holds a list or an object, not text"),
         ([*CONVERSATIONS, {"comments": {"author": "Ann"}}], "line 4: 'comments' must be a list, is an object"),
         ([*CONVERSATIONS, {"comments": [7]}], "line 4, message 1 must be an object, is a number"),
+        ([{"talk": each} for each in CONVERSATIONS], "its lists of messages 'talk.comments' are too deep"),
         ([{"rows": CONVERSATIONS}, {"error": "none"}], "line 2: object 2 has no list 'rows'"),
         ([{"rows": CONVERSATIONS}, {"rows": [7]}], "line 2: object 2, rows, element 1 must be an object, is a number"),
         ([*ROWS, {**ROWS[0], "sent_at": "soon"}], "line 5: the time 'soon' is not ISO 8601"),
