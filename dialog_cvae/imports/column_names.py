@@ -75,7 +75,9 @@ TYPES: Final = frozenset(
 )
 # Whatever else is in the table, with one of these columns each row is a message of one speaker.
 SURE_SPEAKERS: Final = NAMES["speaker"][: NAMES["speaker"].index("username")]
-SURE_CONVERSATIONS: Final = frozenset(NAMES["conversation"]) - {"chat", "room", "room_id", "channel"}
+_PLACES: Final = {"chat", "room", "room_id", "channel"}  # where many conversations may be held
+SURE_CONVERSATIONS: Final = tuple(each for each in NAMES["conversation"] if each not in _PLACES)
+HOLDER_IDS: Final = ("id", *NAMES["conversation"])  # keys that name a conversation in the object that holds it
 TRANSCRIPT: Final = "transcript"  # a column with whole conversations; `row_transcripts` reads it
 KINDS: Final = (*NAMES, TRANSCRIPT)  # what a column may hold, for --column
 REQUIRED: Final = ("speaker", "text")

@@ -1,6 +1,6 @@
 """Exports in a folder or archive: which of its files belong to them.
 
-Open this to change how an export is told from the files beside it.
+Open this to change which files of a folder belong to an export.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from itertools import chain, islice
 from typing import Any, Final
 
 from dialog_cvae.errors import DataError
-from dialog_cvae.imports.column_names import NAMES, SURE_CONVERSATIONS, looks_like_messages, spelling
+from dialog_cvae.imports.column_names import HOLDER_IDS, NAMES, SURE_CONVERSATIONS, looks_like_messages, spelling
 from dialog_cvae.imports.columns import chosen_columns
 from dialog_cvae.imports.json_stream import JsonStream, kind_of, records
 from dialog_cvae.imports.message import Format, Log, Message, Options
@@ -27,7 +27,6 @@ _FEW: Final = 20  # objects from which a text with whole conversations is recogn
 _DEEPEST: Final = 3  # levels of keys within a message
 _LIST: Final = "(list)"  # the column that holds the name of the list, where each list is a conversation
 _TYPED: Final = re.compile(r"(?:\.\$\w+)+$")  # the end of the path of a value with its type
-_IDS: Final = ("id", *NAMES["conversation"])  # keys that name a conversation, in the object that has its messages
 
 
 def recognise(source: Source) -> bool:
@@ -234,7 +233,7 @@ def _common(holder: Mapping[str, Any] | Sequence[Any], number: int, name: str) -
     """What all messages of a conversation share: its name, and its topic if it has one."""
     fields = holder if isinstance(holder, Mapping) else {}
     spelt = {spelling(key): value for key, value in fields.items() if isinstance(value, str | int)}
-    name = name or str(next((spelt[each] for each in _IDS if each in spelt), ""))
+    name = name or str(next((spelt[each] for each in HOLDER_IDS if each in spelt), ""))
     topic = next((spelt[each] for each in NAMES["topic"] if each in spelt), None)
     return {_LIST: f"{number}\0{name}"} | ({} if topic is None else {"topic": topic})
 

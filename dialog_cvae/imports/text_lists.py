@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from dialog_cvae.errors import DataError
-from dialog_cvae.imports.column_names import NAMES, looks_like_messages
+from dialog_cvae.imports.column_names import HOLDER_IDS, NAMES, looks_like_messages
 from dialog_cvae.imports.html_text import without_html
 from dialog_cvae.imports.json_stream import JsonStream, kind_of, records
 from dialog_cvae.imports.message import Format, Log, Message, Options
@@ -18,7 +18,6 @@ from dialog_cvae.imports.source import File, Source
 from dialog_cvae.imports.turns import LISTS, PREFIXES
 
 _SPEAKERS: Final = ("A", "B")  # of lists of texts
-_IDS: Final = ("id", *NAMES["conversation"])  # keys that name a conversation
 _FEW: Final = 20  # conversations from which the format is recognised
 _MOST_WORDS: Final = 3  # of a name with which the rows of a table begin
 
@@ -97,7 +96,7 @@ def _lists(file: File, encoding: str | None) -> Iterator[_List]:
         turns = record.get(key)
         if not isinstance(turns, list):
             raise DataError(file.name, f"{place}: {key} must be a list, is {kind_of(turns)}")
-        name = next((record[each] for each in _IDS if isinstance(record.get(each), str | int)), "")
+        name = next((record[each] for each in HOLDER_IDS if isinstance(record.get(each), str | int)), "")
         topic = next((record[each] for each in NAMES["topic"] if isinstance(record.get(each), str)), None)
         yield _List(place, str(name), topic, turns)
 
