@@ -15,6 +15,11 @@ _MILLISECONDS_FROM: Final = 1e11  # in seconds, the year 5138; larger numbers ar
 _UNIX_FROM: Final = 1e8  # in seconds, the year 1973; no message is older, so smaller numbers have another origin
 # Forms of dates in digits alone, by number of digits; Unix times since 1977 have another number of digits.
 _DATES: Final = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
+# Forms that can be read in one way: of tweets, mails, Google Chat and LinkedIn.
+_WRITTEN: Final = (
+    *("%a %b %d %H:%M:%S %z %Y", "%a, %d %b %Y %H:%M:%S %z", "%A, %B %d, %Y at %I:%M:%S %p %Z"),
+    *("%Y-%m-%d %H:%M:%S %Z", "%Y-%m-%d %H:%M:%S %z"),
+)
 _YEARS: Final = range(1900, 2100)
 _EXCEL_DAYS: Final = range(30_000, 60_000)  # numbers of days since 1900, for the years 1982 to 2064
 _DAYS: Final = frozenset("djUWVcx")  # directives of `datetime.strptime` that are, or hold, a day or week
@@ -25,8 +30,9 @@ def seconds(value: Any, form: str | None = None) -> float | None:
     """The time of a field; None if the field is empty.
 
     Args:
-        value: a number of seconds (or milli-, micro- or nanoseconds) since 1970, ISO 8601, a date and time in digits
-            alone such as 20240113 or 20240113100000, or a `datetime`.
+        value: a number of seconds (or milli-, micro- or nanoseconds) since 1970, ISO 8601, a form of tweets, mails,
+            Google Chat or LinkedIn, a date and time in digits alone such as 20240113 or 20240113100000, or a
+            `datetime`.
         form: a format of `datetime.strptime`; None reads all of the above.
 
     Raises:
@@ -43,7 +49,7 @@ def seconds(value: Any, form: str | None = None) -> float | None:
         if (date := _date_in_digits(text)) is not None:
             return _since_1970(date)
         if (number := _number(text)) is None:
-            return _since_1970(datetime.fromisoformat(text))
+            return _since_1970(_written(text))
     except ValueError:
         raise ValueError(
             f"the time {text[:40]!r} is not {_WANTED if form is None else f'of the form {form!r}'}"
@@ -94,6 +100,24 @@ class ColumnTimes:
             return seconds(value)
         days = " (it may be a spreadsheet's number of days)" if int(number) in _EXCEL_DAYS else ""
         raise ValueError(f"the time {text[:40]!r}{days} is not {_WANTED}")
+
+
+def _written(text: str) -> datetime:
+    """A time in ISO 8601, or in one of the forms that programs write.
+
+    Raises:
+        ValueError: it has another form.
+    """
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        plain = " ".join(text.split())  # an unusual space may come before PM
+        for form in _WRITTEN:
+            try:
+                return datetime.strptime(plain, form)
+            except ValueError:
+                continue
+        raise
 
 
 def _date_in_digits(text: str) -> datetime | None:
