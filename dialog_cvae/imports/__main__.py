@@ -141,7 +141,7 @@ def _add_reading(reading: argparse._ArgumentGroup) -> None:
         type=_time_format,
         metavar="FORM",
         help="of times in a table, such as '%%d.%%m.%%Y %%H:%%M', also if day and clock are in two columns "
-        "(default: ISO 8601, digits as in 20240113 or 20240113100000, seconds since 1970, or as tweets and mails have them)",
+        "(default: ISO 8601, digits as in 20240113 or 20240113100000, seconds since 1970, or as in tweets and mails)",
     )
     reading.add_argument("--bots", action="store_true", help="keep messages of bots (default: left out)")
     reading.add_argument(
