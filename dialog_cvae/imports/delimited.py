@@ -36,6 +36,12 @@ def recognise(source: Source) -> bool:
         return True
     if first.lstrip("\ufeff ").startswith(("[[", '["')):  # JSON
         return False
+    return has_known_columns(source.file)
+
+
+def has_known_columns(file: File) -> bool:
+    """Whether the first line names a speaker and a text, or a message and its answer."""
+    separator, first = _beginning(file)
     names = {spelling(name.strip(' "')) for name in first.split(separator)}
     return all(names & set(NAMES[what]) for what in REQUIRED) or find_pair(names) is not None
 

@@ -178,6 +178,8 @@ def _files(
             continue
         part = source.single(file)
         kind = _kind(part, kinds)
+        if kind is delimited.FORMAT and nothing is None and not delimited.has_known_columns(file):
+            kind = None  # a table beside an export, of which no one said that it has conversations
         if kind not in _ASSISTANTS and any(file.path.startswith(folder) for folder in downloads):
             uploaded.append(file)
         elif kind is None:

@@ -106,6 +106,15 @@ def test_files_beside_an_export_are_read_and_those_sent_in_it_named(tmp_path, im
     assert result.report.notes == [f"{path}: passed over: {each}" for each in skipped]
 
 
+def test_a_table_beside_an_export_that_is_no_conversation_is_named(tmp_path, imported):
+    path = filled(tmp_path / "all", SLACK | {"members.csv": "username,email\nann,a@b.c\n"}, archived=False)
+    result = imported(path)
+    assert result.said == [["Ann: hi", "Bo: yo"]]
+    assert f"{path}: passed over: 1 files in no known format (members.csv)" in result.report.notes
+    with pytest.raises(DataError, match=r"members.csv: no column looks like the text"):  # a user may name its columns
+        imported(filled(tmp_path / "one", {"members.csv": "username,email\nann,a@b.c\n"}, archived=False))
+
+
 def test_files_beside_an_export_in_an_archive_are_named(tmp_path, imported):
     path = filled(tmp_path / "all", MESSENGER | {"tickets.csv": TICKETS}, archived=True)
     result = imported(path)
