@@ -8,19 +8,16 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterable, Iterator
-from itertools import chain, islice
+from itertools import islice
 from typing import Final
 
 from dialog_cvae.errors import DataError
 from dialog_cvae.imports.column_names import NAMES, REQUIRED, find_pair, spelling
-from dialog_cvae.imports.columns import chosen_columns
 from dialog_cvae.imports.message import Format, Log, Message, Options
-from dialog_cvae.imports.row_transcripts import read_rows, transcript_column
 from dialog_cvae.imports.source import MAX_LINE, File, Source
-from dialog_cvae.imports.table_rows import TableRows
+from dialog_cvae.imports.tables import messages_of_table
 
 _SEPARATORS: Final = (",", "\t", ";", "|")
-_SAMPLE: Final = 200  # rows whose values help to choose the columns
 SUFFIXES: Final = (".csv", ".tsv", ".tab")
 _QUOTED: Final = re.compile(r'"[^"]*(?:"|$)')  # a quoted part of a line
 _NAMED: Final = re.compile(r'"?sep=([,;|\t])"?[ \t]*\r?\n', re.IGNORECASE)
@@ -136,20 +133,10 @@ def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
     Raises:
         DataError: a column is missing, or a row is malformed.
     """
-    name = source.file.name
     table = rows(source, options, log)
     _, header = next(table, (0, []))
-    first = list(islice(table, _SAMPLE))
-
-    def values(column: str) -> Iterator[str]:
-        return (row[header.index(column)] for _, row in first)
-
-    if (column := transcript_column(name, header, options, values)) is not None:
-        yield from read_rows(header, column, options, log, (row for _, row in chain(first, table)), _SAMPLE)
-        return
-    chosen = chosen_columns(name, header, options, log, values)
-    found = ((f"line {line}", row) for line, row in chain(first, table))
-    yield from TableRows(name, header, chosen, options, log).messages(found)
+    found = ((f"line {line}", row) for line, row in table)
+    yield from messages_of_table(source.file.name, header, found, options, log)
 
 
 def _beginning(file: File) -> tuple[str, str]:

@@ -14,15 +14,13 @@ from typing import Any, Final
 
 from dialog_cvae.errors import DataError
 from dialog_cvae.imports.column_names import HOLDER_IDS, NAMES, SURE_CONVERSATIONS, looks_like_messages, spelling
-from dialog_cvae.imports.columns import chosen_columns
 from dialog_cvae.imports.json_stream import JsonStream, kind_of, records
 from dialog_cvae.imports.message import Format, Log, Message, Options
-from dialog_cvae.imports.row_transcripts import COLUMNS, read_rows, transcript_column
+from dialog_cvae.imports.row_transcripts import COLUMNS, transcript_column
 from dialog_cvae.imports.source import File, Source
-from dialog_cvae.imports.table_rows import TableRows
+from dialog_cvae.imports.tables import SAMPLE, messages_of_table
 
 Row = tuple[str, dict[str, Any]]  # the place in the file, such as "line 3", and the fields of a message
-_SAMPLE: Final = 200  # messages whose values help to choose the columns
 _FEW: Final = 20  # objects from which a text with whole conversations is recognised
 _DEEPEST: Final = 3  # levels of keys within a message
 _LIST: Final = "(list)"  # the column that holds the name of the list, where each list is a conversation
@@ -42,21 +40,13 @@ def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
     """
     file = source.file
     rows = _rows(file, options.encoding, log)
-    first = list(islice(rows, _SAMPLE))
+    first = list(islice(rows, SAMPLE))
     header = _header([row for _, row in first])
     if _LIST in header and not any(spelling(key) in SURE_CONVERSATIONS for key in header):
         options = replace(options, columns={"conversation": _LIST, **options.columns})
         log.notes.append("each list of messages is a conversation")
     cells = ((place, [row.get(key) for key in header]) for place, row in chain(first, rows))
-
-    def values(column: str) -> Iterator[Any]:
-        return (row.get(column) for _, row in first)
-
-    if (column := transcript_column(file.name, header, options, values)) is not None:
-        yield from read_rows(header, column, options, log, (row for _, row in cells), _SAMPLE)
-        return
-    chosen = chosen_columns(file.name, header, options, log, values)
-    yield from TableRows(file.name, header, chosen, options, log).messages(cells)
+    yield from messages_of_table(file.name, header, cells, options, log)
 
 
 def _header(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -138,7 +128,7 @@ def _only_list(file: File, encoding: str | None) -> str | None:
         if stream.peek() != "[":
             stream.skip()
             continue
-        first = [value for number in stream.items() if (value := stream.value()) and number <= _SAMPLE]
+        first = [value for number in stream.items() if (value := stream.value()) and number <= SAMPLE]
         if _are_messages(first):
             found.append(key)
     return found[0] if len(found) == 1 and not stream.peek() else None
@@ -225,7 +215,7 @@ def _names_of_lists(holder: Mapping[str, Any]) -> set[str]:
 
 def _are_messages(value: object) -> bool:
     """Whether a value is a list whose first objects, together, have a speaker and a text."""
-    objects = [each for each in value[:_SAMPLE] if isinstance(each, dict)] if isinstance(value, list) else []
+    objects = [each for each in value[:SAMPLE] if isinstance(each, dict)] if isinstance(value, list) else []
     return looks_like_messages({key for each in objects for key in _flat(each)})
 
 
