@@ -190,7 +190,8 @@ def records(file: File, encoding: str | None, within: str | None = None) -> Iter
     Args:
         file: the file to read.
         encoding: None recognises it.
-        within: key of the list of objects, if the file is one or more objects that hold it.
+        within: key of the list of objects, if the file is one or more objects that hold it; the keys of objects around
+            it, and a dot after each, may come before it.
 
     Raises:
         DataError: the file has another form.
@@ -219,17 +220,26 @@ def _within(stream: JsonStream, name: str) -> Iterator[tuple[str, dict[str, Any]
     holder = 0
     while stream.peek():
         holder += 1
+        above = name if holder == 1 else f"object {holder}, {name}"
         is_held = False
-        for key in stream.members():
-            if key != name:
-                stream.skip()
-                continue
+        for _ in _entered(stream, name.split(".")):
             is_held = True
             for number in stream.items():
-                place = f"{name}, element {number}" if holder == 1 else f"object {holder}, {name}, element {number}"
+                place = f"{above}, element {number}"
                 yield place, _object(stream, stream.value(), place)
         if not is_held:
             raise stream.error(f"object {holder} has no list {name!r}: remove it, or put it into another file")
+
+
+def _entered(stream: JsonStream, keys: list[str]) -> Iterator[None]:
+    """Enter objects within each other by their keys: at each step the caller reads the value of the last key."""
+    for key in stream.members():
+        if key != keys[0]:
+            stream.skip()
+        elif len(keys) == 1:
+            yield
+        else:
+            yield from _entered(stream, keys[1:])
 
 
 def _is_whole(line: str) -> bool:

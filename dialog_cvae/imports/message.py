@@ -17,6 +17,7 @@ MEDIA: Final = "pictures, files, polls, locations and deleted messages"
 SYSTEM: Final = "system lines"
 TURNS: Final = "tool and system turns"
 BOTS: Final = "messages of bots"
+NOTES: Final = "private notes"
 DateOrder = Literal["dmy", "mdy", "ymd"]
 HOUR: Final = 3600.0
 
