@@ -31,6 +31,7 @@ from dialog_cvae.imports import (
     transcript,
     turns,
     whatsapp,
+    zendesk,
 )
 from dialog_cvae.imports.message import Format
 from dialog_cvae.imports.passed_over import PassedOver, may_hold_conversations
@@ -57,6 +58,8 @@ FORMATS: Final = {
         convokit.FILE_FORMAT,
         intercom.FORMAT,
         freshdesk.FORMAT,
+        zendesk.FORMAT,
+        zendesk.CHAT_FORMAT,
         pairs.FORMAT,
         json_rows.FORMAT,
         text_lists.FORMAT,
