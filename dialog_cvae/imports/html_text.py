@@ -50,6 +50,9 @@ _TAG: Final = re.compile(
     rf"|</?(?:{_OTHERS}){_INSIDE}>|<!doctype[^<>]*>)",
     re.IGNORECASE,
 )
+_UNKNOWN_TAG: Final = re.compile(
+    rf"</?(?!(?:br|{_BLOCKS}|{_CELLS}|{_OTHERS}|style|script)[\s/>])[a-z][\w:-]*(?:\s[^<>]*)?/?>", re.IGNORECASE
+)
 _CODE_MARK, _BLOCK_MARK, _CELL_MARK = "\0", "\1", "\2"  # stand-ins until the text is finished
 _MARKS: Final = str.maketrans("", "", _CODE_MARK + _BLOCK_MARK + _CELL_MARK)
 _SPACE: Final = " \t\r\xa0"
@@ -70,6 +73,11 @@ def without_html(text: str, log: Log) -> str:
     lines = _joined("\n", blocks).replace("\xa0", " ").split("\n")
     found = re.sub(r"\n{3,}", "\n\n", "\n".join(line.strip(_SPACE) for line in lines))
     return re.sub(_CODE_MARK, lambda _: code.pop(0), found) if code else found
+
+
+def text_of_html(text: str, log: Log) -> str:
+    """The text of what is known to be HTML; counted. Tags are removed wherever they are, also those of other names."""
+    return without_html(f"<div>{_UNKNOWN_TAG.sub('', text)}</div>", log)
 
 
 def without_entities(text: str) -> str:

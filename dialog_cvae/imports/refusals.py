@@ -16,6 +16,7 @@ _EXCEL: Final = "is an Excel workbook: save it as CSV (UTF-8)"
 _WORD: Final = "is a Word document: save it as plain text"
 _RICH_TEXT: Final = "is a rich text document (RTF): save it as plain text"
 _DISCORD: Final = "is a Discord channel in plain text, whose lines do not tell messages apart: export it as JSON"
+_OUTLOOK: Final = "is in Outlook's own form: save the mails as mbox or .eml files"
 _GZIP: Final = "is compressed with gzip: unpack it first"
 
 _MEMBERS: Final = {"xl/workbook.xml": _EXCEL, "word/document.xml": _WORD}  # each is in every such archive
@@ -43,6 +44,8 @@ def _of_file(source: Source) -> str | None:
         return _GZIP
     if head.startswith(b"PK\x03\x04"):  # in a folder; an archive that the user names is opened
         return next((reason for suffix, reason in _SUFFIXES.items() if path.endswith(suffix)), None)
+    if head.startswith(b"!BDN") or (head.startswith(b"\xd0\xcf\x11\xe0") and path.endswith(".msg")):
+        return _OUTLOOK
     if head.startswith(b"{\\rtf"):
         return _RICH_TEXT
     text = file.head_text.removeprefix("\ufeff")

@@ -52,6 +52,8 @@ def packed(tmp_path: Path) -> Callable[..., Path]:
         ("x.txt", HTML, WEB_PAGE),
         ("x.csv", "\ufeff\n<HTML lang='de'>a,b\n", WEB_PAGE),
         ("messages.html", "<div>hi, you</div>", WEB_PAGE),
+        ("x.pst", "!BDN\0\1", "is in Outlook's own form: save the mails as mbox or .eml files"),
+        ("x.msg", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(99), "is in Outlook's own form"),
         ("x.rtf", '{\\rtf1\\ansi {"a": 1}\nAnn: hi\\par\nBo: yo\\par\nAnn: so}', "is a rich text document (RTF)"),
         (
             "x.txt",
