@@ -11,7 +11,9 @@ from typing import Final
 from dialog_cvae.errors import ConfigError, DataError
 from dialog_cvae.imports import (
     assistants,
+    chatwoot,
     convokit,
+    crisp,
     delimited,
     discord,
     freshdesk,
@@ -65,6 +67,8 @@ FORMATS: Final = {
         zendesk.CHAT_FORMAT,
         help_scout.FORMAT,
         livechat.FORMAT,
+        chatwoot.FORMAT,
+        crisp.FORMAT,
         pairs.FORMAT,
         json_rows.FORMAT,
         text_lists.FORMAT,

@@ -1,7 +1,8 @@
 """Exports of help desks in JSON, a ticket in each object: what their readers share.
 
-Open this to change which file is such an export. `intercom`, `freshdesk`, `zendesk`, `help_scout` and `livechat` say
-what a ticket holds. The speakers are `customer` and `agent`, because a model learns roles better than persons.
+Open this to change which file is such an export. `intercom`, `freshdesk`, `zendesk`, `help_scout`, `livechat`,
+`chatwoot` and `crisp` say what a ticket holds. The speakers are `customer` and `agent`, because a model learns roles
+better than persons.
 """
 
 from __future__ import annotations

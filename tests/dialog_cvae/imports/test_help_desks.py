@@ -1,4 +1,4 @@
-"""Help Scout and LiveChat, and what the readers of all help desks share."""
+"""Help Scout, LiveChat, Chatwoot and Crisp, and what the readers of all help desks share."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import pytest
 from dialog_cvae import console
 from dialog_cvae.errors import DataError
 from dialog_cvae.imports.formats import FORMATS, recognised
-from dialog_cvae.imports.message import MEDIA, NOTES, SYSTEM
+from dialog_cvae.imports.message import BOTS, MEDIA, NOTES, SYSTEM
 from dialog_cvae.imports.source import open_source
 
 SAID = ["customer: Where is it?", "agent: On its way.", "customer: Thanks."]
-DESKS = ("intercom", "freshdesk", "zendesk", "zendesk-chat", "help-scout", "livechat")
+DESKS = ("intercom", "freshdesk", "zendesk", "zendesk-chat", "help-scout", "livechat", "chatwoot", "crisp")
 
 
 def thread(kind, by, body, minute, state="published"):
@@ -83,6 +83,60 @@ def test_livechat_is_read(put, imported, form):
     assert result.said == [SAID, SAID]
     assert [line["id"] for line in result.lines] == ["1:K1", "2:K2"]
     assert result.left_out == {SYSTEM: 2, NOTES: 2, MEDIA: 2}
+
+
+def chatwoot(number=7):
+    def message(kind, text, minute, private=False, **more):
+        found = {"id": minute, "content": text, "conversation_id": number, "message_type": kind, "private": private}
+        return {**found, "created_at": 1705140000 + 60 * minute, "content_attributes": {}, **more}
+
+    ann, bo = {"id": 1, "name": "Ann", "type": "contact"}, {"id": 2, "name": "Bo", "type": "user"}
+    payload = [
+        message(0, "Where is it?", 0, sender=ann),
+        message(3, "We reply soon.", 1),
+        message(1, "I am a bot", 2, sender={"name": "x", "type": "agent_bot"}),
+        message(2, "Assigned to Bo", 3),
+        message(1, "He sounds angry", 4, private=True, sender=bo),
+        message(1, "On its way.", 5, sender=bo),
+        message(0, None, 6, sender=ann, attachments=[{"id": 1}]),
+        message(0, "Thanks.", 7, sender=ann),
+    ]
+    return {"meta": {"labels": [], "contact": ann}, "payload": payload}
+
+
+def crisp(number=1):
+    def message(kind, by, content, minute, **more):
+        found = {"session_id": f"session_{number}", "type": kind, "from": by, "content": content, "fingerprint": minute}
+        return {**found, "timestamp": 1705140000000 + 60_000 * minute, "user": {"nickname": "x"}, **more}
+
+    data = [
+        message("text", "user", "Where is it?", 0),
+        message("text", "operator", "We reply soon.", 1, automated=True),
+        message("file", "user", {"name": "x.png", "url": "u", "type": "image/png"}, 2),
+        message("note", "operator", "He sounds angry", 3),
+        message("event", "operator", {"namespace": "state:resolved"}, 4),
+        message("text", "operator", "On its way.", 5, automated=False),
+        message("text", "user", "Thanks.", 6),
+    ]
+    return {"error": False, "reason": "resolved", "data": data}
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "first", "left_out"),
+    [
+        (chatwoot, "chatwoot", "1:7", {BOTS: 2, SYSTEM: 1, NOTES: 1, MEDIA: 1}),
+        (crisp, "crisp", "1:session_7", {BOTS: 1, SYSTEM: 1, NOTES: 1, MEDIA: 1}),
+    ],
+)
+def test_an_answer_of_an_api_is_a_conversation(put, imported, make, name, first, left_out):
+    for count, value in ((1, make(7)), (2, [make(7), make(8)])):
+        path = put("export.json", json.dumps(value))
+        assert [kind.name for _, kind in recognised(open_source(path))] == [name]
+        result = imported(path)
+        assert result.said == [SAID] * count
+        assert result.lines[0]["id"] == first
+        assert result.left_out == {kind: count * number for kind, number in left_out.items()}
+    assert "bot: We reply soon." in imported(path, bots=True).said[0]
 
 
 @pytest.mark.parametrize(
