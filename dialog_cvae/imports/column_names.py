@@ -14,13 +14,25 @@ NAMES: Final[Mapping[str, Sequence[str]]] = {
     "conversation": (
         *("conversation", "conversation_id", "conversationid", "conv", "conv_id", "dialog", "dialogue", "dialog_id"),
         *("dialogue_id", "dialogueid", "dialogid", "thread", "thread_id", "session", "session_id", "chat_id", "chat"),
-        *("chat_session", "ticket_id", "ticket", "case_id", "call_id", "room", "room_id", "channel"),
+        *("chat_session", "ticket_id", "ticket", "case_id", "call_id", "conversations_thread_id"),
+        *("room", "room_id", "channel"),
     ),
     # A type of person, such as user or admin, comes before a name, because a model learns roles better than persons.
     # One that all rows share comes last.
     "speaker": (
         *("speaker", "speaker_type", "speaker_role", "author_type", "author_role", "sender_type", "sender_role"),
-        *("from_type", "participant_type", "user_type", "role", "author", "sender", "speaker_name", "author_name"),
+        *(
+            "from_type",
+            "participant_type",
+            "user_type",
+            "role",
+            "from_agent",
+            "is_inbound",
+            "author",
+            "sender",
+            "speaker_name",
+            "author_name",
+        ),
         *("sender_name", "creator_name", "author_display_name", "sender_display_name", "from_user_display_name"),
         *("author_username", "from", "from_name", "direction", "username", "user_name", "user_username"),
         *("display_name", "user_display_name", "user", "participant", "agent", "name", "speaker_id", "speaker_idx"),
@@ -38,6 +50,7 @@ NAMES: Final[Mapping[str, Sequence[str]]] = {
     "text": (
         *("text", "message", "utterance", "body", "content", "msg", "message_text", "message_body", "message_content"),
         *("msg_text", "msg_body", "body_content", "line"),
+        *("stripped_text", "body_text", "plain_body", "body_plain", "plain_text"),  # of mails
     ),
     "time": (
         *("time", "timestamp", "datetime", "date_time", "date", "created_at", "sent_at", "created", "sent", "ts"),
@@ -70,9 +83,11 @@ MORE: Final = ("input", "context")  # columns with what an instruction is about
 TYPES: Final = frozenset(
     {
         *("speaker_type", "speaker_role", "author_type", "author_role", "sender_type", "sender_role", "from_type"),
-        *("participant_type", "user_type", "role", "direction"),
+        *("participant_type", "user_type", "role", "direction", "from_agent", "is_inbound"),
     }
 )
+# Columns of speakers that hold true or false, and the speakers if it is true and if it is false.
+SIDES: Final = {"from_agent": ("agent", "customer"), "is_inbound": ("customer", "agent")}
 # Whatever else is in the table, with one of these columns each row is a message of one speaker.
 SURE_SPEAKERS: Final = NAMES["speaker"][: NAMES["speaker"].index("username")]
 _PLACES: Final = {"chat", "room", "room_id", "channel"}  # where many conversations may be held

@@ -12,6 +12,7 @@ from typing import Final
 from dialog_cvae.errors import DataError
 from dialog_cvae.imports.column_names import LINKS, MORE, NAMES, OUTGOING, REQUIRED, TYPES, WAYS, find_pair, spelling
 from dialog_cvae.imports.message import HOUR, Log, Options
+from dialog_cvae.imports.private_notes import choose_private
 from dialog_cvae.imports.recipients import choose_recipient
 from dialog_cvae.imports.reply_threads import LEAST_REPLIES, count_replies
 from dialog_cvae.imports.time_columns import Values, choose_times, note_unread_times
@@ -54,6 +55,7 @@ def chosen_columns(name: str, header: Sequence[str], options: Options, log: Log,
         chosen["conversation"] = spelt["id"]
         guessed.append("conversation")
     guessed += choose_recipient(name, header, spelt, chosen, values, log)
+    choose_private(header, spelt, chosen, values, log)
     _guess_outgoing(header, spelt, chosen)
     _guess_roles(chosen, values)
     log.speaker_column = chosen.get("speaker")

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from dialog_cvae.errors import DataError
-from dialog_cvae.imports.column_names import LINKS, spelling
+from dialog_cvae.imports.column_names import LINKS, SIDES, spelling
 from dialog_cvae.imports.html_text import without_html
-from dialog_cvae.imports.message import SYSTEM, TURNS, Log, Message, Options
+from dialog_cvae.imports.message import NOTES, SYSTEM, TURNS, Log, Message, Options
+from dialog_cvae.imports.private_notes import is_private, private_values
 from dialog_cvae.imports.recipients import talk_of
 from dialog_cvae.imports.reply_threads import link_name
 from dialog_cvae.imports.times import ColumnTimes
@@ -48,6 +49,8 @@ class TableRows:
         self._places = {what: header.index(column) for what, column in chosen.items()}
         self._times = ColumnTimes(options.time_format, log)
         self._sent = _TRUE if "from_me" in spelling(chosen.get("outgoing", "")) else _SENT
+        self._private = private_values(header, chosen["private"]) if "private" in chosen else frozenset()
+        self._sides = SIDES.get(spelling(chosen.get("speaker", "")))
         self._spoken = self._nameless = 0
 
     def messages(self, rows: Iterable[tuple[str, Sequence[Any]]]) -> Iterator[Message]:
@@ -88,7 +91,12 @@ class TableRows:
         Raises:
             ValueError: a field is not text or a time.
         """
-        speaker, text = self._field(row, "speaker"), self._field(row, "text")
+        speaker, text = self._speaker(row), self._field(row, "text")
+        if self._private and is_private(self._field(row, "private"), self._private):
+            self._log.left_out[NOTES] += 1
+            if "reply_to" not in self._places:
+                return ()
+            text = ""  # it links others
         if "role" not in self._places:  # else texts may be about tags
             text = without_html(text, self._log)
         elif role_name(speaker) in NOT_SPOKEN:
@@ -117,6 +125,17 @@ class TableRows:
             own, parent = (link_name(self._field(row, what)) for what in LINKS)
             message = message._replace(id=own, reply_to=parent)
         return (message,)
+
+    def _speaker(self, row: Sequence[Any]) -> str:
+        """The speaker of a row; where a column says only whether an agent wrote it, `agent` or `customer`.
+
+        Raises:
+            ValueError: it is not text.
+        """
+        found = self._field(row, "speaker")
+        if self._sides is None or found.strip().lower() not in (*_TRUE, "false", "0", "no"):
+            return found
+        return self._sides[0 if found.strip().lower() in _TRUE else 1]
 
     def _time(self, row: Sequence[Any]) -> float | None:
         """The time of a row, whose day and clock may be in two columns; None if it is not known.
