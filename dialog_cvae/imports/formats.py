@@ -10,6 +10,7 @@ from typing import Final
 
 from dialog_cvae.errors import ConfigError, DataError
 from dialog_cvae.imports import (
+    abcd,
     assistants,
     chatwoot,
     convokit,
@@ -53,6 +54,7 @@ FORMATS: Final = {
         assistants.CHATGPT_FORMAT,
         assistants.CLAUDE_FORMAT,
         schema_guided.FORMAT,
+        abcd.FORMAT,
         turns.NAMED_FORMAT,
         telegram.FORMAT,
         discord.JSON_FORMAT,
