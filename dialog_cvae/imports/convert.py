@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Final
 
 from dialog_cvae.errors import DataError, DialogCvaeError
 from dialog_cvae.imports import parquet
@@ -23,6 +23,9 @@ from dialog_cvae.imports.message import Format, Log, Message, Options
 from dialog_cvae.imports.privacy import Privacy
 from dialog_cvae.imports.source import Source, open_source
 from dialog_cvae.imports.spill import grouped_by_conversation
+
+_LONG: Final = 6  # messages of a conversation in which someone speaks twice, unless it is no talk
+_CROWD: Final = 0.8  # least share of different speakers in a conversation in which hardly anyone speaks twice
 
 
 @dataclass
@@ -35,6 +38,8 @@ class Part:
         log: what was left out and changed.
         conversations, utterances: numbers of those written.
         monologues: number of conversations with a single speaker.
+        long: number of conversations long enough that in a talk someone speaks again.
+        crowds: number of these in which hardly anyone does.
     """
 
     name: str
@@ -43,6 +48,17 @@ class Part:
     conversations: int = 0
     utterances: int = 0
     monologues: int = 0
+    long: int = 0
+    crowds: int = 0
+
+    def add(self, speakers: Sequence[str]) -> None:
+        """Count a conversation that was written, by the speakers of its messages."""
+        count = len(set(speakers))
+        self.conversations += 1
+        self.utterances += len(speakers)
+        self.monologues += count == 1
+        self.long += len(speakers) >= _LONG
+        self.crowds += len(speakers) >= _LONG and count >= _CROWD * len(speakers)
 
     def counts(self) -> str:
         """What was written, left out and changed, in one line."""
@@ -149,8 +165,15 @@ def _on_encoding(source: Source, kind: Format, named: str | None) -> list[str]:
 
 
 def _on_speakers(part: Part) -> list[str]:
-    """A warning if the column of speakers seems to be the wrong one."""
-    if part.log.speaker_column is None or part.monologues * 2 <= part.conversations:
+    """A warning if the column of speakers seems to be the wrong one, or the rows of a table no conversations."""
+    if part.log.speaker_column is None:
+        return []
+    if part.crowds * 2 > part.long:
+        return [
+            f"warning: in {part.crowds:,} of {part.long:,} conversations of {_LONG} messages or more, hardly anyone "
+            "speaks twice: the rows may be reviews or comments, of which none answers another"
+        ]
+    if part.monologues * 2 <= part.conversations:
         return []
     return [
         f"warning: {part.monologues:,} of {part.conversations:,} conversations have a single speaker: "
@@ -175,9 +198,7 @@ def _write(file: IO[str], out: Path, parts: Sequence[Part], found: Iterator[Thre
             file.write(line + "\n")
         except OSError as error:
             raise DialogCvaeError(f"{out}: cannot be written ({error.strerror})") from None
-        part.conversations += 1
-        part.utterances += len(messages)
-        part.monologues += len({message.speaker for message in messages}) == 1
+        part.add([message.speaker for message in messages])
 
 
 def _line(messages: Sequence[Message], number: int, *, keeps_name: bool) -> dict[str, Any]:

@@ -173,3 +173,26 @@ def test_a_single_speaker_in_most_conversations_is_a_warning(put, imported):
     warning = "  warning: 2 of 2 conversations have a single speaker: if column 'agent' does not say who speaks, "
     assert warning + "name another: --column speaker=NAME" in imported(path).report.lines()
     assert "warning" not in str(imported(path, columns={"speaker": "who"}).report.lines())
+
+
+CROWD = "conversations of 6 messages or more, hardly anyone speaks twice"
+
+
+def test_a_table_of_reviews_is_warned_of(put, imported):
+    rows = [f"user{i % 29},good {i},2024-01-{1 + i // 10:02} 10:0{i % 10}" for i in range(30)]
+    result = imported(put("reviews.csv", "\n".join(["user,text,date", *rows])))
+    assert len(result.said) == 3
+    assert f"warning: in 3 of 3 {CROWD}" in str(result.report.lines())
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [f"{talk},{who},hi {i}" for talk in range(3) for i, who in enumerate("ABCADEB")],  # a room
+        [f"{talk},{who}{talk},hi" for talk in range(3) for who in "AB"],  # short talks
+        [f"{talk},A,hi {i}" for talk in range(3) for i in range(7)],  # monologues have another warning
+    ],
+)
+def test_talks_of_several_people_are_not(put, imported, rows):
+    result = imported(put("t.csv", "\n".join(["conversation,speaker,text", *rows])))
+    assert CROWD not in str(result.report.lines())
