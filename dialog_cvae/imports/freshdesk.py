@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from dialog_cvae.imports.help_desk import AGENT, CUSTOMER, Said, Ticket, desk_format, inner, objects, text_of
+from dialog_cvae.imports.mail_text import own_text
 from dialog_cvae.imports.message import MEDIA, NOTES, Log, Options
 
 _OLD: Final = "helpdesk_ticket"  # the key around a ticket in the account's export
@@ -30,7 +31,7 @@ def _ticket(record: Mapping[str, Any], _: Options, log: Log) -> Ticket:
 
 def _said(ticket: Mapping[str, Any], record: Mapping[str, Any], log: Log) -> Iterator[Said]:
     began = AGENT if ticket.get("source") == _BY_AGENT else CUSTOMER
-    yield Said(began, text_of(ticket, _FIRST, "ticket"), ticket.get("created_at"))
+    yield Said(began, _own(text_of(ticket, _FIRST, "ticket")), ticket.get("created_at"))
     for key, holder in (
         ("conversations", ticket),
         ("notes", ticket),
@@ -44,7 +45,12 @@ def _said(ticket: Mapping[str, Any], record: Mapping[str, Any], log: Log) -> Ite
                 log.left_out[NOTES] += 1
             else:
                 speaker = CUSTOMER if _is_customer(note, ticket) else AGENT
-                yield Said(speaker, text_of(note, _BODY, where), note.get("created_at"))
+                yield Said(speaker, _own(text_of(note, _BODY, where)), note.get("created_at"))
+
+
+def _own(text: str) -> str:
+    """The text without earlier mails, which answers by mail may quote; a mail that is only forwarded stays."""
+    return own_text(text) or text
 
 
 def _is_customer(note: Mapping[str, Any], ticket: Mapping[str, Any]) -> bool:

@@ -111,6 +111,13 @@ def test_a_ticket_that_an_agent_began(put, imported):
     assert imported(put("t.json", json.dumps(begun))).said == [["agent: Your order is late.", "customer: Why?"]]
 
 
+def test_quoted_mails_are_removed_but_not_a_forwarded_one(put, imported):
+    forwarded = "---------- Forwarded message ---------\nMy printer smokes."
+    answer = message("The X-1.\n\nOn 24 Aug 2015 12:01, Bo wrote:\n> Which model?", 17, 1)
+    ticket = new(description_text=forwarded, conversations=[answer])
+    assert imported(put("t.json", json.dumps(ticket))).said == [[f"customer: {forwarded}", "customer: The X-1."]]
+
+
 def test_html_is_read_where_there_is_no_plain_text(put, imported):
     ticket = new(description_text=None, conversations=[message("Which?", 5, 1, body_text="", body="<div>A<br>B</div>")])
     said = ["customer: My printer smokes.", "agent: A\nB"]
