@@ -60,7 +60,10 @@ SMOKE = Budget(
 )
 SMALL = Budget(
     "smollm2",
-    {"train": {"max_steps": 160, "batch_size": 20, "accumulation": 1, "validate_every": 80, "valid_examples": 128}},
+    {
+        "learning_rate": {"peak": 1e-3},  # that of the published figures
+        "train": {"max_steps": 160, "batch_size": 20, "validate_every": 80, "valid_examples": 128},
+    },
     1,
     10,
     300,

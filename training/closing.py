@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dialog_cvae.model.elbo import ElboReport
-from training.check.advice import FEW_UPDATES, SMALL_WIDTH
+from training.check.advice import FEW_READ, SMALL_WIDTH
 from training.collapse import hardly_uses_z, remedies
 from training.config import FitConfig
 from training.schedules import is_full
@@ -82,15 +82,12 @@ def _remedies(validations: Sequence[Mapping[str, Any]], config: FitConfig, total
 def _use_of_z(report: ElboReport, config: FitConfig, steps: int, longer: str, tried: str) -> list[str]:
     if not config.sizes.latent_size:
         return []
-    # A language model starts to use z late: free bits and the first cycle need a few hundred updates.
-    if (
-        config.language is not None
-        and steps < FEW_UPDATES
-        and (report.kl < SOME_KL or hardly_uses_z(report, config.sizes))
-    ):
+    # A language model starts to use z late: free bits and the first cycle need thousands of replies.
+    read = steps * config.train.batch_size
+    if config.language is not None and read < FEW_READ and (report.kl < SOME_KL or hardly_uses_z(report, config.sizes)):
         return [
-            f"z is hardly used yet, as is normal after {steps} updates: replies differ by the chance of drawing words; "
-            f"more of {longer} helps, to {FEW_UPDATES} updates or more"
+            f"z is hardly used yet, as is normal after {read:,} training replies: replies differ by the chance of "
+            f"drawing words; more of {longer} helps, to {FEW_READ:,} replies or more"
         ]
     if not hardly_uses_z(report, config.sizes):
         return []

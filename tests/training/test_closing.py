@@ -78,9 +78,9 @@ def test_a_language_model_after_few_updates_has_not_collapsed() -> None:
     early = valid(99, 30.77, kl=0.8, nats_from_z=0.08, active_units=0, without_z=29.96)
     first, line = closing(early, config=smollm2(), steps=99, per_epoch=99)
     assert first.endswith("without z it is 0.81 nats a reply better than this bound")
-    assert line.startswith("z is hardly used yet, as is normal after 99 updates")
+    assert line.startswith("z is hardly used yet, as is normal after 1,584 training replies")
     assert "more of --epochs helps" in line
-    _, late = closing(early | {"step": 900}, config=smollm2(), steps=900, per_epoch=900)
+    _, late = closing(early | {"step": 1_000}, config=smollm2(), steps=1_000, per_epoch=1_000)
     assert "z is not used" in late
     assert "bow" not in late  # is on
 

@@ -22,9 +22,9 @@ from training.schedules import rises_fully
 FIRST_MINUTES = 20  # duration of a first run, as for the figures in the docs
 FEWEST_REPLIES = 200  # with fewer replies, a run only shows that all steps work
 FEW_REPLIES = 3_000  # "a few thousand"
-SMALL_UPDATES = 100  # updates of a language model in 20 minutes of one core, as measured for `training.check.verdict`
+SOME_READ = 6_400  # replies that a language model reads in 20 minutes of one core
 MOST_PASSES = 10  # passes of a language model over a small file; over a larger file it makes one
-FEW_UPDATES = 250  # few updates for a language model: its KL was 0.8 nats after 99 and 2.4 after 270
+FEW_READ = 16_000  # replies read, few for a language model: its KL was 0.8 nats after 6,300 and 2.4 after 17,300
 FOREIGN = ("other", "other script")  # languages that the language model does not know
 SMALL_WIDTH = 100  # width of the utterance encoder in the recipe `small`
 MOST_OPENED = 0.2  # share of the conversations that a role may begin if it answers rather than asks
@@ -102,11 +102,11 @@ def respond_as_option(name: str) -> list[str]:
 
 
 def passes(config: FitConfig, replies: int) -> int:
-    """Passes over the training replies: the recipe's; for a language model more if a pass has few updates."""
+    """Passes over the training replies: the recipe's; for a language model more if they are few."""
     epochs = config.train.epochs or DEFAULT_EPOCHS
     if config.language is None:
         return epochs
-    return max(epochs, min(MOST_PASSES, -(-SMALL_UPDATES // _updates(config, replies))))
+    return max(epochs, min(MOST_PASSES, -(-SOME_READ // max(1, replies))))
 
 
 def commands(facts: Facts, choice: Choice) -> list[str]:

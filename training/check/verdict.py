@@ -9,8 +9,8 @@ import shlex
 from textwrap import wrap
 
 from training.check.advice import (
+    FEW_READ,
     FEW_REPLIES,
-    FEW_UPDATES,
     FEWEST_REPLIES,
     FIRST_MINUTES,
     FOREIGN,
@@ -141,13 +141,14 @@ def _expected(facts: Facts, choice: Choice, speed: float | None) -> list[str]:
 
 def _little_use_of_z(facts: Facts, choice: Choice, speed: float | None) -> list[str]:
     size = choice.config.train.batch_size
-    most = passes(choice.config, facts.replies) * facts.replies / size
-    updates = min(60 * FIRST_MINUTES * (speed or KNOWN_SPEEDS["language"][0]) / size, most)
-    if updates >= FEW_UPDATES:
+    most = passes(choice.config, facts.replies) * facts.replies
+    read = min(60 * FIRST_MINUTES * (speed or KNOWN_SPEEDS["language"][0]), most)
+    if read >= FEW_READ:
         return []
-    helps = "a larger --max-minutes helps" if updates < most - 1 else "more conversations help"
+    helps = "a larger --max-minutes helps" if read < most - size else "more conversations help"
     return [
-        f"about {max(1, int(updates)):,} updates: replies to a context differ little before some {FEW_UPDATES}; {helps}"
+        f"about {max(1, int(read)):,} replies are read: those to one context differ little before some {FEW_READ:,}; "
+        f"{helps}"
     ]
 
 
