@@ -13,7 +13,7 @@ from dialog_cvae.imports.source import File, Source
 # Files that may hold conversations. Others, such as pictures, are not reported.
 _DATA_SUFFIXES: Final = (
     *(".txt", ".csv", ".tsv", ".tab", ".json", ".jsonl", ".ndjson", ".html", ".htm", ".xlsx"),
-    *(".parquet", ".arrow", ".zip", ".gz", ".vtt", ".srt", ".docx", ".rtf", ".mbox", ".eml"),
+    *(".xml", ".parquet", ".arrow", ".zip", ".gz", ".vtt", ".srt", ".docx", ".rtf", ".mbox", ".eml"),
 )
 _SHOWN: Final = 5  # most names of files in a line of the report
 

@@ -12,6 +12,7 @@ from dialog_cvae.imports.message import Log
 from dialog_cvae.limits import MAX_SPEAKER_CHARS
 
 _SHOWN: Final = 6  # speakers in the report
+ME: Final = "Me"  # the owner of a telephone or account, where an export does not name this person
 SHARED: Final = "names of people numbered, because another has the same"
 
 

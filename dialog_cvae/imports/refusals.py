@@ -22,7 +22,7 @@ _GZIP: Final = "is compressed with gzip: unpack it first"
 _MEMBERS: Final = {"xl/workbook.xml": _EXCEL, "word/document.xml": _WORD}  # each is in every such archive
 _SUFFIXES: Final = {".xlsx": _EXCEL, ".xlsm": _EXCEL, ".docx": _WORD}
 _HTML: Final = re.compile(
-    r"\s*(?:<\?xml[^>]*>\s*)?(?:(?><!--.*?-->)\s*)*+<(?:!doctype|html)\b", re.IGNORECASE | re.DOTALL
+    r"\s*(?:<\?xml[^>]*>\s*)?(?:(?><!--.*?-->)\s*)*+<(?:!doctype\s+html|html)\b", re.IGNORECASE | re.DOTALL
 )
 _HTML_SUFFIXES: Final = (".html", ".htm")
 # DiscordChatExporter's head: a line of equals signs, then the server and the channel.

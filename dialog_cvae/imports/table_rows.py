@@ -12,6 +12,7 @@ from dialog_cvae.errors import DataError
 from dialog_cvae.imports.column_names import LINKS, SIDES, spelling
 from dialog_cvae.imports.html_text import without_html
 from dialog_cvae.imports.message import NOTES, SYSTEM, TURNS, Log, Message, Options
+from dialog_cvae.imports.people import ME
 from dialog_cvae.imports.private_notes import is_private, private_values
 from dialog_cvae.imports.recipients import talk_of
 from dialog_cvae.imports.reply_threads import link_name
@@ -21,7 +22,6 @@ from dialog_cvae.imports.turns import NOT_SPOKEN, role_name
 UNNAMED: Final = "messages without the name of a conversation, read as one conversation"
 USER: Final = "user"
 ASSISTANT: Final = "assistant"
-ME: Final = "Me"  # the speaker of outgoing messages that name none
 _SENT: Final = {"outgoing", "outbound", "sent"}
 # Values of a column such as "is_from_me". In a column of message types, 1 means received.
 _TRUE: Final = {"1", "true", "yes"}

@@ -1,0 +1,57 @@
+"""Exports of personal chats: each is recognised as its own format and no other, and the command line reads it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dialog_cvae import console
+from dialog_cvae.imports.formats import FORMATS, recognised
+from dialog_cvae.imports.source import open_source
+
+
+def sms() -> str:
+    line = '<sms address="+49301" date="{}" type="{}" body="{}" contact_name="Ann" />\n'
+    said = [(hour, box, f"text {hour} {box}") for hour in (0, 10, 20) for box in (1, 2)]
+    lines = [line.format(1704186000000 + 3600000 * hour + box, box, text) for hour, box, text in said]
+    return f"<?xml version='1.0' encoding='UTF-8' ?>\n<smses count=\"6\">\n{''.join(lines)}</smses>\n"
+
+
+# Files of three conversations, by the name of their format.
+CHATS = {
+    "sms-backup": ("sms-1.xml", sms()),
+}
+OTHERS = {
+    "whatsapp": ("chat.txt", "[13.01.24, 10:00:00] Ann: hi\n[13.01.24, 10:00:02] Bo: there\n"),
+    "transcript": ("talk.txt", "Ann: hi, 10:05\nBo: [LINE] yo\nAnn: <smses > ok\nBo: bye\n"),
+    "csv": ("t.csv", "date,speaker,text\n2024-01-13 10:00,Ann,<smses >\n2024-01-13 10:01,Bo,[LINE] yo\n"),
+    "subtitles": ("s.vtt", "WEBVTT\n\n00:01.000 --> 00:02.000\n<v Ann>hi\n\n00:03.000 --> 00:04.000\n<v Bo>yo\n"),
+    "messages": ("m.json", json.dumps([{"sender": "Ann", "body": "hi", "time": 1}] * 2)),
+}
+
+
+@pytest.mark.parametrize(("name", "file"), [*CHATS.items(), *OTHERS.items()])
+def test_one_format_recognises_a_file(put, name, file):
+    source = open_source(put(*file))
+    ((_, found),) = recognised(source)
+    assert found.name == name
+    assert [each for each in CHATS if FORMATS[each].recognise(source)] == ([name] if name in CHATS else [])
+
+
+@pytest.mark.parametrize("page", ["<!DOCTYPE html>\n<html><body>{}</body></html>", "<html>{}</html>"])
+@pytest.mark.parametrize("name", CHATS)
+def test_a_web_page_is_in_no_format(put, name, page):
+    source = open_source(put("x.txt", page.format(CHATS[name][1])))
+    assert not FORMATS[name].recognise(source)
+
+
+@pytest.mark.parametrize("name", CHATS)
+def test_the_commands(put, tmp_path, capsys, name):
+    path, out = put(*CHATS[name]), tmp_path / "out" / "mine.jsonl"
+    assert console.main(["import", str(path), "--out", str(out)]) == 0
+    assert f"{path}: {FORMATS[name].title}\n" in capsys.readouterr().out
+    assert len(Path(out).read_text(encoding="utf-8").splitlines()) == 3
+    assert console.main(["check", str(path), "--cache", "off"]) == 0
+    assert f"read as       {FORMATS[name].title}" in capsys.readouterr().out
