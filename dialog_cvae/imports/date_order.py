@@ -6,13 +6,24 @@ Open this to change how the order is decided.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Final
 
 from dialog_cvae.errors import DataError
 from dialog_cvae.imports.message import DateOrder
 
+ORDERS: Final = {"dmy": "day first", "mdy": "month first", "ymd": "year first"}
 _LAST_MONTH: Final = 12
 _LAST_DAY: Final = 31
+_BUDDHIST: Final = 2400  # later years are of the Thai calendar, which is 543 years ahead
+_AHEAD: Final = 543
+
+
+def calendar_day(numbers: Sequence[int], order: str) -> tuple[int, int, int]:
+    """Year, month and day of the three numbers of a date; a year of two digits is of this century."""
+    found = dict(zip(order, numbers, strict=True))
+    year = found["y"] + (2000 if found["y"] < 100 else 0)
+    return year - (_AHEAD if year > _BUDDHIST else 0), found["m"], found["d"]
 
 
 class DateOrders:

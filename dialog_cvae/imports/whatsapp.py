@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 from dialog_cvae.errors import DataError
 from dialog_cvae.imports import whatsapp_lines as lines
 from dialog_cvae.imports import whatsapp_words as words
-from dialog_cvae.imports.date_order import DateOrders
+from dialog_cvae.imports.date_order import ORDERS, DateOrders
 from dialog_cvae.imports.message import HOUR, MEDIA, SYSTEM, Format, Log, Message, Options
 from dialog_cvae.imports.people import listed
 from dialog_cvae.imports.privacy import mention_remover
@@ -68,7 +68,7 @@ def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
     _check(source.file.name, unknown, speakers, log)
     without_mentions = mention_remover(speakers.names()) if options.anonymous else (lambda text: text)
     order, reason = (options.date_order, "as --date-order says") if options.date_order else orders.decided()
-    log.notes.append(f"dates are read {lines.ORDERS[order]} ({reason})")
+    log.notes.append(f"dates are read {ORDERS[order]} ({reason})")
     # Read the messages.
     said: Counter[str] = Counter()
     for entry in _entries(source, options, log):

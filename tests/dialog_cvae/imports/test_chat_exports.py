@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from dialog_cvae import console
+from dialog_cvae.errors import DataError
 from dialog_cvae.imports.formats import FORMATS, recognised
 from dialog_cvae.imports.source import open_source
 
@@ -19,9 +20,15 @@ def sms() -> str:
     return f"<?xml version='1.0' encoding='UTF-8' ?>\n<smses count=\"6\">\n{''.join(lines)}</smses>\n"
 
 
+def line() -> str:
+    days = [f"2024/01/{day}(Mon)\n10:05\tAnn\ttext {day}\n10:06\tBo\tyes {day}\n" for day in (15, 22, 29)]
+    return "[LINE] Chat history with Ann\nSaved on: 2024/02/01 10:00\n\n" + "\n".join(days)
+
+
 # Files of three conversations, by the name of their format.
 CHATS = {
     "sms-backup": ("sms-1.xml", sms()),
+    "line": ("[LINE] Ann.txt", line()),
 }
 OTHERS = {
     "whatsapp": ("chat.txt", "[13.01.24, 10:00:00] Ann: hi\n[13.01.24, 10:00:02] Bo: there\n"),
@@ -43,8 +50,9 @@ def test_one_format_recognises_a_file(put, name, file):
 @pytest.mark.parametrize("page", ["<!DOCTYPE html>\n<html><body>{}</body></html>", "<html>{}</html>"])
 @pytest.mark.parametrize("name", CHATS)
 def test_a_web_page_is_in_no_format(put, name, page):
-    source = open_source(put("x.txt", page.format(CHATS[name][1])))
-    assert not FORMATS[name].recognise(source)
+    source = open_source(put("x.txt", page.format(CHATS[name][1].replace("\n", "<br>\n"))))
+    with pytest.raises(DataError, match="is a web page"):
+        list(recognised(source))
 
 
 @pytest.mark.parametrize("name", CHATS)
