@@ -24,6 +24,7 @@ from dialog_cvae.imports import (
     json_rows,
     livechat,
     mail,
+    kakaotalk,
     line_chat,
     messenger,
     own_lines,
@@ -84,7 +85,9 @@ FORMATS: Final = {
         sms_backup.FORMAT,
         subtitles.FORMAT,
         line_chat.FORMAT,
+        kakaotalk.FORMAT,
         whatsapp.FORMAT,
+        kakaotalk.CSV_FORMAT,
         delimited.FORMAT,
         transcript.FORMAT,
     )

@@ -25,10 +25,17 @@ def line() -> str:
     return "[LINE] Chat history with Ann\nSaved on: 2024/02/01 10:00\n\n" + "\n".join(days)
 
 
+def kakaotalk(day: str, message: str) -> str:
+    said = [(date, name) for date in (15, 22, 29) for name in ("Ann", "Bo")]
+    return "".join(f"{day.format(date)}{message.format(name, f'text {date} {name}')}\n" for date, name in said)
+
+
 # Files of three conversations, by the name of their format.
 CHATS = {
     "sms-backup": ("sms-1.xml", sms()),
     "line": ("[LINE] Ann.txt", line()),
+    "kakaotalk": ("talk.txt", kakaotalk("--- 2024년 1월 {}일 월요일 ---\n", "[{}] [오전 10:05] {}")),
+    "kakaotalk-csv": ("c.csv", "Date,User,Message\n" + kakaotalk("2024-01-{} 10:05:00,", '"{}","{}"')),
 }
 OTHERS = {
     "whatsapp": ("chat.txt", "[13.01.24, 10:00:00] Ann: hi\n[13.01.24, 10:00:02] Bo: there\n"),
