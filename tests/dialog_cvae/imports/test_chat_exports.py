@@ -30,10 +30,22 @@ def kakaotalk(day: str, message: str) -> str:
     return "".join(f"{day.format(date)}{message.format(name, f'text {date} {name}')}\n" for date, name in said)
 
 
+def matrix() -> str:
+    said = [(minute, name) for minute in (0, 600, 1200) for name in ("ann", "bo")]
+    events = [
+        {"type": "m.room.message", "sender": f"@{name}:x.org", "event_id": f"${minute}{name}"}
+        | {"content": {"msgtype": "m.text", "body": f"text {minute} {name}"}}
+        | {"origin_server_ts": 1704186000000 + 60000 * minute}
+        for minute, name in said
+    ]
+    return json.dumps({"room_name": "Garden", "exported_by": "Ann", "messages": events}, indent=4)
+
+
 # Files of three conversations, by the name of their format.
 CHATS = {
     "sms-backup": ("sms-1.xml", sms()),
     "line": ("[LINE] Ann.txt", line()),
+    "matrix": ("export.json", matrix()),
     "kakaotalk": ("talk.txt", kakaotalk("--- 2024년 1월 {}일 월요일 ---\n", "[{}] [오전 10:05] {}")),
     "kakaotalk-csv": ("c.csv", "Date,User,Message\n" + kakaotalk("2024-01-{} 10:05:00,", '"{}","{}"')),
 }
