@@ -17,8 +17,10 @@ _WORD: Final = "is a Word document: save it as plain text"
 _RICH_TEXT: Final = "is a rich text document (RTF): save it as plain text"
 _DISCORD: Final = "is a Discord channel in plain text, whose lines do not tell messages apart: export it as JSON"
 _OUTLOOK: Final = "is in Outlook's own form: save the mails as mbox or .eml files"
+_TAR: Final = "is a tar archive: unpack it, and name the folder or the file with the messages"
 _GZIP: Final = "is compressed with gzip: unpack it first"
 
+_TAR_MARK: Final = 257  # place of the mark in the head of a tar archive
 _MEMBERS: Final = {"xl/workbook.xml": _EXCEL, "word/document.xml": _WORD}  # each is in every such archive
 _SUFFIXES: Final = {".xlsx": _EXCEL, ".xlsm": _EXCEL, ".docx": _WORD}
 _HTML: Final = re.compile(
@@ -42,6 +44,8 @@ def _of_file(source: Source) -> str | None:
     head, path = file.head, file.path.lower()
     if head.startswith(b"\x1f\x8b"):
         return _GZIP
+    if head[_TAR_MARK : _TAR_MARK + 5] == b"ustar":
+        return _TAR
     if head.startswith(b"PK\x03\x04"):  # in a folder; an archive that the user names is opened
         return next((reason for suffix, reason in _SUFFIXES.items() if path.endswith(suffix)), None)
     if head.startswith(b"!BDN") or (head.startswith(b"\xd0\xcf\x11\xe0") and path.endswith(".msg")):

@@ -41,11 +41,23 @@ def matrix() -> str:
     return json.dumps({"room_name": "Garden", "exported_by": "Ann", "messages": events}, indent=4)
 
 
+def skype() -> str:
+    messages = [
+        {"id": f"{hour}{name}", "displayName": None, "originalarrivaltime": f"2024-01-15T{hour}:00:00.12Z"}
+        | {"messagetype": "RichText", "content": f"text {hour} {name}", "from": f"8:live:{name}"}
+        for hour in ("20", "10", "01")
+        for name in ("ann", "bo")
+    ]
+    chats = [{"id": "8:live:ann", "displayName": "Ann", "threadProperties": None, "MessageList": messages}]
+    return json.dumps({"userId": "8:live:bo", "exportDate": "2024-01-16T10:00", "conversations": chats})
+
+
 # Files of three conversations, by the name of their format.
 CHATS = {
     "sms-backup": ("sms-1.xml", sms()),
     "line": ("[LINE] Ann.txt", line()),
     "matrix": ("export.json", matrix()),
+    "skype": ("messages.json", skype()),
     "kakaotalk": ("talk.txt", kakaotalk("--- 2024년 1월 {}일 월요일 ---\n", "[{}] [오전 10:05] {}")),
     "kakaotalk-csv": ("c.csv", "Date,User,Message\n" + kakaotalk("2024-01-{} 10:05:00,", '"{}","{}"')),
 }
