@@ -40,7 +40,7 @@ The report says which format was recognised, how it was read, and what was left 
   dialog-cvae import tickets.csv --out mine.jsonl --column text=body --column conversation=ticket
   dialog-cvae import result.json chat.zip --out mine.jsonl --gap 2h    two exports, one file
 
-Defaults: chats (WhatsApp, Telegram, Messenger, Slack, Discord) merge successive messages of one speaker, and a silence
+Defaults: chats (WhatsApp, Telegram, Slack, SMS and others) merge successive messages of one speaker, and a silence
 of 6 hours begins a new conversation; so it does in a table with times but without a column of conversations. Everything
 else is kept as it is.
 Exit status: 0 the file was written, 2 it was not; then nothing is left of it.

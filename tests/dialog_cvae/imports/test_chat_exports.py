@@ -52,12 +52,19 @@ def skype() -> str:
     return json.dumps({"userId": "8:live:bo", "exportDate": "2024-01-16T10:00", "conversations": chats})
 
 
+def imessage() -> str:
+    said = [(day, minute, name) for day in (15, 22, 29) for minute, name in ((5, "Ann"), (6, "Me"))]
+    lines = [f"Jan {day}, 2024 10:{minute:02}:00 AM\n{name}\ntext {day} {name}\n\n" for day, minute, name in said]
+    return "".join(lines)
+
+
 # Files of three conversations, by the name of their format.
 CHATS = {
     "sms-backup": ("sms-1.xml", sms()),
     "line": ("[LINE] Ann.txt", line()),
     "matrix": ("export.json", matrix()),
     "skype": ("messages.json", skype()),
+    "imessage": ("Ann.txt", imessage()),
     "kakaotalk": ("talk.txt", kakaotalk("--- 2024년 1월 {}일 월요일 ---\n", "[{}] [오전 10:05] {}")),
     "kakaotalk-csv": ("c.csv", "Date,User,Message\n" + kakaotalk("2024-01-{} 10:05:00,", '"{}","{}"')),
 }
