@@ -14,6 +14,7 @@ from dialog_cvae.imports.time_columns import Values
 
 _TRUE: Final = frozenset({"true", "1", "1.0", "yes", "t"})
 _FALSE: Final = frozenset({"false", "0", "0.0", "no", "f"})
+_OPPOSITE: Final = {_TRUE: _FALSE, _FALSE: _TRUE}
 _NOTES: Final = frozenset({"note", "private_note", "internal_note"})
 # Columns, and their values in rows that only agents saw.
 _COLUMNS: Final[Mapping[str, frozenset[str]]] = {
@@ -31,7 +32,8 @@ def choose_private(
     """Choose the column that says which rows are private notes, if there is one; this is noted.
 
     A column in which most conversations with such a row have no others tells private from public places, as of a
-    chat, and is not chosen.
+    chat, and is not chosen. A column of true and false is chosen also if none of the first rows is private, because
+    later ones may be.
 
     Args:
         header: names of the columns.
@@ -44,8 +46,10 @@ def choose_private(
         column = spelt.get(name)
         if column is None or header.count(column) > 1 or column == chosen.get("speaker"):
             continue
-        are_private = [is_private(value, private_values(header, column)) for value in values(column)]
-        if any(are_private) and not all(are_private) and not _tells_places(chosen, are_private, values):
+        first, private = list(values(column)), private_values(header, column)
+        are_private = [is_private(value, private) for value in first]
+        is_mixed = any(are_private) and not all(are_private) and not _tells_places(chosen, are_private, values)
+        if is_mixed or _are_all_public(first, private):
             chosen["private"] = column
             log.notes.append(f"column {column!r} says which rows are private notes, which are left out")
             return
@@ -62,6 +66,13 @@ def is_private(value: object, private: frozenset[str]) -> bool:
     """Whether a value is one of those of rows that only agents saw."""
     text = str(value).strip().lower()
     return text in private or (text.replace("-", "_").replace(" ", "_")) in private
+
+
+def _are_all_public(first: Sequence[object], private: frozenset[str]) -> bool:
+    """Whether the first values that are not blank, of which there is one or more, are the opposite of private."""
+    shown = [value for value in first if value is not None and str(value).strip()]
+    public = _OPPOSITE.get(private, frozenset())
+    return bool(shown) and all(is_private(value, public) for value in shown)
 
 
 def _tells_places(chosen: Mapping[str, str], are_private: Sequence[bool], values: Values) -> bool:

@@ -39,6 +39,14 @@ def test_private_notes_are_left_out(put, imported, column, shown, private):
     assert note in result.report.parts[0].log.notes
 
 
+@pytest.mark.parametrize(("column", "shown", "private"), [("is_private", "false", "true"), ("public", "1", "0")])
+def test_a_private_note_below_many_other_rows_is_left_out(put, imported, column, shown, private):
+    rows = "".join(f"{i // 2},{'AB'[i % 2]},hi,{shown}\n" for i in range(400))
+    result = imported(put("t.csv", f"ticket_id,author,body,{column}\n{rows}0,B,angry,{private}\n"))
+    assert result.said == [["A: hi", "B: hi"]] * 200
+    assert result.left_out == {NOTES: 1}
+
+
 def test_private_notes_in_json(put, imported):
     keys = ("ticket_id", "author", "body", "is_private")
     rows = [dict(zip(keys, (*row[:3], bool(row[3])), strict=True)) for row in ROWS]
