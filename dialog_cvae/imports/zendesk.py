@@ -22,6 +22,7 @@ from dialog_cvae.imports.help_desk import (
     text_of,
 )
 from dialog_cvae.imports.message import BOTS, NOTES, SYSTEM, Log, Options
+from dialog_cvae.imports.times import seconds
 
 _BODY: Final = ("plain_body", "body", "html_body")
 _VISITOR: Final = "visitor"  # the nickname and type of a chat's customer
@@ -39,17 +40,41 @@ def _ticket(record: Mapping[str, Any], _: Options, log: Log) -> Ticket:
 
 
 def _comments(record: Mapping[str, Any], log: Log) -> Iterator[Said]:
-    requester = shown(record.get("requester_id")) or shown(inner(record, "requester").get("id"))
     roles = {shown(user.get("id")): shown(user.get("role")) for _, user in objects(record, "users")}
+    requester = _requester(record, roles)
     for where, comment in objects(record, "comments"):
-        author = shown(comment.get("author_id")) or shown(inner(comment, "author").get("id"))
-        requester = requester or author  # the comments alone do not name who began the ticket
         if comment.get("public") is False:
             log.left_out[NOTES] += 1
             continue
-        role = roles.get(author) or shown(inner(comment, "author").get("role"))
-        is_customer = author == requester or role in _CUSTOMERS
+        author = _author(comment)
+        is_customer = author == requester or _role(comment, roles) in _CUSTOMERS
         yield Said(CUSTOMER if is_customer else AGENT, text_of(comment, _BODY, where), comment.get("created_at"))
+
+
+def _requester(record: Mapping[str, Any], roles: Mapping[str, str]) -> str:
+    """Who began the ticket; comments alone do not name this person, who then wrote the first one that is public.
+
+    Someone with another role than a customer's did not begin it. Without times, the first comment is that of the file.
+
+    Raises:
+        ValueError: a time is malformed.
+    """
+    if named := shown(record.get("requester_id")) or shown(inner(record, "requester").get("id")):
+        return named
+    public = [each for _, each in objects(record, "comments") if each.get("public") is not False and _author(each)]
+    asked = [each for each in public if _role(each, roles) in {"", *_CUSTOMERS}]
+    times = [seconds(each.get("created_at")) for each in asked]
+    known = [time for time in times if time is not None]
+    place = times.index(min(known)) if len(known) == len(times) and known else 0
+    return _author(asked[place]) if asked else ""
+
+
+def _author(comment: Mapping[str, Any]) -> str:
+    return shown(comment.get("author_id")) or shown(inner(comment, "author").get("id"))
+
+
+def _role(comment: Mapping[str, Any], roles: Mapping[str, str]) -> str:
+    return roles.get(_author(comment)) or shown(inner(comment, "author").get("role"))
 
 
 def _chat(record: Mapping[str, Any], options: Options, log: Log) -> Ticket:

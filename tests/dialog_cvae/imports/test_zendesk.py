@@ -78,6 +78,22 @@ def test_the_requester_may_be_an_object_and_roles_may_be_listed(put, imported):
     assert result.said == [SAID, [*SAID, "customer: For me too?"]]
 
 
+@pytest.mark.parametrize(
+    ("comments", "said"),
+    [
+        ([comment(200, "Bye", 3), comment(100, "Hi", 1)], ["customer: Hi", "agent: Bye"]),
+        ([comment(200, "x", 0, public=False), comment(100, "Hi", 1), comment(200, "Yes", 2)],
+         ["customer: Hi", "agent: Yes"]),
+        ([comment(300, "Your bill", 0), comment(100, "Thanks", 1)], ["agent: Your bill", "customer: Thanks"]),
+        ([comment(100, "Hi", 0, created_at=None), comment(200, "Yes", 1)], ["customer: Hi", "agent: Yes"]),
+    ],
+    ids=["newest first", "a note first", "an agent first", "without a time"],
+)  # fmt: skip
+def test_of_comments_alone_the_first_public_one_not_by_an_agent_is_the_customers(put, imported, comments, said):
+    content = {"comments": comments, "users": [{"id": 300, "role": "agent"}]}
+    assert imported(put("comments.json", json.dumps(content))).said == [said]
+
+
 def event(kind, nick, minute, text=None, sender=None):
     found = {"type": kind, "nick": nick, "name": "Bo", "channel": "#c", "timestamp": f"2024-01-13T10:00:{minute:02}Z"}
     return (
