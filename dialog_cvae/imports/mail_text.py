@@ -59,14 +59,21 @@ def own_text(text: str) -> str:
 
 def _end(lines: Sequence[str]) -> int:
     """The number of lines above an earlier mail that is not quoted line by line."""
-    for place, line in enumerate(lines):
-        plain = line.strip()
-        if _ORIGINAL.fullmatch(plain) or _is_block(lines, place):
+    for place in range(len(lines)):
+        if _is_original(lines, place) or _is_block(lines, place):
             above = place
             while above and (not lines[above - 1].strip() or _RULE.fullmatch(lines[above - 1].strip())):
                 above -= 1
             return above
     return len(lines)
+
+
+def _is_original(lines: Sequence[str], place: int) -> bool:
+    """Whether a line between dashes begins an earlier mail; below quoted lines, an answer may follow."""
+    if not _ORIGINAL.fullmatch(lines[place].strip()):
+        return False
+    below = next((lines[index] for index in range(place + 1, len(lines)) if lines[index].strip()), "")
+    return not _QUOTED.match(below)
 
 
 def _is_block(lines: Sequence[str], place: int) -> bool:
@@ -89,7 +96,7 @@ def _without_quoted(lines: Sequence[str]) -> list[str]:
         if _QUOTED.match(lines[place]):
             place += 1
             continue
-        count = _head_lines(lines, place)
+        count = 1 if _ORIGINAL.fullmatch(lines[place].strip()) else _head_lines(lines, place)
         if not count:
             found.append(lines[place])
             place += 1

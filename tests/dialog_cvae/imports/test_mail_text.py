@@ -61,6 +61,11 @@ def test_a_quoted_mail_is_removed_with_its_head(head):
     assert own_text(f"On its way.\n\n{head}\n") == "On its way."
 
 
+def test_an_answer_below_a_quoted_original_message_stays():
+    quoted = "> From: Ann\n> Sent: Saturday\n> To: Bo\n> Subject: Parcel\n>\n> Where is it?"
+    assert own_text(f"-----Original Message-----\n\n{quoted}\n\nOn its way.") == "On its way."
+
+
 @pytest.mark.parametrize(
     "text",
     [
