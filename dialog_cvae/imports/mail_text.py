@@ -36,7 +36,7 @@ _BLOCK: Final = 6  # lines in which the labels of an earlier mail are
 _RULE: Final = re.compile(r"[-_=*]{3,}")
 # A date, a clock or an address, without which a line is rather part of what the sender wrote.
 _DATED: Final = re.compile(r"\d{1,4}[./-]\d{1,2}|\b\d{4}\b|\d{1,2}[:.h]\d{2}|\S@\S|\d{4}年")
-_SURE: Final = re.compile(r"\d{1,2}[:.h]\d{2}|\S@\S")  # a clock or an address
+_SURE: Final = re.compile(r"(?<![\d.])\d{1,2}[:.h]\d{2}(?![\d.])|\S@\S")  # a clock, not part of a date, or an address
 _WROTE: Final = re.compile(rf".*?(?:\b(?:{WROTE})\b.{{0,80}}|(?:{WROTE_WITHOUT_SPACES})) ?[:：]")
 _WROTE_BY: Final = re.compile(r"\d{4}年.*<[^<>\s]+@[^<>\s]+>[:：]")  # without a verb, as Gmail writes in Japanese
 _OPENS: Final = re.compile(rf"(?:{longest_first(OPENERS)})\b.*\d")

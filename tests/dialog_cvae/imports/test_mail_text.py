@@ -71,6 +71,7 @@ def test_an_answer_below_a_quoted_original_message_stays():
     [
         "My colleague wrote on 3 May 2021:\nit will come.",
         "She wrote:\nit will come.",
+        "Am 12.01.2024 schrieb die Post:\nEs ist weg.\n\nWas nun?",
         "I travel.\nVon: Berlin\nAn: Hamburg\nDatum: 3. Mai",
         "From: my desk\nTo: yours\nDate: today",
         "Subject: none\nTo: you\nDate: today",
