@@ -24,6 +24,7 @@ _RECEIVED, _SENT = "1", "2"
 _FROM: Final = "137"  # type of the sender's address
 _SELF: Final = "insert-address-token"  # the telephone's own address, if it is not known
 _NOTHING: Final = {"null", "(Unknown)"}
+_SHARED: Final = 7  # last digits of a number, which are the same with and without the code of the country
 _BETWEEN: Final = re.compile(r"[\s().-]+")  # signs within a telephone number
 _BEGINNING: Final = re.compile(
     rf"(?:\s+|<\?[^>]*>|<!--.*?-->|<!DOCTYPE[^>\[]*(?:\[[^\]]*\]\s*)?>)*+<{_ROOT}[\s/>]", re.DOTALL
@@ -126,8 +127,10 @@ def _message(entry: _Entry, names: Mapping[str, str], log: Log) -> Message | Non
     else:
         sender = people[0] if len(people) == 1 else next(iter(entry.senders), "")
         speaker = names.get(_number(sender), sender)
-    conversation = f"{entry.conversation}\0{names[entry.conversation]}"
-    return Message(conversation, speaker, text, seconds(entry.fields.get("date")))
+    key, name = entry.conversation, names[entry.conversation]
+    if len(people) == 1:  # a number may be with the code of the country and without; then it has the same contact
+        key = f"{name} {key[-_SHARED:]}"
+    return Message(f"{key}\0{name}", speaker, text, seconds(entry.fields.get("date")))
 
 
 def _field(fields: Mapping[str, str], name: str) -> str:

@@ -84,6 +84,21 @@ def test_a_backup(put, imported):
     assert result.left_out == {UNSENT: 2, MEDIA: 1}
 
 
+def test_a_number_of_a_contact_may_lack_the_code_of_the_country(put, imported):
+    path = put(
+        "sms.xml",
+        backup(
+            sms(1, 0, "hi", "+4930111111"),
+            sms(2, 1, "yo", "030 111111"),
+            sms(1, 2, "code", "+4940333333", "(Unknown)"),
+            sms(2, 3, "to whom?", "040333333", "(Unknown)"),
+        ),
+    )
+    result = imported(path)
+    assert result.said == [["Ann Lee: hi", "Me: yo"]]
+    assert [line["id"] for line in result.lines] == ["1:Ann Lee"]
+
+
 def test_messages_to_a_group_have_the_sender_of_each(put, imported):
     path = put(
         "sms.xml",
