@@ -24,6 +24,7 @@ from dialog_cvae.imports.times import seconds
 
 _HEAD: Final = 60  # lines from which the format is recognised
 _COLUMNS: Final = ["Date", "User", "Message"]
+_CSV_TIME: Final = re.compile(r'"?\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"?,')
 _MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DATE: Final = (
     r"(?:(?P<year>\d{4})(?:년|\.) ?(?P<month>\d{1,2})(?:월|\.) ?(?P<day>\d{1,2})(?:일|\.)?"
@@ -200,8 +201,10 @@ def _time(name: str, entry: _Entry) -> float:
 
 
 def _is_csv(source: Source) -> bool:
-    first = next(iter(source.file.head_text.lstrip("\ufeff").splitlines()), "")
-    return [name.strip('" ') for name in first.split(",")] == _COLUMNS
+    """Whether the columns are those of KakaoTalk, and the first time has seconds; other tables have such columns."""
+    first, below = [*source.file.head_text.lstrip("\ufeff").splitlines()[:2], "", ""][:2]
+    is_headed = [name.strip('" ') for name in first.split(",")] == _COLUMNS
+    return is_headed and (not below or _CSV_TIME.match(below) is not None)
 
 
 FORMAT = Format("kakaotalk", "a KakaoTalk chat", recognise, read, merge=True, gap=6 * HOUR)

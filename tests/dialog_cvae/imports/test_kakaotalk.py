@@ -150,6 +150,13 @@ def test_csv(put, imported):
     assert result.left_out == {MEDIA: 1, SYSTEM: 1}
 
 
+def test_a_csv_with_other_times_is_a_table(put, imported):
+    rows = "2024-01-15 10:05,Ann,hi\n2024-01-15 10:06,Bo,Photo\n"
+    path = put("chat.csv", f"Date,User,Message\n{rows}")
+    assert kind(path) == "csv"
+    assert imported(path).said == [["Ann: hi", "Bo: Photo"]]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "forced", "message"),
     [
@@ -161,7 +168,12 @@ def test_csv(put, imported):
             None,
             "c.txt, line 1: there is no time 2024-02-30 10:05 (day",
         ),
-        ("c.csv", "Date,User,Message\nnoon,Ann,hi\n", None, "c.csv, line 2: the time 'noon' is not ISO 8601"),
+        (
+            "c.csv",
+            "Date,User,Message\nnoon,Ann,hi\n",
+            "kakaotalk-csv",
+            "c.csv, line 2: the time 'noon' is not ISO 8601",
+        ),
         ("c.csv", "Date,User,Message\n2024-01-15,Ann\n", None, "c.csv, line 2: has 2 fields, but the first line 3"),
         (
             "c.csv",
