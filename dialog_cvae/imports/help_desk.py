@@ -102,6 +102,7 @@ def desk_format(
     title: str,
     marks: Sequence[Sequence[str]],
     ticket: Callable[[Mapping[str, Any], Options, Log], Ticket],
+    word: str = "",
 ) -> Format:
     """The format of a help desk's export: a ticket, a list of tickets, one a line, or a list of them in an object.
 
@@ -110,6 +111,7 @@ def desk_format(
         title: the format's name in a sentence.
         marks: paths of keys in a ticket; a file is recognised if it has all paths of one of the groups.
         ticket: reads a ticket; it, or its messages, raise ValueError if the ticket is malformed.
+        word: what the beginning of the file must have, too, if other exports have the same keys.
     """
 
     def read(source: Source, options: Options, log: Log) -> Iterator[Message]:
@@ -127,7 +129,10 @@ def desk_format(
             except ValueError as error:
                 raise DataError(file.name, f"{place}: {error}") from None
 
-    return Format(name, title, lambda source: _prefix(source, marks) is not None, read, interleaved=True)
+    def recognise(source: Source) -> bool:
+        return _prefix(source, marks) is not None and word in source.file.head_text
+
+    return Format(name, title, recognise, read, interleaved=True)
 
 
 def _prefix(source: Source, marks: Sequence[Sequence[str]]) -> str | None:

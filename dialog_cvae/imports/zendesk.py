@@ -25,6 +25,7 @@ from dialog_cvae.imports.message import BOTS, NOTES, SYSTEM, Log, Options
 from dialog_cvae.imports.times import seconds
 
 _BODY: Final = ("plain_body", "body", "html_body")
+_MESSAGE: Final = "chat.msg"  # the type of a chat's messages
 _VISITOR: Final = "visitor"  # the nickname and type of a chat's customer
 _TRIGGERS: Final = {"trigger", "bot", "system"}  # types of senders of automatic messages
 _CUSTOMERS: Final = {"end-user", "end_user"}  # roles
@@ -92,7 +93,7 @@ def _history(record: Mapping[str, Any], options: Options, log: Log) -> Iterator[
     for where, event in objects(record, "history"):
         kind = shown(event.get("sender_type")).lower()
         nick = shown(event.get("nick")).lower()
-        if event.get("type") != "chat.msg":
+        if event.get("type") != _MESSAGE:
             log.left_out[SYSTEM] += 1
             continue
         is_bot = kind in _TRIGGERS or nick == "agent:trigger"
@@ -107,5 +108,5 @@ FORMAT = desk_format(
     "zendesk", "tickets of Zendesk", [("comments[].author_id", "comments[].public", "comments[].body")], _ticket
 )
 CHAT_FORMAT = desk_format(
-    "zendesk-chat", "chats of Zendesk", [("history[].msg", "history[].nick", "history[].type")], _chat
+    "zendesk-chat", "chats of Zendesk", [("history[].msg", "history[].nick", "history[].type")], _chat, _MESSAGE
 )

@@ -11,6 +11,7 @@ from dialog_cvae.imports.formats import recognised
 from dialog_cvae.imports.message import BOTS, NOTES, SYSTEM
 from dialog_cvae.imports.source import open_source
 
+IRC = [("ann", "hi all"), ("bo", "hi ann"), ("ann", "news?"), ("bo", "none")]
 SAID = ["customer: Where is it?", "agent: On its way.", "customer: Thanks."]
 
 
@@ -127,6 +128,13 @@ def test_chats_are_read(put, imported):
     assert result.said == [SAID, SAID]
     assert result.left_out == {SYSTEM: 4, BOTS: 2}
     assert imported(path, bots=True).said[0][1] == "bot: Please wait."
+
+
+def test_another_history_is_no_chat_of_zendesk(put, imported):
+    log = {"channel": "#x", "history": [event("message", nick, i, text) for i, (nick, text) in enumerate(IRC)]}
+    path = put("irc.json", json.dumps(log))
+    assert [kind.name for _, kind in recognised(open_source(path))] == ["messages"]
+    assert sum(map(len, imported(path).said)) == len(IRC)
 
 
 @pytest.mark.parametrize(
