@@ -28,6 +28,7 @@ _CHUNK: Final = 2**20  # bytes
 _FIRST_BYTES: Final = 2**10  # of a file, which show that most are no mailbox
 _HEAD: Final = 2**16  # bytes from which a mailbox is recognised
 _FIRST: Final = b"\nFrom "
+_BOM: Final = b"\xef\xbb\xbf"
 # The line above each mail of an mbox, and the beginning of its headers. The line has a day of the week, a clock and a
 # year, or nothing else as in some versions of Thunderbird.
 _TIME: Final = (
@@ -132,7 +133,7 @@ def _raw_mails(file: File) -> Iterator[bytes]:
     """The beginning of each mail of a file."""
     if not _is_mbox(_head_of(file)):
         with file.opened() as stream:
-            yield stream.read(_MAX_MAIL)
+            yield stream.read(_MAX_MAIL).removeprefix(_BOM).lstrip(b"\r\n")
         return
     with file.opened() as stream:
         for raw in _divided(stream):
@@ -142,7 +143,7 @@ def _raw_mails(file: File) -> Iterator[bytes]:
 def _divided(stream: IO[bytes]) -> Iterator[bytes]:
     """The mails of an mbox. A line begins one if it has the form of such lines and a header is below it."""
     held: list[bytes] = []
-    text, size = b"\n", 0  # so that the first line is below a line end
+    text, size = b"\n" + stream.read(len(_BOM)).removeprefix(_BOM), 0  # so that the first line is below a line end
     begun, is_more = False, True
     while is_more:
         chunk = stream.read(_CHUNK)
@@ -168,7 +169,7 @@ def _divided(stream: IO[bytes]) -> Iterator[bytes]:
 def _head_of(file: File) -> bytes:
     """The beginning of a file; unlike its own `head`, it does not stay in memory."""
     with file.opened() as stream:
-        first = stream.read(_FIRST_BYTES).lstrip(b"\xef\xbb\xbf\r\n")
+        first = stream.read(_FIRST_BYTES).removeprefix(_BOM).lstrip(b"\r\n")
         return first + stream.read(_HEAD) if _BEGINNING.match(first) else first
 
 

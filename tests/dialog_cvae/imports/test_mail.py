@@ -62,6 +62,15 @@ def test_an_mbox(put, imported, mark):
     assert result.left_out == {}
 
 
+def test_a_byte_order_mark_and_blank_lines_above_the_first_mail(put, imported):
+    above = b"\xef\xbb\xbf\r\n\n"
+    assert imported(put("x.mbox", above + box(ASKED, SAID, THANKS))).said == [TALK]
+    folder = put("mails/1.eml", above + ASKED.replace(b">From", b"From")).parent
+    put("mails/2.eml", above + SAID)
+    put("mails/3.eml", above + THANKS)
+    assert imported(folder).said == [TALK]
+
+
 def test_the_order_of_the_file_does_not_matter(put, imported):
     assert imported(put("x.mbox", box(THANKS, SAID, ASKED))).said == [TALK]
 
