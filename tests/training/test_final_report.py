@@ -292,13 +292,13 @@ def test_of_several_processes_the_first_one_measures(stub: Stub, corpus_file: Pa
 @pytest.mark.parametrize(
     ("recipe", "seconds_per_update", "minutes", "expected"),
     [
-        # a context costs as much as 8 replies of a batch of 64, 1 s: 90 - 15 of them
-        ("smollm2", 8.0, None, Extent(75, 90.0)),
-        ("smollm2", 8.0, 20, Extent(75, 90.0)),
+        # a context costs as much as 8 replies of a batch of 16, 1 s: 90 - 15 of them
+        ("smollm2", 2.0, None, Extent(75, 90.0)),
+        ("smollm2", 2.0, 20, Extent(75, 90.0)),
         # 15 s to start, and a tenth of 5 minutes
-        ("smollm2", 8.0, 5, Extent(30, 45.0)),
-        ("smollm2", 8.0, 1, Extent(10, 25.0)),
-        ("smollm2", 0.08, None, Extent(400, 19.0)),
+        ("smollm2", 2.0, 5, Extent(30, 45.0)),
+        ("smollm2", 2.0, 1, Extent(10, 25.0)),
+        ("smollm2", 0.02, None, Extent(400, 19.0)),
     ],
 )
 def test_how_much_is_measured_follows_the_speed_of_the_training(
@@ -306,7 +306,7 @@ def test_how_much_is_measured_follows_the_speed_of_the_training(
 ) -> None:
     config = RECIPES[recipe]()
     config = config.model_copy(update={"train": config.train.model_copy(update={"max_minutes": minutes})})
-    assert config.train.batch_size == 64
+    assert config.train.batch_size == 16
     assert extent(config, tmp_path) == Extent(10, final_report.SECONDS)  # nothing is known
     (tmp_path / "speed.jsonl").write_text(
         f'{{"kind": "speed", "step": 1, "seconds_per_update": 99}}\n'
