@@ -41,6 +41,7 @@ _BEGINNING: Final = re.compile(rb"From [^\r\n]*\r?\n|[!-9;-~]{1,100}[ \t]*:")
 _FIELDS: Final = re.compile(rb"(?:[!-9;-~]{1,100}[ \t]*:[^\r\n]*(?:\r?\n[ \t][^\r\n]*)*\r?\n)+")
 _SENDER: Final = re.compile(rb"(?mi)^From[ \t]*:")
 _OTHERS: Final = re.compile(rb"(?mi)^(?:Message-ID|MIME-Version|Received|Return-Path|Delivered-To|X-[!-9;-~]+)[ \t]*:")
+_DATE: Final = re.compile(rb"(?mi)^Date[ \t]*:")  # enough in a file that is named as a mail
 _ESCAPED: Final = re.compile(rb"(?m)^>(>*From )")
 # What the standard library raises at broken mails.
 _ERRORS: Final = (MessageError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
@@ -183,7 +184,10 @@ def _is_mailbox(file: File) -> bool:
     if _is_mbox(head):
         return True
     fields = _FIELDS.match(head) if _has_name_of_mails(file) else None
-    return fields is not None and all(sign.search(fields[0]) for sign in (_SENDER, _OTHERS))
+    if fields is None or not _SENDER.search(fields[0]):
+        return False
+    others = (_OTHERS, _DATE) if file.base.lower().endswith(".eml") else (_OTHERS,)
+    return any(sign.search(fields[0]) for sign in others)
 
 
 def _has_name_of_mails(file: File) -> bool:

@@ -71,6 +71,19 @@ def test_a_byte_order_mark_and_blank_lines_above_the_first_mail(put, imported):
     assert imported(folder).said == [TALK]
 
 
+def test_a_file_named_as_a_mail_needs_a_sender_and_a_date_only(put, imported):
+    def mail_of(who, to, subject, clock, text):
+        return f"From: {who}\nTo: {to}\nSubject: {subject}\nDate: Mon, 1 Jan 2024 {clock}:00 +0000\n\n{text}\n".encode()
+
+    ann, bo = "Ann <ann@x.org>", "Bo <bo@x.org>"
+    asked = mail_of(ann, bo, "Parcel", "10:00", "Where is it?")
+    folder = put("mails/1.eml", asked).parent
+    put("mails/2.eml", mail_of(bo, ann, "Re: Parcel", "11:00", "On its way."))
+    assert imported(folder).said == [["Ann: Where is it?", "Bo: On its way."]]
+    with pytest.raises(DataError, match="is in no known format"):
+        imported(put("notes.txt", asked))
+
+
 def test_the_order_of_the_file_does_not_matter(put, imported):
     assert imported(put("x.mbox", box(THANKS, SAID, ASKED))).said == [TALK]
 
